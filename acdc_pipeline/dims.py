@@ -1,0 +1,30 @@
+"""Legend of tensor dimensions: the one place that says what a shape name means.
+
+batch     prompts
+pos       token positions inside a prompt
+answer    (prompt, position) pairs at which an answer is read; one per prompt unless said
+d_model   width of the residual stream
+head      attention heads of one layer
+kv_head   key/value heads of one layer (fewer than `head` under grouped-query attention)
+d_head    width of one head
+d_mlp     width of the MLP's hidden layer
+vocab     entries of the unembedding
+src       source nodes of the graph, in computation order
+dst       receivers of the graph
+state     circuits evaluated together: one set of removed edges each
+"""
+
+LEGEND = (
+    "batch",
+    "pos",
+    "answer",
+    "d_model",
+    "head",
+    "kv_head",
+    "d_head",
+    "d_mlp",
+    "vocab",
+    "src",
+    "dst",
+    "state",
+)

@@ -1,0 +1,161 @@
+"""The exception tree. Every error names where, field, value, what is allowed and the fix.
+
+    AcdcError                     exit 3 unless a subclass says otherwise
+    ├── InvalidInput              exit 2: what the user gave cannot be used
+    │   ├── SpecError             a YAML or JSONL file, or one of its fields
+    │   ├── UnknownName           no such task, model, method, metric, run, …
+    │   ├── PromptError           prompts that this tokenizer cannot express or align
+    │   ├── GraphError            a node, edge or circuit that does not exist in this graph
+    │   ├── UnsupportedModel      an architecture the engine does not reproduce
+    │   ├── ParityError           the engine's logits differ from the model's
+    │   └── StoreError            the results store cannot be read or written
+    │       └── DamagedRun        a run whose files do not match its commit marker
+    ├── ExecutionFailed           exit 3: a run did not finish
+    │   └── OutOfMemoryBudget     the byte budget is too small for a single prompt
+    └── BaselineError             exit 4: a baseline is missing or incompatible
+
+Errors keep their parts as plain attributes and rebuild from them, so they survive pickling
+between processes.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar, Self
+
+
+class AcdcError(Exception):
+    """Root of every error this package raises on purpose.
+
+    Args:
+        problem: what is wrong, one line, without a full stop.
+        where: file, command or object the problem sits in (`tasks/ioi/task.yaml`).
+        field: dotted path inside `where` (`corrupted.A`).
+        allowed: what would have been accepted.
+        fix: what to do now, as a command or an instruction.
+    """
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        where: str | None = None,
+        field: str | None = None,
+        allowed: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.where = where
+        self.field = field
+        self.allowed = allowed
+        self.fix = fix
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (self.where, self.field, self.problem) if part)
+        lines = [head]
+        if self.allowed:
+            lines.append(f"allowed: {self.allowed}")
+        if self.fix:
+            lines.append(f"fix: {self.fix}")
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.problem, self.parts())
+
+    def parts(self) -> dict[str, str | None]:
+        """The keyword parts, as plain data."""
+        return {
+            "where": self.where,
+            "field": self.field,
+            "allowed": self.allowed,
+            "fix": self.fix,
+        }
+
+    def at(self, where: str) -> Self:
+        """The same error, placed in `where` if it did not know its place yet."""
+        if self.where is None:
+            self.where = where
+        return self
+
+
+def _rebuild(kind: type[AcdcError], problem: str, parts: dict[str, str | None]) -> AcdcError:
+    return kind(problem, **parts)
+
+
+class InvalidInput(AcdcError):
+    """What the user gave cannot be used. Nothing was written."""
+
+    exit_code = 2
+
+
+class SpecError(InvalidInput):
+    """A specification file, or one of its fields, is not valid."""
+
+
+class UnknownName(InvalidInput):
+    """A name that stands for nothing here."""
+
+    @classmethod
+    def among(cls, kind: str, name: str, known: Iterable[str], *, fix: str | None = None) -> Self:
+        """The error for an unknown `name` of `kind`, suggesting the nearest of `known`."""
+        known = sorted(known)
+        return cls(
+            f"unknown {kind} '{name}'",
+            allowed=with_suggestion(", ".join(known) or "none exist yet", name, known),
+            fix=fix,
+        )
+
+
+class PromptError(InvalidInput):
+    """Prompts that cannot be expressed or aligned under a model's tokenizer."""
+
+
+class GraphError(InvalidInput):
+    """A node, edge or circuit that does not exist in this graph."""
+
+
+class UnsupportedModel(InvalidInput):
+    """The engine does not reproduce this architecture, and refuses to approximate it."""
+
+
+class ParityError(InvalidInput):
+    """The engine's logits differ from the model's own by more than the gate allows."""
+
+
+class StoreError(InvalidInput):
+    """The results store cannot be read or written."""
+
+
+class DamagedRun(StoreError):
+    """A run whose files do not match its commit marker; it is treated as absent."""
+
+
+class ExecutionFailed(AcdcError):
+    """A run did not finish."""
+
+
+class OutOfMemoryBudget(ExecutionFailed):
+    """The byte budget does not hold a single prompt."""
+
+
+class BaselineError(AcdcError):
+    """A baseline is missing or was made under incompatible conditions."""
+
+    exit_code = 4
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The closest of `known` to `name`, or None if nothing is close."""
+    matches = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    by_lower = {k.lower(): k for k in known}
+    return by_lower[matches[0]] if matches else None
+
+
+def with_suggestion(allowed: str, name: str, known: Iterable[str]) -> str:
+    """`allowed`, followed by "(did you mean …?)" when one of `known` is close to `name`."""
+    close = nearest(name, list(known))
+    return f"{allowed} (did you mean '{close}'?)" if close else allowed

@@ -1,0 +1,90 @@
+"""A circuit: the edges kept, with the graph they were cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+from acdc_pipeline.graph.topology import Topology
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The set of edges kept, with the graph it was cut from.
+
+    Args:
+        topology: the full graph.
+        edges: the edges kept; each must exist in `topology`.
+        scores: a number per edge where the method gives one (its own sign and unit); may
+            cover removed edges too, may be empty.
+
+    Raises:
+        GraphError: an edge or a scored edge does not exist in `topology`.
+    """
+
+    topology: Topology
+    edges: frozenset[Edge]
+    scores: Mapping[Edge, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for edge in (*self.edges, *self.scores):
+            self.topology.check(edge)
+
+    @classmethod
+    def of(
+        cls,
+        topology: Topology,
+        edges: Iterable[Edge | str],
+        scores: Mapping[Edge, float] | None = None,
+    ) -> Circuit:
+        """A circuit from edges or their names (`a0.h1->a5.h3<k>`)."""
+        parsed = frozenset(Edge.parse(e) if isinstance(e, str) else e for e in edges)
+        return cls(topology, parsed, dict(scores or {}))
+
+    @classmethod
+    def full(cls, topology: Topology) -> Circuit:
+        """The whole graph as a circuit."""
+        return cls(topology, topology.edge_set)
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    def __contains__(self, edge: Edge) -> bool:
+        return edge in self.edges
+
+    @cached_property
+    def sorted_edges(self) -> tuple[Edge, ...]:
+        """The kept edges in the graph's own order: stable across runs and machines."""
+        return tuple(edge for edge in self.topology.edges if edge in self.edges)
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that a kept edge touches, in computation order."""
+        touched = {node for edge in self.edges for node in (edge.src, edge.dst)}
+        return tuple(node for node in self.topology.nodes if node in touched)
+
+    @cached_property
+    def live_edges(self) -> frozenset[Edge]:
+        """The kept edges that lie on a path from `input` to `logits`.
+
+        A kept edge outside it carries nothing that depends on the clean prompt.
+        """
+        forward = _reached(INPUT, {(e.src, e.dst) for e in self.edges})
+        backward = _reached(LOGITS, {(e.dst, e.src) for e in self.edges})
+        return frozenset(e for e in self.edges if e.src in forward and e.dst in backward)
+
+
+def _reached(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:
+    following: dict[Node, list[Node]] = {}
+    for a, b in arrows:
+        following.setdefault(a, []).append(b)
+    seen, stack = {start}, [start]
+    while stack:
+        for node in following.get(stack.pop(), ()):
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return seen

@@ -1,0 +1,73 @@
+"""Edges, written `a0.h1->a5.h3<k>`, `input->m0`, `m3->logits` as EAP-IG and MIB write them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from acdc_pipeline.errors import GraphError
+from acdc_pipeline.graph.node import Node
+
+Slot = Literal["q", "k", "v"]
+SLOTS: tuple[Slot, ...] = get_args(Slot)
+
+_RECEIVER = re.compile(r"([^<>]+)(?:<([qkv])>)?\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """An input of a node: a head's `q`, `k` or `v`, or the only input of an MLP or the logits."""
+
+    node: Node
+    slot: Slot | None = None
+
+    def __post_init__(self) -> None:
+        if (self.slot is None) == (self.node.kind == "head") or self.node.kind == "input":
+            raise GraphError(
+                f"'{self}' is not a receiver", allowed="a{layer}.h{head}<q|k|v>, m{layer}, logits"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.node}<{self.slot}>" if self.slot else str(self.node)
+
+    @classmethod
+    def parse(cls, name: str) -> Receiver:
+        """The receiver called `name`. Raises GraphError for anything else."""
+        match = _RECEIVER.match(name)
+        if not match:
+            raise GraphError(f"'{name}' is not a receiver")
+        return cls(Node.parse(match[1]), cast("Slot | None", match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One edge: the output of `src` as part of the input of `dst` (in `slot`, for heads)."""
+
+    src: Node
+    dst: Node
+    slot: Slot | None = None
+
+    def __str__(self) -> str:
+        return f"{self.src}->{self.receiver}"
+
+    def __repr__(self) -> str:
+        return f"Edge({str(self)!r})"
+
+    @property
+    def receiver(self) -> Receiver:
+        """The destination together with its slot."""
+        return Receiver(self.dst, self.slot)
+
+    @classmethod
+    def into(cls, src: Node, receiver: Receiver) -> Edge:
+        """The edge from `src` into `receiver`."""
+        return cls(src, receiver.node, receiver.slot)
+
+    @classmethod
+    def parse(cls, name: str) -> Edge:
+        """The edge called `name`. Raises GraphError for anything else."""
+        src, arrow, dst = name.partition("->")
+        if not arrow:
+            raise GraphError(f"'{name}' is not an edge", allowed="src->dst, as in a0.h1->a5.h3<k>")
+        return cls.into(Node.parse(src), Receiver.parse(dst))

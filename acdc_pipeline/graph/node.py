@@ -1,0 +1,60 @@
+"""Nodes of the computational graph: `input`, `a{layer}.h{head}`, `m{layer}`, `logits`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from acdc_pipeline.errors import GraphError
+
+NodeKind = Literal["input", "head", "mlp", "logits"]
+
+_HEAD = re.compile(r"a(\d+)\.h(\d+)\Z", re.ASCII)
+_MLP = re.compile(r"m(\d+)\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node. `layer` and `head` are None where the kind has none."""
+
+    kind: NodeKind
+    layer: int | None = None
+    head: int | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "head":
+            return f"a{self.layer}.h{self.head}"
+        if self.kind == "mlp":
+            return f"m{self.layer}"
+        return self.kind
+
+    def __repr__(self) -> str:
+        return f"Node({str(self)!r})"
+
+    @classmethod
+    def parse(cls, name: str) -> Node:
+        """The node called `name`. Raises GraphError for anything else."""
+        if name in ("input", "logits"):
+            return INPUT if name == "input" else LOGITS
+        if match := _HEAD.match(name):
+            return head(int(match[1]), int(match[2]))
+        if match := _MLP.match(name):
+            return mlp(int(match[1]))
+        raise GraphError(
+            f"'{name}' is not a node", allowed="input, a{layer}.h{head}, m{layer}, logits"
+        )
+
+
+INPUT = Node("input")
+LOGITS = Node("logits")
+
+
+def head(layer: int, index: int) -> Node:
+    """Attention head `index` of `layer`, both counted from 0."""
+    return Node("head", layer, index)
+
+
+def mlp(layer: int) -> Node:
+    """The MLP of `layer`, counted from 0."""
+    return Node("mlp", layer)
