@@ -1,0 +1,177 @@
+"""Model directories in the TransformerLens format: for attention-only and other toy models.
+
+    config.json         the fields of a `TransformerBridgeConfig`, as its `to_dict()` names them
+    model.safetensors   embed.W_E [vocab d_model], pos_embed.W_pos [pos d_model],
+                        blocks.L.ln1.w/b, blocks.L.attn.W_Q/W_K/W_V [head d_model d_head],
+                        b_Q/b_K/b_V [head d_head], W_O [head d_head d_model], b_O [d_model],
+                        and without `attn_only`: blocks.L.ln2.w/b, blocks.L.mlp.W_in
+                        [d_model d_mlp], b_in, W_out [d_mlp d_model], b_out;
+                        ln_final.w/b, unembed.W_U [d_model vocab], unembed.b_U [vocab]
+    tokenizer.json, tokenizer_config.json
+
+The directory loads with `TransformerBridge.boot_native(TransformerBridgeConfig.from_dict(config))`
+and `convert_tl_checkpoint`. This module knows the format only; it imports no TransformerLens.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+
+ARCHITECTURE = "TransformerLensNative"
+REQUIRED_FIELDS = (
+    "n_layers",
+    "d_model",
+    "d_head",
+    "n_heads",
+    "n_ctx",
+    "d_vocab",
+    "attn_only",
+    "normalization_type",
+    "positional_embedding_type",
+)
+# LN carries a scale and a shift, RMS a scale only; the Pre variants and no norm carry nothing.
+_NORM_PARTS: dict[str | None, tuple[str, ...]] = {
+    "LN": ("w", "b"),
+    "RMS": ("w",),
+    "LNPre": (),
+    "RMSPre": (),
+    None: (),
+}
+
+
+def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Every tensor a model of this config has, by name, with its shape.
+
+    Raises:
+        UnsupportedModel: a required field is missing, or a value has no place in the format.
+    """
+    missing = [field for field in REQUIRED_FIELDS if field not in config]
+    if missing:
+        raise UnsupportedModel(
+            f"missing {', '.join(missing)}",
+            where="config.json",
+            allowed=f"a TransformerBridgeConfig with {', '.join(REQUIRED_FIELDS)}",
+        )
+    norm = config["normalization_type"]
+    if norm not in _NORM_PARTS:
+        raise UnsupportedModel(
+            f"{norm!r} is not a normalization this format holds",
+            where="config.json",
+            field="normalization_type",
+            allowed=", ".join(str(name) for name in _NORM_PARTS),
+        )
+    if config["positional_embedding_type"] != "standard":
+        raise UnsupportedModel(
+            f"{config['positional_embedding_type']!r} positions have no tensors in this format",
+            where="config.json",
+            field="positional_embedding_type",
+            allowed="standard (for a model without positions: W_pos of zeros)",
+        )
+    d_model, d_head = config["d_model"], config["d_head"]
+    heads, vocab = config["n_heads"], config["d_vocab"]
+    d_mlp = config.get("d_mlp") or 4 * d_model
+    shapes: dict[str, tuple[int, ...]] = {
+        "embed.W_E": (vocab, d_model),
+        "pos_embed.W_pos": (config["n_ctx"], d_model),
+    }
+    for layer in range(config["n_layers"]):
+        block = f"blocks.{layer}"
+        shapes |= {f"{block}.ln1.{part}": (d_model,) for part in _NORM_PARTS[norm]}
+        shapes |= {f"{block}.attn.W_{slot}": (heads, d_model, d_head) for slot in "QKV"}
+        shapes |= {f"{block}.attn.b_{slot}": (heads, d_head) for slot in "QKV"}
+        shapes[f"{block}.attn.W_O"] = (heads, d_head, d_model)
+        shapes[f"{block}.attn.b_O"] = (d_model,)
+        if not config["attn_only"]:
+            shapes |= {f"{block}.ln2.{part}": (d_model,) for part in _NORM_PARTS[norm]}
+            shapes[f"{block}.mlp.W_in"] = (d_model, d_mlp)
+            shapes[f"{block}.mlp.b_in"] = (d_mlp,)
+            shapes[f"{block}.mlp.W_out"] = (d_mlp, d_model)
+            shapes[f"{block}.mlp.b_out"] = (d_model,)
+    shapes |= {f"ln_final.{part}": (d_model,) for part in _NORM_PARTS[norm]}
+    shapes["unembed.W_U"] = (d_model, vocab)
+    shapes["unembed.b_U"] = (vocab,)
+    return shapes
+
+
+def check_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Refuse tensors that are not exactly those of `config`.
+
+    Raises:
+        InvalidInput: a tensor is missing, left over, or of another shape.
+    """
+    shapes = expected_shapes(config)
+    missing = sorted(shapes.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - shapes.keys())
+    if missing or extra:
+        parts = [f"missing {', '.join(missing)}"] if missing else []
+        parts += [f"not part of this config: {', '.join(extra)}"] if extra else []
+        raise InvalidInput("; ".join(parts), where=where, allowed="the names in models/tl_format")
+    for name, shape in shapes.items():
+        if tuple(tensors[name].shape) != shape:
+            raise InvalidInput(
+                f"shape {list(tensors[name].shape)}", where=where, field=name, allowed=str(shape)
+            )
+
+
+def save_tl_directory(
+    path: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Write a TransformerLens-format directory; tensors keep the dtype they come in.
+
+    Raises:
+        InvalidInput: the tensors are not those `config` asks for.
+    """
+    check_tensors(config, tensors, where=str(path))
+    path.mkdir(parents=True, exist_ok=True)
+    fields = {"architecture": ARCHITECTURE, **config}
+    contiguous = {name: tensors[name].detach().contiguous() for name in expected_shapes(config)}
+    save_file(contiguous, path / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save_pretrained(path)
+    (path / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+
+
+def read_tl_directory(
+    path: Path, dtype: torch.dtype = torch.float32
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config fields and the tensors, cast to `dtype`, of a TransformerLens-format directory.
+
+    Raises:
+        InvalidInput: a file is missing or unreadable, or the tensors do not fit the config.
+    """
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        stored = load_file(path / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InvalidInput(
+            f"not a readable TransformerLens-format directory ({error})",
+            where=str(path),
+            allowed="config.json and model.safetensors",
+        ) from error
+    check_tensors(config, stored, where=str(path / "model.safetensors"))
+    return config, {name: tensor.to(dtype) for name, tensor in stored.items()}
+
+
+def is_tl_directory(path: Path) -> bool:
+    """Whether `config.json` describes a TransformerLens-format model, not a Hugging Face one."""
+    file = path / "config.json"
+    if not file.is_file():
+        return False
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(config, dict) and "model_type" not in config and "d_vocab" in config
