@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import scaled_dot_product_attention
 
 LAYER_NORM_EPS = 1e-5
 
@@ -47,7 +47,7 @@ class AttentionBlock(nn.Module):
             .view(batch, pos, 3, self.n_heads, d_model // self.n_heads)
             .permute(2, 0, 3, 1, 4)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).reshape(batch, pos, d_model))
 
 

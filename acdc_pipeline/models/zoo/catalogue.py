@@ -1,0 +1,26 @@
+"""The models that ship inside the package: one directory each, found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from acdc_pipeline.errors import UnknownName
+
+WEIGHTS = Path(__file__).with_name("weights")
+
+
+def list_zoo() -> tuple[str, ...]:
+    """The names of all shipped models, sorted."""
+    return tuple(sorted(path.parent.name for path in WEIGHTS.glob("*/config.json")))
+
+
+def zoo_path(name: str) -> Path:
+    """The directory of zoo model `name`.
+
+    Raises:
+        UnknownName: no model of that name ships with the package.
+    """
+    known = list_zoo()
+    if name not in known:
+        raise UnknownName.among("zoo model", name, known, fix="acdc models list")
+    return WEIGHTS / name
