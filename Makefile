@@ -1,0 +1,75 @@
+# `make demo` and `make test` do everything on a machine that has only Python and make:
+# a virtual environment, the locked install, then the job. A second call goes straight to the job.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The release that `make lock` pins; other packages are locked at their newest allowed release.
+LOCK_TORCH ?= 2.13.0
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SAY = @printf '\n\033[1m== %s\033[0m\n'
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format lock schemas install clean
+
+help: ## this list
+	@printf 'usage: make TARGET [PYTHON=python3.12]\n\n'
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
+		| while IFS='|' read -r target does; do printf '  %-9s %s\n' "$$target" "$$does"; done
+
+demo: $(INSTALLED) ## find circuits in the models that ship with the package, and say where they are
+	$(SAY) "Running the demo: acdc demo"
+	@$(BIN)/acdc demo
+
+test: $(INSTALLED) ## the whole test suite
+	$(SAY) "Running the whole test suite"
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## style, types, import layers and the fast tests
+	$(SAY) "Style: ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	$(SAY) "Types: pyright"
+	@$(BIN)/pyright
+	$(SAY) "Layers: import-linter"
+	@$(BIN)/lint-imports --no-logo
+	$(SAY) "Fast tests"
+	@$(BIN)/python -m pytest -q -m "not slow and not ray"
+
+format: $(INSTALLED) ## rewrite the code in the house format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+schemas: $(INSTALLED) ## regenerate the JSON Schemas that editors use
+	@$(BIN)/python -m acdc_pipeline.specs.json_schema docs/schemas
+
+install: $(INSTALLED) ## the environment alone
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "make: '$(PYTHON)' is not on the PATH"; \
+		echo "      fix: install Python 3.11 or newer, or name it: make PYTHON=/path/to/python3"; \
+		exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: '$(PYTHON)' is $$($(PYTHON) --version 2>&1)"; \
+		echo "      allowed: Python 3.11 or newer"; \
+		echo "      fix: name a newer one: make PYTHON=python3.12"; \
+		exit 2; }
+	$(SAY) "Making a virtual environment in $(VENV)"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
+	$(SAY) "Installing the locked dependencies (once; takes minutes)"
+	@$(BIN)/python -m pip install --no-input --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+lock: ## resolve all dependencies anew and rewrite constraints.txt
+	$(SAY) "Resolving in a fresh environment"
+	@PYTHON=$(PYTHON) TORCH=$(LOCK_TORCH) bash deploy/lock.sh > constraints.txt.new
+	@mv constraints.txt.new constraints.txt
+	@git --no-pager diff --stat -- constraints.txt
+
+clean: ## remove the environment, caches and build output; results stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find acdc_pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
