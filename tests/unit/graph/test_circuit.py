@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from hypothesis import given
+
+from acdc_pipeline.errors import GraphError
+from acdc_pipeline.graph import Circuit, Edge, Topology
+from tests.strategies import circuits
+
+TWO_LAYERS = Topology(2, 2, has_mlp=False)
+
+
+def test_circuit_keeps_edges_in_the_graphs_order_whatever_order_they_came_in():
+    names = ["a1.h0->logits", "input->a0.h1<v>", "a0.h1->a1.h0<k>"]
+    circuit = Circuit.of(TWO_LAYERS, names)
+    assert [str(e) for e in circuit.sorted_edges] == [names[1], names[2], names[0]]
+    assert [str(n) for n in circuit.nodes] == ["input", "a0.h1", "a1.h0", "logits"]
+
+
+def test_circuit_live_edges_leave_out_what_does_not_join_input_and_logits():
+    joined = ["input->a0.h0<v>", "a0.h0->logits"]
+    dangling = ["input->a1.h1<q>", "a0.h1->logits", "a0.h1->a1.h0<k>"]
+    circuit = Circuit.of(TWO_LAYERS, joined + dangling)
+    assert circuit.live_edges == {Edge.parse(name) for name in joined}
+
+
+def test_circuit_with_an_edge_of_another_graph_is_refused():
+    with pytest.raises(GraphError):
+        Circuit.of(TWO_LAYERS, ["input->m0"])
+
+
+def test_circuit_with_a_score_of_another_graph_is_refused():
+    with pytest.raises(GraphError):
+        Circuit.of(TWO_LAYERS, [], {Edge.parse("input->a5.h0<q>"): 1.0})
+
+
+def test_circuit_full_keeps_every_edge():
+    circuit = Circuit.full(TWO_LAYERS)
+    assert len(circuit) == TWO_LAYERS.n_edges
+    assert circuit.live_edges == circuit.edges
+
+
+@given(circuits())
+def test_circuit_survives_pickling(circuit: Circuit):
+    assert pickle.loads(pickle.dumps(circuit)) == circuit

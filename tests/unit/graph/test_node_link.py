@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import networkx as nx
+import pytest
+from hypothesis import given
+
+from acdc_pipeline.errors import GraphError
+from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.node_link import (
+    from_networkx,
+    from_node_link,
+    node_link_json,
+    parse_node_link_json,
+    to_networkx,
+    to_node_link,
+)
+from tests.strategies import circuits
+
+SMALL = Circuit.of(
+    Topology(1, 2, has_mlp=True),
+    ["input->a0.h1<q>", "input->a0.h1<k>", "a0.h1->m0", "m0->logits"],
+    {Edge.parse("a0.h1->m0"): 0.25, Edge.parse("a0.h0->m0"): -0.5},
+)
+
+
+def test_networkx_graph_of_a_small_circuit_is_what_one_writes_by_hand():
+    graph = to_networkx(SMALL)
+    assert list(graph.nodes) == ["input", "a0.h1", "m0", "logits"]
+    assert graph.nodes["a0.h1"] == {"kind": "head", "layer": 0, "head": 1}
+    assert set(graph.edges(keys=True)) == {
+        ("input", "a0.h1", "q"),
+        ("input", "a0.h1", "k"),
+        ("a0.h1", "m0", ""),
+        ("m0", "logits", ""),
+    }
+    assert graph.edges["a0.h1", "m0", ""] == {"score": 0.25}
+    assert graph.graph["removed_scores"] == {"a0.h0->m0": -0.5}
+
+
+@given(circuits())
+def test_networkx_round_trip_is_exact(circuit: Circuit):
+    assert from_networkx(to_networkx(circuit)) == circuit
+
+
+@given(circuits())
+def test_node_link_json_round_trip_is_exact(circuit: Circuit):
+    assert parse_node_link_json(node_link_json(circuit)) == circuit
+
+
+@given(circuits())
+def test_node_link_json_is_read_by_networkx_itself(circuit: Circuit):
+    graph = nx.node_link_graph(json.loads(node_link_json(circuit)), edges="edges")
+    assert graph.is_directed()
+    assert graph.is_multigraph()
+    assert graph.number_of_edges() == len(circuit)
+    assert from_networkx(graph) == circuit
+
+
+def test_node_link_edges_come_in_the_graphs_order():
+    circuit = Circuit.full(Topology(2, 2, has_mlp=True))
+    names = [(e["source"], e["target"], e["key"]) for e in to_node_link(circuit)["edges"]]
+    assert names == [(str(e.src), str(e.dst), e.slot or "") for e in circuit.topology.edges]
+
+
+def test_node_link_json_does_not_depend_on_the_order_edges_were_found_in():
+    topology, names = SMALL.topology, [str(e) for e in SMALL.sorted_edges]
+    scores = {edge: SMALL.scores[edge] for edge in reversed(list(SMALL.scores))}
+    assert node_link_json(Circuit.of(topology, reversed(names), scores)) == node_link_json(SMALL)
+
+
+def changed(**changes: object) -> str:
+    document = to_node_link(SMALL)
+    for path, value in changes.items():
+        place = document
+        *parents, last = path.split("__")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "graph"),
+        (changed(directed=False), "directed multigraph"),
+        (changed(edges=[{"source": "input"}]), "not node-link data"),
+        (changed(edges=[{"source": "input", "target": "m5", "key": ""}]), "input->m5"),
+        (changed(graph__n_layers="1"), "graph.n_layers"),
+        (changed(graph__n_layers=True), "graph.n_layers"),
+        (changed(graph__parallel=0), "graph.parallel"),
+        (changed(graph__version=2), "version 2"),
+        (changed(graph__format="other"), "graph.format"),
+        (changed(graph__removed_scores=[1]), "graph.removed_scores"),
+        (changed(graph__removed_scores={"a0.h0->m0": "x"}), "graph.removed_scores.a0.h0->m0"),
+        (changed(graph__removed_scores={"a0.h0": 1.0}), "not an edge"),
+    ],
+)
+def test_node_link_json_that_holds_no_circuit_is_a_graph_error(text: str, says: str):
+    with pytest.raises(GraphError) as caught:
+        parse_node_link_json(text)
+    assert says in str(caught.value)
+
+
+def test_node_link_document_from_networkx_without_keys_is_refused():
+    graph = nx.MultiDiGraph([("input", "a0.h0")])
+    with pytest.raises(GraphError):
+        from_node_link(nx.node_link_data(graph, edges="edges"))
