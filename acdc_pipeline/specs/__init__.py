@@ -1,0 +1,85 @@
+"""What people write: tasks, methods, sweeps, worker profiles, runs, and where they are found."""
+
+from acdc_pipeline.specs.base import Spec, canonical_json, sha256_of
+from acdc_pipeline.specs.catalogue import (
+    find_profile,
+    find_reference,
+    find_sweep,
+    find_task,
+    list_tasks,
+)
+from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
+from acdc_pipeline.specs.generators import (
+    DocstringGenerator,
+    FunctionGenerator,
+    Generator,
+    PairsGenerator,
+    RepeatedTokensGenerator,
+    TemplateGenerator,
+)
+from acdc_pipeline.specs.load import load_yaml, parse
+from acdc_pipeline.specs.method import METHOD_VERSIONS, METHODS, AcdcMethod, Method
+from acdc_pipeline.specs.model_ref import ModelRef
+from acdc_pipeline.specs.names import (
+    DTYPES,
+    METRICS,
+    Ablation,
+    Difference,
+    Dtype,
+    HeadOrder,
+    MetricName,
+    Rule,
+)
+from acdc_pipeline.specs.profile import WorkerProfile
+from acdc_pipeline.specs.project import bundled, find_project
+from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.specs.sweep import AcdcSweep, Cell, SweepSpec
+from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
+
+__all__ = [
+    "DTYPES",
+    "METHODS",
+    "METHOD_VERSIONS",
+    "METRICS",
+    "SCHEMA_VERSION",
+    "Ablation",
+    "AcdcMethod",
+    "AcdcSweep",
+    "Answers",
+    "Cell",
+    "Difference",
+    "DocstringGenerator",
+    "Dtype",
+    "FunctionGenerator",
+    "Generator",
+    "HeadOrder",
+    "Method",
+    "MetricName",
+    "ModelRef",
+    "PairsGenerator",
+    "PromptPair",
+    "ReferenceCircuit",
+    "RepeatedTokensGenerator",
+    "Rule",
+    "RunSpec",
+    "Source",
+    "Spec",
+    "SweepSpec",
+    "TaskMetrics",
+    "TaskSpec",
+    "TemplateGenerator",
+    "WorkerProfile",
+    "bundled",
+    "canonical_json",
+    "find_profile",
+    "find_project",
+    "find_reference",
+    "find_sweep",
+    "find_task",
+    "list_tasks",
+    "load_yaml",
+    "parse",
+    "read_pairs",
+    "sha256_of",
+]

@@ -1,0 +1,135 @@
+"""Finding tasks, worker profiles and sweeps by name.
+
+One order everywhere: an explicit path, then the project folder, then what is bundled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TypeVar
+
+from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.specs.base import Spec
+from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
+from acdc_pipeline.specs.generators import PairsGenerator
+from acdc_pipeline.specs.load import load_yaml
+from acdc_pipeline.specs.profile import WorkerProfile
+from acdc_pipeline.specs.project import bundled, find_project
+from acdc_pipeline.specs.prompt_pair import read_pairs
+from acdc_pipeline.specs.sweep import SweepSpec
+from acdc_pipeline.specs.task import Source, TaskMetrics, TaskSpec
+from acdc_pipeline.specs.yaml_file import shown
+
+_S = TypeVar("_S", bound=Spec)
+
+_S = TypeVar("_S", bound=Spec)
+
+
+def find_task(name_or_path: str | Path, project: Path | None = None) -> TaskSpec:
+    """The task called `name_or_path`: a name, a task folder, its `task.yaml`, or a `.jsonl`.
+
+    Raises:
+        UnknownName: no such task; names the nearest.
+        SpecError: the file has a problem.
+    """
+    text = str(name_or_path)
+    if text.endswith(".jsonl"):
+        return task_from_pairs(Path(text))
+    return load_yaml(task_file(name_or_path, project), TaskSpec)
+
+
+def task_file(name_or_path: str | Path, project: Path | None = None) -> Path:
+    """The `task.yaml` that `find_task` reads. Raises UnknownName."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    if (path / "task.yaml").is_file():
+        return path / "task.yaml"
+    known = list_tasks(project)
+    if str(name_or_path) not in known:
+        raise UnknownName.among(
+            "task", str(name_or_path), known, fix="'acdc tasks new NAME' starts a new one"
+        )
+    return known[str(name_or_path)]
+
+
+def list_tasks(project: Path | None = None) -> dict[str, Path]:
+    """Every task by name with its `task.yaml`; a project's own hides a bundled namesake."""
+    found: dict[str, Path] = {}
+    for root in _roots(project):
+        for path in sorted((root / "tasks").glob("*/task.yaml")):
+            found.setdefault(path.parent.name, path)
+    return dict(sorted(found.items()))
+
+
+def find_reference(
+    name_or_path: str | Path, project: Path | None = None
+) -> ReferenceCircuit | None:
+    """The published circuit of a task, or None where nobody published one."""
+    if str(name_or_path).endswith(".jsonl"):
+        return None
+    path = task_file(name_or_path, project).with_name("circuit.yaml")
+    return load_yaml(path, ReferenceCircuit) if path.is_file() else None
+
+
+def find_profile(name_or_path: str | Path, project: Path | None = None) -> WorkerProfile:
+    """The worker profile called `name_or_path`. Raises UnknownName or SpecError."""
+    return _find_yaml("worker profile", "workers", name_or_path, WorkerProfile, project)
+
+
+def find_sweep(name_or_path: str | Path, project: Path | None = None) -> SweepSpec:
+    """The sweep called `name_or_path`. Raises UnknownName or SpecError."""
+    return _find_yaml("sweep", "deploy/sweeps", name_or_path, SweepSpec, project)
+
+
+def task_from_pairs(path: Path) -> TaskSpec:
+    """A task made of nothing but a `.jsonl` of prompt pairs, named after the file.
+
+    No beginning-of-sequence token is put in front: what the file says is what the model sees.
+
+    Raises:
+        SpecError: a line that is not a prompt pair.
+    """
+    name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "pairs"
+    pairs = read_pairs(path)
+    return TaskSpec(
+        name=name,
+        title=path.stem,
+        behaviour=f"prompt pairs of {path.name}",
+        source=Source(paper="none: prompts of one's own"),
+        generator=PairsGenerator(kind="pairs", bos=False, file=path.name, pairs=pairs),
+        metrics=TaskMetrics(discovery="kl", report=("logit_diff", "accuracy")),
+    )
+
+
+def _roots(project: Path | None) -> list[Path]:
+    roots = [project or find_project(), bundled()]
+    return list(dict.fromkeys(root.resolve() for root in roots if root is not None))
+
+
+def _find_yaml(
+    noun: str, folder: str, name_or_path: str | Path, kind: type[_S], project: Path | None
+) -> _S:
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        return load_yaml(path, kind)
+    found: dict[str, Path] = {}
+    for root in _roots(project):
+        for file in sorted((root / folder).glob("*.yaml")):
+            found.setdefault(file.stem, file)
+    if str(name_or_path) not in found:
+        raise UnknownName.among(noun, str(name_or_path), found)
+    return load_yaml(found[str(name_or_path)], kind)
+
+
+def check_name(task: TaskSpec, path: Path) -> None:
+    """Raises SpecError unless the task in `path` is called like its folder."""
+    folder = path.resolve().parent.name
+    if task.name != folder:
+        raise SpecError(
+            f"'{task.name}' is not the name of the folder",
+            where=shown(path),
+            field="name",
+            allowed=folder,
+        )

@@ -1,0 +1,108 @@
+"""A published circuit, as its paper gives it: the `circuit.yaml` of a task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from acdc_pipeline.errors import GraphError
+from acdc_pipeline.graph import INPUT, LOGITS, SLOTS, Circuit, Edge, Node, Topology, head, mlp
+from acdc_pipeline.graph.edge import Slot
+from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
+from acdc_pipeline.specs.names import Ablation
+
+Index = Annotated[int, Field(ge=0)]
+HeadIndex = tuple[Index, Index]
+SlotLetters = Literal["q", "k", "v", "qk", "qv", "kv", "qkv"]
+Link = tuple[str, str] | tuple[str, str, SlotLetters]
+
+
+class Group(Spec):
+    """Components with one job. A head is `[layer, head]`, an MLP its layer."""
+
+    heads: tuple[HeadIndex, ...] = ()
+    mlps: tuple[Index, ...] = ()
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes of this group: heads, then MLPs."""
+        return (*(head(*pair) for pair in self.heads), *(mlp(layer) for layer in self.mlps))
+
+
+class ReferenceCircuit(Spec):
+    """A circuit somebody published: whole groups and the links between them, or single edges.
+
+    Args:
+        model: the model it was found in; a `hf:` reference where there is one.
+        source: the citation.
+        ablation: what removed edges carried, if the source says.
+        groups: the components by job.
+        links: `[from group, to group, slots]`; every earlier member feeds every later one.
+            `input` stands for the input node and every MLP (the encoding of Conmy et al. 2023);
+            `logits` takes no slots.
+        edges: single edges, in this package's notation.
+        note: what a reader has to know before comparing with it.
+    """
+
+    model: str
+    source: str
+    ablation: Ablation | None = None
+    groups: Mapping[str, Group] = Field(default_factory=dict)
+    links: tuple[Link, ...] = ()
+    edges: tuple[str, ...] = ()
+    note: str | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> ReferenceCircuit:
+        if not self.groups and not self.edges:
+            raise rejection("edges", "a circuit needs groups or edges")
+        for index, link in enumerate(self.links):
+            known_from, known_to = ("input", *self.groups), ("logits", *self.groups)
+            for name, known in ((link[0], known_from), (link[1], known_to)):
+                if name not in known:
+                    raise unknown_reference(f"links.{index}", "group", name, known)
+        for index, name in enumerate(self.edges):
+            try:
+                Edge.parse(name)
+            except GraphError as error:
+                raise rejection(
+                    f"edges.{index}", error.problem, allowed=error.allowed, fix=error.fix
+                ) from error
+        return self
+
+    @property
+    def heads(self) -> frozenset[Node]:
+        """Every head that a group or an edge names."""
+        nodes = {node for group in self.groups.values() for node in group.nodes}
+        for name in self.edges:
+            edge = Edge.parse(name)
+            nodes |= {edge.src, edge.dst}
+        return frozenset(node for node in nodes if node.kind == "head")
+
+    def circuit(self, topology: Topology) -> Circuit:
+        """The published circuit in the graph of a model.
+
+        Raises:
+            GraphError: it names an edge that `topology` does not have.
+        """
+        edges = [Edge.parse(name) for name in self.edges]
+        for link in self.links:
+            letters = link[2] if len(link) == 3 else "qkv"
+            slots = [slot for slot in SLOTS if slot in letters]
+            edges += self._between(link[0], link[1], slots, topology)
+        return Circuit.of(topology, edges)
+
+    def _between(self, src: str, dst: str, slots: list[Slot], topology: Topology) -> list[Edge]:
+        mlps = [mlp(layer) for layer in range(topology.n_layers)] if topology.has_mlp else []
+        sources = [INPUT, *mlps] if src == "input" else list(self.groups[src].nodes)
+        receivers = [LOGITS] if dst == "logits" else list(self.groups[dst].nodes)
+        out: list[Edge] = []
+        for receiver in receivers:
+            topology.check(receiver)
+            for source in sources:
+                names = slots if receiver.kind == "head" else [None]
+                candidates = [Edge(source, receiver, slot) for slot in names]
+                out += [edge for edge in candidates if edge in topology.edge_set]
+        return out

@@ -1,0 +1,172 @@
+"""Pydantic's errors in the words of the person who wrote the file."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from acdc_pipeline.errors import SpecError, with_suggestion
+from acdc_pipeline.specs.names import NOUNS
+
+Location = tuple[int | str, ...]
+
+
+def explain(error: ValidationError, data: Any, kind: type[BaseModel], where: str) -> SpecError:
+    """The most useful problem of `error` as one SpecError; others are named in its fix.
+
+    An unknown key comes first: a misspelt key also leaves the right one missing.
+    """
+    details = sorted(error.errors(include_url=False), key=lambda d: d["type"] != "extra_forbidden")
+    first = details[0]
+    problems = [_explain_one(d, data, kind) for d in details]
+    field, problem, allowed, fix = problems[0]
+    same_field = [p for p in problems if p[0] == field and p[2]]
+    if first["type"] != "extra_forbidden" and len(same_field) > 1:
+        # the branches of a union: each says what it would have taken
+        allowed = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
+    others = list(dict.fromkeys(p[0] for p in problems if p[0] and p[0] != field))
+    if others and not fix:
+        shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        fix = f"correct this first; then look at {shown}"
+    return SpecError(problem, where=where, field=field or None, allowed=allowed, fix=fix)
+
+
+Explanation = tuple[str, str, str | None, str | None]
+
+
+def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Explanation:
+    """(field, problem, allowed, fix) of one pydantic error."""
+    context: Mapping[str, Any] = detail.get("ctx") or {}
+    loc, value = detail["loc"], detail["input"]
+    field = ".".join(str(part) for part in _as_written(loc, data, detail["type"]))
+    match detail["type"]:
+        case "rejected":
+            field = ".".join(part for part in (field, context["field"]) if part)
+            return field, context["problem"], context["allowed"], context["fix"]
+        case "extra_forbidden":
+            known = list(_fields_at(kind, loc[:-1]))
+            name = str(loc[-1])
+            return field, "unknown key", with_suggestion(", ".join(known), name, known), None
+        case "missing":
+            return field, "is missing", _description(kind, loc), None
+        case "literal_error":
+            names = re.findall(r"'([^']*)'", context["expected"])
+            noun = NOUNS.get(frozenset(names))
+            problem = f"{_show(value)} is not {'an' if noun and noun[0] in 'aeo' else 'a'} {noun}"
+            if noun is None:
+                problem = f"{_show(value)} is not allowed here"
+            return field, problem, with_suggestion(", ".join(names), str(value), names), None
+        case "union_tag_invalid":
+            names = re.findall(r"'([^']*)'", context["expected_tags"])
+            tag, key = context["tag"], context["discriminator"].strip("'")
+            allowed = with_suggestion(", ".join(names), tag, names)
+            return f"{field}.{key}", f"'{tag}' is not a {key}", allowed, None
+        case "union_tag_not_found":
+            key = context["discriminator"].strip("'")
+            return f"{field}.{key}", "is missing", _tags_at(kind, loc), None
+    wanted = _WANTED.get(detail["type"])
+    if wanted is None:
+        return field, f"{_show(value)}: {detail['msg']}", None, None
+    return field, f"{_show(value)} is not {wanted(context)}", wanted(context), None
+
+
+_WANTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "string_type": lambda c: "a text",
+    "int_type": lambda c: "a whole number",
+    "int_from_float": lambda c: "a whole number",
+    "float_type": lambda c: "a number",
+    "finite_number": lambda c: "a finite number",
+    "bool_type": lambda c: "true or false",
+    "tuple_type": lambda c: "a list",
+    "list_type": lambda c: "a list",
+    "dict_type": lambda c: "a set of keys and values",
+    "model_type": lambda c: "a set of keys and values",
+    "model_attributes_type": lambda c: "a set of keys and values",
+    "greater_than": lambda c: f"greater than {c['gt']:g}",
+    "greater_than_equal": lambda c: f"at least {c['ge']:g}",
+    "less_than": lambda c: f"less than {c['lt']:g}",
+    "less_than_equal": lambda c: f"at most {c['le']:g}",
+    "too_short": lambda c: f"a list of at least {c['min_length']}",
+    "too_long": lambda c: f"a list of at most {c['max_length']}",
+    "string_too_short": lambda c: "a text with something in it",
+    "string_pattern_mismatch": lambda c: f"of the form {c['pattern']}",
+}
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        text = "true" if value else "false"
+    elif value is None:
+        text = "nothing"
+    else:
+        text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _as_written(loc: Location, data: Any, error_type: str) -> Iterable[int | str]:
+    """The parts of `loc` that the author wrote: pydantic adds union tags and type names."""
+    for index, part in enumerate(loc):
+        last = index == len(loc) - 1
+        if isinstance(data, Mapping) and part in data:
+            data = data[part]
+            yield part
+        elif isinstance(data, Sequence) and isinstance(part, int) and part < len(data):
+            data = data[part]
+            yield part
+        elif last and error_type in ("missing", "extra_forbidden"):
+            yield part
+
+
+def _models_at(annotation: Any, loc: Location) -> Iterable[Any]:
+    """The types that pydantic's `loc` leads to, starting from `annotation`."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _models_at(args[0], loc)
+    elif not loc and origin not in (Union, types.UnionType):
+        yield annotation
+    elif origin in (Union, types.UnionType):
+        members = [m for m in args if _is_model(m) and loc and _tag(m) == loc[0]]
+        for member in members or args:
+            yield from _models_at(member, loc[1:] if members else loc)
+    elif _is_model(annotation):
+        if field := annotation.model_fields.get(str(loc[0])):
+            yield from _models_at(field.annotation, loc[1:])
+    elif origin is tuple and args:
+        yield from _models_at(args[0], loc[1:])
+    elif isinstance(origin, type) and issubclass(origin, Mapping):
+        yield from _models_at(args[1], loc[1:])
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _tag(model: type[BaseModel]) -> str | None:
+    """The value by which a discriminated union knows `model`."""
+    for name in ("kind", "name"):
+        field = model.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return str(get_args(field.annotation)[0])
+    return None
+
+
+def _fields_at(kind: type[BaseModel], loc: Location) -> Iterable[str]:
+    for model in _models_at(kind, loc):
+        if _is_model(model):
+            yield from model.model_fields
+
+
+def _tags_at(kind: type[BaseModel], loc: Location) -> str:
+    return ", ".join(tag for model in _models_at(kind, loc) if (tag := _tag(model)))
+
+
+def _description(kind: type[BaseModel], loc: Location) -> str | None:
+    for model in _models_at(kind, loc[:-1]):
+        if _is_model(model) and (field := model.model_fields.get(str(loc[-1]))):
+            return field.description
+    return None

@@ -1,0 +1,55 @@
+"""JSON Schemas of the files people write, for completion and checks in editors.
+
+`python -m acdc_pipeline.specs.json_schema docs/schemas` writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from acdc_pipeline.specs.base import Spec
+from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
+from acdc_pipeline.specs.profile import WorkerProfile
+from acdc_pipeline.specs.prompt_pair import PromptPair
+from acdc_pipeline.specs.sweep import SweepSpec
+from acdc_pipeline.specs.task import TaskSpec
+
+SCHEMAS: Mapping[str, type[Spec]] = {
+    "task": TaskSpec,
+    "circuit": ReferenceCircuit,
+    "sweep": SweepSpec,
+    "worker-profile": WorkerProfile,
+    "prompt-pair": PromptPair,
+}
+
+
+def schema_texts() -> dict[str, str]:
+    """File name to contents, one per kind of file."""
+    return {
+        f"{name}.schema.json": json.dumps(
+            {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+            | kind.model_json_schema(mode="validation"),
+            indent=2,
+            ensure_ascii=False,
+        )
+        + "\n"
+        for name, kind in SCHEMAS.items()
+    }
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Writes every schema into `folder` and says which files they are."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, text in schema_texts().items():
+        (folder / name).write_text(text, encoding="utf-8")
+        paths.append(folder / name)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schemas")):
+        print(written)

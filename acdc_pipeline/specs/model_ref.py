@@ -1,0 +1,67 @@
+"""References to models: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from acdc_pipeline.errors import SpecError, nearest
+from acdc_pipeline.specs.names import ModelKind
+
+FORMS = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH"
+
+_ZOO = re.compile(r"[a-z0-9][a-z0-9-]*\Z", re.ASCII)
+_HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?\Z", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which model, before anything is loaded.
+
+    Args:
+        kind: `zoo`, `hf` or `dir`.
+        name: name in the zoo, `ORG/NAME`, or the path as given.
+        revision: of `hf` only; None means the newest, resolved when the run is planned.
+    """
+
+    kind: ModelKind
+    name: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" + (f"@{self.revision}" if self.revision else "")
+
+    @classmethod
+    def parse(cls, text: str) -> ModelRef:
+        """The reference in `text`.
+
+        Names never become paths unchecked: only `dir:` holds a path.
+
+        Raises:
+            SpecError: it has none of the three forms.
+        """
+        kind, colon, name = text.partition(":")
+        if not colon or kind not in get_args(ModelKind):
+            raise SpecError(
+                f"'{text}' is not a model reference", allowed=FORMS, fix=_guess(kind, name, colon)
+            )
+        if kind == "zoo" and _ZOO.match(name):
+            return cls("zoo", name)
+        if kind == "hf" and (match := _HUB.match(name)) and ".." not in name:
+            return cls("hf", match[1], match[2])
+        if kind == "dir" and name.strip():
+            return cls("dir", name)
+        raise SpecError(f"'{text}' is not a model reference", allowed=FORMS)
+
+
+def _guess(kind: str, name: str, colon: str) -> str | None:
+    if colon:
+        close = nearest(kind, get_args(ModelKind))
+        return f"did you mean '{close}:{name}'?" if close else None
+    if Path(kind).is_dir():
+        return f"did you mean 'dir:{kind}'?"
+    if _ZOO.match(kind):
+        return f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo"
+    return f"did you mean 'hf:{kind}'?" if _HUB.match(kind) else None

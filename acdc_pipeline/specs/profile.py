@@ -1,0 +1,71 @@
+"""A worker profile: on what a run executes. Nothing in it decides a result but `dtype`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from acdc_pipeline.specs.base import Spec, rejection
+from acdc_pipeline.specs.names import Dtype, Executor
+
+_BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
+
+
+def parse_bytes(value: Any) -> Any:
+    """`"60GiB"` as bytes; numbers are bytes already. Rejects other texts."""
+    if not isinstance(value, str):
+        return value
+    match = _QUANTITY.match(value.strip())
+    if not match or match[2] not in _BYTES:
+        raise rejection("", f"'{value}' is not an amount of memory", allowed="as in 60GiB, 512MiB")
+    return int(float(match[1]) * _BYTES[match[2]])
+
+
+def parse_seconds(value: Any) -> Any:
+    """`"60s"`, `"10m"`, `"1h"` as seconds; numbers are seconds already. Rejects other texts."""
+    if not isinstance(value, str):
+        return value
+    match = _QUANTITY.match(value.strip())
+    if not match or match[2] not in _SECONDS:
+        raise rejection("", f"'{value}' is not a duration", allowed="as in 60s, 10m, 1h")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
+
+
+class WorkerProfile(Spec):
+    """On what a sweep executes.
+
+    Args:
+        executor: `local` runs in this process, one run after the other; `ray` on actors.
+        actors: worker processes; each keeps one model loaded.
+        cpus: CPUs of each.
+        gpus: GPUs of each; fractions share one.
+        dtype: precision of runs whose sweep does not say.
+        memory: the engine's byte budget in each worker; None lets it ask the device.
+        attempts: how often a run is tried when its worker dies.
+        checkpoint: seconds between checkpoints of a long run.
+        runtime_env: handed to Ray as it is (visible to every user of the cluster: no secrets).
+    """
+
+    executor: Executor
+    actors: int = Field(ge=1)
+    cpus: float = Field(gt=0)
+    gpus: float = Field(ge=0)
+    dtype: Dtype
+    memory: Annotated[Bytes, Field(gt=0)] | None = None
+    attempts: int = Field(ge=1)
+    checkpoint: Annotated[Seconds, Field(gt=0)]
+    runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)

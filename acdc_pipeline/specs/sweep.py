@@ -1,0 +1,151 @@
+"""A sweep: tasks x models x methods x thresholds x seeds."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from acdc_pipeline.errors import AcdcError, UnknownName
+from acdc_pipeline.specs.base import Spec, rejection
+from acdc_pipeline.specs.method import AcdcMethod, Method
+from acdc_pipeline.specs.model_ref import ModelRef
+from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName
+from acdc_pipeline.specs.task import TaskSpec
+
+
+class AcdcSweep(Spec):
+    """ACDC at several thresholds, one run each.
+
+    Args:
+        thresholds: each τ > 0.
+        metric: None takes each task's own discovery metric.
+        ablation, order, difference: as in `AcdcMethod`; the defaults are the paper's, and
+            every run records them.
+    """
+
+    name: Literal["acdc"]
+    thresholds: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    metric: MetricName | None = None
+    ablation: Ablation = "corrupted"
+    order: HeadOrder = "reverse-heads"
+    difference: Difference = "signed"
+
+    def methods(self, task: TaskSpec) -> tuple[AcdcMethod, ...]:
+        """One method per threshold, in the order written."""
+        return tuple(
+            AcdcMethod(
+                name="acdc",
+                threshold=threshold,
+                metric=self.metric or task.metrics.discovery,
+                ablation=self.ablation,
+                order=self.order,
+                difference=self.difference,
+            )
+            for threshold in self.thresholds
+        )
+
+    @field_validator("thresholds")
+    @classmethod
+    def _different(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(thresholds)) < len(thresholds):
+            raise rejection("", "a threshold is there twice")
+        return thresholds
+
+
+MethodSweep = AcdcSweep
+"""Any entry under `methods`; becomes a union discriminated on `name` with the second one."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep before its model's revision is known."""
+
+    task: TaskSpec
+    model: ModelRef
+    method: Method
+    prompts: int
+    seed: int
+    dtype: Dtype
+
+
+class SweepSpec(Spec):
+    """What to run, as a file in `deploy/sweeps/` says.
+
+    Args:
+        name: lower case, as the file is called.
+        tasks: task names or folders.
+        models: model references; `*` and `?` match names in the zoo.
+        methods: methods with lists of parameters.
+        prompts: prompt pairs of each run.
+        seeds: each makes other prompts.
+        dtype: None takes the worker profile's.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    tasks: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(min_length=1)
+    methods: tuple[MethodSweep, ...] = Field(min_length=1)
+    prompts: int = Field(ge=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    dtype: Dtype | None = None
+
+    @field_validator("models")
+    @classmethod
+    def _references(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for index, text in enumerate(models):
+            if "*" in text or "?" in text:
+                if not text.startswith("zoo:"):
+                    raise rejection(
+                        str(index),
+                        f"'{text}' cannot be looked up",
+                        allowed="patterns for zoo: only",
+                    )
+                continue
+            try:
+                ModelRef.parse(text)
+            except AcdcError as error:
+                raise rejection(
+                    str(index), error.problem, allowed=error.allowed, fix=error.fix
+                ) from error
+        return models
+
+    def model_refs(self, zoo: Iterable[str]) -> tuple[ModelRef, ...]:
+        """The models, patterns replaced by what they match in `zoo`; each once, in order.
+
+        Raises:
+            UnknownName: a pattern or zoo name that matches nothing.
+        """
+        zoo = list(zoo)
+        found: dict[ModelRef, None] = {}
+        for text in self.models:
+            if not text.startswith("zoo:"):
+                found[ModelRef.parse(text)] = None
+                continue
+            names = fnmatch.filter(zoo, text.removeprefix("zoo:"))
+            if not names:
+                raise UnknownName.among("model", text, [f"zoo:{name}" for name in zoo])
+            found |= {ModelRef("zoo", name): None for name in names}
+        return tuple(found)
+
+    def cells(
+        self, tasks: Mapping[str, TaskSpec], models: Sequence[ModelRef], dtype: Dtype
+    ) -> tuple[Cell, ...]:
+        """Every run, runs of one model together and thresholds next to each other.
+
+        Args:
+            tasks: the tasks by the name this sweep gives them.
+            models: what `model_refs` found.
+            dtype: used if the sweep does not say.
+        """
+        return tuple(
+            Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype)
+            for model in models
+            for task in self.tasks
+            for seed in self.seeds
+            for entry in self.methods
+            for method in entry.methods(tasks[task])
+        )

@@ -1,0 +1,113 @@
+"""A task: a behaviour, the prompts that show it, and what counts as right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from acdc_pipeline.specs.base import Spec, rejection, sha256_of, unknown_reference
+from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
+from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+AnswerTexts = Annotated[
+    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])
+]
+
+
+class Source(Spec):
+    """Where the task was first studied."""
+
+    paper: str
+    arxiv: str | None = None
+    url: str | None = None
+
+
+class Answers(Spec):
+    """What follows the prompt, as texts with the template's placeholders.
+
+    Written without the space that joins them to the prompt. Any of several counts.
+    """
+
+    correct: AnswerTexts = Field(min_length=1, description='as in "{IO}", or a list')
+    incorrect: AnswerTexts = Field(description='as in "{S}", or a list; may be []')
+
+
+class TaskMetrics(Spec):
+    """The metric that discovery uses unless told otherwise, and those reported with a circuit."""
+
+    discovery: MetricName
+    report: tuple[MetricName, ...]
+
+
+class TaskSpec(Spec):
+    """A task as its `task.yaml` says, with word lists and pair files read in.
+
+    Args:
+        name: lower case, as the folder is called.
+        title: for headings.
+        behaviour: one line for readers.
+        source: where it was first studied.
+        generator: how prompts are made.
+        answers: for `template` only; the other kinds know theirs.
+        metrics: what is measured.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str = Field(min_length=1)
+    behaviour: str = Field(min_length=1)
+    source: Source
+    generator: Generator
+    answers: Answers | None = Field(None, description='correct: "{IO}", incorrect: "{S}"')
+    metrics: TaskMetrics
+
+    @classmethod
+    def with_files_read(cls, data: Any, folder: Path) -> Any:
+        generator = data.get("generator")
+        if not isinstance(generator, Mapping) or generator.get("kind") not in GENERATORS:
+            return data
+        kind = GENERATORS[generator["kind"]]
+        return {**data, "generator": kind.with_files_read(generator, folder)}
+
+    @model_validator(mode="after")
+    def _answers_fit(self) -> TaskSpec:
+        generator = self.generator
+        if not isinstance(generator, TemplateGenerator):
+            if self.answers is not None:
+                raise rejection(
+                    "answers", f"the {generator.kind} generator knows its answers", fix="remove it"
+                )
+            return self
+        if self.answers is None:
+            raise rejection("answers", "is missing", allowed='correct: "{IO}", incorrect: "{S}"')
+        for field in ("correct", "incorrect"):
+            for text in getattr(self.answers, field):
+                for name in placeholders_of(text, f"answers.{field}"):
+                    if name not in generator.placeholders:
+                        raise unknown_reference(
+                            f"answers.{field}", "slot or role", name, generator.placeholders
+                        )
+        return self
+
+    def definition_hash(self) -> str:
+        """Hex sha256 of what decides the prompts and answers.
+
+        Name, title, behaviour, source and metrics do not: renaming a task changes no result.
+        """
+        generator = self.generator
+        deciding = (
+            generator.deciding() if isinstance(generator, PairsGenerator) else generator.plain()
+        )
+        return sha256_of(
+            {"generator": deciding, "answers": self.answers.plain() if self.answers else None}
+        )
