@@ -8,7 +8,7 @@ LOCK_TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SAY = @printf '\n\033[1m== %s\033[0m\n'
+SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

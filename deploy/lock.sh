@@ -18,6 +18,6 @@ cat <<'HEADER'
 # The CUDA libraries are left out: torch itself pins those that its build needs.
 HEADER
 # A local version (+cpu, +cu130) names one build; without it the same pin serves every machine.
-"$environment/bin/python" -m pip freeze --exclude acdc-pipeline \
+"$environment/bin/python" -m pip freeze --all --exclude pip --exclude acdc-pipeline \
     | grep -viE '^(nvidia-|cuda-|triton)' \
     | sed -E 's/\+[a-z0-9.]+$//'
