@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -40,3 +41,8 @@ class PromptSet:
 
     def __len__(self) -> int:
         return self.clean.shape[0]
+
+    def to(self, device: torch.device) -> PromptSet:
+        """The same prompts on another device."""
+        names = ("clean", "corrupted", "lengths", "answer_row", "answer_pos")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})

@@ -1,0 +1,5 @@
+"""Discovery methods: pure compute, one file each, all ending in the same circuit type."""
+
+from acdc_pipeline.algorithms.acdc import AcdcResult, EdgeSearch, acdc
+
+__all__ = ["AcdcResult", "EdgeSearch", "acdc"]

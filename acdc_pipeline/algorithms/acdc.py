@@ -1,0 +1,101 @@
+"""ACDC: iterative edge pruning by activation patching (Conmy et al. 2023, Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from acdc_pipeline.graph import LOGITS, Circuit, Decision, Edge, Node, Receiver, Topology
+from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
+from acdc_pipeline.specs.names import Difference, HeadOrder
+
+
+class EdgeSearch(Protocol):
+    """The circuit so far, and what removing one more edge from it would cost.
+
+    Every value is oriented so that higher is worse.
+    """
+
+    def metric(self) -> float:
+        """The metric of the circuit so far."""
+        ...
+
+    def visit(self, receiver: Receiver, sources: list[Node]) -> None:
+        """Turn to `receiver`; its edges will be tried in the order of `sources`."""
+        ...
+
+    def metric_without(self, edge: Edge) -> float:
+        """The metric if `edge` were removed as well."""
+        ...
+
+    def remove(self, edge: Edge) -> None:
+        """Remove `edge`, the one tried last, for good."""
+        ...
+
+
+@dataclass(frozen=True)
+class AcdcResult:
+    """The circuit ACDC kept and every decision on the way, in order."""
+
+    circuit: Circuit
+    decisions: tuple[Decision, ...]
+    smallest_margin: float
+    """The smallest |change - threshold| met, in units of the metric."""
+
+
+def acdc(
+    search: EdgeSearch,
+    topology: Topology,
+    *,
+    threshold: float,
+    order: HeadOrder,
+    difference: Difference,
+    on_decision: Callable[[Decision], None] | None = None,
+) -> AcdcResult:
+    """Cut every edge whose removal makes the metric worse by less than `threshold`.
+
+    Receivers are visited from the output backwards, and their sources latest first. A node none
+    of whose outgoing edges survived is dead: its incoming edges are removed untested. An edge's
+    score is the change its removal would have made (higher means more needed).
+
+    Args:
+        search: starts as the whole model.
+        topology: its graph.
+        threshold: τ, in units of the metric; the test is strict.
+        order: direction among the heads of a layer, as the original's `indices_mode`.
+        difference: `signed` removes an edge whose removal helps; `abs` compares the size of
+            the change.
+        on_decision: called after each decision, in order.
+    """
+    kept: list[Edge] = []
+    decisions: list[Decision] = []
+    current = search.metric()
+    for receiver in receivers_backwards(topology, order):
+        if receiver.node != LOGITS and not any(edge.src == receiver.node for edge in kept):
+            continue
+        sources = sources_backwards(topology, receiver, order)
+        search.visit(receiver, sources)
+        for source in sources:
+            edge = Edge.into(source, receiver)
+            after = search.metric_without(edge)
+            change = after - current if difference == "signed" else abs(after - current)
+            decision = Decision(len(decisions), edge, current, after, removed=change < threshold)
+            if decision.removed:
+                search.remove(edge)
+                current = after
+            else:
+                kept.append(edge)
+            decisions.append(decision)
+            if on_decision is not None:
+                on_decision(decision)
+    return AcdcResult(
+        circuit=Circuit.of(topology, kept, {d.edge: d.effect for d in decisions}),
+        decisions=tuple(decisions),
+        smallest_margin=min(_margin(d, threshold, difference) for d in decisions),
+    )
+
+
+def _margin(decision: Decision, threshold: float, difference: Difference) -> float:
+    change = decision.effect if difference == "signed" else abs(decision.effect)
+    return abs(change - threshold)

@@ -1,0 +1,126 @@
+"""The current queries, keys, values and patterns of the heads that are still needed."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.components import attention_pattern, normalise, project, rotate
+from acdc_pipeline.engine.forward import visible_keys
+from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.graph import Node, Slot
+from acdc_pipeline.models.weights import Attention, TransformerWeights
+
+Parts = dict[str, Float[Tensor, "..."]]
+
+
+class AttentionState:
+    """Per needed head: `q`, `k`, `v`, `pattern` and `z` of the current circuit.
+
+    Queries, patterns and `z` of a head needed only at the answers exist only there. Shapes:
+    `k` and `v` are [batch pos d_head]; `q` and `z` are [batch pos d_head] or [answer 1 d_head];
+    `pattern` is [batch pos pos] or [answer 1 pos].
+    """
+
+    def __init__(self, weights: TransformerWeights, layout: Layout) -> None:
+        self.weights = weights
+        self.layout = layout
+        self.parts: dict[Node, Parts] = {}
+        device = layout.answer_row.device
+        self.positions = torch.arange(layout.pos, device=device)
+        self.allowed = visible_keys(weights.blocks[0].attn, layout.pos, device)
+
+    def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> None:
+        """Start `node` from the clean residual `stream` of all rows."""
+        x = stream[None, None]
+        queries = x if needed is Needed.EVERY else self.layout.at_answers(x)
+        inputs: dict[Slot, Float[Tensor, "1 1 rows d_model"]] = {"q": queries, "k": x, "v": x}
+        assert node.layer is not None
+        projected = self._projected(node.layer, [node], needed, inputs)
+        parts = self._attend(node.layer, needed, projected, {})
+        self.commit(node, {name: part[0, 0] for name, part in parts.items()})
+
+    def commit(self, node: Node, parts: Parts) -> None:
+        """Make `parts` the current ones of `node`."""
+        self.parts.setdefault(node, {}).update(parts)
+
+    def change(
+        self,
+        layer: int,
+        nodes: list[Node],
+        needed: Needed,
+        inputs: dict[Slot, Float[Tensor, "n state rows d_model"]],
+    ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
+        """What new `inputs` (the same slots for all `nodes`) make of these heads.
+
+        Returns the parts that changed, [n state …] each, and the change of what they write.
+        """
+        current = {
+            name: torch.stack([self.parts[node][name] for node in nodes])[:, None]
+            for name in ("q", "k", "v", "pattern", "z")
+        }
+        projected = self._projected(layer, nodes, needed, inputs)
+        parts = self._attend(layer, needed, projected, current)
+        change = (parts["z"] - current["z"]).flatten(2, 3)
+        w_o = self.weights.blocks[layer].attn.w_o[_heads(nodes)]
+        return parts, project(change.flatten(1, 2), w_o, None).unflatten(1, change.shape[1:3])
+
+    def _projected(
+        self,
+        layer: int,
+        nodes: list[Node],
+        needed: Needed,
+        inputs: dict[Slot, Float[Tensor, "n state rows d_model"]],
+    ) -> Parts:
+        block = self.weights.blocks[layer]
+        out: Parts = {}
+        for slot, x in inputs.items():
+            weight, bias = _slot_weights(block.attn, slot, _heads(nodes))
+            rows = project(normalise(x, block.norm_attn).flatten(1, 2), weight, bias)
+            rows = rows.unflatten(1, x.shape[1:3])
+            narrow = slot == "q" and needed is Needed.ANSWERS
+            shape = (-1, 1) if narrow else (self.layout.batch, self.layout.pos)
+            shaped = rows.unflatten(2, shape)
+            if slot != "v" and block.attn.rotary is not None:
+                at = self.layout.answer_pos[:, None] if narrow else self.positions
+                shaped = rotate(shaped, block.attn.rotary, at)
+            out[slot] = shaped
+        return out
+
+    def _attend(self, layer: int, needed: Needed, projected: Parts, current: Parts) -> Parts:
+        scale = self.weights.blocks[layer].attn.scale
+        parts = dict(projected)
+        have = {**current, **projected}
+        if "q" in projected or "k" in projected:
+            allowed = self.allowed
+            if needed is Needed.ANSWERS:
+                allowed = allowed[self.layout.answer_pos][:, None]
+            keys = self._for_queries(have["k"], needed)
+            parts["pattern"] = attention_pattern(have["q"], keys, scale, allowed)
+            have["pattern"] = parts["pattern"]
+        parts["z"] = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))
+        return parts
+
+    def _for_queries(
+        self, keys: Float[Tensor, "n state batch pos d_head"], needed: Needed
+    ) -> Float[Tensor, "n state queries pos d_head"]:
+        if needed is Needed.EVERY or self.layout.one_answer_per_prompt:
+            return keys
+        return keys.index_select(2, self.layout.answer_row)
+
+
+def _heads(nodes: list[Node]) -> list[int]:
+    return [node.head for node in nodes if node.head is not None]
+
+
+def _slot_weights(
+    attn: Attention, slot: Slot, heads: list[int]
+) -> tuple[Float[Tensor, "n d_model d_head"], Float[Tensor, "n d_head"] | None]:
+    weight, bias = {
+        "q": (attn.w_q, attn.b_q),
+        "k": (attn.w_k, attn.b_k),
+        "v": (attn.w_v, attn.b_v),
+    }[slot]
+    rows = heads if slot == "q" else [h // attn.heads_per_kv for h in heads]
+    return weight[rows], None if bias is None else bias[rows]

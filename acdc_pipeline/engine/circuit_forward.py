@@ -1,0 +1,115 @@
+"""Any circuit, by one forward over the whole graph: simple, general, and not the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.components import (
+    attention_pattern,
+    mlp_output,
+    normalise,
+    project,
+    rotate,
+)
+from acdc_pipeline.engine.forward import embed, mlp_norm, visible_keys
+from acdc_pipeline.graph import LOGITS, Edge, Receiver, Slot, head, mlp
+from acdc_pipeline.models.weights import Attention, TransformerWeights
+
+
+def run_circuit(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    edges: Iterable[Edge],
+) -> Float[Tensor, "batch pos d_model"]:
+    """The final residual stream when only `edges` carry their source's current output.
+
+    Every other edge carries `ablated`. Receiver input = sum over present edges of the source's
+    current output + sum over removed edges of its ablated output + constants.
+    """
+    return _CircuitRun(weights, tokens, ablated, frozenset(edges)).final()
+
+
+class _CircuitRun:
+    """The forward's growing state: what every source has written so far."""
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        tokens: Int[Tensor, "batch pos"],
+        ablated: Float[Tensor, "src batch pos d_model"],
+        edges: frozenset[Edge],
+    ) -> None:
+        self.weights = weights
+        self.topology = weights.topology
+        self.ablated = ablated
+        self.edges = edges
+        self.allowed = visible_keys(weights.blocks[0].attn, tokens.shape[1], tokens.device)
+        self.positions = torch.arange(tokens.shape[1], device=tokens.device)
+        self.written = torch.empty_like(ablated)
+        self.written[0] = embed(weights, tokens)
+        self.constant = torch.zeros_like(self.written[0])
+
+    def final(self) -> Float[Tensor, "batch pos d_model"]:
+        n_written = 1
+        for layer, block in enumerate(self.weights.blocks):
+            bias = block.attn.b_o
+            heads = self.heads(layer, block.attn)
+            if bias is not None and not self.weights.parallel:
+                self.constant = self.constant + bias
+            self.written[n_written : n_written + len(heads)] = heads
+            n_written += len(heads)
+            if block.mlp is not None:
+                x = self.received(Receiver(mlp(layer)))
+                self.written[n_written] = mlp_output(normalise(x, mlp_norm(block)), block.mlp)
+                n_written += 1
+            if bias is not None and self.weights.parallel:
+                self.constant = self.constant + bias
+        return self.received(Receiver(LOGITS))
+
+    def heads(self, layer: int, attn: Attention) -> Float[Tensor, "head batch pos d_model"]:
+        q = self.projected(layer, "q", attn.w_q, attn.b_q)
+        k = self.projected(layer, "k", *_ungrouped(attn, attn.w_k, attn.b_k))
+        v = self.projected(layer, "v", *_ungrouped(attn, attn.w_v, attn.b_v))
+        if attn.rotary is not None:
+            q = rotate(q, attn.rotary, self.positions)
+            k = rotate(k, attn.rotary, self.positions)
+        z = attention_pattern(q, k, attn.scale, self.allowed) @ v
+        return torch.matmul(z, attn.w_o[:, None])
+
+    def projected(
+        self,
+        layer: int,
+        slot: Slot,
+        weight: Float[Tensor, "head d_model d_head"],
+        bias: Float[Tensor, "head d_head"] | None,
+    ) -> Float[Tensor, "head batch pos d_head"]:
+        nodes = [head(layer, index) for index in range(self.topology.n_heads)]
+        inputs = torch.stack([self.received(Receiver(node, slot)) for node in nodes])
+        rows = normalise(inputs, self.weights.blocks[layer].norm_attn).flatten(1, 2)
+        return project(rows, weight, bias).unflatten(1, inputs.shape[1:3])
+
+    def received(self, receiver: Receiver) -> Float[Tensor, "batch pos d_model"]:
+        sources = self.topology.sources_of(receiver)
+        present = torch.tensor(
+            [Edge.into(source, receiver) in self.edges for source in sources],
+            device=self.written.device,
+        )
+        n = len(sources)
+        current, ablated = self.written[:n][present], self.ablated[:n][~present]
+        return current.sum(0) + ablated.sum(0) + self.constant
+
+
+def _ungrouped(
+    attn: Attention,
+    weight: Float[Tensor, "kv_head d_model d_head"],
+    bias: Float[Tensor, "kv_head d_head"] | None,
+) -> tuple[Float[Tensor, "head d_model d_head"], Float[Tensor, "head d_head"] | None]:
+    if attn.heads_per_kv == 1:
+        return weight, bias
+    repeated = weight.repeat_interleave(attn.heads_per_kv, dim=0)
+    return repeated, None if bias is None else bias.repeat_interleave(attn.heads_per_kv, dim=0)

@@ -1,0 +1,85 @@
+"""The arithmetic of a transformer's parts, as pure functions on plain tensors.
+
+Head axes come first (`n d_in d_out` weights times `n rows d_in` inputs is one batched product),
+`rows` stands for any flattened mixture of states, prompts and positions.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from acdc_pipeline.models.weights import Mlp, Norm, Rotary, RotaryPairs
+
+
+def normalise(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows d_model"]:
+    """LayerNorm, RMSNorm or nothing, over the last axis."""
+    if norm.kind == "none":
+        return x
+    if norm.kind == "layer":
+        return functional.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+    return functional.rms_norm(x, x.shape[-1:], norm.weight, norm.eps)
+
+
+def project(
+    x: Float[Tensor, "n_in rows d_in"],
+    weight: Float[Tensor, "n d_in d_out"],
+    bias: Float[Tensor, "n d_out"] | None,
+) -> Float[Tensor, "n rows d_out"]:
+    """`x W + b` for n heads at once; `n_in` is n, or 1 where all read the same input."""
+    out = torch.matmul(x, weight)
+    return out if bias is None else out + bias[:, None]
+
+
+def rotate(
+    x: Float[Tensor, "*lead pos d_head"], rotary: Rotary, positions: Int[Tensor, "*at"]
+) -> Float[Tensor, "*lead pos d_head"]:
+    """Rotary position embedding of queries or keys that sit at `positions`.
+
+    `positions` broadcasts against the axes of `x` before the last.
+    """
+    cos, sin = rotary.cos[positions], rotary.sin[positions]
+    width = cos.shape[-1]
+    turned, rest = x[..., :width], x[..., width:]
+    if rotary.pairs is RotaryPairs.HALVES:
+        first, second = turned.chunk(2, dim=-1)
+        partner = torch.cat((-second, first), dim=-1)
+    else:
+        partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
+    return torch.cat((turned * cos + partner * sin, rest), dim=-1)
+
+
+def attention_pattern(
+    q: Float[Tensor, "*lead query d_head"],
+    k: Float[Tensor, "*lead_k key d_head"],
+    scale: float,
+    allowed: Bool[Tensor, "*at query key"],
+) -> Float[Tensor, "*out query key"]:
+    """Softmax of `scale * q·k` over the keys each query is allowed to see."""
+    scores = torch.matmul(q, k.transpose(-2, -1)) * scale
+    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+
+
+def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*rows d_model"]:
+    """The MLP's output, its output bias included."""
+    pre = x @ mlp.w_in if mlp.b_in is None else x @ mlp.w_in + mlp.b_in
+    if mlp.w_gate is None:
+        hidden = _activate(pre, mlp)
+    else:
+        hidden = _activate(x @ mlp.w_gate, mlp) * pre
+    out = hidden @ mlp.w_out
+    return out if mlp.b_out is None else out + mlp.b_out
+
+
+def _activate(x: Float[Tensor, "*rows d_mlp"], mlp: Mlp) -> Float[Tensor, "*rows d_mlp"]:
+    match mlp.activation:
+        case "gelu":
+            return functional.gelu(x)
+        case "gelu_tanh":
+            return functional.gelu(x, approximate="tanh")
+        case "relu":
+            return functional.relu(x)
+        case "silu":
+            return functional.silu(x)

@@ -1,0 +1,55 @@
+"""Rows: prompts and positions flattened, and which of them a node is needed at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Needed(Enum):
+    """The rows at which anything downstream reads a node."""
+
+    EVERY = "every position"
+    ANSWERS = "the answer positions"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How prompts and positions are flattened into rows.
+
+    Args:
+        batch: prompts.
+        pos: positions, padding included.
+        answer_row: prompt of each answer.
+        answer_pos: position of each answer.
+    """
+
+    batch: int
+    pos: int
+    answer_row: Int[Tensor, " answer"]
+    answer_pos: Int[Tensor, " answer"]
+
+    @property
+    def answer_index(self) -> Int[Tensor, " answer"]:
+        """Row of each answer among all `batch * pos` rows."""
+        return self.answer_row * self.pos + self.answer_pos
+
+    @property
+    def one_answer_per_prompt(self) -> bool:
+        """Whether answer i belongs to prompt i."""
+        rows = torch.arange(self.batch, device=self.answer_row.device)
+        return torch.equal(self.answer_row, rows)
+
+    def n_rows(self, needed: Needed) -> int:
+        """How many rows that is."""
+        return self.batch * self.pos if needed is Needed.EVERY else len(self.answer_row)
+
+    def at_answers(
+        self, rows: Float[Tensor, "*lead rows width"]
+    ) -> Float[Tensor, "*lead answer width"]:
+        """The answers' rows out of all rows."""
+        return rows.index_select(-2, self.answer_index)

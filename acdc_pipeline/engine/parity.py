@@ -1,0 +1,57 @@
+"""The parity gate: the engine must reproduce the model's own logits before it may judge edges."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.errors import ParityError
+from acdc_pipeline.models.load import LoadedModel
+
+# Relative to the largest logit. float64 has the same gate: several Hugging Face modules (RMS
+# norms, rotary tables) compute in float32 whatever the model's type.
+TOLERANCE = 1e-4
+
+
+def parity_error(
+    model: LoadedModel,
+    tokens: Int[Tensor, "batch pos"],
+    lengths: Int[Tensor, " batch"],
+) -> float:
+    """Largest difference of the engine's clean logits from the model's, relative to the largest.
+
+    Padding after `lengths` is not compared.
+    """
+    with torch.no_grad():
+        final = run_sources(model.weights, tokens.to(model.weights.device)).final
+        ours = logits_of(model.weights, final).cpu()
+        theirs = model.reference_logits(tokens)
+    real = torch.arange(tokens.shape[1])[None] < lengths.cpu()[:, None]
+    return _relative(ours[real], theirs[real])
+
+
+def check_parity(
+    model: LoadedModel, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
+) -> float:
+    """`parity_error`, refused when it is too large.
+
+    Raises:
+        ParityError: the engine does not reproduce this model.
+    """
+    error = parity_error(model, tokens, lengths)
+    # Written so that a NaN is refused too.
+    if not error <= TOLERANCE:
+        raise ParityError(
+            f"the engine's logits for {model.architecture} differ from the model's by a relative "
+            f"{error:.1e}",
+            where=str(model.ref),
+            allowed=f"up to {TOLERANCE:.0e}",
+            fix="please report this model: the engine misses something in its configuration",
+        )
+    return error
+
+
+def _relative(ours: Float[Tensor, "row vocab"], theirs: Float[Tensor, "row vocab"]) -> float:
+    return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1e-30))

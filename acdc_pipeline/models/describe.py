@@ -1,0 +1,79 @@
+"""What a model is, from its `config.json` alone: no weights are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.graph import Topology
+from acdc_pipeline.models.architectures import SUPPORTED, refusal
+from acdc_pipeline.models.bridge import NATIVE, architecture_of, read_config
+from acdc_pipeline.models.location import Located, locate
+from acdc_pipeline.specs.model_ref import ModelRef
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A model's shape. `refused` is None where the engine reproduces it, else the reason."""
+
+    ref: str
+    architecture: str
+    family: str
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    vocab: int
+    n_edges: int
+    revision: str
+    refused: str | None
+
+
+def describe_model(ref: ModelRef | str) -> ModelDescription:
+    """The shape of a model.
+
+    Raises:
+        UnknownName: no such zoo model.
+        InvalidInput: no such directory or repository, or its config.json lacks a size.
+    """
+    ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
+    located = locate(ref)
+    return describe_located(ref, located)
+
+
+def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
+    """`describe_model` for a model that was already found on this disk."""
+    config = read_config(located.directory)
+    architecture = architecture_of(config)
+    where = f"{located.directory / 'config.json'}"
+    n_layers = _size(config, where, "n_layers", "num_hidden_layers", "n_layer", "num_layers")
+    n_heads = _size(config, where, "n_heads", "num_attention_heads", "n_head", "num_heads")
+    kv = config.get("num_key_value_heads") or config.get("n_key_value_heads") or n_heads
+    topology = Topology(
+        n_layers=n_layers,
+        n_heads=n_heads,
+        has_mlp=not (architecture == NATIVE and bool(config.get("attn_only"))),
+        parallel=architecture == "GPTNeoXForCausalLM" and config.get("use_parallel_residual", True),
+    )
+    return ModelDescription(
+        ref=str(ref),
+        architecture=architecture,
+        family=SUPPORTED.get(architecture, architecture),
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=int(kv),
+        d_model=_size(config, where, "d_model", "hidden_size", "n_embd"),
+        vocab=_size(config, where, "d_vocab", "vocab_size"),
+        n_edges=topology.n_edges,
+        revision=located.revision,
+        refused=refusal(architecture, config),
+    )
+
+
+def _size(config: Mapping[str, Any], where: str, *names: str) -> int:
+    for name in names:
+        if isinstance(config.get(name), int):
+            return int(config[name])
+    raise InvalidInput(f"has none of {', '.join(names)}", where=where)

@@ -1,0 +1,82 @@
+"""`load_model`: a reference in, a model ready for the engine out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.graph import Topology
+from acdc_pipeline.models.architectures import require_supported
+from acdc_pipeline.models.bridge import architecture_of, load_bridge, load_tokenizer, read_config
+from acdc_pipeline.models.device import resolve_device, resolve_dtype
+from acdc_pipeline.models.extract import extract_weights
+from acdc_pipeline.models.location import locate
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.specs.model_ref import ModelRef
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in memory.
+
+    Args:
+        ref: how it was asked for.
+        revision: changes whenever the weights do.
+        architecture: Hugging Face class name, or TransformerLensNative.
+        weights: plain tensors, on the device the engine computes on.
+        tokenizer: None where the directory has none.
+        bridge: the TransformerLens model on the CPU, against which the engine is checked.
+    """
+
+    ref: ModelRef
+    revision: str
+    architecture: str
+    weights: TransformerWeights
+    tokenizer: PreTrainedTokenizerBase | None
+    bridge: TransformerBridge
+
+    @property
+    def topology(self) -> Topology:
+        """The computational graph."""
+        return self.weights.topology
+
+    def reference_logits(
+        self, tokens: Int[Tensor, "batch pos"]
+    ) -> Float[Tensor, "batch pos vocab"]:
+        """Logits of the original model, through TransformerLens, on the CPU."""
+        with torch.no_grad():
+            return self.bridge(tokens.cpu())
+
+
+def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
+    """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+
+    Raises:
+        UnknownName: no such zoo model.
+        UnsupportedModel: the engine does not reproduce its architecture.
+        InvalidInput: the files are missing or do not fit together; no such dtype or device.
+    """
+    ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
+    torch_dtype, torch_device = resolve_dtype(dtype), resolve_device(device)
+    located = locate(ref)
+    config = read_config(located.directory)
+    architecture = architecture_of(config)
+    require_supported(architecture, config, where=str(ref))
+    bridge = load_bridge(located.directory, dtype=torch_dtype)
+    weights = extract_weights(bridge, architecture)
+    return LoadedModel(
+        ref=ref,
+        revision=located.revision,
+        architecture=architecture,
+        weights=weights.to(dtype=torch_dtype, device=torch_device),
+        tokenizer=load_tokenizer(located.directory),
+        bridge=bridge,
+    )

@@ -1,0 +1,79 @@
+"""From a model reference to a local directory and the revision of its weights."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.bridge import read_config, weight_files
+from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.specs.model_ref import ModelRef
+
+_PATTERNS = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+]
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model on this machine's disk. `revision` changes whenever the weights do."""
+
+    directory: Path
+    revision: str
+
+
+def locate(ref: ModelRef) -> Located:
+    """Where the model is on this disk; `hf:` models are downloaded if they are not cached.
+
+    Raises:
+        UnknownName: no such zoo model.
+        InvalidInput: no such directory or repository, or it holds no safetensors weights.
+    """
+    if ref.kind == "hf":
+        return _hugging_face(ref)
+    directory = zoo_path(ref.name) if ref.kind == "zoo" else Path(ref.name).expanduser()
+    read_config(directory)
+    return Located(directory, _digest(directory))
+
+
+def _digest(directory: Path) -> str:
+    """A hash over what decides the outputs: configuration, weights and tokenizer."""
+    names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
+    files = [directory / name for name in names if (directory / name).is_file()]
+    total = hashlib.sha256()
+    for file in [*files, *weight_files(directory)]:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.name}:{digest}\n".encode())
+    return total.hexdigest()[:20]
+
+
+def _hugging_face(ref: ModelRef) -> Located:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(ref.name, revision=ref.revision, allow_patterns=_PATTERNS)
+    except LocalEntryNotFoundError as error:
+        raise InvalidInput(
+            f"{ref} is not in the local Hugging Face cache, and the hub cannot be reached",
+            fix="check the network, unset HF_HUB_OFFLINE, or give a local copy as dir:PATH",
+        ) from error
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise InvalidInput(
+            f"{ref} cannot be downloaded: {str(error).splitlines()[0]}",
+            fix="check the name; for a gated model, log in with 'hf auth login'",
+        ) from error
+    directory = Path(path)
+    weight_files(directory)
+    # A snapshot's folder is named after the commit it was taken from.
+    return Located(directory, directory.name)

@@ -1,0 +1,146 @@
+"""A transformer as plain tensors: everything the engine needs and nothing of the library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.graph import Topology
+
+NormKind = Literal["layer", "rms", "none"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+
+
+class RotaryPairs(Enum):
+    """Which two dimensions of a head rotate together."""
+
+    HALVES = "halves"
+    """Dimension i with i + d/2 (Hugging Face Llama, GPT-NeoX)."""
+    ADJACENT = "adjacent"
+    """Dimension 2i with 2i + 1 (GPT-J, TransformerLens native)."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A normalisation. `weight` and `bias` are None where the norm has none."""
+
+    kind: NormKind
+    weight: Float[Tensor, " d_model"] | None
+    bias: Float[Tensor, " d_model"] | None
+    eps: float
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Rotary position embedding: tables by position, for the first dimensions of each head."""
+
+    cos: Float[Tensor, "position rotary"]
+    sin: Float[Tensor, "position rotary"]
+    pairs: RotaryPairs
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One attention layer; query head h reads key/value head `h // (head / kv_head)`.
+
+    Attention scores are q·k times `scale`.
+    """
+
+    w_q: Float[Tensor, "head d_model d_head"]
+    w_k: Float[Tensor, "kv_head d_model d_head"]
+    w_v: Float[Tensor, "kv_head d_model d_head"]
+    w_o: Float[Tensor, "head d_head d_model"]
+    b_q: Float[Tensor, "head d_head"] | None
+    b_k: Float[Tensor, "kv_head d_head"] | None
+    b_v: Float[Tensor, "kv_head d_head"] | None
+    b_o: Float[Tensor, " d_model"] | None
+    scale: float
+    rotary: Rotary | None
+    direction: Literal["causal", "bidirectional"]
+
+    @property
+    def heads_per_kv(self) -> int:
+        """Query heads that share one key/value head; 1 without grouped-query attention."""
+        return self.w_q.shape[0] // self.w_k.shape[0]
+
+
+@dataclass(frozen=True)
+class Mlp:
+    """One MLP: `act(x W_in + b_in) W_out + b_out`, or `act(x W_gate) * (x W_in)` when gated."""
+
+    w_in: Float[Tensor, "d_model d_mlp"]
+    b_in: Float[Tensor, " d_mlp"] | None
+    w_gate: Float[Tensor, "d_model d_mlp"] | None
+    w_out: Float[Tensor, "d_mlp d_model"]
+    b_out: Float[Tensor, " d_model"] | None
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer. `norm_mlp` and `mlp` are None in attention-only models."""
+
+    norm_attn: Norm
+    attn: Attention
+    norm_mlp: Norm | None
+    mlp: Mlp | None
+
+
+@dataclass(frozen=True)
+class TransformerWeights:
+    """A whole model. `parallel`: attention and MLP of a block read the same residual stream."""
+
+    w_e: Float[Tensor, "vocab d_model"]
+    w_pos: Float[Tensor, "position d_model"] | None
+    blocks: tuple[Block, ...]
+    norm_final: Norm
+    w_u: Float[Tensor, "d_model vocab"]
+    b_u: Float[Tensor, " vocab"] | None
+    parallel: bool
+    n_ctx: int
+
+    @property
+    def topology(self) -> Topology:
+        """The computational graph of this model."""
+        first = self.blocks[0]
+        return Topology(
+            n_layers=len(self.blocks),
+            n_heads=first.attn.w_q.shape[0],
+            has_mlp=first.mlp is not None,
+            parallel=self.parallel,
+        )
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.w_e.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors live."""
+        return self.w_e.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the tensors."""
+        return self.w_e.dtype
+
+    def to(self, *, dtype: torch.dtype, device: torch.device) -> TransformerWeights:
+        """The same model in another floating-point type or place."""
+        return _moved(self, dtype, device)
+
+
+def _moved(item: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    if isinstance(item, Tensor):
+        return item.detach().to(dtype=dtype, device=device).contiguous()
+    if isinstance(item, tuple):
+        return tuple(_moved(part, dtype, device) for part in item)
+    if is_dataclass(item) and not isinstance(item, type):
+        moved = {f.name: _moved(getattr(item, f.name), dtype, device) for f in fields(item)}
+        return replace(item, **moved)
+    return item
