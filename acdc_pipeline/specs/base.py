@@ -23,7 +23,7 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:
+    def with_files_read(cls, data: Any, folder: Path) -> Any:  # noqa: ARG003  (for subclasses)
         """`data` with the contents of the files it names in `folder`, before validation.
 
         What is read becomes part of the spec, so that hashing the spec hashes the data.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -15,8 +15,7 @@ from acdc_pipeline.specs.names import Ablation
 
 Index = Annotated[int, Field(ge=0)]
 HeadIndex = tuple[Index, Index]
-SlotLetters = Literal["q", "k", "v", "qk", "qv", "kv", "qkv"]
-Link = tuple[str, str] | tuple[str, str, SlotLetters]
+_SLOT_LETTERS = ("q", "k", "v", "qk", "qv", "kv", "qkv")
 
 
 class Group(Spec):
@@ -40,8 +39,8 @@ class ReferenceCircuit(Spec):
         ablation: what removed edges carried, if the source says.
         groups: the components by job.
         links: `[from group, to group, slots]`; every earlier member feeds every later one.
-            `input` stands for the input node and every MLP (the encoding of Conmy et al. 2023);
-            `logits` takes no slots.
+            `input` stands for the input node and every MLP (the encoding of Conmy et al. 2023),
+            and brings the edges among them; `logits` takes no slots.
         edges: single edges, in this package's notation.
         note: what a reader has to know before comparing with it.
     """
@@ -50,7 +49,9 @@ class ReferenceCircuit(Spec):
     source: str
     ablation: Ablation | None = None
     groups: Mapping[str, Group] = Field(default_factory=dict)
-    links: tuple[Link, ...] = ()
+    links: tuple[Annotated[tuple[str, ...], Field(min_length=2, max_length=3)], ...] = Field(
+        default=(), description="[from group, to group], or with slots as in [from, to, kv]"
+    )
     edges: tuple[str, ...] = ()
     note: str | None = None
 
@@ -63,6 +64,8 @@ class ReferenceCircuit(Spec):
             for name, known in ((link[0], known_from), (link[1], known_to)):
                 if name not in known:
                     raise unknown_reference(f"links.{index}", "group", name, known)
+            if len(link) == 3 and link[2] not in _SLOT_LETTERS:
+                raise unknown_reference(f"links.{index}.2", "set of slots", link[2], _SLOT_LETTERS)
         for index, name in enumerate(self.edges):
             try:
                 Edge.parse(name)
@@ -88,15 +91,17 @@ class ReferenceCircuit(Spec):
             GraphError: it names an edge that `topology` does not have.
         """
         edges = [Edge.parse(name) for name in self.edges]
+        inputs = _inputs(topology)
+        if any(link[0] == "input" for link in self.links):
+            edges += [Edge(a, b) for b in inputs[1:] for a in inputs[: inputs.index(b)]]
         for link in self.links:
             letters = link[2] if len(link) == 3 else "qkv"
-            slots = [slot for slot in SLOTS if slot in letters]
+            slots: list[Slot] = [slot for slot in SLOTS if slot in letters]
             edges += self._between(link[0], link[1], slots, topology)
         return Circuit.of(topology, edges)
 
-    def _between(self, src: str, dst: str, slots: list[Slot], topology: Topology) -> list[Edge]:
-        mlps = [mlp(layer) for layer in range(topology.n_layers)] if topology.has_mlp else []
-        sources = [INPUT, *mlps] if src == "input" else list(self.groups[src].nodes)
+    def _between(self, src: str, dst: str, slots: Sequence[Slot], topology: Topology) -> list[Edge]:
+        sources = _inputs(topology) if src == "input" else list(self.groups[src].nodes)
         receivers = [LOGITS] if dst == "logits" else list(self.groups[dst].nodes)
         out: list[Edge] = []
         for receiver in receivers:
@@ -106,3 +111,9 @@ class ReferenceCircuit(Spec):
                 candidates = [Edge(source, receiver, slot) for slot in names]
                 out += [edge for edge in candidates if edge in topology.edge_set]
         return out
+
+
+def _inputs(topology: Topology) -> list[Node]:
+    """What `input` stands for: the input node and every MLP, in computation order."""
+    mlps = [mlp(layer) for layer in range(topology.n_layers)] if topology.has_mlp else []
+    return [INPUT, *mlps]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -28,7 +28,9 @@ def explain(error: ValidationError, data: Any, kind: type[BaseModel], where: str
     same_field = [p for p in problems if p[0] == field and p[2]]
     if first["type"] != "extra_forbidden" and len(same_field) > 1:
         # the branches of a union: each says what it would have taken
-        allowed = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
+        branches = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
+        allowed = _description(kind, _without_branches(first["loc"], data)) or branches
+        problem = f"{_show(first['input'])} does not fit"
     others = list(dict.fromkeys(p[0] for p in problems if p[0] and p[0] != field))
     if others and not fix:
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
@@ -69,6 +71,8 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
         case "union_tag_not_found":
             key = context["discriminator"].strip("'")
             return f"{field}.{key}", "is missing", _tags_at(kind, loc), None
+        case "string_pattern_mismatch":
+            return field, f"{_show(value)} does not fit", _description(kind, loc), None
     wanted = _WANTED.get(detail["type"])
     if wanted is None:
         return field, f"{_show(value)}: {detail['msg']}", None, None
@@ -76,25 +80,24 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
 
 
 _WANTED: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "string_type": lambda c: "a text",
-    "int_type": lambda c: "a whole number",
-    "int_from_float": lambda c: "a whole number",
-    "float_type": lambda c: "a number",
-    "finite_number": lambda c: "a finite number",
-    "bool_type": lambda c: "true or false",
-    "tuple_type": lambda c: "a list",
-    "list_type": lambda c: "a list",
-    "dict_type": lambda c: "a set of keys and values",
-    "model_type": lambda c: "a set of keys and values",
-    "model_attributes_type": lambda c: "a set of keys and values",
+    "string_type": lambda _: "a text",
+    "int_type": lambda _: "a whole number",
+    "int_from_float": lambda _: "a whole number",
+    "float_type": lambda _: "a number",
+    "finite_number": lambda _: "a finite number",
+    "bool_type": lambda _: "true or false",
+    "tuple_type": lambda _: "a list",
+    "list_type": lambda _: "a list",
+    "dict_type": lambda _: "a set of keys and values",
+    "model_type": lambda _: "a set of keys and values",
+    "model_attributes_type": lambda _: "a set of keys and values",
     "greater_than": lambda c: f"greater than {c['gt']:g}",
     "greater_than_equal": lambda c: f"at least {c['ge']:g}",
     "less_than": lambda c: f"less than {c['lt']:g}",
     "less_than_equal": lambda c: f"at most {c['le']:g}",
-    "too_short": lambda c: f"a list of at least {c['min_length']}",
-    "too_long": lambda c: f"a list of at most {c['max_length']}",
-    "string_too_short": lambda c: "a text with something in it",
-    "string_pattern_mismatch": lambda c: f"of the form {c['pattern']}",
+    "too_short": lambda c: f"at least {c['min_length']} long",
+    "too_long": lambda c: f"at most {c['max_length']} long",
+    "string_too_short": lambda _: "a text with something in it",
 }
 
 
@@ -111,15 +114,25 @@ def _show(value: Any) -> str:
 def _as_written(loc: Location, data: Any, error_type: str) -> Iterable[int | str]:
     """The parts of `loc` that the author wrote: pydantic adds union tags and type names."""
     for index, part in enumerate(loc):
-        last = index == len(loc) - 1
-        if isinstance(data, Mapping) and part in data:
+        if _holds(data, part):
             data = data[part]
             yield part
-        elif isinstance(data, Sequence) and isinstance(part, int) and part < len(data):
-            data = data[part]
+        elif index == len(loc) - 1 and error_type in ("missing", "extra_forbidden"):
             yield part
-        elif last and error_type in ("missing", "extra_forbidden"):
-            yield part
+
+
+def _holds(data: Any, part: int | str) -> bool:
+    if isinstance(data, Mapping):
+        return part in data
+    return isinstance(data, list | tuple) and isinstance(part, int) and part < len(data)
+
+
+def _without_branches(loc: Location, data: Any) -> Location:
+    """`loc` up to the last part that the author wrote."""
+    written = list(_as_written(loc, data, ""))
+    while loc and loc[-1] != written[-1]:
+        loc = loc[:-1]
+    return loc
 
 
 def _models_at(annotation: Any, loc: Location) -> Iterable[Any]:
@@ -138,7 +151,7 @@ def _models_at(annotation: Any, loc: Location) -> Iterable[Any]:
             yield from _models_at(field.annotation, loc[1:])
     elif origin is tuple and args:
         yield from _models_at(args[0], loc[1:])
-    elif isinstance(origin, type) and issubclass(origin, Mapping):
+    elif isinstance(origin, type) and issubclass(cast(type, origin), Mapping):
         yield from _models_at(args[1], loc[1:])
 
 
@@ -166,7 +179,9 @@ def _tags_at(kind: type[BaseModel], loc: Location) -> str:
 
 
 def _description(kind: type[BaseModel], loc: Location) -> str | None:
-    for model in _models_at(kind, loc[:-1]):
-        if _is_model(model) and (field := model.model_fields.get(str(loc[-1]))):
-            return field.description
+    """What the field at `loc`, or the mapping or list it belongs to, says it takes."""
+    for end in (len(loc), len(loc) - 1):
+        for model in _models_at(kind, loc[: end - 1]):
+            if _is_model(model) and (field := model.model_fields.get(str(loc[end - 1]))):
+                return field.description
     return None

@@ -15,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
 from acdc_pipeline.specs.folder import inside
+from acdc_pipeline.specs.names import Bos
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.template import TemplateGenerator
 from acdc_pipeline.specs.words import Words, WordsGenerator
@@ -41,7 +42,7 @@ class RepeatedTokensGenerator(Spec):
     period: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(ge=2)]] = Field(
         description="[least, most] tokens"
     )
-    bos: bool
+    bos: Bos
     corrupted: Literal["first_copy"]
     answers: Literal["last"]
 
@@ -61,7 +62,11 @@ class RepeatedTokensGenerator(Spec):
 
 
 class DocstringCorruption(Spec):
-    """What the counterfactual redraws: argument names in the signature, in the docstring."""
+    """What the counterfactual redraws: argument names in the signature, in the docstring.
+
+    In the signature only the documented arguments and the one asked for are redrawn, as in the
+    paper. `fresh` in both, each with names of its own, is the paper's `random_random`.
+    """
 
     signature: Literal["fresh", "keep"]
     docstring: Literal["fresh", "keep"]
@@ -95,7 +100,7 @@ class DocstringGenerator(WordsGenerator):
     """
 
     kind: Literal["docstring"]
-    bos: bool
+    bos: Bos
     arguments: int = Field(ge=2)
     before: int = Field(ge=0)
     documented: int = Field(ge=1)
@@ -138,8 +143,8 @@ class PairsGenerator(Spec):
     """
 
     kind: Literal["pairs"]
-    bos: bool
-    file: str | None = Field(None, description="the .jsonl beside this file")
+    bos: Bos
+    file: str | None = Field(default=None, description="the .jsonl beside this file")
     pairs: SkipJsonSchema[tuple[PromptPair, ...]] = Field(
         min_length=1, description="name a .jsonl in 'file'"
     )
@@ -168,7 +173,7 @@ class FunctionGenerator(Spec):
 
     kind: Literal["function"]
     name: str = Field(min_length=1)
-    bos: bool
+    bos: Bos
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 

@@ -52,4 +52,4 @@ def write_schemas(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     for written in write_schemas(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schemas")):
-        print(written)
+        sys.stdout.write(f"{written}\n")

@@ -60,7 +60,7 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
     if colon:
         close = nearest(kind, get_args(ModelKind))
         return f"did you mean '{close}:{name}'?" if close else None
-    if Path(kind).is_dir():
+    if kind and Path(kind).is_dir():
         return f"did you mean 'dir:{kind}'?"
     if _ZOO.match(kind):
         return f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo"

@@ -1,17 +1,34 @@
-"""The fixed vocabularies of specifications, one Literal each."""
+"""The fixed vocabularies of specifications: one Literal each, and the form of names."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from acdc_pipeline.graph.order import HeadOrder
 
 MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "accuracy"]
 Ablation = Literal["corrupted", "zero", "mean"]
-HeadOrder = Literal["reverse-heads", "natural"]
 Difference = Literal["signed", "abs"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 Executor = Literal["local", "ray"]
 Rule = Literal["fresh", "keep", "swap"]
 ModelKind = Literal["zoo", "hf", "dir"]
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="lower-case letters, digits, - and _, a letter or digit first",
+    ),
+]
+"""What tasks and sweeps are called: safe as a folder's name anywhere."""
+
+Bos = Annotated[
+    bool,
+    Field(description="true or false: whether a beginning-of-sequence token comes first"),
+]
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)

@@ -13,7 +13,7 @@ from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.method import AcdcMethod, Method
 from acdc_pipeline.specs.model_ref import ModelRef
-from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName
+from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
 from acdc_pipeline.specs.task import TaskSpec
 
 
@@ -85,7 +85,7 @@ class SweepSpec(Spec):
         dtype: None takes the worker profile's.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: Name
     tasks: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     methods: tuple[MethodSweep, ...] = Field(min_length=1)

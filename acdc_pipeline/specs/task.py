@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from acdc_pipeline.specs.base import Spec, rejection, sha256_of, unknown_reference
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.names import MetricName, Name
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
 
@@ -63,12 +63,12 @@ class TaskSpec(Spec):
         metrics: what is measured.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: Name
     title: str = Field(min_length=1)
     behaviour: str = Field(min_length=1)
     source: Source
     generator: Generator
-    answers: Answers | None = Field(None, description='correct: "{IO}", incorrect: "{S}"')
+    answers: Answers | None = Field(default=None, description='correct: "{IO}", incorrect: "{S}"')
     metrics: TaskMetrics
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from acdc_pipeline.specs.base import rejection, unknown_reference
-from acdc_pipeline.specs.names import Rule
+from acdc_pipeline.specs.names import Bos, Rule
 from acdc_pipeline.specs.words import WordsGenerator
 
 Role = tuple[str, str] | Literal["other"]
@@ -34,7 +34,7 @@ class TemplateGenerator(WordsGenerator):
     """
 
     kind: Literal["template"]
-    bos: bool
+    bos: Bos
     templates: tuple[str, ...] = Field(min_length=1)
     slots: Mapping[str, str] = Field(min_length=1)
     roles: Mapping[str, Role] = Field(

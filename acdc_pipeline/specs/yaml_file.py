@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.parser import ParserError
+from yaml.scanner import ScannerError
 
 from acdc_pipeline.errors import SpecError
 
@@ -38,10 +40,11 @@ def _at(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+", list("-+0123456789")),
     (
         "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
 ):
@@ -72,7 +75,9 @@ def read_yaml(path: Path) -> Any:
         raise SpecError(
             error.problem or "is not YAML",
             where=f"{shown(path)}{line}",
-            fix="quote texts that hold ': ', '{', '[', '#' or a leading quote",
+            fix="quote texts that hold ': ', '{', '[', '#' or a leading quote"
+            if isinstance(error, ScannerError | ParserError)
+            else None,
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise SpecError(f"is not YAML: {error}", where=shown(path)) from error

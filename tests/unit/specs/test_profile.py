@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.errors import SpecError
+from acdc_pipeline.specs import WorkerProfile, parse
+
+GPU: dict[str, Any] = {
+    "executor": "ray",
+    "actors": 8,
+    "cpus": 4,
+    "gpus": 0.5,
+    "dtype": "float32",
+    "memory": "60GiB",
+    "attempts": 4,
+    "checkpoint": "60s",
+}
+
+
+def test_profile_amounts_become_bytes_and_seconds():
+    profile = parse(GPU, WorkerProfile, "gpu.yaml")
+    assert profile.memory == 60 * 1024**3
+    assert profile.checkpoint == 60.0
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("memory", "512MiB", 512 * 2**20),
+        ("memory", "1.5 GB", 1_500_000_000),
+        ("memory", 1024, 1024),
+        ("checkpoint", "10m", 600.0),
+        ("checkpoint", "1.5h", 5400.0),
+        ("checkpoint", 30, 30.0),
+    ],
+)
+def test_profile_amount_in_each_unit(field: str, text: object, value: float):
+    assert getattr(parse({**GPU, field: text}, WorkerProfile, "gpu.yaml"), field) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("memory", "60 gigs"),
+        ("memory", "0GiB"),
+        ("memory", "-1GiB"),
+        ("checkpoint", "soon"),
+        ("checkpoint", "0s"),
+        ("executor", "slurm"),
+        ("actors", 0),
+        ("cpus", 0),
+        ("gpus", -1),
+        ("actors", True),
+    ],
+)
+def test_profile_amount_without_meaning_is_rejected(field: str, value: object):
+    with pytest.raises(SpecError) as raised:
+        parse({**GPU, field: value}, WorkerProfile, "gpu.yaml")
+    assert raised.value.field == field
+    assert raised.value.allowed

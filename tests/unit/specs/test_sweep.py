@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.specs import ModelRef, SweepSpec, TaskSpec, load_yaml, parse
+from tests.specs_text import write_task
+
+ZOO = ["attn-2l", "gpt2-4l-s0", "gpt2-4l-s1"]
+
+
+def sweep_with(**changes: object) -> SweepSpec:
+    data = {
+        "name": "s",
+        "tasks": ["ioi"],
+        "models": ["zoo:gpt2-*", "hf:org/name"],
+        "methods": [{"name": "acdc", "thresholds": [0.1, 0.01]}],
+        "prompts": 8,
+        "seeds": [0, 1],
+    }
+    return parse({**data, **changes}, SweepSpec, "s.yaml")
+
+
+def test_sweep_pattern_matches_zoo_names_and_keeps_order():
+    refs = sweep_with(models=["zoo:gpt2-4l-s1", "zoo:*", "hf:a/b"]).model_refs(ZOO)
+    assert [str(ref) for ref in refs] == [
+        "zoo:gpt2-4l-s1", "zoo:attn-2l", "zoo:gpt2-4l-s0", "hf:a/b",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["zoo:gpt3-*", "zoo:gpt2-4l-s7"])
+def test_sweep_zoo_name_that_matches_nothing_is_unknown(model: str):
+    with pytest.raises(UnknownName, match="unknown model") as raised:
+        sweep_with(models=[model]).model_refs(ZOO)
+    assert "zoo:gpt2-4l-s0" in (raised.value.allowed or "")
+
+
+def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Path):
+    task = load_yaml(write_task(tmp_path), TaskSpec)
+    models = [ModelRef("zoo", "gpt2-4l-s0"), ModelRef("hf", "org/name")]
+    cells = sweep_with().cells({"ioi": task}, models, "float32")
+    assert [(c.model.name, c.seed, c.method.threshold) for c in cells] == [
+        ("gpt2-4l-s0", 0, 0.1), ("gpt2-4l-s0", 0, 0.01),
+        ("gpt2-4l-s0", 1, 0.1), ("gpt2-4l-s0", 1, 0.01),
+        ("org/name", 0, 0.1), ("org/name", 0, 0.01),
+        ("org/name", 1, 0.1), ("org/name", 1, 0.01),
+    ]  # fmt: skip
+    assert {c.method.metric for c in cells} == {task.metrics.discovery}
+
+
+def test_sweep_dtype_wins_over_the_profiles(tmp_path: Path):
+    tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
+    models = [ModelRef("zoo", "attn-2l")]
+    assert sweep_with().cells(tasks, models, "bfloat16")[0].dtype == "bfloat16"
+    assert sweep_with(dtype="float64").cells(tasks, models, "bfloat16")[0].dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"methods": [{"name": "acdc", "thresholds": [-0.1]}]}, "methods.0.thresholds.0"),
+        ({"methods": [{"name": "acdc", "thresholds": [0.1, 0.1]}]}, "methods.0.thresholds"),
+        ({"methods": [{"name": "acdc", "threshold": 0.1}]}, "methods.0.threshold"),
+        ({"methods": [{"name": "adcd", "thresholds": [0.1]}]}, "methods.0.name"),
+        ({"models": ["hf:org/*"]}, "models.0"),
+        ({"models": ["gpt2"]}, "models.0"),
+        ({"tasks": []}, "tasks"),
+        ({"seeds": [-1]}, "seeds.0"),
+        ({"prompts": 0}, "prompts"),
+    ],
+)
+def test_sweep_with_a_mistake_is_rejected(changes: dict[str, object], field: str):
+    with pytest.raises(SpecError) as raised:
+        sweep_with(**changes)
+    assert raised.value.field == field
