@@ -9,6 +9,7 @@ answer positions alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from acdc_pipeline.engine.forward import SourceOutputs, mlp_norm
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objective import Objective
 from acdc_pipeline.engine.speculation import Speculation
-from acdc_pipeline.errors import GraphError
+from acdc_pipeline.errors import ExecutionFailed, GraphError
 from acdc_pipeline.graph import LOGITS, SLOTS, Edge, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -175,6 +176,11 @@ class Search:
         delta = torch.tensordot(mask, difference, dims=1)
         final = self._propagate(self.receiver, delta, trial)
         values = self.objective(final).tolist()
+        if not all(map(math.isfinite, values)):
+            raise ExecutionFailed(
+                f"the metric is not a number after removing edges into '{self.receiver}'",
+                fix="check the model's weights, or use --dtype float64",
+            )
         self.speculation.max_states = self._states_that_fit(trial, len(plan))
         return values
 

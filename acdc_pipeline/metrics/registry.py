@@ -42,6 +42,11 @@ class Metric:
     higher_is: Literal["better", "worse"]
     reads_incorrect: Literal["yes", "no"]
 
+    @property
+    def sign(self) -> float:
+        """What to multiply with so that higher is worse."""
+        return 1.0 if self.higher_is == "worse" else -1.0
+
 
 METRICS: Mapping[MetricName, Metric] = {
     "kl": Metric(lambda r: kl_divergence(r.model, r.circuit), "worse", "no"),

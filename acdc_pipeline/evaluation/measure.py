@@ -1,0 +1,85 @@
+"""Objectives and metrics of circuits on a bench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from acdc_pipeline.engine import Bench, LogprobObjective, Objective, run_circuit
+from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.errors import PromptError
+from acdc_pipeline.graph import Edge
+from acdc_pipeline.metrics import METRICS, Reading
+from acdc_pipeline.specs.names import MetricName
+
+
+def objective_for(bench: Bench, metric: MetricName) -> Objective:
+    """What a search minimises to preserve `metric`: higher is worse.
+
+    Raises:
+        PromptError: the metric compares with incorrect answers, and a prompt has none.
+    """
+    entry = METRICS[metric]
+    _require_answers(bench, metric)
+    correct, incorrect = answer_masks(bench)
+
+    def score(
+        logprobs: Float[Tensor, "state answer vocab"],
+    ) -> Float[Tensor, "state answer"]:
+        return entry.score(Reading(bench.logprobs, logprobs, correct, incorrect))
+
+    return LogprobObjective(bench.weights, score, entry.sign)
+
+
+def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
+    """Log-probabilities at the answers when only `edges` carry clean information."""
+    with torch.no_grad():
+        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
+        at_answers = bench.layout.at_answers(final.flatten(0, 1))
+        return logits_of(bench.weights, at_answers).log_softmax(-1)
+
+
+def measure(
+    bench: Bench, logprobs: Float[Tensor, "answer vocab"], metrics: Sequence[MetricName]
+) -> dict[str, float]:
+    """Each metric's mean over answers, in its own sign.
+
+    Metrics that compare with incorrect answers are left out where a prompt has none.
+    """
+    correct, incorrect = answer_masks(bench)
+    reading = Reading(bench.logprobs, logprobs, correct, incorrect)
+    return {
+        name: float(METRICS[name].score(reading).to(torch.float64).mean())
+        for name in metrics
+        if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
+    }
+
+
+def answer_masks(
+    bench: Bench,
+) -> tuple[Bool[Tensor, "answer vocab"], Bool[Tensor, "answer vocab"]]:
+    """Which tokens count as correct and as incorrect, for each answer."""
+    return _mask(bench, bench.prompts.correct), _mask(bench, bench.prompts.incorrect)
+
+
+def _mask(bench: Bench, tokens: Sequence[Sequence[int]]) -> Bool[Tensor, "answer vocab"]:
+    mask = torch.zeros_like(bench.logprobs, dtype=torch.bool)
+    for row, ids in enumerate(tokens):
+        mask[row, list(ids)] = True
+    return mask
+
+
+def _every_answer_has_incorrect(bench: Bench) -> bool:
+    return all(bench.prompts.incorrect)
+
+
+def _require_answers(bench: Bench, metric: MetricName) -> None:
+    if METRICS[metric].reads_incorrect == "yes" and not _every_answer_has_incorrect(bench):
+        raise PromptError(
+            f"metric '{metric}' compares with incorrect answers, and some prompts have none",
+            allowed=", ".join(name for name in METRICS if METRICS[name].reads_incorrect == "no"),
+            fix="give incorrect answers, or choose another --metric",
+        )

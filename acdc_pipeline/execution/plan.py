@@ -1,0 +1,51 @@
+"""From what a person asks for to the run it is, before anything heavy happens."""
+
+from __future__ import annotations
+
+from typing import cast, get_args
+
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.models.describe import describe_located
+from acdc_pipeline.models.device import DTYPES
+from acdc_pipeline.models.location import locate
+from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec
+from acdc_pipeline.specs.names import Dtype
+
+
+def plan_run(
+    task: TaskSpec,
+    model: ModelRef | str,
+    *,
+    method: Method,
+    prompts: int,
+    seed: int,
+    dtype: str,
+) -> RunSpec:
+    """The run that this request is. Reads the model's files, loads nothing.
+
+    Raises:
+        UnknownName: no such zoo model.
+        UnsupportedModel: the engine does not reproduce the model's architecture.
+        InvalidInput: the model is not to be found, or no such dtype.
+    """
+    ref = ModelRef.parse(model) if isinstance(model, str) else model
+    if dtype not in DTYPES or dtype not in get_args(Dtype):
+        raise InvalidInput(f"dtype '{dtype}' is not known", allowed=", ".join(DTYPES))
+    located = locate(ref)
+    description = describe_located(ref, located)
+    if description.refused is not None:
+        raise UnsupportedModel(
+            f"architecture '{description.architecture}' is not supported: {description.refused}",
+            where=str(ref),
+            fix="acdc models list shows what is",
+        )
+    return RunSpec(
+        task=task.name,
+        task_hash=task.definition_hash(),
+        model=str(ref),
+        model_revision=located.revision,
+        method=method,
+        prompts=prompts,
+        seed=seed,
+        dtype=cast("Dtype", dtype),
+    )
