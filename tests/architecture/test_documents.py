@@ -1,0 +1,72 @@
+"""What README and CONTRIBUTING tell people to type exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import PACKAGE, REPOSITORY
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+
+FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"(?<!`)`(acdc|make) ([^`\n]+)`(?!`)")
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
+
+
+def typed(program: str) -> list[str]:
+    """Every command line of the documents that starts with `program`, without its comment."""
+    lines: list[str] = []
+    for document in DOCUMENTS:
+        text = (REPOSITORY / document).read_text()
+        fenced = (line for block in FENCE.findall(text) for line in block.splitlines())
+        inline = (" ".join(words) for words in INLINE.findall(text))
+        lines += [line.split("  #")[0].strip() for line in (*fenced, *inline)]
+    return sorted({line for line in lines if line.split(" ")[0] == program})
+
+
+def test_documents_show_commands_of_both_kinds():
+    assert {"make demo", "make test"} <= set(typed("make"))
+    assert any(line.startswith("acdc discover") for line in typed("acdc"))
+
+
+@pytest.mark.parametrize("line", typed("make"))
+def test_make_target_in_documents_exists(line: str):
+    targets = re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert line.split()[1] in targets
+
+
+@pytest.mark.parametrize("line", typed("acdc"))
+def test_command_in_documents_exists_with_its_options(line: str):
+    if not (PACKAGE / "cli").is_dir():
+        pytest.skip("the command line does not exist yet")
+    command, arguments = _command(shlex.split(line)[1:])
+    known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    written = {word.split("=")[0] for word in arguments if word.startswith("-")}
+    assert written - known == set()
+
+
+def _command(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that `words` start with, and the words left for it."""
+    from typer.main import get_command
+
+    from acdc_pipeline.cli.main import app
+
+    command: Any = get_command(app)
+    while subcommands := getattr(command, "commands", None):
+        name, *words = words
+        # `runs list|show` and the like name several at once.
+        first, *others = name.split("|")
+        assert {first, *others} <= set(subcommands), f"known: {sorted(subcommands)}"
+        command = subcommands[first]
+    return command, words
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md"])
+def test_relative_links_of_document_lead_somewhere(document: str):
+    links = LINK.findall((REPOSITORY / document).read_text())
+    assert [link for link in links if not Path(REPOSITORY / link).exists()] == []
