@@ -12,6 +12,7 @@ vocab     entries of the unembedding
 src       source nodes of the graph, in computation order
 dst       receivers of the graph
 state     circuits evaluated together: one set of removed edges each
+width     coordinates of one named subspace of a compiled model's residual stream
 """
 
 LEGEND = (
@@ -27,4 +28,5 @@ LEGEND = (
     "src",
     "dst",
     "state",
+    "width",
 )

@@ -1,0 +1,154 @@
+"""Writes a compiled model as a zoo directory, and its prompts into a task folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+from acdc_pipeline.models.tl_format import save_tl_directory
+from acdc_pipeline.models.zoo.compiled.program import Program
+from acdc_pipeline.models.zoo.compiled.truth import TRUTH_FILE
+from acdc_pipeline.models.zoo.tokenizer import BOS, PAD, UNK
+from acdc_pipeline.specs.names import Ablation
+
+PAIRS = 256
+LINE = 100
+COMMAND = "python -m acdc_pipeline.models.zoo.compiled --out DIR"
+
+
+def write_model(program: Program, out: Path) -> Path:
+    """Write the zoo directory of `program` below `out`, byte for byte the same every time.
+
+    Returns:
+        The directory `out / program.name`.
+    """
+    directory = out / program.name
+    builder = program.build()
+    tokenizer = build_tokenizer(program, builder.shape.n_ctx)
+    save_tl_directory(directory, builder.shape.config, builder.tensors(), tokenizer)
+    _write_json(directory / TRUTH_FILE, truth_document(program))
+    _write_json(directory / "card.json", card_document(program))
+    (directory / "README.md").write_text(readme(program), encoding="utf-8")
+    return directory
+
+
+def write_task_data(program: Program, tasks: Path) -> None:
+    """Write prompts and true circuit into the task folder made for `program`, if there is one."""
+    if program.pairs is None:
+        return
+    folder = tasks / program.task
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(f"{json.dumps(pair)}\n" for pair in islice(program.pairs(), PAIRS))
+    (folder / "pairs.jsonl").write_text(lines, encoding="utf-8")
+    circuit = yaml.safe_dump(circuit_document(program), sort_keys=False, width=LINE)
+    (folder / "circuit.yaml").write_text(circuit, encoding="utf-8")
+
+
+def build_tokenizer(program: Program, model_max_length: int) -> PreTrainedTokenizerFast:
+    """One word, one token; spaces only separate."""
+    ids = {token: number for number, token in enumerate(program.vocabulary)}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        unk_token=UNK,
+        pad_token=PAD,
+        model_max_length=model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def truth_document(program: Program) -> dict[str, Any]:
+    """What truth.json says."""
+    return {
+        "model": program.name,
+        "task": program.task,
+        "graph": asdict(program.build().shape.topology),
+        "edges": {
+            ablation: [
+                {"edge": edge.edge, "why": edge.why}
+                for edge in program.edges
+                if ablation in edge.ablations
+            ]
+            for ablation in get_args(Ablation)
+        },
+        "found_by_acdc": {order: list(edges) for order, edges in program.found_by_acdc.items()},
+    }
+
+
+def circuit_document(program: Program) -> dict[str, Any]:
+    """What the task's circuit.yaml says."""
+    return {
+        "model": f"zoo:{program.name}",
+        "source": "known by construction: the weights were set by hand",
+        "ablation": "corrupted",
+        "edges": [edge.edge for edge in program.edges if "corrupted" in edge.ablations],
+        "note": f"the edges under other ablations stand in {TRUTH_FILE} beside the model",
+    }
+
+
+def card_document(program: Program) -> dict[str, Any]:
+    """What card.json says."""
+    return {
+        "name": program.name,
+        "title": program.title,
+        "made": "compiled",
+        "reproduce": COMMAND,
+        "tasks": {program.task: {"accuracy": 1.0}},
+        "truth": TRUTH_FILE,
+    }
+
+
+def readme(program: Program) -> str:
+    """The card for people."""
+    ablations = get_args(Ablation)
+    rows = [
+        f"| `{e.edge}` | "
+        + " | ".join("yes" if a in e.ablations else "" for a in ablations)
+        + f" | {e.why} |"
+        for e in program.edges
+    ]
+    parts = [
+        f"# {program.name}: {program.title}",
+        f"{program.behaviour}, on the prompts of the task `{program.task}`."
+        " The weights were set by hand, so the circuit is known.",
+        program.how,
+        "## True edges",
+        "\n".join(
+            [
+                f"| edge | {' | '.join(ablations)} | why |",
+                "|---|" + "---|" * (len(ablations) + 1),
+                *rows,
+            ]
+        ),
+        "`yes`: the answers need the edge when removed edges carry that ablation.",
+    ]
+    if program.found_by_acdc:
+        parts += ["## What ACDC finds", _found(program.found_by_acdc)]
+    return "\n\n".join([*parts, f"Written by `{COMMAND}`."]) + "\n"
+
+
+def _found(orders: Mapping[Any, tuple[str, ...]]) -> str:
+    lines = [
+        f"- `{order}`: {', '.join(f'`{e}`' for e in edges)}" for order, edges in orders.items()
+    ]
+    return (
+        "Each path suffices, so removing the edge that is tested first costs nothing and the"
+        " other path stays. By the order of heads inside a layer, exact ACDC returns\n\n"
+        + "\n".join(lines)
+    )
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
