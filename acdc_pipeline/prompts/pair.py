@@ -1,0 +1,29 @@
+"""A prompt pair before tokenisation: what every generator produces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Answer = str | int
+"""The text that follows a prompt, or its token id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One clean prompt, its counterfactual, and the answers at the end of the clean prompt.
+
+    Args:
+        clean: text, or token ids.
+        corrupted: text, or token ids; as many tokens as `clean`.
+        correct: what counts as correct after `clean` (at least one).
+        incorrect: what counts as incorrect after `clean` (may be empty).
+        template: which template of the task it came from (0 where there is only one).
+        where: file and line the pair was read from, for error messages.
+    """
+
+    clean: str | tuple[int, ...]
+    corrupted: str | tuple[int, ...]
+    correct: tuple[Answer, ...]
+    incorrect: tuple[Answer, ...]
+    template: int = 0
+    where: str | None = None

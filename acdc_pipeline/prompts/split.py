@@ -1,0 +1,40 @@
+"""Which words are held out of training, and the one source of randomness of a prompt set."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable
+from typing import Literal
+
+Split = Literal["all", "train", "held_out"]
+
+HELD_OUT_ONE_IN = 5
+
+
+def is_held_out(word: str) -> bool:
+    """Whether `word` never appears in training prompts.
+
+    Decided by the word alone, so that it means the same for every task, seed and machine.
+    """
+    return int(hashlib.sha256(word.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
+
+
+def in_split(word: str, split: Split) -> bool:
+    """Whether `word` may be drawn under `split`; "all" draws from every word."""
+    return split == "all" or is_held_out(word) == (split == "held_out")
+
+
+def words_in_split(words: Iterable[str], split: Split) -> list[str]:
+    """The words of `split`, in their order."""
+    return [word for word in words if in_split(word, split)]
+
+
+def seeded(seed: int, definition_hash: str, split: Split) -> random.Random:
+    """The random stream of one prompt set: of the seed and the task's definition, nothing else.
+
+    Derived through sha256 rather than Python's hash, which differs between processes. The
+    task's name has no part in it, as it has none in a run's id.
+    """
+    digest = hashlib.sha256(f"{seed} {definition_hash} {split}".encode()).digest()
+    return random.Random(int.from_bytes(digest))

@@ -1,0 +1,144 @@
+"""Prompts from sentence templates with slots, roles and corruption rules."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.prompts.form import Context, Form, context_between, following, joint
+from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.split import Split
+from acdc_pipeline.prompts.tokenization import usable_words
+from acdc_pipeline.specs.task import Answers
+from acdc_pipeline.specs.template import TemplateGenerator
+
+Choice = Mapping[str, str]
+"""The slot that each role stands for in one prompt."""
+
+
+def template_pairs(
+    spec: TemplateGenerator,
+    answers: Answers,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    n: int,
+    split: Split,
+    rng: random.Random,
+) -> list[Pair]:
+    """`n` pairs, with templates and roles in equal parts.
+
+    Slots of the same word list never hold the same word, and a fresh word is none of them.
+
+    Raises:
+        PromptError: a word list has too few words left under `tokenizer`.
+    """
+    forms = [Form.parse(text) for text in spec.templates]
+    correct = [Form.parse(text) for text in answers.correct]
+    incorrect = [Form.parse(text) for text in answers.incorrect]
+    drawn = _drawn_names(spec)
+    lists = {
+        name: usable_words(
+            tokenizer,
+            spec.words[name],
+            _contexts(spec, name, forms, [*correct, *incorrect]),
+            split=split,
+            needed=len(names),
+            name=name,
+        )
+        for name, names in drawn.items()
+    }
+    out = []
+    for index, choice in itertools.islice(schedule(rng, len(forms), role_choices(spec)), n):
+        words: dict[str, str] = {}
+        for name, names in drawn.items():
+            words.update(zip(names, rng.sample(lists[name], len(names)), strict=True))
+        clean = {slot: words[slot] for slot in spec.slots}
+        clean |= {role: words[slot] for role, slot in choice.items()}
+        corrupted = {name: _corrupted_word(spec, name, clean, words) for name in clean}
+        text = forms[index].fill(clean)
+        out.append(
+            Pair(
+                clean=text,
+                corrupted=forms[index].fill(corrupted),
+                correct=tuple(following(text, answer.fill(clean)) for answer in correct),
+                incorrect=tuple(following(text, answer.fill(clean)) for answer in incorrect),
+                template=index,
+            )
+        )
+    return out
+
+
+def schedule(
+    rng: random.Random, n_templates: int, choices: Sequence[Choice]
+) -> Iterator[tuple[int, Choice]]:
+    """Endless (template, choice), in a seeded order whose every prefix is near balance.
+
+    A round visits every template once while the choices take turns; after `len(choices)`
+    rounds, each one turn further, every combination came once, and the order is drawn anew.
+    """
+    while True:
+        templates = rng.sample(range(n_templates), n_templates)
+        turns = rng.sample(list(choices), len(choices))
+        for shift in range(len(turns)):
+            for number, template in enumerate(templates):
+                yield template, turns[(number + shift) % len(turns)]
+
+
+def role_choices(spec: TemplateGenerator) -> list[Choice]:
+    """Every way in which the roles stand for slots: ABBA and BABA for IOI."""
+    if spec.choice is None:
+        return [{}]
+    chosen, other = str(spec.chosen_role), str(spec.other_role)
+    first, second = spec.choice
+    return [{chosen: first, other: second}, {chosen: second, other: first}]
+
+
+def _drawn_names(spec: TemplateGenerator) -> dict[str, list[str]]:
+    """For each word list, what a prompt draws from it: slots, then fresh words as `fresh S`."""
+    out: dict[str, list[str]] = {name: [] for name in dict.fromkeys(spec.slots.values())}
+    for slot, name in spec.slots.items():
+        out[name].append(slot)
+    for placeholder, rule in spec.corrupted.items():
+        if rule == "fresh":
+            out[_list_of(spec, placeholder)].append(f"fresh {placeholder}")
+    return out
+
+
+def _list_of(spec: TemplateGenerator, placeholder: str) -> str:
+    """The word list of a slot or role."""
+    slot = placeholder if placeholder in spec.slots else (spec.choice or ())[0]
+    return spec.slots[slot]
+
+
+def _corrupted_word(
+    spec: TemplateGenerator, placeholder: str, clean: Mapping[str, str], words: Mapping[str, str]
+) -> str:
+    """The word of a slot or role in the counterfactual; unlisted ones keep theirs."""
+    rule = spec.corrupted.get(placeholder, "keep")
+    if rule == "fresh":
+        return words[f"fresh {placeholder}"]
+    if rule == "keep":
+        return clean[placeholder]
+    pair = tuple(spec.roles) if placeholder in spec.roles else spec.choice
+    assert pair is not None, "the spec allows swap only where roles choose between two slots"
+    (partner,) = (name for name in pair if name != placeholder)
+    return clean[partner]
+
+
+def _contexts(
+    spec: TemplateGenerator, list_name: str, forms: Sequence[Form], answers: Sequence[Form]
+) -> list[Context]:
+    """Everything that stands around a word of the list, in sentences and as an answer."""
+    names = [name for name in spec.placeholders if _list_of(spec, name) == list_name]
+    inside = [context for form in forms for name in names for context in form.contexts(name)]
+    as_answer = [
+        context_between(end + joint(end, literal or "A") + literal, "")
+        for end in dict.fromkeys(form.literals[-1] for form in forms)
+        for answer in answers
+        for literal, name in zip(answer.literals, answer.holes, strict=False)
+        if end and name in names
+    ]
+    return [*inside, *as_answer]
