@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from pathlib import Path
 
 from tests.support import REPOSITORY
 
@@ -42,6 +41,9 @@ def test_lock_leaves_the_cuda_libraries_to_torch():
     assert [pin for pin in PINS if pin.startswith(("nvidia-", "cuda-", "triton"))] == []
 
 
-def test_wheel_bundles_only_folders_that_exist():
-    bundled = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"].get("force-include", {})
-    assert [folder for folder in bundled if not Path(REPOSITORY / folder).is_dir()] == []
+def test_wheel_bundles_the_data_folders_where_the_package_looks_for_them():
+    wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+    folders = ("tasks", "workers", "deploy/sweeps")
+    assert wheel["sources"] == {folder: f"acdc_pipeline/_builtin/{folder}" for folder in folders}
+    assert set(wheel["only-include"]) == {"acdc_pipeline", *folders}
+    assert [folder for folder in folders if not (REPOSITORY / folder).is_dir()] == []
