@@ -32,7 +32,7 @@ check: $(INSTALLED) ## style, types, import layers and the fast tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	$(SAY) "Types: pyright"
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 	$(SAY) "Layers: import-linter"
 	@$(BIN)/lint-imports --no-logo
 	$(SAY) "Fast tests"
