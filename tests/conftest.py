@@ -10,18 +10,34 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from tests import typecheck
+from tests.support import REPOSITORY
+
+# What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
+for name in [name for name in os.environ if name.startswith("ACDC_")]:
+    del os.environ[name]
+for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
+    os.environ.pop(name, None)
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
     HF_HUB_DISABLE_TELEMETRY="1",
+    # Models a developer has downloaded are not there for tests either.
+    HF_HOME=str(REPOSITORY / ".pytest_cache" / "huggingface"),
     RAY_USAGE_STATS_ENABLED="0",
     TOKENIZERS_PARALLELISM="false",
+    NO_COLOR="1",
+    COLUMNS="120",
 )
 # One thread: small models are faster so, and sums are taken in the same order everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples on every machine, and no limit on how long one may take on a busy one.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 # Every function of the package checks its annotations, tensor shapes included.
 install_import_hook("acdc_pipeline", f"{typecheck.__name__}.beartyped")
