@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from acdc_pipeline.graph import Circuit, Decision, Edge, Topology
+from acdc_pipeline.specs import AcdcMethod, RunSpec
+from acdc_pipeline.store import HeadScore, RunRecord
 
 
 def topologies() -> st.SearchStrategy[Topology]:
@@ -43,4 +45,72 @@ def decision_logs(draw: st.DrawFn, edges: tuple[Edge, ...]) -> tuple[Decision, .
     return tuple(
         Decision(step, edge, draw(metric), draw(metric), draw(st.booleans()))
         for step, edge in enumerate(order)
+    )
+
+
+def json_data() -> st.SearchStrategy[object]:
+    """Any JSON value with finite numbers."""
+    leaves = (
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text()
+    )
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+    )
+
+
+def run_specs() -> st.SearchStrategy[RunSpec]:
+    """Any ACDC run."""
+    method = st.builds(
+        AcdcMethod,
+        name=st.just("acdc"),
+        threshold=st.floats(0, exclude_min=True, allow_infinity=False),
+        metric=st.sampled_from(("kl", "logit_diff")),
+        ablation=st.sampled_from(("corrupted", "zero", "mean")),
+        order=st.sampled_from(("reverse-heads", "natural")),
+        difference=st.sampled_from(("signed", "abs")),
+    )
+    return st.builds(
+        RunSpec,
+        task=st.text(),
+        task_hash=st.text("0123456789abcdef", min_size=64, max_size=64),
+        model=st.text(),
+        model_revision=st.text(),
+        method=method,
+        prompts=st.integers(1, 10_000),
+        seed=st.integers(0, 2**63),
+        dtype=st.sampled_from(("float32", "float64", "bfloat16", "float16")),
+    )
+
+
+@st.composite
+def run_records(draw: st.DrawFn) -> RunRecord:
+    """Any record the store can be given, with and without a circuit, a log and head scores."""
+    finite = st.floats(allow_nan=False, allow_infinity=False)
+    circuit = draw(st.none() | circuits())
+    head_scores = st.builds(
+        HeadScore,
+        model=st.text(),
+        layer=st.integers(0, 200),
+        head=st.integers(0, 200),
+        metric=st.text(),
+        value=finite,
+        n=st.integers(0, 1000),
+        seed=st.integers(0, 2**63 - 1),
+        ci_low=st.none() | finite,
+        ci_high=st.none() | finite,
+    )
+    return RunRecord(
+        spec=draw(run_specs()),
+        circuit=circuit,
+        decisions=draw(decision_logs(circuit.topology.edges)) if circuit else (),
+        metrics=draw(st.dictionaries(st.text(), finite, max_size=4)),
+        details=draw(st.dictionaries(st.text(), json_data(), max_size=4)),
+        wall_seconds=draw(st.floats(0, 1e6)),
+        environment=draw(st.dictionaries(st.text(), st.text(), max_size=4)),
+        parity_error=draw(st.none() | st.floats(0, 1)),
+        heads=tuple(draw(st.lists(head_scores, max_size=4))),
     )

@@ -1,0 +1,108 @@
+"""The bytes of a run's files as a record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from acdc_pipeline.errors import AcdcError, DamagedRun
+from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.store import layout, schemas, tables
+from acdc_pipeline.store.faults import damaged_run
+from acdc_pipeline.store.record import RunRecord, RunSummary
+
+
+def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
+    """The record that `encode` turned into `files`.
+
+    Raises:
+        DamagedRun: the files are not those of run `run_id`, or do not fit together.
+    """
+    document = _run_document(run_id, files)
+    try:
+        return RunRecord(
+            spec=RunSpec.from_plain(document["spec"]),
+            circuit=_circuit(run_id, document["topology"], files),
+            decisions=tables.decisions_from(_table(run_id, files, layout.STEPS))
+            if layout.STEPS in files
+            else (),
+            metrics=document["metrics"],
+            details=document["details"],
+            wall_seconds=document["wall_seconds"],
+            environment=document["environment"],
+            parity_error=document["parity_error"],
+            heads=tables.heads_from(_table(run_id, files, layout.HEADS))
+            if layout.HEADS in files
+            else (),
+        )
+    except (KeyError, TypeError, ValidationError, AcdcError) as error:
+        raise _damage(run_id, error) from error
+
+
+def decode_summary(run_id: str, run_json: bytes) -> RunSummary:
+    """What `run.json` says about a run. Raises DamagedRun."""
+    document = _run_document(run_id, {layout.RUN: run_json})
+    try:
+        return RunSummary(
+            run_id=run_id,
+            spec=RunSpec.from_plain(document["spec"]),
+            edges_kept=document["edges_kept"],
+            edges_total=document["edges_total"],
+            metrics=document["metrics"],
+            wall_seconds=document["wall_seconds"],
+            parity_error=document["parity_error"],
+            code_version=document["code_version"],
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        raise _damage(run_id, error) from error
+
+
+def _run_document(run_id: str, files: Mapping[str, bytes]) -> dict[str, Any]:
+    if layout.RUN not in files:
+        raise damaged_run(run_id, f"{layout.RUN} is missing")
+    try:
+        document = json.loads(files[layout.RUN])
+    except ValueError as error:
+        raise damaged_run(run_id, f"not JSON: {error}", field=layout.RUN) from error
+    if not isinstance(document, dict):
+        raise damaged_run(run_id, "not a JSON object", field=layout.RUN)
+    for key, expected in (("schema_version", schemas.SCHEMA_VERSION), ("run_id", run_id)):
+        if document.get(key) != expected:
+            raise damaged_run(
+                run_id,
+                f"{document.get(key)!r} is not valid",
+                field=f"{layout.RUN}: {key}",
+                allowed=str(expected),
+            )
+    return document
+
+
+def _circuit(
+    run_id: str, topology: dict[str, Any] | None, files: Mapping[str, bytes]
+) -> Circuit | None:
+    if topology is None:
+        return None
+    return tables.circuit_from(_table(run_id, files, layout.EDGES), Topology(**topology))
+
+
+def _table(run_id: str, files: Mapping[str, bytes], name: str) -> pa.Table:
+    if name not in files:
+        raise damaged_run(run_id, f"{name} is missing")
+    try:
+        return pq.read_table(pa.BufferReader(files[name]))
+    except (pa.ArrowException, OSError) as error:
+        raise damaged_run(run_id, f"not a Parquet file: {error}", field=name) from error
+
+
+def _damage(run_id: str, error: Exception) -> DamagedRun:
+    if isinstance(error, DamagedRun):
+        return error
+    problem = error.problem if isinstance(error, AcdcError) else repr(error)
+    field = error.field if isinstance(error, AcdcError) else None
+    return damaged_run(run_id, f"files do not make a run: {problem}", field=field)

@@ -1,0 +1,73 @@
+"""What can go wrong with a store, as one clear error each."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from acdc_pipeline.errors import DamagedRun, StoreError
+
+# Client libraries of object stores raise errors of their own beside OSError (no credentials, no
+# connection). They are told by where they come from, so that none of them has to be installed.
+_CLIENT_LIBRARIES = frozenset(
+    ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
+)
+
+_PROBLEMS = {
+    errno.ENOSPC: ("no space left", "free some space, or choose another store with --store"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another store"),
+    errno.EFBIG: ("a file would be larger than is allowed here", None),
+    errno.EROFS: ("is on a read-only file system", "choose another store with --store"),
+    errno.EACCES: ("permission denied", "make it writable, or choose another store with --store"),
+    errno.EPERM: ("permission denied", "make it writable, or choose another store with --store"),
+    errno.ENOTDIR: ("a part of the path is a file", "choose another store with --store"),
+    errno.ENAMETOOLONG: ("the path is too long", "choose another store with --store"),
+}
+
+
+@contextmanager
+def store_faults(where: str) -> Iterator[None]:
+    """Turns failures of a file system or an object store at `where` into StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise as_store_error(error, where) from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENT_LIBRARIES:
+            raise
+        raise StoreError(f"the object store failed: {error}", where=where) from error
+
+
+def as_store_error(error: OSError, where: str) -> StoreError:
+    """The one clear error for `error`, met at `where`."""
+    number = error.errno
+    if number is None and isinstance(error, PermissionError):
+        number = errno.EACCES  # fsspec raises it without a number
+    unknown = (error.strerror or str(error) or repr(error), "choose another store with --store")
+    problem, fix = _PROBLEMS.get(number or 0, unknown)
+    if error.filename and str(error.filename) != where:
+        problem = f"{problem} ({error.filename})"
+    return StoreError(problem, where=where, fix=fix)
+
+
+def missing_bucket(where: str, bucket: str) -> StoreError:
+    """The error for an object store whose bucket does not exist or cannot be seen."""
+    return StoreError(
+        f"the bucket '{bucket}' does not exist, or these credentials cannot see it",
+        where=where,
+        fix="create the bucket, or correct --store",
+    )
+
+
+def damaged_run(
+    run_id: str, problem: str, *, field: str | None = None, allowed: str | None = None
+) -> DamagedRun:
+    """The error for a run whose files do not match its commit marker."""
+    return DamagedRun(
+        problem,
+        where=f"run {run_id}",
+        field=field,
+        allowed=allowed,
+        fix="run it again: a damaged run counts as absent and is replaced",
+    )

@@ -1,0 +1,103 @@
+"""Where results are: the default rules, and a URL opened as a place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.core import split_protocol
+
+from acdc_pipeline.errors import StoreError
+from acdc_pipeline.specs import find_project
+
+ENVIRONMENT_VARIABLE = "ACDC_STORE"
+
+_LOCAL = (None, "file", "local")
+
+
+def default_location(environment: Mapping[str, str], working_directory: Path) -> str:
+    """Where results are if nobody says so.
+
+    `ACDC_STORE`; else `results/runs` of the project folder at or above `working_directory`; else
+    `acdc-results` inside `working_directory`.
+    """
+    if environment.get(ENVIRONMENT_VARIABLE):
+        return environment[ENVIRONMENT_VARIABLE]
+    project = find_project(working_directory)
+    folder = project / "results" / "runs" if project else working_directory / "acdc-results"
+    return str(folder)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder on this machine or a prefix in an object store; it need not exist.
+
+    Args:
+        url: as people know it.
+        fs: the file system that reads it.
+        root: path of the store inside `fs`.
+        folder: the local folder, None for anything that is not local.
+    """
+
+    url: str
+    fs: fsspec.AbstractFileSystem
+    root: str
+    folder: Path | None
+
+    def path(self, *parts: str) -> str:
+        """The path of something inside the store, for `fs`."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
+    @property
+    def bucket(self) -> str | None:
+        """The bucket of an object store; None where there are no buckets."""
+        if self.folder is not None or self.root.startswith("/"):
+            return None
+        return self.root.partition("/")[0]
+
+
+def open_place(location: str | Path, options: Mapping[str, Any] | None = None) -> Place:
+    """The place that `location` names. Nothing is created and nothing outside is contacted.
+
+    Args:
+        location: a path, or any URL fsspec knows.
+        options: what fsspec passes to the file system (endpoint, credentials, …).
+
+    Raises:
+        StoreError: no such kind of store, or its library is not installed.
+    """
+    text = str(location)
+    if not text.strip():
+        raise StoreError(
+            "the store has no name", allowed="a folder, or a URL such as s3://bucket/p"
+        )
+    protocol, rest = split_protocol(text)
+    if protocol in _LOCAL:
+        folder = Path(os.path.abspath(Path(rest).expanduser()))  # noqa: PTH100 keeps symlinks
+        fs = fsspec.filesystem("file", use_listings_cache=False)
+        return Place(str(folder), fs, folder.as_posix(), folder)
+    try:
+        fs, root = fsspec.core.url_to_fs(text, **(options or {}))
+    except ImportError as error:
+        raise StoreError(
+            f"'{protocol}' needs a library that is not installed: {error}",
+            where=text,
+            fix=_install(protocol),
+        ) from error
+    except ValueError as error:
+        raise StoreError(
+            f"'{protocol}' is not a kind of store", where=text, allowed="a folder, s3://, gs://, …"
+        ) from error
+    return Place(text.rstrip("/"), fs, root, None)
+
+
+def _install(protocol: str) -> str:
+    return (
+        "pip install 'acdc-pipeline[s3]'"
+        if protocol in ("s3", "s3a")
+        else (f"install the fsspec file system for {protocol}://")
+    )

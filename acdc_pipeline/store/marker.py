@@ -1,0 +1,117 @@
+"""The commit marker: which files make a run, and the hash of each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.store import layout, schemas
+from acdc_pipeline.store.encode import json_bytes
+from acdc_pipeline.store.faults import damaged_run
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What a marker says about one file."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Marker:
+    """The content of `_COMMIT.json`.
+
+    Args:
+        run_id: the run it commits.
+        attempt: subfolder that holds the files, None where they lie beside the marker.
+        files: every file of the run by name.
+    """
+
+    run_id: str
+    attempt: str | None
+    files: Mapping[str, FileEntry]
+
+    @classmethod
+    def of(cls, run_id: str, files: Mapping[str, bytes], attempt: str | None = None) -> Marker:
+        """The marker that commits `files`."""
+        entries = {
+            name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+            for name, data in files.items()
+        }
+        return cls(run_id, attempt, entries)
+
+    def encode(self) -> bytes:
+        """The marker as a file; the same marker always gives the same bytes."""
+        return json_bytes(
+            {
+                "schema_version": schemas.SCHEMA_VERSION,
+                "run_id": self.run_id,
+                "attempt": self.attempt,
+                "files": {
+                    name: {"sha256": entry.sha256, "size": entry.size}
+                    for name, entry in self.files.items()
+                },
+            }
+        )
+
+    @classmethod
+    def parse(cls, run_id: str, data: bytes) -> Marker:
+        """The marker in the file found under run `run_id`.
+
+        Raises:
+            DamagedRun: it is not a marker, is another run's, was written under another schema
+                version, or names a file that a run does not have.
+        """
+        try:
+            document = json.loads(data)
+            version, owner = document["schema_version"], document["run_id"]
+            attempt = document["attempt"]
+            files = {
+                name: FileEntry(str(entry["sha256"]), int(entry["size"]))
+                for name, entry in document["files"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _damage(run_id, f"not a commit marker ({error!r})") from error
+        if version != schemas.SCHEMA_VERSION:
+            raise _damage(
+                run_id,
+                f"written under schema version {version}; this program reads "
+                f"{schemas.SCHEMA_VERSION}",
+            )
+        if owner != run_id:
+            raise _damage(run_id, f"commits run {owner}")
+        if attempt is not None and not (isinstance(attempt, str) and layout.is_attempt(attempt)):
+            raise _damage(run_id, f"{attempt!r} is not an attempt")
+        if unknown := sorted(set(files) - set(layout.FILES)):
+            raise _damage(run_id, f"names {unknown[0]!r}, which is not a file of a run")
+        return cls(run_id, attempt, files)
+
+    def path_of(self, name: str) -> str:
+        """Where the file `name` lies, relative to the run's folder."""
+        return f"{self.attempt}/{name}" if self.attempt else name
+
+    def check_size(self, name: str, size: int | None) -> None:
+        """Raises DamagedRun unless the file `name` is there and has the size committed."""
+        if size is None:
+            raise damaged_run(self.run_id, f"{name} is missing")
+        if size != self.files[name].size:
+            committed = self.files[name].size
+            raise damaged_run(
+                self.run_id, f"{size} bytes where {committed} were committed", field=name
+            )
+
+    def check(self, name: str, data: bytes) -> None:
+        """Raises DamagedRun unless `data` is what was committed as `name`."""
+        self.check_size(name, len(data))
+        if hashlib.sha256(data).hexdigest() != self.files[name].sha256:
+            raise damaged_run(
+                self.run_id, "content differs from what was committed (sha256)", field=name
+            )
+
+
+def _damage(run_id: str, problem: str) -> DamagedRun:
+    return damaged_run(run_id, problem, field=layout.MARKER)

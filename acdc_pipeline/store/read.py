@@ -1,0 +1,122 @@
+"""Reading runs: only what a commit marker lists, and only if it is what was committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.store import layout
+from acdc_pipeline.store.faults import damaged_run, missing_bucket
+from acdc_pipeline.store.location import Place
+from acdc_pipeline.store.marker import Marker
+
+_T = TypeVar("_T")
+
+# An object store answers in tens of milliseconds however little is asked of it.
+_REQUESTS_AT_ONCE = 32
+
+
+def inventory(place: Place) -> dict[str, dict[str, int]]:
+    """Every run that has a commit marker: its files by path inside the run, with their sizes.
+
+    Raises:
+        StoreError: the bucket does not exist.
+    """
+    place.fs.invalidate_cache()
+    root = place.path(layout.RUNS)
+    found: dict[str, dict[str, int]] = {}
+    for path, size in _sizes(place, root).items():
+        run_id, _, inside = path[len(root) :].lstrip("/").partition("/")
+        if layout.is_run_id(run_id) and inside:
+            found.setdefault(run_id, {})[inside] = size
+    if not found:
+        check_bucket(place)
+    return {run_id: found[run_id] for run_id in sorted(found) if layout.MARKER in found[run_id]}
+
+
+def _sizes(place: Place, root: str) -> dict[str, int]:
+    # fsspec leaves out what it cannot list; a folder without permission would look empty.
+    strictly: dict[str, Any] = {} if place.folder is None else {"on_error": _unless_gone}
+    listing = cast("Mapping[str, Any]", place.fs.find(root, detail=True, **strictly))
+    return {str(path): int(info["size"] or 0) for path, info in listing.items()}
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def check_bucket(place: Place) -> None:
+    """Raises StoreError if `place` is in a bucket that does not exist."""
+    if place.bucket is not None and not place.fs.exists(place.bucket):
+        raise missing_bucket(place.url, place.bucket)
+
+
+def read_marker(place: Place, run_id: str) -> Marker | None:
+    """The commit marker of a run, None if it has none.
+
+    Raises:
+        DamagedRun: there is one, but it cannot be used.
+    """
+    try:
+        data = _read(place, place.path(layout.RUNS, run_id, layout.MARKER))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Marker.parse(run_id, data)
+
+
+def read_file(place: Place, marker: Marker, name: str) -> bytes:
+    """One file of a run, verified. Raises DamagedRun."""
+    if name not in marker.files:
+        raise damaged_run(marker.run_id, f"{name} is not committed", field=layout.MARKER)
+    path = place.path(layout.RUNS, marker.run_id, marker.path_of(name))
+    try:
+        data = _read(place, path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise damaged_run(marker.run_id, f"{name} is missing") from None
+    marker.check(name, data)
+    return data
+
+
+def _read(place: Place, path: str) -> bytes:
+    return cast("bytes", place.fs.cat_file(path))
+
+
+def read_files(place: Place, run_id: str) -> dict[str, bytes] | None:
+    """Every file of a run, verified; None if the run is not there.
+
+    Raises:
+        DamagedRun: the run is committed, but a file is missing or differs.
+    """
+    marker = read_marker(place, run_id)
+    if marker is None:
+        return None
+    return {name: read_file(place, marker, name) for name in marker.files}
+
+
+def is_whole(place: Place, run_id: str) -> bool:
+    """Whether the run is committed and every file of it is what was committed."""
+    try:
+        return read_files(place, run_id) is not None
+    except DamagedRun:
+        return False
+
+
+def checked_marker(place: Place, run_id: str, sizes: Mapping[str, int]) -> Marker:
+    """The commit marker of a listed run, after a look at names and sizes. Raises DamagedRun."""
+    marker = read_marker(place, run_id)
+    if marker is None:
+        raise damaged_run(run_id, f"{layout.MARKER} vanished")
+    for name in marker.files:
+        marker.check_size(name, sizes.get(marker.path_of(name)))
+    return marker
+
+
+def for_each(place: Place, function: Callable[[str], _T], run_ids: Iterable[str]) -> list[_T]:
+    """`function` of every run in their order; object stores are asked many things at once."""
+    if place.folder is not None:
+        return [function(run_id) for run_id in run_ids]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(function, run_ids))

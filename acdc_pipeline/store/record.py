@@ -1,0 +1,140 @@
+"""What one run leaves behind."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from acdc_pipeline.errors import StoreError
+from acdc_pipeline.graph import Circuit, Decision
+from acdc_pipeline.specs import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HeadScore:
+    """One score of one head.
+
+    Args:
+        model: reference of the model.
+        layer: layer of the head, from 0.
+        head: index of the head in its layer, from 0.
+        metric: name and version of the score (`induction@1`).
+        value: the score, in the metric's own unit and sign.
+        n: how many samples it is a mean of; 0 where it is read from the weights.
+        seed: seed of those samples.
+        ci_low: lower end of its bootstrap interval, None where it has none.
+        ci_high: upper end of it.
+    """
+
+    model: str
+    layer: int
+    head: int
+    metric: str
+    value: float
+    n: int
+    seed: int
+    ci_low: float | None = None
+    ci_high: float | None = None
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run leaves behind: a record equals what the store gives back for it.
+
+    To that end a record holds only what the stored form holds: scores of edges are rounded to 32
+    bits, `details` is JSON data (tuples become lists), and every number is finite, because a NaN
+    is a failed computation and not a result.
+
+    Args:
+        spec: what was run.
+        circuit: what was found; None for runs that find no circuit.
+        decisions: the decision log, empty where the method keeps none.
+        metrics: metrics of the circuit, by name.
+        details: anything else worth keeping, as JSON data: smallest margin, edges tested, ….
+        wall_seconds: how long the run took, in seconds.
+        environment: versions, device, dtype.
+        parity_error: largest difference between the engine's logits and the model's own.
+        heads: scores of heads, for runs that profile them.
+
+    Raises:
+        StoreError: a value that the stored form cannot hold.
+    """
+
+    spec: RunSpec
+    circuit: Circuit | None
+    decisions: tuple[Decision, ...]
+    metrics: dict[str, float]
+    details: dict[str, Any]
+    wall_seconds: float
+    environment: dict[str, str]
+    parity_error: float | None = None
+    heads: tuple[HeadScore, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.circuit is not None:
+            object.__setattr__(self, "circuit", _with_scores_of_32_bits(self.circuit))
+        for decision in self.decisions:
+            _finite(decision.metric_before, f"decisions.{decision.step}.metric_before")
+            _finite(decision.metric_after, f"decisions.{decision.step}.metric_after")
+        for score in self.heads:
+            for name in ("value", "ci_low", "ci_high"):
+                _finite(getattr(score, name), f"heads.{score.layer}.{score.head}.{name}")
+        metrics = {name: _finite(value, f"metrics.{name}") for name, value in self.metrics.items()}
+        object.__setattr__(self, "metrics", metrics)
+        object.__setattr__(self, "details", _json_data(self.details))
+        _finite(self.wall_seconds, "wall_seconds")
+        _finite(self.parity_error, "parity_error")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a list of runs says about one of them, without reading its tables.
+
+    Args:
+        run_id: name of the run in the store.
+        spec: what was run.
+        edges_kept: edges of the circuit; None where there is no circuit.
+        edges_total: edges of the full graph.
+        metrics: metrics of the circuit, by name.
+        wall_seconds: how long the run took, in seconds.
+        parity_error: largest difference between the engine's logits and the model's own.
+        code_version: version of this package that wrote it.
+    """
+
+    run_id: str
+    spec: RunSpec
+    edges_kept: int | None
+    edges_total: int | None
+    metrics: Mapping[str, float]
+    wall_seconds: float
+    parity_error: float | None
+    code_version: str
+
+
+def _with_scores_of_32_bits(circuit: Circuit) -> Circuit:
+    scores: dict[Any, float] = {}
+    for edge, score in circuit.scores.items():
+        with np.errstate(over="ignore"):
+            rounded = float(np.float32(score))
+        if not math.isfinite(rounded):
+            raise StoreError(f"{score!r} is not a 32-bit number", field=f"circuit.scores.{edge}")
+        scores[edge] = rounded
+    return circuit if scores == circuit.scores else replace(circuit, scores=scores)
+
+
+def _finite(value: float | None, name: str) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise StoreError(f"{value!r} is not a result", field=name, allowed="finite numbers")
+    return None if value is None else float(value)
+
+
+def _json_data(details: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return json.loads(json.dumps(details, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"not JSON data: {error}", field="details") from error

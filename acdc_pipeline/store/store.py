@@ -1,0 +1,199 @@
+"""The results store: immutable runs under `<store>/runs/<run_id>/`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from acdc_pipeline.errors import DamagedRun, StoreError, UnknownName
+from acdc_pipeline.store import layout
+from acdc_pipeline.store.commit_local import check_local, commit_local
+from acdc_pipeline.store.commit_object import check_object, commit_object
+from acdc_pipeline.store.decode import decode, decode_summary
+from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.faults import damaged_run, store_faults
+from acdc_pipeline.store.location import Place, default_location, open_place
+from acdc_pipeline.store.read import (
+    checked_marker,
+    for_each,
+    inventory,
+    is_whole,
+    read_file,
+    read_files,
+    read_marker,
+)
+from acdc_pipeline.store.record import RunRecord, RunSummary
+
+Mode = Literal["read", "write"]
+
+
+def open_store(
+    location: str | Path | None = None,
+    mode: Mode = "read",
+    options: Mapping[str, Any] | None = None,
+) -> Store:
+    """The store at `location`; one that does not exist yet holds no runs.
+
+    Args:
+        location: a folder or any URL fsspec knows; None means `ACDC_STORE`, else `results/runs`
+            of the project folder, else `./acdc-results`.
+        mode: `write` makes the store and tries it out, so that a run does not fail at its end;
+            `read` touches nothing.
+        options: what fsspec passes to the file system (endpoint, credentials, …).
+
+    Raises:
+        StoreError: it is a file, of an unknown kind, or (`write`) cannot be written.
+    """
+    if location is None:
+        location = default_location(os.environ, Path.cwd())
+    place = open_place(location, options)
+    if place.folder is not None and place.folder.exists() and not place.folder.is_dir():
+        raise StoreError(
+            "is a file, not a folder", where=place.url, fix="choose another store with --store"
+        )
+    store = Store(place)
+    if mode == "write":
+        store.check_writable()
+    return store
+
+
+@dataclass(frozen=True)
+class Store:
+    """Immutable runs, each whole or absent. Safe to use from many processes at once."""
+
+    place: Place
+
+    @property
+    def url(self) -> str:
+        """The store as people know it."""
+        return self.place.url
+
+    def path(self, run_id: str) -> str:
+        """Where a run is, as people know it. Raises StoreError for what is not a run id."""
+        return "/".join((self.url, layout.RUNS, layout.checked_run_id(run_id)))
+
+    def check_writable(self) -> None:
+        """Raises StoreError if a commit could not work here."""
+        with store_faults(self.url):
+            if self.place.folder is not None:
+                check_local(self.place.folder)
+            else:
+                check_object(self.place)
+
+    def commit(self, record: RunRecord) -> bool:
+        """Stores a run, whole or not at all. True if we did, False if it was there already.
+
+        A damaged run counts as absent and is replaced.
+
+        Raises:
+            StoreError: the store cannot be written; nothing is visible then.
+        """
+        run_id = layout.checked_run_id(record.spec.run_id())
+        files = encode(record)
+        with store_faults(self.url):
+            if self.place.folder is not None:
+                return commit_local(self.place, self.place.folder, run_id, files)
+            return commit_object(self.place, run_id, files)
+
+    def has(self, run_id: str) -> bool:
+        """Whether a run is there, every byte as it was committed. A damaged run is not."""
+        with store_faults(self.url):
+            return is_whole(self.place, layout.checked_run_id(run_id))
+
+    def get(self, run_id: str) -> RunRecord:
+        """The record of a run, every byte verified.
+
+        Raises:
+            UnknownName: no such run.
+            DamagedRun: it is there, but is not what was committed.
+        """
+        with store_faults(self.url):
+            files = read_files(self.place, layout.checked_run_id(run_id))
+            if files is None:
+                raise self._unknown(run_id)
+        return decode(run_id, files)
+
+    def read_file(self, run_id: str, name: str) -> bytes:
+        """One file of a run (`edges.parquet`), verified. Raises UnknownName or DamagedRun."""
+        with store_faults(self.url):
+            marker = read_marker(self.place, layout.checked_run_id(run_id))
+            if marker is None:
+                raise self._unknown(run_id)
+            if name not in marker.files:
+                raise UnknownName.among(f"file of run {run_id}", name, marker.files)
+            return read_file(self.place, marker, name)
+
+    def run_ids(self) -> list[str]:
+        """Every run with a commit marker, in the order of their ids."""
+        with store_faults(self.url):
+            return list(inventory(self.place))
+
+    def summaries(self) -> list[RunSummary]:
+        """Every run in the order of ids, except damaged ones.
+
+        Reads `run.json` of each and looks at names and sizes of the rest; `get` and `damaged`
+        read and verify everything.
+        """
+        with store_faults(self.url):
+            sizes = inventory(self.place)
+
+            def summary(run_id: str) -> RunSummary | DamagedRun:
+                try:
+                    marker = checked_marker(self.place, run_id, sizes[run_id])
+                    return decode_summary(run_id, read_file(self.place, marker, layout.RUN))
+                except DamagedRun as damage:
+                    return damage
+
+            found = for_each(self.place, summary, sizes)
+        return [item for item in found if isinstance(item, RunSummary)]
+
+    def damaged(self) -> list[DamagedRun]:
+        """What is wrong with every run that was committed and is not what was committed."""
+        with store_faults(self.url):
+
+            def damage(run_id: str) -> DamagedRun | None:
+                try:
+                    files = read_files(self.place, run_id)
+                    if files is None:
+                        return damaged_run(run_id, f"{layout.MARKER} vanished")
+                    decode(run_id, files)
+                except DamagedRun as error:
+                    return error
+                return None
+
+            found = for_each(self.place, damage, inventory(self.place))
+        return [item for item in found if item is not None]
+
+    def resolve(self, prefix: str) -> str:
+        """The one run whose id begins with `prefix`.
+
+        Raises:
+            UnknownName: no run begins so, or several do.
+        """
+        run_ids = self.run_ids()
+        matches = [run_id for run_id in run_ids if run_id.startswith(prefix)] if prefix else []
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise UnknownName(
+                f"'{prefix}' begins {len(matches)} runs",
+                where=self.url,
+                allowed=", ".join(matches[:8]) + (", …" if len(matches) > 8 else ""),
+                fix="give more digits",
+            )
+        raise self._unknown(prefix)
+
+    def _unknown(self, run_id: str) -> UnknownName:
+        unfinished = layout.is_run_id(run_id) and self.place.fs.exists(
+            self.place.path(layout.RUNS, run_id)
+        )
+        return UnknownName(
+            f"run '{run_id}' has no commit marker: it was never finished"
+            if unfinished
+            else f"no run '{run_id}'",
+            where=self.url,
+            fix="run it again" if unfinished else "'acdc runs list' shows the runs of a store",
+        )

@@ -1,0 +1,185 @@
+"""Commits to an object store, on fsspec's in-memory one with operations that fail."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from acdc_pipeline.errors import StoreError
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store.location import Place
+from tests import records
+
+RECORD = records.record()
+RUN_ID = RECORD.spec.run_id()
+
+
+class Died(BaseException):
+    """The process is gone: nothing that handles errors may act on it."""
+
+
+class InterceptedFileSystem(MemoryFileSystem):
+    """An in-memory store that calls `before` before each operation that changes it.
+
+    Like a real client of an object store, and unlike its parent, it puts one object at a time.
+    """
+
+    cachable = False
+    lock = threading.Lock()
+
+    def __init__(self, before: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self.before = before
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        self.before("put", path)
+        with self.lock:
+            super().pipe_file(path, value, mode=mode, **kwargs)
+
+    def rm_file(self, path: str) -> None:
+        self.before("delete", path)
+        super().rm_file(path)
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        self.before("delete", str(path))
+        super().rm(path, recursive=recursive, maxdepth=maxdepth)
+
+
+def store_with(tmp_path: Path, before: Callable[[str, str], None]) -> Store:
+    root = f"/objects{tmp_path}"
+    return Store(Place(f"memory:/{root}", InterceptedFileSystem(before), root, None))
+
+
+def nothing(operation: str, path: str) -> None:
+    """Every operation succeeds."""
+
+
+def dying_at(moment: int) -> Callable[[str, str], None]:
+    """A process that is gone from its operation number `moment` on."""
+    seen = 0
+
+    def before(operation: str, path: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen >= moment:
+            raise Died
+
+    return before
+
+
+def test_object_commit_that_dies_at_any_operation_leaves_nothing_visible_and_a_rerun_completes(
+    tmp_path: Path,
+):
+    # Six files and a marker are put, one after the other.
+    for moment in range(1, 8):
+        place = tmp_path / str(moment)
+        with pytest.raises(Died):
+            store_with(place, dying_at(moment)).commit(RECORD)
+        store = store_with(place, nothing)
+        assert not store.has(RUN_ID)
+        assert (store.run_ids(), store.damaged()) == ([], [])
+        assert store.commit(RECORD)
+        assert store.get(RUN_ID) == RECORD
+
+
+def test_object_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path):
+    all_ready = threading.Barrier(8)
+
+    def wait_before_the_marker(operation: str, path: str) -> None:
+        if operation == "put" and path.endswith("_COMMIT.json"):
+            all_ready.wait()
+
+    stores = [store_with(tmp_path, wait_before_the_marker) for _ in range(8)]
+    answers: list[bool] = []
+    threads = [
+        threading.Thread(target=lambda s=store: answers.append(s.commit(RECORD)))
+        for store in stores
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [False] * 7 + [True]
+    store = store_with(tmp_path, nothing)
+    assert store.get(RUN_ID) == RECORD
+    # The seven deleted what they had put: one attempt of six files and the marker are left.
+    assert len(store.place.fs.find(store.place.root)) == 6 + 1
+
+
+def test_object_commit_that_fails_deletes_its_own_files(tmp_path: Path):
+    def refuse_the_marker(operation: str, path: str) -> None:
+        if operation == "put" and path.endswith("_COMMIT.json"):
+            raise PermissionError("access denied")
+
+    store = store_with(tmp_path, refuse_the_marker)
+    with pytest.raises(StoreError) as caught:
+        store.commit(RECORD)
+    assert "permission denied" in str(caught.value)
+    assert store.url in str(caught.value)
+    assert store.place.fs.find(store.place.root) == []
+
+
+def test_object_commit_after_a_lost_race_reads_the_winners_run(tmp_path: Path):
+    rival = store_with(tmp_path, nothing)
+
+    def rival_is_faster(operation: str, path: str) -> None:
+        if operation == "put" and path.endswith("_COMMIT.json"):
+            rival.commit(RECORD)
+
+    assert not store_with(tmp_path, rival_is_faster).commit(RECORD)
+    assert rival.get(RUN_ID) == RECORD
+
+
+def test_object_store_that_cannot_be_written_says_so_before_the_run(tmp_path: Path):
+    def refuse(operation: str, path: str) -> None:
+        raise PermissionError("access denied")
+
+    with pytest.raises(StoreError) as caught:
+        store_with(tmp_path, refuse).check_writable()
+    assert "permission denied" in str(caught.value)
+
+
+class BucketFileSystem(InterceptedFileSystem):
+    """Paths begin with a bucket, as in S3; only the bucket `here` exists."""
+
+    root_marker = ""
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path.removeprefix("memory://")
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        return path.partition("/")[0] == "here"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.commit(RECORD),
+        lambda store: store.check_writable(),
+        lambda store: store.run_ids(),
+        lambda store: store.summaries(),
+        lambda store: store.resolve("ab"),
+    ],
+)
+def test_object_store_in_a_missing_bucket_is_a_store_error(use: Callable[[Store], object]):
+    store = Store(Place("s3://gone/runs", BucketFileSystem(nothing), "gone/runs", None))
+    with pytest.raises(StoreError) as caught:
+        use(store)
+    assert str(caught.value).startswith("s3://gone/runs: the bucket 'gone' does not exist")
+
+
+def test_object_store_empty_in_an_existing_bucket_has_no_runs():
+    store = Store(Place("s3://here/runs", BucketFileSystem(nothing), "here/runs", None))
+    assert store.run_ids() == []
+
+
+def test_object_store_leaves_local_folders_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    open_store("memory://elsewhere").check_writable()
+    assert list(tmp_path.iterdir()) == []
