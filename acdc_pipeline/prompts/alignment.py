@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import following, last_words
-from acdc_pipeline.prompts.pair import Answer, Pair
+from acdc_pipeline.prompts.form import last_words
+from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.tokenization import (
     Ids,
@@ -18,11 +20,15 @@ from acdc_pipeline.prompts.tokenization import (
     encode,
     pad_id,
     pieces,
+    shown,
     unknown_id,
+    unknown_words,
 )
 
 
-def align(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: bool) -> PromptSet:
+def align(
+    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: bool, name: str
+) -> PromptSet:
     """The pairs as tensors, every answer read at the last token of its prompt.
 
     Args:
@@ -30,19 +36,23 @@ def align(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: boo
         tokenizer: the model's own.
         bos: whether the beginning-of-text token goes first. Sides given as token ids are
             taken as they are.
+        name: what error messages call the whole; pairs know their own file and line.
 
     Raises:
         PromptError: two sides differ in length, a prompt is empty or holds text the tokenizer
             does not know, or an answer is not exactly one token after its prompt.
     """
     if not pairs:
-        raise PromptError("there are no prompts", fix="ask for at least one")
+        raise PromptError("has no prompts", where=name)
     first = (bos_id(tokenizer),) if bos else ()
     clean = _encode_sides([pair.clean for pair in pairs], tokenizer, first)
     corrupted = _encode_sides([pair.corrupted for pair in pairs], tokenizer, first)
-    for number, pair in enumerate(pairs):
-        _check_sides(number, pair, clean[number], corrupted[number], tokenizer)
-    answer_ids = _answer_ids(pairs, tokenizer)
+    places = [pair.where or f"{name}, prompt {i}" for i, pair in enumerate(pairs, start=1)]
+    for where, pair, left, right in zip(places, pairs, clean, corrupted, strict=True):
+        _check_side(where, "clean", pair.clean, left, tokenizer)
+        _check_side(where, "corrupted", pair.corrupted, right, tokenizer)
+        _check_lengths(where, pair, left, right, tokenizer)
+    answers = _answer_ids(places, pairs, tokenizer)
     lengths = [len(ids) for ids in clean]
     return PromptSet(
         clean=_padded(clean, pad_id(tokenizer)),
@@ -50,65 +60,45 @@ def align(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: boo
         lengths=torch.tensor(lengths),
         answer_row=torch.arange(len(pairs)),
         answer_pos=torch.tensor(lengths) - 1,
-        correct=tuple(tuple(answer_ids[i, a] for a in p.correct) for i, p in enumerate(pairs)),
-        incorrect=tuple(tuple(answer_ids[i, a] for a in p.incorrect) for i, p in enumerate(pairs)),
+        correct=tuple(correct for correct, _ in answers),
+        incorrect=tuple(incorrect for _, incorrect in answers),
         clean_text=tuple(_text(pair.clean, tokenizer) for pair in pairs),
         corrupted_text=tuple(_text(pair.corrupted, tokenizer) for pair in pairs),
         template=tuple(pair.template for pair in pairs),
     )
 
 
-def place(number: int, pair: Pair) -> str:
-    """How error messages name a pair: its file and line, or its number from 1."""
-    return pair.where or f"prompt {number + 1}"
-
-
 def _encode_sides(
-    sides: Sequence[str | tuple[int, ...]], tokenizer: PreTrainedTokenizerBase, first: Ids
+    sides: Sequence[str | Ids], tokenizer: PreTrainedTokenizerBase, first: Ids
 ) -> list[Ids]:
     texts = [side for side in sides if isinstance(side, str)]
     encoded = dict(zip(texts, encode(tokenizer, texts), strict=True))
     return [first + encoded[side] if isinstance(side, str) else side for side in sides]
 
 
-def _check_sides(
-    number: int,
-    pair: Pair,
-    clean: Ids,
-    corrupted: Ids,
-    tokenizer: PreTrainedTokenizerBase,
+def _check_side(
+    where: str, field: str, side: str | Ids, ids: Ids, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    if not clean:
-        raise PromptError("the clean prompt is empty", where=place(number, pair))
-    if len(clean) != len(corrupted):
-        raise PromptError(
-            f"the clean prompt has {len(clean)} tokens and the corrupted one {len(corrupted)}",
-            where=place(number, pair),
-            allowed="two sides of equal token length under this model's tokenizer",
-            fix="replace words so that both sides take as many tokens:\n"
-            f"     clean     {_text(pair.clean, tokenizer)!r}\n"
-            f"     corrupted {_text(pair.corrupted, tokenizer)!r}",
-        )
+    if not ids:
+        raise PromptError("is empty", where=where, field=field)
+    if not isinstance(side, str):
+        _check_ids(where, field, side, tokenizer)
+        return
     unknown = unknown_id(tokenizer)
-    for field, side, ids in (
-        ("clean", pair.clean, clean),
-        ("corrupted", pair.corrupted, corrupted),
-    ):
-        if isinstance(side, str) and unknown is not None and unknown in ids:
-            raise PromptError(
-                f"{ids.count(unknown)} words that this model's tokenizer does not know: {side!r}",
-                where=place(number, pair),
-                field=field,
-                fix="use another model, or words of this model's vocabulary",
-            )
-        if not isinstance(side, str):
-            _check_ids(side, tokenizer, place(number, pair), field)
+    if unknown is not None and unknown in ids:
+        words = ", ".join(f"'{word}'" for word in unknown_words(tokenizer, side)) or "something"
+        raise PromptError(
+            f"this model's tokenizer does not know {words} in {shown(side)}",
+            where=where,
+            field=field,
+            fix="use words of this model's vocabulary, or a model with a larger one",
+        )
 
 
 def _check_ids(
-    ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, where: str, field: str
+    where: str, field: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    size = len(tokenizer)
+    size = len(tokenizer) if ids else 0
     for token in ids:
         if not 0 <= token < size:
             raise PromptError(
@@ -119,74 +109,75 @@ def _check_ids(
             )
 
 
+def _check_lengths(
+    where: str, pair: Pair, clean: Ids, corrupted: Ids, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    if len(clean) != len(corrupted):
+        raise PromptError(
+            f"the sides differ in length: clean {len(clean)} tokens"
+            f" ({shown(_text(pair.clean, tokenizer))}), corrupted {len(corrupted)}"
+            f" ({shown(_text(pair.corrupted, tokenizer))})",
+            where=where,
+            allowed="two sides of as many tokens under this model's tokenizer",
+            fix="exchange words of one side for shorter or longer ones",
+        )
+
+
 def _answer_ids(
-    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase
-) -> dict[tuple[int, Answer], int]:
-    """The token id of every (prompt number, answer)."""
-    wanted: dict[tuple[str, str], tuple[int, Pair]] = {}
-    keys: dict[tuple[int, Answer], tuple[str, str]] = {}
-    out: dict[tuple[int, Answer], int] = {}
-    for number, pair in enumerate(pairs):
-        tail = last_words(pair.clean) if isinstance(pair.clean, str) else ""
+    places: Sequence[str], pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase
+) -> list[tuple[Ids, Ids]]:
+    """The token ids of the correct and of the incorrect answers of each pair."""
+    ends = [last_words(pair.clean) if isinstance(pair.clean, str) else "" for pair in pairs]
+    needed: dict[tuple[str, str], tuple[str, str]] = {}  # (end of prompt, answer) -> its place
+    for where, pair, end in zip(places, pairs, ends, strict=True):
+        for field, answers in (("correct", pair.correct), ("incorrect", pair.incorrect)):
+            _check_ids(where, field, [a for a in answers if isinstance(a, int)], tokenizer)
+            for answer in answers:
+                if isinstance(answer, str):
+                    needed.setdefault((end, answer), (where, field))
         if not pair.correct:
-            raise PromptError("no correct answer", where=place(number, pair), field="correct")
-        for answer in (*pair.correct, *pair.incorrect):
-            if isinstance(answer, int):
-                _check_ids((answer,), tokenizer, place(number, pair), "answer")
-                out[number, answer] = answer
-            else:
-                key = (tail, following(tail, answer))
-                keys[number, answer] = key
-                wanted.setdefault(key, (number, pair))
-    found = dict(zip(wanted, continuations(tokenizer, list(wanted)), strict=True))
+            raise PromptError("has no answer", where=where, field="correct")
+    found: dict[tuple[str, str], int] = {}
     unknown = unknown_id(tokenizer)
-    for key, ids in found.items():
+    for key, ids in zip(needed, continuations(tokenizer, list(needed)), strict=True):
         if ids is None or len(ids) != 1 or ids[0] == unknown:
-            raise _bad_answer(key, ids, *wanted[key], tokenizer)
-    for key_of, key in keys.items():
-        ids = found[key]
-        assert ids is not None
-        out[key_of] = ids[0]
-    return out
+            raise _bad_answer(*needed[key], *key, ids, tokenizer)
+        found[key] = ids[0]
+    return [
+        (
+            tuple(a if isinstance(a, int) else found[end, a] for a in pair.correct),
+            tuple(a if isinstance(a, int) else found[end, a] for a in pair.incorrect),
+        )
+        for pair, end in zip(pairs, ends, strict=True)
+    ]
 
 
 def _bad_answer(
-    key: tuple[str, str],
+    where: str,
+    field: str,
+    end: str,
+    answer: str,
     ids: Ids | None,
-    number: int,
-    pair: Pair,
     tokenizer: PreTrainedTokenizerBase,
 ) -> PromptError:
-    tail, answer = key
+    fix = "use answers that this tokenizer keeps whole"
     if ids is None:
-        whole = encode(tokenizer, [tail + answer])[0]
-        return PromptError(
-            f"the answer {answer!r} merges with the end of the prompt: {pieces(tokenizer, whole)}",
-            where=place(number, pair),
-            field="answer",
-            allowed="one token that follows the prompt",
-            fix=f"begin the answer with a space (' {answer}'), and end no prompt with one",
-        )
-    if len(ids) == 1:
-        problem = f"the answer {answer!r} is not in the vocabulary of this model's tokenizer"
+        whole = pieces(tokenizer, encode(tokenizer, [end + answer])[0])
+        problem = f"'{answer}' merges with the end of the prompt: {whole}"
+        fix = "begin the answer with the space in front of it, and end no prompt with a space"
+    elif len(ids) == 1:
+        problem = f"'{answer}' is not in the vocabulary of this model's tokenizer"
     else:
-        problem = (
-            f"the answer {answer!r} is {len(ids)} tokens under this model's tokenizer:"
-            f" {pieces(tokenizer, ids)}"
-        )
-    return PromptError(
-        problem,
-        where=place(number, pair),
-        field="answer",
-        allowed="one token that follows the prompt",
-        fix="use answers that this tokenizer keeps whole",
-    )
+        cut = pieces(tokenizer, ids)
+        problem = f"'{answer}' is {len(ids)} tokens under this model's tokenizer: {cut}"
+    allowed = f"one token that follows '{end}'"
+    return PromptError(problem, where=where, field=field, allowed=allowed, fix=fix)
 
 
-def _padded(rows: Sequence[Ids], pad: int) -> torch.Tensor:
+def _padded(rows: Sequence[Ids], pad: int) -> Int[Tensor, "batch pos"]:
     width = max(len(row) for row in rows)
     return torch.tensor([row + (pad,) * (width - len(row)) for row in rows])
 
 
-def _text(side: str | tuple[int, ...], tokenizer: PreTrainedTokenizerBase) -> str:
-    return side if isinstance(side, str) else tokenizer.decode(list(side))
+def _text(side: str | Ids, tokenizer: PreTrainedTokenizerBase) -> str:
+    return side if isinstance(side, str) else str(tokenizer.decode(list(side)))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Formatter
 
-_LAST_WORDS = re.compile(r"(?:\S+\s+)?\S*\s*\Z")
 _PUNCTUATION = tuple(",;:.!?)")
 _NEXT_WORD = re.compile(r"\s*\S*")
 
@@ -72,8 +71,8 @@ def context_between(before: str, after: str) -> Context:
 
 def last_words(text: str) -> str:
     """The last two words of `text`: all that can merge with what follows, and few in kind."""
-    found = _LAST_WORDS.search(text)
-    return found[0] if found else text
+    parts = text.rsplit(maxsplit=2)
+    return text[len(parts[0]) :].lstrip() if len(parts) == 3 else text
 
 
 def following(prompt: str, answer: str) -> str:

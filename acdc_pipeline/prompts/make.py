@@ -50,11 +50,13 @@ def make_prompts(
     """
     if n < 1:
         raise PromptError(f"{n} prompts were asked for", field="prompts", allowed="at least 1")
+    name = f"task '{task.name}'"
     try:
         pairs = make_pairs(task, tokenizer, n=n, seed=seed, split=split)
-        return align(pairs, tokenizer, bos=task.generator.bos)
+        return align(pairs, tokenizer, bos=task.generator.bos, name=name)
     except PromptError as error:
-        raise error.at(f"task '{task.name}'") from error.__cause__
+        error.at(name)
+        raise
 
 
 def make_pairs(

@@ -106,7 +106,7 @@ def _draw(
     )
 
 
-class _DeadEnd(Exception):  # noqa: N818  (caught by `_draw`, which starts the prompt anew)
+class _DeadEnd(Exception):
     """No token was found that may stand here."""
 
 

@@ -109,8 +109,10 @@ def _drawn_names(spec: TemplateGenerator) -> dict[str, list[str]]:
 
 def _list_of(spec: TemplateGenerator, placeholder: str) -> str:
     """The word list of a slot or role."""
-    slot = placeholder if placeholder in spec.slots else (spec.choice or ())[0]
-    return spec.slots[slot]
+    if placeholder in spec.slots:
+        return spec.slots[placeholder]
+    assert spec.choice is not None, "the spec has roles only with a choice of slots"
+    return spec.slots[spec.choice[0]]
 
 
 def _corrupted_word(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
@@ -50,8 +50,8 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
         PromptError: the tokenizer has neither.
     """
     for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if token_id is not None:
-            return int(token_id)
+        if isinstance(token_id, int):
+            return token_id
     raise PromptError(
         "the task puts a beginning-of-text token first, but this model's tokenizer has none",
         field="generator.bos",
@@ -62,8 +62,8 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Any valid id to pad with: causal attention keeps padding away from every answer."""
     for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token_id is not None:
-            return int(token_id)
+        if isinstance(token_id, int):
+            return token_id
     return 0
 
 
@@ -73,15 +73,29 @@ def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     GPT-2 declares its end-of-text token as unknown too, but spells out everything in bytes.
     """
     unknown = tokenizer.unk_token_id
-    if unknown is None or unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         return None
-    return int(unknown)
+    return unknown if isinstance(unknown, int) else None
 
 
 def regular_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Every token id that stands for ordinary text, ascending."""
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return sorted(set(tokenizer.get_vocab().values()) - special)
+
+
+def shown(text: str) -> str:
+    """A prompt as error messages quote it: its last 120 characters, where answers are."""
+    return repr(text if len(text) <= 120 else f"…{text[-120:]}")
+
+
+def unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
+    """The words of `text` that the tokenizer only has its unknown token for."""
+    unknown = unknown_id(tokenizer)
+    words = list(dict.fromkeys(text.split()))
+    as_they_stand = [word if text.startswith(word) else f" {word}" for word in words]
+    ids = encode(tokenizer, as_they_stand)
+    return [word for word, own in zip(words, ids, strict=True) if unknown in own]
 
 
 def pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
@@ -102,25 +116,28 @@ def continuations(
 
 
 def single_token_words(
-    tokenizer: PreTrainedTokenizerBase, words: Sequence[str], contexts: Iterable[Context]
+    tokenizer: PreTrainedTokenizerBase, words: Sequence[str], contexts: Sequence[Context]
 ) -> list[str]:
     """The words that are one known token of their own in every one of `contexts`.
 
+    What stands before a word and what stands behind it are tried one at a time: a tokenizer
+    that lets both matter together would be caught when whole prompts are aligned.
     Of several words with the same token (a tokenizer that lowers case) the first is kept.
     """
     unknown = unknown_id(tokenizer)
     kept: dict[str, Ids] = dict.fromkeys(words, ())
-    for context in dict.fromkeys(contexts):
-        placed = {word: context.lead + word for word in kept}
-        own = continuations(tokenizer, [(context.before, text) for text in placed.values()])
-        rest = continuations(
-            tokenizer, [(context.before + text, context.after) for text in placed.values()]
-        )
-        for word, ids, after in zip(placed, own, rest, strict=True):
-            if ids is None or len(ids) != 1 or ids[0] == unknown or after is None:
+    for before, lead in dict.fromkeys((context.before, context.lead) for context in contexts):
+        added = continuations(tokenizer, [(before, lead + word) for word in kept])
+        for word, ids in zip(list(kept), added, strict=True):
+            if ids is None or len(ids) != 1 or ids[0] == unknown:
                 del kept[word]
             else:
                 kept[word] += ids
+    for lead, after in dict.fromkeys((context.lead, context.after) for context in contexts):
+        added = continuations(tokenizer, [(lead + word, after) for word in kept])
+        for word, ids in zip(list(kept), added, strict=True):
+            if ids is None:
+                del kept[word]
     first: dict[Ids, str] = {}
     for word, ids in kept.items():
         first.setdefault(ids, word)
@@ -130,7 +147,7 @@ def single_token_words(
 def usable_words(
     tokenizer: PreTrainedTokenizerBase,
     words: Sequence[str],
-    contexts: Iterable[Context],
+    contexts: Sequence[Context],
     *,
     split: Split,
     needed: int,
