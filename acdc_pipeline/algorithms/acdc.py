@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.graph import LOGITS, Circuit, Decision, Edge, Node, Receiver, Topology
 from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
 from acdc_pipeline.specs.names import Difference, HeadOrder
 
 
+@runtime_checkable
 class EdgeSearch(Protocol):
     """The circuit so far, and what removing one more edge from it would cost.
 

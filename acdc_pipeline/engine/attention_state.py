@@ -35,7 +35,7 @@ class AttentionState:
         """Start `node` from the clean residual `stream` of all rows."""
         x = stream[None, None]
         queries = x if needed is Needed.EVERY else self.layout.at_answers(x)
-        inputs: dict[Slot, Float[Tensor, "1 1 rows d_model"]] = {"q": queries, "k": x, "v": x}
+        inputs: dict[Slot, Float[Tensor, "1 1 _ d_model"]] = {"q": queries, "k": x, "v": x}
         assert node.layer is not None
         projected = self._projected(node.layer, [node], needed, inputs)
         parts = self._attend(node.layer, needed, projected, {})
@@ -50,7 +50,7 @@ class AttentionState:
         layer: int,
         nodes: list[Node],
         needed: Needed,
-        inputs: dict[Slot, Float[Tensor, "n state rows d_model"]],
+        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
     ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
         """What new `inputs` (the same slots for all `nodes`) make of these heads.
 
@@ -71,7 +71,7 @@ class AttentionState:
         layer: int,
         nodes: list[Node],
         needed: Needed,
-        inputs: dict[Slot, Float[Tensor, "n state rows d_model"]],
+        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
     ) -> Parts:
         block = self.weights.blocks[layer]
         out: Parts = {}

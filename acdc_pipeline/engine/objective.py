@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,6 +14,7 @@ from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.models.weights import TransformerWeights
 
 
+@runtime_checkable
 class Objective(Protocol):
     """What a search minimises."""
 

@@ -1,0 +1,169 @@
+"""Tiny random checkpoints of real architectures, saved the way anybody would save them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+VOCAB = 23
+POSITIONS = 12
+
+
+def _save(model: Any, directory: Path, seed: int) -> Path:
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            # Larger than any initialisation, so that every edge matters a little.
+            parameter.copy_(0.25 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
+    model.save_pretrained(directory)
+    return directory
+
+
+def gpt2(directory: Path, seed: int = 0, layers: int = 2) -> Path:
+    """GPT-2: learned positions, LayerNorm, a fused QKV projection with biases."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_layer=layers,
+        n_head=2,
+        n_embd=16,
+        vocab_size=VOCAB,
+        n_positions=POSITIONS,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _save(GPT2LMHeadModel(config), directory, seed)
+
+
+def neox(directory: Path, seed: int = 0, layers: int = 2) -> Path:
+    """GPT-NeoX: parallel blocks with a norm of their own for the MLP, partial rotary."""
+    return _neox(directory, seed, layers, parallel=True)
+
+
+def neox_sequential(directory: Path, seed: int = 0, layers: int = 2) -> Path:
+    """GPT-NeoX with `use_parallel_residual=False`."""
+    return _neox(directory, seed, layers, parallel=False)
+
+
+def _neox(directory: Path, seed: int, layers: int, parallel: bool) -> Path:
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    config = GPTNeoXConfig(
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        hidden_size=16,
+        intermediate_size=32,
+        vocab_size=VOCAB,
+        max_position_embeddings=POSITIONS,
+        use_parallel_residual=parallel,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5},
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _save(GPTNeoXForCausalLM(config), directory, seed)
+
+
+def llama(directory: Path, seed: int = 0, layers: int = 2, kv_heads: int = 2) -> Path:
+    """Llama: RMSNorm, rotary, gated MLP, four query heads on `kv_heads` key/value heads."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        num_key_value_heads=kv_heads,
+        hidden_size=16,
+        intermediate_size=24,
+        vocab_size=VOCAB,
+        max_position_embeddings=POSITIONS,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return _save(LlamaForCausalLM(config), directory, seed)
+
+
+def ungrouped_llama(grouped: Path, directory: Path) -> Path:
+    """The same function as the model in `grouped`, with a key and value head per query head."""
+    from transformers import LlamaForCausalLM
+
+    model = LlamaForCausalLM.from_pretrained(grouped)
+    config = model.config
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    d_head = config.hidden_size // heads
+    state = dict(model.state_dict())
+    for name, tensor in state.items():
+        if ".k_proj." in name or ".v_proj." in name:
+            per_head = tensor.reshape(kv_heads, d_head, -1)
+            state[name] = per_head.repeat_interleave(heads // kv_heads, dim=0).flatten(0, 1)
+    config.num_key_value_heads = heads
+    wide = LlamaForCausalLM(config)
+    wide.load_state_dict(state)
+    wide.save_pretrained(directory)
+    return directory
+
+
+def native(directory: Path, seed: int = 0, norm: str | None = "LN", layers: int = 2) -> Path:
+    """Attention-only TransformerLens-native model, with LayerNorm or without any norm."""
+    heads, d_model, d_head = 3, 12, 4
+    config = {
+        "n_layers": layers,
+        "d_model": d_model,
+        "d_head": d_head,
+        "n_heads": heads,
+        "n_ctx": POSITIONS,
+        "d_vocab": VOCAB,
+        "attn_only": True,
+        "normalization_type": norm,
+        "positional_embedding_type": "standard",
+        "act_fn": "relu",
+        "eps": 1e-5,
+    }
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return 0.4 * torch.randn(*shape, generator=generator)
+
+    tensors = {
+        "embed.W_E": noise(VOCAB, d_model),
+        "pos_embed.W_pos": noise(POSITIONS, d_model),
+        "unembed.W_U": noise(d_model, VOCAB),
+        "unembed.b_U": torch.zeros(VOCAB),
+    }
+    for layer in range(layers):
+        for slot in "QKV":
+            tensors[f"blocks.{layer}.attn.W_{slot}"] = noise(heads, d_model, d_head)
+            tensors[f"blocks.{layer}.attn.b_{slot}"] = noise(heads, d_head)
+        tensors[f"blocks.{layer}.attn.W_O"] = noise(heads, d_head, d_model)
+        tensors[f"blocks.{layer}.attn.b_O"] = noise(d_model)
+    if norm == "LN":
+        for name in [*(f"blocks.{layer}.ln1" for layer in range(layers)), "ln_final"]:
+            tensors[f"{name}.w"] = 1 + noise(d_model)
+            tensors[f"{name}.b"] = noise(d_model)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text(json.dumps(config))
+    save_file(tensors, directory / "model.safetensors")
+    return directory
+
+
+def native_without_norm(directory: Path, seed: int = 0, layers: int = 2) -> Path:
+    """Attention-only, no normalisation: the models of A Mathematical Framework."""
+    return native(directory, seed, norm=None, layers=layers)
+
+
+HUGGING_FACE: dict[str, Callable[..., Path]] = {
+    "gpt2": gpt2,
+    "neox": neox,
+    "neox-sequential": neox_sequential,
+    "llama": llama,
+}
+NATIVE: dict[str, Callable[..., Path]] = {
+    "native-ln": native,
+    "native-no-norm": native_without_norm,
+}
+EVERY: dict[str, Callable[..., Path]] = {**HUGGING_FACE, **NATIVE}

@@ -1,0 +1,87 @@
+"""ACDC on the fast engine against the plainest ACDC there is, decision by decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from acdc_pipeline.algorithms import AcdcResult, acdc
+from acdc_pipeline.engine import set_up
+from acdc_pipeline.evaluation import objective_for
+from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models.bridge import load_bridge
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from tests import checkpoints
+from tests.oracles.bridge_patching import BridgePatching
+from tests.oracles.native_patching import NativePatching
+from tests.oracles.plain_acdc import Step, plain_acdc
+from tests.prompt_sets import random_prompts
+
+PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
+GIB = 2**30
+
+
+def _fast(model: LoadedModel, prompts: PromptSet, ablation, threshold: float) -> AcdcResult:
+    bench = set_up(model.weights, prompts, ablation)
+    with torch.no_grad():
+        return acdc(
+            bench.search(objective_for(bench, "kl"), memory=GIB),
+            model.topology,
+            threshold=threshold,
+            order="reverse-heads",
+            difference="signed",
+        )
+
+
+def _assert_same(fast: AcdcResult, oracle: list[Step], tolerance: float) -> None:
+    # A decision inside the noise of either side proves nothing; the inputs are chosen without.
+    assert min(tested.margin for tested in oracle) > 10 * tolerance
+    assert [str(d.edge) for d in fast.decisions] == [tested.edge for tested in oracle]
+    assert [d.removed for d in fast.decisions] == [tested.removed for tested in oracle]
+    differences = [
+        abs(d.metric_after - t.after) for d, t in zip(fast.decisions, oracle, strict=True)
+    ]
+    assert max(differences) < tolerance
+    assert 0 < len(fast.circuit) < len(fast.decisions)
+
+
+@pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])
+@pytest.mark.parametrize("name", checkpoints.HUGGING_FACE)
+def test_acdc_hugging_face_models_decides_as_bridge_hooks_do(
+    name: str, ablation: str, tmp_path: Path
+):
+    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
+    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    judged = directory
+    if name == "llama":
+        judged = checkpoints.ungrouped_llama(directory, tmp_path / "ungrouped")
+    bridge = load_bridge(judged, dtype=torch.float64)
+    patching = BridgePatching(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
+    topology = model.topology
+    oracle = plain_acdc(
+        patching.kl,
+        n_layers=topology.n_layers,
+        n_heads=topology.n_heads,
+        has_mlp=topology.has_mlp,
+        parallel=topology.parallel,
+        threshold=0.05,
+    )
+    # Llama's own modules round to float32 inside; see the parity test.
+    tolerance = 2e-6 if name == "llama" else 1e-12
+    _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, tolerance)
+
+
+@pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])
+@pytest.mark.parametrize("name", checkpoints.NATIVE)
+def test_acdc_attention_only_models_decides_as_a_hand_written_forward_does(
+    name: str, ablation: str, tmp_path: Path
+):
+    directory = checkpoints.NATIVE[name](tmp_path / name)
+    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    patching = NativePatching(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
+    oracle = plain_acdc(
+        patching.kl, n_layers=2, n_heads=3, has_mlp=False, parallel=False, threshold=0.05
+    )
+    _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, 1e-12)

@@ -1,0 +1,117 @@
+"""The search's shortcuts never show: same values whatever is batched, cached or restricted."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acdc_pipeline.algorithms import AcdcResult, acdc
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.errors import GraphError, OutOfMemoryBudget
+from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
+from acdc_pipeline.graph import LOGITS, Edge, Receiver, mlp
+from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from tests import checkpoints
+from tests.prompt_sets import random_prompts
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, LoadedModel]:
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            name: load_model(f"dir:{make(Path(folder) / name)}", dtype="float64", device="cpu")
+            for name, make in checkpoints.EVERY.items()
+        }
+
+
+def _acdc(bench: Bench, threshold: float, memory: int = GIB) -> AcdcResult:
+    with torch.no_grad():
+        return acdc(
+            bench.search(objective_for(bench, "kl"), memory=memory),
+            bench.weights.topology,
+            threshold=threshold,
+            order="natural",
+            difference="abs",
+        )
+
+
+def _held(bench: Bench) -> int:
+    return 3 * bench.ablated.nbytes
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(sorted(checkpoints.EVERY)),
+    seed=st.integers(0, 100),
+    lengths=st.lists(st.integers(2, 7), min_size=1, max_size=4),
+    threshold=st.floats(0.001, 0.5),
+    budget=st.integers(0, 200_000),
+)
+def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
+    models: dict[str, LoadedModel],
+    name: str,
+    seed: int,
+    lengths: list[int],
+    threshold: float,
+    budget: int,
+):
+    prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
+    bench = set_up(models[name].weights, prompts, "corrupted")
+    result = _acdc(bench, threshold, memory=_held(bench) + budget)
+    present = set(bench.weights.topology.edge_set)
+    for decision in result.decisions:
+        fresh = measure(bench, circuit_logprobs(bench, present - {decision.edge}), ["kl"])["kl"]
+        assert decision.metric_after == pytest.approx(fresh, abs=1e-12)
+        if decision.removed:
+            present.discard(decision.edge)
+
+
+def test_acdc_several_answers_per_prompt_are_averaged(models: dict[str, LoadedModel]):
+    one = random_prompts(2, 6, checkpoints.VOCAB, seed=1)
+    several = PromptSet(
+        clean=one.clean,
+        corrupted=one.corrupted,
+        lengths=one.lengths,
+        answer_row=torch.tensor([0, 0, 1, 1]),
+        answer_pos=torch.tensor([2, 5, 3, 5]),
+        correct=((1,),) * 4,
+        incorrect=((2,),) * 4,
+        clean_text=one.clean_text,
+        corrupted_text=one.corrupted_text,
+        template=one.template,
+    )
+    bench = set_up(models["neox"].weights, several, "corrupted")
+    result = _acdc(bench, 0.05)
+    final = measure(bench, circuit_logprobs(bench, result.circuit.edges), ["kl"])["kl"]
+    last = result.decisions[-1]
+    assert (last.metric_after if last.removed else last.metric_before) == pytest.approx(final)
+
+
+def test_search_edge_of_another_receiver_is_refused(models: dict[str, LoadedModel]):
+    prompts = random_prompts(2, 5, checkpoints.VOCAB)
+    bench = set_up(models["gpt2"].weights, prompts, "corrupted")
+    search = bench.search(objective_for(bench, "kl"), memory=GIB)
+    search.visit(Receiver(LOGITS), [mlp(1)])
+    with pytest.raises(GraphError, match="being searched"):
+        search.metric_without(Edge.parse("input->m0"))
+
+
+def test_search_receiver_that_nothing_reads_is_refused(models: dict[str, LoadedModel]):
+    bench = set_up(models["gpt2"].weights, random_prompts(2, 5, checkpoints.VOCAB), "corrupted")
+    search = bench.search(objective_for(bench, "kl"), memory=GIB)
+    with pytest.raises(GraphError, match="m1"):
+        search.visit(Receiver(mlp(1)), [])
+
+
+def test_search_budget_below_one_set_of_activations_says_so(models: dict[str, LoadedModel]):
+    bench = set_up(models["gpt2"].weights, random_prompts(2, 5, checkpoints.VOCAB), "corrupted")
+    with pytest.raises(OutOfMemoryBudget, match="2 prompts"):
+        bench.search(objective_for(bench, "kl"), memory=_held(bench) - 1)

@@ -1,0 +1,50 @@
+"""Every metric against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from acdc_pipeline.metrics import METRICS, Reading
+
+# One answer over three tokens, and two circuits.
+MODEL = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
+CIRCUITS = torch.tensor([[[0.5, 0.25, 0.25]], [[0.125, 0.625, 0.25]]], dtype=torch.float64).log()
+FIRST = torch.tensor([[True, False, False]])
+LAST_TWO = torch.tensor([[False, True, True]])
+
+
+def _score(name, correct=FIRST, incorrect=LAST_TWO) -> list[float]:
+    reading = Reading(MODEL, CIRCUITS, correct, incorrect)
+    return METRICS[name].score(reading).squeeze(-1).tolist()
+
+
+def test_kl_same_distribution_is_zero_and_another_is_the_hand_computed_sum():
+    by_hand = 0.5 * math.log(0.5 / 0.125) + 0.25 * math.log(0.25 / 0.625)
+    assert _score("kl") == pytest.approx([0.0, by_hand])
+
+
+def test_logit_diff_sets_are_means_of_logits():
+    mean_of_last_two = [math.log(0.25), (math.log(0.625) + math.log(0.25)) / 2]
+    by_hand = [math.log(0.5) - mean_of_last_two[0], math.log(0.125) - mean_of_last_two[1]]
+    assert _score("logit_diff") == pytest.approx(by_hand)
+
+
+def test_prob_diff_sets_are_sums_of_probabilities():
+    assert _score("prob_diff") == pytest.approx([0.0, 0.125 - 0.875])
+
+
+def test_nll_sets_share_their_probability():
+    assert _score("nll", correct=LAST_TWO) == pytest.approx([-math.log(0.5), -math.log(0.875)])
+
+
+def test_accuracy_counts_the_most_likely_token():
+    assert _score("accuracy") == [1.0, 0.0]
+
+
+def test_sign_makes_higher_worse_for_every_metric():
+    worse_circuit_last = {name: METRICS[name].sign * _score(name)[1] for name in METRICS}
+    better = {name: METRICS[name].sign * _score(name)[0] for name in METRICS}
+    assert all(worse_circuit_last[name] > better[name] for name in METRICS)
