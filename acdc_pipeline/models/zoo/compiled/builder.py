@@ -125,11 +125,11 @@ class Builder:
         layer: int,
         index: int,
         *,
-        reads: Mapping[str, Float[Tensor, " width"]],
+        reads: Mapping[str, Float[Tensor, " _"]],
         bias: float,
-        writes: Mapping[str, Float[Tensor, " width"]],
+        writes: Mapping[str, Float[Tensor, " _"]],
     ) -> None:
-        """Hidden unit `index` of the MLP: relu(reads + bias), times `writes`."""
+        """Hidden unit `index` of the MLP: relu(reads + bias), times `writes`, by subspace."""
         mlp = f"blocks.{layer}.mlp"
         self._tensors[f"{mlp}.b_in"][index] += bias
         for subspace, vector in reads.items():
