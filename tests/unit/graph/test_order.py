@@ -10,13 +10,10 @@ TINY = Topology(n_layers=2, n_heads=2, has_mlp=True)
 
 def test_receivers_backwards_reverse_heads_is_the_documented_order():
     names = [str(receiver) for receiver in receivers_backwards(TINY, "reverse-heads")]
-    assert (
-        " ".join(names)
-        == (
-            "logits "
-            "m1 a1.h1<v> a1.h0<v> a1.h1<k> a1.h0<k> a1.h1<q> a1.h0<q> "
-            "m0 a0.h1<v> a0.h0<v> a0.h1<k> a0.h0<k> a0.h1<q> a0.h0<q>"
-        )
+    assert " ".join(names) == (
+        "logits "
+        "m1 a1.h1<v> a1.h0<v> a1.h1<k> a1.h0<k> a1.h1<q> a1.h0<q> "
+        "m0 a0.h1<v> a0.h0<v> a0.h1<k> a0.h0<k> a0.h1<q> a0.h0<q>"
     )
 
 
@@ -24,7 +21,10 @@ def test_receivers_backwards_natural_turns_only_the_heads_of_a_layer():
     names = [str(receiver) for receiver in receivers_backwards(TINY, "natural")]
     assert " ".join(names[:8]) == (
         "logits m1 a1.h0<v> a1.h1<v> a1.h0<k> a1.h1<k> a1.h0<q> a1.h1<q>"
-    )def test_sources_backwards_latest_first_input_last():
+    )
+
+
+def test_sources_backwards_latest_first_input_last():
     logits = Receiver(LOGITS)
     names = [str(node) for node in sources_backwards(TINY, logits, "reverse-heads")]
     assert " ".join(names) == "m1 a1.h1 a1.h0 m0 a0.h1 a0.h0 input"
