@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue
 
+from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.names import Dtype, Executor
 
@@ -21,14 +22,20 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
 
 
-def parse_bytes(value: Any) -> Any:
-    """`"60GiB"` as bytes; numbers are bytes already. Rejects other texts."""
-    if not isinstance(value, str):
-        return value
-    match = _QUANTITY.match(value.strip())
-    if not match or match[2] not in _BYTES:
-        raise rejection("", f"'{value}' is not an amount of memory", allowed="as in 60GiB, 512MiB")
+def bytes_of(text: str) -> int:
+    """`"60GiB"` as bytes. Raises SpecError for what is not an amount of memory."""
+    match = _QUANTITY.match(text.strip())
+    if not match or match[2] not in _BYTES or float(match[1]) == 0:
+        raise SpecError(f"'{text}' is not an amount of memory", allowed="as in 60GiB, 512MiB")
     return int(float(match[1]) * _BYTES[match[2]])
+
+
+def parse_bytes(value: Any) -> Any:
+    """`bytes_of` for texts; numbers are bytes already. Rejects other texts."""
+    try:
+        return bytes_of(value) if isinstance(value, str) else value
+    except SpecError as error:
+        raise rejection("", error.problem, allowed=error.allowed) from error
 
 
 def parse_seconds(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The command `acdc`: one file per command, nothing heavy imported before it is needed."""

@@ -1,0 +1,181 @@
+"""`acdc doctor`: what works on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.cli.output import console, print_json, relative, stdout_kept_clean, table
+from acdc_pipeline.errors import AcdcError
+
+Status = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what it is, how it is, and what to do about it."""
+
+    what: str
+    status: Status
+    found: str
+    fix: str = ""
+
+
+def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
+    """Look at Python, packages, devices, models and the store, and say what to fix.
+
+    Exit code 3 if something does not work.
+
+    Example: acdc doctor
+    """
+    with stdout_kept_clean():
+        checks: list[Callable[[], Finding]] = [
+            _python,
+            *(lambda name=name: _package(name) for name in PACKAGES),
+            _device,
+            _machine,
+            _tasks,
+            _zoo,
+            _engine,
+            lambda: _store(store),
+            _hub,
+        ]
+        findings = [_safely(check) for check in checks]
+    if json:
+        print_json({"findings": [asdict(f) for f in findings], "ok": _all_well(findings)})
+    else:
+        rows = [(f.what, _MARKS[f.status], _with_fix(f)) for f in findings]
+        console().print(table(["what", "", "found"], rows))
+    if not _all_well(findings):
+        raise typer.Exit(3)
+
+
+PACKAGES = ("torch", "transformer-lens", "transformers", "ray", "pyarrow", "networkx")
+_MARKS: dict[Status, str] = {"ok": "ok", "note": "–", "problem": "PROBLEM"}
+
+
+def _with_fix(finding: Finding) -> str:
+    return finding.found + (f"\nfix: {finding.fix}" if finding.fix else "")
+
+
+def _all_well(findings: list[Finding]) -> bool:
+    return all(finding.status != "problem" for finding in findings)
+
+
+def _safely(check: Callable[[], Finding]) -> Finding:
+    """What `check` found; an error of ours or of an import is a finding, not the end."""
+    try:
+        return check()
+    except AcdcError as error:
+        return Finding(error.where or "acdc", "problem", str(error), error.fix or "")
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding(getattr(error, "name", None) or "acdc", "problem", f"{error}")
+
+
+def _python() -> Finding:
+    fine = sys.version_info >= (3, 11)
+    return Finding(
+        "python",
+        "ok" if fine else "problem",
+        f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "" if fine else "install Python 3.11 or newer",
+    )
+
+
+def _package(name: str) -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Finding(name, "ok", version(name))
+    except PackageNotFoundError:
+        return Finding(name, "problem", "not installed", "pip install acdc-pipeline")
+
+
+def _device() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Finding("device", "ok", f"CUDA {torch.version.cuda}: {', '.join(names)}")
+    if torch.version.cuda:
+        return Finding("device", "note", "cpu (this torch is built for CUDA, and finds no GPU)")
+    return Finding("device", "ok", "cpu")
+
+
+def _machine() -> Finding:
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    return Finding(
+        "machine",
+        "ok",
+        f"{os.cpu_count()} CPUs, torch uses {torch.get_num_threads()}; "
+        f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free",
+    )
+
+
+def _tasks() -> Finding:
+    from acdc_pipeline.specs import find_task, list_tasks
+
+    names = [find_task(path).name for path in list_tasks().values()]
+    if not names:
+        return Finding("tasks", "problem", "none found", "reinstall acdc-pipeline")
+    return Finding("tasks", "ok", ", ".join(names))
+
+
+def _zoo() -> Finding:
+    from acdc_pipeline.models import describe_model, list_zoo
+
+    names = [describe_model(f"zoo:{name}").ref.removeprefix("zoo:") for name in list_zoo()]
+    if not names:
+        return Finding("zoo", "problem", "no model ships with it", "reinstall acdc-pipeline")
+    return Finding("zoo", "ok", f"{len(names)} models: {', '.join(names)}")
+
+
+def _engine() -> Finding:
+    from acdc_pipeline.execution import check_model
+    from acdc_pipeline.models import list_zoo
+
+    ref = f"zoo:{list_zoo()[0]}"
+    result = check_model(ref, device="auto")
+    return Finding(
+        "engine",
+        "ok" if result.passed else "problem",
+        f"{result.parity_error:.1e} away from TransformerLens on {ref}",
+        "" if result.passed else "check the versions above against constraints.txt",
+    )
+
+
+def _store(url: str | None) -> Finding:
+    results = options.store_for_reading(url)
+    folder = results.place.folder
+    count = len(results.run_ids())
+    if folder is None:
+        return Finding("store", "ok", f"{results.url}: {count} runs")
+    nearest = next(p for p in (folder, *folder.parents) if p.exists())
+    if not os.access(nearest, os.W_OK):
+        return Finding(
+            "store",
+            "problem",
+            f"{relative(results.url)} cannot be written",
+            "choose another store with --store or ACDC_STORE",
+        )
+    state = f"{count} runs" if folder.exists() else "not there yet, will be made"
+    return Finding("store", "ok", f"{relative(results.url)}: {state}")
+
+
+def _hub() -> Finding:
+    from huggingface_hub.constants import HF_HUB_CACHE, HF_HUB_OFFLINE
+
+    cached = sorted(Path(HF_HUB_CACHE).glob("models--*"))
+    mode = "offline (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "downloads allowed"
+    return Finding("hub", "note", f"{mode}; {len(cached)} models in the local cache")

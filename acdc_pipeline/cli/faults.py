@@ -1,0 +1,50 @@
+"""What goes wrong, said on stderr in one form."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from acdc_pipeline.errors import AcdcError, InvalidInput, with_suggestion
+
+UNEXPECTED = 3
+INTERRUPTED = 130
+
+_INDENT = "      "
+
+
+def complain(error: AcdcError) -> None:
+    """Writes `acdc: …` to stderr, what is allowed and the fix on indented lines below."""
+    sys.stderr.write(told(error) + "\n")
+    sys.stderr.flush()
+
+
+def told(error: AcdcError) -> str:
+    """The message of `complain`, without the newline at its end."""
+    return "acdc: " + str(error).replace("\n", f"\n{_INDENT}")
+
+
+def from_usage(error: typer.TyperException) -> int:
+    """Says what was wrong with the command line, and gives the exit code for it."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "acdc"
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stderr.write(error.format_message() + "\n")
+        return InvalidInput.exit_code
+    complain(_usage_error(error, command))
+    return InvalidInput.exit_code
+
+
+def _usage_error(error: typer.TyperException, command: str) -> InvalidInput:
+    where = command.partition(" ")[2] or None
+    fix = f"'{command} --help'"
+    if option := getattr(error, "option_name", None):
+        context = getattr(error, "ctx", None)
+        known = [name for p in context.command.params for name in p.opts] if context else []
+        options = [name for name in known if name.startswith("--")]
+        if type(error).__name__ == "NoSuchOption":
+            allowed = with_suggestion(", ".join([*options, "--help"]), option, options)
+            return InvalidInput(f"unknown option '{option}'", where=where, allowed=allowed, fix=fix)
+    message = error.format_message().rstrip(".")
+    return InvalidInput(message[:1].lower() + message[1:], where=where, fix=fix)

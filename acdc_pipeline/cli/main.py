@@ -1,0 +1,83 @@
+"""The entry point: commands put together, failures turned into messages and exit codes.
+
+0 done; 1 `regress` found drift; 2 usage or invalid input; 3 execution failed or incomplete;
+4 baseline missing or incompatible; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from acdc_pipeline import __version__
+from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
+from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
+from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.errors import AcdcError
+
+app = typer.Typer(
+    name="acdc",
+    cls=Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="Finds the circuits inside transformer language models.",
+    epilog="Example: acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01",
+)
+app.command("demo", short_help="Find circuits in the models that ship here.")(demo.demo)
+app.command("discover")(discover.discover)
+app.add_typer(runs.app, name="runs")
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(models.app, name="models")
+app.command("doctor", short_help="Say what works on this machine.")(doctor.doctor)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"acdc {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and gives its exit code. `arguments` defaults to the process's own."""
+    command = get_command(app)
+    try:
+        code = command.main(arguments, prog_name="acdc", standalone_mode=False)
+    except AcdcError as error:
+        complain(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return from_usage(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output, `head` for one, has seen enough; nothing more may be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception:  # noqa: BLE001  (the last place to say so: exit 1 means drift)
+        traceback.print_exc()
+        complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
+        return UNEXPECTED
+    if code == INTERRUPTED:
+        sys.stderr.write("\nacdc: interrupted; a run that was not finished is not in the store\n")
+    return int(code or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""`acdc models`: what circuits can be found in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.cli.numbers import whole
+from acdc_pipeline.cli.output import console, facts, note, print_json, stdout_kept_clean, table
+from acdc_pipeline.errors import ParityError
+
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What circuits can be found in."
+)
+
+
+@app.command("list")
+def list_models(json: options.Json = False) -> None:
+    """List the models that ship with the package, and the architectures that are reproduced.
+
+    Example: acdc models list
+    """
+    with stdout_kept_clean():
+        from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
+
+        found = [describe_model(f"zoo:{name}") for name in list_zoo()]
+    if json:
+        print_json({"zoo": [asdict(d) for d in found], "architectures": dict(SUPPORTED)})
+        return
+    rows = [
+        (
+            d.ref,
+            d.family,
+            str(d.n_layers),
+            str(d.n_heads),
+            str(d.d_model),
+            str(d.vocab),
+            str(d.n_edges),
+        )
+        for d in found
+    ]
+    columns = ["model", "architecture", "layers", "heads", "width", "vocabulary", "edges"]
+    console().print(table(columns, rows, frozenset(columns[2:])))
+    note(f"\nhf: and dir: models of these architectures work too: {', '.join(SUPPORTED.values())}")
+
+
+@app.command("show")
+def show_model(model: options.ModelName, json: options.Json = False) -> None:
+    """Show a model's shape, and whether the engine reproduces its architecture.
+
+    Example: acdc models show zoo:gpt2-4l-s0
+    """
+    with stdout_kept_clean():
+        from acdc_pipeline.models import describe_model
+
+        found = describe_model(model)
+    if json:
+        print_json(asdict(found) | {"supported": found.refused is None})
+        return
+    kv = "" if found.n_kv_heads == found.n_heads else f", {found.n_kv_heads} key/value heads"
+    console().print(
+        facts(
+            {
+                "model": found.ref,
+                "revision": found.revision,
+                "architecture": f"{found.family} ({found.architecture})",
+                "size": f"{found.n_layers} layers of {found.n_heads} heads{kv}, "
+                f"width {found.d_model}, vocabulary {found.vocab}",
+                "edges": str(found.n_edges),
+                "supported": "yes" if found.refused is None else f"no: {found.refused}",
+            }
+        )
+    )
+
+
+@app.command("check")
+def check_model(
+    model: options.ModelName,
+    dtype: options.Dtype = "float32",
+    device: options.Device = "auto",
+    seed: Annotated[
+        int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the random tokens.")
+    ] = 0,
+    json: options.Json = False,
+) -> None:
+    """Compare the engine's logits with the model's own, on random tokens.
+
+    Example: acdc models check hf:openai-community/gpt2
+    """
+    with stdout_kept_clean():
+        from acdc_pipeline.execution import check_model as checked
+
+        result = checked(model, dtype=dtype, device=device, seed=seed)
+    if json:
+        print_json(
+            {
+                **asdict(result.description),
+                "parity_error": result.parity_error,
+                "tolerance": result.tolerance,
+                "passed": result.passed,
+            }
+        )
+    else:
+        d = result.description
+        console().print(
+            facts(
+                {
+                    "model": d.ref,
+                    "architecture": f"{d.family} ({d.architecture})",
+                    "parity error": f"{result.parity_error:.2g} relative "
+                    f"(at most {result.tolerance:g} passes)",
+                }
+            )
+        )
+    if not result.passed:
+        raise ParityError(
+            f"the engine is {result.parity_error:.2g} away from the model's own logits",
+            where=model,
+            allowed=f"at most {result.tolerance:g}",
+            fix="try --dtype float64; if that fails too, report the model",
+        )

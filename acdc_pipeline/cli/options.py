@@ -1,0 +1,79 @@
+"""Options that several commands take, each with one meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acdc_pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.store import Store
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        envvar="ACDC_STORE",
+        show_envvar=False,
+        help="Where runs are kept: a folder or any URL that fsspec opens. Default: ACDC_STORE, "
+        "else results/runs of the project folder, else ./acdc-results.",
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Put one JSON document on stdout, and nothing else there.")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda[:N]|mps",
+        envvar="ACDC_DEVICE",
+        show_envvar=False,
+        help="Where to compute. It is no part of a run's identity.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        envvar="ACDC_MEMORY",
+        show_envvar=False,
+        help="Byte budget of the search, as in 4GiB. Default: half of what is free.",
+    ),
+]
+Dtype = Annotated[
+    str, typer.Option(metavar="float32|float64|…", help="Precision of the computation.")
+]
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK", help="A task's name, a task folder, or a .jsonl of prompt pairs."
+    ),
+]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH."),
+]
+RunPrefix = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run id, or the first digits of one.")
+]
+
+
+def memory_of(text: str | None) -> int | None:
+    """The byte budget that `--memory` asks for. Raises SpecError."""
+    from acdc_pipeline.specs.profile import bytes_of
+
+    try:
+        return None if text is None else bytes_of(text)
+    except InvalidInput as error:
+        error.field = "--memory"
+        raise
+
+
+def store_for_reading(url: str | None) -> Store:
+    """The store, which has to exist. Raises StoreError."""
+    from acdc_pipeline.store import open_store
+
+    return open_store(url)

@@ -1,0 +1,86 @@
+"""A run, as commands show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from acdc_pipeline.cli.output import number, percent
+
+if TYPE_CHECKING:
+    from acdc_pipeline.specs import RunSpec
+    from acdc_pipeline.store import RunRecord, RunSummary
+
+
+def run_document(record: RunRecord) -> dict[str, Any]:
+    """A run as JSON data: what was run, and what came of it."""
+    kept, total = edge_counts(record)
+    return {
+        "run_id": record.spec.run_id(),
+        **record.spec.plain(),
+        "edges_kept": kept,
+        "edges_total": total,
+        "metrics": record.metrics,
+        "details": record.details,
+        "parity_error": record.parity_error,
+        "wall_seconds": record.wall_seconds,
+        "environment": record.environment,
+    }
+
+
+def summary_document(summary: RunSummary) -> dict[str, Any]:
+    """A line of a list of runs as JSON data."""
+    return {
+        "run_id": summary.run_id,
+        **summary.spec.plain(),
+        "edges_kept": summary.edges_kept,
+        "edges_total": summary.edges_total,
+        "metrics": dict(summary.metrics),
+        "parity_error": summary.parity_error,
+        "wall_seconds": summary.wall_seconds,
+    }
+
+
+def run_facts(record: RunRecord) -> dict[str, str]:
+    """A run for people."""
+    spec, metrics = record.spec, record.metrics
+    lines = {
+        "run": spec.run_id(),
+        "task": f"{spec.task}, {spec.prompts} prompts, seed {spec.seed}",
+        "model": f"{spec.model} ({spec.dtype})",
+        "method": method_text(spec),
+        "edges kept": edges_text(*edge_counts(record)),
+    }
+    if "kl" in metrics:
+        lines["KL"] = f"{number(metrics['kl'])} nats to the whole model (0 is equal)"
+    if "accuracy" in metrics:
+        whole = metrics.get("model_accuracy")
+        lines["accuracy"] = f"{percent(metrics['accuracy'])} (whole model {percent(whole)})"
+    for name, value in metrics.items():
+        if name in ("kl", "accuracy") or name.startswith(("model_", "ablated_")):
+            continue
+        lines[name] = f"{number(value)} (whole model {number(metrics.get(f'model_{name}'))})"
+    lines["time"] = f"{record.wall_seconds:.1f} s"
+    return lines
+
+
+def method_text(spec: RunSpec) -> str:
+    """The method with what tells its runs apart."""
+    method = spec.method
+    return (
+        f"{method.name}, threshold {method.threshold:g}, {method.metric}, "
+        f"{method.ablation} ablation, {method.order}, {method.difference}"
+    )
+
+
+def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
+    """Edges of the circuit and of the whole graph; None where a run finds no circuit."""
+    if record.circuit is None:
+        return None, None
+    return len(record.circuit), record.circuit.topology.n_edges
+
+
+def edges_text(kept: int | None, total: int | None) -> str:
+    """`41 of 1281 (3.2%)`."""
+    if kept is None or not total:
+        return "–"
+    return f"{kept} of {total} ({kept / total:.1%})"

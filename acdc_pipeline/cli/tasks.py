@@ -1,0 +1,234 @@
+"""`acdc tasks`: behaviours, as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.cli.numbers import whole
+from acdc_pipeline.cli.output import (
+    console,
+    facts,
+    print_json,
+    relative,
+    say,
+    stdout_kept_clean,
+    table,
+)
+from acdc_pipeline.errors import PromptError
+
+if TYPE_CHECKING:
+    from acdc_pipeline.prompts import PromptSet
+    from acdc_pipeline.specs import TaskSpec
+
+app = typer.Typer(
+    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Behaviours, as data."
+)
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="MODEL", help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH."),
+]
+Prompts = Annotated[
+    int, typer.Option(parser=whole("--prompts", 1), metavar="N", help="How many prompt pairs.")
+]
+Seed = Annotated[
+    int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the prompts.")
+]
+
+
+@app.command("list")
+def list_tasks(json: options.Json = False) -> None:
+    """List the tasks of the project and those that come with the package.
+
+    Example: acdc tasks list
+    """
+    from acdc_pipeline.specs import find_reference, find_task
+    from acdc_pipeline.specs import list_tasks as found_tasks
+
+    rows = []
+    for name, path in found_tasks().items():
+        task = find_task(path)
+        rows.append(
+            {
+                "name": name,
+                "title": task.title,
+                "generator": task.generator.kind,
+                "source": task.source.paper,
+                "published_circuit": find_reference(path.parent) is not None,
+                "path": str(path.parent),
+            }
+        )
+    if json:
+        print_json({"tasks": rows})
+        return
+    console().print(
+        table(
+            ["task", "title", "generator", "source", "published circuit"],
+            [
+                (r["name"], r["title"], r["generator"], r["source"], _yes(r["published_circuit"]))
+                for r in rows
+            ],
+        )
+    )
+
+
+@app.command("show")
+def show_task(
+    task: options.TaskName,
+    model: ModelOption = None,
+    prompts: Prompts = 3,
+    seed: Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Show a task; with a model, some of its prompts as that model's tokenizer sees them.
+
+    Example: acdc tasks show ioi --model zoo:gpt2-4l-s0
+    """
+    from acdc_pipeline.specs import find_reference, find_task
+
+    spec = find_task(task)
+    reference = find_reference(task)
+    made = None if model is None else _prompts_of(spec, model, prompts, seed)
+    if json:
+        print_json(
+            {
+                "task": spec.plain(),
+                "definition_hash": spec.definition_hash(),
+                "published_circuit": None if reference is None else reference.plain(),
+                "prompts": None if made is None else made[1],
+            }
+        )
+        return
+    console().print(facts(_task_facts(spec, reference is not None)))
+    for pair in made[1] if made else ():
+        say("")
+        console().print(facts({name: repr(value) for name, value in pair.items()}))
+
+
+@app.command("check")
+def check_task(
+    task: options.TaskName,
+    model: ModelOption = None,
+    prompts: Prompts = 64,
+    seed: Seed = 0,
+    json: options.Json = False,
+) -> None:
+    """Check a task's files; with a model, also that its tokenizer can express the prompts.
+
+    Example: acdc tasks check tasks/mine --model zoo:gpt2-4l-s0
+    """
+    from acdc_pipeline.specs import find_reference, find_task
+    from acdc_pipeline.specs.catalogue import check_name, task_file
+
+    spec = find_task(task)
+    if not task.endswith(".jsonl"):
+        check_name(spec, task_file(task))
+    reference = find_reference(task)
+    report: dict[str, Any] = {
+        "task": spec.name,
+        "generator": spec.generator.kind,
+        "published_circuit": reference is not None,
+    }
+    if model is not None:
+        made, _ = _prompts_of(spec, model, prompts, seed)
+        report |= {
+            "model": model,
+            "prompts": len(made),
+            "shortest": int(made.lengths.min()),
+            "longest": int(made.lengths.max()),
+        }
+    if json:
+        print_json({**report, "ok": True})
+        return
+    say(f"{spec.name}: the files are right" + ("" if model else " (name a --model to try prompts)"))
+    if model is not None:
+        say(
+            f"{model}: {report['prompts']} prompts of {report['shortest']} to {report['longest']} "
+            "tokens, sides equally long, every answer one token"
+        )
+
+
+@app.command("new")
+def new_task(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where tasks are kept.")] = Path(
+        "tasks"
+    ),
+) -> None:
+    """Start a task: a folder with a task.yaml that works, to be changed.
+
+    Example: acdc tasks new my_task
+    """
+    from acdc_pipeline.cli.task_template import write_task_folder
+
+    written = relative(str(write_task_folder(folder, name)))
+    say(f"wrote {written}")
+    say(f"\nChange task.yaml, then:\n  acdc tasks check {written} --model zoo:gpt2-4l-s0")
+
+
+def _prompts_of(
+    spec: TaskSpec, model: str, count: int, seed: int
+) -> tuple[PromptSet, list[dict[str, Any]]]:
+    """The prompts, and each as JSON data. Raises what `make_prompts` raises."""
+    with stdout_kept_clean():
+        from acdc_pipeline.models import locate
+        from acdc_pipeline.models.bridge import load_tokenizer
+        from acdc_pipeline.prompts import make_prompts
+        from acdc_pipeline.specs import ModelRef
+
+        tokenizer = load_tokenizer(locate(ModelRef.parse(model)).directory)
+        if tokenizer is None:
+            raise PromptError("has no tokenizer to make prompts with", where=model)
+        made = make_prompts(spec, tokenizer, n=count, seed=seed)
+    answers: dict[int, int] = {int(row): i for i, row in reversed(list(enumerate(made.answer_row)))}
+    shown = [
+        {
+            "clean": made.clean_text[row],
+            "corrupted": made.corrupted_text[row],
+            "correct": [tokenizer.decode([t]) for t in made.correct[answers[row]]],
+            "incorrect": [tokenizer.decode([t]) for t in made.incorrect[answers[row]]],
+            "tokens": int(made.lengths[row]),
+        }
+        for row in range(len(made))
+    ]
+    return made, shown
+
+
+def _task_facts(spec: TaskSpec, published: bool) -> dict[str, str]:
+    source = spec.source
+    link = f"arXiv {source.arxiv}" if source.arxiv else source.url
+    lines = {
+        "task": spec.name,
+        "title": spec.title,
+        "behaviour": spec.behaviour,
+        "source": f"{source.paper} ({link})" if link else source.paper,
+        "generator": spec.generator.kind,
+    }
+    plain = spec.generator.plain()
+    if templates := plain.get("templates"):
+        lines["templates"] = f"{len(templates)}, as in {templates[0]!r}"
+    if words := plain.get("words"):
+        lines["words"] = ", ".join(f"{len(entries)} {name}" for name, entries in words.items())
+    for field in ("roles", "corrupted"):
+        if isinstance(plain.get(field), dict):
+            lines[field] = ", ".join(f"{k}: {_role(v)}" for k, v in plain[field].items())
+    if spec.answers is not None:
+        lines["answers"] = (
+            f"{' or '.join(spec.answers.correct)}, not {' or '.join(spec.answers.incorrect)}"
+        )
+    lines["metrics"] = f"{spec.metrics.discovery}; reported: {', '.join(spec.metrics.report)}"
+    lines["published circuit"] = _yes(published)
+    return lines
+
+
+def _role(value: Any) -> str:
+    return " or ".join(value) if isinstance(value, list) else str(value)
+
+
+def _yes(value: object) -> str:
+    return "yes" if value else "no"
