@@ -1,4 +1,4 @@
-"""The true edges of a compiled model, as its directory states them. Imports no torch."""
+"""The true edges of a compiled model, as its directory states them."""
 
 from __future__ import annotations
 
