@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from tests.support import PACKAGE, REPOSITORY
+from acdc_pipeline.cli.main import app
+from tests.support import REPOSITORY
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 
@@ -42,8 +44,6 @@ def test_make_target_in_documents_exists(line: str):
 
 @pytest.mark.parametrize("line", typed("acdc"))
 def test_command_in_documents_exists_with_its_options(line: str):
-    if not (PACKAGE / "cli").is_dir():
-        pytest.skip("the command line does not exist yet")
     command, arguments = _command(shlex.split(line)[1:])
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     written = {word.split("=")[0] for word in arguments if word.startswith("-")}
@@ -52,10 +52,6 @@ def test_command_in_documents_exists_with_its_options(line: str):
 
 def _command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that `words` start with, and the words left for it."""
-    from typer.main import get_command
-
-    from acdc_pipeline.cli.main import app
-
     command: Any = get_command(app)
     while subcommands := getattr(command, "commands", None):
         name, *words = words
