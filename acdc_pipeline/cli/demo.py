@@ -110,24 +110,26 @@ def _show(results: Store, records: list[RunRecord]) -> None:
     from acdc_pipeline.cli.run_report import edge_counts, edges_text
 
     rows = [
-        (
-            r.spec.task,
-            r.spec.model,
-            f"{r.spec.method.threshold:g}",
-            edges_text(*edge_counts(r)),
-            number(r.metrics.get("kl")),
-            percent(r.metrics.get("accuracy")),
-            f"{r.wall_seconds:.1f}",
-            relative(_path(results, r)),
-        )
+        {
+            "task": r.spec.task,
+            "model": r.spec.model,
+            "threshold": f"{r.spec.method.threshold:g}",
+            "edges kept": edges_text(*edge_counts(r)),
+            "KL": number(r.metrics.get("kl")),
+            "accuracy": percent(r.metrics.get("accuracy")),
+            "seconds": f"{r.wall_seconds:.1f}",
+            "path": relative(_path(results, r)),
+        }
         for r in records
     ]
-    columns = ["task", "model", "threshold", "edges kept", "KL", "accuracy", "seconds", "path"]
-    console().print(table(columns, rows, frozenset(("threshold", "KL", "accuracy", "seconds"))))
-    if records:
-        best = min(records, key=lambda r: (-r.metrics.get("accuracy", 0.0), len(r.circuit or ())))
-        say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}")
-        say("All of them: acdc runs list")
+    if not rows:
+        return
+    numbers = frozenset(("threshold", "KL", "accuracy", "seconds"))
+    whole = frozenset(("task", "model", "edges kept"))
+    console().print(table(rows, numbers=numbers, whole=whole))
+    best = min(records, key=lambda r: (-r.metrics.get("accuracy", 0.0), len(r.circuit or ())))
+    say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}")
+    say("All of them: acdc runs list")
 
 
 def _path(results: Store, record: RunRecord) -> str:

@@ -52,8 +52,10 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
     if json:
         print_json({"findings": [asdict(f) for f in findings], "ok": _all_well(findings)})
     else:
-        rows = [(f.what, _MARKS[f.status], _with_fix(f)) for f in findings]
-        console().print(table(["what", "", "found"], rows))
+        rows = [
+            {"what": f.what, "state": _MARKS[f.status], "found": _with_fix(f)} for f in findings
+        ]
+        console().print(table(rows, whole=frozenset(("what", "state"))))
     if not _all_well(findings):
         raise typer.Exit(3)
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from acdc_pipeline.cli.output import number, percent
+
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.store import RunRecord
 
 
 def draw(record: RunRecord, circuit: Circuit) -> str:
-    """The circuit of `record` as a standalone SVG."""
+    """The circuit of `record` as a standalone SVG that says what it is."""
     from acdc_pipeline.graph.draw import circuit_svg
 
-    spec = record.spec
-    return circuit_svg(circuit, f"{spec.task} in {spec.model}, threshold {spec.method.threshold:g}")
+    spec, metrics = record.spec, record.metrics
+    return circuit_svg(
+        circuit,
+        title=f"{spec.task} in {spec.model}",
+        subtitle=f"{spec.method.name}, threshold {spec.method.threshold:g}, "
+        f"{spec.method.ablation} ablation. KL to the whole model {number(metrics.get('kl'))}, "
+        f"accuracy {percent(metrics.get('accuracy'))} "
+        f"(whole model {percent(metrics.get('model_accuracy'))}). Run {spec.run_id()[:8]}.",
+    )

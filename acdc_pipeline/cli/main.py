@@ -20,6 +20,7 @@ from acdc_pipeline import __version__
 from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
 from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.cli.settings import settings_for
 from acdc_pipeline.errors import AcdcError
 
 app = typer.Typer(
@@ -47,11 +48,12 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    context: typer.Context,
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    context.default_map = settings_for(context.command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

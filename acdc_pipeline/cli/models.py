@@ -32,19 +32,19 @@ def list_models(json: options.Json = False) -> None:
         print_json({"zoo": [asdict(d) for d in found], "architectures": dict(SUPPORTED)})
         return
     rows = [
-        (
-            d.ref,
-            d.family,
-            str(d.n_layers),
-            str(d.n_heads),
-            str(d.d_model),
-            str(d.vocab),
-            str(d.n_edges),
-        )
+        {
+            "model": d.ref,
+            "architecture": d.family,
+            "layers": str(d.n_layers),
+            "heads": str(d.n_heads),
+            "width": str(d.d_model),
+            "vocabulary": str(d.vocab),
+            "edges": str(d.n_edges),
+        }
         for d in found
     ]
-    columns = ["model", "architecture", "layers", "heads", "width", "vocabulary", "edges"]
-    console().print(table(columns, rows, frozenset(columns[2:])))
+    numbers = frozenset(("layers", "heads", "width", "vocabulary", "edges"))
+    console().print(table(rows, numbers=numbers, whole=frozenset(("model",))))
     note(f"\nhf: and dir: models of these architectures work too: {', '.join(SUPPORTED.values())}")
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Right = frozenset[str]
+Columns = frozenset[str]
+
+WIDE = 400
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -28,10 +30,14 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def console() -> Console:
-    """Where answers for people go. Nothing is read as markup or highlighted."""
+    """Where answers for people go. Nothing is read as markup or highlighted.
+
+    Off a terminal lines are as long as they need to be, so that `grep` finds whole rows.
+    """
     from rich.console import Console
 
-    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=False)
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=wide)
 
 
 def say(text: str) -> None:
@@ -46,17 +52,28 @@ def note(text: str) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Right = frozenset()
+    rows: Sequence[Mapping[str, str]],
+    *,
+    numbers: Columns = frozenset(),
+    whole: Columns = frozenset(),
 ) -> Table:
-    """A plain table; columns named in `right` are numbers."""
+    """A plain table of at least one row; the first row's keys name the columns.
+
+    Columns in `numbers` are aligned right; those and the ones in `whole` never wrap.
+    """
     from rich import box
     from rich.table import Table
 
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
-    for name in columns:
-        built.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for name in rows[0]:
+        built.add_column(
+            name,
+            justify="right" if name in numbers else "left",
+            overflow="fold",
+            no_wrap=name in numbers | whole,
+        )
     for row in rows:
-        built.add_row(*row)
+        built.add_row(*row.values())
     return built
 
 

@@ -61,35 +61,22 @@ def list_runs(
         )
     elif shown:
         rows = [
-            (
-                s.run_id[:8],
-                s.spec.task,
-                s.spec.model,
-                s.spec.method.name,
-                f"{s.spec.method.threshold:g}",
-                str(s.spec.seed),
-                edges_text(s.edges_kept, s.edges_total),
-                number(s.metrics.get("kl")),
-                percent(s.metrics.get("accuracy")),
-                f"{s.wall_seconds:.1f}",
-            )
+            {
+                "run": s.run_id[:8],
+                "task": s.spec.task,
+                "model": s.spec.model,
+                "method": s.spec.method.name,
+                "threshold": f"{s.spec.method.threshold:g}",
+                "seed": str(s.spec.seed),
+                "edges kept": edges_text(s.edges_kept, s.edges_total),
+                "KL": number(s.metrics.get("kl")),
+                "accuracy": percent(s.metrics.get("accuracy")),
+                "seconds": f"{s.wall_seconds:.1f}",
+            }
             for s in shown
         ]
-        columns = [
-            "run",
-            "task",
-            "model",
-            "method",
-            "threshold",
-            "seed",
-            "edges",
-            "KL",
-            "accuracy",
-            "seconds",
-        ]
-        console().print(
-            table(columns, rows, frozenset(("threshold", "seed", "KL", "accuracy", "seconds")))
-        )
+        numbers = frozenset(("threshold", "seed", "KL", "accuracy", "seconds"))
+        console().print(table(rows, numbers=numbers, whole=frozenset(("run", "edges kept"))))
     else:
         others = f" of {len(found)} fits" if found else " yet"
         note(f"no run{others} in {relative(results.url)}")

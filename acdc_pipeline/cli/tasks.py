@@ -66,15 +66,16 @@ def list_tasks(json: options.Json = False) -> None:
     if json:
         print_json({"tasks": rows})
         return
-    console().print(
-        table(
-            ["task", "title", "generator", "source", "published circuit"],
-            [
-                (r["name"], r["title"], r["generator"], r["source"], _yes(r["published_circuit"]))
-                for r in rows
-            ],
-        )
-    )
+    shown = [
+        {
+            "task": str(row["name"]),
+            "title": str(row["title"]),
+            "generator": str(row["generator"]),
+            "published circuit": _yes(row["published_circuit"]),
+        }
+        for row in rows
+    ]
+    console().print(table(shown, whole=frozenset(("task", "generator"))))
 
 
 @app.command("show")

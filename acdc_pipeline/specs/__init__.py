@@ -34,6 +34,7 @@ from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.project import bundled, find_project
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.specs.settings import Settings, find_settings
 from acdc_pipeline.specs.sweep import AcdcSweep, Cell, SweepSpec
 from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
 
@@ -63,6 +64,7 @@ __all__ = [
     "RepeatedTokensGenerator",
     "Rule",
     "RunSpec",
+    "Settings",
     "Source",
     "Spec",
     "SweepSpec",
@@ -75,6 +77,7 @@ __all__ = [
     "find_profile",
     "find_project",
     "find_reference",
+    "find_settings",
     "find_sweep",
     "find_task",
     "list_tasks",

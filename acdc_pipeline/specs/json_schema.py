@@ -14,6 +14,7 @@ from acdc_pipeline.specs.base import Spec
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.prompt_pair import PromptPair
+from acdc_pipeline.specs.settings import Settings
 from acdc_pipeline.specs.sweep import SweepSpec
 from acdc_pipeline.specs.task import TaskSpec
 
@@ -23,6 +24,7 @@ SCHEMAS: Mapping[str, type[Spec]] = {
     "sweep": SweepSpec,
     "worker-profile": WorkerProfile,
     "prompt-pair": PromptPair,
+    "settings": Settings,
 }
 
 
