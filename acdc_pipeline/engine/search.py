@@ -20,9 +20,10 @@ from torch import Tensor
 from acdc_pipeline.engine.attention_state import AttentionState
 from acdc_pipeline.engine.components import mlp_output, normalise
 from acdc_pipeline.engine.forward import SourceOutputs, mlp_norm
+from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objective import Objective
-from acdc_pipeline.engine.speculation import Speculation
+from acdc_pipeline.engine.speculation import PlannedState, Speculation
 from acdc_pipeline.errors import ExecutionFailed, GraphError
 from acdc_pipeline.graph import LOGITS, SLOTS, Edge, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
@@ -31,6 +32,9 @@ Rows = Float[Tensor, "state rows d_model"]
 
 # Beyond this many states a batch gains nothing: every product is already large.
 MAX_STATES = 512
+
+# The chance, below which one more guess is not worth its arithmetic.
+PATIENCE = 0.4
 
 
 @dataclass
@@ -85,7 +89,8 @@ class Search:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.attention = AttentionState(weights, layout)
         self.memory = memory
-        self.speculation = Speculation(MAX_STATES)
+        self.speculation = Speculation(Guesses(), MAX_STATES, PATIENCE)
+        self.states_evaluated = 0
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
         self.needed: dict[Node, Needed] = {}
@@ -115,13 +120,14 @@ class Search:
         self.receiver = receiver
         self.kept[receiver] = list(self.topology.sources_of(receiver))
         self._open(receiver)
-        self.speculation.begin(sources)
+        self.speculation.begin(receiver, sources)
 
     def leave(self) -> None:
         """Settle the receiver being searched: its surviving edges are final."""
         if self.receiver is None:
             return
         self._settle()
+        self.speculation.learn(self.kept[self.receiver])
         for source in self.kept[self.receiver]:
             self.readers.setdefault(source, []).append(self.receiver)
         self.receiver = None
@@ -161,20 +167,21 @@ class Search:
         for node, parts in trial.heads:
             self.attention.commit(node, {name: part[state].clone() for name, part in parts.items()})
 
-    def _evaluate(self, plan: Sequence[Sequence[Node]], trial: Trial) -> list[float]:
-        """The objective of each state: the current circuit less the edges from `plan[k]`."""
+    def _evaluate(self, plan: Sequence[PlannedState], trial: Trial) -> list[float]:
+        """The objective of each planned state."""
         assert self.receiver is not None
         index = {node: i for i, node in enumerate(self.topology.sources)}
-        sources = sorted({node for state in plan for node in state}, key=index.__getitem__)
+        sources = sorted({node for state in plan for node in state.gone}, key=index.__getitem__)
         column = {node: i for i, node in enumerate(sources)}
         mask = self.difference.new_zeros(len(plan), len(sources))
         for k, state in enumerate(plan):
-            mask[k, [column[node] for node in state]] = 1
+            mask[k, [column[node] for node in state.gone]] = 1
         difference = self.difference[[index[node] for node in sources]]
         if self._needed_by(self.receiver) is Needed.ANSWERS:
             difference = self.layout.at_answers(difference)
         delta = torch.tensordot(mask, difference, dims=1)
         final = self._propagate(self.receiver, delta, trial)
+        self.states_evaluated += len(plan)
         values = self.objective(final).tolist()
         if not all(map(math.isfinite, values)):
             raise ExecutionFailed(
@@ -258,7 +265,7 @@ class Search:
         for node, slots in deltas.items():
             groups.setdefault((self.needed[node], tuple(slots)), []).append(node)
         for (needed, slots), nodes in groups.items():
-            inputs = {
+            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
                 slot: torch.stack(
                     [self._receive(Receiver(n, slot), deltas[n][slot], trial) for n in nodes]
                 )

@@ -1,89 +1,115 @@
 """Guessing decisions ahead, so that many states share one batch.
 
 Removing edges e1, e2, … in a row gives states that build on one another. They are evaluated
-together on the guess that each edge goes; the answers stay valid up to the first wrong guess,
-like branch prediction: a wrong guess costs time, never correctness.
+together on a guess of which edges go; the answers stay valid up to the first wrong guess, like
+branch prediction: a wrong guess costs time, never correctness.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.graph import Node
+from acdc_pipeline.engine.guesses import Guesses
+from acdc_pipeline.graph import Edge, Node, Receiver
 
 if TYPE_CHECKING:
     from acdc_pipeline.engine.search import Trial
 
-# Wide enough to profit from the first batch, narrow enough to lose little where edges stay.
-FIRST_WIDTH = 8
+
+@dataclass(frozen=True)
+class PlannedState:
+    """One state of a batch: `source`'s edge gone, and those `before` that were guessed to go."""
+
+    source: Node
+    before: tuple[Node, ...]
+
+    @property
+    def gone(self) -> tuple[Node, ...]:
+        """Every source whose edge this state lacks beyond the circuit's own."""
+        return (*self.before, self.source)
 
 
 class Speculation:
-    """The guesses of one receiver's edges, and the batch that rests on them.
+    """The guesses about one receiver's edges, and the batch that rests on them.
 
     Args:
+        guesses: how likely each edge is to stay.
         max_states: the largest batch.
+        patience: a batch ends where the chance that all its guesses hold falls below this.
     """
 
-    def __init__(self, max_states: int) -> None:
+    def __init__(self, guesses: Guesses, max_states: int, patience: float) -> None:
+        self.guesses = guesses
         self.max_states = max_states
-        self._width = FIRST_WIDTH
+        self.patience = patience
+        self._receiver: Receiver | None = None
         self._queue: list[Node] = []
         self._forget()
 
-    def begin(self, sources: Sequence[Node]) -> None:
+    def begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         """Turn to another receiver, whose edges will be tried in the order of `sources`."""
+        self._receiver = receiver
         self._queue = list(sources)
 
     def answers(self, source: Node) -> bool:
-        """Whether the value without `source` is known for the current circuit.
+        """Whether the value without `source` is known for the circuit as it is now.
 
-        State k lacks the batch's first k + 1 edges, so its value holds for the circuit only
-        once exactly the first k of them are gone.
+        A state's value holds once exactly the edges it was planned to come after are gone.
         """
-        return source in self._states and self._states.index(source) == self._n_taken
+        index = self._index.get(source)
+        return index is not None and list(self._states[index].before) == self._taken
 
-    def plan(self, source: Node) -> list[list[Node]]:
-        """The states to evaluate: `source` and the edges after it, each with those before it."""
-        width = max(1, min(self._width, self.max_states))
-        start = self._queue.index(source) if source in self._queue else None
-        edges = [source] if start is None else self._queue[start : start + width]
-        return [edges[: k + 1] for k in range(len(edges))]
+    def plan(self, source: Node) -> list[PlannedState]:
+        """The states to evaluate next: `source` and edges after it, on the likeliest path."""
+        if source not in self._queue:
+            return [PlannedState(source, ())]
+        assert self._receiver is not None
+        states: list[PlannedState] = []
+        before: list[Node] = []
+        all_right = 1.0
+        for candidate in self._queue[self._queue.index(source) :]:
+            states.append(PlannedState(candidate, tuple(before)))
+            stays = self.guesses.chance_to_stay(Edge.into(candidate, self._receiver))
+            if stays < 0.5:
+                before.append(candidate)
+            all_right *= max(stays, 1.0 - stays)
+            if len(states) >= self.max_states or all_right < self.patience:
+                break
+        return states
 
-    def store(self, plan: list[list[Node]], values: list[float], trial: Trial) -> None:
+    def store(self, states: list[PlannedState], values: list[float], trial: Trial) -> None:
         """Keep a batch's answers."""
-        self._states = [state[-1] for state in plan]
-        self._values, self._trial = values, trial
-        self._n_taken = 0
+        self._states, self._values, self._trial = states, values, trial
+        self._index = {state.source: i for i, state in enumerate(states)}
+        self._taken = []
 
     def value(self, source: Node) -> float:
         """The known value without `source`."""
-        return self._values[self._states.index(source)]
+        return self._values[self._index[source]]
 
     def take(self, source: Node) -> float:
-        """`source` is removed for good: its value is now the circuit's."""
-        value = self.value(source)
-        self._n_taken = self._states.index(source) + 1
-        return value
+        """`source`'s edge is removed for good: its value is now the circuit's."""
+        self._taken.append(source)
+        return self.value(source)
 
     def settle(self) -> tuple[Trial, int] | None:
         """Give up the batch: the trial and state that became the circuit, if any did."""
-        taken = (self._trial, self._n_taken - 1) if self._trial and self._n_taken else None
-        if self._trial is not None:
-            self._adapt()
+        current = None
+        if self._trial is not None and self._taken:
+            current = (self._trial, self._index[self._taken[-1]])
         self._forget()
-        return taken
+        return current
 
-    def _adapt(self) -> None:
-        """Widen after a batch that was right throughout, move towards the run length else."""
-        if self._n_taken == len(self._states):
-            self._width = min(2 * self._width, max(self.max_states, 1))
-        else:
-            self._width = max(2, (self._width + self._n_taken + 2) // 2)
+    def learn(self, kept: Sequence[Node]) -> None:
+        """The receiver is done: these of its sources stayed."""
+        assert self._receiver is not None
+        self.guesses.learn(self._receiver, self._queue, frozenset(kept))
 
     def _forget(self) -> None:
-        self._states: list[Node] = []
+        self._states: list[PlannedState] = []
         self._values: list[float] = []
+        self._index: dict[Node, int] = {}
         self._trial: Trial | None = None
-        self._n_taken = 0
+        self._taken: list[Node] = []

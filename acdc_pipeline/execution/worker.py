@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, check_parity, set_up
-from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.errors import ExecutionFailed, PromptError
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
@@ -53,7 +54,7 @@ class Worker:
         started = time.perf_counter()
         listener = progress or Silent()
         model = self._load(run)
-        prompts = make_prompts(task, model.tokenizer, n=run.prompts, seed=run.seed)
+        prompts = make_prompts(task, _tokenizer(model), n=run.prompts, seed=run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         bench = set_up(model.weights, prompts, run.method.ablation)
         result = self._search(run, bench, listener)
@@ -106,6 +107,16 @@ class Worker:
                 )
         finally:
             progress.finish()
+
+
+def _tokenizer(model: LoadedModel) -> PreTrainedTokenizerBase:
+    if model.tokenizer is None:
+        raise PromptError(
+            "the model's directory has no tokenizer",
+            where=str(model.ref),
+            fix="save its tokenizer there with tokenizer.save_pretrained(...)",
+        )
+    return model.tokenizer
 
 
 class _Counter:

@@ -113,8 +113,7 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
 def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) -> TransformerBridge:
     from safetensors.torch import load_file
     from transformer_lens.config import TransformerBridgeConfig
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformer_lens.model_bridge.sources import native as _native  # noqa: F401 - boot_native
+    from transformer_lens.model_bridge.sources.native import boot
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     where = str(directory / "config.json")
@@ -123,7 +122,7 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
         bridge_config = TransformerBridgeConfig.from_dict(
             {**config, "init_weights": False, "dtype": dtype}
         )
-        bridge = TransformerBridge.boot_native(bridge_config, dtype=dtype)
+        bridge = boot(bridge_config, dtype=dtype)
     except (TypeError, ValueError, KeyError) as error:
         raise InvalidInput(f"is not a TransformerBridgeConfig: {error}", where=where) from error
     state = {}

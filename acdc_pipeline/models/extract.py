@@ -128,7 +128,7 @@ def _rotary(bridge: TransformerBridge, architecture: str) -> Rotary | None:
         return None
     positions = min(int(cfg.n_ctx), MAX_ROTARY_POSITIONS)
     if architecture == NATIVE:
-        table = bridge.original_model.rotary
+        table: Any = bridge.original_model.rotary
         return Rotary(
             table.cos_cached[:positions], table.sin_cached[:positions], RotaryPairs.ADJACENT
         )
