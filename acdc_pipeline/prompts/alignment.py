@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import last_words
-from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.form import following, last_words
+from acdc_pipeline.prompts.pair import Answer, Pair
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.tokenization import (
     Ids,
@@ -128,14 +128,18 @@ def _answer_ids(
 ) -> list[tuple[Ids, Ids]]:
     """The token ids of the correct and of the incorrect answers of each pair."""
     ends = [last_words(pair.clean) if isinstance(pair.clean, str) else "" for pair in pairs]
+    sides = [
+        [[_placed(end, answer) for answer in side] for side in (pair.correct, pair.incorrect)]
+        for pair, end in zip(pairs, ends, strict=True)
+    ]
     needed: dict[tuple[str, str], tuple[str, str]] = {}  # (end of prompt, answer) -> its place
-    for where, pair, end in zip(places, pairs, ends, strict=True):
-        for field, answers in (("correct", pair.correct), ("incorrect", pair.incorrect)):
+    for where, end, (correct, incorrect) in zip(places, ends, sides, strict=True):
+        for field, answers in (("correct", correct), ("incorrect", incorrect)):
             _check_ids(where, field, [a for a in answers if isinstance(a, int)], tokenizer)
             for answer in answers:
                 if isinstance(answer, str):
                     needed.setdefault((end, answer), (where, field))
-        if not pair.correct:
+        if not correct:
             raise PromptError("has no answer", where=where, field="correct")
     found: dict[tuple[str, str], int] = {}
     unknown = unknown_id(tokenizer)
@@ -145,11 +149,15 @@ def _answer_ids(
         found[key] = ids[0]
     return [
         (
-            tuple(a if isinstance(a, int) else found[end, a] for a in pair.correct),
-            tuple(a if isinstance(a, int) else found[end, a] for a in pair.incorrect),
+            tuple(a if isinstance(a, int) else found[end, a] for a in correct),
+            tuple(a if isinstance(a, int) else found[end, a] for a in incorrect),
         )
-        for pair, end in zip(pairs, ends, strict=True)
+        for end, (correct, incorrect) in zip(ends, sides, strict=True)
     ]
+
+
+def _placed(end: str, answer: Answer) -> Answer:
+    return following(end, answer) if isinstance(answer, str) else answer
 
 
 def _bad_answer(

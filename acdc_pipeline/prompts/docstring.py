@@ -68,8 +68,8 @@ def docstring_pairs(
             Pair(
                 clean=form.fill(clean),
                 corrupted=form.fill(clean | changed),
-                correct=(f" {answer}",),
-                incorrect=tuple(f" {name}" for name in arguments),
+                correct=(answer,),
+                incorrect=tuple(arguments),
             )
         )
     return out

@@ -15,7 +15,8 @@ class Pair:
     Args:
         clean: text, or token ids.
         corrupted: text, or token ids; as many tokens as `clean`.
-        correct: what counts as correct after `clean` (at least one).
+        correct: what counts as correct after `clean` (at least one). A text may leave out the
+            space that parts it from the prompt's last word.
         incorrect: what counts as incorrect after `clean` (may be empty).
         template: which template of the task it came from (0 where there is only one).
         where: file and line the pair was read from, for error messages.

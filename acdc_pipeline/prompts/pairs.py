@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acdc_pipeline.prompts.form import following
-from acdc_pipeline.prompts.pair import Answer, Pair
+from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 
@@ -33,17 +32,9 @@ def listed_pairs(
         Pair(
             clean=row.clean,
             corrupted=row.corrupted,
-            correct=_answers(row.clean, row.correct),
-            incorrect=_answers(row.clean, row.incorrect),
+            correct=row.correct,
+            incorrect=row.incorrect,
             where=f"{name}: pair {number}",
         )
         for number, row in kept[:n]
     ]
-
-
-def _answers(prompt: str | tuple[int, ...], answers: tuple[Answer, ...]) -> tuple[Answer, ...]:
-    if not isinstance(prompt, str):
-        return answers
-    return tuple(
-        following(prompt, answer) if isinstance(answer, str) else answer for answer in answers
-    )

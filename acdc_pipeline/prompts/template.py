@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.prompts.form import Context, Form, context_between, following, joint
+from acdc_pipeline.prompts.form import Context, Form, context_between, joint
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split
 from acdc_pipeline.prompts.tokenization import usable_words
@@ -58,13 +58,12 @@ def template_pairs(
         clean = {slot: words[slot] for slot in spec.slots}
         clean |= {role: words[slot] for role, slot in choice.items()}
         corrupted = {name: _corrupted_word(spec, name, clean, words) for name in clean}
-        text = forms[index].fill(clean)
         out.append(
             Pair(
-                clean=text,
+                clean=forms[index].fill(clean),
                 corrupted=forms[index].fill(corrupted),
-                correct=tuple(following(text, answer.fill(clean)) for answer in correct),
-                incorrect=tuple(following(text, answer.fill(clean)) for answer in incorrect),
+                correct=tuple(answer.fill(clean) for answer in correct),
+                incorrect=tuple(answer.fill(clean) for answer in incorrect),
                 template=index,
             )
         )

@@ -1,0 +1,70 @@
+"""Prompt pairs from a .jsonl file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.errors import PromptError, SpecError
+from acdc_pipeline.prompts import load_pairs, make_prompts
+from acdc_pipeline.specs import find_task
+from tests.tokenizers import gpt2_tokenizer
+
+GOOD = (
+    '{"clean": "John gave a drink to", "corrupted": "Mark gave a drink to",'
+    ' "correct": " Mary", "incorrect": [" John", " Mark"]}\n'
+    "\n"
+    '{"clean": [5, 6], "corrupted": [7, 6], "correct": 8, "incorrect": []}\n'
+    '{"clean": "One two", "corrupted": "Two two", "correct": ["three", 4], "incorrect": []}\n'
+)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "mine.jsonl"
+    path.write_text(text)
+    return path
+
+
+def test_pair_file_gives_its_pairs_in_order_with_texts_ids_and_lists(tmp_path: Path):
+    made = make_prompts(find_task(write(tmp_path, GOOD)), gpt2_tokenizer(), n=3, seed=0)
+    tokenizer = gpt2_tokenizer()
+    mary, john, mark, three = (
+        tokenizer.convert_tokens_to_ids(f"Ġ{w}") for w in ("Mary", "John", "Mark", "three")
+    )
+    assert made.correct == ((mary,), (8,), (three, 4))
+    assert made.incorrect == ((john, mark), (), ())
+    assert made.lengths.tolist() == [5, 2, 2]
+
+
+def test_pair_file_gives_what_it_has_when_more_is_asked_for(tmp_path: Path):
+    task = find_task(write(tmp_path, GOOD))
+    assert len(make_prompts(task, gpt2_tokenizer(), n=64, seed=0)) == 3
+    assert len(make_prompts(task, gpt2_tokenizer(), n=2, seed=0)) == 2
+
+
+def test_load_pairs_knows_where_each_pair_came_from(tmp_path: Path):
+    path = write(tmp_path, GOOD)
+    pairs = load_pairs(path)
+    assert [pair.where for pair in pairs] == [f"{path}: pair {i}" for i in (1, 2, 3)]
+    assert pairs[1].clean == (5, 6)
+
+
+def test_unequal_pair_is_named_by_file_and_number(tmp_path: Path):
+    bad = GOOD.replace("Mark gave a", "Mark gave Ann a")
+    with pytest.raises(PromptError, match=r"^mine\.jsonl: pair 1: the sides differ in length"):
+        make_prompts(find_task(write(tmp_path, bad)), gpt2_tokenizer(), n=3, seed=0)
+
+
+def test_line_that_is_not_a_pair_is_named_by_file_and_line(tmp_path: Path):
+    with pytest.raises(SpecError, match=r"mine\.jsonl:3"):
+        load_pairs(write(tmp_path, GOOD.replace('"clean": [5, 6], ', "")))
+
+
+def test_split_without_a_pair_is_an_error(tmp_path: Path):
+    # of "John gave a drink to" and "Two words", sha256 holds out neither
+    line = GOOD.splitlines()[0] + "\n"
+    with pytest.raises(PromptError, match="task 'mine': has no prompts"):
+        make_prompts(
+            find_task(write(tmp_path, line)), gpt2_tokenizer(), n=1, seed=0, split="held_out"
+        )
