@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine import Bench, LogprobObjective, Objective, run_circuit
+from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective, run_circuit
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
@@ -22,6 +22,9 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
     Raises:
         PromptError: the metric compares with incorrect answers, and a prompt has none.
     """
+    if metric == "kl":
+        final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
+        return KlObjective(bench.weights, final, bench.logprobs)
     entry = METRICS[metric]
     _require_answers(bench, metric)
     correct, incorrect = answer_masks(bench)

@@ -1,0 +1,71 @@
+"""KL in its fast form against KL as it is defined."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine.kl_objective import KlObjective
+from acdc_pipeline.models import TransformerWeights, load_model
+from tests import checkpoints
+
+ANSWERS, STATES = 3, 5
+
+
+@pytest.fixture(params=checkpoints.EVERY)
+def weights(request: pytest.FixtureRequest, tmp_path: Path) -> TransformerWeights:
+    directory = checkpoints.EVERY[request.param](tmp_path / "m")
+    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+
+
+def _defined(weights: TransformerWeights, base: Tensor, states: Tensor) -> Tensor:
+    p = logits_of(weights, base).softmax(-1)
+    q = logits_of(weights, states).softmax(-1)
+    return (p * (p.log() - q.log())).sum(-1).mean(-1)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 0.1, 10.0])
+def test_kl_objective_small_and_large_changes_match_the_definition(
+    weights: TransformerWeights, scale: float
+):
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
+    noise = torch.randn(STATES, ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
+    states = base + scale * noise
+    objective = KlObjective(weights, base, logits_of(weights, base).log_softmax(-1))
+    assert objective(states).tolist() == pytest.approx(
+        _defined(weights, base, states).tolist(), rel=1e-9, abs=1e-15
+    )
+
+
+def test_kl_objective_change_of_hundreds_of_logits_stays_finite_and_right(
+    weights: TransformerWeights,
+):
+    generator = torch.Generator().manual_seed(1)
+    base = torch.randn(ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
+    sharp = replace(weights, w_u=2000 * weights.w_u, b_u=None)
+    states = -base[None]
+    logprobs = logits_of(sharp, base).log_softmax(-1)
+    direct = (logprobs.exp() * (logprobs - logits_of(sharp, states).log_softmax(-1))).sum(-1)
+    found = KlObjective(sharp, base, logprobs)(states)
+    assert found.tolist() == pytest.approx(direct.mean(-1).tolist(), rel=1e-9)
+
+
+def test_kl_objective_float32_resolves_what_log_probabilities_lose(tmp_path: Path):
+    weights64 = load_model(
+        f"dir:{checkpoints.gpt2(tmp_path / 'm')}", dtype="float64", device="cpu"
+    ).weights
+    weights32 = weights64.to(dtype=torch.float32, device=torch.device("cpu"))
+    generator = torch.Generator().manual_seed(2)
+    base = torch.randn(ANSWERS, weights64.d_model, generator=generator)
+    states = base + 1e-3 * torch.randn(STATES, ANSWERS, weights64.d_model, generator=generator)
+    exact = _defined(weights64, base.double(), states.double())
+    objective = KlObjective(weights32, base, logits_of(weights32, base).log_softmax(-1))
+    # Divergences here are about 1e-7, below the rounding of a float32 log-probability.
+    assert exact.max() < 1e-5
+    assert objective(states).tolist() == pytest.approx(exact.tolist(), rel=2e-2)
