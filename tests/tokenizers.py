@@ -33,6 +33,14 @@ def word_tokenizer(
     )
 
 
+def spaced_word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerBase:
+    """Like SentencePiece: a word carries its space as `▁`, also at the beginning of a text."""
+    tokens = ["<unk>", "<s>", *(f"▁{word}" for word in words)]
+    tokenizer = Tokenizer(WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>")
+
+
 def token_ids(tokenizer: PreTrainedTokenizerBase, *tokens: str) -> list[int]:
     """The ids of tokens, as the vocabulary spells them."""
     vocabulary = tokenizer.get_vocab()

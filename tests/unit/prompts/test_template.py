@@ -15,7 +15,7 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet, is_held_out, make_prompts
 from acdc_pipeline.prompts.template import schedule
 from acdc_pipeline.specs import TaskSpec, parse
-from tests.tokenizers import decoded, gpt2_tokenizer, word_tokenizer
+from tests.tokenizers import decoded, gpt2_tokenizer, spaced_word_tokenizer, word_tokenizer
 
 NAMES = ["Mary", "John", "Tom", "Ann", "Sam", "Eve", "Max", "Zoe", "Kim", "Leo"]
 PLACES = ["store", "park", "zoo"]
@@ -155,6 +155,17 @@ def test_too_few_names_under_a_tokenizer_is_an_error_naming_task_and_list():
     )
     with pytest.raises(PromptError, match=r"^task 'ioi': word list 'names': too few words: 4 left"):
         make_prompts(ioi(ABC), tokenizer, n=1, seed=0)
+
+
+def test_tokenizer_that_marks_spaces_gives_the_same_prompts():
+    templates = ["then {A} and {B} went to the {place} and {S} gave it to"]
+    words = [*NAMES, *PLACES, "then", "and", "went", "to", "the", "gave", "it"]
+    marking = spaced_word_tokenizer(words)
+    made = make_prompts(ioi(ABC, templates), marking, n=20, seed=0)
+    plain = make_prompts(ioi(ABC, templates), word_tokenizer(words), n=20, seed=0)
+    assert made.clean_text == plain.clean_text
+    for text, (right,) in zip(made.clean_text, made.correct, strict=True):
+        assert text.split().count(decoded(marking, right).strip("▁ ")) == 1
 
 
 def test_no_prompts_asked_for_is_an_error():
