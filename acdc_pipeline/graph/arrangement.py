@@ -1,0 +1,195 @@
+"""Where the nodes and edges of a circuit's figure are: rows are layers, edges run upwards."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.layered import LayoutEdge, apart, layered_layout
+from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+
+MOST_EDGES = 300
+"""More than this nobody can follow."""
+
+CROWDED = 120
+"""From here on edges are drawn thinner and closer together."""
+
+NODE_HEIGHT = 22.0
+MARGIN = 24.0
+GUTTER = 52.0
+"""Room for the numbers of the layers, right of the margin."""
+
+_CHARACTER = 6.4
+_PORTS = {"q": -13.0, "k": 0.0, "v": 13.0, None: 0.0}
+_GAP = 18.0
+_BEND_GAP = 8.0
+_LEAST_WIDTH = 452.0
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Nodes at one height; `layer` is None for input and logits."""
+
+    layer: int | None
+    nodes: list[Node]
+    y: float = 0.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Where everything is, in pixels from the figure's upper left corner."""
+
+    width: float
+    height: float
+    rows: list[Row]
+    x: dict[Node, float]
+    y: dict[Node, float]
+    widths: dict[Node, float]
+    paths: list[list[Point]]
+
+
+def strongest(circuit: Circuit) -> list[Edge]:
+    """The edges to draw, in the graph's order."""
+    edges = circuit.sorted_edges
+    if len(edges) <= MOST_EDGES:
+        return list(edges)
+    place = {edge: index for index, edge in enumerate(edges)}
+
+    def first(edge: Edge) -> tuple[bool, float, bool, int]:
+        # Without scores: what reaches the logits, and of that what is nearest to them.
+        score = abs(circuit.scores.get(edge, 0.0))
+        return (edge not in circuit.scores, -score, edge not in circuit.live_edges, -place[edge])
+
+    return sorted(sorted(edges, key=first)[:MOST_EDGES], key=place.__getitem__)
+
+
+def _rows(circuit: Circuit, drawn: Sequence[Edge]) -> list[Row]:
+    """Rows of nodes from the input up; the MLP stands above the heads unless it sees as little."""
+    touched = {INPUT, LOGITS} | {node for edge in drawn for node in (edge.src, edge.dst)}
+    found: dict[tuple[float, int], Row] = {}
+    for node in circuit.topology.nodes:
+        if node in touched:
+            above = node.kind == "mlp" and not circuit.topology.parallel
+            layer = {"input": -1.0, "logits": math.inf}.get(node.kind, float(node.layer or 0))
+            found.setdefault((layer, int(above)), Row(node.layer, [])).nodes.append(node)
+    return list(found.values())
+
+
+def arrange(circuit: Circuit, drawn: Sequence[Edge]) -> Figure:
+    """Places the edges `drawn` and the nodes they touch."""
+    rows = _rows(circuit, drawn)
+    widths = {node: _node_width(node, drawn) for row in rows for node in row.nodes}
+    layout = layered_layout(
+        [row.nodes for row in rows],
+        [LayoutEdge(edge.src, edge.dst, _PORTS[edge.slot]) for edge in drawn],
+        widths=widths,
+        gap=_GAP,
+        bend_gap=_BEND_GAP if len(drawn) <= CROWDED else 0.6 * _BEND_GAP,
+    )
+    # Alone in their rows, so they may stand above one another.
+    middle = (layout.x[INPUT] + layout.x[LOGITS]) / 2
+    x = {node: layout.x[node] for node in widths} | {INPUT: middle, LOGITS: middle}
+    sides = [x[node] + side * widths[node] / 2 for node in x for side in (-1, 1)]
+    used = [*sides, *(value for bends in layout.bends for value in bends)]
+    left, span = min(used), max(used) - min(used)
+    width = max(_LEAST_WIDTH, GUTTER + span + 2 * MARGIN)
+    shift = (width + GUTTER - span) / 2 - left
+    x = {node: value + shift for node, value in x.items()}
+    bends = [[value + shift for value in bend] for bend in layout.bends]
+    rows, height = _heights(rows, drawn, x, bends)
+    y = {node: row.y for row in rows for node in row.nodes}
+    return Figure(width, height, rows, x, y, widths, _paths(rows, drawn, x, y, widths, bends))
+
+
+def _node_width(node: Node, drawn: Sequence[Edge]) -> float:
+    text = len(str(node)) * _CHARACTER
+    if node.kind == "head":
+        return max(46.0, text + 12)
+    if node.kind == "mlp":
+        arriving = sum(edge.dst == node for edge in drawn)
+        return max(46.0, text + 12, min(120.0, 5.0 * arriving))
+    ends = sum(node in (edge.src, edge.dst) for edge in drawn)
+    return max(84.0, min(360.0, 8.0 * ends))
+
+
+def _heights(
+    rows: Sequence[Row],
+    drawn: Sequence[Edge],
+    x: dict[Node, float],
+    bends: Sequence[Sequence[float]],
+) -> tuple[list[Row], float]:
+    """The rows with their y, and the height of all. Rows stand apart as far as edges lean."""
+    row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
+    lean = [0.0] * len(rows)
+    for edge, bend in zip(drawn, bends, strict=True):
+        for step, (a, b) in enumerate(pairwise([x[edge.src], *bend, x[edge.dst]])):
+            below = row_of[edge.src] + step
+            lean[below] = max(lean[below], abs(b - a))
+    y, placed = 0.0, list[Row]()
+    for index, row in enumerate(rows):
+        if index:
+            same_layer = row.layer is not None and row.layer == rows[index - 1].layer
+            least = 46.0 if same_layer else 62.0
+            y -= least + min(60.0, 0.12 * lean[index - 1])
+        placed.append(Row(row.layer, row.nodes, y))
+    top = placed[-1].y - NODE_HEIGHT / 2 - 14
+    height = -top + NODE_HEIGHT / 2 + 14
+    return [Row(row.layer, row.nodes, row.y - top) for row in placed], height
+
+
+def _paths(
+    rows: Sequence[Row],
+    drawn: Sequence[Edge],
+    x: dict[Node, float],
+    y: dict[Node, float],
+    widths: dict[Node, float],
+    bends: Sequence[Sequence[float]],
+) -> list[list[Point]]:
+    """For each edge the points it passes; between two of them at different x it curves."""
+    row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
+    half = NODE_HEIGHT / 2
+    leaves = [x[e.src] for e in drawn]
+    enters = [x[e.dst] + _PORTS[e.slot] for e in drawn]
+    next_x = [bend[0] if bend else enters[i] for i, bend in enumerate(bends)]
+    last_x = [bend[-1] if bend else leaves[i] for i, bend in enumerate(bends)]
+    for node in x:
+        if node == INPUT:
+            _spread(
+                [i for i, e in enumerate(drawn) if e.src == node], next_x, leaves, widths[node] / 2
+            )
+        elif node.kind in ("mlp", "logits"):
+            _spread(
+                [i for i, e in enumerate(drawn) if e.dst == node], last_x, enters, widths[node] / 2
+            )
+    return [
+        [
+            (leaves[i], y[edge.src] - half),
+            *((bend, rows[row_of[edge.src] + 1 + step].y) for step, bend in enumerate(bends[i])),
+            (enters[i], y[edge.dst] + half),
+        ]
+        for i, edge in enumerate(drawn)
+    ]
+
+
+def _spread(which: list[int], towards: list[float], ends: list[float], half: float) -> None:
+    """Spreads the ends of edges over a node's side, as near as possible to where they come from."""
+    order = sorted(which, key=lambda i: (towards[i], i))
+    if not order:
+        return
+    middle, room = ends[order[0]], half - 10
+    step = min(8.0, 2 * room / max(1, len(order) - 1))
+    places = apart(
+        [towards[i] for i in order],
+        [1.0] * len(order),
+        [step] * (len(order) - 1),
+        low=middle - room,
+        high=middle + room,
+    )
+    for i, place in zip(order, places, strict=True):
+        ends[i] = place

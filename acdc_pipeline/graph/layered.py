@@ -1,0 +1,196 @@
+"""Layered layout of a graph whose edges all point up: order inside rows, then x coordinates.
+
+The framework is that of Sugiyama, Tagawa and Toda (1981): an edge that passes rows gets a bend in
+each, rows are ordered by barycentres in alternating sweeps, and the order with fewest crossings
+wins. Given the order, the x of a row nearest to what its neighbours ask for is a weighted isotonic
+regression, solved exactly by pooling adjacent violators.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from acdc_pipeline.graph.node import Node
+
+_ORDER_SWEEPS = 14
+_POSITION_SWEEPS = 40
+
+# How strongly an edge holds its ends together, by how many of them are bends: long edges should
+# run straight, and nodes may move to let them.
+_PULL = (1.0, 2.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutEdge:
+    """An edge for the layout: from `src` up to `dst`, arriving `port` right of its middle."""
+
+    src: Node
+    dst: Node
+    port: float = 0.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are, in the units of the widths given.
+
+    Args:
+        x: middle of every node.
+        bends: for each edge, the x at which it passes each row between its ends, upwards.
+    """
+
+    x: dict[Node, float]
+    bends: list[list[float]]
+
+
+@dataclass(slots=True)
+class _Item:
+    """A node, or the bend of an edge in a row it passes."""
+
+    half_width: float
+    is_bend: bool
+    x: float = 0.0
+    place: int = 0
+    down: list[tuple[_Item, float]] = field(default_factory=list)
+    up: list[tuple[_Item, float]] = field(default_factory=list)
+
+
+def layered_layout(
+    rows: Sequence[Sequence[Node]],
+    edges: Sequence[LayoutEdge],
+    *,
+    widths: Mapping[Node, float],
+    gap: float,
+    bend_gap: float,
+) -> Layout:
+    """Places the nodes of `rows` (bottom to top) so that edges cross little and run straight.
+
+    Args:
+        rows: nodes of each row; their order is where the search starts.
+        edges: each from a row to one further up.
+        widths: width of each node.
+        gap: free space between neighbouring nodes.
+        bend_gap: distance between neighbouring edges that pass a row.
+    """
+    items = {node: _Item(widths[node] / 2 + gap / 2, False) for row in rows for node in row}
+    grid = [[items[node] for node in row] for row in rows]
+    row_of = {node: index for index, row in enumerate(rows) for node in row}
+    chains: list[list[_Item]] = []
+    for edge in edges:
+        chain = [items[edge.src]]
+        for index in range(row_of[edge.src] + 1, row_of[edge.dst]):
+            bend = _Item(bend_gap / 2, True)
+            grid[index].append(bend)
+            chain.append(bend)
+        chain.append(items[edge.dst])
+        for step, (below, above) in enumerate(pairwise(chain)):
+            port = edge.port if step == len(chain) - 2 else 0.0
+            below.up.append((above, port))
+            above.down.append((below, -port))
+        chains.append(chain)
+    _order(grid)
+    _position(grid)
+    return Layout(
+        {node: item.x for node, item in items.items()},
+        [[item.x for item in chain[1:-1]] for chain in chains],
+    )
+
+
+def _order(grid: list[list[_Item]]) -> None:
+    """Sorts each row so that few edges cross."""
+    _number(grid)
+    best, fewest = [list(row) for row in grid], _crossings(grid)
+    for sweep in range(_ORDER_SWEEPS):
+        upward = sweep % 2 == 0
+        for row in grid[1:] if upward else grid[-2::-1]:
+            row.sort(key=lambda item: _barycentre(item, upward))
+            for place, item in enumerate(row):
+                item.place = place
+        crossings = _crossings(grid)
+        if crossings < fewest:
+            best, fewest = [list(row) for row in grid], crossings
+    grid[:] = best
+    _number(grid)
+
+
+def _number(grid: list[list[_Item]]) -> None:
+    for row in grid:
+        for place, item in enumerate(row):
+            item.place = place
+
+
+def _barycentre(item: _Item, upward: bool) -> tuple[float, float]:
+    neighbours = item.down if upward else item.up
+    if not neighbours:
+        return (float(item.place), 0.0)
+    # Ports order the edges between the same two nodes, and count for less than any place.
+    middle = sum(other.place for other, _ in neighbours) / len(neighbours)
+    return (middle, sum(port for _, port in neighbours) / len(neighbours))
+
+
+def _crossings(grid: list[list[_Item]]) -> int:
+    """How often edges cross between neighbouring rows."""
+    total = 0
+    for row in grid[:-1]:
+        ends: list[tuple[int, float]] = []
+        for item in row:
+            for end in sorted((other.place, port) for other, port in item.up):
+                total += len(ends) - bisect_right(ends, end)
+                insort(ends, end)
+    return total
+
+
+def _position(grid: list[list[_Item]]) -> None:
+    """Gives every item its x, keeping the order and the widths."""
+    for row in grid:
+        _place(row, [0.0] * len(row), [1.0] * len(row))
+    for sweep in range(_POSITION_SWEEPS):
+        for row in grid if sweep % 2 == 0 else grid[::-1]:
+            wanted, weights = zip(*(_wanted(item) for item in row), strict=True)
+            _place(row, wanted, weights)
+
+
+def _wanted(item: _Item) -> tuple[float, float]:
+    """Where an item's neighbours ask it to be, and how strongly."""
+    total = weight = 0.0
+    for other, port in (*item.down, *item.up):
+        pull = _PULL[item.is_bend + other.is_bend]
+        total += pull * (other.x + port)
+        weight += pull
+    return (total / weight, weight) if weight else (item.x, 1.0)
+
+
+def _place(row: list[_Item], wanted: Sequence[float], weights: Sequence[float]) -> None:
+    steps = [a.half_width + b.half_width for a, b in pairwise(row)]
+    for item, x in zip(row, apart(wanted, weights, steps), strict=True):
+        item.x = x
+
+
+def apart(
+    wanted: Sequence[float],
+    weights: Sequence[float],
+    steps: Sequence[float],
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> list[float]:
+    """The points nearest to `wanted`, in its order and at least `steps` apart.
+
+    Nearest by weighted least squares, between `low` and `high`, where all steps must find room.
+    """
+    offsets = [0.0]
+    for step in steps:
+        offsets.append(offsets[-1] + step)
+    pools: list[tuple[float, float, int]] = []  # mean, weight, points
+    for want, weight, offset in zip(wanted, weights, offsets, strict=True):
+        mean, total, count = want - offset, weight, 1
+        while pools and pools[-1][0] > mean:
+            other, heavy, many = pools.pop()
+            mean = (mean * total + other * heavy) / (total + heavy)
+            total, count = total + heavy, count + many
+        pools.append((mean, total, count))
+    values = [min(max(mean, low), high - offsets[-1]) for mean, _, n in pools for _ in range(n)]
+    return [value + offset for value, offset in zip(values, offsets, strict=True)]
