@@ -6,6 +6,7 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from acdc_pipeline.cli.settings import settings_for
 from acdc_pipeline.errors import UnknownName
 
 
@@ -22,3 +23,11 @@ class Group(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(self.commands)
+
+
+class Root(Group):
+    """All commands; `acdc.yaml` gives options their defaults once a command is really run."""
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.default_map = settings_for(self)
+        return super().invoke(ctx)

@@ -19,13 +19,12 @@ from typer.main import get_command
 from acdc_pipeline import __version__
 from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
 from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
-from acdc_pipeline.cli.groups import Group
-from acdc_pipeline.cli.settings import settings_for
+from acdc_pipeline.cli.groups import Root
 from acdc_pipeline.errors import AcdcError
 
 app = typer.Typer(
     name="acdc",
-    cls=Group,
+    cls=Root,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -40,7 +39,7 @@ app.add_typer(models.app, name="models")
 app.command("doctor", short_help="Say what works on this machine.")(doctor.doctor)
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool | None) -> None:
     if asked:
         sys.stdout.write(f"acdc {__version__}\n")
         raise typer.Exit
@@ -48,12 +47,12 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    context: typer.Context,
-    version: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = None,
 ) -> None:
-    context.default_map = settings_for(context.command)
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

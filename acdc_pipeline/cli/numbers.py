@@ -1,4 +1,7 @@
-"""Numbers on the command line, whose errors name the option and the value."""
+"""Numbers on the command line, whose errors name the option and the value.
+
+Typer passes defaults through the reader too, and those are numbers already.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ from collections.abc import Callable
 from acdc_pipeline.errors import InvalidInput
 
 
-def whole(option: str, least: int) -> Callable[[str], int]:
+def whole(option: str, least: int) -> Callable[[str | int], int]:
     """Reads whole numbers of at least `least`. What it returns raises InvalidInput."""
 
-    def read(text: str) -> int:
+    def read(text: str | int) -> int:
         try:
             value = int(text)
         except ValueError:
@@ -22,10 +25,10 @@ def whole(option: str, least: int) -> Callable[[str], int]:
     return read
 
 
-def decimal(option: str) -> Callable[[str], float]:
+def decimal(option: str) -> Callable[[str | float], float]:
     """Reads numbers. What it returns raises InvalidInput."""
 
-    def read(text: str) -> float:
+    def read(text: str | float) -> float:
         try:
             return float(text)
         except ValueError:

@@ -36,7 +36,7 @@ def console() -> Console:
     """
     from rich.console import Console
 
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    wide = None if sys.stdout.isatty() else WIDE
     return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=wide)
 
 

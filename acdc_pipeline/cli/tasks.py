@@ -59,7 +59,7 @@ def list_tasks(json: options.Json = False) -> None:
                 "title": task.title,
                 "generator": task.generator.kind,
                 "source": task.source.paper,
-                "published_circuit": find_reference(path.parent) is not None,
+                "reference_circuit": find_reference(path.parent) is not None,
                 "path": str(path.parent),
             }
         )
@@ -71,7 +71,7 @@ def list_tasks(json: options.Json = False) -> None:
             "task": str(row["name"]),
             "title": str(row["title"]),
             "generator": str(row["generator"]),
-            "published circuit": _yes(row["published_circuit"]),
+            "reference circuit": _yes(row["reference_circuit"]),
         }
         for row in rows
     ]
@@ -100,7 +100,7 @@ def show_task(
             {
                 "task": spec.plain(),
                 "definition_hash": spec.definition_hash(),
-                "published_circuit": None if reference is None else reference.plain(),
+                "reference_circuit": None if reference is None else reference.plain(),
                 "prompts": None if made is None else made[1],
             }
         )
@@ -133,7 +133,7 @@ def check_task(
     report: dict[str, Any] = {
         "task": spec.name,
         "generator": spec.generator.kind,
-        "published_circuit": reference is not None,
+        "reference_circuit": reference is not None,
     }
     if model is not None:
         made, _ = _prompts_of(spec, model, prompts, seed)
@@ -223,7 +223,7 @@ def _task_facts(spec: TaskSpec, published: bool) -> dict[str, str]:
             f"{' or '.join(spec.answers.correct)}, not {' or '.join(spec.answers.incorrect)}"
         )
     lines["metrics"] = f"{spec.metrics.discovery}; reported: {', '.join(spec.metrics.report)}"
-    lines["published circuit"] = _yes(published)
+    lines["reference circuit"] = _yes(published)
     return lines
 
 

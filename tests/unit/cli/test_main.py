@@ -1,0 +1,119 @@
+"""Exit codes and messages of the command line as a whole."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+
+from acdc_pipeline import __version__
+from acdc_pipeline.cli.faults import told
+from acdc_pipeline.cli.main import app
+from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
+from tests.command_line import acdc, run_acdc
+
+
+def every_command() -> list[list[str]]:
+    found: list[list[str]] = []
+    for name, command in get_command(app).commands.items():  # pyright: ignore[reportAttributeAccessIssue]
+        below = getattr(command, "commands", None)
+        found += [[name, other] for other in below] if below else [[name]]
+    return found
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_of_every_command_carries_an_example(capsys, words: list[str]):
+    shown = acdc(capsys, *words, "--help")
+    assert shown.code == 0
+    assert "Example" in shown.out
+    assert f"acdc {' '.join(words)}" in shown.out.split("Example")[1]
+
+
+def test_version_is_printed(capsys):
+    assert acdc(capsys, "--version").out == f"acdc {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["runs"], ["tasks"], ["models"]])
+def test_command_without_its_rest_shows_what_there_is(capsys, words: list[str]):
+    shown = acdc(capsys, *words)
+    assert (shown.code, shown.out) == (2, "")
+    assert "Commands:" in shown.err
+
+
+def test_unknown_command_suggests_the_nearest(capsys):
+    acdc(capsys, "dicover").refuses("unknown command 'dicover'", "did you mean 'discover'?")
+    acdc(capsys, "runs", "lst").refuses("unknown command 'lst'", "did you mean 'list'?")
+
+
+def test_unknown_option_suggests_the_nearest(capsys):
+    acdc(capsys, "discover", "ioi", "zoo:x", "--treshold", "1").refuses(
+        "discover: unknown option '--treshold'", "did you mean '--threshold'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["discover", "ioi"], "missing argument 'MODEL'"),
+        (["discover", "ioi", "zoo:x", "--seed"], "'--seed' requires an argument"),
+        (["discover", "ioi", "zoo:x", "more"], "unexpected extra argument"),
+        (["discover", "ioi", "zoo:x", "--prompts", "many"], "--prompts: 'many' is not a whole"),
+        (["discover", "ioi", "zoo:x", "--prompts", "0"], "--prompts: 0 is too small"),
+        (["discover", "ioi", "zoo:x", "--seed", "-1"], "--seed: -1 is too small"),
+        (["discover", "ioi", "zoo:x", "--threshold", "low"], "--threshold: 'low' is not a number"),
+        (["discover", "ioi", "zoo:x", "--memory", "much"], "--memory: 'much' is not an amount"),
+    ],
+)
+def test_command_line_that_cannot_be_read_is_refused(capsys, words: list[str], message: str):
+    acdc(capsys, *words).refuses(message)
+
+
+def test_error_is_told_with_indented_lines_below():
+    error = SpecError(
+        "'frsh' is not a rule",
+        where="tasks/ioi/task.yaml",
+        field="corrupted.A",
+        allowed="fresh, keep, swap (did you mean 'fresh'?)",
+    )
+    assert told(error) == (
+        "acdc: tasks/ioi/task.yaml: corrupted.A: 'frsh' is not a rule\n"
+        "      allowed: fresh, keep, swap (did you mean 'fresh'?)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(SpecError("x"), 2), (ExecutionFailed("x"), 3), (BaselineError("x"), 4)],
+)
+def test_every_kind_of_error_has_its_exit_code(capsys, monkeypatch, error: Exception, code: int):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("acdc_pipeline.specs.list_tasks", fail)
+    shown = acdc(capsys, "tasks", "list")
+    assert (shown.code, shown.out, shown.err) == (code, "", "acdc: x\n")
+
+
+def test_bug_is_reported_with_its_traceback_and_never_as_drift(capsys, monkeypatch):
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("acdc_pipeline.specs.list_tasks", fail)
+    shown = acdc(capsys, "tasks", "list")
+    assert (shown.code, shown.out) == (3, "")
+    assert "ZeroDivisionError" in shown.err
+    assert "acdc: this is a bug in acdc" in shown.err
+
+
+def test_interrupt_ends_with_130_and_one_line(capsys, monkeypatch):
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("acdc_pipeline.specs.list_tasks", interrupt)
+    shown = acdc(capsys, "tasks", "list")
+    assert (shown.code, shown.out) == (130, "")
+    assert shown.err.strip().startswith("acdc: interrupted")
+
+
+def test_command_in_a_process_of_its_own_behaves_the_same(tmp_path):
+    shown = run_acdc("dicover", cwd=tmp_path)
+    shown.refuses("unknown command 'dicover'")

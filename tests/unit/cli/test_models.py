@@ -1,0 +1,74 @@
+"""`acdc models`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import acdc
+
+
+def bloom(folder: Path) -> Path:
+    """A checkpoint of an architecture that is refused for a reason of its own."""
+    folder.mkdir(parents=True)
+    config = {
+        "architectures": ["BloomForCausalLM"],
+        "n_layer": 2,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "vocab_size": 16,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "model.safetensors").write_bytes(b"\x02\x00\x00\x00\x00\x00\x00\x00{}")
+    return folder
+
+
+def test_models_list_names_the_zoo_and_its_sizes(capsys):
+    listed = acdc(capsys, "models", "list", "--json")
+    assert listed.code == 0
+    zoo = {model["ref"]: model for model in listed.document["zoo"]}
+    # 1 layer of 4 heads and an MLP: 4*3 edges into heads, 5 into the MLP, 6 into the logits
+    assert zoo["zoo:compiled-or"]["n_edges"] == 23
+    assert "GPT2LMHeadModel" in listed.document["architectures"]
+    assert "zoo:compiled-or" in acdc(capsys, "models", "list").out
+
+
+def test_models_show_says_size_and_support(capsys):
+    shown = acdc(capsys, "models", "show", "zoo:compiled-or")
+    assert shown.code == 0
+    assert "1 layers of 4 heads" in shown.out
+    assert acdc(capsys, "models", "show", "zoo:compiled-or", "--json").document["supported"] is True
+
+
+def test_models_show_says_why_an_architecture_is_refused(capsys, tmp_path):
+    shown = acdc(capsys, "models", "show", f"dir:{bloom(tmp_path / 'bloom')}")
+    assert shown.code == 0
+    assert "no: ALiBi position biases are not reproduced" in shown.out
+
+
+def test_models_check_measures_the_distance_to_the_models_own_logits(capsys):
+    checked = acdc(capsys, "models", "check", "zoo:compiled-or", "--json")
+    assert checked.code == 0
+    document = checked.document
+    assert document["passed"] is True
+    assert document["parity_error"] <= document["tolerance"]
+
+
+def test_models_check_refuses_an_architecture_that_is_not_reproduced(capsys, tmp_path):
+    acdc(capsys, "models", "check", f"dir:{bloom(tmp_path / 'bloom')}").refuses(
+        "BloomForCausalLM", "ALiBi", "GPT-2LMHeadModel".replace("-", "")
+    )
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_models_unknown_name_suggests_the_nearest(capsys, command: str):
+    acdc(capsys, "models", command, "zoo:compiled-ro").refuses(
+        "unknown zoo model 'compiled-ro'", "did you mean 'compiled-or'?"
+    )
+    acdc(capsys, "models", command, "gpt2").refuses("'gpt2' is not a model reference", "zoo:NAME")
+
+
+def test_models_missing_directory_is_named(capsys, tmp_path):
+    acdc(capsys, "models", "show", f"dir:{tmp_path / 'none'}").refuses(str(tmp_path / "none"))

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from acdc_pipeline.cli.progress import Bar, Lines
+
+
+def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):
+    now = [0.0]
+    lines = Lines(lambda: now[0])
+    lines.start(100, "ioi on m")
+    for tested, seconds in ((1, 1.0), (2, 4.9), (3, 5.0), (4, 6.0), (5, 10.1)):
+        now[0] = seconds
+        lines.advance(tested, 1, 100 - tested)
+    lines.finish()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "ioi on m: searching 100 edges",
+        "ioi on m: 3 tested, 1 kept, at most 97 of 100 left",
+        "ioi on m: 5 tested, 1 kept, at most 95 of 100 left",
+    ]
+
+
+def test_bar_writes_nothing_to_stdout_and_can_be_used_again(capsys):
+    bar = Bar()
+    for _ in range(2):
+        bar.start(10, "label [not markup]")
+        bar.advance(5, 1, 4)
+        bar.finish()
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,105 @@
+"""`acdc tasks`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import acdc
+from tests.specs_text import write_task
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_tasks_list_names_those_that_ship_and_ones_own(capsys, tmp_path):
+    write_task(tmp_path / "tasks", "Indirect object identification", "Of my own")
+    listed = acdc(capsys, "tasks", "list")
+    assert listed.code == 0
+    assert "Of my own" in listed.out
+    assert "Induction on random tokens" in listed.out
+    document = acdc(capsys, "tasks", "list", "--json").document
+    tasks = {task["name"]: task for task in document["tasks"]}
+    assert tasks["ioi"]["path"] == str(tmp_path / "tasks" / "ioi")
+    assert tasks["docstring"]["reference_circuit"] is True
+
+
+def test_tasks_show_says_what_the_task_is(capsys, tmp_path):
+    shown = acdc(capsys, "tasks", "show", write_task(tmp_path))
+    assert shown.code == 0
+    for part in ("Wang et al. 2022", "4 names, 2 places, 2 objects", "S: A or B", "{IO}, not {S}"):
+        assert part in shown.out
+
+
+def test_tasks_show_with_a_model_shows_prompts_as_its_tokenizer_sees_them(capsys):
+    shown = acdc(
+        capsys, "tasks", "show", "compiled_or", "--model", "zoo:compiled-or", "--prompts", "2",
+        "--json",
+    )  # fmt: skip
+    assert shown.code == 0
+    prompts = shown.document["prompts"]
+    assert len(prompts) == 2
+    for prompt in prompts:
+        assert len(prompt["clean"].split()) == len(prompt["corrupted"].split())
+        assert prompt["clean"] != prompt["corrupted"]
+
+
+def test_tasks_new_makes_a_task_that_passes_its_check(capsys, tmp_path):
+    made = acdc(capsys, "tasks", "new", "mine")
+    assert made.code == 0
+    assert "acdc tasks check tasks/mine" in made.out
+    checked = acdc(capsys, "tasks", "check", "mine")
+    assert (checked.code, checked.err) == (0, "")
+    assert sorted(path.name for path in (tmp_path / "tasks").iterdir()) == ["mine"]
+
+
+def test_tasks_new_leaves_an_existing_task_alone(capsys, tmp_path):
+    path = write_task(tmp_path / "tasks")
+    before = path.read_text()
+    acdc(capsys, "tasks", "new", "ioi").refuses("tasks/ioi: exists already")
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize("name", ["Mine", "../mine", "a b", "", ".hidden"])
+def test_tasks_new_refuses_names_that_are_no_folder_names(capsys, tmp_path, name: str):
+    acdc(capsys, "tasks", "new", name).refuses("is not a task's name", "lower-case letters")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_new_into_a_place_that_cannot_be_written_is_refused(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    acdc(capsys, "tasks", "new", "mine", "--folder", "file/tasks").refuses("cannot be written")
+
+
+def test_tasks_check_names_an_unknown_key_with_the_nearest(capsys, tmp_path):
+    path = write_task(tmp_path, "  roles:", "  rolls:")
+    acdc(capsys, "tasks", "check", path.parent).refuses(
+        "ioi/task.yaml: generator.rolls: unknown key", "did you mean 'roles'?"
+    )
+
+
+def test_tasks_check_wants_the_folder_named_like_the_task(capsys, tmp_path):
+    path = write_task(tmp_path, "name: ioi", "name: oii")
+    acdc(capsys, "tasks", "check", path.parent).refuses("name: 'oii' is not the name", "ioi")
+
+
+def test_tasks_check_reads_the_reference_circuit_too(capsys, tmp_path):
+    path = write_task(tmp_path)
+    path.with_name("circuit.yaml").write_text("model: m\nsource: s\nedges: [a0.h0]\n")
+    acdc(capsys, "tasks", "check", path).refuses("circuit.yaml: edges.0: 'a0.h0' is not an edge")
+
+
+def test_tasks_check_with_a_model_refuses_words_its_tokenizer_cannot_keep_whole(capsys, tmp_path):
+    acdc(capsys, "tasks", "check", write_task(tmp_path), "--model", "zoo:compiled-or").refuses(
+        "task 'ioi'", "word list", "too few words"
+    )
+
+
+def test_tasks_unknown_name_suggests_the_nearest(capsys):
+    for command in ("show", "check"):
+        acdc(capsys, "tasks", command, "docstrin").refuses(
+            "unknown task 'docstrin'", "did you mean 'docstring'?", "acdc tasks new"
+        )
