@@ -64,7 +64,13 @@ def table(
     from rich import box
     from rich.table import Table
 
-    built = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    built = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+        collapse_padding=True,
+    )
     for name in rows[0]:
         built.add_column(
             name,

@@ -65,8 +65,7 @@ def list_runs(
                 "run": s.run_id[:8],
                 "task": s.spec.task,
                 "model": s.spec.model,
-                "method": s.spec.method.name,
-                "threshold": f"{s.spec.method.threshold:g}",
+                "method": f"{s.spec.method.name} {s.spec.method.threshold:g}",
                 "seed": str(s.spec.seed),
                 "edges kept": edges_text(s.edges_kept, s.edges_total),
                 "KL": number(s.metrics.get("kl")),
@@ -75,8 +74,10 @@ def list_runs(
             }
             for s in shown
         ]
-        numbers = frozenset(("threshold", "seed", "KL", "accuracy", "seconds"))
-        console().print(table(rows, numbers=numbers, whole=frozenset(("run", "edges kept"))))
+        numbers = frozenset(("seed", "KL", "accuracy", "seconds"))
+        console().print(
+            table(rows, numbers=numbers, whole=frozenset(("run", "method", "edges kept")))
+        )
     else:
         others = f" of {len(found)} fits" if found else " yet"
         note(f"no run{others} in {relative(results.url)}")
