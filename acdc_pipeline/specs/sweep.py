@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from acdc_pipeline.errors import AcdcError, UnknownName
-from acdc_pipeline.specs.base import Spec, rejection
+from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
 from acdc_pipeline.specs.method import AcdcMethod, Method
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
@@ -60,6 +60,24 @@ MethodSweep = AcdcSweep
 """Any entry under `methods`; becomes a union discriminated on `name` with the second one."""
 
 
+class Exclusion(Spec):
+    """Combinations that a sweep leaves out, such as a model that has not learnt the task.
+
+    Args:
+        tasks: tasks of the sweep.
+        models: model references; `*` and `?` match.
+    """
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    models: tuple[str, ...] = Field(min_length=1)
+
+    def covers(self, task: str, model: ModelRef) -> bool:
+        """Whether the runs of `task` in `model` are left out."""
+        return task in self.tasks and any(
+            fnmatch.fnmatchcase(str(model), pattern) for pattern in self.models
+        )
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run of a sweep before its model's revision is known."""
@@ -83,6 +101,7 @@ class SweepSpec(Spec):
         prompts: prompt pairs of each run.
         seeds: each makes other prompts.
         dtype: None takes the worker profile's.
+        exclude: combinations of task and model that are left out.
     """
 
     name: Name
@@ -92,6 +111,7 @@ class SweepSpec(Spec):
     prompts: int = Field(ge=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     dtype: Dtype | None = None
+    exclude: tuple[Exclusion, ...] = ()
 
     @field_validator("models")
     @classmethod
@@ -113,6 +133,16 @@ class SweepSpec(Spec):
                 ) from error
         return models
 
+    @model_validator(mode="after")
+    def _exclusions_fit(self) -> SweepSpec:
+        for index, exclusion in enumerate(self.exclude):
+            for place, task in enumerate(exclusion.tasks):
+                if task not in self.tasks:
+                    raise unknown_reference(
+                        f"exclude.{index}.tasks.{place}", "task of this sweep", task, self.tasks
+                    )
+        return self
+
     def model_refs(self, zoo: Iterable[str]) -> tuple[ModelRef, ...]:
         """The models, patterns replaced by what they match in `zoo`; each once, in order.
 
@@ -125,7 +155,8 @@ class SweepSpec(Spec):
             if not text.startswith("zoo:"):
                 found[ModelRef.parse(text)] = None
                 continue
-            names = fnmatch.filter(zoo, text.removeprefix("zoo:"))
+            pattern = text.removeprefix("zoo:")
+            names = [name for name in zoo if fnmatch.fnmatchcase(name, pattern)]
             if not names:
                 raise UnknownName.among("model", text, [f"zoo:{name}" for name in zoo])
             found |= {ModelRef("zoo", name): None for name in names}
@@ -145,6 +176,7 @@ class SweepSpec(Spec):
             Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype)
             for model in models
             for task in self.tasks
+            if not any(exclusion.covers(task, model) for exclusion in self.exclude)
             for seed in self.seeds
             for entry in self.methods
             for method in entry.methods(tasks[task])

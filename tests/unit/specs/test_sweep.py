@@ -50,6 +50,16 @@ def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Pa
     assert {c.method.metric for c in cells} == {task.metrics.discovery}
 
 
+def test_sweep_leaves_out_what_it_excludes(tmp_path: Path):
+    tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
+    models = [ModelRef("zoo", name) for name in ZOO]
+    sweep = sweep_with(exclude=[{"tasks": ["ioi"], "models": ["zoo:gpt2-*"]}], seeds=[0])
+    assert [str(cell.model) for cell in sweep.cells(tasks, models, "float32")] == [
+        "zoo:attn-2l",
+        "zoo:attn-2l",
+    ]
+
+
 def test_sweep_dtype_wins_over_the_profiles(tmp_path: Path):
     tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
     models = [ModelRef("zoo", "attn-2l")]
@@ -67,6 +77,7 @@ def test_sweep_dtype_wins_over_the_profiles(tmp_path: Path):
         ({"models": ["hf:org/*"]}, "models.0"),
         ({"models": ["gpt2"]}, "models.0"),
         ({"tasks": []}, "tasks"),
+        ({"exclude": [{"tasks": ["io"], "models": ["zoo:*"]}]}, "exclude.0.tasks.0"),
         ({"seeds": [-1]}, "seeds.0"),
         ({"prompts": 0}, "prompts"),
     ],
