@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
 from acdc_pipeline.errors import StoreError
-from acdc_pipeline.graph import Circuit, Decision, Edge, Topology
+from acdc_pipeline.graph import Circuit, Decision, Edge, Node, Receiver, Topology
 from acdc_pipeline.store import schemas
 from acdc_pipeline.store.record import HeadScore
 
@@ -99,14 +100,10 @@ def steps_table(decisions: Sequence[Decision]) -> pa.Table:
 def decisions_from(table: pa.Table) -> tuple[Decision, ...]:
     """The decision log that `steps_table` wrote. Raises StoreError or GraphError."""
     columns = _columns(table, schemas.STEPS)
+    # A log names every edge of a graph, but few nodes: parse each name once.
+    node, receiver = cache(Node.parse), cache(Receiver)
     return tuple(
-        Decision(
-            step,
-            Edge.parse(f"{src}->{dst}<{slot}>" if slot else f"{src}->{dst}"),
-            before,
-            after,
-            removed,
-        )
+        Decision(step, Edge.into(node(src), receiver(node(dst), slot)), before, after, removed)
         for step, src, dst, slot, before, after, removed in zip(*columns.values(), strict=True)
     )
 

@@ -37,6 +37,7 @@ def left_in_tmp(store: Store) -> list[str]:
     return sorted(p.name for p in Path(store.url, "tmp").glob("*"))
 
 
+@pytest.mark.slow
 def test_commit_killed_at_any_moment_leaves_a_whole_run_or_none_and_a_rerun_completes(
     tmp_path: Path,
 ):
@@ -60,6 +61,7 @@ def test_commit_killed_at_any_moment_leaves_a_whole_run_or_none_and_a_rerun_comp
     assert visible[-1]
 
 
+@pytest.mark.slow
 def test_commit_of_a_living_process_is_not_cleaned_up_by_another(tmp_path: Path):
     with driver(tmp_path, "SIGSTOP") as process:
         assert process.stdin is not None
@@ -94,6 +96,7 @@ sys.stdout.write(str(store.commit(record)) + "\\n")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "a damaged run"])
 def test_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path, before: str):
     store = open_store(tmp_path)
