@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from typer.core import TyperGroup
 
 from acdc_pipeline.cli.settings import settings_for
 from acdc_pipeline.errors import UnknownName
+
+
+class OutputClosed(Exception):
+    """Whoever read our output, `head` for one, has seen enough."""
 
 
 class Group(TyperGroup):
@@ -30,4 +35,10 @@ class Root(Group):
 
     def invoke(self, ctx: Any) -> Any:
         ctx.default_map = settings_for(self)
-        return super().invoke(ctx)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Typer would end with 1, which means drift.
+            raise OutputClosed from None
+        return result

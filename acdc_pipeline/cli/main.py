@@ -19,7 +19,7 @@ from typer.main import get_command
 from acdc_pipeline import __version__
 from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
 from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
-from acdc_pipeline.cli.groups import Root
+from acdc_pipeline.cli.groups import OutputClosed, Root
 from acdc_pipeline.errors import AcdcError
 
 app = typer.Typer(
@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return from_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:
-        # whoever read our output, `head` for one, has seen enough; nothing more may be written
+    except OutputClosed:
+        # what is still buffered must not fail once more when the interpreter ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except Exception:  # noqa: BLE001  (the last place to say so: exit 1 means drift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from json import loads
 from typing import Annotated
 
 import typer
@@ -27,9 +28,10 @@ def list_models(json: options.Json = False) -> None:
     with stdout_kept_clean():
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
-        found = [describe_model(f"zoo:{name}") for name in list_zoo()]
+        found = [(describe_model(f"zoo:{name}"), _learnt(name)) for name in list_zoo()]
     if json:
-        print_json({"zoo": [asdict(d) for d in found], "architectures": dict(SUPPORTED)})
+        zoo = [asdict(d) | {"held_out_accuracy": learnt} for d, learnt in found]
+        print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
         return
     rows = [
         {
@@ -40,8 +42,9 @@ def list_models(json: options.Json = False) -> None:
             "width": str(d.d_model),
             "vocabulary": str(d.vocab),
             "edges": str(d.n_edges),
+            "held-out accuracy": _learnt_text(learnt),
         }
-        for d in found
+        for d, learnt in found
     ]
     numbers = frozenset(("layers", "heads", "width", "vocabulary", "edges"))
     console().print(table(rows, numbers=numbers, whole=frozenset(("model",))))
@@ -58,8 +61,10 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
         from acdc_pipeline.models import describe_model
 
         found = describe_model(model)
+        learnt = _learnt(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
     if json:
-        print_json(asdict(found) | {"supported": found.refused is None})
+        supported = found.refused is None
+        print_json(asdict(found) | {"supported": supported, "held_out_accuracy": learnt})
         return
     kv = "" if found.n_kv_heads == found.n_heads else f", {found.n_kv_heads} key/value heads"
     console().print(
@@ -71,6 +76,7 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
                 "size": f"{found.n_layers} layers of {found.n_heads} heads{kv}, "
                 f"width {found.d_model}, vocabulary {found.vocab}",
                 "edges": str(found.n_edges),
+                **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
                 "supported": "yes" if found.refused is None else f"no: {found.refused}",
             }
         )
@@ -123,3 +129,15 @@ def check_model(
             allowed=f"at most {result.tolerance:g}",
             fix="try --dtype float64; if that fails too, report the model",
         )
+
+
+def _learnt(name: str) -> dict[str, float]:
+    """What the card of zoo model `name` claims: accuracy by task, on words held out of training."""
+    from acdc_pipeline.models.zoo.catalogue import zoo_path
+
+    card = zoo_path(name) / "card.json"
+    return loads(card.read_text(encoding="utf-8"))["held_out_accuracy"] if card.is_file() else {}
+
+
+def _learnt_text(learnt: dict[str, float]) -> str:
+    return ", ".join(f"{task} {value:.1%}" for task, value in learnt.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from typer.main import get_command
 
@@ -9,7 +11,7 @@ from acdc_pipeline import __version__
 from acdc_pipeline.cli.faults import told
 from acdc_pipeline.cli.main import app
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
-from tests.command_line import acdc, run_acdc
+from tests.command_line import acdc, run_acdc, start_acdc
 
 
 def every_command() -> list[list[str]]:
@@ -112,6 +114,15 @@ def test_interrupt_ends_with_130_and_one_line(capsys, monkeypatch):
     shown = acdc(capsys, "tasks", "list")
     assert (shown.code, shown.out) == (130, "")
     assert shown.err.strip().startswith("acdc: interrupted")
+
+
+def test_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path):
+    with start_acdc("tasks", "list", "--json", cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_command_in_a_process_of_its_own_behaves_the_same(tmp_path):

@@ -31,6 +31,7 @@ def test_models_list_names_the_zoo_and_its_sizes(capsys):
     zoo = {model["ref"]: model for model in listed.document["zoo"]}
     # 1 layer of 4 heads and an MLP: 4*3 edges into heads, 5 into the MLP, 6 into the logits
     assert zoo["zoo:compiled-or"]["n_edges"] == 23
+    assert zoo["zoo:compiled-or"]["held_out_accuracy"] == {"compiled_or": 1.0}
     assert "GPT2LMHeadModel" in listed.document["architectures"]
     assert "zoo:compiled-or" in acdc(capsys, "models", "list").out
 
