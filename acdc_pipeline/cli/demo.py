@@ -11,6 +11,7 @@ from acdc_pipeline.cli.faults import told
 from acdc_pipeline.cli.output import (
     console,
     note,
+    note_wait,
     number,
     percent,
     print_json,
@@ -42,6 +43,7 @@ def demo(
     Example: acdc demo
     """
     budget = options.memory_of(memory)
+    note_wait("loading …")
     with stdout_kept_clean():
         from acdc_pipeline.models import list_zoo
         from acdc_pipeline.specs import find_sweep, find_task

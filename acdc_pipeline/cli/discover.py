@@ -8,7 +8,15 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.numbers import decimal, whole
-from acdc_pipeline.cli.output import console, facts, print_json, relative, say, stdout_kept_clean
+from acdc_pipeline.cli.output import (
+    console,
+    facts,
+    note_wait,
+    print_json,
+    relative,
+    say,
+    stdout_kept_clean,
+)
 from acdc_pipeline.errors import SpecError, UnknownName
 
 if TYPE_CHECKING:
@@ -86,6 +94,7 @@ def discover(
             "difference": difference,
         },
     )
+    note_wait("loading …")
     with stdout_kept_clean():
         from acdc_pipeline.cli.progress import listener
         from acdc_pipeline.execution import Worker, discover_into, plan_run

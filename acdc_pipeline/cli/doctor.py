@@ -13,7 +13,14 @@ from typing import Literal
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.output import console, print_json, relative, stdout_kept_clean, table
+from acdc_pipeline.cli.output import (
+    console,
+    note_wait,
+    print_json,
+    relative,
+    stdout_kept_clean,
+    table,
+)
 from acdc_pipeline.errors import AcdcError
 
 Status = Literal["ok", "note", "problem"]
@@ -36,6 +43,7 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
 
     Example: acdc doctor
     """
+    note_wait("looking …")
     with stdout_kept_clean():
         checks: list[Callable[[], Finding]] = [
             _python,

@@ -11,7 +11,15 @@ import typer
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.groups import Group
 from acdc_pipeline.cli.numbers import whole
-from acdc_pipeline.cli.output import console, facts, note, print_json, stdout_kept_clean, table
+from acdc_pipeline.cli.output import (
+    console,
+    facts,
+    note,
+    note_wait,
+    print_json,
+    stdout_kept_clean,
+    table,
+)
 from acdc_pipeline.errors import ParityError
 
 app = typer.Typer(
@@ -97,6 +105,7 @@ def check_model(
 
     Example: acdc models check hf:openai-community/gpt2
     """
+    note_wait("loading …")
     with stdout_kept_clean():
         from acdc_pipeline.execution import check_model as checked
 

@@ -51,6 +51,12 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
+def note_wait(text: str) -> None:
+    """A line for whoever sits at the terminal while heavy libraries load; logs do without."""
+    if sys.stderr.isatty():
+        note(text)
+
+
 def table(
     rows: Sequence[Mapping[str, str]],
     *,

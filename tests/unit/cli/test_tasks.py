@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.cli.task_template import write_task_folder
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.specs import find_task
 from tests.command_line import acdc
 from tests.specs_text import write_task
+from tests.tokenizers import gpt2_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +107,11 @@ def test_tasks_unknown_name_suggests_the_nearest(capsys):
         acdc(capsys, "tasks", command, "docstrin").refuses(
             "unknown task 'docstrin'", "did you mean 'docstring'?", "acdc tasks new"
         )
+
+
+def test_tasks_new_makes_a_task_that_gpt2s_tokenizer_can_express(tmp_path):
+    prompts = make_prompts(
+        find_task(write_task_folder(tmp_path, "mine")), gpt2_tokenizer(), n=8, seed=0
+    )
+    assert len(prompts) == 8
+    assert len(set(prompts.clean_text)) > 4
