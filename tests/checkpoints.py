@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-VOCAB = 23
-POSITIONS = 12
+from tests.hugging_face_models import MODELS, POSITIONS, VOCAB
 
 
 def _save(model: Any, directory: Path, seed: int) -> Path:
@@ -88,21 +88,26 @@ def llama(directory: Path, seed: int = 0, layers: int = 2, kv_heads: int = 2) ->
     return _save(LlamaForCausalLM(config), directory, seed)
 
 
-def ungrouped_llama(grouped: Path, directory: Path) -> Path:
-    """The same function as the model in `grouped`, with a key and value head per query head."""
-    from transformers import LlamaForCausalLM
+def hugging_face(name: str, directory: Path, seed: int = 0, layers: int = 2) -> Path:
+    """One of `hugging_face_models.MODELS`."""
+    return _save(MODELS[name].build(layers), directory, seed)
 
-    model = LlamaForCausalLM.from_pretrained(grouped)
+
+def ungrouped(grouped: Path, directory: Path) -> Path:
+    """The same function as the model in `grouped`, with a key and value head per query head."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(grouped)
     config = model.config
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-    d_head = config.hidden_size // heads
+    d_head = getattr(config, "head_dim", None) or config.hidden_size // heads
     state = dict(model.state_dict())
     for name, tensor in state.items():
         if ".k_proj." in name or ".v_proj." in name:
-            per_head = tensor.reshape(kv_heads, d_head, -1)
+            per_head = tensor.reshape(kv_heads, d_head, *tensor.shape[1:])
             state[name] = per_head.repeat_interleave(heads // kv_heads, dim=0).flatten(0, 1)
     config.num_key_value_heads = heads
-    wide = LlamaForCausalLM(config)
+    wide = type(model)(config)
     wide.load_state_dict(state)
     wide.save_pretrained(directory)
     return directory
@@ -161,6 +166,7 @@ HUGGING_FACE: dict[str, Callable[..., Path]] = {
     "neox": neox,
     "neox-sequential": neox_sequential,
     "llama": llama,
+    **{name: partial(hugging_face, name) for name in MODELS},
 }
 NATIVE: dict[str, Callable[..., Path]] = {
     "native-ln": native,

@@ -6,7 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import attention_pattern, normalise, project, rotate
+from acdc_pipeline.engine.components import (
+    attention_pattern,
+    normalise,
+    normalise_heads,
+    project,
+    rotate,
+)
 from acdc_pipeline.engine.forward import visible_keys
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.graph import Node, Slot
@@ -29,7 +35,7 @@ class AttentionState:
         self.parts: dict[Node, Parts] = {}
         device = layout.answer_row.device
         self.positions = torch.arange(layout.pos, device=device)
-        self.allowed = visible_keys(weights.blocks[0].attn, layout.pos, device)
+        self.allowed = [visible_keys(b.attn, layout.pos, device) for b in weights.blocks]
 
     def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> None:
         """Start `node` from the clean residual `stream` of all rows."""
@@ -82,6 +88,9 @@ class AttentionState:
             narrow = slot == "q" and needed is Needed.ANSWERS
             shape = (-1, 1) if narrow else (self.layout.batch, self.layout.pos)
             shaped = rows.unflatten(2, shape)
+            norm = {"q": block.attn.q_norm, "k": block.attn.k_norm, "v": None}[slot]
+            if norm is not None:
+                shaped = normalise_heads(shaped, norm, _rows(block.attn, slot, _heads(nodes)))
             if slot != "v" and block.attn.rotary is not None:
                 at = self.layout.answer_pos[:, None] if narrow else self.positions
                 shaped = rotate(shaped, block.attn.rotary, at)
@@ -89,15 +98,16 @@ class AttentionState:
         return out
 
     def _attend(self, layer: int, needed: Needed, projected: Parts, current: Parts) -> Parts:
-        scale = self.weights.blocks[layer].attn.scale
         parts = dict(projected)
         have = {**current, **projected}
         if "q" in projected or "k" in projected:
-            allowed = self.allowed
+            allowed = self.allowed[layer]
             if needed is Needed.ANSWERS:
                 allowed = allowed[self.layout.answer_pos][:, None]
             keys = self._for_queries(have["k"], needed)
-            parts["pattern"] = attention_pattern(have["q"], keys, scale, allowed)
+            parts["pattern"] = attention_pattern(
+                have["q"], keys, self.weights.blocks[layer].attn, allowed
+            )
             have["pattern"] = parts["pattern"]
         parts["z"] = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))
         return parts
@@ -122,5 +132,10 @@ def _slot_weights(
         "k": (attn.w_k, attn.b_k),
         "v": (attn.w_v, attn.b_v),
     }[slot]
-    rows = heads if slot == "q" else [h // attn.heads_per_kv for h in heads]
+    rows = _rows(attn, slot, heads)
     return weight[rows], None if bias is None else bias[rows]
+
+
+def _rows(attn: Attention, slot: Slot, heads: list[int]) -> list[int]:
+    """Where the weights of these query heads' `slot` are."""
+    return heads if slot == "q" else [h // attn.heads_per_kv for h in heads]

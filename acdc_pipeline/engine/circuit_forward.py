@@ -12,6 +12,7 @@ from acdc_pipeline.engine.components import (
     attention_pattern,
     mlp_output,
     normalise,
+    normalise_heads,
     project,
     rotate,
 )
@@ -48,7 +49,6 @@ class _CircuitRun:
         self.topology = weights.topology
         self.ablated = ablated
         self.edges = edges
-        self.allowed = visible_keys(weights.blocks[0].attn, tokens.shape[1], tokens.device)
         self.positions = torch.arange(tokens.shape[1], device=tokens.device)
         self.written = torch.empty_like(ablated)
         self.written[0] = embed(weights, tokens)
@@ -75,10 +75,16 @@ class _CircuitRun:
         q = self.projected(layer, "q", attn.w_q, attn.b_q)
         k = self.projected(layer, "k", *_ungrouped(attn, attn.w_k, attn.b_k))
         v = self.projected(layer, "v", *_ungrouped(attn, attn.w_v, attn.b_v))
+        every = range(self.topology.n_heads)
+        if attn.q_norm is not None:
+            q = normalise_heads(q, attn.q_norm, every)
+        if attn.k_norm is not None:
+            k = normalise_heads(k, attn.k_norm, [h // attn.heads_per_kv for h in every])
         if attn.rotary is not None:
             q = rotate(q, attn.rotary, self.positions)
             k = rotate(k, attn.rotary, self.positions)
-        z = attention_pattern(q, k, attn.scale, self.allowed) @ v
+        allowed = visible_keys(attn, len(self.positions), self.positions.device)
+        z = attention_pattern(q, k, attn, allowed) @ v
         return torch.matmul(z, attn.w_o[:, None])
 
     def projected(

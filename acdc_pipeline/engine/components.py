@@ -6,12 +6,14 @@ Head axes come first (`n d_in d_out` weights times `n rows d_in` inputs is one b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.models.weights import Mlp, Norm, Rotary, RotaryPairs
+from acdc_pipeline.models.weights import Attention, HeadNorm, Mlp, Norm, Rotary, RotaryPairs
 
 
 def normalise(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows d_model"]:
@@ -51,15 +53,36 @@ def rotate(
     return torch.cat((turned * cos + partner * sin, rest), dim=-1)
 
 
+def normalise_heads(
+    x: Float[Tensor, "n *lead d_head"], norm: HeadNorm, rows: Sequence[int]
+) -> Float[Tensor, "n *lead d_head"]:
+    """Queries or keys of n heads, normalised; `rows` are their rows of the norm's weight.
+
+    A norm across the layer needs all its heads at once.
+    """
+    weight = norm.weight[rows].reshape(len(rows), *[1] * (x.dim() - 2), -1)
+    if norm.kind == "layer":
+        return functional.layer_norm(x, x.shape[-1:], None, None, norm.eps) * weight
+    if norm.across == "head":
+        return functional.rms_norm(x, x.shape[-1:], None, norm.eps) * weight
+    mean_square = x.square().mean(dim=(0, -1), keepdim=True)
+    return x * torch.rsqrt(mean_square + norm.eps) * weight
+
+
 def attention_pattern(
     q: Float[Tensor, "*lead query d_head"],
     k: Float[Tensor, "*lead_k key d_head"],
-    scale: float,
+    attn: Attention,
     allowed: Bool[Tensor, "*at query key"],
 ) -> Float[Tensor, "*out query key"]:
-    """Softmax of `scale * q·k` over the keys each query is allowed to see."""
-    scores = torch.matmul(q, k.transpose(-2, -1)) * scale
+    """Softmax of scaled and capped q·k over the keys each query is allowed to see."""
+    scores = soft_cap(torch.matmul(q, k.transpose(-2, -1)) * attn.scale, attn.score_cap)
     return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+
+
+def soft_cap(x: Float[Tensor, "*shape"], cap: float | None) -> Float[Tensor, "*shape"]:
+    """`x` squeezed into ±`cap`, or as it is where there is no cap."""
+    return x if cap is None else cap * torch.tanh(x / cap)
 
 
 def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*rows d_model"]:
@@ -68,7 +91,8 @@ def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*r
     if mlp.w_gate is None:
         hidden = _activate(pre, mlp)
     else:
-        hidden = _activate(x @ mlp.w_gate, mlp) * pre
+        gate = x @ mlp.w_gate if mlp.b_gate is None else x @ mlp.w_gate + mlp.b_gate
+        hidden = _activate(gate, mlp) * pre
     out = hidden @ mlp.w_out
     return out if mlp.b_out is None else out + mlp.b_out
 

@@ -12,6 +12,7 @@ from acdc_pipeline.engine.components import (
     attention_pattern,
     mlp_output,
     normalise,
+    normalise_heads,
     project,
     rotate,
 )
@@ -41,8 +42,8 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     check_tokens(weights, tokens)
     residual = embed(weights, tokens)
     outputs = [residual[None]]
-    allowed = visible_keys(weights.blocks[0].attn, tokens.shape[1], tokens.device)
     for block in weights.blocks:
+        allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
         heads = heads_output(block.attn, normalise(residual, block.norm_attn), allowed)
         attended = residual + heads.sum(0)
         if block.attn.b_o is not None:
@@ -76,13 +77,17 @@ def heads_output(
     q = project(rows, attn.w_q, attn.b_q).unflatten(1, (batch, pos))
     k = project(rows, attn.w_k, attn.b_k).unflatten(1, (batch, pos))
     v = project(rows, attn.w_v, attn.b_v).unflatten(1, (batch, pos))
+    if attn.q_norm is not None:
+        q = normalise_heads(q, attn.q_norm, range(len(q)))
+    if attn.k_norm is not None:
+        k = normalise_heads(k, attn.k_norm, range(len(k)))
     if attn.rotary is not None:
         positions = torch.arange(pos, device=x.device)
         q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
     if attn.heads_per_kv > 1:
         k = k.repeat_interleave(attn.heads_per_kv, dim=0)
         v = v.repeat_interleave(attn.heads_per_kv, dim=0)
-    z = attention_pattern(q, k, attn.scale, allowed) @ v
+    z = attention_pattern(q, k, attn, allowed) @ v
     return torch.matmul(z, attn.w_o[:, None])
 
 
@@ -97,7 +102,10 @@ def logits_of(
 def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor, "pos pos"]:
     """Which key each query position may see."""
     full = torch.ones(pos, pos, dtype=torch.bool, device=device)
-    return full.tril() if attn.direction == "causal" else full
+    if attn.direction == "bidirectional":
+        return full
+    causal = full.tril()
+    return causal if attn.window is None else causal.triu(1 - attn.window)
 
 
 def mlp_norm(block: Block) -> Norm:

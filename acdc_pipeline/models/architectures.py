@@ -13,6 +13,10 @@ SUPPORTED: Mapping[str, str] = {
     "GPT2LMHeadModel": "GPT-2",
     "GPTNeoXForCausalLM": "GPT-NeoX (Pythia)",
     "LlamaForCausalLM": "Llama",
+    "MistralForCausalLM": "Mistral",
+    "Qwen2ForCausalLM": "Qwen2",
+    "StableLmForCausalLM": "StableLM",
+    "Starcoder2ForCausalLM": "Starcoder2",
     NATIVE: "TransformerLens native",
 }
 

@@ -45,10 +45,31 @@ class Rotary:
 
 
 @dataclass(frozen=True)
+class HeadNorm:
+    """Normalisation of queries or keys, before they are rotated.
+
+    Args:
+        kind: as for `Norm`; there is no bias.
+        weight: one row a (key/value) head.
+        eps: added to the variance or mean square.
+        across: `head` normalises each head over its own dimensions; `layer` takes one mean square
+            over all heads together (OLMo 2), so that one head's input moves every head of its
+            layer. Under grouped-query attention each query head counts with its copy of its
+            group's key, which leaves the mean as it is.
+    """
+
+    kind: NormKind
+    weight: Float[Tensor, "head d_head"]
+    eps: float
+    across: Literal["head", "layer"]
+
+
+@dataclass(frozen=True)
 class Attention:
     """One attention layer; query head h reads key/value head `h // (head / kv_head)`.
 
-    Attention scores are q·k times `scale`.
+    Attention scores are q·k times `scale`, then squeezed into ±`score_cap` where there is one
+    (`cap * tanh(score / cap)`). A query sees itself and the `window - 1` keys before it, or all.
     """
 
     w_q: Float[Tensor, "head d_model d_head"]
@@ -62,6 +83,10 @@ class Attention:
     scale: float
     rotary: Rotary | None
     direction: Literal["causal", "bidirectional"]
+    window: int | None = None
+    score_cap: float | None = None
+    q_norm: HeadNorm | None = None
+    k_norm: HeadNorm | None = None
 
     @property
     def heads_per_kv(self) -> int:
@@ -71,7 +96,10 @@ class Attention:
 
 @dataclass(frozen=True)
 class Mlp:
-    """One MLP: `act(x W_in + b_in) W_out + b_out`, or `act(x W_gate) * (x W_in)` when gated."""
+    """One MLP: `act(x W_in + b_in) W_out + b_out`.
+
+    When gated, `act(x W_gate + b_gate) * (x W_in + b_in)` takes the place of the activation.
+    """
 
     w_in: Float[Tensor, "d_model d_mlp"]
     b_in: Float[Tensor, " d_mlp"] | None
@@ -79,6 +107,7 @@ class Mlp:
     w_out: Float[Tensor, "d_mlp d_model"]
     b_out: Float[Tensor, " d_model"] | None
     activation: Activation
+    b_gate: Float[Tensor, " d_mlp"] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +122,11 @@ class Block:
 
 @dataclass(frozen=True)
 class TransformerWeights:
-    """A whole model. `parallel`: attention and MLP of a block read the same residual stream."""
+    """A whole model.
+
+    `parallel`: attention and MLP of a block read the same residual stream. `w_e` is what the
+    stream receives, so a scale that the model puts on its embedding is in it already.
+    """
 
     w_e: Float[Tensor, "vocab d_model"]
     w_pos: Float[Tensor, "position d_model"] | None

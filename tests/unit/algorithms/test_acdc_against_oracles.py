@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import set_up
-from acdc_pipeline.evaluation import objective_for
+from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.specs.names import Ablation
 from tests import checkpoints
+from tests.float64 import Float64Throughout
 from tests.oracles.bridge_patching import BridgePatching
 from tests.oracles.native_patching import NativePatching
 from tests.oracles.plain_acdc import Step, plain_acdc
@@ -47,30 +51,56 @@ def _assert_same(fast: AcdcResult, oracle: list[Step], tolerance: float) -> None
     assert 0 < len(fast.circuit) < len(fast.decisions)
 
 
-@pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])
-@pytest.mark.parametrize("name", checkpoints.HUGGING_FACE)
-def test_acdc_hugging_face_models_decides_as_bridge_hooks_do(
-    name: str, ablation: str, tmp_path: Path
-):
-    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
-    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
-    judged = directory
-    if name == "llama":
-        judged = checkpoints.ungrouped_llama(directory, tmp_path / "ungrouped")
-    bridge = load_bridge(judged, dtype=torch.float64)
-    patching = BridgePatching(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
+def _bridge_patching(directory: Path, model: LoadedModel, ablation: str) -> BridgePatching:
+    weights = model.weights.blocks[0].attn
+    if weights.heads_per_kv > 1:
+        directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
+    bridge = load_bridge(directory, dtype=torch.float64)
+    return BridgePatching(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
+
+
+def _plain(model: LoadedModel, metric: Callable[[set[str]], float]) -> list[Step]:
     topology = model.topology
-    oracle = plain_acdc(
-        patching.kl,
+    return plain_acdc(
+        metric,
         n_layers=topology.n_layers,
         n_heads=topology.n_heads,
         has_mlp=topology.has_mlp,
         parallel=topology.parallel,
         threshold=0.05,
     )
-    # Llama's own modules round to float32 inside; see the parity test.
-    tolerance = 2e-6 if name == "llama" else 1e-12
-    _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, tolerance)
+
+
+def _assert_random_circuits_agree(
+    model: LoadedModel, ablation: Ablation, oracle: Callable[[set[str]], float]
+) -> None:
+    bench = set_up(model.weights, PROMPTS, ablation)
+    draw = Random(0)
+    for share in (0.02, 0.3, 0.7, 1.0):
+        gone = {edge for edge in model.topology.edges if draw.random() < share}
+        logprobs = circuit_logprobs(bench, model.topology.edge_set - gone)
+        ours = measure(bench, logprobs, ["kl"])["kl"]
+        assert ours == pytest.approx(oracle({str(edge) for edge in gone}), rel=1e-9, abs=1e-12)
+
+
+# The ablations differ in what a removed edge carries, which no architecture has a part in.
+EVERY_ABLATION = [(name, a) for name in ("gpt2", "llama") for a in ("corrupted", "zero", "mean")]
+RESAMPLED = [
+    (name, "corrupted") for name in checkpoints.HUGGING_FACE if name not in ("gpt2", "llama")
+]
+
+
+@pytest.mark.parametrize(("name", "ablation"), EVERY_ABLATION + RESAMPLED)
+def test_acdc_hugging_face_models_decides_as_bridge_hooks_do(
+    name: str, ablation: Ablation, tmp_path: Path
+):
+    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
+    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    with Float64Throughout():
+        patching = _bridge_patching(directory, model, ablation)
+        oracle = _plain(model, patching.kl)
+        _assert_random_circuits_agree(model, ablation, patching.kl)
+    _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, 1e-12)
 
 
 @pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])

@@ -7,25 +7,42 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from acdc_pipeline.engine import check_parity, parity_error
+from acdc_pipeline.engine.forward import logits_of, run_sources
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.models import load_model
 from tests import checkpoints
+from tests.float64 import Float64Throughout
 
 TOKENS = torch.randint(checkpoints.VOCAB, (3, 9), generator=torch.Generator().manual_seed(3))
 LENGTHS = torch.tensor([9, 7, 9])
 
 
 @pytest.mark.parametrize("name", checkpoints.EVERY)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_clean_logits_of_every_architecture_match_the_original(
-    name: str, dtype: str, tmp_path: Path
-):
-    model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", dtype=dtype, device="cpu")
-    # float32 rounding; Llama's modules compute norms and rotary tables in float32 even in float64.
-    tolerance = 1e-12 if dtype == "float64" and name != "llama" else 3e-6
-    assert parity_error(model, TOKENS, LENGTHS) < tolerance
+def test_clean_logits_in_float64_match_the_original(name: str, tmp_path: Path):
+    directory = checkpoints.EVERY[name](tmp_path / name)
+    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    with Float64Throughout():
+        assert parity_error(model, TOKENS, LENGTHS) < 1e-12
+
+
+@pytest.mark.parametrize("name", checkpoints.EVERY)
+def test_clean_logits_in_float32_match_the_original(name: str, tmp_path: Path):
+    model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", device="cpu")
+    assert parity_error(model, TOKENS, LENGTHS) < 3e-6
+
+
+@pytest.mark.parametrize("name", checkpoints.HUGGING_FACE)
+def test_clean_logits_match_hugging_face_without_transformer_lens(name: str, tmp_path: Path):
+    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
+    weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+    original = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64)
+    with torch.no_grad(), Float64Throughout():
+        theirs = original(TOKENS).logits
+        ours = logits_of(weights, run_sources(weights, TOKENS).final)
+    assert (ours - theirs).abs().max() < 1e-12 * theirs.abs().max()
 
 
 def test_parity_gate_wrong_weights_are_refused_by_name(tmp_path: Path):
