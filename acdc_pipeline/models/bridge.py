@@ -85,6 +85,7 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
 
 
 def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
+    from safetensors import SafetensorError
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
     from transformers import AutoModelForCausalLM
     from transformers import logging as hf_logging
@@ -92,16 +93,23 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
     # The weight-loading bar would land between our own progress lines.
     hf_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, loading = AutoModelForCausalLM.from_pretrained(
             directory,
+            output_loading_info=True,
             dtype=dtype,
             attn_implementation="eager",
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InvalidInput(f"cannot be loaded: {error}", where=str(directory)) from error
+    if loading["missing_keys"]:
+        # The library would fill these with random numbers, and go on.
+        raise InvalidInput(
+            f"tensors missing: {', '.join(sorted(loading['missing_keys'])[:4])}",
+            where=str(directory),
+        )
     model.eval().requires_grad_(False)
     name = type(model).__name__
     try:
@@ -111,6 +119,7 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
 
 
 def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) -> TransformerBridge:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge.sources.native import boot
@@ -125,14 +134,14 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
         bridge = boot(bridge_config, dtype=dtype)
     except (TypeError, ValueError, KeyError) as error:
         raise InvalidInput(f"is not a TransformerBridgeConfig: {error}", where=where) from error
-    state = {}
-    for file in weight_files(directory):
-        state.update(load_file(file))
     try:
+        state = {}
+        for file in weight_files(directory):
+            state.update(load_file(file))
         converted = convert_tl_checkpoint(state, bridge.cfg)
         converted = {name: tensor.to(dtype) for name, tensor in converted.items()}
         missing = bridge.load_state_dict(converted, strict=False)
-    except (ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         problem = f"weights do not fit config.json: {error}"
         raise InvalidInput(problem, where=str(directory)) from error
     if missing.missing_keys or missing.unexpected_keys:
