@@ -1,0 +1,67 @@
+"""The Python front door: what `acdc discover` does, as a function."""
+
+from __future__ import annotations
+
+from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
+from acdc_pipeline.specs import AcdcMethod, ModelRef, TaskSpec, find_task, parse
+from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
+from acdc_pipeline.store import RunRecord, Store
+
+
+def discover(
+    task: TaskSpec | str,
+    model: ModelRef | str,
+    *,
+    threshold: float,
+    metric: MetricName | None = None,
+    ablation: Ablation = "corrupted",
+    order: HeadOrder = "reverse-heads",
+    difference: Difference = "signed",
+    prompts: int = 64,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "auto",
+    memory: int | None = None,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Find the circuit of `task` in `model` by exact ACDC.
+
+    Args:
+        task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+        threshold: τ, in units of the metric.
+        metric: what to preserve; None takes the task's own.
+        ablation: what removed edges carry.
+        order: direction among the heads of a layer.
+        difference: whether a change for the better counts as none (`signed`) or by its size.
+        prompts: how many prompt pairs.
+        seed: of everything that is drawn.
+        dtype: float32 or float64.
+        device: auto, cpu, cuda[:i] or mps.
+        memory: byte budget of the search; None takes half of what is free.
+        store: where to look the run up and to keep it; None keeps nothing.
+        progress: told about every decision.
+
+    Raises:
+        InvalidInput: something asked for does not exist or does not fit, see `errors`.
+        ExecutionFailed: the run did not finish.
+    """
+    spec = find_task(task) if isinstance(task, str) else task
+    method = parse(
+        {
+            "name": "acdc",
+            "threshold": threshold,
+            "metric": metric or spec.metrics.discovery,
+            "ablation": ablation,
+            "order": order,
+            "difference": difference,
+        },
+        AcdcMethod,
+        "discover",
+    )
+    run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    worker = Worker(device=device, memory=memory)
+    if store is None:
+        return worker.execute(run, spec, progress)
+    return discover_into(store, run, spec, worker, progress)[0]
