@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -24,8 +23,9 @@ from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objective import Objective
 from acdc_pipeline.engine.speculation import PlannedState, Speculation
+from acdc_pipeline.engine.trial import Scratch, Trial
 from acdc_pipeline.errors import ExecutionFailed, GraphError
-from acdc_pipeline.graph import LOGITS, SLOTS, Edge, Node, Receiver, Slot
+from acdc_pipeline.graph import LOGITS, SLOTS, Edge, Node, Receiver, Slot, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
@@ -35,29 +35,6 @@ MAX_STATES = 512
 
 # The chance, below which one more guess is not worth its arithmetic.
 PATIENCE = 0.4
-
-
-@dataclass
-class Trial:
-    """A batch of states and everything in which they differ from the current circuit.
-
-    `changed` holds what each reached node writes, minus what it writes now; `inputs` holds the
-    new input of each reached receiver; `heads` the new attention tensors. State k becomes the
-    current circuit by taking slice k of each.
-    """
-
-    changed: dict[Node, Rows] = field(default_factory=dict)
-    changed_answers: dict[Node, Rows] = field(default_factory=dict)
-    inputs: dict[Receiver, Rows] = field(default_factory=dict)
-    written: dict[Node, Rows] = field(default_factory=dict)
-    heads: list[tuple[Node, dict[str, Float[Tensor, "state ..."]]]] = field(default_factory=list)
-
-    def n_bytes(self) -> int:
-        """Memory the batch holds."""
-        named = (self.changed, self.changed_answers, self.inputs, self.written)
-        tensors = [tensor for group in named for tensor in group.values()]
-        tensors += [part for _, parts in self.heads for part in parts.values()]
-        return sum(tensor.nbytes for tensor in tensors)
 
 
 class Search:
@@ -90,6 +67,7 @@ class Search:
         self.attention = AttentionState(weights, layout)
         self.memory = memory
         self.speculation = Speculation(Guesses(), MAX_STATES, PATIENCE)
+        self.scratch = {needed: Scratch(self.difference) for needed in Needed}
         self.states_evaluated = 0
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
@@ -138,9 +116,8 @@ class Search:
         if not self.speculation.answers(edge.src):
             self._settle()
             plan = self.speculation.plan(edge.src)
-            trial = Trial()
-            values = self._evaluate(plan, trial)
-            self.speculation.store(plan, values, trial)
+            trial = self._start(plan)
+            self.speculation.store(plan, self._evaluate(trial), trial)
         return self.speculation.value(edge.src)
 
     def remove(self, edge: Edge) -> None:
@@ -156,19 +133,22 @@ class Search:
             raise GraphError(f"'{edge}' does not end in '{self.receiver}', which is being searched")
 
     def _settle(self) -> None:
+        """Make the state that the batch ended in the current circuit."""
         taken = self.speculation.settle()
         if taken is None:
             return
         trial, state = taken
-        for receiver, tensor in trial.inputs.items():
-            self.inputs[receiver] = tensor[state].clone()
-        for node, tensor in trial.written.items():
-            self.written[node] = tensor[state].clone()
+        for receiver in (trial.start, *trial.reached):
+            change = trial.input_change(receiver, state)
+            self.inputs[receiver] = self.inputs[receiver] + change
+        for node in self.written.keys() & trial.changes[Needed.ANSWERS].column.keys():
+            change = trial.changes[self.needed[node]].of_state([node], state)
+            self.written[node] = self.written[node] + change
         for node, parts in trial.heads:
             self.attention.commit(node, {name: part[state].clone() for name, part in parts.items()})
 
-    def _evaluate(self, plan: Sequence[PlannedState], trial: Trial) -> list[float]:
-        """The objective of each planned state."""
+    def _start(self, plan: Sequence[PlannedState]) -> Trial:
+        """The planned states, as changes of the visited receiver's input."""
         assert self.receiver is not None
         index = {node: i for i, node in enumerate(self.topology.sources)}
         sources = sorted({node for state in plan for node in state.gone}, key=index.__getitem__)
@@ -180,108 +160,103 @@ class Search:
         if self._needed_by(self.receiver) is Needed.ANSWERS:
             difference = self.layout.at_answers(difference)
         delta = torch.tensordot(mask, difference, dims=1)
-        final = self._propagate(self.receiver, delta, trial)
-        self.states_evaluated += len(plan)
-        values = self.objective(final).tolist()
+        return Trial(self.receiver, delta, len(self.needed), self.layout, self.scratch)
+
+    def _evaluate(self, trial: Trial) -> list[float]:
+        """The objective of each state."""
+        values = self.objective(self._propagate(trial)).tolist()
         if not all(map(math.isfinite, values)):
             raise ExecutionFailed(
                 f"the metric is not a number after removing edges into '{self.receiver}'",
                 fix="check the model's weights, or use --dtype float64",
             )
-        self.speculation.max_states = self._states_that_fit(trial, len(plan))
+        self.states_evaluated += trial.n_states
+        self.speculation.max_states = self._states_that_fit(trial)
         return values
 
-    def _states_that_fit(self, trial: Trial, n_states: int) -> int:
+    def _states_that_fit(self, trial: Trial) -> int:
         # Temporaries of a batch were seen to take about as much again as what it keeps.
-        per_state = 2 * trial.n_bytes() // n_states
+        per_state = 2 * trial.n_bytes() // trial.n_states
         return max(1, min(MAX_STATES, self.memory // max(per_state, 1)))
 
-    def _propagate(
-        self, start: Receiver, delta: Rows, trial: Trial
-    ) -> Float[Tensor, "state answer d_model"]:
-        if start.node == LOGITS:
-            return self._receive(start, delta, trial)
+    def _propagate(self, trial: Trial) -> Float[Tensor, "state answer d_model"]:
+        """The final residual streams of a trial's states, at the answers."""
+        start, logits = trial.start, Receiver(LOGITS)
+        if start == logits:
+            return self.inputs[start] + trial.delta
         layer = start.node.layer
         assert layer is not None
+        changed_input = self.inputs[start] + trial.delta
         if start.slot is None:
-            self._change_mlp(start, delta, trial)
+            self._change_mlp(start.node, changed_input, trial)
         else:
-            self._change_heads(layer, {start.node: {start.slot: delta}}, trial)
+            self._change_heads(layer, [start.node], {start.slot: changed_input[None]}, trial)
         for later in range(layer, self.topology.n_layers):
-            self._change_heads(later, self._reached_heads(later, trial), trial)
+            self._reach_heads(later, trial)
             self._reach_mlp(later, trial)
-        reached = self._reach(Receiver(LOGITS), trial)
-        if reached is None:
-            base = self.inputs[Receiver(LOGITS)]
-            return base.expand(delta.shape[0], *base.shape)
-        return self._receive(Receiver(LOGITS), reached, trial)
+        changed = self._reach(logits, trial)
+        if not changed:
+            base = self.inputs[logits]
+            return base.expand(trial.n_states, *base.shape)
+        return self._inputs([logits], trial)[0]
 
-    def _reached_heads(self, layer: int, trial: Trial) -> dict[Node, dict[Slot, Rows]]:
-        reached: dict[Node, dict[Slot, Rows]] = {}
+    def _reach(self, receiver: Receiver, trial: Trial) -> list[Node]:
+        """The changed sources that feed `receiver`, noted in the trial where there are any."""
+        needed = self._needed_by(receiver)
+        sources = trial.changes[needed].among(self.kept.get(receiver, []))
+        if sources:
+            trial.reached[receiver] = (needed, sources)
+        return sources
+
+    def _inputs(
+        self, receivers: list[Receiver], trial: Trial
+    ) -> Float[Tensor, "n state rows d_model"]:
+        """The new inputs of reached receivers that are all needed at the same rows."""
+        needed = trial.reached[receivers[0]][0]
+        change = trial.changes[needed].summed([trial.reached[r][1] for r in receivers])
+        return change + torch.stack([self.inputs[r] for r in receivers])[:, None]
+
+    def _reach_heads(self, layer: int, trial: Trial) -> None:
+        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
         for node in self.topology.heads(layer):
             if node not in self.needed:
                 continue
-            for slot in SLOTS:
-                delta = self._reach(Receiver(node, slot), trial)
-                if delta is not None:
-                    reached.setdefault(node, {})[slot] = delta
-        return reached
-
-    def _reach_mlp(self, layer: int, trial: Trial) -> None:
-        if not self.topology.has_mlp:
-            return
-        receiver = Receiver(Node("mlp", layer))
-        if receiver.node in self.needed and receiver.node not in trial.changed_answers:
-            delta = self._reach(receiver, trial)
-            if delta is not None:
-                self._change_mlp(receiver, delta, trial)
-
-    def _reach(self, receiver: Receiver, trial: Trial) -> Rows | None:
-        """The change of a receiver's input, or None where no changed source feeds it."""
-        answers = self._needed_by(receiver) is Needed.ANSWERS
-        changed = trial.changed_answers if answers else trial.changed
-        total: Rows | None = None
-        for source in self.kept.get(receiver, ()):
-            if source in changed:
-                total = changed[source] if total is None else total + changed[source]
-        return total
-
-    def _receive(self, receiver: Receiver, delta: Rows, trial: Trial) -> Rows:
-        trial.inputs[receiver] = self.inputs[receiver] + delta
-        return trial.inputs[receiver]
-
-    def _change_mlp(self, receiver: Receiver, delta: Rows, trial: Trial) -> None:
-        assert receiver.node.layer is not None
-        block = self.weights.blocks[receiver.node.layer]
-        assert block.mlp is not None
-        x = normalise(self._receive(receiver, delta, trial), mlp_norm(block))
-        trial.written[receiver.node] = mlp_output(x, block.mlp)
-        self._write(
-            receiver.node, trial.written[receiver.node] - self.written[receiver.node], trial
-        )
-
-    def _change_heads(self, layer: int, deltas: dict[Node, dict[Slot, Rows]], trial: Trial) -> None:
-        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
-        for node, slots in deltas.items():
-            groups.setdefault((self.needed[node], tuple(slots)), []).append(node)
-        for (needed, slots), nodes in groups.items():
-            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
-                slot: torch.stack(
-                    [self._receive(Receiver(n, slot), deltas[n][slot], trial) for n in nodes]
-                )
+            slots = tuple(slot for slot in SLOTS if self._reach(Receiver(node, slot), trial))
+            if slots:
+                groups.setdefault((self.needed[node], slots), []).append(node)
+        for (_, slots), nodes in groups.items():
+            inputs = {
+                slot: self._inputs([Receiver(node, slot) for node in nodes], trial)
                 for slot in slots
             }
-            parts, change = self.attention.change(layer, nodes, needed, inputs)
-            for i, node in enumerate(nodes):
-                trial.heads.append((node, {name: part[i] for name, part in parts.items()}))
-                self._write(node, change[i], trial)
+            self._change_heads(layer, nodes, inputs, trial)
 
-    def _write(self, node: Node, change: Rows, trial: Trial) -> None:
-        if self.needed[node] is Needed.ANSWERS:
-            trial.changed_answers[node] = change
-        else:
-            trial.changed[node] = change
-            trial.changed_answers[node] = self.layout.at_answers(change)
+    def _reach_mlp(self, layer: int, trial: Trial) -> None:
+        receiver = Receiver(mlp(layer)) if self.topology.has_mlp else None
+        if receiver is None or receiver.node not in self.needed or receiver == trial.start:
+            return
+        if self._reach(receiver, trial):
+            self._change_mlp(receiver.node, self._inputs([receiver], trial)[0], trial)
+
+    def _change_mlp(self, node: Node, x: Rows, trial: Trial) -> None:
+        assert node.layer is not None
+        block = self.weights.blocks[node.layer]
+        assert block.mlp is not None
+        written = mlp_output(normalise(x, mlp_norm(block)), block.mlp)
+        trial.write(node, self.needed[node], written - self.written[node])
+
+    def _change_heads(
+        self,
+        layer: int,
+        nodes: list[Node],
+        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
+        trial: Trial,
+    ) -> None:
+        needed = self.needed[nodes[0]]
+        parts, change = self.attention.change(layer, nodes, needed, inputs)
+        for i, node in enumerate(nodes):
+            trial.heads.append((node, {name: part[i] for name, part in parts.items()}))
+            trial.write(node, needed, change[i])
 
     # What a node starts from when its first receiver is visited.
 

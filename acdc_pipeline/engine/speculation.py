@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from acdc_pipeline.engine.guesses import Guesses
+from acdc_pipeline.engine.trial import Trial
 from acdc_pipeline.graph import Edge, Node, Receiver
-
-if TYPE_CHECKING:
-    from acdc_pipeline.engine.search import Trial
 
 
 @dataclass(frozen=True)
