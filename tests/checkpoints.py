@@ -102,10 +102,17 @@ def ungrouped(grouped: Path, directory: Path) -> Path:
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     d_head = getattr(config, "head_dim", None) or config.hidden_size // heads
     state = dict(model.state_dict())
+
+    def repeated(tensor: torch.Tensor) -> torch.Tensor:
+        per_head = tensor.reshape(kv_heads, d_head, *tensor.shape[1:])
+        return per_head.repeat_interleave(heads // kv_heads, dim=0).flatten(0, 1)
+
     for name, tensor in state.items():
         if ".k_proj." in name or ".v_proj." in name:
-            per_head = tensor.reshape(kv_heads, d_head, *tensor.shape[1:])
-            state[name] = per_head.repeat_interleave(heads // kv_heads, dim=0).flatten(0, 1)
+            state[name] = repeated(tensor)
+        if ".qkv_proj." in name:
+            q, k, v = tensor.split([heads * d_head, kv_heads * d_head, kv_heads * d_head])
+            state[name] = torch.cat([q, repeated(k), repeated(v)])
     config.num_key_value_heads = heads
     wide = type(model)(config)
     wide.load_state_dict(state)

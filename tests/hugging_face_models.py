@@ -45,6 +45,24 @@ class HuggingFaceModel:
 
 
 MODELS: dict[str, HuggingFaceModel] = {
+    # Biases on every projection, and rotary frequencies rescaled as in Llama 3.1.
+    "llama-biased": HuggingFaceModel(
+        "Llama",
+        {
+            **_SIZES,
+            **_GROUPED,
+            "attention_bias": True,
+            "mlp_bias": True,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 100.0,
+                "factor": 4.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            },
+        },
+    ),
     # Every query sees the last three keys only; heads wider than hidden_size / heads.
     "mistral": HuggingFaceModel(
         "Mistral",
@@ -75,5 +93,88 @@ MODELS: dict[str, HuggingFaceModel] = {
     # LayerNorm, biases everywhere, an MLP without a gate.
     "starcoder2": HuggingFaceModel(
         "Starcoder2", {**_SIZES, **_GROUPED, **_WINDOW, "rope_parameters": _ROTARY}
+    ),
+    # Attention and MLP behind one norm; neighbouring dimensions rotate; a bias on the logits.
+    "gptj": HuggingFaceModel(
+        "GPTJ",
+        {**_TOKENS, "n_head": 2, "n_embd": 16, "n_positions": POSITIONS, "rotary_dim": 4},
+        layers="n_layer",
+    ),
+    # Scores without a scale, a window in the second layer.
+    "gpt-neo": HuggingFaceModel(
+        "GPTNeo",
+        {
+            **_TOKENS,
+            "num_heads": 2,
+            "hidden_size": 16,
+            "max_position_embeddings": POSITIONS,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": 3,
+        },
+        layers="num_layers",
+    ),
+    # Position embeddings start at row 2.
+    "opt": HuggingFaceModel(
+        "OPT",
+        {
+            **_TOKENS,
+            "num_attention_heads": 2,
+            "hidden_size": 16,
+            "word_embed_proj_dim": 16,
+            "ffn_dim": 24,
+            "max_position_embeddings": POSITIONS,
+            "pad_token_id": 1,
+        },
+    ),
+    # Norms scale by 1 + weight, embeddings by the root of the width.
+    "gemma": HuggingFaceModel(
+        "Gemma",
+        {**_SIZES, **_GROUPED, "hidden_size": 12, "head_dim": 8, "rope_parameters": _ROTARY},
+    ),
+    # One matrix for q, k, v and one for gate and up.
+    "phi3": HuggingFaceModel(
+        "Phi3", {**_SIZES, **_GROUPED, **_WINDOW, "pad_token_id": 0, "rope_parameters": _ROTARY}
+    ),
+    # Queries and keys are normalised head by head; rotary tables are stretched and scaled by YaRN.
+    "qwen3": HuggingFaceModel(
+        "Qwen3",
+        {
+            **_SIZES,
+            **_GROUPED,
+            "head_dim": 8,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 100.0,
+                "factor": 3.0,
+                "original_max_position_embeddings": 4,
+            },
+        },
+    ),
+    # Attention and MLP behind one norm, LayerNorms of queries and keys with a weight per head.
+    "stablelm-parallel": HuggingFaceModel(
+        "StableLm",
+        {
+            **_SIZES,
+            "num_key_value_heads": 2,
+            "use_parallel_residual": True,
+            "qk_layernorm": True,
+            "rope_parameters": _PARTIAL_ROTARY,
+        },
+    ),
+    # Attention and MLP behind one norm, biases everywhere, on the logits too.
+    "phi": HuggingFaceModel(
+        "Phi", {**_SIZES, "num_key_value_heads": 2, "rope_parameters": _PARTIAL_ROTARY}
+    ),
+    # Attention and MLP behind one norm, neighbouring dimensions rotate, logits are scaled.
+    "cohere": HuggingFaceModel(
+        "Cohere",
+        {
+            **_SIZES,
+            **_GROUPED,
+            "logit_scale": 3.0,
+            "use_qk_norm": True,
+            "pad_token_id": 0,
+            "rope_parameters": _ROTARY,
+        },
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,14 @@ SUPPORTED: Mapping[str, str] = {
     "Qwen2ForCausalLM": "Qwen2",
     "StableLmForCausalLM": "StableLM",
     "Starcoder2ForCausalLM": "Starcoder2",
+    "GPTJForCausalLM": "GPT-J",
+    "GPTNeoForCausalLM": "GPT-Neo",
+    "OPTForCausalLM": "OPT",
+    "GemmaForCausalLM": "Gemma",
+    "Phi3ForCausalLM": "Phi-3",
+    "Qwen3ForCausalLM": "Qwen3",
+    "PhiForCausalLM": "Phi-1 and Phi-2",
+    "CohereForCausalLM": "Cohere (Command R)",
     NATIVE: "TransformerLens native",
 }
 
@@ -39,23 +48,65 @@ REFUSED: Mapping[str, str] = {
 }
 
 
+# Attention and MLP of a block read the same stream: always, or where this key of config.json
+# says so (with what holds where the key is missing).
+_PARALLEL: Mapping[str, tuple[str, bool] | None] = {
+    "GPTJForCausalLM": None,
+    "PhiForCausalLM": None,
+    "CohereForCausalLM": None,
+    "GPTNeoXForCausalLM": ("use_parallel_residual", True),
+    "StableLmForCausalLM": ("use_parallel_residual", False),
+}
+
+# Values of config.json that turn a supported architecture into something else.
+_REFUSED_VALUES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
+    "GPT2LMHeadModel": {
+        "add_cross_attention": (True, "cross-attention has a second residual stream"),
+    },
+    "GPTJForCausalLM": {
+        "rotary_dim": (None, "rotary tables wider than a head are not reproduced"),
+    },
+    "OPTForCausalLM": {
+        "do_layer_norm_before": (
+            False,
+            "its norms stand on the residual stream, which then is no sum of outputs",
+        ),
+        "_remove_final_layer_norm": (True, "it lacks the final norm"),
+    },
+    "PhiForCausalLM": {
+        "qk_layernorm": (True, "TransformerLens leaves its norms of queries and keys out"),
+    },
+}
+
+
+def is_parallel(architecture: str, config: Mapping[str, Any]) -> bool:
+    """Whether attention and MLP of a block read the same residual stream."""
+    if architecture not in _PARALLEL:
+        return False
+    key = _PARALLEL[architecture]
+    return key is None or bool(config.get(key[0], key[1]))
+
+
 def refusal(architecture: str, config: Mapping[str, Any]) -> str | None:
     """Why `architecture` with this `config.json` is refused, or None if it is supported."""
     if architecture in REFUSED:
         return REFUSED[architecture]
     if architecture not in SUPPORTED:
         return "the engine does not reproduce it"
-    if architecture == "GPT2LMHeadModel" and config.get("add_cross_attention"):
-        return "cross-attention has a second residual stream"
+    for key, (value, reason) in _REFUSED_VALUES.get(architecture, {}).items():
+        if key in config and config[key] == value:
+            return f"{reason} ({key}: {json.dumps(value)})"
+    if architecture == "OPTForCausalLM" and config.get("word_embed_proj_dim") not in (
+        None,
+        config.get("hidden_size"),
+    ):
+        return "its embeddings are projected to the width of the stream"
     if architecture == NATIVE:
         return _native_refusal(config)
     return None
 
 
 def _native_refusal(config: Mapping[str, Any]) -> str | None:
-    for cap in ("attn_scores_soft_cap", "output_logits_soft_cap"):
-        if (config.get(cap) or -1.0) > 0:
-            return f"{cap} is not reproduced"
     if config.get("parallel_attn_mlp"):
         return "TransformerLens native ignores parallel_attn_mlp, so its own output is wrong"
     if str(config.get("act_fn")).startswith("solu"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models.architectures import SUPPORTED, refusal
+from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, refusal
 from acdc_pipeline.models.bridge import NATIVE, architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -55,7 +55,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         n_layers=n_layers,
         n_heads=n_heads,
         has_mlp=not (architecture == NATIVE and bool(config.get("attn_only"))),
-        parallel=architecture == "GPTNeoXForCausalLM" and config.get("use_parallel_residual", True),
+        parallel=is_parallel(architecture, config),
     )
     return ModelDescription(
         ref=str(ref),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.extract_attention import extract_attention, nonzero
@@ -36,20 +38,30 @@ def extract_weights(bridge: TransformerBridge, architecture: str) -> Transformer
     rotary = extract_rotary(bridge, architecture)
     learned = str(cfg.positional_embedding_type).lower() != "rotary"
     parallel = bool(getattr(cfg, "parallel_attn_mlp", False))
+    # Cohere scales its logits; scaling the weights is the same function.
+    config = getattr(bridge.original_model, "config", cfg)
+    scale = float(getattr(config, "logit_scale", None) or 1.0)
     with torch.no_grad():
         return TransformerWeights(
-            w_e=bridge.W_E,
+            w_e=_embedding(bridge),
             w_pos=bridge.W_pos if learned else None,
             blocks=tuple(
                 _block(block, cfg, table)
                 for block, table in zip(bridge.blocks, rotary, strict=True)
             ),
             norm_final=extract_norm(bridge.ln_final),
-            w_u=bridge.W_U,
-            b_u=nonzero(bridge.b_U),
+            w_u=scale * bridge.W_U,
+            b_u=nonzero(scale * bridge.b_U),
             parallel=parallel,
             n_ctx=int(cfg.n_ctx),
         )
+
+
+def _embedding(bridge: TransformerBridge) -> Float[Tensor, "vocab d_model"]:
+    """The token embedding with the scale that Gemma's module puts on it."""
+    weight = bridge.W_E
+    scale: Tensor | None = getattr(bridge.embed.original_component, "embed_scale", None)
+    return weight if scale is None else weight * scale.to(weight.dtype)
 
 
 def _block(block: Any, cfg: Any, rotary: Rotary | None) -> Block:

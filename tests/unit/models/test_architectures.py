@@ -1,0 +1,59 @@
+"""What a config.json says about a model, before any weight is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models import describe_model, load_model
+from acdc_pipeline.models.architectures import REFUSED, SUPPORTED, refusal
+from tests import checkpoints
+
+
+@pytest.mark.parametrize("name", checkpoints.EVERY)
+def test_describe_model_sizes_from_config_alone_are_those_of_the_weights(name: str, tmp_path: Path):
+    ref = f"dir:{checkpoints.EVERY[name](tmp_path / name)}"
+    described, weights = describe_model(ref), load_model(ref, device="cpu").weights
+    assert described.refused is None
+    assert described.n_heads == weights.blocks[0].attn.w_q.shape[0]
+    assert described.n_kv_heads == weights.blocks[0].attn.w_k.shape[0]
+    assert described.d_model == weights.d_model
+    assert described.vocab == weights.w_e.shape[0]
+
+
+@pytest.mark.parametrize("architecture", sorted(REFUSED))
+def test_load_model_every_refused_architecture_is_named_with_its_reason(
+    architecture: str, tmp_path: Path
+):
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(UnsupportedModel) as raised:
+        load_model(f"dir:{tmp_path}", device="cpu")
+    assert architecture in str(raised.value)
+    assert REFUSED[architecture] in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config", "words"),
+    [
+        ("OPTForCausalLM", {"do_layer_norm_before": False}, "no sum of outputs"),
+        ("OPTForCausalLM", {"hidden_size": 16, "word_embed_proj_dim": 8}, "projected"),
+        ("OPTForCausalLM", {"_remove_final_layer_norm": True}, "final norm"),
+        ("GPTJForCausalLM", {"rotary_dim": None}, "rotary"),
+        ("GPT2LMHeadModel", {"add_cross_attention": True}, "second residual stream"),
+        ("PhiForCausalLM", {"qk_layernorm": True}, "norms of queries and keys"),
+    ],
+)
+def test_refusal_values_that_change_a_supported_architecture_are_named(
+    architecture: str, config: dict[str, Any], words: str
+):
+    assert words in (refusal(architecture, config) or "")
+    assert refusal(architecture, {}) is None
+
+
+def test_refusal_no_architecture_is_both_supported_and_refused():
+    assert not SUPPORTED.keys() & REFUSED.keys()
