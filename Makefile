@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+AUTOCIRCUIT ?= .venv-autocircuit
 # The release that `make lock` pins; other packages are locked at their newest allowed release.
 LOCK_TORCH ?= 2.13.0
 
@@ -12,7 +13,7 @@ SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format lock schemas install clean
+.PHONY: help demo test check bench format lock schemas install clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PYTHON=python3.12]\n\n'
@@ -37,6 +38,18 @@ check: $(INSTALLED) ## style, types, import layers and the fast tests
 	@$(BIN)/lint-imports --no-logo
 	$(SAY) "Fast tests"
 	@$(BIN)/python -m pytest -q -m "not slow and not ray"
+
+bench: $(INSTALLED) $(AUTOCIRCUIT)/.installed ## the engine, its oracle and auto-circuit, side by side
+	$(SAY) "Measuring: nothing else should be running"
+	@$(BIN)/python -m benchmarks.compare --autocircuit-python $(AUTOCIRCUIT)/bin/python
+
+# It needs TransformerLens 2, which cannot live beside version 4.
+$(AUTOCIRCUIT)/.installed:
+	$(SAY) "Installing auto-circuit 1.0.1 in $(AUTOCIRCUIT) (once)"
+	@$(PYTHON) -m venv --clear $(AUTOCIRCUIT)
+	@$(AUTOCIRCUIT)/bin/python -m pip install --no-input --disable-pip-version-check --quiet \
+		torch==$(LOCK_TORCH) auto-circuit==1.0.1 transformer-lens==2.18.0 'transformers<5' 'pyarrow<22'
+	@touch $@
 
 format: $(INSTALLED) ## rewrite the code in the house format
 	@$(BIN)/ruff check --fix .

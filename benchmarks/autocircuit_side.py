@@ -1,0 +1,101 @@
+"""auto-circuit's side: run by its own environment's Python, with files in and JSON out.
+
+It cannot import this package (TransformerLens 2 and 4 exclude each other), so it is given the
+model directory, the prompts and the edge order, in auto-circuit's own edge names.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import warnings
+
+warnings.simplefilter("ignore")
+
+
+def main(request_file: str) -> None:
+    """Answer the request in `request_file` on standard output."""
+    import torch
+    from auto_circuit.data import PromptDataLoader, PromptDataset
+    from auto_circuit.prune_algos.ACDC import acdc_prune_scores
+    from auto_circuit.utils.graph_utils import patchable_model
+
+    with open(request_file, encoding="utf-8") as stream:  # noqa: PTH123 - nothing else is imported
+        request = json.load(stream)
+    torch.set_num_threads(request["threads"])
+    device = torch.device(request["device"])
+    model = _model(request["model"], device)
+    patchable = patchable_model(
+        model, factorized=True, slice_output="last_seq", separate_qkv=True, device=device
+    )
+    by_name = {edge.name: edge for edge in patchable.edges}
+    patchable.edges = [by_name[name] for name in request["order"]]
+    data = PromptDataset(
+        torch.tensor(request["clean"], device=device),
+        torch.tensor(request["corrupted"], device=device),
+        [torch.tensor([0], device=device)] * len(request["clean"]),
+        [torch.tensor([1], device=device)] * len(request["clean"]),
+    )
+    loader = PromptDataLoader(
+        data,
+        seq_len=None,
+        diverge_idx=0,
+        batch_size=len(request["clean"]),
+        shuffle=False,
+    )
+    answers = []
+    for base, exponent in request["thresholds"]:
+        started = time.perf_counter()
+        scores = acdc_prune_scores(patchable, loader, None, tao_exps=[exponent], tao_bases=[base])
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+        kept = [name for name in request["order"] if torch.isinf(by_name[name].prune_score(scores))]
+        answers.append({"seconds": seconds, "kept": kept})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if device.type == "cuda":
+        peak = torch.cuda.max_memory_allocated(device)
+    json.dump({"answers": answers, "peak_bytes": peak}, sys.stdout)
+
+
+def _model(directory: str, device):
+    from transformer_lens import HookedTransformer, HookedTransformerConfig
+    from transformer_lens.loading_from_pretrained import convert_gpt2_weights
+    from transformers import GPT2LMHeadModel
+
+    source = GPT2LMHeadModel.from_pretrained(directory)
+    shape = source.config
+    config = HookedTransformerConfig(
+        n_layers=shape.n_layer,
+        d_model=shape.n_embd,
+        n_heads=shape.n_head,
+        d_head=shape.n_embd // shape.n_head,
+        n_ctx=shape.n_positions,
+        d_vocab=shape.vocab_size,
+        d_mlp=4 * shape.n_embd,
+        act_fn="gelu_new",
+        normalization_type="LN",
+        eps=shape.layer_norm_epsilon,
+        device=str(device),
+    )
+    model = HookedTransformer(config)
+    model.load_and_process_state_dict(
+        convert_gpt2_weights(source, config),
+        fold_ln=False,
+        center_writing_weights=False,
+        center_unembed=False,
+        fold_value_biases=False,
+    )
+    model.cfg.use_attn_result = True
+    model.cfg.use_split_qkv_input = True
+    model.cfg.use_hook_mlp_in = True
+    model.eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.to(device)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

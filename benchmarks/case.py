@@ -1,0 +1,71 @@
+"""What is measured: a random model of a given shape, random prompts, thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from acdc_pipeline.prompts.prompt_set import PromptSet
+
+
+@dataclass(frozen=True)
+class Case:
+    """A GPT-2-shaped model and prompts, all drawn from one seed."""
+
+    layers: int
+    heads: int
+    d_model: int
+    vocab: int
+    prompts: int
+    tokens: int
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The shape, readable."""
+        return f"{self.layers}L {self.heads}H d{self.d_model} V{self.vocab}"
+
+    def save_model(self, folder: Path) -> Path:
+        """The model as a `save_pretrained` directory, made once."""
+        directory = folder / f"{self.layers}-{self.heads}-{self.d_model}-{self.vocab}-{self.seed}"
+        if (directory / "config.json").is_file():
+            return directory
+        from transformers import GPT2Config, GPT2LMHeadModel
+
+        torch.manual_seed(self.seed)
+        config = GPT2Config(
+            n_layer=self.layers,
+            n_head=self.heads,
+            n_embd=self.d_model,
+            vocab_size=self.vocab,
+            n_positions=max(64, self.tokens),
+            # Wider than GPT-2's own 0.02, so that edges differ in what they carry.
+            initializer_range=0.05,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+        GPT2LMHeadModel(config).save_pretrained(directory)
+        return directory
+
+    def make_prompts(self) -> PromptSet:
+        """Random clean and corrupted tokens; the answer is read at the last position."""
+        generator = torch.Generator().manual_seed(self.seed)
+        shape = (self.prompts, self.tokens)
+        return PromptSet(
+            clean=torch.randint(self.vocab, shape, generator=generator),
+            corrupted=torch.randint(self.vocab, shape, generator=generator),
+            lengths=torch.full((self.prompts,), self.tokens),
+            answer_row=torch.arange(self.prompts),
+            answer_pos=torch.full((self.prompts,), self.tokens - 1),
+            correct=((0,),) * self.prompts,
+            incorrect=((1,),) * self.prompts,
+            clean_text=("",) * self.prompts,
+            corrupted_text=("",) * self.prompts,
+            template=(0,) * self.prompts,
+        )
+
+
+SMALL = Case(layers=6, heads=8, d_model=256, vocab=5000, prompts=16, tokens=15)
+GPT2_SMALL = Case(layers=12, heads=12, d_model=768, vocab=50257, prompts=16, tokens=15)
