@@ -120,14 +120,17 @@ def ungrouped(grouped: Path, directory: Path) -> Path:
     return directory
 
 
-def native(directory: Path, seed: int = 0, norm: str | None = "LN", layers: int = 2) -> Path:
-    """Attention-only TransformerLens-native model, with LayerNorm or without any norm."""
-    heads, d_model, d_head = 3, 12, 4
+def native(
+    directory: Path, seed: int = 0, norm: str | None = "LN", layers: int = 2, **fields: Any
+) -> Path:
+    """TransformerLens-native model: attention-only with LayerNorm, but for what `fields` say."""
+    heads, d_model, d_head, d_mlp = 3, 12, 4, 10
     config = {
         "n_layers": layers,
         "d_model": d_model,
         "d_head": d_head,
         "n_heads": heads,
+        "d_mlp": d_mlp,
         "n_ctx": POSITIONS,
         "d_vocab": VOCAB,
         "attn_only": True,
@@ -135,6 +138,7 @@ def native(directory: Path, seed: int = 0, norm: str | None = "LN", layers: int 
         "positional_embedding_type": "standard",
         "act_fn": "relu",
         "eps": 1e-5,
+        **fields,
     }
     generator = torch.Generator().manual_seed(seed)
 
@@ -147,25 +151,36 @@ def native(directory: Path, seed: int = 0, norm: str | None = "LN", layers: int 
         "unembed.W_U": noise(d_model, VOCAB),
         "unembed.b_U": torch.zeros(VOCAB),
     }
+    norms = ["ln_final"]
+    kv_heads = fields.get("n_key_value_heads", heads)
     for layer in range(layers):
-        for slot in "QKV":
-            tensors[f"blocks.{layer}.attn.W_{slot}"] = noise(heads, d_model, d_head)
-            tensors[f"blocks.{layer}.attn.b_{slot}"] = noise(heads, d_head)
-        tensors[f"blocks.{layer}.attn.W_O"] = noise(heads, d_head, d_model)
-        tensors[f"blocks.{layer}.attn.b_O"] = noise(d_model)
-    if norm == "LN":
-        for name in [*(f"blocks.{layer}.ln1" for layer in range(layers)), "ln_final"]:
+        block = f"blocks.{layer}"
+        norms.append(f"{block}.ln1")
+        for slot, n in zip("QKV", (heads, kv_heads, kv_heads), strict=True):
+            tensors[f"{block}.attn.W_{slot}"] = noise(n, d_model, d_head)
+            tensors[f"{block}.attn.b_{slot}"] = noise(n, d_head)
+        tensors[f"{block}.attn.W_O"] = noise(heads, d_head, d_model)
+        tensors[f"{block}.attn.b_O"] = noise(d_model)
+        if not config["attn_only"]:
+            norms.append(f"{block}.ln2")
+            tensors[f"{block}.mlp.W_in"] = noise(d_model, d_mlp)
+            tensors[f"{block}.mlp.W_out"] = noise(d_mlp, d_model)
+            if fields.get("gated_mlp"):
+                tensors[f"{block}.mlp.W_gate"] = noise(d_model, d_mlp)
+            else:
+                tensors[f"{block}.mlp.b_in"] = noise(d_mlp)
+                tensors[f"{block}.mlp.b_out"] = noise(d_model)
+    for name in norms:
+        if norm in ("LN", "RMS"):
             tensors[f"{name}.w"] = 1 + noise(d_model)
+        if norm == "LN":
             tensors[f"{name}.b"] = noise(d_model)
+    if config["positional_embedding_type"] == "rotary":
+        del tensors["pos_embed.W_pos"]
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config))
     save_file(tensors, directory / "model.safetensors")
     return directory
-
-
-def native_without_norm(directory: Path, seed: int = 0, layers: int = 2) -> Path:
-    """Attention-only, no normalisation: the models of A Mathematical Framework."""
-    return native(directory, seed, norm=None, layers=layers)
 
 
 HUGGING_FACE: dict[str, Callable[..., Path]] = {
@@ -175,8 +190,26 @@ HUGGING_FACE: dict[str, Callable[..., Path]] = {
     "llama": llama,
     **{name: partial(hugging_face, name) for name in MODELS},
 }
+# Attention-only with LayerNorm, without any norm (the models of A Mathematical Framework), and
+# between them everything else that the native format holds.
 NATIVE: dict[str, Callable[..., Path]] = {
     "native-ln": native,
-    "native-no-norm": native_without_norm,
+    "native-no-norm": partial(native, norm=None),
+    "native-ln-pre-mlp": partial(native, norm="LNPre", attn_only=False, act_fn="gelu"),
+    "native-rms-rotary-gated": partial(
+        native,
+        norm="RMS",
+        attn_only=False,
+        gated_mlp=True,
+        act_fn="silu",
+        n_key_value_heads=1,
+        positional_embedding_type="rotary",
+        rotary_dim=2,
+        rotary_base=100,
+    ),
+    "native-rms-pre-bidirectional": partial(native, norm="RMSPre", attention_dir="bidirectional"),
+    "native-capped": partial(
+        native, attn_only=False, attn_scores_soft_cap=1.0, output_logits_soft_cap=2.0
+    ),
 }
 EVERY: dict[str, Callable[..., Path]] = {**HUGGING_FACE, **NATIVE}

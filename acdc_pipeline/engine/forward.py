@@ -15,6 +15,7 @@ from acdc_pipeline.engine.components import (
     normalise_heads,
     project,
     rotate,
+    soft_cap,
 )
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import Attention, Block, Norm, TransformerWeights
@@ -96,7 +97,9 @@ def logits_of(
 ) -> Float[Tensor, "*rows vocab"]:
     """Logits of a final residual stream."""
     logits = normalise(final, weights.norm_final) @ weights.w_u
-    return logits if weights.b_u is None else logits + weights.b_u
+    if weights.b_u is not None:
+        logits = logits + weights.b_u
+    return soft_cap(logits, weights.logit_cap)
 
 
 def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor, "pos pos"]:

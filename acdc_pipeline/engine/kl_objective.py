@@ -25,6 +25,8 @@ _CHUNK_BYTES = 4 * 2**20
 class KlObjective:
     """Mean KL over answers, in nats. Lower is better; 0 for the whole model.
 
+    For models without a soft cap on their logits.
+
     Source: Conmy et al. 2023 (arXiv 2304.14997), section 3, for the metric.
     """
 

@@ -54,6 +54,7 @@ def extract_weights(bridge: TransformerBridge, architecture: str) -> Transformer
             b_u=nonzero(scale * bridge.b_U),
             parallel=parallel,
             n_ctx=int(cfg.n_ctx),
+            logit_cap=_logit_cap(config),
         )
 
 
@@ -62,6 +63,15 @@ def _embedding(bridge: TransformerBridge) -> Float[Tensor, "vocab d_model"]:
     weight = bridge.W_E
     scale: Tensor | None = getattr(bridge.embed.original_component, "embed_scale", None)
     return weight if scale is None else weight * scale.to(weight.dtype)
+
+
+def _logit_cap(config: Any) -> float | None:
+    """Gemma's cap in a Hugging Face config, or the native one; that is -1 where there is none."""
+    for name in ("final_logit_softcapping", "output_logits_soft_cap"):
+        cap = getattr(config, name, None)
+        if cap is not None and cap > 0:
+            return float(cap)
+    return None
 
 
 def _block(block: Any, cfg: Any, rotary: Rotary | None) -> Block:

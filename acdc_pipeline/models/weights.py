@@ -125,7 +125,8 @@ class TransformerWeights:
     """A whole model.
 
     `parallel`: attention and MLP of a block read the same residual stream. `w_e` is what the
-    stream receives, so a scale that the model puts on its embedding is in it already.
+    stream receives, so a scale that the model puts on its embedding is in it already. Logits are
+    squeezed into ±`logit_cap` where there is one (`cap * tanh(logit / cap)`).
     """
 
     w_e: Float[Tensor, "vocab d_model"]
@@ -136,6 +137,7 @@ class TransformerWeights:
     b_u: Float[Tensor, " vocab"] | None
     parallel: bool
     n_ctx: int
+    logit_cap: float | None = None
 
     @property
     def topology(self) -> Topology:

@@ -1,4 +1,4 @@
-"""Edge patching of attention-only models, written out head by head and position by position.
+"""Edge patching of TransformerLens-native models, written out head by head and query by query.
 
 It reads the tensors of a TransformerLens-format directory itself; the bridge has no per-head
 input hooks for these models.
@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import functional
 
 
 class NativePatching:
@@ -39,8 +40,9 @@ class NativePatching:
 
     def run(self, tokens: Tensor, removed: set[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Log-probabilities at the last position, and what every source wrote."""
-        pos = tokens.shape[1]
-        embedded = self.w["embed.W_E"][tokens] + self.w["pos_embed.W_pos"][:pos]
+        embedded = self.w["embed.W_E"][tokens]
+        if "pos_embed.W_pos" in self.w:
+            embedded = embedded + self.w["pos_embed.W_pos"][: tokens.shape[1]]
         written = {"input": embedded}
         constant = torch.zeros_like(embedded)
         for layer in range(self.config["n_layers"]):
@@ -50,9 +52,12 @@ class NativePatching:
             }
             written.update(heads)
             constant = constant + self.w[f"blocks.{layer}.attn.b_O"]
+            if not self.config["attn_only"]:
+                x = self.received(f"m{layer}", written, constant, removed)
+                written[f"m{layer}"] = self.mlp(layer, self.norm(x, f"blocks.{layer}.ln2"))
         final = self.norm(self.received("logits", written, constant, removed), "ln_final")
         logits = final[:, -1] @ self.w["unembed.W_U"] + self.w["unembed.b_U"]
-        return logits.log_softmax(-1), written
+        return self.capped(logits, "output_logits_soft_cap").log_softmax(-1), written
 
     def received(
         self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
@@ -76,26 +81,59 @@ class NativePatching:
         for slot in "qkv":
             x = self.received(f"a{layer}.h{h}<{slot}>", written, constant, removed)
             x = self.norm(x, f"{block}.ln1")
-            weight = self.w[f"{block}.attn.W_{slot.upper()}"][h]
-            rows[slot] = x @ weight + self.w[f"{block}.attn.b_{slot.upper()}"][h]
-        batch, pos, d_head = rows["q"].shape
+            weights = self.w[f"{block}.attn.W_{slot.upper()}"]
+            row = h * len(weights) // self.config["n_heads"]
+            rows[slot] = x @ weights[row] + self.w[f"{block}.attn.b_{slot.upper()}"][row]
+        q, k = self.rotated(rows["q"]), self.rotated(rows["k"])
+        batch, pos, d_head = q.shape
         z = torch.zeros(batch, pos, d_head, dtype=torch.float64)
+        bidirectional = self.config.get("attention_dir") == "bidirectional"
         for query in range(pos):
+            keys = range(pos if bidirectional else query + 1)
             scores = torch.stack(
-                [
-                    (rows["q"][:, query] * rows["k"][:, key]).sum(-1) / math.sqrt(d_head)
-                    for key in range(query + 1)
-                ],
-                dim=-1,
+                [(q[:, query] * k[:, key]).sum(-1) / math.sqrt(d_head) for key in keys], dim=-1
             )
-            weights = scores.softmax(-1)
-            for key in range(query + 1):
+            weights = self.capped(scores, "attn_scores_soft_cap").softmax(-1)
+            for key in keys:
                 z[:, query] += weights[:, key, None] * rows["v"][:, key]
         return z @ self.w[f"{block}.attn.W_O"][h]
 
-    def norm(self, x: Tensor, name: str) -> Tensor:
-        if self.config["normalization_type"] is None:
+    def rotated(self, x: Tensor) -> Tensor:
+        """Neighbouring dimensions turned by an angle that grows with the position."""
+        if self.config["positional_embedding_type"] != "rotary":
             return x
-        centred = x - x.mean(-1, keepdim=True)
-        scaled = centred / (centred.pow(2).mean(-1, keepdim=True) + self.config["eps"]).sqrt()
-        return scaled * self.w[f"{name}.w"] + self.w[f"{name}.b"]
+        width, base = self.config["rotary_dim"], float(self.config["rotary_base"])
+        out = x.clone()
+        for i in range(0, width, 2):
+            # The model keeps its table in float32.
+            frequency = 1.0 / (base ** (torch.tensor(i).float() / width))
+            angle = torch.arange(x.shape[1]).float() * frequency
+            cos, sin = angle.cos().double(), angle.sin().double()
+            out[..., i] = x[..., i] * cos - x[..., i + 1] * sin
+            out[..., i + 1] = x[..., i + 1] * cos + x[..., i] * sin
+        return out
+
+    def mlp(self, layer: int, x: Tensor) -> Tensor:
+        name = f"blocks.{layer}.mlp"
+        act = {"relu": functional.relu, "gelu": functional.gelu, "silu": functional.silu}[
+            self.config["act_fn"]
+        ]
+        if f"{name}.W_gate" in self.w:
+            hidden = act(x @ self.w[f"{name}.W_gate"]) * (x @ self.w[f"{name}.W_in"])
+            return hidden @ self.w[f"{name}.W_out"]
+        hidden = act(x @ self.w[f"{name}.W_in"] + self.w[f"{name}.b_in"])
+        return hidden @ self.w[f"{name}.W_out"] + self.w[f"{name}.b_out"]
+
+    def capped(self, x: Tensor, field: str) -> Tensor:
+        cap = self.config.get(field)
+        return x if cap is None else cap * (x / cap).tanh()
+
+    def norm(self, x: Tensor, name: str) -> Tensor:
+        kind = self.config["normalization_type"]
+        if kind is None:
+            return x
+        if kind.startswith("LN"):
+            x = x - x.mean(-1, keepdim=True)
+        scaled = x / (x.pow(2).mean(-1, keepdim=True) + self.config["eps"]).sqrt()
+        scaled = scaled * self.w.get(f"{name}.w", torch.ones(1))
+        return scaled + self.w.get(f"{name}.b", torch.zeros(1))

@@ -129,15 +129,18 @@ def _assert_is_the_model(oracle: HandWritten, directory: Path) -> None:
     assert (logits - oracle.model_logits).abs().max() < 1e-12 * logits.abs().max()
 
 
-@pytest.mark.parametrize("ablation", ["corrupted", "zero", "mean"])
-@pytest.mark.parametrize("name", checkpoints.NATIVE)
-def test_acdc_attention_only_models_decides_as_a_hand_written_forward_does(
-    name: str, ablation: str, tmp_path: Path
+NATIVE = [("native-ln", ablation) for ablation in ("corrupted", "zero", "mean")] + [
+    (name, "corrupted") for name in checkpoints.NATIVE if name != "native-ln"
+]
+
+
+@pytest.mark.parametrize(("name", "ablation"), NATIVE)
+def test_acdc_native_models_decides_as_a_hand_written_forward_does(
+    name: str, ablation: Ablation, tmp_path: Path
 ):
     directory = checkpoints.NATIVE[name](tmp_path / name)
     model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
     patching = NativePatching(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
-    oracle = plain_acdc(
-        patching.kl, n_layers=2, n_heads=3, has_mlp=False, parallel=False, threshold=0.05
-    )
+    oracle = _plain(model, patching.kl)
+    _assert_random_circuits_agree(model, ablation, patching.kl)
     _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, 1e-12)

@@ -63,6 +63,8 @@ def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     threshold: float,
     budget: int,
 ):
+    if models[name].weights.blocks[0].attn.direction == "bidirectional":
+        lengths = [max(lengths)] * len(lengths)
     prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
     bench = set_up(models[name].weights, prompts, "corrupted")
     result = _acdc(bench, threshold, memory=_held(bench) + budget)
