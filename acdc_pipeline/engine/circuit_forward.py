@@ -10,13 +10,13 @@ from torch import Tensor
 
 from acdc_pipeline.engine.components import (
     attention_pattern,
-    mlp_output,
     normalise,
     normalise_heads,
     project,
     rotate,
+    shares,
 )
-from acdc_pipeline.engine.forward import embed, mlp_norm, visible_keys
+from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
 from acdc_pipeline.graph import LOGITS, Edge, Receiver, Slot, head, mlp
 from acdc_pipeline.models.weights import Attention, TransformerWeights
 
@@ -59,13 +59,15 @@ class _CircuitRun:
         for layer, block in enumerate(self.weights.blocks):
             bias = block.attn.b_o
             heads = self.heads(layer, block.attn)
+            if block.post_attn is not None:
+                heads = shares(heads, heads.sum(0), block.post_attn)
             if bias is not None and not self.weights.parallel:
                 self.constant = self.constant + bias
             self.written[n_written : n_written + len(heads)] = heads
             n_written += len(heads)
             if block.mlp is not None:
                 x = self.received(Receiver(mlp(layer)))
-                self.written[n_written] = mlp_output(normalise(x, mlp_norm(block)), block.mlp)
+                self.written[n_written] = mlp_written(block, x)
                 n_written += 1
             if bias is not None and self.weights.parallel:
                 self.constant = self.constant + bias

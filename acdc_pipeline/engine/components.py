@@ -25,6 +25,17 @@ def normalise(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*
     return functional.rms_norm(x, x.shape[-1:], norm.weight, norm.eps)
 
 
+def shares(
+    parts: Float[Tensor, "n *rows d_model"],
+    total: Float[Tensor, "*rows d_model"],
+    norm: Norm,
+) -> Float[Tensor, "n *rows d_model"]:
+    """What each of `parts` is of the RMS-normalised `total`, which is the sum of all parts."""
+    scale = torch.rsqrt(total.square().mean(dim=-1, keepdim=True) + norm.eps)
+    scaled = parts * scale
+    return scaled if norm.weight is None else scaled * norm.weight
+
+
 def project(
     x: Float[Tensor, "n_in rows d_in"],
     weight: Float[Tensor, "n d_in d_out"],

@@ -15,10 +15,12 @@ from acdc_pipeline.engine.components import (
     normalise_heads,
     project,
     rotate,
+    shares,
     soft_cap,
 )
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.models.weights import Attention, Block, Norm, TransformerWeights
+from acdc_pipeline.graph import Receiver
+from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,15 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     for block in weights.blocks:
         allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
         heads = heads_output(block.attn, normalise(residual, block.norm_attn), allowed)
+        if block.post_attn is not None:
+            heads = shares(heads, heads.sum(0), block.post_attn)
         attended = residual + heads.sum(0)
         if block.attn.b_o is not None:
             attended = attended + block.attn.b_o
         outputs.append(heads)
         if block.mlp is not None:
             read = residual if weights.parallel else attended
-            written = mlp_output(normalise(read, mlp_norm(block)), block.mlp)
+            written = mlp_written(block, read)
             outputs.append(written[None])
             attended = attended + written
         residual = attended
@@ -72,7 +76,7 @@ def heads_output(
     x: Float[Tensor, "batch pos d_model"],
     allowed: Bool[Tensor, "pos pos"],
 ) -> Float[Tensor, "head batch pos d_model"]:
-    """What every head of a layer writes when all read the same normalised input."""
+    """What every head of a layer makes of the same normalised input, before any norm after it."""
     batch, pos, _ = x.shape
     rows = x.reshape(1, batch * pos, -1)
     q = project(rows, attn.w_q, attn.b_q).unflatten(1, (batch, pos))
@@ -111,10 +115,28 @@ def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor
     return causal if attn.window is None else causal.triu(1 - attn.window)
 
 
-def mlp_norm(block: Block) -> Norm:
-    """The norm before a block's MLP."""
+def clean_stream(
+    weights: TransformerWeights, clean: SourceOutputs, receiver: Receiver
+) -> Float[Tensor, "batch pos d_model"]:
+    """What `receiver` reads in the unpatched model: its sources, and constants."""
+    node = receiver.node
+    if node.layer is None:
+        return clean.final
+    n_sources = weights.topology.n_sources_of(receiver)
+    sees_own_layer = node.kind == "mlp" and not weights.parallel
+    stream = clean.outputs[:n_sources].sum(0)
+    for block in weights.blocks[: node.layer + int(sees_own_layer)]:
+        if block.attn.b_o is not None:
+            stream = stream + block.attn.b_o
+    return stream
+
+
+def mlp_written(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
+    """What a block's MLP writes when it reads `x`, with the norms before and after it."""
+    assert block.mlp is not None
     assert block.norm_mlp is not None, "a block with an MLP has a norm before it"
-    return block.norm_mlp
+    written = mlp_output(normalise(x, block.norm_mlp), block.mlp)
+    return written if block.post_mlp is None else normalise(written, block.post_mlp)
 
 
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:

@@ -17,8 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.attention_state import AttentionState
-from acdc_pipeline.engine.components import mlp_output, normalise
-from acdc_pipeline.engine.forward import SourceOutputs, mlp_norm
+from acdc_pipeline.engine.forward import SourceOutputs, clean_stream, mlp_written
 from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objective import Objective
@@ -66,7 +65,7 @@ class Search:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.attention = AttentionState(weights, layout)
         self.memory = memory
-        self.speculation = Speculation(Guesses(), MAX_STATES, PATIENCE)
+        self.speculation: Speculation[Trial] = Speculation(Guesses(), MAX_STATES, PATIENCE)
         self.scratch = {needed: Scratch(self.difference) for needed in Needed}
         self.states_evaluated = 0
         self.kept: dict[Receiver, list[Node]] = {}
@@ -241,9 +240,7 @@ class Search:
     def _change_mlp(self, node: Node, x: Rows, trial: Trial) -> None:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
-        assert block.mlp is not None
-        written = mlp_output(normalise(x, mlp_norm(block)), block.mlp)
-        trial.write(node, self.needed[node], written - self.written[node])
+        trial.write(node, self.needed[node], mlp_written(block, x) - self.written[node])
 
     def _change_heads(
         self,
@@ -287,23 +284,13 @@ class Search:
                 written = self.layout.at_answers(written)
             self.written[node] = written
             return
-        stream = self._clean_stream(self.topology.n_sources_of(Receiver(node, "q")), node)
+        stream = self._clean_stream(Receiver(node, "q"))
         self.attention.open(node, self.needed[node], stream)
 
     def _clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        stream = self._clean_stream(self.topology.n_sources_of(receiver), receiver.node)
+        stream = self._clean_stream(receiver)
         answers_only = self._needed_by(receiver) is Needed.ANSWERS
         return self.layout.at_answers(stream) if answers_only else stream
 
-    def _clean_stream(self, n_sources: int, node: Node) -> Float[Tensor, "rows d_model"]:
-        """The clean residual stream that `node` reads: its first `n_sources`, and constants."""
-        if node == LOGITS:
-            return self.clean.final.flatten(0, 1)
-        assert node.layer is not None
-        sees_own_layer = node.kind == "mlp" and not self.weights.parallel
-        biases = self.weights.blocks[: node.layer + int(sees_own_layer)]
-        stream = self.clean.outputs[:n_sources].sum(0)
-        for block in biases:
-            if block.attn.b_o is not None:
-                stream = stream + block.attn.b_o
-        return stream.flatten(0, 1)
+    def _clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        return clean_stream(self.weights, self.clean, receiver).flatten(0, 1)

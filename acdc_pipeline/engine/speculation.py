@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from acdc_pipeline.engine.guesses import Guesses
-from acdc_pipeline.engine.trial import Trial
 from acdc_pipeline.graph import Edge, Node, Receiver
+
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class PlannedState:
         return (*self.before, self.source)
 
 
-class Speculation:
+class Speculation(Generic[Batch]):
     """The guesses about one receiver's edges, and the batch that rests on them.
 
     Args:
@@ -76,7 +78,7 @@ class Speculation:
                 break
         return states
 
-    def store(self, states: list[PlannedState], values: list[float], trial: Trial) -> None:
+    def store(self, states: list[PlannedState], values: list[float], trial: Batch) -> None:
         """Keep a batch's answers."""
         self._states, self._values, self._trial = states, values, trial
         self._index = {state.source: i for i, state in enumerate(states)}
@@ -91,7 +93,7 @@ class Speculation:
         self._taken.append(source)
         return self.value(source)
 
-    def settle(self) -> tuple[Trial, int] | None:
+    def settle(self) -> tuple[Batch, int] | None:
         """Give up the batch: the trial and state that became the circuit, if any did."""
         current = None
         if self._trial is not None and self._taken:
@@ -108,5 +110,5 @@ class Speculation:
         self._states: list[PlannedState] = []
         self._values: list[float] = []
         self._index: dict[Node, int] = {}
-        self._trial: Trial | None = None
+        self._trial: Batch | None = None
         self._taken: list[Node] = []

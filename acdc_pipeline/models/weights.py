@@ -112,12 +112,28 @@ class Mlp:
 
 @dataclass(frozen=True)
 class Block:
-    """One layer. `norm_mlp` and `mlp` are None in attention-only models."""
+    """One layer. `norm_mlp` and `mlp` are None in attention-only models.
+
+    `post_attn` and `post_mlp` normalise what attention and MLP write, before the stream takes it
+    (Gemma 2 and 3, OLMo 2). A head then writes its share of the normalised sum,
+    w * r_h / rms(r_1 + r_2 + ...), so that one head's input moves what every head of its layer
+    writes. An attention bias would be one more share, of a node that is none; such models are
+    refused.
+    """
 
     norm_attn: Norm
     attn: Attention
     norm_mlp: Norm | None
     mlp: Mlp | None
+    post_attn: Norm | None = None
+    post_mlp: Norm | None = None
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the heads move one another: through a norm after them or across them."""
+        norms = (self.attn.q_norm, self.attn.k_norm)
+        across = any(norm is not None and norm.across == "layer" for norm in norms)
+        return across or self.post_attn is not None
 
 
 @dataclass(frozen=True)
@@ -149,6 +165,11 @@ class TransformerWeights:
             has_mlp=first.mlp is not None,
             parallel=self.parallel,
         )
+
+    @property
+    def coupled(self) -> bool:
+        """Whether heads of some layer move one another, dead ones included."""
+        return any(block.coupled for block in self.blocks)
 
     @property
     def d_model(self) -> int:
