@@ -212,8 +212,10 @@ class Search:
     ) -> Float[Tensor, "n state rows d_model"]:
         """The new inputs of reached receivers that are all needed at the same rows."""
         needed = trial.reached[receivers[0]][0]
-        change = trial.changes[needed].summed([trial.reached[r][1] for r in receivers])
-        return change + torch.stack([self.inputs[r] for r in receivers])[:, None]
+        inputs = trial.changes[needed].summed([trial.reached[r][1] for r in receivers])
+        for changed, receiver in zip(inputs, receivers, strict=True):
+            changed += self.inputs[receiver]
+        return inputs
 
     def _reach_heads(self, layer: int, trial: Trial) -> None:
         groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
