@@ -7,6 +7,7 @@ enough to bite; two query heads share one key/value head where an architecture g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import Any
 
 VOCAB = 23
@@ -28,7 +29,10 @@ _WINDOW = {"sliding_window": 3}
 
 @dataclass(frozen=True)
 class HuggingFaceModel:
-    """`{family}Config` with these fields, for a `{model}ForCausalLM`."""
+    """`{family}Config` with these fields, for a `{family}ForCausalLM` or another `model`.
+
+    `layers` is what the family calls its number of layers; `layer_types` are taken in turn.
+    """
 
     family: str
     fields: dict[str, Any]
@@ -39,9 +43,12 @@ class HuggingFaceModel:
         """The model, freshly initialised."""
         import transformers
 
+        fields = {**self.fields, self.layers: n_layers}
+        if "layer_types" in fields:
+            fields["layer_types"] = list(islice(cycle(fields["layer_types"]), n_layers))
         config = getattr(transformers, f"{self.family}Config")
         name = self.model or f"{self.family}ForCausalLM"
-        return getattr(transformers, name)(config(**self.fields, **{self.layers: n_layers}))
+        return getattr(transformers, name)(config(**fields))
 
 
 MODELS: dict[str, HuggingFaceModel] = {
@@ -176,5 +183,57 @@ MODELS: dict[str, HuggingFaceModel] = {
             "pad_token_id": 0,
             "rope_parameters": _ROTARY,
         },
+    ),
+    # Norms after attention and MLP only; one norm across all queries of a layer, one for the keys.
+    "olmo2": HuggingFaceModel(
+        "Olmo2", {**_SIZES, **_GROUPED, "pad_token_id": 0, "rope_parameters": _ROTARY}
+    ),
+    # OLMo 2 with windows; layers that see everything rotate otherwise.
+    "olmo3": HuggingFaceModel(
+        "Olmo3",
+        {
+            **_SIZES,
+            **_WINDOW,
+            "num_key_value_heads": 2,
+            "pad_token_id": 0,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": {
+                "sliding_attention": _ROTARY,
+                "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 8.0},
+            },
+        },
+    ),
+    # Norms before and after, soft caps on scores and logits, a window in the first layer, a
+    # scale of the scores of its own.
+    "gemma2": HuggingFaceModel(
+        "Gemma2",
+        {
+            **_SIZES,
+            **_GROUPED,
+            **_WINDOW,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 5,
+            "attn_logit_softcapping": 1.0,
+            "final_logit_softcapping": 2.0,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": _ROTARY,
+        },
+    ),
+    # Queries and keys normalised head by head, two rotary bases, the wider one stretched.
+    "gemma3": HuggingFaceModel(
+        "Gemma3Text",
+        {
+            **_SIZES,
+            **_GROUPED,
+            **_WINDOW,
+            "head_dim": 8,
+            "query_pre_attn_scalar": 5,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": {
+                "sliding_attention": _ROTARY,
+                "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 8.0},
+            },
+        },
+        model="Gemma3ForCausalLM",
     ),
 }

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.ablation import ablated_outputs
+from acdc_pipeline.engine.coupled_search import CoupledSearch
 from acdc_pipeline.engine.forward import SourceOutputs, logits_of, run_sources
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objective import Objective
@@ -39,7 +40,7 @@ class Bench:
     ablated: Float[Tensor, "src batch pos d_model"]
     logprobs: Float[Tensor, "answer vocab"]
 
-    def search(self, objective: Objective, *, memory: int) -> Search:
+    def search(self, objective: Objective, *, memory: int) -> Search | CoupledSearch:
         """A search that starts from the whole model. `memory` bounds its state batches, in bytes.
 
         Raises:
@@ -52,7 +53,8 @@ class Bench:
                 f"the budget is {memory}",
                 fix="use fewer prompts or a larger memory budget",
             )
-        return Search(self.weights, self.clean, self.ablated, self.layout, objective, memory - held)
+        kind = CoupledSearch if self.weights.coupled else Search
+        return kind(self.weights, self.clean, self.ablated, self.layout, objective, memory - held)
 
 
 def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) -> Bench:

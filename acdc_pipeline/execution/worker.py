@@ -150,7 +150,10 @@ def _report(
     names: list[MetricName] = list(
         dict.fromkeys(["kl", "accuracy", run.method.metric, *task.metrics.report])
     )
-    ours = circuit_logprobs(bench, result.circuit.edges)
+    # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
+    # norm couples the heads of a layer, it still counts.
+    removed = {decision.edge for decision in result.decisions if decision.removed}
+    ours = circuit_logprobs(bench, bench.weights.topology.edge_set - removed)
     metrics = measure(bench, ours, names)
     whole = measure(bench, bench.logprobs, names)
     nothing = measure(bench, circuit_logprobs(bench, ()), names)

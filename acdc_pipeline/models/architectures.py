@@ -26,6 +26,10 @@ SUPPORTED: Mapping[str, str] = {
     "Qwen3ForCausalLM": "Qwen3",
     "PhiForCausalLM": "Phi-1 and Phi-2",
     "CohereForCausalLM": "Cohere (Command R)",
+    "Olmo2ForCausalLM": "OLMo 2",
+    "Olmo3ForCausalLM": "OLMo 3",
+    "Gemma2ForCausalLM": "Gemma 2",
+    "Gemma3ForCausalLM": "Gemma 3",
     NATIVE: "TransformerLens native",
 }
 
@@ -58,6 +62,13 @@ _PARALLEL: Mapping[str, tuple[str, bool] | None] = {
     "StableLmForCausalLM": ("use_parallel_residual", False),
 }
 
+_BIAS_BEFORE_NORM = {
+    "attention_bias": (
+        True,
+        "the norm after the attention would scale a bias that belongs to no head",
+    ),
+}
+
 # Values of config.json that turn a supported architecture into something else.
 _REFUSED_VALUES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
     "GPT2LMHeadModel": {
@@ -72,6 +83,13 @@ _REFUSED_VALUES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
             "its norms stand on the residual stream, which then is no sum of outputs",
         ),
         "_remove_final_layer_norm": (True, "it lacks the final norm"),
+    },
+    "Olmo2ForCausalLM": _BIAS_BEFORE_NORM,
+    "Olmo3ForCausalLM": _BIAS_BEFORE_NORM,
+    "Gemma2ForCausalLM": _BIAS_BEFORE_NORM,
+    "Gemma3ForCausalLM": {
+        **_BIAS_BEFORE_NORM,
+        "use_bidirectional_attention": (True, "it reads its prompts from both sides"),
     },
     "PhiForCausalLM": {
         "qk_layernorm": (True, "TransformerLens leaves its norms of queries and keys out"),

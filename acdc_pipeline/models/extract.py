@@ -12,7 +12,14 @@ from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.extract_attention import extract_attention, nonzero
 from acdc_pipeline.models.extract_norm import extract_norm
 from acdc_pipeline.models.extract_rotary import extract_rotary
-from acdc_pipeline.models.weights import Activation, Block, Mlp, Rotary, TransformerWeights
+from acdc_pipeline.models.weights import (
+    Activation,
+    Block,
+    Mlp,
+    Norm,
+    Rotary,
+    TransformerWeights,
+)
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -76,15 +83,23 @@ def _logit_cap(config: Any) -> float | None:
 
 def _block(block: Any, cfg: Any, rotary: Rotary | None) -> Block:
     parts = dict(block.named_children())
-    norm_attn = extract_norm(parts["ln1"])
     mlp = parts.get("mlp")
-    # Parallel blocks without a second norm share the first one.
+    attn = extract_attention(block.attn, cfg, rotary)
+    # OLMo 2 has norms after its parts only; parallel blocks may have one norm before both.
+    norm_attn = extract_norm(parts["ln1"]) if "ln1" in parts else Norm("none", None, None, 0.0)
     norm_mlp = extract_norm(parts["ln2"]) if "ln2" in parts else norm_attn
+    post_attn = extract_norm(parts["ln1_post"]) if "ln1_post" in parts else None
+    if post_attn is not None and (post_attn.kind != "rms" or attn.b_o is not None):
+        raise UnsupportedModel(
+            "a norm after the attention is reproduced as an RMS norm of heads without a bias only"
+        )
     return Block(
         norm_attn=norm_attn,
-        attn=extract_attention(block.attn, cfg, rotary),
+        attn=attn,
         norm_mlp=None if mlp is None else norm_mlp,
         mlp=None if mlp is None else _mlp(mlp, cfg),
+        post_attn=post_attn,
+        post_mlp=extract_norm(parts["ln2_post"]) if "ln2_post" in parts else None,
     )
 
 

@@ -84,6 +84,34 @@ def _every_second(config: Config, layer: int) -> int | None:
     return config["window_size"] if layer % 2 else None
 
 
+def _per_layer_type(config: Config, d_head: int, layer: int) -> tuple[int, Tensor]:
+    """Gemma 3: another base for layers that see everything, stretched by a factor."""
+    rope = config["rope_parameters"][config["layer_types"][layer]]
+    width, frequencies = _frequencies(rope["rope_theta"], d_head)
+    return width, frequencies / rope.get("factor", 1.0)
+
+
+def _in_sliding_layers(config: Config, layer: int) -> int | None:
+    sliding = config["layer_types"][layer] == "sliding_attention"
+    return config["sliding_window"] if sliding else None
+
+
+def _gemma_score(products: Tensor, config: Config, d_head: int) -> Tensor:
+    scores = products / config["query_pre_attn_scalar"] ** 0.5
+    cap = config["attn_logit_softcapping"]
+    return scores if cap is None else cap * (scores / cap).tanh()
+
+
+def _gemma_finish(logits: Tensor, config: Config) -> Tensor:
+    cap = config["final_logit_softcapping"]
+    return logits if cap is None else cap * (logits / cap).tanh()
+
+
+def _gemma_embed_scale(config: Config) -> float:
+    # The model keeps it in float32.
+    return float(torch.tensor(config["hidden_size"] ** 0.5))
+
+
 def _gptj_frequencies(config: Config, d_head: int, layer: int) -> tuple[int, Tensor]:
     return _frequencies(10000, config["rotary_dim"])
 
@@ -151,6 +179,21 @@ _SHARED_NORM: dict[str, Any] = {
     "norm_attn": "model.layers.{}.input_layernorm.weight",
     "norm_mlp": "model.layers.{}.input_layernorm.weight",
     "shape": _parallel,
+}
+
+_GEMMA: dict[str, Any] = {
+    **_COMMON,
+    "norm_attn": "model.layers.{}.input_layernorm.weight",
+    "norm_mlp": "model.layers.{}.pre_feedforward_layernorm.weight",
+    "post_attn": "model.layers.{}.post_attention_layernorm.weight",
+    "post_mlp": "model.layers.{}.post_feedforward_layernorm.weight",
+    "rms": True,
+    "offset": 1.0,
+    "activation": _gelu_tanh,
+    "score": _gemma_score,
+    "finish": _gemma_finish,
+    "embed_scale": _gemma_embed_scale,
+    "window": _in_sliding_layers,
 }
 
 FAMILIES: dict[str, Family] = {
@@ -223,5 +266,33 @@ FAMILIES: dict[str, Family] = {
         shape=_opt_shape,
         activation=functional.relu,
         frequencies=_no_rotation,
+    ),
+    "Olmo2ForCausalLM": Family(
+        **_COMMON,
+        norm_attn=None,
+        norm_mlp=None,
+        post_attn="model.layers.{}.post_attention_layernorm.weight",
+        post_mlp="model.layers.{}.post_feedforward_layernorm.weight",
+        head_norm="model.layers.{}.self_attn.{}_norm",
+        norms_span_layer=True,
+        rms=True,
+    ),
+    "Olmo3ForCausalLM": Family(
+        **_COMMON,
+        norm_attn=None,
+        norm_mlp=None,
+        post_attn="model.layers.{}.post_attention_layernorm.weight",
+        post_mlp="model.layers.{}.post_feedforward_layernorm.weight",
+        head_norm="model.layers.{}.self_attn.{}_norm",
+        norms_span_layer=True,
+        rms=True,
+        frequencies=_per_layer_type,
+        window=_in_sliding_layers,
+    ),
+    "Gemma2ForCausalLM": Family(**_GEMMA),
+    "Gemma3ForCausalLM": Family(
+        **_GEMMA,
+        head_norm="model.layers.{}.self_attn.{}_norm",
+        frequencies=_per_layer_type,
     ),
 }

@@ -86,8 +86,10 @@ def _assert_random_circuits_agree(
 
 
 # The bridge has no hook on what an MLP behind a shared norm reads, nor on the heads of GPT-Neo and
-# OPT.
-HAND_WRITTEN = ["gptj", "stablelm-parallel", "phi", "cohere", "gpt-neo", "opt"]
+# OPT, and its hooks see heads before the norm that follows them.
+SHARED_NORM = ["gptj", "stablelm-parallel", "phi", "cohere"]
+COUPLED = ["olmo2", "olmo3", "gemma2", "gemma3"]
+HAND_WRITTEN = [*SHARED_NORM, *COUPLED, "gpt-neo", "opt"]
 
 # The ablations differ in what a removed edge carries, which no architecture has a part in.
 EVERY_ABLATION = [(name, a) for name in ("gpt2", "llama") for a in ("corrupted", "zero", "mean")]
