@@ -236,4 +236,61 @@ MODELS: dict[str, HuggingFaceModel] = {
         },
         model="Gemma3ForCausalLM",
     ),
+    # One key/value head, q, k and v in one matrix, attention and MLP behind one norm.
+    "falcon": HuggingFaceModel(
+        "Falcon",
+        {
+            **_TOKENS,
+            "num_attention_heads": 2,
+            "hidden_size": 16,
+            "ffn_hidden_size": 24,
+            "max_position_embeddings": POSITIONS,
+            "bias": True,
+            "rope_parameters": _ROTARY,
+        },
+    ),
+    # A sequential Falcon with keys and values for every head.
+    "falcon-sequential": HuggingFaceModel(
+        "Falcon",
+        {
+            **_TOKENS,
+            "num_attention_heads": 2,
+            "hidden_size": 16,
+            "ffn_hidden_size": 24,
+            "max_position_embeddings": POSITIONS,
+            "multi_query": False,
+            "parallel_attn": False,
+            "rope_parameters": _ROTARY,
+        },
+    ),
+    # Embeddings, scores, outputs and logits are all scaled.
+    "granite": HuggingFaceModel(
+        "Granite",
+        {
+            **_SIZES,
+            **_GROUPED,
+            "embedding_multiplier": 2.0,
+            "attention_multiplier": 0.5,
+            "residual_multiplier": 0.7,
+            "logits_scaling": 0.5,
+            "attention_bias": True,
+            "rope_parameters": _ROTARY,
+        },
+    ),
+    # The second layer does not rotate.
+    "smollm3": HuggingFaceModel(
+        "SmolLM3",
+        {
+            **_SIZES,
+            **_GROUPED,
+            "no_rope_layers": [1, 0],
+            "pad_token_id": 0,
+            "rope_parameters": _ROTARY,
+        },
+    ),
+    # LayerNorms without weights.
+    "olmo": HuggingFaceModel(
+        "Olmo",
+        {**_SIZES, "num_key_value_heads": 2, "pad_token_id": 0, "rope_parameters": _ROTARY},
+    ),
 }

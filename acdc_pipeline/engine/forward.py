@@ -141,10 +141,8 @@ def mlp_written(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor
 
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
     """Raises PromptError if the model has no position or no embedding for some token."""
-    longest = weights.n_ctx
-    rotary = weights.blocks[0].attn.rotary
-    if rotary is not None:
-        longest = min(longest, rotary.cos.shape[0])
+    tables = [block.attn.rotary for block in weights.blocks]
+    longest = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
     if tokens.shape[1] > longest:
         raise PromptError(
             f"prompts of {tokens.shape[1]} tokens do not fit the model's {longest} positions",

@@ -8,6 +8,7 @@ from typing import Any
 
 from acdc_pipeline.errors import UnsupportedModel, with_suggestion
 from acdc_pipeline.models.bridge import NATIVE
+from acdc_pipeline.models.refused import REFUSED
 
 # Class name as config.json states it, and what a person calls it.
 SUPPORTED: Mapping[str, str] = {
@@ -26,31 +27,16 @@ SUPPORTED: Mapping[str, str] = {
     "Qwen3ForCausalLM": "Qwen3",
     "PhiForCausalLM": "Phi-1 and Phi-2",
     "CohereForCausalLM": "Cohere (Command R)",
+    "FalconForCausalLM": "Falcon",
+    "GraniteForCausalLM": "Granite",
+    "SmolLM3ForCausalLM": "SmolLM3",
+    "OlmoForCausalLM": "OLMo",
     "Olmo2ForCausalLM": "OLMo 2",
     "Olmo3ForCausalLM": "OLMo 3",
     "Gemma2ForCausalLM": "Gemma 2",
     "Gemma3ForCausalLM": "Gemma 3",
     NATIVE: "TransformerLens native",
 }
-
-# Known families with a reason that tells the user something.
-REFUSED: Mapping[str, str] = {
-    "DeepseekV2ForCausalLM": "multi-head latent attention has no per-head key input",
-    "DeepseekV3ForCausalLM": "multi-head latent attention has no per-head key input",
-    "MixtralForCausalLM": "a mixture of experts routes tokens, so an MLP is not one node",
-    "Qwen2MoeForCausalLM": "a mixture of experts routes tokens, so an MLP is not one node",
-    "Qwen3MoeForCausalLM": "a mixture of experts routes tokens, so an MLP is not one node",
-    "OlmoeForCausalLM": "a mixture of experts routes tokens, so an MLP is not one node",
-    "GptOssForCausalLM": "attention sinks and a mixture of experts are not reproduced",
-    "BloomForCausalLM": "ALiBi position biases are not reproduced",
-    "MptForCausalLM": "ALiBi position biases are not reproduced",
-    "MambaForCausalLM": "a state-space model has no attention heads",
-    "Mamba2ForCausalLM": "a state-space model has no attention heads",
-    "JambaForCausalLM": "state-space layers have no attention heads",
-    "BertForMaskedLM": "an encoder predicts masked tokens, not the next one",
-    "T5ForConditionalGeneration": "an encoder-decoder has two residual streams",
-}
-
 
 # Attention and MLP of a block read the same stream: always, or where this key of config.json
 # says so (with what holds where the key is missing).
@@ -59,6 +45,7 @@ _PARALLEL: Mapping[str, tuple[str, bool] | None] = {
     "PhiForCausalLM": None,
     "CohereForCausalLM": None,
     "GPTNeoXForCausalLM": ("use_parallel_residual", True),
+    "FalconForCausalLM": ("parallel_attn", True),
     "StableLmForCausalLM": ("use_parallel_residual", False),
 }
 
@@ -84,6 +71,13 @@ _REFUSED_VALUES: Mapping[str, Mapping[str, tuple[Any, str]]] = {
         ),
         "_remove_final_layer_norm": (True, "it lacks the final norm"),
     },
+    "FalconForCausalLM": {
+        "alibi": (True, "ALiBi position biases are not reproduced"),
+        "new_decoder_architecture": (
+            True,
+            "TransformerLens cannot take its fused projections apart",
+        ),
+    },
     "Olmo2ForCausalLM": _BIAS_BEFORE_NORM,
     "Olmo3ForCausalLM": _BIAS_BEFORE_NORM,
     "Gemma2ForCausalLM": _BIAS_BEFORE_NORM,
@@ -105,6 +99,13 @@ def is_parallel(architecture: str, config: Mapping[str, Any]) -> bool:
     return key is None or bool(config.get(key[0], key[1]))
 
 
+def kv_heads(architecture: str, config: Mapping[str, Any], n_heads: int) -> int:
+    """How many key/value heads a layer has."""
+    if architecture == "FalconForCausalLM":
+        return 1 if config.get("multi_query", True) else n_heads
+    return int(config.get("num_key_value_heads") or config.get("n_key_value_heads") or n_heads)
+
+
 def refusal(architecture: str, config: Mapping[str, Any]) -> str | None:
     """Why `architecture` with this `config.json` is refused, or None if it is supported."""
     if architecture in REFUSED:
@@ -114,6 +115,8 @@ def refusal(architecture: str, config: Mapping[str, Any]) -> str | None:
     for key, (value, reason) in _REFUSED_VALUES.get(architecture, {}).items():
         if key in config and config[key] == value:
             return f"{reason} ({key}: {json.dumps(value)})"
+    if config.get("clip_qkv") is not None:
+        return "queries, keys and values that are clipped are not reproduced (clip_qkv)"
     if architecture == "OPTForCausalLM" and config.get("word_embed_proj_dim") not in (
         None,
         config.get("hidden_size"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, refusal
+from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, kv_heads, refusal
 from acdc_pipeline.models.bridge import NATIVE, architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -50,7 +50,6 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     where = f"{located.directory / 'config.json'}"
     n_layers = _size(config, where, "n_layers", "num_hidden_layers", "n_layer", "num_layers")
     n_heads = _size(config, where, "n_heads", "num_attention_heads", "n_head", "num_heads")
-    kv = config.get("num_key_value_heads") or config.get("n_key_value_heads") or n_heads
     topology = Topology(
         n_layers=n_layers,
         n_heads=n_heads,
@@ -63,7 +62,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         family=SUPPORTED.get(architecture, architecture),
         n_layers=n_layers,
         n_heads=n_heads,
-        n_kv_heads=int(kv),
+        n_kv_heads=kv_heads(architecture, config, n_heads),
         d_model=_size(config, where, "d_model", "hidden_size", "n_embd"),
         vocab=_size(config, where, "d_vocab", "vocab_size"),
         n_edges=topology.n_edges,

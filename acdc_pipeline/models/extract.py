@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.extract_attention import extract_attention, nonzero
+from acdc_pipeline.models.extract_multipliers import extract_multipliers
 from acdc_pipeline.models.extract_norm import extract_norm
 from acdc_pipeline.models.extract_rotary import extract_rotary
 from acdc_pipeline.models.weights import (
@@ -42,18 +43,18 @@ def extract_weights(bridge: TransformerBridge, architecture: str) -> Transformer
         UnsupportedModel: a part the engine does not reproduce (an unknown activation or norm).
     """
     cfg = bridge.cfg
+    config = getattr(bridge.original_model, "config", cfg)
     rotary = extract_rotary(bridge, architecture)
     learned = str(cfg.positional_embedding_type).lower() != "rotary"
     parallel = bool(getattr(cfg, "parallel_attn_mlp", False))
-    # Cohere scales its logits; scaling the weights is the same function.
-    config = getattr(bridge.original_model, "config", cfg)
-    scale = float(getattr(config, "logit_scale", None) or 1.0)
+    multipliers = extract_multipliers(config)
+    scale = multipliers.logits
     with torch.no_grad():
         return TransformerWeights(
-            w_e=_embedding(bridge),
+            w_e=multipliers.embedding * _embedding(bridge),
             w_pos=bridge.W_pos if learned else None,
             blocks=tuple(
-                _block(block, cfg, table)
+                multipliers.of_outputs(_block(block, cfg, _activation(config, cfg), table))
                 for block, table in zip(bridge.blocks, rotary, strict=True)
             ),
             norm_final=extract_norm(bridge.ln_final),
@@ -81,7 +82,17 @@ def _logit_cap(config: Any) -> float | None:
     return None
 
 
-def _block(block: Any, cfg: Any, rotary: Rotary | None) -> Block:
+def _activation(config: Any, cfg: Any) -> Activation:
+    # Falcon's name for it is not one that TransformerLens knows.
+    name = str(getattr(config, "activation", None) or cfg.act_fn)
+    if name not in _ACTIVATIONS:
+        raise UnsupportedModel(
+            f"activation '{name}' is not reproduced", allowed=", ".join(sorted(_ACTIVATIONS))
+        )
+    return _ACTIVATIONS[name]
+
+
+def _block(block: Any, cfg: Any, activation: Activation, rotary: Rotary | None) -> Block:
     parts = dict(block.named_children())
     mlp = parts.get("mlp")
     attn = extract_attention(block.attn, cfg, rotary)
@@ -97,18 +108,13 @@ def _block(block: Any, cfg: Any, rotary: Rotary | None) -> Block:
         norm_attn=norm_attn,
         attn=attn,
         norm_mlp=None if mlp is None else norm_mlp,
-        mlp=None if mlp is None else _mlp(mlp, cfg),
+        mlp=None if mlp is None else _mlp(mlp, activation),
         post_attn=post_attn,
         post_mlp=extract_norm(parts["ln2_post"]) if "ln2_post" in parts else None,
     )
 
 
-def _mlp(mlp: Any, cfg: Any) -> Mlp:
-    name = str(cfg.act_fn)
-    if name not in _ACTIVATIONS:
-        raise UnsupportedModel(
-            f"activation '{name}' is not reproduced", allowed=", ".join(sorted(_ACTIVATIONS))
-        )
+def _mlp(mlp: Any, activation: Activation) -> Mlp:
     gated = mlp.W_gate is not None
     return Mlp(
         w_in=mlp.W_in,
@@ -117,5 +123,5 @@ def _mlp(mlp: Any, cfg: Any) -> Mlp:
         b_gate=nonzero(mlp.b_gate) if gated else None,
         w_out=mlp.W_out,
         b_out=nonzero(mlp.b_out),
-        activation=_ACTIVATIONS[name],
+        activation=activation,
     )

@@ -55,8 +55,9 @@ def _scale(module: Any) -> float:
     """What q·k is multiplied by: most modules keep that, others what they divide by."""
     if type(module).__name__ in _UNSCALED:
         return 1.0
-    if getattr(module, "scaling", None) is not None:
-        return float(module.scaling)
+    for name in ("scaling", "inv_norm_factor"):
+        if getattr(module, name, None) is not None:
+            return float(getattr(module, name))
     divisor = module.scale_attn if hasattr(module, "scale_attn") else module.scale
     return 1.0 / float(divisor)
 

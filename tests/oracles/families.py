@@ -128,6 +128,29 @@ def _unchanged(logits: Tensor, config: Config) -> Tensor:
     return logits
 
 
+def _as_saved(tensors: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
+    return tensors
+
+
+def _falcon_split(tensors: dict[str, Tensor], config: Config) -> dict[str, Tensor]:
+    """All queries, then the one key, then the one value."""
+    d_head = config["hidden_size"] // config["num_attention_heads"]
+    out = dict(tensors)
+    for name, fused in tensors.items():
+        if "query_key_value" in name:
+            parts = fused.split([config["hidden_size"], d_head, d_head])
+            for slot, part in zip("qkv", parts, strict=True):
+                out[name.replace("query_key_value", f"{slot}_proj")] = part
+    return out
+
+
+def _falcon_shape(config: Config) -> Shape:
+    shape = replace(_parallel(config), kv_heads=1, eps=config["layer_norm_epsilon"])
+    assert config["multi_query"]
+    assert config["parallel_attn"]
+    return shape
+
+
 def _one(config: Config) -> float:
     return 1.0
 
@@ -162,6 +185,7 @@ class Family:
     window: Callable[[Config, int], int | None] = _no_window
     finish: Callable[[Tensor, Config], Tensor] = _unchanged
     embed_scale: Callable[[Config], float] = _one
+    prepare: Callable[[dict[str, Tensor], Config], dict[str, Tensor]] = _as_saved
 
 
 def _split(prefix: str) -> dict[str, str]:
@@ -294,5 +318,19 @@ FAMILIES: dict[str, Family] = {
         **_GEMMA,
         head_norm="model.layers.{}.self_attn.{}_norm",
         frequencies=_per_layer_type,
+    ),
+    "FalconForCausalLM": Family(
+        slots=_split("transformer.h.{}.self_attention"),
+        o="transformer.h.{}.self_attention.dense.weight",
+        norm_attn="transformer.h.{}.input_layernorm.weight",
+        norm_mlp="transformer.h.{}.input_layernorm.weight",
+        up="transformer.h.{}.mlp.dense_h_to_4h",
+        down="transformer.h.{}.mlp.dense_4h_to_h",
+        gate=None,
+        embed="transformer.word_embeddings.weight",
+        final="transformer.ln_f.weight",
+        shape=_falcon_shape,
+        activation=functional.gelu,
+        prepare=_falcon_split,
     ),
 }

@@ -29,7 +29,8 @@ class HandWritten:
         self.config: dict[str, Any] = json.loads((directory / "config.json").read_text())
         self.family: Family = FAMILIES[self.config["architectures"][0]]
         tensors = load_file(directory / "model.safetensors")
-        self.w = {name: tensor.double() for name, tensor in tensors.items()}
+        doubles = {name: tensor.double() for name, tensor in tensors.items()}
+        self.w = self.family.prepare(doubles, self.config)
         self.shape = self.family.shape(self.config)
         self.clean = clean
         self.ablated: dict[str, Tensor] = {}

@@ -87,7 +87,7 @@ def _assert_random_circuits_agree(
 
 # The bridge has no hook on what an MLP behind a shared norm reads, nor on the heads of GPT-Neo and
 # OPT, and its hooks see heads before the norm that follows them.
-SHARED_NORM = ["gptj", "stablelm-parallel", "phi", "cohere"]
+SHARED_NORM = ["gptj", "stablelm-parallel", "phi", "cohere", "falcon"]
 COUPLED = ["olmo2", "olmo3", "gemma2", "gemma3"]
 HAND_WRITTEN = [*SHARED_NORM, *COUPLED, "gpt-neo", "opt"]
 

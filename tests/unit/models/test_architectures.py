@@ -10,7 +10,8 @@ import pytest
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
-from acdc_pipeline.models.architectures import REFUSED, SUPPORTED, refusal
+from acdc_pipeline.models.architectures import SUPPORTED, refusal
+from acdc_pipeline.models.refused import REFUSED
 from tests import checkpoints
 
 
@@ -46,6 +47,11 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(
         ("GPTJForCausalLM", {"rotary_dim": None}, "rotary"),
         ("GPT2LMHeadModel", {"add_cross_attention": True}, "second residual stream"),
         ("PhiForCausalLM", {"qk_layernorm": True}, "norms of queries and keys"),
+        ("FalconForCausalLM", {"alibi": True}, "ALiBi"),
+        ("FalconForCausalLM", {"new_decoder_architecture": True}, "fused projections"),
+        ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
+        ("Gemma2ForCausalLM", {"attention_bias": True}, "belongs to no head"),
+        ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "both sides"),
     ],
 )
 def test_refusal_values_that_change_a_supported_architecture_are_named(
