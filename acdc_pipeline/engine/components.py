@@ -98,6 +98,20 @@ def soft_cap(x: Float[Tensor, "*shape"], cap: float | None) -> Float[Tensor, "*s
     return x if cap is None else cap * torch.tanh(x / cap)
 
 
+def capped_change(
+    x: Float[Tensor, "*at"], change: Float[Tensor, "*lead"], cap: float
+) -> Float[Tensor, "*lead"]:
+    """`soft_cap(x + change) - soft_cap(x)`, exact also where the change is small.
+
+    By the addition theorem: with t = tanh(x/cap) and u = tanh(change/cap), the difference is
+    cap * (1 - t²) * u / (1 + t * u). Large changes are subtracted plainly: there 1 + t * u may
+    be 0.
+    """
+    t, u = torch.tanh(x / cap), torch.tanh(change / cap)
+    small = cap * (1 - t * t) * u / (1 + t * u)
+    return torch.where(u.abs() < 0.5, small, soft_cap(x + change, cap) - cap * t)
+
+
 def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*rows d_model"]:
     """The MLP's output, its output bias included."""
     rows = x.reshape(-1, x.shape[-1])

@@ -6,16 +6,20 @@ With p the model's distribution, and d the circuit's logits minus the model's,
 
 where Δx is the change of the normalised stream. Small divergences come out of small numbers, so
 float32 resolves them to about 1e-9 where a difference of log-probabilities is lost in 1e-6; and
-one product with W_U is all that touches the vocabulary.
+one product with W_U is all that touches the vocabulary. Where logits pass a soft cap, d is what
+the cap makes of that product, and its mean is taken over the vocabulary.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.components import capped_change, normalise
+from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.models.weights import TransformerWeights
 
 # Logits in flight: small enough to stay in cache between the passes over them.
@@ -24,8 +28,6 @@ _CHUNK_BYTES = 4 * 2**20
 
 class KlObjective:
     """Mean KL over answers, in nats. Lower is better; 0 for the whole model.
-
-    For models without a soft cap on their logits.
 
     Source: Conmy et al. 2023 (arXiv 2304.14997), section 3, for the metric.
     """
@@ -41,20 +43,27 @@ class KlObjective:
         self.logprobs = logprobs
         self.probs = logprobs.exp()
         self.mean_direction = self.probs @ weights.w_u.T
+        uncapped = replace(weights, logit_cap=None)
+        self.logits = None if weights.logit_cap is None else logits_of(uncapped, final)
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         change = normalise(final, self.weights.norm_final) - self.base
-        mean_change = (change * self.mean_direction).sum(-1)
         per_state = self.probs.nbytes
         chunks = change.split(max(1, _CHUNK_BYTES // per_state))
-        growth = torch.cat([self._log_growth(chunk) for chunk in chunks])
-        return (growth - mean_change).to(torch.float64).mean(-1)
+        divergence = torch.cat([self._divergence(chunk) for chunk in chunks])
+        return divergence.to(torch.float64).mean(-1)
 
-    def _log_growth(
+    def _divergence(
         self, change: Float[Tensor, "state answer d_model"]
     ) -> Float[Tensor, "state answer"]:
-        """log Σ p·exp(d): how much the normaliser grows."""
         d = torch.matmul(change, self.weights.w_u)
+        if self.logits is None or self.weights.logit_cap is None:
+            return self._log_growth(d) - (change * self.mean_direction).sum(-1)
+        capped = capped_change(self.logits, d, self.weights.logit_cap)
+        return self._log_growth(capped) - (self.probs * capped).sum(-1)
+
+    def _log_growth(self, d: Float[Tensor, "state answer vocab"]) -> Float[Tensor, "state answer"]:
+        """log Σ p·exp(d): how much the normaliser grows."""
         weighted = torch.expm1(d).mul_(self.probs).sum(-1)
         growth = torch.log1p(weighted)
         # exp(d) overflows for a change of some ninety logits; there the plain form is exact enough.

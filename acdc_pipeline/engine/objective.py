@@ -13,6 +13,9 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.models.weights import TransformerWeights
 
+# Logits in flight: a large vocabulary times many states would not fit into memory at once.
+_CHUNK_BYTES = 32 * 2**20
+
 
 @runtime_checkable
 class Objective(Protocol):
@@ -38,5 +41,10 @@ class LogprobObjective:
     sign: float
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        per_state = final.shape[1] * self.weights.w_u.shape[1] * final.element_size()
+        chunks = final.split(max(1, _CHUNK_BYTES // per_state))
+        return torch.cat([self._of_chunk(chunk) for chunk in chunks])
+
+    def _of_chunk(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         logprobs = logits_of(self.weights, final).log_softmax(-1)
         return self.sign * self.score(logprobs).to(torch.float64).mean(-1)

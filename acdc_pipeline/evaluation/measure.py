@@ -22,8 +22,7 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
     Raises:
         PromptError: the metric compares with incorrect answers, and a prompt has none.
     """
-    # The fast form of KL takes logits as linear in the stream, which a soft cap forbids.
-    if metric == "kl" and bench.weights.logit_cap is None:
+    if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
         return KlObjective(bench.weights, final, bench.logprobs)
     entry = METRICS[metric]

@@ -17,8 +17,8 @@ from tests import checkpoints
 ANSWERS, STATES = 3, 5
 
 
-# What differs between architectures here: the final norm, a bias on the logits, a scale of them.
-@pytest.fixture(params=["gpt2", "llama", "gemma", "gptj", "cohere", "native-no-norm"])
+# What differs between architectures here: the final norm, and a bias, scale or cap of the logits.
+@pytest.fixture(params=["gpt2", "llama", "gemma", "gptj", "cohere", "gemma2", "native-no-norm"])
 def weights(request: pytest.FixtureRequest, tmp_path: Path) -> TransformerWeights:
     directory = checkpoints.EVERY[request.param](tmp_path / "m")
     return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
@@ -57,10 +57,10 @@ def test_kl_objective_change_of_hundreds_of_logits_stays_finite_and_right(
     assert found.tolist() == pytest.approx(direct.mean(-1).tolist(), rel=1e-9)
 
 
-def test_kl_objective_float32_resolves_what_log_probabilities_lose(tmp_path: Path):
-    weights64 = load_model(
-        f"dir:{checkpoints.gpt2(tmp_path / 'm')}", dtype="float64", device="cpu"
-    ).weights
+@pytest.mark.parametrize("name", ["gpt2", "gemma2"])
+def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tmp_path: Path):
+    directory = checkpoints.EVERY[name](tmp_path / "m")
+    weights64 = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
     weights32 = weights64.to(dtype=torch.float32, device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(2)
     base = torch.randn(ANSWERS, weights64.d_model, generator=generator)
