@@ -114,6 +114,8 @@ def check_model(
         print_json(
             {
                 **asdict(result.description),
+                "features": list(result.features),
+                "coupled": result.coupled,
                 "parity_error": result.parity_error,
                 "tolerance": result.tolerance,
                 "passed": result.passed,
@@ -126,8 +128,12 @@ def check_model(
                 {
                     "model": d.ref,
                     "architecture": f"{d.family} ({d.architecture})",
-                    "parity error": f"{result.parity_error:.2g} relative "
-                    f"(at most {result.tolerance:g} passes)",
+                    "reproduced": ", ".join(result.features),
+                    "search": "every later layer anew, for heads of a layer move one another"
+                    if result.coupled
+                    else "along present edges",
+                    "parity error": f"{result.parity_error:.2g} relative on "
+                    f"{result.tokens} tokens (at most {result.tolerance:g} passes)",
                 }
             )
         )

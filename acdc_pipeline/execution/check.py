@@ -8,15 +8,36 @@ import torch
 
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.engine.parity import TOLERANCE
-from acdc_pipeline.models import ModelDescription, describe_model, load_model
+from acdc_pipeline.models import (
+    ModelDescription,
+    TransformerWeights,
+    describe_model,
+    load_model,
+)
+from acdc_pipeline.models.features import features
 from acdc_pipeline.specs import ModelRef
+
+# Windows longer than this are looked at from inside only.
+_LONGEST = 1024
 
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What a model is, and how far the engine's logits are from its own."""
+    """What a model is, and how far the engine's logits are from its own.
+
+    Args:
+        description: its shape.
+        features: what it consists of, in words.
+        coupled: whether heads of a layer move one another, so that the slower search is used.
+        tokens: how long the prompts were.
+        parity_error: relative to the largest logit.
+        tolerance: what passes.
+    """
 
     description: ModelDescription
+    features: tuple[str, ...]
+    coupled: bool
+    tokens: int
     parity_error: float
     tolerance: float
 
@@ -29,7 +50,9 @@ class ModelCheck:
 def check_model(
     ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto", seed: int = 0
 ) -> ModelCheck:
-    """Load a model and compare the engine with it on 4 prompts of 16 random tokens.
+    """Load a model and compare the engine with it on 4 prompts of random tokens.
+
+    They have 16 tokens each, or as many as it takes to look past the model's attention windows.
 
     Raises:
         UnsupportedModel: the engine does not reproduce its architecture.
@@ -37,8 +60,16 @@ def check_model(
     """
     description = describe_model(ref)
     model = load_model(ref, dtype=dtype, device=device)
-    pos = min(16, model.weights.n_ctx)
+    pos = _long_enough(model.weights)
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(model.weights.w_e.shape[0], (4, pos), generator=generator)
     error = parity_error(model, tokens, torch.full((4,), pos))
-    return ModelCheck(description, error, TOLERANCE)
+    return ModelCheck(
+        description, features(model.weights), model.weights.coupled, pos, error, TOLERANCE
+    )
+
+
+def _long_enough(weights: TransformerWeights) -> int:
+    windows = [block.attn.window for block in weights.blocks]
+    short = [window for window in windows if window is not None and window <= _LONGEST - 4]
+    return min(weights.n_ctx, max([16, *(window + 4 for window in short)]))

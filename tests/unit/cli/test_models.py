@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import checkpoints
 from tests.command_line import acdc
 
 
@@ -55,6 +56,16 @@ def test_models_check_measures_the_distance_to_the_models_own_logits(capsys):
     document = checked.document
     assert document["passed"] is True
     assert document["parity_error"] <= document["tolerance"]
+
+
+def test_models_check_says_what_is_reproduced_and_how_it_is_searched(capsys, tmp_path):
+    model = checkpoints.hugging_face("gemma2", tmp_path / "gemma2")
+    checked = acdc(capsys, "models", "check", f"dir:{model}")
+    assert checked.code == 0
+    assert "Gemma 2 (Gemma2ForCausalLM)" in checked.out
+    assert "scores capped at 1" in checked.out
+    assert "every later layer anew" in checked.out
+    assert "parity error" in checked.out
 
 
 def test_models_check_refuses_an_architecture_that_is_not_reproduced(capsys, tmp_path):

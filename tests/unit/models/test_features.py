@@ -1,0 +1,57 @@
+"""Models in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.models import load_model
+from acdc_pipeline.models.features import features
+from tests import checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("gpt2", ("LayerNorms", "learned positions", "gelu tanh MLPs")),
+        ("native-no-norm", ("no norms", "learned positions", "no MLPs")),
+        (
+            "gptj",
+            (
+                "LayerNorms",
+                "attention and MLP side by side",
+                "rotary positions on 4 of 8 dimensions",
+                "gelu tanh MLPs",
+            ),
+        ),
+        (
+            "olmo2",
+            (
+                "RMS norms after attention and MLP",
+                "rotary positions on 8 of 8 dimensions",
+                "2 query heads on 1 key/value heads",
+                "queries and keys normalised across the heads of a layer",
+                "gated silu MLPs",
+            ),
+        ),
+        (
+            "gemma2",
+            (
+                "RMS norms",
+                "RMS norms after attention and MLP",
+                "logits capped at 2",
+                "rotary positions on 8 of 8 dimensions",
+                "2 query heads on 1 key/value heads",
+                "scores capped at 1",
+                "windows of 3 tokens in 1 of 2 layers",
+                "gated gelu tanh MLPs",
+            ),
+        ),
+    ],
+)
+def test_features_name_what_each_model_consists_of(
+    name: str, expected: tuple[str, ...], tmp_path: Path
+):
+    model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", device="cpu")
+    assert features(model.weights) == expected
