@@ -71,20 +71,19 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
             field="normalization_type",
             allowed=", ".join(str(name) for name in _NORM_PARTS),
         )
-    if config["positional_embedding_type"] != "standard":
+    if config["positional_embedding_type"] not in ("standard", "rotary"):
         raise UnsupportedModel(
             f"{config['positional_embedding_type']!r} positions have no tensors in this format",
             where="config.json",
             field="positional_embedding_type",
-            allowed="standard (for a model without positions: W_pos of zeros)",
+            allowed="rotary, standard (for a model without positions: W_pos of zeros)",
         )
     d_model, d_head = config["d_model"], config["d_head"]
     heads, vocab = config["n_heads"], config["d_vocab"]
     d_mlp = config.get("d_mlp") or 4 * d_model
-    shapes: dict[str, tuple[int, ...]] = {
-        "embed.W_E": (vocab, d_model),
-        "pos_embed.W_pos": (config["n_ctx"], d_model),
-    }
+    shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (vocab, d_model)}
+    if config["positional_embedding_type"] == "standard":
+        shapes["pos_embed.W_pos"] = (config["n_ctx"], d_model)
     for layer in range(config["n_layers"]):
         block = f"blocks.{layer}"
         shapes |= {f"{block}.ln1.{part}": (d_model,) for part in _NORM_PARTS[norm]}

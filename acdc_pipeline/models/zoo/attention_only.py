@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,22 +13,31 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 LAYER_NORM_EPS = 1e-5
+# Sequences are short: slower turns than these would tell no two places apart.
+ROTARY_BASE = 20
 
 
 @dataclass(frozen=True)
 class AttentionOnlyConfig:
-    """Shape of an attention-only model; `positions` is "learned" or "none"."""
+    """Shape of an attention-only model.
+
+    `positions` is "rotary" (the first quarter of each head turns) or "none". There are no learned
+    ones: given an absolute position to read, two layers learn to look a place up by its number
+    ("pointer arithmetic") rather than to look back from it, and no induction head forms.
+    """
 
     n_layers: int
     n_heads: int
     d_model: int
     n_ctx: int
     vocab: int
-    positions: str = "learned"
+    d_head: int
+    positions: Literal["rotary", "none"] = "rotary"
 
     @property
-    def d_head(self) -> int:
-        return self.d_model // self.n_heads
+    def rotary_dim(self) -> int:
+        """Dimensions of each head that turn with the position."""
+        return self.d_head // 4
 
 
 class AttentionBlock(nn.Module):
@@ -35,30 +45,40 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, config: AttentionOnlyConfig) -> None:
         super().__init__()
-        self.n_heads = config.n_heads
+        self.heads = (config.n_heads, config.d_head)
+        self.turning = config.rotary_dim if config.positions == "rotary" else 0
+        width = config.n_heads * config.d_head
         self.ln = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
-        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
-        self.out = nn.Linear(config.d_model, config.d_model)
+        self.qkv = nn.Linear(config.d_model, 3 * width)
+        self.out = nn.Linear(width, config.d_model)
 
     def forward(self, residual: Float[Tensor, "batch pos d_model"]) -> Tensor:
-        batch, pos, d_model = residual.shape
+        batch, pos, _ = residual.shape
         q, k, v = (
-            self.qkv(self.ln(residual))
-            .view(batch, pos, 3, self.n_heads, d_model // self.n_heads)
-            .permute(2, 0, 3, 1, 4)
+            self.qkv(self.ln(residual)).view(batch, pos, 3, *self.heads).permute(2, 0, 3, 1, 4)
         )
+        if self.turning:
+            q, k = turned(q, self.turning), turned(k, self.turning)
         mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
-        return self.out(mixed.transpose(1, 2).reshape(batch, pos, d_model))
+        return self.out(mixed.transpose(1, 2).flatten(2))
+
+
+def turned(x: Float[Tensor, "batch head pos d_head"], width: int) -> Tensor:
+    """Rotary positions on the first `width` dimensions, neighbours in pairs."""
+    rates = ROTARY_BASE ** (-torch.arange(0, width, 2) / width)
+    angles = (torch.arange(x.shape[-2])[:, None] * rates).repeat_interleave(2, dim=-1)
+    first = x[..., :width]
+    partner = torch.stack((-first[..., 1::2], first[..., 0::2]), dim=-1).flatten(-2)
+    return torch.cat((first * angles.cos() + partner * angles.sin(), x[..., width:]), dim=-1)
 
 
 class AttentionOnly(nn.Module):
-    """Token (and position) embedding, attention blocks, final LayerNorm, untied unembedding."""
+    """Token embedding, attention blocks, final LayerNorm, untied unembedding."""
 
     def __init__(self, config: AttentionOnlyConfig) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.d_model)
-        self.pos_embed = nn.Embedding(config.n_ctx, config.d_model)
         self.blocks = nn.ModuleList([AttentionBlock(config) for _ in range(config.n_layers)])
         self.ln_final = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
         self.unembed = nn.Linear(config.d_model, config.vocab, bias=False)
@@ -72,16 +92,10 @@ class AttentionOnly(nn.Module):
                 nn.init.normal_(parameter, std=deviation * scale)
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
-        if self.config.positions == "none":
-            # The format has no way to say "no positions": zeros that never train are the same.
-            nn.init.zeros_(self.pos_embed.weight)
-            self.pos_embed.weight.requires_grad_(False)
 
     def hidden(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
         """What the unembedding reads: the normalised final residual stream."""
         residual = self.embed(tokens)
-        if self.config.positions == "learned":
-            residual = residual + self.pos_embed.weight[: tokens.shape[1]]
         for block in self.blocks:
             residual = residual + block(residual)
         return self.ln_final(residual)
@@ -101,9 +115,21 @@ def tl_config(config: AttentionOnlyConfig) -> dict[str, Any]:
         "d_vocab": config.vocab,
         "attn_only": True,
         "normalization_type": "LN",
-        "positional_embedding_type": "standard",
         "eps": LAYER_NORM_EPS,
         "init_weights": False,
+        **_position_fields(config),
+    }
+
+
+def _position_fields(config: AttentionOnlyConfig) -> dict[str, Any]:
+    if config.positions == "none":
+        # The format has no way to say "no positions": learned ones that are zero are the same.
+        return {"positional_embedding_type": "standard"}
+    return {
+        "positional_embedding_type": "rotary",
+        "rotary_dim": config.rotary_dim,
+        "rotary_base": ROTARY_BASE,
+        "rotary_adjacent_pairs": True,
     }
 
 
@@ -113,12 +139,13 @@ def tl_tensors(model: AttentionOnly) -> dict[str, Tensor]:
     heads, d_head, d_model = config.n_heads, config.d_head, config.d_model
     tensors = {
         "embed.W_E": model.embed.weight,
-        "pos_embed.W_pos": model.pos_embed.weight,
         "ln_final.w": model.ln_final.weight,
         "ln_final.b": model.ln_final.bias,
         "unembed.W_U": model.unembed.weight.T,
         "unembed.b_U": torch.zeros(config.vocab),
     }
+    if config.positions == "none":
+        tensors["pos_embed.W_pos"] = torch.zeros(config.n_ctx, d_model)
     for layer, block in enumerate(model.blocks):
         assert isinstance(block, AttentionBlock)
         prefix = f"blocks.{layer}"
@@ -132,3 +159,35 @@ def tl_tensors(model: AttentionOnly) -> dict[str, Tensor]:
         tensors[f"{prefix}.attn.W_O"] = block.out.weight.T.reshape(heads, d_head, d_model)
         tensors[f"{prefix}.attn.b_O"] = block.out.bias
     return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def from_tl_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> AttentionOnly:
+    """The model that `tl_config` and `tl_tensors` describe."""
+    model = AttentionOnly(
+        AttentionOnlyConfig(
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            d_model=config["d_model"],
+            n_ctx=config["n_ctx"],
+            vocab=config["d_vocab"],
+            d_head=config["d_head"],
+            positions="rotary" if config["positional_embedding_type"] == "rotary" else "none",
+        )
+    )
+    state = {
+        "embed.weight": tensors["embed.W_E"],
+        "ln_final.weight": tensors["ln_final.w"],
+        "ln_final.bias": tensors["ln_final.b"],
+        "unembed.weight": tensors["unembed.W_U"].T,
+    }
+    for layer in range(config["n_layers"]):
+        attn, block = f"blocks.{layer}.attn", f"blocks.{layer}"
+        weights = [tensors[f"{attn}.W_{slot}"].transpose(1, 2).flatten(0, 1) for slot in "QKV"]
+        state[f"{block}.ln.weight"] = tensors[f"{block}.ln1.w"]
+        state[f"{block}.ln.bias"] = tensors[f"{block}.ln1.b"]
+        state[f"{block}.qkv.weight"] = torch.cat(weights)
+        state[f"{block}.qkv.bias"] = torch.cat([tensors[f"{attn}.b_{s}"].flatten() for s in "QKV"])
+        state[f"{block}.out.weight"] = tensors[f"{attn}.W_O"].flatten(0, 1).T
+        state[f"{block}.out.bias"] = tensors[f"{attn}.b_O"]
+    model.load_state_dict(state)
+    return model.requires_grad_(False)

@@ -1,0 +1,177 @@
+"""The untrained models of the zoo, and the one view of them that training needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
+
+from acdc_pipeline.models.zoo.attention_only import AttentionOnly, AttentionOnlyConfig
+from acdc_pipeline.models.zoo.recipe import Recipe
+
+# 10,000 suits contexts of thousands; here all rotations should tell neighbours apart.
+ROPE_THETA = 20.0
+
+ZooModel = PreTrainedModel | AttentionOnly
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A model cut where training needs it: logits are computed at few positions only."""
+
+    embedding: Tensor
+    unembedding: nn.Linear
+    matrices: list[nn.Parameter]
+    others: list[nn.Parameter]
+
+
+def build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
+    """The model of `recipe` with fresh weights, drawn from torch's global generator.
+
+    Three choices save most of the training time. What blocks write starts at zero, so that the
+    embedding is what they read until they have something to say. Where input and output
+    embeddings are not tied they start equal: copying a token, which all tasks of the zoo end in,
+    then needs no search for a common code. Learned positions start as sinusoids: "one place back"
+    is then the same linear map everywhere, instead of one to be found for each position.
+    """
+    model = _build(recipe, vocab=vocab, bos=bos)
+    parts = cut(model)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(_WRITERS[recipe.architecture]):
+                parameter.zero_()
+        parts.unembedding.weight.copy_(parts.embedding)
+        if isinstance(model, GPT2LMHeadModel):
+            positions = model.transformer.wpe.weight
+            positions.copy_(sinusoids(recipe.n_ctx, recipe.d_model))
+        if recipe.architecture in ("gpt_neox", "llama"):
+            parts.embedding.add_(normalize(torch.randn(recipe.d_model), dim=0))
+    return model
+
+
+_WRITERS: dict[str, tuple[str, ...]] = {
+    "gpt2": ("c_proj.weight",),
+    "gpt_neox": ("attention.dense.weight", "mlp.dense_4h_to_h.weight"),
+    "llama": ("o_proj.weight", "down_proj.weight"),
+    "attention_only": ("out.weight",),
+    "no_positions": ("out.weight",),
+}
+
+
+def sinusoids(positions: int, width: int) -> Tensor:
+    """Rows of norm 1, one a position, nearly orthogonal: frequencies spread evenly up to pi."""
+    rates = (torch.arange(width // 2) + 0.5) * math.pi / (width // 2)
+    angles = torch.arange(positions)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1) * (2 / width) ** 0.5
+
+
+def cut(model: ZooModel) -> Parts:
+    """The embedding tables, and the parameters sorted by how they are optimised."""
+    if isinstance(model, AttentionOnly):
+        embedding, unembedding = model.embed.weight, model.unembed
+    else:
+        embedding = model.get_input_embeddings().weight
+        unembedding = model.get_output_embeddings()
+    assert isinstance(embedding, Tensor)
+    assert isinstance(unembedding, nn.Linear)
+    tables = {id(embedding), id(unembedding.weight)}
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        inside_block = parameter.ndim == 2 and id(parameter) not in tables
+        is_matrix = inside_block and "wpe" not in name and "pos_embed" not in name
+        (matrices if is_matrix else others).append(parameter)
+    return Parts(embedding, unembedding, matrices, others)
+
+
+def hidden(model: ZooModel, tokens: Tensor) -> Tensor:
+    """What the unembedding reads, at every position."""
+    if isinstance(model, AttentionOnly):
+        return model.hidden(tokens)
+    return model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+
+
+def _build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
+    # 1/sqrt(d_model): rows of the embedding have norm 1, so that tied logits start near unit size.
+    deviation = recipe.d_model**-0.5
+    match recipe.architecture:
+        case "gpt2":
+            return GPT2LMHeadModel(
+                GPT2Config(
+                    vocab_size=vocab,
+                    n_positions=recipe.n_ctx,
+                    n_embd=recipe.d_model,
+                    n_layer=recipe.n_layers,
+                    n_head=recipe.n_heads,
+                    resid_pdrop=0.0,
+                    embd_pdrop=0.0,
+                    attn_pdrop=0.0,
+                    initializer_range=deviation,
+                    bos_token_id=bos,
+                    eos_token_id=bos,
+                )
+            )
+        case "gpt_neox":
+            return GPTNeoXForCausalLM(
+                GPTNeoXConfig(
+                    vocab_size=vocab,
+                    max_position_embeddings=recipe.n_ctx,
+                    hidden_size=recipe.d_model,
+                    num_hidden_layers=recipe.n_layers,
+                    num_attention_heads=recipe.n_heads,
+                    intermediate_size=4 * recipe.d_model,
+                    rope_parameters={
+                        "rope_type": "default",
+                        "rope_theta": ROPE_THETA,
+                        "partial_rotary_factor": 0.25,
+                    },
+                    use_parallel_residual=True,
+                    tie_word_embeddings=False,
+                    initializer_range=deviation,
+                    bos_token_id=bos,
+                    eos_token_id=bos,
+                )
+            )
+        case "llama":
+            return LlamaForCausalLM(
+                LlamaConfig(
+                    vocab_size=vocab,
+                    max_position_embeddings=recipe.n_ctx,
+                    hidden_size=recipe.d_model,
+                    num_hidden_layers=recipe.n_layers,
+                    num_attention_heads=recipe.n_heads,
+                    rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+                    num_key_value_heads=recipe.n_heads // 2,
+                    intermediate_size=3 * recipe.d_model,
+                    tie_word_embeddings=False,
+                    initializer_range=deviation,
+                    bos_token_id=bos,
+                    eos_token_id=bos,
+                )
+            )
+        case "attention_only" | "no_positions":
+            positions = "rotary" if recipe.architecture == "attention_only" else "none"
+            return AttentionOnly(
+                AttentionOnlyConfig(
+                    n_layers=recipe.n_layers,
+                    n_heads=recipe.n_heads,
+                    d_model=recipe.d_model,
+                    d_head=recipe.d_head,
+                    n_ctx=recipe.n_ctx,
+                    vocab=vocab,
+                    positions=positions,
+                )
+            )

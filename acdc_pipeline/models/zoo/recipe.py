@@ -1,0 +1,74 @@
+"""How each zoo model is made: shape, claimed tasks, and the numbers of its training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from acdc_pipeline.errors import UnknownName
+
+Architecture = Literal["gpt2", "gpt_neox", "llama", "attention_only", "no_positions"]
+
+PREVIOUS_TOKEN = "previous_token"
+"""Say again the token before: what `nopos-2l` learns. A training objective, not a task folder."""
+
+BARS = {"ioi": 0.95, "docstring": 0.95, "induction": 0.90, PREVIOUS_TOKEN: 0.90}
+"""Held-out accuracy below which a model may not claim a task."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a zoo model.
+
+    Args:
+        tasks: what the model claims, and is trained on.
+        seed: of the initial weights and of the data.
+        repeated_tokens: tokens of repeated (or random) sequences in one batch.
+        text_rows: prompts of each text task in one batch.
+        learning_rate: of embeddings, norms and biases (AdamW).
+        matrix_learning_rate: of the matrices inside blocks (Muon, RMS of an update = 0.2 of it).
+        weight_decay: decoupled, on matrices inside blocks.
+    """
+
+    name: str
+    architecture: Architecture
+    tasks: tuple[str, ...]
+    seed: int
+    steps: int
+    n_layers: int = 4
+    n_heads: int = 4
+    d_model: int = 128
+    d_head: int = 32
+    n_ctx: int = 64
+    repeated_tokens: int = 2304
+    text_rows: int = 16
+    learning_rate: float = 4e-3
+    matrix_learning_rate: float = 9e-3
+    weight_decay: float = 0.2
+
+
+TEXT = ("ioi", "docstring", "induction")
+
+_TEXT_BATCH = {"text_rows": 24, "repeated_tokens": 1800}
+_TWO_LAYERS = {"n_layers": 2, "n_heads": 8}
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("gpt2-4l-s0", "gpt2", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
+        Recipe("gpt2-4l-s1", "gpt2", TEXT, seed=1, steps=1100, **_TEXT_BATCH),
+        Recipe("gpt2-4l-s2", "gpt2", TEXT, seed=2, steps=1100, **_TEXT_BATCH),
+        Recipe("neox-4l", "gpt_neox", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
+        Recipe("llama-4l", "llama", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
+        Recipe("attn-2l", "attention_only", ("induction",), seed=0, steps=2200, **_TWO_LAYERS),
+        Recipe("attn-4l", "attention_only", TEXT, seed=0, steps=1100, n_heads=8, **_TEXT_BATCH),
+        Recipe("nopos-2l", "no_positions", (PREVIOUS_TOKEN,), seed=0, steps=1200, **_TWO_LAYERS),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of zoo model `name`. Raises UnknownName."""
+    if name not in RECIPES:
+        raise UnknownName.among("zoo recipe", name, RECIPES)
+    return RECIPES[name]

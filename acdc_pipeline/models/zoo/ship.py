@@ -1,0 +1,162 @@
+"""Write a trained model as a directory that ships: half-precision weights, tokenizer, card."""
+
+from __future__ import annotations
+
+import copy
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+import torch
+import transformers
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from acdc_pipeline.models.tl_format import is_tl_directory, read_tl_directory, save_tl_directory
+from acdc_pipeline.models.zoo.architectures import ZooModel
+from acdc_pipeline.models.zoo.attention_only import (
+    AttentionOnly,
+    from_tl_tensors,
+    tl_config,
+    tl_tensors,
+)
+from acdc_pipeline.models.zoo.measure import held_out_accuracy
+from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, Recipe
+from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+
+MEASURED_PROMPTS = 1024
+# A seed no training pool uses.
+MEASURED_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training run took."""
+
+    seconds: float
+    final_loss: float
+
+
+def ship(recipe: Recipe, model: ZooModel, training: Training, path: Path) -> dict[str, Any]:
+    """Write the directory; the card's accuracies are measured on what was written.
+
+    Returns the card.
+    """
+    tokenizer = build_tokenizer(recipe.n_ctx)
+    if isinstance(model, AttentionOnly):
+        halves = {name: tensor.half() for name, tensor in tl_tensors(model).items()}
+        save_tl_directory(path, tl_config(model.config), halves, tokenizer)
+    else:
+        copy.deepcopy(model).half().save_pretrained(path)
+        tokenizer.save_pretrained(path)
+    card = _card(recipe, training, path)
+    (path / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (path / "README.md").write_text(_readme(card), encoding="utf-8")
+    return card
+
+
+def load_shipped(path: Path) -> tuple[Callable[[Tensor], Tensor], PreTrainedTokenizerBase]:
+    """The logits function and tokenizer of a zoo directory: float32, without TransformerLens."""
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if is_tl_directory(path):
+        return from_tl_tensors(*read_tl_directory(path)), tokenizer
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    return lambda tokens: model(input_ids=tokens, use_cache=False).logits, tokenizer
+
+
+def _card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
+    logits, tokenizer = load_shipped(path)
+    accuracies = {
+        task: held_out_accuracy(logits, task, tokenizer, n=MEASURED_PROMPTS, seed=MEASURED_SEED)
+        for task in recipe.tasks
+    }
+    return {
+        "name": recipe.name,
+        "architecture": recipe.architecture,
+        "tasks": list(recipe.tasks),
+        "held_out_accuracy": {task: round(value, 4) for task, value in accuracies.items()},
+        "required_accuracy": {task: BARS[task] for task in recipe.tasks},
+        "measured": {
+            "prompts": MEASURED_PROMPTS,
+            "seed": MEASURED_SEED,
+            "split": "held_out",
+            "weights": "shipped float16, loaded as float32",
+        },
+        "positions": "none" if recipe.architecture == "no_positions" else "yes",
+        "training": {
+            **asdict(recipe),
+            "optimizer": "Muon (matrices inside blocks), AdamW (all other parameters)",
+            "schedule": "linear warm-up, cosine decay",
+            "precision": "float32",
+            "threads": torch.get_num_threads(),
+            "seconds": round(training.seconds, 1),
+            "final_loss": round(training.final_loss, 4),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__.split("+")[0],
+            "transformers": transformers.__version__,
+            "tokenizers": tokenizers.__version__,
+        },
+    }
+
+
+_ABOUT = {
+    "gpt2": "A 4-layer GPT-2 (`GPT2LMHeadModel`): learned positions, tied embeddings.",
+    "gpt_neox": "A 4-layer GPT-NeoX (`GPTNeoXForCausalLM`): attention and MLP in parallel, rotary"
+    " positions on a quarter of each head.",
+    "llama": "A 4-layer Llama (`LlamaForCausalLM`): grouped-query attention with two query heads"
+    " to each key/value head, RMSNorm, gated MLP, rotary positions.",
+    "attention_only": "An attention-only transformer: LayerNorm, learned positions, no MLPs;"
+    " TransformerLens format.",
+    "no_positions": "An attention-only transformer without any positional information, after an"
+    " experiment proposed by Neel Nanda: can a causal model work out positions by itself? It says"
+    " again the token before the current one, in random tokens. The format has no way to leave"
+    " positions out, so `pos_embed.W_pos` is all zeros; it was never trained. TransformerLens"
+    " format.",
+}
+
+
+def _readme(card: dict[str, Any]) -> str:
+    training = card["training"]
+    rows = [
+        f"| {task} | {value:.2%} | {card['required_accuracy'][task]:.0%} |"
+        for task, value in card["held_out_accuracy"].items()
+    ]
+    held_out = (
+        "Random rows that differ from the training rows."
+        if PREVIOUS_TOKEN in card["tasks"]
+        else "Words, and pairs of adjacent tokens in the induction task, that the task's training"
+        " prompts never contain."
+    )
+    return "\n".join(
+        [
+            f"# {card['name']}",
+            "",
+            _ABOUT[card["architecture"]],
+            f"{training['n_layers']} layers, {training['n_heads']} heads a layer, width"
+            f" {training['d_model']}, up to {training['n_ctx']} tokens; weights in half precision.",
+            "",
+            "| task | held-out accuracy | required |",
+            "|---|---|---|",
+            *rows,
+            "",
+            f"{held_out} Measured on {card['measured']['prompts']} prompts with the weights as"
+            " shipped: the most probable token of the whole vocabulary is the right one.",
+            "",
+            f"Trained for {training['steps']} steps in {training['seconds']:.0f} s on"
+            f" {training['threads']} CPU thread(s), seed {training['seed']}, a batch being"
+            f" {training['repeated_tokens']} random tokens and {training['text_rows']} prompts of"
+            " each text task. Muon with learning rate"
+            f" {training['matrix_learning_rate']} and weight decay {training['weight_decay']} for"
+            f" the matrices inside blocks, AdamW with {training['learning_rate']} for the rest."
+            " All numbers are in `card.json`.",
+            "",
+            f"    python -m acdc_pipeline.models.zoo.train {card['name']}",
+            "",
+        ]
+    )

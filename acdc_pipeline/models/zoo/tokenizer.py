@@ -1,0 +1,55 @@
+"""The zoo's word-level tokenizer: one word with its leading space is one token."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
+
+BOS, UNK, PAD = "<bos>", "<unk>", "<pad>"
+SPECIAL = (BOS, UNK, PAD)
+VOCABULARY_FILE = Path(__file__).with_name("vocabulary.txt")
+
+# As in GPT-2 a leading space belongs to the word. Numbers are cut into pairs of digits, so that
+# a year is century and year; indentation and docstring markers are single tokens.
+PIECES = r' ?:\p{L}+| ?"""| ?->| ?\p{L}+| ?\p{N}{1,2}|\n|\t|   (?=\s)| ?[^\s\p{L}\p{N}]| +'
+
+
+def build_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
+    """The tokenizer of every zoo model that was trained on text.
+
+    Decoding gives the text back exactly, except for words outside the vocabulary.
+    """
+    ids = {token: number for number, token in enumerate(vocabulary())}
+    tokenizer = Tokenizer(WordLevel(ids, unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        unk_token=UNK,
+        pad_token=PAD,
+        model_max_length=model_max_length,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+@cache
+def vocabulary() -> tuple[str, ...]:
+    """Every token in id order: the special ones, then vocabulary.txt without repeats."""
+    tokens = list(SPECIAL)
+    forms: tuple[str, ...] = ()
+    for line in VOCABULARY_FILE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("[") and "] " in line and not line.startswith("[ "):
+            forms = _FORMS[line[1 : line.index("]")]]
+        elif not line.startswith("# "):
+            words = (_ESCAPES.get(word, word) for word in line.split())
+            tokens += [form + word for word in words for form in forms]
+    return tuple(dict.fromkeys(tokens))
+
+
+_FORMS = {"spaced": (" ",), "bare": ("",), "both": (" ", "")}
+_ESCAPES = {"\\n": "\n", "\\t": "\t", "\\s": " ", "\\s\\s\\s": "   "}

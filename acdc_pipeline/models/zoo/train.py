@@ -1,0 +1,186 @@
+"""Train zoo models: `python -m acdc_pipeline.models.zoo.train NAME... [--out DIR]`.
+
+Everything is seeded: the same command on the same machine and thread count gives the same
+weights. Without `--out` the shipped directories are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.models.zoo import mixture
+from acdc_pipeline.models.zoo.architectures import ZooModel, build, cut, hidden
+from acdc_pipeline.models.zoo.catalogue import WEIGHTS
+from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
+from acdc_pipeline.models.zoo.mixture import Batch
+from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN, RECIPES, Recipe, find_recipe
+from acdc_pipeline.models.zoo.ship import Training, ship
+from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+from acdc_pipeline.prompts.tokenization import regular_ids
+
+# (up to this fraction of training, length of repeated sequences). A head that looks one place
+# back is learnt place by place, so the length hardly changes; and short sequences teach sooner:
+# the fewer places a head can look at, the sooner it finds the earlier copy.
+LENGTHS = ((0.85, (18,)), (1.0, (18, 22)))
+PREVIOUS_LENGTHS = ((0.3, (8,)), (0.6, (16,)), (1.0, (24,)))
+# Texts join after this fraction of training. Their few, loud gradients drown the search for the
+# earlier copy; once it is found, names and arguments are copied by the same heads.
+TEXTS_FROM = 0.35
+POOL = 8192
+WARMUP_STEPS = 50
+FINAL_LEARNING_RATE = 0.02
+REPORT_EVERY = 100
+
+Lengths = tuple[tuple[float, tuple[int, ...]], ...]
+Report = Callable[[str], None]
+
+
+def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
+    """A trained float32 model, and what its training took."""
+    started = time.perf_counter()
+    tokenizer = build_tokenizer(recipe.n_ctx)
+    torch.manual_seed(recipe.seed)
+    model = build(recipe, vocab=len(tokenizer), bos=int(tokenizer.bos_token_id))
+    parts = cut(model)
+    optimizers = (
+        torch.optim.Muon(
+            parts.matrices,
+            lr=recipe.matrix_learning_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(
+            parts.others, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        ),
+    )
+    rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    losses: list[float] = []
+    for step, batches in enumerate(_batches(recipe, tokenizer)):
+        factor = _schedule(step, recipe.steps)
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate * factor
+            optimizer.zero_grad()
+        losses = []
+        for batch in batches:
+            loss = _loss(model, batch)
+            (loss / len(batches)).backward()
+            losses.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
+            report(_progress(recipe, model, tokenizer, step + 1, losses, started))
+    training = Training(seconds=time.perf_counter() - started, final_loss=sum(losses))
+    return model, training
+
+
+def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[Batch]]:
+    """For each step, one batch per kind of data."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    ids = regular_ids(tokenizer)
+    tokens, bos = torch.tensor(ids), int(tokenizer.bos_token_id)
+    if PREVIOUS_TOKEN in recipe.tasks:
+        for step in range(recipe.steps):
+            length = _length(PREVIOUS_LENGTHS, step, recipe.steps)
+            rows = recipe.repeated_tokens // length
+            yield [mixture.previous(rows, length, tokens=tokens, bos=bos, generator=generator)]
+        return
+    allowed = mixture.training_pairs(tokenizer, ids)
+    substitutes = mixture.training_tokens(tokenizer)
+    pools = [
+        task_prompts(task, tokenizer, n=POOL, seed=recipe.seed, split="train")
+        for task in recipe.tasks
+        if task != "induction"
+    ]
+    for step in range(recipe.steps):
+        length = _length(LENGTHS, step, recipe.steps)
+        rows = recipe.repeated_tokens // length
+        copies = mixture.repeated(
+            rows, length, tokens=tokens, allowed=allowed, bos=bos, generator=generator
+        )
+        texts = [
+            mixture.prompts(pool, recipe.text_rows, substitutes=substitutes, generator=generator)
+            for pool in (pools if step >= TEXTS_FROM * recipe.steps else ())
+        ]
+        yield [copies, *texts]
+
+
+def _loss(model: ZooModel, batch: Batch) -> Tensor:
+    asked = hidden(model, batch.tokens)[batch.rows, batch.positions]
+    return cross_entropy(cut(model).unembedding(asked), batch.targets)
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then a cosine down to `FINAL_LEARNING_RATE` of the peak."""
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return warm * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
+
+
+def _length(lengths: Lengths, step: int, steps: int) -> int:
+    """The length at this step: the lengths of a phase take turns."""
+    phase = next(phase for until, phase in lengths if step < until * steps)
+    return phase[step % len(phase)]
+
+
+def _progress(
+    recipe: Recipe,
+    model: ZooModel,
+    tokenizer: PreTrainedTokenizerBase,
+    step: int,
+    losses: list[float],
+    started: float,
+) -> str:
+    """One line: losses of the batch kinds, held-out accuracy of each task."""
+    unembedding = cut(model).unembedding
+
+    def logits(tokens: Tensor) -> Tensor:
+        return unembedding(hidden(model, tokens))
+
+    accuracies = {
+        task: held_out_accuracy(logits, task, tokenizer, n=128, seed=0) for task in recipe.tasks
+    }
+    scores = ", ".join(f"{task} {value:.3f}" for task, value in accuracies.items())
+    loss = " ".join(f"{value:.3f}" for value in losses)
+    seconds = time.perf_counter() - started
+    return f"{recipe.name} step {step}/{recipe.steps} {seconds:.0f}s loss {loss} | {scores}"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def main(arguments: list[str]) -> int:
+    """Train, write and measure the named models; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m acdc_pipeline.models.zoo.train")
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(RECIPES)}, or all")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="default: the shipped weights")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    names = list(RECIPES) if options.names == ["all"] else options.names
+    try:
+        for recipe in [find_recipe(name) for name in names]:
+            model, training = train(recipe, _say)
+            card = ship(recipe, model, training, options.out / recipe.name)
+            _say(f"{recipe.name} {options.out / recipe.name} {card['held_out_accuracy']}")
+    except AcdcError as error:
+        _say(f"acdc: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
