@@ -213,8 +213,8 @@ class Search:
         """The new inputs of reached receivers that are all needed at the same rows."""
         needed = trial.reached[receivers[0]][0]
         inputs = trial.changes[needed].summed([trial.reached[r][1] for r in receivers])
-        for changed, receiver in zip(inputs, receivers, strict=True):
-            changed += self.inputs[receiver]
+        for row, receiver in enumerate(receivers):
+            inputs[row] += self.inputs[receiver]
         return inputs
 
     def _reach_heads(self, layer: int, trial: Trial) -> None:
@@ -222,11 +222,13 @@ class Search:
         for node in self.topology.heads(layer):
             if node not in self.needed:
                 continue
-            slots = tuple(slot for slot in SLOTS if self._reach(Receiver(node, slot), trial))
+            slots: tuple[Slot, ...] = tuple(
+                slot for slot in SLOTS if self._reach(Receiver(node, slot), trial)
+            )
             if slots:
                 groups.setdefault((self.needed[node], slots), []).append(node)
         for (_, slots), nodes in groups.items():
-            inputs = {
+            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
                 slot: self._inputs([Receiver(node, slot) for node in nodes], trial)
                 for slot in slots
             }

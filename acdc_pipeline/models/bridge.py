@@ -93,7 +93,8 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
     # The weight-loading bar would land between our own progress lines.
     hf_logging.disable_progress_bar()
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
+        loader: Any = AutoModelForCausalLM
+        model, loading = loader.from_pretrained(
             directory,
             output_loading_info=True,
             dtype=dtype,

@@ -93,10 +93,12 @@ class AttentionOnly(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def hidden(self, tokens: Int[Tensor, "batch pos"]) -> Float[Tensor, "batch pos d_model"]:
-        """What the unembedding reads: the normalised final residual stream."""
+    def hidden(
+        self, tokens: Int[Tensor, "batch pos"], n_blocks: int | None = None
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """What the unembedding reads: the normalised residual stream after `n_blocks`, or all."""
         residual = self.embed(tokens)
-        for block in self.blocks:
+        for block in self.blocks[:n_blocks]:
             residual = residual + block(residual)
         return self.ln_final(residual)
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.models.zoo import mixture
 from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN
+from acdc_pipeline.models.zoo.tokenizer import bos_id
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.split import Split
@@ -47,7 +48,7 @@ def previous_token_accuracy(
         n,
         PREVIOUS_TOKEN_LENGTH,
         tokens=torch.tensor(regular_ids(tokenizer)),
-        bos=int(tokenizer.bos_token_id),
+        bos=bos_id(tokenizer),
         generator=torch.Generator().manual_seed(seed),
     )
     with torch.no_grad():

@@ -133,7 +133,7 @@ def previous(
 def training_tokens(tokenizer: PreTrainedTokenizerBase) -> Int[Tensor, " regular"]:
     """The regular tokens that no task holds out as a word."""
     ids = regular_ids(tokenizer)
-    return torch.tensor([i for i in ids if in_split(tokenizer.decode([i]).strip(), "train")])
+    return torch.tensor([i for i in ids if in_split(str(tokenizer.decode([i])).strip(), "train")])
 
 
 def prompts(

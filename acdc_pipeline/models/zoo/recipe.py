@@ -28,6 +28,14 @@ class Recipe:
         learning_rate: of embeddings, norms and biases (AdamW).
         matrix_learning_rate: of the matrices inside blocks (Muon, RMS of an update = 0.2 of it).
         weight_decay: decoupled, on matrices inside blocks.
+        texts_from: after which fraction of training texts join. Their few, loud gradients drown
+            the search for the earlier copy; once it is found, names and arguments are copied by
+            the same heads. Learned positions find another way to copy at once, place by place.
+        previous_until: for which fraction of training the first layer alone is asked, through a
+            fixed rotation, for the token before; and for as long again beside the copies. A head
+            that looks one place back, and writes what it sees where nothing else is written,
+            then exists when the search for copies begins; without it two layers may settle on
+            heads that look two and three places back.
     """
 
     name: str
@@ -45,6 +53,8 @@ class Recipe:
     learning_rate: float = 4e-3
     matrix_learning_rate: float = 9e-3
     weight_decay: float = 0.2
+    texts_from: float = 0.35
+    previous_until: float = 0.0
 
 
 TEXT = ("ioi", "docstring", "induction")
@@ -55,14 +65,31 @@ _TWO_LAYERS = {"n_layers": 2, "n_heads": 8}
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("gpt2-4l-s0", "gpt2", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
-        Recipe("gpt2-4l-s1", "gpt2", TEXT, seed=1, steps=1100, **_TEXT_BATCH),
-        Recipe("gpt2-4l-s2", "gpt2", TEXT, seed=2, steps=1100, **_TEXT_BATCH),
+        Recipe("gpt2-4l-s0", "gpt2", TEXT, seed=0, steps=1100, texts_from=0.0, **_TEXT_BATCH),
+        Recipe("gpt2-4l-s1", "gpt2", TEXT, seed=1, steps=1100, texts_from=0.0, **_TEXT_BATCH),
+        Recipe("gpt2-4l-s2", "gpt2", TEXT, seed=2, steps=1100, texts_from=0.0, **_TEXT_BATCH),
         Recipe("neox-4l", "gpt_neox", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
-        Recipe("llama-4l", "llama", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
-        Recipe("attn-2l", "attention_only", ("induction",), seed=0, steps=2200, **_TWO_LAYERS),
+        Recipe(
+            "llama-4l",
+            "llama",
+            TEXT,
+            seed=0,
+            steps=900,
+            matrix_learning_rate=1.5e-2,
+            text_rows=20,
+            repeated_tokens=1440,
+        ),
+        Recipe(
+            "attn-2l",
+            "attention_only",
+            ("induction",),
+            seed=0,
+            steps=900,
+            previous_until=0.12,
+            **_TWO_LAYERS,
+        ),
         Recipe("attn-4l", "attention_only", TEXT, seed=0, steps=1100, n_heads=8, **_TEXT_BATCH),
-        Recipe("nopos-2l", "no_positions", (PREVIOUS_TOKEN,), seed=0, steps=1200, **_TWO_LAYERS),
+        Recipe("nopos-2l", "no_positions", (PREVIOUS_TOKEN,), seed=0, steps=700, **_TWO_LAYERS),
     )
 }
 

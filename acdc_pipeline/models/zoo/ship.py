@@ -77,7 +77,7 @@ def _card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "architecture": recipe.architecture,
-        "tasks": list(recipe.tasks),
+        "tasks": [task for task, value in accuracies.items() if value >= BARS[task]],
         "held_out_accuracy": {task: round(value, 4) for task, value in accuracies.items()},
         "required_accuracy": {task: BARS[task] for task in recipe.tasks},
         "measured": {
@@ -111,8 +111,8 @@ _ABOUT = {
     " positions on a quarter of each head.",
     "llama": "A 4-layer Llama (`LlamaForCausalLM`): grouped-query attention with two query heads"
     " to each key/value head, RMSNorm, gated MLP, rotary positions.",
-    "attention_only": "An attention-only transformer: LayerNorm, learned positions, no MLPs;"
-    " TransformerLens format.",
+    "attention_only": "An attention-only transformer: LayerNorm, rotary positions on a quarter of"
+    " each head, no MLPs; TransformerLens format.",
     "no_positions": "An attention-only transformer without any positional information, after an"
     " experiment proposed by Neel Nanda: can a causal model work out positions by itself? It says"
     " again the token before the current one, in random tokens. The format has no way to leave"
@@ -124,12 +124,13 @@ _ABOUT = {
 def _readme(card: dict[str, Any]) -> str:
     training = card["training"]
     rows = [
-        f"| {task} | {value:.2%} | {card['required_accuracy'][task]:.0%} |"
+        f"| {task} | {value:.2%} | {card['required_accuracy'][task]:.0%} "
+        f"| {'yes' if task in card['tasks'] else 'no'} |"
         for task, value in card["held_out_accuracy"].items()
     ]
     held_out = (
         "Random rows that differ from the training rows."
-        if PREVIOUS_TOKEN in card["tasks"]
+        if PREVIOUS_TOKEN in training["tasks"]
         else "Words, and pairs of adjacent tokens in the induction task, that the task's training"
         " prompts never contain."
     )
@@ -141,8 +142,8 @@ def _readme(card: dict[str, Any]) -> str:
             f"{training['n_layers']} layers, {training['n_heads']} heads a layer, width"
             f" {training['d_model']}, up to {training['n_ctx']} tokens; weights in half precision.",
             "",
-            "| task | held-out accuracy | required |",
-            "|---|---|---|",
+            "| task | held-out accuracy | required | claimed |",
+            "|---|---|---|---|",
             *rows,
             "",
             f"{held_out} Measured on {card['measured']['prompts']} prompts with the weights as"

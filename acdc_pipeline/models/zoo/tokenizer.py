@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 BOS, UNK, PAD = "<bos>", "<unk>", "<pad>"
 SPECIAL = (BOS, UNK, PAD)
@@ -53,3 +53,10 @@ def vocabulary() -> tuple[str, ...]:
 
 _FORMS = {"spaced": (" ",), "bare": ("",), "both": (" ", "")}
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\s": " ", "\\s\\s\\s": "   "}
+
+
+def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The id of the token that begins a sequence."""
+    identity = tokenizer.bos_token_id
+    assert isinstance(identity, int), "the zoo's tokenizer has a <bos>"
+    return identity

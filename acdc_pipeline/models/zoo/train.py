@@ -21,12 +21,13 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.models.zoo import mixture
 from acdc_pipeline.models.zoo.architectures import ZooModel, build, cut, hidden
+from acdc_pipeline.models.zoo.attention_only import AttentionOnly
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS
 from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.mixture import Batch
 from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN, RECIPES, Recipe, find_recipe
 from acdc_pipeline.models.zoo.ship import Training, ship
-from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
 from acdc_pipeline.prompts.tokenization import regular_ids
 
 # (up to this fraction of training, length of repeated sequences). A head that looks one place
@@ -34,9 +35,6 @@ from acdc_pipeline.prompts.tokenization import regular_ids
 # the fewer places a head can look at, the sooner it finds the earlier copy.
 LENGTHS = ((0.85, (18,)), (1.0, (18, 22)))
 PREVIOUS_LENGTHS = ((0.3, (8,)), (0.6, (16,)), (1.0, (24,)))
-# Texts join after this fraction of training. Their few, loud gradients drown the search for the
-# earlier copy; once it is found, names and arguments are copied by the same heads.
-TEXTS_FROM = 0.35
 POOL = 8192
 WARMUP_STEPS = 50
 FINAL_LEARNING_RATE = 0.02
@@ -51,7 +49,7 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
     started = time.perf_counter()
     tokenizer = build_tokenizer(recipe.n_ctx)
     torch.manual_seed(recipe.seed)
-    model = build(recipe, vocab=len(tokenizer), bos=int(tokenizer.bos_token_id))
+    model = build(recipe, vocab=len(tokenizer), bos=bos_id(tokenizer))
     parts = cut(model)
     optimizers = (
         torch.optim.Muon(
@@ -65,6 +63,9 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
         ),
     )
     rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    generator = torch.Generator().manual_seed(recipe.seed)
+    square = torch.randn(recipe.d_model, recipe.d_model, generator=generator)
+    rotation = torch.linalg.qr(square).Q
     losses: list[float] = []
     for step, batches in enumerate(_batches(recipe, tokenizer)):
         factor = _schedule(step, recipe.steps)
@@ -72,7 +73,10 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
             optimizer.param_groups[0]["lr"] = rate * factor
             optimizer.zero_grad()
         losses = []
-        for batch in batches:
+        done = step / recipe.steps
+        if done < 2 * recipe.previous_until:
+            _look_back(model, tokenizer, rotation, seed=step).backward()
+        for batch in batches if done >= recipe.previous_until else ():
             loss = _loss(model, batch)
             (loss / len(batches)).backward()
             losses.append(loss.item())
@@ -89,7 +93,7 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
     """For each step, one batch per kind of data."""
     generator = torch.Generator().manual_seed(recipe.seed)
     ids = regular_ids(tokenizer)
-    tokens, bos = torch.tensor(ids), int(tokenizer.bos_token_id)
+    tokens, bos = torch.tensor(ids), bos_id(tokenizer)
     if PREVIOUS_TOKEN in recipe.tasks:
         for step in range(recipe.steps):
             length = _length(PREVIOUS_LENGTHS, step, recipe.steps)
@@ -111,9 +115,25 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
         )
         texts = [
             mixture.prompts(pool, recipe.text_rows, substitutes=substitutes, generator=generator)
-            for pool in (pools if step >= TEXTS_FROM * recipe.steps else ())
+            for pool in (pools if step >= recipe.texts_from * recipe.steps else ())
         ]
         yield [copies, *texts]
+
+
+def _look_back(
+    model: ZooModel, tokenizer: PreTrainedTokenizerBase, rotation: Tensor, seed: int
+) -> Tensor:
+    """How badly the first layer alone says the token before, read through a rotation."""
+    assert isinstance(model, AttentionOnly)
+    batch = mixture.previous(
+        48,
+        24,
+        tokens=torch.tensor(regular_ids(tokenizer)),
+        bos=bos_id(tokenizer),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    read = model.hidden(batch.tokens, n_blocks=1) @ rotation
+    return cross_entropy(model.unembed(read[batch.rows, batch.positions]), batch.targets)
 
 
 def _loss(model: ZooModel, batch: Batch) -> Tensor:

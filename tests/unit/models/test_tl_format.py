@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,9 +79,14 @@ def test_check_tensors_wrong_shape_names_the_tensor():
         tl_format.check_tensors(CONFIG, tensors, "m")
 
 
-def test_expected_shapes_rotary_positions_are_refused():
-    with pytest.raises(UnsupportedModel, match="rotary"):
-        tl_format.expected_shapes({**CONFIG, "positional_embedding_type": "rotary"})
+def test_expected_shapes_rotary_positions_have_no_table():
+    shapes = tl_format.expected_shapes({**CONFIG, "positional_embedding_type": "rotary"})
+    assert set(tl_format.expected_shapes(CONFIG)) - set(shapes) == {"pos_embed.W_pos"}
+
+
+def test_expected_shapes_unknown_positions_are_refused():
+    with pytest.raises(UnsupportedModel, match="alibi"):
+        tl_format.expected_shapes({**CONFIG, "positional_embedding_type": "alibi"})
 
 
 def test_read_tl_directory_without_weights_says_what_is_expected(tmp_path: Path):
@@ -96,13 +102,13 @@ def test_is_tl_directory_hugging_face_config_is_not_one(tmp_path: Path):
 
 def test_tl_directory_loads_into_the_bridge_with_our_names(tmp_path: Path):
     from transformer_lens.config import TransformerBridgeConfig
-    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.native import boot
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     tl_format.save_tl_directory(tmp_path, CONFIG, random_tensors(CONFIG), tiny_tokenizer())
     fields, tensors = tl_format.read_tl_directory(tmp_path)
     config = TransformerBridgeConfig.from_dict(fields)
-    bridge = TransformerBridge.boot_native(config)
+    bridge: Any = boot(config)
     bridge.load_state_dict(convert_tl_checkpoint(tensors, config), strict=True)
     assert torch.equal(bridge.blocks[0].attn.W_Q, tensors["blocks.0.attn.W_Q"])
     assert torch.equal(bridge.W_E, tensors["embed.W_E"])

@@ -1,0 +1,115 @@
+"""The trained models that ship: whole, small, honest about what they have learnt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from acdc_pipeline.models import describe_model, list_zoo, load_model
+from acdc_pipeline.models.zoo.catalogue import WEIGHTS, zoo_path
+from acdc_pipeline.models.zoo.measure import held_out_accuracy
+from acdc_pipeline.models.zoo.recipe import BARS, RECIPES, find_recipe
+from acdc_pipeline.models.zoo.ship import load_shipped
+from acdc_pipeline.models.zoo.train import main, train
+
+TRAINED = sorted(RECIPES)
+
+
+def _card(name: str) -> dict:
+    return json.loads((zoo_path(name) / "card.json").read_text(encoding="utf-8"))
+
+
+def test_zoo_ships_every_model_it_has_a_recipe_for():
+    assert set(TRAINED) <= set(list_zoo())
+
+
+def test_zoo_weights_together_stay_below_twenty_megabytes():
+    files = [file for file in WEIGHTS.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) <= 20 * 10**6
+
+
+def test_zoo_three_seeds_are_three_models():
+    embeddings = [load_model(f"zoo:gpt2-4l-s{seed}").weights.w_e for seed in range(3)]
+    assert not torch.equal(embeddings[0], embeddings[1])
+    assert not torch.equal(embeddings[1], embeddings[2])
+
+
+CLAIMED = {
+    "gpt2-4l-s0": {"ioi", "docstring"},
+    "gpt2-4l-s1": {"ioi", "docstring"},
+    "gpt2-4l-s2": {"ioi", "docstring"},
+    "neox-4l": {"ioi", "docstring", "induction"},
+    "llama-4l": {"ioi", "docstring"},
+    "attn-2l": {"induction"},
+    "attn-4l": {"docstring"},
+    "nopos-2l": {"previous_token"},
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_card_claims_what_reaches_the_bar_and_nothing_else(name: str):
+    card = _card(name)
+    assert card["name"] == name
+    accuracies = card["held_out_accuracy"]
+    assert set(card["tasks"]) == {task for task in accuracies if accuracies[task] >= BARS[task]}
+    assert set(card["tasks"]) >= CLAIMED[name]
+    assert card["training"]["steps"] == find_recipe(name).steps
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_held_out_accuracy_of_fresh_prompts_agrees_with_the_card(name: str):
+    logits, tokenizer = load_shipped(zoo_path(name))
+    for task, stated in _card(name)["held_out_accuracy"].items():
+        fresh = held_out_accuracy(logits, task, tokenizer, n=256, seed=77)
+        # 256 prompts: three standard errors of a share near 0.95 are 0.04.
+        assert fresh == pytest.approx(stated, abs=0.045)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_shipped_model_loads_as_any_other_and_is_supported(name: str):
+    description = describe_model(f"zoo:{name}")
+    assert description.refused is None
+    assert load_model(f"zoo:{name}", device="cpu").topology.n_edges == description.n_edges
+
+
+def test_zoo_attention_only_models_have_eight_heads_a_layer():
+    for name in ("attn-2l", "attn-4l"):
+        assert describe_model(f"zoo:{name}").n_heads == 8
+
+
+def test_zoo_llama_is_grouped():
+    description = describe_model("zoo:llama-4l")
+    assert description.n_kv_heads < description.n_heads
+
+
+def test_zoo_nopos_has_no_position_in_its_weights():
+    weights = load_model("zoo:nopos-2l", device="cpu").weights
+    assert weights.w_pos is None or not bool(weights.w_pos.any())
+    assert all(block.attn.rotary is None for block in weights.blocks)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt2-4l-s0", "neox-4l", "llama-4l", "attn-2l", "nopos-2l"])
+def test_training_two_steps_twice_gives_the_same_weights(name: str):
+    from dataclasses import replace
+
+    recipe = replace(find_recipe(name), steps=2)
+    said: list[str] = []
+    first, _ = train(recipe, said.append)
+    again, _ = train(recipe, said.append)
+    assert "step 2/2" in said[0]
+    for (key, one), other in zip(
+        first.state_dict().items(), again.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other), key
+
+
+def test_training_unknown_name_is_one_message_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["gpt2-4l-s9", "--out", str(tmp_path)]) == 2
+    assert "gpt2-4l-s" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
