@@ -42,7 +42,7 @@ CLAIMED = {
     "gpt2-4l-s1": {"ioi", "docstring"},
     "gpt2-4l-s2": {"ioi", "docstring"},
     "neox-4l": {"ioi", "docstring", "induction"},
-    "llama-4l": {"ioi", "docstring"},
+    "llama-4l": {"docstring"},
     "attn-2l": {"induction"},
     "attn-4l": {"docstring"},
     "nopos-2l": {"previous_token"},
