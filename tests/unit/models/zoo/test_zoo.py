@@ -92,7 +92,7 @@ def test_zoo_nopos_has_no_position_in_its_weights():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt2-4l-s0", "neox-4l", "llama-4l", "attn-2l", "nopos-2l"])
+@pytest.mark.parametrize("name", ["llama-4l", "attn-2l"])
 def test_training_two_steps_twice_gives_the_same_weights(name: str):
     from dataclasses import replace
 
