@@ -83,8 +83,9 @@ RECIPES = {
             "attn-2l",
             "attention_only",
             ("induction",),
-            seed=0,
-            steps=900,
+            # The seed whose keys look one place back; seed 0 settles on two.
+            seed=2,
+            steps=450,
             previous_until=0.12,
             **_TWO_LAYERS,
         ),
