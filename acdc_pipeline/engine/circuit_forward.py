@@ -15,6 +15,7 @@ from acdc_pipeline.engine.components import (
     project,
     rotate,
     shares,
+    widened,
 )
 from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
 from acdc_pipeline.graph import LOGITS, Edge, Receiver, Slot, head, mlp
@@ -87,7 +88,7 @@ class _CircuitRun:
             k = rotate(k, attn.rotary, self.positions)
         allowed = visible_keys(attn, len(self.positions), self.positions.device)
         z = attention_pattern(q, k, attn, allowed) @ v
-        return torch.matmul(z, attn.w_o[:, None])
+        return torch.matmul(z, widened(attn.w_o, z)[:, None])
 
     def projected(
         self,

@@ -16,6 +16,11 @@ from torch.nn import functional
 from acdc_pipeline.models.weights import Attention, HeadNorm, Mlp, Norm, Rotary, RotaryPairs
 
 
+def widened(weight: Float[Tensor, "*shape"], like: Float[Tensor, ...]) -> Float[Tensor, "*shape"]:
+    """A matrix in the type that `like` is computed in; itself unless it is held in 16 bits."""
+    return weight.to(like.dtype)
+
+
 def normalise(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows d_model"]:
     """LayerNorm, RMSNorm or nothing, over the last axis."""
     if norm.kind == "none":
@@ -42,6 +47,7 @@ def project(
     bias: Float[Tensor, "n d_out"] | None,
 ) -> Float[Tensor, "n rows d_out"]:
     """`x W + b` for n heads at once; `n_in` is n, or 1 where all read the same input."""
+    weight = widened(weight, x)
     if bias is None or x.shape[0] != weight.shape[0]:
         out = torch.matmul(x, weight)
         return out if bias is None else out + bias[:, None]
@@ -129,6 +135,7 @@ def _affine(
     bias: Float[Tensor, " d_out"] | None,
 ) -> Float[Tensor, "rows d_out"]:
     """`x W + b` in one pass: a second one over the result costs half as much as the product."""
+    weight = widened(weight, x)
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
 
 

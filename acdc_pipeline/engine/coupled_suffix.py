@@ -13,6 +13,7 @@ from acdc_pipeline.engine.components import (
     project,
     rotate,
     shares,
+    widened,
 )
 from acdc_pipeline.engine.forward import (
     SourceOutputs,
@@ -116,7 +117,7 @@ class CoupledSuffix:
         nodes = self.topology.heads(layer)
         z = self._mixed(layer, nodes, needed)
         flat = z.permute(1, 2, 0, 3).flatten(2)
-        total = flat @ block.attn.w_o.flatten(0, 1)
+        total = flat @ widened(block.attn.w_o, flat).flatten(0, 1)
         alive = [node for node in nodes if node in self.present.alive]
         rows = [node.head for node in alive if node.head is not None]
         raw = project(z[rows].flatten(1, 2), block.attn.w_o[rows], None)

@@ -17,6 +17,7 @@ from acdc_pipeline.engine.components import (
     rotate,
     shares,
     soft_cap,
+    widened,
 )
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Receiver
@@ -67,7 +68,7 @@ def embed(
     weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d_model"]:
     """Token embedding, plus the position embedding where the model has one."""
-    embedded = weights.w_e[tokens]
+    embedded = weights.w_e[tokens].to(weights.dtype)
     return embedded if weights.w_pos is None else embedded + weights.w_pos[: tokens.shape[1]]
 
 
@@ -93,14 +94,14 @@ def heads_output(
         k = k.repeat_interleave(attn.heads_per_kv, dim=0)
         v = v.repeat_interleave(attn.heads_per_kv, dim=0)
     z = attention_pattern(q, k, attn, allowed) @ v
-    return torch.matmul(z, attn.w_o[:, None])
+    return torch.matmul(z, widened(attn.w_o, z)[:, None])
 
 
 def logits_of(
     weights: TransformerWeights, final: Float[Tensor, "*rows d_model"]
 ) -> Float[Tensor, "*rows vocab"]:
     """Logits of a final residual stream."""
-    logits = normalise(final, weights.norm_final) @ weights.w_u
+    logits = normalise(final, weights.norm_final) @ widened(weights.w_u, final)
     if weights.b_u is not None:
         logits = logits + weights.b_u
     return soft_cap(logits, weights.logit_cap)

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import capped_change, normalise
+from acdc_pipeline.engine.components import capped_change, normalise, widened
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -42,7 +42,7 @@ class KlObjective:
         self.base = normalise(final, weights.norm_final)
         self.logprobs = logprobs
         self.probs = logprobs.exp()
-        self.mean_direction = self.probs @ weights.w_u.T
+        self.mean_direction = self.probs @ widened(weights.w_u, self.probs).T
         uncapped = replace(weights, logit_cap=None)
         self.logits = None if weights.logit_cap is None else logits_of(uncapped, final)
 
@@ -50,13 +50,16 @@ class KlObjective:
         change = normalise(final, self.weights.norm_final) - self.base
         per_state = self.probs.nbytes
         chunks = change.split(max(1, _CHUNK_BYTES // per_state))
-        divergence = torch.cat([self._divergence(chunk) for chunk in chunks])
+        w_u = widened(self.weights.w_u, final)
+        divergence = torch.cat([self._divergence(chunk, w_u) for chunk in chunks])
         return divergence.to(torch.float64).mean(-1)
 
     def _divergence(
-        self, change: Float[Tensor, "state answer d_model"]
+        self,
+        change: Float[Tensor, "state answer d_model"],
+        w_u: Float[Tensor, "d_model vocab"],
     ) -> Float[Tensor, "state answer"]:
-        d = torch.matmul(change, self.weights.w_u)
+        d = torch.matmul(change, w_u)
         if self.logits is None or self.weights.logit_cap is None:
             return self._log_growth(d) - (change * self.mean_direction).sum(-1)
         capped = capped_change(self.logits, d, self.weights.logit_cap)

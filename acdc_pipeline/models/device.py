@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import torch
 
 from acdc_pipeline.errors import InvalidInput
 
-DTYPES: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "float64": torch.float64,
+
+@dataclass(frozen=True)
+class Precision:
+    """How a model's numbers are kept and used.
+
+    Args:
+        held: the type of its matrices in memory; every parameter is rounded to it.
+        computed: the type of all arithmetic. A decision compares differences far smaller than
+            what 16 bits resolve, so it is never one of those.
+    """
+
+    held: torch.dtype
+    computed: torch.dtype
+
+
+DTYPES: dict[str, Precision] = {
+    "float32": Precision(torch.float32, torch.float32),
+    "float64": Precision(torch.float64, torch.float64),
+    "bfloat16": Precision(torch.bfloat16, torch.float32),
+    "float16": Precision(torch.float16, torch.float32),
 }
 
 _CUDA = re.compile(r"cuda(:\d+)?\Z")
 
 
-def resolve_dtype(name: str) -> torch.dtype:
-    """The torch type called `name`. Raises InvalidInput for any other."""
+def resolve_dtype(name: str) -> Precision:
+    """The precision called `name`. Raises InvalidInput for any other."""
     if name not in DTYPES:
         raise InvalidInput(f"dtype '{name}' is not known", allowed=", ".join(DTYPES))
     return DTYPES[name]

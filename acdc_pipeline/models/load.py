@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import require_supported
 from acdc_pipeline.models.bridge import architecture_of, load_bridge, load_tokenizer, read_config
-from acdc_pipeline.models.device import resolve_device, resolve_dtype
+from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.extract import extract_weights
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
@@ -56,6 +57,22 @@ class LoadedModel:
             return self.bridge(tokens.cpu())
 
 
+def _round(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
+    """Give every parameter a value that the held type has, so that holding it loses nothing."""
+    if precision.held is precision.computed:
+        return
+    with torch.no_grad():
+        for name, parameter in bridge.named_parameters():
+            rounded = parameter.to(precision.held).to(precision.computed)
+            if bool((~rounded.isfinite() & parameter.isfinite()).any()):
+                raise InvalidInput(
+                    f"'{name}' holds {parameter.abs().max():.3g}, too large for float16",
+                    where=where,
+                    fix="use --dtype bfloat16 or float32",
+                )
+            parameter.copy_(rounded)
+
+
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
     """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
 
@@ -65,18 +82,19 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
         InvalidInput: the files are missing or do not fit together; no such dtype or device.
     """
     ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
-    torch_dtype, torch_device = resolve_dtype(dtype), resolve_device(device)
+    precision, torch_device = resolve_dtype(dtype), resolve_device(device)
     located = locate(ref)
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
-    bridge = load_bridge(located.directory, dtype=torch_dtype)
+    bridge = load_bridge(located.directory, dtype=precision.computed)
+    _round(bridge, precision, where=str(ref))
     weights = extract_weights(bridge, architecture)
     return LoadedModel(
         ref=ref,
         revision=located.revision,
         architecture=architecture,
-        weights=weights.to(dtype=torch_dtype, device=torch_device),
+        weights=weights.to(precision=precision, device=torch_device),
         tokenizer=load_tokenizer(located.directory),
         bridge=bridge,
     )

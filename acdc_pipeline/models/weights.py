@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.models.device import Precision
 
 NormKind = Literal["layer", "rms", "none"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
@@ -183,20 +184,32 @@ class TransformerWeights:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating-point type of the tensors."""
-        return self.w_e.dtype
+        """The floating-point type that activations are computed in."""
+        return torch.float64 if self.w_e.dtype is torch.float64 else torch.float32
 
-    def to(self, *, dtype: torch.dtype, device: torch.device) -> TransformerWeights:
-        """The same model in another floating-point type or place."""
-        return _moved(self, dtype, device)
+    def to(self, *, precision: Precision, device: torch.device) -> TransformerWeights:
+        """The same model in another floating-point type or place.
+
+        Matrices are held in the narrow type where that loses nothing. One that the model scales
+        (a Gemma embedding, say) is no longer a number of that type, and stays wide.
+        """
+        return _moved(self, precision, device)
 
 
-def _moved(item: Any, dtype: torch.dtype, device: torch.device) -> Any:
+_MATRICES = frozenset({"w_e", "w_q", "w_k", "w_v", "w_o", "w_in", "w_gate", "w_out", "w_u"})
+
+
+def _moved(item: Any, precision: Precision, device: torch.device, name: str = "") -> Any:
     if isinstance(item, Tensor):
-        return item.detach().to(dtype=dtype, device=device).contiguous()
+        wide = item.detach().to(dtype=precision.computed)
+        held = wide.to(dtype=precision.held) if name in _MATRICES else wide
+        exact = torch.equal(held.to(wide.dtype), wide)
+        return (held if exact else wide).to(device=device).contiguous()
     if isinstance(item, tuple):
-        return tuple(_moved(part, dtype, device) for part in item)
+        return tuple(_moved(part, precision, device) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
-        moved = {f.name: _moved(getattr(item, f.name), dtype, device) for f in fields(item)}
+        moved = {
+            f.name: _moved(getattr(item, f.name), precision, device, f.name) for f in fields(item)
+        }
         return replace(item, **moved)
     return item

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +22,6 @@ from transformers import (
 
 from acdc_pipeline.models.zoo.attention_only import AttentionOnly, AttentionOnlyConfig
 from acdc_pipeline.models.zoo.recipe import Recipe
-
-# 10,000 suits contexts of thousands; here all rotations should tell neighbours apart.
-ROPE_THETA = 20.0
 
 ZooModel = PreTrainedModel | AttentionOnly
 
@@ -101,7 +100,25 @@ def hidden(model: ZooModel, tokens: Tensor) -> Tensor:
     """What the unembedding reads, at every position."""
     if isinstance(model, AttentionOnly):
         return model.hidden(tokens)
-    return model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+    return _final(model.base_model, tokens)
+
+
+def hidden_after_first_block(model: ZooModel, tokens: Tensor) -> Tensor:
+    """What the unembedding would read if the model had only its first block."""
+    if isinstance(model, AttentionOnly):
+        return model.hidden(tokens, n_blocks=1)
+    base: Any = model.base_model
+    # A second view of the same parameters: shallow copies share everything but the block list.
+    shallow = copy.copy(base)
+    shallow.config = copy.copy(base.config)
+    shallow.config.num_hidden_layers = 1
+    blocks = "h" if model.config.model_type == "gpt2" else "layers"
+    shallow._modules = {**base._modules, blocks: base.get_submodule(blocks)[:1]}
+    return _final(shallow, tokens)
+
+
+def _final(base: nn.Module, tokens: Tensor) -> Tensor:
+    return base(input_ids=tokens, use_cache=False).last_hidden_state
 
 
 def _build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
@@ -135,7 +152,7 @@ def _build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
                     intermediate_size=4 * recipe.d_model,
                     rope_parameters={
                         "rope_type": "default",
-                        "rope_theta": ROPE_THETA,
+                        "rope_theta": recipe.rotary_base,
                         "partial_rotary_factor": 0.25,
                     },
                     use_parallel_residual=True,
@@ -153,7 +170,7 @@ def _build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
                     hidden_size=recipe.d_model,
                     num_hidden_layers=recipe.n_layers,
                     num_attention_heads=recipe.n_heads,
-                    rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
+                    rope_parameters={"rope_type": "default", "rope_theta": recipe.rotary_base},
                     num_key_value_heads=recipe.n_heads // 2,
                     intermediate_size=3 * recipe.d_model,
                     tie_word_embeddings=False,

@@ -36,6 +36,9 @@ class Recipe:
             that looks one place back, and writes what it sees where nothing else is written,
             then exists when the search for copies begins; without it two layers may settle on
             heads that look two and three places back.
+        rotary_base: of rotary positions in Hugging Face models. 10,000 suits contexts of thousands;
+            here a small one tells neighbours apart. Where all of a head turns (Llama), too small
+            a base leaves nothing to compare tokens by.
     """
 
     name: str
@@ -55,11 +58,13 @@ class Recipe:
     weight_decay: float = 0.2
     texts_from: float = 0.35
     previous_until: float = 0.0
+    rotary_base: float = 20.0
 
 
 TEXT = ("ioi", "docstring", "induction")
 
 _TEXT_BATCH = {"text_rows": 24, "repeated_tokens": 1800}
+_MANY_TEXTS = {"text_rows": 64, "repeated_tokens": 900}
 _TWO_LAYERS = {"n_layers": 2, "n_heads": 8}
 
 RECIPES = {
@@ -74,10 +79,12 @@ RECIPES = {
             "llama",
             TEXT,
             seed=0,
-            steps=900,
-            matrix_learning_rate=1.5e-2,
-            text_rows=20,
-            repeated_tokens=1440,
+            steps=1500,
+            matrix_learning_rate=1.3e-2,
+            texts_from=0.15,
+            previous_until=0.08,
+            rotary_base=2000.0,
+            **_MANY_TEXTS,
         ),
         Recipe(
             "attn-2l",
@@ -89,7 +96,17 @@ RECIPES = {
             previous_until=0.12,
             **_TWO_LAYERS,
         ),
-        Recipe("attn-4l", "attention_only", TEXT, seed=0, steps=1100, n_heads=8, **_TEXT_BATCH),
+        Recipe(
+            "attn-4l",
+            "attention_only",
+            TEXT,
+            seed=1,
+            steps=1600,
+            n_heads=8,
+            texts_from=0.22,
+            previous_until=0.08,
+            **{**_MANY_TEXTS, "text_rows": 72},
+        ),
         Recipe("nopos-2l", "no_positions", (PREVIOUS_TOKEN,), seed=0, steps=700, **_TWO_LAYERS),
     )
 }

@@ -20,8 +20,13 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.models.zoo import mixture
-from acdc_pipeline.models.zoo.architectures import ZooModel, build, cut, hidden
-from acdc_pipeline.models.zoo.attention_only import AttentionOnly
+from acdc_pipeline.models.zoo.architectures import (
+    ZooModel,
+    build,
+    cut,
+    hidden,
+    hidden_after_first_block,
+)
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS
 from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.mixture import Batch
@@ -124,7 +129,6 @@ def _look_back(
     model: ZooModel, tokenizer: PreTrainedTokenizerBase, rotation: Tensor, seed: int
 ) -> Tensor:
     """How badly the first layer alone says the token before, read through a rotation."""
-    assert isinstance(model, AttentionOnly)
     batch = mixture.previous(
         48,
         24,
@@ -132,8 +136,9 @@ def _look_back(
         bos=bos_id(tokenizer),
         generator=torch.Generator().manual_seed(seed),
     )
-    read = model.hidden(batch.tokens, n_blocks=1) @ rotation
-    return cross_entropy(model.unembed(read[batch.rows, batch.positions]), batch.targets)
+    read = hidden_after_first_block(model, batch.tokens) @ rotation
+    logits = cut(model).unembedding(read[batch.rows, batch.positions])
+    return cross_entropy(logits, batch.targets)
 
 
 def _loss(model: ZooModel, batch: Batch) -> Tensor:

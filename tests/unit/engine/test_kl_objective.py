@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.engine.kl_objective import KlObjective
-from acdc_pipeline.models import TransformerWeights, load_model
+from acdc_pipeline.models import TransformerWeights, load_model, resolve_dtype
 from tests import checkpoints
 
 ANSWERS, STATES = 3, 5
@@ -61,7 +61,7 @@ def test_kl_objective_change_of_hundreds_of_logits_stays_finite_and_right(
 def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tmp_path: Path):
     directory = checkpoints.EVERY[name](tmp_path / "m")
     weights64 = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
-    weights32 = weights64.to(dtype=torch.float32, device=torch.device("cpu"))
+    weights32 = weights64.to(precision=resolve_dtype("float32"), device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(2)
     base = torch.randn(ANSWERS, weights64.d_model, generator=generator)
     states = base + 1e-3 * torch.randn(STATES, ANSWERS, weights64.d_model, generator=generator)

@@ -42,9 +42,9 @@ CLAIMED = {
     "gpt2-4l-s1": {"ioi", "docstring"},
     "gpt2-4l-s2": {"docstring"},
     "neox-4l": {"ioi", "docstring", "induction"},
-    "llama-4l": {"docstring"},
+    "llama-4l": {"ioi", "docstring", "induction"},
     "attn-2l": {"induction"},
-    "attn-4l": {"docstring"},
+    "attn-4l": {"ioi", "docstring", "induction"},
     "nopos-2l": {"previous_token"},
 }
 
