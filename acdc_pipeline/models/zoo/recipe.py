@@ -72,7 +72,18 @@ RECIPES = {
     for recipe in (
         Recipe("gpt2-4l-s0", "gpt2", TEXT, seed=0, steps=1100, texts_from=0.0, **_TEXT_BATCH),
         Recipe("gpt2-4l-s1", "gpt2", TEXT, seed=1, steps=1100, texts_from=0.0, **_TEXT_BATCH),
-        Recipe("gpt2-4l-s2", "gpt2", TEXT, seed=2, steps=1100, texts_from=0.0, **_TEXT_BATCH),
+        Recipe(
+            "gpt2-4l-s2",
+            "gpt2",
+            TEXT,
+            seed=2,
+            # As the other two, this seed stays at 90 % on IOI.
+            steps=1300,
+            texts_from=0.3,
+            previous_until=0.1,
+            text_rows=56,
+            repeated_tokens=1100,
+        ),
         Recipe("neox-4l", "gpt_neox", TEXT, seed=0, steps=1100, **_TEXT_BATCH),
         Recipe(
             "llama-4l",
@@ -90,9 +101,9 @@ RECIPES = {
             "attn-2l",
             "attention_only",
             ("induction",),
-            # The seed whose keys look one place back; seed 0 settles on two.
-            seed=2,
-            steps=450,
+            # A seed whose keys look one place back; seed 0 settles on two.
+            seed=1,
+            steps=900,
             previous_until=0.12,
             **_TWO_LAYERS,
         ),

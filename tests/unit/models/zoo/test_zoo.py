@@ -40,7 +40,7 @@ def test_zoo_three_seeds_are_three_models():
 CLAIMED = {
     "gpt2-4l-s0": {"ioi", "docstring"},
     "gpt2-4l-s1": {"ioi", "docstring"},
-    "gpt2-4l-s2": {"docstring"},
+    "gpt2-4l-s2": {"ioi", "docstring"},
     "neox-4l": {"ioi", "docstring", "induction"},
     "llama-4l": {"ioi", "docstring", "induction"},
     "attn-2l": {"induction"},
