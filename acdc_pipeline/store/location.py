@@ -13,6 +13,7 @@ from fsspec.core import split_protocol
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.specs import find_project
+from acdc_pipeline.store import layout
 
 ENVIRONMENT_VARIABLE = "ACDC_STORE"
 
@@ -23,13 +24,22 @@ def default_location(environment: Mapping[str, str], working_directory: Path) ->
     """Where results are if nobody says so.
 
     `ACDC_STORE`; else `results/runs` of the project folder at or above `working_directory`; else
-    `acdc-results` inside `working_directory`.
+    `acdc-results` inside `working_directory`. An `acdc-results` with runs, from the time before
+    the folder became a project, goes on being used until `results/runs` has runs of its own.
     """
     if environment.get(ENVIRONMENT_VARIABLE):
         return environment[ENVIRONMENT_VARIABLE]
+    beside = working_directory / "acdc-results"
     project = find_project(working_directory)
-    folder = project / "results" / "runs" if project else working_directory / "acdc-results"
-    return str(folder)
+    if project is None:
+        return str(beside)
+    kept = project / "results" / "runs"
+    earlier = [place for place in (beside, project / "acdc-results") if _holds_runs(place)]
+    return str(earlier[0] if earlier and not _holds_runs(kept) else kept)
+
+
+def _holds_runs(store: Path) -> bool:
+    return next((store / layout.RUNS).glob("*"), None) is not None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,28 @@ def test_location_in_a_project_is_its_results_folder(tmp_path: Path):
     assert default_location({}, inside) == str(tmp_path / "results" / "runs")
 
 
+def test_location_stays_when_the_folder_becomes_a_project(tmp_path: Path):
+    (tmp_path / "acdc-results" / "runs" / "5d2d").mkdir(parents=True)
+    (tmp_path / "acdc.yaml").touch()
+    inside = tmp_path / "tasks"
+    inside.mkdir()
+    for folder in (tmp_path, inside):
+        assert default_location({}, folder) == str(tmp_path / "acdc-results")
+
+
+def test_location_of_a_project_with_runs_is_not_given_up_for_an_older_one(tmp_path: Path):
+    (tmp_path / "acdc-results" / "runs" / "5d2d").mkdir(parents=True)
+    (tmp_path / "results" / "runs" / "runs" / "3f2a").mkdir(parents=True)
+    (tmp_path / "acdc.yaml").touch()
+    assert default_location({}, tmp_path) == str(tmp_path / "results" / "runs")
+
+
+def test_location_of_a_project_is_not_an_empty_older_store(tmp_path: Path):
+    (tmp_path / "acdc-results" / "runs").mkdir(parents=True)
+    (tmp_path / "acdc.yaml").touch()
+    assert default_location({}, tmp_path) == str(tmp_path / "results" / "runs")
+
+
 def test_location_outside_a_project_is_beside_the_user(tmp_path: Path):
     assert default_location({}, tmp_path) == str(tmp_path / "acdc-results")
 
