@@ -11,6 +11,7 @@ from acdc_pipeline.cli.numbers import decimal, whole
 from acdc_pipeline.cli.output import (
     console,
     facts,
+    note,
     note_wait,
     print_json,
     relative,
@@ -56,8 +57,13 @@ def discover(
         ),
     ] = "signed",
     prompts: Annotated[
-        int, typer.Option(parser=whole("--prompts", 1), metavar="N", help="How many prompt pairs.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            parser=whole("--prompts", 1),
+            metavar="N",
+            help="How many prompt pairs. Default: 64, or all that a file of pairs has.",
+        ),
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -100,7 +106,7 @@ def discover(
         from acdc_pipeline.execution import Worker, discover_into, plan_run
         from acdc_pipeline.store import open_store
 
-        run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
+        run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         worker = Worker(device=device, memory=budget)
         results = open_store(store)
         if not results.has(run.run_id()):
@@ -108,6 +114,10 @@ def discover(
         record, cached = discover_into(results, run, spec, worker, listener())
     from acdc_pipeline.cli.run_report import run_document, run_facts
 
+    if prompts is not None and prompts > run.prompts:
+        note(f"note: task '{run.task}' has {run.prompts} prompt pairs, and all of them are used")
+    for doubt in record.details.get("warnings", ()):
+        note(f"note: {doubt}")
     path = results.path(run.run_id())
     if json:
         print_json({**run_document(record), "cached": cached, "store": results.url, "path": path})

@@ -36,8 +36,16 @@ def exported(record: RunRecord, form: str) -> str:
             return circuit_dot(circuit)
         case "mib-json":
             from acdc_pipeline.graph.mib import mib_json
-            from acdc_pipeline.models import describe_model
 
             # the format states the model's width, which no circuit knows
-            return mib_json(circuit, d_model=describe_model(record.spec.model).d_model)
+            return mib_json(circuit, d_model=_width(record))
     raise AssertionError(form)
+
+
+def _width(record: RunRecord) -> int:
+    """Width of the model's residual stream; older runs leave it to the model to say."""
+    if "d_model" in record.details:
+        return record.details["d_model"]
+    from acdc_pipeline.models import describe_model
+
+    return describe_model(record.spec.model).d_model

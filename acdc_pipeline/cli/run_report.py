@@ -59,6 +59,8 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         if name in ("kl", "accuracy") or name.startswith(("model_", "ablated_")):
             continue
         lines[name] = f"{number(value)} (whole model {number(metrics.get(f'model_{name}'))})"
+    if reference := record.details.get("reference"):
+        lines["reference"] = reference_text(reference, spec.method.ablation)
     lines["time"] = f"{record.wall_seconds:.1f} s"
     return lines
 
@@ -70,6 +72,16 @@ def method_text(spec: RunSpec) -> str:
         f"{method.name}, threshold {method.threshold:g}, {method.metric}, "
         f"{method.ablation} ablation, {method.order}, {method.difference}"
     )
+
+
+def reference_text(reference: dict[str, Any], ablation: str) -> str:
+    """`4 of 7 edges of the published circuit found, 0 others`."""
+    theirs = reference["ablation"]
+    text = (
+        f"{reference['found']} of {reference['total']} {reference['compared']} of the published "
+        f"circuit found, {reference['others']} others"
+    )
+    return text if theirs in (None, ablation) else f"{text} (published with {theirs} ablation)"
 
 
 def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:

@@ -23,6 +23,9 @@ def plan_run(
 ) -> RunSpec:
     """The run that this request is. Reads the model's files, loads nothing.
 
+    A run has the prompts that it is made on: asking a file of ten pairs for `prompts=64` is the
+    same question as asking it for ten.
+
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: the engine does not reproduce the model's architecture.
@@ -45,7 +48,7 @@ def plan_run(
         model=str(ref),
         model_revision=located.revision,
         method=method,
-        prompts=prompts,
+        prompts=task.prompts_for(prompts),
         seed=seed,
         dtype=cast("Dtype", dtype),
     )

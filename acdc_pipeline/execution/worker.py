@@ -11,9 +11,11 @@ from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed, PromptError
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
+from acdc_pipeline.execution.doubts import doubts_about_prompts, doubts_about_result
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
 from acdc_pipeline.execution.progress import Progress, Silent
+from acdc_pipeline.execution.reference import agreement, reference_for
 from acdc_pipeline.graph import Decision, Receiver, Topology
 from acdc_pipeline.graph.order import HeadOrder, receivers_backwards
 from acdc_pipeline.metrics import METRICS
@@ -48,27 +50,35 @@ class Worker:
         Raises:
             ExecutionFailed: the model's files changed since the run was planned, or the search
                 and its recheck disagree.
-            PromptError: the task's prompts do not fit the model's tokenizer.
+            PromptError: the task's prompts do not fit the model's tokenizer, or no corrupted side
+                differs from its clean one.
+            GraphError: the task's published circuit names edges that the model does not have.
             ParityError: the engine does not reproduce the model.
         """
         started = time.perf_counter()
         listener = progress or Silent()
         model = self._load(run)
+        reference = reference_for(run, task, model.topology)
         prompts = make_prompts(task, _tokenizer(model), n=run.prompts, seed=run.seed)
+        doubts = doubts_about_prompts(run, prompts)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         bench = set_up(model.weights, prompts, run.method.ablation)
         result = self._search(run, bench, listener)
         metrics, recheck = _report(run, task, bench, result)
+        circuit = result.circuit
         return RunRecord(
             spec=run,
-            circuit=result.circuit,
+            circuit=circuit,
             decisions=result.decisions,
             metrics=metrics,
             details={
                 "edges_tested": len(result.decisions),
-                "edges_on_a_path": len(result.circuit.live_edges),
+                "edges_on_a_path": len(circuit.live_edges),
                 "smallest_margin": result.smallest_margin,
                 "recheck_error": recheck,
+                "warnings": doubts + doubts_about_result(run, circuit, metrics),
+                "reference": None if reference is None else agreement(circuit, reference),
+                "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),
                 "prompts_corrupted": list(prompts.corrupted_text[:4]),
             },

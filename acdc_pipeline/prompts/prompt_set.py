@@ -42,6 +42,11 @@ class PromptSet:
     def __len__(self) -> int:
         return self.clean.shape[0]
 
+    @property
+    def rows_with_equal_sides(self) -> list[int]:
+        """The prompts whose counterfactual is the prompt itself, ascending."""
+        return (self.clean == self.corrupted).all(-1).nonzero().flatten().tolist()
+
     def to(self, device: torch.device) -> PromptSet:
         """The same prompts on another device."""
         names = ("clean", "corrupted", "lengths", "answer_row", "answer_pos")

@@ -18,7 +18,7 @@ from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.project import bundled, find_project
 from acdc_pipeline.specs.prompt_pair import read_pairs
 from acdc_pipeline.specs.sweep import SweepSpec
-from acdc_pipeline.specs.task import Source, TaskMetrics, TaskSpec
+from acdc_pipeline.specs.task import REFERENCE, Source, TaskMetrics, TaskSpec
 from acdc_pipeline.specs.yaml_file import shown
 
 _S = TypeVar("_S", bound=Spec)
@@ -69,7 +69,7 @@ def find_reference(
     """The published circuit of a task, or None where nobody published one."""
     if str(name_or_path).endswith(".jsonl"):
         return None
-    path = task_file(name_or_path, project).with_name("circuit.yaml")
+    path = task_file(name_or_path, project).with_name(REFERENCE)
     return load_yaml(path, ReferenceCircuit) if path.is_file() else None
 
 

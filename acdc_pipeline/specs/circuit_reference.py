@@ -84,6 +84,15 @@ class ReferenceCircuit(Spec):
             nodes |= {edge.src, edge.dst}
         return frozenset(node for node in nodes if node.kind == "head")
 
+    @property
+    def names_edges(self) -> bool:
+        """Whether it says which edges there are, and not only which components."""
+        return bool(self.edges or self.links)
+
+    def is_of(self, model: str) -> bool:
+        """Whether it was found in `model`, a reference; revisions of a hub model count as one."""
+        return _without_revision(self.model) == _without_revision(model)
+
     def circuit(self, topology: Topology) -> Circuit:
         """The published circuit in the graph of a model.
 
@@ -111,6 +120,10 @@ class ReferenceCircuit(Spec):
                 candidates = [Edge(source, receiver, slot) for slot in names]
                 out += [edge for edge in candidates if edge in topology.edge_set]
         return out
+
+
+def _without_revision(model: str) -> str:
+    return model.partition("@")[0] if model.startswith("hf:") else model
 
 
 def _inputs(topology: Topology) -> list[Node]:

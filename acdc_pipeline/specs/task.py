@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from acdc_pipeline.specs.base import Spec, rejection, sha256_of, unknown_reference
+from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
+from acdc_pipeline.specs.load import load_yaml
 from acdc_pipeline.specs.names import MetricName, Name
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
+
+REFERENCE = "circuit.yaml"
+"""The file beside a `task.yaml` that holds a published circuit."""
 
 
 def _listed(value: Any) -> Any:
@@ -61,6 +67,7 @@ class TaskSpec(Spec):
         generator: how prompts are made.
         answers: for `template` only; the other kinds know theirs.
         metrics: what is measured.
+        reference: the published circuit in the `circuit.yaml` beside, read at load time.
     """
 
     name: Name
@@ -70,9 +77,12 @@ class TaskSpec(Spec):
     generator: Generator
     answers: Answers | None = Field(default=None, description='correct: "{IO}", incorrect: "{S}"')
     metrics: TaskMetrics
+    reference: SkipJsonSchema[ReferenceCircuit | None] = None
 
     @classmethod
     def with_files_read(cls, data: Any, folder: Path) -> Any:
+        if (folder / REFERENCE).is_file() and "reference" not in data:
+            data = {**data, "reference": load_yaml(folder / REFERENCE, ReferenceCircuit).plain()}
         generator = data.get("generator")
         if not isinstance(generator, Mapping) or generator.get("kind") not in GENERATORS:
             return data
@@ -99,10 +109,16 @@ class TaskSpec(Spec):
                         )
         return self
 
+    def prompts_for(self, asked: int) -> int:
+        """How many prompt pairs there are for `asked`: pair files have no more than they hold."""
+        pairs = self.generator.pairs if isinstance(self.generator, PairsGenerator) else None
+        return asked if pairs is None else min(asked, len(pairs))
+
     def definition_hash(self) -> str:
         """Hex sha256 of what decides the prompts and answers.
 
-        Name, title, behaviour, source and metrics do not: renaming a task changes no result.
+        Name, title, behaviour, source, metrics and reference do not: renaming a task changes no
+        result.
         """
         generator = self.generator
         deciding = (

@@ -116,6 +116,70 @@ def test_discover_of_prompt_pairs_without_a_task(capsys, tmp_path):
     assert found.document["task"] == "mine"
 
 
+def pairs_file(folder: Path, *sides: tuple[str, str]) -> Path:
+    """Prompt pairs for the compiled model that answers `c` where a `c` or a `d` was."""
+    path = folder / "mine.jsonl"
+    lines = [
+        json.dumps({"clean": clean, "corrupted": corrupted, "correct": "c"})
+        for clean, corrupted in sides
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+ONE_PAIR = (". c + =", ". + + =")
+
+
+def test_discover_of_few_pairs_is_one_run_however_many_are_asked_for(capsys, tmp_path):
+    pairs = pairs_file(tmp_path, ONE_PAIR)
+    found = acdc(capsys, "discover", pairs, TARGET[1], "--json")
+    assert found.code == 0, found.err
+    assert found.document["prompts"] == 1
+    assert "note: task" not in found.err
+    more = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "9", "--json")
+    assert more.document["run_id"] == found.document["run_id"]
+    assert "note: task 'mine' has 1 prompt pairs, and all of them are used\n" in more.err
+    one = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "1", "--json")
+    assert (one.document["cached"], "note: task" in one.err) == (True, False)
+
+
+def test_discover_of_pairs_with_equal_sides_says_how_many(capsys, tmp_path):
+    pairs = pairs_file(tmp_path, ONE_PAIR, (". c + =", ". c + ="))
+    found = acdc(capsys, "discover", pairs, TARGET[1], "--json")
+    assert found.code == 0, found.err
+    (doubt, *_) = found.document["details"]["warnings"]
+    assert doubt.startswith("clean and corrupted side are equal in 1 of 2 pairs")
+    assert f"note: {doubt}\n" in found.err
+
+
+def test_discover_of_pairs_whose_sides_are_all_equal_is_refused(capsys, tmp_path, store_url):
+    pairs = pairs_file(tmp_path, (". c + =", ". c + ="))
+    acdc(capsys, "discover", pairs, TARGET[1]).refuses(
+        "task 'mine': the clean and the corrupted side are equal in all 1 pairs", "fix: "
+    )
+    assert committed_runs(store_url) == []
+
+
+def test_discover_of_what_the_model_cannot_do_says_so(capsys, tmp_path):
+    found = acdc(capsys, "discover", "induction", TARGET[1], "--threshold", "100", "--prompts", "8")
+    assert found.code == 0, found.err
+    assert "note: the whole model answers only 0.0% of the prompts right" in found.err
+    assert "note: the circuit is empty: at threshold 100" in found.err
+
+
+def test_discover_in_the_model_of_the_published_circuit_says_how_much_was_found(capsys):
+    assert (
+        "4 of 7 edges of the published circuit found, 0 others"
+        in acdc(capsys, "discover", *TARGET).out
+    )
+    found = discovered(capsys).document["details"]["reference"]
+    assert (found["precision"], found["recall"]) == (1.0, 4 / 7)
+    reference = find_reference("compiled_or")
+    assert reference is not None
+    assert set(found["missing"]) < set(reference.edges)
+    assert len(found["missing"]) == 3
+
+
 BAD = [
     (("nothing", TARGET[1]), ("unknown task 'nothing'", "compiled_or")),
     (("compiled_ro", TARGET[1]), ("unknown task", "did you mean 'compiled_or'?")),

@@ -1,0 +1,50 @@
+"""What makes a result mean little: said beside it, for nothing else would show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acdc_pipeline.errors import PromptError
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs import RunSpec
+
+# At or below this share of right answers, there is hardly a behaviour to find a circuit of.
+RARELY_RIGHT = 0.1
+
+
+def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
+    """That some pairs have two equal sides, where the second side is what removed edges carry.
+
+    Raises:
+        PromptError: all have, so that removing edges would change nothing.
+    """
+    equal = prompts.rows_with_equal_sides
+    if not equal or run.method.ablation != "corrupted":
+        return []
+    if len(equal) == len(prompts):
+        raise PromptError(
+            f"the clean and the corrupted side are equal in all {len(prompts)} pairs",
+            where=f"task '{run.task}'",
+            fix="change on the corrupted side what the answer depends on, or use --ablation zero",
+        )
+    return [
+        f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
+        f"(the first: pair {equal[0] + 1}); no edge matters there"
+    ]
+
+
+def doubts_about_result(run: RunSpec, circuit: Circuit, metrics: Mapping[str, float]) -> list[str]:
+    """That the model itself fails at the task, or that nothing of the circuit is left."""
+    out = []
+    if (accuracy := metrics["model_accuracy"]) <= RARELY_RIGHT:
+        out.append(
+            f"the whole model answers only {accuracy:.1%} of the prompts right; there is hardly "
+            "a behaviour for this circuit to explain"
+        )
+    if not circuit.live_edges:
+        out.append(
+            f"the circuit is empty: at threshold {run.method.threshold:g} no path from input to "
+            "logits is left; try a lower --threshold"
+        )
+    return out
