@@ -32,9 +32,9 @@ def explain(error: ValidationError, data: Any, kind: type[BaseModel], where: str
         allowed = _description(kind, _without_branches(first["loc"], data)) or branches
         problem = f"{_show(first['input'])} does not fit"
     others = list(dict.fromkeys(p[0] for p in problems if p[0] and p[0] != field))
-    if others and not fix:
+    if others and (not fix or first["type"] == "missing"):
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        fix = f"correct this first; then look at {shown}"
+        fix = f"{fix or 'correct this first'}; then look at {shown}"
     return SpecError(problem, where=where, field=field or None, allowed=allowed, fix=fix)
 
 
@@ -55,7 +55,7 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             name = str(loc[-1])
             return field, "unknown key", with_suggestion(", ".join(known), name, known), None
         case "missing":
-            return field, "is missing", _description(kind, loc), None
+            return field, "is missing", _description(kind, loc), f"add '{loc[-1]}'"
         case "literal_error":
             names = re.findall(r"'([^']*)'", context["expected"])
             noun = NOUNS.get(frozenset(names))

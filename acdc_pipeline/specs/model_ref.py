@@ -15,6 +15,14 @@ FORMS = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH"
 _ZOO = re.compile(r"[a-z0-9][a-z0-9-]*\Z", re.ASCII)
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?\Z", re.ASCII)
 
+# Written without their organisation in papers and in older code.
+_HOMES = (
+    (r"gpt2(-medium|-large|-xl)?", "openai-community"),
+    (r"distilgpt2", "distilbert"),
+    (r"pythia-[0-9.]+[mb](-deduped)?", "EleutherAI"),
+    (r"opt-[0-9.]+[mb]", "facebook"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
@@ -53,7 +61,8 @@ class ModelRef:
             return cls("hf", match[1], match[2])
         if kind == "dir" and name.strip():
             return cls("dir", name)
-        raise SpecError(f"'{text}' is not a model reference", allowed=FORMS)
+        fix = f"did you mean 'hf:{_home(name)}'?" if kind == "hf" and _home(name) else None
+        raise SpecError(f"'{text}' is not a model reference", allowed=FORMS, fix=fix)
 
 
 def _guess(kind: str, name: str, colon: str) -> str | None:
@@ -62,6 +71,17 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
         return f"did you mean '{close}:{name}'?" if close else None
     if kind and Path(kind).is_dir():
         return f"did you mean 'dir:{kind}'?"
+    if home := _home(kind):
+        return f"did you mean 'hf:{home}'?"
     if _ZOO.match(kind):
-        return f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo"
+        return (
+            f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo; "
+            f"a model of the Hugging Face hub is 'hf:ORG/{kind}'"
+        )
     return f"did you mean 'hf:{kind}'?" if _HUB.match(kind) else None
+
+
+def _home(name: str) -> str | None:
+    """`ORG/NAME` of a hub model that papers call by its bare name."""
+    homes = (home for pattern, home in _HOMES if re.fullmatch(pattern, name.lower()))
+    return next((f"{home}/{name.lower()}" for home in homes), None)

@@ -16,6 +16,8 @@ from acdc_pipeline.specs.yaml_file import read_text, shown
 Text = str | tuple[int, ...]
 """A prompt: text, or token ids taken as they are."""
 
+_EXAMPLE = '{"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
+
 
 def _listed(value: Any) -> Any:
     if isinstance(value, str | int) and not isinstance(value, bool):
@@ -53,12 +55,14 @@ def read_pairs(path: Path) -> tuple[PromptPair, ...]:
         try:
             data = json.loads(line)
         except json.JSONDecodeError as error:
-            raise SpecError(f"is not JSON: {error.msg}", where=where) from error
+            at = error.msg.removesuffix(" at")
+            problem = f"is not JSON: {at} at column {error.colno}"
+            raise SpecError(problem, where=where, fix=f"write lines like {_EXAMPLE}") from error
         pairs.append(parse(data, PromptPair, where))
     if not pairs:
         raise SpecError(
             "holds no prompt pair",
             where=shown(path),
-            fix='write lines like {"clean": …, "corrupted": …, "correct": …, "incorrect": …}',
+            fix=f"write lines like {_EXAMPLE}",
         )
     return tuple(pairs)

@@ -71,12 +71,12 @@ class TaskSpec(Spec):
     """
 
     name: Name
-    title: str = Field(min_length=1)
-    behaviour: str = Field(min_length=1)
-    source: Source
+    title: str = Field(min_length=1, description="one line for headings")
+    behaviour: str = Field(min_length=1, description="one line: a prompt -> what should follow")
+    source: Source = Field(description='as in {paper: "Wang et al. 2022", arxiv: "2211.00593"}')
     generator: Generator
     answers: Answers | None = Field(default=None, description='correct: "{IO}", incorrect: "{S}"')
-    metrics: TaskMetrics
+    metrics: TaskMetrics = Field(description="as in {discovery: kl, report: [accuracy]}")
     reference: SkipJsonSchema[ReferenceCircuit | None] = None
 
     @classmethod

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.folder import inside
-from acdc_pipeline.specs.yaml_file import read_text
+from acdc_pipeline.specs.yaml_file import read_text, shown
 
 
 def _tuple(value: Any) -> Any:
@@ -70,5 +71,23 @@ class WordsGenerator(Spec):
 def _read(folder: Path, value: Any, name: str) -> Any:
     if not isinstance(value, str):
         return value
-    text = read_text(inside(folder, value, f"generator.words.{name}"))
+    field = f"generator.words.{name}"
+    path = inside(folder, value, field)
+    if not path.is_file():
+        raise SpecError(
+            f"no such file '{value}'",
+            where=shown(folder),
+            field=field,
+            allowed="a list of words, or the name of a file with one word a line",
+            fix=_instead_of(folder, value, name),
+        )
+    text = read_text(path)
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _instead_of(folder: Path, value: str, name: str) -> str:
+    """What to write for a list that names the file `value`, which is not there."""
+    file = value if value.endswith(".txt") else f"{value}.txt"
+    if file != value and (folder / file).is_file():
+        return f"write '{name}: {file}'"
+    return f"make {file} with one word a line and write '{name}: {file}', or list the words here"

@@ -130,6 +130,7 @@ def test_pairs_may_be_token_ids_and_answers_single_or_listed(tmp_path: Path):
     ("line", "field", "problem"),
     [
         ("{", None, "is not JSON"),
+        ('{"clean": "a', None, "is not JSON: Unterminated string starting at column 11"),
         ('{"clean": "a", "corrupted": "b"}', "correct", "is missing"),
         (PAIR.replace("corrupted", "corupted"), "corupted", "unknown key"),
         (PAIR.replace('"e"', "[]"), "correct", "is not at least 1 long"),
@@ -148,6 +149,16 @@ def test_pairs_line_with_a_mistake_is_named(
     assert raised.value.where == f"{path}:2"
     assert raised.value.field == field
     assert problem in raised.value.problem
+
+
+def test_pairs_line_that_is_not_json_says_how_lines_look(tmp_path: Path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("clean: a\n")
+    with pytest.raises(SpecError) as raised:
+        read_pairs(path)
+    assert raised.value.fix == (
+        'write lines like {"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
+    )
 
 
 def test_pairs_file_without_pairs_is_rejected(tmp_path: Path):

@@ -146,6 +146,15 @@ def test_task_with_a_mistake_is_rejected_naming_field_value_and_fix(
     assert allowed in f"{error.allowed} {error.fix}"
 
 
+def test_task_without_a_title_says_what_to_add(tmp_path: Path):
+    path = write_task(tmp_path, "title: Indirect object identification\n", "")
+    with pytest.raises(SpecError) as raised:
+        load_yaml(path, TaskSpec)
+    assert str(raised.value) == (
+        f"{path}: title: is missing\nallowed: one line for headings\nfix: add 'title'"
+    )
+
+
 def test_task_with_several_mistakes_names_the_other_fields_too(tmp_path: Path):
     path = write_task(tmp_path, "bos: false\n", "bos: 0\n  seed: 1\n")
     with pytest.raises(SpecError) as raised:
@@ -154,11 +163,24 @@ def test_task_with_several_mistakes_names_the_other_fields_too(tmp_path: Path):
     assert raised.value.fix == "correct this first; then look at generator.bos"
 
 
-def test_task_naming_a_missing_word_file_names_that_file(tmp_path: Path):
-    path = write_task(tmp_path, "objects.txt", "things.txt")
-    with pytest.raises(SpecError, match="no such file") as raised:
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [
+        ("things.txt", "make things.txt with one word a line"),
+        ("things", "make things.txt with one word a line and write 'objects: things.txt'"),
+        ("objects", "write 'objects: objects.txt'"),
+    ],
+)
+def test_task_naming_a_missing_word_file_names_field_file_and_fix(
+    tmp_path: Path, written: str, fix: str
+):
+    path = write_task(tmp_path, "objects.txt", written)
+    with pytest.raises(SpecError, match=f"no such file '{written}'") as raised:
         load_yaml(path, TaskSpec)
-    assert raised.value.where == str(path.with_name("things.txt"))
+    error = raised.value
+    assert (error.where, error.field) == (str(path.parent), "generator.words.objects")
+    assert error.fix is not None
+    assert error.fix.startswith(fix)
 
 
 def test_task_word_file_outside_its_folder_is_refused(tmp_path: Path):
