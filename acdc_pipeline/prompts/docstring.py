@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.prompts.form import Context, Form, context_between
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split
-from acdc_pipeline.prompts.tokenization import usable_words
+from acdc_pipeline.prompts.word_fit import WordUse
 from acdc_pipeline.specs.generators import DocstringGenerator
 
 _PARAM = "\n    :param"
@@ -33,26 +33,8 @@ def docstring_pairs(
         PromptError: a word list has too few words left under `tokenizer`.
     """
     form = docstring_form(spec)
-    fresh = [f"fresh {hole}" for hole in _redrawn(spec)]
-    holes_of = {
-        "functions": ["function"],
-        "names": [*_holes("argument", spec.arguments), *fresh],
-        "nouns": [hole for hole in form.holes if hole.startswith(("summary", "description"))],
-    }
-    drawn: dict[str, list[str]] = {}
-    for field, holes in holes_of.items():
-        drawn.setdefault(getattr(spec, field), []).extend(holes)
-    lists = {
-        name: usable_words(
-            tokenizer,
-            spec.words[name],
-            _contexts(form, holes),
-            split=split,
-            needed=len(holes),
-            name=name,
-        )
-        for name, holes in drawn.items()
-    }
+    drawn = _drawn(spec, form)
+    lists = {use.name: use.enough(tokenizer, split) for use in docstring_words(spec)}
     out = []
     for _ in range(n):
         words: dict[str, str] = {}
@@ -75,6 +57,15 @@ def docstring_pairs(
     return out
 
 
+def docstring_words(spec: DocstringGenerator) -> list[WordUse]:
+    """What the prompts do with each word list."""
+    form = docstring_form(spec)
+    return [
+        WordUse(name, spec.words[name], _contexts(form, holes), len(holes))
+        for name, holes in _drawn(spec, form).items()
+    ]
+
+
 def docstring_form(spec: DocstringGenerator) -> Form:
     """The prompt with holes: `function`, `argument0…`, `summary0…`, `documented0…`, …"""
     signature = ", ".join(f"{{{hole}}}" for hole in _holes("argument", spec.arguments))
@@ -88,6 +79,20 @@ def docstring_form(spec: DocstringGenerator) -> Form:
     )
 
 
+def _drawn(spec: DocstringGenerator, form: Form) -> dict[str, list[str]]:
+    """For each word list, the holes that a prompt fills from it."""
+    fresh = [f"fresh {hole}" for hole in _redrawn(spec)]
+    holes_of = {
+        "functions": ["function"],
+        "names": [*_holes("argument", spec.arguments), *fresh],
+        "nouns": [hole for hole in form.holes if hole.startswith(("summary", "description"))],
+    }
+    drawn: dict[str, list[str]] = {}
+    for field, holes in holes_of.items():
+        drawn.setdefault(getattr(spec, field), []).extend(holes)
+    return drawn
+
+
 def _redrawn(spec: DocstringGenerator) -> list[str]:
     """The holes that the counterfactual fills with fresh names."""
     asked = spec.before + spec.documented
@@ -99,13 +104,13 @@ def _redrawn(spec: DocstringGenerator) -> list[str]:
     ]
 
 
-def _contexts(form: Form, holes: Sequence[str]) -> list[Context]:
+def _contexts(form: Form, holes: Sequence[str]) -> tuple[Context, ...]:
     """What stands around the holes; names also stand where documented and as the answer."""
     places = {hole.removeprefix("fresh ") for hole in holes}
     if any(hole.startswith("argument") for hole in places):
         places |= {hole for hole in form.holes if hole.startswith("documented")}
     answer = context_between(f"{_PARAM} ", "")
-    return [*(c for hole in sorted(places) for c in form.contexts(hole)), answer]
+    return (*(c for hole in sorted(places) for c in form.contexts(hole)), answer)
 
 
 def _holes(kind: str, count: int) -> list[str]:

@@ -6,14 +6,15 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.alignment import align
-from acdc_pipeline.prompts.docstring import docstring_pairs
+from acdc_pipeline.prompts.docstring import docstring_pairs, docstring_words
 from acdc_pipeline.prompts.function import function_pairs
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.pairs import listed_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.repeated_tokens import repeated_tokens_pairs
 from acdc_pipeline.prompts.split import Split, seeded
-from acdc_pipeline.prompts.template import template_pairs
+from acdc_pipeline.prompts.template import template_pairs, template_words
+from acdc_pipeline.prompts.word_fit import WordUse
 from acdc_pipeline.specs.generators import (
     DocstringGenerator,
     FunctionGenerator,
@@ -57,6 +58,18 @@ def make_prompts(
     except PromptError as error:
         error.at(name)
         raise
+
+
+def word_uses(task: TaskSpec) -> list[WordUse]:
+    """What `task` does with each of its word lists; none where it has no such lists."""
+    match task.generator:
+        case TemplateGenerator() as spec:
+            assert task.answers is not None, "the spec asks for answers"
+            return template_words(spec, task.answers)
+        case DocstringGenerator() as spec:
+            return docstring_words(spec)
+        case _:
+            return []
 
 
 def make_pairs(

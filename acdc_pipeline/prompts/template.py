@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.prompts.form import Context, Form, context_between, joint
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split
-from acdc_pipeline.prompts.tokenization import usable_words
+from acdc_pipeline.prompts.word_fit import WordUse
 from acdc_pipeline.specs.task import Answers
 from acdc_pipeline.specs.template import TemplateGenerator
 
@@ -39,17 +39,7 @@ def template_pairs(
     correct = [Form.parse(text) for text in answers.correct]
     incorrect = [Form.parse(text) for text in answers.incorrect]
     drawn = _drawn_names(spec)
-    lists = {
-        name: usable_words(
-            tokenizer,
-            spec.words[name],
-            _contexts(spec, name, forms, [*correct, *incorrect]),
-            split=split,
-            needed=len(names),
-            name=name,
-        )
-        for name, names in drawn.items()
-    }
+    lists = {use.name: use.enough(tokenizer, split) for use in template_words(spec, answers)}
     out = []
     for index, choice in itertools.islice(schedule(rng, len(forms), role_choices(spec)), n):
         words: dict[str, str] = {}
@@ -68,6 +58,16 @@ def template_pairs(
             )
         )
     return out
+
+
+def template_words(spec: TemplateGenerator, answers: Answers) -> list[WordUse]:
+    """What the templates and answers do with each word list."""
+    forms = [Form.parse(text) for text in spec.templates]
+    as_answers = [Form.parse(text) for text in (*answers.correct, *answers.incorrect)]
+    return [
+        WordUse(name, spec.words[name], _contexts(spec, name, forms, as_answers), len(names))
+        for name, names in _drawn_names(spec).items()
+    ]
 
 
 def schedule(
@@ -131,7 +131,7 @@ def _corrupted_word(
 
 def _contexts(
     spec: TemplateGenerator, list_name: str, forms: Sequence[Form], answers: Sequence[Form]
-) -> list[Context]:
+) -> tuple[Context, ...]:
     """Everything that stands around a word of the list, in sentences and as an answer."""
     names = [name for name in spec.placeholders if _list_of(spec, name) == list_name]
     inside = [context for form in forms for name in names for context in form.contexts(name)]
@@ -142,4 +142,4 @@ def _contexts(
         for literal, name in zip(answer.literals, answer.holes, strict=False)
         if end and name in names
     ]
-    return [*inside, *as_answer]
+    return (*inside, *as_answer)

@@ -8,7 +8,6 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Context
-from acdc_pipeline.prompts.split import Split, words_in_split
 
 Ids = tuple[int, ...]
 
@@ -142,32 +141,3 @@ def single_token_words(
     for word, ids in kept.items():
         first.setdefault(ids, word)
     return list(first.values())
-
-
-def usable_words(
-    tokenizer: PreTrainedTokenizerBase,
-    words: Sequence[str],
-    contexts: Sequence[Context],
-    *,
-    split: Split,
-    needed: int,
-    name: str,
-) -> list[str]:
-    """The words of the list `name` that `split` allows and this tokenizer keeps whole.
-
-    Raises:
-        PromptError: fewer than `needed` are left.
-    """
-    allowed = words_in_split(dict.fromkeys(words), split)
-    kept = single_token_words(tokenizer, allowed, contexts)
-    if len(kept) < needed:
-        part = f"{len(words)} words" + (
-            "" if split == "all" else f", {len(allowed)} of them in split '{split}'"
-        )
-        raise PromptError(
-            f"too few words: {len(kept)} left of {part}, {needed} needed"
-            " (each must be one token in the sentence under this model's tokenizer)",
-            field=f"word list '{name}'",
-            fix=f"add words to '{name}' that this tokenizer keeps whole",
-        )
-    return kept

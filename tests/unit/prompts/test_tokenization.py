@@ -15,7 +15,6 @@ from acdc_pipeline.prompts.tokenization import (
     single_token_words,
     unknown_id,
     unknown_words,
-    usable_words,
 )
 from tests.tokenizers import gpt2_tokenizer, word_tokenizer
 
@@ -41,27 +40,6 @@ def test_gpt2_word_that_merges_with_what_stands_behind_is_dropped():
 def test_word_tokenizer_words_outside_the_vocabulary_are_dropped():
     tokenizer = word_tokenizer(["and", "went", "Mary"])
     assert single_token_words(tokenizer, ["Mary", "John"], [IN_A_SENTENCE]) == ["Mary"]
-
-
-def test_too_few_words_left_names_list_count_need_and_fix():
-    tokenizer = word_tokenizer(["and", "went", "Mary"])
-    with pytest.raises(PromptError) as caught:
-        usable_words(
-            tokenizer, ["Mary", "John"], [IN_A_SENTENCE], split="all", needed=2, name="names"
-        )
-    assert str(caught.value) == (
-        "word list 'names': too few words: 1 left of 2 words, 2 needed"
-        " (each must be one token in the sentence under this model's tokenizer)\n"
-        "fix: add words to 'names' that this tokenizer keeps whole"
-    )
-
-
-def test_too_few_words_in_a_split_says_how_many_the_split_has():
-    tokenizer = word_tokenizer(["and", "went", "Mary", "John"])
-    with pytest.raises(PromptError, match=r"2 words, \d of them in split 'held_out'"):
-        usable_words(
-            tokenizer, ["Mary", "John"], [IN_A_SENTENCE], split="held_out", needed=3, name="names"
-        )
 
 
 def test_continuation_is_none_where_two_texts_merge_into_one_token():

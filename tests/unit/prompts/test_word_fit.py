@@ -1,0 +1,61 @@
+"""Word lists under a tokenizer: which words are left, and what is said when too few are."""
+
+from __future__ import annotations
+
+import pytest
+
+from acdc_pipeline.errors import PromptError
+from acdc_pipeline.prompts.form import Context
+from acdc_pipeline.prompts.word_fit import WordUse, why_dropped
+from tests.tokenizers import gpt2_tokenizer, word_tokenizer
+
+IN_A_SENTENCE = Context("and", " ", " went")
+AT_THE_START = Context("", "", " went")
+
+
+def two_names(needed: int) -> WordUse:
+    return WordUse("names", ("Mary", "John"), (IN_A_SENTENCE,), needed)
+
+
+def test_words_left_are_those_that_the_tokenizer_keeps_whole():
+    tokenizer = word_tokenizer(["and", "went", "Mary"])
+    assert two_names(1).fitting(tokenizer) == ["Mary"]
+    assert two_names(1).enough(tokenizer, "all") == ["Mary"]
+
+
+def test_too_few_words_left_names_list_count_need_a_word_and_fix():
+    with pytest.raises(PromptError) as caught:
+        two_names(2).enough(word_tokenizer(["and", "went", "Mary"]), "all")
+    assert str(caught.value) == (
+        "word list 'names': too few words: 1 left of 2 words, 2 needed;"
+        " 'John' is not in the vocabulary of this model's tokenizer\n"
+        "allowed: words that are one token wherever the task puts them\n"
+        "fix: add words to 'names' that this tokenizer keeps whole"
+    )
+
+
+def test_too_few_words_in_a_split_says_how_many_the_split_has():
+    tokenizer = word_tokenizer(["and", "went", "Mary", "John"])
+    with pytest.raises(PromptError, match=r"2 words, \d of them in split 'held_out'"):
+        two_names(3).enough(tokenizer, "held_out")
+
+
+def test_word_that_only_misses_its_space_is_named_with_tokens_place_and_fix():
+    # " umbrella" is one token, and "umbrella" at the beginning of a text is not
+    reason, fix = why_dropped(gpt2_tokenizer(), "umbrella", [IN_A_SENTENCE, AT_THE_START])
+    assert reason == "'umbrella' in 'umbrella went' is 2 tokens: 'umb' 'rella'"
+    assert fix == "begin the template with another word: behind a space, 'umbrella' is one token"
+
+
+@pytest.mark.parametrize(
+    ("word", "context", "reason"),
+    [
+        ("Abigail", IN_A_SENTENCE, "'Abigail' in 'and Abigail went' is 3 tokens: ' Ab' 'ig' 'ail'"),
+        ("kind", Context("a", " ", "ness"), "'kind' merges with 'ness' behind it"),
+        ("o", Context("a drink t", "", " it"), "'o' merges with 'a drink t' in front of it"),
+    ],
+)
+def test_word_that_never_fits_there_is_named_with_the_reason(
+    word: str, context: Context, reason: str
+):
+    assert why_dropped(gpt2_tokenizer(), word, [context]) == (reason, None)
