@@ -25,6 +25,9 @@ from acdc_pipeline.models.weights import TransformerWeights
 # Logits in flight: small enough to stay in cache between the passes over them.
 _CHUNK_BYTES = 4 * 2**20
 
+# Below it, log1p(sum) would turn the rounding of the sum into more than twice as much.
+_LEAST_SUM = -0.5
+
 
 class KlObjective:
     """Mean KL over answers, in nats. Lower is better; 0 for the whole model.
@@ -69,8 +72,11 @@ class KlObjective:
         """log Σ p·exp(d): how much the normaliser grows."""
         weighted = torch.expm1(d).mul_(self.probs).sum(-1)
         growth = torch.log1p(weighted)
-        # exp(d) overflows for a change of some ninety logits; there the plain form is exact enough.
-        plain = ~torch.isfinite(growth)
+        # Near -1 the sum has lost its digits (a sure model whose favourite falls far), and beyond
+        # some ninety logits exp(d) overflows. There the divergence is large, and the plain form
+        # exact enough.
+        plain = ~torch.isfinite(growth) | (weighted < _LEAST_SUM)
         if bool(plain.any()):
-            growth = torch.where(plain, (d + self.logprobs).logsumexp(-1), growth)
+            _, answer = plain.nonzero(as_tuple=True)
+            growth[plain] = (d[plain] + self.logprobs[answer]).logsumexp(-1)
         return growth

@@ -70,3 +70,29 @@ def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tm
     # Divergences here are about 1e-7, below the rounding of a float32 log-probability.
     assert exact.max() < 1e-5
     assert objective(states).tolist() == pytest.approx(exact.tolist(), rel=2e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sureness", [10.0, 28.0, 80.0])
+def test_kl_objective_sure_model_whose_favourite_falls_matches_the_definition(
+    sureness: float, dtype: str, tmp_path: Path
+):
+    directory = checkpoints.native(tmp_path / "m", norm=None)
+    weights64 = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+    vocab = weights64.w_u.shape[1]
+    # A stream that reads out as one logit, for token 0 alone: p(0) = 1 - (V - 1) e^-sureness.
+    w_u = torch.zeros_like(weights64.w_u)
+    w_u[0, 0] = 1.0
+    wide = replace(weights64, w_u=w_u, b_u=None)
+    weights = wide.to(precision=resolve_dtype(dtype), device=torch.device("cpu"))
+    base = torch.zeros(1, weights.d_model, dtype=weights.dtype)
+    base[0, 0] = sureness
+    fallen = torch.zeros(2, 1, weights.d_model, dtype=weights.dtype)
+    fallen[1, 0, 0] = -sureness
+    found = KlObjective(weights, base, logits_of(weights, base).log_softmax(-1))(fallen)
+    # All the weight was on token 0: KL = log V, and with its logit at -s, s + log(V - 1).
+    expected = torch.tensor(
+        [torch.log(torch.tensor(vocab)), sureness + torch.log(torch.tensor(vocab - 1))]
+    )
+    slack = 2 * vocab * (sureness + 5) * 2.718281828**-sureness
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-5, abs=slack)

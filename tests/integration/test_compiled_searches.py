@@ -1,0 +1,40 @@
+"""Searches of models that are entirely sure of themselves: every value against a fresh forward."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from acdc_pipeline.algorithms import acdc
+from acdc_pipeline.engine import set_up
+from acdc_pipeline.evaluation import circuit_logprobs, objective_for
+from acdc_pipeline.models import load_model
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.specs import find_task
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threshold", [0.5, 5.0, 15.0, 100.0])
+@pytest.mark.parametrize("name", ["induction", "reverse", "or"])
+def test_every_value_is_the_divergence_of_its_circuit(name: str, threshold: float, dtype: str):
+    task = find_task("induction" if name == "induction" else f"compiled_{name}")
+    model = load_model(f"zoo:compiled-{name}", dtype=dtype, device="cpu")
+    prompts = make_prompts(task, model.tokenizer, n=8, seed=0)
+    bench = set_up(model.weights, prompts, "corrupted")
+    with torch.no_grad():
+        result = acdc(
+            bench.search(objective_for(bench, "kl"), memory=2**30),
+            model.topology,
+            threshold=threshold,
+            order="reverse-heads",
+            difference="signed",
+        )
+    whole = bench.logprobs.double()
+    edges = set(model.topology.edge_set)
+    for decision in result.decisions:
+        without = circuit_logprobs(bench, edges - {decision.edge}).double()
+        expected = float((whole.exp() * (whole - without)).sum(-1).mean())
+        assert decision.metric_after == pytest.approx(expected, rel=1e-5, abs=2e-5)
+        assert decision.removed == (decision.metric_after - decision.metric_before < threshold)
+        if decision.removed:
+            edges.remove(decision.edge)
