@@ -155,4 +155,7 @@ def _learnt(name: str) -> dict[str, float]:
 
 
 def _learnt_text(learnt: dict[str, float]) -> str:
-    return ", ".join(f"{task} {value:.1%}" for task, value in learnt.items())
+    from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN
+
+    names = {PREVIOUS_TOKEN: f"{PREVIOUS_TOKEN} (training objective)"}
+    return ", ".join(f"{names.get(task, task)} {value:.1%}" for task, value in learnt.items())

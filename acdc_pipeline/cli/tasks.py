@@ -13,12 +13,14 @@ from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.cli.output import (
     console,
     facts,
+    note,
     print_json,
     relative,
     say,
     stdout_kept_clean,
     table,
 )
+from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
 from acdc_pipeline.errors import PromptError
 
 if TYPE_CHECKING:
@@ -95,17 +97,21 @@ def show_task(
     spec = find_task(task)
     reference = find_reference(task)
     made = None if model is None else _prompts_of(spec, model, prompts, seed)
+    lists = [] if model is None else word_lists_of(spec, model)
     if json:
         print_json(
             {
                 "task": spec.plain(),
                 "definition_hash": spec.definition_hash(),
                 "reference_circuit": None if reference is None else reference.plain(),
+                "word_lists": lists,
                 "prompts": None if made is None else made[1],
             }
         )
         return
     console().print(facts(_task_facts(spec, reference is not None)))
+    for row in lists:
+        say(f"  {word_list_text(row)}")
     for pair in made[1] if made else ():
         say("")
         console().print(facts({name: repr(value) for name, value in pair.items()}))
@@ -142,6 +148,8 @@ def check_task(
             "prompts": len(made),
             "shortest": int(made.lengths.min()),
             "longest": int(made.lengths.max()),
+            "word_lists": word_lists_of(spec, model),
+            "equal_sides": len(made.rows_with_equal_sides),
         }
     if json:
         print_json({**report, "ok": True})
@@ -152,6 +160,12 @@ def check_task(
             f"{model}: {report['prompts']} prompts of {report['shortest']} to {report['longest']} "
             "tokens, sides equally long, every answer one token"
         )
+        for row in report["word_lists"]:
+            say(f"  {word_list_text(row)}")
+        if equal := report["equal_sides"]:
+            note(
+                f"note: clean and corrupted side are equal in {equal} of {report['prompts']} pairs"
+            )
 
 
 @app.command("new")

@@ -37,6 +37,12 @@ def test_models_list_names_the_zoo_and_its_sizes(capsys):
     assert "zoo:compiled-or" in acdc(capsys, "models", "list").out
 
 
+def test_models_list_tells_what_a_model_was_trained_on_from_tasks(capsys):
+    listed = acdc(capsys, "models", "list")
+    assert "previous_token (training objective) 9" in listed.out
+    assert "ioi 9" in listed.out
+
+
 def test_models_show_says_size_and_support(capsys):
     shown = acdc(capsys, "models", "show", "zoo:compiled-or")
     assert shown.code == 0

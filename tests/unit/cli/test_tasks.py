@@ -102,6 +102,18 @@ def test_tasks_check_with_a_model_refuses_words_its_tokenizer_cannot_keep_whole(
     )
 
 
+def test_tasks_with_a_model_say_which_words_its_tokenizer_drops(capsys, tmp_path):
+    task = write_task(tmp_path, "Tom, Ann]", "Tom, Zyxgor, Sarah, Paul, Mark]")
+    checked = acdc(capsys, "tasks", "check", task, "--model", "zoo:gpt2-4l-s0")
+    assert checked.code == 0, checked.err
+    assert "names: 6 of 7 usable with this tokenizer (dropped: Zyxgor)\n" in checked.out
+    shown = acdc(capsys, "tasks", "show", task, "--model", "zoo:gpt2-4l-s0")
+    assert "names: 6 of 7 usable with this tokenizer (dropped: Zyxgor)\n" in shown.out
+    document = acdc(capsys, "tasks", "check", task, "--model", "zoo:gpt2-4l-s0", "--json").document
+    (names, *_) = document["word_lists"]
+    assert names == {"list": "names", "words": 7, "usable": 6, "dropped": ["Zyxgor"]}
+
+
 def test_tasks_unknown_name_suggests_the_nearest(capsys):
     for command in ("show", "check"):
         acdc(capsys, "tasks", command, "docstrin").refuses(
