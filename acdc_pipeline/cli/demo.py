@@ -8,31 +8,37 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.faults import told
-from acdc_pipeline.cli.output import (
-    console,
-    note,
-    note_wait,
-    number,
-    percent,
-    print_json,
-    relative,
-    say,
-    stdout_kept_clean,
-    table,
-)
+from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.progress import Bar, Lines, shown
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import Cell
     from acdc_pipeline.store import RunRecord, Store
 
+COLUMNS = (
+    Column("run"),
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("threshold", "number"),
+    Column("edges kept", rank=1),
+    Column("share", "number", rank=3),
+    Column("KL", "number"),
+    Column("accuracy", "number", rank=2),
+    Column("seconds", "number", rank=4),
+)
+
 
 def demo(
+    context: typer.Context,
     sweep: Annotated[
         str, typer.Option(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
     ] = "demo",
     device: options.Device = "auto",
     memory: options.Memory = None,
+    threads: options.Threads = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -43,17 +49,18 @@ def demo(
     Example: acdc demo
     """
     budget = options.memory_of(memory)
-    note_wait("loading …")
-    with stdout_kept_clean():
+    with stdout_kept_clean(), shown() as progress:
+        progress.wait("loading the models")
         from acdc_pipeline.models import list_zoo
         from acdc_pipeline.specs import find_sweep, find_task
         from acdc_pipeline.store import open_store
 
+        options.use_threads(threads)
         spec = find_sweep(sweep)
         tasks = {name: find_task(name) for name in spec.tasks}
         cells = spec.cells(tasks, spec.model_refs(list_zoo()), "float32")
         results = open_store(store, mode="write")
-        done, failures = _run_all(cells, results, device, budget)
+        done, failures = _run_all(cells, results, device, budget, progress)
     if json:
         from acdc_pipeline.cli.run_report import run_document
 
@@ -68,7 +75,7 @@ def demo(
             }
         )
     else:
-        _show(results, [record for record, _ in done])
+        _show(results, [record for record, _ in done], options.same_store(context))
     if failures or not done:
         raise ExecutionFailed(
             f"{len(failures)} of {len(cells)} runs failed", fix="see the messages above"
@@ -76,10 +83,13 @@ def demo(
 
 
 def _run_all(
-    cells: tuple[Cell, ...], results: Store, device: str, memory: int | None
+    cells: tuple[Cell, ...],
+    results: Store,
+    device: str,
+    memory: int | None,
+    progress: Bar | Lines,
 ) -> tuple[list[tuple[RunRecord, bool]], list[dict[str, Any]]]:
     """Every run, one after the other; one that fails does not stop the rest."""
-    from acdc_pipeline.cli.progress import listener
     from acdc_pipeline.execution import Worker, discover_into, plan_run
 
     worker = Worker(device=device, memory=memory)
@@ -87,6 +97,8 @@ def _run_all(
     failures: list[dict[str, Any]] = []
     for index, cell in enumerate(cells, start=1):
         name = f"{cell.task.name} in {cell.model} at {cell.method.threshold:g}"
+        progress.prefix = f"[{index}/{len(cells)}] "
+        progress.wait(name)
         try:
             run = plan_run(
                 cell.task,
@@ -96,42 +108,40 @@ def _run_all(
                 seed=cell.seed,
                 dtype=cell.dtype,
             )
-            record, cached = discover_into(results, run, cell.task, worker, listener())
+            record, cached = discover_into(results, run, cell.task, worker, progress)
         except AcdcError as error:
             note(told(error))
             failures.append({"run": name, "error": str(error)})
             continue
         assert record.circuit is not None
         state = "from the store" if cached else f"{record.wall_seconds:.1f} s"
-        note(f"[{index}/{len(cells)}] {name}: {len(record.circuit)} edges, {state}")
+        note(f"[{index}/{len(cells)}] {name}: {counted(len(record.circuit), 'edge')}, {state}")
         done.append((record, cached))
     return done, failures
 
 
-def _show(results: Store, records: list[RunRecord]) -> None:
-    from acdc_pipeline.cli.run_report import edge_counts, edges_text
+def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
+    from acdc_pipeline.cli.run_columns import result_cells
+    from acdc_pipeline.cli.run_report import edge_counts
 
+    if not records:
+        return
     rows = [
         {
+            "run": r.spec.run_id()[:8],
             "task": r.spec.task,
             "model": r.spec.model,
             "threshold": f"{r.spec.method.threshold:g}",
-            "edges kept": edges_text(*edge_counts(r)),
-            "KL": number(r.metrics.get("kl")),
-            "accuracy": percent(r.metrics.get("accuracy")),
-            "seconds": f"{r.wall_seconds:.1f}",
-            "path": relative(_path(results, r)),
+            **result_cells(*edge_counts(r), r.metrics, r.wall_seconds),
         }
         for r in records
     ]
-    if not rows:
-        return
-    numbers = frozenset(("threshold", "KL", "accuracy", "seconds"))
-    whole = frozenset(("task", "model", "edges kept"))
-    console().print(table(rows, numbers=numbers, whole=whole))
+    print_table(COLUMNS, rows)
     best = min(records, key=lambda r: (-r.metrics.get("accuracy", 0.0), len(r.circuit or ())))
-    say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}")
-    say("All of them: acdc runs list")
+    folder = _path(results, best).removesuffix(f"/{best.spec.run_id()}")
+    say(f"\nStored in {relative(folder)}/, a folder for each run.")
+    say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
+    say(f"All of them: acdc runs list{same_store}")
 
 
 def _path(results: Store, record: RunRecord) -> str:

@@ -8,16 +8,9 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.numbers import decimal, whole
-from acdc_pipeline.cli.output import (
-    console,
-    facts,
-    note,
-    note_wait,
-    print_json,
-    relative,
-    say,
-    stdout_kept_clean,
-)
+from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.progress import shown
+from acdc_pipeline.cli.words import relative
 from acdc_pipeline.errors import SpecError, UnknownName
 
 if TYPE_CHECKING:
@@ -25,6 +18,7 @@ if TYPE_CHECKING:
 
 
 def discover(
+    context: typer.Context,
     task: options.TaskName,
     model: options.ModelName,
     method: Annotated[str, typer.Option(metavar="acdc", help="How to search.")] = "acdc",
@@ -73,6 +67,7 @@ def discover(
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
     memory: options.Memory = None,
+    threads: options.Threads = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -100,18 +95,18 @@ def discover(
             "difference": difference,
         },
     )
-    note_wait("loading …")
-    with stdout_kept_clean():
-        from acdc_pipeline.cli.progress import listener
+    with stdout_kept_clean(), shown() as progress:
+        progress.wait(f"loading {model}")
         from acdc_pipeline.execution import Worker, discover_into, plan_run
         from acdc_pipeline.store import open_store
 
+        options.use_threads(threads)
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         worker = Worker(device=device, memory=budget)
         results = open_store(store)
         if not results.has(run.run_id()):
             results.check_writable()
-        record, cached = discover_into(results, run, spec, worker, listener())
+        record, cached = discover_into(results, run, spec, worker, progress)
     from acdc_pipeline.cli.run_report import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:
@@ -122,13 +117,10 @@ def discover(
     if json:
         print_json({**run_document(record), "cached": cached, "store": results.url, "path": path})
         return
-    console().print(
-        facts(
-            run_facts(record)
-            | {"stored": relative(path) + (" (was there already)" if cached else "")}
-        )
+    print_facts(
+        run_facts(record) | {"stored": relative(path) + (" (was there already)" if cached else "")}
     )
-    say(f"\nDraw it: acdc runs show {run.run_id()[:8]}")
+    say(f"\nDraw it: acdc runs show {run.run_id()[:8]}{options.same_store(context)}")
 
 
 def method_of(values: dict[str, Any]) -> Method:

@@ -13,14 +13,10 @@ from typing import Literal
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.output import (
-    console,
-    note_wait,
-    print_json,
-    relative,
-    stdout_kept_clean,
-    table,
-)
+from acdc_pipeline.cli.output import PROSE, print_json, stdout_kept_clean, terminal_width
+from acdc_pipeline.cli.progress import waiting
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.errors import AcdcError
 
 Status = Literal["ok", "note", "problem"]
@@ -43,8 +39,7 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
 
     Example: acdc doctor
     """
-    note_wait("looking …")
-    with stdout_kept_clean():
+    with stdout_kept_clean(), waiting("looking"):
         checks: list[Callable[[], Finding]] = [
             _python,
             *(lambda name=name: _package(name) for name in PACKAGES),
@@ -63,12 +58,13 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
         rows = [
             {"what": f.what, "state": _MARKS[f.status], "found": _with_fix(f)} for f in findings
         ]
-        console().print(table(rows, whole=frozenset(("what", "state"))))
+        print_table(COLUMNS, rows, width=terminal_width() or PROSE)
     if not _all_well(findings):
         raise typer.Exit(3)
 
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "ray", "pyarrow", "networkx")
+COLUMNS = (Column("what"), Column("state"), Column("found", "prose"))
 _MARKS: dict[Status, str] = {"ok": "ok", "note": "–", "problem": "PROBLEM"}
 
 
@@ -128,7 +124,8 @@ def _machine() -> Finding:
     return Finding(
         "machine",
         "ok",
-        f"{os.cpu_count()} CPUs, torch uses {torch.get_num_threads()}; "
+        f"{counted(os.cpu_count() or 1, 'CPU')} with a load of {psutil.getloadavg()[0]:.1f}, "
+        f"torch uses {counted(torch.get_num_threads(), 'thread')} (--threads sets it); "
         f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free",
     )
 
@@ -148,7 +145,7 @@ def _zoo() -> Finding:
     names = [describe_model(f"zoo:{name}").ref.removeprefix("zoo:") for name in list_zoo()]
     if not names:
         return Finding("zoo", "problem", "no model ships with it", "reinstall acdc-pipeline")
-    return Finding("zoo", "ok", f"{len(names)} models: {', '.join(names)}")
+    return Finding("zoo", "ok", f"{counted(len(names), 'model')}: {', '.join(names)}")
 
 
 def _engine() -> Finding:
@@ -170,7 +167,7 @@ def _store(url: str | None) -> Finding:
     folder = results.place.folder
     count = len(results.run_ids())
     if folder is None:
-        return Finding("store", "ok", f"{results.url}: {count} runs")
+        return Finding("store", "ok", f"{results.url}: {counted(count, 'run')}")
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         return Finding(
@@ -179,7 +176,7 @@ def _store(url: str | None) -> Finding:
             f"{relative(results.url)} cannot be written",
             "choose another store with --store or ACDC_STORE",
         )
-    state = f"{count} runs" if folder.exists() else "not there yet, will be made"
+    state = counted(count, "run") if folder.exists() else "not there yet, will be made"
     return Finding("store", "ok", f"{relative(results.url)}: {state}")
 
 
@@ -188,4 +185,4 @@ def _hub() -> Finding:
 
     cached = sorted(Path(HF_HUB_CACHE).glob("models--*"))
     mode = "offline (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "downloads allowed"
-    return Finding("hub", "note", f"{mode}; {len(cached)} models in the local cache")
+    return Finding("hub", "note", f"{mode}; {counted(len(cached), 'model')} in the local cache")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.output import number, percent
+from acdc_pipeline.cli.words import number, percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord
 
 FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet")
+
+BY_SUFFIX: dict[str, tuple[str, ...]] = {
+    ".json": ("node-link", "mib-json"),
+    ".graphml": ("graphml",),
+    ".dot": ("dot",),
+    ".gv": ("dot",),
+    ".parquet": ("parquet",),
+}
+"""What files of these names hold; the first where none is asked for."""
+
+
+def format_for(asked: str | None, out: Path | None) -> str:
+    """The format of an export: the one asked for, else the one that the file's name says.
+
+    Args:
+        asked: `--format`, None where it is not given.
+        out: `--out`, None for stdout.
+
+    Raises:
+        UnknownName: no such format.
+        InvalidInput: the name says another format than was asked for, or none that we know.
+    """
+    if asked is not None and asked not in FORMATS:
+        raise UnknownName.among("format", asked, FORMATS)
+    suffix = "" if out is None else out.suffix.lower()
+    if not suffix:
+        return asked or FORMATS[0]
+    said = BY_SUFFIX.get(suffix, ())
+    if asked is None and not said:
+        raise InvalidInput(
+            f"'{suffix}' says no format",
+            where=str(out),
+            allowed=", ".join(BY_SUFFIX),
+            fix=f"add --format {'|'.join(FORMATS)}",
+        )
+    if asked is not None and said and asked not in said:
+        raise InvalidInput(
+            f"is named like {said[0]}, and --format is {asked}",
+            where=str(out),
+            fix=f"leave --format out, or rename the file to *{_suffix_of(asked)}",
+        )
+    return asked or said[0]
+
+
+def _suffix_of(form: str) -> str:
+    return next(suffix for suffix, said in BY_SUFFIX.items() if form in said)
 
 
 def exported(record: RunRecord, form: str) -> str:

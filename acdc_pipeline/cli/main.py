@@ -19,15 +19,13 @@ from typer.main import get_command
 from acdc_pipeline import __version__
 from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
 from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
-from acdc_pipeline.cli.groups import OutputClosed, Root
+from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.errors import AcdcError
 
-app = typer.Typer(
+app = App(
     name="acdc",
     cls=Root,
-    no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
     help="Finds the circuits inside transformer language models.",
     epilog="Example: acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01",
 )

@@ -9,21 +9,26 @@ from typing import Annotated
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import whole
-from acdc_pipeline.cli.output import (
-    console,
-    facts,
-    note,
-    note_wait,
-    print_json,
-    stdout_kept_clean,
-    table,
-)
+from acdc_pipeline.cli.output import note_prose, print_facts, print_json, stdout_kept_clean
+from acdc_pipeline.cli.progress import waiting
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import UNBROKEN, counted
 from acdc_pipeline.errors import ParityError
 
-app = typer.Typer(
-    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What circuits can be found in."
+app = App(help="What circuits can be found in.")
+
+
+COLUMNS = (
+    Column("model"),
+    Column("architecture", "name", rank=2),
+    Column("layers", "number"),
+    Column("heads", "number"),
+    Column("width", "number", rank=3),
+    Column("vocabulary", "number", rank=4),
+    Column("edges", "number"),
+    Column("held-out accuracy", rank=1),
 )
 
 
@@ -33,7 +38,7 @@ def list_models(json: options.Json = False) -> None:
 
     Example: acdc models list
     """
-    with stdout_kept_clean():
+    with stdout_kept_clean(), waiting("reading the models"):
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
         found = [(describe_model(f"zoo:{name}"), _learnt(name)) for name in list_zoo()]
@@ -54,9 +59,9 @@ def list_models(json: options.Json = False) -> None:
         }
         for d, learnt in found
     ]
-    numbers = frozenset(("layers", "heads", "width", "vocabulary", "edges"))
-    console().print(table(rows, numbers=numbers, whole=frozenset(("model",))))
-    note(f"\nhf: and dir: models of these architectures work too: {', '.join(SUPPORTED.values())}")
+    print_table(COLUMNS, rows)
+    families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
+    note_prose(f"\nhf: and dir: models of these architectures work too: {families}")
 
 
 @app.command("show")
@@ -65,7 +70,7 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
 
     Example: acdc models show zoo:gpt2-4l-s0
     """
-    with stdout_kept_clean():
+    with stdout_kept_clean(), waiting(f"reading {model}"):
         from acdc_pipeline.models import describe_model
 
         found = describe_model(model)
@@ -74,20 +79,22 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
         supported = found.refused is None
         print_json(asdict(found) | {"supported": supported, "held_out_accuracy": learnt})
         return
-    kv = "" if found.n_kv_heads == found.n_heads else f", {found.n_kv_heads} key/value heads"
-    console().print(
-        facts(
-            {
-                "model": found.ref,
-                "revision": found.revision,
-                "architecture": f"{found.family} ({found.architecture})",
-                "size": f"{found.n_layers} layers of {found.n_heads} heads{kv}, "
-                f"width {found.d_model}, vocabulary {found.vocab}",
-                "edges": str(found.n_edges),
-                **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
-                "supported": "yes" if found.refused is None else f"no: {found.refused}",
-            }
-        )
+    kv = (
+        ""
+        if found.n_kv_heads == found.n_heads
+        else f", {counted(found.n_kv_heads, 'key/value head')}"
+    )
+    print_facts(
+        {
+            "model": found.ref,
+            "revision": found.revision,
+            "architecture": f"{found.family} ({found.architecture})",
+            "size": f"{counted(found.n_layers, 'layer')} of {counted(found.n_heads, 'head')}{kv}, "
+            f"width {found.d_model}, vocabulary {found.vocab}",
+            "edges": str(found.n_edges),
+            **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
+            "supported": "yes" if found.refused is None else f"no: {found.refused}",
+        }
     )
 
 
@@ -105,8 +112,7 @@ def check_model(
 
     Example: acdc models check hf:openai-community/gpt2
     """
-    note_wait("loading …")
-    with stdout_kept_clean():
+    with stdout_kept_clean(), waiting(f"checking {model}"):
         from acdc_pipeline.execution import check_model as checked
 
         result = checked(model, dtype=dtype, device=device, seed=seed)
@@ -123,19 +129,17 @@ def check_model(
         )
     else:
         d = result.description
-        console().print(
-            facts(
-                {
-                    "model": d.ref,
-                    "architecture": f"{d.family} ({d.architecture})",
-                    "reproduced": ", ".join(result.features),
-                    "search": "every later layer anew, for heads of a layer move one another"
-                    if result.coupled
-                    else "along present edges",
-                    "parity error": f"{result.parity_error:.2g} relative on "
-                    f"{result.tokens} tokens (at most {result.tolerance:g} passes)",
-                }
-            )
+        print_facts(
+            {
+                "model": d.ref,
+                "architecture": f"{d.family} ({d.architecture})",
+                "reproduced": ", ".join(result.features),
+                "search": "every later layer anew, for heads of a layer move one another"
+                if result.coupled
+                else "along present edges",
+                "parity error": f"{result.parity_error:.2g} relative on "
+                f"{result.tokens} tokens (at most {result.tolerance:g} passes)",
+            }
         )
     if not result.passed:
         raise ParityError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -43,8 +45,23 @@ Memory = Annotated[
         help="Byte budget of the search, as in 4GiB. Default: half of what is free.",
     ),
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        parser=whole("--threads", 1),
+        metavar="N",
+        envvar="ACDC_THREADS",
+        show_envvar=False,
+        help="CPU threads of torch. On a machine that others use too, 1 is often the fastest. "
+        "Default: torch's own choice.",
+    ),
+]
 Dtype = Annotated[
-    str, typer.Option(metavar="float32|float64|…", help="Precision of the computation.")
+    str,
+    typer.Option(
+        metavar="float32|float64|bfloat16|float16",
+        help="Precision of the model's weights; arithmetic is never below float32.",
+    ),
 ]
 TaskName = Annotated[
     str,
@@ -70,6 +87,25 @@ def memory_of(text: str | None) -> int | None:
     except InvalidInput as error:
         error.field = "--memory"
         raise
+
+
+def use_threads(count: int | None) -> None:
+    """Makes torch compute with `count` threads from now on; None leaves it alone."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def same_store(context: typer.Context) -> str:
+    """What a command that is suggested needs behind it to look into the store of this one.
+
+    Empty unless `--store` was typed: environment and `acdc.yaml` hold for the next command too.
+    """
+    source = context.get_parameter_source("store")
+    if source is None or source.name != "COMMANDLINE":
+        return ""
+    return f" --store {shlex.quote(context.params['store'])}"
 
 
 def store_for_reading(url: str | None) -> Store:

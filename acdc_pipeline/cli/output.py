@@ -1,4 +1,4 @@
-"""What commands print: tables for people, one JSON document for programs.
+"""What commands print: facts and lines for people, one JSON document for programs.
 
 stdout holds the answer and nothing else; progress, warnings and stray prints of libraries go to
 stderr.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
+import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.cli.words import wrapped
+
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import RenderableType
 
-Columns = frozenset[str]
-
-WIDE = 400
+PROSE = 100
+"""Columns of running text where no terminal says how wide it is."""
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -29,15 +28,46 @@ def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def console() -> Console:
-    """Where answers for people go. Nothing is read as markup or highlighted.
+def terminal_width() -> int | None:
+    """Columns of the terminal that stdout goes to.
 
-    Off a terminal lines are as long as they need to be, so that `grep` finds whole rows.
+    None off a terminal: there lines are as long as they need to be, so that `grep` finds whole
+    rows.
+    """
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_renderable(what: RenderableType, *, width: int) -> None:
+    """Something of rich's on stdout, `width` columns wide, without blanks at the ends of lines.
+
+    Nothing is read as markup or highlighted.
     """
     from rich.console import Console
 
-    wide = None if sys.stdout.isatty() else WIDE
-    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=wide)
+    # rich asks the terminal again unless it is told a height too
+    plain = Console(
+        file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, height=25
+    )
+    with plain.capture() as captured:
+        plain.print(what)
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+
+def print_facts(pairs: Mapping[str, str]) -> None:
+    """Two columns without a head: what, and its value, which wraps at words."""
+    from rich.table import Table
+
+    names = max(map(len, pairs))
+    limit = terminal_width()
+    room = None if limit is None else max(20, limit - names - 2)
+    values = [wrapped(value, room) for value in pairs.values()]
+    built = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    built.add_column(style="bold", no_wrap=True)
+    built.add_column(no_wrap=True)
+    for name, value in zip(pairs, values, strict=True):
+        built.add_row(name, value)
+    longest = max(len(line) for value in values for line in value.splitlines() or [""])
+    print_renderable(built, width=names + 2 + longest + 2)
 
 
 def say(text: str) -> None:
@@ -51,54 +81,10 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def note_wait(text: str) -> None:
-    """A line for whoever sits at the terminal while heavy libraries load; logs do without."""
-    if sys.stderr.isatty():
-        note(text)
-
-
-def table(
-    rows: Sequence[Mapping[str, str]],
-    *,
-    numbers: Columns = frozenset(),
-    whole: Columns = frozenset(),
-) -> Table:
-    """A plain table of at least one row; the first row's keys name the columns.
-
-    Columns in `numbers` are aligned right; those and the ones in `whole` never wrap.
-    """
-    from rich import box
-    from rich.table import Table
-
-    built = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        header_style="bold",
-        show_edge=False,
-        collapse_padding=True,
-    )
-    for name in rows[0]:
-        built.add_column(
-            name,
-            justify="right" if name in numbers else "left",
-            overflow="fold",
-            no_wrap=name in numbers | whole,
-        )
-    for row in rows:
-        built.add_row(*row.values())
-    return built
-
-
-def facts(pairs: Mapping[str, str]) -> Table:
-    """Two columns without a head: what, and its value."""
-    from rich.table import Table
-
-    built = Table(box=None, show_header=False, pad_edge=False)
-    built.add_column(style="bold", no_wrap=True)
-    built.add_column(overflow="fold")
-    for name, value in pairs.items():
-        built.add_row(name, value)
-    return built
+def note_prose(text: str) -> None:
+    """Running text on stderr, wrapped at words."""
+    wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else PROSE
+    note(wrapped(text, wide))
 
 
 @contextlib.contextmanager
@@ -106,21 +92,3 @@ def stdout_kept_clean() -> Iterator[None]:
     """Sends what libraries print to stderr; only the answer belongs on stdout."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for a table; an en dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}g}"
-
-
-def percent(value: float | None) -> str:
-    """A share for a table."""
-    return "–" if value is None else f"{value:.1%}"
-
-
-def relative(path: str) -> str:
-    """A path below the working directory without its beginning; anything else as it is."""
-    if "://" in path:
-        return path
-    short = os.path.relpath(path)
-    return path if short.startswith("..") else str(Path(short))

@@ -1,54 +1,62 @@
-"""Progress of a search: a bar on a terminal, plain lines elsewhere, on stderr either way."""
+"""What a command is doing: a bar on a terminal, plain lines elsewhere, on stderr either way."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from acdc_pipeline.execution import Progress
-
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def listener() -> Progress:
-    """The progress that suits where stderr goes."""
-    return Bar() if sys.stderr.isatty() else Lines(time.monotonic)
+@contextlib.contextmanager
+def shown() -> Iterator[Bar | Lines]:
+    """A listener to searches that suits where stderr goes; what it shows is gone at the end."""
+    listener = Bar() if sys.stderr.isatty() else Lines(time.monotonic)
+    try:
+        yield listener
+    finally:
+        listener.finish()
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Shows `text` to whoever sits at the terminal for as long as it takes; logs do without."""
+    with shown() as listener:
+        listener.wait(text)
+        yield
 
 
 class Bar:
-    """A bar that disappears when the search is over."""
+    """A bar that disappears when the search is over.
+
+    Attributes:
+        prefix: stands before the label of each search.
+    """
 
     def __init__(self) -> None:
+        self.prefix = ""
         self._shown: RichProgress | None = None
+
+    def wait(self, text: str) -> None:
+        """Says what takes time before a search begins."""
+        self._show(text, None, "")
 
     def start(self, total_edges: int, label: str) -> None:
         """Shows an empty bar."""
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
-
-        self._shown = RichProgress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[tested]} tested, {task.fields[kept]} kept", markup=False),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._shown.add_task(label, total=total_edges, tested=0, kept=0)
-        self._shown.start()
+        self._show(label, total_edges, f"of {total_edges} edges")
 
     def advance(self, tested: int, kept: int, left: int) -> None:
         """Moves the bar: edges that never need a test count as done."""
         if self._shown is not None:
             task = self._shown.tasks[0]
             done = (task.total or 0) - left
-            self._shown.update(task.id, completed=done, tested=tested, kept=kept)
+            self._shown.update(task.id, completed=done, state=f"{tested} tested, {kept} kept")
 
     def finish(self) -> None:
         """Takes the bar away."""
@@ -56,19 +64,46 @@ class Bar:
             self._shown.stop()
             self._shown = None
 
+    def _show(self, text: str, total: int | None, state: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self.finish()
+        self._shown = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            refresh_per_second=4,
+            transient=True,
+        )
+        self._shown.add_task(f"{self.prefix}{text}", total=total, state=state)
+        self._shown.start()
+
 
 class Lines:
-    """A line every few seconds, for logs."""
+    """A line every few seconds, for logs.
+
+    Attributes:
+        prefix: stands before the label of each search.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.prefix = ""
         self._clock = clock
         self._last = 0.0
         self._label = ""
         self._total = 0
 
+    def wait(self, text: str) -> None:
+        """Nothing: a log is not impatient."""
+
     def start(self, total_edges: int, label: str) -> None:
         """Says that the search begins."""
-        self._label, self._total, self._last = label, total_edges, self._clock()
+        self._label, self._total = f"{self.prefix}{label}", total_edges
+        self._last = self._clock()
         self._write(f"searching {total_edges} edges")
 
     def advance(self, tested: int, kept: int, left: int) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.output import number, percent
+from acdc_pipeline.cli.words import counted, number, percent
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec
     from acdc_pipeline.store import RunRecord, RunSummary
 
@@ -45,13 +46,14 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     spec, metrics = record.spec, record.metrics
     lines = {
         "run": spec.run_id(),
-        "task": f"{spec.task}, {spec.prompts} prompts, seed {spec.seed}",
+        "task": f"{spec.task}, {counted(spec.prompts, 'prompt')}, seed {spec.seed}",
         "model": f"{spec.model} ({spec.dtype})",
         "method": method_text(spec),
         "edges kept": edges_text(*edge_counts(record)),
     }
     if "kl" in metrics:
-        lines["KL"] = f"{number(metrics['kl'])} nats to the whole model (0 is equal)"
+        scale = f"{number(metrics.get('ablated_kl'))} with every edge removed"
+        lines["KL"] = f"{number(metrics['kl'])} nats to the whole model ({scale})"
     if "accuracy" in metrics:
         whole = metrics.get("model_accuracy")
         lines["accuracy"] = f"{percent(metrics['accuracy'])} (whole model {percent(whole)})"
@@ -93,6 +95,24 @@ def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
 
 def edges_text(kept: int | None, total: int | None) -> str:
     """`41 of 1281 (3.2%)`."""
-    if kept is None or not total:
-        return "–"
-    return f"{kept} of {total} ({kept / total:.1%})"
+    return "–" if kept is None else f"{kept_text(kept, total)} ({share_text(kept, total)})"
+
+
+def kept_text(kept: int | None, total: int | None) -> str:
+    """`41 of 1281`."""
+    return "–" if kept is None else f"{kept} of {total}"
+
+
+def share_text(kept: int | None, total: int | None) -> str:
+    """`3.2%`."""
+    return "–" if kept is None or not total else f"{kept / total:.1%}"
+
+
+def strongest(circuit: Circuit, count: int) -> list[dict[str, str]]:
+    """The edges of the highest scores, best first, as rows of `edge` and `score`.
+
+    Edges that were kept without a test have no score, and come last.
+    """
+    scores = circuit.scores
+    edges = sorted(circuit.sorted_edges, key=lambda e: -scores.get(e, float("-inf")))
+    return [{"edge": str(e), "score": number(scores.get(e))} for e in edges[:count]]

@@ -9,42 +9,42 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.export import FORMATS, exported
-from acdc_pipeline.cli.files import write_bytes
-from acdc_pipeline.cli.groups import Group
-from acdc_pipeline.cli.output import (
-    console,
-    facts,
-    note,
-    number,
-    percent,
-    print_json,
-    relative,
-    say,
-    table,
-)
-from acdc_pipeline.errors import DamagedRun, InvalidInput, UnknownName
+from acdc_pipeline.cli.export import FORMATS, exported, format_for
+from acdc_pipeline.cli.files import check_new, write_bytes
+from acdc_pipeline.cli.groups import App
+from acdc_pipeline.cli.output import note, print_facts, print_json, say
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import counted, relative
+from acdc_pipeline.errors import DamagedRun, InvalidInput
 
 if TYPE_CHECKING:
-    from acdc_pipeline.store import Store
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.store import RunSummary, Store
 
-app = typer.Typer(
-    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="What is in the store."
-)
+app = App(help="What is in the store.")
+
+STRONGEST = 10
+"""How many edges `runs show` names."""
 
 
 @app.command("list")
 def list_runs(
-    task: Annotated[str | None, typer.Option(help="Only runs of this task.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only runs in this model.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Only runs of this task.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Only runs in this model.")
+    ] = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
     """List the runs of a store. Damaged ones are named on stderr and left out.
 
+    Prompts, seed, metric and the like have a column where the listed runs differ in them.
+
     Example: acdc runs list --task ioi
     """
-    from acdc_pipeline.cli.run_report import edges_text, summary_document
+    from acdc_pipeline.cli.run_report import summary_document
 
     results = options.store_for_reading(store)
     found = results.summaries()
@@ -60,38 +60,49 @@ def list_runs(
             }
         )
     elif shown:
-        rows = [
-            {
-                "run": s.run_id[:8],
-                "task": s.spec.task,
-                "model": s.spec.model,
-                "method": f"{s.spec.method.name} {s.spec.method.threshold:g}",
-                "seed": str(s.spec.seed),
-                "edges kept": edges_text(s.edges_kept, s.edges_total),
-                "KL": number(s.metrics.get("kl")),
-                "accuracy": percent(s.metrics.get("accuracy")),
-                "seconds": f"{s.wall_seconds:.1f}",
-            }
-            for s in shown
-        ]
-        numbers = frozenset(("seed", "KL", "accuracy", "seconds"))
-        console().print(
-            table(rows, numbers=numbers, whole=frozenset(("run", "method", "edges kept")))
-        )
-    else:
-        others = f" of {len(found)} fits" if found else " yet"
-        note(f"no run{others} in {relative(results.url)}")
+        _print_runs(shown)
+    if not found:
+        note(_nothing_in(results))
+    elif not shown:
+        note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits")
     for error in damaged.values():
         note(f"acdc: warning: {error}".replace("\n", "\n      "))
 
 
+def _print_runs(found: list[RunSummary]) -> None:
+    from acdc_pipeline.cli.run_columns import COLUMNS, result_cells, settings_apart
+
+    settings = settings_apart([s.spec for s in found])
+    rows = [
+        {
+            "run": s.run_id[:8],
+            "task": s.spec.task,
+            "model": s.spec.model,
+            "method": f"{s.spec.method.name} {s.spec.method.threshold:g}",
+            **apart,
+            **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
+        }
+        for s, apart in zip(found, settings, strict=True)
+    ]
+    print_table(COLUMNS, rows)
+
+
+def _nothing_in(results: Store) -> str:
+    folder = results.place.folder
+    if folder is not None and not folder.exists():
+        return f"the store {relative(results.url)} does not exist yet"
+    return f"no run yet in {relative(results.url)}"
+
+
 @app.command("show")
 def show_run(
+    context: typer.Context,
     run: options.RunPrefix,
     svg: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where to draw. Default: ./circuit-RUN.svg."),
     ] = None,
+    no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -102,48 +113,66 @@ def show_run(
     from acdc_pipeline.cli.drawing import draw
     from acdc_pipeline.cli.run_report import run_document, run_facts
 
+    if no_svg and svg is not None:
+        raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
     results = options.store_for_reading(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
     drawn = None
-    if record.circuit is not None:
+    if record.circuit is not None and not no_svg:
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
         write_bytes(drawn, draw(record, record.circuit).encode())
     path = results.path(run_id)
     if json:
         drawing = None if drawn is None else str(drawn)
         document = run_document(record) | {"store": results.url, "path": path, "drawing": drawing}
-        edges = [str(e) for e in record.circuit.sorted_edges] if record.circuit else None
+        edges = (
+            [str(e) for e in record.circuit.sorted_edges] if record.circuit is not None else None
+        )
         print_json({**document, "edges": edges})
         return
     lines = run_facts(record) | {"stored": relative(path)}
-    console().print(facts(lines | ({"drawing": str(drawn)} if drawn else {})))
-    if record.circuit is not None and len(record.circuit) <= 40:
-        say("")
-        for edge in record.circuit.sorted_edges:
-            say(f"  {edge}")
+    print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
+    if record.circuit:
+        more = f"acdc runs export {run_id[:8]}{options.same_store(context)}"
+        _print_strongest(record.circuit, record.spec.method.metric, more)
+
+
+def _print_strongest(circuit: Circuit, metric: str, more: str) -> None:
+    from acdc_pipeline.cli.run_report import strongest
+
+    say(f"\nEdges by score (what removing one costs in {metric}):\n")
+    print_table((Column("edge"), Column("score", "number")), strongest(circuit, STRONGEST))
+    if len(circuit) > STRONGEST:
+        say(f"… and {len(circuit) - STRONGEST} more, see {more}")
 
 
 @app.command("export")
 def export_run(
     run: options.RunPrefix,
     format: Annotated[
-        str,
-        typer.Option(metavar="|".join(FORMATS), help="node-link and mib-json can be read back."),
-    ] = "node-link",
+        str | None,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            help="Default: what the name of FILE says, else node-link. That and mib-json can be "
+            "read back.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Default: stdout (Parquet only into a pipe)."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     store: options.StoreUrl = None,
 ) -> None:
     """Write the circuit of a run in a format that other tools read.
 
-    Example: acdc runs export 3f2a91c0 --format graphml --out circuit.graphml
+    Example: acdc runs export 3f2a91c0 --out circuit.graphml
     """
-    if format not in FORMATS:
-        raise UnknownName.among("format", format, FORMATS)
-    if format == "parquet" and out is None and sys.stdout.isatty():
+    form = format_for(format, out)
+    if out is not None and not force:
+        check_new(out)
+    if form == "parquet" and out is None and sys.stdout.isatty():
         raise InvalidInput(
             "Parquet is not text", where="runs export", fix="name a file with --out edges.parquet"
         )
@@ -152,15 +181,15 @@ def export_run(
     record = results.get(run_id)
     content = (
         results.read_file(run_id, "edges.parquet")
-        if format == "parquet"
-        else exported(record, format).encode()
+        if form == "parquet"
+        else exported(record, form).encode()
     )
     if out is None:
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
         return
     write_bytes(out, content)
-    note(f"wrote {out}")
+    note(f"wrote {out} ({form})")
 
 
 def _damage_of(results: Store, whole: set[str]) -> dict[str, DamagedRun]:

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.groups import Group
+from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import whole
-from acdc_pipeline.cli.output import (
-    console,
-    facts,
-    note,
-    print_json,
-    relative,
-    say,
-    stdout_kept_clean,
-    table,
-)
+from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.progress import waiting
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
 from acdc_pipeline.errors import PromptError
 
@@ -27,9 +21,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.prompts import PromptSet
     from acdc_pipeline.specs import TaskSpec
 
-app = typer.Typer(
-    cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Behaviours, as data."
-)
+app = App(help="Behaviours, as data.")
 
 ModelOption = Annotated[
     str | None,
@@ -41,6 +33,14 @@ Prompts = Annotated[
 Seed = Annotated[
     int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the prompts.")
 ]
+
+
+COLUMNS = (
+    Column("task"),
+    Column("title", "prose"),
+    Column("generator", rank=2),
+    Column("reference circuit", rank=1),
+)
 
 
 @app.command("list")
@@ -77,7 +77,7 @@ def list_tasks(json: options.Json = False) -> None:
         }
         for row in rows
     ]
-    console().print(table(shown, whole=frozenset(("task", "generator"))))
+    print_table(COLUMNS, shown)
 
 
 @app.command("show")
@@ -109,12 +109,12 @@ def show_task(
             }
         )
         return
-    console().print(facts(_task_facts(spec, reference is not None)))
+    print_facts(_task_facts(spec, reference is not None))
     for row in lists:
         say(f"  {word_list_text(row)}")
     for pair in made[1] if made else ():
         say("")
-        console().print(facts({name: repr(value) for name, value in pair.items()}))
+        print_facts({name: repr(value) for name, value in pair.items()})
 
 
 @app.command("check")
@@ -157,8 +157,8 @@ def check_task(
     say(f"{spec.name}: the files are right" + ("" if model else " (name a --model to try prompts)"))
     if model is not None:
         say(
-            f"{model}: {report['prompts']} prompts of {report['shortest']} to {report['longest']} "
-            "tokens, sides equally long, every answer one token"
+            f"{model}: {counted(report['prompts'], 'prompt')} of {_lengths(report)}, "
+            "sides equally long, every answer one token"
         )
         for row in report["word_lists"]:
             say(f"  {word_list_text(row)}")
@@ -170,7 +170,9 @@ def check_task(
 
 @app.command("new")
 def new_task(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, - and _.")
+    ],
     folder: Annotated[Path, typer.Option(metavar="DIR", help="Where tasks are kept.")] = Path(
         "tasks"
     ),
@@ -186,11 +188,17 @@ def new_task(
     say(f"\nChange task.yaml, then:\n  acdc tasks check {written} --model zoo:gpt2-4l-s0")
 
 
+def _lengths(report: dict[str, Any]) -> str:
+    shortest, longest = report["shortest"], report["longest"]
+    several = counted(longest, "token")
+    return several if shortest == longest else f"{shortest} to {several}"
+
+
 def _prompts_of(
     spec: TaskSpec, model: str, count: int, seed: int
 ) -> tuple[PromptSet, list[dict[str, Any]]]:
     """The prompts, and each as JSON data. Raises what `make_prompts` raises."""
-    with stdout_kept_clean():
+    with stdout_kept_clean(), waiting(f"making prompts for {model}"):
         from acdc_pipeline.models import locate
         from acdc_pipeline.models.bridge import load_tokenizer
         from acdc_pipeline.prompts import make_prompts

@@ -277,12 +277,13 @@ def test_runs_list_shows_every_run_and_filters(capsys, run_id):
     runs = acdc(capsys, "runs", "list", "--json").document["runs"]
     assert {run["run_id"] for run in runs} == {run_id, other}
     assert acdc(capsys, "runs", "list", "--task", "ioi", "--json").document["runs"] == []
-    assert "no run of 2 fits" in acdc(capsys, "runs", "list", "--model", "zoo:x").err
+    assert "none of 2 runs in" in acdc(capsys, "runs", "list", "--model", "zoo:x").err
 
 
 def test_runs_list_of_a_store_that_is_not_there_is_empty(capsys, tmp_path):
     listed = acdc(capsys, "runs", "list", "--store", tmp_path / "none", "--json")
     assert (listed.code, listed.document["runs"]) == (0, [])
+    assert f"the store {tmp_path / 'none'} does not exist yet" in listed.err
     assert not (tmp_path / "none").exists()
 
 
@@ -295,7 +296,7 @@ def test_runs_show_draws_the_circuit_and_says_where(capsys, run_id):
     assert [path.name for path in Path().iterdir()] == [drawing.name]
     reference = find_reference("compiled_or")
     assert reference is not None
-    document = acdc(capsys, "runs", "show", run_id, "--svg", "sub/x.svg", "--json").document
+    document = acdc(capsys, "runs", "show", run_id, "--svg", "x.svg", "--json").document
     # one of the two redundant paths: taken alone, each can be cut without a loss
     assert set(document["edges"]) < set(reference.edges)
     assert Path(document["drawing"]).is_file()
@@ -304,6 +305,7 @@ def test_runs_show_draws_the_circuit_and_says_where(capsys, run_id):
 def test_runs_show_cannot_draw_where_it_must_not_write(capsys, run_id):
     Path("file").touch()
     acdc(capsys, "runs", "show", run_id, "--svg", "file/x.svg").refuses("file/x.svg", "written")
+    acdc(capsys, "runs", "show", run_id, "--svg", "none/x.svg").refuses("fix: mkdir -p none")
 
 
 def test_runs_unknown_prefix_is_refused(capsys, run_id):

@@ -46,7 +46,7 @@ def test_models_list_tells_what_a_model_was_trained_on_from_tasks(capsys):
 def test_models_show_says_size_and_support(capsys):
     shown = acdc(capsys, "models", "show", "zoo:compiled-or")
     assert shown.code == 0
-    assert "1 layers of 4 heads" in shown.out
+    assert "1 layer of 4 heads" in shown.out
     assert acdc(capsys, "models", "show", "zoo:compiled-or", "--json").document["supported"] is True
 
 

@@ -1,0 +1,84 @@
+"""The columns of a list of runs: what each is, and the settings that tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.cli.run_report import kept_text, share_text
+from acdc_pipeline.cli.tables import Column
+from acdc_pipeline.cli.words import number, percent
+
+if TYPE_CHECKING:
+    from acdc_pipeline.specs import RunSpec
+
+SETTINGS = (
+    Column("prompts", "number", rank=1),
+    Column("seed", "number", rank=1),
+    Column("metric", rank=1),
+    Column("ablation", rank=1),
+    Column("order", rank=1),
+    Column("difference", rank=1),
+    Column("dtype", rank=1),
+    Column("task version", rank=1),
+    Column("weights", rank=1),
+)
+COLUMNS = (
+    Column("run"),
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("method"),
+    *SETTINGS,
+    Column("edges kept", rank=2),
+    Column("share", "number", rank=4),
+    Column("KL", "number"),
+    Column("accuracy", "number", rank=3),
+    Column("seconds", "number", rank=5),
+)
+
+
+def result_cells(
+    kept: int | None, total: int | None, metrics: Mapping[str, float], seconds: float
+) -> dict[str, str]:
+    """What came of a run, as cells of `COLUMNS`."""
+    return {
+        "edges kept": kept_text(kept, total),
+        "share": share_text(kept, total),
+        "KL": number(metrics.get("kl")),
+        "accuracy": percent(metrics.get("accuracy")),
+        "seconds": f"{seconds:.1f}",
+    }
+
+
+def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
+    """For each of `specs` the settings that are not the same in all of them.
+
+    Args:
+        specs: the runs of one list. Task and model are not settings; but the hash of what goes by
+            one name is, where that name has stood for more than one thing.
+    """
+    plain = [_settings(spec) for spec in specs]
+    differing = {
+        column.name
+        for column in SETTINGS
+        if len({settings.get(column.name) for settings in plain}) > 1
+    }
+    tasks = _with_several((spec.task, spec.task_hash) for spec in specs)
+    models = _with_several((spec.model, spec.model_revision) for spec in specs)
+    rows = [{name: settings.get(name, "–") for name in differing} for settings in plain]
+    for row, spec in zip(rows, specs, strict=True):
+        if tasks:
+            row["task version"] = spec.task_hash[:8]
+        if models:
+            row["weights"] = spec.model_revision[:8]
+    return rows
+
+
+def _settings(spec: RunSpec) -> dict[str, str]:
+    run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype}
+    return {name: str(value) for name, value in (run | spec.method.plain()).items()}
+
+
+def _with_several(pairs: Iterable[tuple[str, str]]) -> bool:
+    different = set(pairs)
+    return len({name for name, _ in different}) < len(different)

@@ -1,0 +1,122 @@
+"""Tables that fit the terminal: a column goes before a number or an id is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from acdc_pipeline.cli.output import note_prose, print_renderable, terminal_width
+from acdc_pipeline.cli.words import shortened, wrapped
+
+GAP = 2
+LEAST_NAME = 14
+
+Row = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table, and how it gives way where there is no room.
+
+    Args:
+        name: its head, and the key of its cells.
+        kind: `whole` is never shortened; neither is `number`, which stands on the right; `name`
+            may lose its middle to `…`; `prose` wraps at words.
+        rank: columns of the highest rank are left out first; rank 0 always stays.
+    """
+
+    name: str
+    kind: Literal["whole", "number", "name", "prose"] = "whole"
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns that there is room for, how wide each is, and the names of the others."""
+
+    columns: tuple[Column, ...]
+    widths: Mapping[str, int]
+    left_out: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """Of the whole table."""
+        return _total(self.widths.values())
+
+
+def print_table(
+    columns: Sequence[Column], rows: Sequence[Row], *, width: int | None = None
+) -> None:
+    """Prints a table of at least one row, and says on stderr what had no room.
+
+    Args:
+        columns: from left to right; those that no row has are passed over.
+        rows: cells by the name of their column.
+        width: how wide it may be; None means the terminal, and off a terminal no limit.
+    """
+    from rich import box
+    from rich.table import Table
+
+    width = width or terminal_width()
+    layout = fitted([column for column in columns if column.name in rows[0]], rows, width)
+    built = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        header_style="bold",
+        show_edge=False,
+        collapse_padding=True,
+    )
+    for column in layout.columns:
+        built.add_column(
+            column.name,
+            justify="right" if column.kind == "number" else "left",
+            no_wrap=True,
+            min_width=layout.widths[column.name],
+        )
+    for row in rows:
+        built.add_row(*(_cell(row, column, layout) for column in layout.columns))
+    print_renderable(built, width=layout.width)
+    if layout.left_out:
+        note_prose(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+
+
+def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:
+    """How `columns` fit into `width`; wider than that where even the rest needs more."""
+    full = {c.name: max(len(c.name), *(_longest(row[c.name]) for row in rows)) for c in columns}
+    if width is None:
+        return Layout(tuple(columns), full, ())
+    least = {c.name: _least(c, rows, full[c.name]) for c in columns}
+    kept = list(columns)
+    while _total(least[c.name] for c in kept) > width and any(c.rank for c in kept):
+        kept.remove(max(kept, key=lambda c: c.rank))
+    widths = {c.name: least[c.name] for c in kept}
+    for column in sorted(kept, key=lambda c: c.kind == "prose"):
+        spare = max(0, width - _total(widths.values()))
+        widths[column.name] = min(full[column.name], widths[column.name] + spare)
+    return Layout(tuple(kept), widths, tuple(c.name for c in columns if c not in kept))
+
+
+def _least(column: Column, rows: Sequence[Row], full: int) -> int:
+    if column.kind == "name":
+        return min(full, max(len(column.name), LEAST_NAME))
+    if column.kind == "prose":
+        words = [len(word) for row in rows for word in row[column.name].split(" ")]
+        return min(full, max(len(column.name), LEAST_NAME, *words))
+    return full
+
+
+def _cell(row: Row, column: Column, layout: Layout) -> str:
+    text, width = row[column.name], layout.widths[column.name]
+    if column.kind == "name":
+        return shortened(text, width)
+    return wrapped(text, width) if column.kind == "prose" else text
+
+
+def _longest(text: str) -> int:
+    return max((len(line) for line in text.splitlines()), default=0)
+
+
+def _total(widths: Iterable[int]) -> int:
+    each = list(widths)
+    return sum(each) + GAP * (len(each) - 1)

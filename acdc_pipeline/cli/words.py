@@ -1,0 +1,53 @@
+"""Text for people: plurals, numbers, lines that end between words."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from pathlib import Path
+
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""A space at which `wrapped` ends no line."""
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 prompt`, `64 prompts`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a table; an en dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}g}"
+
+
+def percent(value: float | None) -> str:
+    """A share for a table."""
+    return "–" if value is None else f"{value:.1%}"
+
+
+def relative(path: str) -> str:
+    """A path below the working directory without its beginning; anything else as it is."""
+    if "://" in path:
+        return path
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else str(Path(short))
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` characters, `…` in place of its middle."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return text[: width - 1 - end] + "…" + text[len(text) - end :]
+
+
+def wrapped(text: str, width: int | None) -> str:
+    """`text` in lines of at most `width` characters; no word is cut. None means no limit."""
+    lines = text.splitlines()
+    if width is not None:
+        lines = [part for line in lines for part in _wrapper(width).wrap(line) or [""]]
+    return "\n".join(lines).replace(UNBROKEN, " ")
+
+
+def _wrapper(width: int) -> textwrap.TextWrapper:
+    return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)

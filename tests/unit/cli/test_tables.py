@@ -1,0 +1,123 @@
+"""Tables at the widths that terminals have."""
+
+from __future__ import annotations
+
+import pytest
+
+from acdc_pipeline.cli.tables import Column, fitted
+from acdc_pipeline.cli.words import counted, shortened, wrapped
+from tests.command_line import Outcome, acdc
+
+WIDTHS = (60, 80, 100, 160)
+
+COLUMNS = (
+    Column("run"),
+    Column("model", "name"),
+    Column("KL", "number"),
+    Column("said", "prose", rank=1),
+    Column("seconds", "number", rank=2),
+)
+ROW = {
+    "run": "3f2a91c0",
+    "model": "hf:some-organisation/some-model",
+    "KL": "0.0125",
+    "said": "as many words as do not fit on one line of a terminal that people have",
+    "seconds": "12.5",
+}
+
+
+@pytest.fixture
+def at(capsys, monkeypatch):
+    """Runs a command as if on a terminal of some width."""
+
+    def run(width: int, *arguments: str) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setenv("TERM", "dumb")
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        return acdc(capsys, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def two_runs(capsys) -> list[str]:
+    """The ids of two runs that differ in their seed."""
+    more = (["--threshold", "0.0125"], ["--threshold", "0.0125", "--seed", "1"])
+    target = ("discover", "compiled_or", "zoo:compiled-or", "--prompts", "8", "--json")
+    return [acdc(capsys, *target, *options).document["run_id"] for options in more]
+
+
+def test_column_of_the_highest_rank_goes_first_and_rank_0_stays():
+    left_out = {width: fitted(COLUMNS, [ROW], width).left_out for width in (200, 60, 50, 10)}
+    assert left_out == {200: (), 60: (), 50: ("seconds",), 10: ("said", "seconds")}
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 45, 20])
+def test_numbers_and_ids_have_their_whole_width_wherever_they_are_shown(width: int):
+    layout = fitted(COLUMNS, [ROW], width)
+    for column in layout.columns:
+        if column.kind in ("whole", "number"):
+            assert layout.widths[column.name] >= len(ROW[column.name])
+    assert layout.width <= width or not any(column.rank for column in layout.columns)
+
+
+def test_table_off_a_terminal_shows_everything_in_one_line():
+    layout = fitted(COLUMNS, [ROW], None)
+    assert layout.left_out == ()
+    assert all(layout.widths[name] >= len(text) for name, text in ROW.items())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_runs_list_fits_and_cuts_no_number_and_no_id(at, two_runs, width: int):
+    listed = at(width, "runs", "list")
+    assert listed.code == 0
+    assert max(map(len, listed.out.splitlines())) <= width
+    _, _, *rows = listed.out.splitlines()
+    assert sorted(row.split()[0] for row in rows) == sorted(run[:8] for run in two_runs)
+    assert all("acdc 0.0125" in row for row in rows)
+    assert ("no room at 60 columns for:" in listed.err) == (width == 60)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("what", ["tasks", "models"])
+def test_lists_of_what_ships_fit_and_cut_no_name(at, capsys, width: int, what: str):
+    listed = at(width, what, "list")
+    assert listed.code == 0
+    assert max(map(len, listed.out.splitlines())) <= width
+    for name in (
+        ("docstring", "compiled_reverse") if what == "tasks" else ("zoo:compiled-induction",)
+    ):
+        assert name in listed.out
+
+
+def test_runs_list_has_a_column_for_what_the_runs_differ_in(capsys, two_runs):
+    head, *_ = acdc(capsys, "runs", "list").out.splitlines()
+    assert "seed" in head
+    for same in ("prompts", "metric", "ablation", "dtype", "weights"):
+        assert same not in head
+
+
+def test_output_into_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys, two_runs):
+    for command in (["runs", "list"], ["runs", "show", two_runs[0], "--no-svg"], ["doctor"]):
+        shown = acdc(capsys, *command)
+        assert [line for line in shown.out.splitlines() if line != line.rstrip()] == []
+
+
+def test_long_lists_into_a_pipe_wrap_at_words(capsys):
+    said = acdc(capsys, "models", "list").err.splitlines()
+    assert max(map(len, said)) <= 100
+    assert any("Cohere (Command R)" in line for line in said)
+
+
+def test_name_loses_its_middle():
+    assert shortened("hf:some-organisation/some-model", 11) == "hf:so…model"
+    assert shortened("short", 11) == "short"
+
+
+def test_text_wraps_between_words_and_keeps_long_ones_whole():
+    assert wrapped("a path is /some/where/else here", 12) == "a path is\n/some/where/else\nhere"
+
+
+def test_one_of_a_thing_is_singular():
+    assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
