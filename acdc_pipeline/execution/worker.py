@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, check_parity, set_up
-from acdc_pipeline.errors import ExecutionFailed, PromptError
+from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.execution.doubts import doubts_about_prompts, doubts_about_result
 from acdc_pipeline.execution.environment import environment
@@ -20,7 +19,7 @@ from acdc_pipeline.graph import Decision, Receiver, Topology
 from acdc_pipeline.graph.order import HeadOrder, receivers_backwards
 from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
-from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.prompts import PromptSet, id_prompts, make_prompts
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunRecord
@@ -59,7 +58,7 @@ class Worker:
         listener = progress or Silent()
         model = self._load(run)
         reference = reference_for(run, task, model.topology)
-        prompts = make_prompts(task, _tokenizer(model), n=run.prompts, seed=run.seed)
+        prompts = _prompts(model, run, task)
         doubts = doubts_about_prompts(run, prompts)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         bench = set_up(model.weights, prompts, run.method.ablation)
@@ -119,14 +118,11 @@ class Worker:
             progress.finish()
 
 
-def _tokenizer(model: LoadedModel) -> PreTrainedTokenizerBase:
+def _prompts(model: LoadedModel, run: RunSpec, task: TaskSpec) -> PromptSet:
     if model.tokenizer is None:
-        raise PromptError(
-            "the model's directory has no tokenizer",
-            where=str(model.ref),
-            fix="save its tokenizer there with tokenizer.save_pretrained(...)",
-        )
-    return model.tokenizer
+        vocab = model.weights.w_e.shape[0]
+        return id_prompts(task, vocab=vocab, n=run.prompts, model=str(model.ref))
+    return make_prompts(task, model.tokenizer, n=run.prompts, seed=run.seed)
 
 
 class _Counter:
