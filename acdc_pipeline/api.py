@@ -35,13 +35,17 @@ def discover(
         ablation: what removed edges carry.
         order: direction among the heads of a layer.
         difference: whether a change for the better counts as none (`signed`) or by its size.
-        prompts: how many prompt pairs.
+        prompts: how many prompt pairs; fewer where a file of pairs holds fewer.
         seed: of everything that is drawn.
         dtype: float32 or float64.
         device: auto, cpu, cuda[:i] or mps.
         memory: byte budget of the search; None takes half of what is free.
         store: where to look the run up and to keep it; None keeps nothing.
         progress: told about every decision.
+
+    Returns:
+        the run: its circuit, decisions and metrics. `details["warnings"]` says what makes it mean
+        little, `details["reference"]` how much of the task's published circuit it found.
 
     Raises:
         InvalidInput: something asked for does not exist or does not fit, see `errors`.

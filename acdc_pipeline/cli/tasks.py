@@ -13,8 +13,8 @@ from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
-from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
+from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.errors import PromptError
 
 if TYPE_CHECKING:

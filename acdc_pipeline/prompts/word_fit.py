@@ -74,12 +74,14 @@ def why_dropped(
         (ids,) = continuations(tokenizer, [(context.before, context.lead + word)])
         if ids is None:
             return f"'{word}' merges with '{context.before}' in front of it", None
-        if unknown in ids:
-            return f"'{word}' is not in the vocabulary of this model's tokenizer", None
-        if len(ids) != 1:
-            place = f"in '{context.before}{context.lead}{word}{context.after}'"
-            problem = f"'{word}' {place} is {len(ids)} tokens: {pieces(tokenizer, ids)}"
-            return problem, _fix_of_place(tokenizer, word, context)
+        if unknown in ids or len(ids) != 1:
+            fix = _fix_of_place(tokenizer, word, context)
+            whole = f"'{context.before}{context.lead}{word}{context.after}'"
+            place = f"at the beginning of {whole}" if not context.before else f"in {whole}"
+            cut = f"is {len(ids)} tokens: {pieces(tokenizer, ids)}"
+            if unknown in ids:
+                cut = "is not in the vocabulary of this model's tokenizer"
+            return f"'{word}' {place} {cut}", fix
     for context in dict.fromkeys(contexts):
         (ids,) = continuations(tokenizer, [(context.lead + word, context.after)])
         if ids is None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers.pre_tokenizers import Metaspace
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Context
 from acdc_pipeline.prompts.word_fit import WordUse, why_dropped
-from tests.tokenizers import gpt2_tokenizer, word_tokenizer
+from tests.tokenizers import gpt2_tokenizer, spaced_word_tokenizer, word_tokenizer
 
 IN_A_SENTENCE = Context("and", " ", " went")
 AT_THE_START = Context("", "", " went")
@@ -28,7 +29,7 @@ def test_too_few_words_left_names_list_count_need_a_word_and_fix():
         two_names(2).enough(word_tokenizer(["and", "went", "Mary"]), "all")
     assert str(caught.value) == (
         "word list 'names': too few words: 1 left of 2 words, 2 needed;"
-        " 'John' is not in the vocabulary of this model's tokenizer\n"
+        " 'John' in 'and John went' is not in the vocabulary of this model's tokenizer\n"
         "allowed: words that are one token wherever the task puts them\n"
         "fix: add words to 'names' that this tokenizer keeps whole"
     )
@@ -43,8 +44,16 @@ def test_too_few_words_in_a_split_says_how_many_the_split_has():
 def test_word_that_only_misses_its_space_is_named_with_tokens_place_and_fix():
     # " umbrella" is one token, and "umbrella" at the beginning of a text is not
     reason, fix = why_dropped(gpt2_tokenizer(), "umbrella", [IN_A_SENTENCE, AT_THE_START])
-    assert reason == "'umbrella' in 'umbrella went' is 2 tokens: 'umb' 'rella'"
+    assert reason == "'umbrella' at the beginning of 'umbrella went' is 2 tokens: 'umb' 'rella'"
     assert fix == "begin the template with another word: behind a space, 'umbrella' is one token"
+
+
+def test_word_that_is_unknown_only_without_its_space_is_no_unknown_word():
+    tokenizer = spaced_word_tokenizer(["a", "Mary"])
+    tokenizer.backend_tokenizer.pre_tokenizer = Metaspace(prepend_scheme="never")
+    reason, fix = why_dropped(tokenizer, "Mary", [AT_THE_START])
+    assert reason.startswith("'Mary' at the beginning of 'Mary went' is not in the vocabulary")
+    assert fix == "begin the template with another word: behind a space, 'Mary' is one token"
 
 
 @pytest.mark.parametrize(
