@@ -10,7 +10,7 @@ from acdc_pipeline.cli import options
 from acdc_pipeline.cli.numbers import decimal, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
-from acdc_pipeline.cli.words import relative
+from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.errors import SpecError, UnknownName
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def discover(
     from acdc_pipeline.cli.run_report import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:
-        note(f"note: task '{run.task}' has {run.prompts} prompt pairs, and all of them are used")
+        has = counted(run.prompts, "prompt pair")
+        note(f"note: task '{run.task}' has {has}, fewer than asked for; all are used")
     for doubt in record.details.get("warnings", ()):
         note(f"note: {doubt}")
     path = results.path(run.run_id())

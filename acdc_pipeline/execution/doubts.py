@@ -24,7 +24,7 @@ def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
         return []
     if len(equal) == len(prompts):
         raise PromptError(
-            f"the clean and the corrupted side are equal in all {len(prompts)} pairs",
+            "the clean and the corrupted side are equal in every pair",
             where=f"task '{run.task}'",
             fix="change on the corrupted side what the answer depends on, or use --ablation zero",
         )

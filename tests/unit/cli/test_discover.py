@@ -138,7 +138,7 @@ def test_discover_of_few_pairs_is_one_run_however_many_are_asked_for(capsys, tmp
     assert "note: task" not in found.err
     more = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "9", "--json")
     assert more.document["run_id"] == found.document["run_id"]
-    assert "note: task 'mine' has 1 prompt pairs, and all of them are used\n" in more.err
+    assert "note: task 'mine' has 1 prompt pair, fewer than asked for; all are used\n" in more.err
     one = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "1", "--json")
     assert (one.document["cached"], "note: task" in one.err) == (True, False)
 
@@ -155,7 +155,7 @@ def test_discover_of_pairs_with_equal_sides_says_how_many(capsys, tmp_path):
 def test_discover_of_pairs_whose_sides_are_all_equal_is_refused(capsys, tmp_path, store_url):
     pairs = pairs_file(tmp_path, (". c + =", ". c + ="))
     acdc(capsys, "discover", pairs, TARGET[1]).refuses(
-        "task 'mine': the clean and the corrupted side are equal in all 1 pairs", "fix: "
+        "task 'mine': the clean and the corrupted side are equal in every pair", "fix: "
     )
     assert committed_runs(store_url) == []
 
