@@ -48,10 +48,12 @@ def acdc(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Outcome:
     return Outcome(code, out, err)
 
 
-def start_acdc(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """Starts `acdc` in a process of its own."""
+def start_acdc(
+    *arguments: str | Path, cwd: Path | None = None, program: str = "acdc_pipeline.cli.main"
+) -> subprocess.Popen[str]:
+    """Starts `acdc`, which is `program` to `python -m`, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "acdc_pipeline.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", program, *map(str, arguments)],
         cwd=cwd or REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from acdc_pipeline.cli.output import note
 from acdc_pipeline.errors import AcdcError, InvalidInput, with_suggestion
 
 UNEXPECTED = 3
@@ -16,8 +17,7 @@ _INDENT = "      "
 
 def complain(error: AcdcError) -> None:
     """Writes `acdc: …` to stderr, what is allowed and the fix on indented lines below."""
-    sys.stderr.write(told(error) + "\n")
-    sys.stderr.flush()
+    note(told(error), indent=_INDENT)
 
 
 def told(error: AcdcError) -> str:

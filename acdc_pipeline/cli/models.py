@@ -11,7 +11,7 @@ import typer
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import whole
-from acdc_pipeline.cli.output import note_prose, print_facts, print_json, stdout_kept_clean
+from acdc_pipeline.cli.output import PROSE, note, print_facts, print_json, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import UNBROKEN, counted
@@ -61,7 +61,7 @@ def list_models(json: options.Json = False) -> None:
     ]
     print_table(COLUMNS, rows)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
-    note_prose(f"\nhf: and dir: models of these architectures work too: {families}")
+    note(f"\nhf: and dir: models of these architectures work too: {families}", off_terminal=PROSE)
 
 
 @app.command("show")

@@ -75,16 +75,17 @@ def say(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def note(text: str) -> None:
-    """A line on stderr: progress, a warning, what to do next."""
-    sys.stderr.write(text + "\n")
+def note(text: str, *, off_terminal: int | None = None, indent: str = "") -> None:
+    """Text on stderr: progress, a warning, what to do next. It wraps at words.
+
+    Args:
+        text: one line or several.
+        off_terminal: how long a line may be where no terminal says so; None means no limit.
+        indent: stands before what follows the end of a line that was too long.
+    """
+    wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else off_terminal
+    sys.stderr.write(wrapped(text, wide, indent) + "\n")
     sys.stderr.flush()
-
-
-def note_prose(text: str) -> None:
-    """Running text on stderr, wrapped at words."""
-    wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else PROSE
-    note(wrapped(text, wide))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from acdc_pipeline.cli.output import note_prose, print_renderable, terminal_width
+from acdc_pipeline.cli.output import note, print_renderable, terminal_width
 from acdc_pipeline.cli.words import shortened, wrapped
 
 GAP = 2
@@ -78,7 +78,7 @@ def print_table(
         built.add_row(*(_cell(row, column, layout) for column in layout.columns))
     print_renderable(built, width=layout.width)
     if layout.left_out:
-        note_prose(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+        note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 
 
 def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:

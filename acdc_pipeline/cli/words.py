@@ -41,13 +41,18 @@ def shortened(text: str, width: int) -> str:
     return text[: width - 1 - end] + "…" + text[len(text) - end :]
 
 
-def wrapped(text: str, width: int | None) -> str:
-    """`text` in lines of at most `width` characters; no word is cut. None means no limit."""
+def wrapped(text: str, width: int | None, indent: str = "") -> str:
+    """`text` in lines of at most `width` characters; no word is cut.
+
+    Args:
+        text: may have several lines already.
+        width: None means no limit.
+        indent: stands before what follows the end of a line that was too long.
+    """
     lines = text.splitlines()
     if width is not None:
-        lines = [part for line in lines for part in _wrapper(width).wrap(line) or [""]]
+        wrapper = textwrap.TextWrapper(
+            width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines = [part for line in lines for part in wrapper.wrap(line) or [""]]
     return "\n".join(lines).replace(UNBROKEN, " ")
-
-
-def _wrapper(width: int) -> textwrap.TextWrapper:
-    return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)

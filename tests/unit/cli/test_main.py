@@ -30,6 +30,28 @@ def test_help_of_every_command_carries_an_example(capsys, words: list[str]):
     assert f"acdc {' '.join(words)}" in shown.out.split("Example")[1]
 
 
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_calls_every_argument_by_a_name_in_capitals(capsys, words: list[str]):
+    usage, *lines = acdc(capsys, *words, "--help").out.splitlines()
+    rest = usage.removeprefix(f"Usage: acdc {' '.join(words)} [OPTIONS]")
+    assert all(word.isupper() for word in rest.split())
+    assert "{" not in rest
+    assert [line for line in lines if "<" in line] == []
+
+
+@pytest.mark.parametrize("words", [[], ["runs"], ["tasks"], ["models"]])
+def test_help_of_a_group_says_whole_sentences(capsys, words: list[str]):
+    assert "..." not in acdc(capsys, *words, "--help").out.split("Commands:")[1]
+
+
+def test_message_wraps_at_words_below_its_indentation_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = acdc(capsys, "discover", "ioi", "zoo:x", "--treshold", "1").err.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert all(line.startswith("      ") for line in lines[1:])
+
+
 def test_version_is_printed(capsys):
     assert acdc(capsys, "--version").out == f"acdc {__version__}\n"
 

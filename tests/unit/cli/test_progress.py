@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from acdc_pipeline.cli.progress import Bar, Lines
+from acdc_pipeline.cli.progress import Bar, Lines, waiting
 
 
 def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):
@@ -27,3 +27,25 @@ def test_bar_writes_nothing_to_stdout_and_can_be_used_again(capsys):
         bar.advance(5, 1, 4)
         bar.finish()
     assert capsys.readouterr().out == ""
+
+
+def test_waiting_is_shown_on_a_terminal_only(capsys, monkeypatch):
+    with waiting("reading zoo:x"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with waiting("reading zoo:x"):
+        pass
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading zoo:x" in err
+    assert err.endswith("\x1b[2K")  # the line is erased
+
+
+def test_search_of_many_says_which_one_it_is(capsys):
+    lines = Lines(lambda: 0.0)
+    lines.prefix = "[2/8] "
+    lines.wait("loading")
+    lines.start(100, "ioi on m")
+    assert capsys.readouterr().err == "[2/8] ioi on m: searching 100 edges\n"

@@ -114,6 +114,12 @@ def test_tasks_with_a_model_say_which_words_its_tokenizer_drops(capsys, tmp_path
     assert names == {"list": "names", "words": 7, "usable": 6, "dropped": ["Zyxgor"]}
 
 
+def test_tasks_check_counts_prompts_and_tokens_as_people_do(capsys):
+    check = ("tasks", "check", "compiled_or", "--model", "zoo:compiled-or", "--prompts")
+    assert "1 prompt of 8 tokens, sides" in acdc(capsys, *check, "1").out
+    assert "2 prompts of " in acdc(capsys, *check, "2").out
+
+
 def test_tasks_unknown_name_suggests_the_nearest(capsys):
     for command in ("show", "check"):
         acdc(capsys, "tasks", command, "docstrin").refuses(

@@ -1,0 +1,95 @@
+"""`acdc runs export` into files, and what `acdc runs show` leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.store import open_store
+from tests import records
+from tests.command_line import Outcome, acdc
+
+
+@pytest.fixture
+def run_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_url: str) -> str:
+    """A stored run of three edges, and an empty working directory."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    record = records.record()
+    open_store(store_url).commit(record)
+    return record.spec.run_id()
+
+
+def export(capsys, run_id: str, *more: str) -> Outcome:
+    return acdc(capsys, "runs", "export", run_id, *more)
+
+
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        ("c.graphml", b"<?xml"),
+        ("c.DOT", b"digraph"),
+        ("c.gv", b"digraph"),
+        ("c.parquet", b"PAR1"),
+        ("c.json", b"{"),
+        ("c", b"{"),
+    ],
+)
+def test_format_is_what_the_files_name_says(capsys, run_id, name: str, begins: bytes):
+    assert export(capsys, run_id, "--out", name).code == 0
+    assert Path(name).read_bytes().startswith(begins)
+
+
+def test_format_that_is_asked_for_fits_names_that_say_nothing_else(capsys, run_id):
+    for name in ("c.json", "c.txt"):
+        assert export(capsys, run_id, "--out", name, "--format", "node-link").code == 0
+        assert "nodes" in json.loads(Path(name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (("--out", "c.svg"), ("c.svg: '.svg' says no format", ".graphml", "--format")),
+        (("--out", "c.graphml", "--format", "dot"), ("named like graphml", "*.dot")),
+        (("--out", "none/c.json"), ("its folder does not exist", "mkdir -p none")),
+        (("--out", "there.json"), ("there.json: exists already", "--force")),
+    ],
+)
+def test_export_that_would_surprise_is_refused_and_writes_nothing(
+    capsys, run_id, more: tuple[str, ...], parts: tuple[str, ...]
+):
+    Path("there.json").write_text("mine")
+    export(capsys, run_id, *more).refuses(*parts)
+    assert [path.name for path in Path().iterdir()] == ["there.json"]
+    assert Path("there.json").read_text() == "mine"
+
+
+def test_export_replaces_a_file_where_it_is_forced_to(capsys, run_id):
+    Path("there.json").write_text("mine")
+    assert export(capsys, run_id, "--out", "there.json", "--force").code == 0
+    assert "nodes" in json.loads(Path("there.json").read_text())
+
+
+def test_runs_show_names_edges_by_score_best_first(capsys, run_id):
+    shown = acdc(capsys, "runs", "show", run_id).out
+    (best,) = [line for line in shown.splitlines() if line.startswith("input->a0.h1<q>")]
+    assert best.split()[-1] == "0.1"
+    assert shown.index("input->a0.h1<q>") < shown.index("a0.h1->logits")
+    assert "more, see" not in shown
+
+
+def test_runs_show_names_no_more_edges_than_fit_and_says_where_the_rest_is(
+    capsys, run_id, monkeypatch
+):
+    monkeypatch.setattr("acdc_pipeline.cli.runs.STRONGEST", 2)
+    shown = acdc(capsys, "runs", "show", run_id).out
+    assert f"… and 1 more, see acdc runs export {run_id[:8]}\n" in shown
+
+
+def test_runs_show_draws_nothing_where_it_is_told_not_to(capsys, run_id):
+    shown = acdc(capsys, "runs", "show", run_id, "--no-svg")
+    assert shown.code == 0
+    assert list(Path().iterdir()) == []
+    acdc(capsys, "runs", "show", run_id, "--no-svg", "--svg", "x.svg").refuses("exclude")
