@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from typing import Literal
 
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
@@ -33,11 +34,16 @@ def word_tokenizer(
     )
 
 
-def spaced_word_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerBase:
-    """Like SentencePiece: a word carries its space as `▁`, also at the beginning of a text."""
+def spaced_word_tokenizer(
+    words: Iterable[str], *, at_the_start: Literal["always", "never"] = "always"
+) -> PreTrainedTokenizerBase:
+    """Like SentencePiece: a word carries its space as `▁`, also at the beginning of a text.
+
+    With `at_the_start="never"` a word there has no space, and is unknown.
+    """
     tokens = ["<unk>", "<s>", *(f"▁{word}" for word in words)]
     tokenizer = Tokenizer(WordLevel({t: i for i, t in enumerate(tokens)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=at_the_start)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers.pre_tokenizers import Metaspace
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Context
@@ -49,8 +48,7 @@ def test_word_that_only_misses_its_space_is_named_with_tokens_place_and_fix():
 
 
 def test_word_that_is_unknown_only_without_its_space_is_no_unknown_word():
-    tokenizer = spaced_word_tokenizer(["a", "Mary"])
-    tokenizer.backend_tokenizer.pre_tokenizer = Metaspace(prepend_scheme="never")
+    tokenizer = spaced_word_tokenizer(["a", "Mary"], at_the_start="never")
     reason, fix = why_dropped(tokenizer, "Mary", [AT_THE_START])
     assert reason.startswith("'Mary' at the beginning of 'Mary went' is not in the vocabulary")
     assert fix == "begin the template with another word: behind a space, 'Mary' is one token"
