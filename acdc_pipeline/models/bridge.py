@@ -5,13 +5,19 @@ A bridge is loader and oracle. The engine takes its weights once and never drive
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.models.config_values import check_hugging_face, check_sizes
+from acdc_pipeline.models.fit import refuse_misfits, refuse_not_finite
+from acdc_pipeline.models.tl_format import check_native_config, check_shapes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -79,44 +85,75 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
     """
     weight_files(directory)
     config = read_config(directory)
-    if architecture_of(config) == NATIVE:
+    architecture, where = architecture_of(config), str(directory / "config.json")
+    check_sizes(config, where)
+    if architecture == NATIVE:
         return _load_native(directory, config, dtype)
+    check_hugging_face(config, architecture, where)
     return _load_hugging_face(directory, dtype)
 
 
 def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
-    from safetensors import SafetensorError
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
-    from transformers import AutoModelForCausalLM
-    from transformers import logging as hf_logging
 
-    # The weight-loading bar would land between our own progress lines.
-    hf_logging.disable_progress_bar()
-    try:
-        loader: Any = AutoModelForCausalLM
-        model, loading = loader.from_pretrained(
-            directory,
-            output_loading_info=True,
-            dtype=dtype,
-            attn_implementation="eager",
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InvalidInput(f"cannot be loaded: {error}", where=str(directory)) from error
-    if loading["missing_keys"]:
-        # The library would fill these with random numbers, and go on.
-        raise InvalidInput(
-            f"tensors missing: {', '.join(sorted(loading['missing_keys'])[:4])}",
-            where=str(directory),
-        )
+    model, loading = _pretrained(directory, dtype)
+    refuse_misfits(loading, directory)
+    refuse_not_finite(model.named_parameters(), directory)
     model.eval().requires_grad_(False)
     name = type(model).__name__
     try:
         return build_bridge_from_module(model, name, hf_config=model.config, model_name=name)
     except (ValueError, KeyError, AttributeError) as error:
         raise UnsupportedModel(f"TransformerLens cannot wrap {name}: {error}") from error
+
+
+def _pretrained(directory: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """The Hugging Face model, and what its library reports of the load."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    loader: Any = AutoModelForCausalLM
+    try:
+        with _quiet_transformers():
+            return loader.from_pretrained(
+                directory,
+                output_loading_info=True,
+                dtype=dtype,
+                attn_implementation="eager",
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                # Reported then, and refused by name; otherwise the error names no tensor.
+                ignore_mismatched_sizes=True,
+            )
+    except StrictDataclassError as error:
+        problem = " ".join(str(error).split())
+        raise InvalidInput(problem, where=str(directory / "config.json")) from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        raise InvalidInput(f"cannot be loaded: {_told(error)}", where=str(directory)) from error
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without the loading bar and the load report, which would land between our own lines."""
+    from transformers import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    level = hf_logging.get_verbosity()
+    hf_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        hf_logging.set_verbosity(level)
 
 
 def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) -> TransformerBridge:
@@ -127,18 +164,22 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     where = str(directory / "config.json")
+    check_native_config(config, _native_fields(), where)
     try:
         # The tensors are about to be overwritten; initialising them would only cost time.
         bridge_config = TransformerBridgeConfig.from_dict(
             {**config, "init_weights": False, "dtype": dtype}
         )
         bridge = boot(bridge_config, dtype=dtype)
-    except (TypeError, ValueError, KeyError) as error:
-        raise InvalidInput(f"is not a TransformerBridgeConfig: {error}", where=where) from error
+    except (TypeError, ValueError, KeyError, ArithmeticError) as error:
+        problem = f"is not a TransformerBridgeConfig: {_told(error)}"
+        raise InvalidInput(problem, where=where) from error
     try:
         state = {}
         for file in weight_files(directory):
             state.update(load_file(file))
+        check_shapes(config, state, str(directory))
+        refuse_not_finite(state.items(), directory)
         converted = convert_tl_checkpoint(state, bridge.cfg)
         converted = {name: tensor.to(dtype) for name, tensor in converted.items()}
         missing = bridge.load_state_dict(converted, strict=False)
@@ -155,6 +196,18 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
     return bridge.eval()
 
 
+def _native_fields() -> frozenset[str]:
+    """The keys that TransformerLens knows in a TransformerLens-format `config.json`.
+
+    It would leave any other out without a word.
+    """
+    from transformer_lens.config import TransformerBridgeConfig
+
+    parents = [kind for kind in TransformerBridgeConfig.__mro__ if kind is not object]
+    names = {name for kind in parents for name in inspect.signature(kind).parameters}
+    return frozenset(names - {"kwargs"})
+
+
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
     """The tokenizer saved beside the weights, or None where there is none.
 
@@ -164,11 +217,23 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
     from transformers import AutoTokenizer
 
     names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
-    if not any((directory / name).is_file() for name in names):
+    found = [directory / name for name in names if (directory / name).is_file()]
+    if not found:
         return None
     try:
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInput(f"tokenizer cannot be loaded: {error}", where=str(directory)) from error
+    except Exception as error:  # what the tokenizers library raises has no class of its own
+        raise InvalidInput(
+            f"is not a tokenizer that can be loaded: {_told(error)}",
+            where=str(found[0]),
+            fix="save it again with tokenizer.save_pretrained",
+        ) from error
+
+
+def _told(error: Exception) -> str:
+    """What `error` says, with its kind where the text alone says nothing."""
+    text = " ".join(str(error).split())
+    plain = isinstance(error, OSError | ValueError | RuntimeError) or type(error) is Exception
+    return text if plain and text else f"{type(error).__name__}: {text}"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, kv_heads, refusal
 from acdc_pipeline.models.bridge import NATIVE, architecture_of, read_config
+from acdc_pipeline.models.config_values import HEADS, LAYERS, VOCABULARY, WIDTH, size_of
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
 
@@ -36,7 +34,8 @@ def describe_model(ref: ModelRef | str) -> ModelDescription:
 
     Raises:
         UnknownName: no such zoo model.
-        InvalidInput: no such directory or repository, or its config.json lacks a size.
+        InvalidInput: no such directory or repository, or its config.json lacks a size or
+            gives none for it.
     """
     ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
     located = locate(ref)
@@ -48,8 +47,8 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     config = read_config(located.directory)
     architecture = architecture_of(config)
     where = f"{located.directory / 'config.json'}"
-    n_layers = _size(config, where, "n_layers", "num_hidden_layers", "n_layer", "num_layers")
-    n_heads = _size(config, where, "n_heads", "num_attention_heads", "n_head", "num_heads")
+    n_layers = size_of(config, where, LAYERS)
+    n_heads = size_of(config, where, HEADS)
     topology = Topology(
         n_layers=n_layers,
         n_heads=n_heads,
@@ -63,16 +62,9 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=kv_heads(architecture, config, n_heads),
-        d_model=_size(config, where, "d_model", "hidden_size", "n_embd"),
-        vocab=_size(config, where, "d_vocab", "vocab_size"),
+        d_model=size_of(config, where, WIDTH),
+        vocab=size_of(config, where, VOCABULARY),
         n_edges=topology.n_edges,
         revision=located.revision,
         refused=refusal(architecture, config),
     )
-
-
-def _size(config: Mapping[str, Any], where: str, *names: str) -> int:
-    for name in names:
-        if isinstance(config.get(name), int):
-            return int(config[name])
-    raise InvalidInput(f"has none of {', '.join(names)}", where=where)

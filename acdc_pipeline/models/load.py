@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import require_supported
 from acdc_pipeline.models.bridge import architecture_of, load_bridge, load_tokenizer, read_config
@@ -73,6 +73,13 @@ def _round(bridge: TransformerBridge, precision: Precision, *, where: str) -> No
             parameter.copy_(rounded)
 
 
+def _extracted(bridge: TransformerBridge, architecture: str, *, where: str) -> TransformerWeights:
+    try:
+        return extract_weights(bridge, architecture)
+    except UnsupportedModel as error:
+        raise error.at(where)  # noqa: B904  (the same error, with its place)
+
+
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
     """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
 
@@ -89,7 +96,7 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
     require_supported(architecture, config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
     _round(bridge, precision, where=str(ref))
-    weights = extract_weights(bridge, architecture)
+    weights = _extracted(bridge, architecture, where=str(located.directory / "config.json"))
     return LoadedModel(
         ref=ref,
         revision=located.revision,

@@ -16,7 +16,7 @@ and `convert_tl_checkpoint`. This module knows the format only; it imports no Tr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
 
 ARCHITECTURE = "TransformerLensNative"
 REQUIRED_FIELDS = (
@@ -49,6 +49,62 @@ _NORM_PARTS: dict[str | None, tuple[str, ...]] = {
     None: (),
 }
 
+# Fields of other programs that say nothing about the function.
+_WRITTEN_ALONG = frozenset({"architectures", "split_attention_weights", "transformers_version"})
+
+
+def check_native_config(config: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Refuse a `config.json` that says something TransformerLens would not hear.
+
+    Args:
+        config: its fields.
+        known: the fields that TransformerLens reads.
+        where: the file.
+
+    Raises:
+        UnsupportedModel: a required field is missing, or a value has no place in the format.
+        InvalidInput: a field that does not exist.
+    """
+    _check_values(config, where)
+    for field in config:
+        if field not in known and field not in _WRITTEN_ALONG:
+            close = nearest(field, known)
+            raise InvalidInput(
+                "is not a field of a TransformerBridgeConfig",
+                where=where,
+                field=field,
+                fix=f"did you mean '{close}'?" if close else "remove it",
+            )
+
+
+def _check_values(config: Mapping[str, Any], where: str) -> None:
+    missing = [field for field in REQUIRED_FIELDS if field not in config]
+    if missing:
+        raise UnsupportedModel(
+            f"missing {', '.join(missing)}",
+            where=where,
+            allowed=f"a TransformerBridgeConfig with {', '.join(REQUIRED_FIELDS)}",
+        )
+    norm = config["normalization_type"]
+    if norm not in _NORM_PARTS:
+        raise UnsupportedModel(
+            f"{norm!r} is not a normalization this format holds",
+            where=where,
+            field="normalization_type",
+            allowed=", ".join(_shown(name) for name in _NORM_PARTS),
+        )
+    if config["positional_embedding_type"] not in ("standard", "rotary"):
+        raise UnsupportedModel(
+            f"{config['positional_embedding_type']!r} positions have no tensors in this format",
+            where=where,
+            field="positional_embedding_type",
+            allowed="rotary, standard (for a model without positions: W_pos of zeros)",
+        )
+
+
+def _shown(norm: str | None) -> str:
+    return "null" if norm is None else norm
+
 
 def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Every tensor a model of this config has, by name, with its shape.
@@ -56,30 +112,11 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     Raises:
         UnsupportedModel: a required field is missing, or a value has no place in the format.
     """
-    missing = [field for field in REQUIRED_FIELDS if field not in config]
-    if missing:
-        raise UnsupportedModel(
-            f"missing {', '.join(missing)}",
-            where="config.json",
-            allowed=f"a TransformerBridgeConfig with {', '.join(REQUIRED_FIELDS)}",
-        )
+    _check_values(config, "config.json")
     norm = config["normalization_type"]
-    if norm not in _NORM_PARTS:
-        raise UnsupportedModel(
-            f"{norm!r} is not a normalization this format holds",
-            where="config.json",
-            field="normalization_type",
-            allowed=", ".join(str(name) for name in _NORM_PARTS),
-        )
-    if config["positional_embedding_type"] not in ("standard", "rotary"):
-        raise UnsupportedModel(
-            f"{config['positional_embedding_type']!r} positions have no tensors in this format",
-            where="config.json",
-            field="positional_embedding_type",
-            allowed="rotary, standard (for a model without positions: W_pos of zeros)",
-        )
     d_model, d_head = config["d_model"], config["d_head"]
     heads, vocab = config["n_heads"], config["d_vocab"]
+    kv_heads = config.get("n_key_value_heads") or heads
     d_mlp = config.get("d_mlp") or 4 * d_model
     shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (vocab, d_model)}
     if config["positional_embedding_type"] == "standard":
@@ -87,16 +124,20 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     for layer in range(config["n_layers"]):
         block = f"blocks.{layer}"
         shapes |= {f"{block}.ln1.{part}": (d_model,) for part in _NORM_PARTS[norm]}
-        shapes |= {f"{block}.attn.W_{slot}": (heads, d_model, d_head) for slot in "QKV"}
-        shapes |= {f"{block}.attn.b_{slot}": (heads, d_head) for slot in "QKV"}
+        for slot, n in zip("QKV", (heads, kv_heads, kv_heads), strict=True):
+            shapes[f"{block}.attn.W_{slot}"] = (n, d_model, d_head)
+            shapes[f"{block}.attn.b_{slot}"] = (n, d_head)
         shapes[f"{block}.attn.W_O"] = (heads, d_head, d_model)
         shapes[f"{block}.attn.b_O"] = (d_model,)
         if not config["attn_only"]:
             shapes |= {f"{block}.ln2.{part}": (d_model,) for part in _NORM_PARTS[norm]}
             shapes[f"{block}.mlp.W_in"] = (d_model, d_mlp)
-            shapes[f"{block}.mlp.b_in"] = (d_mlp,)
             shapes[f"{block}.mlp.W_out"] = (d_mlp, d_model)
-            shapes[f"{block}.mlp.b_out"] = (d_model,)
+            if config.get("gated_mlp"):
+                shapes[f"{block}.mlp.W_gate"] = (d_model, d_mlp)
+            else:
+                shapes[f"{block}.mlp.b_in"] = (d_mlp,)
+                shapes[f"{block}.mlp.b_out"] = (d_model,)
     shapes |= {f"ln_final.{part}": (d_model,) for part in _NORM_PARTS[norm]}
     shapes["unembed.W_U"] = (d_model, vocab)
     shapes["unembed.b_U"] = (vocab,)
@@ -116,10 +157,19 @@ def check_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor], wher
         parts = [f"missing {', '.join(missing)}"] if missing else []
         parts += [f"not part of this config: {', '.join(extra)}"] if extra else []
         raise InvalidInput("; ".join(parts), where=where, allowed="the names in models/tl_format")
-    for name, shape in shapes.items():
-        if tuple(tensors[name].shape) != shape:
+    check_shapes(config, tensors, where)
+
+
+def check_shapes(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> None:
+    """Raises InvalidInput for a tensor of another shape than `config` gives its name."""
+    for name, shape in expected_shapes(config).items():
+        if name in tensors and tuple(tensors[name].shape) != shape:
             raise InvalidInput(
-                f"shape {list(tensors[name].shape)}", where=where, field=name, allowed=str(shape)
+                f"has the shape {list(tensors[name].shape)} in the weights",
+                where=where,
+                field=name,
+                allowed=f"{list(shape)}, which is what config.json asks for",
+                fix="use the config.json that was saved together with these weights",
             )
 
 

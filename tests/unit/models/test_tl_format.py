@@ -75,7 +75,7 @@ def test_save_tl_directory_missing_tensor_writes_nothing(tmp_path: Path):
 
 def test_check_tensors_wrong_shape_names_the_tensor():
     tensors = random_tensors(CONFIG) | {"embed.W_E": torch.zeros(4, 3)}
-    with pytest.raises(InvalidInput, match=r"embed\.W_E: shape \[4, 3\]"):
+    with pytest.raises(InvalidInput, match=r"embed\.W_E: has the shape \[4, 3\]"):
         tl_format.check_tensors(CONFIG, tensors, "m")
 
 
