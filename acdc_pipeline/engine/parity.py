@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -41,8 +43,14 @@ def check_parity(
         ParityError: the engine does not reproduce this model.
     """
     error = parity_error(model, tokens, lengths)
-    # Written so that a NaN is refused too.
-    if not error <= TOLERANCE:
+    if not math.isfinite(error):
+        raise ParityError(
+            f"logits of {model.architecture} are NaN or infinite on these prompts",
+            where=str(model.ref),
+            allowed="finite logits",
+            fix="its activations overflow: try --dtype float32, or look at its weights",
+        )
+    if error > TOLERANCE:
         raise ParityError(
             f"the engine's logits for {model.architecture} differ from the model's by a relative "
             f"{error:.1e}",

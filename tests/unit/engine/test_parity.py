@@ -55,5 +55,5 @@ def test_parity_gate_wrong_weights_are_refused_by_name(tmp_path: Path):
 def test_parity_gate_logits_that_are_not_numbers_are_refused(tmp_path: Path):
     model = load_model(f"dir:{checkpoints.gpt2(tmp_path / 'm')}", device="cpu")
     broken = replace(model.weights, w_u=model.weights.w_u * float("nan"))
-    with pytest.raises(ParityError):
+    with pytest.raises(ParityError, match="NaN or infinite"):
         check_parity(replace(model, weights=broken), TOKENS, LENGTHS)
