@@ -14,13 +14,25 @@ from acdc_pipeline.errors import SpecError
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 scalars and without duplicate keys.
+    """SafeLoader with YAML 1.2 scalars, without duplicate keys, anchors and aliases.
 
     YAML 1.1 reads the name `No` as false, `1e-3` as a string and `12:30` as 750: all three
-    have corrupted word lists and thresholds before.
+    have corrupted word lists and thresholds before. Ten lines of aliases to aliases stand for
+    more values than fit into any memory.
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  (PyYAML's own mechanism: a fresh table)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()
+        if getattr(event, "anchor", None) is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            raise yaml.MarkedYAMLError(
+                problem=f"anchors and aliases ({sign}{event.anchor}) are not read here: "
+                "write the value out",
+                problem_mark=event.start_mark,
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -59,8 +71,10 @@ def read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError("no such file", where=shown(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+    except UnicodeDecodeError as error:
+        raise SpecError("cannot be read: is not UTF-8 text", where=shown(path)) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise SpecError(f"cannot be read: {reason}", where=shown(path)) from error
 
 
@@ -81,11 +95,13 @@ def read_yaml(path: Path) -> Any:
         ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise SpecError(f"is not YAML: {error}", where=shown(path)) from error
+    except RecursionError as error:
+        raise SpecError("is nested too deeply to be read", where=shown(path)) from error
 
 
 def shown(path: Path) -> str:
     """`path` as people read it: relative to the working directory where it lies below it."""
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
+    except (ValueError, OSError, RuntimeError):  # the last two: a loop of symbolic links
         return str(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,34 @@ def test_yaml_that_is_not_text_is_rejected(tmp_path: Path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="not UTF-8"):
         read_yaml(path)
+
+
+def test_yaml_aliases_of_aliases_are_refused_at_once_with_their_line(tmp_path: Path):
+    names = "abcdefghi"
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for before, name in itertools.pairwise(names):
+        lines.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]")
+    path = written(tmp_path, "\n".join(lines))
+    with pytest.raises(SpecError, match="anchors and aliases") as raised:
+        read_yaml(path)
+    assert raised.value.where == f"{path}:1"
+
+
+def test_yaml_merge_key_of_an_alias_is_refused(tmp_path: Path):
+    with pytest.raises(SpecError, match="anchors and aliases"):
+        read_yaml(written(tmp_path, "a: &base {b: 1}\nc:\n  <<: *base\n"))
+
+
+def test_yaml_nested_deeper_than_python_follows_is_rejected(tmp_path: Path):
+    path = written(tmp_path, "a: " + "[" * 3000 + "]" * 3000)
+    with pytest.raises(SpecError, match="nested too deeply") as raised:
+        read_yaml(path)
+    assert raised.value.where == str(path)
+
+
+def test_yaml_behind_a_loop_of_links_is_named(tmp_path: Path):
+    path = tmp_path / "loop.yaml"
+    path.symlink_to(path)
+    with pytest.raises(SpecError, match="cannot be read") as raised:
+        read_yaml(path)
+    assert raised.value.where == str(path)
