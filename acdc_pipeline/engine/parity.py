@@ -25,13 +25,24 @@ def parity_error(
     """Largest difference of the engine's clean logits from the model's, relative to the largest.
 
     Padding after `lengths` is not compared.
+
+    Raises:
+        ParityError: logits are not finite, so that there is nothing to compare.
     """
     with torch.no_grad():
         final = run_sources(model.weights, tokens.to(model.weights.device)).final
         ours = logits_of(model.weights, final).cpu()
         theirs = model.reference_logits(tokens)
     real = torch.arange(tokens.shape[1])[None] < lengths.cpu()[:, None]
-    return _relative(ours[real], theirs[real])
+    error = _relative(ours[real], theirs[real])
+    if not math.isfinite(error):
+        raise ParityError(
+            f"logits of {model.architecture} are NaN or infinite on these prompts",
+            where=str(model.ref),
+            allowed="finite logits",
+            fix="its activations overflow: try --dtype float32, or look at its weights",
+        )
+    return error
 
 
 def check_parity(
@@ -43,13 +54,6 @@ def check_parity(
         ParityError: the engine does not reproduce this model.
     """
     error = parity_error(model, tokens, lengths)
-    if not math.isfinite(error):
-        raise ParityError(
-            f"logits of {model.architecture} are NaN or infinite on these prompts",
-            where=str(model.ref),
-            allowed="finite logits",
-            fix="its activations overflow: try --dtype float32, or look at its weights",
-        )
     if error > TOLERANCE:
         raise ParityError(
             f"the engine's logits for {model.architecture} differ from the model's by a relative "

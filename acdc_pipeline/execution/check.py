@@ -8,6 +8,7 @@ import torch
 
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.engine.parity import TOLERANCE
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models import (
     ModelDescription,
     TransformerWeights,
@@ -19,6 +20,8 @@ from acdc_pipeline.specs import ModelRef
 
 # Windows longer than this are looked at from inside only.
 _LONGEST = 1024
+
+_MOST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,13 @@ def check_model(
 
     Raises:
         UnsupportedModel: the engine does not reproduce its architecture.
-        InvalidInput: the model is not to be found or cannot be loaded.
+        ParityError: its logits are not finite.
+        InvalidInput: the model is not to be found or cannot be loaded; no such seed.
     """
+    if not 0 <= seed <= _MOST_SEED:
+        raise InvalidInput(
+            f"{seed} is not a seed", field="seed", allowed=f"whole numbers from 0 to {_MOST_SEED}"
+        )
     description = describe_model(ref)
     model = load_model(ref, dtype=dtype, device=device)
     pos = _long_enough(model.weights)
