@@ -9,7 +9,9 @@
     │   ├── UnsupportedModel      an architecture the engine does not reproduce
     │   ├── ParityError           the engine's logits differ from the model's
     │   └── StoreError            the results store cannot be read or written
+    │       ├── StoreFailed       exit 3: it gave out at work (full, over quota, broken disk)
     │       └── DamagedRun        a run whose files do not match its commit marker
+    │           └── NewerRun      a run that a newer version of this program committed
     ├── ExecutionFailed           exit 3: a run did not finish
     │   └── OutOfMemoryBudget     the byte budget is too small for a single prompt
     └── BaselineError             exit 4: a baseline is missing or incompatible
@@ -130,8 +132,18 @@ class StoreError(InvalidInput):
     """The results store cannot be read or written."""
 
 
+class StoreFailed(StoreError):
+    """The store gave out while a run was written; the run did not finish."""
+
+    exit_code = 3
+
+
 class DamagedRun(StoreError):
     """A run whose files do not match its commit marker; it is treated as absent."""
+
+
+class NewerRun(DamagedRun):
+    """A run that a newer version committed: nothing to read here, and never replaced."""
 
 
 class ExecutionFailed(AcdcError):

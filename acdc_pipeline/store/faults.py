@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from acdc_pipeline.errors import DamagedRun, StoreError
+from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, StoreFailed
 
 # Client libraries of object stores raise errors of their own beside OSError (no credentials, no
 # connection). They are told by where they come from, so that none of them has to be installed.
@@ -24,6 +24,9 @@ _PROBLEMS = {
     errno.ENOTDIR: ("a part of the path is a file", "choose another store with --store"),
     errno.ENAMETOOLONG: ("the path is too long", "choose another store with --store"),
 }
+
+# What happens to a store that could be used: the run failed, not what the user gave.
+_FAILURES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 
 
 @contextmanager
@@ -48,7 +51,8 @@ def as_store_error(error: OSError, where: str) -> StoreError:
     problem, fix = _PROBLEMS.get(number or 0, unknown)
     if error.filename and str(error.filename) != where:
         problem = f"{problem} ({error.filename})"
-    return StoreError(problem, where=where, fix=fix)
+    kind = StoreFailed if number in _FAILURES else StoreError
+    return kind(problem, where=where, fix=fix)
 
 
 def missing_bucket(where: str, bucket: str) -> StoreError:
@@ -70,4 +74,14 @@ def damaged_run(
         field=field,
         allowed=allowed,
         fix="run it again: a damaged run counts as absent and is replaced",
+    )
+
+
+def newer_run(run_id: str, version: int, known: int) -> NewerRun:
+    """The error for a run that was committed under a later schema version than ours."""
+    return NewerRun(
+        f"written by a newer version of this program (schema version {version}; this one reads "
+        f"{known})",
+        where=f"run {run_id}",
+        fix="upgrade acdc-pipeline; the run is left as it is",
     )

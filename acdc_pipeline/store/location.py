@@ -19,6 +19,11 @@ ENVIRONMENT_VARIABLE = "ACDC_STORE"
 
 _LOCAL = (None, "file", "local")
 
+# fsspec reads them, but nothing can be put there that others find.
+_READ_ONLY = frozenset(("http", "https", "zip", "tar", "libarchive", "data", "git", "github"))
+
+_KINDS = "a folder, or an object store: s3://bucket/path, gs://bucket/path, …"
+
 
 def default_location(environment: Mapping[str, str], working_directory: Path) -> str:
     """Where results are if nobody says so.
@@ -82,14 +87,16 @@ def open_place(location: str | Path, options: Mapping[str, Any] | None = None) -
     """
     text = str(location)
     if not text.strip():
-        raise StoreError(
-            "the store has no name", allowed="a folder, or a URL such as s3://bucket/p"
-        )
+        raise StoreError("the store has no name", allowed=_KINDS)
     protocol, rest = split_protocol(text)
     if protocol in _LOCAL:
         folder = Path(os.path.abspath(Path(rest).expanduser()))  # noqa: PTH100 keeps symlinks
         fs = fsspec.filesystem("file", use_listings_cache=False)
         return Place(str(folder), fs, folder.as_posix(), folder)
+    if protocol in _READ_ONLY:
+        raise StoreError(f"runs cannot be written to {protocol}://", where=text, allowed=_KINDS)
+    if not _is_known(str(protocol).partition("::")[0]):
+        raise StoreError(f"'{protocol}' is not a kind of store", where=text, allowed=_KINDS)
     try:
         fs, root = fsspec.core.url_to_fs(text, **(options or {}))
     except ImportError as error:
@@ -98,11 +105,19 @@ def open_place(location: str | Path, options: Mapping[str, Any] | None = None) -
             where=text,
             fix=_install(protocol),
         ) from error
-    except ValueError as error:
-        raise StoreError(
-            f"'{protocol}' is not a kind of store", where=text, allowed="a folder, s3://, gs://, …"
-        ) from error
+    except Exception as error:  # each file system has errors of its own for a URL it cannot read
+        raise StoreError(f"cannot be opened: {error}", where=text, allowed=_KINDS) from error
     return Place(text.rstrip("/"), fs, root, None)
+
+
+def _is_known(protocol: str) -> bool:
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError:
+        return True
+    except ValueError:
+        return False
+    return True
 
 
 def _install(protocol: str) -> str:

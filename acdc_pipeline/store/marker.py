@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.store import layout, schemas
 from acdc_pipeline.store.encode import json_bytes
-from acdc_pipeline.store.faults import damaged_run
+from acdc_pipeline.store.faults import damaged_run, newer_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,14 @@ class Marker:
         """The marker in the file found under run `run_id`.
 
         Raises:
-            DamagedRun: it is not a marker, is another run's, was written under another schema
+            NewerRun: it was written under a later schema version.
+            DamagedRun: it is not a marker, is another run's, was written under an earlier schema
                 version, or names a file that a run does not have.
         """
         try:
             document = json.loads(data)
+            # First: what else a newer marker holds, nobody here knows.
+            _refuse_newer(run_id, document["schema_version"])
             version, owner = document["schema_version"], document["run_id"]
             attempt = document["attempt"]
             files = {
@@ -111,6 +114,11 @@ class Marker:
             raise damaged_run(
                 self.run_id, "content differs from what was committed (sha256)", field=name
             )
+
+
+def _refuse_newer(run_id: str, version: object) -> None:
+    if type(version) is int and version > schemas.SCHEMA_VERSION:
+        raise newer_run(run_id, version, schemas.SCHEMA_VERSION)
 
 
 def _damage(run_id: str, problem: str) -> DamagedRun:

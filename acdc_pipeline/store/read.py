@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
-from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.errors import DamagedRun, NewerRun
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.faults import damaged_run, missing_bucket
 from acdc_pipeline.store.location import Place
@@ -34,6 +34,22 @@ def inventory(place: Place) -> dict[str, dict[str, int]]:
     if not found:
         check_bucket(place)
     return {run_id: found[run_id] for run_id in sorted(found) if layout.MARKER in found[run_id]}
+
+
+def unfinished(place: Place, prefix: str) -> list[str]:
+    """The runs whose id begins with `prefix` and that have a folder, but no commit marker."""
+    try:
+        entries = place.fs.ls(place.path(layout.RUNS), detail=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    names = {str(entry).rstrip("/").rpartition("/")[2] for entry in entries}
+    return sorted(
+        name
+        for name in names
+        if layout.is_run_id(name)
+        and name.startswith(prefix)
+        and not place.fs.exists(place.path(layout.RUNS, name, layout.MARKER))
+    )
 
 
 def _sizes(place: Place, root: str) -> dict[str, int]:
@@ -97,9 +113,15 @@ def read_files(place: Place, run_id: str) -> dict[str, bytes] | None:
 
 
 def is_whole(place: Place, run_id: str) -> bool:
-    """Whether the run is committed and every file of it is what was committed."""
+    """Whether the run is committed and every file of it is what was committed.
+
+    Raises:
+        NewerRun: a newer version committed it, so that nobody here may judge or replace it.
+    """
     try:
         return read_files(place, run_id) is not None
+    except NewerRun:
+        raise
     except DamagedRun:
         return False
 

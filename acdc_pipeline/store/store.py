@@ -24,10 +24,13 @@ from acdc_pipeline.store.read import (
     read_file,
     read_files,
     read_marker,
+    unfinished,
 )
 from acdc_pipeline.store.record import RunRecord, RunSummary
 
 Mode = Literal["read", "write"]
+
+_LISTED = "'acdc runs list' shows the runs of a store"
 
 
 def open_store(
@@ -89,6 +92,8 @@ class Store:
         A damaged run counts as absent and is replaced.
 
         Raises:
+            NewerRun: a newer version committed it; it is left as it is.
+            StoreFailed: the store gave out (no space left); nothing is visible then.
             StoreError: the store cannot be written; nothing is visible then.
         """
         run_id = layout.checked_run_id(record.spec.run_id())
@@ -99,7 +104,11 @@ class Store:
             return commit_object(self.place, run_id, files)
 
     def has(self, run_id: str) -> bool:
-        """Whether a run is there, every byte as it was committed. A damaged run is not."""
+        """Whether a run is there, every byte as it was committed. A damaged run is not.
+
+        Raises:
+            NewerRun: a newer version committed it.
+        """
         with store_faults(self.url):
             return is_whole(self.place, layout.checked_run_id(run_id))
 
@@ -168,13 +177,15 @@ class Store:
         return [item for item in found if item is not None]
 
     def resolve(self, prefix: str) -> str:
-        """The one run whose id begins with `prefix`.
+        """The one run whose id begins with `prefix`, in small or capital letters.
 
         Raises:
             UnknownName: no run begins so, or several do.
         """
-        run_ids = self.run_ids()
-        matches = [run_id for run_id in run_ids if run_id.startswith(prefix)] if prefix else []
+        prefix = prefix.strip().lower()
+        if not prefix:
+            raise UnknownName("the run id is empty", where=self.url, fix=_LISTED)
+        matches = [run_id for run_id in self.run_ids() if run_id.startswith(prefix)]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -187,13 +198,12 @@ class Store:
         raise self._unknown(prefix)
 
     def _unknown(self, run_id: str) -> UnknownName:
-        unfinished = layout.is_run_id(run_id) and self.place.fs.exists(
-            self.place.path(layout.RUNS, run_id)
-        )
-        return UnknownName(
-            f"run '{run_id}' has no commit marker: it was never finished"
-            if unfinished
-            else f"no run '{run_id}'",
-            where=self.url,
-            fix="run it again" if unfinished else "'acdc runs list' shows the runs of a store",
-        )
+        with store_faults(self.url):
+            begun = unfinished(self.place, run_id)
+        if begun:
+            return UnknownName(
+                f"run '{begun[0]}' has no commit marker: it was never finished",
+                where=self.url,
+                fix="run it again",
+            )
+        return UnknownName(f"no run '{run_id}'", where=self.url, fix=_LISTED)

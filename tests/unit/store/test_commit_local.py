@@ -174,6 +174,7 @@ def test_commit_that_cannot_write_a_file_leaves_nothing(tmp_path: Path):
         store.commit(RECORD)
     assert str(tmp_path) in str(caught.value)
     assert "larger than is allowed" in str(caught.value)
+    assert caught.value.exit_code == 3
     assert list((tmp_path / "runs").iterdir()) == []
     assert left_in_tmp(store) == []
     assert store.commit(RECORD)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from acdc_pipeline.errors import StoreError
+from acdc_pipeline.errors import NewerRun, StoreError
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.store.location import Place
 from tests import records
@@ -133,6 +133,21 @@ def test_object_commit_after_a_lost_race_reads_the_winners_run(tmp_path: Path):
 
     assert not store_with(tmp_path, rival_is_faster).commit(RECORD)
     assert rival.get(RUN_ID) == RECORD
+
+
+def test_object_commit_that_meets_a_newer_run_leaves_it_alone(tmp_path: Path):
+    rival = store_with(tmp_path, nothing)
+    path = rival.place.path("runs", RUN_ID, "_COMMIT.json")
+    newer = b'{"schema_version": 99}'
+
+    def newer_program_is_faster(operation: str, at: str) -> None:
+        if operation == "put" and at.endswith("_COMMIT.json") and not rival.place.fs.exists(path):
+            rival.place.fs.pipe_file(path, newer)
+
+    with pytest.raises(NewerRun, match="newer version"):
+        store_with(tmp_path, newer_program_is_faster).commit(RECORD)
+    assert rival.place.fs.find(rival.place.root) == [path]
+    assert rival.place.fs.cat_file(path) == newer
 
 
 def test_object_store_that_cannot_be_written_says_so_before_the_run(tmp_path: Path):

@@ -30,6 +30,14 @@ def test_fault_of_the_operating_system_becomes_one_line_with_a_fix(number: int, 
     assert second.startswith("fix: ")
 
 
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(errno.ENOSPC, 3), (errno.EDQUOT, 3), (errno.EIO, 3), (errno.EROFS, 2)],
+)
+def test_fault_of_a_store_that_gives_out_is_a_failure_and_no_bad_input(number: int, exit_code: int):
+    assert as_store_error(OSError(number, os.strerror(number)), "/store").exit_code == exit_code
+
+
 def test_fault_of_a_client_library_becomes_a_store_error():
     class NoCredentialsError(Exception):
         """As botocore has it, which is not installed here."""

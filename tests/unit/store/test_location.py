@@ -97,12 +97,16 @@ def test_open_store_that_is_a_file_is_refused(tmp_path: Path):
     [
         ("nosuch://bucket/runs", "'nosuch' is not a kind of store"),
         (" ", "no name"),
+        ("zip://x", "runs cannot be written to zip://"),
+        ("http://localhost:1/x", "runs cannot be written to http://"),
+        ("dir://x", "cannot be opened"),
     ],
 )
 def test_open_store_of_no_known_kind_is_refused(url: str, says: str):
     with pytest.raises(StoreError) as caught:
         open_store(url)
     assert says in str(caught.value)
+    assert "s3://" in str(caught.value.allowed)
 
 
 def test_place_in_memory_has_no_folder_and_no_bucket():

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from acdc_pipeline.errors import DamagedRun, StoreError, UnknownName
+from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, UnknownName
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.store.encode import encode
 from tests import records
@@ -87,6 +87,7 @@ def test_store_resolves_a_prefix_that_only_one_run_has(store: Store):
         store.commit(records.record(seed))
     assert [store.resolve(run_id[:6]) for run_id in run_ids] == run_ids
     assert store.resolve(run_ids[0]) == run_ids[0]
+    assert store.resolve(f" {run_ids[0][:8].upper()}") == run_ids[0]
 
 
 def test_store_prefix_of_no_run_or_several_is_an_unknown_name(store: Store):
@@ -101,6 +102,12 @@ def test_store_prefix_of_no_run_or_several_is_an_unknown_name(store: Store):
     for nothing in ("", "zz", "../", "0" * 20):
         with pytest.raises(UnknownName):
             store.resolve(nothing)
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_store_run_id_that_is_empty_is_called_so(store: Store, nothing: str):
+    with pytest.raises(UnknownName, match="the run id is empty"):
+        store.resolve(nothing)
 
 
 def test_store_unknown_run_and_file_are_unknown_names(store: Store):
@@ -161,7 +168,8 @@ def test_store_missing_file_is_damage(store: Store):
         ({"files": {"../../secret": {"sha256": "", "size": 0}}}, "not a file of a run"),
         ({"attempt": "../../.."}, "not an attempt"),
         ({"run_id": "f" * 20}, "commits run ffffffffffffffffffff"),
-        ({"schema_version": 2}, "schema version 2"),
+        ({"schema_version": 0}, "schema version 0"),
+        ({"schema_version": "99"}, "schema version 99"),
         ({"files": None}, "not a commit marker"),
     ],
 )
@@ -176,6 +184,27 @@ def test_store_marker_that_says_something_else_is_damage(
         store.get(RUN_ID)
     assert says in str(caught.value)
     assert says in str(store.damaged()[0])
+
+
+@pytest.mark.parametrize(
+    "marker", [{"schema_version": 99}, {"schema_version": 99, "run_id": RUN_ID}]
+)
+def test_store_run_of_a_newer_version_asks_for_an_upgrade_and_is_left_alone(
+    store: Store, marker: dict[str, object]
+):
+    store.commit(RECORD)
+    change(store, "_COMMIT.json", json.dumps(marker).encode())
+    before = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    for use in (store.get, store.has, lambda _: store.commit(RECORD)):
+        with pytest.raises(NewerRun) as caught:
+            use(RUN_ID)
+        assert "upgrade acdc-pipeline" in str(caught.value)
+        assert "schema version 99" in str(caught.value)
+        assert "run it again" not in str(caught.value)
+    assert store.summaries() == []
+    assert [type(error) for error in store.damaged()] == [NewerRun]
+    after = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    assert after == before
 
 
 def test_store_damaged_run_is_replaced_by_running_again(store: Store):
@@ -194,6 +223,10 @@ def test_store_run_without_a_marker_does_not_exist(store: Store):
     with pytest.raises(UnknownName) as caught:
         store.get(RUN_ID)
     assert "has no commit marker" in str(caught.value)
+    for name in (RUN_ID, RUN_ID[:4]):
+        with pytest.raises(UnknownName) as caught:
+            store.resolve(name)
+        assert f"run '{RUN_ID}' has no commit marker" in str(caught.value)
     assert store.commit(RECORD)
     assert store.get(RUN_ID) == RECORD
 
