@@ -52,6 +52,7 @@ def test_load_masks_and_tables_that_old_versions_saved_are_no_tensors_left_over(
     tables = {
         "transformer.h.0.attn.bias": torch.ones(1, 1, 8, 8),
         "transformer.h.0.attn.masked_bias": torch.tensor(-1e4),
+        "transformer.h.1.attn.rotary_emb.inv_freq": torch.ones(4),
     }
     load_model(f"dir:{with_tensors(checkpoints.gpt2(tmp_path / 'm'), **tables)}", device="cpu")
 
