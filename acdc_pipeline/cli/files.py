@@ -5,29 +5,44 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
 
+STDOUT = Path("-")
+"""What stands for stdout where a file is asked for."""
+
+
+def file_for(option: str) -> Callable[[str | Path], Path]:
+    """Reads names of files to write. What it returns raises InvalidInput for an empty one."""
+
+    def read(text: str | Path) -> Path:
+        if not str(text).strip():
+            raise InvalidInput(
+                "the name of the file is empty", field=option, allowed="a file, or - for stdout"
+            )
+        return Path(text)
+
+    return read
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`, replacing what is there in one step.
+    """Writes `content` to `path`.
+
+    A file is replaced in one step and keeps its permissions, also where `path` is a link to it.
+    What is no file, as a pipe or a device, is written to.
 
     Raises:
-        InvalidInput: its folder does not exist, or it cannot be written; what was there is
-            untouched.
+        InvalidInput: its folder does not exist, or it cannot be written; the file that was there
+            is untouched.
     """
-    _check_folder(path)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        if path.exists() and not path.is_file():
+            with path.open("wb") as stream:
+                stream.write(content)
+        else:
+            _replace(_target(path), content)
     except OSError as error:
         raise InvalidInput(
             f"cannot be written: {error.strerror or error}", where=str(path)
@@ -35,12 +50,38 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Raises InvalidInput if `path` exists, or its folder does not."""
-    _check_folder(path)
-    if path.exists():
+    """Raises InvalidInput if writing `path` would replace something, or if it cannot be written."""
+    _check_folder(_target(path))
+    if path.is_dir():
+        raise InvalidInput("is a folder", where=str(path), allowed="a file, or - for stdout")
+    if path.is_file():
         raise InvalidInput(
             "exists already", where=str(path), fix="add --force to replace it, or choose another"
         )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    _check_folder(path)
+    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".acdc-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _target(path: Path) -> Path:
+    """What `path` leads to, itself where it is no link. Raises InvalidInput for a loop of links."""
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise InvalidInput("is a link that leads nowhere", where=str(path)) from error
 
 
 def _check_folder(path: Path) -> None:

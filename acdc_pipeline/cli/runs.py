@@ -10,7 +10,7 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
-from acdc_pipeline.cli.files import check_new, write_bytes
+from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.output import note, print_facts, print_json, say
 from acdc_pipeline.cli.tables import Column, print_table
@@ -100,7 +100,11 @@ def show_run(
     run: options.RunPrefix,
     svg: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where to draw. Default: ./circuit-RUN.svg."),
+        typer.Option(
+            parser=file_for("--svg"),
+            metavar="FILE",
+            help="Where to draw; - for stdout, and nothing else there. Default: ./circuit-RUN.svg.",
+        ),
     ] = None,
     no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
     store: options.StoreUrl = None,
@@ -115,10 +119,15 @@ def show_run(
 
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
+    if json and svg == STDOUT:
+        raise InvalidInput("--svg - and --json exclude one another", where="runs show")
     results = options.store_for_reading(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
     drawn = None
+    if record.circuit is not None and svg == STDOUT:
+        say(draw(record, record.circuit).rstrip("\n"))
+        return
     if record.circuit is not None and not no_svg:
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
         write_bytes(drawn, draw(record, record.circuit).encode())
@@ -160,7 +169,11 @@ def export_run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Default: stdout (Parquet only into a pipe)."),
+        typer.Option(
+            parser=file_for("--out"),
+            metavar="FILE",
+            help="Default: stdout, which is - too (Parquet only into a pipe).",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     store: options.StoreUrl = None,
@@ -169,6 +182,7 @@ def export_run(
 
     Example: acdc runs export 3f2a91c0 --out circuit.graphml
     """
+    out = None if out == STDOUT else out
     form = format_for(format, out)
     if out is not None and not force:
         check_new(out)

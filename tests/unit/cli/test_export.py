@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,8 @@ def test_format_that_is_asked_for_fits_names_that_say_nothing_else(capsys, run_i
         (("--out", "c.graphml", "--format", "dot"), ("named like graphml", "*.dot")),
         (("--out", "none/c.json"), ("its folder does not exist", "mkdir -p none")),
         (("--out", "there.json"), ("there.json: exists already", "--force")),
+        (("--out", ""), ("--out: the name of the file is empty", "- for stdout")),
+        (("--out", "."), (".: is a folder",)),
     ],
 )
 def test_export_that_would_surprise_is_refused_and_writes_nothing(
@@ -70,6 +75,52 @@ def test_export_replaces_a_file_where_it_is_forced_to(capsys, run_id):
     Path("there.json").write_text("mine")
     assert export(capsys, run_id, "--out", "there.json", "--force").code == 0
     assert "nodes" in json.loads(Path("there.json").read_text())
+
+
+def test_export_through_a_link_replaces_the_file_and_keeps_link_and_permissions(capsys, run_id):
+    Path("there.json").write_text("mine")
+    Path("there.json").chmod(0o640)
+    Path("link.json").symlink_to("there.json")
+    export(capsys, run_id, "--out", "link.json").refuses("link.json: exists already")
+    assert export(capsys, run_id, "--out", "link.json", "--force").code == 0
+    assert Path("link.json").is_symlink()
+    assert "nodes" in json.loads(Path("there.json").read_text())
+    assert stat.S_IMODE(Path("there.json").stat().st_mode) == 0o640
+
+
+def test_export_through_a_link_to_nothing_makes_what_it_names(capsys, run_id):
+    Path("link.json").symlink_to("new.json")
+    assert export(capsys, run_id, "--out", "link.json").code == 0
+    assert Path("link.json").is_symlink()
+    assert "nodes" in json.loads(Path("new.json").read_text())
+
+
+def test_export_to_a_loop_of_links_is_refused(capsys, run_id):
+    Path("a").symlink_to("b")
+    Path("b").symlink_to("a")
+    export(capsys, run_id, "--out", "a").refuses("a: is a link that leads nowhere")
+
+
+def test_pipe_is_written_to_and_stays_a_pipe(capsys, run_id):
+    os.mkfifo("pipe")
+    for command in (("export", run_id, "--out", "pipe"), ("show", run_id, "--svg", "pipe")):
+        got: list[str] = []
+        reader = threading.Thread(target=lambda got=got: got.append(Path("pipe").read_text()))
+        reader.start()
+        assert acdc(capsys, "runs", *command).code == 0
+        reader.join(timeout=10)
+        assert got[0].startswith(("{", "<svg"))
+        assert stat.S_ISFIFO(Path("pipe").stat().st_mode)
+
+
+def test_dash_is_stdout(capsys, run_id):
+    shown = export(capsys, run_id, "--out", "-", "--format", "dot")
+    assert (shown.code, shown.out.split()[0], shown.err) == (0, "digraph", "")
+    drawn = acdc(capsys, "runs", "show", run_id, "--svg", "-").out
+    assert drawn.startswith("<svg")
+    assert drawn.rstrip().endswith("</svg>")
+    assert list(Path().iterdir()) == []
+    acdc(capsys, "runs", "show", run_id, "--svg", "-", "--json").refuses("exclude one another")
 
 
 def test_runs_show_names_edges_by_score_best_first(capsys, run_id):
