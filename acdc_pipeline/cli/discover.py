@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.numbers import decimal, whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, decimal, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.words import counted, relative
@@ -53,7 +53,7 @@ def discover(
     prompts: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--prompts", 1),
+            parser=whole("--prompts", 1, MOST_PROMPTS),
             metavar="N",
             help="How many prompt pairs. Default: 64, or all that a file of pairs has.",
         ),

@@ -9,7 +9,7 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.groups import App
-from acdc_pipeline.cli.numbers import whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
@@ -28,7 +28,10 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="MODEL", help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH."),
 ]
 Prompts = Annotated[
-    int, typer.Option(parser=whole("--prompts", 1), metavar="N", help="How many prompt pairs.")
+    int,
+    typer.Option(
+        parser=whole("--prompts", 1, MOST_PROMPTS), metavar="N", help="How many prompt pairs."
+    ),
 ]
 Seed = Annotated[
     int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the prompts.")

@@ -13,6 +13,9 @@ from acdc_pipeline.specs.names import Dtype
 SCHEMA_VERSION = 1
 """Version of what a run directory holds."""
 
+MOST_PROMPTS = 1_000_000
+"""Of one run: more would take days to make, and no computer holds them."""
+
 RUN_ID_LENGTH = 20
 
 
@@ -36,7 +39,7 @@ class RunSpec(Spec):
     model: str
     model_revision: str
     method: Method
-    prompts: int = Field(ge=1)
+    prompts: int = Field(ge=1, le=MOST_PROMPTS)
     seed: int = Field(ge=0)
     dtype: Dtype
     schema_version: Literal[1] = SCHEMA_VERSION

@@ -14,6 +14,7 @@ from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
 from acdc_pipeline.specs.method import AcdcMethod, Method
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
+from acdc_pipeline.specs.run import MOST_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
 
@@ -108,7 +109,7 @@ class SweepSpec(Spec):
     tasks: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     methods: tuple[MethodSweep, ...] = Field(min_length=1)
-    prompts: int = Field(ge=1)
+    prompts: int = Field(ge=1, le=MOST_PROMPTS)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     dtype: Dtype | None = None
     exclude: tuple[Exclusion, ...] = ()

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from acdc_pipeline.cli import numbers
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import AcdcMethod, RunSpec, parse
+from acdc_pipeline.specs.run import MOST_PROMPTS
 
 PLAIN: dict[str, Any] = {
     "task": "ioi",
@@ -95,3 +97,9 @@ def test_method_has_no_silent_default(field: str):
     with pytest.raises(SpecError, match="is missing") as raised:
         parse(method, AcdcMethod, "method")
     assert raised.value.field == field
+
+
+def test_run_of_more_prompts_than_can_be_made_is_refused_as_on_the_command_line():
+    assert run_with(prompts=MOST_PROMPTS).prompts == numbers.MOST_PROMPTS
+    with pytest.raises(SpecError, match="prompts: 1000001 is not at most"):
+        run_with(prompts=MOST_PROMPTS + 1)
