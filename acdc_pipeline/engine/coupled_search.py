@@ -30,8 +30,8 @@ from acdc_pipeline.models.weights import TransformerWeights
 # Beyond this many states a batch gains nothing: every product is already large.
 MAX_STATES = 128
 
-# The chance, below which one more guess is not worth its arithmetic.
-PATIENCE = 0.4
+# What a batch costs beside its states, in states.
+OVERHEAD = 2.0
 
 
 class CoupledSearch:
@@ -65,7 +65,7 @@ class CoupledSearch:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self.memory = memory
-        self.speculation: Speculation[None] = Speculation(Guesses(), MAX_STATES, PATIENCE)
+        self.speculation: Speculation[None] = Speculation(Guesses(), MAX_STATES, OVERHEAD)
         self.states_evaluated = 0
         self.present = Present()
         self.receiver: Receiver | None = None

@@ -32,8 +32,8 @@ Rows = Float[Tensor, "state rows d_model"]
 # Beyond this many states a batch gains nothing: every product is already large.
 MAX_STATES = 512
 
-# The chance, below which one more guess is not worth its arithmetic.
-PATIENCE = 0.4
+# Of the first batch, in states: later ones are as large as their predecessors' cost suggests.
+FIRST_OVERHEAD = 4.0
 
 
 class Search:
@@ -65,7 +65,7 @@ class Search:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.attention = AttentionState(weights, layout)
         self.memory = memory
-        self.speculation: Speculation[Trial] = Speculation(Guesses(), MAX_STATES, PATIENCE)
+        self.speculation: Speculation[Trial] = Speculation(Guesses(), MAX_STATES, FIRST_OVERHEAD)
         self.scratch = {needed: Scratch(self.difference) for needed in Needed}
         self.states_evaluated = 0
         self.kept: dict[Receiver, list[Node]] = {}
@@ -171,6 +171,7 @@ class Search:
             )
         self.states_evaluated += trial.n_states
         self.speculation.max_states = self._states_that_fit(trial)
+        self.speculation.overhead = trial.work.overhead
         return values
 
     def _states_that_fit(self, trial: Trial) -> int:
@@ -181,6 +182,7 @@ class Search:
     def _propagate(self, trial: Trial) -> Float[Tensor, "state answer d_model"]:
         """The final residual streams of a trial's states, at the answers."""
         start, logits = trial.start, Receiver(LOGITS)
+        trial.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u)
         if start == logits:
             return self.inputs[start] + trial.delta
         layer = start.node.layer
@@ -244,6 +246,9 @@ class Search:
     def _change_mlp(self, node: Node, x: Rows, trial: Trial) -> None:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
+        assert block.mlp is not None
+        matrices = (block.mlp.w_in, block.mlp.w_gate, block.mlp.w_out)
+        trial.work.add(self.layout.n_rows(self.needed[node]), *matrices)
         trial.write(node, self.needed[node], mlp_written(block, x) - self.written[node])
 
     def _change_heads(
@@ -255,9 +260,17 @@ class Search:
     ) -> None:
         needed = self.needed[nodes[0]]
         parts, change = self.attention.change(layer, nodes, needed, inputs)
+        for x in inputs.values():
+            trial.work.add(x.shape[2], *self._of_heads(layer, nodes))
+        trial.work.add(self.layout.n_rows(needed), *self._of_heads(layer, nodes))
         for i, node in enumerate(nodes):
             trial.heads.append((node, {name: part[i] for name, part in parts.items()}))
             trial.write(node, needed, change[i])
+
+    def _of_heads(self, layer: int, nodes: list[Node]) -> list[Tensor]:
+        """One matrix a head; those of its four projections are of one size."""
+        w_o = self.weights.blocks[layer].attn.w_o
+        return [w_o[node.head] for node in nodes if node.head is not None]
 
     # What a node starts from when its first receiver is visited.
 

@@ -36,13 +36,14 @@ class Speculation(Generic[Batch]):
     Args:
         guesses: how likely each edge is to stay.
         max_states: the largest batch.
-        patience: a batch ends where the chance that all its guesses hold falls below this.
+        overhead: what a batch costs beside its states, in units of one state. May be set anew
+            before each plan.
     """
 
-    def __init__(self, guesses: Guesses, max_states: int, patience: float) -> None:
+    def __init__(self, guesses: Guesses, max_states: int, overhead: float) -> None:
         self.guesses = guesses
         self.max_states = max_states
-        self.patience = patience
+        self.overhead = overhead
         self._receiver: Receiver | None = None
         self._queue: list[Node] = []
         self._forget()
@@ -61,20 +62,27 @@ class Speculation(Generic[Batch]):
         return index is not None and list(self._states[index].before) == self._taken
 
     def plan(self, source: Node) -> list[PlannedState]:
-        """The states to evaluate next: `source` and edges after it, on the likeliest path."""
+        """The states to evaluate next: `source` and edges after it, on the likeliest path.
+
+        A state is of use if all guesses before it hold. The batch grows while the next state's
+        chance of that is above the batch's useful states per cost so far: by renewal theory that
+        makes the most of a long sequence of batches.
+        """
         if source not in self._queue:
             return [PlannedState(source, ())]
         assert self._receiver is not None
         states: list[PlannedState] = []
         before: list[Node] = []
-        all_right = 1.0
+        all_right, useful = 1.0, 0.0
         for candidate in self._queue[self._queue.index(source) :]:
             states.append(PlannedState(candidate, tuple(before)))
+            useful += all_right
             stays = self.guesses.chance_to_stay(Edge.into(candidate, self._receiver))
             if stays < 0.5:
                 before.append(candidate)
             all_right *= max(stays, 1.0 - stays)
-            if len(states) >= self.max_states or all_right < self.patience:
+            cost = self.overhead + len(states)
+            if len(states) >= self.max_states or all_right * cost < useful:
                 break
         return states
 

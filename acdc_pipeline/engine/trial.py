@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from acdc_pipeline.engine.batch_work import BatchWork
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.graph import Node, Receiver
 
@@ -108,6 +109,7 @@ class Trial:
         }
         self.reached: dict[Receiver, tuple[Needed, list[Node]]] = {}
         self.heads: list[tuple[Node, Parts]] = []
+        self.work = BatchWork(n_states, delta.device.type)
 
     def write(
         self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]
