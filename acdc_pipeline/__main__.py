@@ -1,10 +1,19 @@
-"""`python -m acdc_pipeline` is the command `acdc`."""
+"""The command `acdc`, which is `python -m acdc_pipeline` too."""
 
 from __future__ import annotations
 
 import sys
 
-from acdc_pipeline.cli.main import main
+from acdc_pipeline.cli.interrupts import quiet_during_imports
+
+
+def main() -> int:
+    """Runs the command line of this process and gives its exit code."""
+    quiet_during_imports()
+    from acdc_pipeline.cli.main import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from acdc_pipeline.cli.output import note
+from acdc_pipeline.cli.streams import tell
 from acdc_pipeline.errors import AcdcError, InvalidInput, with_suggestion
 
 UNEXPECTED = 3
-INTERRUPTED = 130
 
 _INDENT = "      "
 
@@ -30,7 +28,7 @@ def from_usage(error: typer.TyperException) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "acdc"
     if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stderr.write(error.format_message() + "\n")
+        tell(error.format_message() + "\n")
         return InvalidInput.exit_code
     complain(_usage_error(error, command))
     return InvalidInput.exit_code

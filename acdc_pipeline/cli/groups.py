@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from acdc_pipeline.cli.settings import settings_for
+from acdc_pipeline.cli.streams import flush
 from acdc_pipeline.errors import UnknownName
 
 _TYPE = re.compile(r" <\w+>$")
@@ -64,7 +64,7 @@ class Root(Group):
         ctx.default_map = settings_for(self)
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            flush()
         except BrokenPipeError:
             # Typer would end with 1, which means drift.
             raise OutputClosed from None

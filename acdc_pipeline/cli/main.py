@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
@@ -18,8 +17,10 @@ from typer.main import get_command
 
 from acdc_pipeline import __version__
 from acdc_pipeline.cli import demo, discover, doctor, models, runs, tasks
-from acdc_pipeline.cli.faults import INTERRUPTED, UNEXPECTED, complain, from_usage
+from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
+from acdc_pipeline.cli.interrupts import INTERRUPTED
+from acdc_pipeline.cli.streams import flush, open_missing, put, tell
 from acdc_pipeline.errors import AcdcError
 
 app = App(
@@ -39,7 +40,7 @@ app.command("doctor", short_help="Say what works on this machine.")(doctor.docto
 
 def _version(asked: bool | None) -> None:
     if asked:
-        sys.stdout.write(f"acdc {__version__}\n")
+        put(f"acdc {__version__}\n")
         raise typer.Exit
 
 
@@ -55,9 +56,9 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and gives its exit code. `arguments` defaults to the process's own."""
-    command = get_command(app)
+    open_missing()
     try:
-        code = command.main(arguments, prog_name="acdc", standalone_mode=False)
+        code = _run(arguments)
     except AcdcError as error:
         complain(error)
         return error.exit_code
@@ -65,17 +66,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return from_usage(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except OutputClosed:
-        # what is still buffered must not fail once more when the interpreter ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OutputClosed, BrokenPipeError):
         return 128 + signal.SIGPIPE
     except Exception:  # noqa: BLE001  (the last place to say so: exit 1 means drift)
-        traceback.print_exc()
+        tell(traceback.format_exc())
         complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
         return UNEXPECTED
     if code == INTERRUPTED:
-        sys.stderr.write("\nacdc: interrupted; a run that was not finished is not in the store\n")
+        tell("\nacdc: interrupted; a run that was not finished is not in the store\n")
     return int(code or 0)
+
+
+def _run(arguments: Sequence[str] | None) -> int | None:
+    try:
+        code = get_command(app).main(arguments, prog_name="acdc", standalone_mode=False)
+    except OSError:
+        # raises if it is stdout that failed, where Typer or rich wrote to it
+        put("\n")
+        flush()
+        raise
+    flush()
+    return code
 
 
 if __name__ == "__main__":

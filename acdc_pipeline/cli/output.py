@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.cli.streams import flush, put, tell
 from acdc_pipeline.cli.words import wrapped
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ PROSE = 100
 
 def print_json(document: Mapping[str, Any]) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    put(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    flush()
 
 
 def terminal_width() -> int | None:
@@ -50,7 +51,7 @@ def print_renderable(what: RenderableType, *, width: int) -> None:
     )
     with plain.capture() as captured:
         plain.print(what)
-    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+    put("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
 
 
 def print_facts(pairs: Mapping[str, str]) -> None:
@@ -72,7 +73,7 @@ def print_facts(pairs: Mapping[str, str]) -> None:
 
 def say(text: str) -> None:
     """A line on stdout, never wrapped."""
-    sys.stdout.write(text + "\n")
+    put(text + "\n")
 
 
 def note(text: str, *, off_terminal: int | None = None, indent: str = "") -> None:
@@ -84,8 +85,7 @@ def note(text: str, *, off_terminal: int | None = None, indent: str = "") -> Non
         indent: stands before what follows the end of a line that was too long.
     """
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else off_terminal
-    sys.stderr.write(wrapped(text, wide, indent) + "\n")
-    sys.stderr.flush()
+    tell(wrapped(text, wide, indent) + "\n")
 
 
 @contextlib.contextmanager

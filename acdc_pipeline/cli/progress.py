@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from acdc_pipeline.cli.streams import tell
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -116,5 +118,4 @@ class Lines:
         """Nothing: the result follows."""
 
     def _write(self, text: str) -> None:
-        sys.stderr.write(f"{self._label}: {text}\n")
-        sys.stderr.flush()
+        tell(f"{self._label}: {text}\n")

@@ -13,6 +13,7 @@ from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.output import note, print_facts, print_json, say
+from acdc_pipeline.cli.streams import flush, put
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.errors import DamagedRun, InvalidInput
@@ -199,8 +200,8 @@ def export_run(
         else exported(record, form).encode()
     )
     if out is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.flush()
+        put(content)
+        flush()
         return
     write_bytes(out, content)
     note(f"wrote {out} ({form})")

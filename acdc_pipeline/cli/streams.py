@@ -1,0 +1,70 @@
+"""stdout and stderr that may be closed, full or gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import IO
+
+from acdc_pipeline.errors import ExecutionFailed
+
+
+class OutputFailed(ExecutionFailed):
+    """The answer could not be written."""
+
+
+def open_missing() -> None:
+    """Gives a command that was started without stdout or stderr (`>&-`) ones that keep nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
+def put(content: str | bytes) -> None:
+    """A part of the answer on stdout.
+
+    Raises:
+        OutputFailed: it cannot be written.
+        BrokenPipeError: whoever read it has seen enough.
+    """
+    try:
+        if isinstance(content, bytes):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+        else:
+            sys.stdout.write(content)
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def flush() -> None:
+    """Ends what `put` began. Raises what it does."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def tell(text: str) -> None:
+    """Something beside the answer on stderr; what cannot be written there is lost."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: IO[str]) -> None:
+    """Leads `stream` nowhere: what is still buffered would fail again when Python ends."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _failure(error: OSError) -> Exception:
+    discard(sys.stdout)
+    if isinstance(error, BrokenPipeError):
+        return error
+    return OutputFailed(f"cannot be written: {error.strerror or error}", where="stdout")
