@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
 from acdc_pipeline.specs import AcdcMethod, ModelRef, TaskSpec, find_task, parse
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
-from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store import RunRecord, Store, open_store
 
 
 def discover(
@@ -22,7 +25,7 @@ def discover(
     dtype: str = "float32",
     device: str = "auto",
     memory: int | None = None,
-    store: Store | None = None,
+    store: Store | Path | str | None = None,
     progress: Progress | None = None,
 ) -> RunRecord:
     """Find the circuit of `task` in `model` by exact ACDC.
@@ -40,7 +43,8 @@ def discover(
         dtype: float32 or float64.
         device: auto, cpu, cuda[:i] or mps.
         memory: byte budget of the search; None takes half of what is free.
-        store: where to look the run up and to keep it; None keeps nothing.
+        store: where to look the run up and to keep it, opened or as a folder or URL; None keeps
+            nothing.
         progress: told about every decision.
 
     Returns:
@@ -51,6 +55,13 @@ def discover(
         InvalidInput: something asked for does not exist or does not fit, see `errors`.
         ExecutionFailed: the run did not finish.
     """
+    if memory is not None and (not isinstance(memory, int) or memory < 1):
+        raise InvalidInput(
+            f"{memory!r} is not an amount of memory",
+            where="discover",
+            field="memory",
+            allowed="a whole number of bytes, at least 1",
+        )
     spec = find_task(task) if isinstance(task, str) else task
     method = parse(
         {
@@ -65,7 +76,8 @@ def discover(
         "discover",
     )
     run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    results = open_store(store, mode="write") if isinstance(store, str | Path) else store
     worker = Worker(device=device, memory=memory)
-    if store is None:
+    if results is None:
         return worker.execute(run, spec, progress)
-    return discover_into(store, run, spec, worker, progress)[0]
+    return discover_into(results, run, spec, worker, progress)[0]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast, get_args
-
-from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.describe import describe_located
-from acdc_pipeline.models.device import DTYPES
 from acdc_pipeline.models.location import locate
-from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec
-from acdc_pipeline.specs.names import Dtype
+from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
 
 
 def plan_run(
@@ -29,11 +25,24 @@ def plan_run(
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: the engine does not reproduce the model's architecture.
-        InvalidInput: the model is not to be found, or no such dtype.
+        SpecError: no run has that many prompts, that seed, or that dtype.
+        InvalidInput: the model is not to be found.
     """
+    asked = parse(
+        {
+            "task": task.name,
+            "task_hash": task.definition_hash(),
+            "model": str(model),
+            "model_revision": "",
+            "method": method.plain(),
+            "prompts": prompts,
+            "seed": seed,
+            "dtype": dtype,
+        },
+        RunSpec,
+        "discover",
+    )
     ref = ModelRef.parse(model) if isinstance(model, str) else model
-    if dtype not in DTYPES or dtype not in get_args(Dtype):
-        raise InvalidInput(f"dtype '{dtype}' is not known", allowed=", ".join(DTYPES))
     located = locate(ref)
     description = describe_located(ref, located)
     if description.refused is not None:
@@ -42,13 +51,10 @@ def plan_run(
             where=str(ref),
             fix="acdc models list shows what is",
         )
-    return RunSpec(
-        task=task.name,
-        task_hash=task.definition_hash(),
-        model=str(ref),
-        model_revision=located.revision,
-        method=method,
-        prompts=task.prompts_for(prompts),
-        seed=seed,
-        dtype=cast("Dtype", dtype),
+    return asked.model_copy(
+        update={
+            "model": str(ref),
+            "model_revision": located.revision,
+            "prompts": task.prompts_for(prompts),
+        }
     )
