@@ -86,6 +86,6 @@ def make_pairs(
         case DocstringGenerator() as spec:
             return docstring_pairs(spec, tokenizer, n=n, split=split, rng=rng)
         case PairsGenerator() as spec:
-            return listed_pairs(spec.pairs, name=spec.file or task.name, n=n, split=split)
+            return listed_pairs(spec, name=task.name, n=n, split=split)
         case FunctionGenerator() as spec:
             return function_pairs(spec, tokenizer, n=n, split=split, rng=rng)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split, in_split
+from acdc_pipeline.specs.generators import PairsGenerator
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 
 
@@ -15,26 +16,30 @@ def load_pairs(path: Path | str) -> list[Pair]:
     Raises:
         SpecError: naming file and line.
     """
-    path = Path(path)
-    return listed_pairs(read_pairs(path), name=str(path), n=None, split="all")
+    return [_pair(row, f"{path}:{line}") for line, row in read_pairs(Path(path)).items()]
 
 
-def listed_pairs(
-    rows: tuple[PromptPair, ...], *, name: str, n: int | None, split: Split
-) -> list[Pair]:
-    """The first `n` of `rows` that `split` allows, or all of them if there are fewer.
+def listed_pairs(spec: PairsGenerator, *, name: str, n: int, split: Split) -> list[Pair]:
+    """The first `n` pairs of `spec` that `split` allows, or all of them if there are fewer.
 
-    Pairs are told apart for `split` by their clean side.
+    Pairs are told apart for `split` by their clean side. Where they have lines of a file, errors
+    name those; else `name` and which pair it is.
     """
-    numbered = enumerate(rows, start=1)
-    kept = [(number, row) for number, row in numbered if in_split(str(row.clean), split)]
-    return [
-        Pair(
-            clean=row.clean,
-            corrupted=row.corrupted,
-            correct=row.correct,
-            incorrect=row.incorrect,
-            where=f"{name}: pair {number}",
-        )
-        for number, row in kept[:n]
-    ]
+    places = (
+        [f"{spec.file or name}:{line}" for line in spec.lines]
+        if spec.lines
+        else [f"{spec.file or name}: pair {number}" for number in range(1, len(spec.pairs) + 1)]
+    )
+    placed = zip(spec.pairs, places, strict=True)
+    kept = [_pair(row, where) for row, where in placed if in_split(str(row.clean), split)]
+    return kept[:n]
+
+
+def _pair(row: PromptPair, where: str) -> Pair:
+    return Pair(
+        clean=row.clean,
+        corrupted=row.corrupted,
+        correct=row.correct,
+        incorrect=row.incorrect,
+        where=where,
+    )

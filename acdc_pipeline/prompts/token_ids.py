@@ -38,8 +38,7 @@ def id_prompts(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
             allowed="pairs of token ids",
             fix="save its tokenizer there with tokenizer.save_pretrained(...)",
         )
-    name = task.generator.file or task.name
-    pairs = listed_pairs(task.generator.pairs, name=name, n=n, split="all")
+    pairs = listed_pairs(task.generator, name=task.name, n=n, split="all")
     clean = [_ids(pair, "clean", pair.clean, vocab, model) for pair in pairs]
     corrupted = [_ids(pair, "corrupted", pair.corrupted, vocab, model) for pair in pairs]
     for pair, left, right in zip(pairs, clean, corrupted, strict=True):

@@ -98,7 +98,9 @@ def task_from_pairs(path: Path) -> TaskSpec:
         title=path.stem,
         behaviour=f"prompt pairs of {path.name}",
         source=Source(paper="none: prompts of one's own"),
-        generator=PairsGenerator(kind="pairs", bos=False, file=path.name, pairs=pairs),
+        generator=PairsGenerator(
+            kind="pairs", bos=False, file=path.name, pairs=tuple(pairs.values()), lines=tuple(pairs)
+        ),
         metrics=TaskMetrics(discovery="kl", report=("logit_diff", "accuracy")),
     )
 

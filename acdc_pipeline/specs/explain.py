@@ -25,9 +25,9 @@ def explain(error: ValidationError, data: Any, kind: type[BaseModel], where: str
     first = details[0]
     problems = [_explain_one(d, data, kind) for d in details]
     field, problem, allowed, fix = problems[0]
-    same_field = [p for p in problems if p[0] == field and p[2]]
+    same_field = [p for p in problems if f"{p[0]}.".startswith(f"{field}.") and p[2]]
     if first["type"] != "extra_forbidden" and len(same_field) > 1:
-        # the branches of a union: each says what it would have taken
+        # the branches of a union: each says what it, or a part of it, would have taken
         branches = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
         allowed = _description(kind, _without_branches(first["loc"], data)) or branches
         problem = f"{_show(first['input'])} does not fit"

@@ -140,6 +140,7 @@ class PairsGenerator(Spec):
             taken as they are).
         file: the `.jsonl` beside the task; None when `pairs` came from elsewhere.
         pairs: its contents; read at load time.
+        lines: where in `file` each pair stands, for error messages.
     """
 
     kind: Literal["pairs"]
@@ -148,6 +149,7 @@ class PairsGenerator(Spec):
     pairs: SkipJsonSchema[tuple[PromptPair, ...]] = Field(
         min_length=1, description="name a .jsonl in 'file'"
     )
+    lines: SkipJsonSchema[tuple[int, ...]] = ()
 
     @classmethod
     def with_files_read(cls, data: Any, folder: Path) -> Any:
@@ -155,11 +157,17 @@ class PairsGenerator(Spec):
         if not isinstance(name, str) or "pairs" in data:
             return data
         pairs = read_pairs(inside(folder, name, "generator.file"))
-        return {**data, "pairs": [pair.plain() for pair in pairs]}
+        return {**data, "pairs": [pair.plain() for pair in pairs.values()], "lines": list(pairs)}
 
     def deciding(self) -> dict[str, Any]:
-        """What decides the prompts: the pairs, not the name of their file."""
-        return self.model_dump(mode="json", exclude={"file"})
+        """What decides the prompts: the pairs, not the file that they come from."""
+        return self.model_dump(mode="json", exclude={"file", "lines"})
+
+    @model_validator(mode="after")
+    def _one_line_each(self) -> PairsGenerator:
+        if self.lines and len(self.lines) != len(self.pairs):
+            raise rejection("lines", "are not as many as the pairs", fix="remove it")
+        return self
 
 
 class FunctionGenerator(Spec):

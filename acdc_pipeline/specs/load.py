@@ -44,6 +44,8 @@ def parse(data: Any, kind: type[_S], where: str) -> _S:
     """
     try:
         text = json.dumps(data)
+    except RecursionError as error:
+        raise SpecError("is nested too deeply to be read", where=where) from error
     except (TypeError, ValueError) as error:
         raise SpecError(f"holds a value that is not plain data: {error}", where=where) from error
     try:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs.base import Spec
+from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.load import parse
-from acdc_pipeline.specs.yaml_file import read_text, shown
+from acdc_pipeline.specs.yaml_file import shown
 
 Text = str | tuple[int, ...]
 """A prompt: text, or token ids taken as they are."""
 
-_EXAMPLE = '{"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
+_FIX = 'write lines like {"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
 
 
 def _listed(value: Any) -> Any:
@@ -40,29 +42,61 @@ class PromptPair(Spec):
     correct: Annotated[Answer, Field(description="an answer or a list of them", min_length=1)]
     incorrect: Answer = ()
 
+    @model_validator(mode="after")
+    def _answers_differ(self) -> PromptPair:
+        if both := [answer for answer in self.incorrect if answer in self.correct]:
+            raise rejection("incorrect", f"{both[0]!r} is a correct answer too", fix="remove it")
+        return self
 
-def read_pairs(path: Path) -> tuple[PromptPair, ...]:
-    """The pairs in the `.jsonl` file `path`; blank lines are skipped.
+
+def read_pairs(path: Path) -> dict[int, PromptPair]:
+    """The pairs in the `.jsonl` file `path` by the number of their line; blank lines are skipped.
 
     Raises:
         SpecError: naming file and line.
     """
-    pairs = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    pairs = {}
+    for number, line in enumerate(_content(path).split(b"\n"), start=1):
         where = f"{shown(path)}:{number}"
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError as error:
-            at = error.msg.removesuffix(" at")
-            problem = f"is not JSON: {at} at column {error.colno}"
-            raise SpecError(problem, where=where, fix=f"write lines like {_EXAMPLE}") from error
-        pairs.append(parse(data, PromptPair, where))
+        if line.strip():
+            pairs[number] = parse(_read(line, where), PromptPair, where)
     if not pairs:
-        raise SpecError(
-            "holds no prompt pair",
-            where=shown(path),
-            fix=f"write lines like {_EXAMPLE}",
-        )
-    return tuple(pairs)
+        raise SpecError("holds no prompt pair", where=shown(path), fix=_FIX)
+    return pairs
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    except FileNotFoundError:
+        raise SpecError("no such file", where=shown(path)) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SpecError(f"cannot be read: {reason}", where=shown(path)) from error
+
+
+def _read(line: bytes, where: str) -> Any:
+    """The JSON value in `line`. Raises SpecError."""
+    try:
+        return json.loads(line.decode(), object_pairs_hook=_without_duplicates)
+    except UnicodeDecodeError as error:
+        raise SpecError("cannot be read: is not UTF-8 text", where=where) from error
+    except json.JSONDecodeError as error:
+        at = error.msg.removesuffix(" at")
+        problem = f"is not JSON: {at} at column {error.colno}"
+        raise SpecError(problem, where=where, fix=_FIX) from error
+    except RecursionError as error:
+        raise SpecError("is nested too deeply to be read", where=where, fix=_FIX) from error
+    except SpecError as error:
+        raise error.at(where) from None
+    except ValueError as error:
+        raise SpecError("holds a number of too many digits", where=where, fix=_FIX) from error
+
+
+def _without_duplicates(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for key, value in items:
+        if key in read:
+            raise SpecError("is there twice", field=key, fix="keep one of the two")
+        read[key] = value
+    return read

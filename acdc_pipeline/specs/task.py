@@ -84,9 +84,11 @@ class TaskSpec(Spec):
         if (folder / REFERENCE).is_file() and "reference" not in data:
             data = {**data, "reference": load_yaml(folder / REFERENCE, ReferenceCircuit).plain()}
         generator = data.get("generator")
-        if not isinstance(generator, Mapping) or generator.get("kind") not in GENERATORS:
+        if not isinstance(generator, Mapping):
             return data
-        kind = GENERATORS[generator["kind"]]
+        kind = GENERATORS.get(str(generator.get("kind")))
+        if kind is None:
+            return data
         return {**data, "generator": kind.with_files_read(generator, folder)}
 
     @model_validator(mode="after")

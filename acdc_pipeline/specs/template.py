@@ -147,6 +147,11 @@ def placeholders_of(text: str, field: str) -> list[str]:
         if name is None:
             continue
         if not name.isidentifier() or form or conversion:
-            raise rejection(field, f"'{{{name}}}' is not a placeholder", allowed="{slot} or {role}")
+            more = (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            raise rejection(
+                field,
+                f"'{{{name}{more}}}' is not a placeholder",
+                allowed="{slot} or {role}, as a name alone",
+            )
         names.append(name)
     return names

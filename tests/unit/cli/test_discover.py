@@ -221,15 +221,15 @@ def test_discover_with_a_misspelt_key_in_the_task_writes_nothing(capsys, tmp_pat
     [
         (
             {"clean": ". c + =", "corrupted": ". c =", "correct": "c"},
-            ("pair 1: the sides differ in length: clean 4 tokens", "corrupted 3"),
+            (".jsonl:1: the sides differ in length: clean 4 tokens", "corrupted 3"),
         ),
         (
             {"clean": ". c + =", "corrupted": ". + + =", "correct": "c d"},
-            ("pair 1: correct: 'c d' is 2 tokens", "one token"),
+            (".jsonl:1: correct: 'c d' is 2 tokens", "one token"),
         ),
         (
             {"clean": ". c + =", "corrupted": ". + + =", "correct": "never"},
-            ("pair 1: correct: 'never'", "vocabulary"),
+            (".jsonl:1: correct: 'never'", "vocabulary"),
         ),
     ],
 )

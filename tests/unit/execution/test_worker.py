@@ -54,10 +54,10 @@ def test_execute_on_token_ids_needs_no_tokenizer(tmp_path: Path, task_file: Path
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"clean": "a text"}, "pair 1: clean: 'a text' is a text, and dir:"),
-        ({"correct": "word"}, "pair 1: correct: 'word' is a text, and dir:"),
-        ({"clean": [0, 1, 2]}, "pair 1: the sides differ in length: clean 3 tokens, corrupted 2"),
-        ({"corrupted": [0, 9999]}, "pair 1: corrupted: 9999 is not a token id"),
+        ({"clean": "a text"}, "1: clean: 'a text' is a text, and dir:"),
+        ({"correct": "word"}, "1: correct: 'word' is a text, and dir:"),
+        ({"clean": [0, 1, 2]}, "1: the sides differ in length: clean 3 tokens, corrupted 2"),
+        ({"corrupted": [0, 9999]}, "1: corrupted: 9999 is not a token id"),
     ],
 )
 def test_execute_without_a_tokenizer_names_the_pair_that_needs_one(
@@ -70,7 +70,7 @@ def test_execute_without_a_tokenizer_names_the_pair_that_needs_one(
     run = plan_run(task, f"dir:{directory}", method=METHOD, prompts=1, seed=0, dtype="float32")
     with pytest.raises(PromptError) as raised:
         Worker(device="cpu").execute(run, task)
-    assert str(raised.value).startswith(f"ids.jsonl: {says}")
+    assert str(raised.value).startswith(f"ids.jsonl:{says}")
 
 
 def test_execute_of_a_task_of_texts_without_a_tokenizer_says_what_would_do(tmp_path: Path):

@@ -46,14 +46,20 @@ def test_pair_file_gives_what_it_has_when_more_is_asked_for(tmp_path: Path):
 def test_load_pairs_knows_where_each_pair_came_from(tmp_path: Path):
     path = write(tmp_path, GOOD)
     pairs = load_pairs(path)
-    assert [pair.where for pair in pairs] == [f"{path}: pair {i}" for i in (1, 2, 3)]
+    assert [pair.where for pair in pairs] == [f"{path}:{line}" for line in (1, 3, 4)]
     assert pairs[1].clean == (5, 6)
 
 
-def test_unequal_pair_is_named_by_file_and_number(tmp_path: Path):
+def test_unequal_pair_is_named_by_file_and_line(tmp_path: Path):
     bad = GOOD.replace("Mark gave a", "Mark gave Ann a")
-    with pytest.raises(PromptError, match=r"^mine\.jsonl: pair 1: the sides differ in length"):
+    with pytest.raises(PromptError, match=r"^mine\.jsonl:1: the sides differ in length"):
         make_prompts(find_task(write(tmp_path, bad)), gpt2_tokenizer(), n=3, seed=0)
+
+
+def test_answer_that_no_token_stands_for_is_named_by_its_line_behind_blank_ones(tmp_path: Path):
+    path = write(tmp_path, GOOD.replace('"three"', '"of several words"'))
+    with pytest.raises(PromptError, match=r"^mine\.jsonl:4: correct: "):
+        make_prompts(find_task(path), gpt2_tokenizer(), n=3, seed=0)
 
 
 def test_line_that_is_not_a_pair_is_named_by_file_and_line(tmp_path: Path):

@@ -121,7 +121,7 @@ def test_pairs_file_is_read_into_the_task_and_hashed_by_content(tmp_path: Path):
 def test_pairs_may_be_token_ids_and_answers_single_or_listed(tmp_path: Path):
     path = tmp_path / "ids.jsonl"
     path.write_text('{"clean": [1, 2], "corrupted": [3, 4], "correct": 5}\n\n' + PAIR)
-    first, second = read_pairs(path)
+    first, second = read_pairs(path).values()
     assert (first.clean, first.correct, first.incorrect) == ((1, 2), (5,), ())
     assert second.correct == ("e",)
 
@@ -137,6 +137,11 @@ def test_pairs_may_be_token_ids_and_answers_single_or_listed(tmp_path: Path):
         (PAIR.replace('"a b"', "true"), "clean", "true does not fit"),
         (PAIR.replace('"a b"', '""'), "clean", "'' is not at least 1 long"),
         ("[1]", None, "is not a set of keys and values"),
+        (PAIR.replace('"clean"', '"clean": "b", "clean"'), "clean", "is there twice"),
+        (PAIR.replace('["f", "g"]', '["f", "e"]'), "incorrect", "'e' is a correct answer too"),
+        (PAIR.replace('"a b"', "[1.0, 2.5]"), "clean", "[1.0, 2.5] does not fit"),
+        ("[" * 100_000, None, "is nested too deeply"),
+        (PAIR.replace('"e"', "1" * 5000), None, "too many digits"),
     ],
 )
 def test_pairs_line_with_a_mistake_is_named(
@@ -149,6 +154,29 @@ def test_pairs_line_with_a_mistake_is_named(
     assert raised.value.where == f"{path}:2"
     assert raised.value.field == field
     assert problem in raised.value.problem
+
+
+def test_pairs_line_that_is_not_utf8_is_named(tmp_path: Path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(PAIR.encode() + PAIR.replace("a b", "\xe4 b").encode("latin-1"))
+    with pytest.raises(SpecError, match=r"pairs\.jsonl:2: cannot be read: is not UTF-8"):
+        read_pairs(path)
+
+
+def test_pairs_of_other_editors_are_read_as_they_mean(tmp_path: Path):
+    path = tmp_path / "pairs.jsonl"
+    text = PAIR.replace("a b", "a\u2028b").replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (pair,) = read_pairs(path).values()
+    assert pair.clean == "a\u2028b"
+
+
+def test_pairs_that_are_neither_text_nor_ids_say_what_they_may_be(tmp_path: Path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(PAIR.replace('"a b"', "[1.0, 2.5]"))
+    with pytest.raises(SpecError) as raised:
+        read_pairs(path)
+    assert "token ids" in (raised.value.allowed or "")
 
 
 def test_pairs_line_that_is_not_json_says_how_lines_look(tmp_path: Path):

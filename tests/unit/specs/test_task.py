@@ -106,7 +106,7 @@ BAD = [
     ),
     ("{S} gave", "{T} gave", "generator.templates.0", "'T' is not a slot or role", "A, B, place"),
     ("{S} gave", "{S gave", "generator.templates.0", "unexpected '{'", "{{ and }}"),
-    ("{S} gave", "{S!r} gave", "generator.templates.0", "'{S}'", "{slot}"),
+    ("{S} gave", "{S!r} gave", "generator.templates.0", "'{S!r}'", "{slot}"),
     ("place: places", "place: plces", "generator.slots.place", "'plces'", "mean 'places'?"),
     ("the {place}", "it", "generator.slots.place", "no template uses it", "remove it"),
     ("[A, B]", "[A, C]", "generator.roles.S", "'C' is not a slot", "A, B, place, object"),
@@ -186,4 +186,16 @@ def test_task_naming_a_missing_word_file_names_field_file_and_fix(
 def test_task_word_file_outside_its_folder_is_refused(tmp_path: Path):
     path = write_task(tmp_path, "objects.txt", "../../secrets.txt")
     with pytest.raises(SpecError, match="leads out of the folder"):
+        load_yaml(path, TaskSpec)
+
+
+def test_task_generator_kind_that_is_a_list_is_named(tmp_path: Path):
+    path = write_task(tmp_path, "kind: template", "kind: [a]")
+    with pytest.raises(SpecError, match=r"generator\.kind"):
+        load_yaml(path, TaskSpec)
+
+
+def test_task_placeholder_with_a_format_is_shown_as_written(tmp_path: Path):
+    path = write_task(tmp_path, 'correct: "{IO}"', 'correct: "{IO!r:>10}"')
+    with pytest.raises(SpecError, match=r"'\{IO!r:>10\}' is not a placeholder"):
         load_yaml(path, TaskSpec)
