@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.specs.project import bundled
 
 TASK = """\
 name: {name}
@@ -51,8 +52,8 @@ def write_task_folder(folder: Path, name: str) -> Path:
     """Writes the folder `name` in `folder`, whole or not at all, and gives its path.
 
     Raises:
-        InvalidInput: the name is not one a task can have, the folder exists, or it cannot be
-            written.
+        InvalidInput: the name is not one a task can have, or is that of a task which comes with
+            the package; the folder exists, or it cannot be written.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise InvalidInput(
@@ -63,6 +64,12 @@ def write_task_folder(folder: Path, name: str) -> Path:
     target = folder / name
     if target.exists():
         raise InvalidInput("exists already", where=str(target), fix="choose another name")
+    if (bundled() / "tasks" / name).exists():
+        raise InvalidInput(
+            f"'{name}' comes with acdc, and a task of that name would hide it",
+            where="tasks new",
+            fix="choose another name",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as aside:

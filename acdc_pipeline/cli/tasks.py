@@ -15,7 +15,7 @@ from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
 from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.errors import PromptError
+from acdc_pipeline.errors import PromptError, SpecError
 
 if TYPE_CHECKING:
     from acdc_pipeline.prompts import PromptSet
@@ -50,26 +50,35 @@ COLUMNS = (
 def list_tasks(json: options.Json = False) -> None:
     """List the tasks of the project and those that come with the package.
 
+    Those that cannot be read are named on stderr and left out.
+
     Example: acdc tasks list
     """
     from acdc_pipeline.specs import find_reference, find_task
     from acdc_pipeline.specs import list_tasks as found_tasks
 
-    rows = []
+    rows: list[dict[str, Any]] = []
+    unusable: dict[str, SpecError] = {}
     for name, path in found_tasks().items():
-        task = find_task(path)
-        rows.append(
-            {
-                "name": name,
-                "title": task.title,
-                "generator": task.generator.kind,
-                "source": task.source.paper,
-                "reference_circuit": find_reference(path.parent) is not None,
-                "path": str(path.parent),
-            }
-        )
+        try:
+            task = find_task(path)
+            rows.append(
+                {
+                    "name": name,
+                    "title": task.title,
+                    "generator": task.generator.kind,
+                    "source": task.source.paper,
+                    "reference_circuit": find_reference(path.parent) is not None,
+                    "path": str(path.parent),
+                }
+            )
+        except SpecError as error:
+            unusable[name] = error
+    for error in unusable.values():
+        note(f"acdc: warning: {error}".replace("\n", "\n      "))
     if json:
-        print_json({"tasks": rows})
+        unread = [{"name": n, "problem": e.problem, **e.parts()} for n, e in unusable.items()]
+        print_json({"tasks": rows, "unusable": unread})
         return
     shown = [
         {

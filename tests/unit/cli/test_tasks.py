@@ -67,6 +67,23 @@ def test_tasks_new_leaves_an_existing_task_alone(capsys, tmp_path):
     assert path.read_text() == before
 
 
+def test_tasks_new_refuses_to_hide_a_task_that_ships(capsys, tmp_path):
+    acdc(capsys, "tasks", "new", "ioi").refuses("'ioi' comes with acdc", "choose another name")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tasks_list_goes_on_behind_a_task_that_cannot_be_read(capsys, tmp_path):
+    write_task(tmp_path / "tasks", "corrupted:", "corupted:")
+    listed = acdc(capsys, "tasks", "list")
+    assert listed.code == 0
+    assert "Induction on random tokens" in listed.out
+    assert "acdc: warning: tasks/ioi/task.yaml: generator.corupted: unknown key" in listed.err
+    document = acdc(capsys, "tasks", "list", "--json").document
+    assert "ioi" not in [task["name"] for task in document["tasks"]]
+    (unusable,) = document["unusable"]
+    assert (unusable["name"], unusable["field"]) == ("ioi", "generator.corupted")
+
+
 @pytest.mark.parametrize("name", ["Mine", "../mine", "a b", "", ".hidden"])
 def test_tasks_new_refuses_names_that_are_no_folder_names(capsys, tmp_path, name: str):
     acdc(capsys, "tasks", "new", name).refuses("is not a task's name", "lower-case letters")
