@@ -37,7 +37,7 @@ def demo(
         str, typer.Option(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
     ] = "demo",
     device: options.Device = "auto",
-    memory: options.Memory = None,
+    memory: options.Memory = None,  # noqa: ARG001  (read from the context)
     threads: options.Threads = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
@@ -48,7 +48,7 @@ def demo(
 
     Example: acdc demo
     """
-    budget = options.memory_of(memory)
+    budget = options.memory_of(context)
     with stdout_kept_clean(), shown() as progress:
         progress.wait("loading the models")
         from acdc_pipeline.models import list_zoo

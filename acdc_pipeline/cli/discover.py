@@ -66,7 +66,7 @@ def discover(
     ] = 0,
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
-    memory: options.Memory = None,
+    memory: options.Memory = None,  # noqa: ARG001  (read from the context)
     threads: options.Threads = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
@@ -81,7 +81,7 @@ def discover(
       acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
-    budget = options.memory_of(memory)
+    budget = options.memory_of(context)
     from acdc_pipeline.specs import find_task
 
     spec = find_task(task)

@@ -78,14 +78,17 @@ RunPrefix = Annotated[
 ]
 
 
-def memory_of(text: str | None) -> int | None:
-    """The byte budget that `--memory` asks for. Raises SpecError."""
+def memory_of(context: typer.Context) -> int | None:
+    """The byte budget that `--memory` or `ACDC_MEMORY` asks for. Raises SpecError."""
     from acdc_pipeline.specs.profile import bytes_of
 
+    text = context.params["memory"]
     try:
         return None if text is None else bytes_of(text)
     except InvalidInput as error:
-        error.field = "--memory"
+        source = context.get_parameter_source("memory")
+        typed = source is None or source.name != "ENVIRONMENT"
+        error.field = "--memory" if typed else "ACDC_MEMORY"
         raise
 
 

@@ -95,6 +95,11 @@ def test_command_line_that_cannot_be_read_is_refused(capsys, words: list[str], m
     acdc(capsys, *words).refuses(message)
 
 
+def test_memory_from_the_environment_is_named_so(capsys, monkeypatch):
+    monkeypatch.setenv("ACDC_MEMORY", "much")
+    acdc(capsys, "discover", "ioi", "zoo:x").refuses("acdc: ACDC_MEMORY: 'much' is not an amount")
+
+
 def test_error_is_told_with_indented_lines_below():
     error = SpecError(
         "'frsh' is not a rule",
