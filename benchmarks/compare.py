@@ -135,6 +135,10 @@ def main() -> None:
         find_threshold(case, options.folder, share, options.device) for share in SHARES
     ]
     sides = [measure_engine(case, options.folder, thresholds, options.device, options.repeats)]
+    # Where a threshold is near the rounding of float32, sides may differ; this says who is right.
+    sides.append(
+        measure_engine(case, options.folder, thresholds, options.device, 1, dtype="float64")
+    )
     if not options.without_oracle:
         sides.append(measure_oracle(case, options.folder, thresholds[:1]))
     if options.autocircuit_python:

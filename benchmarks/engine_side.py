@@ -16,9 +16,9 @@ from benchmarks.measurement import Measurement, peak_bytes, timed
 MEMORY = 2 * 2**30
 
 
-def bench_of(case: Case, folder: Path, device: str) -> Bench:
+def bench_of(case: Case, folder: Path, device: str, dtype: str = "float32") -> Bench:
     """The case's model at work on its prompts."""
-    model = load_model(f"dir:{case.save_model(folder)}", dtype="float32", device=device)
+    model = load_model(f"dir:{case.save_model(folder)}", dtype=dtype, device=device)
     return set_up(model.weights, case.make_prompts(), "corrupted")
 
 
@@ -35,11 +35,17 @@ def search(bench: Bench, threshold: float, memory: int = MEMORY) -> AcdcResult:
 
 
 def measure_engine(
-    case: Case, folder: Path, thresholds: list[float], device: str, repeats: int
+    case: Case,
+    folder: Path,
+    thresholds: list[float],
+    device: str,
+    repeats: int,
+    dtype: str = "float32",
 ) -> list[Measurement]:
     """The engine's measurement at each threshold, the clean and corrupted runs included."""
     resolved = resolve_device(device)
-    bench = bench_of(case, folder, device)
+    side = "engine" if dtype == "float32" else f"engine {dtype[0]}{dtype[-2:]}"
+    bench = bench_of(case, folder, device, dtype)
     search(bench, thresholds[0])
     out = []
     for threshold in thresholds:
@@ -53,6 +59,6 @@ def measure_engine(
         kept = frozenset(str(edge) for edge in results[0].circuit.edges)
         tested = len(results[0].decisions)
         out.append(
-            Measurement("engine", threshold, tested, kept, seconds, repeats, peak_bytes(resolved))
+            Measurement(side, threshold, tested, kept, seconds, repeats, peak_bytes(resolved))
         )
     return out

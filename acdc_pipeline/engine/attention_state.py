@@ -37,8 +37,8 @@ class AttentionState:
         self.positions = torch.arange(layout.pos, device=device)
         self.allowed = [visible_keys(b.attn, layout.pos, device) for b in weights.blocks]
 
-    def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> None:
-        """Start `node` from the clean residual `stream` of all rows."""
+    def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
+        """Start `node` from the clean residual `stream` of all rows; the bytes this holds."""
         x = stream[None, None]
         queries = x if needed is Needed.EVERY else self.layout.at_answers(x)
         inputs: dict[Slot, Float[Tensor, "1 1 _ d_model"]] = {"q": queries, "k": x, "v": x}
@@ -46,6 +46,7 @@ class AttentionState:
         projected = self._projected(node.layer, [node], needed, inputs)
         parts = self._attend(node.layer, needed, projected, {})
         self.commit(node, {name: part[0, 0] for name, part in parts.items()})
+        return sum(part.nbytes for part in self.parts[node].values())
 
     def commit(self, node: Node, parts: Parts) -> None:
         """Make `parts` the current ones of `node`."""

@@ -20,6 +20,7 @@ from acdc_pipeline.engine.attention_state import AttentionState
 from acdc_pipeline.engine.forward import SourceOutputs, clean_stream, mlp_written
 from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objective import Objective
 from acdc_pipeline.engine.speculation import PlannedState, Speculation
 from acdc_pipeline.engine.trial import Scratch, Trial
@@ -45,7 +46,8 @@ class Search:
         ablated: what each source's removed edges carry.
         layout: prompts, positions and answers.
         objective: what removing an edge is measured by; higher is worse.
-        memory: bytes that the states evaluated together may take.
+        memory: bytes for what the visited receivers hold, and the states evaluated together.
+        plan: what states take.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Search:
         layout: Layout,
         objective: Objective,
         memory: int,
+        plan: MemoryPlan,
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
@@ -65,9 +68,11 @@ class Search:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.attention = AttentionState(weights, layout)
         self.memory = memory
+        self.plan = plan
         self.speculation: Speculation[Trial] = Speculation(Guesses(), MAX_STATES, FIRST_OVERHEAD)
         self.scratch = {needed: Scratch(self.difference) for needed in Needed}
         self.states_evaluated = 0
+        self.held = 0
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
         self.needed: dict[Node, Needed] = {}
@@ -114,6 +119,7 @@ class Search:
         self._check(edge)
         if not self.speculation.answers(edge.src):
             self._settle()
+            self.speculation.max_states = self._states_that_fit()
             plan = self.speculation.plan(edge.src)
             trial = self._start(plan)
             self.speculation.store(plan, self._evaluate(trial), trial)
@@ -170,14 +176,17 @@ class Search:
                 fix="check the model's weights, or use --dtype float64",
             )
         self.states_evaluated += trial.n_states
-        self.speculation.max_states = self._states_that_fit(trial)
         self.speculation.overhead = trial.work.overhead
         return values
 
-    def _states_that_fit(self, trial: Trial) -> int:
-        # Temporaries of a batch were seen to take about as much again as what it keeps.
-        per_state = 2 * trial.n_bytes() // trial.n_states
-        return max(1, min(MAX_STATES, self.memory // max(per_state, 1)))
+    def _states_that_fit(self) -> int:
+        """How many states the budget holds if each reaches everything that is still needed."""
+        per_state = self.plan.state_bytes(
+            everywhere=sum(needed is Needed.EVERY for needed in self.needed.values()),
+            at_answers=len(self.needed),
+            heads=len(self.attention.parts),
+        )
+        return max(1, min(MAX_STATES, (self.memory - self.held) // per_state))
 
     def _propagate(self, trial: Trial) -> Float[Tensor, "state answer d_model"]:
         """The final residual streams of a trial's states, at the answers."""
@@ -292,6 +301,7 @@ class Search:
             self.needed[node] = Needed.ANSWERS if only_answers else Needed.EVERY
             self._open_node(node)
         self.inputs[receiver] = self._clean_input(receiver)
+        self.held += self.inputs[receiver].nbytes
 
     def _open_node(self, node: Node) -> None:
         if node.kind == "mlp":
@@ -300,9 +310,10 @@ class Search:
             if self.needed[node] is Needed.ANSWERS:
                 written = self.layout.at_answers(written)
             self.written[node] = written
+            self.held += written.nbytes
             return
         stream = self._clean_stream(Receiver(node, "q"))
-        self.attention.open(node, self.needed[node], stream)
+        self.held += self.attention.open(node, self.needed[node], stream)
 
     def _clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
         stream = self._clean_stream(receiver)

@@ -12,9 +12,10 @@ from acdc_pipeline.engine.ablation import ablated_outputs
 from acdc_pipeline.engine.coupled_search import CoupledSearch
 from acdc_pipeline.engine.forward import SourceOutputs, logits_of, run_sources
 from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.engine.objective import Objective
 from acdc_pipeline.engine.search import Search
-from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
+from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -41,20 +42,37 @@ class Bench:
     logprobs: Float[Tensor, "answer vocab"]
 
     def search(self, objective: Objective, *, memory: int) -> Search | CoupledSearch:
-        """A search that starts from the whole model. `memory` bounds its state batches, in bytes.
+        """A search that starts from the whole model, in `memory` bytes beside the weights.
 
         Raises:
             OutOfMemoryBudget: what the search always holds is larger than `memory` alone.
         """
-        held = 3 * self.ablated.nbytes
-        if held > memory:
-            raise OutOfMemoryBudget(
-                f"{len(self.prompts)} prompts need {held} bytes before the first edge is tried, "
-                f"the budget is {memory}",
-                fix="use fewer prompts or a larger memory budget",
+        plan = self.memory_plan()
+        plan.require(memory)
+        left = memory - plan.sources
+        if self.weights.coupled:
+            return CoupledSearch(
+                self.weights, self.clean, self.ablated, self.layout, objective, left
             )
-        kind = CoupledSearch if self.weights.coupled else Search
-        return kind(self.weights, self.clean, self.ablated, self.layout, objective, memory - held)
+        return Search(self.weights, self.clean, self.ablated, self.layout, objective, left, plan)
+
+    def memory_plan(self) -> MemoryPlan:
+        """What a search of this model on these prompts takes."""
+        mlp = self.weights.blocks[0].mlp
+        shape = ModelShape(
+            topology=self.weights.topology,
+            d_model=self.weights.d_model,
+            d_head=self.weights.blocks[0].attn.w_q.shape[2],
+            d_mlp=0 if mlp is None else mlp.w_in.shape[1],
+            vocab=self.weights.w_u.shape[1],
+        )
+        return MemoryPlan(
+            shape,
+            prompts=self.layout.batch,
+            tokens=self.layout.pos,
+            answers=len(self.layout.answer_row),
+            itemsize=self.ablated.element_size(),
+        )
 
 
 def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) -> Bench:

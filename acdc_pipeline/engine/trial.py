@@ -126,9 +126,3 @@ class Trial:
             return self.delta[state]
         needed, sources = self.reached[receiver]
         return self.changes[needed].of_state(sources, state)
-
-    def n_bytes(self) -> int:
-        """Memory the batch holds."""
-        held = [self.delta, *(part for _, parts in self.heads for part in parts.values())]
-        held += [changes.block for changes in self.changes.values()]
-        return sum(tensor.nbytes for tensor in held)

@@ -1,0 +1,100 @@
+"""How much memory a search takes, from the shape of a model and of its prompts alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from acdc_pipeline.errors import OutOfMemoryBudget
+from acdc_pipeline.graph import Topology
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What decides how large activations are."""
+
+    topology: Topology
+    d_model: int
+    d_head: int
+    d_mlp: int
+    vocab: int
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a search takes on `prompts` rows of `tokens` tokens, weights aside.
+
+    Args:
+        itemsize: bytes of one activation.
+    """
+
+    shape: ModelShape
+    prompts: int
+    tokens: int
+    answers: int
+    itemsize: int = 4
+
+    @property
+    def sources(self) -> int:
+        """Bytes of what every source writes: clean, ablated, and the difference."""
+        return 3 * len(self.shape.topology.sources) * self._stream
+
+    @property
+    def receivers(self) -> int:
+        """Bytes of the inputs, keys, queries and patterns of all receivers.
+
+        A search holds those of the receivers it has visited: of a sparse circuit, a part.
+        """
+        topology = self.shape.topology
+        n_mlps = topology.n_layers if topology.has_mlp else 0
+        return (len(topology.receivers) + n_mlps) * self._stream + self._n_heads * self._head
+
+    @property
+    def state(self) -> int:
+        """Bytes of one state of a batch in which everything is reached everywhere."""
+        n_nodes = len(self.shape.topology.sources)
+        return self.state_bytes(everywhere=n_nodes, at_answers=n_nodes, heads=self._n_heads)
+
+    @property
+    def most(self) -> int:
+        """Bytes of a search that keeps every edge and tries one state at a time."""
+        return self.sources + self.receivers + self.state
+
+    def state_bytes(self, *, everywhere: int, at_answers: int, heads: int) -> int:
+        """Bytes of one state that reaches so many nodes at every position, and at the answers.
+
+        What the batch keeps, and the largest of its temporaries: the inputs of one layer's heads
+        (raw and normalised, three slots), the hidden units of an MLP (before and after the
+        activation), or the logits and the passes over them.
+        """
+        answers = self.answers * self.shape.d_model * self.itemsize
+        kept = everywhere * self._stream + at_answers * answers + heads * self._head
+        own = 4 * self._stream
+        layer = 6 * min(heads, self.shape.topology.n_heads) * self._stream
+        hidden = 4 * self._rows * self.shape.d_mlp * self.itemsize
+        logits = 4 * self.answers * self.shape.vocab * self.itemsize
+        return kept + own + max(layer, hidden, logits)
+
+    def require(self, budget: int) -> None:
+        """Raises OutOfMemoryBudget if not even the sources fit into `budget` bytes."""
+        if self.sources > budget:
+            raise OutOfMemoryBudget(
+                f"{self.prompts} prompts need {self.sources} bytes before the first edge is tried, "
+                f"the budget is {budget}",
+                fix="use fewer prompts or a larger memory budget",
+            )
+
+    @property
+    def _rows(self) -> int:
+        return self.prompts * self.tokens
+
+    @property
+    def _stream(self) -> int:
+        return self._rows * self.shape.d_model * self.itemsize
+
+    @property
+    def _n_heads(self) -> int:
+        return self.shape.topology.n_layers * self.shape.topology.n_heads
+
+    @property
+    def _head(self) -> int:
+        return self._rows * (4 * self.shape.d_head + self.tokens) * self.itemsize
