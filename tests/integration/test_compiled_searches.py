@@ -19,6 +19,7 @@ from acdc_pipeline.specs import find_task
 def test_every_value_is_the_divergence_of_its_circuit(name: str, threshold: float, dtype: str):
     task = find_task("induction" if name == "induction" else f"compiled_{name}")
     model = load_model(f"zoo:compiled-{name}", dtype=dtype, device="cpu")
+    assert model.tokenizer is not None
     prompts = make_prompts(task, model.tokenizer, n=8, seed=0)
     bench = set_up(model.weights, prompts, "corrupted")
     with torch.no_grad():
