@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, check_parity, set_up
@@ -29,8 +32,25 @@ from acdc_pipeline.store import RunRecord
 RECHECK_TOLERANCE = 1e-3
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What runs share that differ in threshold, metric or order alone.
+
+    Args:
+        prompts: the task's, under the model's tokenizer.
+        parity: relative error of the engine's clean logits.
+        bench: the clean and the ablated run.
+        nothing: log-probabilities at the answers with every edge removed.
+    """
+
+    prompts: PromptSet
+    parity: float
+    bench: Bench
+    nothing: Float[Tensor, "answer vocab"]
+
+
 class Worker:
-    """Executes runs one after the other.
+    """Executes runs one after the other; what the next run shares with the last is kept.
 
     Args:
         device: auto, cpu, cuda[:i] or mps.
@@ -42,6 +62,8 @@ class Worker:
         self.memory = memory
         self._model: LoadedModel | None = None
         self._key: tuple[str, str, str] | None = None
+        self._prepared: Prepared | None = None
+        self._prepared_for: tuple[object, ...] | None = None
 
     def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
         """The result of `run`, whose prompts come from `task`.
@@ -58,12 +80,11 @@ class Worker:
         listener = progress or Silent()
         model = self._load(run)
         reference = reference_for(run, task, model.topology)
-        prompts = _prompts(model, run, task)
+        ready = self._prepare(model, run, task)
+        prompts = ready.prompts
         doubts = doubts_about_prompts(run, prompts)
-        parity = check_parity(model, prompts.clean, prompts.lengths)
-        bench = set_up(model.weights, prompts, run.method.ablation)
-        result = self._search(run, bench, listener)
-        metrics, recheck = _report(run, task, bench, result)
+        result = self._search(run, ready.bench, listener)
+        metrics, recheck = _report(run, task, ready, result)
         circuit = result.circuit
         return RunRecord(
             spec=run,
@@ -83,13 +104,26 @@ class Worker:
             },
             wall_seconds=time.perf_counter() - started,
             environment=environment(self.device, run.dtype),
-            parity_error=parity,
+            parity_error=ready.parity,
         )
+
+    def _prepare(self, model: LoadedModel, run: RunSpec, task: TaskSpec) -> Prepared:
+        key = (self._key, run.task_hash, run.prompts, run.seed, run.method.ablation)
+        if self._prepared is None or self._prepared_for != key:
+            self._prepared = self._prepared_for = None
+            prompts = _prompts(model, run, task)
+            doubts_about_prompts(run, prompts)
+            parity = check_parity(model, prompts.clean, prompts.lengths)
+            bench = set_up(model.weights, prompts, run.method.ablation)
+            nothing = circuit_logprobs(bench, ())
+            self._prepared = Prepared(prompts, parity, bench, nothing)
+            self._prepared_for = key
+        return self._prepared
 
     def _load(self, run: RunSpec) -> LoadedModel:
         key = (run.model, run.model_revision, run.dtype)
         if self._model is None or self._key != key:
-            self._model = self._key = None
+            self._model = self._key = self._prepared = None
             model = load_model(run.model, dtype=run.dtype, device=str(self.device))
             if model.revision != run.model_revision:
                 raise ExecutionFailed(
@@ -151,7 +185,7 @@ class _Counter:
 
 
 def _report(
-    run: RunSpec, task: TaskSpec, bench: Bench, result: AcdcResult
+    run: RunSpec, task: TaskSpec, ready: Prepared, result: AcdcResult
 ) -> tuple[dict[str, float], float]:
     names: list[MetricName] = list(
         dict.fromkeys(["kl", "accuracy", run.method.metric, *task.metrics.report])
@@ -159,10 +193,11 @@ def _report(
     # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
     # norm couples the heads of a layer, it still counts.
     removed = {decision.edge for decision in result.decisions if decision.removed}
+    bench = ready.bench
     ours = circuit_logprobs(bench, bench.weights.topology.edge_set - removed)
     metrics = measure(bench, ours, names)
     whole = measure(bench, bench.logprobs, names)
-    nothing = measure(bench, circuit_logprobs(bench, ()), names)
+    nothing = measure(bench, ready.nothing, names)
     metrics |= {f"model_{name}": value for name, value in whole.items() if name != "kl"}
     metrics |= {f"ablated_{name}": value for name, value in nothing.items()}
     return metrics, _recheck(run.method.metric, result, metrics[run.method.metric])

@@ -97,3 +97,25 @@ def test_execute_reported_metric_is_the_one_the_search_ended_with(
     assert record.circuit is not None
     assert record.details["edges_tested"] < record.circuit.topology.n_edges
     assert record.metrics["kl"] > 0
+
+
+def test_execute_one_worker_after_another_run_or_a_fresh_one_makes_no_difference(
+    tmp_path: Path, task_file: Path
+):
+    directory = checkpoints.gpt2(tmp_path / "m")
+    task = find_task(task_file)
+    changes = [
+        {"threshold": 0.05},
+        {"threshold": 0.2},
+        {"threshold": 0.2, "ablation": "zero"},
+        {"threshold": 0.05, "metric": "logit_diff"},
+    ]
+    worker = Worker(device="cpu")
+    for change in changes:
+        method = METHOD.model_copy(update=change)
+        run = plan_run(task, f"dir:{directory}", method=method, prompts=3, seed=0, dtype="float32")
+        shared, fresh = worker.execute(run, task), Worker(device="cpu").execute(run, task)
+        assert shared.decisions == fresh.decisions
+        assert shared.metrics == fresh.metrics
+        assert shared.details == fresh.details
+        assert shared.parity_error == fresh.parity_error
