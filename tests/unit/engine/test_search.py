@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+from collections.abc import Iterator
+from itertools import cycle, repeat
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,12 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine.guesses import Guesses
+from acdc_pipeline.engine.speculation import PlannedState, Speculation
 from acdc_pipeline.errors import GraphError, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
-from acdc_pipeline.graph import LOGITS, Edge, Receiver, mlp
+from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, mlp
+from acdc_pipeline.graph.order import HeadOrder
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from tests import checkpoints
@@ -74,6 +80,59 @@ def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
         assert decision.metric_after == pytest.approx(fresh, abs=1e-12)
         if decision.removed:
             present.discard(decision.edge)
+
+
+class _AnyWidth(Speculation):
+    """Batches of whatever width is drawn next."""
+
+    def __init__(self, widths: Iterator[int]) -> None:
+        super().__init__(Guesses(), 1, 0.0)
+        self.widths = widths
+
+    def plan(self, source: Node) -> list[PlannedState]:
+        self.max_states, self.overhead = next(self.widths), math.inf
+        return super().plan(source)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    name=st.sampled_from(["gpt2", "neox", "llama", "qwen3", "native-ln", "gemma2", "olmo2"]),
+    seed=st.integers(0, 100),
+    threshold=st.floats(0.001, 0.5),
+    widths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    order=st.sampled_from(["reverse-heads", "natural"]),
+)
+def test_acdc_any_width_of_batches_takes_the_same_decisions(
+    models: dict[str, LoadedModel],
+    name: str,
+    seed: int,
+    threshold: float,
+    widths: list[int],
+    order: HeadOrder,
+):
+    prompts = random_prompts(2, 5, checkpoints.VOCAB, seed)
+    bench = set_up(models[name].weights, prompts, "corrupted")
+    results = []
+    for drawn in (cycle(widths), repeat(1)):
+        search = bench.search(objective_for(bench, "kl"), memory=GIB)
+        search.speculation = _AnyWidth(drawn)
+        with torch.no_grad():
+            results.append(
+                acdc(
+                    search,
+                    bench.weights.topology,
+                    threshold=threshold,
+                    order=order,
+                    difference="signed",
+                )
+            )
+    wide, one_by_one = results
+    assert [(d.edge, d.removed) for d in wide.decisions] == [
+        (d.edge, d.removed) for d in one_by_one.decisions
+    ]
+    assert [d.metric_after for d in wide.decisions] == pytest.approx(
+        [d.metric_after for d in one_by_one.decisions], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["neox", "gemma2", "olmo2"])
