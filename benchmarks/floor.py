@@ -22,7 +22,7 @@ from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.models import resolve_device
 from benchmarks.case import GPT2_SMALL, SMALL
 from benchmarks.engine_side import MEMORY, bench_of, search
-from benchmarks.measurement import machine, timed
+from benchmarks.measurement import machine, peak_bytes, timed
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def main() -> None:
     print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens; {machine(device)}")
     print(f"matrix rate {rate / 1e9:,.0f} GFLOP/s")
     header = f"{'τ':>8}{'kept':>8}{'needed':>14}{'states/edge':>12}"
-    print(f"{header}{'floor s':>9}{'took s':>8}{'x floor':>9}")
+    print(f"{header}{'floor s':>9}{'took s':>8}{'x floor':>9}{'peak MiB':>10}")
     for threshold in options.thresholds:
         floor = count(bench, threshold)
         started = time.perf_counter()
@@ -100,6 +100,7 @@ def main() -> None:
         print(
             f"{threshold:>8.0e}{share:>8.1%}{floor.needed / 1e9:>8,.0f} GFLOP"
             f"{floor.states_per_edge:>11.2f}{least:>9.1f}{took:>8.1f}{took / least:>8.2f}x"
+            f"{peak_bytes(device) / 2**20:>10,.0f}"
         )
 
 

@@ -20,7 +20,7 @@ from benchmarks.measurement import machine, peak_bytes
 
 GIB = 2**30
 CARD = 80 * 10**9
-SCALED_DOWN = Case(layers=4, heads=8, d_model=512, vocab=5000, prompts=64, tokens=32)
+SCALED_DOWN = Case(layers=2, heads=4, d_model=512, vocab=1000, prompts=64, tokens=32)
 PROMPTS = ((4, 15), (16, 15), (32, 15), (16, 30), (64, 15))
 
 
