@@ -61,7 +61,7 @@ def main(request_file: str) -> None:
 
 
 def _resident_peak() -> int:
-    """Bytes. Linux hands `ru_maxrss` on from the process that started this one; VmHWM is its own."""
+    """Bytes. Linux hands `ru_maxrss` on from the parent process; VmHWM is a process's own."""
     try:
         with open("/proc/self/status", encoding="utf-8") as stream:  # noqa: PTH123
             lines = dict(line.split(":", 1) for line in stream if ":" in line)
