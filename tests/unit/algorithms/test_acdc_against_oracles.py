@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from shutil import copytree
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from acdc_pipeline.engine import set_up
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.bridge import load_bridge
+from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
 from tests import checkpoints
@@ -53,15 +55,19 @@ def _assert_same(fast: AcdcResult, oracle: list[Step], tolerance: float) -> None
     assert 0 < len(fast.circuit) < len(fast.decisions)
 
 
-def _bridge_patching(directory: Path, model: LoadedModel, ablation: str) -> BridgePatching:
+def _bridge_patching(
+    directory: Path, model: LoadedModel, ablation: str, prompts: PromptSet = PROMPTS
+) -> BridgePatching:
     weights = model.weights.blocks[0].attn
     if weights.heads_per_kv > 1:
         directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
     bridge = load_bridge(directory, dtype=torch.float64)
-    return BridgePatching(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
+    return BridgePatching(bridge, prompts.clean, prompts.corrupted, ablation)
 
 
-def _plain(model: LoadedModel, metric: Callable[[set[str]], float]) -> list[Step]:
+def _plain(
+    model: LoadedModel, metric: Callable[[set[str]], float], threshold: float = 0.05
+) -> list[Step]:
     topology = model.topology
     return plain_acdc(
         metric,
@@ -69,7 +75,7 @@ def _plain(model: LoadedModel, metric: Callable[[set[str]], float]) -> list[Step
         n_heads=topology.n_heads,
         has_mlp=topology.has_mlp,
         parallel=topology.parallel,
-        threshold=0.05,
+        threshold=threshold,
     )
 
 
@@ -146,3 +152,32 @@ def test_acdc_native_models_decides_as_a_hand_written_forward_does(
     oracle = _plain(model, patching.kl)
     _assert_random_circuits_agree(model, ablation, patching.kl)
     _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, 1e-12)
+
+
+# Trained weights, whose circuits are sparse and whose heads do something.
+TRAINED_THRESHOLD = 0.2
+
+
+def _trained(name: str) -> tuple[LoadedModel, PromptSet]:
+    model = load_model(f"zoo:{name}", dtype="float64", device="cpu")
+    return model, random_prompts(3, 9, model.weights.w_e.shape[0], seed=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gpt2-4l-s0", "neox-4l", "llama-4l"])
+def test_acdc_trained_models_decides_as_bridge_hooks_do(name: str, tmp_path: Path):
+    model, prompts = _trained(name)
+    directory = copytree(zoo_path(name), tmp_path / name)
+    with Float64Throughout():
+        patching = _bridge_patching(directory, model, "corrupted", prompts)
+        oracle = _plain(model, patching.kl, TRAINED_THRESHOLD)
+    _assert_same(_fast(model, prompts, "corrupted", TRAINED_THRESHOLD), oracle, 1e-11)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attn-2l", "attn-4l", "nopos-2l"])
+def test_acdc_trained_models_decides_as_a_hand_written_forward_does(name: str):
+    model, prompts = _trained(name)
+    patching = NativePatching(zoo_path(name), prompts.clean, prompts.corrupted, "corrupted")
+    oracle = _plain(model, patching.kl, TRAINED_THRESHOLD)
+    _assert_same(_fast(model, prompts, "corrupted", TRAINED_THRESHOLD), oracle, 1e-11)
