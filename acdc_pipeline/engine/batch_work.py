@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from math import inf
 
-from torch import Tensor
-
 # Multiply-adds done in the time that a batch takes whatever its size: a few milliseconds of
 # launches and bookkeeping.
 _LAUNCHES = {"cpu": 8e7}
@@ -28,11 +26,10 @@ class BatchWork:
         self.products = 0
         self.weights = 0
 
-    def add(self, rows_per_state: int, *matrices: Tensor | None) -> None:
-        """Rows of every state meet each of these matrices (None is none)."""
-        size = sum(matrix.numel() for matrix in matrices if matrix is not None)
-        self.products += self.n_states * rows_per_state * size
-        self.weights += size
+    def add(self, rows_per_state: int, weights: int) -> None:
+        """Rows of every state were multiplied with matrices of so many weights."""
+        self.products += self.n_states * rows_per_state * weights
+        self.weights += weights
 
     @property
     def overhead(self) -> float:

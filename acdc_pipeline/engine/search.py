@@ -191,7 +191,7 @@ class Search:
     def _propagate(self, trial: Trial) -> Float[Tensor, "state answer d_model"]:
         """The final residual streams of a trial's states, at the answers."""
         start, logits = trial.start, Receiver(LOGITS)
-        trial.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u)
+        trial.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u.numel())
         if start == logits:
             return self.inputs[start] + trial.delta
         layer = start.node.layer
@@ -256,8 +256,7 @@ class Search:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
         assert block.mlp is not None
-        matrices = (block.mlp.w_in, block.mlp.w_gate, block.mlp.w_out)
-        trial.work.add(self.layout.n_rows(self.needed[node]), *matrices)
+        trial.work.add(self.layout.n_rows(self.needed[node]), block.mlp.n_weights)
         trial.write(node, self.needed[node], mlp_written(block, x) - self.written[node])
 
     def _change_heads(
@@ -269,17 +268,14 @@ class Search:
     ) -> None:
         needed = self.needed[nodes[0]]
         parts, change = self.attention.change(layer, nodes, needed, inputs)
+        # A head's four projections are of one size.
+        size = len(nodes) * self.weights.blocks[layer].attn.w_o[0].numel()
         for x in inputs.values():
-            trial.work.add(x.shape[2], *self._of_heads(layer, nodes))
-        trial.work.add(self.layout.n_rows(needed), *self._of_heads(layer, nodes))
+            trial.work.add(x.shape[2], size)
+        trial.work.add(self.layout.n_rows(needed), size)
         for i, node in enumerate(nodes):
             trial.heads.append((node, {name: part[i] for name, part in parts.items()}))
             trial.write(node, needed, change[i])
-
-    def _of_heads(self, layer: int, nodes: list[Node]) -> list[Tensor]:
-        """One matrix a head; those of its four projections are of one size."""
-        w_o = self.weights.blocks[layer].attn.w_o
-        return [w_o[node.head] for node in nodes if node.head is not None]
 
     # What a node starts from when its first receiver is visited.
 

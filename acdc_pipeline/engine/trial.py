@@ -35,11 +35,6 @@ class Scratch:
             self._block = self._block.new_empty(size)
         return self._block[:size].view(shape)
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held."""
-        return self._block.nbytes
-
 
 class Changes:
     """What the reached nodes write, minus what they write now: one row of a block each."""

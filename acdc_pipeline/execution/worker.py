@@ -38,12 +38,14 @@ class Prepared:
 
     Args:
         prompts: the task's, under the model's tokenizer.
+        doubts: what there is to say against them.
         parity: relative error of the engine's clean logits.
         bench: the clean and the ablated run.
         nothing: log-probabilities at the answers with every edge removed.
     """
 
     prompts: PromptSet
+    doubts: list[str]
     parity: float
     bench: Bench
     nothing: Float[Tensor, "answer vocab"]
@@ -82,7 +84,6 @@ class Worker:
         reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
         prompts = ready.prompts
-        doubts = doubts_about_prompts(run, prompts)
         result = self._search(run, ready.bench, listener)
         metrics, recheck = _report(run, task, ready, result)
         circuit = result.circuit
@@ -96,7 +97,7 @@ class Worker:
                 "edges_on_a_path": len(circuit.live_edges),
                 "smallest_margin": result.smallest_margin,
                 "recheck_error": recheck,
-                "warnings": doubts + doubts_about_result(run, circuit, metrics),
+                "warnings": ready.doubts + doubts_about_result(run, circuit, metrics),
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),
@@ -112,11 +113,11 @@ class Worker:
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
             prompts = _prompts(model, run, task)
-            doubts_about_prompts(run, prompts)
+            doubts = doubts_about_prompts(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, run.method.ablation)
             nothing = circuit_logprobs(bench, ())
-            self._prepared = Prepared(prompts, parity, bench, nothing)
+            self._prepared = Prepared(prompts, doubts, parity, bench, nothing)
             self._prepared_for = key
         return self._prepared
 

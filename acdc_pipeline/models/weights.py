@@ -110,6 +110,12 @@ class Mlp:
     activation: Activation
     b_gate: Float[Tensor, " d_mlp"] | None = None
 
+    @property
+    def n_weights(self) -> int:
+        """Entries of its matrices."""
+        matrices = (self.w_in, self.w_gate, self.w_out)
+        return sum(matrix.numel() for matrix in matrices if matrix is not None)
+
 
 @dataclass(frozen=True)
 class Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -23,10 +24,20 @@ def build_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
 
     Decoding gives the text back exactly, except for words outside the vocabulary.
     """
-    ids = {token: number for number, token in enumerate(vocabulary())}
-    tokenizer = Tokenizer(WordLevel(ids, unk_token=UNK))
+    tokenizer = word_level(vocabulary())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
+    return fast(tokenizer, model_max_length)
+
+
+def word_level(tokens: Iterable[str]) -> Tokenizer:
+    """One id a word, in this order."""
+    ids = {token: number for number, token in enumerate(tokens)}
+    return Tokenizer(WordLevel(ids, unk_token=UNK))
+
+
+def fast(tokenizer: Tokenizer, model_max_length: int) -> PreTrainedTokenizerFast:
+    """A tokenizer that `save_pretrained` writes and `AutoTokenizer` reads."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import WordLevel
+from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from acdc_pipeline.models.tl_format import save_tl_directory
 from acdc_pipeline.models.zoo.compiled.program import Program
 from acdc_pipeline.models.zoo.compiled.truth import TRUTH_FILE
-from acdc_pipeline.models.zoo.tokenizer import BOS, PAD, UNK
+from acdc_pipeline.models.zoo.tokenizer import fast, word_level
 from acdc_pipeline.specs.names import Ablation
 
 PAIRS = 256
@@ -55,17 +54,9 @@ def write_task_data(program: Program, tasks: Path) -> None:
 
 def build_tokenizer(program: Program, model_max_length: int) -> PreTrainedTokenizerFast:
     """One word, one token; spaces only separate."""
-    ids = {token: number for number, token in enumerate(program.vocabulary)}
-    tokenizer = Tokenizer(WordLevel(ids, unk_token=UNK))
+    tokenizer = word_level(program.vocabulary)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        unk_token=UNK,
-        pad_token=PAD,
-        model_max_length=model_max_length,
-        clean_up_tokenization_spaces=False,
-    )
+    return fast(tokenizer, model_max_length)
 
 
 def truth_document(program: Program) -> dict[str, Any]:
