@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 import warnings
+from pathlib import Path
 
 warnings.simplefilter("ignore")
 
@@ -22,8 +23,7 @@ def main(request_file: str) -> None:
     from auto_circuit.prune_algos.ACDC import acdc_prune_scores
     from auto_circuit.utils.graph_utils import patchable_model
 
-    with open(request_file, encoding="utf-8") as stream:  # noqa: PTH123 - nothing else is imported
-        request = json.load(stream)
+    request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(request["threads"])
     device = torch.device(request["device"])
     model = _model(request["model"], device)
@@ -63,8 +63,8 @@ def main(request_file: str) -> None:
 def _resident_peak() -> int:
     """Bytes. Linux hands `ru_maxrss` on from the parent process; VmHWM is a process's own."""
     try:
-        with open("/proc/self/status", encoding="utf-8") as stream:  # noqa: PTH123
-            lines = dict(line.split(":", 1) for line in stream if ":" in line)
+        text = Path("/proc/self/status").read_text(encoding="utf-8")
+        lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         return int(lines["VmHWM"].split()[0]) * 1024
     except (OSError, KeyError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import IO
 
 from acdc_pipeline.errors import ExecutionFailed
@@ -18,7 +19,8 @@ def open_missing() -> None:
     """Gives a command that was started without stdout or stderr (`>&-`) ones that keep nothing."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+            # It stays open as long as the process, so no `with`.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def put(content: str | bytes) -> None:

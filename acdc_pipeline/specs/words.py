@@ -38,7 +38,10 @@ class WordsGenerator(Spec):
 
     @classmethod
     def list_names(cls, data: Any) -> list[str]:
-        """The names of lists that the raw `data` refers to, before validation."""
+        """The names of lists that the raw `data` refers to, before validation.
+
+        Every generator of this kind says it in its own way; there is none without.
+        """
         raise NotImplementedError
 
     @classmethod
