@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -21,15 +21,18 @@ class Case:
     prompts: int
     tokens: int
     seed: int = 0
+    # Standard deviation of the weights. GPT-2's own 0.02 lets edges differ little in what they carry.
+    spread: float = 0.05
 
     @property
     def name(self) -> str:
         """The shape, readable."""
-        return f"{self.layers}L {self.heads}H d{self.d_model} V{self.vocab}"
+        return f"{self.layers}L {self.heads}H d{self.d_model} V{self.vocab} σ{self.spread:g}"
 
     def save_model(self, folder: Path) -> Path:
         """The model as a `save_pretrained` directory, made once."""
-        directory = folder / f"{self.layers}-{self.heads}-{self.d_model}-{self.vocab}-{self.seed}"
+        numbers = (self.layers, self.heads, self.d_model, self.vocab, self.seed, self.spread)
+        directory = folder / "-".join(map(str, numbers))
         if (directory / "config.json").is_file():
             return directory
         from transformers import GPT2Config, GPT2LMHeadModel
@@ -41,8 +44,7 @@ class Case:
             n_embd=self.d_model,
             vocab_size=self.vocab,
             n_positions=max(64, self.tokens),
-            # Wider than GPT-2's own 0.02, so that edges differ in what they carry.
-            initializer_range=0.05,
+            initializer_range=self.spread,
             bos_token_id=0,
             eos_token_id=0,
         )
@@ -68,4 +70,6 @@ class Case:
 
 
 SMALL = Case(layers=6, heads=8, d_model=256, vocab=5000, prompts=16, tokens=15)
+# Effects are so large that dense circuits, too, are cut far above the rounding of float32.
+WIDE = replace(SMALL, spread=0.5)
 GPT2_SMALL = Case(layers=12, heads=12, d_model=768, vocab=50257, prompts=16, tokens=15)

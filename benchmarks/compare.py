@@ -14,7 +14,7 @@ import torch
 from acdc_pipeline.graph import Edge, Node, Topology
 from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
 from acdc_pipeline.models import resolve_device
-from benchmarks.case import GPT2_SMALL, SMALL, Case
+from benchmarks.case import GPT2_SMALL, SMALL, WIDE, Case
 from benchmarks.engine_side import bench_of, measure_engine, search
 from benchmarks.measurement import Measurement, machine
 from benchmarks.oracle_side import measure_oracle
@@ -120,7 +120,7 @@ def table(sides: list[list[Measurement]], n_edges: int) -> str:
 def main() -> None:
     """Measure and print; the raw numbers go to `results/benchmarks/compare.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["small", "gpt2"], default="small")
+    parser.add_argument("--shape", choices=["wide", "small", "gpt2"], default="wide")
     parser.add_argument("--thresholds", type=float, nargs="*")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--without-oracle", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    case = {"small": SMALL, "gpt2": GPT2_SMALL}[options.shape]
+    case = {"wide": WIDE, "small": SMALL, "gpt2": GPT2_SMALL}[options.shape]
     thresholds = options.thresholds or [
         find_threshold(case, options.folder, share, options.device) for share in SHARES
     ]
