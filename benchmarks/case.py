@@ -21,7 +21,7 @@ class Case:
     prompts: int
     tokens: int
     seed: int = 0
-    # Standard deviation of the weights. GPT-2's own 0.02 lets edges differ little in what they carry.
+    # Standard deviation of the weights; at GPT-2's own 0.02 edges hardly differ in what they carry.
     spread: float = 0.05
 
     @property
