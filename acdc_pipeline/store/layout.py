@@ -9,6 +9,7 @@ from acdc_pipeline.specs.run import RUN_ID_LENGTH
 
 RUNS = "runs"
 TMP = "tmp"
+CHECKPOINTS = "checkpoints"
 QUARANTINE = "quarantine"
 """Where a damaged run goes when a whole one takes its place."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from acdc_pipeline.errors import DamagedRun, StoreError, UnknownName
-from acdc_pipeline.store import layout
+from acdc_pipeline.graph import Decision
+from acdc_pipeline.store import checkpoint, layout
 from acdc_pipeline.store.commit_local import check_local, commit_local
 from acdc_pipeline.store.commit_object import check_object, commit_object
 from acdc_pipeline.store.decode import decode, decode_summary
@@ -102,6 +103,26 @@ class Store:
             if self.place.folder is not None:
                 return commit_local(self.place, self.place.folder, run_id, files)
             return commit_object(self.place, run_id, files)
+
+    def save_checkpoint(
+        self, run_id: str, decisions: Sequence[Decision], conditions: Mapping[str, str]
+    ) -> None:
+        """Keeps the first decisions of a run that goes on. `conditions` say what made them.
+
+        Raises StoreError where the store cannot be written.
+        """
+        with store_faults(self.url):
+            checkpoint.save(self.place, layout.checked_run_id(run_id), decisions, conditions)
+
+    def checkpoint(self, run_id: str, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+        """What `save_checkpoint` kept under the same conditions; empty where there is nothing."""
+        with store_faults(self.url):
+            return checkpoint.load(self.place, layout.checked_run_id(run_id), conditions)
+
+    def drop_checkpoint(self, run_id: str) -> None:
+        """Removes the checkpoint of a run, if there is one. Raises StoreError."""
+        with store_faults(self.url):
+            checkpoint.drop(self.place, layout.checked_run_id(run_id))
 
     def has(self, run_id: str) -> bool:
         """Whether a run is there, every byte as it was committed. A damaged run is not.
