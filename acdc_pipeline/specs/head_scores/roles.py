@@ -1,0 +1,184 @@
+"""The kinds of heads, and the lines between them: one table, each line with its reason.
+
+Besides its line, a score has to pass its nulls: their 99th percentile. A score whose nulls were not
+measured gives no role.
+"""
+
+from __future__ import annotations
+
+from acdc_pipeline.specs.head_scores.definition import Criterion, RoleDefinition
+
+ATTENTION = 0.4
+"""Two fifths of all attention on one position of dozens. Detectors in teaching material (the ARENA
+exercises) draw the same line; a head can pass it for two positions at once, and no more."""
+
+WEIGHTS = 0.5
+"""Halfway from nothing to every token: more often than not."""
+
+SHARE = 0.1
+"""A tenth of the answer's logit: ten such heads would carry it alone."""
+
+BACKUP_SHARE = 0.05
+"""Half of what a main head needs: backups share the work (Wang et al. 2022 found eight of them)."""
+
+TASK_ATTENTION = 0.3
+"""Lower than on random tokens: prompts of a task hold other things to look at."""
+
+
+def _attention_role(name: str, title: str, claim: str) -> RoleDefinition:
+    return RoleDefinition(
+        name=name,
+        title=title,
+        claim=claim,
+        required=(Criterion(name, "attention", ATTENTION),),
+        reason="two fifths of all attention on one position of dozens",
+        on="tokens",
+    )
+
+
+def _backup_role(kind: str, title: str, criterion: Criterion) -> RoleDefinition:
+    line = "the attention that is gained" if criterion.of == "score" else "of the answer's logit"
+    return RoleDefinition(
+        name=f"backup_{kind}",
+        title=title,
+        claim="It takes over when the main heads of the kind write nothing, and is none of them.",
+        required=(criterion,),
+        reason=f"{criterion.least:g} {line}: half of what makes a main head, as backups share",
+        on="task" if kind == "mover" else "tokens",
+    )
+
+
+ROLES = (
+    RoleDefinition(
+        name="induction",
+        title="an induction head",
+        claim="It looks at what followed the current token before.",
+        required=(Criterion("induction", "attention", ATTENTION),),
+        supporting=(Criterion("copy_attribution", "causal", SHARE, "share"),),
+        reason="two fifths of all attention on one position of dozens; causal where it also adds "
+        "a tenth of the next token's logit itself",
+        on="tokens",
+    ),
+    _attention_role(
+        "previous_token", "a previous-token head", "It looks at the token before the current one."
+    ),
+    _attention_role(
+        "duplicate_token",
+        "a duplicate-token head",
+        "It looks at the earlier occurrence of the current token.",
+    ),
+    _attention_role("current_token", "a current-token head", "It looks at the current token."),
+    _attention_role(
+        "sink", "an attention sink", "It rests on the first position, where it mostly does nothing."
+    ),
+    RoleDefinition(
+        name="anti_induction",
+        title="an anti-induction head",
+        claim="It lowers the logit of the token that an induction head would copy.",
+        required=(Criterion("anti_induction", "causal", SHARE, "share"),),
+        reason="takes away a tenth of the next token's logit",
+        on="tokens",
+    ),
+    RoleDefinition(
+        name="copying",
+        title="a copying head",
+        claim="It raises the logits of the tokens it looks at, whatever they are.",
+        required=(Criterion("ov_copying", "weights", WEIGHTS),),
+        supporting=(Criterion("copy_at_5", "weights", WEIGHTS),),
+        reason="three quarters of its OV circuit, by eigenvalues, point the copying way",
+        on="weights",
+    ),
+    RoleDefinition(
+        name="suppressing",
+        title="a suppressing head",
+        claim="It lowers the logits of the tokens it looks at, whatever they are.",
+        required=(Criterion("ov_copying", "weights", WEIGHTS, "minus score"),),
+        supporting=(Criterion("suppress_at_5", "weights", WEIGHTS),),
+        reason="three quarters of its OV circuit, by eigenvalues, point the other way",
+        on="weights",
+    ),
+    RoleDefinition(
+        name="successor",
+        title="a successor head",
+        claim="Looking at a word of an ordered list, it raises the next one.",
+        required=(Criterion("successor", "weights", WEIGHTS),),
+        reason="right more often than not, where chance is one word of a list",
+        on="weights",
+    ),
+    RoleDefinition(
+        name="relation",
+        title="a relation head",
+        claim="Looking at the first word of a pair that the task declares, it raises the second.",
+        required=(Criterion("relation", "weights", WEIGHTS),),
+        reason="right more often than not, where chance is five words of the vocabulary",
+        on="task",
+    ),
+    RoleDefinition(
+        name="mover",
+        title="a mover",
+        claim="It writes the answer where it is read.",
+        required=(Criterion("direct_effect", "causal", SHARE, "share"),),
+        supporting=(
+            Criterion("attention_to_answer", "attention", TASK_ATTENTION),
+            Criterion("answer_copying", "weights", WEIGHTS),
+        ),
+        reason="a tenth of the answer's logit comes directly from it",
+        on="task",
+    ),
+    RoleDefinition(
+        name="name_mover",
+        title="a name mover",
+        claim="It looks at the indirect object, and copies it to where the answer is read.",
+        required=(
+            Criterion("direct_effect", "causal", SHARE, "share"),
+            Criterion("attention_to_answer", "attention", TASK_ATTENTION),
+            Criterion("answer_copying", "weights", WEIGHTS),
+        ),
+        reason="a mover that looks at the name it moves, and copies names by its weights",
+        on="task",
+        tasks="IOI-like tasks",
+    ),
+    RoleDefinition(
+        name="copy_suppression",
+        title="a copy-suppression head",
+        claim="It looks at the answer, and lowers its logit.",
+        required=(
+            Criterion("direct_effect", "causal", BACKUP_SHARE, "minus share"),
+            Criterion("attention_to_answer", "attention", TASK_ATTENTION),
+            Criterion("answer_suppression", "weights", WEIGHTS),
+        ),
+        reason="the signs of a name mover turned round; half its effect, as such heads are weaker",
+        on="task",
+    ),
+    RoleDefinition(
+        name="s_inhibition",
+        title="an S-inhibition head",
+        claim="It looks at the repeated name, and tells the movers not to.",
+        required=(
+            Criterion("attention_to_repeat", "attention", TASK_ATTENTION),
+            Criterion("query_effect", "causal", BACKUP_SHARE, "share"),
+        ),
+        reason="looks at the second mention, and a twentieth of the answer's logit goes with what "
+        "the movers' queries learn from it",
+        on="task",
+        tasks="IOI-like tasks",
+    ),
+    _backup_role(
+        "induction",
+        "a backup of induction heads",
+        Criterion("backup_induction", "causal", BACKUP_SHARE, "share"),
+    ),
+    _backup_role(
+        "previous_token",
+        "a backup of previous-token heads",
+        Criterion("backup_previous_token", "causal", ATTENTION / 2),
+    ),
+    _backup_role(
+        "duplicate_token",
+        "a backup of duplicate-token heads",
+        Criterion("backup_duplicate_token", "causal", ATTENTION / 2),
+    ),
+    _backup_role(
+        "mover", "a backup of movers", Criterion("backup_mover", "causal", BACKUP_SHARE, "share")
+    ),
+)
