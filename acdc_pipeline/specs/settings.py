@@ -22,11 +22,13 @@ class Settings(Spec):
         store: where runs are kept: a URL, or a folder relative to the project.
         device: where to compute.
         memory: byte budget of a search, as in `4GiB`.
+        address: the cluster that sweeps are submitted to.
     """
 
     store: str | None = Field(default=None, min_length=1)
     device: str | None = Field(default=None, min_length=1)
     memory: str | None = Field(default=None, min_length=1)
+    address: str | None = Field(default=None, min_length=1)
 
 
 def find_settings(start: Path | None = None) -> Settings:
