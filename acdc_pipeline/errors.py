@@ -9,7 +9,7 @@
     │   ├── UnsupportedModel      an architecture the engine does not reproduce
     │   ├── ParityError           the engine's logits differ from the model's
     │   └── StoreError            the results store cannot be read or written
-    │       ├── StoreFailed       exit 3: it gave out at work (full, over quota, broken disk)
+    │       ├── StoreFailed       exit 3: it gave out at work (full, not answering, read-only now)
     │       └── DamagedRun        a run whose files do not match its commit marker
     │           └── NewerRun      a run that a newer version of this program committed
     ├── ExecutionFailed           exit 3: a run did not finish

@@ -1,7 +1,16 @@
 """Where runs are kept: schemas, atomic writing, verified reading."""
 
+from acdc_pipeline.store.leftover import Leftover
 from acdc_pipeline.store.location import default_location
 from acdc_pipeline.store.record import HeadScore, RunRecord, RunSummary
 from acdc_pipeline.store.store import Store, open_store
 
-__all__ = ["HeadScore", "RunRecord", "RunSummary", "Store", "default_location", "open_store"]
+__all__ = [
+    "HeadScore",
+    "Leftover",
+    "RunRecord",
+    "RunSummary",
+    "Store",
+    "default_location",
+    "open_store",
+]

@@ -14,6 +14,16 @@ _CLIENT_LIBRARIES = frozenset(
     ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
 )
 
+# Of those, the ones that say that nobody answers, by the names of their base classes.
+_NO_ANSWER = frozenset(
+    ("ClientConnectionError", "ConnectionError", "HTTPClientError", "ServiceRequestError")
+)
+
+_CREDENTIALS = (
+    "check the credentials, and that they may list, read, write and delete there; "
+    "docs/object-stores.md says where they are looked for"
+)
+
 _PROBLEMS = {
     errno.ENOSPC: ("no space left", "free some space, or choose another store with --store"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another store"),
@@ -25,8 +35,18 @@ _PROBLEMS = {
     errno.ENAMETOOLONG: ("the path is too long", "choose another store with --store"),
 }
 
-# What happens to a store that could be used: the run failed, not what the user gave.
-_FAILURES = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+# What happens to a store that could be used: the run failed, not what the user gave. The last two
+# are what an object store means by an internal error and by being asked too often.
+_FAILURES = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        getattr(errno, "EREMOTEIO", errno.EIO),
+        errno.EBUSY,
+    )
+)
 
 
 @contextmanager
@@ -39,20 +59,54 @@ def store_faults(where: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in _CLIENT_LIBRARIES:
             raise
-        raise StoreError(f"the object store failed: {error}", where=where) from error
+        raise _from_client(error, where) from error
+
+
+@contextmanager
+def commit_faults(where: str) -> Iterator[None]:
+    """The same while a run is committed, as StoreFailed: that the store is usable was checked."""
+    try:
+        with store_faults(where):
+            yield
+    except DamagedRun:
+        raise
+    except StoreError as error:
+        raise StoreFailed(error.problem, **error.parts()) from error
+
+
+def _from_client(error: Exception, where: str) -> StoreError:
+    if any(base.__name__ in _NO_ANSWER for base in type(error).__mro__):
+        return StoreFailed(
+            f"the object store does not answer: {error}",
+            where=where,
+            fix="check the network, and AWS_ENDPOINT_URL where one is set",
+        )
+    return StoreError(f"the object store failed: {error}", where=where, fix=_CREDENTIALS)
 
 
 def as_store_error(error: OSError, where: str) -> StoreError:
     """The one clear error for `error`, met at `where`."""
     number = error.errno
+    said = error.strerror or str(error) or repr(error)
     if number is None and isinstance(error, PermissionError):
-        number = errno.EACCES  # fsspec raises it without a number
-    unknown = (error.strerror or str(error) or repr(error), "choose another store with --store")
-    problem, fix = _PROBLEMS.get(number or 0, unknown)
+        # How clients of object stores say it; the server's own words follow.
+        return StoreError(f"permission denied: {said.rstrip('.')}", where=where, fix=_CREDENTIALS)
+    problem, fix = _PROBLEMS.get(number or 0, (said, "choose another store with --store"))
     if error.filename and str(error.filename) != where:
         problem = f"{problem} ({error.filename})"
-    kind = StoreFailed if number in _FAILURES else StoreError
-    return kind(problem, where=where, fix=fix)
+    failed = number in _FAILURES or isinstance(error, ConnectionError | TimeoutError)
+    return (StoreFailed if failed else StoreError)(problem, where=where, fix=fix)
+
+
+def no_exclusive_put(where: str) -> StoreError:
+    """The error for an object store that overwrites what it was asked only to create."""
+    return StoreError(
+        "this object store overwrites objects that it was asked only to create (If-None-Match): "
+        "of two writers of one run both would believe that they committed it",
+        where=where,
+        allowed="a server with conditional writes, see docs/object-stores.md; or a folder",
+        fix="upgrade the server, or choose another store with --store",
+    )
 
 
 def missing_bucket(where: str, bucket: str) -> StoreError:

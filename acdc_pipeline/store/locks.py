@@ -37,6 +37,24 @@ def locked_if_free(path: Path) -> Iterator[bool]:
         _release(path, descriptor)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process has the lock file `path`. Changes nothing; no, where there are no locks."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno == errno.EWOULDBLOCK:
+            return True
+        if error.errno not in _NO_LOCKS:
+            raise
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _acquire(path: Path, operation: int) -> int | None:
     waits = not operation & fcntl.LOCK_NB
     while True:

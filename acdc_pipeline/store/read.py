@@ -65,9 +65,19 @@ def _unless_gone(error: OSError) -> None:
 
 
 def check_bucket(place: Place) -> None:
-    """Raises StoreError if `place` is in a bucket that does not exist."""
-    if place.bucket is not None and not place.fs.exists(place.bucket):
-        raise missing_bucket(place.url, place.bucket)
+    """Raises StoreError if `place` is in a bucket that does not exist.
+
+    A bucket that exists but whose properties may not be read passes: what can be done inside it
+    is for those to find out who try.
+    """
+    if place.bucket is None:
+        return
+    try:
+        place.fs.info(place.bucket)
+    except FileNotFoundError:
+        raise missing_bucket(place.url, place.bucket) from None
+    except PermissionError:
+        return
 
 
 def read_marker(place: Place, run_id: str) -> Marker | None:

@@ -15,7 +15,9 @@ from acdc_pipeline.store.commit_local import check_local, commit_local
 from acdc_pipeline.store.commit_object import check_object, commit_object
 from acdc_pipeline.store.decode import decode, decode_summary
 from acdc_pipeline.store.encode import encode
-from acdc_pipeline.store.faults import damaged_run, store_faults
+from acdc_pipeline.store.faults import commit_faults, damaged_run, store_faults
+from acdc_pipeline.store.leftover import Leftover
+from acdc_pipeline.store.leftovers import leftovers, remove
 from acdc_pipeline.store.location import Place, default_location, open_place
 from acdc_pipeline.store.read import (
     checked_marker,
@@ -94,12 +96,12 @@ class Store:
 
         Raises:
             NewerRun: a newer version committed it; it is left as it is.
-            StoreFailed: the store gave out (no space left); nothing is visible then.
-            StoreError: the store cannot be written; nothing is visible then.
+            StoreFailed: the store gave out (no space left, no answer, no permission any more);
+                nothing is visible then, and committing again is safe.
         """
         run_id = layout.checked_run_id(record.spec.run_id())
         files = encode(record)
-        with store_faults(self.url):
+        with commit_faults(self.url):
             if self.place.folder is not None:
                 return commit_local(self.place, self.place.folder, run_id, files)
             return commit_object(self.place, run_id, files)
@@ -196,6 +198,16 @@ class Store:
 
             found = for_each(self.place, damage, inventory(self.place))
         return [item for item in found if item is not None]
+
+    def leftovers(self, *, older_than: float, now: float) -> list[Leftover]:
+        """What killed, beaten or cut-off writers left, and no run needs; see `store.leftovers`."""
+        with store_faults(self.url):
+            return leftovers(self.place, older_than=older_than, now=now)
+
+    def remove(self, leftover: Leftover) -> None:
+        """Removes one of `leftovers`. Raises StoreError where that fails."""
+        with store_faults(self.url):
+            remove(self.place, leftover)
 
     def resolve(self, prefix: str) -> str:
         """The one run whose id begins with `prefix`, in small or capital letters.

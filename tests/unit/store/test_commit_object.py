@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from acdc_pipeline.errors import NewerRun, StoreError
+from acdc_pipeline.errors import NewerRun, StoreError, StoreFailed
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.store.location import Place
 from tests import records
@@ -124,6 +126,90 @@ def test_object_commit_that_fails_deletes_its_own_files(tmp_path: Path):
     assert store.place.fs.find(store.place.root) == []
 
 
+def test_object_commit_whose_marker_arrives_but_not_the_answer_is_ours(tmp_path: Path):
+    """The client repeats what gets no answer, and meets its own marker."""
+    store = store_with(tmp_path, nothing)
+    path = store.place.path("runs", RUN_ID, "_COMMIT.json")
+
+    class RepeatingFileSystem(InterceptedFileSystem):
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
+            super().pipe_file(path, value, mode=mode, **kw)
+            if mode == "create":
+                super().pipe_file(path, value, mode=mode, **kw)
+
+    repeating = Store(replace(store.place, fs=RepeatingFileSystem(nothing)))
+    assert repeating.commit(RECORD)
+    assert store.get(RUN_ID) == RECORD
+    assert store.place.fs.exists(path)
+
+
+def test_object_commit_that_never_learns_of_its_marker_deletes_nothing_it_may_name(
+    tmp_path: Path,
+):
+    """The marker is put, then the server is gone: the run is committed, though nobody was told."""
+
+    class VanishingFileSystem(InterceptedFileSystem):
+        gone = False
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
+            super().pipe_file(path, value, mode=mode, **kw)
+            if mode == "create":
+                self.gone = True
+                raise TimeoutError("no answer")
+
+        def rm_file(self, path: str) -> None:
+            if self.gone:
+                raise TimeoutError("no answer")
+            super().rm_file(path)
+
+    store = store_with(tmp_path, nothing)
+    vanishing = Store(replace(store.place, fs=VanishingFileSystem(nothing)))
+    with pytest.raises(StoreFailed, match="no answer"):
+        vanishing.commit(RECORD)
+    assert store.get(RUN_ID) == RECORD
+    assert not store.commit(RECORD)
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
+def test_object_commit_understands_every_way_of_saying_that_the_marker_is_there(
+    tmp_path: Path, code: str
+):
+    """Clients give some of these answers a meaning of their own, and keep the code inside."""
+    rival = store_with(tmp_path, nothing)
+
+    class Answer(Exception):
+        response: ClassVar = {"Error": {"Code": code}}
+
+    class CodedFileSystem(InterceptedFileSystem):
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
+            try:
+                super().pipe_file(path, value, mode=mode, **kw)
+            except FileExistsError:
+                raise OSError(errno.EINVAL, "a precondition did not hold") from Answer()
+
+    def rival_is_faster(operation: str, path: str) -> None:
+        if operation == "put" and path.endswith("_COMMIT.json"):
+            rival.commit(RECORD)
+
+    store = Store(replace(rival.place, fs=CodedFileSystem(rival_is_faster)))
+    store.check_writable()
+    assert not store.commit(RECORD)
+    assert rival.get(RUN_ID) == RECORD
+
+
+def test_object_store_that_overwrites_what_exists_is_refused_before_the_run(tmp_path: Path):
+    class OverwritingFileSystem(InterceptedFileSystem):
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
+            super().pipe_file(path, value, **kw)
+
+    place = store_with(tmp_path, nothing).place
+    with pytest.raises(StoreError) as caught:
+        Store(replace(place, fs=OverwritingFileSystem(nothing))).check_writable()
+    assert "If-None-Match" in str(caught.value)
+    assert caught.value.exit_code == 2
+    assert place.fs.find(place.root) == []
+
+
 def test_object_commit_after_a_lost_race_reads_the_winners_run(tmp_path: Path):
     rival = store_with(tmp_path, nothing)
 
@@ -168,8 +254,10 @@ class BucketFileSystem(InterceptedFileSystem):
     def _strip_protocol(cls, path: str) -> str:
         return path.removeprefix("memory://")
 
-    def exists(self, path: str, **kwargs: Any) -> bool:
-        return path.partition("/")[0] == "here"
+    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
+        if path != "here":
+            raise FileNotFoundError(path)
+        return {"name": path, "type": "directory", "size": 0}
 
 
 @pytest.mark.parametrize(

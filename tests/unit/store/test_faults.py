@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from acdc_pipeline.errors import StoreError
-from acdc_pipeline.store.faults import as_store_error, store_faults
+from acdc_pipeline.errors import NewerRun, StoreError, StoreFailed
+from acdc_pipeline.store.faults import as_store_error, commit_faults, store_faults
 
 
 @pytest.mark.parametrize(
@@ -38,16 +38,72 @@ def test_fault_of_a_store_that_gives_out_is_a_failure_and_no_bad_input(number: i
     assert as_store_error(OSError(number, os.strerror(number)), "/store").exit_code == exit_code
 
 
-def test_fault_of_a_client_library_becomes_a_store_error():
-    class NoCredentialsError(Exception):
-        """As botocore has it, which is not installed here."""
+class NoCredentialsError(Exception):
+    """As botocore has it, which need not be installed."""
 
-    NoCredentialsError.__module__ = "botocore.exceptions"
+
+class HTTPClientError(Exception):
+    """As botocore has it: the parent of all that means that nobody answers."""
+
+
+class ConnectionClosedError(HTTPClientError):
+    """One of them."""
+
+
+for kind in (NoCredentialsError, HTTPClientError, ConnectionClosedError):
+    kind.__module__ = "botocore.exceptions"
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "exit_code"),
+    [
+        (
+            NoCredentialsError("Unable to locate credentials"),
+            "s3://bucket/runs: the object store failed: Unable to locate credentials",
+            2,
+        ),
+        (
+            ConnectionClosedError("no route"),
+            "s3://bucket/runs: the object store does not answer: no route",
+            3,
+        ),
+        (
+            PermissionError("Access Denied."),
+            "s3://bucket/runs: permission denied: Access Denied",
+            2,
+        ),
+        (TimeoutError("too slow"), "s3://bucket/runs: too slow", 3),
+    ],
+)
+def test_fault_of_an_object_store_becomes_one_line_with_a_fix(
+    error: Exception, says: str, exit_code: int
+):
     with pytest.raises(StoreError) as caught, store_faults("s3://bucket/runs"):
-        raise NoCredentialsError("Unable to locate credentials")
-    assert str(caught.value) == (
-        "s3://bucket/runs: the object store failed: Unable to locate credentials"
-    )
+        raise error
+    first, second = str(caught.value).splitlines()
+    assert first == says
+    assert second.startswith("fix: ")
+    assert caught.value.exit_code == exit_code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError("expired"),
+        PermissionError("Access Denied"),
+        OSError(errno.EROFS, "Read-only file system"),
+        StoreError("the bucket 'gone' does not exist"),
+    ],
+)
+def test_fault_while_a_run_is_committed_is_a_failure_whatever_it_was(error: Exception):
+    with pytest.raises(StoreFailed) as caught, commit_faults("s3://bucket/runs"):
+        raise error
+    assert caught.value.exit_code == 3
+
+
+def test_fault_of_a_newer_run_stays_one_while_a_run_is_committed():
+    with pytest.raises(NewerRun), commit_faults("s3://bucket/runs"):
+        raise NewerRun("written by a newer version")
 
 
 def test_fault_of_our_own_passes_through():
