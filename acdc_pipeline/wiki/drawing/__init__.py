@@ -1,0 +1,1 @@
+"""Pictures of the site: colour scales, mosaics, attention patterns, circuits, plots."""

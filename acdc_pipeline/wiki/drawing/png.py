@@ -1,0 +1,49 @@
+"""Small pictures of grids: indexed PNG, one pixel a cell, as data that a page carries with it."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from acdc_pipeline.wiki.drawing.colour import RGB
+
+MISSING = 0
+"""Index of a cell without a value: transparent. The colours of a palette follow from 1."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def indexed_png(cells: UInt8[np.ndarray, "row column"], palette: Sequence[RGB]) -> bytes:
+    """A picture of `cells`, each `MISSING` or 1 + the index of a colour in `palette`.
+
+    The same cells give the same bytes, with the same zlib (PNG 1.2, RFC 2083).
+    """
+    rows, columns = cells.shape
+    colours = bytes(channel for rgb in ((0, 0, 0), *palette) for channel in rgb)
+    # Filter 0 before each row: neighbouring indexes are not neighbouring numbers.
+    lines = np.concatenate([np.zeros((rows, 1), np.uint8), cells], axis=1)
+    return b"".join(
+        (
+            _SIGNATURE,
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
+            _chunk(b"PLTE", colours),
+            _chunk(b"tRNS", b"\x00"),
+            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def data_uri(png: bytes) -> str:
+    """A PNG as an address that needs no file."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
