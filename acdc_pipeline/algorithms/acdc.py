@@ -22,8 +22,11 @@ class EdgeSearch(Protocol):
         """The metric of the circuit so far."""
         ...
 
-    def visit(self, receiver: Receiver, sources: list[Node]) -> None:
-        """Turn to `receiver`; its edges will be tried in the order of `sources`."""
+    def visit(self, receiver: Receiver, sources: list[Node]) -> bool:
+        """Turn to `receiver`; its edges will be tried in the order of `sources`.
+
+        Returns whether what comes now depends on the decisions so far alone, to the bit.
+        """
         ...
 
     def metric_without(self, edge: Edge) -> float:
@@ -53,6 +56,7 @@ def acdc(
     order: HeadOrder,
     difference: Difference,
     on_decision: Callable[[Decision], None] | None = None,
+    on_resumable: Callable[[tuple[Decision, ...]], None] | None = None,
 ) -> AcdcResult:
     """Cut every edge whose removal makes the metric worse by less than `threshold`.
 
@@ -61,13 +65,15 @@ def acdc(
     score is the change its removal would have made (higher means more needed).
 
     Args:
-        search: starts as the whole model.
+        search: starts as the whole model; a `Replay` goes on where an earlier one was interrupted.
         topology: its graph.
         threshold: τ, in units of the metric; the test is strict.
         order: direction among the heads of a layer, as the original's `indices_mode`.
         difference: `signed` removes an edge whose removal helps; `abs` compares the size of
             the change.
         on_decision: called after each decision, in order.
+        on_resumable: called with all decisions so far, wherever a `Replay` of them would go on
+            to the same bits.
     """
     kept: list[Edge] = []
     decisions: list[Decision] = []
@@ -76,7 +82,8 @@ def acdc(
         if receiver.node != LOGITS and not any(edge.src == receiver.node for edge in kept):
             continue
         sources = sources_backwards(topology, receiver, order)
-        search.visit(receiver, sources)
+        if search.visit(receiver, sources) and on_resumable is not None:
+            on_resumable(tuple(decisions))
         for source in sources:
             edge = Edge.into(source, receiver)
             after = search.metric_without(edge)

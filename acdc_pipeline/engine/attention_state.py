@@ -63,15 +63,35 @@ class AttentionState:
 
         Returns the parts that changed, [n state …] each, and the change of what they write.
         """
-        current = {
+        current = self._current(nodes)
+        projected = self._projected(layer, nodes, needed, inputs)
+        parts = self._attend(layer, needed, projected, current)
+        return parts, self._written(layer, nodes, parts["z"] - current["z"])
+
+    def afresh(
+        self,
+        layer: int,
+        nodes: list[Node],
+        needed: Needed,
+        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
+    ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
+        """As `change`, but returns all that the heads write, in place of its change."""
+        projected = self._projected(layer, nodes, needed, inputs)
+        parts = self._attend(layer, needed, projected, self._current(nodes))
+        return parts, self._written(layer, nodes, parts["z"])
+
+    def _current(self, nodes: list[Node]) -> Parts:
+        return {
             name: torch.stack([self.parts[node][name] for node in nodes])[:, None]
             for name in ("q", "k", "v", "pattern", "z")
         }
-        projected = self._projected(layer, nodes, needed, inputs)
-        parts = self._attend(layer, needed, projected, current)
-        change = (parts["z"] - current["z"]).flatten(2, 3)
+
+    def _written(
+        self, layer: int, nodes: list[Node], z: Float[Tensor, "n state batch pos d_head"]
+    ) -> Float[Tensor, "n state rows d_model"]:
+        rows = z.flatten(2, 3)
         w_o = self.weights.blocks[layer].attn.w_o[_heads(nodes)]
-        return parts, project(change.flatten(1, 2), w_o, None).unflatten(1, change.shape[1:3])
+        return project(rows.flatten(1, 2), w_o, None).unflatten(1, rows.shape[1:3])
 
     def _projected(
         self,

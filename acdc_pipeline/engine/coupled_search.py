@@ -10,7 +10,7 @@ keeps its untested incoming edges, so it keeps computing.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float
@@ -78,12 +78,30 @@ class CoupledSearch:
             self._current = float(self.objective(final[None])[0])
         return self._current
 
-    def visit(self, receiver: Receiver, sources: Sequence[Node]) -> None:
+    def visit(self, receiver: Receiver, sources: Sequence[Node]) -> bool:
         """Turn to `receiver`, whose incoming edges will be tried in the order of `sources`.
+
+        Always True: what is held depends on the decisions so far alone, so a search that was
+        given them by `restore` would go on from here to the bit.
 
         Raises:
             GraphError: the receiver was visited before, or nothing reads its node.
         """
+        self._begin(receiver, sources)
+        return True
+
+    def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
+        """Take over the decisions on `receiver`: of `sources`, these are `kept`. Nothing is tested.
+
+        Raises:
+            GraphError: the receiver was visited before, or nothing reads its node.
+        """
+        self._begin(receiver, sources)
+        for source in sources:
+            if source not in kept:
+                self._drop(receiver, source)
+
+    def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         self.leave()
         if receiver in self.present.kept:
             raise GraphError(f"'{receiver}' was already searched")
@@ -119,9 +137,12 @@ class CoupledSearch:
         """Remove `edge`, which must be the one tried last, for good."""
         self._check(edge)
         self._current = self.speculation.take(edge.src)
-        self.present.kept[edge.receiver].remove(edge.src)
-        difference = self._at_needed(edge.receiver, self.difference[self.index[edge.src]])
-        self.present.inputs[edge.receiver] = self.present.inputs[edge.receiver] + difference
+        self._drop(edge.receiver, edge.src)
+
+    def _drop(self, receiver: Receiver, source: Node) -> None:
+        self.present.kept[receiver].remove(source)
+        difference = self._at_needed(receiver, self.difference[self.index[source]])
+        self.present.inputs[receiver] = self.present.inputs[receiver] + difference
 
     def _check(self, edge: Edge) -> None:
         if edge.receiver != self.receiver:

@@ -50,12 +50,17 @@ class KlObjective:
         self.logits = None if weights.logit_cap is None else logits_of(uncapped, final)
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        return self.per_answer(final).to(torch.float64).mean(-1)
+
+    def per_answer(
+        self, final: Float[Tensor, "state answer d_model"]
+    ) -> Float[Tensor, "state answer"]:
+        """The KL of each answer."""
         change = normalise(final, self.weights.norm_final) - self.base
         per_state = self.probs.nbytes
         chunks = change.split(max(1, _CHUNK_BYTES // per_state))
         w_u = widened(self.weights.w_u, final)
-        divergence = torch.cat([self._divergence(chunk, w_u) for chunk in chunks])
-        return divergence.to(torch.float64).mean(-1)
+        return torch.cat([self._divergence(chunk, w_u) for chunk in chunks])
 
     def _divergence(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -33,12 +34,12 @@ class Layout:
     answer_row: Int[Tensor, " answer"]
     answer_pos: Int[Tensor, " answer"]
 
-    @property
+    @cached_property
     def answer_index(self) -> Int[Tensor, " answer"]:
         """Row of each answer among all `batch * pos` rows."""
         return self.answer_row * self.pos + self.answer_pos
 
-    @property
+    @cached_property
     def one_answer_per_prompt(self) -> bool:
         """Whether answer i belongs to prompt i."""
         rows = torch.arange(self.batch, device=self.answer_row.device)

@@ -10,18 +10,19 @@ answer positions alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.attention_state import AttentionState
-from acdc_pipeline.engine.forward import SourceOutputs, clean_stream, mlp_written
+from acdc_pipeline.engine.circuit_state import CircuitState
+from acdc_pipeline.engine.forward import SourceOutputs, mlp_written
 from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objective import Objective
+from acdc_pipeline.engine.rebase import rebase
 from acdc_pipeline.engine.speculation import PlannedState, Speculation
 from acdc_pipeline.engine.trial import Scratch, Trial
 from acdc_pipeline.errors import ExecutionFailed, GraphError
@@ -32,6 +33,9 @@ Rows = Float[Tensor, "state rows d_model"]
 
 # Beyond this many states a batch gains nothing: every product is already large.
 MAX_STATES = 512
+
+# After so many states everything held is computed anew, at the cost of about one state.
+REBASE_AFTER = 256
 
 # Of the first batch, in states: later ones are as large as their predecessors' cost suggests.
 FIRST_OVERHEAD = 4.0
@@ -64,54 +68,62 @@ class Search:
         self.topology = weights.topology
         self.layout = layout
         self.objective = objective
-        self.clean = clean
-        self.difference = (ablated - clean.outputs).flatten(1, 2)
-        self.attention = AttentionState(weights, layout)
+        self.circuit = CircuitState(weights, clean, ablated, layout)
         self.memory = memory
         self.plan = plan
         self.speculation: Speculation[Trial] = Speculation(Guesses(), MAX_STATES, FIRST_OVERHEAD)
-        self.scratch = {needed: Scratch(self.difference) for needed in Needed}
+        self.scratch = {needed: Scratch(ablated) for needed in Needed}
         self.states_evaluated = 0
-        self.held = 0
-        self.kept: dict[Receiver, list[Node]] = {}
-        self.readers: dict[Node, list[Receiver]] = {}
-        self.needed: dict[Node, Needed] = {}
-        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
-        self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
         self.receiver: Receiver | None = None
         self._current: float | None = None
+        self.rebase_after = REBASE_AFTER
+        self._since_rebase = 0
+        self._restored = False
 
     # The search as its caller sees it.
 
     def metric(self) -> float:
         """The objective of the current circuit."""
         if self._current is None:
-            final = self.layout.at_answers(self.clean.final.flatten(0, 1))
+            final = self.layout.at_answers(self.circuit.clean.final.flatten(0, 1))
             self._current = float(self.objective(final[None])[0])
         return self._current
 
-    def visit(self, receiver: Receiver, sources: Sequence[Node]) -> None:
+    def visit(self, receiver: Receiver, sources: Sequence[Node]) -> bool:
         """Turn to `receiver`, whose incoming edges will be tried in the order of `sources`.
+
+        Now and then everything held is computed anew from the edges kept. Whether that was done
+        depends on counted states alone; True says that it was, and that a search that was given
+        the decisions so far by `restore` would go on from here to the bit.
 
         Raises:
             GraphError: the receiver was visited before, or nothing reads its node.
         """
         self.leave()
-        if receiver in self.kept:
-            raise GraphError(f"'{receiver}' was already searched")
-        self.receiver = receiver
-        self.kept[receiver] = list(self.topology.sources_of(receiver))
-        self._open(receiver)
-        self.speculation.begin(receiver, sources)
+        fresh = self._restored or self._since_rebase >= self.rebase_after
+        if fresh:
+            self._rebase()
+        self._begin(receiver, sources)
+        return fresh
+
+    def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
+        """Take over the decisions on `receiver`: of `sources`, these are `kept`. Nothing is tested.
+
+        Raises:
+            GraphError: the receiver was visited before, or nothing reads its node.
+        """
+        self.leave()
+        self._begin(receiver, sources)
+        self.circuit.keep_only(receiver, kept)
+        self._restored = True
 
     def leave(self) -> None:
         """Settle the receiver being searched: its surviving edges are final."""
         if self.receiver is None:
             return
         self._settle()
-        self.speculation.learn(self.kept[self.receiver])
-        for source in self.kept[self.receiver]:
-            self.readers.setdefault(source, []).append(self.receiver)
+        self.speculation.learn(self.circuit.kept[self.receiver])
+        self.circuit.close(self.receiver)
         self.receiver = None
 
     def metric_without(self, edge: Edge) -> float:
@@ -129,7 +141,12 @@ class Search:
         """Remove `edge`, which must be the one tried last, for good."""
         self._check(edge)
         self._current = self.speculation.take(edge.src)
-        self.kept[edge.receiver].remove(edge.src)
+        self.circuit.kept[edge.receiver].remove(edge.src)
+
+    def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
+        self.circuit.open(receiver)
+        self.receiver = receiver
+        self.speculation.begin(receiver, sources)
 
     # How a batch of states is evaluated.
 
@@ -140,17 +157,14 @@ class Search:
     def _settle(self) -> None:
         """Make the state that the batch ended in the current circuit."""
         taken = self.speculation.settle()
-        if taken is None:
-            return
-        trial, state = taken
-        for receiver in (trial.start, *trial.reached):
-            change = trial.input_change(receiver, state)
-            self.inputs[receiver] = self.inputs[receiver] + change
-        for node in self.written.keys() & trial.changes[Needed.ANSWERS].column.keys():
-            change = trial.changes[self.needed[node]].of_state([node], state)
-            self.written[node] = self.written[node] + change
-        for node, parts in trial.heads:
-            self.attention.commit(node, {name: part[state].clone() for name, part in parts.items()})
+        if taken is not None:
+            self.circuit.settle(*taken)
+
+    def _rebase(self) -> None:
+        """Compute what is held from the kept edges, whatever led to them."""
+        rebase(self.circuit, self.scratch)
+        self.speculation.overhead = FIRST_OVERHEAD
+        self._since_rebase, self._restored = 0, False
 
     def _start(self, plan: Sequence[PlannedState]) -> Trial:
         """The planned states, as changes of the visited receiver's input."""
@@ -158,14 +172,14 @@ class Search:
         index = {node: i for i, node in enumerate(self.topology.sources)}
         sources = sorted({node for state in plan for node in state.gone}, key=index.__getitem__)
         column = {node: i for i, node in enumerate(sources)}
-        mask = self.difference.new_zeros(len(plan), len(sources))
+        mask = self.circuit.difference.new_zeros(len(plan), len(sources))
         for k, state in enumerate(plan):
             mask[k, [column[node] for node in state.gone]] = 1
-        difference = self.difference[[index[node] for node in sources]]
-        if self._needed_by(self.receiver) is Needed.ANSWERS:
+        difference = self.circuit.difference[[index[node] for node in sources]]
+        if self.circuit.needed_by(self.receiver) is Needed.ANSWERS:
             difference = self.layout.at_answers(difference)
         delta = torch.tensordot(mask, difference, dims=1)
-        return Trial(self.receiver, delta, len(self.needed), self.layout, self.scratch)
+        return Trial(self.receiver, delta, len(self.circuit.needed), self.layout, self.scratch)
 
     def _evaluate(self, trial: Trial) -> list[float]:
         """The objective of each state."""
@@ -176,27 +190,28 @@ class Search:
                 fix="check the model's weights, or use --dtype float64",
             )
         self.states_evaluated += trial.n_states
+        self._since_rebase += trial.n_states
         self.speculation.overhead = trial.work.overhead
         return values
 
     def _states_that_fit(self) -> int:
         """How many states the budget holds if each reaches everything that is still needed."""
         per_state = self.plan.state_bytes(
-            everywhere=sum(needed is Needed.EVERY for needed in self.needed.values()),
-            at_answers=len(self.needed),
-            heads=len(self.attention.parts),
+            everywhere=sum(needed is Needed.EVERY for needed in self.circuit.needed.values()),
+            at_answers=len(self.circuit.needed),
+            heads=len(self.circuit.attention.parts),
         )
-        return max(1, min(MAX_STATES, (self.memory - self.held) // per_state))
+        return max(1, min(MAX_STATES, (self.memory - self.circuit.held) // per_state))
 
     def _propagate(self, trial: Trial) -> Float[Tensor, "state answer d_model"]:
         """The final residual streams of a trial's states, at the answers."""
         start, logits = trial.start, Receiver(LOGITS)
         trial.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u.numel())
         if start == logits:
-            return self.inputs[start] + trial.delta
+            return self.circuit.inputs[start] + trial.delta
         layer = start.node.layer
         assert layer is not None
-        changed_input = self.inputs[start] + trial.delta
+        changed_input = self.circuit.inputs[start] + trial.delta
         if start.slot is None:
             self._change_mlp(start.node, changed_input, trial)
         else:
@@ -206,14 +221,14 @@ class Search:
             self._reach_mlp(later, trial)
         changed = self._reach(logits, trial)
         if not changed:
-            base = self.inputs[logits]
+            base = self.circuit.inputs[logits]
             return base.expand(trial.n_states, *base.shape)
         return self._inputs([logits], trial)[0]
 
     def _reach(self, receiver: Receiver, trial: Trial) -> list[Node]:
         """The changed sources that feed `receiver`, noted in the trial where there are any."""
-        needed = self._needed_by(receiver)
-        sources = trial.changes[needed].among(self.kept.get(receiver, []))
+        needed = self.circuit.needed_by(receiver)
+        sources = trial.changes.at[needed].among(self.circuit.kept.get(receiver, []))
         if sources:
             trial.reached[receiver] = (needed, sources)
         return sources
@@ -223,21 +238,21 @@ class Search:
     ) -> Float[Tensor, "n state rows d_model"]:
         """The new inputs of reached receivers that are all needed at the same rows."""
         needed = trial.reached[receivers[0]][0]
-        inputs = trial.changes[needed].summed([trial.reached[r][1] for r in receivers])
+        inputs = trial.changes.at[needed].summed([trial.reached[r][1] for r in receivers])
         for row, receiver in enumerate(receivers):
-            inputs[row] += self.inputs[receiver]
+            inputs[row] += self.circuit.inputs[receiver]
         return inputs
 
     def _reach_heads(self, layer: int, trial: Trial) -> None:
         groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
         for node in self.topology.heads(layer):
-            if node not in self.needed:
+            if node not in self.circuit.needed:
                 continue
             slots: tuple[Slot, ...] = tuple(
                 slot for slot in SLOTS if self._reach(Receiver(node, slot), trial)
             )
             if slots:
-                groups.setdefault((self.needed[node], slots), []).append(node)
+                groups.setdefault((self.circuit.needed[node], slots), []).append(node)
         for (_, slots), nodes in groups.items():
             inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
                 slot: self._inputs([Receiver(node, slot) for node in nodes], trial)
@@ -247,7 +262,7 @@ class Search:
 
     def _reach_mlp(self, layer: int, trial: Trial) -> None:
         receiver = Receiver(mlp(layer)) if self.topology.has_mlp else None
-        if receiver is None or receiver.node not in self.needed or receiver == trial.start:
+        if receiver is None or receiver.node not in self.circuit.needed or receiver == trial.start:
             return
         if self._reach(receiver, trial):
             self._change_mlp(receiver.node, self._inputs([receiver], trial)[0], trial)
@@ -256,8 +271,10 @@ class Search:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
         assert block.mlp is not None
-        trial.work.add(self.layout.n_rows(self.needed[node]), block.mlp.n_weights)
-        trial.write(node, self.needed[node], mlp_written(block, x) - self.written[node])
+        trial.work.add(self.layout.n_rows(self.circuit.needed[node]), block.mlp.n_weights)
+        trial.changes.write(
+            node, self.circuit.needed[node], mlp_written(block, x) - self.circuit.written[node]
+        )
 
     def _change_heads(
         self,
@@ -266,8 +283,8 @@ class Search:
         inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
         trial: Trial,
     ) -> None:
-        needed = self.needed[nodes[0]]
-        parts, change = self.attention.change(layer, nodes, needed, inputs)
+        needed = self.circuit.needed[nodes[0]]
+        parts, change = self.circuit.attention.change(layer, nodes, needed, inputs)
         # A head's four projections are of one size.
         size = len(nodes) * self.weights.blocks[layer].attn.w_o[0].numel()
         for x in inputs.values():
@@ -275,46 +292,4 @@ class Search:
         trial.work.add(self.layout.n_rows(needed), size)
         for i, node in enumerate(nodes):
             trial.heads.append((node, {name: part[i] for name, part in parts.items()}))
-            trial.write(node, needed, change[i])
-
-    # What a node starts from when its first receiver is visited.
-
-    def _needed_by(self, receiver: Receiver) -> Needed:
-        if receiver.slot in ("k", "v"):
-            return Needed.EVERY
-        return Needed.ANSWERS if receiver.node == LOGITS else self.needed[receiver.node]
-
-    def _open(self, receiver: Receiver) -> None:
-        node = receiver.node
-        if node != LOGITS and node not in self.needed:
-            readers = self.readers.get(node)
-            if not readers:
-                raise GraphError(f"'{node}' is dead: no edge out of it survived")
-            only_answers = all(
-                reader.slot not in ("k", "v") and self._needed_by(reader) is Needed.ANSWERS
-                for reader in readers
-            )
-            self.needed[node] = Needed.ANSWERS if only_answers else Needed.EVERY
-            self._open_node(node)
-        self.inputs[receiver] = self._clean_input(receiver)
-        self.held += self.inputs[receiver].nbytes
-
-    def _open_node(self, node: Node) -> None:
-        if node.kind == "mlp":
-            position = self.topology.sources.index(node)
-            written = self.clean.outputs[position].flatten(0, 1)
-            if self.needed[node] is Needed.ANSWERS:
-                written = self.layout.at_answers(written)
-            self.written[node] = written
-            self.held += written.nbytes
-            return
-        stream = self._clean_stream(Receiver(node, "q"))
-        self.held += self.attention.open(node, self.needed[node], stream)
-
-    def _clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        stream = self._clean_stream(receiver)
-        answers_only = self._needed_by(receiver) is Needed.ANSWERS
-        return self.layout.at_answers(stream) if answers_only else stream
-
-    def _clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        return clean_stream(self.weights, self.clean, receiver).flatten(0, 1)
+            trial.changes.write(node, needed, change[i])

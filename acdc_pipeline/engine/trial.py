@@ -72,6 +72,43 @@ class Changes:
         return total
 
 
+class Spread:
+    """The changes of every reached node: at every row where it is needed there, and at the answers.
+
+    Args:
+        capacity: how many nodes can be reached at most.
+        n_states: states of the batch.
+        layout: prompts, positions and answers.
+        scratch: memory for the changes, by the rows they are needed at.
+        d_model: width of the residual stream.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        n_states: int,
+        layout: Layout,
+        scratch: dict[Needed, Scratch],
+        d_model: int,
+    ) -> None:
+        self.layout = layout
+        self.at = {
+            needed: Changes(
+                scratch[needed].take(capacity, n_states, layout.n_rows(needed), d_model)
+            )
+            for needed in Needed
+        }
+
+    def write(
+        self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]
+    ) -> None:
+        """`node`, needed at those rows, writes that much more than before."""
+        if needed is Needed.EVERY:
+            self.at[Needed.EVERY].add(node, change)
+            change = self.layout.at_answers(change)
+        self.at[Needed.ANSWERS].add(node, change)
+
+
 class Trial:
     """A batch of states: the receiver they differ at, and all that follows from it.
 
@@ -93,31 +130,15 @@ class Trial:
     ) -> None:
         self.start = start
         self.delta = delta
-        self.layout = layout
-        n_states, _, d_model = delta.shape
-        self.n_states = n_states
-        self.changes = {
-            needed: Changes(
-                scratch[needed].take(capacity, n_states, layout.n_rows(needed), d_model)
-            )
-            for needed in Needed
-        }
+        self.n_states, _, d_model = delta.shape
+        self.changes = Spread(capacity, self.n_states, layout, scratch, d_model)
         self.reached: dict[Receiver, tuple[Needed, list[Node]]] = {}
         self.heads: list[tuple[Node, Parts]] = []
-        self.work = BatchWork(n_states, delta.device.type)
-
-    def write(
-        self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]
-    ) -> None:
-        """`node`, needed at those rows, writes that much more than now."""
-        if needed is Needed.EVERY:
-            self.changes[Needed.EVERY].add(node, change)
-            change = self.layout.at_answers(change)
-        self.changes[Needed.ANSWERS].add(node, change)
+        self.work = BatchWork(self.n_states, delta.device.type)
 
     def input_change(self, receiver: Receiver, state: int) -> Float[Tensor, "rows d_model"]:
         """By how much a reached receiver's input changes in one state."""
         if receiver == self.start:
             return self.delta[state]
         needed, sources = self.reached[receiver]
-        return self.changes[needed].of_state(sources, state)
+        return self.changes.at[needed].of_state(sources, state)

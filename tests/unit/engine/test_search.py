@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.guesses import Guesses
+from acdc_pipeline.engine.search import Search
 from acdc_pipeline.engine.speculation import PlannedState, Speculation
 from acdc_pipeline.errors import GraphError, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
@@ -38,10 +39,15 @@ def models() -> dict[str, LoadedModel]:
         }
 
 
-def _acdc(bench: Bench, threshold: float, memory: int = GIB) -> AcdcResult:
+def _acdc(
+    bench: Bench, threshold: float, memory: int = GIB, rebase_after: int | None = None
+) -> AcdcResult:
+    search = bench.search(objective_for(bench, "kl"), memory=memory)
+    if isinstance(search, Search) and rebase_after is not None:
+        search.rebase_after = rebase_after
     with torch.no_grad():
         return acdc(
-            bench.search(objective_for(bench, "kl"), memory=memory),
+            search,
             bench.weights.topology,
             threshold=threshold,
             order="natural",
@@ -60,6 +66,7 @@ def _held(bench: Bench) -> int:
     lengths=st.lists(st.integers(2, 7), min_size=1, max_size=4),
     threshold=st.floats(0.001, 0.5),
     budget=st.integers(0, 200_000),
+    rebase_after=st.integers(1, 100),
 )
 def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     models: dict[str, LoadedModel],
@@ -68,12 +75,13 @@ def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     lengths: list[int],
     threshold: float,
     budget: int,
+    rebase_after: int,
 ):
     if models[name].weights.blocks[0].attn.direction == "bidirectional":
         lengths = [max(lengths)] * len(lengths)
     prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
     bench = set_up(models[name].weights, prompts, "corrupted")
-    result = _acdc(bench, threshold, memory=_held(bench) + budget)
+    result = _acdc(bench, threshold, _held(bench) + budget, rebase_after)
     present = set(bench.weights.topology.edge_set)
     for decision in result.decisions:
         fresh = measure(bench, circuit_logprobs(bench, present - {decision.edge}), ["kl"])["kl"]

@@ -1,0 +1,95 @@
+"""A search that was interrupted ends as if it had not been: the same decisions, to the bit."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acdc_pipeline.algorithms import AcdcResult, Replay, acdc
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine.search import Search
+from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.evaluation import objective_for
+from acdc_pipeline.graph import Decision
+from acdc_pipeline.models import LoadedModel, load_model
+from tests import checkpoints
+from tests.prompt_sets import random_prompts
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, LoadedModel]:
+    """In float32, where every change in the order of a sum shows."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            name: load_model(f"dir:{make(Path(folder) / name)}", dtype="float32", device="cpu")
+            for name, make in checkpoints.EVERY.items()
+        }
+
+
+def _search(
+    bench: Bench, threshold: float, rebase_after: int, log: tuple[Decision, ...] = ()
+) -> tuple[AcdcResult, list[tuple[Decision, ...]]]:
+    search = bench.search(objective_for(bench, "kl"), memory=2**30)
+    if isinstance(search, Search):
+        search.rebase_after = rebase_after
+    resumable: list[tuple[Decision, ...]] = []
+    with torch.no_grad():
+        result = acdc(
+            Replay(search, log),
+            bench.weights.topology,
+            threshold=threshold,
+            order="reverse-heads",
+            difference="signed",
+            on_resumable=resumable.append,
+        )
+    return result, resumable
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(sorted(checkpoints.EVERY)),
+    seed=st.integers(0, 100),
+    threshold=st.floats(1e-4, 0.1),
+    rebase_after=st.integers(1, 30),
+    data=st.data(),
+)
+def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
+    models: dict[str, LoadedModel],
+    name: str,
+    seed: int,
+    threshold: float,
+    rebase_after: int,
+    data: st.DataObject,
+):
+    prompts = random_prompts(3, 5, checkpoints.VOCAB, seed)
+    bench = set_up(models[name].weights, prompts, "corrupted")
+    whole, resumable = _search(bench, threshold, rebase_after)
+    if not resumable:
+        return
+    log = data.draw(st.sampled_from(resumable))
+    again, _ = _search(bench, threshold, rebase_after, log)
+    assert again.decisions == whole.decisions
+    assert again.circuit == whole.circuit
+    assert again.smallest_margin == whole.smallest_margin
+
+
+def test_acdc_resumed_search_offers_the_same_places_to_resume_from(
+    models: dict[str, LoadedModel],
+):
+    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+    _, resumable = _search(bench, 1e-4, 5)
+    first, *later = resumable
+    assert len(later) >= 2
+    assert _search(bench, 1e-4, 5, first)[1] == resumable
+
+
+def test_replay_log_of_another_search_is_refused(models: dict[str, LoadedModel]):
+    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+    _, resumable = _search(bench, 1e-4, 5)
+    with pytest.raises(ExecutionFailed, match="does not belong"):
+        _search(bench, 1e-4, 5, resumable[-1][1:])
