@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acdc_pipeline.store import layout
+from acdc_pipeline.store.durable import sync_folder, write
 from acdc_pipeline.store.location import Place
 from acdc_pipeline.store.locks import locked, locked_if_free
 from acdc_pipeline.store.marker import Marker
@@ -45,13 +45,13 @@ def commit_local(place: Place, root: Path, run_id: str, files: Mapping[str, byte
         return False
     with _attempt(tmp, run_id) as folder:
         for name, data in files.items():
-            _write(folder / name, data)
-        _write(folder / layout.MARKER, Marker.of(run_id, files).encode())
-        _sync_folder(folder)
+            write(folder / name, data)
+        write(folder / layout.MARKER, Marker.of(run_id, files).encode())
+        sync_folder(folder)
         committed = _publish(place, run_id, folder, runs / run_id)
     if committed:
-        _sync_folder(runs)
-        _sync_folder(root)
+        sync_folder(runs)
+        sync_folder(root)
     return committed
 
 
@@ -116,18 +116,3 @@ def _remove_abandoned(tmp: Path, run_id: str) -> None:
         with locked_if_free(tmp / f"{name}.lock") as free:
             if free and (tmp / name).exists():
                 shutil.rmtree(tmp / name)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,10 +10,13 @@ from acdc_pipeline.specs.run import RUN_ID_LENGTH
 RUNS = "runs"
 TMP = "tmp"
 CHECKPOINTS = "checkpoints"
+FAILED = "failed"
+"""Why runs failed, beside the runs that did not."""
 QUARANTINE = "quarantine"
 """Where a damaged run goes when a whole one takes its place."""
 
 MARKER = "_COMMIT.json"
+FAILURE = "FAILED.json"
 RUN = "run.json"
 GRAPH = "graph.json"
 EDGES = "edges.parquet"

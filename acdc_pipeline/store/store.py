@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from acdc_pipeline.errors import DamagedRun, StoreError, UnknownName
+from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, UnknownName
 from acdc_pipeline.graph import Decision
 from acdc_pipeline.store import checkpoint, layout
 from acdc_pipeline.store.commit_local import check_local, commit_local
 from acdc_pipeline.store.commit_object import check_object, commit_object
 from acdc_pipeline.store.decode import decode, decode_summary
 from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.failed import failed_ids, read_failure, remove_failure, write_failure
+from acdc_pipeline.store.failure import RunFailure, decode_failure, encode_failure
 from acdc_pipeline.store.faults import commit_faults, damaged_run, store_faults
 from acdc_pipeline.store.leftover import Leftover
 from acdc_pipeline.store.leftovers import leftovers, remove
@@ -103,8 +105,54 @@ class Store:
         files = encode(record)
         with commit_faults(self.url):
             if self.place.folder is not None:
-                return commit_local(self.place, self.place.folder, run_id, files)
-            return commit_object(self.place, run_id, files)
+                committed = commit_local(self.place, self.place.folder, run_id, files)
+            else:
+                committed = commit_object(self.place, run_id, files)
+            remove_failure(self.place, run_id)
+        return committed
+
+    def record_failure(self, failure: RunFailure) -> None:
+        """Keeps why a run failed, in place of what was kept before. Raises StoreError."""
+        run_id = layout.checked_run_id(failure.run_id)
+        with store_faults(self.url):
+            write_failure(self.place, run_id, encode_failure(failure))
+
+    def failure(self, run_id: str) -> RunFailure | None:
+        """Why a run failed; None where nothing is kept.
+
+        Raises:
+            DamagedRun: what is kept cannot be read.
+        """
+        with store_faults(self.url):
+            data = read_failure(self.place, layout.checked_run_id(run_id))
+        return None if data is None else decode_failure(run_id, data)
+
+    def clear_failure(self, run_id: str) -> None:
+        """Forgets why a run failed; its next commit does so too. Raises StoreError."""
+        with store_faults(self.url):
+            remove_failure(self.place, layout.checked_run_id(run_id))
+
+    def failures(self) -> list[RunFailure]:
+        """Every run that failed and was not committed since, in the order of ids."""
+        return [item for item in self._failures() if isinstance(item, RunFailure)]
+
+    def damaged_failures(self) -> list[DamagedRun]:
+        """What is wrong with every `FAILED.json` that `failures` had to leave out."""
+        return [item for item in self._failures() if isinstance(item, DamagedRun)]
+
+    def _failures(self) -> list[RunFailure | DamagedRun]:
+        def one(run_id: str) -> RunFailure | DamagedRun | None:
+            try:
+                return self.failure(run_id)
+            except DamagedRun as damage:
+                return damage
+
+        with store_faults(self.url):
+            # A process that dies between committing a run and forgetting its failure leaves both.
+            committed = inventory(self.place)
+            waiting = [run_id for run_id in failed_ids(self.place) if run_id not in committed]
+            found = for_each(self.place, one, waiting)
+        return [item for item in found if item is not None]
 
     def save_checkpoint(
         self, run_id: str, decisions: Sequence[Decision], conditions: Mapping[str, str]
@@ -135,6 +183,21 @@ class Store:
         with store_faults(self.url):
             return is_whole(self.place, layout.checked_run_id(run_id))
 
+    def whole(self, run_ids: Iterable[str]) -> frozenset[str]:
+        """Those of `run_ids` that `has` is true for. A newer version's runs are not among them."""
+
+        def one(run_id: str) -> bool:
+            try:
+                return is_whole(self.place, run_id)
+            except NewerRun:
+                return False
+
+        with store_faults(self.url):
+            committed = inventory(self.place)
+            there = [run_id for run_id in run_ids if run_id in committed]
+            verdicts = for_each(self.place, one, there)
+        return frozenset(run_id for run_id, good in zip(there, verdicts, strict=True) if good)
+
     def get(self, run_id: str) -> RunRecord:
         """The record of a run, every byte verified.
 
@@ -163,14 +226,17 @@ class Store:
         with store_faults(self.url):
             return list(inventory(self.place))
 
-    def summaries(self) -> list[RunSummary]:
-        """Every run in the order of ids, except damaged ones.
+    def summaries(self, run_ids: Iterable[str] | None = None) -> list[RunSummary]:
+        """Runs in the order of ids, except damaged ones: all, or those of `run_ids` that are there.
 
         Reads `run.json` of each and looks at names and sizes of the rest; `get` and `damaged`
         read and verify everything.
         """
         with store_faults(self.url):
             sizes = inventory(self.place)
+            if run_ids is not None:
+                asked = set(run_ids)
+                sizes = {run_id: size for run_id, size in sizes.items() if run_id in asked}
 
             def summary(run_id: str) -> RunSummary | DamagedRun:
                 try:
@@ -238,5 +304,13 @@ class Store:
                 f"run '{begun[0]}' has no commit marker: it was never finished",
                 where=self.url,
                 fix="run it again",
+            )
+        with store_faults(self.url):
+            failed = [name for name in failed_ids(self.place) if name.startswith(run_id)]
+        if failed:
+            return UnknownName(
+                f"run '{failed[0]}' failed",
+                where=self.url,
+                fix="'acdc runs list --failed' says why",
             )
         return UnknownName(f"no run '{run_id}'", where=self.url, fix=_LISTED)

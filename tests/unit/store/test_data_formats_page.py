@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from acdc_pipeline.store import open_store, schemas
+from acdc_pipeline.store import RunFailure, open_store, schemas
 from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.failure import encode_failure
 from tests import records
 from tests.support import REPOSITORY
 
@@ -37,7 +39,7 @@ def test_page_lists_the_columns_of_a_table_with_their_types(name: str):
 
 
 def test_page_has_a_section_for_every_file():
-    files = {*encode(records.record()), "_COMMIT.json"}
+    files = {*encode(records.record()), "_COMMIT.json", "FAILED.json"}
     assert set(re.findall(r"^### (\S+)$", PAGE, re.MULTILINE)) == files
 
 
@@ -46,6 +48,14 @@ def test_page_names_every_key_of_the_run_document():
     keys = set(re.findall(r'^ "(\w+)"', document, re.MULTILINE))
     table = "".join(re.findall(r"^\| (`[^|]+) \|", section("run.json"), re.MULTILINE))
     assert keys <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_page_names_every_key_of_a_failure():
+    failure = RunFailure(records.spec(), "PromptError", "two tokens", 1, "local")
+    document = json.loads(encode_failure(failure))
+    table = section("FAILED.json")
+    for key in (*document, *document["cause"]):
+        assert f"`{key}`" in table
 
 
 def test_page_has_snippets_for_every_way_of_reading():
