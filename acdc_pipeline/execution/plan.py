@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from acdc_pipeline.errors import UnsupportedModel
-from acdc_pipeline.models.describe import describe_located
-from acdc_pipeline.models.location import locate
+from acdc_pipeline.models.describe import ModelDescription, describe_located
+from acdc_pipeline.models.location import pin
 from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
 
 
@@ -42,19 +42,29 @@ def plan_run(
         RunSpec,
         "discover",
     )
-    ref = ModelRef.parse(model) if isinstance(model, str) else model
-    located = locate(ref)
-    description = describe_located(ref, located)
+    description = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
+    return asked.model_copy(
+        update={
+            "model": description.ref,
+            "model_revision": description.revision,
+            "prompts": task.prompts_for(prompts),
+        }
+    )
+
+
+def describe_supported(ref: ModelRef) -> ModelDescription:
+    """A model's shape and revision; of an `hf:` model no more than its config.json is fetched.
+
+    Raises:
+        UnknownName: no such zoo model.
+        UnsupportedModel: the engine does not reproduce its architecture.
+        InvalidInput: the model is not to be found.
+    """
+    description = describe_located(ref, pin(ref))
     if description.refused is not None:
         raise UnsupportedModel(
             f"architecture '{description.architecture}' is not supported: {description.refused}",
             where=str(ref),
             fix="acdc models list shows what is",
         )
-    return asked.model_copy(
-        update={
-            "model": str(ref),
-            "model_revision": located.revision,
-            "prompts": task.prompts_for(prompts),
-        }
-    )
+    return description

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,23 @@ def locate(ref: ModelRef) -> Located:
     return Located(directory, _digest(directory))
 
 
+def pin(ref: ModelRef) -> Located:
+    """`locate` for a plan: of an `hf:` model no more than its config.json is fetched.
+
+    Raises:
+        UnknownName: no such zoo model.
+        InvalidInput: no such directory or repository, or (`zoo:`, `dir:`) it holds no safetensors
+            weights.
+    """
+    if ref.kind != "hf":
+        return locate(ref)
+    from huggingface_hub import hf_hub_download
+
+    with _hub_faults(ref):
+        directory = Path(hf_hub_download(ref.name, "config.json", revision=ref.revision)).parent
+    return Located(directory, directory.name)
+
+
 def _digest(directory: Path) -> str:
     """A hash over what decides the outputs: configuration, weights and tokenizer."""
     names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
@@ -59,10 +78,23 @@ def _digest(directory: Path) -> str:
 
 def _hugging_face(ref: ModelRef) -> Located:
     from huggingface_hub import snapshot_download
+
+    with _hub_faults(ref):
+        directory = Path(
+            snapshot_download(ref.name, revision=ref.revision, allow_patterns=_PATTERNS)
+        )
+    weight_files(directory)
+    # A snapshot's folder is named after the commit it was taken from.
+    return Located(directory, directory.name)
+
+
+@contextmanager
+def _hub_faults(ref: ModelRef) -> Iterator[None]:
+    """Turns what can go wrong between here and the hub into InvalidInput."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        path = snapshot_download(ref.name, revision=ref.revision, allow_patterns=_PATTERNS)
+        yield
     except LocalEntryNotFoundError as error:
         raise InvalidInput(
             f"{ref} is not in the local Hugging Face cache, and the hub cannot be reached",
@@ -73,7 +105,3 @@ def _hugging_face(ref: ModelRef) -> Located:
             f"{ref} cannot be downloaded: {str(error).splitlines()[0]}",
             fix="check the name; for a gated model, log in with 'hf auth login'",
         ) from error
-    directory = Path(path)
-    weight_files(directory)
-    # A snapshot's folder is named after the commit it was taken from.
-    return Located(directory, directory.name)

@@ -1,0 +1,111 @@
+"""From a sweep to its runs: tasks found, models looked up, every cell pinned to a revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from acdc_pipeline.errors import AcdcError, InvalidInput, SpecError
+from acdc_pipeline.execution.plan import describe_supported
+from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
+from acdc_pipeline.models.describe import ModelDescription
+from acdc_pipeline.models.zoo.catalogue import list_zoo
+from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, find_task
+from acdc_pipeline.specs.names import Dtype
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A cell that no run can be made of, and why: its model is missing or not reproduced."""
+
+    cell: Cell
+    error: AcdcError
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep, or a shard of it, consists of on this machine.
+
+    Args:
+        name: of the sweep.
+        runs: each once, in the sweep's order.
+        refused: the cells that are no runs, in the same order.
+        models: what the models of `runs` are, by reference.
+    """
+
+    name: str
+    runs: tuple[PlannedRun, ...]
+    refused: tuple[Refusal, ...]
+    models: Mapping[str, ModelDescription]
+
+
+def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> SweepPlan:
+    """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
+
+    A cell whose model is missing or not reproduced is refused and does not stop the rest. Cells
+    that are the same question (two references to the same weights) are one run.
+
+    Args:
+        sweep: what to run.
+        dtype: used if the sweep does not say; the worker profile's.
+        shard: which part of it.
+
+    Raises:
+        UnknownName: no such task; a zoo name or pattern that matches nothing.
+        SpecError: a task that cannot be read, or a sweep that excludes everything.
+    """
+    tasks = {name: find_task(name) for name in sweep.tasks}
+    cells = sweep.cells(tasks, sweep.model_refs(list_zoo()), dtype)
+    if not cells:
+        raise SpecError(
+            "leaves out every task in every model",
+            where=f"sweep '{sweep.name}'",
+            field="exclude",
+            fix="remove an exclusion, or add a model",
+        )
+    return plan_cells(sweep.name, shard_of(cells, shard))
+
+
+def plan_cells(name: str, cells: Iterable[Cell]) -> SweepPlan:
+    """The runs that `cells` are. Every model and every task is read and hashed once."""
+    models: dict[ModelRef, ModelDescription | AcdcError] = {}
+    hashes: dict[int, str] = {}  # by id: hashing a task to look it up would read all its prompts
+    runs: dict[str, PlannedRun] = {}
+    refused: list[Refusal] = []
+    for cell in cells:
+        if cell.model not in models:
+            models[cell.model] = _looked_up(cell.model)
+        model = models[cell.model]
+        if isinstance(model, AcdcError):
+            refused.append(Refusal(cell, model))
+            continue
+        task = cell.task
+        if id(task) not in hashes:
+            hashes[id(task)] = task.definition_hash()
+        planned = PlannedRun(_pinned(cell, model, hashes[id(task)]), task)
+        runs.setdefault(planned.run_id, planned)
+    described = {m.ref: m for m in models.values() if isinstance(m, ModelDescription)}
+    return SweepPlan(name, tuple(runs.values()), tuple(refused), described)
+
+
+def _looked_up(ref: ModelRef) -> ModelDescription | AcdcError:
+    try:
+        return describe_supported(ref)
+    except AcdcError as error:
+        return error
+    except OSError as error:
+        return InvalidInput(f"cannot be read: {error.strerror or error}", where=str(ref))
+
+
+def _pinned(cell: Cell, model: ModelDescription, task_hash: str) -> RunSpec:
+    return RunSpec(
+        task=cell.task.name,
+        task_hash=task_hash,
+        model=model.ref,
+        model_revision=model.revision,
+        method=cell.method,
+        prompts=cell.task.prompts_for(cell.prompts),
+        seed=cell.seed,
+        dtype=cell.dtype,
+    )
