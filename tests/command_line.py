@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -49,7 +49,10 @@ def acdc(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Outcome:
 
 
 def start_acdc(
-    *arguments: str | Path, cwd: Path | None = None, program: str = "acdc_pipeline.cli.main"
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    program: str = "acdc_pipeline.cli.main",
+    stdout: int | IO[str] = subprocess.PIPE,
 ) -> subprocess.Popen[str]:
     """Starts `acdc`, which is `program` to `python -m`, in a process of its own."""
     return subprocess.Popen(
@@ -57,7 +60,7 @@ def start_acdc(
         cwd=cwd or REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,11 @@ from acdc_pipeline.errors import InvalidInput
 STDOUT = Path("-")
 """What stands for stdout where a file is asked for."""
 
+# Names of streams that this process has open. Where one leads to a file (`> file`), the file is
+# the shell's: it is neither replaced nor opened again, which would cut off what it holds.
+_STREAM = re.compile(r"/dev/(?:stdin|stdout|stderr)|/(?:dev|proc/self)/fd/[0-9]+")
+_NUMBERS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
 
 def file_for(option: str) -> Callable[[str | Path], Path]:
     """Reads names of files to write. What it returns raises InvalidInput for an empty one."""
@@ -22,7 +28,8 @@ def file_for(option: str) -> Callable[[str | Path], Path]:
             raise InvalidInput(
                 "the name of the file is empty", field=option, allowed="a file, or - for stdout"
             )
-        return Path(text)
+        path = Path(text)
+        return STDOUT if _stream(path) == 1 else path
 
     return read
 
@@ -31,14 +38,17 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path`.
 
     A file is replaced in one step and keeps its permissions, also where `path` is a link to it.
-    What is no file, as a pipe or a device, is written to.
+    What is no file, as a pipe, a device or an open stream (`/dev/fd/3`), is written to.
 
     Raises:
         InvalidInput: its folder does not exist, or it cannot be written; the file that was there
             is untouched.
     """
     try:
-        if path.exists() and not path.is_file():
+        if (number := _stream(path)) is not None:
+            with os.fdopen(os.dup(number), "wb") as stream:
+                stream.write(content)
+        elif path.exists() and not path.is_file():
             with path.open("wb") as stream:
                 stream.write(content)
         else:
@@ -51,6 +61,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def check_new(path: Path) -> None:
     """Raises InvalidInput if writing `path` would replace something, or if it cannot be written."""
+    if _stream(path) is not None:
+        return
     _check_folder(_target(path))
     if path.is_dir():
         raise InvalidInput("is a folder", where=str(path), allowed="a file, or - for stdout")
@@ -58,6 +70,14 @@ def check_new(path: Path) -> None:
         raise InvalidInput(
             "exists already", where=str(path), fix="add --force to replace it, or choose another"
         )
+
+
+def _stream(path: Path) -> int | None:
+    """Number of the open stream that `path` stands for; None for every other name."""
+    text = path.as_posix()
+    if not _STREAM.fullmatch(text):
+        return None
+    return _NUMBERS[text] if text in _NUMBERS else int(text.rpartition("/")[2])
 
 
 def _replace(path: Path, content: bytes) -> None:

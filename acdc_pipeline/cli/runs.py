@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import clean, options
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.groups import App
@@ -104,10 +104,12 @@ def show_run(
         typer.Option(
             parser=file_for("--svg"),
             metavar="FILE",
-            help="Where to draw; - for stdout, and nothing else there. Default: ./circuit-RUN.svg.",
+            help="Where to draw; - for stdout, and nothing else there. Default: "
+            "./circuit-RUN.svg, which is written anew each time.",
         ),
     ] = None,
     no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -122,6 +124,8 @@ def show_run(
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
     if json and svg == STDOUT:
         raise InvalidInput("--svg - and --json exclude one another", where="runs show")
+    if svg is not None and svg != STDOUT and not force:
+        check_new(svg)
     results = options.store_for_reading(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
@@ -205,6 +209,9 @@ def export_run(
         return
     write_bytes(out, content)
     note(f"wrote {out} ({form})")
+
+
+app.command("clean")(clean.clean)
 
 
 def _damage_of(results: Store, whole: set[str]) -> dict[str, DamagedRun]:

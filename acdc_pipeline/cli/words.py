@@ -25,6 +25,24 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
+def amount(size: int) -> str:
+    """A number of bytes: `780 B`, `12.3 kB`, `4.1 GB`."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest whole unit: `40 seconds`, `3 hours`, `12 days`."""
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return counted(int(seconds // size), noun)
+    return counted(int(seconds), "second")
+
+
 def relative(path: str) -> str:
     """A path below the working directory without its beginning; anything else as it is."""
     if "://" in path:

@@ -18,7 +18,7 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "GiB": 2**30,
     "TiB": 2**40,
 }
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z")
 
 
@@ -30,6 +30,14 @@ def bytes_of(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2]])
 
 
+def seconds_of(text: str) -> float:
+    """`"7d"`, `"1h"`, `"10m"`, `"60s"` as seconds. Raises SpecError for what is not a duration."""
+    match = _QUANTITY.match(text.strip())
+    if not match or match[2] not in _SECONDS:
+        raise SpecError(f"'{text}' is not a duration", allowed="as in 60s, 10m, 1h, 7d")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
 def parse_bytes(value: Any) -> Any:
     """`bytes_of` for texts; numbers are bytes already. Rejects other texts."""
     try:
@@ -39,13 +47,11 @@ def parse_bytes(value: Any) -> Any:
 
 
 def parse_seconds(value: Any) -> Any:
-    """`"60s"`, `"10m"`, `"1h"` as seconds; numbers are seconds already. Rejects other texts."""
-    if not isinstance(value, str):
-        return value
-    match = _QUANTITY.match(value.strip())
-    if not match or match[2] not in _SECONDS:
-        raise rejection("", f"'{value}' is not a duration", allowed="as in 60s, 10m, 1h")
-    return float(match[1]) * _SECONDS[match[2]]
+    """`seconds_of` for texts; numbers are seconds already. Rejects other texts."""
+    try:
+        return seconds_of(value) if isinstance(value, str) else value
+    except SpecError as error:
+        raise rejection("", error.problem, allowed=error.allowed) from error
 
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]

@@ -12,7 +12,7 @@ import pytest
 
 from acdc_pipeline.store import open_store
 from tests import records
-from tests.command_line import Outcome, acdc
+from tests.command_line import Outcome, acdc, start_acdc
 
 
 @pytest.fixture
@@ -113,6 +113,36 @@ def test_pipe_is_written_to_and_stays_a_pipe(capsys, run_id):
         assert stat.S_ISFIFO(Path("pipe").stat().st_mode)
 
 
+def test_stdout_by_name_is_where_the_shell_sends_it(run_id: str, tmp_path: Path):
+    """`> file` and `>> file` belong to the shell: the file is neither replaced nor cut off."""
+    file = tmp_path / "all.txt"
+    file.write_text("before\n")
+    inode = file.stat().st_ino
+    command = ("runs", "export", run_id, "--out", "/dev/stdout", "--format", "dot")
+    with file.open("a") as stream, start_acdc(*command, stdout=stream) as process:
+        _, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert file.read_text().startswith("before\ndigraph")
+    assert file.stat().st_ino == inode
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_by_any_of_its_names_is_stdout(capsys, run_id, name: str):
+    shown = export(capsys, run_id, "--out", name, "--format", "dot")
+    assert (shown.code, shown.out.split()[0], shown.err) == (0, "digraph", "")
+
+
+def test_stderr_by_name_is_written_to(capfd, run_id):
+    drawn = acdc(capfd, "runs", "show", run_id, "--svg", "/dev/stderr")
+    assert drawn.code == 0
+    assert "drawing" in drawn.out
+    assert drawn.err.startswith("<svg")
+
+
+def test_stream_that_is_not_open_is_refused(capsys, run_id):
+    export(capsys, run_id, "--out", "/dev/fd/99").refuses("/dev/fd/99: cannot be written")
+
+
 def test_dash_is_stdout(capsys, run_id):
     shown = export(capsys, run_id, "--out", "-", "--format", "dot")
     assert (shown.code, shown.out.split()[0], shown.err) == (0, "digraph", "")
@@ -121,6 +151,18 @@ def test_dash_is_stdout(capsys, run_id):
     assert drawn.rstrip().endswith("</svg>")
     assert list(Path().iterdir()) == []
     acdc(capsys, "runs", "show", run_id, "--svg", "-", "--json").refuses("exclude one another")
+
+
+def test_runs_show_replaces_a_drawing_only_where_it_chose_the_name_or_is_forced_to(capsys, run_id):
+    Path("mine.svg").write_text("mine")
+    acdc(capsys, "runs", "show", run_id, "--svg", "mine.svg").refuses(
+        "mine.svg: exists already", "--force"
+    )
+    assert Path("mine.svg").read_text() == "mine"
+    assert acdc(capsys, "runs", "show", run_id, "--svg", "mine.svg", "--force").code == 0
+    assert Path("mine.svg").read_text().startswith("<svg")
+    for _ in range(2):
+        assert acdc(capsys, "runs", "show", run_id).code == 0
 
 
 def test_runs_show_names_edges_by_score_best_first(capsys, run_id):
