@@ -25,8 +25,10 @@ def main(request_file: str) -> None:
 
     request = json.loads(Path(request_file).read_text(encoding="utf-8"))
     torch.set_num_threads(request["threads"])
+    dtype = getattr(torch, request["dtype"])
+    torch.set_default_dtype(dtype)
     device = torch.device(request["device"])
-    model = _model(request["model"], device)
+    model = _model(request["model"], device, dtype)
     patchable = patchable_model(
         model, factorized=True, slice_output="last_seq", separate_qkv=True, device=device
     )
@@ -70,12 +72,12 @@ def _resident_peak() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _model(directory: str, device):
+def _model(directory: str, device, dtype):
     from transformer_lens import HookedTransformer, HookedTransformerConfig
     from transformer_lens.loading_from_pretrained import convert_gpt2_weights
     from transformers import GPT2LMHeadModel
 
-    source = GPT2LMHeadModel.from_pretrained(directory)
+    source = GPT2LMHeadModel.from_pretrained(directory).to(dtype)
     shape = source.config
     config = HookedTransformerConfig(
         n_layers=shape.n_layer,
@@ -89,6 +91,7 @@ def _model(directory: str, device):
         normalization_type="LN",
         eps=shape.layer_norm_epsilon,
         device=str(device),
+        dtype=dtype,
     )
     model = HookedTransformer(config)
     model.load_and_process_state_dict(
@@ -104,7 +107,7 @@ def _model(directory: str, device):
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    return model.to(device)
+    return model.to(device, dtype)
 
 
 if __name__ == "__main__":

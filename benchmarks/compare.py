@@ -47,7 +47,7 @@ def edge_order(topology: Topology) -> list[Edge]:
 
 
 def measure_autocircuit(
-    case: Case, folder: Path, thresholds: list[float], device: str, python: Path
+    case: Case, folder: Path, thresholds: list[float], device: str, python: Path, dtype: str
 ) -> list[Measurement]:
     """auto-circuit on the same model, prompts, order and thresholds, in its own environment."""
     topology = Topology(case.layers, case.heads, has_mlp=True)
@@ -62,6 +62,7 @@ def measure_autocircuit(
         "thresholds": [(int(base), int(exponent)) for base, exponent in powers],
         "device": device,
         "threads": torch.get_num_threads(),
+        "dtype": dtype,
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(request, file)
@@ -125,6 +126,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
     parser.add_argument("--autocircuit-python", type=Path)
     parser.add_argument("--without-oracle", action="store_true")
@@ -134,23 +136,22 @@ def main() -> None:
     thresholds = options.thresholds or [
         find_threshold(case, options.folder, share, options.device) for share in SHARES
     ]
-    sides = [measure_engine(case, options.folder, thresholds, options.device, options.repeats)]
-    # Where a threshold is near the rounding of float32, sides may differ; this says who is right.
-    sides.append(
-        measure_engine(case, options.folder, thresholds, options.device, 1, dtype="float64")
-    )
-    if not options.without_oracle:
-        sides.append(measure_oracle(case, options.folder, thresholds[:1]))
+    folder, device, dtype = options.folder, options.device, options.dtype
+    sides = [measure_engine(case, folder, thresholds, device, options.repeats, dtype)]
+    if dtype == "float32":
+        # Where decisions are near the rounding of float32, sides may differ: this says who is right.
+        sides.append(measure_engine(case, folder, thresholds, device, 1, "float64"))
+    if not options.without_oracle and dtype == "float32":
+        sides.append(measure_oracle(case, folder, thresholds[:1]))
     if options.autocircuit_python:
         sides.append(
             measure_autocircuit(
-                case, options.folder, thresholds, options.device, options.autocircuit_python
+                case, folder, thresholds, device, options.autocircuit_python, dtype
             )
         )
-    device = resolve_device(options.device)
     n_edges = Topology(case.layers, case.heads, has_mlp=True).n_edges
     print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens, {n_edges:,} edges")
-    print(f"{machine(device)}, torch {torch.__version__}")
+    print(f"{machine(resolve_device(device))}, torch {torch.__version__}, {dtype}")
     print(table(sides, n_edges))
     out = Path("results/benchmarks")
     out.mkdir(parents=True, exist_ok=True)
