@@ -7,6 +7,8 @@ a score is what the head itself does differently.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from acdc_pipeline.specs.head_scores.definition import ScoreDefinition
 from acdc_pipeline.specs.head_scores.random_tokens import WANG
 
@@ -30,7 +32,9 @@ def _of_attention(kind: str, heads: str) -> ScoreDefinition:
     )
 
 
-def _of_direct_effect(kind: str, heads: str, where: str) -> ScoreDefinition:
+def _of_direct_effect(
+    kind: str, heads: str, where: str, per: Literal["model", "task"]
+) -> ScoreDefinition:
     return ScoreDefinition(
         name=f"backup_{kind}",
         version=1,
@@ -44,12 +48,13 @@ def _of_direct_effect(kind: str, heads: str, where: str) -> ScoreDefinition:
         low=None,
         high=None,
         nulls=("other heads",),
+        per=per,
     )
 
 
 SCORES = (
-    _of_direct_effect("induction", "induction heads", "on repeated random tokens"),
+    _of_direct_effect("induction", "induction heads", "on repeated random tokens", "model"),
     _of_attention("previous_token", "previous-token heads"),
     _of_attention("duplicate_token", "duplicate-token heads"),
-    _of_direct_effect("mover", "movers", "on a task's prompts"),
+    _of_direct_effect("mover", "movers", "on a task's prompts", "task"),
 )

@@ -47,6 +47,7 @@ class ScoreDefinition:
         low: least possible value; None where there is none.
         high: largest possible value.
         nulls: what it is compared with before it earns a role.
+        per: whether a model has one such number, or one for each task it is profiled on.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ScoreDefinition:
     low: float | None
     high: float | None
     nulls: tuple[NullKind, ...] = ()
+    per: Literal["model", "task"] = "model"
 
     @property
     def key(self) -> str:
@@ -103,6 +105,7 @@ class RoleDefinition:
         reason: why the lines are where they are.
         on: `tokens` for random tokens, `weights`, `task` for the prompts of a task.
         tasks: the tasks it applies to: all, or those whose roles make them IOI-like.
+        special_of: the role that goes without saying on the same task.
     """
 
     name: str
@@ -113,3 +116,4 @@ class RoleDefinition:
     on: Literal["tokens", "weights", "task"]
     supporting: tuple[Criterion, ...] = ()
     tasks: Literal["every task", "IOI-like tasks"] = "every task"
+    special_of: str | None = None

@@ -137,6 +137,7 @@ ROLES = (
         reason="a mover that looks at the name it moves, and copies names by its weights",
         on="task",
         tasks="IOI-like tasks",
+        special_of="mover",
     ),
     RoleDefinition(
         name="copy_suppression",

@@ -19,7 +19,7 @@ _ABLATIONS = {
     "mean": ("Mean", "is its mean over the counterfactual prompts", r"\overline{h'}"),
     "corrupted": ("Corrupted", "is what it is on the counterfactual prompt", "h'"),
 }
-_ON_TASK: dict[str, Any] = {"version": 1, "family": "task prompts"}
+_ON_TASK: dict[str, Any] = {"version": 1, "family": "task prompts", "per": "task"}
 
 
 def _logit_lost(name: str) -> ScoreDefinition:

@@ -125,6 +125,7 @@ SCORES = (
         source="Elhelo & Geva 2024, Inferring Functionality of Attention Heads from their "
         "Parameters (MAPS), arXiv 2412.11965",
         sign="higher: implements more of the relation",
+        per="task",
         **_SHARE,
     ),
 )
