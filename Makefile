@@ -13,7 +13,7 @@ SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench format lock schemas install clean
+.PHONY: help demo test check lint bench format lock schemas install clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PYTHON=python3.12]\n\n'
@@ -28,7 +28,11 @@ test: $(INSTALLED) ## the whole test suite
 	$(SAY) "Running the whole test suite"
 	@$(BIN)/python -m pytest
 
-check: $(INSTALLED) ## style, types, import layers and the fast tests
+check: lint ## style, types, import layers and the fast tests
+	$(SAY) "Fast tests"
+	@$(BIN)/python -m pytest -q -m "not slow and not ray"
+
+lint: $(INSTALLED) ## style, types and import layers
 	$(SAY) "Style: ruff"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -36,8 +40,6 @@ check: $(INSTALLED) ## style, types, import layers and the fast tests
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	$(SAY) "Layers: import-linter"
 	@$(BIN)/lint-imports --no-logo
-	$(SAY) "Fast tests"
-	@$(BIN)/python -m pytest -q -m "not slow and not ray"
 
 bench: $(INSTALLED) $(AUTOCIRCUIT)/.installed ## the engine, its oracle and auto-circuit, side by side
 	$(SAY) "Measuring: nothing else should be running"
