@@ -9,18 +9,24 @@ from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import set_up
 from acdc_pipeline.evaluation import circuit_logprobs, objective_for
 from acdc_pipeline.models import load_model
+from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
 
+SEVERAL_WAYS = ("compiled-induction", "compiled-reverse", "compiled-or")
+CASES = [
+    (name, threshold, dtype)
+    for name in SEVERAL_WAYS
+    for threshold in (0.5, 5.0, 15.0, 100.0)
+    for dtype in ("float32", "float64")
+] + [(name, 5.0, "float32") for name in compiled.list_compiled() if name not in SEVERAL_WAYS]
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("threshold", [0.5, 5.0, 15.0, 100.0])
-@pytest.mark.parametrize("name", ["induction", "reverse", "or"])
+
+@pytest.mark.parametrize(("name", "threshold", "dtype"), CASES)
 def test_every_value_is_the_divergence_of_its_circuit(name: str, threshold: float, dtype: str):
-    task = find_task("induction" if name == "induction" else f"compiled_{name}")
-    model = load_model(f"zoo:compiled-{name}", dtype=dtype, device="cpu")
+    model = load_model(f"zoo:{name}", dtype=dtype, device="cpu")
     assert model.tokenizer is not None
-    prompts = make_prompts(task, model.tokenizer, n=8, seed=0)
+    prompts = make_prompts(find_task(compiled.task_of(name)), model.tokenizer, n=8, seed=0)
     bench = set_up(model.weights, prompts, "corrupted")
     with torch.no_grad():
         result = acdc(

@@ -70,13 +70,13 @@ class PlainModel:
         embedded = w["embed.W_E"][tokens] + w["pos_embed.W_pos"][: tokens.shape[1]]
         out: Outputs = {"input": embedded}
         patterns: dict[str, np.ndarray] = {}
-        constant = np.zeros_like(embedded[0, 0])
+        stream = embedded
 
         def received(receiver: str) -> np.ndarray:
-            total = np.broadcast_to(constant, embedded.shape).copy()
+            total = stream
             for src, value in out.items():
-                cut = f"{src}->{receiver}" in removed
-                total += ablated[src] if cut and ablated is not None else value
+                if f"{src}->{receiver}" in removed and ablated is not None:
+                    total = total + (ablated[src] - value)
             return total
 
         for layer in range(config["n_layers"]):
@@ -92,11 +92,12 @@ class PlainModel:
                 patterns[name] = causal_softmax(q @ k.swapaxes(1, 2) / math.sqrt(config["d_head"]))
                 new[name] = patterns[name] @ v @ w[f"{attn}.W_O"][head]
             out |= new
-            constant = constant + w[f"{attn}.b_O"]
+            stream = stream + sum(new.values()) + w[f"{attn}.b_O"]
             if not config["attn_only"]:
                 mlp = f"blocks.{layer}.mlp"
                 hidden = received(f"m{layer}") @ w[f"{mlp}.W_in"] + w[f"{mlp}.b_in"]
                 out[f"m{layer}"] = np.maximum(hidden, 0) @ w[f"{mlp}.W_out"] + w[f"{mlp}.b_out"]
+                stream = stream + out[f"m{layer}"]
         return received("logits") @ w["unembed.W_U"] + w["unembed.b_U"], out, patterns
 
     def ablated_outputs(self, prompts: Prompts, ablation: str) -> Outputs:

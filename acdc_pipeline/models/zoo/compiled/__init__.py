@@ -4,11 +4,21 @@
 """
 
 from acdc_pipeline.models.zoo.compiled.truth import (
+    alternatives,
     found_by_acdc,
+    head_kinds,
     list_compiled,
     task_of,
     true_circuit,
     truth,
 )
 
-__all__ = ["found_by_acdc", "list_compiled", "task_of", "true_circuit", "truth"]
+__all__ = [
+    "alternatives",
+    "found_by_acdc",
+    "head_kinds",
+    "list_compiled",
+    "task_of",
+    "true_circuit",
+    "truth",
+]

@@ -1,6 +1,7 @@
-"""Writes the shipped directories of the compiled models, and the prompts of their tasks.
+"""Writes the shipped directories of the compiled models, their tasks' prompts, and their page.
 
-python -m acdc_pipeline.models.zoo.compiled --out acdc_pipeline/models/zoo/weights --tasks tasks
+python -m acdc_pipeline.models.zoo.compiled \
+    --out acdc_pipeline/models/zoo/weights --tasks tasks --docs docs
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from pathlib import Path
 
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.models.zoo.compiled.directory import write_model, write_task_data
+from acdc_pipeline.models.zoo.compiled.pages import write_page
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write every compiled model below `--out`, and task data below `--tasks` if it is given."""
+    """Write every compiled model below `--out`, and what else is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="directory of model directories")
     parser.add_argument("--tasks", type=Path, help="directory of task folders")
+    parser.add_argument("--docs", type=Path, help="directory of compiled-models.md")
     given = parser.parse_args(arguments)
     for program in PROGRAMS:
         sys.stdout.write(f"{write_model(program, given.out)}\n")
         if given.tasks:
             write_task_data(program, given.tasks)
+    if given.docs:
+        write_page(PROGRAMS, given.docs)
 
 
 if __name__ == "__main__":

@@ -120,6 +120,12 @@ class Builder:
         weight = self._tensors[f"blocks.{layer}.attn.W_O"]
         weight[head, :, self.shape.residual[subspace]] += matrix
 
+    def carry(self, layer: int, head: int, reads: str, writes: str, scale: float = 1.0) -> None:
+        """What `reads` holds where the head looks goes into `writes`, times `scale`."""
+        width = self.shape.residual.widths[reads]
+        self.read(layer, head, "v", reads, into_head(width))
+        self.write(layer, head, writes, out_of_head(width, scale))
+
     def unit(
         self,
         layer: int,

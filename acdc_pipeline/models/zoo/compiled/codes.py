@@ -6,23 +6,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BASE = 8
-
 
 def one_hot(n: int) -> Float[Tensor, "_ width"]:
-    """One coordinate a symbol. Two symbols have product 1 if equal, else 0."""
+    """One coordinate a symbol. Two symbols have product 1 if equal, else 0. They can be mixed."""
     return torch.eye(n, dtype=torch.float64)
 
 
-def two_digits(n: int) -> Float[Tensor, "_ width"]:
-    """The two base-8 digits of the symbol's number, one-hot each: 64 symbols in 16 coordinates.
+def signs(n: int) -> Float[Tensor, "_ width"]:
+    """The binary digits of the symbol's number as +1 and -1: 64 symbols in 6 coordinates.
 
-    Two symbols have product 2 if equal, 1 if they share a digit, else 0.
-
-    Raises:
-        ValueError: more symbols than two digits can count.
+    Two symbols have product `width` if equal, else at most `width - 2`, least -`width`.
     """
-    if n > BASE * BASE:
-        raise ValueError(f"two base-{BASE} digits count {BASE * BASE} symbols, not {n}")
-    digits = one_hot(BASE)
-    return torch.stack([torch.cat([digits[i // BASE], digits[i % BASE]]) for i in range(n)])
+    width = (n - 1).bit_length()
+    return torch.tensor(
+        [[2.0 * (number >> bit & 1) - 1 for bit in range(width)] for number in range(n)],
+        dtype=torch.float64,
+    )

@@ -14,6 +14,7 @@ from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from acdc_pipeline.models.tl_format import save_tl_directory
+from acdc_pipeline.models.zoo.compiled.pages import COMMAND, readme
 from acdc_pipeline.models.zoo.compiled.program import Program
 from acdc_pipeline.models.zoo.compiled.truth import TRUTH_FILE
 from acdc_pipeline.models.zoo.tokenizer import fast, word_level
@@ -21,7 +22,6 @@ from acdc_pipeline.specs.names import Ablation
 
 PAIRS = 256
 LINE = 100
-COMMAND = "python -m acdc_pipeline.models.zoo.compiled --out DIR"
 
 
 def write_model(program: Program, out: Path) -> Path:
@@ -33,7 +33,9 @@ def write_model(program: Program, out: Path) -> Path:
     directory = out / program.name
     builder = program.build()
     tokenizer = build_tokenizer(program, builder.shape.n_ctx)
-    save_tl_directory(directory, builder.shape.config, builder.tensors(), tokenizer)
+    # Half precision holds every weight as it is: all are short binary fractions.
+    tensors = {name: tensor.half() for name, tensor in builder.tensors().items()}
+    save_tl_directory(directory, builder.shape.config, tensors, tokenizer)
     _write_json(directory / TRUTH_FILE, truth_document(program))
     _write_json(directory / "card.json", card_document(program))
     (directory / "README.md").write_text(readme(program), encoding="utf-8")
@@ -42,12 +44,13 @@ def write_model(program: Program, out: Path) -> Path:
 
 def write_task_data(program: Program, tasks: Path) -> None:
     """Write prompts and true circuit into the task folder made for `program`, if there is one."""
-    if program.pairs is None:
+    if not program.has_own_task:
         return
     folder = tasks / program.task
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(f"{json.dumps(pair)}\n" for pair in islice(program.pairs(), PAIRS))
-    (folder / "pairs.jsonl").write_text(lines, encoding="utf-8")
+    if program.pairs is not None:
+        lines = "".join(f"{json.dumps(pair)}\n" for pair in islice(program.pairs(), PAIRS))
+        (folder / "pairs.jsonl").write_text(lines, encoding="utf-8")
     circuit = yaml.safe_dump(circuit_document(program), sort_keys=False, width=LINE)
     (folder / "circuit.yaml").write_text(circuit, encoding="utf-8")
 
@@ -68,12 +71,17 @@ def truth_document(program: Program) -> dict[str, Any]:
         "edges": {
             ablation: [
                 {"edge": edge.edge, "why": edge.why}
+                | ({} if edge.path is None else {"path": edge.path})
                 for edge in program.edges
                 if ablation in edge.ablations
             ]
             for ablation in get_args(Ablation)
         },
         "found_by_acdc": {order: list(edges) for order, edges in program.found_by_acdc.items()},
+        "heads": [
+            {"head": head.head, "kinds": list(head.kinds), "why": head.why}
+            for head in program.heads
+        ],
     }
 
 
@@ -97,6 +105,7 @@ def card_document(program: Program) -> dict[str, Any]:
         "name": program.name,
         "architecture": "compiled",
         "title": program.title,
+        "shows": program.shows,
         "tasks": [program.task],
         "held_out_accuracy": {program.task: 1.0},
         "required_accuracy": {program.task: 1.0},
@@ -104,46 +113,6 @@ def card_document(program: Program) -> dict[str, Any]:
         "reproduce": COMMAND,
         "truth": TRUTH_FILE,
     }
-
-
-def readme(program: Program) -> str:
-    """The card for people."""
-    ablations = get_args(Ablation)
-    rows = [
-        f"| `{e.edge}` | "
-        + " | ".join("yes" if a in e.ablations else "" for a in ablations)
-        + f" | {e.why} |"
-        for e in program.edges
-    ]
-    parts = [
-        f"# {program.name}: {program.title}",
-        f"{program.behaviour}, on the prompts of the task `{program.task}`."
-        " The weights were set by hand, so the circuit is known.",
-        program.how,
-        "## True edges",
-        "\n".join(
-            [
-                f"| edge | {' | '.join(ablations)} | why |",
-                "|---|" + "---|" * (len(ablations) + 1),
-                *rows,
-            ]
-        ),
-        "`yes`: the answers need the edge when removed edges carry that ablation.",
-    ]
-    if program.found_by_acdc:
-        parts += ["## What ACDC finds", _found(program.found_by_acdc)]
-    return "\n\n".join([*parts, f"Written by `{COMMAND}`."]) + "\n"
-
-
-def _found(orders: Mapping[Any, tuple[str, ...]]) -> str:
-    lines = [
-        f"- `{order}`: {', '.join(f'`{e}`' for e in edges)}" for order, edges in orders.items()
-    ]
-    return (
-        "Each path suffices, so removing the edge that is tested first costs nothing and the"
-        " other path stays. By the order of heads inside a layer, exact ACDC returns\n\n"
-        + "\n".join(lines)
-    )
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:

@@ -18,19 +18,25 @@ from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.models.zoo.compiled.builder import D_HEAD, Builder
 from acdc_pipeline.models.zoo.compiled.residual import SCRATCH
 
-# Sixteenths stay exact in float32, and small enough that softmaxes stay soft.
-_VALUES = tuple(i / 16 for i in range(-8, 9))
+# Such fractions stay exact in half precision, and small enough that softmaxes stay soft.
+_VALUES = tuple(i / 32 for i in range(-8, 9))
 
 
 def add_distractor_heads(builder: Builder, layer: int, used: Iterable[int], seed: str) -> None:
     """Every head of `layer` that is not `used` becomes a distractor."""
     residual = builder.shape.residual
     for head in sorted(set(range(builder.shape.n_heads)) - set(used)):
-        rng = random.Random(f"{seed} a{layer}.h{head}")
-        for subspace, width in residual.widths.items():
-            for slot in SLOTS:
-                builder.read(layer, head, slot, subspace, _random(rng, width, D_HEAD))
+        add_reading_head(builder, layer, head, seed)
+        rng = random.Random(f"{seed} a{layer}.h{head} writes")
         builder.write(layer, head, SCRATCH, _random(rng, D_HEAD, residual.widths[SCRATCH]))
+
+
+def add_reading_head(builder: Builder, layer: int, head: int, seed: str) -> None:
+    """The head reads everything, at random, and writes nothing."""
+    rng = random.Random(f"{seed} a{layer}.h{head}")
+    for subspace, width in builder.shape.residual.widths.items():
+        for slot in SLOTS:
+            builder.read(layer, head, slot, subspace, _random(rng, width, D_HEAD))
 
 
 def add_distractor_units(builder: Builder, layer: int, first: int, seed: str) -> None:

@@ -1,40 +1,43 @@
 """compiled-induction: a previous-token head and an induction head, joined by K-composition.
 
 The smallest circuit of Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits".
-Tokens and positions are written as two base-8 digits, so 64 of each fit into one head.
+Its context holds fifty random tokens said twice, on which per-head scores are defined.
 """
 
 from __future__ import annotations
-
-import torch
 
 from acdc_pipeline.models.zoo.compiled.builder import (
     D_HEAD,
     SHARP,
     Builder,
     Shape,
+    flag,
     into_head,
-    out_of_head,
 )
-from acdc_pipeline.models.zoo.compiled.codes import two_digits
 from acdc_pipeline.models.zoo.compiled.distractors import add_distractor_heads
-from acdc_pipeline.models.zoo.compiled.program import Program, TrueEdge, token_ids
+from acdc_pipeline.models.zoo.compiled.previous_token import (
+    add_previous_token_head,
+    embed_neighbours,
+    neighbour_widths,
+)
+from acdc_pipeline.models.zoo.compiled.program import BuiltHead, Program, TrueEdge
 from acdc_pipeline.models.zoo.compiled.residual import SCRATCH, Residual
-from acdc_pipeline.models.zoo.tokenizer import BOS
+from acdc_pipeline.models.zoo.compiled.words import (
+    TOKEN_WIDTH,
+    WORDS,
+    embed_tokens,
+    unembed_answer,
+)
+from acdc_pipeline.models.zoo.tokenizer import SPECIAL
 
 NAME = "compiled-induction"
-WORDS = tuple(consonant + vowel for consonant in "bdfgjklmnprs" for vowel in "aeiou")
-IDS = token_ids(WORDS)
-POSITIONS = 64
-WIDTH = 16
-LOGIT = 16.0
+POSITIONS = 128
 
 PREVIOUS = (0, 1)
 INDUCTION = (1, 2)
 
-# What every coordinate of the key of <bos> holds. A query has two ones, so it scores 1.5 there:
-# between the 2 of the token it looks for and the 1 of a token that shares a digit with it.
-BOS_KEY = 0.75
+# In units of a shared coordinate. A token that matches scores 6, any other at most 4.
+BOS_KEY = TOKEN_WIDTH - 1
 
 HOW = """\
 Head a0.h1 looks one position back and writes the token it finds there. Head a1.h2 looks for the
@@ -78,61 +81,57 @@ EDGES = (
 )
 
 
+HEADS = (
+    BuiltHead("a0.h1", ("previous-token",), "it compares positions and nothing else"),
+    BuiltHead(
+        "a1.h2",
+        ("induction", "copying"),
+        "it looks at the token behind the earlier occurrence of the current one, and says it",
+    ),
+)
+
+
 def build() -> Builder:
     """The weights."""
     residual = Residual(
         {
-            "token": WIDTH,
+            "token": TOKEN_WIDTH,
             "is_bos": 1,
-            "position": WIDTH,
-            "position_before": WIDTH,
-            "token_before": WIDTH,
-            "answer": WIDTH,
-            SCRATCH: 15,
+            **neighbour_widths(POSITIONS),
+            "token_before": TOKEN_WIDTH,
+            "answer": TOKEN_WIDTH,
+            SCRATCH: 16,
         }
     )
-    builder = Builder(Shape(residual, n_layers=2, n_heads=4, n_ctx=POSITIONS, vocab=len(IDS)))
-    _write_embeddings(builder)
+    vocab = len(SPECIAL) + len(WORDS)
+    builder = Builder(Shape(residual, n_layers=2, n_heads=4, n_ctx=POSITIONS, vocab=vocab))
+    embed_tokens(builder)
+    embed_neighbours(builder)
+    unembed_answer(builder)
 
-    builder.read(*PREVIOUS, "q", "position_before", into_head(WIDTH, SHARP))
-    builder.read(*PREVIOUS, "k", "position", into_head(WIDTH, SHARP))
-    builder.read(*PREVIOUS, "v", "token", into_head(WIDTH))
-    builder.write(*PREVIOUS, "token_before", out_of_head(WIDTH))
+    add_previous_token_head(builder, *PREVIOUS, reads="token", writes="token_before")
 
-    builder.read(*INDUCTION, "q", "token", into_head(WIDTH, SHARP))
-    builder.read(*INDUCTION, "k", "token_before", into_head(WIDTH, SHARP))
-    everywhere = torch.full((1, D_HEAD), BOS_KEY * SHARP, dtype=torch.float64)
-    builder.read(*INDUCTION, "k", "is_bos", everywhere)
-    builder.read(*INDUCTION, "v", "token", into_head(WIDTH))
-    builder.write(*INDUCTION, "answer", out_of_head(WIDTH))
+    builder.read(*INDUCTION, "q", "token", into_head(TOKEN_WIDTH, SHARP))
+    builder.read(*INDUCTION, "k", "token_before", into_head(TOKEN_WIDTH, SHARP))
+    # A query holds this coordinate whatever it asks for, a key at <bos> only.
+    builder.bias(*INDUCTION, "q", flag(TOKEN_WIDTH, D_HEAD, SHARP))
+    builder.read(*INDUCTION, "k", "is_bos", flag(TOKEN_WIDTH, D_HEAD, BOS_KEY * SHARP)[None])
+    builder.carry(*INDUCTION, "token", "answer")
 
     for layer, head in (PREVIOUS, INDUCTION):
         add_distractor_heads(builder, layer, used=[head], seed=NAME)
     return builder
 
 
-def _write_embeddings(builder: Builder) -> None:
-    tokens = two_digits(len(IDS))
-    tokens[IDS[BOS]] = 0  # <bos> is a flag, not a token: looking at it says nothing
-    is_bos = torch.zeros(len(IDS), 1, dtype=torch.float64)
-    is_bos[IDS[BOS]] = 1
-    builder.embed("token", tokens)
-    builder.embed("is_bos", is_bos)
-    builder.unembed("answer", LOGIT * tokens.T)
-    positions = two_digits(POSITIONS)
-    before = positions.roll(1, dims=0)
-    before[0] = 0
-    builder.embed_positions("position", positions)
-    builder.embed_positions("position_before", before)
-
-
 PROGRAM = Program(
     name=NAME,
     title="induction by K-composition of two heads",
+    shows="K-composition",
     behaviour='"<bos> ki da lo be ki da" -> "lo"',
     how=HOW,
     task="induction",
     words=WORDS,
     build=build,
     edges=EDGES,
+    heads=HEADS,
 )

@@ -56,12 +56,16 @@ _KEY = "letters of this case are what the head looks for; the corrupted prompt h
 _VALUE = "the head carries which letter it found"
 
 EDGES = (
-    TrueEdge("input->a0.h1<k>", _KEY),
-    TrueEdge("input->a0.h1<v>", _VALUE),
-    TrueEdge("a0.h1->m0", "the letter said in lower case is one input of the or"),
-    TrueEdge("input->a0.h2<k>", _KEY),
-    TrueEdge("input->a0.h2<v>", _VALUE),
-    TrueEdge("a0.h2->m0", "the letter said in upper case is the other input of the or"),
+    TrueEdge("input->a0.h1<k>", _KEY, path="lower case"),
+    TrueEdge("input->a0.h1<v>", _VALUE, path="lower case"),
+    TrueEdge(
+        "a0.h1->m0", "the letter said in lower case is one input of the or", path="lower case"
+    ),
+    TrueEdge("input->a0.h2<k>", _KEY, path="upper case"),
+    TrueEdge("input->a0.h2<v>", _VALUE, path="upper case"),
+    TrueEdge(
+        "a0.h2->m0", "the letter said in upper case is the other input of the or", path="upper case"
+    ),
     TrueEdge("m0->logits", "only the MLP writes what the unembedding reads"),
 )
 
@@ -143,6 +147,7 @@ def pairs() -> Iterator[PromptPair]:
 PROGRAM = Program(
     name=NAME,
     title="two redundant paths, either of which suffices",
+    shows="redundancy: two paths into an MLP, either of which suffices",
     behaviour='"<bos> . c + - C . =" -> "c"',
     how=HOW,
     task="compiled_or",
@@ -150,5 +155,7 @@ PROGRAM = Program(
     build=build,
     edges=EDGES,
     found_by_acdc=FOUND_BY_ACDC,
+    found_because="Each path suffices, so removing the edge that is tested first costs nothing and"
+    " the other path stays.",
     pairs=pairs,
 )

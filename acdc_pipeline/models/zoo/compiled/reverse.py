@@ -27,7 +27,13 @@ from acdc_pipeline.models.zoo.compiled.distractors import (
     add_distractor_heads,
     add_distractor_units,
 )
-from acdc_pipeline.models.zoo.compiled.program import Program, PromptPair, TrueEdge, token_ids
+from acdc_pipeline.models.zoo.compiled.program import (
+    BuiltHead,
+    Program,
+    PromptPair,
+    TrueEdge,
+    token_ids,
+)
 from acdc_pipeline.models.zoo.compiled.residual import SCRATCH, Residual
 
 NAME = "compiled-reverse"
@@ -81,6 +87,8 @@ EDGES = (
     TrueEdge("input->a1.h1<v>", "the copier carries the letter that stands there"),
     TrueEdge("a1.h1->logits", "only the copier writes what the unembedding reads"),
 )
+
+HEADS = (BuiltHead("a1.h1", ("copying",), "it says the letter it looks at"),)
 
 
 def build() -> Builder:
@@ -169,11 +177,13 @@ def _prompt(letters: list[str]) -> tuple[str, str]:
 PROGRAM = Program(
     name=NAME,
     title="a sequence said backwards, through positions computed by an MLP",
+    shows="Q-composition, an MLP step on the way",
     behaviour='"<bos> g b k e | e k" -> "b"',
     how=HOW,
     task="compiled_reverse",
     words=WORDS,
     build=build,
     edges=EDGES,
+    heads=HEADS,
     pairs=pairs,
 )

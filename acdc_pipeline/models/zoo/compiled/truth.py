@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import UnknownName
-from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph import Circuit, Edge, Node, Topology
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS
 
 TRUTH_FILE = "truth.json"
@@ -21,7 +21,8 @@ def list_compiled() -> tuple[str, ...]:
 def truth(name: str, ablation: str = "corrupted") -> frozenset[Edge]:
     """The edges that the answers of compiled model `name` need, on the prompts of its task.
 
-    Of redundant paths all belong to the truth: see `found_by_acdc` for what ACDC can find.
+    Of redundant paths all belong to the truth: see `alternatives` for which, and `found_by_acdc`
+    for what ACDC can find.
 
     Args:
         name: a zoo model.
@@ -32,10 +33,7 @@ def truth(name: str, ablation: str = "corrupted") -> frozenset[Edge]:
     Raises:
         UnknownName: no compiled model of that name, or no such ablation.
     """
-    edges = _read(name)["edges"]
-    if ablation not in edges:
-        raise UnknownName.among("ablation", ablation, edges)
-    return frozenset(Edge.parse(entry["edge"]) for entry in edges[ablation])
+    return frozenset(Edge.parse(entry["edge"]) for entry in _entries(name, ablation))
 
 
 def true_circuit(name: str, ablation: str = "corrupted") -> Circuit:
@@ -62,6 +60,31 @@ def found_by_acdc(
     return truth(name, ablation) & {Edge.parse(edge) for edge in orders[order]}
 
 
+def alternatives(name: str, ablation: str = "corrupted") -> tuple[frozenset[Edge], ...]:
+    """Every smallest set of edges that suffices alone: one, the truth, unless paths are redundant.
+
+    All edges outside one of these sets may go together without changing an answer; no edge of it
+    may go then. The truth is their union. Raises like `truth`.
+    """
+    entries = _entries(name, ablation)
+    paths = list(dict.fromkeys(entry["path"] for entry in entries if "path" in entry))
+    return tuple(
+        frozenset(Edge.parse(e["edge"]) for e in entries if e.get("path", path) == path)
+        for path in paths or [None]
+    )
+
+
+def head_kinds(name: str) -> dict[Node, frozenset[str]]:
+    """The heads of compiled model `name` that do something known on any tokens, and what.
+
+    `HeadKind` in `program` says what each word means. Heads that are not here do something else.
+
+    Raises:
+        UnknownName: no compiled model of that name.
+    """
+    return {Node.parse(entry["head"]): frozenset(entry["kinds"]) for entry in _read(name)["heads"]}
+
+
 def topology(name: str) -> Topology:
     """The full graph of compiled model `name`. Raises UnknownName if there is none."""
     return Topology(**_read(name)["graph"])
@@ -78,6 +101,13 @@ def truth_path(name: str) -> Path:
     if name not in known:
         raise UnknownName.among("compiled model", name, known)
     return WEIGHTS / name / TRUTH_FILE
+
+
+def _entries(name: str, ablation: str) -> list[dict[str, str]]:
+    edges = _read(name)["edges"]
+    if ablation not in edges:
+        raise UnknownName.among("ablation", ablation, edges)
+    return edges[ablation]
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Edge
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.models.zoo.catalogue import zoo_path
-from acdc_pipeline.prompts.make import make_prompts
-from acdc_pipeline.specs.catalogue import find_task
+from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.load import load_yaml
-from tests.oracles.compiled_patching import PlainModel, Prompts
+from tests.compiled_prompts import compiled_prompts
+from tests.oracles.compiled_patching import PlainModel
 from tests.oracles.plain_acdc import plain_acdc
 from tests.support import REPOSITORY
 
-NAMES = ("compiled-induction", "compiled-or", "compiled-reverse")
-WITHOUT_REDUNDANCY = ("compiled-induction", "compiled-reverse")
+NAMES = compiled.list_compiled()
+REDUNDANT = ("compiled-backup", "compiled-or")
+WITHOUT_REDUNDANCY = tuple(name for name in NAMES if name not in REDUNDANT)
 ABLATIONS = ("corrupted", "zero", "mean")
 
-# In nats. A true edge costs at least log(16) / 2 here; an edge that does nothing costs rounding,
-# and what a softmax leaves to the loser, exp(-32).
-NEEDED, NOTHING = 1.0, 1e-9
+# In nats. The least a true edge costs is log 2: an answer that ties with one other token. An edge
+# that does nothing costs rounding, and what a softmax leaves to the loser, exp(-32).
+NEEDED, NOTHING = 0.5, 1e-9
 
 
 @cache
@@ -34,32 +35,29 @@ def plain(name: str) -> PlainModel:
     return PlainModel(zoo_path(name))
 
 
-@cache
-def prompts(name: str, n: int = 32) -> Prompts:
-    task = find_task(compiled.task_of(name), REPOSITORY)
-    drawn = make_prompts(task, AutoTokenizer.from_pretrained(zoo_path(name)), n=n, seed=0)
-    assert drawn.answer_row.tolist() == list(range(n))
-    return Prompts(
-        clean=drawn.clean.numpy(),
-        corrupted=drawn.corrupted.numpy(),
-        answer_pos=drawn.answer_pos.numpy(),
-        correct=np.array([only for (only,) in drawn.correct]),
-    )
-
-
 def names_of(edges: frozenset[Edge]) -> set[str]:
     return {str(edge) for edge in edges}
 
 
-def test_shipped_compiled_models_are_the_three():
-    assert compiled.list_compiled() == NAMES
+def loss_without(name: str, removed: set[str], ablation: str, n: int = 32) -> np.ndarray:
+    """By how many nats the correct answer of each prompt falls with `removed` edges ablated."""
+    model, drawn = plain(name), compiled_prompts(name, n)
+    rows = np.arange(n)
+    left = model.answer_logprobs(drawn, removed, model.ablated_outputs(drawn, ablation))
+    return model.answer_logprobs(drawn)[rows, drawn.correct] - left[rows, drawn.correct]
+
+
+def test_shipped_compiled_models_are_thirteen_of_which_two_are_redundant():
+    assert len(NAMES) == 13
+    assert {name for name in NAMES if len(compiled.alternatives(name)) > 1} == set(REDUNDANT)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_compiled_model_answers_every_prompt_of_its_task(name: str):
-    drawn = prompts(name, 64)
+    n = 256
+    drawn = compiled_prompts(name, n)
     logprobs = plain(name).answer_logprobs(drawn)
-    correct = logprobs[np.arange(64), drawn.correct]
+    correct = logprobs[np.arange(n), drawn.correct]
     assert (logprobs.argmax(-1) == drawn.correct).all()
     assert correct.min() > -1e-5
 
@@ -67,7 +65,7 @@ def test_compiled_model_answers_every_prompt_of_its_task(name: str):
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", WITHOUT_REDUNDANCY)
 def test_edge_removed_alone_matters_if_and_only_if_it_is_true(name: str, ablation: str):
-    effects = plain(name).single_effects(prompts(name), ablation)
+    effects = plain(name).single_effects(compiled_prompts(name), ablation)
     true = names_of(compiled.truth(name, ablation))
     assert {edge for edge, effect in effects.items() if effect > NEEDED} == true
     assert {edge for edge, effect in effects.items() if effect > NOTHING} == true
@@ -76,19 +74,32 @@ def test_edge_removed_alone_matters_if_and_only_if_it_is_true(name: str, ablatio
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_true_circuit_alone_answers_as_the_model_does(name: str, ablation: str):
-    model, drawn = plain(name), prompts(name)
-    removed = set(model.edges()) - names_of(compiled.truth(name, ablation))
-    alone = model.answer_logprobs(drawn, removed, model.ablated_outputs(drawn, ablation))
-    np.testing.assert_allclose(np.exp(alone), np.exp(model.answer_logprobs(drawn)), atol=1e-9)
+    removed = set(plain(name).edges()) - names_of(compiled.truth(name, ablation))
+    np.testing.assert_allclose(loss_without(name, removed, ablation), 0, atol=1e-9)
 
 
-@pytest.mark.parametrize("order", ["reverse-heads", "natural"])
 @pytest.mark.parametrize("ablation", ABLATIONS)
 @pytest.mark.parametrize("name", NAMES)
+def test_every_alternative_suffices_alone_and_has_no_edge_to_spare(name: str, ablation: str):
+    every = set(plain(name).edges())
+    found = compiled.alternatives(name, ablation)
+    assert frozenset().union(*found) == compiled.truth(name, ablation)
+    for alternative in map(names_of, found):
+        np.testing.assert_allclose(loss_without(name, every - alternative, ablation), 0, atol=1e-9)
+        for edge in alternative:
+            loss = loss_without(name, every - alternative | {edge}, ablation)
+            assert loss.mean() > NEEDED, edge
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [(name, "reverse-heads") for name in NAMES] + [(name, "natural") for name in REDUNDANT],
+)
+@pytest.mark.parametrize("ablation", ABLATIONS)
 def test_plain_acdc_finds_what_was_derived_by_hand(name: str, ablation: str, order: str):
     model = plain(name)
     steps = plain_acdc(
-        model.kl(prompts(name, 16), ablation),
+        model.kl(compiled_prompts(name, 16), ablation),
         n_layers=model.config["n_layers"],
         n_heads=model.config["n_heads"],
         has_mlp=not model.config["attn_only"],
@@ -102,29 +113,48 @@ def test_plain_acdc_finds_what_was_derived_by_hand(name: str, ablation: str, ord
 
 LOWER = {"input->a0.h1<k>", "input->a0.h1<v>", "a0.h1->m0"}
 UPPER = {"input->a0.h2<k>", "input->a0.h2<v>", "a0.h2->m0"}
+MAIN = {"input->a0.h1<k>", "input->a0.h1<v>", "a0.h1->logits"}
+BACKUP = {"input->a1.h2<k>", "input->a1.h2<v>", "a1.h2->logits"}
+PATHS = {"compiled-or": (LOWER, UPPER), "compiled-backup": (MAIN, BACKUP)}
+
+# What alone has no stand-in: the junction of the two paths; and the main head's voice, since the
+# backup goes on hearing the main head, and is silent.
+ALONE = {"compiled-or": {"m0->logits"}, "compiled-backup": {"a0.h1->logits"}}
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_compiled_or_single_removal_shows_only_where_both_paths_have_met(ablation: str):
-    effects = plain("compiled-or").single_effects(prompts("compiled-or"), ablation)
-    assert {edge for edge, effect in effects.items() if effect > NOTHING} == {"m0->logits"}
-    assert names_of(compiled.truth("compiled-or", ablation)) == LOWER | UPPER | {"m0->logits"}
+@pytest.mark.parametrize("name", REDUNDANT)
+def test_redundant_program_shows_a_single_removal_only_where_nothing_stands_in(
+    name: str, ablation: str
+):
+    effects = plain(name).single_effects(compiled_prompts(name), ablation)
+    assert {edge for edge, effect in effects.items() if effect > NOTHING} == ALONE[name]
+    first, second = PATHS[name]
+    assert names_of(compiled.truth(name, ablation)) == first | second | ALONE[name]
 
 
 @pytest.mark.parametrize("ablation", ABLATIONS)
-def test_compiled_or_loses_either_path_unharmed_and_the_answer_with_both(ablation: str):
-    model, drawn = plain("compiled-or"), prompts("compiled-or")
-    ablated = model.ablated_outputs(drawn, ablation)
+@pytest.mark.parametrize("name", REDUNDANT)
+def test_redundant_program_loses_the_answer_with_any_edge_of_each_path(name: str, ablation: str):
+    for pair in product(*PATHS[name]):
+        assert loss_without(name, set(pair), ablation).min() > NEEDED, pair
 
-    def probability(removed: set[str]) -> np.ndarray:
-        logprobs = model.answer_logprobs(drawn, removed, ablated)
-        return np.exp(logprobs[np.arange(len(logprobs)), drawn.correct])
 
-    assert probability(LOWER).min() > 0.999
-    assert probability(UPPER).min() > 0.999
-    for lower in LOWER:
-        for upper in UPPER:
-            assert probability({lower, upper}).max() < 0.001, (lower, upper)
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_compiled_or_loses_either_path_whole_and_unharmed(ablation: str):
+    for path in (LOWER, UPPER):
+        np.testing.assert_allclose(loss_without("compiled-or", path, ablation), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_compiled_backup_answers_with_either_head_removed_and_not_with_both(ablation: str):
+    edges = plain("compiled-backup").edges()
+    main, backup = (
+        {edge for edge in edges if edge.startswith(f"{head}->")} for head in ("a0.h1", "a1.h2")
+    )
+    for one in (main, backup):
+        np.testing.assert_allclose(loss_without("compiled-backup", one, ablation), 0, atol=1e-9)
+    assert loss_without("compiled-backup", main | backup, ablation).min() > NEEDED
 
 
 def test_compiled_or_acdc_keeps_the_path_whose_head_it_tests_last():
@@ -132,6 +162,11 @@ def test_compiled_or_acdc_keeps_the_path_whose_head_it_tests_last():
     first_head_first = names_of(compiled.found_by_acdc("compiled-or", order="natural"))
     assert last_head_first == LOWER | {"m0->logits"}
     assert first_head_first == UPPER | {"m0->logits"}
+
+
+def test_compiled_backup_acdc_keeps_the_main_path_in_either_order():
+    for order in ("reverse-heads", "natural"):
+        assert names_of(compiled.found_by_acdc("compiled-backup", order=order)) == MAIN
 
 
 def test_truth_induction_by_ablation_is_what_the_construction_says():
@@ -157,7 +192,7 @@ def test_graph_of_the_truth_is_the_graph_of_the_model(name: str):
     assert [str(node) for node in topology.sources] == model.sources()
 
 
-@pytest.mark.parametrize("name", ["compiled-or", "compiled-reverse"])
+@pytest.mark.parametrize("name", [program.name for program in PROGRAMS if program.has_own_task])
 def test_reference_circuit_of_the_task_is_the_truth(name: str):
     file = REPOSITORY / "tasks" / compiled.task_of(name) / "circuit.yaml"
     reference = load_yaml(file, ReferenceCircuit)
