@@ -1,0 +1,71 @@
+"""The files that make up a task, and no other files of its folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acdc_pipeline.errors import SpecError
+from acdc_pipeline.specs.catalogue import task_file
+from acdc_pipeline.specs.folder import inside
+from acdc_pipeline.specs.generators import GENERATORS, PairsGenerator
+from acdc_pipeline.specs.task import REFERENCE
+from acdc_pipeline.specs.words import WordsGenerator
+from acdc_pipeline.specs.yaml_file import read_yaml, shown
+
+
+def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[str, bytes]:
+    """Contents by path below the task's folder: what `find_task` reads, byte for byte.
+
+    These are `task.yaml`, `circuit.yaml` where there is one, the word lists and the `.jsonl` that
+    the task names; or the `.jsonl` alone, for a task that is nothing else.
+
+    Args:
+        name_or_path: of a task that `find_task` finds.
+        project: as in `find_task`.
+
+    Raises:
+        UnknownName: no such task.
+        SpecError: a file cannot be read, or lies outside the task's folder.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".jsonl":
+        return {path.name: _bytes(path)}
+    path = task_file(name_or_path, project)
+    folder = path.parent
+    found = {"task.yaml": _bytes(path)}
+    if (folder / REFERENCE).is_file():
+        found[REFERENCE] = _bytes(folder / REFERENCE)
+    for field, name in _named(read_yaml(path)["generator"], folder):
+        found[_below(folder, name)] = _bytes(inside(folder, name, f"generator.{field}"))
+    return found
+
+
+def _named(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Field and name of every file that a generator, which is valid, refers to."""
+    kind = GENERATORS[generator["kind"]]
+    if kind is PairsGenerator and isinstance(generator.get("file"), str):
+        yield "file", generator["file"]
+    if issubclass(kind, WordsGenerator):
+        words = generator.get("words", {})
+        for name, value in words.items():
+            if isinstance(value, str):
+                yield f"words.{name}", value
+        for name in kind.list_names(generator):
+            # the rule of `WordsGenerator`: a list that is not named is a file of its name
+            if name not in words and (folder / f"{name}.txt").is_file():
+                yield "words", f"{name}.txt"
+
+
+def _below(folder: Path, name: str) -> str:
+    """`name` without detours: `./a.txt` and `../ioi/a.txt` are both `a.txt`."""
+    return os.path.relpath(os.path.normpath(folder / name), os.path.normpath(folder))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror or error}", where=shown(path)) from error
