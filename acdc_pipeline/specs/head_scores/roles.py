@@ -25,6 +25,10 @@ TASK_ATTENTION = 0.3
 """Lower than on random tokens: prompts of a task hold other things to look at."""
 
 
+SINK = 0.6
+"""An induction head rests on the first position all through the first copy: half of the time."""
+
+
 def _attention_role(name: str, title: str, claim: str) -> RoleDefinition:
     return RoleDefinition(
         name=name,
@@ -68,8 +72,13 @@ ROLES = (
         "It looks at the earlier occurrence of the current token.",
     ),
     _attention_role("current_token", "a current-token head", "It looks at the current token."),
-    _attention_role(
-        "sink", "an attention sink", "It rests on the first position, where it mostly does nothing."
+    RoleDefinition(
+        name="sink",
+        title="an attention sink",
+        claim="It rests on the first position, where it mostly does nothing.",
+        required=(Criterion("sink", "attention", SINK),),
+        reason="more than half, which is what an induction head rests there between its matches",
+        on="tokens",
     ),
     RoleDefinition(
         name="anti_induction",

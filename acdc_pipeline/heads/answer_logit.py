@@ -1,0 +1,121 @@
+"""The answer's logit, and what any part of the residual stream adds to it directly.
+
+With the scale of the final norm frozen, logits are linear in what is written into the stream, so a
+direct effect is one dot product with a vector per answer (Elhage et al. 2021, "A Mathematical
+Framework for Transformer Circuits": direct logit attribution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.components import normalise, widened
+from acdc_pipeline.models.weights import Norm, TransformerWeights
+
+# Columns of the unembedding that are averaged at once.
+_COLUMNS = 8192
+
+
+@dataclass(frozen=True)
+class AnswerLogit:
+    """The answer logit: correct less incorrect, before any soft cap.
+
+    Args:
+        norm: the final norm.
+        direction: for each answer, the mean unembedding of the correct tokens, less that of the
+            incorrect ones.
+        bias: the same of the unembedding's bias.
+    """
+
+    norm: Norm
+    direction: Float[Tensor, "answer d_model"]
+    bias: Float[Tensor, " answer"]
+
+    def of(self, final: Float[Tensor, "*state answer d_model"]) -> Float[Tensor, "*state answer"]:
+        """The answer logit of final residual streams. Higher is better."""
+        return (normalise(final, self.norm) * self.direction).sum(-1) + self.bias
+
+    def direct(self, final: Float[Tensor, "answer d_model"]) -> Float[Tensor, "answer d_model"]:
+        """The vectors g with: a part x of the stream adds x·g to the answer logit, directly.
+
+        `final` is the residual stream whose norm scale is kept frozen. Biases of the norm and of
+        the unembedding are no part of the stream, and in no g.
+        """
+        return frozen_gradient(final, self.norm, self.direction)
+
+
+def frozen_gradient(
+    final: Float[Tensor, "*rows d_model"],
+    norm: Norm,
+    direction: Float[Tensor, "*rows d_model"],
+) -> Float[Tensor, "*rows d_model"]:
+    """What takes a part of `final` to its share of `normalise(final)·direction`, scale frozen."""
+    if norm.kind == "none":
+        return direction
+    weighted = direction if norm.weight is None else direction * norm.weight
+    if norm.kind == "layer":
+        variance = final.var(dim=-1, keepdim=True, correction=0)
+        centred = weighted - weighted.mean(dim=-1, keepdim=True)
+        return centred * torch.rsqrt(variance + norm.eps)
+    return weighted * torch.rsqrt(final.square().mean(dim=-1, keepdim=True) + norm.eps)
+
+
+def answer_logit(
+    weights: TransformerWeights,
+    correct: Sequence[Sequence[int]],
+    incorrect: Sequence[Sequence[int]],
+) -> AnswerLogit:
+    """The answer logit of answers with these tokens.
+
+    Where an answer has no incorrect tokens, the mean over the vocabulary takes their place.
+    """
+    centre, centre_bias = mean_unembedding(weights)
+    right, right_bias = _means(weights, correct)
+    wrong, wrong_bias = _means(weights, [ids or [0] for ids in incorrect])
+    without = torch.tensor([not ids for ids in incorrect], device=weights.device)
+    wrong = torch.where(without[:, None], centre, wrong)
+    wrong_bias = torch.where(without, centre_bias, wrong_bias)
+    return AnswerLogit(weights.norm_final, right - wrong, right_bias - wrong_bias)
+
+
+def token_logit(
+    weights: TransformerWeights, tokens: Int[Tensor, "*rows"]
+) -> Float[Tensor, "*rows d_model"]:
+    """Directions of the logits of `tokens`, less the mean over the vocabulary."""
+    centre, _ = mean_unembedding(weights)
+    columns = weights.w_u.index_select(1, tokens.flatten()).T.to(weights.dtype)
+    return columns.reshape(*tokens.shape, -1) - centre
+
+
+def mean_unembedding(
+    weights: TransformerWeights,
+) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
+    """The mean column of the unembedding, and the mean of its bias."""
+    vocab = weights.w_u.shape[1]
+    total = torch.zeros(weights.d_model, dtype=weights.dtype, device=weights.device)
+    for columns in weights.w_u.split(_COLUMNS, dim=1):
+        total += widened(columns, total).sum(1)
+    bias = torch.zeros((), dtype=weights.dtype, device=weights.device)
+    return total / vocab, bias if weights.b_u is None else weights.b_u.to(weights.dtype).mean()
+
+
+def _means(
+    weights: TransformerWeights, tokens: Sequence[Sequence[int]]
+) -> tuple[Float[Tensor, "answer d_model"], Float[Tensor, " answer"]]:
+    """Mean unembedding of each set of tokens, and mean bias."""
+    counts = torch.tensor([len(ids) for ids in tokens], device=weights.device)
+    flat = torch.tensor([token for ids in tokens for token in ids], device=weights.device)
+    owner = torch.arange(len(tokens), device=weights.device).repeat_interleave(counts)
+    columns = weights.w_u.index_select(1, flat).T.to(weights.dtype)
+    share = counts.to(weights.dtype)
+    sums = torch.zeros(len(tokens), weights.d_model, dtype=weights.dtype, device=weights.device)
+    means = sums.index_add_(0, owner, columns) / share[:, None]
+    biases = torch.zeros(len(tokens), dtype=weights.dtype, device=weights.device)
+    if weights.b_u is not None:
+        biases.index_add_(0, owner, weights.b_u[flat].to(weights.dtype))
+    return means, biases / share

@@ -1,0 +1,45 @@
+"""How many rows go through a model at once, so that a byte budget holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from acdc_pipeline.errors import OutOfMemoryBudget
+from acdc_pipeline.models.weights import TransformerWeights
+
+
+def row_bytes(weights: TransformerWeights, pos: int) -> int:
+    """Bytes that one row of `pos` tokens needs while it passes a layer.
+
+    Queries, keys, values and what they become; scores, mask and pattern; every head's output, and
+    a copy of it; the stream, before and after its norm; an MLP's hidden units before and after
+    the activation.
+    """
+    attn = weights.blocks[0].attn
+    n_heads, d_model, d_head = attn.w_q.shape
+    mlp = weights.blocks[0].mlp
+    d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
+    heads = n_heads * (8 * d_head + 3 * pos + 2 * d_model)
+    return weights.dtype.itemsize * pos * (heads + 8 * d_model + 4 * d_mlp)
+
+
+def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
+    """How many rows of `pos` tokens go through the model at once in `memory` bytes.
+
+    Raises:
+        OutOfMemoryBudget: not even one.
+    """
+    needed = row_bytes(weights, pos)
+    if needed > memory:
+        raise OutOfMemoryBudget(
+            f"one prompt of {pos} tokens needs {needed} bytes, the budget is {memory}",
+            fix="use shorter prompts or a larger memory budget",
+        )
+    return memory // needed
+
+
+def chunks(total: int, size: int) -> Iterator[slice]:
+    """`range(total)` in slices of at most `size`, at least 1."""
+    size = max(1, size)
+    for start in range(0, total, size):
+        yield slice(start, min(start + size, total))
