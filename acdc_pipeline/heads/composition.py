@@ -1,0 +1,151 @@
+"""How strongly heads read what earlier heads write, from the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.graph import Node, head
+from acdc_pipeline.graph.edge import SLOTS, Slot
+from acdc_pipeline.heads.batches import chunks
+from acdc_pipeline.heads.folded import FoldedLayer, folded_layer
+from acdc_pipeline.models.weights import TransformerWeights
+
+PARTNERS = 3
+"""Earlier heads that are kept for each head and slot, the strongest first."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How every head of a model reads earlier ones.
+
+    Args:
+        strongest: for each slot and head, the composition with the earlier head for which it is
+            largest, less `baseline`; NaN in layer 0, which has no earlier head.
+        partners: for each slot and head, the `PARTNERS` earlier heads it reads most, with the
+            composition less `baseline`.
+        baseline: what matrices turned at random against each other have: the mean square of
+            ‖A R X‖ / (‖A‖‖X‖) over rotations R of d_model dimensions is 1 / d_model.
+    """
+
+    strongest: Mapping[Slot, np.ndarray]
+    partners: Mapping[tuple[Slot, Node], tuple[tuple[Node, float], ...]]
+    baseline: float
+
+
+@dataclass(frozen=True)
+class _Grams:
+    """Products of one layer's matrices with themselves, and the norms they give."""
+
+    q: Float[Tensor, "head d_head d_head"]
+    k: Float[Tensor, "head d_head d_head"]
+    v: Float[Tensor, "head d_head d_head"]
+    o: Float[Tensor, "head d_head d_head"]
+
+    @property
+    def ov(self) -> Float[Tensor, " head"]:
+        """‖W_V W_O‖."""
+        return _norm(self.v, self.o)
+
+    @property
+    def qk(self) -> Float[Tensor, " head"]:
+        """‖W_Q W_Kᵀ‖."""
+        return _norm(self.q, self.k)
+
+
+def composition(weights: TransformerWeights, memory: int) -> Composition:
+    """‖W_OV¹ X‖ / (‖W_OV¹‖ ‖X‖) for every pair of heads in different layers, earlier one first.
+
+    X is W_QK for queries, its transpose for keys, W_OV for values (Elhage et al. 2021). A d_model
+    x d_model matrix is never formed: with M = W_O¹ W_Q, say, the square of the numerator is the
+    trace of Mᵀ (W_V¹ᵀ W_V¹) M (W_Kᵀ W_K). NaN where a head's matrices are zero.
+    """
+    n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
+    strongest: dict[Slot, np.ndarray] = {
+        slot: np.full((n_layers, n_heads), np.nan) for slot in SLOTS
+    }
+    partners: dict[tuple[Slot, Node], tuple[tuple[Node, float], ...]] = {}
+    baseline = weights.d_model**-0.5
+    writers: list[tuple[Tensor, _Grams]] = []
+    for layer in range(n_layers):
+        reader = folded_layer(weights, layer)
+        grams = _grams(reader)
+        for slot in SLOTS if layer else ():
+            table = torch.cat(
+                [_pairs(*writer, reader, grams, slot, memory) for writer in writers]
+            ).cpu()
+            excess = table.to(torch.float64).numpy() - baseline
+            for index in range(n_heads):
+                found = _strongest(excess[:, index], n_heads)
+                partners[slot, head(layer, index)] = found
+                if found:
+                    strongest[slot][layer, index] = found[0][1]
+        writers.append((reader.w_o, grams))
+    return Composition(strongest, partners, baseline)
+
+
+def circuit_norms(weights: TransformerWeights) -> dict[str, np.ndarray]:
+    """‖W_OV‖ and ‖W_QK‖ of every head, as `ov_norm` and `qk_norm`, [layer head] each."""
+    grams = [_grams(folded_layer(weights, layer)) for layer in range(len(weights.blocks))]
+    return {
+        name: torch.stack([norm.to(torch.float64).cpu() for norm in norms]).numpy()
+        for name, norms in (
+            ("ov_norm", [gram.ov for gram in grams]),
+            ("qk_norm", [gram.qk for gram in grams]),
+        )
+    }
+
+
+def _strongest(excess: np.ndarray, n_heads: int) -> tuple[tuple[Node, float], ...]:
+    order = [i for i in np.argsort(-excess, kind="stable") if np.isfinite(excess[i])]
+    return tuple((head(*divmod(int(i), n_heads)), float(excess[i])) for i in order[:PARTNERS])
+
+
+def _pairs(
+    writer: Float[Tensor, "head d_head d_model"],
+    writer_grams: _Grams,
+    reader: FoldedLayer,
+    grams: _Grams,
+    slot: Slot,
+    memory: int,
+) -> Float[Tensor, "head head"]:
+    """Composition of every head of an earlier layer (rows) with every head of a later one.
+
+    `writer` is W_O of the earlier layer.
+    """
+    matrix, other, size = {
+        "q": (reader.w_q, grams.k, grams.qk),
+        "k": (reader.w_k, grams.q, grams.qk),
+        "v": (reader.w_v, grams.o, grams.ov),
+    }[slot]
+    n_heads, d_model, d_head = matrix.shape
+    flat = matrix.transpose(0, 1).reshape(d_model, n_heads * d_head)
+    rows = []
+    for part in chunks(n_heads, memory // (4 * flat.shape[1] * d_head * flat.element_size())):
+        met = (writer[part] @ flat).unflatten(-1, (n_heads, d_head))
+        left = torch.einsum("wab,wbrc->warc", writer_grams.v[part], met)
+        right = torch.einsum("wbrc,rcd->wbrd", met, other)
+        square = (left * right).sum((1, 3)).clamp(min=0)
+        rows.append(square.sqrt() / (writer_grams.ov[part, None] * size))
+    return torch.cat(rows)
+
+
+def _grams(layer: FoldedLayer) -> _Grams:
+    def inner(matrix: Tensor) -> Tensor:
+        return matrix.transpose(-2, -1) @ matrix
+
+    return _Grams(
+        inner(layer.w_q), inner(layer.w_k), inner(layer.w_v), inner(layer.w_o.transpose(-2, -1))
+    )
+
+
+def _norm(
+    left: Float[Tensor, "head d_head d_head"], right: Float[Tensor, "head d_head d_head"]
+) -> Float[Tensor, " head"]:
+    """‖A Bᵀ‖ from AᵀA and BᵀB: the root of the trace of their product."""
+    return (left * right.transpose(-2, -1)).sum((-2, -1)).clamp(min=0).sqrt()

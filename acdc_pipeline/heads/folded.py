@@ -1,0 +1,78 @@
+"""Heads as matrices on the residual stream, with the linear part of the norms folded in.
+
+A norm divides each position by a scale, which is positive, and does nothing else that is not
+linear: it centres (LayerNorm) and weighs. Row by row, what is left out is a factor (Elhage et al.
+2021, "A Mathematical Framework for Transformer Circuits", on folding layer norm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import mlp_written
+from acdc_pipeline.models.weights import Norm, TransformerWeights
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """One layer's heads: query head h has its own copy of its group's key and value."""
+
+    w_q: Float[Tensor, "head d_model d_head"]
+    w_k: Float[Tensor, "head d_model d_head"]
+    w_v: Float[Tensor, "head d_model d_head"]
+    w_o: Float[Tensor, "head d_head d_model"]
+
+
+def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
+    """The heads of `layer`: x W_V W_O is what a head writes of a stream x, but for its scales.
+
+    Rotation, QK norms and biases are left out.
+    """
+    block = weights.blocks[layer]
+    attn = block.attn
+
+    def reading(matrix: Tensor) -> Tensor:
+        own = _reads(matrix.to(weights.dtype), block.norm_attn)
+        return own.repeat_interleave(attn.w_q.shape[0] // own.shape[0], dim=0)
+
+    w_o = attn.w_o.to(weights.dtype)
+    if block.post_attn is not None and block.post_attn.weight is not None:
+        w_o = w_o * block.post_attn.weight
+    return FoldedLayer(reading(attn.w_q), reading(attn.w_k), reading(attn.w_v), w_o)
+
+
+def folded_unembedding(
+    weights: TransformerWeights, columns: slice | Int[Tensor, " n"]
+) -> Float[Tensor, "d_model n"]:
+    """Columns of the unembedding, with the final norm's linear part."""
+    return _reads(weights.w_u[:, columns].to(weights.dtype), weights.norm_final)
+
+
+def effective_embedding(
+    weights: TransformerWeights, rows: slice | Int[Tensor, " n"], layer: int
+) -> Float[Tensor, "n d_model"]:
+    """E' of some tokens: what heads of `layer` find where a token stands.
+
+    The token embedding, and in layers after the first what the first MLP makes of it (Wang et al.
+    2022, arXiv 2211.00593, section 3.1).
+    """
+    embedding = weights.w_e[rows].to(weights.dtype)
+    first = weights.blocks[0]
+    if layer == 0 or first.mlp is None:
+        return embedding
+    return embedding + mlp_written(first, embedding)
+
+
+def _reads(
+    matrix: Float[Tensor, "*lead d_model n"], norm: Norm
+) -> Float[Tensor, "*lead d_model n"]:
+    """`matrix` as it acts on what the norm reads."""
+    if norm.kind == "none":
+        return matrix
+    weighted = matrix if norm.weight is None else matrix * norm.weight[:, None]
+    if norm.kind == "rms":
+        return weighted
+    return weighted - weighted.mean(dim=-2, keepdim=True)

@@ -1,0 +1,158 @@
+"""The tokens at the ends of a head's strongest directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.graph import Node, head
+from acdc_pipeline.heads.batches import chunks
+from acdc_pipeline.heads.copying import vocabulary_row_bytes
+from acdc_pipeline.heads.folded import (
+    effective_embedding,
+    folded_layer,
+    folded_unembedding,
+)
+from acdc_pipeline.models.weights import TransformerWeights
+
+DIRECTIONS = 2
+"""Singular vectors of each circuit that are shown."""
+
+TOKENS = 6
+"""Tokens at the end of each direction."""
+
+
+@dataclass(frozen=True)
+class TopTokens:
+    """What one singular direction of a head's OV or QK circuit takes to what.
+
+    Args:
+        value: the singular value, as a share of the Frobenius norm: its square is the share of
+            the circuit that this direction is.
+        source: OV: the tokens that the direction reads most. QK: the tokens that ask.
+        target: OV: the tokens whose logits it raises for them. QK: the tokens that are looked at.
+    """
+
+    value: float
+    source: tuple[int, ...]
+    target: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HeadTokens:
+    """The strongest directions of one head."""
+
+    ov: tuple[TopTokens, ...]
+    qk: tuple[TopTokens, ...]
+
+
+def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadTokens]:
+    """The tokens that lie furthest along the singular vectors of every head's OV and QK circuits.
+
+    Directions of a circuit that is zero are left out. A direction and its negative are the same:
+    the end is shown whose tokens lie further out on the side that reads or asks.
+    """
+    out: dict[Node, HeadTokens] = {}
+    for layer in range(len(weights.blocks)):
+        folded = folded_layer(weights, layer)
+        ov = _directions(folded.w_v, folded.w_o.transpose(-2, -1))
+        qk = _directions(folded.w_q, folded.w_k)
+
+        def tokens_read(part: slice, layer: int = layer) -> Tensor:
+            return effective_embedding(weights, part, layer)
+
+        def tokens_written(part: slice) -> Tensor:
+            return folded_unembedding(weights, part).T
+
+        n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
+        size = memory // vocabulary_row_bytes(weights)
+        read = _ends(torch.cat([ov.left, qk.left, qk.right]), tokens_read, n_read, size)
+        written = _ends(ov.right, tokens_written, n_written, size)
+        first, second, third = read.split(len(ov.left))
+        ov_tokens = _named(ov, first, written)
+        qk_tokens = _named(qk, second, third)
+        for index in range(weights.topology.n_heads):
+            out[head(layer, index)] = HeadTokens(ov_tokens[index], qk_tokens[index])
+    return out
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """The first singular vectors of A Bᵀ in every head, and their values' shares of its norm."""
+
+    left: Float[Tensor, "head rank d_model"]
+    right: Float[Tensor, "head rank d_model"]
+    share: Float[Tensor, "head rank"]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The tokens at the two ends of each direction, and how far out the furthest lies."""
+
+    tokens: Int[Tensor, "end head rank token"]
+    reach: Float[Tensor, "end head rank"]
+
+    def split(self, size: int) -> list[_Ends]:
+        """Parts of `size` heads each."""
+        parts = zip(self.tokens.split(size, dim=1), self.reach.split(size, dim=1), strict=True)
+        return [_Ends(tokens, reach) for tokens, reach in parts]
+
+
+def _directions(
+    left: Float[Tensor, "head d_model d_head"], right: Float[Tensor, "head d_model d_head"]
+) -> _Directions:
+    q_left, r_left = torch.linalg.qr(left)
+    q_right, r_right = torch.linalg.qr(right)
+    u, s, vh = torch.linalg.svd(r_left @ r_right.transpose(-2, -1))
+    n = min(DIRECTIONS, s.shape[-1])
+    norm = s.square().sum(-1, keepdim=True).sqrt()
+    return _Directions(
+        (q_left @ u[..., :n]).transpose(-2, -1),
+        (q_right @ vh[:, :n].transpose(-2, -1)).transpose(-2, -1),
+        (s[:, :n] / norm).nan_to_num(0.0),
+    )
+
+
+def _ends(
+    directions: Float[Tensor, "head rank d_model"],
+    tokens: Callable[[slice], Float[Tensor, "n d_model"]],
+    vocab: int,
+    size: int,
+) -> _Ends:
+    """The `TOKENS` of `vocab` furthest along each direction and its negative, `size` at a time."""
+    flat = directions.flatten(0, 1)
+    signed = torch.cat([flat, -flat])
+    best = signed.new_empty(len(signed), 0)
+    ids = torch.empty(len(signed), 0, dtype=torch.int64, device=signed.device)
+    for part in chunks(vocab, size):
+        along = signed @ tokens(part).T
+        here = torch.arange(part.start, part.stop, device=signed.device).expand(len(signed), -1)
+        both, names = torch.cat([best, along], dim=1), torch.cat([ids, here], dim=1)
+        best, at = both.topk(min(TOKENS, both.shape[1]))
+        ids = names.gather(1, at)
+    shape = (2, *directions.shape[:2])
+    return _Ends(ids.view(*shape, -1).cpu(), best[:, 0].view(shape).cpu())
+
+
+def _named(directions: _Directions, source: _Ends, target: _Ends) -> list[tuple[TopTokens, ...]]:
+    """The directions of every head by their tokens."""
+    out = []
+    for index, shares in enumerate(directions.share.tolist()):
+        found = []
+        for rank, share in enumerate(shares):
+            if share == 0:
+                continue
+            end = int(source.reach[1, index, rank] > source.reach[0, index, rank])
+            found.append(
+                TopTokens(
+                    share,
+                    tuple(source.tokens[end, index, rank].tolist()),
+                    tuple(target.tokens[end, index, rank].tolist()),
+                )
+            )
+        out.append(tuple(found))
+    return out
