@@ -11,6 +11,8 @@ LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 HEADS = ("n_heads", "num_attention_heads", "n_head", "num_heads")
 WIDTH = ("d_model", "hidden_size", "n_embd")
 VOCABULARY = ("d_vocab", "vocab_size")
+HEAD_WIDTH = ("d_head", "head_dim")
+HIDDEN = ("d_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 
 _OTHER_SIZES = (
     "d_head",
@@ -38,6 +40,12 @@ def size_of(config: Mapping[str, Any], where: str, names: tuple[str, ...]) -> in
         if config.get(name) is not None:
             return _size(config, where, name)
     raise InvalidInput(f"has none of {', '.join(names)}", where=where)
+
+
+def size_if_given(config: Mapping[str, Any], where: str, names: tuple[str, ...]) -> int | None:
+    """`size_of`, but None where `config` gives none. Raises InvalidInput."""
+    given = tuple(name for name in names if config.get(name) is not None)
+    return size_of(config, where, given) if given else None
 
 
 def check_sizes(config: Mapping[str, Any], where: str) -> None:

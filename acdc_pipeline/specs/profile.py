@@ -82,3 +82,13 @@ class WorkerProfile(Spec):
     attempts: int = Field(ge=1)
     checkpoint: Annotated[Seconds, Field(gt=0)]
     runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)
+
+    @property
+    def workers(self) -> int:
+        """How many work at once: one where everything happens in this process."""
+        return self.actors if self.executor == "ray" else 1
+
+    @property
+    def cpus_each(self) -> float:
+        """CPUs of one of `workers`: the only one has those of all actors."""
+        return self.cpus * self.actors / self.workers

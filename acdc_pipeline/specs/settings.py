@@ -22,12 +22,16 @@ class Settings(Spec):
         store: where runs are kept: a URL, or a folder relative to the project.
         device: where to compute.
         memory: byte budget of a search, as in `4GiB`.
+        threads: CPU threads of torch.
+        profile: the worker profile of sweeps, a name or a path.
         address: the cluster that sweeps are submitted to.
     """
 
     store: str | None = Field(default=None, min_length=1)
     device: str | None = Field(default=None, min_length=1)
     memory: str | None = Field(default=None, min_length=1)
+    threads: int | None = Field(default=None, ge=1)
+    profile: str | None = Field(default=None, min_length=1)
     address: str | None = Field(default=None, min_length=1)
 
 
