@@ -7,22 +7,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli import options
-from acdc_pipeline.cli.faults import told
 from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.progress import Bar, Lines, shown
+from acdc_pipeline.cli.run_names import method_name, run_name
+from acdc_pipeline.cli.same_command import same_command
+from acdc_pipeline.cli.sweep_report import say_failures
+from acdc_pipeline.cli.sweeping import carry_out, planned_against
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.errors import AcdcError, ExecutionFailed
+from acdc_pipeline.cli.workplace import place_of
+from acdc_pipeline.errors import ExecutionFailed
 
 if TYPE_CHECKING:
-    from acdc_pipeline.specs import Cell
+    from acdc_pipeline.execution.executor import Outcome
+    from acdc_pipeline.execution.work import SweepWork
     from acdc_pipeline.store import RunRecord, Store
+
+PROFILE = "laptop"
+EXECUTOR = "local"
+"""On what the demo executes: `ray` gives it the profile's actors."""
 
 COLUMNS = (
     Column("run"),
     Column("task", "name"),
     Column("model", "name"),
-    Column("threshold", "number"),
+    Column("method"),
     Column("edges kept", rank=1),
     Column("share", "number", rank=3),
     Column("KL", "number"),
@@ -38,7 +46,7 @@ def demo(
     ] = "demo",
     device: options.Device = "auto",
     memory: options.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: options.Threads = None,
+    threads: options.Threads = None,  # noqa: ARG001  (read from the context)
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -48,76 +56,52 @@ def demo(
 
     Example: acdc demo
     """
-    budget = options.memory_of(context)
-    with stdout_kept_clean(), shown() as progress:
-        progress.wait("loading the models")
-        from acdc_pipeline.models import list_zoo
-        from acdc_pipeline.specs import find_sweep, find_task
-        from acdc_pipeline.store import open_store
-
-        options.use_threads(threads)
-        spec = find_sweep(sweep)
-        tasks = {name: find_task(name) for name in spec.tasks}
-        cells = spec.cells(tasks, spec.model_refs(list_zoo()), "float32")
-        results = open_store(store, mode="write")
-        done, failures = _run_all(cells, results, device, budget, progress)
+    place = place_of(
+        PROFILE,
+        executor=EXECUTOR,
+        device=device,
+        memory=options.memory_of(context),
+        threads=options.threads_of(context),
+    )
+    with stdout_kept_clean():
+        results, work = planned_against(sweep, store, place, None)
+        cached = {planned.run_id for planned in work.that_are("cached")}
+        if cached:
+            note(f"{len(cached)} of {counted(len(work.plan.runs), 'run')} are in the store already")
+        todo = work.that_are("to run", "failed before")
+        outcomes = carry_out(todo, results, place, again=same_command(context))
+    there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
+    records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in there]
+    failed = _failed(work, outcomes)
     if json:
         from acdc_pipeline.cli.run_report import run_document
 
-        print_json(
-            {
-                "store": results.url,
-                "runs": [
-                    {**run_document(record), "cached": cached, "path": _path(results, record)}
-                    for record, cached in done
-                ],
-                "failed": failures,
-            }
-        )
+        documents = [
+            {**run_document(r), "cached": r.spec.run_id() in cached, "path": _path(results, r)}
+            for r in records
+        ]
+        print_json({"store": results.url, "runs": documents, "failed": failed})
     else:
-        _show(results, [record for record, _ in done], options.same_store(context))
-    if failures or not done:
+        _show(results, records, options.same_store(context))
+    say_failures(work, outcomes, hint="")
+    if failed:
+        total = len(work.plan.runs) + len(work.plan.refused)
         raise ExecutionFailed(
-            f"{len(failures)} of {len(cells)} runs failed", fix="see the messages above"
+            f"{len(failed)} of {counted(total, 'run')} failed", fix="see the messages above"
         )
 
 
-def _run_all(
-    cells: tuple[Cell, ...],
-    results: Store,
-    device: str,
-    memory: int | None,
-    progress: Bar | Lines,
-) -> tuple[list[tuple[RunRecord, bool]], list[dict[str, Any]]]:
-    """Every run, one after the other; one that fails does not stop the rest."""
-    from acdc_pipeline.execution import Worker, discover_into, plan_run
-
-    worker = Worker(device=device, memory=memory)
-    done: list[tuple[RunRecord, bool]] = []
-    failures: list[dict[str, Any]] = []
-    for index, cell in enumerate(cells, start=1):
-        name = f"{cell.task.name} in {cell.model} at {cell.method.threshold:g}"
-        progress.prefix = f"[{index}/{len(cells)}] "
-        progress.wait(name)
-        try:
-            run = plan_run(
-                cell.task,
-                cell.model,
-                method=cell.method,
-                prompts=cell.prompts,
-                seed=cell.seed,
-                dtype=cell.dtype,
-            )
-            record, cached = discover_into(results, run, cell.task, worker, progress)
-        except AcdcError as error:
-            note(told(error))
-            failures.append({"run": name, "error": str(error)})
-            continue
-        assert record.circuit is not None
-        state = "from the store" if cached else f"{record.wall_seconds:.1f} s"
-        note(f"[{index}/{len(cells)}] {name}: {counted(len(record.circuit), 'edge')}, {state}")
-        done.append((record, cached))
-    return done, failures
+def _failed(work: SweepWork, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    ended = [
+        {"run": run_name(outcome.planned.run), "error": str(outcome.error)}
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
+    refused = [
+        {"run": f"{r.cell.task.name} in {r.cell.model}", "error": str(r.error)}
+        for r in work.plan.refused
+    ]
+    return ended + refused
 
 
 def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
@@ -131,12 +115,15 @@ def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
             "run": r.spec.run_id()[:8],
             "task": r.spec.task,
             "model": r.spec.model,
-            "threshold": f"{r.spec.method.threshold:g}",
+            "method": method_name(r.spec.method),
             **result_cells(*edge_counts(r), r.metrics, r.wall_seconds),
         }
         for r in records
     ]
     print_table(COLUMNS, rows)
+    for record in records:
+        for doubt in record.details.get("warnings", ()):
+            note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
     best = min(records, key=lambda r: (-r.metrics.get("accuracy", 0.0), len(r.circuit or ())))
     folder = _path(results, best).removesuffix(f"/{best.spec.run_id()}")
     say(f"\nStored in {relative(folder)}/, a folder for each run.")

@@ -67,7 +67,7 @@ def discover(
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
     memory: options.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: options.Threads = None,
+    threads: options.Threads = None,  # noqa: ARG001  (read from the context)
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -81,7 +81,7 @@ def discover(
       acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
-    budget = options.memory_of(context)
+    budget, threads_asked = options.memory_of(context), options.threads_of(context)
     from acdc_pipeline.specs import find_task
 
     spec = find_task(task)
@@ -100,7 +100,7 @@ def discover(
         from acdc_pipeline.execution import Worker, discover_into, plan_run
         from acdc_pipeline.store import open_store
 
-        options.use_threads(threads)
+        options.use_threads(threads_asked)
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         worker = Worker(device=device, memory=budget)
         results = open_store(store)

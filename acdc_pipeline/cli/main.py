@@ -16,7 +16,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline import __version__
-from acdc_pipeline.cli import demo, discover, doctor, jobs, models, runs, submit, tasks
+from acdc_pipeline.cli import demo, discover, doctor, jobs, models, plan, run, runs, submit, tasks
 from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.cli.interrupts import INTERRUPTED
@@ -32,6 +32,8 @@ app = App(
 )
 app.command("demo", short_help="Find circuits in the models that ship here.")(demo.demo)
 app.command("discover")(discover.discover)
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
 app.command("submit")(submit.submit)
 app.command("status")(jobs.status)
 app.command("logs")(jobs.logs)

@@ -46,9 +46,8 @@ Memory = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
+    str | None,
     typer.Option(
-        parser=whole("--threads", 1),
         metavar="N",
         envvar="ACDC_THREADS",
         show_envvar=False,
@@ -79,17 +78,30 @@ RunPrefix = Annotated[
 
 
 def memory_of(context: typer.Context) -> int | None:
-    """The byte budget that `--memory` or `ACDC_MEMORY` asks for. Raises SpecError."""
+    """The byte budget that was asked for; None if none was. Raises SpecError."""
     from acdc_pipeline.specs.profile import bytes_of
 
     text = context.params["memory"]
     try:
         return None if text is None else bytes_of(text)
     except InvalidInput as error:
-        source = context.get_parameter_source("memory")
-        typed = source is None or source.name != "ENVIRONMENT"
-        error.field = "--memory" if typed else "ACDC_MEMORY"
+        error.field = source_of(context, "memory")
         raise
+
+
+def threads_of(context: typer.Context) -> int | None:
+    """How many threads were asked for; None if nobody asked. Raises InvalidInput."""
+    text = context.params["threads"]
+    return None if text is None else whole(source_of(context, "threads"), 1)(text)
+
+
+def source_of(context: typer.Context, name: str) -> str:
+    """Where an option got its value: `--threads`, `ACDC_THREADS`, `acdc.yaml: threads`."""
+    source = context.get_parameter_source(name)
+    return {
+        "ENVIRONMENT": f"ACDC_{name.upper()}",
+        "DEFAULT_MAP": f"acdc.yaml: {name}",
+    }.get("" if source is None else source.name, f"--{name}")
 
 
 def use_threads(count: int | None) -> None:

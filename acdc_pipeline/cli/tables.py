@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.output import note, print_renderable, terminal_width
 from acdc_pipeline.cli.words import shortened, wrapped
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 GAP = 2
 LEAST_NAME = 14
@@ -55,12 +58,19 @@ def print_table(
         rows: cells by the name of their column.
         width: how wide it may be; None means the terminal, and off a terminal no limit.
     """
+    width = width or terminal_width()
+    layout = fitted([column for column in columns if column.name in rows[0]], rows, width)
+    print_renderable(built(layout, rows), width=layout.width)
+    if layout.left_out:
+        note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+
+
+def built(layout: Layout, rows: Sequence[Row]) -> Table:
+    """`rows` as something that rich prints, in the columns and widths of `layout`."""
     from rich import box
     from rich.table import Table
 
-    width = width or terminal_width()
-    layout = fitted([column for column in columns if column.name in rows[0]], rows, width)
-    built = Table(
+    table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         header_style="bold",
@@ -68,17 +78,15 @@ def print_table(
         collapse_padding=True,
     )
     for column in layout.columns:
-        built.add_column(
+        table.add_column(
             column.name,
             justify="right" if column.kind == "number" else "left",
             no_wrap=True,
             min_width=layout.widths[column.name],
         )
     for row in rows:
-        built.add_row(*(_cell(row, column, layout) for column in layout.columns))
-    print_renderable(built, width=layout.width)
-    if layout.left_out:
-        note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+        table.add_row(*(_cell(row, column, layout) for column in layout.columns))
+    return table
 
 
 def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:

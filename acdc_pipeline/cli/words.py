@@ -43,6 +43,14 @@ def duration(seconds: float) -> str:
     return counted(int(seconds), "second")
 
 
+def clock(seconds: float) -> str:
+    """A span of time as a stopwatch shows it: `0:07`, `12:30`, `1:02:03`."""
+    whole = int(seconds)
+    minutes, left = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
 def relative(path: str) -> str:
     """A path below the working directory without its beginning; anything else as it is."""
     if "://" in path:

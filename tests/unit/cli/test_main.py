@@ -89,15 +89,50 @@ def test_unknown_option_suggests_the_nearest(capsys):
         (["discover", "ioi", "zoo:x", "--seed", "-1"], "--seed: -1 is too small"),
         (["discover", "ioi", "zoo:x", "--threshold", "low"], "--threshold: 'low' is not a number"),
         (["discover", "ioi", "zoo:x", "--memory", "much"], "--memory: 'much' is not an amount"),
+        (["discover", "ioi", "zoo:x", "--threads", "all"], "--threads: 'all' is not a whole"),
+        (["run", "demo", "--threads", "0"], "--threads: 0 is too small"),
+        (["run", "demo", "--shard", "3"], "--shard: '3' is not a shard"),
+        (["plan", "demo", "--shard", "9/8"], "--shard: there is no shard 9/8"),
+        (["run", "demo", "--executor", "rya"], "--executor: 'rya' is not an executor"),
+        (["run", "demo", "--profile", "gpus"], "did you mean 'gpu'?"),
+        (["run", "dmo"], "unknown sweep 'dmo'"),
     ],
 )
 def test_command_line_that_cannot_be_read_is_refused(capsys, words: list[str], message: str):
     acdc(capsys, *words).refuses(message)
 
 
-def test_memory_from_the_environment_is_named_so(capsys, monkeypatch):
-    monkeypatch.setenv("ACDC_MEMORY", "much")
-    acdc(capsys, "discover", "ioi", "zoo:x").refuses("acdc: ACDC_MEMORY: 'much' is not an amount")
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ACDC_MEMORY", "much", "ACDC_MEMORY: 'much' is not an amount"),
+        ("ACDC_THREADS", "1.5", "ACDC_THREADS: '1.5' is not a whole number"),
+        ("ACDC_THREADS", "0", "ACDC_THREADS: 0 is too small"),
+        ("ACDC_EXECUTOR", "slurm", "ACDC_EXECUTOR: 'slurm' is not an executor"),
+    ],
+)
+def test_value_from_the_environment_is_named_so(
+    capsys, monkeypatch, name: str, value: str, message: str
+):
+    monkeypatch.setenv(name, value)
+    acdc(capsys, "run", "demo").refuses(f"acdc: {message}")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("threads: 0", "acdc.yaml: threads: 0 is not at least 1"),
+        ("threads: many", "acdc.yaml: threads: 'many' is not a whole number"),
+        ("memory: much", "acdc.yaml: memory: 'much' is not an amount"),
+        ("profile: gpus", "unknown worker profile 'gpus'"),
+    ],
+)
+def test_value_from_the_settings_is_named_so(
+    capsys, monkeypatch, tmp_path, line: str, message: str
+):
+    (tmp_path / "acdc.yaml").write_text(line)
+    monkeypatch.chdir(tmp_path)
+    acdc(capsys, "run", "demo").refuses(message)
 
 
 def test_error_is_told_with_indented_lines_below():

@@ -1,0 +1,85 @@
+"""A sweep, held against a store and carried out: what `acdc plan`, `run` and `demo` share."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.cli.output import note
+from acdc_pipeline.cli.progress import waiting
+from acdc_pipeline.cli.sweep_display import watched
+from acdc_pipeline.cli.words import counted
+from acdc_pipeline.cli.workplace import Workplace, executor_at
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.executor import Outcome
+    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.work import SweepWork
+    from acdc_pipeline.store import Store
+
+
+def planned_against(
+    sweep: str, store: str | None, place: Workplace, shard: str | None
+) -> tuple[Store, SweepWork]:
+    """The store, and what `sweep` is in its light. Writes nothing, executes nothing.
+
+    Args:
+        sweep: a name, or a file.
+        store: where results are; None for the default.
+        place: whose dtype is used where the sweep names none.
+        shard: `I/N`; None for all of it.
+
+    Raises:
+        InvalidInput: the sweep, the shard or the store is not valid.
+    """
+    from acdc_pipeline.execution.shard import WHOLE, parse_shard
+
+    part = WHOLE if shard is None else parse_shard(shard)
+    from acdc_pipeline.specs import find_sweep
+
+    spec = find_sweep(sweep)
+    with waiting(f"planning {spec.name}"):
+        from acdc_pipeline.execution.sweep import plan_sweep
+        from acdc_pipeline.execution.work import plan_sweep_work
+        from acdc_pipeline.store import open_store
+
+        results = open_store(store)
+        plan = plan_sweep(spec, dtype=place.profile.dtype, shard=part)
+        return results, plan_sweep_work(plan, results)
+
+
+def carry_out(
+    runs: Sequence[PlannedRun], results: Store, place: Workplace, again: str
+) -> list[Outcome]:
+    """Executes `runs`, shows how it goes, and gives every outcome in the order they came.
+
+    Args:
+        runs: what to do.
+        results: where to.
+        place: on what.
+        again: the command that goes on after an interruption.
+
+    Raises:
+        KeyboardInterrupt: as it came; what was committed stays, and `again` was said.
+        StoreError: the store cannot be written (any more).
+    """
+    outcomes: list[Outcome] = []
+    if not runs:
+        return outcomes
+    results.check_writable()
+    try:
+        with waiting("getting ready"):
+            executor = executor_at(place)
+        with watched(runs) as listener:
+            working = executor.execute(runs, results, listener)
+            try:
+                for outcome in working:
+                    outcomes.append(outcome)
+            finally:
+                if isinstance(working, Generator):
+                    working.close()
+    except KeyboardInterrupt:
+        there = sum(outcome.state != "failed" for outcome in outcomes)
+        note(f"{there} of {counted(len(runs), 'run')} are in the store; go on with: {again}")
+        raise
+    return outcomes

@@ -1,0 +1,140 @@
+"""On what a sweep executes: the command line over the environment over `acdc.yaml` over the
+worker profile.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.executor import Executor
+    from acdc_pipeline.specs import WorkerProfile
+
+DEFAULT_PROFILE = "laptop"
+
+ProfileName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="NAME|PATH",
+        envvar="ACDC_PROFILE",
+        show_envvar=False,
+        help="Worker profile: on what it executes.",
+    ),
+]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="local|ray",
+        envvar="ACDC_EXECUTOR",
+        show_envvar=False,
+        help="In this process, or on Ray actors. Default: what the profile says.",
+    ),
+]
+SweepDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda[:N]|mps",
+        envvar="ACDC_DEVICE",
+        show_envvar=False,
+        help="Where to compute. Default: on a GPU if the profile has gpus above 0.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a sweep executes on.
+
+    Args:
+        name: of the worker profile.
+        profile: the profile, with the executor that was asked for.
+        device: as `--device` takes it.
+        memory: byte budget of a search; None for half of what is free.
+        threads: of torch in this process; None for the profile's CPUs.
+    """
+
+    name: str
+    profile: WorkerProfile
+    device: str
+    memory: int | None
+    threads: int | None
+
+
+def workplace(context: typer.Context) -> Workplace:
+    """What the options of this command ask for.
+
+    Raises:
+        UnknownName: no such worker profile.
+        SpecError: the profile has a problem; what was given is no amount of memory.
+        InvalidInput: no such executor, or no number of threads.
+    """
+    memory, threads = options.memory_of(context), options.threads_of(context)
+    return place_of(
+        context.params["profile"],
+        executor=_executor(context),
+        device=context.params["device"],
+        memory=memory,
+        threads=threads,
+    )
+
+
+def place_of(
+    profile: str,
+    *,
+    executor: str | None = None,
+    device: str | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+) -> Workplace:
+    """The worker profile `profile`, but for what is not None. Raises UnknownName or SpecError."""
+    from acdc_pipeline.specs import find_profile
+
+    found = find_profile(profile)
+    if executor is not None:
+        found = found.model_copy(update={"executor": executor})
+    wanted = "auto" if found.gpus > 0 or found.executor == "ray" else "cpu"
+    budget = found.memory if memory is None else memory
+    return Workplace(profile, found, device or wanted, budget, threads)
+
+
+def executor_at(place: Workplace) -> Executor:
+    """The executor that works there. Imports Ray only where it is needed."""
+    if place.profile.executor == "ray":
+        from acdc_pipeline.execution.ray_executor import RayExecutor
+
+        return RayExecutor(place.profile, device=place.device, memory=place.memory)
+    from acdc_pipeline.execution.local_executor import LocalExecutor
+    from acdc_pipeline.execution.worker import Worker
+
+    options.use_threads(place.threads or _threads_of(place.profile))
+    return LocalExecutor(lambda: Worker(device=place.device, memory=place.memory))
+
+
+def _threads_of(profile: WorkerProfile) -> int:
+    """The profile's CPUs, but no more than torch takes by itself on this machine."""
+    import torch
+
+    return min(torch.get_num_threads(), math.ceil(profile.cpus_each))
+
+
+def _executor(context: typer.Context) -> str | None:
+    from acdc_pipeline.specs.names import Executor
+
+    name = context.params["executor"]
+    if name is not None and name not in get_args(Executor):
+        raise InvalidInput(
+            f"'{name}' is not an executor",
+            field=options.source_of(context, "executor"),
+            allowed=", ".join(get_args(Executor)),
+        )
+    return name
