@@ -141,7 +141,7 @@ def _show(
     follow: bool,
 ) -> None:
     job, bundle = submitted.job, submission.bundle
-    there = f" (was there already, {job.state})" if submitted.state == "present" else ""
+    there = f" (was there already: {job.state})" if submitted.state == "present" else ""
     size = f"{max(1, round(bundle.size / 1024))} KiB"
     facts: dict[str, Any] = {
         "job": job.id + there,
@@ -152,9 +152,10 @@ def _show(
         "store": submission.store,
     }
     print_facts(facts)
+    say("")
     where = clusters.same_address(context)
-    if not follow:
-        say(f"\nFollow it: acdc logs {job.id} --follow{where}")
+    if job.is_over and not follow:
+        say(f"Its log: acdc logs {job.id}{where}")
+    elif not follow:
+        say(f"Follow it: acdc logs {job.id} --follow{where}")
         say(f"How it stands: acdc status {job.id}{where}")
-    else:
-        say("")
