@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acdc_pipeline.cli.options import source_of
 from acdc_pipeline.cli.output import note
 from acdc_pipeline.cli.streams import flush, put
+from acdc_pipeline.cli.words import clock
 from acdc_pipeline.errors import AcdcError
 
 if TYPE_CHECKING:
@@ -45,8 +47,6 @@ Follow = Annotated[
     ),
 ]
 
-_SOURCES = {"ENVIRONMENT": "ACDC_ADDRESS", "DEFAULT_MAP": "acdc.yaml: address"}
-
 
 class StillRunning(AcdcError):
     """Whoever followed a job has seen enough; the job goes on."""
@@ -58,9 +58,7 @@ def address_of(context: typer.Context) -> ClusterAddress:
     """The cluster that `--address` or a setting names. Raises InvalidInput."""
     from acdc_pipeline.execution.submission import find_address
 
-    source = context.get_parameter_source("address")
-    name = _SOURCES.get(source.name if source else "", "--address")
-    return find_address(context.params["address"], name, os.environ)
+    return find_address(context.params["address"], source_of(context, "address"), os.environ)
 
 
 def cluster_at(address: ClusterAddress) -> Cluster:
@@ -113,23 +111,16 @@ def follow_to_the_end(
 
 def how_it_ended(job: Job) -> str:
     """A line about a job that is over."""
-    after = duration(job, time.time())
+    after = runtime(job, time.time())
     text = f"{job.id}: {job.state}" + (f" after {after}" if after else "")
     if job.exit_code:
         text += f", exit code {job.exit_code}"
     return text + (f"\n{job.cause}" if job.cause else "")
 
 
-def duration(job: Job, now: float) -> str:
+def runtime(job: Job, now: float) -> str:
     """How long a job has run by `now` (Unix seconds); empty if it has not started."""
-    if job.started is None:
-        return ""
-    seconds = max(0, round((job.ended or now) - job.started))
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    return "" if job.started is None else clock(max(0.0, (job.ended or now) - job.started))
 
 
 def job_document(job: Job, now: float) -> dict[str, Any]:
@@ -153,6 +144,14 @@ def _utc(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def note_other_version() -> None:
+    """In a job that was submitted from another version of this package: says so on stderr."""
+    from acdc_pipeline.execution.submission import other_version
+
+    if said := other_version(os.environ):
+        note(f"note: {said}")
 
 
 def put_now(text: str) -> None:

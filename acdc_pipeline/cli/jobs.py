@@ -40,7 +40,7 @@ def status(
     address: clusters.Address = None,  # noqa: ARG001  (read from the context)
     json: options.Json = False,
 ) -> None:
-    """How submitted sweeps stand: all jobs of a cluster, newest first, or one.
+    """Say how submitted sweeps stand: all of a cluster, or one.
 
     \b
     Examples:
@@ -148,7 +148,7 @@ def _row(job: Job, now: float) -> dict[str, str]:
         "sweep": job.metadata.get("acdc_sweep", _NONE),
         "state": job.state,
         "started": _local(job.started),
-        "runtime": clusters.duration(job, now) or _NONE,
+        "runtime": clusters.runtime(job, now) or _NONE,
         "exit code": _NONE if job.exit_code is None else str(job.exit_code),
     }
 
@@ -160,7 +160,7 @@ def _facts(job: Job, now: float) -> dict[str, str]:
         "store": job.metadata.get("acdc_store", _NONE),
         "state": job.state,
         "started": _local(job.started),
-        "runtime": clusters.duration(job, now) or _NONE,
+        "runtime": clusters.runtime(job, now) or _NONE,
     }
     if job.exit_code is not None:
         facts["exit code"] = str(job.exit_code)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from acdc_pipeline.cli import options
+from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.output import print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.sweep_report import COLUMNS, rows_of, say_failures, sweep_document
@@ -57,6 +58,7 @@ def run(
       acdc run deploy/sweeps/zoo.yaml --executor ray --profile gpu
       acdc run zoo --shard 3/8 --store s3://bucket/results
     """
+    note_other_version()
     place = workplace_of(context)
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, shard)

@@ -13,8 +13,10 @@ from acdc_pipeline.cli import cluster as clusters
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
+from acdc_pipeline.cli.run import SweepName
 from acdc_pipeline.cli.streams import tell
-from acdc_pipeline.cli.words import counted
+from acdc_pipeline.cli.words import amount, counted
+from acdc_pipeline.cli.workplace import ProfileName
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Submission
@@ -23,18 +25,13 @@ if TYPE_CHECKING:
 
 def submit(
     context: typer.Context,
-    sweep: Annotated[
-        str, typer.Argument(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
-    ],
+    sweep: SweepName,
     address: clusters.Address = None,  # noqa: ARG001  (read from the context)
-    profile: Annotated[
-        str,
-        typer.Option(metavar="PROFILE", help="A worker profile by name, or its .yaml file."),
-    ] = "gpu",
+    profile: ProfileName = "gpu",
     store: options.StoreUrl = None,
     follow: clusters.Follow = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Execute runs again that have failed.")
+        bool, typer.Option("--retry-failed", help="Try what failed before once more.")
     ] = False,
     shared_disk: Annotated[
         bool,
@@ -142,11 +139,10 @@ def _show(
 ) -> None:
     job, bundle = submitted.job, submission.bundle
     there = f" (was there already: {job.state})" if submitted.state == "present" else ""
-    size = f"{max(1, round(bundle.size / 1024))} KiB"
     facts: dict[str, Any] = {
         "job": job.id + there,
         "sweep": f"{bundle.sweep.name}: {counted(len(bundle.tasks), 'task')}, "
-        f"sent as {counted(len(bundle.files), 'file')}, {size}",
+        f"sent as {counted(len(bundle.files), 'file')}, {amount(bundle.size)}",
         "cluster": f"{found.address.url}, Ray {found.ray_version}"
         + ("" if found.token else ", open to everyone who reaches it"),
         "store": submission.store,

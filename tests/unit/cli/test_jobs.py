@@ -51,8 +51,8 @@ def test_status_lists_the_jobs_of_acdc_newest_first(capsys, url):
     assert shown.code == 0, shown.err
     rows = [line.split() for line in shown.out.splitlines() if line.startswith("acdc-")]
     assert [row[:3] for row in rows] == [[NEW, "demo", "failed"], [OLD, "demo", "succeeded"]]
-    assert "1 min 01 s" in shown.out
-    assert "1 h 01 min" in shown.out
+    assert " 1:01 " in shown.out
+    assert " 1:01:00 " in shown.out
 
 
 def test_status_as_json_has_the_exit_code_that_following_would_end_with(capsys, url):
@@ -101,7 +101,7 @@ def test_log_is_the_answer(capsys, url):
 def test_following_a_job_that_is_over_shows_its_log_and_ends_with_its_code(capsys, url):
     shown = acdc(capsys, "logs", NEW, "--follow")
     assert (shown.code, shown.out) == (3, f"log of {NEW}\n")
-    assert f"{NEW}: failed after 1 h 01 min, exit code 3" in shown.err
+    assert f"{NEW}: failed after 1:01:00, exit code 3" in shown.err
     assert "does not have acdc-pipeline" in shown.err
 
 

@@ -87,3 +87,10 @@ def test_submit_to_an_address_where_nothing_is_says_so(capsys):
     submit(capsys, address="http://127.0.0.1:9").refuses(
         "http://127.0.0.1:9: nothing answers there"
     )
+
+
+def test_driver_of_another_version_says_so_before_anything_else(capsys, monkeypatch):
+    monkeypatch.setenv("ACDC_SUBMITTED_WITH", "99.0")
+    said = acdc(capsys, "run", "no-such-sweep")
+    said.refuses("unknown sweep")
+    assert said.err.startswith("note: submitted with acdc 99.0, executed by acdc ")
