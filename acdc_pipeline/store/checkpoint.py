@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +19,7 @@ from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import canonical_json
 from acdc_pipeline.store import layout, tables
 from acdc_pipeline.store.location import Place
+from acdc_pipeline.store.parquet import read_parquet
 
 _CONDITIONS = b"acdc.conditions"
 
@@ -49,7 +51,7 @@ def load(place: Place, run_id: str, conditions: Mapping[str, str]) -> tuple[Deci
     """What was kept for the run under the same `conditions`; empty where there is nothing."""
     place.fs.invalidate_cache()
     try:
-        table = pq.read_table(pa.BufferReader(place.fs.cat_file(_path(place, run_id))))
+        table = read_parquet(cast("bytes", place.fs.cat_file(_path(place, run_id))))
         made_under = (table.schema.metadata or {}).get(_CONDITIONS, b"").decode()
         if made_under != canonical_json(dict(conditions)):
             return ()

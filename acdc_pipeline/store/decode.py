@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
@@ -15,6 +14,7 @@ from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import layout, schemas, tables
 from acdc_pipeline.store.faults import damaged_run
+from acdc_pipeline.store.parquet import read_parquet
 from acdc_pipeline.store.record import RunRecord, RunSummary
 
 
@@ -40,6 +40,7 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
             heads=tables.heads_from(_table(run_id, files, layout.HEADS))
             if layout.HEADS in files
             else (),
+            profile=_profile(run_id, files),
         )
     except (KeyError, TypeError, ValidationError, AcdcError) as error:
         raise _damage(run_id, error) from error
@@ -63,15 +64,24 @@ def decode_summary(run_id: str, run_json: bytes) -> RunSummary:
         raise _damage(run_id, error) from error
 
 
+def _profile(run_id: str, files: Mapping[str, bytes]) -> dict[str, Any] | None:
+    return _json_object(run_id, files, layout.PROFILE) if layout.PROFILE in files else None
+
+
+def _json_object(run_id: str, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    try:
+        document = json.loads(files[name])
+    except ValueError as error:
+        raise damaged_run(run_id, f"not JSON: {error}", field=name) from error
+    if not isinstance(document, dict):
+        raise damaged_run(run_id, "not a JSON object", field=name)
+    return document
+
+
 def _run_document(run_id: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     if layout.RUN not in files:
         raise damaged_run(run_id, f"{layout.RUN} is missing")
-    try:
-        document = json.loads(files[layout.RUN])
-    except ValueError as error:
-        raise damaged_run(run_id, f"not JSON: {error}", field=layout.RUN) from error
-    if not isinstance(document, dict):
-        raise damaged_run(run_id, "not a JSON object", field=layout.RUN)
+    document = _json_object(run_id, files, layout.RUN)
     for key, expected in (("schema_version", schemas.SCHEMA_VERSION), ("run_id", run_id)):
         if document.get(key) != expected:
             raise damaged_run(
@@ -95,7 +105,7 @@ def _table(run_id: str, files: Mapping[str, bytes], name: str) -> pa.Table:
     if name not in files:
         raise damaged_run(run_id, f"{name} is missing")
     try:
-        return pq.read_table(pa.BufferReader(files[name]))
+        return read_parquet(files[name])
     except (pa.ArrowException, OSError) as error:
         raise damaged_run(run_id, f"not a Parquet file: {error}", field=name) from error
 

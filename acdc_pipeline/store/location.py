@@ -107,6 +107,8 @@ def open_place(location: str | Path, options: Mapping[str, Any] | None = None) -
         ) from error
     except Exception as error:  # each file system has errors of its own for a URL it cannot read
         raise StoreError(f"cannot be opened: {error}", where=text, allowed=_KINDS) from error
+    if not root and protocol != "memory":
+        raise StoreError("names no bucket", where=text, allowed=_KINDS)
     return Place(text.rstrip("/"), fs, root, None)
 
 

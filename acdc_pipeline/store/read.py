@@ -55,7 +55,10 @@ def unfinished(place: Place, prefix: str) -> list[str]:
 def _sizes(place: Place, root: str) -> dict[str, int]:
     # fsspec leaves out what it cannot list; a folder without permission would look empty.
     strictly: dict[str, Any] = {} if place.folder is None else {"on_error": _unless_gone}
-    listing = cast("Mapping[str, Any]", place.fs.find(root, detail=True, **strictly))
+    try:
+        listing = cast("Mapping[str, Any]", place.fs.find(root, detail=True, **strictly))
+    except FileNotFoundError:
+        return {}  # some clients say so of a prefix without objects, others of the bucket alone
     return {str(path): int(info["size"] or 0) for path, info in listing.items()}
 
 

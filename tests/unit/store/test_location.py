@@ -100,6 +100,7 @@ def test_open_store_that_is_a_file_is_refused(tmp_path: Path):
         ("zip://x", "runs cannot be written to zip://"),
         ("http://localhost:1/x", "runs cannot be written to http://"),
         ("dir://x", "cannot be opened"),
+        ("s3://", "names no bucket"),
     ],
 )
 def test_open_store_of_no_known_kind_is_refused(url: str, says: str):
