@@ -30,7 +30,7 @@ def spec(seed: int = 0) -> RunSpec:
 
 
 def record(seed: int = 0) -> RunRecord:
-    """A whole record: a circuit of three edges, two decisions, a head's score."""
+    """A whole record: a circuit of three edges, two decisions, a head's score and profile."""
     removed = Edge.parse("a0.h0->logits")
     kept = Edge.parse("input->a0.h1<q>")
     return RunRecord(
@@ -50,4 +50,5 @@ def record(seed: int = 0) -> RunRecord:
         environment={"torch": "2.13.0", "device": "cpu"},
         parity_error=1e-6,
         heads=(HeadScore("zoo:attn-2l", 0, 1, "induction@1", 0.9, 50, 0, 0.85, 0.95),),
+        profile={"version": 1, "roles": [], "summaries": {"a0.h1": "Behaves as …"}},
     )

@@ -113,4 +113,5 @@ def run_records(draw: st.DrawFn) -> RunRecord:
         environment=draw(st.dictionaries(st.text(), st.text(), max_size=4)),
         parity_error=draw(st.none() | st.floats(0, 1)),
         heads=tuple(draw(st.lists(head_scores, max_size=4))),
+        profile=draw(st.none() | st.dictionaries(st.text(), json_data(), max_size=4)),
     )

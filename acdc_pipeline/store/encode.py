@@ -22,10 +22,12 @@ def encode(record: RunRecord) -> dict[str, bytes]:
     """The files of a run by name, without the commit marker.
 
     `edges`, `nodes` and `graph` are there iff there is a circuit, `steps` iff there is a decision
-    log, `heads` iff there are scores of heads; `run.json` always.
+    log, `heads` iff there are scores of heads, `profile` iff there is one; `run.json` always.
     """
     run_id = record.spec.run_id()
     files = {layout.RUN: json_bytes(_run_document(record))}
+    if record.profile is not None:
+        files[layout.PROFILE] = compact_json_bytes(record.profile)
     parts: dict[str, pa.Table] = {}
     if record.circuit is not None:
         parts[layout.EDGES] = tables.edges_table(run_id, record.circuit)
@@ -44,6 +46,12 @@ def encode(record: RunRecord) -> dict[str, bytes]:
 def json_bytes(document: Mapping[str, Any]) -> bytes:
     """A JSON file a person can read: sorted keys, ASCII, one value a line."""
     return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def compact_json_bytes(document: Mapping[str, Any]) -> bytes:
+    """A JSON file for programs: sorted keys, ASCII, one line."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return (text + "\n").encode("ascii")
 
 
 def _run_document(record: RunRecord) -> dict[str, Any]:

@@ -23,7 +23,8 @@ EDGES = "edges.parquet"
 NODES = "nodes.parquet"
 STEPS = "steps.parquet"
 HEADS = "heads.parquet"
-FILES = (EDGES, NODES, STEPS, HEADS, GRAPH, RUN)
+PROFILE = "profile.json"
+FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, GRAPH, RUN)
 
 _RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9a-f]{16}", re.ASCII)

@@ -23,7 +23,8 @@ class HeadScore:
         model: reference of the model.
         layer: layer of the head, from 0.
         head: index of the head in its layer, from 0.
-        metric: name and version of the score (`induction@1`).
+        metric: name and version of the score (`induction@1`), and behind a colon the task on whose
+            prompts it was measured, if it was (`direct_effect@1:ioi`).
         value: the score, in the metric's own unit and sign.
         n: how many samples it is a mean of; 0 where it is read from the weights.
         seed: seed of those samples.
@@ -47,8 +48,8 @@ class RunRecord:
     """What one run leaves behind: a record equals what the store gives back for it.
 
     To that end a record holds only what the stored form holds: scores of edges are rounded to 32
-    bits, `details` is JSON data (tuples become lists), and every number is finite, because a NaN
-    is a failed computation and not a result.
+    bits, `details` and `profile` are JSON data (tuples become lists), and every number is finite,
+    because a NaN is a failed computation and not a result.
 
     Args:
         spec: what was run.
@@ -60,6 +61,7 @@ class RunRecord:
         environment: versions, device, dtype.
         parity_error: largest difference between the engine's logits and the model's own.
         heads: scores of heads, for runs that profile them.
+        profile: what else such runs keep of heads, as JSON data: roles, nulls, examples.
 
     Raises:
         StoreError: a value that the stored form cannot hold.
@@ -74,6 +76,7 @@ class RunRecord:
     environment: dict[str, str]
     parity_error: float | None = None
     heads: tuple[HeadScore, ...] = field(default=())
+    profile: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.circuit is not None:
@@ -86,7 +89,9 @@ class RunRecord:
                 _finite(getattr(score, name), f"heads.{score.layer}.{score.head}.{name}")
         metrics = {name: _finite(value, f"metrics.{name}") for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
-        object.__setattr__(self, "details", _json_data(self.details))
+        object.__setattr__(self, "details", _json_data(self.details, "details"))
+        if self.profile is not None:
+            object.__setattr__(self, "profile", _json_data(self.profile, "profile"))
         _finite(self.wall_seconds, "wall_seconds")
         _finite(self.parity_error, "parity_error")
 
@@ -133,8 +138,8 @@ def _finite(value: float | None, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _json_data(details: dict[str, Any]) -> dict[str, Any]:
+def _json_data(data: dict[str, Any], name: str) -> dict[str, Any]:
     try:
-        return json.loads(json.dumps(details, allow_nan=False))
+        return json.loads(json.dumps(data, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise StoreError(f"not JSON data: {error}", field="details") from error
+        raise StoreError(f"not JSON data: {error}", field=name) from error

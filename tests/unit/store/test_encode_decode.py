@@ -152,6 +152,7 @@ def with_changes(**changes: Any) -> RunRecord:
         ({"metrics": {"kl": math.inf}}, "metrics.kl"),
         ({"details": {"margin": math.nan}}, "details"),
         ({"details": {"margin": object()}}, "details"),
+        ({"profile": {"roles": {1, 2}}}, "profile"),
         ({"wall_seconds": math.inf}, "wall_seconds"),
         ({"parity_error": math.nan}, "parity_error"),
     ],
