@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.planned import PlannedRun
 
 SECONDS_OF_SILENCE = 15.0
+MOST_WORKERS = 4
+"""So many say what they are at when a silence is broken."""
 
 
 class SweepLines:
@@ -29,6 +31,10 @@ class SweepLines:
         self._tally = Tally(total, clock)
         self._clock = clock
         self._last = clock()
+
+    def waiting(self, reason: str) -> None:
+        """Says so."""
+        self._say(reason)
 
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
         """Counts."""
@@ -56,8 +62,11 @@ class SweepLines:
     def _break_silence(self) -> None:
         if self._clock() - self._last < SECONDS_OF_SILENCE:
             return
-        for worker, busy in self._tally.at_work():
+        at_work = self._tally.at_work()
+        for worker, busy in at_work[:MOST_WORKERS]:
             self._say(f"{worker}: {busy_text(busy, self._clock())}")
+        if len(at_work) > MOST_WORKERS:
+            self._say(f"and {counted(len(at_work) - MOST_WORKERS, 'more worker')}")
         left = self._tally.seconds_left
         about = "" if left is None else f", about {clock(left)} left"
         self._say(f"{self._tally.done} of {counted(self._tally.total, 'run')} done{about}")

@@ -58,6 +58,10 @@ class SweepLive:
         )
         self._live.start()
 
+    def waiting(self, reason: str) -> None:
+        """Says so above the picture, where it stays."""
+        self._say(reason, "dim")
+
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
         """Gives the worker a line."""
         self._tally.started(worker, planned, attempt)

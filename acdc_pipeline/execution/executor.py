@@ -47,6 +47,10 @@ class Outcome:
 class SweepListener(Protocol):
     """Told what a sweep does: a live display, plain lines, or metrics."""
 
+    def waiting(self, reason: str) -> None:
+        """Nothing starts before something that takes seconds or more: a cluster, a worker."""
+        ...
+
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
         """`worker` took up a run; `attempt` counts from 1."""
         ...

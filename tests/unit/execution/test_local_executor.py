@@ -41,6 +41,9 @@ class Heard:
     def __init__(self) -> None:
         self.said: list[tuple[object, ...]] = []
 
+    def waiting(self, reason: str) -> None:
+        self.said.append(("waiting", reason))
+
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
         self.said.append(("started", worker, planned.run.seed, attempt))
 
