@@ -1,0 +1,148 @@
+"""What worker processes of tests hold: quick, slow, failing and dying, in real processes.
+
+They travel by name, so they are functions and classes of a module. Without torch they start at
+once.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from acdc_pipeline.errors import PromptError
+from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.execution.ray_executor.allotment import Allotment
+from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.store import RunRecord
+from tests import records
+
+EDGES = 1000
+"""Of the search that `Endless` pretends to make."""
+
+
+def record_of(run: RunSpec) -> RunRecord:
+    """The made-up result of a run: the same wherever it is made."""
+    return replace(records.record(), spec=run)
+
+
+@dataclass
+class Quick:
+    """Finishes at once, and leaves a note of each execution.
+
+    Args:
+        notes: a folder; every execution leaves `<run id>.<random>` there.
+    """
+
+    notes: Path
+
+    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+        (self.notes / f"{run.run_id()}.{secrets.token_hex(4)}").touch()
+        return record_of(run)
+
+
+def executions(notes: Path) -> list[str]:
+    """The runs executed by workers that leave notes there, once for each time, sorted."""
+    return sorted(path.name.partition(".")[0] for path in notes.iterdir() if path.suffix)
+
+
+def quick(notes: Path, allotment: Allotment) -> Quick:
+    """A worker that finishes at once."""
+    return Quick(notes)
+
+
+class Failing(Quick):
+    """Raises on every second seed: an error of ours on seeds 1, 5, 9, …, a bug on 3, 7, 11, …."""
+
+    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+        record = super().execute(run, task, progress)
+        if run.seed % 4 == 1:
+            raise PromptError("does not fit", where=f"task '{run.task}'", fix="write it anew")
+        if run.seed % 4 == 3:
+            raise ZeroDivisionError("a bug")
+        return record
+
+
+def failing(notes: Path, allotment: Allotment) -> Failing:
+    """A worker that raises on every second seed."""
+    return Failing(notes)
+
+
+@dataclass
+class Dying(Quick):
+    """Kills its own process on run `deadly`, the first `times` times that it is tried."""
+
+    deadly: str = ""
+    times: int = 0
+
+    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+        record = super().execute(run, task, progress)
+        if run.run_id() == self.deadly and executions(self.notes).count(self.deadly) <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return record
+
+
+def dying(notes: Path, deadly: str, times: int, allotment: Allotment) -> Dying:
+    """A worker that one run kills."""
+    return Dying(notes, deadly, times)
+
+
+@dataclass
+class DiesCommitted(Quick):
+    """Its process dies as soon as its first run is in the store, before it can say so."""
+
+    runs: Path
+
+    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+        record = super().execute(run, task, progress)
+        if len(executions(self.notes)) == 1:
+            threading.Thread(target=_die_once_there, args=(self.runs / run.run_id(),)).start()
+        return record
+
+
+def _die_once_there(folder: Path) -> None:
+    while not folder.exists():
+        pass
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_committed(notes: Path, runs: Path, allotment: Allotment) -> DiesCommitted:
+    """A worker that dies between its first commit and its answer."""
+    return DiesCommitted(notes, runs)
+
+
+class Endless(Quick):
+    """Searches, and never comes to an end: a busy loop that tells of every step."""
+
+    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+        super().execute(run, task)
+        assert progress is not None
+        progress.start(EDGES, "endless")
+        step = 0
+        try:
+            while True:
+                step = step % EDGES + 1
+                progress.advance(step, 0, EDGES - step)
+        except Exception as error:
+            (self.notes / f"stopped-by-{type(error).__name__}").touch()
+            raise
+        raise AssertionError
+
+
+def endless(notes: Path, allotment: Allotment) -> Endless:
+    """A worker that searches until it is stopped."""
+    return Endless(notes)
+
+
+def missing(allotment: Allotment) -> Quick:
+    """No worker: what it needs is not installed."""
+    raise ModuleNotFoundError("No module named 'unobtainium'")
+
+
+def stillborn(allotment: Allotment) -> Quick:
+    """No worker: its process dies while it starts."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
