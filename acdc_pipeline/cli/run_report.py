@@ -67,6 +67,12 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     return lines
 
 
+def warning_facts(record: RunRecord) -> dict[str, str]:
+    """What makes a run mean little, for people; nothing where nothing does."""
+    warnings = record.details.get("warnings") or ()
+    return {"warning": "\n".join(warnings)} if warnings else {}
+
+
 def method_text(spec: RunSpec) -> str:
     """The method with what tells its runs apart."""
     method = spec.method

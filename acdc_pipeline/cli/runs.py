@@ -10,6 +10,7 @@ import typer
 
 from acdc_pipeline.cli import clean, options
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
+from acdc_pipeline.cli.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.output import note, print_facts, print_json, say
@@ -20,6 +21,7 @@ from acdc_pipeline.errors import DamagedRun, InvalidInput
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import RunSpec
     from acdc_pipeline.store import RunSummary, Store
 
 app = App(help="What is in the store.")
@@ -36,6 +38,9 @@ def list_runs(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Only runs in this model.")
     ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The runs that failed, and why, in place of the rest.")
+    ] = False,
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
@@ -48,9 +53,16 @@ def list_runs(
     from acdc_pipeline.cli.run_report import summary_document
 
     results = options.store_for_reading(store)
+
+    def fits(spec: RunSpec) -> bool:
+        return task in (None, spec.task) and model in (None, spec.model)
+
+    if failed:
+        (print_failed_json if json else print_failed)(results, fits)
+        return
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
-    shown = [s for s in found if task in (None, s.spec.task) and model in (None, s.spec.model)]
+    shown = [s for s in found if fits(s.spec)]
     shown.sort(key=lambda s: (s.spec.task, s.spec.model, -s.spec.method.threshold, s.run_id))
     if json:
         print_json(
@@ -68,6 +80,8 @@ def list_runs(
         note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits")
     for error in damaged.values():
         note(f"acdc: warning: {error}".replace("\n", "\n      "))
+    if failures := results.failures():
+        note(f"{counted(len(failures), 'run')} failed: --failed shows why")
 
 
 def _print_runs(found: list[RunSummary]) -> None:
@@ -118,7 +132,7 @@ def show_run(
     Example: acdc runs show 3f2a91c0
     """
     from acdc_pipeline.cli.drawing import draw
-    from acdc_pipeline.cli.run_report import run_document, run_facts
+    from acdc_pipeline.cli.run_report import run_document, run_facts, warning_facts
 
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
@@ -145,7 +159,7 @@ def show_run(
         )
         print_json({**document, "edges": edges})
         return
-    lines = run_facts(record) | {"stored": relative(path)}
+    lines = run_facts(record) | warning_facts(record) | {"stored": relative(path)}
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
         more = f"acdc runs export {run_id[:8]}{options.same_store(context)}"

@@ -45,8 +45,7 @@ def duration(seconds: float) -> str:
 
 def clock(seconds: float) -> str:
     """A span of time as a stopwatch shows it: `0:07`, `12:30`, `1:02:03`."""
-    whole = int(seconds)
-    minutes, left = divmod(whole, 60)
+    minutes, left = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
