@@ -109,6 +109,7 @@ class Store:
             else:
                 committed = commit_object(self.place, run_id, files)
             remove_failure(self.place, run_id)
+            checkpoint.drop(self.place, run_id)
         return committed
 
     def record_failure(self, failure: RunFailure) -> None:
