@@ -29,7 +29,7 @@ def located_store(url: str) -> str:
     except StoreError as error:
         # Only the cluster needs what opens an object store.
         if isinstance(error.__cause__, ImportError):
-            return url
+            return url.rstrip("/")
         raise
 
 

@@ -39,7 +39,8 @@ def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[st
     if (folder / REFERENCE).is_file():
         found[REFERENCE] = _bytes(folder / REFERENCE)
     for field, name in _named(read_yaml(path)["generator"], folder):
-        found[_below(folder, name)] = _bytes(inside(folder, name, f"generator.{field}"))
+        read = inside(folder, name, f"generator.{field}")
+        found[_below(folder, name, f"generator.{field}")] = _bytes(read)
     return found
 
 
@@ -59,9 +60,20 @@ def _named(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]
                 yield "words", f"{name}.txt"
 
 
-def _below(folder: Path, name: str) -> str:
-    """`name` without detours: `./a.txt` and `../ioi/a.txt` are both `a.txt`."""
-    return os.path.relpath(os.path.normpath(folder / name), os.path.normpath(folder))
+def _below(folder: Path, name: str, field: str) -> str:
+    """`name` without detours: `./a.txt` and `../ioi/a.txt` are both `a.txt`.
+
+    Raises SpecError for a detour that comes back only because the folder is a link.
+    """
+    direct = os.path.relpath(os.path.normpath(folder / name), os.path.normpath(folder))
+    if Path(direct).parts[0] == os.pardir:
+        raise SpecError(
+            f"'{name}' leads out of the folder",
+            where=shown(folder),
+            field=field,
+            allowed="the name of a file beside this one",
+        )
+    return direct
 
 
 def _bytes(path: Path) -> bytes:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import acdc
-from tests.http_answers import answering, ray_with_token, ray_without_token
+from tests.http_answers import (
+    Answer,
+    answering,
+    ray_with_jobs,
+    ray_with_token,
+    ray_without_token,
+)
 
 SWEEP = """
 name: small
@@ -87,6 +94,27 @@ def test_submit_to_an_address_where_nothing_is_says_so(capsys):
     submit(capsys, address="http://127.0.0.1:9").refuses(
         "http://127.0.0.1:9: nothing answers there"
     )
+
+
+def test_submit_that_comes_second_by_a_moment_finds_the_job(capsys):
+    """Ray answers HTTP 500 to an id that it has; it was not there when it was looked for."""
+    taken: list[str] = []
+
+    def answer(path, headers):
+        if path.startswith("/api/packages/"):
+            return Answer(200)
+        if path == "/api/jobs/" and headers.get("Content-Type") == "application/json":
+            taken.append(path)
+            return Answer(500, "Traceback:\nValueError: Job with submission_id a already exists.")
+        if taken and path.startswith("/api/jobs/acdc-"):
+            job = {"type": "SUBMISSION", "submission_id": path.rpartition("/")[2]}
+            return Answer(200, json.dumps(job | {"status": "PENDING", "entrypoint": "true"}))
+        return ray_with_jobs()(path, headers)
+
+    with answering(answer) as url:
+        shown = submit(capsys, "--insecure", "--json", address=url)
+    assert len(taken) == 1
+    assert (shown.document["present"], shown.document["state"]) == (True, "pending")
 
 
 def test_driver_of_another_version_says_so_before_anything_else(capsys, monkeypatch):

@@ -44,7 +44,7 @@ def test_folder_is_told_in_full_and_object_store_as_it_is(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     assert located_store("runs") == str(tmp_path / "runs")
     assert located_store("file:///data/runs") == "/data/runs"
-    assert located_store("s3://bucket/runs") == "s3://bucket/runs"
+    assert located_store("s3://bucket/runs/") == "s3://bucket/runs"
 
 
 @pytest.mark.parametrize("url", ["https://example.org/runs", "what://bucket"])

@@ -86,6 +86,18 @@ def test_word_list_that_is_a_link_out_of_the_folder_does_not_travel(folder: Path
         task_files(folder)
 
 
+def test_word_list_that_is_inside_only_through_a_link_does_not_travel(folder: Path):
+    """Beside the copy of the linked folder, that name would lead out of it."""
+    link = folder.parent / "deeper" / "link"
+    link.parent.mkdir()
+    link.symlink_to(folder)
+    path = folder / "task.yaml"
+    path.write_text(path.read_text().replace("lists/others.txt", "../greet/lists/others.txt"))
+    assert task_files(folder)
+    with pytest.raises(SpecError, match="leads out of the folder"):
+        task_files(link)
+
+
 def test_task_by_name_is_found_where_tasks_are():
     found = task_files("ioi", REPOSITORY)
     assert found["task.yaml"] == (REPOSITORY / "tasks" / "ioi" / "task.yaml").read_bytes()
