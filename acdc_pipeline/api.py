@@ -6,8 +6,7 @@ from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
-from acdc_pipeline.specs import AcdcMethod, ModelRef, TaskSpec, find_task, parse
-from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
+from acdc_pipeline.specs import Method, ModelRef, TaskSpec, find_task, method_for
 from acdc_pipeline.store import RunRecord, Store, open_store
 
 
@@ -15,11 +14,7 @@ def discover(
     task: TaskSpec | str,
     model: ModelRef | str,
     *,
-    threshold: float,
-    metric: MetricName | None = None,
-    ablation: Ablation = "corrupted",
-    order: HeadOrder = "reverse-heads",
-    difference: Difference = "signed",
+    method: Method | str = "acdc",
     prompts: int = 64,
     seed: int = 0,
     dtype: str = "float32",
@@ -27,17 +22,17 @@ def discover(
     memory: int | None = None,
     store: Store | Path | str | None = None,
     progress: Progress | None = None,
+    **parameters: float | str | None,
 ) -> RunRecord:
-    """Find the circuit of `task` in `model` by exact ACDC.
+    """Find the circuit of `task` in `model`.
+
+        discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
+        discover("ioi", "zoo:gpt2-4l-s0", method="random", edges=60)
 
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
         model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
-        threshold: τ, in units of the metric.
-        metric: what to preserve; None takes the task's own.
-        ablation: what removed edges carry.
-        order: direction among the heads of a layer.
-        difference: whether a change for the better counts as none (`signed`) or by its size.
+        method: its name, or a whole method.
         prompts: how many prompt pairs; fewer where a file of pairs holds fewer.
         seed: of everything that is drawn.
         dtype: float32 or float64.
@@ -45,7 +40,9 @@ def discover(
         memory: byte budget of the search; None takes half of what is free.
         store: where to look the run up and to keep it, opened or as a folder or URL; None keeps
             nothing.
-        progress: told about every decision.
+        progress: told how far the search is.
+        parameters: of the method, for which the command line has options; those left out or None
+            have their usual values, such as `metric`, which the task knows.
 
     Returns:
         the run: its circuit, decisions and metrics. `details["warnings"]` says what makes it mean
@@ -63,18 +60,13 @@ def discover(
             allowed="a whole number of bytes, at least 1",
         )
     spec = find_task(task) if isinstance(task, str) else task
-    method = parse(
-        {
-            "name": "acdc",
-            "threshold": threshold,
-            "metric": metric or spec.metrics.discovery,
-            "ablation": ablation,
-            "order": order,
-            "difference": difference,
-        },
-        AcdcMethod,
-        "discover",
-    )
+    if isinstance(method, str):
+        given = {name: value for name, value in parameters.items() if value is not None}
+        method = method_for(method, given, spec, where="discover")
+    elif parameters:
+        raise InvalidInput(
+            "a whole method has its parameters already", where="discover", field=min(parameters)
+        )
     run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
     results = open_store(store, mode="write") if isinstance(store, str | Path) else store
     worker = Worker(device=device, memory=memory)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.graph import Circuit, Decision, Edge, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
+from acdc_pipeline.specs.scored_method import RandomMethod
 from acdc_pipeline.store import HeadScore, RunRecord
 
 
@@ -62,24 +63,39 @@ def json_data() -> st.SearchStrategy[object]:
     )
 
 
-def run_specs() -> st.SearchStrategy[RunSpec]:
-    """Any ACDC run."""
-    method = st.builds(
+def methods() -> st.SearchStrategy[AcdcMethod | RandomMethod]:
+    """A method that searches, or one that scores and then cuts."""
+    shared = {
+        "metric": st.sampled_from(("kl", "logit_diff")),
+        "ablation": st.sampled_from(("corrupted", "zero", "mean")),
+    }
+    searching = st.builds(
         AcdcMethod,
         name=st.just("acdc"),
         threshold=st.floats(0, exclude_min=True, allow_infinity=False),
-        metric=st.sampled_from(("kl", "logit_diff")),
-        ablation=st.sampled_from(("corrupted", "zero", "mean")),
         order=st.sampled_from(("reverse-heads", "natural")),
         difference=st.sampled_from(("signed", "abs")),
+        **shared,
     )
+    scoring = st.builds(
+        RandomMethod,
+        name=st.just("random"),
+        share=st.none(),
+        edges=st.integers(1, 2**40),
+        **shared,
+    )
+    return searching | scoring
+
+
+def run_specs() -> st.SearchStrategy[RunSpec]:
+    """Any run."""
     return st.builds(
         RunSpec,
         task=st.text(),
         task_hash=st.text("0123456789abcdef", min_size=64, max_size=64),
         model=st.text(),
         model_revision=st.text(),
-        method=method,
+        method=methods(),
         prompts=st.integers(1, 10_000),
         seed=st.integers(0, 2**63),
         dtype=st.sampled_from(("float32", "float64", "bfloat16", "float16")),

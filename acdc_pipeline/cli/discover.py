@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -11,25 +11,32 @@ from acdc_pipeline.cli.numbers import MOST_PROMPTS, decimal, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.errors import SpecError, UnknownName
 
-if TYPE_CHECKING:
-    from acdc_pipeline.specs import Method
+# Written out, since asking the specs for it would load them for every `--help`.
+METHODS = (
+    "acdc",
+    "eap",
+    "eap-ig-inputs",
+    "eap-ig-activations",
+    "clean-corrupted",
+    "exact",
+    "node-attribution",
+    "node-exact",
+    "hisp",
+    "random",
+)
+
+USUAL_THRESHOLD = 0.01
+"""Of ACDC, where the command names none."""
 
 
 def discover(
     context: typer.Context,
     task: options.TaskName,
     model: options.ModelName,
-    method: Annotated[str, typer.Option(metavar="acdc", help="How to search.")] = "acdc",
-    threshold: Annotated[
-        float,
-        typer.Option(
-            parser=decimal("--threshold"),
-            metavar="NUMBER",
-            help="An edge goes if removing it costs less than this; above 0.",
-        ),
-    ] = 0.01,
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How to search: {', '.join(METHODS)}.")
+    ] = "acdc",
     metric: Annotated[
         str | None,
         typer.Option(
@@ -38,18 +45,67 @@ def discover(
         ),
     ] = None,
     ablation: Annotated[
-        str, typer.Option(metavar="corrupted|zero|mean", help="What a removed edge carries.")
-    ] = "corrupted",
-    order: Annotated[
-        str,
-        typer.Option(metavar="reverse-heads|natural", help="Direction among heads of a layer."),
-    ] = "reverse-heads",
-    difference: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="signed|abs", help="Whether a change for the better counts by its size."
+            metavar="corrupted|zero|mean",
+            help="What a removed edge carries. Default: corrupted.",
         ),
-    ] = "signed",
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal("--threshold"),
+            metavar="NUMBER",
+            help="Of acdc: an edge goes if removing it costs less than this; above 0. "
+            "Default: 0.01.",
+        ),
+    ] = None,
+    order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="reverse-heads|natural",
+            help="Of acdc: direction among heads of a layer. Default: reverse-heads.",
+        ),
+    ] = None,
+    difference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="signed|abs",
+            help="Of acdc: whether a change for the better counts by its size. Default: signed.",
+        ),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal("--share"),
+            metavar="NUMBER",
+            help="Of methods that score every edge: how much of the graph to keep, up to 1. "
+            "Default: 0.05.",
+        ),
+    ] = None,
+    edges: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--edges", 1),
+            metavar="N",
+            help="Of methods that score every edge: how many to keep, in place of --share.",
+        ),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            metavar="magnitude|signed",
+            help="Of methods whose scores have a sign: whether it counts. Default: magnitude.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--steps", 1),
+            metavar="N",
+            help="Of eap-ig-…: at how many points gradients are taken. Default: 5.",
+        ),
+    ] = None,
     prompts: Annotated[
         int | None,
         typer.Option(
@@ -79,21 +135,32 @@ def discover(
     \b
     Examples:
       acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01
+      acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
     budget, threads_asked = options.memory_of(context), options.threads_of(context)
-    from acdc_pipeline.specs import find_task
+    from acdc_pipeline.specs import find_task, method_for
 
     spec = find_task(task)
-    chosen = method_of(
-        {
-            "name": method,
-            "threshold": threshold,
-            "metric": metric or spec.metrics.discovery,
-            "ablation": ablation,
-            "order": order,
-            "difference": difference,
-        },
+    if method == "acdc" and threshold is None:
+        threshold = USUAL_THRESHOLD
+    parameters = {
+        "metric": metric,
+        "ablation": ablation,
+        "threshold": threshold,
+        "order": order,
+        "difference": difference,
+        "share": share,
+        "edges": edges,
+        "rank": rank,
+        "steps": steps,
+    }
+    chosen = method_for(
+        method,
+        {name: value for name, value in parameters.items() if value is not None},
+        spec,
+        where="discover",
+        written=_option,
     )
     with stdout_kept_clean(), shown() as progress:
         progress.wait(f"loading {model}")
@@ -124,19 +191,6 @@ def discover(
     say(f"\nDraw it: acdc runs show {run.run_id()[:8]}{options.same_store(context)}")
 
 
-def method_of(values: dict[str, Any]) -> Method:
-    """The method with its parameters, its errors naming the options that gave them.
-
-    Raises:
-        UnknownName: no such method.
-        SpecError: a parameter that is not valid.
-    """
-    from acdc_pipeline.specs import METHODS, parse
-
-    if values["name"] not in METHODS:
-        raise UnknownName.among("method", values["name"], METHODS)
-    try:
-        return parse(values, METHODS[values["name"]], "discover")
-    except SpecError as error:
-        error.field = f"--{error.field}"
-        raise
+def _option(parameter: str) -> str:
+    """How a method's parameter is written on the command line."""
+    return "--" + parameter.replace("_", "-")

@@ -19,6 +19,7 @@ SETTINGS = (
     Column("ablation", rank=1),
     Column("order", rank=1),
     Column("difference", rank=1),
+    Column("rank", rank=1),
     Column("dtype", rank=1),
     Column("task version", rank=1),
     Column("weights", rank=1),

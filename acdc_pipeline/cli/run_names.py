@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from acdc_pipeline.cli.words import counted
+
 if TYPE_CHECKING:
     from acdc_pipeline.specs import Method, RunSpec
 
 
 def run_name(spec: RunSpec) -> str:
-    """`ioi in zoo:attn-4l at 0.01`, `ioi in zoo:attn-4l by eap`, with the seed unless it is 0."""
+    """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`, with the seed unless it is 0."""
     seed = f", seed {spec.seed}" if spec.seed else ""
-    return f"{spec.task} in {spec.model} {_how(spec.method)}{seed}"
+    size = size_text(spec.method)
+    how = f"at {size}" if spec.method.name == "acdc" else f"by {spec.method.name} {size}"
+    return f"{spec.task} in {spec.model} {how}{seed}"
 
 
 def method_name(method: Method) -> str:
-    """`acdc 0.01`, `eap`."""
-    threshold = method.plain().get("threshold")
-    return method.name if threshold is None else f"{method.name} {threshold:g}"
+    """The method with the one number that decides how large its circuits are.
+
+    `acdc 0.01` at a threshold, `eap 5%` of the graph's edges, `eap 60 edges`.
+    """
+    return f"{method.name} {size_text(method)}"
 
 
-def _how(method: Method) -> str:
-    threshold = method.plain().get("threshold")
-    if threshold is None:
-        return f"by {method.name}"
-    return f"at {threshold:g}" if method.name == "acdc" else f"by {method.name} {threshold:g}"
+def size_text(method: Method) -> str:
+    """`0.01`, `5%` or `60 edges`."""
+    values = method.plain()
+    if (threshold := values.get("threshold")) is not None:
+        return f"{threshold:g}"
+    if (edges := values.get("edges")) is not None:
+        return counted(edges, "edge")
+    return f"{100 * values['share']:.3g}%"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.cli.method_text import method_text
 from acdc_pipeline.cli.words import counted, number, percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.specs import RunSpec
     from acdc_pipeline.store import RunRecord, RunSummary
 
 
@@ -71,15 +71,6 @@ def warning_facts(record: RunRecord) -> dict[str, str]:
     """What makes a run mean little, for people; nothing where nothing does."""
     warnings = record.details.get("warnings") or ()
     return {"warning": "\n".join(warnings)} if warnings else {}
-
-
-def method_text(spec: RunSpec) -> str:
-    """The method with what tells its runs apart."""
-    method = spec.method
-    return (
-        f"{method.name}, threshold {method.threshold:g}, {method.metric}, "
-        f"{method.ablation} ablation, {method.order}, {method.difference}"
-    )
 
 
 def reference_text(reference: dict[str, Any], ablation: str) -> str:

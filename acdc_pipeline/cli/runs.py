@@ -50,6 +50,7 @@ def list_runs(
 
     Example: acdc runs list --task ioi
     """
+    from acdc_pipeline.cli.method_text import size_order
     from acdc_pipeline.cli.run_report import summary_document
 
     results = options.store_for_reading(store)
@@ -63,7 +64,7 @@ def list_runs(
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
     shown = [s for s in found if fits(s.spec)]
-    shown.sort(key=lambda s: (s.spec.task, s.spec.model, -s.spec.method.threshold, s.run_id))
+    shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
         print_json(
             {
@@ -86,6 +87,7 @@ def list_runs(
 
 def _print_runs(found: list[RunSummary]) -> None:
     from acdc_pipeline.cli.run_columns import COLUMNS, result_cells, settings_apart
+    from acdc_pipeline.cli.run_names import method_name
 
     settings = settings_apart([s.spec for s in found])
     rows = [
@@ -93,7 +95,7 @@ def _print_runs(found: list[RunSummary]) -> None:
             "run": s.run_id[:8],
             "task": s.spec.task,
             "model": s.spec.model,
-            "method": f"{s.spec.method.name} {s.spec.method.threshold:g}",
+            "method": method_name(s.spec.method),
             **apart,
             **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
         }
@@ -132,6 +134,7 @@ def show_run(
     Example: acdc runs show 3f2a91c0
     """
     from acdc_pipeline.cli.drawing import draw
+    from acdc_pipeline.cli.method_text import meaning_of_scores
     from acdc_pipeline.cli.run_report import run_document, run_facts, warning_facts
 
     if no_svg and svg is not None:
@@ -163,13 +166,13 @@ def show_run(
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
         more = f"acdc runs export {run_id[:8]}{options.same_store(context)}"
-        _print_strongest(record.circuit, record.spec.method.metric, more)
+        _print_strongest(record.circuit, meaning_of_scores(record.spec.method), more)
 
 
-def _print_strongest(circuit: Circuit, metric: str, more: str) -> None:
+def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
     from acdc_pipeline.cli.run_report import strongest
 
-    say(f"\nEdges by score (what removing one costs in {metric}):\n")
+    say(f"\nEdges by score ({meaning}):\n")
     print_table((Column("edge"), Column("score", "number")), strongest(circuit, STRONGEST))
     if len(circuit) > STRONGEST:
         say(f"… and {len(circuit) - STRONGEST} more, see {more}")

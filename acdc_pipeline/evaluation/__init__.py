@@ -1,5 +1,10 @@
 """What a circuit is worth."""
 
-from acdc_pipeline.evaluation.measure import circuit_logprobs, measure, objective_for
+from acdc_pipeline.evaluation.measure import (
+    circuit_logprobs,
+    differentiable_objective_for,
+    measure,
+    objective_for,
+)
 
-__all__ = ["circuit_logprobs", "measure", "objective_for"]
+__all__ = ["circuit_logprobs", "differentiable_objective_for", "measure", "objective_for"]

@@ -25,6 +25,15 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
     if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
         return KlObjective(bench.weights, final, bench.logprobs)
+    return differentiable_objective_for(bench, metric)
+
+
+def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObjective:
+    """The same number, with gradients where the metric has any: of log-probabilities, as written.
+
+    Raises:
+        PromptError: the metric compares with incorrect answers, and a prompt has none.
+    """
     entry = METRICS[metric]
     _require_answers(bench, metric)
     correct, incorrect = answer_masks(bench)

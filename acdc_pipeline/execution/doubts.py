@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.prompts import PromptSet
-from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.specs import AcdcMethod, RunSpec
 
 # At or below this share of right answers, there is hardly a behaviour to find a circuit of.
 RARELY_RIGHT = 0.1
@@ -43,8 +43,10 @@ def doubts_about_result(run: RunSpec, circuit: Circuit, metrics: Mapping[str, fl
             "a behaviour for this circuit to explain"
         )
     if not circuit.live_edges:
-        out.append(
-            f"the circuit is empty: at threshold {run.method.threshold:g} no path from input to "
-            "logits is left; try a lower --threshold"
-        )
+        method = run.method
+        if isinstance(method, AcdcMethod):
+            cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
+        else:
+            cause, advice = "so small that no", "try a larger --share"
+        out.append(f"the circuit is empty: {cause} path from input to logits is left; {advice}")
     return out

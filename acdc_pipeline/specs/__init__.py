@@ -19,6 +19,7 @@ from acdc_pipeline.specs.generators import (
 )
 from acdc_pipeline.specs.load import load_yaml, parse
 from acdc_pipeline.specs.method import METHOD_VERSIONS, METHODS, AcdcMethod, Method
+from acdc_pipeline.specs.method_request import method_for
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import (
     DTYPES,
@@ -28,12 +29,14 @@ from acdc_pipeline.specs.names import (
     Dtype,
     HeadOrder,
     MetricName,
+    Rank,
     Rule,
 )
 from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.project import bundled, find_project
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.specs.scored_method import ScoredMethod
 from acdc_pipeline.specs.settings import Settings, find_settings
 from acdc_pipeline.specs.sweep import AcdcSweep, Cell, SweepSpec
 from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
@@ -60,10 +63,12 @@ __all__ = [
     "ModelRef",
     "PairsGenerator",
     "PromptPair",
+    "Rank",
     "ReferenceCircuit",
     "RepeatedTokensGenerator",
     "Rule",
     "RunSpec",
+    "ScoredMethod",
     "Settings",
     "Source",
     "Spec",
@@ -82,6 +87,7 @@ __all__ = [
     "find_task",
     "list_tasks",
     "load_yaml",
+    "method_for",
     "parse",
     "read_pairs",
     "sha256_of",

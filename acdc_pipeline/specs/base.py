@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -38,6 +38,11 @@ class Spec(BaseModel):
     def from_plain(cls, data: Any) -> Self:
         """The spec from what `plain` gave."""
         return cls.model_validate_json(json.dumps(data), strict=True)
+
+
+def tag_of(kind: type[BaseModel]) -> str:
+    """The only `name` that specs of this `kind` have: what a union tells them apart by."""
+    return get_args(kind.model_fields["name"].annotation)[0]
 
 
 def canonical_json(data: Any) -> str:

@@ -1,17 +1,29 @@
-"""Discovery methods and their parameters.
+"""Discovery methods and their parameters: everything that decides what a method finds.
 
-A new method is one class here, one line in `METHODS` and one in `METHOD_VERSIONS`.
+A new method is one class here or in `scored_method` and its place in `Method`, and one class in
+`method_request` with the values it usually has, and its place there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
-from acdc_pipeline.specs.base import Spec
+from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
+from acdc_pipeline.specs.scored_method import (
+    CleanCorruptedMethod,
+    EapIgActivationsMethod,
+    EapIgInputsMethod,
+    EapMethod,
+    ExactMethod,
+    HispMethod,
+    NodeAttributionMethod,
+    NodeExactMethod,
+    RandomMethod,
+)
 
 
 class AcdcMethod(Spec):
@@ -27,6 +39,10 @@ class AcdcMethod(Spec):
         difference: whether a change for the better counts as none (`signed`) or by its size.
     """
 
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = {}
+
     name: Literal["acdc"]
     threshold: float = Field(gt=0)
     metric: MetricName
@@ -35,10 +51,21 @@ class AcdcMethod(Spec):
     difference: Difference
 
 
-Method = AcdcMethod
-"""Any method; becomes a union discriminated on `name` with the second one."""
+Method: TypeAlias = (
+    AcdcMethod
+    | EapMethod
+    | EapIgInputsMethod
+    | EapIgActivationsMethod
+    | CleanCorruptedMethod
+    | ExactMethod
+    | NodeAttributionMethod
+    | NodeExactMethod
+    | HispMethod
+    | RandomMethod
+)
+"""Any method, told apart by `name`."""
 
-METHODS: Mapping[str, type[Method]] = {"acdc": AcdcMethod}
+METHODS: Mapping[str, type[Method]] = {tag_of(method): method for method in get_args(Method)}
 
-METHOD_VERSIONS: Mapping[str, int] = {"acdc": 1}
+METHOD_VERSIONS: Mapping[str, int] = {name: method.VERSION for name, method in METHODS.items()}
 """Raised whenever a method would decide differently: part of every run id."""

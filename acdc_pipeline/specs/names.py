@@ -6,6 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from acdc_pipeline.graph.cut import Rank
 from acdc_pipeline.graph.order import HeadOrder
 
 MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "accuracy"]
@@ -38,6 +39,7 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(Ablation)): "ablation",
     frozenset(get_args(HeadOrder)): "head order",
     frozenset(get_args(Difference)): "difference",
+    frozenset(get_args(Rank)): "rank",
     frozenset(get_args(Dtype)): "dtype",
     frozenset(get_args(Executor)): "executor",
     frozenset(get_args(Rule)): "rule",

@@ -38,7 +38,7 @@ class RunSpec(Spec):
     task_hash: str
     model: str
     model_revision: str
-    method: Method
+    method: Method = Field(discriminator="name")
     prompts: int = Field(ge=1, le=MOST_PROMPTS)
     seed: int = Field(ge=0)
     dtype: Dtype

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
 from acdc_pipeline.specs.method import AcdcMethod, Method
+from acdc_pipeline.specs.method_request import AnyScoredRequest
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
 from acdc_pipeline.specs.run import MOST_PROMPTS
@@ -57,8 +58,8 @@ class AcdcSweep(Spec):
         return thresholds
 
 
-MethodSweep = AcdcSweep
-"""Any entry under `methods`; becomes a union discriminated on `name` with the second one."""
+MethodSweep = Annotated[AcdcSweep | AnyScoredRequest, Field(discriminator="name")]
+"""Any entry under `methods`, told apart by `name`."""
 
 
 class Exclusion(Spec):

@@ -7,6 +7,7 @@ value head), since the bridge's hooks have one key input for a whole group.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -66,39 +67,44 @@ class BridgePatching:
             source, receiver = edge.split("->")
             into[receiver].append(source)
         written: dict[str, Tensor] = {}
-        hooks = self.readers(written)
 
         def patched(x: Tensor, receiver: str) -> Tensor:
             for source in into[receiver]:
                 x = x - written[source] + self.ablated[source]
             return x
 
+        hooks = [*self.readers(written), *self.receivers(patched)]
+        with torch.no_grad():
+            logits = self.bridge.run_with_hooks(self.clean, fwd_hooks=hooks)
+        return logits[:, -1].log_softmax(-1)
+
+    def receivers(self, read: Callable[[Tensor, str], Tensor]) -> list[tuple[str, Any]]:
+        """Hooks that give every receiver what `read` makes of its input and its name."""
+        hooks: list[tuple[str, Any]] = []
         for layer in range(self.n_layers):
             for slot in "qkv":
 
-                def patch_heads(
+                def read_heads(
                     x: Tensor, hook: Any, layer: int = layer, slot: str = slot
                 ) -> Tensor:
                     heads = range(x.shape[2])
                     return torch.stack(
-                        [patched(x[:, :, h], f"a{layer}.h{h}<{slot}>") for h in heads], dim=2
+                        [read(x[:, :, h], f"a{layer}.h{h}<{slot}>") for h in heads], dim=2
                     )
 
-                hooks.append((f"blocks.{layer}.hook_{slot}_input", patch_heads))
+                hooks.append((f"blocks.{layer}.hook_{slot}_input", read_heads))
             if self.has_mlp:
 
-                def patch_mlp(x: Tensor, hook: Any, layer: int = layer) -> Tensor:
-                    return patched(x, f"m{layer}")
+                def read_mlp(x: Tensor, hook: Any, layer: int = layer) -> Tensor:
+                    return read(x, f"m{layer}")
 
-                hooks.append((f"blocks.{layer}.hook_mlp_in", patch_mlp))
+                hooks.append((f"blocks.{layer}.hook_mlp_in", read_mlp))
 
-        def patch_logits(x: Tensor, hook: Any) -> Tensor:
-            return patched(x, "logits")
+        def read_logits(x: Tensor, hook: Any) -> Tensor:
+            return read(x, "logits")
 
-        hooks.append(("ln_final.hook_in", patch_logits))
-        with torch.no_grad():
-            logits = self.bridge.run_with_hooks(self.clean, fwd_hooks=hooks)
-        return logits[:, -1].log_softmax(-1)
+        hooks.append(("ln_final.hook_in", read_logits))
+        return hooks
 
     def kl(self, removed: set[str]) -> float:
         """Mean over prompts, in nats."""

@@ -68,6 +68,28 @@ def test_discover_with_another_device_is_the_same_run(capsys):
     assert discovered(capsys, "--device", "auto").document["run_id"] == first["run_id"]
 
 
+def test_discover_random_keeps_as_many_edges_as_asked_for_and_is_a_run_of_its_own(capsys):
+    searched = discovered(capsys).document
+    drawn = discovered(capsys, "--method", "random", "--edges", "9").document
+    assert drawn["run_id"] != searched["run_id"]
+    assert drawn["method"]["name"] == "random"
+    assert 0 < drawn["edges_kept"] <= 9
+    assert drawn["details"]["edges_on_a_path"] == drawn["edges_kept"]
+    shown = acdc(capsys, "runs", "show", drawn["run_id"], "--no-svg").out
+    assert "random, 9 edges, kl, corrupted ablation" in shown
+    assert "Edges by score (drawn at random)" in shown
+    listed = acdc(capsys, "runs", "list").out
+    assert "random 9 edges" in listed
+    assert "acdc 0.01" in listed
+
+
+def test_discover_of_more_edges_than_the_graph_has_is_refused(capsys, store_url):
+    acdc(capsys, "discover", *TARGET, "--method", "random", "--edges", "24").refuses(
+        "edges: 24 is more than the graph of zoo:compiled-or has", "1 to 23"
+    )
+    assert committed_runs(store_url) == []
+
+
 def test_discover_tells_people_what_was_found_and_what_to_do_next(capsys):
     found = acdc(capsys, "discover", *TARGET)
     assert found.code == 0
@@ -188,6 +210,13 @@ BAD = [
     ((TARGET[0], "compiled-or"), ("is not a model reference", "did you mean 'zoo:compiled-or'?")),
     ((TARGET[0], "dir:nowhere"), ("nowhere",)),
     ((*TARGET, "--method", "adcd"), ("unknown method 'adcd'", "did you mean 'acdc'?")),
+    ((*TARGET, "--share", "0.1"), ("--share: method 'acdc' has no such parameter", "random")),
+    ((*TARGET, "--method", "random", "--threshold", "1"), ("--threshold: method 'random'",)),
+    ((*TARGET, "--method", "random", "--share", "2"), ("--share: 2.0 is not at most 1",)),
+    (
+        (*TARGET, "--method", "random", "--share", "0.1", "--edges", "3"),
+        ("--edges: cannot go with a share",),
+    ),
     ((*TARGET, "--metric", "kll"), ("--metric: 'kll' is not a metric", "did you mean 'kl'?")),
     ((*TARGET, "--ablation", "zeros"), ("--ablation: 'zeros'", "did you mean 'zero'?")),
     ((*TARGET, "--order", "forward"), ("--order: 'forward' is not a head order", "natural")),

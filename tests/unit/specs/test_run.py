@@ -47,6 +47,24 @@ def test_run_id_is_sha256_of_the_canonical_json_written_out_by_hand():
     assert run_with().run_id() == hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def test_run_id_of_acdc_is_what_it_was_when_acdc_was_the_only_method():
+    assert run_with().run_id() == "17d6a2eb4e00866cb9df"
+
+
+def test_run_of_another_method_survives_plain_data_unchanged():
+    method = {
+        "name": "random",
+        "metric": "kl",
+        "ablation": "corrupted",
+        "share": None,
+        "edges": 60,
+    }
+    run = parse({**PLAIN, "method": method}, RunSpec, "run.json")
+    assert run.plain() == {**PLAIN, "method": method}
+    assert RunSpec.from_plain(run.plain()) == run
+    assert run.run_id() != run_with().run_id()
+
+
 @pytest.mark.parametrize("changes", [{"task": "other"}, {"model": "dir:/elsewhere"}])
 def test_run_id_ignores_names(changes: dict[str, Any]):
     assert run_with(**changes).run_id() == run_with().run_id()

@@ -41,13 +41,23 @@ def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Pa
     task = load_yaml(write_task(tmp_path), TaskSpec)
     models = [ModelRef("zoo", "gpt2-4l-s0"), ModelRef("hf", "org/name")]
     cells = sweep_with().cells({"ioi": task}, models, "float32")
-    assert [(c.model.name, c.seed, c.method.threshold) for c in cells] == [
+    assert [(c.model.name, c.seed, c.method.plain()["threshold"]) for c in cells] == [
         ("gpt2-4l-s0", 0, 0.1), ("gpt2-4l-s0", 0, 0.01),
         ("gpt2-4l-s0", 1, 0.1), ("gpt2-4l-s0", 1, 0.01),
         ("org/name", 0, 0.1), ("org/name", 0, 0.01),
         ("org/name", 1, 0.1), ("org/name", 1, 0.01),
     ]  # fmt: skip
     assert {c.method.metric for c in cells} == {task.metrics.discovery}
+
+
+def test_sweep_of_several_methods_has_each_with_its_usual_values(tmp_path: Path):
+    tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
+    sweep = sweep_with(methods=[{"name": "acdc", "thresholds": [0.1]}, {"name": "random"}])
+    cells = sweep.cells(tasks, [ModelRef("zoo", "attn-2l")], "float32")
+    assert [(c.method.name, c.seed) for c in cells] == [
+        ("acdc", 0), ("random", 0), ("acdc", 1), ("random", 1),
+    ]  # fmt: skip
+    assert {c.method.plain().get("share") for c in cells} == {None, 0.05}
 
 
 def test_sweep_leaves_out_what_it_excludes(tmp_path: Path):
@@ -74,6 +84,9 @@ def test_sweep_dtype_wins_over_the_profiles(tmp_path: Path):
         ({"methods": [{"name": "acdc", "thresholds": [0.1, 0.1]}]}, "methods.0.thresholds"),
         ({"methods": [{"name": "acdc", "threshold": 0.1}]}, "methods.0.threshold"),
         ({"methods": [{"name": "adcd", "thresholds": [0.1]}]}, "methods.0.name"),
+        ({"methods": [{"name": "random", "share": 2}]}, "methods.0.share"),
+        ({"methods": [{"name": "random", "share": 0.1, "edges": 2}]}, "methods.0.edges"),
+        ({"methods": [{"name": "random", "threshold": 0.1}]}, "methods.0.threshold"),
         ({"models": ["hf:org/*"]}, "models.0"),
         ({"models": ["gpt2"]}, "models.0"),
         ({"tasks": []}, "tasks"),

@@ -1,0 +1,36 @@
+"""Methods, as commands show them."""
+
+from __future__ import annotations
+
+from acdc_pipeline.cli.run_names import size_text
+from acdc_pipeline.specs import METHODS, AcdcMethod, Method, RunSpec
+
+
+def method_text(spec: RunSpec) -> str:
+    """The method with all its parameters.
+
+    `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
+    """
+    method = spec.method
+    size = size_text(method)
+    if isinstance(method, AcdcMethod):
+        size = f"threshold {size}"
+    parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
+    said = {"name", "threshold", "share", "edges", "metric", "ablation"}
+    for name, value in method.plain().items():
+        if name not in said:
+            plain = value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
+            parts.append(plain)
+    return ", ".join(parts)
+
+
+def meaning_of_scores(method: Method) -> str:
+    """What a score of an edge says."""
+    return METHODS[method.name].SCORE.format(metric=method.metric)
+
+
+def size_order(method: Method) -> tuple[str, float]:
+    """A key that puts methods side by side, the sparsest circuits of each first."""
+    if isinstance(method, AcdcMethod):
+        return method.name, -method.threshold
+    return method.name, method.share or float(method.edges or 0)

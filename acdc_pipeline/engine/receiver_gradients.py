@@ -1,0 +1,117 @@
+"""How the objective changes with what each receiver reads, at every receiver of the whole model.
+
+One backward pass, layer by layer: each layer is run again from the stream it reads, so that only
+one layer's activations are held. All receivers of a head read the same stream; their gradients are
+told apart behind their projections, where each slot of each head has its own numbers, and pulled
+back through weights and norm one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.components import normalise, widened
+from acdc_pipeline.engine.forward import mlp_written, visible_keys
+from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
+from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.objective import LogprobObjective
+from acdc_pipeline.engine.streams import Streams
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, mlp
+from acdc_pipeline.models.weights import Norm, TransformerWeights
+
+Stream = Float[Tensor, "batch pos d_model"]
+
+
+@dataclass(frozen=True)
+class ReceiverGradients:
+    """Gradients of receivers that all see the same sources.
+
+    Args:
+        receivers: the heads of one layer in one slot, in order; or one MLP; or the logits.
+        gradient: of the objective by what each of them reads, in units of the metric per unit of
+            the stream. Higher means that more of this direction makes it worse.
+    """
+
+    receivers: tuple[Receiver, ...]
+    gradient: Float[Tensor, "n batch pos d_model"]
+
+
+def final_gradient(objective: LogprobObjective, layout: Layout, final: Stream) -> Stream:
+    """The gradient of the objective by the final residual stream: 0 but at the answers."""
+    with torch.enable_grad():
+        leaf = final.detach().requires_grad_()
+        at_answers = layout.at_answers(leaf.flatten(0, 1))
+        (gradient,) = torch.autograd.grad(objective(at_answers[None]).sum(), leaf)
+    return gradient
+
+
+def receiver_gradients(
+    weights: TransformerWeights, streams: Streams, at_final: Stream
+) -> Iterator[ReceiverGradients]:
+    """The gradients of every receiver that `streams` knows, from the logits backwards.
+
+    Args:
+        weights: the model.
+        streams: what its nodes read at the point where gradients are taken.
+        at_final: gradient by the final stream.
+    """
+    yield ReceiverGradients((Receiver(LOGITS),), at_final[None])
+    gradient = at_final
+    for layer in sorted(streams.heads.keys() | streams.mlps.keys(), reverse=True):
+        lands = gradient
+        if layer in streams.mlps:
+            by_mlp = _through_mlp(weights, layer, streams.mlps[layer], lands)
+            yield ReceiverGradients((Receiver(mlp(layer)),), by_mlp[None])
+            gradient = gradient + by_mlp
+        if layer not in streams.heads:
+            continue
+        if not weights.parallel:
+            lands = gradient
+        nodes = weights.topology.heads(layer)
+        for slot, by_heads in _through_heads(weights, layer, streams.heads[layer], lands):
+            yield ReceiverGradients(tuple(Receiver(node, slot) for node in nodes), by_heads)
+            gradient = gradient + by_heads.sum(0)
+
+
+def _through_mlp(weights: TransformerWeights, layer: int, stream: Stream, lands: Stream) -> Stream:
+    with torch.enable_grad():
+        leaf = stream.detach().requires_grad_()
+        written = mlp_written(weights.blocks[layer], leaf)
+        (gradient,) = torch.autograd.grad(written, leaf, lands)
+    return gradient
+
+
+def _through_heads(
+    weights: TransformerWeights, layer: int, stream: Stream, lands: Stream
+) -> Iterator[tuple[Slot, Float[Tensor, "head batch pos d_model"]]]:
+    """By slot: the gradients by what each head of the layer reads there."""
+    block = weights.blocks[layer]
+    heads = range(weights.topology.n_heads)
+    slots = project_slots(block.attn, normalise(stream, block.norm_attn))
+    allowed = visible_keys(block.attn, stream.shape[1], stream.device)
+    with torch.enable_grad():
+        leaves: Slots = {slot: part.detach().requires_grad_() for slot, part in slots.items()}
+        written = attend(block, heads, leaves, allowed)
+        inputs = [leaves[slot] for slot in SLOTS]
+        by_slot = torch.autograd.grad(written, inputs, lands.expand_as(written))
+    for slot, gradient in zip(SLOTS, by_slot, strict=True):
+        weight, _ = slot_weights(block.attn, slot, heads)
+        back = torch.matmul(gradient, widened(weight, gradient).transpose(1, 2)[:, None])
+        yield slot, _through_norm(block.norm_attn, stream, back)
+
+
+def _through_norm(
+    norm: Norm, stream: Stream, gradients: Float[Tensor, "n batch pos d_model"]
+) -> Float[Tensor, "n batch pos d_model"]:
+    """Several gradients by what a norm gives, as gradients by what it reads."""
+    if norm.kind == "none":
+        return gradients
+    with torch.enable_grad():
+        leaf = stream.detach().expand_as(gradients).requires_grad_()
+        (back,) = torch.autograd.grad(normalise(leaf, norm), leaf, gradients)
+    return back

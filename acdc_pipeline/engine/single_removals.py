@@ -1,0 +1,132 @@
+"""One edge, or one node, removed from the whole model at a time.
+
+Everything before the removal keeps its clean value, and everything after it is the whole model,
+whose nodes all read one stream: a removal costs the layers behind it and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.forward import mlp_written, visible_keys
+from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
+from acdc_pipeline.engine.objective import Objective
+from acdc_pipeline.engine.setup import Bench
+from acdc_pipeline.engine.streams import changed_streams, streams_of
+from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
+
+States = Float[Tensor, "state batch pos d_model"]
+
+# Beyond this many states a batch gains nothing: every product is already large.
+MAX_STATES = 64
+
+
+class SingleRemovals:
+    """The objective of the whole model without one edge, or without one node.
+
+    Args:
+        bench: the model and its prompts.
+        objective: what is lost; higher is worse.
+        memory: bytes for the states evaluated together.
+    """
+
+    def __init__(self, bench: Bench, objective: Objective, memory: int) -> None:
+        self.bench = bench
+        self.weights = bench.weights
+        self.topology = bench.weights.topology
+        self.objective = objective
+        self.clean = streams_of(bench.weights, bench.clean)
+        self.index = {node: i for i, node in enumerate(self.topology.sources)}
+        self.at_once = _states_that_fit(bench, memory)
+        self._layer: tuple[int, Slots] | None = None
+
+    def whole(self) -> float:
+        """The objective of the whole model."""
+        return float(self._objective(self.clean.final[None])[0])
+
+    def without_edges(self, receiver: Receiver) -> Iterator[tuple[Edge, float]]:
+        """The objective without each edge into `receiver`, one at a time."""
+        sources = self.topology.sources_of(receiver)
+        for start in range(0, len(sources), self.at_once):
+            some = sources[start : start + self.at_once]
+            rows = slice(start, start + len(some))
+            difference = self.bench.ablated[rows] - self.bench.clean.outputs[rows]
+            values = self._objective(self._final(receiver, difference)).tolist()
+            yield from zip((Edge.into(s, receiver) for s in some), values, strict=True)
+
+    def without_nodes(self) -> Iterator[tuple[Node, float]]:
+        """The objective with each source ablated for all that read it, one at a time."""
+        for source in self.topology.sources:
+            row = self.index[source]
+            change = self.bench.ablated[row] - self.bench.clean.outputs[row]
+            yield source, float(self._objective(self._after(source, change[None]))[0])
+
+    def _objective(self, final: States) -> Float[Tensor, " state"]:
+        return self.objective(self.bench.layout.at_answers(final.flatten(1, 2)))
+
+    def _final(self, receiver: Receiver, difference: States) -> States:
+        """The final streams when `receiver` reads so much more than in the clean run."""
+        node = receiver.node
+        if node == LOGITS:
+            return self.clean.final + difference
+        assert node.layer is not None
+        block = self.weights.blocks[node.layer]
+        if receiver.slot is None:
+            written = mlp_written(block, self.clean.mlps[node.layer] + difference)
+            return self._after(node, written - self.bench.clean.outputs[self.index[node]])
+        return self._after(node, self._head_change(receiver, difference))
+
+    def _head_change(self, receiver: Receiver, difference: States) -> States:
+        """By how much more the heads of a layer write when one slot of one reads differently.
+
+        That is the head itself, or all of them where they move one another.
+        """
+        node, slot = receiver.node, receiver.slot
+        assert node.layer is not None
+        assert node.head is not None
+        assert slot is not None
+        block = self.weights.blocks[node.layer]
+        heads = list(range(self.topology.n_heads)) if block.coupled else [node.head]
+        weight, bias = slot_weights(block.attn, slot, [node.head])
+        x = normalise(self.clean.heads[node.layer] + difference, block.norm_attn)
+        changed = project(x.flatten(0, 2)[None], weight, bias).view(*x.shape[:3], -1)
+        n_states = len(difference)
+        slots: Slots = {}
+        for name, part in self._clean_slots(node.layer).items():
+            repeated = part[heads][:, None].repeat(1, n_states, 1, 1, 1)
+            if name == slot:
+                repeated[heads.index(node.head)] = changed
+            slots[name] = repeated.flatten(1, 2)
+        allowed = visible_keys(block.attn, x.shape[2], x.device)
+        written = attend(block, heads, slots, allowed).unflatten(1, (n_states, -1))
+        rows = [self.index[self.topology.heads(node.layer)[head]] for head in heads]
+        return (written - self.bench.clean.outputs[rows][:, None]).sum(0)
+
+    def _clean_slots(self, layer: int) -> Slots:
+        if self._layer is None or self._layer[0] != layer:
+            block = self.weights.blocks[layer]
+            x = normalise(self.clean.heads[layer], block.norm_attn)
+            self._layer = (layer, project_slots(block.attn, x))
+        return self._layer[1]
+
+    def _after(self, source: Node, change: States) -> States:
+        """The final streams when `source` writes so much more than in the clean run."""
+        streams = changed_streams(self.weights, self.clean, source, change)
+        return streams.final.unflatten(0, (len(change), -1))
+
+
+def _states_that_fit(bench: Bench, memory: int) -> int:
+    """How many states `memory` bytes hold: their streams, and one layer's temporaries."""
+    block = bench.weights.blocks[0]
+    n_heads, d_model, d_head = block.attn.w_q.shape
+    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
+    pos = bench.layout.pos
+    streams = (2 * len(bench.weights.blocks) + 8 + 2 * n_heads) * d_model
+    layer = n_heads * (8 * d_head + 4 * pos) + 4 * d_mlp
+    rows = bench.layout.batch * pos
+    per_state = rows * (streams + layer) * bench.ablated.element_size()
+    return max(1, min(MAX_STATES, memory // per_state))

@@ -1,0 +1,72 @@
+"""A run of ACDC."""
+
+from __future__ import annotations
+
+import torch
+
+from acdc_pipeline.algorithms import acdc
+from acdc_pipeline.evaluation import objective_for
+from acdc_pipeline.execution.methods.job import Found, Job
+from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.graph import Decision, Receiver, Topology
+from acdc_pipeline.graph.order import HeadOrder, receivers_backwards
+from acdc_pipeline.specs import AcdcMethod
+
+
+def run_acdc(job: Job, method: AcdcMethod) -> Found:
+    """The circuit that ACDC leaves, with its decision log."""
+    bench, progress = job.bench, job.progress
+    topology = bench.weights.topology
+    counter = _Counter(progress, topology, method.order)
+    progress.start(topology.n_edges, job.label)
+    try:
+        with torch.no_grad():
+            result = acdc(
+                bench.search(objective_for(bench, method.metric), memory=job.memory),
+                topology,
+                threshold=method.threshold,
+                order=method.order,
+                difference=method.difference,
+                on_decision=counter,
+            )
+    finally:
+        progress.finish()
+    # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
+    # norm couples the heads of a layer, it still counts.
+    removed = {decision.edge for decision in result.decisions if decision.removed}
+    last = result.decisions[-1]
+    return Found(
+        circuit=result.circuit,
+        measured=topology.edge_set - removed,
+        decisions=result.decisions,
+        last_value=last.metric_after if last.removed else last.metric_before,
+        details={
+            "edges_tested": len(result.decisions),
+            "smallest_margin": result.smallest_margin,
+        },
+    )
+
+
+class _Counter:
+    """Turns decisions into progress. Edges of dead nodes are never tested, so `left` is a bound."""
+
+    def __init__(self, progress: Progress, topology: Topology, order: HeadOrder) -> None:
+        self.progress = progress
+        self.tested = 0
+        self.kept = 0
+        self.left_from: dict[Receiver, int] = {}
+        left = topology.n_edges
+        for receiver in receivers_backwards(topology, order):
+            self.left_from[receiver] = left
+            left -= topology.n_sources_of(receiver)
+        self.receiver: Receiver | None = None
+        self.left = 0
+
+    def __call__(self, decision: Decision) -> None:
+        if decision.edge.receiver != self.receiver:
+            self.receiver = decision.edge.receiver
+            self.left = self.left_from[self.receiver]
+        self.tested += 1
+        self.left -= 1
+        self.kept += not decision.removed
+        self.progress.advance(self.tested, self.kept, self.left)

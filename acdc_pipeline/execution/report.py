@@ -1,0 +1,68 @@
+"""The metrics of what a run found, beside those of the whole model and of nothing."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine import Bench
+from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.evaluation import circuit_logprobs, measure
+from acdc_pipeline.execution.methods import Found
+from acdc_pipeline.metrics import METRICS
+from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.specs.names import MetricName
+
+# A method's last value and a forward over the whole circuit must agree to this, in units of the
+# metric: float32 sums in another order differ by about 1e-6.
+RECHECK_TOLERANCE = 1e-3
+
+
+def report(
+    run: RunSpec,
+    task: TaskSpec,
+    bench: Bench,
+    nothing: Float[Tensor, "answer vocab"],
+    found: Found,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics by name, and the details about them.
+
+    Those of the circuit have the metric's own name; `model_…` are those of the whole model,
+    `ablated_…` those with every edge removed.
+
+    Args:
+        run: what was run.
+        task: whose report it is.
+        bench: what the circuit is measured on.
+        nothing: log-probabilities with every edge removed.
+        found: what the method came back with.
+
+    Raises:
+        ExecutionFailed: the method and a fresh forward disagree about its circuit.
+    """
+    names: list[MetricName] = list(
+        dict.fromkeys(["kl", "accuracy", run.method.metric, *task.metrics.report])
+    )
+    metrics = measure(bench, circuit_logprobs(bench, found.measured), names)
+    whole = measure(bench, bench.logprobs, names)
+    ablated = measure(bench, nothing, names)
+    details = {}
+    if found.last_value is not None:
+        details["recheck_error"] = _recheck(
+            run.method.metric, found.last_value, metrics[run.method.metric]
+        )
+    metrics |= {f"model_{name}": value for name, value in whole.items() if name != "kl"}
+    metrics |= {f"ablated_{name}": value for name, value in ablated.items()}
+    return metrics, details
+
+
+def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
+    """How far the method's last value is from a fresh forward over the whole circuit."""
+    error = abs(oriented - METRICS[metric].sign * fresh)
+    if not error <= RECHECK_TOLERANCE * max(1.0, abs(fresh)):
+        raise ExecutionFailed(
+            f"the search ended {error:.1e} away from the {metric} of {fresh:.6g} that a fresh "
+            "forward of its circuit gives",
+            fix="run again with --dtype float64, and report the model",
+        )
+    return error

@@ -1,0 +1,190 @@
+"""Methods that score every edge and then cut: their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from acdc_pipeline.specs.base import Spec, rejection
+from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
+
+_NO_GRADIENT: Mapping[MetricName, str] = {"accuracy": "has no gradient"}
+_NONE_AT_CLEAN: Mapping[MetricName, str] = {
+    **_NO_GRADIENT,
+    "kl": "has gradient 0 at the clean prompts, where this method takes it",
+}
+
+
+class ScoredMethod(Spec):
+    """What all methods share that give every edge a score and keep the best.
+
+    A run stores the score of every edge, so that the circuit of any other size can be cut from it
+    by the same rule (`graph.cut`); its own circuit is the one of the size asked for here.
+
+    Args:
+        metric: what the scores are about.
+        ablation: what a removed edge carries.
+        share: how much of the graph's edges the circuit may have, above 0, up to 1; or None.
+        edges: how many edges it may have; or None. One of both is given.
+    """
+
+    VERSION: ClassVar[int]
+    SCORE: ClassVar[str]
+    """What a score says, for people."""
+    UNFIT: ClassVar[Mapping[MetricName, str]] = {}
+    """Metrics that the method cannot work with, and why."""
+
+    metric: MetricName
+    ablation: Ablation
+    share: float | None = Field(gt=0, le=1)
+    edges: int | None = Field(ge=1)
+
+    @property
+    def ranking(self) -> Rank:
+        """By what scores are put in order."""
+        return "signed"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            reject_two_sizes(data.get("share"), data.get("edges"))
+            if data.get("share") is None and data.get("edges") is None:
+                raise rejection("share", "is missing", fix="give 'share' or 'edges'")
+        return data
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> ScoredMethod:
+        if self.metric in self.UNFIT:
+            raise rejection(
+                "metric",
+                f"'{self.metric}' {self.UNFIT[self.metric]}",
+                allowed=", ".join(name for name in METRICS if name not in self.UNFIT),
+            )
+        return self
+
+    def size(self, n_edges: int) -> int:
+        """How many of a graph's `n_edges` the circuit may have, at least one."""
+        if self.edges is not None:
+            return self.edges
+        assert self.share is not None
+        return max(1, round(self.share * n_edges))
+
+
+class RankedMethod(ScoredMethod):
+    """A method whose scores may be negative, which means that removing the edge helps.
+
+    Args:
+        rank: whether the size of a score counts (`magnitude`) or its sign too (`signed`).
+    """
+
+    rank: Rank
+
+    @property
+    def ranking(self) -> Rank:
+        return self.rank
+
+
+class EapMethod(RankedMethod):
+    """Edge attribution patching (Syed et al. 2023)."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}, to first order"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+
+    name: Literal["eap"]
+
+
+class EapIgInputsMethod(RankedMethod):
+    """EAP with integrated gradients over the input (Hanna et al. 2024).
+
+    Args:
+        steps: points between the ablated and the clean input at which gradients are taken.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+
+    name: Literal["eap-ig-inputs"]
+    steps: int = Field(ge=1)
+
+
+class EapIgActivationsMethod(RankedMethod):
+    """EAP with integrated gradients over each source's output (MIB benchmark).
+
+    Args:
+        steps: points between a source's ablated and clean output at which gradients are taken.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+
+    name: Literal["eap-ig-activations"]
+    steps: int = Field(ge=1)
+
+
+class CleanCorruptedMethod(RankedMethod):
+    """EAP with the mean of the gradients at the clean and at the ablated input."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}, by the gradients at both ends"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+
+    name: Literal["clean-corrupted"]
+
+
+class ExactMethod(RankedMethod):
+    """Each edge removed from the whole model, alone."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one alone costs in {metric}"
+
+    name: Literal["exact"]
+
+
+class NodeAttributionMethod(RankedMethod):
+    """Attribution patching of nodes; an edge is worth as much as its weaker end."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing its weaker end costs in {metric}, to first order"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+
+    name: Literal["node-attribution"]
+
+
+class NodeExactMethod(RankedMethod):
+    """Each node removed from the whole model, alone; an edge is worth as much as its weaker end."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing its weaker end alone costs in {metric}"
+
+    name: Literal["node-exact"]
+
+
+class HispMethod(ScoredMethod):
+    """Head importance score for pruning (Michel et al. 2019), of every node."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "importance of its weaker end within its layer, 0 to 1"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+
+    name: Literal["hisp"]
+
+
+class RandomMethod(ScoredMethod):
+    """Scores drawn at random: what a circuit of that size is worth that knows nothing."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "drawn at random"
+
+    name: Literal["random"]
+
+
+def reject_two_sizes(share: object, edges: object) -> None:
+    """Raises what pydantic expects of a validator if both sizes of a circuit are given."""
+    if share is not None and edges is not None:
+        raise rejection("edges", "cannot go with a share", fix="give a number of edges or a share")

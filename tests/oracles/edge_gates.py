@@ -1,0 +1,163 @@
+"""Scores of edges by automatic differentiation of plain forwards.
+
+Each edge u → v gets a number g that its receiver reads as g · (ablated_u - clean_u) more. At g = 0
+the derivative of the metric by g is what replacing u's output at v is worth to first order. A node
+that writes something between clean and ablated is the same sum, read by all that follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tests.oracles.bridge_patching import BridgePatching
+from tests.oracles.hand_written import HandWritten
+from tests.oracles.native_patching import NativePatching
+
+Metric = Callable[[Tensor], Tensor]
+"""Of log-probabilities at the last position: one number, higher is worse."""
+
+
+class Gates:
+    """What receivers read beyond what their sources write.
+
+    Args:
+        steps: ablated minus clean, by source.
+        moved: how far sources are on their way to ablated, 0 where not named.
+        edges: those of the graph; in parallel blocks an MLP does not read what heads just wrote.
+    """
+
+    def __init__(
+        self, steps: dict[str, Tensor], moved: dict[str, float], edges: Collection[str]
+    ) -> None:
+        self.steps = steps
+        self.moved = moved
+        self.edges = edges
+        self.by_edge: dict[str, Tensor] = {}
+
+    def added(self, receiver: str, sources: Collection[str]) -> Tensor:
+        total = torch.zeros(1, dtype=torch.float64)
+        for source in sources:
+            if f"{source}->{receiver}" not in self.edges:
+                continue
+            gate = torch.zeros((), dtype=torch.float64, requires_grad=True)
+            self.by_edge[f"{source}->{receiver}"] = gate
+            total = total + (self.moved.get(source, 0.0) + gate) * self.steps[source]
+        return total
+
+    def derivatives(self, metric: Tensor) -> dict[str, float]:
+        gradients = torch.autograd.grad(metric, list(self.by_edge.values()))
+        return {edge: float(g) for edge, g in zip(self.by_edge, gradients, strict=True)}
+
+
+class GatedHandWritten(HandWritten):
+    gates: Gates | None = None
+
+    def received(
+        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+    ) -> Tensor:
+        total = super().received(receiver, written, constant, removed)
+        return total if self.gates is None else total + self.gates.added(receiver, written)
+
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.run(self.clean, set())[1]
+
+    def gated(self, gates: Gates) -> Tensor:
+        self.gates = gates
+        logits = self.run(self.clean, set())[0]
+        self.gates = None
+        return logits[:, -1].log_softmax(-1)
+
+
+class GatedNative(NativePatching):
+    gates: Gates | None = None
+
+    def received(
+        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+    ) -> Tensor:
+        total = super().received(receiver, written, constant, removed)
+        return total if self.gates is None else total + self.gates.added(receiver, written)
+
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.run(self.clean, set())[1]
+
+    def gated(self, gates: Gates) -> Tensor:
+        self.gates = gates
+        logprobs = self.run(self.clean, set())[0]
+        self.gates = None
+        return logprobs
+
+
+class GatedBridge(BridgePatching):
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.outputs(self.clean)
+
+    def gated(self, gates: Gates) -> Tensor:
+        written: dict[str, Tensor] = {}
+
+        def read(x: Tensor, receiver: str) -> Tensor:
+            return x + gates.added(receiver, list(written))
+
+        hooks = [*self.readers(written), *self.receivers(read)]
+        logits = self.bridge.run_with_hooks(self.clean, fwd_hooks=hooks)
+        return logits[:, -1].log_softmax(-1)
+
+
+class EdgeGates:
+    """Attribution by the equations of the papers, over a plain forward.
+
+    Args:
+        forward: a forward whose receivers can read more.
+        edges: those of the graph.
+        metric: of its log-probabilities.
+    """
+
+    def __init__(self, forward: Any, edges: Iterable[str], metric: Metric) -> None:
+        self.forward = forward
+        self.edges = frozenset(edges)
+        self.metric = metric
+        with torch.no_grad():
+            clean = forward.clean_outputs()
+        self.steps = {name: forward.ablated[name] - out for name, out in clean.items()}
+
+    def at(self, moved: dict[str, float]) -> dict[str, float]:
+        """For each edge, Σ (ablated - clean) · gradient, where sources are `moved` on their way."""
+        gates = Gates(self.steps, moved, self.edges)
+        with torch.enable_grad():
+            return gates.derivatives(self.metric(self.forward.gated(gates)))
+
+    def value(self, moved: dict[str, float]) -> float:
+        """The metric where sources are `moved` on their way."""
+        with torch.no_grad():
+            return float(self.metric(self.forward.gated(Gates(self.steps, moved, self.edges))))
+
+    def eap(self) -> dict[str, float]:
+        return self.at({})
+
+    def eap_ig_inputs(self, steps: int) -> dict[str, float]:
+        return _mean([self.at({"input": 1 - k / steps}) for k in range(1, steps + 1)])
+
+    def clean_corrupted(self) -> dict[str, float]:
+        return _mean([self.at({}), self.at({"input": 1.0})])
+
+    def eap_ig_activations(self, steps: int) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for group in self.groups():
+            points = [self.at(dict.fromkeys(group, 1 - k / steps)) for k in range(1, steps + 1)]
+            mean = _mean(points)
+            scores |= {edge: s for edge, s in mean.items() if edge.split("->")[0] in group}
+        return scores
+
+    def groups(self) -> list[list[str]]:
+        """Sources that move together: the heads of a layer, everything else alone."""
+        found: dict[str, list[str]] = {}
+        for name in self.steps:
+            found.setdefault(name.split(".")[0], []).append(name)
+        return list(found.values())
+
+
+def _mean(points: list[dict[str, float]]) -> dict[str, float]:
+    return {edge: sum(point[edge] for point in points) / len(points) for edge in points[0]}

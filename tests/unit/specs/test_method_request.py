@@ -1,0 +1,89 @@
+"""Methods as they are asked for: usual values, sizes, and what belongs to other methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.specs import METHODS, TaskSpec, load_yaml, method_for
+from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
+from acdc_pipeline.specs.scored_method import RandomMethod
+from tests.specs_text import write_task
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> TaskSpec:
+    return load_yaml(write_task(tmp_path), TaskSpec)
+
+
+def test_every_method_can_be_asked_for():
+    assert set(REQUESTS) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_request_has_the_parameters_of_its_method(name: str):
+    assert set(parameters_of(name)) == set(METHODS[name].model_fields) - {"name"}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_asked_for_with_as_little_as_possible_names_every_value(name: str, task: TaskSpec):
+    needed = {"threshold": 0.1} if "threshold" in parameters_of(name) else {}
+    method = method_for(name, needed, task, where="here")
+    assert method.model_fields_set == set(METHODS[name].model_fields)
+    assert method.ablation == "corrupted"
+
+
+def test_method_without_a_size_has_the_usual_share(task: TaskSpec):
+    method = method_for("random", {}, task, where="here")
+    assert isinstance(method, RandomMethod)
+    assert (method.share, method.edges, method.size(1000)) == (0.05, None, 50)
+
+
+def test_method_with_a_number_of_edges_has_no_share(task: TaskSpec):
+    method = method_for("random", {"edges": 7}, task, where="here")
+    assert isinstance(method, RandomMethod)
+    assert (method.share, method.edges, method.size(1000)) == (None, 7, 7)
+
+
+def test_method_of_a_tiny_share_keeps_one_edge(task: TaskSpec):
+    method = method_for("random", {"share": 1e-6}, task, where="here")
+    assert isinstance(method, RandomMethod)
+    assert method.size(1000) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        ("random", {"share": 0.1, "edges": 5}, "here: --edges: cannot go with a share"),
+        ("random", {"share": 0.0}, "here: --share: 0.0 is not greater than 0"),
+        ("random", {"share": 1.5}, "here: --share: 1.5 is not at most 1"),
+        ("random", {"edges": 0}, "here: --edges: 0 is not at least 1"),
+        ("random", {"threshold": 0.1}, "here: --threshold: method 'random' has no such parameter"),
+        ("acdc", {"share": 0.1}, "here: --share: method 'acdc' has no such parameter"),
+        ("acdc", {}, "here: --threshold: is missing"),
+        ("acdc", {"nothing": 1}, "here: --nothing: method 'acdc' has no such parameter"),
+        ("acdc", {"threshold": 0.1, "metric": "kll"}, "here: --metric: 'kll' is not a metric"),
+    ],
+)
+def test_method_with_a_value_that_does_not_fit_names_the_option(
+    task: TaskSpec, name: str, values: dict[str, Any], says: str
+):
+    with pytest.raises(SpecError) as raised:
+        method_for(name, values, task, where="here", written=lambda field: f"--{field}")
+    assert str(raised.value).splitlines()[0] == says
+
+
+def test_method_with_a_foreign_parameter_says_what_it_has_and_whose_that_is(task: TaskSpec):
+    with pytest.raises(SpecError) as raised:
+        method_for("acdc", {"share": 0.1}, task, where="here")
+    assert raised.value.allowed == "threshold, metric, ablation, order, difference"
+    assert "random" in (raised.value.fix or "")
+
+
+def test_unknown_method_suggests_the_nearest(task: TaskSpec):
+    with pytest.raises(UnknownName, match="unknown method 'randon'") as raised:
+        method_for("randon", {}, task, where="here")
+    assert "did you mean 'random'?" in (raised.value.allowed or "")
