@@ -11,7 +11,7 @@ trap 'rm -rf "$environment"' EXIT
 
 "$PYTHON" -m venv "$environment"
 "$environment/bin/python" -m pip install --no-input --disable-pip-version-check \
-    "torch==$TORCH" hatchling '.[dev,s3,aws]' >&2
+    "torch==$TORCH" hatchling '.[dev,s3,aws,tracr]' >&2
 
 cat <<'HEADER'
 # Every package at one version, for CPU and CUDA machines alike. Written by `make lock`.

@@ -67,6 +67,7 @@ class PlainModel:
     ) -> tuple[np.ndarray, Outputs, dict[str, np.ndarray]]:
         """Logits, node outputs and attention patterns, with `removed` edges carrying `ablated`."""
         w, config = self.weights, self.config
+        masked = all_seen if config.get("attention_dir") == "bidirectional" else earlier_seen
         embedded = w["embed.W_E"][tokens] + w["pos_embed.W_pos"][: tokens.shape[1]]
         out: Outputs = {"input": embedded}
         patterns: dict[str, np.ndarray] = {}
@@ -89,7 +90,8 @@ class PlainModel:
                     + w[f"{attn}.b_{slot.upper()}"][head]
                     for slot in "qkv"
                 )
-                patterns[name] = causal_softmax(q @ k.swapaxes(1, 2) / math.sqrt(config["d_head"]))
+                scores = q @ k.swapaxes(1, 2) / math.sqrt(config["d_head"])
+                patterns[name] = np.exp(log_softmax(masked(scores)))
                 new[name] = patterns[name] @ v @ w[f"{attn}.W_O"][head]
             out |= new
             stream = stream + sum(new.values()) + w[f"{attn}.b_O"]
@@ -144,11 +146,13 @@ class PlainModel:
         }
 
 
-def causal_softmax(scores: np.ndarray) -> np.ndarray:
+def earlier_seen(scores: np.ndarray) -> np.ndarray:
     later = np.triu(np.ones(scores.shape[-2:], dtype=bool), 1)
-    scores = np.where(later, -np.inf, scores)
-    raised = np.exp(scores - scores.max(-1, keepdims=True))
-    return raised / raised.sum(-1, keepdims=True)
+    return np.where(later, -np.inf, scores)
+
+
+def all_seen(scores: np.ndarray) -> np.ndarray:
+    return scores
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
