@@ -18,6 +18,7 @@ from acdc_pipeline.execution.submission import (
     parse_address,
     reach,
 )
+from acdc_pipeline.store import open_store
 from tests.command_line import acdc, start_acdc
 from tests.ray_head import ray_head
 from tests.tcp_tunnel import tunnel
@@ -82,6 +83,19 @@ def job_on(url: str, job_id: str) -> Job | None:
     return Jobs(cluster(url)).find(job_id)
 
 
+def test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job(capsys, store_url):
+    arguments = ("submit", "small.yaml", "--profile", "one.yaml")
+    shown = acdc(capsys, *arguments, "--follow")
+    assert shown.code == 0, shown.out + shown.err
+    assert "compiled_or in zoo:compiled-or at 0.1: 4 edges" in shown.out
+    assert "succeeded after" in shown.err
+    assert len(open_store(store_url).run_ids()) == 1
+    again = acdc(capsys, *arguments, "--json").document
+    assert (again["present"], again["state"], again["exit_code"]) == (True, "succeeded", 0)
+    assert f"job      {again['job']}\n" in shown.out
+    assert job_on(again["address"], f"{again['job']}-2") is None
+
+
 def test_job_finds_sweep_tasks_and_profile_beside_it_and_nothing_else(head, capsys):
     job = started(head, "files", "find . -type f; exit 3")
     shown = acdc(capsys, "logs", job.id, "--follow")
@@ -99,7 +113,7 @@ def test_log_comes_whole_and_once_over_connections_that_break(head, capsys):
     from acdc_pipeline.execution.submission.follow import Patience, follow
     from acdc_pipeline.execution.submission.jobs import Jobs
 
-    job = started(head, "counting", COUNT_TO.format(40))
+    job = started(head, "counting", COUNT_TO.format(30))
     written: list[str] = []
     cuts: list[int] = []
     with tunnel(head) as (url, line):
@@ -113,7 +127,7 @@ def test_log_comes_whole_and_once_over_connections_that_break(head, capsys):
     assert ended.state == "succeeded"
     assert [cut > 0 for cut in cuts] == [True, True]
     lines = [line for line in "".join(written).splitlines() if line.startswith("line ")]
-    assert lines == [f"line {number}" for number in range(1, 41)]
+    assert lines == [f"line {number}" for number in range(1, 31)]
 
 
 def test_interrupt_ends_the_following_and_cancel_ends_the_job(head, capsys):
