@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.output import note
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.sweep_display import watched
-from acdc_pipeline.cli.words import counted
 from acdc_pipeline.cli.workplace import Workplace, executor_at
 
 if TYPE_CHECKING:
@@ -80,6 +79,6 @@ def carry_out(
                     working.close()
     except KeyboardInterrupt:
         there = sum(outcome.state != "failed" for outcome in outcomes)
-        note(f"{there} of {counted(len(runs), 'run')} are in the store; go on with: {again}")
+        note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
         raise
     return outcomes

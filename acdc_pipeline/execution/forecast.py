@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import fsum
 
 from acdc_pipeline.execution.estimate import Estimate, estimate, past_runs
 from acdc_pipeline.execution.work import SweepWork
@@ -82,7 +83,7 @@ def _cell(
         refused=counts["refused"],
         edges=None if description is None else description.n_edges,
         edge_tests=sum(one.edge_tests for one in todo),
-        seconds=sum(one.seconds for one in todo),
+        seconds=fsum(one.seconds for one in todo),
         measured=sum(one.basis == "store" for one in todo),
         memory=max((one.memory for one in todo), default=None),
     )

@@ -1,0 +1,135 @@
+"""What a sweep would take: from runs of its kind, else from a count that can be done by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.execution.estimate import (
+    CPU_RATE,
+    GPU_RATE,
+    SECONDS_PER_TEST,
+    SHARE_OF_FORWARD,
+    parameters,
+)
+from acdc_pipeline.execution.forecast import forecast
+from acdc_pipeline.execution.prompt_length import UNKNOWN, rough_tokens
+from acdc_pipeline.execution.sweep import plan_sweep
+from acdc_pipeline.execution.work import SweepWork, plan_sweep_work
+from acdc_pipeline.models.describe import describe_model
+from acdc_pipeline.specs import WorkerProfile, find_profile, find_task, parse
+from acdc_pipeline.store import Store, open_store
+from tests import records
+from tests.sweeps import id_task, sweep, write_pairs, write_shape
+
+LAPTOP = find_profile("laptop").model_copy(update={"cpus": 2.0, "actors": 1})
+GPU = find_profile("gpu")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path / "store")
+
+
+def work(tmp_path: Path, store: Store, **changes: Any) -> SweepWork:
+    if not (tmp_path / "m").exists():
+        write_shape(tmp_path / "m")
+        write_pairs(tmp_path / "two.jsonl")
+    spec = sweep(models=[f"dir:{tmp_path / 'm'}"], tasks=[str(tmp_path / "two.jsonl")], **changes)
+    return plan_sweep_work(plan_sweep(spec, dtype="float32"), store)
+
+
+def test_parameters_of_gpt2_are_about_those_it_has(tmp_path: Path):
+    shape = {"n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50257}
+    found = describe_model(f"dir:{write_shape(tmp_path / 'gpt2', **shape)}")
+    assert (found.d_head, found.d_mlp) == (64, 3072)
+    # a third matrix per MLP is taken for granted, and the unembedding is counted by itself
+    extra = 12 * 768 * 3072 + 50257 * 768
+    assert parameters(found) - extra == pytest.approx(124e6, rel=0.01)
+
+
+def test_forecast_without_runs_of_its_kind_counts_operations(tmp_path: Path, store: Store):
+    (cell,) = forecast(work(tmp_path, store), (), LAPTOP)
+    # GPT-2's shape with 2 layers x 2 heads, d 16: heads of width 8, MLPs of width 64
+    blocks = 2 * 16 * (2 * 8 * (2 + 2) + 3 * 64)
+    forward = 2 * 2 * (3 * blocks + 40 * 16)  # 2 prompts of 3 tokens, one answer each
+    edges = describe_model(f"dir:{tmp_path / 'm'}").n_edges
+    expected = edges * (SHARE_OF_FORWARD * forward / (2 * CPU_RATE) + SECONDS_PER_TEST)
+    assert cell.seconds == pytest.approx(expected)
+    assert (cell.edges, cell.edge_tests, cell.measured) == (edges, edges, 0)
+
+
+def test_forecast_on_a_gpu_takes_less_and_half_a_gpu_is_half_as_fast(tmp_path: Path, store: Store):
+    def operations_at(profile: WorkerProfile) -> float:
+        (cell,) = forecast(work(tmp_path, store), (), profile)
+        return (cell.seconds - cell.edge_tests * SECONDS_PER_TEST) / cell.edge_tests
+
+    whole, half = operations_at(GPU), operations_at(GPU.model_copy(update={"gpus": 0.5}))
+    assert half == pytest.approx(2 * whole, rel=1e-3)
+    cpu = operations_at(LAPTOP)
+    assert cpu == pytest.approx(whole * GPU_RATE / (2 * CPU_RATE), rel=1e-3)
+
+
+def test_forecast_takes_the_time_of_the_run_whose_threshold_is_nearest(
+    tmp_path: Path, store: Store
+):
+    methods = [{"name": "acdc", "thresholds": [1.0, 0.1, 0.001]}]
+    planned = work(tmp_path, store, methods=methods).plan.runs
+    for run, seconds in ((planned[0], 5.0), (planned[2], 80.0)):
+        store.commit(replace(records.record(), spec=run.run, wall_seconds=seconds))
+    (cell,) = forecast(work(tmp_path, store, methods=methods), store.summaries(), LAPTOP)
+    assert (cell.cached, cell.to_run, cell.measured) == (2, 1, 1)
+    assert cell.seconds == 5.0  # 0.1 is a factor of 10 from 1 and of 100 from 0.001
+
+
+def test_forecast_scales_with_the_prompts(tmp_path: Path, store: Store):
+    (run,) = work(tmp_path, store, prompts=1).plan.runs
+    store.commit(replace(records.record(), spec=run.run, wall_seconds=5.0))
+    (cell,) = forecast(work(tmp_path, store, prompts=2), store.summaries(), LAPTOP)
+    assert cell.seconds == 10.0
+
+
+def test_forecast_says_what_is_there_and_what_is_refused(tmp_path: Path, store: Store):
+    seeds, gone = [0, 1, 2], f"dir:{tmp_path / 'gone'}"
+    (run, *_) = work(tmp_path, store, seeds=seeds).plan.runs
+    store.commit(replace(records.record(), spec=run.run))
+    spec = sweep(
+        models=[f"dir:{tmp_path / 'm'}", gone], tasks=[str(tmp_path / "two.jsonl")], seeds=seeds
+    )
+    both = plan_sweep_work(plan_sweep(spec, dtype="float32"), store)
+    one, other = forecast(both, (), LAPTOP)
+    assert (one.cached, one.to_run, one.failed, one.refused) == (1, 2, 0, 0)
+    assert (other.model, other.refused, other.edges, other.memory) == (gone, 3, None, None)
+
+
+def test_forecast_memory_grows_with_prompts_and_precision(tmp_path: Path, store: Store):
+    (small,) = forecast(work(tmp_path, store, prompts=1), (), LAPTOP)
+    (large,) = forecast(work(tmp_path, store, prompts=2), (), LAPTOP)
+    (fine,) = forecast(work(tmp_path, store, prompts=2, dtype="float64"), (), LAPTOP)
+    assert small.memory is not None
+    assert large.memory is not None
+    assert small.memory < large.memory < 2 * small.memory
+    assert fine.memory == 2 * large.memory
+
+
+PAIR = {"clean": "The cat's mat", "corrupted": "The dog's mat", "correct": "x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("ioi", 12, 25), ("induction", 12, 20), ("docstring", 25, 80)]
+)
+def test_rough_length_of_a_shipped_task_is_that_of_its_prompts(name: str, least: int, most: int):
+    assert least <= rough_tokens(find_task(name)) <= most
+
+
+def test_rough_length_of_pairs_counts_ids_words_and_marks():
+    assert rough_tokens(id_task("ids")) == 3
+    assert rough_tokens(id_task("texts", [PAIR])) == 5  # The cat ' s mat
+    function = {"kind": "function", "name": "f", "bos": True}
+    data = id_task("f").plain() | {"generator": function, "reference": None}
+    from acdc_pipeline.specs import TaskSpec
+
+    assert rough_tokens(parse(data, TaskSpec, "f.yaml")) == UNKNOWN
