@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from json import loads
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import whole
-from acdc_pipeline.cli.output import PROSE, note, print_facts, print_json, stdout_kept_clean
+from acdc_pipeline.cli.output import PROSE, note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import UNBROKEN, counted
@@ -31,6 +31,15 @@ COLUMNS = (
     Column("held-out accuracy", rank=1),
 )
 
+COMPILED = (
+    Column("model"),
+    Column("task", rank=3),
+    Column("layers", "number", rank=2),
+    Column("heads", "number", rank=2),
+    Column("edges", "number"),
+    Column("what its circuit shows", "prose", rank=1),
+)
+
 
 @app.command("list")
 def list_models(json: options.Json = False) -> None:
@@ -41,9 +50,9 @@ def list_models(json: options.Json = False) -> None:
     with stdout_kept_clean(), waiting("reading the models"):
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
-        found = [(describe_model(f"zoo:{name}"), _learnt(name)) for name in list_zoo()]
+        found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
     if json:
-        zoo = [asdict(d) | {"held_out_accuracy": learnt} for d, learnt in found]
+        zoo = [asdict(d) | {"held_out_accuracy": _learnt(card)} for d, card in found]
         print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
         return
     rows = [
@@ -55,11 +64,19 @@ def list_models(json: options.Json = False) -> None:
             "width": str(d.d_model),
             "vocabulary": str(d.vocab),
             "edges": str(d.n_edges),
-            "held-out accuracy": _learnt_text(learnt),
+            "held-out accuracy": _learnt_text(_learnt(card)),
+            "task": ", ".join(card.get("tasks", [])),
+            "what its circuit shows": card.get("shows", ""),
         }
-        for d, learnt in found
+        for d, card in found
     ]
-    print_table(COLUMNS, rows)
+    trained, compiled = (
+        [row for row in rows if bool(row["what its circuit shows"]) is known]
+        for known in (False, True)
+    )
+    print_table(COLUMNS, trained)
+    say("\nCompiled by hand, with circuits that are known:\n")
+    print_table(COMPILED, compiled)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
     note(f"\nhf: and dir: models of these architectures work too: {families}", off_terminal=PROSE)
 
@@ -74,7 +91,8 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
         from acdc_pipeline.models import describe_model
 
         found = describe_model(model)
-        learnt = _learnt(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
+        card = _card(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
+        learnt = _learnt(card)
     if json:
         supported = found.refused is None
         print_json(asdict(found) | {"supported": supported, "held_out_accuracy": learnt})
@@ -93,6 +111,7 @@ def show_model(model: options.ModelName, json: options.Json = False) -> None:
             f"width {found.d_model}, vocabulary {found.vocab}",
             "edges": str(found.n_edges),
             **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
+            **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),
             "supported": "yes" if found.refused is None else f"no: {found.refused}",
         }
     )
@@ -150,16 +169,18 @@ def check_model(
         )
 
 
-def _learnt(name: str) -> dict[str, float]:
-    """What the card of zoo model `name` claims: accuracy by task, on words held out of training."""
+def _card(name: str) -> dict[str, Any]:
+    """What stands beside the weights of zoo model `name`; nothing for other models."""
     from acdc_pipeline.models.zoo.catalogue import zoo_path
 
     card = zoo_path(name) / "card.json"
-    return loads(card.read_text(encoding="utf-8"))["held_out_accuracy"] if card.is_file() else {}
+    return loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+
+
+def _learnt(card: dict[str, Any]) -> dict[str, float]:
+    """What a card claims: accuracy by task, on words held out of training."""
+    return card.get("held_out_accuracy", {})
 
 
 def _learnt_text(learnt: dict[str, float]) -> str:
-    from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN
-
-    names = {PREVIOUS_TOKEN: f"{PREVIOUS_TOKEN} (training objective)"}
-    return ", ".join(f"{names.get(task, task)} {value:.1%}" for task, value in learnt.items())
+    return ", ".join(f"{task} {value:.1%}" for task, value in learnt.items())

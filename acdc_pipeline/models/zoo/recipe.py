@@ -10,7 +10,8 @@ from acdc_pipeline.errors import UnknownName
 Architecture = Literal["gpt2", "gpt_neox", "llama", "attention_only", "no_positions"]
 
 PREVIOUS_TOKEN = "previous_token"
-"""Say again the token before: what `nopos-2l` learns. A training objective, not a task folder."""
+"""Say again the token before: what `nopos-2l` learns, and is measured on, at every position of
+random sequences. The task of this name asks it of words, at the last position."""
 
 BARS = {"ioi": 0.95, "docstring": 0.95, "induction": 0.90, PREVIOUS_TOKEN: 0.90}
 """Held-out accuracy below which a model may not claim a task."""

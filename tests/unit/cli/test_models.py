@@ -37,16 +37,21 @@ def test_models_list_names_the_zoo_and_its_sizes(capsys):
     assert "zoo:compiled-or" in acdc(capsys, "models", "list").out
 
 
-def test_models_list_tells_what_a_model_was_trained_on_from_tasks(capsys):
-    listed = acdc(capsys, "models", "list")
-    assert "previous_token (training objective) 9" in listed.out
-    assert "ioi 9" in listed.out
+def test_models_list_says_what_was_learnt_and_what_compiled_circuits_show(capsys):
+    trained, compiled = acdc(capsys, "models", "list").out.split("Compiled by hand")
+    assert "previous_token 9" in trained
+    assert "ioi 9" in trained
+    assert "compiled" not in trained
+    rows = {line.split()[0]: line for line in compiled.splitlines() if line.startswith("zoo:")}
+    assert len(rows) == 13
+    assert "V-composition" in rows["zoo:compiled-lookback"]
 
 
 def test_models_show_says_size_and_support(capsys):
     shown = acdc(capsys, "models", "show", "zoo:compiled-or")
     assert shown.code == 0
     assert "1 layer of 4 heads" in shown.out
+    assert "known by construction: redundancy" in shown.out
     assert acdc(capsys, "models", "show", "zoo:compiled-or", "--json").document["supported"] is True
 
 

@@ -14,7 +14,7 @@ from acdc_pipeline.specs import TemplateGenerator, find_reference, find_task
 from acdc_pipeline.specs.words import WordsGenerator
 from tests.tokenizers import decoded, gpt2_tokenizer
 
-TASKS = ("ioi", "induction", "docstring")
+TASKS = ("ioi", "induction", "docstring", "previous_token")
 
 
 def zoo_tokenizer() -> PreTrainedTokenizerBase:
@@ -49,7 +49,7 @@ def test_task_makes_aligned_pairs_whose_answers_follow(
             assert answer.startswith(" ")
 
 
-@pytest.mark.parametrize("name", ["ioi", "docstring"])
+@pytest.mark.parametrize("name", ["ioi", "docstring", "previous_token"])
 def test_every_word_of_a_bundled_list_is_one_gpt2_token_behind_a_space(name: str):
     generator = find_task(name).generator
     assert isinstance(generator, WordsGenerator)

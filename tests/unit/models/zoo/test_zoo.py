@@ -10,8 +10,8 @@ import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS, zoo_path
-from acdc_pipeline.models.zoo.measure import held_out_accuracy
-from acdc_pipeline.models.zoo.recipe import BARS, RECIPES, find_recipe
+from acdc_pipeline.models.zoo.measure import accuracy, held_out_accuracy, task_prompts
+from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, RECIPES, find_recipe
 from acdc_pipeline.models.zoo.ship import load_shipped
 from acdc_pipeline.models.zoo.train import main, train
 
@@ -89,6 +89,12 @@ def test_zoo_nopos_has_no_position_in_its_weights():
     weights = load_model("zoo:nopos-2l", device="cpu").weights
     assert weights.w_pos is None or not bool(weights.w_pos.any())
     assert all(block.attn.rotary is None for block in weights.blocks)
+
+
+def test_zoo_nopos_answers_the_task_that_is_called_like_its_objective():
+    logits, tokenizer = load_shipped(zoo_path("nopos-2l"))
+    prompts = task_prompts(PREVIOUS_TOKEN, tokenizer, n=128, seed=0, split="all")
+    assert accuracy(logits, prompts) >= BARS[PREVIOUS_TOKEN]
 
 
 @pytest.mark.slow
