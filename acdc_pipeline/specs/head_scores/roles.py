@@ -41,13 +41,17 @@ def _attention_role(name: str, title: str, claim: str) -> RoleDefinition:
 
 
 def _backup_role(kind: str, title: str, criterion: Criterion) -> RoleDefinition:
-    line = "the attention that is gained" if criterion.of == "score" else "of the answer's logit"
+    reason = (
+        "gains as much attention as makes a main head"
+        if criterion.of == "score"
+        else "gains half of what makes a main head: backups share the work"
+    )
     return RoleDefinition(
         name=f"backup_{kind}",
         title=title,
         claim="It takes over when the main heads of the kind write nothing, and is none of them.",
         required=(criterion,),
-        reason=f"{criterion.least:g} {line}: half of what makes a main head, as backups share",
+        reason=reason,
         on="task" if kind == "mover" else "tokens",
     )
 
@@ -181,12 +185,12 @@ ROLES = (
     _backup_role(
         "previous_token",
         "a backup of previous-token heads",
-        Criterion("backup_previous_token", "causal", ATTENTION / 2),
+        Criterion("backup_previous_token", "causal", ATTENTION),
     ),
     _backup_role(
         "duplicate_token",
         "a backup of duplicate-token heads",
-        Criterion("backup_duplicate_token", "causal", ATTENTION / 2),
+        Criterion("backup_duplicate_token", "causal", ATTENTION),
     ),
     _backup_role(
         "mover", "a backup of movers", Criterion("backup_mover", "causal", BACKUP_SHARE, "share")

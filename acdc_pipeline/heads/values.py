@@ -1,0 +1,85 @@
+"""Scores of all heads of a model, sample by sample, on their way to rows of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from acdc_pipeline.specs.head_scores import metric_key
+from acdc_pipeline.store import HeadScore
+
+RESAMPLES = 1000
+INTERVAL = (0.025, 0.975)
+"""Bootstrap intervals cover 95 %."""
+
+
+@dataclass(frozen=True)
+class HeadValues:
+    """One score of every head.
+
+    Args:
+        score: its name in `specs.head_scores`.
+        mean: a value for each head; NaN where a head has none.
+        samples: what `mean` is the mean of; None where it is read from the weights.
+        task: the task on whose prompts it was measured; None for all others.
+        n: how many samples, where they are not kept.
+    """
+
+    score: str
+    mean: Float64[np.ndarray, "layer head"]
+    samples: Float64[np.ndarray, "sample layer head"] | None = None
+    task: str | None = None
+    n: int = 0
+
+    @classmethod
+    def of_samples(
+        cls,
+        score: str,
+        samples: Float64[np.ndarray, "sample layer head"],
+        task: str | None = None,
+    ) -> HeadValues:
+        """The mean of `samples`, of which there is at least one."""
+        return cls(score, samples.mean(0), samples, task, len(samples))
+
+    @property
+    def key(self) -> str:
+        """Its name in `heads.parquet`."""
+        return metric_key(self.score, self.task)
+
+    def rows(self, model: str, seed: int) -> list[HeadScore]:
+        """A row for every head that has a value: missing is not zero."""
+        low, high = self.interval(seed)
+        layers, heads = self.mean.shape
+        return [
+            HeadScore(
+                model=model,
+                layer=layer,
+                head=head,
+                metric=self.key,
+                value=float(self.mean[layer, head]),
+                n=self.n,
+                seed=seed,
+                ci_low=None if low is None else float(low[layer, head]),
+                ci_high=None if high is None else float(high[layer, head]),
+            )
+            for layer in range(layers)
+            for head in range(heads)
+            if np.isfinite(self.mean[layer, head])
+        ]
+
+    def interval(
+        self, seed: int
+    ) -> tuple[Float64[np.ndarray, "layer head"] | None, Float64[np.ndarray, "layer head"] | None]:
+        """Ends of the percentile bootstrap interval (Efron 1979) over samples, in float64.
+
+        None for both where there are not two samples.
+        """
+        if self.samples is None or len(self.samples) < 2:
+            return None, None
+        n = len(self.samples)
+        drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+        flat = self.samples.reshape(n, -1)
+        low, high = np.quantile(drawn @ flat, INTERVAL, axis=0)
+        return low.reshape(self.mean.shape), high.reshape(self.mean.shape)

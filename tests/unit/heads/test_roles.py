@@ -1,0 +1,208 @@
+"""Which roles follow from which numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from acdc_pipeline.graph import Node, head
+from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.roles import TOKENS, Facts, HeadRole, heads_with, roles_of
+from acdc_pipeline.heads.summary import NOTHING, summary
+from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.specs.head_scores import ROLES, SCORES, NullKind, metric_key
+
+
+def grid(*values: float) -> np.ndarray:
+    """One layer of heads."""
+    return np.array([values])
+
+
+def null(metric: str, kind: NullKind, high: float, low: float = 0.0) -> Null:
+    return Null(metric, kind, low, high, 0.0, 100)
+
+
+def facts(values: dict[str, np.ndarray], high: float = 0.1, task: str = "ioi") -> Facts:
+    """Facts whose nulls all end at `high` and -`high`; scores of tasks are on `task`."""
+    keyed = {
+        metric_key(name, task if SCORES[name].per == "task" else None): (name, grid)
+        for name, grid in values.items()
+    }
+    return Facts(
+        values={key: grid for key, (_, grid) in keyed.items()},
+        nulls={
+            key: [null(key, kind, high, -high) for kind in SCORES[name].nulls]
+            for key, (name, _) in keyed.items()
+        },
+        answer_logits={TOKENS: 10.0, task: 4.0},
+        ioi_like=(task,),
+    )
+
+
+def names(found: list[HeadRole]) -> list[tuple[str, str, str | None]]:
+    return [(str(role.node), role.role, role.on) for role in found]
+
+
+def test_role_needs_its_line_and_every_null():
+    values = {"induction": grid(0.39, 0.4, 0.9, 0.0)}
+    assert names(roles_of(facts(values))) == [
+        ("a0.h1", "induction", None),
+        ("a0.h2", "induction", None),
+    ]
+    assert names(roles_of(facts(values, high=0.5))) == [("a0.h2", "induction", None)]
+    assert roles_of(facts(values, high=0.9)) == []
+
+
+def test_role_whose_null_was_not_measured_is_not_given():
+    whole = facts({"induction": grid(1.0)})
+    shuffled = Facts(whole.values, {"induction@1": whole.nulls["induction@1"][:1]})
+    assert roles_of(whole)
+    assert roles_of(shuffled) == []
+
+
+def test_missing_score_is_no_score_of_zero():
+    found = roles_of(facts({"sink": grid(np.nan, 0.8, 0.7)}))
+    assert names(found) == [("a0.h1", "sink", None), ("a0.h2", "sink", None)]
+    assert [(role.rank, role.of) for role in found] == [(1, 2), (2, 2)]
+
+
+def test_heads_with_one_value_share_the_better_place():
+    found = roles_of(facts({"sink": grid(0.8, 0.9, 0.9, 0.7)}))
+    assert [role.rank for role in found] == [3, 1, 1, 4]
+
+
+def test_supporting_scores_add_evidence_and_decide_nothing():
+    # a tenth of the answer logit of 10
+    values = {"induction": grid(0.9, 0.9, 0.1), "copy_attribution": grid(1.0, 0.9, 5.0)}
+    found = roles_of(facts(values))
+    assert [(str(role.node), role.evidence) for role in found] == [
+        ("a0.h0", ("attention", "causal")),
+        ("a0.h1", ("attention",)),
+    ]
+
+
+def test_suppressing_is_copying_with_the_sign_and_the_null_turned_round():
+    values = {"ov_copying": grid(0.9, -0.9, -0.4)}
+    assert names(roles_of(facts(values))) == [
+        ("a0.h0", "copying", None),
+        ("a0.h1", "suppressing", None),
+    ]
+    assert roles_of(facts(values, high=0.95)) == []
+    (_, lowest) = roles_of(facts({"ov_copying": grid(0.9, -0.9, -0.4)}))
+    assert (lowest.value, lowest.rank) == (-0.9, 1)
+
+
+MOVER = {
+    "direct_effect": grid(0.4, 0.4, 0.3, 2.0),
+    "attention_to_answer": grid(0.5, 0.1, 0.9, 0.9),
+    "answer_copying": grid(0.9, 0.9, 0.9, 0.2),
+}
+
+
+def test_name_mover_looks_copies_and_writes_and_is_not_called_mover_as_well():
+    assert names(roles_of(facts(MOVER))) == [
+        ("a0.h0", "name_mover", "ioi"),
+        ("a0.h1", "mover", "ioi"),
+        ("a0.h3", "mover", "ioi"),
+    ]
+    # but it counts as a mover where movers are looked for
+    assert heads_with(facts(MOVER), "mover", "ioi") == [head(0, 0), head(0, 1), head(0, 3)]
+
+
+def test_name_movers_are_of_ioi_like_tasks_alone():
+    other = facts(MOVER)
+    plain = Facts(other.values, other.nulls, other.answer_logits)
+    assert {role.role for role in roles_of(plain)} == {"mover"}
+
+
+def test_model_that_does_not_answer_has_no_movers():
+    right = facts(MOVER)
+    wrong = Facts(right.values, right.nulls, {"ioi": -1.0}, ("ioi",))
+    assert roles_of(wrong) == []
+
+
+def test_roles_of_two_tasks_stand_beside_each_other():
+    first, second = facts(MOVER, task="ioi"), facts(MOVER, task="other")
+    both = Facts(
+        {**first.values, **second.values},
+        {**first.nulls, **second.nulls},
+        {"ioi": 4.0, "other": 40.0},
+        ("ioi",),
+    )
+    assert ("a0.h3", "mover", "ioi") in names(roles_of(both))
+    assert not [role for role in roles_of(both) if role.on == "other"]
+
+
+def test_every_role_can_be_given_by_the_scores_it_asks_for():
+    for name, role in ROLES.items():
+        values = {}
+        for criterion in role.required:
+            value = 100 * criterion.least
+            values[criterion.score] = grid(-value if "minus" in criterion.of else value)
+        found = roles_of(facts(values))
+        assert name in {given.role for given in found}, name
+
+
+def test_roles_read_back_from_their_data():
+    for role in roles_of(facts(MOVER)):
+        assert HeadRole.from_plain(role.plain()) == role
+
+
+def test_null_is_strict_where_it_has_few_values():
+    values = np.array([0.0, 0.1, 0.2, np.nan, 0.9])
+    found = Null.of("sink@1", "random weights", values)
+    assert found is not None
+    assert (found.low, found.high, found.n) == (0.0, 0.9, 4)
+    assert found.mean == pytest.approx(0.3)
+    many = Null.of("sink@1", "random weights", np.arange(1000) / 1000)
+    assert many is not None
+    assert (many.low, many.high) == (0.009, 0.99)
+    assert Null.of("sink@1", "random weights", np.array([np.nan])) is None
+
+
+def test_summary_says_on_what_how_much_and_by_which_evidence():
+    role = HeadRole(
+        Node.parse("a5.h1"),
+        "induction",
+        None,
+        ("attention", "causal"),
+        "induction@1",
+        0.934,
+        2,
+        144,
+    )
+    mover = HeadRole(
+        Node.parse("a5.h1"), "mover", "ioi", ("causal",), "direct_effect@1:ioi", 1.5, 1, 144
+    )
+    assert summary([role, mover]) == (
+        "Behaves as an induction head on random tokens (0.93, rank 2 of 144; attention, causal); "
+        "as a mover on ioi (1.50, rank 1 of 144; causal)."
+    )
+    assert summary([]) == NOTHING
+
+
+def test_interval_holds_the_mean_and_narrows_with_samples():
+    rng = np.random.default_rng(0)
+    few, many = rng.normal(1.0, 1.0, (16, 1, 2)), rng.normal(1.0, 1.0, (1600, 1, 2))
+    widths = []
+    for samples in (few, many):
+        values = HeadValues.of_samples("induction", samples)
+        for row in values.rows("zoo:x", seed=3):
+            assert row.metric == "induction@1"
+            assert row.n == len(samples)
+            assert row.ci_low is not None
+            assert row.ci_high is not None
+            assert row.ci_low < row.value < row.ci_high
+        low, high = values.interval(seed=3)
+        assert low is not None
+        assert high is not None
+        widths.append(float((high - low).mean()))
+    # a normal mean's 95 % interval is 3.92 standard errors wide; bootstrap of 1000 is within 15 %
+    assert widths[1] == pytest.approx(3.92 / 1600**0.5, rel=0.15)
+    assert widths[0] > 5 * widths[1]
+
+
+def test_rows_leave_out_heads_without_a_value():
+    values = HeadValues("ov_copying", np.array([[0.5, np.nan]]))
+    (row,) = values.rows("zoo:x", seed=0)
+    assert (row.head, row.n, row.ci_low) == (0, 0, None)
