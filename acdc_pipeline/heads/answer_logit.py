@@ -52,9 +52,12 @@ class AnswerLogit:
 def frozen_gradient(
     final: Float[Tensor, "*rows d_model"],
     norm: Norm,
-    direction: Float[Tensor, "*rows d_model"],
-) -> Float[Tensor, "*rows d_model"]:
-    """What takes a part of `final` to its share of `normalise(final)·direction`, scale frozen."""
+    direction: Float[Tensor, "*lead d_model"],
+) -> Float[Tensor, "*lead d_model"]:
+    """What takes a part of `final` to its share of `normalise(final)·direction`, scale frozen.
+
+    `rows` are the last axes of `lead`.
+    """
     if norm.kind == "none":
         return direction
     weighted = direction if norm.weight is None else direction * norm.weight

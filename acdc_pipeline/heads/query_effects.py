@@ -1,0 +1,83 @@
+"""What heads tell the movers: their effect on the answer through the movers' queries alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.graph import Node
+from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit
+from acdc_pipeline.heads.answer_places import rows_of
+from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.edits import Edits
+from acdc_pipeline.heads.layer_run import after_mlp, attend, run_layers
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts import PromptSet
+
+
+def query_effects(
+    weights: TransformerWeights, prompts: PromptSet, movers: Sequence[Node], *, memory: int
+) -> Float64[np.ndarray, "sample layer head"]:
+    """The answer logit lost when only the movers' queries see a head's counterfactual output.
+
+    Path patching (Wang et al. 2022, arXiv 2211.00593, section 3.2): the edges from the head to
+    the queries of all `movers` behind it carry its output on the counterfactual prompt; what
+    follows from that is recomputed, everything else reads the clean run. NaN for heads with no
+    mover behind them.
+
+    Raises:
+        OutOfMemoryBudget: `memory` does not hold a single prompt.
+    """
+    last = max((node.layer or 0 for node in movers), default=0)
+    size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)
+    parts = []
+    with torch.no_grad():
+        answers = answer_logit(weights, prompts.correct, prompts.incorrect)
+        for rows in chunks(len(prompts), size):
+            part, which = rows_of(prompts, rows)
+            own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
+            parts.append(_effects(weights, part, own, movers, last, memory))
+    found = torch.cat(parts, dim=-1).permute(2, 0, 1)
+    return found.to(torch.float64).cpu().numpy()
+
+
+def _effects(
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    answers: AnswerLogit,
+    movers: Sequence[Node],
+    last: int,
+    memory: int,
+) -> Float[Tensor, "layer head answer"]:
+    streams: list[Float[Tensor, "batch pos d_model"]] = []
+    final = run_layers(
+        weights, embed(weights, prompts.clean), visit=lambda run: streams.append(run.stream)
+    )
+    at = (prompts.answer_row, prompts.answer_pos)
+    clean = answers.of(final[at])
+    n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
+    out = torch.full(
+        (n_layers, n_heads, len(clean)), torch.nan, dtype=clean.dtype, device=clean.device
+    )
+    batch, pos = prompts.clean.shape
+    at_once = rows_at_once(weights, pos, memory) // (2 * batch)
+    corrupted = embed(weights, prompts.corrupted)
+    for layer in range(last):
+        run, other = attend(weights, layer, streams[layer]), attend(weights, layer, corrupted)
+        corrupted = after_mlp(weights, layer, corrupted, other.attended)
+        behind = [node for node in movers if node.layer is not None and node.layer > layer]
+        first = min(node.layer for node in behind if node.layer is not None)
+        for heads in chunks(n_heads, at_once):
+            change = (other.written[heads] - run.written[heads]).flatten(0, 1)
+            n = len(change) // batch
+            edits = Edits(query_shift=dict.fromkeys(behind, change))
+            stream = streams[first].repeat(n, 1, 1)
+            patched = run_layers(weights, stream, first=first, edits=edits)
+            logit = answers.of(patched.unflatten(0, (n, batch))[:, at[0], at[1]])
+            out[layer, heads] = clean - logit
+    return out

@@ -1,0 +1,255 @@
+"""The family of scores on a task's prompts: direct effects, attention, ablations, self-repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import check_tokens, embed, logits_of
+from acdc_pipeline.engine.kl_objective import KlObjective
+from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit, frozen_gradient
+from acdc_pipeline.heads.answer_places import AnswerPlaces, answer_places, rows_of
+from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.layer_run import LayerRun, after_mlp, attend, run_layers, run_tokens
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs.names import Ablation
+
+ABLATIONS: tuple[Ablation, ...] = ("zero", "mean", "corrupted")
+
+OTHER_ANSWERS = 8
+"""How many other prompts' answers each prompt is asked for, in the null of direct effects."""
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """What heads do on the prompts of a task.
+
+    Args:
+        samples: for each score, a value for each answer and head; only answers that have one.
+        other_answers: direct effects on the answers of other prompts, mean over prompts, one draw
+            of answers a row; empty where all prompts share their answers.
+        elsewhere: attention scores on the counterfactual prompts, where the same words would be.
+        answer_logit: the whole model's answer logit, mean over answers.
+    """
+
+    samples: Mapping[str, Float64[np.ndarray, "sample layer head"]]
+    other_answers: Float64[np.ndarray, "draw layer head"]
+    elsewhere: Mapping[str, Float64[np.ndarray, "sample layer head"]]
+    answer_logit: float
+
+
+def task_scores(
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    *,
+    memory: int,
+    visited: Callable[[int, int], None] = lambda done, total: None,
+) -> TaskScores:
+    """Every score of the family that one pass over the prompts gives.
+
+    Args:
+        weights: the model.
+        prompts: the task's, on the model's device.
+        memory: bytes for activations.
+        visited: told after each layer of each part of the prompts how many of how many are done.
+
+    Raises:
+        PromptError: prompts the model cannot take.
+        OutOfMemoryBudget: `memory` does not hold a single prompt.
+    """
+    check_tokens(weights, prompts.clean)
+    check_tokens(weights, prompts.corrupted)
+    # Clean and corrupted side by side; the ablated states get what is left.
+    size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)
+    places = answer_places(prompts)
+    others = other_answers(prompts.correct, prompts.incorrect)
+    with torch.no_grad():
+        means = _mean_outputs(weights, prompts, size)
+        answers = answer_logit(weights, prompts.correct, prompts.incorrect)
+        parts: list[_Part] = []
+        slices = list(chunks(len(prompts), size))
+        n_layers = len(weights.blocks)
+        for rows in slices:
+            part = _Part.of(weights, prompts, rows, answers, others, places)
+            for layer in _visit(weights, part, means, memory):
+                visited(len(parts) * n_layers + layer + 1, len(slices) * n_layers)
+            parts.append(part)
+    found = {
+        name: torch.cat([torch.stack(p.found[name], -1) for p in parts], 1).permute(1, 2, 0)
+        for name in parts[0].found
+    }
+    return _collected(found, places, torch.cat([part.logit for part in parts]))
+
+
+def other_answers(
+    correct: Sequence[Sequence[int]], incorrect: Sequence[Sequence[int]]
+) -> Int[Tensor, "draw answer"]:
+    """For each answer, answers of other prompts that have another token for the correct one.
+
+    Neither's correct tokens are among the other's; incorrect ones may be shared. The nearest
+    behind it, going round; no draw where some answer has no such other.
+    """
+    n = len(correct)
+    right = [set(ids) for ids in correct]
+    every = [{*ids, *wrong} for ids, wrong in zip(correct, incorrect, strict=True)]
+    chosen = []
+    for index in range(n):
+        order = ((index + step) % n for step in range(1, n))
+        apart = [i for i in order if not right[i] & every[index] and not right[index] & every[i]]
+        chosen.append(apart[:OTHER_ANSWERS])
+    draws = min((len(found) for found in chosen), default=0)
+    return torch.tensor([found[:draws] for found in chosen], dtype=torch.int64).view(n, draws).T
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some prompts at work; `found` holds one entry a layer, [head answer] each."""
+
+    prompts: PromptSet
+    places: AnswerPlaces
+    answers: AnswerLogit
+    gradient: Float[Tensor, "answer d_model"]
+    other_gradients: Float[Tensor, "draw answer d_model"]
+    logit: Float[Tensor, " answer"]
+    divergence: KlObjective
+    found: dict[str, list[Float[Tensor, "head answer"]]]
+
+    @classmethod
+    def of(
+        cls,
+        weights: TransformerWeights,
+        prompts: PromptSet,
+        rows: slice,
+        answers: AnswerLogit,
+        others: Int[Tensor, "draw answer"],
+        places: AnswerPlaces,
+    ) -> _Part:
+        part, which = rows_of(prompts, rows)
+        final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
+        own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
+        directions = answers.direction[others.to(which.device)[:, which]]
+        return cls(
+            prompts=part,
+            places=AnswerPlaces(places.answer[which], places.repeat[which]),
+            answers=own,
+            gradient=own.direct(final),
+            other_gradients=frozen_gradient(final, weights.norm_final, directions),
+            logit=own.of(final),
+            divergence=KlObjective(weights, final, logits_of(weights, final).log_softmax(-1)),
+            found={},
+        )
+
+    def at_answers(
+        self, rows: Float[Tensor, "n batch pos width"]
+    ) -> Float[Tensor, "n answer width"]:
+        """The rows at which answers are read."""
+        return rows[:, self.prompts.answer_row, self.prompts.answer_pos]
+
+    def keep(self, name: str, values: Float[Tensor, "head answer"]) -> None:
+        self.found.setdefault(name, []).append(values)
+
+
+def _visit(
+    weights: TransformerWeights,
+    part: _Part,
+    means: list[Float[Tensor, "head pos d_model"]],
+    memory: int,
+) -> Iterator[int]:
+    """Measures one layer after the other, and says which it was."""
+    clean, corrupted = embed(weights, part.prompts.clean), embed(weights, part.prompts.corrupted)
+    for layer in range(len(weights.blocks)):
+        run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
+        direct = (part.at_answers(run.written) * part.gradient).sum(-1)
+        part.keep("direct_effect", direct)
+        for draw, gradient in enumerate(part.other_gradients):
+            part.keep(f"other {draw}", (part.at_answers(run.written) * gradient).sum(-1))
+        for side, pattern in (("", run.pattern), ("elsewhere ", other.pattern)):
+            looked = part.at_answers(pattern)
+            part.keep(f"{side}attention_to_answer", (looked * part.places.answer).sum(-1))
+            part.keep(f"{side}attention_to_repeat", (looked * part.places.repeat).sum(-1))
+        replacements: dict[Ablation, Tensor] = {
+            "zero": torch.zeros_like(run.written[:, :1]),
+            "mean": means[layer][:, None],
+            "corrupted": other.written,
+        }
+        for ablation, replacement in replacements.items():
+            logit, divergence = _ablated(weights, part, run, replacement, memory)
+            part.keep(f"{ablation}_ablation", part.logit - logit)
+            part.keep(f"{ablation}_ablation_kl", divergence)
+        lost = direct - (part.at_answers(other.written) * part.gradient).sum(-1)
+        part.keep("self_repair", lost - part.found["corrupted_ablation"][-1])
+        clean = after_mlp(weights, layer, clean, run.attended)
+        corrupted = after_mlp(weights, layer, corrupted, other.attended)
+        yield layer
+
+
+def _ablated(
+    weights: TransformerWeights,
+    part: _Part,
+    run: LayerRun,
+    replacement: Float[Tensor, "head _ pos d_model"],
+    memory: int,
+) -> tuple[Float[Tensor, "head answer"], Float[Tensor, "head answer"]]:
+    """Answer logit and KL with each head of a layer replaced, one at a time, in batches."""
+    batch, pos = part.prompts.clean.shape
+    # half of the memory holds what stays: both runs of this layer
+    at_once = rows_at_once(weights, pos, memory) // (2 * batch)
+    logits, divergences = [], []
+    for heads in chunks(len(run.written), at_once):
+        change = replacement[heads] - run.written[heads]
+        attended = (run.attended + change).flatten(0, 1)
+        stream = run.stream.repeat(len(change), 1, 1)
+        after = after_mlp(weights, run.layer, stream, attended)
+        final = run_layers(weights, after, first=run.layer + 1).unflatten(0, change.shape[:2])
+        at_answers = part.at_answers(final)
+        logits.append(part.answers.of(at_answers))
+        divergences.append(part.divergence.per_answer(at_answers))
+    return torch.cat(logits), torch.cat(divergences)
+
+
+def _mean_outputs(
+    weights: TransformerWeights, prompts: PromptSet, size: int
+) -> list[Float[Tensor, "head pos d_model"]]:
+    """What each head writes at each position, mean over the counterfactuals that reach it."""
+    at = torch.arange(prompts.corrupted.shape[1], device=prompts.corrupted.device)
+    real = (at[None] < prompts.lengths[:, None]).to(weights.dtype)
+    sums: dict[int, Tensor] = {}
+    for rows in chunks(len(prompts), size):
+
+        def add(run: LayerRun, rows: slice = rows) -> None:
+            total = (run.written * real[rows, :, None]).sum(1)
+            sums[run.layer] = sums[run.layer] + total if run.layer in sums else total
+
+        run_tokens(weights, prompts.corrupted[rows], visit=add)
+    reached = real.sum(0).clamp(min=1)[:, None]
+    return [sums[layer] / reached for layer in range(len(weights.blocks))]
+
+
+def _collected(
+    found: dict[str, Tensor], places: AnswerPlaces, logits: Float[Tensor, " answer"]
+) -> TaskScores:
+    """Everything as numpy arrays; attention only over answers that stand in the prompt."""
+    arrays = {name: values.to(torch.float64).cpu().numpy() for name, values in found.items()}
+    draws = [arrays.pop(name).mean(0) for name in sorted(arrays) if name.startswith("other ")]
+    elsewhere = {}
+    for name, place in (
+        ("attention_to_answer", places.answer),
+        ("attention_to_repeat", places.repeat),
+    ):
+        has = place.any(-1).cpu().numpy()
+        here, there = arrays.pop(name)[has], arrays.pop(f"elsewhere {name}")[has]
+        if has.any():
+            arrays[name], elsewhere[name] = here, there
+    shape = arrays["direct_effect"].shape[1:]
+    return TaskScores(
+        arrays,
+        np.stack(draws) if draws else np.empty((0, *shape)),
+        elsewhere,
+        float(logits.to(torch.float64).mean()),
+    )
