@@ -1,0 +1,136 @@
+"""The search for backups, of every kind, where it is known who stands in for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from acdc_pipeline.graph import Topology, head
+from acdc_pipeline.heads.backup import (
+    OTHER_HEADS,
+    Backup,
+    backup,
+    on_random_tokens,
+    on_task,
+    other_heads,
+)
+from acdc_pipeline.heads.random_sequences import repeated_sequences
+from acdc_pipeline.models import load_model
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.specs import find_task
+from tests.hand_built import SHARP, Head, Stream
+
+MEMORY = 1 << 28
+PERIOD = 6
+STREAM = Stream(vocab=14, positions=2 * PERIOD + 1)
+TOKENS = repeated_sequences(range(1, 14), bos=0, period=PERIOD, n=4, seed=0).tokens
+
+
+def standing_in(main: Head, signal: str) -> Head:
+    """`main`, but for queries that turn round to <bos> once anything stands in `signal`."""
+    wide = Stream(STREAM.vocab, STREAM.positions)
+    q, k = (
+        torch.zeros(wide.d_model, 40, dtype=torch.float64),
+        torch.zeros(wide.d_model, 40, dtype=torch.float64),
+    )
+    q[:, : main.q.shape[1]] = main.q
+    k[:, : main.k.shape[1]] = main.k
+    # any token in `signal` adds three times the match's score for <bos>
+    q[wide.part(signal), 39] = 3 * SHARP
+    k[wide.part("token").start, 39] = 1.0
+    v = torch.zeros_like(q)
+    v[:, : main.v.shape[1]] = main.v
+    o = torch.zeros(40, wide.d_model, dtype=torch.float64)
+    o[: main.o.shape[0]] = main.o
+    return Head(q, k, v, o)
+
+
+def widened(plain: Head) -> Head:
+    """`plain` with as many dimensions as a head that stands in."""
+
+    def wide(matrix: torch.Tensor) -> torch.Tensor:
+        out = torch.zeros(STREAM.d_model, 40, dtype=torch.float64)
+        out[:, : matrix.shape[1]] = matrix
+        return out
+
+    return Head(wide(plain.q), wide(plain.k), wide(plain.v), wide(plain.o.T).T)
+
+
+def searched(weights: TransformerWeights, kind: str, *mains: tuple[int, int]) -> Backup:
+    measure = on_random_tokens(weights, TOKENS, PERIOD, kind, MEMORY)
+    nodes = [head(*main) for main in mains]
+    return backup(measure, nodes, weights.topology, weights.w_e, seed=0)
+
+
+def test_backup_of_a_previous_token_head_is_found_and_nothing_else():
+    main = STREAM.offset(1, writes="copy")
+    stand_in = standing_in(STREAM.offset(1, writes="out"), signal="copy")
+    plain = widened(STREAM.uniform())
+    weights = STREAM.weights([widened(main), plain], [plain, stand_in])
+    found = searched(weights, "previous_token", (0, 0))
+    gained = found.gained.mean(0)
+    # From position 1 on it looked at <bos>, which at position 1 is the token before; now it
+    # looks at the token before everywhere.
+    assert gained[1, 1] == pytest.approx(1 - 1 / (2 * PERIOD), abs=1e-6)
+    assert gained[1, 0] == pytest.approx(0.0, abs=1e-12)
+    assert np.isnan(gained[0, 0])
+    # silencing the uniform head instead wakes nobody
+    assert found.others == pytest.approx(0.0, abs=1e-12)
+
+
+def test_backup_of_a_duplicate_token_head_is_found_and_nothing_else():
+    main = STREAM.offset(PERIOD, writes="copy")
+    # <bos> writes into `copy` as well, through uniform attention before there is a duplicate
+    stand_in = standing_in(STREAM.offset(PERIOD, writes="out"), signal="copy")
+    plain = widened(STREAM.uniform())
+    weights = STREAM.weights([widened(main), plain], [plain, stand_in])
+    gained = searched(weights, "duplicate_token", (0, 0)).gained.mean(0)
+    assert gained[1, 1] == pytest.approx(1.0, abs=1e-6)
+    assert gained[1, 0] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_backup_of_an_induction_head_is_found_by_its_direct_effect():
+    previous = widened(STREAM.offset(1, writes="copy"))
+    induction = STREAM.matching("copy", scale=3.0)
+    plain = widened(replace(STREAM.uniform(), o=STREAM.writes("copy", 0.0)))
+    # the main head says the token in `out`, and its stand-in is silent while it does
+    stand_in = standing_in(induction, signal="out")
+    weights = STREAM.weights([previous, plain], [widened(induction), plain], [plain, stand_in])
+    found = searched(weights, "induction", (1, 0))
+    gained = found.gained.mean(0)
+    # 3 on the right token against a mean of 3/14, where it said <bos> before, which is not right:
+    # minus 3/14 more
+    assert gained[2, 1] == pytest.approx(3.0, abs=1e-6)
+    assert np.nanmax(np.delete(gained.ravel(), 5)) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_compiled_backup_is_found_and_only_it():
+    model = load_model("zoo:compiled-backup", device="cpu")
+    assert model.tokenizer is not None
+    prompts = make_prompts(find_task("compiled_backup"), model.tokenizer, n=16, seed=0)
+    measure = on_task(model.weights, prompts, MEMORY)
+    found = backup(measure, [head(0, 1)], model.topology, model.weights.w_e, seed=0)
+    gained = found.gained.mean(0)
+    assert gained[1, 2] == pytest.approx(64.0)
+    gained[1, 2] = 0
+    assert np.nanmax(np.abs(gained)) == pytest.approx(0.0, abs=1e-4)
+    assert np.abs(found.others).max() < 1e-4
+
+
+def test_other_heads_are_as_many_of_the_same_layers_and_no_main_heads():
+    mains = [head(1, 0), head(1, 2), head(3, 1)]
+    drawn = other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
+    assert len(drawn) == len({frozenset(one) for one in drawn}) == OTHER_HEADS
+    for nodes in drawn:
+        assert sorted(node.layer or 0 for node in nodes) == [1, 1, 3]
+        assert not set(nodes) & set(mains)
+    assert drawn == other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
+
+
+def test_other_heads_of_a_layer_that_is_all_main_heads_are_none():
+    topology = Topology(2, 2, has_mlp=False)
+    assert other_heads(topology.heads(0), topology, seed=0) == []
