@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 
 LEAST_PERIOD = 2
@@ -40,26 +39,18 @@ class RepeatedSequences:
         return RepeatedSequences(self.tokens.to(device), self.shuffled.to(device), self.period)
 
 
-def longest_period(weights: TransformerWeights, vocabulary: Sequence[int], asked: int) -> int:
+def longest_period(
+    weights: TransformerWeights, vocabulary: Sequence[int], asked: int
+) -> int | None:
     """The largest period up to `asked` for which the model has positions and tokens.
 
     Both copies together take at most half of the context: models are trained less on its far end,
-    and small ones fail there.
-
-    Raises:
-        PromptError: it has not even those for a period of 2.
+    and small ones fail there. None where not even a period of 2 is left.
     """
     tables = [block.attn.rotary for block in weights.blocks]
     positions = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
     period = min(asked, positions // 4, len(vocabulary) - 1)
-    if period < LEAST_PERIOD:
-        raise PromptError(
-            f"{positions} positions and {len(vocabulary)} ordinary tokens do not hold a sequence "
-            "said twice",
-            allowed=f"at least {4 * LEAST_PERIOD} positions and {LEAST_PERIOD + 1} tokens",
-            fix="profile a model with a longer context",
-        )
-    return period
+    return period if period >= LEAST_PERIOD else None
 
 
 def repeated_sequences(

@@ -1,0 +1,143 @@
+"""A whole profile: rows for `heads.parquet`, and the document beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.graph import Node, head
+from acdc_pipeline.graph.edge import SLOTS
+from acdc_pipeline.heads.model_profile import ModelProfile
+from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.patterns import MOST_HEADS, pattern_examples
+from acdc_pipeline.heads.roles import HeadRole, roles_of
+from acdc_pipeline.heads.singular_tokens import HeadTokens, TopTokens
+from acdc_pipeline.heads.snippets import TextRows, prompt_rows, snippets, snippets_plain
+from acdc_pipeline.heads.summary import summary
+from acdc_pipeline.heads.task_profile import TaskProfile
+from acdc_pipeline.heads.token_texts import token_texts
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.store import HeadScore
+
+VERSION = 1
+"""Of the document; raised when a reader of the old form would go wrong."""
+
+
+@dataclass(frozen=True)
+class HeadProfile:
+    """What a profile run leaves behind.
+
+    Args:
+        scores: a row for every score that a head has.
+        document: nulls, roles, summaries, partners, tokens and examples, as JSON data.
+    """
+
+    scores: tuple[HeadScore, ...]
+    document: Mapping[str, Any]
+
+
+def assemble(
+    ref: str,
+    weights: TransformerWeights,
+    tokenizer: PreTrainedTokenizerBase | None,
+    prompts: PromptSet,
+    model: ModelProfile,
+    task: TaskProfile,
+    text: TextRows | None,
+    *,
+    seed: int,
+    memory: int,
+) -> HeadProfile:
+    """Both profiles of a model put together, with roles and examples.
+
+    Args:
+        ref: what the model is called in the rows.
+        weights: the model.
+        tokenizer: for the texts of examples; None shows numbers.
+        prompts: the task's, on the model's device.
+        model: what no task decides.
+        task: what this one does.
+        text: pieces of a file to look for snippets in.
+        seed: that of both profiles.
+        memory: bytes for activations.
+    """
+    roles = roles_of(task.facts(model))
+    values = (*model.values, *task.values)
+    nodes = _shown_heads(roles, task, weights)
+    sources = [prompt_rows(task.task, prompts), *([] if text is None else [text])]
+    best = snippets(weights, sources, memory=memory)
+    document = {
+        "version": VERSION,
+        "model": ref,
+        "task": task.task,
+        "ioi_like": task.ioi_like,
+        "period": model.period,
+        "answer_logit": {"random_tokens": model.answer_logit, "task": task.answer_logit},
+        "nulls": _nulls_plain((*model.nulls, *task.nulls)),
+        "roles": [role.plain() for role in roles],
+        "summaries": _summaries(roles, weights),
+        "composition": _composition_plain(model),
+        "top_tokens": _tokens_plain(model.tokens, tokenizer),
+        "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
+        "snippets": snippets_plain(best, sources, tokenizer),
+    }
+    return HeadProfile(tuple(row for value in values for row in value.rows(ref, seed)), document)
+
+
+def _shown_heads(
+    roles: list[HeadRole], task: TaskProfile, weights: TransformerWeights
+) -> list[Node]:
+    """Heads with a role, then those that write most for or against the answer; in graph order."""
+    (effect,) = (value.mean for value in task.values if value.score == "direct_effect")
+    order = np.argsort(-np.abs(effect), axis=None, kind="stable")
+    n_heads = weights.topology.n_heads
+    named = dict.fromkeys(role.node for role in roles)
+    strongest = dict.fromkeys(head(*divmod(int(index), n_heads)) for index in order)
+    chosen = list(named | strongest)[:MOST_HEADS]
+    return sorted(chosen, key=lambda node: (node.layer or 0, node.head or 0))
+
+
+def _nulls_plain(nulls: tuple[Null, ...]) -> dict[str, list[dict[str, Any]]]:
+    out: dict[str, list[dict[str, Any]]] = {}
+    for null in nulls:
+        out.setdefault(null.metric, []).append(null.plain())
+    return out
+
+
+def _summaries(roles: list[HeadRole], weights: TransformerWeights) -> dict[str, str]:
+    topology = weights.topology
+    nodes = [node for layer in range(topology.n_layers) for node in topology.heads(layer)]
+    return {str(node): summary([role for role in roles if role.node == node]) for node in nodes}
+
+
+def _composition_plain(model: ModelProfile) -> dict[str, Any]:
+    heads: dict[str, dict[str, list[list[Any]]]] = {}
+    for (slot, node), partners in model.composition.partners.items():
+        if partners:
+            found = [[str(partner), round(value, 4)] for partner, value in partners]
+            heads.setdefault(str(node), {})[slot] = found
+    return {"baseline": model.composition.baseline, "slots": list(SLOTS), "heads": heads}
+
+
+def _tokens_plain(
+    tokens: Mapping[Node, HeadTokens], tokenizer: PreTrainedTokenizerBase | None
+) -> dict[str, Any]:
+    def plain(direction: TopTokens) -> dict[str, Any]:
+        return {
+            "share": round(direction.value, 4),
+            "source": token_texts(tokenizer, direction.source),
+            "target": token_texts(tokenizer, direction.target),
+        }
+
+    return {
+        str(node): {
+            "ov": [plain(direction) for direction in found.ov],
+            "qk": [plain(direction) for direction in found.qk],
+        }
+        for node, found in tokens.items()
+    }

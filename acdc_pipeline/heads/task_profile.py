@@ -1,0 +1,141 @@
+"""Everything about a model's heads on the prompts of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from acdc_pipeline.heads import backup as backups
+from acdc_pipeline.heads.answer_places import is_ioi_like
+from acdc_pipeline.heads.model_profile import ModelProfile, Report, copy_values, facts_of
+from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.query_effects import query_effects
+from acdc_pipeline.heads.random_weights import random_models
+from acdc_pipeline.heads.roles import Facts, heads_with
+from acdc_pipeline.heads.task_scores import TaskScores, task_scores
+from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.specs.head_scores import metric_key
+
+MOST_ANSWERS = 256
+"""Answer tokens whose copying is ranked: the first ones of the prompts."""
+
+
+@dataclass(frozen=True)
+class TaskProfile:
+    """What a model's heads do on the prompts of a task.
+
+    Args:
+        task: its name.
+        values: the scores.
+        nulls: what they are compared with.
+        answer_logit: the whole model's answer logit.
+        ioi_like: whether the task's roles make one name the answer as the other is said twice.
+    """
+
+    task: str
+    values: tuple[HeadValues, ...]
+    nulls: tuple[Null, ...]
+    answer_logit: float
+    ioi_like: bool
+
+    def facts(self, model: ModelProfile) -> Facts:
+        """This and the model's profile as roles read them."""
+        return facts_of(
+            [*model.values, *self.values],
+            [*model.nulls, *self.nulls],
+            {**model.answer_logits, self.task: self.answer_logit},
+            [self.task] if self.ioi_like else [],
+        )
+
+
+def profile_task(
+    weights: TransformerWeights,
+    task: TaskSpec,
+    prompts: PromptSet,
+    *,
+    seed: int,
+    memory: int,
+    report: Report = lambda what, share: None,
+) -> TaskProfile:
+    """Scores on the prompts, path patching into the movers' queries, and backups of the movers.
+
+    Args:
+        weights: the model.
+        task: what the prompts are from.
+        prompts: on the model's device.
+        seed: of what is drawn for nulls.
+        memory: bytes for activations.
+        report: told what is being done.
+
+    Raises:
+        PromptError: prompts the model cannot take.
+        OutOfMemoryBudget: `memory` does not hold a single prompt.
+    """
+
+    def visited(done: int, total: int) -> None:
+        report("ablations", 0.6 * done / total)
+
+    report("ablations", 0.0)
+    scores = task_scores(weights, prompts, memory=memory, visited=visited)
+    values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
+    nulls = _nulls(task.name, scores)
+    report("answers", 0.6)
+    answers = _answer_tokens(weights, prompts)
+    copied = partial(
+        copy_values, names=("answer_copying", "answer_suppression"), memory=memory, task=task.name
+    )
+    values += copied(weights, answers)
+    random_values = [copied(model, answers) for model in random_models(weights, seed)]
+    for drawn in zip(*random_values, strict=True):
+        every = np.concatenate([value.mean.ravel() for value in drawn])
+        nulls += _some(Null.of(drawn[0].key, "random weights", every))
+    profile = TaskProfile(
+        task.name, tuple(values), tuple(nulls), scores.answer_logit, is_ioi_like(task)
+    )
+    report("movers", 0.8)
+    return _with_movers(weights, prompts, profile, seed, memory)
+
+
+def _with_movers(
+    weights: TransformerWeights, prompts: PromptSet, profile: TaskProfile, seed: int, memory: int
+) -> TaskProfile:
+    """What can be measured only once it is known which heads are movers."""
+    task = profile.task
+    facts = facts_of(profile.values, profile.nulls, {task: profile.answer_logit})
+    movers = heads_with(facts, "mover", task)
+    if not movers:
+        return profile
+    told = query_effects(weights, prompts, movers, memory=memory)
+    measure = backups.on_task(weights, prompts, memory)
+    result = backups.backup(measure, movers, weights.topology, weights.w_e, seed=seed)
+    gained = HeadValues.of_samples("backup_mover", result.gained, task)
+    null = Null.of(gained.key, "other heads", result.others)
+    values = (*profile.values, HeadValues.of_samples("query_effect", told, task), gained)
+    return TaskProfile(
+        task, values, (*profile.nulls, *_some(null)), profile.answer_logit, profile.ioi_like
+    )
+
+
+def _nulls(task: str, scores: TaskScores) -> list[Null]:
+    found = _some(Null.of(metric_key("direct_effect", task), "other answers", scores.other_answers))
+    for name, samples in scores.elsewhere.items():
+        found += _some(Null.of(metric_key(name, task), "corrupted prompts", samples.mean(0)))
+    return found
+
+
+def _some(null: Null | None) -> list[Null]:
+    return [] if null is None else [null]
+
+
+def _answer_tokens(weights: TransformerWeights, prompts: PromptSet) -> torch.Tensor:
+    """The different tokens that are right or wrong somewhere, in the order of the prompts."""
+    every: Sequence[tuple[int, ...]] = [*prompts.correct, *prompts.incorrect]
+    tokens = list(dict.fromkeys(token for ids in every for token in ids))
+    return torch.tensor(tokens[:MOST_ANSWERS], device=weights.device)
