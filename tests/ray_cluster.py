@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from ray.cluster_utils import Cluster
 from acdc_pipeline.execution.executor import Outcome
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.specs import WorkerProfile
+from tests.support import REPOSITORY
 
 # A lost node is noticed within seconds instead of fifteen, and metrics are there at once.
 _IMPATIENT = {
@@ -27,6 +29,8 @@ _IMPATIENT = {
 @contextmanager
 def two_cpu_cluster() -> Iterator[Cluster]:
     """A head node with two CPUs, to which this process is connected as a driver."""
+    # Workers import what the tests define.
+    os.environ["PYTHONPATH"] = str(REPOSITORY)
     cluster = Cluster(
         initialize_head=True,
         head_node_args={

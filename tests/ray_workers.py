@@ -10,10 +10,13 @@ import os
 import secrets
 import signal
 import threading
+import time
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acdc_pipeline.errors import PromptError
+from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.execution.ray_executor.allotment import Allotment
 from acdc_pipeline.specs import RunSpec, TaskSpec
@@ -34,19 +37,33 @@ class Quick:
     """Finishes at once, and leaves a note of each execution.
 
     Args:
-        notes: a folder; every execution leaves `<run id>.<random>` there.
+        notes: a folder; every execution leaves `<run id>.<process>.<random>` there.
     """
 
     notes: Path
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
-        (self.notes / f"{run.run_id()}.{secrets.token_hex(4)}").touch()
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        (self.notes / f"{run.run_id()}.{os.getpid()}.{secrets.token_hex(4)}").touch()
         return record_of(run)
 
 
-def executions(notes: Path) -> list[str]:
-    """The runs executed by workers that leave notes there, once for each time, sorted."""
-    return sorted(path.name.partition(".")[0] for path in notes.iterdir() if path.suffix)
+def executions(notes: Path, processes: Collection[int] | None = None) -> list[str]:
+    """The runs executed by workers that leave notes there, once for each time, sorted.
+
+    Args:
+        notes: where.
+        processes: only by these; None for all.
+    """
+    told = [path.name.split(".") for path in notes.iterdir() if path.suffix]
+    return sorted(
+        run_id for run_id, process, _ in told if processes is None or int(process) in processes
+    )
 
 
 def quick(notes: Path, allotment: Allotment) -> Quick:
@@ -54,11 +71,25 @@ def quick(notes: Path, allotment: Allotment) -> Quick:
     return Quick(notes)
 
 
+def together(notes: Path, count: int, allotment: Allotment) -> Quick:
+    """A worker that finishes at once, but begins only when `count` of them are ready."""
+    (notes / f"ready-{os.getpid()}").touch()
+    while len(list(notes.glob("ready-*"))) < count:
+        time.sleep(0.01)
+    return Quick(notes)
+
+
 class Failing(Quick):
     """Raises on every second seed: an error of ours on seeds 1, 5, 9, …, a bug on 3, 7, 11, …."""
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
-        record = super().execute(run, task, progress)
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        record = super().execute(run, task, progress, checkpoint)
         if run.seed % 4 == 1:
             raise PromptError("does not fit", where=f"task '{run.task}'", fix="write it anew")
         if run.seed % 4 == 3:
@@ -78,8 +109,14 @@ class Dying(Quick):
     deadly: str = ""
     times: int = 0
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
-        record = super().execute(run, task, progress)
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        record = super().execute(run, task, progress, checkpoint)
         if run.run_id() == self.deadly and executions(self.notes).count(self.deadly) <= self.times:
             os.kill(os.getpid(), signal.SIGKILL)
         return record
@@ -96,8 +133,14 @@ class DiesCommitted(Quick):
 
     runs: Path
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
-        record = super().execute(run, task, progress)
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        record = super().execute(run, task, progress, checkpoint)
         if len(executions(self.notes)) == 1:
             threading.Thread(target=_die_once_there, args=(self.runs / run.run_id(),)).start()
         return record
@@ -117,7 +160,13 @@ def dies_committed(notes: Path, runs: Path, allotment: Allotment) -> DiesCommitt
 class Endless(Quick):
     """Searches, and never comes to an end: a busy loop that tells of every step."""
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
         super().execute(run, task)
         assert progress is not None
         progress.start(EDGES, "endless")

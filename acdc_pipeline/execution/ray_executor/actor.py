@@ -12,6 +12,7 @@ import ray
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, NewerRun, StoreError
 from acdc_pipeline.execution.cause import failure_of
+from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.executor import RunsOne
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray_executor.allotment import Allotment, WorkerFactory
@@ -34,6 +35,7 @@ class Settings:
         device: `auto` takes the GPU that Ray gave, else the CPU.
         memory: byte budget of a search, None for a share of what is free.
         cpus, gpus: what Ray reserved for it.
+        checkpoint: seconds between two checkpoints of a long run.
         factory: makes what executes runs.
     """
 
@@ -42,6 +44,7 @@ class Settings:
     memory: int | None
     cpus: float
     gpus: float
+    checkpoint: float
     factory: WorkerFactory
 
     @property
@@ -150,7 +153,8 @@ class RunActor:
             raise
         except StoreError as error:
             return StoreBroke(error)
-        record = self._worker().execute(planned.run, planned.task, heartbeat)
+        checkpoint = StoreCheckpoint(store, planned.run_id, self._settings.checkpoint)
+        record = self._worker().execute(planned.run, planned.task, heartbeat, checkpoint)
         try:
             state = "committed" if store.commit(record) else "present"
         except StoreError as error:

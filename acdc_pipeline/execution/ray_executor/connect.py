@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private.ray_logging import stdout_deduplicator
 from ray.exceptions import RayError
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
@@ -47,7 +49,7 @@ def connected(address: str | None, say: Callable[[str], None]) -> Iterator[str]:
         if wanted == "local"
         else f"connecting to the Ray cluster {os.environ.get('RAY_ADDRESS', wanted)}"
     )
-    with _signals_restored():
+    with _signals_restored(), _quiet():
         _start(wanted)
         try:
             yield ray.get_runtime_context().gcs_address
@@ -96,6 +98,20 @@ def _check_answers(address: str) -> None:
             fix="name the head node's address as 'ray start --head' prints it, port 6379 unless "
             "chosen",
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray prints thirty lines on stdout for every process that dies, whatever it is told.
+
+    That a worker died is said by whoever replaces it; the rest is in the logs of the nodes.
+    """
+    before = stdout_deduplicator.skip_re
+    stdout_deduplicator.skip_re = re.compile("")
+    try:
+        yield
+    finally:
+        stdout_deduplicator.skip_re = before
 
 
 @contextmanager

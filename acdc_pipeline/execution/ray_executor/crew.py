@@ -17,6 +17,7 @@ from acdc_pipeline.execution.ray_executor.actor import TALK, Greeting, RunActor,
 from acdc_pipeline.execution.ray_executor.deaths import (
     DEATHS,
     NEVER_STARTS,
+    cannot_start,
     says_why,
     why_not_ready,
 )
@@ -157,10 +158,10 @@ class Crew:
             answer = ray.get(ref)
         except DEATHS as error:
             if isinstance(error, RayActorError) and error.actor_init_failed:
-                return self._never_starts(member, ExecutionFailed(says_why(error)))
+                return self._never_starts(member, cannot_start(says_why(error)))
             return self._lost(member, says_why(error))
         except NEVER_STARTS as error:
-            return self._never_starts(member, ExecutionFailed(says_why(error)))
+            return self._never_starts(member, cannot_start(says_why(error)))
         except RayTaskError as error:
             if call == "ready":
                 return self._never_starts(member, why_not_ready(error))
@@ -179,14 +180,8 @@ class Crew:
 
     def _ready(self, member: Member, greeting: Greeting) -> Event:
         if greeting.version != acdc_pipeline.__version__:
-            return self._never_starts(
-                member,
-                ExecutionFailed(
-                    f"has acdc-pipeline {greeting.version}, the driver {acdc_pipeline.__version__}",
-                    where=greeting.name,
-                    fix="install the same version on every node",
-                ),
-            )
+            versions = f"it has acdc-pipeline {greeting.version}, not {acdc_pipeline.__version__}"
+            return self._never_starts(member, cannot_start(versions))
         self._starting.discard(member)
         member.name, member.node_id = greeting.name, greeting.node_id
         self._members[member.name] = member

@@ -88,5 +88,6 @@ class RayExecutor:
             memory=self.memory,
             cpus=self.profile.cpus,
             gpus=self.profile.gpus,
+            checkpoint=self.profile.checkpoint,
             factory=self.worker_factory,
         )
