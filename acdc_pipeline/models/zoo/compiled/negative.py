@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import cycle
 
 from acdc_pipeline.models.zoo.compiled.builder import D_HEAD, SHARP, Builder, Shape, flag
 from acdc_pipeline.models.zoo.compiled.codes import one_hot, signs
@@ -39,8 +40,8 @@ DUPLICATE = (0, 1)
 NEGATIVE = (1, 1)
 MOVER = (1, 2)
 
-ORDERS = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
-"""Where the name said once, 0, stands beside the one said twice."""
+ORDERS = ((1, 1, 0), (0, 1, 1), (1, 0, 1))
+"""Where the name said once, 0, stands beside the one said twice; prompts take turns."""
 
 HOW = """\
 Three names are said, one of them twice. Head a1.h2 looks everywhere alike and raises every name
@@ -50,7 +51,11 @@ said once. The other heads are distractors."""
 
 EDGES = (
     TrueEdge("input->a0.h1<q>", "the duplicate-token head asks for the current name"),
-    TrueEdge("input->a0.h1<k>", "the duplicate-token head finds the same name at another place"),
+    TrueEdge(
+        "input->a0.h1<k>",
+        "the duplicate-token head finds the same name at another place; with its keys at zero it"
+        " marks every name, the last one most, which is wrong where that was said once",
+    ),
     TrueEdge(
         "input->a0.h1<v>",
         "the duplicate-token head writes that it found a name; it would write the same of the"
@@ -117,9 +122,9 @@ def build() -> Builder:
 def pairs() -> Iterator[PromptPair]:
     """One name once, another twice, in any order; the counterfactual has three other names."""
     rng = random.Random(NAME)
-    while True:
+    for order in cycle(ORDERS):
         once, twice, *others = rng.sample(NAMES, 5)
-        said = [(once, twice)[which] for which in rng.choice(ORDERS)]
+        said = [(once, twice)[which] for which in order]
         yield {
             "clean": " ".join([*said, ASK]),
             "corrupted": " ".join([*others, ASK]),
