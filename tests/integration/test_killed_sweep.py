@@ -1,0 +1,87 @@
+"""A killed sweep goes on where it was, and two at once do not disturb each other."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.store import open_store
+from tests import checkpoints
+from tests.command_line import acdc, start_acdc
+from tests.sweeps import write_pairs, write_sweep
+
+pytestmark = pytest.mark.slow
+
+RUNS = 12
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    """Twelve runs of hundreds of edges each, in two models."""
+    models = [checkpoints.native(tmp_path / f"m{seed}", seed, layers=6) for seed in range(2)]
+    return write_sweep(
+        tmp_path / "sweep.yaml",
+        tasks=[str(write_pairs(tmp_path / "ids.jsonl"))],
+        models=[f"dir:{model}" for model in models],
+        methods=[{"name": "acdc", "thresholds": [1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5]}],
+    )
+
+
+def start(sweep: Path) -> subprocess.Popen[str]:
+    return start_acdc("run", sweep, "--device", "cpu", "--json")
+
+
+def states(document: dict[str, Any]) -> dict[str, str]:
+    return {run["run_id"]: run["state"] for run in document["runs"]}
+
+
+def test_killed_sweep_run_again_executes_only_what_is_missing(capsys, sweep: Path, store_url: str):
+    with start(sweep) as process:
+        assert process.stderr is not None
+        assert any(line.startswith(f"[4/{RUNS}]") for line in process.stderr)
+        process.send_signal(signal.SIGKILL)  # wherever the fifth run is by now
+    assert process.returncode == -signal.SIGKILL
+    store = open_store(store_url)
+    before = set(store.run_ids())
+    assert 4 <= len(before) < RUNS
+    assert store.damaged() == []
+    again = acdc(capsys, "run", sweep, "--device", "cpu", "--json")
+    assert again.code == 0, again.err
+    found = states(again.document)
+    assert {run_id for run_id, state in found.items() if state == "present"} == before
+    assert set(store.run_ids()) == set(found)
+    assert store.damaged() == store.failures() == []
+
+
+def test_interrupted_sweep_keeps_what_is_done_and_says_how_to_go_on(sweep: Path, store_url: str):
+    with start(sweep) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert any(line.startswith("[2/") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.stdout.read() == ""
+    assert process.returncode == 130
+    assert f"go on with: acdc run {sweep} --device cpu --json" in rest
+    assert "Traceback" not in rest
+    store = open_store(store_url)
+    assert 2 <= len(store.run_ids()) < RUNS
+    assert store.damaged() == store.failures() == []
+
+
+def test_two_sweeps_at_once_on_one_store_commit_every_run_once(sweep: Path, store_url: str):
+    racing = [start(sweep), start(sweep)]
+    ended = [process.communicate() for process in racing]
+    assert [process.returncode for process in racing] == [0, 0], ended
+    found = [states(json.loads(out)) for out, _ in ended]
+    store = open_store(store_url)
+    assert set(store.run_ids()) == set(found[0]) == set(found[1])
+    for run_id in store.run_ids():
+        assert sorted(each[run_id] for each in found) == ["committed", "present"]
+    assert store.damaged() == store.failures() == []
+    assert list((Path(store_url) / "tmp").iterdir()) == []
