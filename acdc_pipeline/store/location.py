@@ -22,6 +22,13 @@ _LOCAL = (None, "file", "local")
 # fsspec reads them, but nothing can be put there that others find.
 _READ_ONLY = frozenset(("http", "https", "zip", "tar", "libarchive", "data", "git", "github"))
 
+# What clients do better for files as small as ours. s3fs would ask for the size of each before it
+# reads it, and of a server that refuses that question nobody learns why.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"max_concurrency": 1},
+    "s3a": {"max_concurrency": 1},
+}
+
 _KINDS = "a folder, or an object store: s3://bucket/path, gs://bucket/path, …"
 
 
@@ -98,7 +105,8 @@ def open_place(location: str | Path, options: Mapping[str, Any] | None = None) -
     if not _is_known(str(protocol).partition("::")[0]):
         raise StoreError(f"'{protocol}' is not a kind of store", where=text, allowed=_KINDS)
     try:
-        fs, root = fsspec.core.url_to_fs(text, **(options or {}))
+        chosen = {**_OPTIONS.get(str(protocol), {}), **(options or {})}
+        fs, root = fsspec.core.url_to_fs(text, **chosen)
     except ImportError as error:
         raise StoreError(
             f"'{protocol}' needs a library that is not installed: {error}",
