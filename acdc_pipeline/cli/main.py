@@ -16,7 +16,20 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline import __version__
-from acdc_pipeline.cli import demo, discover, doctor, jobs, models, plan, run, runs, submit, tasks
+from acdc_pipeline.cli import (
+    demo,
+    discover,
+    doctor,
+    heads,
+    jobs,
+    models,
+    plan,
+    run,
+    runs,
+    submit,
+    tasks,
+    wiki,
+)
 from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.cli.interrupts import INTERRUPTED
@@ -32,6 +45,7 @@ app = App(
 )
 app.command("demo", short_help="Find circuits in the models that ship here.")(demo.demo)
 app.command("discover")(discover.discover)
+app.command("heads")(heads.heads)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("submit")(submit.submit)
@@ -41,6 +55,7 @@ app.command("cancel")(jobs.cancel)
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(models.app, name="models")
+app.add_typer(wiki.app, name="wiki")
 app.command("doctor", short_help="Say what works on this machine.")(doctor.doctor)
 
 

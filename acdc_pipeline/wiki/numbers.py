@@ -54,3 +54,11 @@ def joined(parts: list[str]) -> str:
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def short(value: float) -> str:
+    """`500`, `2k`, `85M`, `1.5B`: two digits."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{number(value / size, 2)}{unit}"
+    return number(value, 2)

@@ -13,15 +13,19 @@ _OTHER = re.compile(r"[^a-z0-9.]+")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 
 
-def slugs(names: Iterable[str]) -> dict[str, str]:
+def slugs(names: Iterable[str], reserved: Iterable[str] = ()) -> dict[str, str]:
     """A different slug for each of `names`, decided by the names alone.
 
     A name that says nothing more than its slug keeps it plain; where more than capitals and
     separators was lost, or two names meet in one slug, eight digits of the name's sha256 follow.
+
+    Args:
+        names: any text.
+        reserved: what no slug may be.
     """
     known = sorted(set(names))
     plain = {name: _slug(name) for name in known}
-    taken: dict[str, int] = {}
+    taken: dict[str, int] = dict.fromkeys(reserved, 1)
     for slug in plain.values():
         taken[slug] = taken.get(slug, 0) + 1
     return {

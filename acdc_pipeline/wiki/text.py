@@ -33,8 +33,19 @@ def name(text: str, longest: int = LONGEST_NAME) -> str:
 
 def token(text: str) -> str:
     """A token as it is shown: blanks and everything else that cannot be seen have a sign."""
-    shown = "".join(_BLANKS.get(c) or _visible(c, "") for c in text[: 4 * LONGEST_TOKEN])
+    if text.isprintable():
+        shown = text.replace(" ", _BLANKS[" "])
+    else:
+        shown = "".join(_BLANKS.get(c) or _visible(c, "") for c in text[: 4 * LONGEST_TOKEN])
     return _shortened(shown, LONGEST_TOKEN) if shown else "∅"
+
+
+def words(text: str) -> str:
+    """A token inside running text: its spaces stay spaces, what else cannot be seen has a sign."""
+    if text.isprintable():
+        return text[:96]
+    kept = " \N{NO-BREAK SPACE}"
+    return "".join(c if c in kept else _BLANKS.get(c) or _visible(c, "") for c in text[:96])
 
 
 def _visible(character: str, kept: str) -> str:

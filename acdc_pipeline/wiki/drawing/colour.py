@@ -1,7 +1,7 @@
 """Colour scales: even steps of lightness in OKLab, one set for light and one for dark pages.
 
 Zero has the colour of the page in both, so that what stands out is what is not zero. The
-sequential scale runs from yellow through teal to blue, the signed one from orange through the page
+sequential scale runs through teal to deep blue, the signed one from orange through the page
 to blue: pairs that every common form of colour blindness keeps apart, and that differ in lightness
 too.
 """
@@ -27,20 +27,20 @@ _LCH = tuple[float, float, float]
 
 _KNOTS: dict[tuple[Theme, Scale], tuple[_LCH, ...]] = {
     ("light", "share"): (
-        (0.965, 0.012, 105),
-        (0.880, 0.095, 125),
-        (0.720, 0.105, 175),
-        (0.540, 0.105, 230),
-        (0.380, 0.115, 262),
-        (0.240, 0.090, 275),
+        (0.970, 0.008, 100),
+        (0.890, 0.050, 165),
+        (0.740, 0.090, 195),
+        (0.560, 0.110, 230),
+        (0.390, 0.125, 260),
+        (0.240, 0.095, 278),
     ),
     ("dark", "share"): (
-        (0.245, 0.015, 262),
-        (0.350, 0.090, 268),
-        (0.500, 0.110, 245),
-        (0.670, 0.115, 195),
-        (0.830, 0.125, 145),
-        (0.960, 0.090, 108),
+        (0.245, 0.012, 262),
+        (0.345, 0.080, 262),
+        (0.500, 0.105, 235),
+        (0.680, 0.110, 195),
+        (0.840, 0.095, 160),
+        (0.960, 0.070, 110),
     ),
     ("light", "signed"): (
         (0.400, 0.120, 42),

@@ -39,6 +39,26 @@ def indexed_png(cells: UInt8[np.ndarray, "row column"], palette: Sequence[RGB]) 
     )
 
 
+def alpha_png(levels: UInt8[np.ndarray, "row column"], most: int) -> bytes:
+    """A mask: level 0 lets nothing through, level `most` (at most 15) everything."""
+    rows, columns = levels.shape
+    width = columns + columns % 2
+    padded = np.zeros((rows, width), np.uint8)
+    padded[:, :columns] = levels
+    packed = (padded[:, ::2] << 4) | padded[:, 1::2]
+    lines = np.concatenate([np.zeros((rows, 1), np.uint8), packed], axis=1)
+    return b"".join(
+        (
+            _SIGNATURE,
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 4, 3, 0, 0, 0)),
+            _chunk(b"PLTE", bytes(3 * (most + 1))),
+            _chunk(b"tRNS", bytes(round(255 * level / most) for level in range(most + 1))),
+            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
 def data_uri(png: bytes) -> str:
     """A PNG as an address that needs no file."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,0 +1,196 @@
+// The search page: filters <-> address, rows, pages of rows, CSV.
+(function () {
+  "use strict";
+  var form = document.getElementById("filters");
+  var status = document.querySelector(".status");
+  var body = document.querySelector(".hits tbody");
+  var head = document.querySelector(".hits .score-name");
+  var pages = document.querySelector(".pages");
+  var csv = document.querySelector(".csv");
+  var ROWS = 50, FIELDS = ["q", "kind", "task", "family", "model", "score", "min", "sort"];
+  var heads = null, hits = [], page = 0, shown = null, url = null;
+
+  function option(value, text) {
+    var made = document.createElement("option");
+    made.value = value;
+    made.textContent = text;
+    return made;
+  }
+
+  function fill() {
+    var data = heads.data, families = {};
+    data.kinds.forEach(function (k) { form.kind.appendChild(option(k.name, k.name.replace(/_/g, " "))); });
+    data.tasks.forEach(function (t) { form.task.appendChild(option(t.name, t.name)); });
+    data.models.forEach(function (m) {
+      families[m.family] = true;
+      form.model.appendChild(option(m.slug, m.title));
+    });
+    Object.keys(families).sort().forEach(function (f) { form.family.appendChild(option(f, f)); });
+    data.scores.forEach(function (s) {
+      form.score.appendChild(option(s.metric, s.title + (s.task ? " on " + s.task : "")));
+    });
+  }
+
+  function restore() {
+    var parameters = new URLSearchParams(location.search);
+    FIELDS.forEach(function (name) {
+      var wanted = parameters.get(name);
+      if (wanted !== null) form.elements[name].value = wanted;
+    });
+    page = Math.max(0, parseInt(parameters.get("page") || "1", 10) - 1);
+    if (form.score.selectedIndex < 0) form.score.selectedIndex = 0;
+  }
+
+  function address() {
+    var parameters = new URLSearchParams();
+    FIELDS.forEach(function (name) {
+      var field = form.elements[name];
+      var usual = name === "score" && field.selectedIndex === 0;
+      if (field.value && !usual) parameters.set(name, field.value);
+    });
+    if (page) parameters.set("page", page + 1);
+    var text = parameters.toString();
+    return location.pathname.replace(/^.*\//, "") + (text ? "?" + text : "");
+  }
+
+  function tests() {
+    var found = wikiQuery.parse(form.q.value, heads);
+    function index(list, name) { return list.findIndex(function (x) { return x.name === name; }); }
+    if (form.kind.value) found.push({ kind: "role", role: index(heads.data.kinds, form.kind.value) });
+    if (form.task.value) found.push({ kind: "task", task: index(heads.data.tasks, form.task.value) });
+    if (form.family.value) found.push({ kind: "family", text: form.family.value.toLowerCase() });
+    if (form.model.value) found.push({ kind: "slug", text: form.model.value });
+    return found;
+  }
+
+  function search() {
+    var list = tests();
+    var named = list.filter(function (t) { return t.kind === "score" || t.kind === "show"; })[0];
+    shown = named ? named.metric : form.score.value || null;
+    var needed = {};
+    list.forEach(function (t) { if (t.metric) needed[t.metric] = true; });
+    if (shown) needed[shown] = true;
+    heads.load(Object.keys(needed), function () { find(list); });
+  }
+
+  function find(list) {
+    var column = shown ? heads.columns[shown] : null;
+    var least = form.min.value === "" ? null : parseFloat(form.min.value);
+    hits = [];
+    for (var number = 0; number < heads.total; number++) {
+      if (least !== null && !(column && column[number] >= least)) continue;
+      if (list.length) {
+        var at = heads.place(number), good = true;
+        for (var i = 0; i < list.length && good; i++) good = wikiQuery.passes(list[i], number, at, heads);
+        if (!good) continue;
+      }
+      hits.push(number);
+    }
+    if (column && form.sort.value !== "place") {
+      var sign = form.sort.value === "low" ? 1 : -1;
+      hits.sort(function (a, b) {
+        var x = column[a], y = column[b];
+        if (x !== x || y !== y) return (x !== x) - (y !== y) || a - b;
+        return sign * (x - y) || a - b;
+      });
+    }
+    page = Math.min(page, Math.max(0, Math.ceil(hits.length / ROWS) - 1));
+    draw(list);
+  }
+
+  function cell(row, text, css) {
+    var made = row.insertCell();
+    if (css) made.className = css;
+    made.textContent = text;
+    return made;
+  }
+
+  function link(href, text) {
+    var made = document.createElement("a");
+    made.href = href;
+    made.textContent = text;
+    return made;
+  }
+
+  function digits(value) { return value !== value ? "–" : (+value.toPrecision(3)).toString().replace("-", "−"); }
+
+  function roles(number) {
+    return (heads.roles[number] || []).map(function (role) {
+      return heads.data.kinds[role[0]].name.replace(/_/g, " ") +
+        (role[1] >= 0 ? " on " + heads.data.tasks[role[1]].name : "");
+    }).join(", ");
+  }
+
+  function circuits(number) {
+    return (heads.circuits[number] || []).map(function (circuit) {
+      return heads.data.tasks[circuit[0]].name + " " + circuit[1];
+    }).join(", ");
+  }
+
+  function draw(list) {
+    var score = shown && heads.data.scores.find(function (s) { return s.metric === shown; });
+    var unknown = list.filter(function (t) { return t.kind === "unknown"; });
+    head.textContent = score ? score.title + (score.task ? " on " + score.task : "") : "Score";
+    body.textContent = "";
+    hits.slice(page * ROWS, (page + 1) * ROWS).forEach(function (number) {
+      var at = heads.place(number), row = body.insertRow(), name = heads.name(at);
+      row.insertCell().appendChild(link("m/" + at.slug + "/" + name + ".html", name));
+      row.insertCell().appendChild(document.createElement("bdi")).textContent = at.title;
+      cell(row, shown ? digits(heads.columns[shown][number]) : "–", "n");
+      cell(row, roles(number));
+      cell(row, circuits(number));
+    });
+    status.textContent = unknown.length
+      ? "“" + unknown[0].word + "” is no score, kind or task of this site."
+      : hits.length.toLocaleString("en") + (hits.length === 1 ? " head" : " heads") + " of " +
+        heads.total.toLocaleString("en");
+    var last = Math.max(1, Math.ceil(hits.length / ROWS));
+    pages.hidden = last < 2;
+    pages.querySelector("span").textContent = "page " + (page + 1) + " of " + last;
+    pages.querySelector("[data-go='-1']").disabled = page === 0;
+    pages.querySelector("[data-go='1']").disabled = page === last - 1;
+    csv.hidden = !hits.length;
+    csv.removeAttribute("href");
+    wikiState(address());
+  }
+
+  // A cell that a spreadsheet would take for a formula gets a quote in front.
+  function safe(text) {
+    var guarded = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
+    return '"' + guarded.replace(/"/g, '""') + '"';
+  }
+
+  function table() {
+    var lines = ["model,head,layer,index,score,value,roles,circuits"];
+    hits.forEach(function (number) {
+      var at = heads.place(number), value = shown ? heads.columns[shown][number] : NaN;
+      lines.push([
+        safe(at.title), heads.name(at), at.layer, at.head, safe(shown || ""),
+        value !== value ? "" : +value.toPrecision(7), safe(roles(number)), safe(circuits(number))
+      ].join(","));
+    });
+    return lines.join("\r\n") + "\r\n";
+  }
+
+  csv.addEventListener("click", function () {
+    if (url) URL.revokeObjectURL(url);
+    url = URL.createObjectURL(new Blob([table()], { type: "text/csv" }));
+    csv.href = url;
+  });
+  csv.href = "#";
+
+  wikiHeads(function (found) {
+    heads = found;
+    fill();
+    restore();
+    search();
+    form.addEventListener("submit", function (event) { event.preventDefault(); page = 0; search(); });
+    form.addEventListener("input", function () { page = 0; search(); });
+    pages.addEventListener("click", function (event) {
+      if (!event.target.dataset.go) return;
+      page += +event.target.dataset.go;
+      draw(tests());
+      document.querySelector(".hits").scrollIntoView();
+    });
+  });
+})();

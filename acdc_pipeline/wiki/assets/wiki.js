@@ -1,0 +1,139 @@
+// Every page: theme button, keys, sortable tables, the foot, what a mosaic's cell is.
+(function () {
+  "use strict";
+  var root = document.documentElement;
+
+  function theme() {
+    var button = document.querySelector("button.theme");
+    var next = { auto: "light", light: "dark", dark: "auto" };
+    function say() { button.textContent = "Theme: " + (root.dataset.theme || "auto"); }
+    button.hidden = false;
+    button.addEventListener("click", function () {
+      var chosen = next[root.dataset.theme || "auto"];
+      if (chosen === "auto") delete root.dataset.theme; else root.dataset.theme = chosen;
+      try { localStorage.setItem("theme", chosen); } catch (error) { /* not kept, then */ }
+      say();
+    });
+    say();
+  }
+
+  function keys() {
+    document.addEventListener("keydown", function (event) {
+      var field = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+      if ((event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !field)) {
+        var box = document.querySelector("#filters input[name=q], .big input, .find input");
+        event.preventDefault();
+        box.focus();
+        box.select();
+        return;
+      }
+      if (field || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "j" || event.key === "k") {
+        var link = document.querySelector("link[rel=" + (event.key === "j" ? "next" : "prev") + "]");
+        if (link) location.href = link.href;
+      }
+      if (event.key === "t") document.querySelector("button.theme").click();
+    });
+  }
+
+  function value(cell) {
+    var text = cell ? cell.textContent.trim() : "";
+    var number = parseFloat(text.replace(/,/g, "").replace("−", "-"));
+    return isNaN(number) ? (text === "–" ? -Infinity : text.toLowerCase()) : number;
+  }
+
+  function sortable(table) {
+    table.querySelectorAll("thead th").forEach(function (head, column) {
+      if (!head.textContent.trim()) return;
+      var button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      while (head.firstChild) button.appendChild(head.firstChild);
+      head.appendChild(button);
+      button.addEventListener("click", function () {
+        var down = head.getAttribute("aria-sort") !== "descending";
+        var body = table.tBodies[0];
+        var rows = Array.prototype.map.call(body.rows, function (row, index) {
+          return { row: row, key: value(row.cells[column]), index: index };
+        });
+        rows.sort(function (a, b) {
+          var order = a.key === b.key ? 0 : typeof a.key === typeof b.key ? (a.key < b.key ? -1 : 1)
+            : typeof a.key === "number" ? -1 : 1;
+          return (down ? -order : order) || a.index - b.index;
+        });
+        rows.forEach(function (item) { body.appendChild(item.row); });
+        table.querySelectorAll("th[aria-sort]").forEach(function (other) {
+          other.removeAttribute("aria-sort");
+        });
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      });
+    });
+  }
+
+  function foot() {
+    var place = document.querySelector("[data-build]");
+    wikiGet("build", function (build) {
+      place.textContent = " · site " + build.version + ": " + build.heads.toLocaleString("en") +
+        " heads of " + build.models + " models, " + build.profiled + " profiled" +
+        (build.newest ? "; newest run " + build.newest : "");
+    });
+  }
+
+  // The score under the pointer, on the page of a model; and its cell as a link where the page
+  // has none.
+  function stage(field) {
+    var box = field.querySelector(".stage");
+    var layers = +box.dataset.layers, heads = +box.dataset.heads;
+    var output = document.createElement("output");
+    var data = null, asked = false;
+    output.hidden = true;
+    box.appendChild(output);
+    function place(event) {
+      var area = box.getBoundingClientRect();
+      var layer = Math.floor((event.clientX - area.left) / area.width * layers);
+      var head = Math.floor((event.clientY - area.top) / area.height * heads);
+      if (layer < 0 || head < 0 || layer >= layers || head >= heads) return null;
+      return { layer: layer, head: head, x: event.clientX - area.left, y: event.clientY - area.top };
+    }
+    box.addEventListener("pointermove", function (event) {
+      var at = place(event);
+      if (!asked) {
+        asked = true;
+        wikiGet(root.dataset.model, function (found) { data = found; });
+      }
+      output.hidden = !at;
+      if (!at) return;
+      var metric = field.querySelector("input:checked").value;
+      var column = data && data.scores[metric] && data.scores[metric].values;
+      var score = column ? column[at.layer * heads + at.head] : undefined;
+      output.textContent = "a" + at.layer + ".h" + at.head +
+        (score === undefined ? "" : score === null ? "  not measured" : "  " + score.toPrecision(3));
+      output.style.left = at.x + "px";
+      output.style.top = at.y + "px";
+    });
+    box.addEventListener("pointerleave", function () { output.hidden = true; });
+    if (!box.querySelector("svg")) {
+      box.addEventListener("click", function (event) {
+        var at = place(event);
+        if (at) location.href = "a" + at.layer + ".h" + at.head + ".html";
+      });
+    }
+    var wanted = location.hash.slice(1);
+    var input = wanted && field.querySelector("input[id='k-" + CSS.escape(wanted) + "']");
+    if (input) input.checked = true;
+    field.addEventListener("change", function (event) {
+      wikiState("#" + event.target.id.slice(2));
+    });
+  }
+
+  // The address says what is shown, so that it can be sent to somebody.
+  window.wikiState = function (address) {
+    try { history.replaceState(null, "", address); } catch (error) { /* a browser that forbids it */ }
+  };
+
+  theme();
+  keys();
+  foot();
+  document.querySelectorAll("table[data-sortable]").forEach(sortable);
+  document.querySelectorAll("fieldset.kinds").forEach(stage);
+})();

@@ -1,0 +1,255 @@
+"""A store as a site: read, compare, write what differs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib.resources import files
+from multiprocessing import get_context
+from pathlib import Path
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp
+from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
+from acdc_pipeline.wiki.files import Writer, remove
+from acdc_pipeline.wiki.manifest import (
+    BUILDING,
+    NAME,
+    Entry,
+    Manifest,
+    check_out,
+    program_digest,
+    read_manifest,
+)
+from acdc_pipeline.wiki.pages.about import about_page, compare_page, search_page
+from acdc_pipeline.wiki.pages.home import home_page, model_index
+from acdc_pipeline.wiki.pages.kind import kind_index, kind_pages
+from acdc_pipeline.wiki.pages.score import score_index, score_pages
+from acdc_pipeline.wiki.pages.task import task_index, task_pages
+from acdc_pipeline.wiki.render import PACKAGE, environment
+from acdc_pipeline.wiki.runs import gather
+from acdc_pipeline.wiki.search_index import (
+    build_document,
+    index_document,
+    schema_document,
+    score_columns,
+    search_document,
+)
+from acdc_pipeline.wiki.shards import json_bytes, script_bytes
+from acdc_pipeline.wiki.site import Site, site_of
+
+Progress = Callable[[str, int, int], None]
+"""Hears what is done (`reading runs`), how much of it, and how much there is."""
+
+_FEW_HEADS = 500
+"""Up to here a second process costs more than it saves."""
+
+_ORDERS_PER_WORKER = 8
+
+
+@dataclass(frozen=True)
+class Built:
+    """What came of a build.
+
+    Args:
+        out: where the site is.
+        site: what it tells.
+        files: how many files it has.
+        written: how many of them were written; the rest was there already.
+        removed: files of the last build that are gone.
+        bytes: size of all files.
+    """
+
+    out: Path
+    site: Site
+    files: int
+    written: int
+    removed: int
+    bytes: int
+
+
+def build(
+    store: Store,
+    out: Path,
+    *,
+    notes: Path | None = None,
+    project: Path | None = None,
+    jobs: int | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Built:
+    """Builds the site of `store` in the folder `out`.
+
+    The same runs, notes and tasks make the same bytes, whatever was in `out` before. Files that
+    this program did not write are left alone.
+
+    Args:
+        store: where the runs are.
+        out: made if it is not there.
+        notes: folder of hand-written notes.
+        project: where tasks are looked for first.
+        jobs: processes; None means one for each core that may be used.
+        progress: hears how far it is.
+
+    Raises:
+        InvalidInput: `out` holds other files, or a note or a task has a problem.
+        StoreError: the store cannot be read.
+    """
+    check_out(out)
+    gathered = gather(store, listener=lambda done, total: progress("reading runs", done, total))
+    site = site_of(gathered, notes, project)
+    before, program = read_manifest(out), program_digest()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / BUILDING).touch()
+        book = _chapters(site, out, before, program, jobs or _cores(), progress)
+        writer = Writer(out, before.files, dict(book.entries))
+        _pages(site, writer, progress)
+        gone = set(before.files) - set(writer.entries)
+        remove(out, gone)
+        (out / NAME).write_bytes(Manifest(writer.entries, book.stamps).encode())
+        (out / BUILDING).unlink()
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot be written: {error.strerror or error}", where=str(out), field="--out"
+        ) from error
+    return Built(
+        out=out,
+        site=site,
+        files=len(writer.entries),
+        written=book.written + writer.written,
+        removed=len(gone),
+        bytes=sum(entry.size for entry in writer.entries.values()),
+    )
+
+
+@dataclass(frozen=True)
+class _Book:
+    """The files of all models."""
+
+    entries: Mapping[str, Entry]
+    stamps: Mapping[str, str]
+    written: int
+
+
+def _chapters(
+    site: Site, out: Path, before: Manifest, program: str, jobs: int, progress: Progress
+) -> _Book:
+    """Writes the pages of every model that is not as it was."""
+    there = Writer(out, before.files)
+    known = before.by_chapter()
+    entries: dict[str, Entry] = {}
+    stamps: dict[str, str] = {}
+    todo: list[tuple[bytes, dict[str, Entry]]] = []
+    heads = 0
+    for index, model in enumerate(site.models):
+        blob = pack(site.chapter(index))
+        stamps[model.slug] = stamp(blob, program)
+        files_now = known.get(model.slug, {})
+        if before.chapters.get(model.slug) == stamps[model.slug] and all(
+            there.is_there(name, entry) for name, entry in files_now.items()
+        ):
+            entries |= files_now
+        else:
+            todo.append((blob, files_now))
+            heads += model.total_heads
+    written, done = 0, 0
+    for delivery in _delivered(_orders(todo, out, jobs), jobs if heads > _FEW_HEADS else 1):
+        for made in delivery.entries:
+            entries |= made
+        written += delivery.written
+        done += len(delivery.entries)
+        progress("writing models", done, len(todo))
+    return _Book(entries, stamps, written)
+
+
+def _orders(todo: Sequence[tuple[bytes, dict[str, Entry]]], out: Path, jobs: int) -> list[Order]:
+    size = max(1, -(-len(todo) // (jobs * _ORDERS_PER_WORKER)))
+    return [Order(out, todo[start : start + size]) for start in range(0, len(todo), size)]
+
+
+def _delivered(orders: Sequence[Order], jobs: int) -> Iterator[Delivery]:
+    if jobs == 1 or len(orders) < 2:
+        yield from map(deliver, orders)
+        return
+    # Spawned, not forked: Arrow has threads, and what they hold would stay locked in a fork.
+    with ProcessPoolExecutor(
+        min(jobs, len(orders)), mp_context=get_context("spawn"), initializer=_leave_ctrl_c_to_parent
+    ) as pool:
+        try:
+            futures: list[Future[Delivery]] = [pool.submit(deliver, order) for order in orders]
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_ctrl_c_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _pages(site: Site, writer: Writer, progress: Progress) -> None:
+    """Writes what is not about one model: lists, kinds, scores, tasks, data, assets."""
+    templates = environment()
+    made = 0
+
+    def page(name: str, template: str, facts: Mapping[str, object]) -> None:
+        nonlocal made
+        writer.page(templates, name, template, facts)
+        made += 1
+        progress("writing pages", made, 0)
+
+    page("index.html", "home.html", home_page(site))
+    page("m/index.html", "models.html", model_index(site))
+    page("k/index.html", "kinds.html", kind_index(site))
+    page("s/index.html", "scores.html", score_index(site))
+    page("t/index.html", "tasks.html", task_index(site))
+    page("about.html", "about.html", about_page(site))
+    page("search.html", "search.html", search_page())
+    page("compare.html", "compare.html", compare_page())
+    for name, facts in kind_pages(site):
+        page(f"k/{name}.html", "kind.html", facts)
+    for slug, facts in score_pages(site):
+        page(f"s/{slug}.html", "score.html", facts)
+    for slug, facts in task_pages(site):
+        page(f"t/{slug}/index.html", "task.html", facts)
+    for name, document in (
+        ("index", index_document(site)),
+        ("search", search_document(site)),
+        ("build", build_document(site)),
+        ("schema", schema_document()),
+    ):
+        content = json_bytes(document)
+        writer.data(f"data/{name}.json", content)
+        if name in ("search", "build"):
+            writer.data(f"data/{name}.js", script_bytes(name, content))
+    for name, document in score_columns(site):
+        content = json_bytes(document)
+        writer.data(f"data/{name}.js", script_bytes(name, content))
+    for name, content in _assets():
+        writer.data(f"assets/{name}", content)
+
+
+def _assets() -> Iterator[tuple[str, bytes]]:
+    folder = files(PACKAGE) / "assets"
+    for asset in sorted(folder.iterdir(), key=lambda item: item.name):
+        content = asset.read_bytes()
+        if asset.name == "wiki.css":
+            content = _scales().encode() + content
+        yield asset.name, content
+
+
+def _scales() -> str:
+    """The colour scales of the mosaics, for their legends."""
+    parts = []
+    for theme in THEMES:
+        for scale in ("share", "signed"):
+            parts.append(f"--{scale}-{theme}:linear-gradient(90deg,{gradient(theme, scale)})")
+    return f":root{{{';'.join(parts)}}}\n"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,136 @@
+"""What a build wrote, so that the next one writes only what differs and removes only what is its
+own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from acdc_pipeline.errors import InvalidInput
+
+NAME = ".acdc-wiki.json"
+BUILDING = ".acdc-wiki.building"
+"""There while a build runs, and after one that was killed: then everything is written anew."""
+
+_VERSION = 1
+
+
+_OF_MODELS = (".scores.parquet", ".edges.parquet", ".json", ".js")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file of the site.
+
+    Args:
+        digest: of its content.
+        size: its bytes.
+    """
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a build finished with.
+
+    Args:
+        files: every file of the site.
+        chapters: for each model, by slug, what its files were made from.
+    """
+
+    files: Mapping[str, Entry]
+    chapters: Mapping[str, str]
+
+    def by_chapter(self) -> dict[str, dict[str, Entry]]:
+        """The files of each model."""
+        found: dict[str, dict[str, Entry]] = {slug: {} for slug in self.chapters}
+        for name, entry in self.files.items():
+            slug = _chapter_of(name)
+            if slug in found:
+                found[slug][name] = entry
+        return found
+
+    def encode(self) -> bytes:
+        """The manifest as a file; the same site always gives the same bytes."""
+        document = {
+            "version": _VERSION,
+            "chapters": dict(self.chapters),
+            "files": {name: [entry.digest, entry.size] for name, entry in self.files.items()},
+        }
+        return json.dumps(document, sort_keys=True, indent=0).encode("ascii") + b"\n"
+
+
+def check_out(folder: Path) -> None:
+    """Raises InvalidInput unless `folder` is new, empty or a wiki that was built before."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput("is a file, not a folder", where=str(folder), field="--out")
+    if not folder.is_dir() or any((folder / name).exists() for name in (NAME, BUILDING)):
+        return
+    if next(folder.iterdir(), None) is not None:
+        raise InvalidInput(
+            "holds other files, and is no wiki",
+            where=str(folder),
+            field="--out",
+            fix="name a new or an empty folder",
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """What the last build of `folder` finished with; nothing where it did not finish."""
+    nothing = Manifest({}, {})
+    path = folder / NAME
+    if (folder / BUILDING).exists() or not path.is_file():
+        return nothing
+    try:
+        document = json.loads(path.read_bytes())
+        if document["version"] != _VERSION:
+            return nothing
+        known = {name: Entry(digest, size) for name, (digest, size) in document["files"].items()}
+        # A name that leads out of the folder was not written by a build.
+        inside = {
+            name for name in known if ".." not in Path(name).parts and not Path(name).is_absolute()
+        }
+        return Manifest({n: known[n] for n in sorted(inside)}, dict(document["chapters"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return nothing
+
+
+def digest_of(*parts: bytes) -> str:
+    """Sixteen hex digits that stand for `parts`."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part)
+    return found.hexdigest()
+
+
+def program_digest() -> str:
+    """What pages are made with: another template or another line of code makes other pages."""
+    package = Path(str(files("acdc_pipeline")))
+    folders = ("wiki", "heads", "graph", "specs")
+    paths = [path for folder in folders for path in (package / folder).rglob("*")]
+    known = sorted(p for p in paths if p.suffix in (".py", ".html", ".css", ".js", ".svg", ".txt"))
+    return digest_of(*(part for path in known for part in _named(path, package)))
+
+
+def _chapter_of(name: str) -> str | None:
+    """The model whose file it is, by slug; None for files of the whole site."""
+    folder, _, rest = name.partition("/")
+    if folder == "m":
+        return rest.partition("/")[0]
+    last = rest.rpartition("/")[2]
+    if folder == "t":
+        return last.removesuffix(".html")
+    if folder == "data":
+        return next((last.removesuffix(end) for end in _OF_MODELS if last.endswith(end)), None)
+    return None
+
+
+def _named(path: Path, package: Path) -> tuple[bytes, bytes]:
+    return path.relative_to(package).as_posix().encode(), path.read_bytes()

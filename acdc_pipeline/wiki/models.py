@@ -1,0 +1,156 @@
+"""The models of a store: each with its shape, its scores and its circuits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from acdc_pipeline.graph import Topology
+from acdc_pipeline.specs import sha256_of
+from acdc_pipeline.wiki.profile import Profile, merged_nulls
+from acdc_pipeline.wiki.questions import Question, questions_of
+from acdc_pipeline.wiki.roles import Roles, roles_of
+from acdc_pipeline.wiki.runs import Gathered, Run
+from acdc_pipeline.wiki.scores import Score, score_grids
+from acdc_pipeline.wiki.slug import slugs
+
+_SIZE = re.compile(r"[-_.]?(\d+(\.\d+)?[mbk]|s\d+|\d+l|small|medium|large|xl|base|deduped)$", re.I)
+
+
+_RESERVED = ("build", "index", "schema", "scores", "search")
+"""Files that lie beside those of models."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model at one revision of its weights.
+
+    Args:
+        ref: as people refer to it.
+        revision: what pins its weights.
+        slug: its folder on the site.
+        title: `ref`, with the revision where several are on the site.
+        n_layers, n_heads: its shape.
+        d_model: width of the residual stream; None where no run says.
+        shape: its graph; None where no run found a circuit.
+        scores: head scores by metric.
+        roles: the kinds of its heads.
+        nulls: what chance reaches, by metric; empty where no null was measured.
+        questions: circuits by task; of several questions about one task the fullest is first.
+        profiles: what else its profile runs kept, one for each task.
+        run_ids: the runs that all this comes from.
+    """
+
+    ref: str
+    revision: str
+    slug: str
+    title: str
+    n_layers: int
+    n_heads: int
+    d_model: int | None
+    shape: Topology | None
+    scores: Mapping[str, Score]
+    roles: Roles
+    nulls: Mapping[str, float]
+    questions: Mapping[str, tuple[Question, ...]]
+    profiles: tuple[Profile, ...]
+    run_ids: tuple[str, ...]
+
+    @property
+    def total_heads(self) -> int:
+        """All heads of the model."""
+        return self.n_layers * self.n_heads
+
+    @property
+    def data_version(self) -> str:
+        """Twelve digits that change with every run of this model that comes or goes."""
+        return sha256_of(list(self.run_ids))[:12]
+
+    @property
+    def family(self) -> str:
+        """What its name says without organisation, size and seed: `gpt2`, `pythia`."""
+        name = self.ref.partition("@")[0].partition(":")[2].rpartition("/")[2] or self.ref
+        while (shorter := _SIZE.sub("", name)) != name and shorter:
+            name = shorter
+        return name.lower()
+
+    @cached_property
+    def size(self) -> int | None:
+        """About how many weights stand in its layers: 4 d² a layer for attention, 8 d² for MLPs."""
+        if self.d_model is None:
+            return None
+        has_mlp = self.shape is None or self.shape.has_mlp
+        return self.n_layers * (12 if has_mlp else 4) * self.d_model**2
+
+    def depth(self, layer: int) -> float:
+        """Where a layer is between the first (0) and the last (1)."""
+        return layer / (self.n_layers - 1) if self.n_layers > 1 else 0.0
+
+
+def head_name(layer: int, head: int) -> str:
+    """`a5.h1`."""
+    return f"a{layer}.h{head}"
+
+
+def models_of(gathered: Gathered) -> tuple[Model, ...]:
+    """The models of a store, in the order of their names.
+
+    Weights of different revisions are different models. Runs that say nothing of a model's shape
+    (no circuit, no scores) make no page.
+    """
+    by_weights: dict[tuple[str, str], list[Run]] = {}
+    for run in gathered.runs:
+        by_weights.setdefault((run.spec.model, run.spec.model_revision), []).append(run)
+    refs = [ref for ref, _ in by_weights]
+    titles = {
+        (ref, revision): ref if refs.count(ref) == 1 else f"{ref} ({revision[:8]})"
+        for ref, revision in by_weights
+    }
+    folders = slugs(titles.values(), _RESERVED)
+    found = [
+        _model(ref, revision, titles[ref, revision], folders[titles[ref, revision]], runs)
+        for (ref, revision), runs in by_weights.items()
+    ]
+    return tuple(sorted((m for m in found if m is not None), key=lambda m: (m.title, m.revision)))
+
+
+def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) -> Model | None:
+    shape = next((run.shape for run in runs if run.shape is not None), None)
+    sizes = _sizes(runs, shape)
+    if sizes is None:
+        return None
+    profiles = tuple(run.profile for run in runs if run.profile is not None)
+    widths = [run.details.get("d_model") for run in runs]
+    return Model(
+        ref=ref,
+        revision=revision,
+        slug=slug,
+        title=title,
+        n_layers=sizes[0],
+        n_heads=sizes[1],
+        d_model=next((int(w) for w in widths if isinstance(w, int)), None),
+        shape=shape,
+        scores=score_grids([run.heads for run in runs if run.heads is not None], *sizes),
+        roles=roles_of(profiles),
+        nulls=merged_nulls(profiles),
+        # Their tables are in `scores` already, and are not carried to other processes twice.
+        questions=questions_of(replace(run, heads=None, profile=None) for run in runs),
+        profiles=profiles,
+        run_ids=tuple(sorted(run.run_id for run in runs)),
+    )
+
+
+def _sizes(runs: Iterable[Run], shape: Topology | None) -> tuple[int, int] | None:
+    """Layers and heads: from a graph, else from the heads that were scored."""
+    if shape is not None:
+        return shape.n_layers, shape.n_heads
+    tables = [run.heads for run in runs if run.heads is not None and run.heads.num_rows]
+    if not tables:
+        return None
+    layers = max(int(np.max(table["layer"].to_numpy())) for table in tables)
+    heads = max(int(np.max(table["head"].to_numpy())) for table in tables)
+    return layers + 1, heads + 1

@@ -1,0 +1,203 @@
+"""The page of a head: what it behaves as, on which evidence, and where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from acdc_pipeline.specs.head_scores import ROLES, metric_key
+from acdc_pipeline.wiki import numbers
+from acdc_pipeline.wiki.chapter import Chapter, Measure
+from acdc_pipeline.wiki.models import head_name
+from acdc_pipeline.wiki.pages.bars import bar
+from acdc_pipeline.wiki.pages.frame import frame
+from acdc_pipeline.wiki.pages.head_circuits import circuits_of
+from acdc_pipeline.wiki.pages.head_examples import (
+    direction_facts,
+    pattern_facts,
+    snippet_facts,
+)
+from acdc_pipeline.wiki.roles import HeadIndex
+from acdc_pipeline.wiki.scores import family_of
+from acdc_pipeline.wiki.summary import summary
+
+Facts = dict[str, Any]
+ScoreRow = tuple[Markup, Markup | str, str, str, int | str, str]
+"""Name, bar, value, interval, rank, standing."""
+
+_HOW: Mapping[str, str] = {
+    "random tokens": "a beginning-of-text token, then random tokens said twice",
+    "weights": "read from the matrices, without a prompt",
+    "backup": "while the main heads of each kind write nothing",
+}
+
+
+_MOST_TASKS = 4
+"""Columns that a narrow page holds."""
+
+_DRAWN = frozenset(("direct_effect", "zero_ablation", "mean_ablation", "corrupted_ablation"))
+"""Scores on prompts that get a bar: effects on the answer's logit, side by side."""
+
+_LINES: Mapping[str, float] = {
+    metric_key(role.required[0].score): role.required[0].least
+    for role in ROLES.values()
+    if role.on != "task" and role.required[0].of == "score"
+}
+"""Scores that give a role by themselves, and from which value on."""
+
+
+def head_pages(chapter: Chapter) -> Iterator[tuple[str, Facts]]:
+    """The facts of every head's page by name, layer by layer."""
+    model = chapter.model
+    names = [head_name(*place) for place in np.ndindex(model.n_layers, model.n_heads)]
+    # The same on every page: made once.
+    links = {measure.slug: _link(measure) for measure in chapter.measures}
+    for index, place in enumerate(np.ndindex(model.n_layers, model.n_heads)):
+        beside = {
+            "prev": names[index - 1] if index else None,
+            "next": names[index + 1] if index + 1 < len(names) else None,
+        }
+        yield names[index], beside | _page(chapter, (place[0], place[1]), links)
+
+
+def _link(measure: Measure) -> Markup:
+    """A score in the first column of a table."""
+    return Markup('<th><a href="../../s/{}.html">{}</a>').format(
+        measure.slug, measure.definition.title
+    )
+
+
+def _page(chapter: Chapter, place: HeadIndex, links: Mapping[str, Markup]) -> Facts:
+    model = chapter.model
+    name = head_name(*place)
+    circuits = circuits_of(chapter, name)
+    trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"), (name, None))
+    groups: dict[str, list[ScoreRow]] = {}
+    for measure in chapter.measures:
+        if measure.task is None:
+            row = _score(measure, place, links[measure.slug])
+            groups.setdefault(family_of(measure.definition), []).append(row)
+    return {
+        **frame(2, f"{name} in {model.title}", *trail),
+        "name": name,
+        "slug": model.slug,
+        "model": model.title,
+        "layer": place[0],
+        "head": place[1],
+        "n_layers": model.n_layers,
+        "n_heads": model.n_heads,
+        "summary": summary(chapter, place),
+        "note": None if name not in chapter.notes else Markup(chapter.notes[name]),
+        "roles": _roles(chapter, place),
+        "scores": [
+            {"title": family.capitalize(), "how": _HOW.get(family, ""), "rows": rows}
+            for family, rows in groups.items()
+        ],
+        "any_line": any(measure.metric in _LINES for measure in chapter.measures),
+        "on_tasks": _on_tasks(chapter, place, links, {circuit["task"] for circuit in circuits}),
+        "circuits": circuits,
+        "patterns": pattern_facts(model, place),
+        "snippets": snippet_facts(model, place),
+        "directions": direction_facts(model, place),
+        "claims": chapter.claims.get(place, ()),
+        "nearest": chapter.nearest.get(place, ()),
+        "caveats": _caveats(chapter),
+        "version": model.data_version,
+        "coverage": _coverage(chapter, len(circuits)),
+    }
+
+
+def _roles(chapter: Chapter, place: HeadIndex) -> list[Facts]:
+    return [
+        {
+            "role": held.role,
+            "title": ROLES[held.role].title,
+            "task": None if held.on is None else task_facts(chapter, held.on),
+            "value": held.value,
+            "rank": held.rank,
+            "of": held.of,
+            "evidence": list(held.evidence),
+        }
+        for held in chapter.model.roles.get(place, ())
+    ]
+
+
+def task_facts(chapter: Chapter, task: str) -> Facts:
+    """A task as a page of the model links to it."""
+    return {
+        "name": task,
+        "slug": chapter.tasks[task].slug,
+        "has_circuit": task in chapter.model.questions,
+    }
+
+
+def _score(measure: Measure, place: HeadIndex, link: Markup) -> ScoreRow:
+    score = measure.score
+    value = float(score.values[place])
+    if np.isnan(value):
+        return link, "", numbers.NONE, "", "", ""
+    low, high = float(score.low[place]), float(score.high[place])
+    return (
+        link,
+        bar(value, measure.ruler, measure.null, _LINES.get(measure.metric)),
+        numbers.number(value),
+        "" if np.isnan(low) else f"{numbers.number(low, 2)}…{numbers.number(high, 2)}",
+        int(measure.ranks[place]),
+        measure.standing.says(value),
+    )
+
+
+def _on_tasks(
+    chapter: Chapter, place: HeadIndex, links: Mapping[str, Markup], inside: set[str]
+) -> Facts | None:
+    """Scores on prompts: a row a score, a column a task.
+
+    Of many tasks those come first on which the head has a role, then those whose circuit it is in.
+    """
+    cells = {m.metric: m for m in chapter.measures if m.task is not None}
+    roles = {held.on for held in chapter.model.roles.get(place, ())}
+    tasks = sorted(
+        {task for measure in cells.values() if (task := measure.task)},
+        key=lambda task: (task not in roles, task not in inside, task),
+    )
+    if not tasks:
+        return None
+    shown = sorted(tasks[:_MOST_TASKS])
+    rows = {measure.metric.partition(":")[0]: measure.slug for measure in cells.values()}
+    return {
+        "tasks": [task_facts(chapter, task) for task in shown],
+        "more": len(tasks) - len(shown),
+        "rows": [
+            (links[slug], [_cell(cells.get(f"{key}:{task}"), place) for task in shown])
+            for key, slug in rows.items()
+        ],
+    }
+
+
+def _cell(measure: Measure | None, place: HeadIndex) -> tuple[str, Markup | str]:
+    value = float("nan") if measure is None else float(measure.score.values[place])
+    if measure is None or np.isnan(value):
+        return numbers.NONE, ""
+    scale = measure.ruler
+    # next to nothing needs no bar, and most heads do next to nothing on most tasks
+    visible = abs(scale.place(value) - scale.zero) >= 0.01
+    drawn = visible and measure.definition.name in _DRAWN
+    return numbers.number(value), bar(value, scale) if drawn else ""
+
+
+def _caveats(chapter: Chapter) -> list[str]:
+    model = chapter.model
+    if not model.scores:
+        return ["This model was not profiled: its heads have no scores, and no roles."]
+    if not model.nulls:
+        return ["No null was measured in this model, so no role is given."]
+    return ["“Behaves as” is about what was measured; on other texts a head may do other things."]
+
+
+def _coverage(chapter: Chapter, circuits: int) -> str:
+    model = chapter.model
+    tasks = numbers.counted(len(model.questions), "task")
+    return f"{numbers.counted(len(model.scores), 'score')}, in {circuits} of {tasks}"

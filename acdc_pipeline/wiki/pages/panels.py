@@ -1,0 +1,111 @@
+"""One score in every model: the mosaic over models, and the heads that lead it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
+from acdc_pipeline.wiki.models import Model, head_name
+from acdc_pipeline.wiki.scores import definition_of
+from acdc_pipeline.wiki.site import Site
+
+Facts = dict[str, Any]
+
+MOST_LINKED = 1000
+
+_WIDEST, _HIGHEST = 190, 170
+_LARGEST_CELL, _SMALLEST_CELL = 16, 2
+
+
+def cell_size(site: Site) -> int:
+    """Pixels of a head in the panels: the same for all models, so that size shows."""
+    if not site.models:
+        return _LARGEST_CELL
+    # The few giants of a collection may be scaled down; the rest should not suffer.
+    layers = np.quantile([m.n_layers for m in site.models], 0.9, method="higher")
+    heads = np.quantile([m.n_heads for m in site.models], 0.9, method="higher")
+    fitting = min(_LARGEST_CELL, int(_WIDEST // layers), int(_HIGHEST // heads))
+    return max(_SMALLEST_CELL, fitting)
+
+
+def is_linked(site: Site) -> bool:
+    """Whether each cell of a mosaic over all models is a link.
+
+    Of too many heads the links would weigh more than the rest of the page; there a panel leads to
+    its model, and a program to the head.
+    """
+    return site.heads <= MOST_LINKED
+
+
+def panels(site: Site, metric: str, root: str) -> list[Facts]:
+    """A panel for every model that was measured."""
+    title = definition_of(metric).title
+    return [
+        {
+            "title": model.title,
+            "href": f"{root}m/{model.slug}/index.html",
+            "folder": f"{root}m/{model.slug}/",
+            "slug": model.slug,
+            "layers": model.n_layers,
+            "heads": model.n_heads,
+            "picture": mosaic(
+                model.scores[metric].values,
+                site.rulers[metric],
+                f"{model.title[:80]}. "
+                + mosaic_sentence(title, model.scores[metric].values, None, head_name),
+            ),
+        }
+        for model in site.models
+        if metric in model.scores
+    ]
+
+
+def leaders(site: Site, metric: str, root: str, count: int, sign: int = 1) -> list[Facts]:
+    """The heads of highest score over all models; with `sign` -1 those of lowest."""
+    rows: list[tuple[float, str, int, int, Model]] = []
+    for model in site.models:
+        score = model.scores.get(metric)
+        if score is None:
+            continue
+        values = np.where(np.isfinite(score.values), sign * score.values, -np.inf)
+        order = np.argsort(-values, axis=None, kind="stable")[:count]
+        for index in order:
+            layer, head = divmod(int(index), model.n_heads)
+            if np.isfinite(score.values[layer, head]):
+                rows.append((-values[layer, head], model.title, layer, head, model))
+    rows.sort(key=lambda row: row[:4])
+    return [
+        {
+            "model": title,
+            "name": head_name(layer, head),
+            "href": f"{root}m/{model.slug}/{head_name(layer, head)}.html",
+            "value": float(model.scores[metric].values[layer, head]),
+            "low": _end(model.scores[metric].low[layer, head]),
+            "high": _end(model.scores[metric].high[layer, head]),
+            "depth": model.depth(layer),
+            "roles": _roles(model, layer, head),
+        }
+        for _, title, layer, head, model in rows[:count]
+    ]
+
+
+def tasks_measured(site: Site, key: str) -> Mapping[str, str]:
+    """The metrics of a score by task; one entry under the empty name where it needs none."""
+    found: dict[str, str] = {}
+    for metric in site.metrics:
+        name, _, task = metric.partition(":")
+        if name == key:
+            found[task] = metric
+    return found
+
+
+def _roles(model: Model, layer: int, head: int) -> str:
+    held = model.roles.get((layer, head), ())
+    return ", ".join(dict.fromkeys(role.role.replace("_", " ") for role in held))
+
+
+def _end(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,199 @@
+"""What a profile run keeps beside its scores: roles, nulls, tokens, attention, snippets."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from acdc_pipeline.errors import AcdcError, DamagedRun
+from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.specs.head_scores import ROLES
+
+VERSION = 1
+"""The form of the document that is read here."""
+
+
+_PARTS = ("top_tokens", "attention", "snippets")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One singular direction of a head's OV or QK circuit.
+
+    Args:
+        circuit: `ov` or `qk`.
+        share: singular value as a share of the Frobenius norm.
+        source, target: tokens at its ends.
+    """
+
+    circuit: str
+    share: float
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Attention of a head on one prompt.
+
+    Args:
+        task: whose prompt.
+        side: `clean` or `corrupted`.
+        tokens: of the prompt.
+        weights: a row a query, a column a key; 255 is all attention.
+    """
+
+    task: str
+    side: str
+    tokens: tuple[str, ...]
+    weights: UInt8[np.ndarray, "pos pos"]
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A text in which a head writes much.
+
+    Args:
+        source: what the text is from: a task, or `text`.
+        tokens: the text.
+        query: the position at which the head writes.
+        key: the position that it looks at most there.
+        weight: its attention to that position.
+    """
+
+    source: str
+    tokens: tuple[str, ...]
+    query: int
+    key: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One profile run of a model on a task.
+
+    Args:
+        task: the task.
+        roles: every role of every head.
+        nulls: for each metric the value that chance does not exceed: the highest of its nulls.
+        packed: tokens, attention and snippets as compressed JSON: a collection of models has far
+            more of them than is looked at at a time.
+    """
+
+    task: str
+    roles: tuple[HeadRole, ...]
+    nulls: Mapping[str, float]
+    packed: bytes
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        """Tokens, attention and snippets by head."""
+        return json.loads(zlib.decompress(self.packed))
+
+    def directions(self, node: str) -> list[Direction]:
+        """The strongest directions of a head's circuits."""
+        found = self.document["top_tokens"].get(node, {})
+        return [
+            Direction(
+                circuit,
+                float(direction["share"]),
+                tuple(map(str, direction["source"])),
+                tuple(map(str, direction["target"])),
+            )
+            for circuit in ("ov", "qk")
+            for direction in found.get(circuit, ())
+        ]
+
+    def patterns(self, node: str) -> list[Pattern]:
+        """The attention of a head on the prompts that were kept; empty for most heads."""
+        attention = self.document["attention"]
+        kept = attention["patterns"].get(node)
+        if kept is None:
+            return []
+        return [
+            Pattern(self.task, str(text["side"]), tokens, _square(encoded, len(tokens)))
+            for text, encoded in zip(attention["texts"], kept, strict=True)
+            for tokens in (tuple(map(str, text["tokens"])),)
+        ]
+
+    def snippets(self, node: str) -> list[Snippet]:
+        """The texts in which a head writes most, most first."""
+        found = self.document["snippets"]
+        return [
+            Snippet(
+                str(found["texts"][one["text"]]["from"]),
+                tuple(map(str, found["texts"][one["text"]]["tokens"])),
+                int(one["query"]),
+                int(one["key"]),
+                float(one["weight"]),
+            )
+            for one in found["heads"].get(node, ())
+        ]
+
+
+def profile_from(document: Mapping[str, Any]) -> Profile:
+    """The profile in a document. Raises DamagedRun if it is none.
+
+    Roles that this version does not define are left out.
+    """
+    try:
+        if document["version"] != VERSION:
+            raise DamagedRun(
+                f"written in form {document['version']!r}", field="profile", allowed=str(VERSION)
+            )
+        roles = [HeadRole.from_plain(data) for data in document["roles"]]
+        profile = Profile(
+            task=str(document["task"]),
+            roles=tuple(r for r in roles if r.role in ROLES and r.node.kind == "head"),
+            nulls={
+                str(metric): max(float(null["high"]) for null in nulls)
+                for metric, nulls in document["nulls"].items()
+                if nulls
+            },
+            packed=zlib.compress(json.dumps({key: document[key] for key in _PARTS}).encode(), 1),
+        )
+        _check(profile)
+    except DamagedRun:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcError) as error:
+        raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
+    # without what `_check` unpacked
+    return replace(profile)
+
+
+def merged_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
+    """The nulls of several profiles; where both have one, the first counts."""
+    found: dict[str, float] = {}
+    for profile in profiles:
+        found = {**profile.nulls, **found}
+    return found
+
+
+def _check(profile: Profile) -> None:
+    """Reads everything once, so that no page fails over it later."""
+    document = profile.document
+    for node in document["top_tokens"]:
+        profile.directions(node)
+    for node in document["attention"]["patterns"]:
+        profile.patterns(node)
+    for node in document["snippets"]["heads"]:
+        profile.snippets(node)
+
+
+def _square(encoded: str, size: int) -> UInt8[np.ndarray, "pos pos"]:
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    if len(data) != size * size:
+        raise ValueError(f"{len(data)} weights between {size} tokens")
+    return np.frombuffer(data, np.uint8).reshape(size, size)

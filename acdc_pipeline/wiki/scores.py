@@ -1,0 +1,141 @@
+"""Scores of all heads of one model, as grids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float64
+
+from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metric
+
+OTHER = "other scores"
+"""The group of scores that this version does not define."""
+
+Grid = Float64[np.ndarray, "layer head"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of every head of a model.
+
+    Args:
+        metric: name and version, and the task where it is of one: `induction@1`,
+            `direct_effect@1:ioi`.
+        values: NaN where a head was not measured: missing is not zero.
+        low, high: ends of the bootstrap interval; NaN where there is none.
+        n: samples it is a mean of; 0 if it is read from the weights.
+        seed: seed of the samples.
+    """
+
+    metric: str
+    values: Grid
+    low: Grid
+    high: Grid
+    n: int
+    seed: int
+
+    @property
+    def task(self) -> str | None:
+        """The task on whose prompts it was measured; None for all others."""
+        return task_of(self.metric)
+
+
+def score_grids(tables: Sequence[pa.Table], n_layers: int, n_heads: int) -> dict[str, Score]:
+    """The scores in `tables` by metric; where several measure one, the first table counts.
+
+    Rows about heads that the model does not have are left out.
+    """
+    out: dict[str, Score] = {}
+    for table in tables:
+        for metric, score in _grids(table, n_layers, n_heads).items():
+            out.setdefault(metric, score)
+    return out
+
+
+def _grids(table: pa.Table, n_layers: int, n_heads: int) -> dict[str, Score]:
+    metrics = table["metric"].combine_chunks().dictionary_encode()
+    codes = metrics.indices.to_numpy()
+    layer, head = table["layer"].to_numpy(), table["head"].to_numpy()
+    columns = {name: table[name].to_numpy() for name in ("value", "ci_low", "ci_high", "n", "seed")}
+    inside = (layer >= 0) & (layer < n_layers) & (head >= 0) & (head < n_heads)
+    out: dict[str, Score] = {}
+    for code, metric in enumerate(metrics.dictionary.to_pylist()):
+        rows = np.flatnonzero((codes == code) & inside)
+        if not rows.size:
+            continue
+        places = layer[rows], head[rows]
+
+        def grid(name: str, rows: np.ndarray = rows, places: tuple[Any, ...] = places) -> Grid:
+            filled = np.full((n_layers, n_heads), np.nan)
+            filled[places] = columns[name][rows].astype(np.float64)
+            return filled
+
+        out[metric] = Score(
+            metric,
+            values=grid("value"),
+            low=grid("ci_low"),
+            high=grid("ci_high"),
+            n=int(columns["n"][rows[0]]),
+            seed=int(columns["seed"][rows[0]]),
+        )
+    return out
+
+
+def task_of(metric: str) -> str | None:
+    """The task in a metric's name, None where it has none."""
+    return metric.partition(":")[2] or None
+
+
+def definition_of(metric: str) -> ScoreDefinition:
+    """What a metric means; one that this version does not know is only called by its name."""
+    try:
+        name, version, _ = parse_metric(metric)
+    except ValueError:
+        return _unknown(metric, 0)
+    known = SCORES.get(name)
+    return known if known is not None and known.version == version else _unknown(name, version)
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """`metrics` in the order in which pages show them: as defined, tasks by name, unknown last."""
+    place = {score.key: index for index, score in enumerate(SCORES.values())}
+
+    def key(metric: str) -> tuple[int, str, str]:
+        name, _, task = metric.partition(":")
+        return place.get(name, len(place)), name, task
+
+    return sorted(set(metrics), key=key)
+
+
+def _unknown(name: str, version: int) -> ScoreDefinition:
+    title = name.replace("_", " ").replace("-", " ")
+    return replace(
+        next(iter(SCORES.values())),
+        name=name,
+        version=version,
+        title=title[:1].upper() + title[1:],
+        claim="This version of the package does not define it.",
+        formula="",
+        source="",
+        sign="",
+        low=None,
+        high=None,
+        nulls=(),
+    )
+
+
+def by_family(metrics: Iterable[str]) -> Mapping[str, list[str]]:
+    """`metrics` in order, grouped by what they are measured on."""
+    groups: dict[str, list[str]] = {}
+    for metric in in_order(metrics):
+        groups.setdefault(family_of(definition_of(metric)), []).append(metric)
+    return groups
+
+
+def family_of(definition: ScoreDefinition) -> str:
+    """What a score is measured on."""
+    return definition.family if definition.formula else OTHER

@@ -1,0 +1,90 @@
+"""The site over http, for this machine alone."""
+
+from __future__ import annotations
+
+import errno
+from functools import partial
+from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, cast
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.wiki.manifest import NAME
+
+HOST = "127.0.0.1"
+
+_NAMES = ("127.0.0.1", "localhost")
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""Nothing from elsewhere, whatever a page may say. Bars and pictures have their style in place."""
+
+
+def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
+    """A server of the site in `folder`, bound to the loopback address and not yet serving.
+
+    Args:
+        folder: what `build` wrote.
+        port: 0 takes a free one; `server_port` says which.
+
+    Raises:
+        InvalidInput: there is no site, or the port is taken.
+    """
+    if not (folder / "index.html").is_file() or not (folder / NAME).is_file():
+        raise InvalidInput("holds no wiki", where=str(folder), fix="'acdc wiki build' makes one")
+    try:
+        return ThreadingHTTPServer((HOST, port), partial(_Pages, directory=str(folder)))
+    except OverflowError:
+        raise InvalidInput(f"{port} is not a port", field="--port", allowed="0 to 65535") from None
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        raise InvalidInput(
+            f"{port} cannot be used: {error.strerror}",
+            field="--port",
+            fix="choose another, or 0 for any that is free",
+        ) from error
+
+
+class _Pages(SimpleHTTPRequestHandler):
+    """Files of one folder, read only, for who asks for this machine by its own name.
+
+    A page elsewhere can make a name of its own point here (DNS rebinding) and would then read the
+    answers; such a request carries that name, and is refused.
+    """
+
+    protocol_version = "HTTP/1.1"
+    server_version = "acdc"
+    sys_version = ""
+
+    def send_head(self) -> Any:
+        if not self._is_for_us():
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to localhost only")
+            return None
+        if any(part.startswith(".") for part in self.path.split("?")[0].split("/")):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def list_directory(self, path: Any) -> None:
+        self.send_error(HTTPStatus.NOT_FOUND)
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", _POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        # a build may follow at any time
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: the reader knows what she opened."""
+
+    def _is_for_us(self) -> bool:
+        name, _, port = self.headers.get("Host", "").partition(":")
+        ours = cast("ThreadingHTTPServer", self.server).server_port
+        return name.lower() in _NAMES and (port or "80") == str(ours)
