@@ -40,11 +40,17 @@ def two_cpu_cluster() -> Iterator[Cluster]:
         },
     )
     try:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        connect(cluster)
         yield cluster
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def connect(cluster: Cluster) -> None:
+    """Makes this process a new driver of the cluster."""
+    ray.shutdown()
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def profile(*, actors: int = 2, cpus: float = 1, gpus: float = 0, attempts: int = 4):

@@ -186,6 +186,27 @@ def endless(notes: Path, allotment: Allotment) -> Endless:
     return Endless(notes)
 
 
+class Waiting(Quick):
+    """Searches until the file `go` is among the notes."""
+
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        assert progress is not None
+        while not (self.notes / "go").exists():
+            progress.advance(1, 0, EDGES)
+        return super().execute(run, task)
+
+
+def waiting(notes: Path, allotment: Allotment) -> Waiting:
+    """A worker that searches until it is told to come to an end."""
+    return Waiting(notes)
+
+
 def missing(allotment: Allotment) -> Quick:
     """No worker: what it needs is not installed."""
     raise ModuleNotFoundError("No module named 'unobtainium'")

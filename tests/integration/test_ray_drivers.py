@@ -41,12 +41,20 @@ def notes(tmp_path: Path) -> Path:
 
 @contextmanager
 def driver(
-    address: str, store: str, notes: Path, *, actors: int, together: int
+    cluster: Cluster, store: str, notes: Path, *, actors: int, together: int
 ) -> Iterator[subprocess.Popen[str]]:
     """A driver that begins when `together` workers are ready; killed if still there at the end."""
     numbers = (str(actors), str(together))
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.ray_driver", address, store, str(notes), *numbers],
+        [
+            sys.executable,
+            "-m",
+            "tests.ray_driver",
+            str(cluster.address),
+            store,
+            str(notes),
+            *numbers,
+        ],
         cwd=REPOSITORY,
         env=os.environ,
         stdout=subprocess.PIPE,
@@ -62,7 +70,7 @@ def driver(
 def test_killed_driver_run_again_executes_only_what_is_missing(
     cluster: Cluster, store_url: str, notes: Path, lines: int
 ):
-    with driver(cluster.address, store_url, notes, actors=2, together=2) as process:
+    with driver(cluster, store_url, notes, actors=2, together=2) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
@@ -87,8 +95,8 @@ def test_racing_drivers_on_one_store_commit_every_run_once(
     cluster: Cluster, store_url: str, notes: Path
 ):
     with (
-        driver(cluster.address, store_url, notes, actors=1, together=2) as one,
-        driver(cluster.address, store_url, notes, actors=1, together=2) as other,
+        driver(cluster, store_url, notes, actors=1, together=2) as one,
+        driver(cluster, store_url, notes, actors=1, together=2) as other,
     ):
         told = [process.communicate()[0].splitlines() for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -12,19 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-
 from ray.cluster_utils import Cluster
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError
 from acdc_pipeline.execution.executor import Executor, Outcome
-from acdc_pipeline.execution.local_executor import LocalExecutor
-from acdc_pipeline.execution.plan import plan_run
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray_executor import RayExecutor
-from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import find_task
-from acdc_pipeline.store import Store, layout, open_store
-from tests import ray_workers, records
+from acdc_pipeline.store import Store, open_store
+from tests import ray_workers
 from tests.planned_runs import planned
 from tests.ray_cluster import Log, process_of, profile, two_cpu_cluster
 
@@ -205,68 +196,3 @@ def test_execute_where_every_worker_dies_while_starting_gives_up_when_patience_e
     with pytest.raises(ExecutionFailed, match="no worker for 10 seconds; a worker died while"):
         list(executor.execute(RUNS, store, Log()))
     assert store.failures() == []
-
-
-def test_execute_killed_worker_process_is_replaced_and_its_run_done(store: Store, notes: Path):
-    def kill_the_fifth(worker: str, count: int) -> None:
-        if count == 5:
-            os.kill(process_of(worker), signal.SIGKILL)
-
-    log = Log(on_started=kill_the_fifth)
-    executor = RayExecutor(profile(), worker_factory=partial(ray_workers.quick, notes))
-    outcomes = list(executor.execute(RUNS, store, log))
-    assert states(outcomes) == {"committed": 16}
-    assert store.run_ids() == IDS
-    assert store.damaged() == []
-
-
-def real_runs() -> list[PlannedRun]:
-    """Twelve runs of well under a second each, in two models."""
-    runs = []
-    for name in ("compiled-or", "compiled-reverse"):
-        task = find_task(name.replace("-", "_"))
-        for seed in range(2):
-            for threshold in (0.3, 0.1, 0.03):
-                method = records.spec().method.model_copy(update={"threshold": threshold})
-                run = plan_run(
-                    task, f"zoo:{name}", method=method, prompts=32, seed=seed, dtype="float32"
-                )
-                runs.append(PlannedRun(run, task))
-    return runs
-
-
-def bytes_of(store: Store, run_id: str) -> dict[str, bytes]:
-    """Every file of a run; of `run.json` all but the seconds it took."""
-    folder = Path(store.path(run_id))
-    files = {
-        path.name: path.read_bytes() for path in folder.iterdir() if path.name != layout.MARKER
-    }
-    document = json.loads(files[layout.RUN])
-    del document["wall_seconds"]
-    return files | {layout.RUN: json.dumps(document).encode()}
-
-
-def test_execute_with_a_process_and_a_node_lost_in_mid_sweep_leaves_the_bytes_of_the_local_executor(
-    cluster: Cluster, store: Store, tmp_path: Path
-):
-    spare = cluster.add_node(num_cpus=1)
-
-    def break_things(worker: str, count: int) -> None:
-        if count == 4:
-            os.kill(process_of(worker), signal.SIGKILL)
-        if count == 8:
-            cluster.remove_node(spare, allow_graceful=False)
-
-    runs, log = real_runs(), Log(on_started=break_things)
-    outcomes = list(RayExecutor(profile(actors=3)).execute(runs, store, log))
-    ids = sorted(run.run_id for run in runs)
-    assert states(outcomes) == {"committed": 12}
-    assert sorted(o.planned.run_id for o in outcomes) == ids
-    assert store.run_ids() == ids
-    assert store.damaged() == []
-    assert len(log.losses) >= 2
-    local = open_store(tmp_path / "local", mode="write")
-    oracle = LocalExecutor(lambda: Worker(device="cpu", memory=profile().memory))
-    assert states(list(oracle.execute(runs, local, Log()))) == {"committed": 12}
-    for run_id in ids:
-        assert bytes_of(store, run_id) == bytes_of(local, run_id)

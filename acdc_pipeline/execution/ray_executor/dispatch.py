@@ -28,11 +28,9 @@ from acdc_pipeline.execution.ray_executor.queue import RunQueue
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunFailure, Store
 
-# Between two questions to the workers about how far they are, in seconds.
+# Between two questions to the workers about how far they are, and to Ray about nodes that are
+# being drained; in seconds.
 BEAT = 1.0
-
-# Beats between two questions to Ray about nodes that are being drained.
-BEATS_PER_ROUND = 5
 
 # How long a cancelled run may take to reach its next step, in seconds; loading a model has none.
 GRACE = 10.0
@@ -78,7 +76,6 @@ class Dispatch:
         self._past: dict[str, _Past] = {}
         self._loaded: dict[str, tuple[str, str, str]] = {}
         self._draining: frozenset[str] = frozenset()
-        self._beats = 0
         self._next_beat = time.monotonic()
 
     def outcomes(self) -> Generator[Outcome, None, None]:
@@ -144,9 +141,7 @@ class Dispatch:
         self._next_beat = time.monotonic() + BEAT
         self._crew.ask()
         self._metrics.update(len(self._queue))
-        if self._beats % BEATS_PER_ROUND == 0:
-            self._draining = draining_nodes()
-        self._beats += 1
+        self._draining = draining_nodes()
 
     def _after(self, event: Event) -> Outcome | None:
         match event:
