@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from acdc_pipeline.errors import UnsupportedModel, with_suggestion
-from acdc_pipeline.models.bridge import NATIVE
+from acdc_pipeline.models.directory import NATIVE
 from acdc_pipeline.models.refused import REFUSED
 
 # Class name as config.json states it, and what a person calls it.

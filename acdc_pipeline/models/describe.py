@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, kv_heads, refusal
-from acdc_pipeline.models.bridge import NATIVE, architecture_of, read_config
 from acdc_pipeline.models.config_values import (
     HEAD_WIDTH,
     HEADS,
@@ -17,6 +16,7 @@ from acdc_pipeline.models.config_values import (
     size_if_given,
     size_of,
 )
+from acdc_pipeline.models.directory import NATIVE, architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
 

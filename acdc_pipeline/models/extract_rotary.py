@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from acdc_pipeline.models.bridge import NATIVE
+from acdc_pipeline.models.directory import NATIVE
 from acdc_pipeline.models.weights import Rotary, RotaryPairs
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from torch import Tensor
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import require_supported
-from acdc_pipeline.models.bridge import architecture_of, load_bridge, load_tokenizer, read_config
+from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
+from acdc_pipeline.models.directory import architecture_of, read_config
 from acdc_pipeline.models.extract import extract_weights
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights

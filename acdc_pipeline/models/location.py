@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.models.bridge import read_config, weight_files
+from acdc_pipeline.models.directory import read_config, weight_files
 from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.specs.model_ref import ModelRef
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from acdc_pipeline.specs import find_sweep
 from acdc_pipeline.store import open_store
 from tests import records
 from tests.command_line import acdc
+from tests.support import REPOSITORY
 from tests.sweeps import write_shape, write_sweep
 
 
@@ -114,6 +117,18 @@ def test_plan_fits_the_terminal(capsys, monkeypatch, sweep: Path, store_url: str
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     table = acdc(capsys, "plan", sweep).out
     assert max(len(line) for line in table.splitlines()) <= width
+
+
+def test_plan_loads_neither_torch_nor_ray(sweep: Path):
+    code = (
+        "import sys; from acdc_pipeline.cli.main import main; "
+        f"code = main(['plan', {str(sweep)!r}]); "
+        "print({'torch', 'ray', 'transformers', 'transformer_lens'} & set(sys.modules), code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "set() 0"
 
 
 @pytest.mark.parametrize("name", ["demo", "zoo", "paper"])

@@ -1,0 +1,62 @@
+"""A model directory, as far as its files say what it is: nothing of torch is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from acdc_pipeline.errors import InvalidInput
+
+NATIVE = "TransformerLensNative"
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The `config.json` of a model directory.
+
+    Raises:
+        InvalidInput: the directory or its config is missing or unreadable.
+    """
+    if not directory.is_dir():
+        raise InvalidInput(f"no such model directory: {directory}", fix="check the path after dir:")
+    path = directory / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidInput(
+            "this directory holds no config.json, so it is not a model",
+            where=str(directory),
+            fix="point at a save_pretrained directory or a TransformerLens-format one",
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidInput(f"cannot be read: {error}", where=str(path)) from error
+    if not isinstance(config, dict):
+        raise InvalidInput("is not a JSON object", where=str(path))
+    return config
+
+
+def architecture_of(config: dict[str, Any]) -> str:
+    """The architecture a `config.json` describes: a Hugging Face class name, or NATIVE."""
+    architectures = config.get("architectures")
+    if isinstance(architectures, list) and architectures:
+        return str(architectures[0])
+    if "d_model" in config and "n_heads" in config and "model_type" not in config:
+        return NATIVE
+    return str(config.get("model_type", "unknown"))
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files of a model directory, sorted.
+
+    Raises:
+        InvalidInput: there are none; pickled checkpoints are refused, since loading runs code.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    if not files:
+        pickles = sorted(p.name for p in (*directory.glob("*.bin"), *directory.glob("*.pt*")))
+        found = f" (only {', '.join(pickles)}, which would run code on load)" if pickles else ""
+        raise InvalidInput(
+            f"no .safetensors weights in {directory}{found}",
+            fix="save the model with save_pretrained(..., safe_serialization=True)",
+        )
+    return files
