@@ -117,7 +117,9 @@ def executor_at(place: Workplace) -> Executor:
     from acdc_pipeline.execution.worker import Worker
 
     options.use_threads(place.threads or _threads_of(place.profile))
-    return LocalExecutor(lambda: Worker(device=place.device, memory=place.memory))
+    return LocalExecutor(
+        lambda: Worker(device=place.device, memory=place.memory), place.profile.checkpoint
+    )
 
 
 def _threads_of(profile: WorkerProfile) -> int:

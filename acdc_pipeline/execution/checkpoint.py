@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.errors import StoreError
@@ -23,6 +24,26 @@ class Checkpoint(Protocol):
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
         """All decisions so far, at a place to go on from. Kept if it is time to."""
         ...
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A checkpoint, and the conditions under which this attempt works.
+
+    Roundings differ from one version, device or number of threads to the next, and with the byte
+    budget: what was decided under other conditions is not gone on with.
+    """
+
+    checkpoint: Checkpoint
+    conditions: Mapping[str, str]
+
+    def log(self) -> tuple[Decision, ...]:
+        """The decisions to begin with."""
+        return self.checkpoint.log(self.conditions)
+
+    def offer(self, decisions: Sequence[Decision]) -> None:
+        """All decisions so far, at a place to go on from."""
+        self.checkpoint.offer(decisions, self.conditions)
 
 
 class NoCheckpoint:

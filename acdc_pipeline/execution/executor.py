@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.specs import RunSpec, TaskSpec
@@ -72,8 +73,17 @@ class SweepListener(Protocol):
 class RunsOne(Protocol):
     """What a worker process holds: `Worker`, or less where only the overhead is of interest."""
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
-        """The result of a run. Raises AcdcError where it cannot be had."""
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        """The result of a run, gone on with from its checkpoint where there is one.
+
+        Raises AcdcError where it cannot be had.
+        """
         ...
 
 

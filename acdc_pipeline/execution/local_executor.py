@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from acdc_pipeline.errors import AcdcError, NewerRun
 from acdc_pipeline.execution.cause import failure_of
+from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.executor import Outcome, RunsOne, State, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.store import Store
@@ -22,10 +23,12 @@ class LocalExecutor:
         make: makes what executes a run, such as `Worker`. Called at the first run that is not in
             the store, and again after an error that nobody foresaw: what such an error leaves
             behind, nobody knows.
+        checkpoint: seconds between two checkpoints of a long run.
     """
 
-    def __init__(self, make: Callable[[], RunsOne]) -> None:
+    def __init__(self, make: Callable[[], RunsOne], checkpoint: float = 60.0) -> None:
         self._make = make
+        self._checkpoint = checkpoint
         self._runs_one: RunsOne | None = None
 
     def execute(
@@ -56,7 +59,12 @@ class LocalExecutor:
         if self._runs_one is None:
             self._runs_one = self._make()
         try:
-            record = self._runs_one.execute(planned.run, planned.task, _Told(listener))
+            record = self._runs_one.execute(
+                planned.run,
+                planned.task,
+                _Told(listener),
+                StoreCheckpoint(store, planned.run_id, self._checkpoint),
+            )
         except AcdcError as error:
             return "failed", None, _recorded(store, planned, error)
         except Exception as error:  # noqa: BLE001  (a bug met by one run is no reason to lose the rest)

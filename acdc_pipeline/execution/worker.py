@@ -11,6 +11,7 @@ from torch import Tensor
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs
+from acdc_pipeline.execution.checkpoint import Checkpoint, Kept, NoCheckpoint
 from acdc_pipeline.execution.doubts import doubts_about_prompts, doubts_about_result
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
@@ -59,8 +60,21 @@ class Worker:
         self._prepared: Prepared | None = None
         self._prepared_for: tuple[object, ...] | None = None
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
         """The result of `run`, whose prompts come from `task`.
+
+        Args:
+            run: what to do.
+            task: what its prompts are made by.
+            progress: told how far it is.
+            checkpoint: where a long search keeps its decisions, and finds those of an attempt
+                that was interrupted: the result is the same, to the bit.
 
         Raises:
             ExecutionFailed: the model's files changed since the run was planned, or the search
@@ -77,7 +91,9 @@ class Worker:
         ready = self._prepare(model, run, task)
         prompts = ready.prompts
         memory = self.memory if self.memory is not None else default_budget(self.device)
-        found = find(Job(run, ready.bench, memory, listener))
+        where = environment(self.device, run.dtype)
+        kept = Kept(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
+        found = find(Job(run, ready.bench, memory, listener, kept))
         metrics, details = report(run, task, ready.bench, ready.nothing, found)
         circuit = found.circuit
         return RunRecord(
@@ -96,7 +112,7 @@ class Worker:
                 "prompts_corrupted": list(prompts.corrupted_text[:4]),
             },
             wall_seconds=time.perf_counter() - started,
-            environment=environment(self.device, run.dtype),
+            environment=where,
             parity_error=ready.parity,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from acdc_pipeline.algorithms import acdc
+from acdc_pipeline.algorithms import Replay, acdc
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.execution.methods.job import Found, Job
 from acdc_pipeline.execution.progress import Progress
@@ -14,7 +14,10 @@ from acdc_pipeline.specs import AcdcMethod
 
 
 def run_acdc(job: Job, method: AcdcMethod) -> Found:
-    """The circuit that ACDC leaves, with its decision log."""
+    """The circuit that ACDC leaves, with its decision log.
+
+    A search that was interrupted goes on from the decisions that were kept of it.
+    """
     bench, progress = job.bench, job.progress
     topology = bench.weights.topology
     counter = _Counter(progress, topology, method.order)
@@ -22,12 +25,16 @@ def run_acdc(job: Job, method: AcdcMethod) -> Found:
     try:
         with torch.no_grad():
             result = acdc(
-                bench.search(objective_for(bench, method.metric), memory=job.memory),
+                Replay(
+                    bench.search(objective_for(bench, method.metric), memory=job.memory),
+                    job.kept.log(),
+                ),
                 topology,
                 threshold=method.threshold,
                 order=method.order,
                 difference=method.difference,
                 on_decision=counter,
+                on_resumable=job.kept.offer,
             )
     finally:
         progress.finish()

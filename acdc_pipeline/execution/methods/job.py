@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.execution.checkpoint import Kept
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge
 from acdc_pipeline.specs import RunSpec
@@ -21,12 +22,14 @@ class Job:
         bench: the model at work on the prompts.
         memory: byte budget beside the weights.
         progress: told how far it is.
+        kept: the decisions of an earlier attempt, and where this one's go.
     """
 
     run: RunSpec
     bench: Bench
     memory: int
     progress: Progress
+    kept: Kept
 
     @property
     def label(self) -> str:
