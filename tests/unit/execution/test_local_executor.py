@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, StoreError
+from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.executor import Executor, Outcome, RunsOne, SweepListener
 from acdc_pipeline.execution.local_executor import LocalExecutor
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord, Store, open_store
 from tests import records
@@ -24,9 +26,19 @@ class Scripted:
     def __init__(self, instead: Mapping[int, Callable[[], object]] | None = None) -> None:
         self.instead: Mapping[int, Callable[[], object]] = instead or {}
         self.executed: list[int] = []
+        self.found: list[tuple[Decision, ...]] = []
 
-    def execute(self, run: RunSpec, task: TaskSpec, progress: Progress | None = None) -> RunRecord:
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
         self.executed.append(run.seed)
+        if checkpoint is not None:
+            self.found.append(checkpoint.log({}))
+            checkpoint.offer(records.record().decisions, {})
         if progress is not None:
             progress.start(5, "label")
             progress.advance(2, 1, 3)
@@ -195,3 +207,12 @@ def test_executor_makes_no_worker_where_everything_is_there(store: Store):
         store.commit(records.record(run.run.seed))
     states = [o.state for o in LocalExecutor(make).execute(RUNS, store, Heard())]
     assert states == ["present"] * 4
+
+
+def test_executor_lets_a_run_go_on_from_what_an_earlier_attempt_kept(store: Store):
+    first, second = Scripted({0: fails(ExecutionFailed("cut off"))}), Scripted()
+    for worker in (first, second):
+        list(LocalExecutor(lambda w=worker: w, checkpoint=0.0).execute(RUNS[:1], store, Heard()))
+    assert first.found == [()]
+    assert second.found == [records.record().decisions]
+    assert store.checkpoint(RUNS[0].run_id, {}) == ()  # committed now
