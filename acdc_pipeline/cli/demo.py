@@ -11,7 +11,7 @@ from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.run_names import method_name, run_name
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.sweep_report import say_failures
-from acdc_pipeline.cli.sweeping import carry_out, planned_against
+from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.cli.workplace import place_of
@@ -66,8 +66,7 @@ def demo(
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, None)
         cached = {planned.run_id for planned in work.that_are("cached")}
-        if cached:
-            note(f"{len(cached)} of {counted(len(work.plan.runs), 'run')} are in the store already")
+        say_what_is_there(work)
         todo = work.that_are("to run", "failed before")
         outcomes = carry_out(todo, results, place, again=same_command(context))
     there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached

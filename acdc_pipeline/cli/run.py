@@ -11,7 +11,7 @@ from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.output import print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.sweep_report import COLUMNS, rows_of, say_failures, sweep_document
-from acdc_pipeline.cli.sweeping import carry_out, planned_against
+from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
 from acdc_pipeline.cli.tables import print_table
 from acdc_pipeline.cli.words import counted, relative
 from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
@@ -63,6 +63,7 @@ def run(
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, shard)
         todo = work.that_are("to run", "failed before") if retry_failed else work.that_are("to run")
+        say_what_is_there(work)
         outcomes = carry_out(todo, results, place, again=same_command(context))
     ids = [planned.run_id for planned in work.plan.runs]
     summaries = results.summaries(ids)

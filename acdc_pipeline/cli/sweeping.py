@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.output import note
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.sweep_display import watched
+from acdc_pipeline.cli.words import counted
 from acdc_pipeline.cli.workplace import Workplace, executor_at
 
 if TYPE_CHECKING:
@@ -45,6 +46,12 @@ def planned_against(
         results = open_store(store)
         plan = plan_sweep(spec, dtype=place.profile.dtype, shard=part)
         return results, plan_sweep_work(plan, results)
+
+
+def say_what_is_there(work: SweepWork) -> None:
+    """Says on stderr how much of a sweep need not be done."""
+    if cached := len(work.that_are("cached")):
+        note(f"{cached} of {counted(len(work.plan.runs), 'run')} are in the store already")
 
 
 def carry_out(

@@ -68,9 +68,11 @@ class Tally:
 
     def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
         """`worker` is so far; told of a worker that has no run, it does not count."""
-        if busy := self.busy.get(worker):
-            busy.tested, busy.kept, busy.left = tested, kept, left
-            busy.total = max(busy.total, tested + left)
+        busy = self.busy.get(worker)
+        if busy is None or not (tested or left):
+            return  # a worker that is still loading may say so in zeros
+        busy.tested, busy.kept, busy.left = tested, kept, left
+        busy.total = max(busy.total, tested + left)
 
     def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
         """`worker` is gone."""

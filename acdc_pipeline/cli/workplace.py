@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from acdc_pipeline.cli import options
+from acdc_pipeline.cli.output import note
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -58,14 +59,14 @@ class Workplace:
     Args:
         name: of the worker profile.
         profile: the profile, with the executor that was asked for.
-        device: as `--device` takes it.
+        device: as `--device` takes it; None for what the profile says.
         memory: byte budget of a search; None for half of what is free.
         threads: of torch in this process; None for the profile's CPUs.
     """
 
     name: str
     profile: WorkerProfile
-    device: str
+    device: str | None
     memory: int | None
     threads: int | None
 
@@ -102,9 +103,7 @@ def place_of(
     found = find_profile(profile)
     if executor is not None:
         found = found.model_copy(update={"executor": executor})
-    wanted = "auto" if found.gpus > 0 or found.executor == "ray" else "cpu"
-    budget = found.memory if memory is None else memory
-    return Workplace(profile, found, device or wanted, budget, threads)
+    return Workplace(profile, found, device, found.memory if memory is None else memory, threads)
 
 
 def executor_at(place: Workplace) -> Executor:
@@ -112,14 +111,29 @@ def executor_at(place: Workplace) -> Executor:
     if place.profile.executor == "ray":
         from acdc_pipeline.execution.ray_executor import RayExecutor
 
-        return RayExecutor(place.profile, device=place.device, memory=place.memory)
+        return RayExecutor(place.profile, device=place.device or "auto", memory=place.memory)
     from acdc_pipeline.execution.local_executor import LocalExecutor
     from acdc_pipeline.execution.worker import Worker
 
     options.use_threads(place.threads or _threads_of(place.profile))
+    device = place.device or _device_of(place)
     return LocalExecutor(
-        lambda: Worker(device=place.device, memory=place.memory), place.profile.checkpoint
+        lambda: Worker(device=device, memory=place.memory), place.profile.checkpoint
     )
+
+
+def _device_of(place: Workplace) -> str:
+    """The profile's device; says so where that leaves a GPU idle."""
+    import torch
+
+    if place.profile.gpus > 0:
+        return "auto"
+    if torch.cuda.is_available():
+        note(
+            f"note: the GPU of this machine stays idle: profile '{place.name}' has no gpus "
+            "(--device cuda uses it)"
+        )
+    return "cpu"
 
 
 def _threads_of(profile: WorkerProfile) -> int:

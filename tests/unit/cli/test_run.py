@@ -128,6 +128,13 @@ def test_run_on_a_device_that_is_not_there_executes_nothing(capsys, sweep: Path,
     assert open_store(store_url).failures() == []
 
 
+def test_run_that_leaves_a_gpu_idle_says_so_unless_it_was_told_to(capsys, monkeypatch, sweep: Path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    idle = "the GPU of this machine stays idle: profile 'laptop' has no gpus"
+    assert idle in acdc(capsys, "run", sweep, "--shard", "2/3").err
+    assert idle not in acdc(capsys, "run", sweep, "--device", "cpu").err
+
+
 def test_run_interrupted_says_how_to_go_on(capsys, monkeypatch, sweep: Path, store_url: str):
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

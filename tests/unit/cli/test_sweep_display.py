@@ -65,6 +65,13 @@ def test_tally_is_not_disturbed_by_a_worker_that_has_no_run(clock: Clock):
     assert tally.at_work() == []
 
 
+def test_tally_takes_zeros_for_a_worker_that_has_not_begun(clock: Clock):
+    tally = Tally(2, clock)
+    tally.started("w", planned(0), 1)
+    tally.advanced("w", 0, 0, 0)
+    assert [(busy.left, busy.share) for _, busy in tally.at_work()] == [(None, 0.0)]
+
+
 def test_tally_keeps_workers_in_the_order_they_first_came(clock: Clock):
     tally = Tally(9, clock)
     for worker in ("b", "a", "c"):
