@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from acdc_pipeline.cli.run_names import size_text
-from acdc_pipeline.specs import METHODS, AcdcMethod, Method, RunSpec
+from acdc_pipeline.cli.words import counted
+from acdc_pipeline.specs import (
+    METHODS,
+    AcdcMethod,
+    CircuitMethod,
+    Method,
+    ProfileMethod,
+    RunSpec,
+)
 
 
 def method_text(spec: RunSpec) -> str:
@@ -12,6 +20,8 @@ def method_text(spec: RunSpec) -> str:
     `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
     """
     method = spec.method
+    if isinstance(method, ProfileMethod):
+        return _profile_text(method)
     size = size_text(method)
     if isinstance(method, AcdcMethod):
         size = f"threshold {size}"
@@ -24,7 +34,18 @@ def method_text(spec: RunSpec) -> str:
     return ", ".join(parts)
 
 
-def meaning_of_scores(method: Method) -> str:
+def _profile_text(method: ProfileMethod) -> str:
+    amounts = [
+        f"period {method.period}",
+        counted(method.sequences, "sequence"),
+        counted(method.tokens, "token"),
+    ]
+    if method.text is not None:
+        amounts.append(f"a text of {counted(len(method.text), 'character')}")
+    return ", ".join(["profile of heads", *amounts])
+
+
+def meaning_of_scores(method: CircuitMethod) -> str:
     """What a score of an edge says."""
     return METHODS[method.name].SCORE.format(metric=method.metric)
 
@@ -33,4 +54,6 @@ def size_order(method: Method) -> tuple[str, float]:
     """A key that puts methods side by side, the sparsest circuits of each first."""
     if isinstance(method, AcdcMethod):
         return method.name, -method.threshold
+    if isinstance(method, ProfileMethod):
+        return method.name, 0.0
     return method.name, method.share or float(method.edges or 0)

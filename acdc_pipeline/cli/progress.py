@@ -39,10 +39,12 @@ class Bar:
 
     Attributes:
         prefix: stands before the label of each search.
+        counts: what is counted: edges are tested and kept, anything else is done.
     """
 
     def __init__(self) -> None:
         self.prefix = ""
+        self.counts = "edges"
         self._shown: RichProgress | None = None
 
     def wait(self, text: str) -> None:
@@ -51,14 +53,17 @@ class Bar:
 
     def start(self, total_edges: int, label: str) -> None:
         """Shows an empty bar."""
-        self._show(label, total_edges, f"of {total_edges} edges")
+        self._show(label, total_edges, f"of {total_edges} {self.counts}")
 
     def advance(self, tested: int, kept: int, left: int) -> None:
         """Moves the bar: edges that never need a test count as done."""
         if self._shown is not None:
             task = self._shown.tasks[0]
             done = (task.total or 0) - left
-            self._shown.update(task.id, completed=done, state=f"{tested} tested, {kept} kept")
+            state = f"{tested} tested, {kept} kept"
+            if self.counts != "edges":
+                state = f"{tested} of {tested + left} {self.counts}"
+            self._shown.update(task.id, completed=done, state=state)
 
     def finish(self) -> None:
         """Takes the bar away."""
@@ -90,10 +95,12 @@ class Lines:
 
     Attributes:
         prefix: stands before the label of each search.
+        counts: as in `Bar`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.prefix = ""
+        self.counts = "edges"
         self._clock = clock
         self._last = 0.0
         self._label = ""
@@ -106,12 +113,16 @@ class Lines:
         """Says that the search begins."""
         self._label, self._total = f"{self.prefix}{label}", total_edges
         self._last = self._clock()
-        self._write(f"searching {total_edges} edges")
+        doing = "searching" if self.counts == "edges" else "profiling"
+        self._write(f"{doing} {total_edges} {self.counts}")
 
     def advance(self, tested: int, kept: int, left: int) -> None:
         """Says how far it is, if the last line is old enough."""
         if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = self._clock()
+            if self.counts != "edges":
+                self._write(f"{tested} of {self._total} {self.counts}")
+                return
             self._write(f"{tested} tested, {kept} kept, at most {left} of {self._total} left")
 
     def finish(self) -> None:

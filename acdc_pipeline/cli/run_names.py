@@ -13,24 +13,25 @@ if TYPE_CHECKING:
 def run_name(spec: RunSpec) -> str:
     """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`, with the seed unless it is 0."""
     seed = f", seed {spec.seed}" if spec.seed else ""
-    size = size_text(spec.method)
-    how = f"at {size}" if spec.method.name == "acdc" else f"by {spec.method.name} {size}"
+    how = method_name(spec.method)
+    how = f"at {how.removeprefix('acdc ')}" if spec.method.name == "acdc" else f"by {how}"
     return f"{spec.task} in {spec.model} {how}{seed}"
 
 
 def method_name(method: Method) -> str:
     """The method with the one number that decides how large its circuits are.
 
-    `acdc 0.01` at a threshold, `eap 5%` of the graph's edges, `eap 60 edges`.
+    `acdc 0.01` at a threshold, `eap 5%` of the graph's edges, `eap 60 edges`; `profile` has none.
     """
-    return f"{method.name} {size_text(method)}"
+    return f"{method.name} {size_text(method)}".rstrip()
 
 
 def size_text(method: Method) -> str:
-    """`0.01`, `5%` or `60 edges`."""
+    """`0.01`, `5%` or `60 edges`; empty for a method that finds no circuit."""
     values = method.plain()
     if (threshold := values.get("threshold")) is not None:
         return f"{threshold:g}"
     if (edges := values.get("edges")) is not None:
         return counted(edges, "edge")
-    return f"{100 * values['share']:.3g}%"
+    share = values.get("share")
+    return "" if share is None else f"{100 * share:.3g}%"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.method_text import method_text
 from acdc_pipeline.cli.words import counted, number, percent
+from acdc_pipeline.specs import circuit_method
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -49,8 +50,11 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         "task": f"{spec.task}, {counted(spec.prompts, 'prompt')}, seed {spec.seed}",
         "model": f"{spec.model} ({spec.dtype})",
         "method": method_text(spec),
-        "edges kept": edges_text(*edge_counts(record)),
     }
+    if record.circuit is not None:
+        lines["edges kept"] = edges_text(*edge_counts(record))
+    if record.profile is not None:
+        lines |= _profile_facts(record)
     if "kl" in metrics:
         scale = f"{number(metrics.get('ablated_kl'))} with every edge removed"
         lines["KL"] = f"{number(metrics['kl'])} nats to the whole model ({scale})"
@@ -62,9 +66,21 @@ def run_facts(record: RunRecord) -> dict[str, str]:
             continue
         lines[name] = f"{number(value)} (whole model {number(metrics.get(f'model_{name}'))})"
     if reference := record.details.get("reference"):
-        lines["reference"] = reference_text(reference, spec.method.ablation)
+        lines["reference"] = reference_text(reference, circuit_method(spec.method).ablation)
     lines["time"] = f"{record.wall_seconds:.1f} s"
     return lines
+
+
+def _profile_facts(record: RunRecord) -> dict[str, str]:
+    roles = (record.profile or {}).get("roles", [])
+    heads = {(score.layer, score.head) for score in record.heads}
+    named = {role["head"] for role in roles}
+    whole = percent(record.metrics.get("model_accuracy"))
+    return {
+        "heads": f"{len(heads)}, {counted(len(record.heads), 'score')}",
+        "roles": f"{len(roles)}, of {counted(len(named), 'head')}",
+        "accuracy": f"{whole} (whole model)",
+    }
 
 
 def warning_facts(record: RunRecord) -> dict[str, str]:

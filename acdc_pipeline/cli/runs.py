@@ -136,6 +136,7 @@ def show_run(
     from acdc_pipeline.cli.drawing import draw
     from acdc_pipeline.cli.method_text import meaning_of_scores
     from acdc_pipeline.cli.run_report import run_document, run_facts, warning_facts
+    from acdc_pipeline.specs import circuit_method
 
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
@@ -166,7 +167,8 @@ def show_run(
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
         more = f"acdc runs export {run_id[:8]}{options.same_store(context)}"
-        _print_strongest(record.circuit, meaning_of_scores(record.spec.method), more)
+        meaning = meaning_of_scores(circuit_method(record.spec.method))
+        _print_strongest(record.circuit, meaning, more)
 
 
 def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.prompts import PromptSet
-from acdc_pipeline.specs import AcdcMethod, RunSpec
+from acdc_pipeline.specs import AcdcMethod, RunSpec, circuit_method
 
 # At or below this share of right answers, there is hardly a behaviour to find a circuit of.
 RARELY_RIGHT = 0.1
@@ -20,7 +20,7 @@ def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
         PromptError: all have, so that removing edges would change nothing.
     """
     equal = prompts.rows_with_equal_sides
-    if not equal or run.method.ablation != "corrupted":
+    if not equal or circuit_method(run.method).ablation != "corrupted":
         return []
     if len(equal) == len(prompts):
         raise PromptError(
@@ -36,17 +36,34 @@ def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
 
 def doubts_about_result(run: RunSpec, circuit: Circuit, metrics: Mapping[str, float]) -> list[str]:
     """That the model itself fails at the task, or that nothing of the circuit is left."""
-    out = []
-    if (accuracy := metrics["model_accuracy"]) <= RARELY_RIGHT:
-        out.append(
-            f"the whole model answers only {accuracy:.1%} of the prompts right; there is hardly "
-            "a behaviour for this circuit to explain"
-        )
+    out = _doubts_about_model(metrics, "for this circuit to explain")
     if not circuit.live_edges:
-        method = run.method
+        method = circuit_method(run.method)
         if isinstance(method, AcdcMethod):
             cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
         else:
             cause, advice = "so small that no", "try a larger --share"
         out.append(f"the circuit is empty: {cause} path from input to logits is left; {advice}")
     return out
+
+
+def doubts_about_profile(prompts: PromptSet, metrics: Mapping[str, float]) -> list[str]:
+    """That corrupted ablation does nothing on some pairs, or that the model fails at the task."""
+    equal = prompts.rows_with_equal_sides
+    out = []
+    if equal:
+        out.append(
+            f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
+            f"(the first: pair {equal[0] + 1}); ablation by the corrupted side does nothing there"
+        )
+    return out + _doubts_about_model(metrics, "that heads could be part of")
+
+
+def _doubts_about_model(metrics: Mapping[str, float], for_what: str) -> list[str]:
+    accuracy = metrics["model_accuracy"]
+    if accuracy > RARELY_RIGHT:
+        return []
+    return [
+        f"the whole model answers only {accuracy:.1%} of the prompts right; there is hardly "
+        f"a behaviour {for_what}"
+    ]

@@ -10,7 +10,7 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs, measure
 from acdc_pipeline.execution.methods import Found
 from acdc_pipeline.metrics import METRICS
-from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import MetricName
 
 # A method's last value and a forward over the whole circuit must agree to this, in units of the
@@ -40,17 +40,14 @@ def report(
     Raises:
         ExecutionFailed: the method and a fresh forward disagree about its circuit.
     """
-    names: list[MetricName] = list(
-        dict.fromkeys(["kl", "accuracy", run.method.metric, *task.metrics.report])
-    )
+    metric = circuit_method(run.method).metric
+    names: list[MetricName] = list(dict.fromkeys(["kl", "accuracy", metric, *task.metrics.report]))
     metrics = measure(bench, circuit_logprobs(bench, found.measured), names)
     whole = measure(bench, bench.logprobs, names)
     ablated = measure(bench, nothing, names)
     details = {}
     if found.last_value is not None:
-        details["recheck_error"] = _recheck(
-            run.method.metric, found.last_value, metrics[run.method.metric]
-        )
+        details["recheck_error"] = _recheck(metric, found.last_value, metrics[metric])
     metrics |= {f"model_{name}": value for name, value in whole.items() if name != "kl"}
     metrics |= {f"ablated_{name}": value for name, value in ablated.items()}
     return metrics, details

@@ -12,16 +12,21 @@ from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs
 from acdc_pipeline.execution.checkpoint import Checkpoint, Kept, NoCheckpoint
-from acdc_pipeline.execution.doubts import doubts_about_prompts, doubts_about_result
+from acdc_pipeline.execution.doubts import (
+    doubts_about_profile,
+    doubts_about_prompts,
+    doubts_about_result,
+)
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
 from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.reference import agreement, reference_for
 from acdc_pipeline.execution.report import report
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
 from acdc_pipeline.prompts import PromptSet, id_prompts, make_prompts
-from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.store import RunRecord
 
 
@@ -59,6 +64,7 @@ class Worker:
         self._key: tuple[str, str, str] | None = None
         self._prepared: Prepared | None = None
         self._prepared_for: tuple[object, ...] | None = None
+        self._profiler = Profiler()
 
     def execute(
         self,
@@ -86,6 +92,8 @@ class Worker:
         """
         started = time.perf_counter()
         listener = progress or Silent()
+        if isinstance(run.method, ProfileMethod):
+            return self._profile(run, run.method, task, listener, started)
         model = self._load(run)
         reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
@@ -116,14 +124,49 @@ class Worker:
             parity_error=ready.parity,
         )
 
+    def _profile(
+        self,
+        run: RunSpec,
+        method: ProfileMethod,
+        task: TaskSpec,
+        progress: Progress,
+        started: float,
+    ) -> RunRecord:
+        """The result of a run that profiles heads. Raises like `execute`."""
+        model = self._load(run)
+        prompts = _prompts(model, run, task)
+        parity = check_parity(model, prompts.clean, prompts.lengths)
+        memory = self.memory if self.memory is not None else default_budget(self.device)
+        found = self._profiler.profile(model, run, method, task, prompts, memory, progress)
+        return RunRecord(
+            spec=run,
+            circuit=None,
+            decisions=(),
+            metrics=found.metrics,
+            details={
+                "warnings": doubts_about_profile(prompts, found.metrics),
+                "n_layers": model.topology.n_layers,
+                "n_heads": model.topology.n_heads,
+                "d_model": model.weights.d_model,
+                "prompts_clean": list(prompts.clean_text[:4]),
+                "prompts_corrupted": list(prompts.corrupted_text[:4]),
+            },
+            wall_seconds=time.perf_counter() - started,
+            environment=environment(self.device, run.dtype),
+            parity_error=parity,
+            heads=found.profile.scores,
+            profile=dict(found.profile.document),
+        )
+
     def _prepare(self, model: LoadedModel, run: RunSpec, task: TaskSpec) -> Prepared:
-        key = (self._key, run.task_hash, run.prompts, run.seed, run.method.ablation)
+        ablation = circuit_method(run.method).ablation
+        key = (self._key, run.task_hash, run.prompts, run.seed, ablation)
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
             prompts = _prompts(model, run, task)
             doubts = doubts_about_prompts(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
-            bench = set_up(model.weights, prompts, run.method.ablation)
+            bench = set_up(model.weights, prompts, ablation)
             nothing = circuit_logprobs(bench, ())
             self._prepared = Prepared(prompts, doubts, parity, bench, nothing)
             self._prepared_for = key

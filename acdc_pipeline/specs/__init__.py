@@ -18,7 +18,14 @@ from acdc_pipeline.specs.generators import (
     TemplateGenerator,
 )
 from acdc_pipeline.specs.load import load_yaml, parse
-from acdc_pipeline.specs.method import METHOD_VERSIONS, METHODS, AcdcMethod, Method
+from acdc_pipeline.specs.method import (
+    METHOD_VERSIONS,
+    METHODS,
+    AcdcMethod,
+    CircuitMethod,
+    Method,
+    circuit_method,
+)
 from acdc_pipeline.specs.method_request import method_for
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import (
@@ -33,6 +40,7 @@ from acdc_pipeline.specs.names import (
     Rule,
 )
 from acdc_pipeline.specs.profile import WorkerProfile
+from acdc_pipeline.specs.profile_method import ProfileMethod, ProfileRequest
 from acdc_pipeline.specs.project import bundled, find_project
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
@@ -52,6 +60,7 @@ __all__ = [
     "AcdcSweep",
     "Answers",
     "Cell",
+    "CircuitMethod",
     "Difference",
     "DocstringGenerator",
     "Dtype",
@@ -62,6 +71,8 @@ __all__ = [
     "MetricName",
     "ModelRef",
     "PairsGenerator",
+    "ProfileMethod",
+    "ProfileRequest",
     "PromptPair",
     "Rank",
     "ReferenceCircuit",
@@ -79,6 +90,7 @@ __all__ = [
     "WorkerProfile",
     "bundled",
     "canonical_json",
+    "circuit_method",
     "find_profile",
     "find_project",
     "find_reference",

@@ -1,7 +1,7 @@
 """Discovery methods and their parameters: everything that decides what a method finds.
 
-A new method is one class here or in `scored_method` and its place in `Method`, and one class in
-`method_request` with the values it usually has, and its place there.
+A new method is one class here or in `scored_method` and its place in `CircuitMethod`, and one class
+in `method_request` with the values it usually has, and its place there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
+from acdc_pipeline.specs.profile_method import ProfileMethod
 from acdc_pipeline.specs.scored_method import (
     CleanCorruptedMethod,
     EapIgActivationsMethod,
@@ -51,7 +52,7 @@ class AcdcMethod(Spec):
     difference: Difference
 
 
-Method: TypeAlias = (
+CircuitMethod: TypeAlias = (
     AcdcMethod
     | EapMethod
     | EapIgInputsMethod
@@ -63,9 +64,21 @@ Method: TypeAlias = (
     | HispMethod
     | RandomMethod
 )
-"""Any method, told apart by `name`."""
+"""Any method that finds a circuit, told apart by `name`."""
 
-METHODS: Mapping[str, type[Method]] = {tag_of(method): method for method in get_args(Method)}
+Method: TypeAlias = CircuitMethod | ProfileMethod
+"""Anything that a run may do, told apart by `name`."""
 
-METHOD_VERSIONS: Mapping[str, int] = {name: method.VERSION for name, method in METHODS.items()}
+METHODS: Mapping[str, type[CircuitMethod]] = {
+    tag_of(method): method for method in get_args(CircuitMethod)
+}
+"""Every method that finds a circuit, by name."""
+
+METHOD_VERSIONS: Mapping[str, int] = {tag_of(method): method.VERSION for method in get_args(Method)}
 """Raised whenever a method would decide differently: part of every run id."""
+
+
+def circuit_method(method: Method) -> CircuitMethod:
+    """`method`, of which it is known that it finds a circuit."""
+    assert not isinstance(method, ProfileMethod), "a profile finds no circuit"
+    return method

@@ -15,6 +15,7 @@ from acdc_pipeline.specs.method import AcdcMethod, Method
 from acdc_pipeline.specs.method_request import AnyScoredRequest
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
+from acdc_pipeline.specs.profile_method import ProfileRequest
 from acdc_pipeline.specs.run import MOST_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
@@ -58,7 +59,7 @@ class AcdcSweep(Spec):
         return thresholds
 
 
-MethodSweep = Annotated[AcdcSweep | AnyScoredRequest, Field(discriminator="name")]
+MethodSweep = Annotated[AcdcSweep | AnyScoredRequest | ProfileRequest, Field(discriminator="name")]
 """Any entry under `methods`, told apart by `name`."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from acdc_pipeline.errors import UnknownName
@@ -24,3 +25,9 @@ def zoo_path(name: str) -> Path:
     if name not in known:
         raise UnknownName.among("zoo model", name, known, fix="acdc models list")
     return WEIGHTS / name
+
+
+def claimed_tasks(name: str) -> tuple[str, ...]:
+    """The tasks that zoo model `name` has learnt or was built for. Raises UnknownName."""
+    card = zoo_path(name) / "card.json"
+    return tuple(json.loads(card.read_text(encoding="utf-8"))["tasks"])

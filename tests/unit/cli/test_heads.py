@@ -1,0 +1,141 @@
+"""`acdc heads`, on models compiled by hand whose heads are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.cli.head_mosaic import Mosaic, drawn
+from acdc_pipeline.specs.head_scores import parse_metric
+from acdc_pipeline.store import open_store
+from tests.command_line import Outcome, acdc
+
+MODEL = "zoo:compiled-lookup"
+
+
+def profiled(capsys, *more: str | Path) -> Outcome:
+    return acdc(capsys, "heads", MODEL, "--prompts", "8", *more)
+
+
+def test_heads_json_is_one_document_with_scores_roles_and_where_it_is_stored(capsys, store_url):
+    found = profiled(capsys, "--json")
+    assert found.code == 0
+    document = found.document
+    assert document["model"] == MODEL
+    (profile,) = document["profiles"]
+    assert profile["task"] == "compiled_lookup"
+    assert profile["method"]["name"] == "profile"
+    assert profile["edges_kept"] is None
+    assert profile["metrics"]["model_accuracy"] == 1.0
+    assert profile["details"]["n_heads"] == 4
+    assert profile["cached"] is False
+    roles = {(role["head"], role["role"]) for role in profile["profile"]["roles"]}
+    assert ("a0.h3", "previous_token") in roles
+    assert ("a1.h1", "mover") in roles
+    measured = {parse_metric(row["metric"])[0] for row in profile["scores"]}
+    assert {"induction", "ov_copying", "direct_effect", "corrupted_ablation"} <= measured
+    assert set(open_store(store_url).run_ids()) == {profile["run_id"]}
+    assert Path(profile["path"], "profile.json").is_file()
+
+
+def test_heads_again_answer_from_the_store_with_the_same_document(capsys):
+    first = profiled(capsys, "--json").document["profiles"][0]
+    second = profiled(capsys, "--json").document["profiles"][0]
+    assert (first.pop("cached"), second.pop("cached")) == (False, True)
+    assert first == second
+
+
+def test_heads_for_people_name_the_roles_and_draw_the_mosaic(capsys):
+    found = profiled(capsys, "--score", "previous_token")
+    assert found.code == 0
+    assert "2 layers of 4 heads" in found.out
+    assert "██ 1.00" in found.out
+    lines = [line.split("  ") for line in found.out.splitlines()]
+    (line,) = [line for line in lines if line[0] == "a0.h3"]
+    assert [part.strip() for part in line if part][:3] == [
+        "a0.h3",
+        "a previous-token head",
+        "random tokens",
+    ]
+    assert "heads without a role" in found.err
+    assert "(was there already)" in profiled(capsys).out
+
+
+def test_heads_score_on_a_task_is_drawn_for_each_task(capsys, tmp_path):
+    pairs = tmp_path / "mine.jsonl"
+    pair = {"clean": [0, 3, 4], "corrupted": [0, 5, 4], "correct": 6, "incorrect": 7}
+    pairs.write_text(json.dumps(pair) + "\n" + json.dumps(pair | {"correct": 8}))
+    tasks = f"compiled_lookup,{pairs}"
+    found = profiled(capsys, "--tasks", tasks, "--score", "direct_effect")
+    assert found.code == 0
+    assert "Direct logit attribution on compiled_lookup" in found.out
+    assert "Direct logit attribution on mine" in found.out
+    assert "on mine" in found.out
+
+
+def test_heads_text_is_read_for_snippets(capsys, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("a b c d e f " * 4)
+    document = profiled(capsys, "--text", text, "--json").document
+    profile = document["profiles"][0]
+    assert profile["method"]["text"] == text.read_text()
+    sources = {one["from"] for one in profile["profile"]["snippets"]["texts"]}
+    assert sources <= {"compiled_lookup", "text"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (("--score", "inductoin"), ("unknown score 'inductoin'", "did you mean 'induction'?")),
+        (("--tasks", ","), ("--tasks", "names no task")),
+        (("--tasks", "ioii"), ("unknown task 'ioii'", "did you mean 'ioi'?")),
+        (("--prompts", "1"), ("--prompts", "at least 2")),
+        (("--text", "nowhere.txt"), ("nowhere.txt", "--text", "cannot be read")),
+    ],
+)
+def test_heads_with_bad_input_say_what_is_wrong(capsys, arguments, parts, store_url):
+    profiled(capsys, *arguments).refuses(*parts)
+    assert not Path(store_url).exists()
+
+
+def test_heads_text_that_is_no_text_or_empty_is_refused(capsys, tmp_path):
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    profiled(capsys, "--text", tmp_path / "binary").refuses("binary", "not text in UTF-8")
+    (tmp_path / "empty").write_text(" \n")
+    profiled(capsys, "--text", tmp_path / "empty").refuses("empty", "is empty")
+
+
+def test_runs_list_and_show_tell_of_a_profile(capsys):
+    run_id = profiled(capsys, "--json").document["profiles"][0]["run_id"]
+    listed = acdc(capsys, "runs", "list")
+    assert listed.code == 0
+    assert "profile" in listed.out
+    shown = acdc(capsys, "runs", "show", run_id)
+    assert shown.code == 0
+    assert "profile of heads, period 50, 32 sequences, 512 tokens" in shown.out
+    assert "8, " in shown.out
+    assert acdc(capsys, "runs", "export", run_id, "--out", "x.dot").code == 2
+
+
+def mosaic(values: dict[tuple[int, int], float], full: float, low: float | None = None) -> Mosaic:
+    return Mosaic(values, layers=2, heads=2, full=full, low=low)
+
+
+def test_mosaic_shades_are_quarters_of_the_scale_in_both_directions():
+    steps = mosaic({(0, 0): 0.1, (1, 0): 0.26, (0, 1): -0.5, (1, 1): 1.0}, full=1.0)
+    places = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert [steps.shade(place) for place in places] == [" ", "░", "=", "█"]
+    assert mosaic({}, full=1.0).shade((0, 0)) == "·"
+    assert mosaic({(0, 0): 0.0}, full=0.0).shade((0, 0)) == " "
+
+
+def test_mosaic_leaves_out_numbers_where_there_is_no_room():
+    values = {(layer, head): 0.5 for layer in range(2) for head in range(2)}
+    assert drawn(mosaic(values, 1.0), None) == [
+        ["", "0", "1"],
+        ["h0", "▒▒ 0.50", "▒▒ 0.50"],
+        ["h1", "▒▒ 0.50", "▒▒ 0.50"],
+    ]
+    assert drawn(mosaic(values, 1.0), 12)[1] == ["h0", "▒▒", "▒▒"]
