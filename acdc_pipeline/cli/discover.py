@@ -40,7 +40,7 @@ def discover(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="kl|logit_diff|prob_diff|nll|accuracy",
+            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
             help="What removing an edge may cost. Default: the task's discovery metric.",
         ),
     ] = None,

@@ -12,6 +12,7 @@ from torch import Tensor
 from acdc_pipeline.metrics.accuracy import top_token_is_correct
 from acdc_pipeline.metrics.kl import kl_divergence
 from acdc_pipeline.metrics.logit_diff import logit_difference
+from acdc_pipeline.metrics.match_nll import matched_negative_log_likelihood
 from acdc_pipeline.metrics.nll import negative_log_likelihood
 from acdc_pipeline.metrics.prob_diff import probability_difference
 from acdc_pipeline.specs.names import MetricName
@@ -57,5 +58,8 @@ METRICS: Mapping[MetricName, Metric] = {
         lambda r: probability_difference(r.circuit, r.correct, r.incorrect), "better", "yes"
     ),
     "nll": Metric(lambda r: negative_log_likelihood(r.circuit, r.correct), "worse", "no"),
+    "match_nll": Metric(
+        lambda r: matched_negative_log_likelihood(r.model, r.circuit, r.correct), "worse", "no"
+    ),
     "accuracy": Metric(lambda r: top_token_is_correct(r.circuit, r.correct), "better", "no"),
 }

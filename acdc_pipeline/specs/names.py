@@ -9,7 +9,7 @@ from pydantic import Field
 from acdc_pipeline.graph.cut import Rank
 from acdc_pipeline.graph.order import HeadOrder
 
-MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "accuracy"]
+MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy"]
 Ablation = Literal["corrupted", "zero", "mean"]
 Difference = Literal["signed", "abs"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]

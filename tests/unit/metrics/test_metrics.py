@@ -40,6 +40,32 @@ def test_nll_sets_share_their_probability():
     assert _score("nll", correct=LAST_TWO) == pytest.approx([-math.log(0.5), -math.log(0.875)])
 
 
+def test_match_nll_is_what_the_circuit_loses_of_the_models_probability_of_the_answers():
+    assert _score("match_nll") == pytest.approx([0.0, math.log(0.5 / 0.125)])
+
+
+def test_match_nll_circuit_surer_than_the_model_is_negative():
+    by_hand = [0.0, math.log(0.5 / 0.875)]
+    assert _score("match_nll", correct=LAST_TWO) == pytest.approx(by_hand)
+
+
+def test_match_nll_of_each_prompt_is_measured_from_the_models_own_nll():
+    model = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
+    circuit = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=torch.float64).log()
+    correct = torch.tensor([[True, False], [True, False]])
+    score = METRICS["match_nll"].score(Reading(model, circuit, correct, ~correct))
+    assert score.tolist() == pytest.approx([math.log(2), -math.log(2)])
+
+
+def test_prob_diff_of_years_is_the_mass_after_the_start_less_the_mass_up_to_it():
+    # years 00 to 04, and a token that is none; the start is 02
+    circuit = torch.tensor([[0.1, 0.05, 0.15, 0.3, 0.2, 0.2]], dtype=torch.float64).log()
+    after = torch.tensor([[False, False, False, True, True, False]])
+    up_to = torch.tensor([[True, True, True, False, False, False]])
+    score = METRICS["prob_diff"].score(Reading(circuit, circuit, after, up_to))
+    assert score.tolist() == pytest.approx([0.3 + 0.2 - (0.1 + 0.05 + 0.15)])
+
+
 def test_accuracy_counts_the_most_likely_token():
     assert _score("accuracy") == [1.0, 0.0]
 
