@@ -10,8 +10,13 @@ SHARE = 0.5
 
 
 def default_budget(device: torch.device) -> int:
-    """Half of the memory that is free on `device` now, in bytes."""
+    """At most half of the memory that is free on `device` now, in bytes.
+
+    A power of two: how states are batched depends on the budget, and roundings on that. A budget
+    that moved with every process beside this one would make no two runs alike.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        return int(free * SHARE)
-    return int(psutil.virtual_memory().available * SHARE)
+    else:
+        free = psutil.virtual_memory().available
+    return 1 << (max(1, int(free * SHARE)).bit_length() - 1)
