@@ -10,6 +10,7 @@ from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.sweep_display import watched
 from acdc_pipeline.cli.words import counted
 from acdc_pipeline.cli.workplace import Workplace, executor_at
+from acdc_pipeline.errors import StoreFailed
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
@@ -67,7 +68,8 @@ def carry_out(
 
     Raises:
         KeyboardInterrupt: as it came; what was committed stays, and `again` was said.
-        StoreError: the store cannot be written (any more).
+        StoreError: the store cannot be written.
+        StoreFailed: it cannot be used any more; what was committed stays, and `again` was said.
     """
     outcomes: list[Outcome] = []
     if not runs:
@@ -84,7 +86,7 @@ def carry_out(
             finally:
                 if isinstance(working, Generator):
                     working.close()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoreFailed):
         there = sum(outcome.state != "failed" for outcome in outcomes)
         note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
         raise

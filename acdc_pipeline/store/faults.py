@@ -64,7 +64,7 @@ def store_faults(where: str) -> Iterator[None]:
 
 @contextmanager
 def commit_faults(where: str) -> Iterator[None]:
-    """The same while a run is committed, as StoreFailed: that the store is usable was checked."""
+    """The same while runs are written, as StoreFailed: that the store is usable was checked."""
     try:
         with store_faults(where):
             yield

@@ -113,9 +113,9 @@ class Store:
         return committed
 
     def record_failure(self, failure: RunFailure) -> None:
-        """Keeps why a run failed, in place of what was kept before. Raises StoreError."""
+        """Keeps why a run failed, in place of what was kept before. Raises StoreFailed."""
         run_id = layout.checked_run_id(failure.run_id)
-        with store_faults(self.url):
+        with commit_faults(self.url):
             write_failure(self.place, run_id, encode_failure(failure))
 
     def failure(self, run_id: str) -> RunFailure | None:
@@ -129,8 +129,8 @@ class Store:
         return None if data is None else decode_failure(run_id, data)
 
     def clear_failure(self, run_id: str) -> None:
-        """Forgets why a run failed; its next commit does so too. Raises StoreError."""
-        with store_faults(self.url):
+        """Forgets why a run failed; its next commit does so too. Raises StoreFailed."""
+        with commit_faults(self.url):
             remove_failure(self.place, layout.checked_run_id(run_id))
 
     def failures(self) -> list[RunFailure]:
@@ -160,9 +160,9 @@ class Store:
     ) -> None:
         """Keeps the first decisions of a run that goes on. `conditions` say what made them.
 
-        Raises StoreError where the store cannot be written.
+        Raises StoreFailed where the store cannot be written.
         """
-        with store_faults(self.url):
+        with commit_faults(self.url):
             checkpoint.save(self.place, layout.checked_run_id(run_id), decisions, conditions)
 
     def checkpoint(self, run_id: str, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
@@ -171,8 +171,8 @@ class Store:
             return checkpoint.load(self.place, layout.checked_run_id(run_id), conditions)
 
     def drop_checkpoint(self, run_id: str) -> None:
-        """Removes the checkpoint of a run, if there is one. Raises StoreError."""
-        with store_faults(self.url):
+        """Removes the checkpoint of a run, if there is one. Raises StoreFailed."""
+        with commit_faults(self.url):
             checkpoint.drop(self.place, layout.checked_run_id(run_id))
 
     def has(self, run_id: str) -> bool:
