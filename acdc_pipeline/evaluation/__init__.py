@@ -1,10 +1,54 @@
 """What a circuit is worth."""
 
+from acdc_pipeline.evaluation.areas import circuit_model_distance, circuit_performance_ratio
+from acdc_pipeline.evaluation.completeness import Knockout, completeness
+from acdc_pipeline.evaluation.curve import (
+    FRACTIONS,
+    Point,
+    circuits_at_fractions,
+    circuits_from_scores,
+    curve,
+)
+from acdc_pipeline.evaluation.faithfulness import Scale, scale_of, value_of
+from acdc_pipeline.evaluation.jaccard import jaccard, mean_pairwise_jaccard
 from acdc_pipeline.evaluation.measure import (
     circuit_logprobs,
     differentiable_objective_for,
     measure,
     objective_for,
 )
+from acdc_pipeline.evaluation.minimality import Need, minimality
+from acdc_pipeline.evaluation.null import percentile, random_circuits
+from acdc_pipeline.evaluation.parts import Parts, parts_by_edge, parts_by_node
+from acdc_pipeline.evaluation.roc import pessimistic_auc, roc_of_circuits, roc_of_scores
 
-__all__ = ["circuit_logprobs", "differentiable_objective_for", "measure", "objective_for"]
+__all__ = [
+    "FRACTIONS",
+    "Knockout",
+    "Need",
+    "Parts",
+    "Point",
+    "Scale",
+    "circuit_logprobs",
+    "circuit_model_distance",
+    "circuit_performance_ratio",
+    "circuits_at_fractions",
+    "circuits_from_scores",
+    "completeness",
+    "curve",
+    "differentiable_objective_for",
+    "jaccard",
+    "mean_pairwise_jaccard",
+    "measure",
+    "minimality",
+    "objective_for",
+    "parts_by_edge",
+    "parts_by_node",
+    "percentile",
+    "pessimistic_auc",
+    "random_circuits",
+    "roc_of_circuits",
+    "roc_of_scores",
+    "scale_of",
+    "value_of",
+]

@@ -35,7 +35,7 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
         PromptError: the metric compares with incorrect answers, and a prompt has none.
     """
     entry = METRICS[metric]
-    _require_answers(bench, metric)
+    require_answers(bench, metric)
     correct, incorrect = answer_masks(bench)
 
     def score(
@@ -88,7 +88,8 @@ def _every_answer_has_incorrect(bench: Bench) -> bool:
     return all(bench.prompts.incorrect)
 
 
-def _require_answers(bench: Bench, metric: MetricName) -> None:
+def require_answers(bench: Bench, metric: MetricName) -> None:
+    """Raises PromptError if `metric` compares with incorrect answers and a prompt has none."""
     if METRICS[metric].reads_incorrect == "yes" and not _every_answer_has_incorrect(bench):
         raise PromptError(
             f"metric '{metric}' compares with incorrect answers, and some prompts have none",
