@@ -11,12 +11,15 @@ from torch import Tensor
 
 from acdc_pipeline.models.weights import HeadNorm, Norm, Rotary, TransformerWeights
 
-# Heads that a null needs: the 99th percentile of 256 values is the third highest.
 ENOUGH_HEADS = 256
+"""Heads that a null needs: the 99th percentile of 256 values is the third highest."""
+
+MOST_MODELS = 32
+"""Draws of a model with so few heads that the null stays smaller."""
 
 
 def random_models(weights: TransformerWeights, seed: int) -> Iterator[TransformerWeights]:
-    """Random models with together at least `ENOUGH_HEADS` heads.
+    """Random models with together at least `ENOUGH_HEADS` heads, or `MOST_MODELS` models.
 
     Small models are drawn several times. Of a model with more heads only the first layers are
     drawn, as many as are needed: without learning, one layer is like the other.
@@ -28,7 +31,7 @@ def random_models(weights: TransformerWeights, seed: int) -> Iterator[Transforme
 
 def random_model_count(weights: TransformerWeights) -> int:
     """How many `random_models` there are."""
-    return -(-ENOUGH_HEADS // (_layers(weights) * weights.topology.n_heads))
+    return min(MOST_MODELS, -(-ENOUGH_HEADS // (_layers(weights) * weights.topology.n_heads)))
 
 
 def _layers(weights: TransformerWeights) -> int:

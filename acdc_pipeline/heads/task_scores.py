@@ -38,9 +38,9 @@ class TaskScores:
         answer_logit: the whole model's answer logit, mean over answers.
     """
 
-    samples: Mapping[str, Float64[np.ndarray, "sample layer head"]]
+    samples: Mapping[str, Float64[np.ndarray, "_ layer head"]]
     other_answers: Float64[np.ndarray, "draw layer head"]
-    elsewhere: Mapping[str, Float64[np.ndarray, "sample layer head"]]
+    elsewhere: Mapping[str, Float64[np.ndarray, "_ layer head"]]
     answer_logit: float
 
 

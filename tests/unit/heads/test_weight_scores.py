@@ -17,6 +17,7 @@ from acdc_pipeline.heads.copying import ov_copying
 from acdc_pipeline.heads.folded import effective_embedding, folded_layer
 from acdc_pipeline.heads.random_weights import (
     ENOUGH_HEADS,
+    MOST_MODELS,
     random_model_count,
     random_models,
     random_weights,
@@ -226,10 +227,13 @@ def test_random_models_keep_shape_size_and_norms(tmp_path: Path):
 
 def test_random_models_have_enough_heads_and_not_many_more(tmp_path: Path):
     small = weights_of("gpt2", tmp_path)
-    models = list(random_models(small, seed=0))
-    assert len(models) == random_model_count(small)
+    assert small.topology.n_heads == len(small.blocks) == 2
+    assert len(list(random_models(small, seed=0))) == random_model_count(small) == MOST_MODELS
+    medium = replace(small, blocks=small.blocks * 5)
+    models = list(random_models(medium, seed=0))
+    assert len(models) == random_model_count(medium) == 13
     heads = sum(len(model.blocks) * model.topology.n_heads for model in models)
-    assert ENOUGH_HEADS <= heads < ENOUGH_HEADS + 4
+    assert ENOUGH_HEADS <= heads < ENOUGH_HEADS + 20
     deep = replace(small, blocks=small.blocks * 200)
     (model,) = random_models(deep, seed=0)
     assert len(model.blocks) * model.topology.n_heads == ENOUGH_HEADS
