@@ -1,0 +1,221 @@
+"""Profile runs: as workers execute them, for any architecture, with and without a tokenizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.models.zoo.catalogue import claimed_tasks
+from acdc_pipeline.specs import (
+    ProfileMethod,
+    ProfileRequest,
+    RunSpec,
+    SweepSpec,
+    TaskSpec,
+    find_task,
+)
+from acdc_pipeline.specs.head_scores import SCORES, parse_metric
+from acdc_pipeline.specs.profile_method import MOST_TEXT
+from acdc_pipeline.store import RunRecord, open_store
+from tests import checkpoints
+from tests.tokenizers import word_tokenizer
+
+METHOD = ProfileMethod(name="profile", period=4, sequences=2, tokens=8, text=None)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> TaskSpec:
+    """Three pairs of token ids, of different lengths."""
+    tokens = torch.randint(checkpoints.VOCAB, (3, 2, 7), generator=torch.Generator().manual_seed(1))
+    lines = [
+        json.dumps(
+            {"clean": clean[:n], "corrupted": other[:n], "correct": clean[1], "incorrect": [4, n]}
+        )
+        for n, (clean, other) in zip((5, 7, 6), tokens.tolist(), strict=True)
+    ]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    return find_task(tmp_path / "mine.jsonl")
+
+
+def run_of(task: TaskSpec, model: Path | str, seed: int = 0, method=METHOD) -> RunSpec:
+    ref = model if isinstance(model, str) else f"dir:{model}"
+    return plan_run(task, ref, method=method, prompts=64, seed=seed, dtype="float32")
+
+
+# grouped keys, norms behind attention, norms across heads, parallel blocks, no MLP and no norm
+@pytest.mark.parametrize("name", ["llama", "gemma2", "olmo2", "neox", "native-no-norm"])
+def test_profile_of_any_architecture_without_a_tokenizer_is_whole(
+    name: str, tmp_path: Path, task: TaskSpec
+):
+    directory = checkpoints.EVERY[name](tmp_path / name)
+    run = run_of(task, directory)
+    record = Worker(device="cpu").execute(run, task)
+    assert record.circuit is None
+    assert record.parity_error is not None
+    assert record.parity_error < 1e-5
+    measured = {parse_metric(row.metric)[0] for row in record.heads}
+    # no words, no relation; and who is a mover, or has a main head, chance decides
+    absent = {"successor", "relation", "query_effect"} | {n for n in SCORES if "backup" in n}
+    always = set(SCORES) - absent - {"attention_to_answer", "attention_to_repeat"}
+    assert always <= measured
+    assert record.profile is not None
+    assert record.profile["task"] == "mine"
+    store = open_store(tmp_path / "store")
+    store.commit(record)
+    assert store.get(run.run_id()) == record
+
+
+def test_profile_of_another_task_shares_what_no_task_decides(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    other = task.model_copy(update={"name": "other", "generator": _reversed(task)})
+    worker = Worker(device="cpu")
+    first, second = (worker.execute(run_of(t, directory), t) for t in (task, other))
+    assert _shared(first) == _shared(second)
+    assert _own(first) != _own(second)
+    alone = Worker(device="cpu").execute(run_of(other, directory), other)
+    assert alone.heads == second.heads
+    assert alone.profile == second.profile
+
+
+def _reversed(task: TaskSpec):
+    generator = task.generator
+    assert generator.kind == "pairs"
+    pairs = tuple(
+        pair.model_copy(update={"clean": pair.corrupted, "corrupted": pair.clean})
+        for pair in generator.pairs
+    )
+    return generator.model_copy(update={"pairs": pairs})
+
+
+def _shared(record: RunRecord) -> list[object]:
+    return [row for row in record.heads if ":" not in row.metric]
+
+
+def _own(record: RunRecord) -> list[tuple[str, float]]:
+    return [(row.metric.partition(":")[0], row.value) for row in record.heads if ":" in row.metric]
+
+
+def test_profile_with_little_memory_is_the_same_but_for_rounding(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.HUGGING_FACE["qwen2"](tmp_path / "qwen2")
+    run = run_of(task, directory)
+    whole = Worker(device="cpu").execute(run, task)
+    little = Worker(device="cpu", memory=60_000).execute(run, task)
+    assert [row.metric for row in little.heads] == [row.metric for row in whole.heads]
+    np.testing.assert_allclose(
+        [row.value for row in little.heads],
+        [row.value for row in whole.heads],
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    with pytest.raises(OutOfMemoryBudget):
+        Worker(device="cpu", memory=1000).execute(run, task)
+
+
+def test_profile_counts_heads_up_to_all_of_them(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    heard = Heard()
+    Worker(device="cpu").execute(run_of(task, directory), task, heard)
+    assert heard.started == [(4, f"mine on dir:{directory}")]
+    assert heard.done == sorted(heard.done)
+    assert set(heard.totals) == {4}
+    assert heard.finished == 1
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, str]] = []
+        self.done: list[int] = []
+        self.totals: list[int] = []
+        self.finished = 0
+
+    def start(self, total_edges: int, label: str) -> None:
+        self.started.append((total_edges, label))
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        self.done.append(tested)
+        self.totals.append(tested + left)
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_profile_says_where_corrupted_ablation_does_nothing(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    generator = task.generator
+    assert generator.kind == "pairs"
+    first, *rest = generator.pairs
+    same = (first.model_copy(update={"corrupted": first.clean}), *rest)
+    task = task.model_copy(update={"generator": generator.model_copy(update={"pairs": same})})
+    record = Worker(device="cpu").execute(run_of(task, directory), task)
+    assert "equal in 1 of 3 pairs (the first: pair 1)" in record.details["warnings"][0]
+
+
+def test_profile_reads_a_text_where_there_is_a_tokenizer(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    method = METHOD.model_copy(update={"text": "word1 word2 word3 word1 word2 word4"})
+    run = run_of(task, directory, method=method)
+    with pytest.raises(PromptError, match="cannot be read without a tokenizer"):
+        Worker(device="cpu").execute(run, task)
+    word_tokenizer(f"word{i}" for i in range(checkpoints.VOCAB - 10)).save_pretrained(directory)
+    run = run_of(task, directory, method=method)
+    record = Worker(device="cpu").execute(run, task)
+    assert record.profile is not None
+    texts = record.profile["snippets"]["texts"]
+    assert {one["from"] for one in texts} == {"mine", "text"}
+
+
+def test_profile_of_bidirectional_attention_needs_prompts_of_one_length(
+    tmp_path: Path, task: TaskSpec
+):
+    directory = checkpoints.EVERY["native-rms-pre-bidirectional"](tmp_path / "both")
+    with pytest.raises(PromptError, match="bidirectional"):
+        Worker(device="cpu").execute(run_of(task, directory), task)
+
+
+def test_profile_is_a_run_of_its_own_for_every_amount_and_text(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    changes = ({}, {"period": 5}, {"sequences": 5}, {"tokens": 5}, {"text": "a"}, {"text": "b"})
+    ids = {
+        run_of(task, directory, method=METHOD.model_copy(update=change)).run_id()
+        for change in changes
+    }
+    assert len(ids) == len(changes)
+    assert run_of(task, directory, seed=1).run_id() not in ids
+
+
+def test_sweep_takes_profiles_with_the_usual_amounts():
+    sweep = SweepSpec.model_validate(
+        {
+            "name": "heads",
+            "tasks": ["ioi"],
+            "models": ["zoo:attn-2l"],
+            "methods": [{"name": "profile"}, {"name": "profile", "period": 8}],
+            "prompts": 8,
+            "seeds": [0],
+        }
+    )
+    tasks = {"ioi": find_task("ioi")}
+    cells = sweep.cells(tasks, sweep.model_refs(["attn-2l"]), "float32")
+    assert [cell.method for cell in cells] == [
+        ProfileMethod(name="profile", period=50, sequences=32, tokens=512, text=None),
+        ProfileMethod(name="profile", period=8, sequences=32, tokens=512, text=None),
+    ]
+
+
+def test_request_keeps_the_beginning_of_a_long_text():
+    method = ProfileRequest(name="profile").with_text("ab" * MOST_TEXT)
+    assert method.text == "ab" * (MOST_TEXT // 2)
+
+
+def test_zoo_models_claim_the_tasks_of_their_cards():
+    assert claimed_tasks("compiled-induction") == ("induction",)
+    assert "ioi" in claimed_tasks("gpt2-4l-s0")
