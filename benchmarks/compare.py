@@ -139,15 +139,13 @@ def main() -> None:
     folder, device, dtype = options.folder, options.device, options.dtype
     sides = [measure_engine(case, folder, thresholds, device, options.repeats, dtype)]
     if dtype == "float32":
-        # Where decisions are near the rounding of float32, sides may differ: this says who is right.
+        # Where decisions are near the rounding of float32, sides differ: this says who is right.
         sides.append(measure_engine(case, folder, thresholds, device, 1, "float64"))
     if not options.without_oracle and dtype == "float32":
         sides.append(measure_oracle(case, folder, thresholds[:1]))
     if options.autocircuit_python:
         sides.append(
-            measure_autocircuit(
-                case, folder, thresholds, device, options.autocircuit_python, dtype
-            )
+            measure_autocircuit(case, folder, thresholds, device, options.autocircuit_python, dtype)
         )
     n_edges = Topology(case.layers, case.heads, has_mlp=True).n_edges
     print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens, {n_edges:,} edges")
