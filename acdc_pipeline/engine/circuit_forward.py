@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,10 @@ from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
 from acdc_pipeline.graph import LOGITS, Edge, Receiver, Slot, head, mlp
 from acdc_pipeline.models.weights import Attention, TransformerWeights
 
+Carried = Callable[[Receiver, Tensor], Tensor]
+"""From a receiver and what its sources have written, [src batch pos d_model], to what its edges
+carry in sum, [batch pos d_model]."""
+
 
 def run_circuit(
     weights: TransformerWeights,
@@ -33,7 +37,28 @@ def run_circuit(
     Every other edge carries `ablated`. Receiver input = sum over present edges of the source's
     current output + sum over removed edges of its ablated output + constants.
     """
-    return _CircuitRun(weights, tokens, ablated, frozenset(edges)).final()
+    kept = frozenset(edges)
+
+    def carried(
+        receiver: Receiver, written: Float[Tensor, "src batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        sources = weights.topology.sources_of(receiver)
+        present = torch.tensor(
+            [Edge.into(source, receiver) in kept for source in sources], device=written.device
+        )
+        return written[present].sum(0) + ablated[: len(sources)][~present].sum(0)
+
+    return run_carrying(weights, tokens, carried)
+
+
+def run_carrying(
+    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], carried: Carried
+) -> Float[Tensor, "batch pos d_model"]:
+    """The final residual stream when every receiver reads what `carried` says, and constants.
+
+    Receivers of one layer's `q` are asked for first, then `k`, then `v`, then its MLP.
+    """
+    return _CircuitRun(weights, tokens, carried).final()
 
 
 class _CircuitRun:
@@ -43,16 +68,15 @@ class _CircuitRun:
         self,
         weights: TransformerWeights,
         tokens: Int[Tensor, "batch pos"],
-        ablated: Float[Tensor, "src batch pos d_model"],
-        edges: frozenset[Edge],
+        carried: Carried,
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
-        self.ablated = ablated
-        self.edges = edges
+        self.carried = carried
         self.positions = torch.arange(tokens.shape[1], device=tokens.device)
-        self.written = torch.empty_like(ablated)
-        self.written[0] = embed(weights, tokens)
+        embedded = embed(weights, tokens)
+        self.written = embedded.new_empty((len(self.topology.sources), *embedded.shape))
+        self.written[0] = embedded
         self.constant = torch.zeros_like(self.written[0])
 
     def final(self) -> Float[Tensor, "batch pos d_model"]:
@@ -103,14 +127,8 @@ class _CircuitRun:
         return project(rows, weight, bias).unflatten(1, inputs.shape[1:3])
 
     def received(self, receiver: Receiver) -> Float[Tensor, "batch pos d_model"]:
-        sources = self.topology.sources_of(receiver)
-        present = torch.tensor(
-            [Edge.into(source, receiver) in self.edges for source in sources],
-            device=self.written.device,
-        )
-        n = len(sources)
-        current, ablated = self.written[:n][present], self.ablated[:n][~present]
-        return current.sum(0) + ablated.sum(0) + self.constant
+        written = self.written[: self.topology.n_sources_of(receiver)]
+        return self.carried(receiver, written) + self.constant
 
 
 def _ungrouped(

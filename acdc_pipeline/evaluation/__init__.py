@@ -1,6 +1,7 @@
 """What a circuit is worth."""
 
 from acdc_pipeline.evaluation.areas import circuit_model_distance, circuit_performance_ratio
+from acdc_pipeline.evaluation.causal_scrubbing import Recovery, causal_scrubbing
 from acdc_pipeline.evaluation.completeness import Knockout, completeness
 from acdc_pipeline.evaluation.curve import (
     FRACTIONS,
@@ -9,6 +10,7 @@ from acdc_pipeline.evaluation.curve import (
     circuits_from_scores,
     curve,
 )
+from acdc_pipeline.evaluation.exchange import with_partners
 from acdc_pipeline.evaluation.faithfulness import Scale, scale_of, value_of
 from acdc_pipeline.evaluation.jaccard import jaccard, mean_pairwise_jaccard
 from acdc_pipeline.evaluation.measure import (
@@ -28,7 +30,9 @@ __all__ = [
     "Need",
     "Parts",
     "Point",
+    "Recovery",
     "Scale",
+    "causal_scrubbing",
     "circuit_logprobs",
     "circuit_model_distance",
     "circuit_performance_ratio",
@@ -51,4 +55,5 @@ __all__ = [
     "roc_of_scores",
     "scale_of",
     "value_of",
+    "with_partners",
 ]

@@ -70,6 +70,14 @@ def measure(
     }
 
 
+def answer_scores(
+    bench: Bench, logprobs: Float[Tensor, "answer vocab"], metric: MetricName
+) -> Float[Tensor, " answer"]:
+    """The metric of each answer, in its own sign."""
+    correct, incorrect = answer_masks(bench)
+    return METRICS[metric].score(Reading(bench.logprobs, logprobs, correct, incorrect))
+
+
 def answer_masks(
     bench: Bench,
 ) -> tuple[Bool[Tensor, "answer vocab"], Bool[Tensor, "answer vocab"]]:

@@ -65,6 +65,7 @@ def align(
         clean_text=tuple(_text(pair.clean, tokenizer) for pair in pairs),
         corrupted_text=tuple(_text(pair.corrupted, tokenizer) for pair in pairs),
         template=tuple(pair.template for pair in pairs),
+        roles=tuple(pair.roles for pair in pairs),
     )
 
 

@@ -32,6 +32,7 @@ def make_prompts(
     n: int,
     seed: int,
     split: Split = "all",
+    alike: int = 1,
 ) -> PromptSet:
     """`n` prompt pairs of `task`, aligned under `tokenizer`.
 
@@ -44,6 +45,7 @@ def make_prompts(
         n: how many, at least 1.
         seed: another seed draws other prompts.
         split: which words may be drawn; a word is held out by its sha256, see `is_held_out`.
+        alike: how many prompts in a row agree in template and roles, where a template has roles.
 
     Raises:
         PromptError: this tokenizer cannot express the task: too few words that are one token,
@@ -53,7 +55,7 @@ def make_prompts(
         raise PromptError(f"{n} prompts were asked for", field="prompts", allowed="at least 1")
     name = f"task '{task.name}'"
     try:
-        pairs = make_pairs(task, tokenizer, n=n, seed=seed, split=split)
+        pairs = make_pairs(task, tokenizer, n=n, seed=seed, split=split, alike=alike)
         return align(pairs, tokenizer, bos=task.generator.bos, name=name)
     except PromptError as error:
         error.at(name)
@@ -73,14 +75,22 @@ def word_uses(task: TaskSpec) -> list[WordUse]:
 
 
 def make_pairs(
-    task: TaskSpec, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int, split: Split
+    task: TaskSpec,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    n: int,
+    seed: int,
+    split: Split,
+    alike: int = 1,
 ) -> list[Pair]:
     """The pairs of `make_prompts` before tokenisation. Raises PromptError."""
     rng = seeded(seed, task.definition_hash(), split)
     match task.generator:
         case TemplateGenerator() as spec:
             assert task.answers is not None, "the spec asks for answers"
-            return template_pairs(spec, task.answers, tokenizer, n=n, split=split, rng=rng)
+            return template_pairs(
+                spec, task.answers, tokenizer, n=n, split=split, rng=rng, alike=alike
+            )
         case RepeatedTokensGenerator() as spec:
             return repeated_tokens_pairs(spec, tokenizer, n=n, split=split, rng=rng)
         case DocstringGenerator() as spec:

@@ -19,6 +19,8 @@ class Pair:
             space that parts it from the prompt's last word.
         incorrect: what counts as incorrect after `clean` (may be empty).
         template: which template of the task it came from (0 where there is only one).
+        roles: what makes two prompts of one template the same question, as `S=A=John`: role, slot,
+            word. Empty where nothing is declared.
         where: file and line the pair was read from, for error messages.
     """
 
@@ -27,4 +29,5 @@ class Pair:
     correct: tuple[Answer, ...]
     incorrect: tuple[Answer, ...]
     template: int = 0
+    roles: tuple[str, ...] = ()
     where: str | None = None

@@ -41,5 +41,6 @@ def _pair(row: PromptPair, where: str) -> Pair:
         corrupted=row.corrupted,
         correct=row.correct,
         incorrect=row.incorrect,
+        roles=tuple(f"{role}={word}" for role, word in sorted(row.roles.items())),
         where=where,
     )

@@ -26,6 +26,8 @@ class PromptSet:
         clean_text: the clean prompts as text, for people; empty strings where there is none.
         corrupted_text: the counterfactuals as text.
         template: for each prompt, which template of the task it came from (0 where none).
+        roles: for each prompt, what its task declares to decide its answer; empty where nothing
+            is declared for any.
     """
 
     clean: Int[Tensor, "batch pos"]
@@ -38,6 +40,7 @@ class PromptSet:
     clean_text: tuple[str, ...]
     corrupted_text: tuple[str, ...]
     template: tuple[int, ...]
+    roles: tuple[tuple[str, ...], ...] = ()
 
     def __len__(self) -> int:
         return self.clean.shape[0]

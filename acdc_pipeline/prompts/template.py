@@ -27,10 +27,13 @@ def template_pairs(
     n: int,
     split: Split,
     rng: random.Random,
+    alike: int = 1,
 ) -> list[Pair]:
     """`n` pairs, with templates and roles in equal parts.
 
-    Slots of the same word list never hold the same word, and a fresh word is none of them.
+    Slots of the same word list never hold the same word, and a fresh word is none of them. Each
+    `alike` pairs in a row agree in template and roles, and have other words elsewhere; without
+    roles there is nothing to agree in, and `alike` says nothing.
 
     Raises:
         PromptError: a word list has too few words left under `tokenizer`.
@@ -40,11 +43,18 @@ def template_pairs(
     incorrect = [Form.parse(text) for text in answers.incorrect]
     drawn = _drawn_names(spec)
     lists = {use.name: use.enough(tokenizer, split) for use in template_words(spec, answers)}
+    kept = set() if spec.choice is None else {spec.slots[slot] for slot in spec.choice}
+    turns = (
+        (first, form_and_choice)
+        for form_and_choice in schedule(rng, len(forms), role_choices(spec))
+        for first in [True] + [False] * (alike - 1 if kept else 0)
+    )
+    words: dict[str, str] = {}
     out = []
-    for index, choice in itertools.islice(schedule(rng, len(forms), role_choices(spec)), n):
-        words: dict[str, str] = {}
+    for first, (index, choice) in itertools.islice(turns, n):
         for name, names in drawn.items():
-            words.update(zip(names, rng.sample(lists[name], len(names)), strict=True))
+            if first or name not in kept:
+                words.update(zip(names, rng.sample(lists[name], len(names)), strict=True))
         clean = {slot: words[slot] for slot in spec.slots}
         clean |= {role: words[slot] for role, slot in choice.items()}
         corrupted = {name: _corrupted_word(spec, name, clean, words) for name in clean}
@@ -55,6 +65,7 @@ def template_pairs(
                 correct=tuple(answer.fill(clean) for answer in correct),
                 incorrect=tuple(answer.fill(clean) for answer in incorrect),
                 template=index,
+                roles=tuple(f"{role}={slot}={words[slot]}" for role, slot in choice.items()),
             )
         )
     return out

@@ -60,6 +60,7 @@ def id_prompts(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
         clean_text=tuple(_shown(ids) for ids in clean),
         corrupted_text=tuple(_shown(ids) for ids in corrupted),
         template=(0,) * len(pairs),
+        roles=tuple(pair.roles for pair in pairs),
     )
 
 

@@ -160,8 +160,13 @@ class PairsGenerator(Spec):
         return {**data, "pairs": [pair.plain() for pair in pairs.values()], "lines": list(pairs)}
 
     def deciding(self) -> dict[str, Any]:
-        """What decides the prompts: the pairs, not the file that they come from."""
-        return self.model_dump(mode="json", exclude={"file", "lines"})
+        """What decides the prompts: the pairs, not the file that they come from.
+
+        Roles say which pairs are the same question; they change none.
+        """
+        return self.model_dump(
+            mode="json", exclude={"file": True, "lines": True, "pairs": {"__all__": {"roles"}}}
+        )
 
     @model_validator(mode="after")
     def _one_line_each(self) -> PairsGenerator:

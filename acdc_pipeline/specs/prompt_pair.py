@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +41,10 @@ class PromptPair(Spec):
     corrupted: Annotated[Text, Field(description="a text or a list of token ids", min_length=1)]
     correct: Annotated[Answer, Field(description="an answer or a list of them", min_length=1)]
     incorrect: Answer = ()
+    roles: Annotated[
+        Mapping[str, str],
+        Field(description="what decides the answer: pairs that agree in it may be exchanged"),
+    ] = {}
 
     @model_validator(mode="after")
     def _answers_differ(self) -> PromptPair:
