@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.output import print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.run import ShardOf, SweepName
@@ -17,6 +19,7 @@ from acdc_pipeline.cli.workplace import (
     ExecutorName,
     ProfileName,
     Workplace,
+    executor_named,
     place_of,
 )
 
@@ -39,9 +42,10 @@ COLUMNS = (
 
 
 def plan(
+    context: typer.Context,
     sweep: SweepName,
     profile: ProfileName = DEFAULT_PROFILE,
-    executor: ExecutorName = None,
+    executor: ExecutorName = None,  # noqa: ARG001  (read from the context)
     shard: ShardOf = None,
     store: options.StoreUrl = None,
     json: options.Json = False,
@@ -56,7 +60,7 @@ def plan(
       acdc plan demo
       acdc plan deploy/sweeps/paper.yaml --profile gpu --json
     """
-    place = place_of(profile, executor=executor)
+    place = place_of(profile, executor=executor_named(context))
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, shard)
         from acdc_pipeline.execution.forecast import forecast

@@ -82,11 +82,25 @@ def workplace(context: typer.Context) -> Workplace:
     memory, threads = options.memory_of(context), options.threads_of(context)
     return place_of(
         context.params["profile"],
-        executor=_executor(context),
+        executor=executor_named(context),
         device=context.params["device"],
         memory=memory,
         threads=threads,
     )
+
+
+def executor_named(context: typer.Context) -> str | None:
+    """The executor that was asked for, None for the profile's. Raises InvalidInput."""
+    from acdc_pipeline.specs.names import Executor
+
+    name = context.params["executor"]
+    if name is not None and name not in get_args(Executor):
+        raise InvalidInput(
+            f"'{name}' is not an executor",
+            field=options.source_of(context, "executor"),
+            allowed=", ".join(get_args(Executor)),
+        )
+    return name
 
 
 def place_of(
@@ -141,16 +155,3 @@ def _threads_of(profile: WorkerProfile) -> int:
     import torch
 
     return min(torch.get_num_threads(), math.ceil(profile.cpus_each))
-
-
-def _executor(context: typer.Context) -> str | None:
-    from acdc_pipeline.specs.names import Executor
-
-    name = context.params["executor"]
-    if name is not None and name not in get_args(Executor):
-        raise InvalidInput(
-            f"'{name}' is not an executor",
-            field=options.source_of(context, "executor"),
-            allowed=", ".join(get_args(Executor)),
-        )
-    return name

@@ -94,6 +94,7 @@ def test_unknown_option_suggests_the_nearest(capsys):
         (["run", "demo", "--shard", "3"], "--shard: '3' is not a shard"),
         (["plan", "demo", "--shard", "9/8"], "--shard: there is no shard 9/8"),
         (["run", "demo", "--executor", "rya"], "--executor: 'rya' is not an executor"),
+        (["plan", "demo", "--executor", "rya"], "--executor: 'rya' is not an executor"),
         (["run", "demo", "--profile", "gpus"], "did you mean 'gpu'?"),
         (["run", "dmo"], "unknown sweep 'dmo'"),
     ],
