@@ -63,6 +63,7 @@ class Profiler:
         """
         weights = model.weights
         prompts = _checked(model, prompts).to(weights.device)
+        text = _text(model, method)
         heads = weights.topology.n_heads * weights.topology.n_layers
         progress.start(heads, f"{run.task} on {run.model}")
         try:
@@ -84,7 +85,7 @@ class Profiler:
                 prompts,
                 shared,
                 own,
-                _text(model, method),
+                text,
                 seed=run.seed,
                 memory=memory,
             )

@@ -136,12 +136,8 @@ def _pairs(
 
 
 def _grams(layer: FoldedLayer) -> _Grams:
-    def inner(matrix: Tensor) -> Tensor:
-        return matrix.transpose(-2, -1) @ matrix
-
-    return _Grams(
-        inner(layer.w_q), inner(layer.w_k), inner(layer.w_v), inner(layer.w_o.transpose(-2, -1))
-    )
+    w_o = layer.w_o.transpose(-2, -1)
+    return _Grams(*(m.transpose(-2, -1) @ m for m in (layer.w_q, layer.w_k, layer.w_v, w_o)))
 
 
 def _norm(

@@ -33,15 +33,17 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     """
     block = weights.blocks[layer]
     attn = block.attn
-
-    def reading(matrix: Tensor) -> Tensor:
-        own = _reads(matrix.to(weights.dtype), block.norm_attn)
-        return own.repeat_interleave(attn.w_q.shape[0] // own.shape[0], dim=0)
-
     w_o = attn.w_o.to(weights.dtype)
     if block.post_attn is not None and block.post_attn.weight is not None:
         w_o = w_o * block.post_attn.weight
-    return FoldedLayer(reading(attn.w_q), reading(attn.w_k), reading(attn.w_v), w_o)
+    w_q, w_k, w_v = (
+        _reads(matrix.to(weights.dtype), block.norm_attn)
+        for matrix in (attn.w_q, attn.w_k, attn.w_v)
+    )
+    if attn.heads_per_kv > 1:
+        w_k = w_k.repeat_interleave(attn.heads_per_kv, dim=0)
+        w_v = w_v.repeat_interleave(attn.heads_per_kv, dim=0)
+    return FoldedLayer(w_q, w_k, w_v, w_o)
 
 
 def folded_unembedding(

@@ -118,14 +118,45 @@ def test_profile_with_little_memory_is_the_same_but_for_rounding(tmp_path: Path,
         Worker(device="cpu", memory=1000).execute(run, task)
 
 
-def test_profile_counts_heads_up_to_all_of_them(tmp_path: Path, task: TaskSpec):
-    directory = checkpoints.gpt2(tmp_path / "gpt2")
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Heard]:
+    """A run with a tokenizer, a text to read, and a first pair whose sides are equal."""
+    folder = tmp_path_factory.mktemp("eventful")
+    directory = checkpoints.gpt2(folder / "gpt2")
+    word_tokenizer(f"word{i}" for i in range(checkpoints.VOCAB - 10)).save_pretrained(directory)
+    pairs = [{"clean": [3, 4, 5], "corrupted": [3, n, 5], "correct": 6} for n in (4, 7, 8)]
+    (folder / "mine.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    task = find_task(folder / "mine.jsonl")
+    method = METHOD.model_copy(update={"text": "word1 word2 word3 word1 word2 word4"})
     heard = Heard()
-    Worker(device="cpu").execute(run_of(task, directory), task, heard)
-    assert heard.started == [(4, f"mine on dir:{directory}")]
+    run = run_of(task, directory, method=method)
+    return Worker(device="cpu").execute(run, task, heard), heard
+
+
+def test_profile_counts_heads_up_to_all_of_them(eventful: tuple[RunRecord, Heard]):
+    record, heard = eventful
+    assert heard.started == [(4, f"mine on {record.spec.model}")]
     assert heard.done == sorted(heard.done)
     assert set(heard.totals) == {4}
     assert heard.finished == 1
+
+
+def test_profile_says_where_corrupted_ablation_does_nothing(eventful: tuple[RunRecord, Heard]):
+    warnings = eventful[0].details["warnings"]
+    assert "equal in 1 of 3 pairs (the first: pair 1)" in warnings[0]
+
+
+def test_profile_reads_a_text_where_there_is_a_tokenizer(eventful: tuple[RunRecord, Heard]):
+    profile = eventful[0].profile
+    assert profile is not None
+    assert {one["from"] for one in profile["snippets"]["texts"]} == {"mine", "text"}
+
+
+def test_profile_with_a_text_and_no_tokenizer_is_refused(tmp_path: Path, task: TaskSpec):
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    run = run_of(task, directory, method=METHOD.model_copy(update={"text": "a b"}))
+    with pytest.raises(PromptError, match="cannot be read without a tokenizer"):
+        Worker(device="cpu").execute(run, task)
 
 
 class Heard:
@@ -146,31 +177,6 @@ class Heard:
 
     def finish(self) -> None:
         self.finished += 1
-
-
-def test_profile_says_where_corrupted_ablation_does_nothing(tmp_path: Path, task: TaskSpec):
-    directory = checkpoints.gpt2(tmp_path / "gpt2")
-    generator = task.generator
-    assert generator.kind == "pairs"
-    first, *rest = generator.pairs
-    same = (first.model_copy(update={"corrupted": first.clean}), *rest)
-    task = task.model_copy(update={"generator": generator.model_copy(update={"pairs": same})})
-    record = Worker(device="cpu").execute(run_of(task, directory), task)
-    assert "equal in 1 of 3 pairs (the first: pair 1)" in record.details["warnings"][0]
-
-
-def test_profile_reads_a_text_where_there_is_a_tokenizer(tmp_path: Path, task: TaskSpec):
-    directory = checkpoints.gpt2(tmp_path / "gpt2")
-    method = METHOD.model_copy(update={"text": "word1 word2 word3 word1 word2 word4"})
-    run = run_of(task, directory, method=method)
-    with pytest.raises(PromptError, match="cannot be read without a tokenizer"):
-        Worker(device="cpu").execute(run, task)
-    word_tokenizer(f"word{i}" for i in range(checkpoints.VOCAB - 10)).save_pretrained(directory)
-    run = run_of(task, directory, method=method)
-    record = Worker(device="cpu").execute(run, task)
-    assert record.profile is not None
-    texts = record.profile["snippets"]["texts"]
-    assert {one["from"] for one in texts} == {"mine", "text"}
 
 
 def test_profile_of_bidirectional_attention_needs_prompts_of_one_length(

@@ -159,7 +159,7 @@ def test_random_weights_earn_no_more_roles_than_the_null_lets_through():
     small = replace(base, w_e=base.w_e[:100], w_u=base.w_u[:, :100], b_u=None)
     amounts = Amounts(period=6, sequences=4, tokens=16)
     roles = chances = exceeded = values = 0
-    for seed in range(5):
+    for seed in range(3):
         weights = random_weights(small, seed=10_000 + seed)
         profile = profile_model(weights, None, bos=None, amounts=amounts, seed=seed, memory=MEMORY)
         kinds = [role for role in ROLES.values() if role.on != "task"]
@@ -187,13 +187,12 @@ def at_most(chances: int, rate: float) -> int:
 
 def test_profile_of_the_same_seed_is_the_same_and_of_another_is_not():
     model = loaded("compiled-lookup")
-    assert model.tokenizer is not None
     profiles = [
         profile_model(
             model.weights,
-            model.tokenizer,
-            bos=bos_id(model.tokenizer),
-            amounts=AMOUNTS,
+            None,
+            bos=None,
+            amounts=Amounts(period=2, sequences=2, tokens=4),
             seed=seed,
             memory=MEMORY,
         )
