@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acdc_pipeline.store import layout
-from acdc_pipeline.store.durable import sync_folder, write
+from acdc_pipeline.store.durable import sync_folders, write_all
 from acdc_pipeline.store.location import Place
 from acdc_pipeline.store.locks import locked, locked_if_free
 from acdc_pipeline.store.marker import Marker
@@ -44,14 +44,11 @@ def commit_local(place: Place, root: Path, run_id: str, files: Mapping[str, byte
     if is_whole(place, run_id):
         return False
     with _attempt(tmp, run_id) as folder:
-        for name, data in files.items():
-            write(folder / name, data)
-        write(folder / layout.MARKER, Marker.of(run_id, files).encode())
-        sync_folder(folder)
+        marker = Marker.of(run_id, files).encode()
+        write_all(folder, {**files, layout.MARKER: marker})
         committed = _publish(place, run_id, folder, runs / run_id)
     if committed:
-        sync_folder(runs)
-        sync_folder(root)
+        sync_folders(runs, root)
     return committed
 
 
