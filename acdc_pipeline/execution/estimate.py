@@ -28,7 +28,11 @@ SECONDS_PER_TEST = 0.002
 """Per tested edge beside its operations."""
 
 FORWARDS_OF_SCORES = 30
-"""Forward passes of a method that scores all edges together."""
+"""Forward passes of a method that scores all edges together, and of each of its steps a tenth."""
+
+# Of a forward pass, per tested edge. In `exact` nothing is removed when an edge is tried, so that
+# the change reaches half the model on average.
+_PER_TEST = {"acdc": SHARE_OF_FORWARD, "exact": 0.5}
 
 _ITEMSIZE = {"float64": 8}
 
@@ -72,14 +76,14 @@ def estimate(
     the prompts; where there is none, as long as its operations take at the rates above.
     """
     run, tokens = planned.run, rough_tokens(planned.task)
-    tests = model.n_edges if _tests_each_edge(run.method) else 0
+    tests = model.n_edges if run.method.name in _PER_TEST else 0
     memory = _memory(run, model, tokens)
     if alike := past.get(_key(run)):
         nearest = min(alike, key=lambda summary: _distance(summary.spec.method, run.method))
         seconds = nearest.wall_seconds * run.prompts / nearest.spec.prompts
         return Estimate(seconds, tests, memory, "store")
     forward = _forward_operations(model, run.prompts, tokens)
-    operations = forward * (tests * SHARE_OF_FORWARD if tests else FORWARDS_OF_SCORES)
+    operations = forward * _forwards(run.method, tests)
     rate = GPU_RATE * min(1.0, profile.gpus) if profile.gpus else CPU_RATE * profile.cpus_each
     return Estimate(operations / rate + tests * SECONDS_PER_TEST, tests, memory, "count")
 
@@ -104,8 +108,10 @@ def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
     return search.most + itemsize * parameters(model)
 
 
-def _tests_each_edge(method: Method) -> bool:
-    return method.name in ("acdc", "exact")
+def _forwards(method: Method, tests: int) -> float:
+    if tests:
+        return tests * _PER_TEST[method.name]
+    return FORWARDS_OF_SCORES * (1 + method.plain().get("steps", 0) / 10)
 
 
 def _key(run: RunSpec) -> Key:

@@ -85,6 +85,20 @@ def test_forecast_takes_the_time_of_the_run_whose_threshold_is_nearest(
     assert cell.seconds == 5.0  # 0.1 is a factor of 10 from 1 and of 100 from 0.001
 
 
+def test_forecast_of_scores_counts_passes_and_no_edge_tests(tmp_path: Path, store: Store):
+    def seconds(**method: Any) -> float:
+        (cell,) = forecast(work(tmp_path, store, methods=[method]), (), LAPTOP)
+        assert cell.edge_tests == 0
+        return cell.seconds
+
+    eap = seconds(name="eap")
+    assert 0 < eap < seconds(name="eap-ig-inputs", steps=5)
+    (cell,) = forecast(work(tmp_path, store, methods=[{"name": "exact"}]), (), LAPTOP)
+    (acdc,) = forecast(work(tmp_path, store), (), LAPTOP)
+    assert cell.edge_tests == acdc.edge_tests
+    assert cell.seconds > acdc.seconds
+
+
 def test_forecast_scales_with_the_prompts(tmp_path: Path, store: Store):
     (run,) = work(tmp_path, store, prompts=1).plan.runs
     store.commit(replace(records.record(), spec=run.run, wall_seconds=5.0))
