@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
-from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.prompt_length import rough_tokens
 from acdc_pipeline.models.describe import ModelDescription
 from acdc_pipeline.specs import Method, RunSpec, WorkerProfile
 from acdc_pipeline.store import RunSummary
@@ -65,17 +63,18 @@ def past_runs(summaries: Iterable[RunSummary]) -> Mapping[Key, list[RunSummary]]
 
 
 def estimate(
-    planned: PlannedRun,
+    run: RunSpec,
+    tokens: int,
     model: ModelDescription,
     past: Mapping[Key, list[RunSummary]],
     profile: WorkerProfile,
 ) -> Estimate:
-    """What `planned` will take on a worker of `profile`. Right within a factor of ten or so.
+    """What `run`, on prompts of so many tokens, will take on a worker of `profile`.
 
-    A run takes as long as the one of its kind in the store whose threshold is nearest, scaled by
-    the prompts; where there is none, as long as its operations take at the rates above.
+    Right within a factor of ten or so. A run takes as long as the one of its kind in the store
+    whose threshold is nearest, scaled by the prompts; where there is none, as long as its
+    operations take at the rates above.
     """
-    run, tokens = planned.run, rough_tokens(planned.task)
     tests = model.n_edges if run.method.name in _PER_TEST else 0
     memory = _memory(run, model, tokens)
     if alike := past.get(_key(run)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from acdc_pipeline.execution.estimate import Estimate, estimate, past_runs
+from acdc_pipeline.execution.prompt_length import rough_tokens
 from acdc_pipeline.execution.work import SweepWork
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunSummary
@@ -54,13 +55,16 @@ def forecast(
     past = past_runs(summaries)
     standings: dict[tuple[str, str], Counter[str]] = {}
     estimates: dict[tuple[str, str], list[Estimate]] = {}
+    tasks = {id(planned.task): planned.task for planned in work.plan.runs}
+    tokens = {key: rough_tokens(task) for key, task in tasks.items()}
     for planned in work.plan.runs:
         cell = planned.run.model, planned.run.task
         standing = work.standing(planned)
         standings.setdefault(cell, Counter())[standing] += 1
         if standing == "to run":
             model = work.plan.models[planned.run.model]
-            estimates.setdefault(cell, []).append(estimate(planned, model, past, profile))
+            one = estimate(planned.run, tokens[id(planned.task)], model, past, profile)
+            estimates.setdefault(cell, []).append(one)
     for refusal in work.plan.refused:
         cell = str(refusal.cell.model), refusal.cell.task.name
         standings.setdefault(cell, Counter())["refused"] += 1
