@@ -14,6 +14,8 @@ from acdc_pipeline.specs.head_scores import (
     metric_key,
     parse_metric,
 )
+from acdc_pipeline.specs.head_scores.page import page_text
+from tests.support import REPOSITORY
 
 EACH_SCORE = pytest.mark.parametrize("score", SCORES.values(), ids=lambda score: score.name)
 EACH_ROLE = pytest.mark.parametrize("role", ROLES.values(), ids=lambda role: role.name)
@@ -56,3 +58,10 @@ def test_metric_keys_read_back():
 def test_metric_keys_of_another_form_are_refused(key: str):
     with pytest.raises(ValueError, match="name@version"):
         parse_metric(key)
+
+
+def test_page_is_what_the_definitions_say():
+    page = REPOSITORY / "docs" / "head-scores.md"
+    assert page.read_text(encoding="utf-8") == page_text(), (
+        "python -m acdc_pipeline.specs.head_scores.page docs/head-scores.md"
+    )
