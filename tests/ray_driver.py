@@ -16,7 +16,7 @@ from tests import ray_workers
 from tests.planned_runs import planned
 from tests.ray_cluster import Log, profile
 
-RUNS = [planned(model=f"zoo:m{m}", seed=seed) for m in range(4) for seed in range(15)]
+RUNS = [planned(model=f"zoo:m{m}", seed=seed) for m in range(4) for seed in range(25)]
 
 
 def main() -> None:

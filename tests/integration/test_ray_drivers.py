@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
@@ -41,20 +42,12 @@ def notes(tmp_path: Path) -> Path:
 
 @contextmanager
 def driver(
-    cluster: Cluster, store: str, notes: Path, *, actors: int, together: int
+    address: str, store: str, notes: Path, *, actors: int, together: int
 ) -> Iterator[subprocess.Popen[str]]:
     """A driver that begins when `together` workers are ready; killed if still there at the end."""
-    numbers = (str(actors), str(together))
+    arguments = (address, store, str(notes), str(actors), str(together))
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.ray_driver",
-            str(cluster.address),
-            store,
-            str(notes),
-            *numbers,
-        ],
+        [sys.executable, "-m", "tests.ray_driver", *arguments],
         cwd=REPOSITORY,
         env=os.environ,
         stdout=subprocess.PIPE,
@@ -70,7 +63,7 @@ def driver(
 def test_killed_driver_run_again_executes_only_what_is_missing(
     cluster: Cluster, store_url: str, notes: Path, lines: int
 ):
-    with driver(cluster, store_url, notes, actors=2, together=2) as process:
+    with driver(str(cluster.address), store_url, notes, actors=2, together=2) as process:
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
@@ -95,8 +88,8 @@ def test_racing_drivers_on_one_store_commit_every_run_once(
     cluster: Cluster, store_url: str, notes: Path
 ):
     with (
-        driver(cluster, store_url, notes, actors=1, together=2) as one,
-        driver(cluster, store_url, notes, actors=1, together=2) as other,
+        driver(str(cluster.address), store_url, notes, actors=1, together=2) as one,
+        driver(str(cluster.address), store_url, notes, actors=1, together=2) as other,
     ):
         told = [process.communicate()[0].splitlines() for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0]
@@ -108,3 +101,23 @@ def test_racing_drivers_on_one_store_commit_every_run_once(
     assert store.run_ids() == IDS
     assert store.damaged() == []
     assert list((Path(store.url) / "tmp").iterdir()) == []
+
+
+def test_interrupted_driver_takes_the_cluster_that_it_started_with_it(store_url: str, notes: Path):
+    with driver("local", store_url, notes, actors=2, together=2) as process:
+        assert process.stdout is not None
+        told = [process.stdout.readline() for _ in range(3)]
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.readlines()
+        process.wait(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    # Nothing but outcomes is ever on stdout.
+    lines = [*told, *rest]
+    assert all(line.startswith("committed ") for line in lines)
+    store = open_store(store_url)
+    assert store.damaged() == []
+    assert len(lines) <= len(store.run_ids()) < len(IDS)
+    assert list((Path(store.url) / "tmp").iterdir()) == []
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == []

@@ -11,13 +11,14 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError, StoreError
 from acdc_pipeline.execution.executor import Executor, Outcome
 from acdc_pipeline.execution.ray_executor import RayExecutor
 from acdc_pipeline.store import Store, open_store
 from tests import ray_workers
 from tests.planned_runs import planned
 from tests.ray_cluster import Log, process_of, profile, two_cpu_cluster
+from tests.s3_server import KEY, REGION, SECRET, running_s3_server
 
 pytestmark = pytest.mark.ray
 
@@ -183,6 +184,33 @@ def test_execute_on_too_small_a_cluster_says_what_is_missing(store: Store, notes
     with pytest.raises(InvalidInput, match="1 CPU is missing; 3 GPUs are missing"):
         list(executor.execute(RUNS, store, log))
     assert (log.starts, ray_workers.executions(notes), store.run_ids()) == ([], [], [])
+
+
+def test_execute_into_an_object_store_needs_nothing_in_common_but_its_address(notes: Path):
+    with running_s3_server() as server:
+        options = {
+            "key": KEY,
+            "secret": SECRET,
+            "client_kwargs": {"endpoint_url": server.url, "region_name": REGION},
+        }
+        store = open_store(f"s3://{server.bucket()}/results", mode="write", options=options)
+        executor = RayExecutor(profile(), worker_factory=partial(ray_workers.failing, notes))
+        outcomes = list(executor.execute(RUNS, store, Log()))
+        assert states(outcomes) == {"committed": 8, "failed": 8}
+        done = sorted(o.planned.run_id for o in outcomes if o.state == "committed")
+        assert store.run_ids() == done
+        assert store.damaged() == []
+        assert len(store.failures()) == 8
+        assert states(list(executor.execute(RUNS, store, Log()))) == {"present": 8, "failed": 8}
+
+
+def test_execute_where_the_workers_see_another_store_says_so_and_computes_nothing(notes: Path):
+    # Memory is a store of its own in each process, as a folder is on each machine.
+    executor = RayExecutor(profile(), worker_factory=partial(ray_workers.quick, notes))
+    store = open_store(f"memory://{notes}", mode="write")
+    with pytest.raises(StoreError, match="is another store on"):
+        list(executor.execute(RUNS, store, Log()))
+    assert ray_workers.executions(notes) == []
 
 
 def test_execute_where_no_worker_can_start_says_why(store: Store):

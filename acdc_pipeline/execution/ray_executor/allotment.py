@@ -33,9 +33,7 @@ def make_worker(allotment: Allotment) -> RunsOne:
     """The worker of real runs.
 
     Several workers of a machine start with the same free memory before them: where the profile
-    gives no budget, each takes its share of it, rounded down. Roundings in a search depend on the
-    budget, and a run goes on from its checkpoint only under the same: a few bytes more or less
-    that were free must not matter.
+    gives no budget, each takes its share of what one alone would take.
     """
     import torch
 
@@ -46,11 +44,5 @@ def make_worker(allotment: Allotment) -> RunsOne:
     torch.set_num_threads(allotment.threads)
     memory = allotment.memory
     if memory is None:
-        memory = round_down(default_budget(resolve_device(allotment.device)) * allotment.share)
+        memory = int(default_budget(resolve_device(allotment.device)) * allotment.share)
     return Worker(device=allotment.device, memory=memory)
-
-
-def round_down(size: float) -> int:
-    """The largest of 1, 2, 3, 4, 6, 8, 12, 16, 24, … that is not above `size`; at least 1."""
-    power = 1 << max(0, int(size).bit_length() - 1)
-    return power + power // 2 if size >= power + power // 2 else power
