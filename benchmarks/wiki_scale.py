@@ -123,9 +123,11 @@ def measured_build(store: Path, out: Path) -> dict[str, float]:
         "from acdc_pipeline.wiki.build import build\n"
         "if __name__ == '__main__':\n"
         "    built = build(open_store(sys.argv[1]), Path(sys.argv[2]))\n"
-        "    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss\n"
-        "    print(json.dumps([built.files, built.written, built.bytes, own, child]))\n"
+        "    own = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "    others = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "    cpu = own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime\n"
+        "    print(json.dumps([built.files, built.written, built.bytes, cpu,\n"
+        "                      own.ru_maxrss, others.ru_maxrss]))\n"
     )
     script = out.parent / "build_wiki.py"
     script.write_text(code)
@@ -137,10 +139,11 @@ def measured_build(store: Path, out: Path) -> dict[str, float]:
         check=True,
     )
     seconds = time.perf_counter() - started
-    files, written, size, own, child = json.loads(done.stdout)
+    files, written, size, cpu, own, child = json.loads(done.stdout)
     # children are counted by their largest; two of them run at once
     return {
         "seconds": round(seconds, 1),
+        "CPU seconds": round(cpu, 1),
         "files": files,
         "written": written,
         "MB": round(size / 1e6, 1),
@@ -186,14 +189,19 @@ def main() -> None:
         (folder / "new").rename(store)
         print(f"store made in {time.perf_counter() - started:.0f} s")
     shutil.rmtree(out, ignore_errors=True)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print("first build", measured_build(store, out))
     print(f"on disk {on_disk(out):.0f} MB")
     print("nothing new", measured_build(store, out))
     shape = shapes(arguments.models)[0]
-    draw = np.random.default_rng(7)
-    record = next(wiki_store.circuit_records(shape, "docstring", (0.05,), draw))
-    write_run(store, record, {shape.topology: _edges(shape.topology)})
-    print("one new run", measured_build(store, out))
+    draw = np.random.default_rng(time.time_ns())
+    known = {shape.topology: _edges(shape.topology)}
+    circuit = next(wiki_store.circuit_records(shape, "docstring", (draw.random(),), draw))
+    write_run(store, circuit, known)
+    print("one new circuit", measured_build(store, out))
+    grids = wiki_store.score_grids(shape, ("docstring",), draw)
+    write_run(store, wiki_store.profile_record(shape, "docstring", grids, draw), known)
+    print("one new profile", measured_build(store, out))
     print("home page", home_seconds(out), "s")
     print("this process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, "MiB")
 

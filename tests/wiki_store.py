@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -274,7 +275,7 @@ def run_spec(shape: Shape, task: str, threshold: float, seed: int = 0) -> RunSpe
         task=task,
         task_hash=find_task(task).definition_hash(),
         model=shape.ref,
-        model_revision=f"{abs(hash_of(shape.ref)):040x}"[:40],
+        model_revision=hashlib.sha1(shape.ref.encode()).hexdigest(),
         method=AcdcMethod(
             name="acdc",
             threshold=threshold,
@@ -287,8 +288,3 @@ def run_spec(shape: Shape, task: str, threshold: float, seed: int = 0) -> RunSpe
         seed=seed,
         dtype="float32",
     )
-
-
-def hash_of(text: str) -> int:
-    """A number that stands for a text, the same in every process."""
-    return int.from_bytes(text.encode()[:18], "big")

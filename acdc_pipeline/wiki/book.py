@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment
+
 from acdc_pipeline.wiki.chapter import Chapter
 from acdc_pipeline.wiki.files import Writer
 from acdc_pipeline.wiki.manifest import Entry, digest_of
@@ -45,8 +47,12 @@ class Delivery:
 
 
 def deliver(order: Order) -> Delivery:
+    """Writes the chapters of an order, in a process that has no templates yet."""
+    return write(order, environment())
+
+
+def write(order: Order, templates: Environment) -> Delivery:
     """Writes the chapters of an order."""
-    templates = environment()
     made: list[dict[str, Entry]] = []
     written = 0
     for blob, before in order.chapters:

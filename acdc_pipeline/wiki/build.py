@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from importlib.resources import files
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from jinja2 import Environment
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp
+from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp, write
 from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
 from acdc_pipeline.wiki.files import Writer, remove
 from acdc_pipeline.wiki.manifest import (
@@ -99,15 +103,20 @@ def build(
         StoreError: the store cannot be read.
     """
     check_out(out)
-    gathered = gather(store, listener=lambda done, total: progress("reading runs", done, total))
-    site = site_of(gathered, notes, project)
+    # What was gathered is not kept: the site holds what it needs, and a store may be large.
+    site = site_of(
+        gather(store, listener=lambda done, total: progress("reading runs", done, total)),
+        notes,
+        project,
+    )
     before, program = read_manifest(out), program_digest()
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / BUILDING).touch()
-        book = _chapters(site, out, before, program, jobs or _cores(), progress)
+        templates = environment()
+        book = _chapters(site, out, before, program, templates, jobs or _cores(), progress)
         writer = Writer(out, before.files, dict(book.entries))
-        _pages(site, writer, progress)
+        _pages(site, writer, templates, progress)
         gone = set(before.files) - set(writer.entries)
         remove(out, gone)
         (out / NAME).write_bytes(Manifest(writer.entries, book.stamps).encode())
@@ -136,7 +145,13 @@ class _Book:
 
 
 def _chapters(
-    site: Site, out: Path, before: Manifest, program: str, jobs: int, progress: Progress
+    site: Site,
+    out: Path,
+    before: Manifest,
+    program: str,
+    templates: Environment,
+    jobs: int,
+    progress: Progress,
 ) -> _Book:
     """Writes the pages of every model that is not as it was."""
     there = Writer(out, before.files)
@@ -157,7 +172,9 @@ def _chapters(
             todo.append((blob, files_now))
             heads += model.total_heads
     written, done = 0, 0
-    for delivery in _delivered(_orders(todo, out, jobs), jobs if heads > _FEW_HEADS else 1):
+    for delivery in _delivered(
+        _orders(todo, out, jobs), templates, jobs if heads > _FEW_HEADS else 1
+    ):
         for made in delivery.entries:
             entries |= made
         written += delivery.written
@@ -171,13 +188,13 @@ def _orders(todo: Sequence[tuple[bytes, dict[str, Entry]]], out: Path, jobs: int
     return [Order(out, todo[start : start + size]) for start in range(0, len(todo), size)]
 
 
-def _delivered(orders: Sequence[Order], jobs: int) -> Iterator[Delivery]:
+def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
     if jobs == 1 or len(orders) < 2:
-        yield from map(deliver, orders)
+        yield from (write(order, templates) for order in orders)
         return
     # Spawned, not forked: Arrow has threads, and what they hold would stay locked in a fork.
     with ProcessPoolExecutor(
-        min(jobs, len(orders)), mp_context=get_context("spawn"), initializer=_leave_ctrl_c_to_parent
+        min(jobs, len(orders)), mp_context=get_context("spawn"), initializer=_begin_worker
     ) as pool:
         try:
             futures: list[Future[Delivery]] = [pool.submit(deliver, order) for order in orders]
@@ -187,13 +204,22 @@ def _delivered(orders: Sequence[Order], jobs: int) -> Iterator[Delivery]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_ctrl_c_to_parent() -> None:
+def _begin_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        # A worker of a pool waits for work for ever when its parent was killed.
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _pages(site: Site, writer: Writer, progress: Progress) -> None:
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _pages(site: Site, writer: Writer, templates: Environment, progress: Progress) -> None:
     """Writes what is not about one model: lists, kinds, scores, tasks, data, assets."""
-    templates = environment()
     made = 0
 
     def page(name: str, template: str, facts: Mapping[str, object]) -> None:

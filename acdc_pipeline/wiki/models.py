@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.wiki.profile import Profile, merged_nulls
 from acdc_pipeline.wiki.questions import Question, questions_of
 from acdc_pipeline.wiki.roles import Roles, roles_of
 from acdc_pipeline.wiki.runs import Gathered, Run
-from acdc_pipeline.wiki.scores import Score, score_grids
+from acdc_pipeline.wiki.scores import Score, merged
 from acdc_pipeline.wiki.slug import slugs
 
 _SIZE = re.compile(r"[-_.]?(\d+(\.\d+)?[mbk]|s\d+|\d+l|small|medium|large|xl|base|deduped)$", re.I)
@@ -134,11 +132,11 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         n_heads=sizes[1],
         d_model=next((int(w) for w in widths if isinstance(w, int)), None),
         shape=shape,
-        scores=score_grids([run.heads for run in runs if run.heads is not None], *sizes),
+        scores=merged((run.scores for run in runs), *sizes),
         roles=roles_of(profiles),
         nulls=merged_nulls(profiles),
-        # Their tables are in `scores` already, and are not carried to other processes twice.
-        questions=questions_of(replace(run, heads=None, profile=None) for run in runs),
+        # Their scores are in `scores` already, and are not carried to other processes twice.
+        questions=questions_of(replace(run, scores={}, profile=None) for run in runs),
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
     )
@@ -148,9 +146,7 @@ def _sizes(runs: Iterable[Run], shape: Topology | None) -> tuple[int, int] | Non
     """Layers and heads: from a graph, else from the heads that were scored."""
     if shape is not None:
         return shape.n_layers, shape.n_heads
-    tables = [run.heads for run in runs if run.heads is not None and run.heads.num_rows]
-    if not tables:
+    grids = [score.values.shape for run in runs for score in run.scores.values()]
+    if not grids:
         return None
-    layers = max(int(np.max(table["layer"].to_numpy())) for table in tables)
-    heads = max(int(np.max(table["head"].to_numpy())) for table in tables)
-    return layers + 1, heads + 1
+    return max(layers for layers, _ in grids), max(heads for _, heads in grids)

@@ -19,6 +19,7 @@ from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.store import Store, layout, schemas
 from acdc_pipeline.store.parquet import read_parquet
 from acdc_pipeline.wiki.profile import Profile, profile_from
+from acdc_pipeline.wiki.scores import Score, score_grids
 
 _T = TypeVar("_T")
 
@@ -57,7 +58,7 @@ class Run:
         metrics: metrics of the circuit by name.
         details: what else `run.json` says.
         code_version: version of the package that wrote it.
-        heads: rows of `heads.parquet`, None where there is none.
+        scores: scores of heads by metric; empty where there are none.
         profile: what else a profile run keeps; None for all others.
     """
 
@@ -69,7 +70,7 @@ class Run:
     metrics: Mapping[str, float]
     details: Mapping[str, Any]
     code_version: str
-    heads: pa.Table | None
+    scores: Mapping[str, Score]
     profile: Profile | None = None
 
 
@@ -155,7 +156,7 @@ def _run(store: Store, run_id: str) -> Run:
             metrics=document["metrics"],
             details=document["details"],
             code_version=str(document["code_version"]),
-            heads=None if heads is None else _table(heads),
+            scores={} if heads is None else _scores(heads),
             profile=None if profile is None else profile_from(json.loads(profile)),
         )
     except DamagedRun:
@@ -188,12 +189,12 @@ def _edges(graph: bytes) -> tuple[KeptEdge, ...]:
     )
 
 
-def _table(data: bytes) -> pa.Table:
+def _scores(data: bytes) -> dict[str, Score]:
     table = read_parquet(data)
     missing = set(schemas.HEADS.names) - set(table.schema.names)
     if missing:
         raise DamagedRun(f"lacks {', '.join(sorted(missing))}", field=layout.HEADS)
-    return table
+    return score_grids(table)
 
 
 def _newest(store: Store, environment: Mapping[str, str]) -> date | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,45 +43,57 @@ class Score:
         return task_of(self.metric)
 
 
-def score_grids(tables: Sequence[pa.Table], n_layers: int, n_heads: int) -> dict[str, Score]:
-    """The scores in `tables` by metric; where several measure one, the first table counts.
-
-    Rows about heads that the model does not have are left out.
-    """
-    out: dict[str, Score] = {}
-    for table in tables:
-        for metric, score in _grids(table, n_layers, n_heads).items():
-            out.setdefault(metric, score)
-    return out
-
-
-def _grids(table: pa.Table, n_layers: int, n_heads: int) -> dict[str, Score]:
+def score_grids(table: pa.Table) -> dict[str, Score]:
+    """The scores in a table of heads by metric, in grids that reach to its last layer and head."""
     metrics = table["metric"].combine_chunks().dictionary_encode()
     codes = metrics.indices.to_numpy()
     layer, head = table["layer"].to_numpy(), table["head"].to_numpy()
+    size = (int(layer.max()) + 1, int(head.max()) + 1) if len(layer) else (0, 0)
     columns = {name: table[name].to_numpy() for name in ("value", "ci_low", "ci_high", "n", "seed")}
-    inside = (layer >= 0) & (layer < n_layers) & (head >= 0) & (head < n_heads)
+
+    def grid(name: str, rows: np.ndarray) -> Grid:
+        filled = np.full(size, np.nan)
+        filled[layer[rows], head[rows]] = columns[name][rows].astype(np.float64)
+        return filled
+
     out: dict[str, Score] = {}
     for code, metric in enumerate(metrics.dictionary.to_pylist()):
-        rows = np.flatnonzero((codes == code) & inside)
-        if not rows.size:
-            continue
-        places = layer[rows], head[rows]
-
-        def grid(name: str, rows: np.ndarray = rows, places: tuple[Any, ...] = places) -> Grid:
-            filled = np.full((n_layers, n_heads), np.nan)
-            filled[places] = columns[name][rows].astype(np.float64)
-            return filled
-
+        rows = np.flatnonzero(codes == code)
         out[metric] = Score(
             metric,
-            values=grid("value"),
-            low=grid("ci_low"),
-            high=grid("ci_high"),
+            values=grid("value", rows),
+            low=grid("ci_low", rows),
+            high=grid("ci_high", rows),
             n=int(columns["n"][rows[0]]),
             seed=int(columns["seed"][rows[0]]),
         )
     return out
+
+
+def merged(scores: Iterable[Mapping[str, Score]], n_layers: int, n_heads: int) -> dict[str, Score]:
+    """The scores of a model from those of its runs; where several measure one, the first counts.
+
+    Grids get the size of the model: what a run does not reach is missing, what lies outside goes.
+    """
+    out: dict[str, Score] = {}
+    for part in scores:
+        for metric, score in part.items():
+            if metric not in out:
+                sized = {
+                    name: _sized(getattr(score, name), n_layers, n_heads)
+                    for name in ("values", "low", "high")
+                }
+                out[metric] = replace(score, **sized)
+    return out
+
+
+def _sized(grid: np.ndarray, n_layers: int, n_heads: int) -> np.ndarray:
+    if grid.shape == (n_layers, n_heads):
+        return grid
+    sized = np.full((n_layers, n_heads), np.nan)
+    part = grid[:n_layers, :n_heads]
+    sized[: part.shape[0], : part.shape[1]] = part
+    return sized
 
 
 def task_of(metric: str) -> str | None:

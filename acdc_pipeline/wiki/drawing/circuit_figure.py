@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from acdc_pipeline.graph import Circuit, Edge, Node, Topology
 from acdc_pipeline.graph.arrangement import MARGIN, MOST_EDGES, NODE_HEIGHT, Figure, arrange
 from acdc_pipeline.graph.svg import curve, number, text_of
+from acdc_pipeline.wiki.text import plain
 
 _GUTTER = 60.0
 
@@ -71,7 +72,7 @@ def circuit_figure(
     width, height = number(figure.width), number(figure.height)
     parts = [
         f'<svg class="circuit" role="img" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" aria-label="{text_of(says)}">',
+        f'height="{height}" aria-label="{text_of(plain(says))}">',
         *_bands(figure),
         *_paths(chosen, figure, shown),
         *_nodes(chosen, figure, shown, link),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from acdc_pipeline.graph.svg import number as coordinate
 from acdc_pipeline.graph.svg import text_of
 from acdc_pipeline.wiki.numbers import short
+from acdc_pipeline.wiki.text import plain
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 14.0, 42.0
 
@@ -108,7 +109,7 @@ def scatter(
 
     parts = [
         f'<svg class="plot" role="img" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" aria-label="{text_of(says)}">'
+        f'height="{height}" aria-label="{text_of(plain(says))}">'
     ]
     for value, text in y.ticks:
         level = coordinate(_TOP + inner_h * (1 - y.place(value)))
@@ -129,9 +130,11 @@ def scatter(
         parts.append(f'<path class="line" d="M{path}"/>')
     for point in points:
         left, top = (coordinate(value) for value in at(point))
-        mark = f'<circle cx="{left}" cy="{top}" r="4"/><title>{text_of(point.label)}</title>'
+        mark = f'<circle cx="{left}" cy="{top}" r="4"/><title>{text_of(plain(point.label))}</title>'
         if labelled:
-            mark += f'<text x="{left}" y="{top}" dx="8" dy="1.2em">{text_of(point.label)}</text>'
+            mark += (
+                f'<text x="{left}" y="{top}" dx="8" dy="1.2em">{text_of(plain(point.label))}</text>'
+            )
         shape = f'<g class="{f"dot {point.css}".strip()}">{mark}</g>'
         parts.append(f'<a href="{text_of(point.href)}">{shape}</a>' if point.href else shape)
     return "\n".join((*parts, "</svg>"))

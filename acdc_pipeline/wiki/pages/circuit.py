@@ -18,6 +18,7 @@ from acdc_pipeline.wiki.pages.frame import frame
 from acdc_pipeline.wiki.pages.model import cut_facts
 from acdc_pipeline.wiki.questions import SIZES, Cut, Question
 from acdc_pipeline.wiki.tasks import Task
+from acdc_pipeline.wiki.text import name
 
 Facts = dict[str, Any]
 
@@ -42,7 +43,8 @@ def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question
         (task.title, f"t/{task.slug}/index.html"),
         (model.title, None),
     )
-    figure = _figure(chapter, question, title)
+    label = f"{name(task.title)} in {name(model.title)}"
+    figure = _figure(chapter, question, label)
     edges = _edges(chapter, question, task)
     return {
         **frame(2, title, *trail),
@@ -57,7 +59,7 @@ def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question
         "figure": Markup(figure.svg),
         "drawn": figure.drawn,
         "left_out": figure.left_out,
-        "curve": _curve(question, title),
+        "curve": _curve(question, label),
         "settings": _settings(question),
         "heads": _heads(chapter, question),
         "edges": edges[:MOST_ROWS],
@@ -153,18 +155,18 @@ def _edges(chapter: Chapter, question: Question, task: Task) -> list[Facts]:
 def _heads(chapter: Chapter, question: Question) -> list[Facts]:
     """Every head of any circuit, those that survive longest first."""
     rows = []
-    for name, at in question.heads.items():
-        node = Node.parse(name)
+    for head, at in question.heads.items():
+        node = Node.parse(head)
         held = chapter.model.roles.get((node.layer or 0, node.head or 0), ())
         mine = [r for r in held if r.on in (None, question.task)]
         rows.append(
             {
-                "name": name,
+                "name": head,
                 "first": at.index(True),
                 "cut": question.cuts[at.index(True)].label,
                 "roles": ", ".join(dict.fromkeys(r.role.replace("_", " ") for r in mine)),
-                "arriving": len(question.arriving.get(name, ())),
-                "leaving": len(question.leaving.get(name, ())),
+                "arriving": len(question.arriving.get(head, ())),
+                "leaving": len(question.leaving.get(head, ())),
                 "place": (node.layer or 0, node.head or 0),
             }
         )
@@ -175,7 +177,7 @@ def _settings(question: Question) -> list[tuple[str, str]]:
     spec = question.spec
     method = spec.method.plain()
     rows = [("method", str(method.pop("name")))]
-    rows += [(name.replace("_", " "), str(v)) for name, v in method.items() if name not in SIZES]
+    rows += [(key.replace("_", " "), str(v)) for key, v in method.items() if key not in SIZES]
     return [
         *rows,
         ("prompts", f"{spec.prompts:,}"),
@@ -216,6 +218,6 @@ def _warnings(question: Question, task: Task) -> list[str]:
 
 def _other(question: Question) -> Facts:
     return {
-        "settings": ", ".join(f"{name} {value}" for name, value in _settings(question)),
+        "settings": ", ".join(f"{key} {value}" for key, value in _settings(question)),
         "cuts": [cut_facts(question, cut) for cut in question.cuts],
     }

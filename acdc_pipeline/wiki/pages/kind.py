@@ -17,6 +17,7 @@ from acdc_pipeline.wiki.pages.panels import cell_size, is_linked, panels
 from acdc_pipeline.wiki.pages.score import definition_facts
 from acdc_pipeline.wiki.roles import primary_metric
 from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.text import name
 
 Facts = dict[str, Any]
 
@@ -155,7 +156,7 @@ def _depths(found: list[Holder], heading: str, root: str) -> Markup | None:
         Point(
             float(model.size or 0),
             model.depth(_place(held)[0]),
-            f"{model.title[:60]} {head_name(*_place(held))}: {number(held.value)}",
+            f"{name(model.title)} {head_name(*_place(held))}: {number(held.value)}",
             f"{root}m/{model.slug}/{head_name(*_place(held))}.html",
         )
         for model, held in sized[:400]

@@ -66,7 +66,7 @@ def _about(model: Model) -> list[tuple[str, str]]:
         ("revision", model.revision[:12]),
     ]
     if model.size is not None:
-        facts.insert(2, ("weights in its layers", f"about {numbers.short(model.size)}"))
+        facts.insert(2, ("weights in its layers", f"about {numbers.short(float(model.size))}"))
     if model.shape is not None:
         shape = (
             "attention only"

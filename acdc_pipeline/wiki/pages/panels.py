@@ -11,6 +11,7 @@ from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.scores import definition_of
 from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.text import name
 
 Facts = dict[str, Any]
 
@@ -54,7 +55,7 @@ def panels(site: Site, metric: str, root: str) -> list[Facts]:
             "picture": mosaic(
                 model.scores[metric].values,
                 site.rulers[metric],
-                f"{model.title[:80]}. "
+                f"{name(model.title)}. "
                 + mosaic_sentence(title, model.scores[metric].values, None, head_name),
             ),
         }

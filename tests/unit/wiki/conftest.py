@@ -1,0 +1,70 @@
+"""One store and one site for all tests of the wiki that only read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.build import build
+from tests import wiki_store
+from tests.wiki_pages import Page, pages_of
+from tests.wiki_store import Shape
+
+SHAPES = (
+    Shape("zoo:attn-2l", 2, 8, 64, has_mlp=False),
+    Shape("zoo:gpt2-4l-s0", 4, 4, 128),
+    Shape("zoo:neox-4l", 4, 4, 128, parallel=True),
+)
+TASKS = ("ioi", "induction")
+
+
+TINY = (
+    Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False),
+    Shape("zoo:gpt2-4l-s0", 1, 2, 128),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two models of a few heads, for tests that build."""
+    store = open_store(tmp_path_factory.mktemp("tiny") / "store", mode="write")
+    for record in wiki_store.records(TINY, ("ioi",), (0.1, 0.01)):
+        store.commit(record)
+    return store
+
+
+@pytest.fixture(scope="session")
+def tiny_site(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of `tiny_store`; tests copy it."""
+    out = tmp_path_factory.mktemp("tiny") / "site"
+    build(tiny_store, out, jobs=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Three models with profiles and circuits of two tasks."""
+    store = open_store(tmp_path_factory.mktemp("wiki") / "store", mode="write")
+    for record in wiki_store.records(SHAPES, TASKS, (0.1, 0.03, 0.01)):
+        store.commit(record)
+    return store
+
+
+@pytest.fixture(scope="session")
+def small_site(small_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site of `small_store`, with two notes."""
+    notes = tmp_path_factory.mktemp("notes") / "notes"
+    (notes / "zoo-attn-2l").mkdir(parents=True)
+    (notes / "zoo-attn-2l" / "a1.h3.md").write_text("Seen **often** in the paper.\n")
+    (notes / "zoo-attn-2l" / "index.md").write_text("Two layers are enough.\n")
+    out = tmp_path_factory.mktemp("wiki") / "site"
+    build(small_store, out, notes=notes, jobs=1)
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_pages(small_site: Path) -> dict[str, Page]:
+    """Every page of `small_site`."""
+    return pages_of(small_site)

@@ -1,0 +1,206 @@
+"""Building: the same runs make the same bytes, and only what differs is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acdc_pipeline.errors import InvalidInput, SpecError
+from acdc_pipeline.store import RunRecord, Store, open_store
+from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.manifest import BUILDING, NAME, check_out, read_manifest
+from tests import records, wiki_store
+from tests.unit.wiki.conftest import TINY
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def new_circuit() -> RunRecord:
+    """A run of the first model that `tiny_store` does not have."""
+    draw = np.random.default_rng(99)
+    return next(wiki_store.circuit_records(TINY[0], "induction", (0.05,), draw))
+
+
+@pytest.fixture
+def own_store(tiny_store: Store, tmp_path: Path) -> Store:
+    """A copy of the store that a test may change."""
+    assert tiny_store.place.folder is not None
+    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    return open_store(tmp_path / "own", mode="write")
+
+
+@pytest.fixture
+def own_site(tiny_site: Path, tmp_path: Path) -> Path:
+    """A copy of the site that a test may change."""
+    return Path(shutil.copytree(tiny_site, tmp_path / "site"))
+
+
+def test_build_gives_identical_bytes_in_one_process_and_in_two(
+    tiny_store: Store, tiny_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("acdc_pipeline.wiki.build._FEW_HEADS", 1)
+    two = build(tiny_store, tmp_path / "two", jobs=2)
+    assert files_of(two.out) == files_of(tiny_site)
+    contents = {name: data for name, data in files_of(two.out).items() if name != NAME}
+    assert len(contents) == two.files == two.written
+    assert two.bytes == sum(map(len, contents.values()))
+
+
+def test_build_over_its_own_site_writes_nothing(tiny_store: Store, own_site: Path, tiny_site: Path):
+    again = build(tiny_store, own_site, jobs=1)
+    assert (again.written, again.removed) == (0, 0)
+    assert files_of(own_site) == files_of(tiny_site)
+
+
+def test_build_after_a_new_run_writes_that_model_and_equals_a_fresh_build(
+    own_store: Store, own_site: Path, tmp_path: Path
+):
+    kept = own_site / "m" / "zoo-gpt2-4l-s0" / "a0.h0.html"
+    before = kept.stat()
+    own_store.commit(new_circuit())
+    again = build(own_store, own_site, jobs=1)
+    fresh = build(own_store, tmp_path / "fresh", jobs=1)
+    assert files_of(own_site) == files_of(fresh.out)
+    assert (own_site / "t" / "induction" / "zoo-attn-2l.html").is_file()
+    assert again.written < fresh.written / 2
+    # written anew, it would be another file
+    assert kept.stat().st_ino == before.st_ino
+
+
+def test_build_after_runs_are_gone_removes_their_pages_and_nothing_else(
+    own_store: Store, own_site: Path, tmp_path: Path
+):
+    beside = own_site / "m" / "zoo-gpt2-4l-s0" / "mine.txt"
+    beside.write_text("keep")
+    for run_id in own_store.run_ids():
+        if own_store.get(run_id).spec.model == "zoo:gpt2-4l-s0":
+            shutil.rmtree(own_store.path(run_id))
+    again = build(own_store, own_site, jobs=1)
+    # two heads, the model's page, its circuit, four files of data
+    assert again.removed == 8
+    assert [path.name for path in beside.parent.iterdir()] == ["mine.txt"]
+    beside.unlink()
+    beside.parent.rmdir()
+    assert files_of(own_site) == files_of(build(own_store, tmp_path / "fresh", jobs=1).out)
+
+
+def test_build_that_was_killed_is_made_whole_by_the_next(
+    tiny_store: Store, own_site: Path, tiny_site: Path
+):
+    (own_site / BUILDING).touch()
+    # of the right size, and wrong
+    page = own_site / "m" / "zoo-attn-2l" / "a0.h0.html"
+    page.write_bytes(b"x" * page.stat().st_size)
+    (own_site / "index.html").unlink()
+    build(tiny_store, own_site, jobs=1)
+    assert files_of(own_site) == files_of(tiny_site)
+
+
+def test_build_restores_pages_that_were_cut_or_deleted(
+    tiny_store: Store, own_site: Path, tiny_site: Path
+):
+    (own_site / "m" / "zoo-attn-2l" / "a0.h0.html").write_bytes(b"")
+    (own_site / "assets" / "wiki.css").unlink()
+    assert build(tiny_store, own_site, jobs=1).written == 2
+    assert files_of(own_site) == files_of(tiny_site)
+
+
+def test_build_leaves_a_damaged_run_out_and_names_it(own_store: Store, own_site: Path):
+    run_id = next(
+        run_id
+        for run_id in own_store.run_ids()
+        if "graph.json" in {path.name for path in Path(own_store.path(run_id)).iterdir()}
+    )
+    path = Path(own_store.path(run_id)) / "graph.json"
+    path.write_bytes(path.read_bytes().replace(b"logits", b"sticol"))
+    (damage,) = build(own_store, own_site, jobs=1).site.damaged
+    assert run_id in damage
+    assert run_id in (own_site / "about.html").read_text()
+    mentioned = [p for p in own_site.rglob("t/*/zoo*.html") if run_id[:8] in p.read_text()]
+    assert mentioned == []
+
+
+def test_build_of_an_empty_store_says_so_on_its_home_page(tmp_path: Path):
+    built = build(open_store(tmp_path / "nothing"), tmp_path / "site", jobs=1)
+    assert built.site.models == ()
+    assert "There is no run in" in (built.out / "index.html").read_text()
+
+
+def test_build_of_heads_without_circuits_and_of_circuits_without_heads(tmp_path: Path):
+    store = open_store(tmp_path / "store", mode="write")
+    store.commit(dataclasses.replace(records.record(), heads=(), profile=None))
+    draw = np.random.default_rng(0)
+    grids = wiki_store.score_grids(TINY[1], ["ioi"], draw)
+    store.commit(wiki_store.profile_record(TINY[1], "ioi", grids, draw))
+    out = build(store, tmp_path / "site", jobs=1).out
+    bare = (out / "m" / "zoo-attn-2l" / "a0.h1.html").read_text()
+    assert "Its scores were not measured. In the circuit of ioi (up to τ = 0.01)." in bare
+    profiled = (out / "m" / "zoo-gpt2-4l-s0" / "a0.h1.html").read_text()
+    assert "No circuit was searched for in this model." in profiled
+
+
+@pytest.mark.parametrize("present", ["letter.txt", ".hidden"])
+def test_out_folder_with_other_files_is_refused_before_anything_is_written(
+    tiny_store: Store, tmp_path: Path, present: str
+):
+    (tmp_path / present).write_text("mine")
+    with pytest.raises(InvalidInput, match="holds other files"):
+        build(tiny_store, tmp_path, jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == [present]
+
+
+def test_out_that_is_a_file_is_refused(tmp_path: Path):
+    (tmp_path / "site").write_text("mine")
+    with pytest.raises(InvalidInput, match="is a file"):
+        check_out(tmp_path / "site")
+
+
+def test_manifest_that_names_files_outside_is_not_followed(
+    tiny_store: Store, own_site: Path, tmp_path: Path
+):
+    victim = tmp_path / "victim.txt"
+    victim.write_text("mine")
+    document = json.loads((own_site / NAME).read_bytes())
+    document["files"] |= {"../victim.txt": ["0", 4], str(victim): ["0", 4]}
+    (own_site / NAME).write_text(json.dumps(document))
+    build(tiny_store, own_site, jobs=1)
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"version": 99}', '{"version": 1}'])
+def test_manifest_of_another_form_counts_as_none(tmp_path: Path, text: str):
+    (tmp_path / NAME).write_text(text)
+    assert read_manifest(tmp_path).files == {}
+
+
+def test_date_of_the_site_is_that_of_the_environment_if_it_names_one(
+    tiny_store: Store, own_site: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    built = build(tiny_store, own_site, jobs=1)
+    assert built.site.newest is not None
+    assert built.site.newest.isoformat() == "1970-01-02"
+    # the date stands in one file and on one page, so that a new day is no new site
+    assert built.written == 3
+    assert "1970-01-02" in (own_site / "data" / "build.js").read_text()
+
+
+def test_task_file_with_a_mistake_is_named(tiny_store: Store, tmp_path: Path):
+    project = tmp_path / "project"
+    (project / "tasks" / "ioi").mkdir(parents=True)
+    (project / "tasks" / "ioi" / "task.yaml").write_text("name: ioi\n")
+    with pytest.raises(SpecError, match="title"):
+        build(tiny_store, tmp_path / "site", project=project, jobs=1)
+    assert not (tmp_path / "site").exists()

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from acdc_pipeline.graph import Node
+from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.wiki.drawing.ruler import Ruler
+from acdc_pipeline.wiki.models import Model
+from acdc_pipeline.wiki.neighbours import neighbours
+from acdc_pipeline.wiki.scores import Score
+from tests.unit.wiki.test_claims import model as plain_model
+
+METRICS = ("induction@1", "previous_token@1", "duplicate_token@1")
+RULERS = {metric: Ruler(0.0, 1.0) for metric in METRICS}
+
+
+def model(name: str, heads: dict[str, tuple[str, list[float]]]) -> Model:
+    """A model of 2 x 2 heads; for each named head its role and its three scores."""
+    grids = {metric: np.zeros((2, 2)) for metric in METRICS}
+    roles: dict[tuple[int, int], tuple[HeadRole, ...]] = {}
+    for head, (role, values) in heads.items():
+        node = Node.parse(head)
+        place = node.layer or 0, node.head or 0
+        for metric, value in zip(METRICS, values, strict=True):
+            grids[metric][place] = value
+        held = HeadRole(node, role, None, ("attention",), f"{role}@1", max(values), 1, 4)
+        roles[place] = (held,)
+    nothing = np.full((2, 2), np.nan)
+    scores = {metric: Score(metric, grids[metric], nothing, nothing, 1, 0) for metric in METRICS}
+    return dataclasses.replace(plain_model(name), scores=scores, roles=roles)
+
+
+def test_neighbours_are_the_heads_of_other_models_that_score_alike():
+    one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
+    two = model(
+        "b",
+        {"a0.h1": ("induction", [0.6, 0.0, 0.0]), "a1.h1": ("previous_token", [0.0, 0.9, 0.0])},
+    )
+    found = neighbours([one, two], RULERS)
+    first, second = found[0][1, 0]
+    assert (first.model, first.layer, first.head) == (1, 0, 1)
+    # scores differ by 0.3 in one of three: 1 - sqrt(0.09 / 3) = 0.83
+    assert first.likeness == 0.83
+    assert (second.layer, second.head) == (1, 1)
+    assert [n.model for n in found[1][0, 1]] == [0]
+
+
+def test_neighbours_of_heads_without_a_telling_role_are_not_looked_for():
+    one = model("a", {"a1.h0": ("sink", [0.9, 0.0, 0.0])})
+    two = model("b", {"a0.h1": ("induction", [0.6, 0.0, 0.0])})
+    assert neighbours([one, two], RULERS) == [{}, {}]
+
+
+def test_neighbours_need_a_second_model_and_three_scores():
+    one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
+    assert neighbours([one], RULERS) == [{}]
+    assert neighbours([one, one], {"induction@1": Ruler(0.0, 1.0)}) == [{}, {}]

@@ -1,0 +1,164 @@
+"""What the pages of a site say, and that they hold together."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.runs import gather
+from acdc_pipeline.wiki.site import Site, site_of
+from tests.wiki_pages import Page, broken_links
+
+LARGEST_HEAD_PAGE = 15 * 1024
+"""Hosts limit files and sizes; 50,000 pages of this size are 750 MB."""
+
+
+@pytest.fixture(scope="module")
+def site(small_store: Store) -> Site:
+    return site_of(gather(small_store))
+
+
+def test_every_head_of_every_model_has_a_page(small_pages: dict[str, Page], site: Site):
+    heads = {name for name in small_pages if re.fullmatch(r"m/[^/]+/a\d+\.h\d+\.html", name)}
+    assert len(heads) == site.heads == 16 + 16 + 16
+
+
+def test_no_link_of_the_whole_site_is_broken(small_site: Path, small_pages: dict[str, Page]):
+    assert broken_links(small_site, small_pages) == []
+
+
+def test_pages_load_nothing_from_anywhere_else(small_pages: dict[str, Page], small_site: Path):
+    loaded = {
+        address
+        for page in small_pages.values()
+        for tag, _, address in page.addresses
+        if tag not in ("a", "form")
+    }
+    assert loaded
+    assert [address for address in loaded if "//" in address] == []
+    for asset in (small_site / "assets").iterdir():
+        text = asset.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|//[a-z]+\.", re.sub(r"^\s*//.*$", "", text, flags=re.M))
+
+
+def test_pages_hold_no_script_of_their_own_and_no_handler(small_pages: dict[str, Page]):
+    for name, page in small_pages.items():
+        assert page.scripts == "", name
+        handlers = [a for e in page.elements for a in e.attributes if a.startswith("on")]
+        assert handlers == [], name
+
+
+def test_pages_have_one_title_one_heading_and_no_id_twice(small_pages: dict[str, Page]):
+    for name, page in small_pages.items():
+        assert len(page.all("h1")) == 1, name
+        # drawings have titles of their own parts
+        assert [e for e in page.elements[:6] if e.tag == "title"], name
+        assert len(page.ids) == len(set(page.ids)), name
+        assert page.all("html")[0].attributes["lang"] == "en"
+
+
+def test_head_pages_stay_small(small_site: Path):
+    sizes = {path: path.stat().st_size for path in small_site.glob("m/*/a*.html")}
+    assert [path.name for path, size in sizes.items() if size > LARGEST_HEAD_PAGE] == []
+
+
+def test_head_page_tells_roles_ranks_and_circuits(small_pages: dict[str, Page], site: Site):
+    model = site.models[0]
+    place, held = next((p, h) for p, h in model.roles.items() if h[0].role == "induction")
+    page = small_pages[f"m/{model.slug}/a{place[0]}.h{place[1]}.html"]
+    assert "Behaves as an induction head on random tokens" in page.text
+    assert f"rank {held[0].rank} of 16" in page.text
+    assert ("a", "href", "../../k/induction.html") in page.addresses
+    for question, *_ in model.questions.values():
+        inside = f"a{place[0]}.h{place[1]}" in question.heads
+        assert (f"../../t/{question.task}/{model.slug}.html" in str(page.addresses)) >= inside
+
+
+def test_head_page_shows_the_note_about_it_above_its_scores(small_pages: dict[str, Page]):
+    text = small_pages["m/zoo-attn-2l/a1.h3.html"].text
+    assert "Seen often in the paper." in text
+    assert text.index("Seen often") < text.index("Random tokens")
+    assert "Seen often" not in small_pages["m/zoo-attn-2l/a1.h2.html"].text
+    assert "Two layers are enough." in small_pages["m/zoo-attn-2l/index.html"].text
+
+
+def test_head_pages_are_chained_from_the_first_head_to_the_last(small_pages: dict[str, Page]):
+    name, seen = "a0.h0", []
+    while name:
+        seen.append(name)
+        links = small_pages[f"m/zoo-attn-2l/{name}.html"].all("link")
+        following = [e.attributes["href"] for e in links if e.attributes.get("rel") == "next"]
+        name = (following[0] or "").removesuffix(".html") if following else ""
+    assert len(seen) == 16
+    assert seen[-1] == "a1.h7"
+
+
+def test_model_page_has_a_mosaic_of_every_score_with_a_sentence_and_links(
+    small_pages: dict[str, Page], site: Site
+):
+    model = site.models[0]
+    page = small_pages[f"m/{model.slug}/index.html"]
+    pictures = [e for e in page.all("span") if "pic" in str(e.attributes.get("class"))]
+    assert len(pictures) == len(model.scores)
+    for picture in pictures:
+        assert picture.attributes["role"] == "img"
+        assert "2 layers by 8 heads: highest" in str(picture.attributes["aria-label"])
+    cells = [e for e in page.all("a") if e.attributes.get("tabindex") == "-1"]
+    assert len(cells) == model.total_heads
+
+
+def test_circuit_page_draws_every_edge_and_marks_which_cut_has_it(
+    small_pages: dict[str, Page], site: Site
+):
+    model = site.models[1]
+    question = model.questions["ioi"][0]
+    page = small_pages[f"t/ioi/{model.slug}.html"]
+    drawn = [e.attributes for e in page.all("g") if "data-s" in e.attributes]
+    assert {(e["data-s"], e["data-d"], e["data-at"]) for e in drawn} == {
+        (src, dst, "".join("01"[x] for x in at)) for (src, dst, _), at in question.presence.items()
+    }
+    off = [e for e in drawn if "off" in str(e["class"]).split()]
+    assert all(str(e["data-at"])[question.shown] == "0" for e in off)
+    assert len(drawn) - len(off) == len(question.cuts[question.shown].edges)
+    rows = [e for e in page.all("tr") if "data-first" in e.attributes]
+    assert len(rows) == len(question.presence) + len(question.heads)
+
+
+def test_kind_page_lists_its_heads_best_first(small_pages: dict[str, Page], site: Site):
+    page = small_pages["k/previous_token.html"]
+    held = sorted(
+        (-role.value, model.slug, str(role.node))
+        for model in site.models
+        for roles in model.roles.values()
+        for role in roles
+        if role.role == "previous_token"
+    )
+    listed = [
+        match.groups()
+        for _, _, address in page.addresses
+        if (match := re.fullmatch(r"\.\./m/([^/]+)/(a\d+\.h\d+)\.html", address))
+    ]
+    wanted = [(slug, node) for _, slug, node in held]
+    places = [listed.index(one) for one in wanted]
+    assert len(wanted) > 2
+    # links of mosaic and plot come first; in the table the order is that of the scores
+    tail = listed[-len(wanted) :]
+    assert tail == wanted, places
+
+
+def test_score_page_holds_formula_source_and_null(small_pages: dict[str, Page]):
+    page = small_pages["s/induction.html"]
+    assert page.all("math")
+    assert "shuffled tokens" in page.text
+    assert "Olsson et al. 2022" in page.text
+    assert ("a", "href", "https://arxiv.org/abs/2209.11895") in page.addresses
+
+
+def test_every_page_says_where_it_is_and_leads_home(small_pages: dict[str, Page]):
+    for name, page in small_pages.items():
+        root = "../" * name.count("/")
+        assert page.all("html")[0].attributes["data-root"] == root
+        assert ("a", "href", f"{root}index.html") in page.addresses

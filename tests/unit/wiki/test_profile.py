@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.wiki.profile import merged_nulls, profile_from
+from acdc_pipeline.wiki.roles import primary_metric, roles_of
+
+
+def document(**more: Any) -> dict[str, Any]:
+    pattern = np.array([[255, 0], [128, 127]], np.uint8)
+    role = {
+        "head": "a1.h0",
+        "role": "induction",
+        "on": None,
+        "evidence": ["attention"],
+        "metric": "induction@1",
+        "value": 0.9,
+        "rank": 1,
+        "of": 4,
+    }
+    return {
+        "version": 1,
+        "task": "ioi",
+        "nulls": {
+            "induction@1": [
+                {"kind": "shuffled tokens", "low": 0.0, "high": 0.1, "mean": 0.0, "n": 9},
+                {"kind": "random weights", "low": 0.0, "high": 0.2, "mean": 0.0, "n": 9},
+            ]
+        },
+        "roles": [role, {**role, "role": "of another version"}],
+        "top_tokens": {
+            "a1.h0": {"ov": [{"share": 0.5, "source": [" a"], "target": [" b"]}], "qk": []}
+        },
+        "attention": {
+            "texts": [{"side": "clean", "prompt": 0, "start": 0, "tokens": ["x", "y"]}],
+            "patterns": {"a1.h0": [base64.b64encode(pattern.tobytes()).decode()]},
+        },
+        "snippets": {
+            "texts": [{"from": "ioi", "tokens": ["x", "y", "z"]}],
+            "heads": {"a1.h0": [{"text": 0, "query": 2, "key": 0, "weight": 0.5, "norm": 1.0}]},
+        },
+        **more,
+    }
+
+
+def test_profile_gives_what_was_kept_of_each_head():
+    found = profile_from(document())
+    (role,) = found.roles
+    assert str(role.node) == "a1.h0"
+    assert found.nulls == {"induction@1": 0.2}
+    (pattern,) = found.patterns("a1.h0")
+    assert pattern.tokens == ("x", "y")
+    assert pattern.weights.tolist() == [[255, 0], [128, 127]]
+    assert found.patterns("a0.h0") == []
+    (snippet,) = found.snippets("a1.h0")
+    assert (snippet.source, snippet.query, snippet.key) == ("ioi", 2, 0)
+    (direction,) = found.directions("a1.h0")
+    assert (direction.circuit, direction.source) == ("ov", (" a",))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"version": 2},
+        {"roles": [{"head": "a1.h0"}]},
+        {"roles": [{"head": "<b>"}]},
+        {"nulls": {"induction@1": [{"high": "much"}]}},
+        {"attention": {"texts": [], "patterns": {"a1.h0": ["AAAA"]}}},
+        {
+            "attention": {
+                "texts": [{"side": "clean", "tokens": ["x", "y"]}],
+                "patterns": {"a1.h0": ["AAAA"]},
+            }
+        },
+        {"snippets": {"texts": [], "heads": {"a1.h0": [{"text": 0}]}}},
+        {"top_tokens": None},
+    ],
+)
+def test_profile_of_another_form_is_called_damaged(broken: dict[str, Any]):
+    with pytest.raises(DamagedRun):
+        profile_from(document(**broken))
+
+
+def test_roles_of_several_profiles_count_once_by_head():
+    one, two = profile_from(document()), profile_from(document(task="induction"))
+    assert {place: [r.role for r in held] for place, held in roles_of([one, two]).items()} == {
+        (1, 0): ["induction"]
+    }
+    assert merged_nulls([one, two]) == {"induction@1": 0.2}
+
+
+def test_primary_metric_names_the_task_only_where_the_score_is_one_of_tasks():
+    assert primary_metric("induction", "ioi") == "induction@1"
+    assert primary_metric("mover", "ioi") == "direct_effect@1:ioi"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.specs import AcdcMethod, RunSpec
+from acdc_pipeline.specs.scored_method import EapMethod
+from acdc_pipeline.wiki.questions import Question, questions_of
+from acdc_pipeline.wiki.runs import KeptEdge, Run
+
+SHAPE = Topology(2, 2, has_mlp=False)
+
+
+def acdc(threshold: float, **more: object) -> AcdcMethod:
+    usual = {"metric": "kl", "ablation": "corrupted", "order": "reverse-heads"}
+    return AcdcMethod.model_validate(
+        {"name": "acdc", "threshold": threshold, "difference": "signed", **usual, **more}
+    )
+
+
+def run(method, edges: dict[str, float], *, seed: int = 0, kl: float = 1.0) -> Run:
+    circuit = Circuit.of(SHAPE, edges)
+    spec = RunSpec(
+        task="ioi",
+        task_hash="0" * 64,
+        model="zoo:attn-2l",
+        model_revision="1" * 40,
+        method=method,
+        prompts=64,
+        seed=seed,
+        dtype="float32",
+    )
+    return Run(
+        run_id=spec.run_id(),
+        spec=spec,
+        shape=SHAPE,
+        edges=tuple(
+            KeptEdge(str(e.src), str(e.dst), e.slot or "", edges[str(e)])
+            for e in circuit.sorted_edges
+        ),
+        edges_total=SHAPE.n_edges,
+        metrics={"kl": kl, "ablated_kl": 4.0},
+        details={},
+        code_version="0",
+        scores={},
+    )
+
+
+SMALL = {"input->a1.h0<v>": 0.5, "a1.h0->logits": 0.7}
+LARGE = {**SMALL, "input->a0.h1<k>": 0.02, "a0.h1->a1.h0<k>": 0.03}
+
+
+def question() -> Question:
+    runs = [run(acdc(0.01), LARGE, kl=0.4), run(acdc(0.1), SMALL, kl=2.0)]
+    (found,) = questions_of(runs)["ioi"]
+    return found
+
+
+def test_question_orders_its_cuts_from_the_most_demanding():
+    found = question()
+    assert [cut.label for cut in found.cuts] == ["0.1", "0.01"]
+    assert [len(cut.edges) for cut in found.cuts] == [2, 4]
+    assert found.cuts[0].share == pytest.approx(2 / SHAPE.n_edges)
+
+
+def test_question_knows_where_every_head_and_edge_survives():
+    found = question()
+    assert found.heads == {"a1.h0": (True, True), "a0.h1": (False, True)}
+    assert found.presence[("a0.h1", "a1.h0", "k")] == (False, True)
+    survivor = found.survives(found.heads["a0.h1"])
+    assert survivor is not None
+    assert survivor.threshold == 0.01
+    assert found.score(("a1.h0", "logits", "")) == 0.7
+    assert found.leaving["a0.h1"] == [("a0.h1", "a1.h0", "k")]
+    assert found.arriving["a1.h0"] == [("a0.h1", "a1.h0", "k"), ("input", "a1.h0", "v")]
+
+
+def test_question_shows_the_sparsest_cut_that_recovers_four_fifths():
+    # 1 - 2/4 = 0.5 is too little, 1 - 0.4/4 = 0.9 is enough
+    assert question().shown == 1
+
+
+def test_runs_under_another_setting_are_another_question_and_the_fullest_comes_first():
+    runs = [run(acdc(0.1, ablation="zero"), SMALL), run(acdc(0.1), SMALL), run(acdc(0.01), LARGE)]
+    first, second = questions_of(runs)["ioi"]
+    assert [len(q.cuts) for q in (first, second)] == [2, 1]
+    assert second.spec.method.ablation == "zero"
+
+
+def test_runs_of_a_method_that_scores_are_told_apart_by_size_and_come_after_acdc():
+    plain = {"name": "eap", "metric": "logit_diff", "ablation": "corrupted", "rank": "magnitude"}
+    few = run(EapMethod.model_validate({**plain, "share": None, "edges": 2}), SMALL)
+    many = run(EapMethod.model_validate({**plain, "share": None, "edges": 4}), LARGE)
+    first, second = questions_of([many, few, run(acdc(0.1), SMALL)])["ioi"]
+    assert first.has_thresholds
+    assert not second.has_thresholds
+    assert [cut.label for cut in second.cuts] == ["2", "4"]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.wiki.manifest import NAME
+from acdc_pipeline.wiki.serve import site_server
+
+
+@pytest.fixture(scope="module")
+def port(tiny_site: Path) -> Iterator[int]:
+    with site_server(tiny_site, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def ask(
+    port: int, path: str, host: str | None = None, method: str = "GET"
+) -> tuple[int, str, dict[str, str]]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest(method, path, skip_host=True)
+    if host != "":
+        connection.putheader("Host", host or f"127.0.0.1:{port}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    text = answer.read().decode("utf-8", "replace")
+    connection.close()
+    return answer.status, text, dict(answer.getheaders())
+
+
+def test_server_gives_the_pages_with_a_policy_that_allows_nothing_from_elsewhere(port: int):
+    status, text, headers = ask(port, "/")
+    assert status == 200
+    assert "What every attention head does" in text
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "http" not in headers["Content-Security-Policy"]
+    assert ask(port, "/m/zoo-attn-2l/a0.h0.html", host=f"localhost:{port}")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["example.org", "example.org:80", "127.0.0.1.example.org", ""])
+def test_server_refuses_who_asks_for_another_host(port: int, host: str):
+    """What a page elsewhere would send after pointing its own name at this machine."""
+    status, text, _ = ask(port, "/", host=host)
+    assert status == 421
+    assert "attention head" not in text
+
+
+def test_server_refuses_its_own_name_under_another_port(port: int):
+    assert ask(port, "/", host="127.0.0.1:1")[0] == 421
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", f"/{NAME}", "/data/", "/nothing.html"],
+)
+def test_server_gives_nothing_but_files_of_the_site(port: int, path: str):
+    status, text, _ = ask(port, path)
+    assert status == 404
+    assert "root:" not in text
+
+
+def test_server_changes_nothing(port: int):
+    assert ask(port, "/index.html", method="DELETE")[0] == 501
+    assert ask(port, "/index.html", method="PUT")[0] == 501
+
+
+def test_server_without_a_site_says_how_to_make_one(tmp_path: Path):
+    with pytest.raises(InvalidInput, match="holds no wiki") as caught:
+        site_server(tmp_path, 0)
+    assert caught.value.fix is not None
+    assert "acdc wiki build" in caught.value.fix
+
+
+def test_server_on_a_taken_port_says_so(tiny_site: Path, port: int):
+    with pytest.raises(InvalidInput, match=str(port)) as caught:
+        site_server(tiny_site, port)
+    assert caught.value.field == "--port"
