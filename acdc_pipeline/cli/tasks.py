@@ -249,6 +249,8 @@ def _task_facts(spec: TaskSpec, published: bool) -> dict[str, str]:
         lines["templates"] = f"{len(templates)}, as in {templates[0]!r}"
     if words := plain.get("words"):
         lines["words"] = ", ".join(f"{len(entries)} {name}" for name, entries in words.items())
+    if rows := plain.get("rows"):
+        lines["rows"] = f"{len(rows)}, of {', '.join(rows[0])}"
     for field in ("roles", "corrupted"):
         if isinstance(plain.get(field), dict):
             lines[field] = ", ".join(f"{k}: {_role(v)}" for k, v in plain[field].items())

@@ -12,6 +12,7 @@ from acdc_pipeline.specs import (
     TaskSpec,
     TemplateGenerator,
 )
+from acdc_pipeline.specs.generators import TableGenerator, YearsGenerator
 
 UNKNOWN = 32
 """For prompts that a function makes."""
@@ -28,7 +29,7 @@ def rough_tokens(task: TaskSpec) -> int:
     match task.generator:
         case RepeatedTokensGenerator() as spec:
             return bos + spec.length[1]
-        case TemplateGenerator() as spec:
+        case TemplateGenerator() | TableGenerator() | YearsGenerator() as spec:
             return bos + max(_pieces(text) for text in spec.templates)
         case DocstringGenerator() as spec:
             lines = (spec.description_words + 4) * spec.documented

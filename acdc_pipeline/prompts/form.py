@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
@@ -67,6 +67,23 @@ def context_between(before: str, after: str) -> Context:
     lead = " " if tail.endswith(" ") else ""
     behind = _NEXT_WORD.match(after)
     return Context(tail[: len(tail) - len(lead)], lead, behind[0] if behind else "")
+
+
+def answer_contexts(
+    ends: Iterable[str], answers: Sequence[Form], holes: Sequence[str]
+) -> list[Context]:
+    """What stands around a word that fills one of `holes` in an answer, behind each prompt's end.
+
+    Only what stands directly in front of a word can merge with it: of an answer of several
+    words, every hole is met behind the literal text before it.
+    """
+    return [
+        context_between(end + joint(end, literal or "A") + literal, "")
+        for end in dict.fromkeys(ends)
+        for answer in answers
+        for literal, hole in zip(answer.literals, answer.holes, strict=False)
+        if hole in holes
+    ]
 
 
 def last_words(text: str) -> str:

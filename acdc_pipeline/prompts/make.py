@@ -13,13 +13,17 @@ from acdc_pipeline.prompts.pairs import listed_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.repeated_tokens import repeated_tokens_pairs
 from acdc_pipeline.prompts.split import Split, seeded
+from acdc_pipeline.prompts.table import table_pairs, table_words
 from acdc_pipeline.prompts.template import template_pairs, template_words
 from acdc_pipeline.prompts.word_fit import WordUse
+from acdc_pipeline.prompts.years import years_pairs, years_words
 from acdc_pipeline.specs.generators import (
     DocstringGenerator,
     FunctionGenerator,
     PairsGenerator,
     RepeatedTokensGenerator,
+    TableGenerator,
+    YearsGenerator,
 )
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.specs.template import TemplateGenerator
@@ -68,6 +72,11 @@ def word_uses(task: TaskSpec) -> list[WordUse]:
         case TemplateGenerator() as spec:
             assert task.answers is not None, "the spec asks for answers"
             return template_words(spec, task.answers)
+        case TableGenerator() as spec:
+            assert task.answers is not None, "the spec asks for answers"
+            return table_words(spec, task.answers)
+        case YearsGenerator() as spec:
+            return years_words(spec)
         case DocstringGenerator() as spec:
             return docstring_words(spec)
         case _:
@@ -91,6 +100,11 @@ def make_pairs(
             return template_pairs(
                 spec, task.answers, tokenizer, n=n, split=split, rng=rng, alike=alike
             )
+        case TableGenerator() as spec:
+            assert task.answers is not None, "the spec asks for answers"
+            return table_pairs(spec, task.answers, tokenizer, n=n, split=split, rng=rng)
+        case YearsGenerator() as spec:
+            return years_pairs(spec, tokenizer, n=n, split=split, rng=rng)
         case RepeatedTokensGenerator() as spec:
             return repeated_tokens_pairs(spec, tokenizer, n=n, split=split, rng=rng)
         case DocstringGenerator() as spec:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.prompts.form import Context, Form, context_between, joint
+from acdc_pipeline.prompts.form import Context, Form, answer_contexts
 from acdc_pipeline.prompts.pair import Pair
 from acdc_pipeline.prompts.split import Split
 from acdc_pipeline.prompts.word_fit import WordUse
@@ -146,11 +146,5 @@ def _contexts(
     """Everything that stands around a word of the list, in sentences and as an answer."""
     names = [name for name in spec.placeholders if _list_of(spec, name) == list_name]
     inside = [context for form in forms for name in names for context in form.contexts(name)]
-    as_answer = [
-        context_between(end + joint(end, literal or "A") + literal, "")
-        for end in dict.fromkeys(form.literals[-1] for form in forms)
-        for answer in answers
-        for literal, name in zip(answer.literals, answer.holes, strict=False)
-        if end and name in names
-    ]
-    return (*inside, *as_answer)
+    ends = [form.literals[-1] for form in forms if form.literals[-1]]
+    return (*inside, *answer_contexts(ends, answers, names))

@@ -17,8 +17,10 @@ from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
 from acdc_pipeline.specs.folder import inside
 from acdc_pipeline.specs.names import Bos
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+from acdc_pipeline.specs.table import TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator
 from acdc_pipeline.specs.words import Words, WordsGenerator
+from acdc_pipeline.specs.years import YearsGenerator
 
 Range = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 """Smallest and largest, both included."""
@@ -192,6 +194,8 @@ class FunctionGenerator(Spec):
 
 Generator = Annotated[
     TemplateGenerator
+    | TableGenerator
+    | YearsGenerator
     | RepeatedTokensGenerator
     | DocstringGenerator
     | PairsGenerator
@@ -201,6 +205,8 @@ Generator = Annotated[
 
 GENERATORS: Mapping[str, type[Spec]] = {
     "template": TemplateGenerator,
+    "table": TableGenerator,
+    "years": YearsGenerator,
     "repeated_tokens": RepeatedTokensGenerator,
     "docstring": DocstringGenerator,
     "pairs": PairsGenerator,
@@ -215,6 +221,8 @@ __all__ = [
     "Generator",
     "PairsGenerator",
     "RepeatedTokensGenerator",
+    "TableGenerator",
     "TemplateGenerator",
     "Words",
+    "YearsGenerator",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -14,6 +14,7 @@ from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
 from acdc_pipeline.specs.load import load_yaml
 from acdc_pipeline.specs.names import MetricName, Name
+from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
 REFERENCE = "circuit.yaml"
@@ -65,7 +66,7 @@ class TaskSpec(Spec):
         behaviour: one line for readers.
         source: where it was first studied.
         generator: how prompts are made.
-        answers: for `template` only; the other kinds know theirs.
+        answers: for `template` and `table` only; the other kinds know theirs.
         metrics: what is measured.
         reference: the published circuit in the `circuit.yaml` beside, read at load time.
     """
@@ -94,7 +95,7 @@ class TaskSpec(Spec):
     @model_validator(mode="after")
     def _answers_fit(self) -> TaskSpec:
         generator = self.generator
-        if not isinstance(generator, TemplateGenerator):
+        if not isinstance(generator, TemplateGenerator | TableGenerator):
             if self.answers is not None:
                 raise rejection(
                     "answers", f"the {generator.kind} generator knows its answers", fix="remove it"
@@ -105,10 +106,9 @@ class TaskSpec(Spec):
         for field in ("correct", "incorrect"):
             for text in getattr(self.answers, field):
                 for name in placeholders_of(text, f"answers.{field}"):
-                    if name not in generator.placeholders:
-                        raise unknown_reference(
-                            f"answers.{field}", "slot or role", name, generator.placeholders
-                        )
+                    _check_name(generator, field, name)
+        if isinstance(generator, TableGenerator):
+            _check_rows_differ(generator, self.answers)
         return self
 
     def prompts_for(self, asked: int) -> int:
@@ -129,3 +129,31 @@ class TaskSpec(Spec):
         return sha256_of(
             {"generator": deciding, "answers": self.answers.plain() if self.answers else None}
         )
+
+
+def _check_name(
+    generator: TemplateGenerator | TableGenerator, field: Literal["correct", "incorrect"], name: str
+) -> None:
+    """Raises what pydantic expects if answers may not use the placeholder `name`."""
+    noun, known = "slot or role", generator.placeholders
+    if isinstance(generator, TableGenerator):
+        noun, known = "column", generator.columns if field == "correct" else generator.placeholders
+    if name not in known:
+        raise unknown_reference(f"answers.{field}", noun, name, known)
+
+
+def _check_rows_differ(generator: TableGenerator, answers: Answers) -> None:
+    """Raises what pydantic expects if a row makes one answer correct and incorrect."""
+    own = [text for text in answers.incorrect if not _of_fresh_row(text)]
+    for index, row in enumerate(generator.rows):
+        correct = [text.format_map(row) for text in answers.correct]
+        if both := [text for text in own if text.format_map(row) in correct]:
+            raise rejection(
+                "answers.incorrect",
+                f"row {index + 1} makes '{both[0].format_map(row)}' a correct answer too",
+                fix="change the row, or the answer",
+            )
+
+
+def _of_fresh_row(answer: str) -> bool:
+    return any(name.startswith(FRESH) for name in placeholders_of(answer, "answers"))

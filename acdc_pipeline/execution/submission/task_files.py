@@ -10,7 +10,7 @@ from typing import Any
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.catalogue import task_file
 from acdc_pipeline.specs.folder import inside
-from acdc_pipeline.specs.generators import GENERATORS, PairsGenerator
+from acdc_pipeline.specs.generators import GENERATORS, PairsGenerator, TableGenerator
 from acdc_pipeline.specs.task import REFERENCE
 from acdc_pipeline.specs.words import WordsGenerator
 from acdc_pipeline.specs.yaml_file import read_yaml, shown
@@ -19,8 +19,8 @@ from acdc_pipeline.specs.yaml_file import read_yaml, shown
 def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[str, bytes]:
     """Contents by path below the task's folder: what `find_task` reads, byte for byte.
 
-    These are `task.yaml`, `circuit.yaml` where there is one, the word lists and the `.jsonl` that
-    the task names; or the `.jsonl` alone, for a task that is nothing else.
+    These are `task.yaml`, `circuit.yaml` where there is one, the word lists, the `.csv` and the
+    `.jsonl` that the task names; or the `.jsonl` alone, for a task that is nothing else.
 
     Args:
         name_or_path: of a task that `find_task` finds.
@@ -49,6 +49,8 @@ def _named(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]
     kind = GENERATORS[generator["kind"]]
     if kind is PairsGenerator and isinstance(generator.get("file"), str):
         yield "file", generator["file"]
+    if kind is TableGenerator and isinstance(generator["rows"], str):
+        yield "rows", generator["rows"]
     if issubclass(kind, WordsGenerator):
         words = generator.get("words", {})
         for name, value in words.items():

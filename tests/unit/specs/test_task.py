@@ -90,7 +90,7 @@ BAD = [
     ("title:", "tittle:", "tittle", "unknown key", "did you mean 'title'?"),
     ('2211.00593"}', '2211", year: 1}', "source.year", "unknown key", "paper, arxiv, url"),
     ("kind: template", "kind: templete", "generator.kind", "'templete'", "mean 'template'?"),
-    ("kind: template", "sort: x", "generator.kind", "is missing", "template, repeated_tokens"),
+    ("kind: template", "sort: x", "generator.kind", "is missing", "template, table, years"),
     ("  bos: false\n", "", "generator.bos", "is missing", "true or false"),
     ("bos: false", "bos: 0", "generator.bos", "0 is not true or false", "true or false"),
     ("A: fresh", "A: frsh", "generator.corrupted.A", "'frsh' is not a rule", "mean 'fresh'?"),
