@@ -56,6 +56,13 @@ def test_demo_goes_on_after_a_run_that_fails_and_ends_with_3(capsys, sweep, stor
     assert len(open_store(store_url).run_ids()) == 2
 
 
+def test_demo_says_what_makes_a_run_mean_little(capsys, sweep):
+    sweep.write_text(sweep.read_text().replace("[0.1, 0.01]", "[1000]"))
+    shown = acdc(capsys, "demo", "--sweep", sweep)
+    assert shown.code == 0
+    assert "note: compiled_or in zoo:compiled-or at 1000: the circuit is empty" in shown.err
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
