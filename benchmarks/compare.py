@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -123,6 +124,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=["wide", "small", "gpt2"], default="wide")
     parser.add_argument("--thresholds", type=float, nargs="*")
+    parser.add_argument("--prompts", type=int, help="fewer or more than the shape's own")
+    parser.add_argument("--tokens", type=int, help="likewise")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
@@ -133,6 +136,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     case = {"wide": WIDE, "small": SMALL, "gpt2": GPT2_SMALL}[options.shape]
+    case = replace(
+        case, prompts=options.prompts or case.prompts, tokens=options.tokens or case.tokens
+    )
     thresholds = options.thresholds or [
         find_threshold(case, options.folder, share, options.device) for share in SHARES
     ]
