@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -41,13 +42,7 @@ class S3Server:
 
     def client(self, service: str) -> Any:
         """A plain client that nothing under test uses."""
-        return botocore.session.Session().create_client(
-            service,
-            region_name=REGION,
-            endpoint_url=self.url,
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-        )
+        return _client(self.url, service)
 
     def keys(self, bucket: str) -> list[str]:
         """The names of all objects in a bucket."""
@@ -81,6 +76,17 @@ class S3Server:
         asked = urllib.request.Request(address, str(request).encode(), plain)
         with urllib.request.urlopen(asked):
             pass
+
+
+@functools.cache
+def _client(url: str, service: str) -> Any:
+    return botocore.session.Session().create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=url,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+    )
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def _put_marker(place: Place, marker: Marker) -> bool:
             return True  # the answer to our first request was lost, and the client repeated it
         if is_whole(place, run_id):
             return False
+        place.fs.invalidate_cache()
         if place.fs.exists(path):
             # A damaged run counts as absent. Two writers that replace it at once may both
             # succeed, one after the other; a reader sees one whole run or none.

@@ -19,7 +19,7 @@ TARGET = ("discover", "compiled_or", "zoo:compiled-or", "--json")
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """Room for a try at writing and for one or two of the six files of a run."""
+    """Room for a try at writing and for the first files of a run."""
     with small_disk(tmp_path / "disk", "20k") as made:
         yield made
 
