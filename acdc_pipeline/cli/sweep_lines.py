@@ -96,9 +96,12 @@ def lost_text(worker: str, planned: PlannedRun | None, reason: str) -> str:
 
 def busy_text(busy: Busy, now: float) -> str:
     """What a worker is at, in one line."""
-    state = (
-        "getting ready"
-        if busy.left is None
-        else f"{busy.tested} edges tested, {busy.kept} kept, at most {busy.left} left"
-    )
-    return f"{run_name(busy.planned.run)}: {state}, {clock(now - busy.since)}"
+    return f"{run_name(busy.planned.run)}: {_state(busy)}, {clock(now - busy.since)}"
+
+
+def _state(busy: Busy) -> str:
+    if busy.left is None:
+        return "getting ready"
+    if busy.planned.run.method.name == "profile":
+        return f"{busy.tested} of {busy.total} heads"
+    return f"{busy.tested} edges tested, {busy.kept} kept, at most {busy.left} left"
