@@ -73,7 +73,7 @@ def plan(
         print_table(COLUMNS, [_row(cell) for cell in cells])
         say("")
     print_facts(_facts(work, cells, results, place))
-    say_failures(work, (), hint="--retry-failed does")
+    say_failures(work, (), hint="--retry-failed tries again")
 
 
 def _row(cell: CellForecast) -> dict[str, str]:

@@ -79,7 +79,7 @@ def run(
         )
     else:
         say(f"nothing to do: shard {shard} of sweep '{work.plan.name}' has no run")
-    say_failures(work, outcomes, hint="--retry-failed does")
+    say_failures(work, outcomes, hint="--retry-failed tries again")
     missing = len(ids) - len(summaries) + len(work.plan.refused)
     if missing:
         again = same_command(context, without=("retry_failed", "json"))

@@ -122,7 +122,7 @@ def say_failures(work: SweepWork, outcomes: Sequence[Outcome], hint: str) -> Non
         for run in work.that_are("failed before")
         if run.run_id not in tried and run.run_id not in {o.planned.run_id for o in outcomes}
     ]
-    _say_grouped(f"failed before and not tried again ({hint})", before)
+    _say_grouped(f"left out, failed before ({hint})", before)
 
 
 def _say_grouped(what: str, causes: Iterable[tuple[Cell, AcdcError]]) -> None:

@@ -66,7 +66,7 @@ def test_run_that_fails_ends_with_3_and_is_not_tried_again_by_itself(
         ("present", 0),
         ("skipped", 0),
     ]
-    assert "failed before and not tried again" in again.err
+    assert "1 run left out, failed before (--retry-failed tries again)" in again.err
     assert len(open_store(store_url).failures()) == 1
 
 
