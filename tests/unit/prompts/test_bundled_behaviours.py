@@ -11,9 +11,10 @@ from itertools import pairwise
 import pytest
 from transformers import PreTrainedTokenizerBase
 
+from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.prompts import PromptSet, make_prompts
 from acdc_pipeline.prompts.tokenization import encode
-from acdc_pipeline.specs import find_task
+from acdc_pipeline.specs import find_task, list_tasks
 from acdc_pipeline.specs.generators import TableGenerator
 from tests.support import REPOSITORY
 from tests.tokenizers import decoded, gpt2_tokenizer
@@ -223,3 +224,14 @@ def test_readme_says_prompts_counterfactual_answers_metric_and_source(name: str)
     assert re.search(r"^Sources?: ", readme, re.MULTILINE)
     arxiv = find_task(name).source.arxiv
     assert arxiv is None or arxiv in readme
+
+
+def test_page_of_tasks_lists_each_with_its_generator_and_metric():
+    page = (REPOSITORY / "docs" / "tasks.md").read_text()
+    lines = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in page.splitlines()]
+    rows = {cells[0]: cells[2:] for cells in lines if len(cells) == 4}
+    for name in list_tasks(REPOSITORY):
+        if not name.startswith(("compiled_", "previous_token")):
+            task = find_task(name)
+            assert rows[name] == [task.generator.kind, task.metrics.discovery]
+    assert set(METRICS) <= set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
