@@ -44,7 +44,8 @@ def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> Sweep
     """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
 
     A cell whose model is missing or not reproduced is refused and does not stop the rest. Cells
-    that are the same question (two references to the same weights) are one run.
+    that are the same question are one run: those that the sweep itself says twice before it is cut
+    into shards, two references to the same weights within each.
 
     Args:
         sweep: what to run.
@@ -64,13 +65,26 @@ def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> Sweep
             field="exclude",
             fix="remove an exclusion, or add a model",
         )
-    return plan_cells(sweep.name, shard_of(cells, shard))
+    hashes = _task_hashes(cells)
+    return _planned(sweep.name, shard_of(_distinct(cells, hashes), shard), hashes)
 
 
-def plan_cells(name: str, cells: Iterable[Cell]) -> SweepPlan:
-    """The runs that `cells` are. Every model and every task is read and hashed once."""
+def _task_hashes(cells: Iterable[Cell]) -> dict[int, str]:
+    """The definition hash of each task by its id, for it takes reading all the prompts."""
+    tasks = {id(cell.task): cell.task for cell in cells}
+    return {key: task.definition_hash() for key, task in tasks.items()}
+
+
+def _distinct(cells: Iterable[Cell], hashes: Mapping[int, str]) -> tuple[Cell, ...]:
+    found: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        task = hashes[id(cell.task)]
+        found.setdefault((task, cell.model, cell.method, cell.seed), cell)
+    return tuple(found.values())
+
+
+def _planned(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> SweepPlan:
     models: dict[ModelRef, ModelDescription | AcdcError] = {}
-    hashes: dict[int, str] = {}  # by id: hashing a task to look it up would read all its prompts
     runs: dict[str, PlannedRun] = {}
     refused: list[Refusal] = []
     for cell in cells:
@@ -80,10 +94,7 @@ def plan_cells(name: str, cells: Iterable[Cell]) -> SweepPlan:
         if isinstance(model, AcdcError):
             refused.append(Refusal(cell, model))
             continue
-        task = cell.task
-        if id(task) not in hashes:
-            hashes[id(task)] = task.definition_hash()
-        planned = PlannedRun(_pinned(cell, model, hashes[id(task)]), task)
+        planned = PlannedRun(_pinned(cell, model, hashes[id(cell.task)]), cell.task)
         runs.setdefault(planned.run_id, planned)
     described = {m.ref: m for m in models.values() if isinstance(m, ModelDescription)}
     return SweepPlan(name, tuple(runs.values()), tuple(refused), described)

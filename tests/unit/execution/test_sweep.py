@@ -92,6 +92,19 @@ def test_sweep_of_the_same_weights_by_two_names_is_one_run(tmp_path: Path):
     assert [planned.run.model for planned in plan.runs] == [f"dir:{one}"]
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        {"tasks": ["compiled_or", "compiled_or"]},
+        {"seeds": [0, 0]},
+        {"methods": [{"name": "acdc", "thresholds": [0.1]}] * 2},
+    ],
+)
+def test_sweep_that_says_something_twice_has_each_run_in_one_shard(twice: dict[str, Any]):
+    parts = [plan_sweep(sweep(**twice), dtype="float32", shard=Shard(i, 2)) for i in (1, 2)]
+    assert sorted(len(part.runs) for part in parts) == [0, 1]
+
+
 def test_sweep_shard_reads_no_model_of_another_shard(tmp_path: Path):
     models = [f"dir:{write_shape(tmp_path / name)}" for name in ("a", "b")]
     plan = plan_sweep(sweep(models=models), dtype="float32", shard=Shard(2, 2))
