@@ -16,15 +16,15 @@
       });
     });
     function at(event) {
-      var tile = event.target.closest(".tile");
-      if (!tile || !heads) return null;
-      var m = heads.data.models.findIndex(function (model) { return model.slug === tile.dataset.slug; });
-      var shape = heads.data.models[m], area = tile.getBoundingClientRect();
+      var frame = event.target.closest(".frame");
+      if (!frame || !heads) return null;
+      var m = heads.data.models.findIndex(function (model) { return model.slug === frame.dataset.slug; });
+      var shape = heads.data.models[m], area = frame.getBoundingClientRect();
       var layer = Math.floor((event.clientX - area.left) / area.width * shape.layers);
       var head = Math.floor((event.clientY - area.top) / area.height * shape.heads);
       if (layer < 0 || head < 0 || layer >= shape.layers || head >= shape.heads) return null;
       return {
-        tile: tile, slug: shape.slug, name: "a" + layer + ".h" + head,
+        frame: frame, slug: shape.slug, name: "a" + layer + ".h" + head,
         value: heads.columns[metric][heads.first[m] + layer * shape.heads + head],
         x: event.clientX - area.left, y: event.clientY - area.top
       };
@@ -36,7 +36,7 @@
         (found.value !== found.value ? "not measured" : +found.value.toPrecision(3));
       output.style.left = found.x + "px";
       output.style.top = found.y + "px";
-      if (output.parentNode !== found.tile) found.tile.appendChild(output);
+      if (output.parentNode !== found.frame) found.frame.appendChild(output);
     });
     list.addEventListener("pointerleave", function () { output.remove(); });
     list.addEventListener("click", function (event) {
@@ -53,8 +53,9 @@
   if (!section) return;
   var pick = section.querySelector(".pick"), select = pick.querySelector("select");
   var original = {};
-  section.querySelectorAll(".tile").forEach(function (tile) {
-    original[tile.dataset.slug] = [tile.getAttribute("style"), tile.getAttribute("aria-label")];
+  section.querySelectorAll(".frame").forEach(function (frame) {
+    var tile = frame.querySelector(".tile");
+    original[frame.dataset.slug] = [tile.getAttribute("style"), tile.getAttribute("aria-label")];
   });
 
   // The legend's gradient holds the colours: what the server drew with is what is drawn with here.
@@ -109,7 +110,7 @@
         ends[0].textContent = String(score.low).replace("-", "−");
         ends[1].textContent = score.high;
         heads.data.models.forEach(function (shape, m) {
-          var tile = section.querySelector(".tile[data-slug='" + CSS.escape(shape.slug) + "']");
+          var tile = section.querySelector(".frame[data-slug='" + CSS.escape(shape.slug) + "'] .tile");
           if (!tile) return;
           if (metric === section.dataset.metric) {
             tile.setAttribute("style", original[shape.slug][0]);

@@ -71,7 +71,7 @@ def circuit_figure(
     figure = arrange(Circuit(topology, frozenset()), [item.edge for item in chosen])
     width, height = number(figure.width), number(figure.height)
     parts = [
-        f'<svg class="circuit" role="img" viewBox="0 0 {width} {height}" width="{width}" '
+        f'<svg class="circuit" role="group" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" aria-label="{text_of(plain(says))}">',
         *_bands(figure),
         *_paths(chosen, figure, shown),

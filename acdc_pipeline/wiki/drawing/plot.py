@@ -107,8 +107,10 @@ def scatter(
         across, up = x.place(point.x), min(1.0, max(0.0, y.place(point.y)))
         return _LEFT + inner_w * across, _TOP + inner_h * (1 - up)
 
+    # a picture has no links in it
+    role = "group" if any(point.href for point in points) else "img"
     parts = [
-        f'<svg class="plot" role="img" viewBox="0 0 {width} {height}" width="{width}" '
+        f'<svg class="plot" role="{role}" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" aria-label="{text_of(plain(says))}">'
     ]
     for value, text in y.ticks:

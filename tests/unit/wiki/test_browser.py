@@ -1,0 +1,470 @@
+"""The site in a real browser: off the disk and over http, with and without JavaScript."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.models import Model, head_name
+from acdc_pipeline.wiki.runs import gather
+from acdc_pipeline.wiki.serve import site_server
+from acdc_pipeline.wiki.site import Site, site_of
+
+playwright = pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# No lookups of updates, components or hosts of the browser's own.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+KINDS_OF_PAGES = (
+    "index.html",
+    "m/index.html",
+    "m/zoo-attn-2l/index.html",
+    "m/zoo-attn-2l/a1.h3.html",
+    "k/index.html",
+    "k/induction.html",
+    "s/index.html",
+    "s/ov-copying.html",
+    "t/index.html",
+    "t/ioi/index.html",
+    "t/ioi/zoo-gpt2-4l-s0.html",
+    "search.html?q=induction%3E0.1",
+    "compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1",
+    "about.html",
+)
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and everything that went wrong or elsewhere in it."""
+
+    page: Any
+    root: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Opens a page of the site and waits until it has nothing left to do."""
+        self.page.goto(self.root + path)
+        self.page.wait_for_load_state("networkidle")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as drive:
+        running = drive.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def site(small_store: Store) -> Site:
+    return site_of(gather(small_store))
+
+
+@pytest.fixture(scope="module")
+def roots(small_site: Path) -> Iterator[dict[str, str]]:
+    with site_server(small_site, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        http = f"http://127.0.0.1:{server.server_port}/"
+        yield {"file": f"{small_site.as_uri()}/", "http": http}
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def tab(browser: Any, roots: dict[str, str]) -> Iterator[Callable[..., Tab]]:
+    """Makes tabs; at the end of the test none of them may have anything to complain about."""
+    made: list[tuple[Any, Tab]] = []
+
+    def make(scheme: str = "file", **options: Any) -> Tab:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        found = Tab(context.new_page(), roots[scheme])
+        watch(found)
+        made.append((context, found))
+        return found
+
+    yield make
+    for context, found in made:
+        context.close()
+        assert found.complaints == []
+
+
+def watch(tab: Tab) -> None:
+    """Notes every error of a page and every request to anything but the site."""
+
+    def console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            tab.complaints.append(message.text)
+
+    def request(asked: Any) -> None:
+        if not asked.url.startswith((tab.root, "data:", "blob:")):
+            tab.complaints.append(f"asked for {asked.url}")
+
+    def failed(asked: Any) -> None:
+        # what was still loading when the page was left
+        if asked.failure != "net::ERR_ABORTED":
+            tab.complaints.append(f"failed: {asked.url} ({asked.failure})")
+
+    tab.page.on("console", console)
+    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.page.on("request", request)
+    tab.page.on("requestfailed", failed)
+
+
+def rows(tab: Tab) -> list[str]:
+    """The heads that the search lists, as `slug/head`."""
+    links = tab.page.locator(".hits tbody a").evaluate_all("all => all.map(a => a.href)")
+    return ["/".join(link.split("/")[-2:]).removesuffix(".html") for link in links]
+
+
+def heads_where(site: Site, test: Callable[[Model, int, int], bool]) -> set[str]:
+    """The heads of the site that pass a test, as `slug/head`."""
+    return {
+        f"{model.slug}/{head_name(layer, head)}"
+        for model in site.models
+        for layer, head in np.ndindex(model.n_layers, model.n_heads)
+        if test(model, layer, head)
+    }
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_every_kind_of_page_opens_without_an_error_and_asks_nobody_else(
+    tab: Callable[..., Tab], scheme: str
+):
+    page = tab(scheme)
+    for path in KINDS_OF_PAGES:
+        page.open(path)
+        assert page.page.locator("h1").count() == 1
+        assert "heads of 3 models" in page.page.locator("footer").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_search_from_the_home_page_finds_a_head(tab: Callable[..., Tab], scheme: str):
+    page = tab(scheme)
+    page.open("index.html")
+    page.page.keyboard.press("/")
+    page.page.keyboard.type("attn a1.h3")
+    page.page.keyboard.press("Enter")
+    link = page.page.locator(".hits tbody a")
+    link.first.wait_for()
+    assert rows(page) == ["zoo-attn-2l/a1.h3"]
+    link.first.click()
+    assert page.page.locator("h1").inner_text() == "a1.h3"
+
+
+def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Site):
+    def value(model: Model, metric: str, layer: int, head: int) -> float:
+        # the search holds 32-bit numbers
+        return float(np.float32(model.scores[metric].values[layer, head]))
+
+    def has(model: Model, layer: int, head: int, role: str) -> bool:
+        return any(held.role == role for held in model.roles.get((layer, head), ()))
+
+    def survives(model: Model, layer: int, head: int, task: str) -> float:
+        question = model.questions[task][0]
+        at = question.heads.get(head_name(layer, head))
+        cut = None if at is None else question.survives(at)
+        return 0.0 if cut is None or cut.threshold is None else cut.threshold
+
+    questions: dict[str, Callable[[Model, int, int], bool]] = {
+        "L1H2": lambda m, layer, head: (layer, head) == (1, 2),
+        "neox 3.1": lambda m, layer, head: m.slug == "zoo-neox-4l" and (layer, head) == (3, 1),
+        "family:gpt2 layer:0": lambda m, layer, head: m.family == "gpt2" and layer == 0,
+        "head:1 depth>0.9": lambda m, layer, head: head == 1 and layer == m.n_layers - 1,
+        "sink>0.2": lambda m, layer, head: value(m, "sink@1", layer, head) > 0.2,
+        "direct_effect:ioi<0": lambda m, layer, head: (
+            value(m, "direct_effect@1:ioi", layer, head) < 0
+        ),
+        "kind:sink": lambda m, layer, head: has(m, layer, head, "sink"),
+        "task:ioi": lambda m, layer, head: survives(m, layer, head, "ioi") > 0,
+        "ioi>=0.03": lambda m, layer, head: survives(m, layer, head, "ioi") >= 0.03,
+        "sink>0.1 induction<0.2 layer>=1": lambda m, layer, head: (
+            value(m, "sink@1", layer, head) > 0.1
+            and value(m, "induction@1", layer, head) < 0.2
+            and layer >= 1
+        ),
+    }
+    page = tab()
+    for query, test in questions.items():
+        page.open(f"search.html?q={query.replace('>', '%3E').replace('<', '%3C')}")
+        wanted = heads_where(site, test)
+        assert set(rows(page)) == wanted, query
+        assert 0 < len(wanted) < 48, query
+    page.open("search.html?q=kind:nonsense")
+    assert "is no score, kind or task" in page.page.locator(".status").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_address_of_a_search_restores_filters_and_rows(tab: Callable[..., Tab], scheme: str):
+    page = tab(scheme)
+    page.open("search.html")
+    page.page.select_option("[name=score]", "ov_copying@1")
+    page.page.select_option("[name=sort]", "low")
+    page.page.select_option("[name=model]", "zoo-attn-2l")
+    page.page.fill("[name=q]", "layer:1")
+    page.page.fill("[name=min]", "-0.9")
+    found = rows(page)
+    again = tab(scheme)
+    again.page.goto(page.page.url)
+    again.page.wait_for_load_state("networkidle")
+    assert rows(again) == found
+    assert len(found) > 2
+    for name, value in {"q": "layer:1", "sort": "low", "min": "-0.9"}.items():
+        assert again.page.input_value(f"[name={name}]") == value
+
+
+def test_search_orders_by_the_score_and_gives_all_rows_as_csv(tab: Callable[..., Tab], site: Site):
+    page = tab()
+    page.open("search.html?score=sink%401")
+    values = {
+        f"{model.slug}/{head_name(*place)}": float(model.scores["sink@1"].values[place])
+        for model in site.models
+        for place in np.ndindex(model.n_layers, model.n_heads)
+    }
+    ordered = sorted(values, key=lambda name: -np.float32(values[name]))
+    assert rows(page) == ordered
+    with page.page.expect_download() as download:
+        page.page.locator("a.csv").click()
+    table = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
+    assert [row["head"] for row in table] == [name.split("/")[1] for name in ordered]
+    for row, name in zip(table, ordered, strict=True):
+        assert float(row["value"]) == pytest.approx(values[name], rel=1e-6)
+
+
+def test_slider_changes_the_graph_the_text_and_the_address(tab: Callable[..., Tab], site: Site):
+    question = next(m for m in site.models if m.slug == "zoo-gpt2-4l-s0").questions["ioi"][0]
+    page = tab()
+    page.open("t/ioi/zoo-gpt2-4l-s0.html")
+    slider = page.page.locator("#tau")
+    visible = page.page.locator("svg.circuit g.edge:not(.off)")
+    counts = [len(cut.edges) for cut in question.cuts]
+    assert len(set(counts)) == len(counts)
+    assert visible.count() == counts[question.shown]
+    for step, cut in enumerate(question.cuts):
+        slider.fill(str(step))
+        assert visible.count() == len(cut.edges)
+        assert f"τ = {cut.label}" in page.page.locator("p.now").inner_text()
+        assert page.page.locator("tr.current").inner_text().startswith(cut.label)
+    slider.fill("0")
+    again = tab()
+    again.page.goto(page.page.url)
+    assert again.page.locator("svg.circuit g.edge:not(.off)").count() == counts[0]
+
+
+def test_node_that_is_pointed_at_lights_its_edges(tab: Callable[..., Tab]):
+    page = tab()
+    page.open("t/ioi/zoo-gpt2-4l-s0.html")
+    node = page.page.locator("svg.circuit a:has(.node:not(.off))").first
+    name = node.locator("text").text_content()
+    node.hover()
+    lit = page.page.locator("svg.circuit g.edge.hot").evaluate_all(
+        "all => all.map(e => [e.dataset.s, e.dataset.d])"
+    )
+    assert lit
+    assert all(name in ends for ends in lit)
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_chosen_theme_holds_on_the_next_page_before_anything_is_painted(
+    tab: Callable[..., Tab], scheme: str
+):
+    page = tab(scheme, color_scheme="light")
+    page.open("index.html")
+    for _ in range(2):
+        page.page.locator("button.theme").click()
+    assert page.page.locator("button.theme").inner_text() == "Theme: dark"
+    # Nothing is painted before there is a body, nor before the style sheet in front of it is there.
+    page.page.add_init_script(
+        """new MutationObserver((_, watcher) => {
+             if (!document.body) return;
+             window.atBody = document.documentElement.dataset.theme;
+             watcher.disconnect();
+           }).observe(document, {childList: true, subtree: true})"""
+    )
+    page.open("m/zoo-attn-2l/a1.h3.html")
+    assert page.page.evaluate("window.atBody") == "dark"
+    assert brightness(page) < 60
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_theme_follows_the_system_until_one_is_chosen(
+    tab: Callable[..., Tab], scheme: str, dark: bool
+):
+    page = tab(color_scheme=scheme, java_script_enabled=False)
+    page.open("index.html")
+    assert (brightness(page) < 60) == dark
+
+
+def brightness(tab: Tab) -> float:
+    """Of the page's ground, 0 to 255."""
+    colour = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return float(np.mean([int(number) for number in re.findall(r"\d+", colour)[:3]]))
+
+
+def test_keys_lead_to_the_neighbouring_heads_and_past_the_header(tab: Callable[..., Tab]):
+    page = tab()
+    page.open("m/zoo-attn-2l/a0.h7.html")
+    page.page.keyboard.press("j")
+    page.page.wait_for_url("**/a1.h0.html")
+    page.page.keyboard.press("k")
+    page.page.wait_for_url("**/a0.h7.html")
+    page.page.keyboard.press("Tab")
+    assert page.page.evaluate("document.activeElement.textContent") == "Skip to content"
+    page.page.keyboard.press("Control+k")
+    assert page.page.evaluate("document.activeElement.name") == "q"
+    # letters typed into the box are letters
+    page.page.keyboard.press("j")
+    assert page.page.url.endswith("a0.h7.html")
+
+
+@pytest.mark.parametrize("java_script", [True, False])
+def test_mosaic_of_a_model_shows_the_score_that_is_chosen(
+    tab: Callable[..., Tab], java_script: bool
+):
+    page = tab(java_script_enabled=java_script)
+    page.open("m/zoo-attn-2l/index.html")
+    shown = page.page.locator(".pic:visible")
+    assert shown.count() == 1
+    assert "Induction" in str(shown.get_attribute("aria-label"))
+    page.page.locator("label[for='k-sink']").click()
+    assert shown.count() == 1
+    assert "Sink" in str(shown.get_attribute("aria-label"))
+    page.page.keyboard.press("ArrowRight")
+    assert "Attention entropy" in str(shown.get_attribute("aria-label"))
+    box = page.page.locator(".stage").bounding_box()
+    assert box is not None
+    page.page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 0.95 * box["height"])
+    page.page.wait_for_url("**/a1.h7.html")
+
+
+def test_mosaic_of_the_home_page_shows_another_score_and_its_address(
+    tab: Callable[..., Tab], site: Site
+):
+    page = tab()
+    page.open("index.html")
+    tile = page.page.locator(".frame[data-slug='zoo-attn-2l'] .tile")
+    before = tile.get_attribute("style")
+    page.page.select_option(".pick select", "ov_copying@1")
+    page.page.wait_for_function(
+        "before => document.querySelector('.tile').getAttribute('style') !== before", arg=before
+    )
+    assert "score=ov_copying" in page.page.url
+    again = tab()
+    again.page.goto(page.page.url)
+    again.page.wait_for_load_state("networkidle")
+    assert again.page.locator("h2 .shown").inner_text() == "OV copying"
+    # the picture that was drawn here is the one that was built for the page of the score
+    drawn = pixels(again, "zoo-attn-2l")
+    again.open("s/ov-copying.html")
+    assert np.abs(pixels(again, "zoo-attn-2l") - drawn).max() <= 12
+
+
+def pixels(tab: Tab, slug: str) -> np.ndarray:
+    """The colours of the mosaic of one model, as the browser reads its picture."""
+    tile = tab.page.locator(f".frame[data-slug='{slug}'] .tile").first
+    found = tile.evaluate(
+        """async element => {
+             const address = getComputedStyle(element).getPropertyValue("--l");
+             const image = new Image();
+             image.src = address.slice(address.indexOf("data:"), address.lastIndexOf(")"))
+               .replace(/["']$/, "");
+             await image.decode();
+             const canvas = document.createElement("canvas");
+             canvas.width = image.width;
+             canvas.height = image.height;
+             const context = canvas.getContext("2d");
+             context.drawImage(image, 0, 0);
+             return Array.from(context.getImageData(0, 0, image.width, image.height).data);
+           }"""
+    )
+    return np.array(found)
+
+
+def test_comparison_shows_the_numbers_of_both_heads_and_swaps_them(
+    tab: Callable[..., Tab], small_site: Path
+):
+    page = tab()
+    page.open("compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1")
+    cells = page.page.locator(".comparison tr:has(th:text-is('Sink')) td")
+
+    def shown() -> list[float]:
+        return [float(cells.nth(i).inner_text().replace("−", "-")) for i in range(2)]
+
+    def stored(slug: str, at: int) -> float:
+        document = json.loads((small_site / "data" / f"{slug}.json").read_bytes())
+        return document["scores"]["sink@1"]["values"][at]
+
+    wanted = [stored("zoo-attn-2l", 8 + 3), stored("zoo-gpt2-4l-s0", 1)]
+    assert shown() == pytest.approx(wanted, rel=0.01)
+    page.page.locator(".swap").click()
+    page.page.wait_for_url("**a=zoo-gpt2-4l-s0/a0.h1&b=zoo-attn-2l/a1.h3")
+    assert shown() == pytest.approx(wanted[::-1], rel=0.01)
+
+
+def test_pages_are_complete_without_javascript(tab: Callable[..., Tab]):
+    page = tab(java_script_enabled=False)
+    page.open("index.html")
+    assert page.page.locator(".panels .tile:visible").count() == 3
+    assert not page.page.locator(".pick").is_visible()
+    page.page.locator("a", has_text="zoo:attn-2l").first.click()
+    page.page.locator(".all a", has_text="a1.h3").click()
+    assert "Seen often in the paper." in page.page.locator(".note").inner_text()
+    page.open("t/ioi/zoo-gpt2-4l-s0.html")
+    assert page.page.locator("svg.circuit g.edge:visible").count() > 5
+    assert not page.page.locator(".slider").is_visible()
+    page.open("search.html")
+    assert "needs JavaScript" in page.page.locator("main").inner_text()
+
+
+def test_pages_fit_a_phone(tab: Callable[..., Tab]):
+    page = tab(viewport={"width": 360, "height": 740})
+    for path in KINDS_OF_PAGES:
+        page.open(path)
+        assert page.page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_checker_finds_no_serious_fault_on_any_kind_of_page(tab: Callable[..., Tab], scheme: str):
+    page = tab(color_scheme=scheme)
+    for path in KINDS_OF_PAGES:
+        page.open(path)
+        faults = [
+            f"{path}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html'][:200]}"
+            for fault in Axe().run(page.page, options={"preload": False}).response["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+        assert faults == []
+
+
+def test_printed_page_leaves_out_what_is_for_the_screen(tab: Callable[..., Tab]):
+    page = tab()
+    page.open("m/zoo-attn-2l/a1.h3.html")
+    page.page.emulate_media(media="print")
+    for gone in ("header nav", ".find", "button.theme", ".crumbs"):
+        assert not page.page.locator(gone).first.is_visible()
+    assert page.page.locator("table.scores").first.is_visible()
