@@ -17,9 +17,11 @@ from typer.main import get_command
 
 from acdc_pipeline import __version__
 from acdc_pipeline.cli import (
+    compare,
     demo,
     discover,
     doctor,
+    evaluate,
     heads,
     jobs,
     models,
@@ -45,6 +47,8 @@ app = App(
 )
 app.command("demo", short_help="Find circuits in the models that ship here.")(demo.demo)
 app.command("discover")(discover.discover)
+app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("heads")(heads.heads)
 app.command("plan")(plan.plan)
 app.command("run")(run.run)

@@ -47,7 +47,7 @@ class Scale:
         Higher is not better above 1; see `areas`. (MIB benchmark, Mueller et al. 2025,
         arXiv 2504.13151, section 3; Hanna et al. 2024, arXiv 2403.17806.)
         """
-        return (value - self.nothing) / (self.whole - self.nothing)
+        return (value - self.nothing) / (self.whole - self.nothing) + 0.0  # 0, never -0
 
 
 def scale_of(bench: Bench, metric: MetricName) -> Scale:

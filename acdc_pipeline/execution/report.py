@@ -7,7 +7,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.evaluation import circuit_logprobs, measure
+from acdc_pipeline.evaluation import Scale, circuit_logprobs, measure
 from acdc_pipeline.execution.methods import Found
 from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
@@ -25,7 +25,7 @@ def report(
     nothing: Float[Tensor, "answer vocab"],
     found: Found,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics by name, and the details about them.
+    """Metrics by name, and the details about them: among these the circuit's faithfulness.
 
     Those of the circuit have the metric's own name; `model_…` are those of the whole model,
     `ablated_…` those with every edge removed.
@@ -48,6 +48,9 @@ def report(
     details = {}
     if found.last_value is not None:
         details["recheck_error"] = _recheck(metric, found.last_value, metrics[metric])
+    if metric in ablated and whole[metric] != ablated[metric]:
+        scale = Scale(metric, whole[metric], ablated[metric])
+        details["faithfulness"] = scale.faithfulness(metrics[metric])
     metrics |= {f"model_{name}": value for name, value in whole.items() if name != "kl"}
     metrics |= {f"ablated_{name}": value for name, value in ablated.items()}
     return metrics, details

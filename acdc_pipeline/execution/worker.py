@@ -66,6 +66,29 @@ class Worker:
         self._prepared_for: tuple[object, ...] | None = None
         self._profiler = Profiler()
 
+    @property
+    def budget(self) -> int:
+        """Bytes that a search may take beside the weights."""
+        return self.memory if self.memory is not None else default_budget(self.device)
+
+    def model(self, run: RunSpec) -> LoadedModel:
+        """The model of `run`, loaded. Raises like `execute`."""
+        return self._load(run)
+
+    def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
+        """The model of `run` at work on its prompts, as its method meets them.
+
+        Raises like `execute`.
+        """
+        return self._prepare(self._load(run), run, task).bench
+
+    def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
+        """As many prompts as `run` has, of another seed or in groups that agree in their roles.
+
+        Pair files have one set of prompts, whatever the seed. Raises like `execute`.
+        """
+        return _prompts(self._load(run), run, task, seed, alike)
+
     def execute(
         self,
         run: RunSpec,
@@ -98,7 +121,7 @@ class Worker:
         reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
         prompts = ready.prompts
-        memory = self.memory if self.memory is not None else default_budget(self.device)
+        memory = self.budget
         where = environment(self.device, run.dtype)
         kept = Kept(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         found = find(Job(run, ready.bench, memory, listener, kept))
@@ -134,9 +157,9 @@ class Worker:
     ) -> RunRecord:
         """The result of a run that profiles heads. Raises like `execute`."""
         model = self._load(run)
-        prompts = _prompts(model, run, task)
+        prompts = _prompts(model, run, task, run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
-        memory = self.memory if self.memory is not None else default_budget(self.device)
+        memory = self.budget
         found = self._profiler.profile(model, run, method, task, prompts, memory, progress)
         return RunRecord(
             spec=run,
@@ -163,7 +186,7 @@ class Worker:
         key = (self._key, run.task_hash, run.prompts, run.seed, ablation)
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
-            prompts = _prompts(model, run, task)
+            prompts = _prompts(model, run, task, run.seed)
             doubts = doubts_about_prompts(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation)
@@ -186,8 +209,10 @@ class Worker:
         return self._model
 
 
-def _prompts(model: LoadedModel, run: RunSpec, task: TaskSpec) -> PromptSet:
+def _prompts(
+    model: LoadedModel, run: RunSpec, task: TaskSpec, seed: int, alike: int = 1
+) -> PromptSet:
     if model.tokenizer is None:
         vocab = model.weights.w_e.shape[0]
         return id_prompts(task, vocab=vocab, n=run.prompts, model=str(model.ref))
-    return make_prompts(task, model.tokenizer, n=run.prompts, seed=run.seed)
+    return make_prompts(task, model.tokenizer, n=run.prompts, seed=seed, alike=alike)

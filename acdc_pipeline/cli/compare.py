@@ -1,0 +1,121 @@
+"""`acdc compare`: methods side by side, from what the store holds."""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
+from acdc_pipeline.cli.progress import shown
+from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import number
+from acdc_pipeline.errors import UnknownName
+
+COLUMNS = (
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("method"),
+    Column("searched by", rank=1),
+    Column("measured in", rank=1),
+    Column("ablation", rank=2),
+    Column("prompts", "number", rank=3),
+    Column("seed", "number", rank=3),
+    Column("circuits", "number", rank=2),
+    Column("CPR", "number"),
+    Column("CMD", "number"),
+)
+
+
+def compare(
+    context: typer.Context,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="Only runs of this task.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Only runs in this model.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
+            help="What faithfulness is measured in. Default: each task's discovery metric.",
+        ),
+    ] = None,
+    device: options.Device = "auto",
+    memory: options.Memory = None,  # noqa: ARG001  (read from the context)
+    threads: options.Threads = None,  # noqa: ARG001  (read from the context)
+    store: options.StoreUrl = None,
+    json: options.Json = False,
+) -> None:
+    """CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
+
+    Runs that differ in threshold or size alone are one search.
+
+    Example: acdc run deploy/sweeps/methods.yaml && acdc compare
+    """
+    from acdc_pipeline.specs.names import METRICS, MetricName
+
+    budget, threads_asked = options.memory_of(context), options.threads_of(context)
+    if metric is not None and metric not in METRICS:
+        raise UnknownName.among("metric", metric, METRICS)
+    results = options.store_for_reading(store)
+    summaries = [
+        summary
+        for summary in results.summaries()
+        if task in (None, summary.spec.task) and model in (None, summary.spec.model)
+    ]
+    if not any(summary.edges_kept is not None for summary in summaries):
+        note("no circuit to compare")
+        if json:
+            print_json({"store": results.url, "searches": []})
+        return
+    with stdout_kept_clean(), shown() as progress:
+        from acdc_pipeline.execution import Worker
+        from acdc_pipeline.execution.compare import compare as compared
+
+        options.use_threads(threads_asked)
+        worker = Worker(device=device, memory=budget)
+        found = compared(
+            results,
+            summaries,
+            worker,
+            cast("MetricName | None", metric),
+            lambda spec: progress.wait(f"{spec.method.name}: {spec.task} in {spec.model}"),
+        )
+    for one in found:
+        if one.problem is not None:
+            note(f"{one.run.method.name}: {one.run.task} in {one.run.model}: {one.problem}")
+    if json:
+        searches = [
+            {
+                "run_id": one.run.run_id(),
+                **one.run.plain(),
+                "circuits": one.circuits,
+                "measured_in": one.metric,
+                "cpr": one.cpr,
+                "cmd": one.cmd,
+                "problem": one.problem,
+            }
+            for one in found
+        ]
+        print_json({"store": results.url, "searches": searches})
+        return
+    rows = [
+        {
+            "task": one.run.task,
+            "model": one.run.model,
+            "method": one.run.method.name,
+            "searched by": one.run.method.plain()["metric"],
+            "measured in": one.metric,
+            "ablation": one.run.method.plain()["ablation"],
+            "prompts": str(one.run.prompts),
+            "seed": str(one.run.seed),
+            "circuits": str(one.circuits),
+            "CPR": number(one.cpr),
+            "CMD": number(one.cmd),
+        }
+        for one in found
+    ]
+    print_table(COLUMNS, rows)

@@ -1,0 +1,58 @@
+"""Circuits that people name: a file, or edges with commas between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from acdc_pipeline.errors import GraphError, InvalidInput
+from acdc_pipeline.graph import Circuit, Topology
+
+
+def read_edges(text: str, topology: Topology) -> Circuit:
+    """The circuit that `text` names, in the graph of a model.
+
+    Args:
+        text: a file in node-link or MIB JSON or with one edge a line (`#` begins a comment), or
+            edges such as `input->a0.h1<v>,a0.h1->logits`.
+        topology: the graph.
+
+    Raises:
+        InvalidInput: the file cannot be read, or is of another graph.
+        GraphError: what is no edge, or no edge of this graph.
+    """
+    if "->" in text and not Path(text).is_file():
+        return Circuit.of(topology, [name.strip() for name in text.split(",") if name.strip()])
+    try:
+        content = Path(text).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise InvalidInput(
+            f"cannot be read: {reason}",
+            where=text,
+            field="--edges",
+            allowed="a file, or edges such as input->a0.h1<v>,a0.h1->logits",
+        ) from error
+    if not content.lstrip().startswith("{"):
+        lines = [line.partition("#")[0].strip() for line in content.splitlines()]
+        return Circuit.of(topology, [line for line in lines if line])
+    circuit = _of_document(content, text)
+    if circuit.topology != topology:
+        raise InvalidInput("is a circuit in another graph", where=text, field="--edges")
+    return circuit
+
+
+def _of_document(content: str, name: str) -> Circuit:
+    from acdc_pipeline.graph.mib import from_mib
+    from acdc_pipeline.graph.node_link import from_node_link
+
+    try:
+        document: Any = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"is not JSON: {error.msg}", where=name, field="--edges") from error
+    read = from_mib if "cfg" in document else from_node_link
+    try:
+        return read(document)
+    except GraphError as error:
+        raise InvalidInput(error.problem, where=name, field="--edges") from error

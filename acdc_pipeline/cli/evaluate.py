@@ -1,0 +1,227 @@
+"""`acdc evaluate`: what a circuit is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acdc_pipeline.cli import options
+from acdc_pipeline.cli.edge_list import read_edges
+from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
+from acdc_pipeline.cli.output import print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.progress import shown
+from acdc_pipeline.cli.tables import print_table
+from acdc_pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import RunSpec, TaskSpec
+    from acdc_pipeline.store import Store
+
+
+def evaluate(
+    context: typer.Context,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN|TASK", help="A stored run, or a task with MODEL.")
+    ],
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="zoo:NAME, hf:ORG/NAME or dir:PATH.")
+    ] = None,
+    edges: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|EDGES",
+            help="With TASK MODEL: the circuit. A file that `runs export` wrote (node-link, "
+            "mib-json) or of one edge a line; or edges with commas between them.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
+            help="What is measured. Default: the run's own, or the task's.",
+        ),
+    ] = None,
+    ablation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="corrupted|zero|mean",
+            help="With TASK MODEL: what a removed edge carries. Default: corrupted.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--prompts", 1, MOST_PROMPTS),
+            metavar="N",
+            help="With TASK MODEL: how many prompt pairs. Default: 64.",
+        ),
+    ] = None,
+    null: Annotated[
+        int,
+        typer.Option(parser=whole("--null", 0), metavar="N", help="Random circuits of equal size."),
+    ] = 50,
+    draws: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--draws", 0),
+            metavar="N",
+            help="Random sets of nodes to remove, and rounds of causal scrubbing.",
+        ),
+    ] = 5,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--resamples", 0),
+            metavar="N",
+            help="Searches on resampled prompts, for stability and transfer; 0 for none.",
+        ),
+    ] = 5,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--seed", 0), metavar="N", help="Seed of everything that is drawn here."
+        ),
+    ] = 0,
+    svg: Annotated[
+        Path | None,
+        typer.Option(
+            parser=file_for("--svg"), metavar="FILE", help="Draw the curve there; - for stdout."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    dtype: options.Dtype = "float32",
+    device: options.Device = "auto",
+    memory: options.Memory = None,  # noqa: ARG001  (read from the context)
+    threads: options.Threads = None,  # noqa: ARG001  (read from the context)
+    store: options.StoreUrl = None,
+    json: options.Json = False,
+) -> None:
+    """Measure a circuit: how faithful, complete, minimal and stable it is. Stores nothing.
+
+    The curve is cut from the scores of the run, or made of the runs of the same search at other
+    thresholds that are in the store.
+
+    \b
+    Examples:
+      acdc evaluate 3f2a91c0 --svg curve.svg
+      acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
+    """
+    budget, threads_asked = options.memory_of(context), options.threads_of(context)
+    _check_options(model, edges, metric, ablation, prompts)
+    if json and svg == STDOUT:
+        raise InvalidInput("--svg - and --json exclude one another", where="evaluate")
+    if svg is not None and svg != STDOUT and not force:
+        check_new(svg)
+    with stdout_kept_clean(), shown() as progress:
+        progress.wait("loading")
+        from acdc_pipeline.execution import Worker
+        from acdc_pipeline.execution.evaluate import Effort
+        from acdc_pipeline.execution.evaluate import evaluate as measured
+
+        options.use_threads(threads_asked)
+        if model is None:
+            spec, task, circuit, family = _stored(options.store_for_reading(store), run)
+        else:
+            spec, task, circuit = _given(
+                run, model, str(edges), metric, ablation, prompts or 64, seed, dtype
+            )
+            family = []
+        worker = Worker(device=device, memory=budget)
+        progress.wait(f"evaluating {spec.task} in {spec.model}")
+        effort = Effort(null=null, draws=draws, resamples=resamples, seed=seed)
+        found = measured(worker, spec, task, circuit, family, effort)
+    from acdc_pipeline.cli.curve_drawing import draw_curve
+    from acdc_pipeline.cli.evaluation_report import (
+        CURVE_COLUMNS,
+        curve_rows,
+        evaluation_document,
+        evaluation_facts,
+    )
+
+    picture = draw_curve(found, title=f"{spec.task} in {spec.model}") if svg else ""
+    if svg == STDOUT:
+        say(picture.rstrip("\n"))
+        return
+    if svg is not None:
+        write_bytes(svg, picture.encode())
+    name = {} if model is not None else {"run": spec.run_id()}
+    where = {**name, "task": spec.task, "model": spec.model}
+    if json:
+        drawing = None if svg is None else str(svg)
+        print_json({**where, **evaluation_document(found), "drawing": drawing})
+        return
+    print_facts(where | evaluation_facts(found) | ({"drawing": str(svg)} if svg else {}))
+    if rows := curve_rows(found):
+        say("")
+        print_table(CURVE_COLUMNS, rows)
+
+
+def _check_options(
+    model: str | None,
+    edges: str | None,
+    metric: str | None,
+    ablation: str | None,
+    prompts: int | None,
+) -> None:
+    if model is not None and edges is None:
+        raise InvalidInput(
+            "no circuit is given",
+            where="evaluate",
+            field="--edges",
+            fix="name a file or edges, or evaluate a stored run: acdc evaluate RUN",
+        )
+    asked = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
+    of_run = [option for option, value in asked.items() if value is not None]
+    if model is None and of_run:
+        raise InvalidInput(
+            "a stored run has its own",
+            where="evaluate",
+            field=of_run[0],
+            fix="leave it out, or give TASK MODEL",
+        )
+
+
+def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit, list[Circuit]]:
+    from acdc_pipeline.execution.curves import family_of
+    from acdc_pipeline.execution.evaluate import require_same_task
+    from acdc_pipeline.specs import find_task
+
+    record = results.get(results.resolve(prefix))
+    if record.circuit is None:
+        raise InvalidInput("this run found no circuit", where=record.spec.run_id()[:8])
+    spec = record.spec
+    task = find_task(spec.task)
+    require_same_task(spec, task)
+    family = family_of(spec)
+    others = [s.run_id for s in results.summaries() if family_of(s.spec) == family]
+    circuits = [found for name in others if (found := results.get(name).circuit) is not None]
+    return spec, task, record.circuit, circuits
+
+
+def _given(
+    task_name: str,
+    model: str,
+    edges: str,
+    metric: str | None,
+    ablation: str | None,
+    prompts: int,
+    seed: int,
+    dtype: str,
+) -> tuple[RunSpec, TaskSpec, Circuit]:
+    """The circuit that was named, as if a method of its size had found it."""
+    from acdc_pipeline.execution import plan_run
+    from acdc_pipeline.execution.plan import describe_supported
+    from acdc_pipeline.specs import ModelRef, find_task, method_for
+
+    task = find_task(task_name)
+    topology = describe_supported(ModelRef.parse(model)).topology
+    circuit = read_edges(edges, topology)
+    asked = {"metric": metric, "ablation": ablation, "edges": max(1, len(circuit))}
+    values = {name: value for name, value in asked.items() if value is not None}
+    method = method_for("exact", values, task, where="evaluate", written=lambda name: f"--{name}")
+    spec = plan_run(task, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    return spec, task, circuit

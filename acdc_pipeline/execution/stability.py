@@ -1,0 +1,98 @@
+"""Does a search find the same circuit on other prompts, and does what it finds hold there?"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.evaluation import mean_pairwise_jaccard, scale_of, value_of
+from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
+from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.specs import RunSpec, circuit_method
+
+
+@dataclass(frozen=True)
+class Stability:
+    """The search on bootstrap resamples of its prompts.
+
+    Args:
+        jaccard: mean pairwise Jaccard of the circuits' edges, 0 to 1; higher is more stable.
+        sizes: edges of each circuit.
+    """
+
+    jaccard: float
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The search on one half of the prompts, and what it found on both.
+
+    Args:
+        by: whether the halves have different templates, or only different prompts.
+        edges: edges of the circuit found.
+        seen: its faithfulness on the half it was found on.
+        unseen: its faithfulness on the other.
+    """
+
+    by: str
+    edges: int
+    seen: float
+    unseen: float
+
+
+def stability(worker: Worker, run: RunSpec, bench: Bench, resamples: int, seed: int) -> Stability:
+    """The circuits of `resamples` searches, at least two, each on as many prompts drawn anew.
+
+    Prompts are drawn with replacement from those of `bench` (Efron 1979).
+    """
+    n = len(bench.prompts)
+    circuits = []
+    for number in range(max(2, resamples)):
+        rng = random.Random(f"stability {seed} {number}")
+        circuits.append(_search(worker, run, _part(bench, run, rng.choices(range(n), k=n))))
+    return Stability(mean_pairwise_jaccard(circuits), tuple(map(len, circuits)))
+
+
+def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
+    """The circuit found on every second template, measured on the others.
+
+    Every second prompt where there is one template. None where a half has no prompt, or where the
+    metric cannot tell the model from nothing on it.
+    """
+    templates = sorted(set(bench.prompts.template))
+    by = "templates" if len(templates) > 1 else "prompts"
+    halves: list[list[int]] = [[], []]
+    for row, template in enumerate(bench.prompts.template):
+        turn = templates.index(template) if by == "templates" else row
+        halves[turn % 2].append(row)
+    if not all(halves):
+        return None
+    seen, unseen = (_part(bench, run, rows) for rows in halves)
+    metric = circuit_method(run.method).metric
+    try:
+        scales = [scale_of(part, metric) for part in (seen, unseen)]
+    except InvalidInput:
+        return None
+    circuit = _search(worker, run, seen)
+    values = [
+        scale.faithfulness(value_of(part, metric, circuit.edges))
+        for part, scale in zip((seen, unseen), scales, strict=True)
+    ]
+    return Transfer(by, len(circuit), *values)
+
+
+def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
+    ablation = circuit_method(run.method).ablation
+    return set_up(bench.weights, pick_rows(bench.prompts, rows), ablation)
+
+
+def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:
+    return find(Job(run, bench, worker.budget, Silent(), Kept(NoCheckpoint(), {}))).circuit

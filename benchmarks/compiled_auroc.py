@@ -1,0 +1,105 @@
+"""Every method on every compiled model: `python -m benchmarks.compiled_auroc`.
+
+How well each tells the true edges from the others: the pessimistic area under the ROC curve, from
+0 to 1. Methods that score edges are judged by their scores; those that return a circuit, by the
+circuits at several sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.evaluation import pessimistic_auc, roc_of_circuits, roc_of_scores
+from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
+from acdc_pipeline.execution.curves import rank_of
+from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.models import load_model
+from acdc_pipeline.models.zoo import compiled
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method, find_task, method_for
+from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
+
+PROMPTS = 32
+MEMORY = 2**30
+THRESHOLDS = (1.0, 0.1, 0.01, 0.001)
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
+    """The area of `method` on compiled model `name`."""
+    truth = compiled.true_circuit(name)
+    sizes = [{"threshold": t} for t in THRESHOLDS]
+    if "threshold" not in parameters_of(method):
+        sizes = [{"share": share} for share in SHARES]
+    circuits = []
+    for size in sizes:
+        run = RunSpec(
+            task=task.name,
+            task_hash=task.definition_hash(),
+            model=f"zoo:{name}",
+            model_revision="",
+            method=method_for(method, size, task, where="benchmark"),
+            prompts=len(bench.prompts),
+            seed=0,
+            dtype="float64",
+        )
+        job = Job(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
+        circuit = find(job).circuit
+        if circuit.scores.keys() == truth.topology.edge_set and "share" in size:
+            rank = rank_of(circuit_method(run.method))
+            return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))
+        circuits.append(circuit)
+    return pessimistic_auc(roc_of_circuits(circuits, truth))
+
+
+def bench_of(name: str) -> tuple[Bench, TaskSpec]:
+    """Compiled model `name` in float64 on the prompts of its task."""
+    model = load_model(f"zoo:{name}", dtype="float64", device="cpu")
+    assert model.tokenizer is not None, "compiled models have a tokenizer"
+    task = find_task(compiled.task_of(name))
+    prompts = make_prompts(task, model.tokenizer, n=PROMPTS, seed=0)
+    return set_up(model.weights, prompts, "corrupted"), task
+
+
+def table(programs: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Areas by program and method."""
+    out: dict[str, dict[str, float]] = {}
+    for name in programs:
+        bench, task = bench_of(name)
+        out[name] = {method: auroc(name, method, bench, task) for method in methods}
+    return out
+
+
+def markdown(found: dict[str, dict[str, float]]) -> str:
+    """The table with a row for each program."""
+    methods = list(next(iter(found.values())))
+    lines = ["| program | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    for name, row in found.items():
+        cells = " | ".join(f"{row[method]:.3f}" for method in methods)
+        lines.append(f"| {name.removeprefix('compiled-')} | {cells} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints the table, and writes the figures where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", nargs="*", default=list(compiled.list_compiled()))
+    parser.add_argument("--methods", nargs="*", default=list(REQUESTS))
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    found = table(arguments.programs, arguments.methods)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()
