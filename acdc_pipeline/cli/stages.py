@@ -1,4 +1,4 @@
-"""How far a command of several stages is: a line that counts on a terminal, rare lines elsewhere."""
+"""How far a command of several stages is: a counting line on a terminal, rare lines elsewhere."""
 
 from __future__ import annotations
 
