@@ -8,6 +8,7 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, Report, profile_model
 from acdc_pipeline.heads.profile import HeadProfile, assemble
+from acdc_pipeline.heads.relation import relation_of
 from acdc_pipeline.heads.snippets import TextRows, text_rows
 from acdc_pipeline.heads.task_profile import profile_task
 from acdc_pipeline.heads.whole_model import model_metrics
@@ -74,6 +75,7 @@ class Profiler:
                 weights,
                 task,
                 prompts,
+                relation_of(task, model.tokenizer, weights.w_u.shape[1]),
                 seed=run.seed,
                 memory=memory,
                 report=_between(progress, heads, _MODEL, _TASK),

@@ -15,6 +15,7 @@ from acdc_pipeline.heads.model_profile import ModelProfile, Report, copy_values,
 from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.random_weights import random_models
+from acdc_pipeline.heads.relation import Relation, relation_values
 from acdc_pipeline.heads.roles import Facts, heads_with
 from acdc_pipeline.heads.task_scores import TaskScores, task_scores
 from acdc_pipeline.heads.values import HeadValues
@@ -59,6 +60,7 @@ def profile_task(
     weights: TransformerWeights,
     task: TaskSpec,
     prompts: PromptSet,
+    relation: Relation | None,
     *,
     seed: int,
     memory: int,
@@ -70,6 +72,7 @@ def profile_task(
         weights: the model.
         task: what the prompts are from.
         prompts: on the model's device.
+        relation: what stands in the prompts and its answers, where the task declares it.
         seed: of what is drawn for nulls.
         memory: bytes for activations.
         report: told what is being done.
@@ -88,11 +91,9 @@ def profile_task(
     nulls = _nulls(task.name, scores)
     report("answers", 0.6)
     answers = _answer_tokens(weights, prompts)
-    copied = partial(
-        copy_values, names=("answer_copying", "answer_suppression"), memory=memory, task=task.name
-    )
-    values += copied(weights, answers)
-    random_values = [copied(model, answers) for model in random_models(weights, seed)]
+    read = partial(_by_weights, answers=answers, relation=relation, memory=memory, task=task.name)
+    values += read(weights)
+    random_values = [read(model) for model in random_models(weights, seed)]
     for drawn in zip(*random_values, strict=True):
         every = np.concatenate([value.mean.ravel() for value in drawn])
         nulls += _some(Null.of(drawn[0].key, "random weights", every))
@@ -101,6 +102,21 @@ def profile_task(
     )
     report("movers", 0.8)
     return _with_movers(weights, prompts, profile, seed, memory)
+
+
+def _by_weights(
+    weights: TransformerWeights,
+    answers: torch.Tensor,
+    relation: Relation | None,
+    memory: int,
+    task: str,
+) -> list[HeadValues]:
+    """What the weights do with the task's own tokens."""
+    names = ("answer_copying", "answer_suppression")
+    values = copy_values(weights, answers, names, memory, task)
+    if relation is not None:
+        values.append(relation_values(weights, relation, memory, task))
+    return values
 
 
 def _with_movers(

@@ -77,7 +77,7 @@ def model_profile(name: str) -> ModelProfile:
 def profiled(name: str) -> HeadProfile:
     model, prompts = loaded(name), prompts_of(name)
     task = profile_task(
-        model.weights, find_task(compiled.task_of(name)), prompts, seed=0, memory=MEMORY
+        model.weights, find_task(compiled.task_of(name)), prompts, None, seed=0, memory=MEMORY
     )
     return assemble(
         f"zoo:{name}",
