@@ -30,7 +30,9 @@ def model_metrics(
         OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
     whole = all(prompts.incorrect)
-    wanted = [n for n in names if n != "kl" and (whole or METRICS[n].reads_incorrect == "no")]
+    wanted: list[MetricName] = [
+        n for n in names if n != "kl" and (whole or METRICS[n].reads_incorrect == "no")
+    ]
     found: dict[MetricName, list[Tensor]] = {name: [] for name in wanted}
     size = rows_at_once(weights, prompts.clean.shape[1], memory)
     with torch.no_grad():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
-from acdc_pipeline.specs import METHODS, TaskSpec, load_yaml, method_for
+from acdc_pipeline.specs import METHODS, TaskSpec, circuit_method, load_yaml, method_for
 from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
 from acdc_pipeline.specs.scored_method import RandomMethod
 from tests.specs_text import write_task
@@ -33,7 +33,7 @@ def test_method_asked_for_with_as_little_as_possible_names_every_value(name: str
     needed = {"threshold": 0.1} if "threshold" in parameters_of(name) else {}
     method = method_for(name, needed, task, where="here")
     assert method.model_fields_set == set(METHODS[name].model_fields)
-    assert method.ablation == "corrupted"
+    assert circuit_method(method).ablation == "corrupted"
 
 
 def test_method_without_a_size_has_the_usual_share(task: TaskSpec):

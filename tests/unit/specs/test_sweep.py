@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
-from acdc_pipeline.specs import ModelRef, SweepSpec, TaskSpec, load_yaml, parse
+from acdc_pipeline.specs import ModelRef, SweepSpec, TaskSpec, circuit_method, load_yaml, parse
 from tests.specs_text import write_task
 
 ZOO = ["attn-2l", "gpt2-4l-s0", "gpt2-4l-s1"]
@@ -47,7 +47,7 @@ def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Pa
         ("org/name", 0, 0.1), ("org/name", 0, 0.01),
         ("org/name", 1, 0.1), ("org/name", 1, 0.01),
     ]  # fmt: skip
-    assert {c.method.metric for c in cells} == {task.metrics.discovery}
+    assert {circuit_method(c.method).metric for c in cells} == {task.metrics.discovery}
 
 
 def test_sweep_of_several_methods_has_each_with_its_usual_values(tmp_path: Path):
