@@ -1,4 +1,4 @@
-"""`acdc demo`: circuits of several tasks in the models that ship with the package."""
+"""`acdc demo`: the whole pipeline on the models that ship: sweep, circuits, store, wiki."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import options, wiki
 from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.run_names import method_name, run_name
 from acdc_pipeline.cli.same_command import same_command
@@ -14,7 +14,7 @@ from acdc_pipeline.cli.sweep_report import say_failures
 from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.cli.workplace import place_of
+from acdc_pipeline.cli.workplace import known_executor, place_of
 from acdc_pipeline.errors import ExecutionFailed
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord, Store
 
 PROFILE = "laptop"
-EXECUTOR = "local"
-"""On what the demo executes: `ray` gives it the profile's actors."""
+"""On what the demo executes."""
 
 COLUMNS = (
     Column("run"),
@@ -44,21 +43,27 @@ def demo(
     sweep: Annotated[
         str, typer.Option(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
     ] = "demo",
+    executor: Annotated[
+        str,
+        typer.Option(metavar="ray|local", help="On a Ray started for it, or in this process."),
+    ] = "ray",
+    out: wiki.Folder = None,
     device: options.Device = "auto",
     memory: options.Memory = None,  # noqa: ARG001  (read from the context)
     threads: options.Threads = None,  # noqa: ARG001  (read from the context)
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Find circuits in the models that ship with the package, and say where they are.
+    """Find circuits in the models that ship, store them, and make a wiki of them.
 
-    Runs that are in the store already are not computed again.
+    A Ray of this machine alone is started for it, with two workers. Runs that are in the store
+    already are not computed again.
 
     Example: acdc demo
     """
     place = place_of(
         PROFILE,
-        executor=EXECUTOR,
+        executor=known_executor(executor, "--executor"),
         device=device,
         memory=options.memory_of(context),
         threads=options.threads_of(context),
@@ -69,6 +74,7 @@ def demo(
         say_what_is_there(work)
         todo = work.that_are("to run", "failed before")
         outcomes = carry_out(todo, results, place, again=same_command(context))
+        built = wiki.built_from(results, out)
     there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
     records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in there]
     failed = _failed(work, outcomes)
@@ -79,9 +85,12 @@ def demo(
             {**run_document(r), "cached": r.spec.run_id() in cached, "path": _path(results, r)}
             for r in records
         ]
-        print_json({"store": results.url, "runs": documents, "failed": failed})
+        site = None if built is None else str(built)
+        print_json({"store": results.url, "runs": documents, "failed": failed, "wiki": site})
     else:
         _show(results, records, options.same_store(context))
+        if built is not None:
+            say(f"\nThe wiki, a page for every head: open {relative(str(built))} in a browser")
     say_failures(work, outcomes, hint="")
     if failed:
         total = len(work.plan.runs) + len(work.plan.refused)

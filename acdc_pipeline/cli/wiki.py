@@ -17,6 +17,7 @@ from acdc_pipeline.cli.stages import counting
 from acdc_pipeline.cli.words import counted, relative
 
 if TYPE_CHECKING:
+    from acdc_pipeline.store import Store
     from acdc_pipeline.wiki.build import Built
 
 app = App(help="The results as pages: one for every attention head of every model.")
@@ -83,6 +84,19 @@ def build_wiki(
     print_facts(_facts(built))
     say(f"\nOpen {relative(str(built.out / 'index.html'))} in a browser,")
     say(f"or serve it on this machine: acdc wiki serve{_same_folder(out)}")
+
+
+def built_from(store: Store, out: Path | None) -> Path | None:
+    """The first page of a wiki of `store`, built with what a project has; None without runs."""
+    if not store.run_ids():
+        return None
+    from acdc_pipeline.wiki.build import build
+    from acdc_pipeline.wiki.notes import notes_folder
+
+    with counting() as progress:
+        built = build(store, out or default_folder(), notes=notes_folder(), progress=progress)
+    _warn(built)
+    return built.out / "index.html"
 
 
 @app.command("serve")

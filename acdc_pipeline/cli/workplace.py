@@ -91,14 +91,18 @@ def workplace(context: typer.Context) -> Workplace:
 
 def executor_named(context: typer.Context) -> str | None:
     """The executor that was asked for, None for the profile's. Raises InvalidInput."""
-    from acdc_pipeline.specs.names import Executor
 
     name = context.params["executor"]
-    if name is not None and name not in get_args(Executor):
+    return None if name is None else known_executor(name, options.source_of(context, "executor"))
+
+
+def known_executor(name: str, source: str) -> str:
+    """`name`, if it is an executor. Raises InvalidInput, which names where it came from."""
+    from acdc_pipeline.specs.names import Executor
+
+    if name not in get_args(Executor):
         raise InvalidInput(
-            f"'{name}' is not an executor",
-            field=options.source_of(context, "executor"),
-            allowed=", ".join(get_args(Executor)),
+            f"'{name}' is not an executor", field=source, allowed=", ".join(get_args(Executor))
         )
     return name
 
