@@ -20,8 +20,8 @@ from tests.support import REPOSITORY
 _IMPATIENT = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 2,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
     "metrics_report_interval_ms": 500,
 }
 

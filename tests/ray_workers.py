@@ -17,8 +17,9 @@ from pathlib import Path
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.checkpoint import Checkpoint
+from acdc_pipeline.execution.executor import RunsOne
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.ray_executor.allotment import Allotment
+from acdc_pipeline.execution.ray_executor.allotment import Allotment, make_worker
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord
 from tests import records
@@ -73,10 +74,21 @@ def quick(notes: Path, allotment: Allotment) -> Quick:
 
 def together(notes: Path, count: int, allotment: Allotment) -> Quick:
     """A worker that finishes at once, but begins only when `count` of them are ready."""
+    _wait_for_others(notes, count)
+    return Quick(notes)
+
+
+def real_together(notes: Path, count: int, allotment: Allotment) -> RunsOne:
+    """The worker of real runs, but it begins only when `count` of them are ready."""
+    worker = make_worker(allotment)
+    _wait_for_others(notes, count)
+    return worker
+
+
+def _wait_for_others(notes: Path, count: int) -> None:
     (notes / f"ready-{os.getpid()}").touch()
     while len(list(notes.glob("ready-*"))) < count:
         time.sleep(0.01)
-    return Quick(notes)
 
 
 class Failing(Quick):

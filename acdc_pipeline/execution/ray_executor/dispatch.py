@@ -32,6 +32,9 @@ from acdc_pipeline.store import RunFailure, Store
 # being drained; in seconds.
 BEAT = 1.0
 
+# Between two words about there being no worker, in seconds.
+SILENCE = 30.0
+
 # How long a cancelled run may take to reach its next step, in seconds; loading a model has none.
 GRACE = 10.0
 
@@ -77,6 +80,7 @@ class Dispatch:
         self._loaded: dict[str, tuple[str, str, str]] = {}
         self._draining: frozenset[str] = frozenset()
         self._next_beat = time.monotonic()
+        self._next_word = SILENCE
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Works through the runs. Closed early, it cancels those at work and waits for them.
@@ -127,7 +131,12 @@ class Dispatch:
     def _check_hope(self) -> None:
         if self._crew.hopeless:
             raise self._crew.trouble or ExecutionFailed("no worker can be started")
-        if self._crew.seconds_without_worker <= self._patience:
+        alone = self._crew.seconds_without_worker
+        if alone <= self._patience:
+            self._next_word = SILENCE if alone < SILENCE else self._next_word
+            if alone >= self._next_word:
+                self._listener.waiting(f"no worker for {alone:.0f} s; 'ray status' says why")
+                self._next_word += SILENCE
             return
         trouble = self._crew.trouble
         raise ExecutionFailed(

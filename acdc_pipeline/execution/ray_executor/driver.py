@@ -8,8 +8,12 @@ comes back is how it ended.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
+from ray.exceptions import RayError
+
+from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.execution.executor import Outcome, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray_executor import preflight
@@ -17,6 +21,7 @@ from acdc_pipeline.execution.ray_executor.actor import Settings
 from acdc_pipeline.execution.ray_executor.allotment import WorkerFactory, make_worker
 from acdc_pipeline.execution.ray_executor.connect import connected
 from acdc_pipeline.execution.ray_executor.crew import Crew
+from acdc_pipeline.execution.ray_executor.deaths import says_why
 from acdc_pipeline.execution.ray_executor.dispatch import Dispatch
 from acdc_pipeline.execution.ray_executor.nodes import may_grow, present_nodes
 from acdc_pipeline.specs import WorkerProfile
@@ -71,7 +76,7 @@ class RayExecutor:
         preflight.check_device(self.profile, self.device)
         if not runs:
             return
-        with connected(self.address, listener.waiting) as where:
+        with connected(self.address, listener.waiting) as where, _failures_of_ray(where):
             if not may_grow():
                 preflight.check_profile(self.profile, present_nodes(), where)
             crew = Crew(self.profile, self._settings(store))
@@ -91,3 +96,16 @@ class RayExecutor:
             checkpoint=self.profile.checkpoint,
             factory=self.worker_factory,
         )
+
+
+@contextmanager
+def _failures_of_ray(where: str) -> Iterator[None]:
+    """What Ray raises where it is Ray itself that fails, as one clear error."""
+    try:
+        yield
+    except RayError as error:
+        raise ExecutionFailed(
+            f"Ray failed: {says_why(error)}",
+            where=where,
+            fix="look at 'ray status', and run the command again: what is committed stays",
+        ) from error
