@@ -126,7 +126,7 @@ def on_task(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Mea
                 _direct_effects(weights, prompts, rows, answers, edits)
                 for rows in chunks(len(prompts), size)
             ]
-        return torch.cat(parts, dim=-1).permute(2, 0, 1).to(torch.float64).cpu().numpy()
+        return torch.cat(parts, dim=-1).permute(2, 0, 1).cpu().to(torch.float64).numpy()
 
     return measure
 

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.models.weights import TransformerWeights
 
+MOST_ROWS = 512
+"""Rows at once however much memory there is: sums of other shapes round differently, so a run
+should not depend on how much of a large memory happens to be free."""
+
+MOST_TOKENS = 8192
+"""Tokens of the vocabulary at once, likewise."""
+
 
 def row_bytes(weights: TransformerWeights, pos: int) -> int:
     """Bytes that one row of `pos` tokens needs while it passes a layer.
@@ -24,7 +31,7 @@ def row_bytes(weights: TransformerWeights, pos: int) -> int:
 
 
 def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
-    """How many rows of `pos` tokens go through the model at once in `memory` bytes.
+    """How many rows of `pos` tokens go through the model at once in `memory` bytes, at most 512.
 
     Raises:
         OutOfMemoryBudget: not even one.
@@ -35,7 +42,7 @@ def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
             f"one prompt of {pos} tokens needs {needed} bytes, the budget is {memory}",
             fix="use shorter prompts or a larger memory budget",
         )
-    return memory // needed
+    return min(MOST_ROWS, memory // needed)
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:

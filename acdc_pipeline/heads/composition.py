@@ -93,7 +93,7 @@ def circuit_norms(weights: TransformerWeights) -> dict[str, np.ndarray]:
     """‖W_OV‖ and ‖W_QK‖ of every head, as `ov_norm` and `qk_norm`, [layer head] each."""
     grams = [_grams(folded_layer(weights, layer)) for layer in range(len(weights.blocks))]
     return {
-        name: torch.stack([norm.to(torch.float64).cpu() for norm in norms]).numpy()
+        name: torch.stack([norm.cpu().to(torch.float64) for norm in norms]).numpy()
         for name, norms in (
             ("ov_norm", [gram.ov for gram in grams]),
             ("qk_norm", [gram.qk for gram in grams]),

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from acdc_pipeline.heads.batches import chunks
+from acdc_pipeline.heads.batches import MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
@@ -31,8 +31,9 @@ def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, 
     for layer in range(len(weights.blocks)):
         folded = folded_layer(weights, layer)
         small = folded.w_o @ (tokens[min(layer, 1)] @ folded.w_v)
-        values = torch.linalg.eigvals(small.to(torch.float64).cpu())
-        size = torch.linalg.matrix_norm(small.to(torch.float64).cpu())
+        small = small.cpu().to(torch.float64)
+        values = torch.linalg.eigvals(small)
+        size = torch.linalg.matrix_norm(small)
         total = values.abs().sum(-1)
         share = values.real.sum(-1) / total
         out[layer] = torch.where(total > _ROUNDING * size, share, torch.nan).numpy()
@@ -45,13 +46,14 @@ def _token_matrix(
     """W_U E', summed over the vocabulary in chunks that fit into `memory` bytes."""
     vocab, d_model = min(weights.w_e.shape[0], weights.w_u.shape[1]), weights.d_model
     total = torch.zeros(d_model, d_model, dtype=weights.dtype, device=weights.device)
-    for part in chunks(vocab, memory // vocabulary_row_bytes(weights)):
+    for part in chunks(vocab, vocabulary_at_once(weights, memory)):
         total += folded_unembedding(weights, part) @ effective_embedding(weights, part, layer)
     return total
 
 
-def vocabulary_row_bytes(weights: TransformerWeights) -> int:
-    """Bytes that one token of the vocabulary needs while its E' is computed."""
+def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
+    """Tokens of the vocabulary whose E' is computed at once in `memory` bytes."""
     mlp = weights.blocks[0].mlp
     d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
-    return weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
+    each = weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
+    return min(MOST_TOKENS, memory // each)

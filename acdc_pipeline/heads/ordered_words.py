@@ -62,4 +62,4 @@ def successor_scores(
             logits[:, at, at + 1] = -torch.inf
             found.append((right > logits.amax(-1)).T)
         layers.append(torch.cat(found))
-    return torch.stack(layers, dim=1).to(torch.float64).cpu().numpy()
+    return torch.stack(layers, dim=1).cpu().to(torch.float64).numpy()

@@ -43,7 +43,7 @@ def query_effects(
             own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
             parts.append(_effects(weights, part, own, movers, last, memory))
     found = torch.cat(parts, dim=-1).permute(2, 0, 1)
-    return found.to(torch.float64).cpu().numpy()
+    return found.cpu().to(torch.float64).numpy()
 
 
 def _effects(

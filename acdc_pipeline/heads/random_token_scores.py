@@ -69,8 +69,8 @@ def random_token_scores(
         name: torch.cat([part[name] for part in parts], dim=1).permute(1, 2, 0) for name in parts[0]
     }
     return RandomTokenScores(
-        {name: values.to(torch.float64).cpu().numpy() for name, values in samples.items()},
-        float(torch.cat(logits).to(torch.float64).mean()),
+        {name: values.cpu().to(torch.float64).numpy() for name, values in samples.items()},
+        float(torch.cat(logits).cpu().to(torch.float64).mean()),
     )
 
 

@@ -48,7 +48,7 @@ def random_weights(weights: TransformerWeights, seed: int) -> TransformerWeights
 
 def _noise(item: Any, generator: torch.Generator) -> Any:
     if isinstance(item, Tensor):
-        scale = item.to(torch.float64).square().mean().sqrt()
+        scale = item.to(torch.float32).square().mean().sqrt()
         drawn = torch.randn(item.shape, generator=generator, dtype=torch.float32)
         return (drawn * float(scale)).to(device=item.device, dtype=item.dtype)
     if isinstance(item, Norm | HeadNorm | Rotary):

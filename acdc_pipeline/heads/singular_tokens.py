@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.batches import chunks
-from acdc_pipeline.heads.copying import vocabulary_row_bytes
+from acdc_pipeline.heads.copying import vocabulary_at_once
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
@@ -69,7 +69,7 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
             return folded_unembedding(weights, part).T
 
         n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
-        size = memory // vocabulary_row_bytes(weights)
+        size = vocabulary_at_once(weights, memory)
         read = _ends(torch.cat([ov.left, qk.left, qk.right]), tokens_read, n_read, size)
         written = _ends(ov.right, tokens_written, n_written, size)
         first, second, third = read.split(len(ov.left))

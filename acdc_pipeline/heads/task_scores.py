@@ -235,7 +235,7 @@ def _collected(
     found: dict[str, Tensor], places: AnswerPlaces, logits: Float[Tensor, " answer"]
 ) -> TaskScores:
     """Everything as numpy arrays; attention only over answers that stand in the prompt."""
-    arrays = {name: values.to(torch.float64).cpu().numpy() for name, values in found.items()}
+    arrays = {name: values.cpu().to(torch.float64).numpy() for name, values in found.items()}
     draws = [arrays.pop(name).mean(0) for name in sorted(arrays) if name.startswith("other ")]
     elsewhere = {}
     for name, place in (
@@ -251,5 +251,5 @@ def _collected(
         arrays,
         np.stack(draws) if draws else np.empty((0, *shape)),
         elsewhere,
-        float(logits.to(torch.float64).mean()),
+        float(logits.cpu().to(torch.float64).mean()),
     )

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.heads.batches import chunks
+from acdc_pipeline.heads.batches import MOST_ROWS, MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
@@ -43,7 +43,7 @@ def token_ranks(
     # each pair's value, and its target's column, in every head: half of the memory, or one pair
     d_head = weights.blocks[0].attn.w_o.shape[1]
     pair = itemsize * (2 * n_heads * d_head + 2 * weights.d_model)
-    pairs = chunks(len(sources), memory // (2 * pair))
+    pairs = chunks(len(sources), min(MOST_ROWS, memory // (2 * pair)))
     top, bottom = [], []
     for part in pairs:
         layers = [
@@ -72,7 +72,7 @@ def _ranks(
     # a column's logits and two masks of them, and the column itself as all heads see it
     column = own.numel() * (own.element_size() + 2) + folded.w_o.nbytes // folded.w_o.shape[2]
     column += weights.d_model * own.element_size()
-    for part in chunks(weights.w_u.shape[1], memory // column):
+    for part in chunks(weights.w_u.shape[1], min(MOST_TOKENS, memory // column)):
         logits = carried @ (folded.w_o @ folded_unembedding(weights, part))
         inside = ((targets >= part.start) & (targets < part.stop)).nonzero().flatten()
         # its own column counts neither way, however it was rounded

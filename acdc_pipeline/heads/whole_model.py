@@ -43,7 +43,7 @@ def model_metrics(
             right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)
             reading = Reading(logprobs, logprobs, right, wrong)
             for name in wanted:
-                found[name].append(METRICS[name].score(reading).to(torch.float64))
+                found[name].append(METRICS[name].score(reading).cpu().to(torch.float64))
     return {f"model_{name}": float(torch.cat(parts).mean()) for name, parts in found.items()}
 
 
