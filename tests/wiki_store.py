@@ -18,12 +18,13 @@ import numpy as np
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, head, mlp
 from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.roles import TOKENS, Facts, roles_of
-from acdc_pipeline.specs import AcdcMethod, RunSpec, find_task
+from acdc_pipeline.specs import AcdcMethod, Method, ProfileMethod, RunSpec, find_task
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, metric_key
 from acdc_pipeline.store import HeadScore, RunRecord
 
 THRESHOLDS = (0.1, 0.03, 0.01, 0.003)
 TASKS = ("ioi", "induction", "docstring")
+PROFILE = ProfileMethod(name="profile", period=50, sequences=32, tokens=512, text=None)
 WORDS = [
     "When",
     "Mary",
@@ -152,7 +153,7 @@ def profile_record(
         "snippets": _snippets(shape, task, draw),
     }
     return RunRecord(
-        spec=run_spec(shape, task, 0.5, seed=1),
+        spec=run_spec(shape, task, PROFILE),
         circuit=None,
         decisions=(),
         metrics={},
@@ -220,7 +221,7 @@ def circuit_records(
         kept = {edge: score for edge, score in scored.items() if score >= threshold}
         share = min(1.0, len(kept) / max(1, len(scored)))
         yield RunRecord(
-            spec=run_spec(shape, task, threshold),
+            spec=run_spec(shape, task, acdc(threshold)),
             circuit=Circuit(shape.topology, frozenset(kept), kept),
             decisions=(),
             metrics=metrics_at(share),
@@ -269,22 +270,27 @@ def scored_paths(shape: Shape, draw: np.random.Generator, paths: int) -> dict[Ed
     return scored
 
 
-def run_spec(shape: Shape, task: str, threshold: float, seed: int = 0) -> RunSpec:
+def acdc(threshold: float) -> AcdcMethod:
+    """ACDC as usual."""
+    return AcdcMethod(
+        name="acdc",
+        threshold=threshold,
+        metric="kl",
+        ablation="corrupted",
+        order="reverse-heads",
+        difference="signed",
+    )
+
+
+def run_spec(shape: Shape, task: str, method: Method) -> RunSpec:
     """What such a run is."""
     return RunSpec(
         task=task,
         task_hash=find_task(task).definition_hash(),
         model=shape.ref,
         model_revision=hashlib.sha1(shape.ref.encode()).hexdigest(),
-        method=AcdcMethod(
-            name="acdc",
-            threshold=threshold,
-            metric="kl",
-            ablation="corrupted",
-            order="reverse-heads",
-            difference="signed",
-        ),
+        method=method,
         prompts=64,
-        seed=seed,
+        seed=0,
         dtype="float32",
     )

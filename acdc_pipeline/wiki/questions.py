@@ -17,7 +17,7 @@ SIZES = ("threshold", "share", "edges")
 """Parameters of methods that say where to cut: cuts of one question differ in nothing else."""
 
 _ENOUGH = 0.8
-"""Share of the behaviour that the circuit shown first should recover."""
+"""How faithful the circuit shown first should be."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,15 @@ class Cut:
         return len(self.edges) / total if total else None
 
     @property
-    def recovered(self) -> float | None:
-        """How much of the KL between the whole model and nothing is gone: 1 - KL/KL(no edges).
+    def faithfulness(self) -> float | None:
+        """(m(C) - m(no edge)) / (m(model) - m(no edge)), m the metric of the run.
 
-        1 is the whole model, 0 is what no edge at all gives; below 0 is worse than that.
+        1 is the whole model, 0 is what no edge at all gives; it may leave that range. Runs of
+        before it was stored have that of KL, which is 0 for the model itself.
         """
+        stored = self.run.details.get("faithfulness")
+        if isinstance(stored, int | float) and not isinstance(stored, bool):
+            return float(stored)
         kl, nothing = self.run.metrics.get("kl"), self.run.metrics.get("ablated_kl")
         return None if kl is None or not nothing else 1 - kl / nothing
 
@@ -86,8 +90,8 @@ class Question:
 
     @cached_property
     def shown(self) -> int:
-        """Index of the cut that says most in least: the sparsest that recovers enough."""
-        enough = [i for i, cut in enumerate(self.cuts) if (cut.recovered or 0.0) >= _ENOUGH]
+        """Index of the cut that says most in least: the sparsest faithful enough."""
+        enough = [i for i, cut in enumerate(self.cuts) if (cut.faithfulness or 0.0) >= _ENOUGH]
         return enough[0] if enough else len(self.cuts) - 1
 
     @cached_property

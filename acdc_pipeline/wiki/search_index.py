@@ -178,10 +178,10 @@ def schema_document() -> dict[str, Any]:
             "threshold": some,
             "edges": whole,
             "edges_total": {"type": ["integer", "null"]},
-            "recovered": some,
+            "faithfulness": some,
             "metrics": {"type": "object", "additionalProperties": {"type": "number"}},
         },
-        "required": ["run", "threshold", "edges", "edges_total", "recovered", "metrics"],
+        "required": ["run", "threshold", "edges", "edges_total", "faithfulness", "metrics"],
     }
     circuits = {
         "type": "object",

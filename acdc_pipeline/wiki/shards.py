@@ -170,7 +170,7 @@ def _circuits(question: Question) -> dict[str, Any]:
                 "threshold": cut.threshold,
                 "edges": len(cut.edges),
                 "edges_total": cut.run.edges_total,
-                "recovered": cut.recovered,
+                "faithfulness": cut.faithfulness,
                 "metrics": dict(cut.run.metrics),
             }
             for cut in question.cuts

@@ -57,6 +57,16 @@
     };
   }
 
+  function segment(svg, from, to, css) {
+    var line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    line.setAttribute("x1", 100 * from + "%");
+    line.setAttribute("x2", 100 * to + "%");
+    line.setAttribute("y1", css === "zero" ? "20%" : "50%");
+    line.setAttribute("y2", css === "zero" ? "80%" : "50%");
+    line.setAttribute("class", css);
+    svg.appendChild(line);
+  }
+
   function mark(svg, tag, share, css) {
     var shape = document.createElementNS("http://www.w3.org/2000/svg", tag);
     if (tag === "circle") {
@@ -75,14 +85,11 @@
 
   function pair(score, a, b) {
     var svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    var line = document.createElementNS("http://www.w3.org/2000/svg", "line");
     svg.setAttribute("aria-hidden", "true");
-    line.setAttribute("x1", "0");
-    line.setAttribute("x2", "100%");
-    line.setAttribute("y1", "50%");
-    line.setAttribute("y2", "50%");
-    svg.appendChild(line);
+    segment(svg, 0, 1, "whole");
     function share(value) { return Math.min(1, Math.max(0, (value - score.low) / (score.high - score.low))); }
+    if (score.low < 0) segment(svg, 0.5, 0.5, "zero");
+    if (a !== null && b !== null && a !== undefined && b !== undefined) segment(svg, share(a), share(b), "between");
     if (a !== null && a !== undefined) mark(svg, "circle", share(a), "a");
     if (b !== null && b !== undefined) mark(svg, "rect", share(b), "b");
     return svg;
@@ -111,7 +118,10 @@
     cells.forEach(function (content) {
       var cell = made.insertCell();
       if (content instanceof Node) { cell.className = "pair"; cell.appendChild(content); }
-      else cell.textContent = content;
+      else {
+        cell.textContent = content;
+        if (/^[−\d–]/.test(content)) cell.className = "n";
+      }
     });
     return made;
   }

@@ -98,28 +98,28 @@ def _named(question: Question, cut: Cut) -> str:
 
 
 def _curve(question: Question, title: str) -> Markup | None:
-    """How much is recovered with how many edges; None where that was not measured."""
+    """How faithful so many edges are; None where that was not measured."""
     points = [
         Point(
             max(1.0, float(len(cut.edges))),
-            cut.recovered,
+            cut.faithfulness,
             f"τ {cut.label}" if question.has_thresholds else cut.label,
             css=f"cut-{index}",
         )
         for index, cut in enumerate(question.cuts)
-        if cut.recovered is not None
+        if cut.faithfulness is not None
     ]
     if not points:
         return None
     says = f"{title}: " + ", ".join(
-        f"{numbers.percent(point.y)} recovered by {numbers.counted(int(point.x), 'edge')}"
+        f"{numbers.percent(point.y)} with {numbers.counted(int(point.x), 'edge')}"
         for point in points
     )
     return Markup(
         scatter(
             points,
             log_axis("edges kept", [point.x for point in points]),
-            share_axis("KL recovered", min(point.y for point in points)),
+            share_axis("faithfulness", min(point.y for point in points)),
             says=says,
             width=460,
             height=260,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.runs import gather
 from acdc_pipeline.wiki.serve import site_server
@@ -403,6 +404,31 @@ def pixels(tab: Tab, slug: str) -> np.ndarray:
            }"""
     )
     return np.array(found)
+
+
+def test_mosaics_without_links_lead_to_the_head_that_is_clicked(
+    browser: Any, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of models with very many heads a page holds no link for each cell."""
+    for module in ("panels", "model"):
+        monkeypatch.setattr(f"acdc_pipeline.wiki.pages.{module}.MOST_LINKED", 1)
+    out = build(tiny_store, tmp_path / "site", jobs=1).out
+    context = browser.new_context(viewport={"width": 1200, "height": 900})
+    page = Tab(context.new_page(), f"{out.as_uri()}/")
+    for path, place in (
+        ("m/zoo-attn-2l/index.html", ".stage"),
+        ("index.html", ".frame[data-slug='zoo-attn-2l']"),
+    ):
+        page.open(path)
+        box = page.page.locator(place).bounding_box()
+        x, y = box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"]
+        page.page.mouse.move(x - 1, y)
+        page.page.wait_for_load_state("networkidle")
+        page.page.mouse.move(x, y)
+        page.page.locator(f"{place} output").filter(has_text="a1.h0").wait_for()
+        page.page.mouse.click(x, y)
+        page.page.wait_for_url("**/m/zoo-attn-2l/a1.h0.html")
+    context.close()
 
 
 def test_comparison_shows_the_numbers_of_both_heads_and_swaps_them(

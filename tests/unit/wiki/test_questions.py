@@ -75,7 +75,7 @@ def test_question_knows_where_every_head_and_edge_survives():
     assert found.arriving["a1.h0"] == [("a0.h1", "a1.h0", "k"), ("input", "a1.h0", "v")]
 
 
-def test_question_shows_the_sparsest_cut_that_recovers_four_fifths():
+def test_question_shows_the_sparsest_cut_that_is_faithful_by_four_fifths():
     # 1 - 2/4 = 0.5 is too little, 1 - 0.4/4 = 0.9 is enough
     assert question().shown == 1
 
