@@ -38,7 +38,7 @@ def test_data_folder_holds_at_least_one_file(pattern: str):
     assert _files(pattern)
 
 
-@pytest.mark.parametrize(("load", "path"), FILES, ids=str)
+@pytest.mark.parametrize(("load", "path"), FILES, ids=[str(path) for _, path in FILES])
 def test_yaml_file_is_valid(load: Callable[[Path], object], path: Path):
     load(REPOSITORY / path)
 
