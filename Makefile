@@ -26,11 +26,14 @@ demo: $(INSTALLED) ## find circuits in the models that ship with the package, an
 
 test: $(INSTALLED) ## the whole test suite
 	$(SAY) "Running the whole test suite"
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not ray"
+	$(SAY) "Tests that start Ray, one after the other"
+	@$(BIN)/python -m pytest -q -m ray
 
 check: lint ## style, types, import layers and the fast tests
 	$(SAY) "Fast tests"
-	@$(BIN)/python -m pytest -q -m "not slow and not ray"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile \
+		-m "not slow and not ray"
 
 lint: $(INSTALLED) ## style, types and import layers
 	$(SAY) "Style: ruff"
