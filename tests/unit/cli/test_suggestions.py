@@ -14,7 +14,7 @@ DISCOVER = ("discover", "compiled_or", "zoo:compiled-or", "--prompts", "8")
 
 def suggested(shown: Outcome) -> list[list[str]]:
     """The commands that an answer names, as words, without `acdc`."""
-    found = (line.partition("acdc ")[2] for line in shown.out.splitlines())
+    found = (line.partition(": acdc ")[2] for line in shown.out.splitlines())
     return [shlex.split(command) for command in found if command]
 
 
@@ -41,7 +41,8 @@ def test_what_demo_suggests_works_with_a_store_that_was_named(capsys):
         "name: small\ntasks: [compiled_or]\nmodels: ['zoo:compiled-or']\n"
         "methods: [{name: acdc, thresholds: [0.1]}]\nprompts: 8\nseeds: [0]\n"
     )
-    shown = acdc(capsys, "demo", "--sweep", "small.yaml", "--store", "my store")
+    here = ("--executor", "local", "--out", "wiki")
+    shown = acdc(capsys, "demo", "--sweep", "small.yaml", "--store", "my store", *here)
     assert "Stored in my store/runs/" in shown.out
     commands = suggested(shown)
     assert [command[:2] for command in commands] == [["runs", "show"], ["runs", "list"]]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.serve import site_server
 from tests import wiki_store
+from tests.browser_tab import FLAGS, Tab, watch
 from tests.wiki_pages import Page, pages_of
 from tests.wiki_store import Shape
 
@@ -68,3 +74,44 @@ def small_site(small_store: Store, tmp_path_factory: pytest.TempPathFactory) -> 
 def small_pages(small_site: Path) -> dict[str, Page]:
     """Every page of `small_site`."""
     return pages_of(small_site)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as drive:
+        running = drive.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def roots(small_site: Path) -> Iterator[dict[str, str]]:
+    with site_server(small_site, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        http = f"http://127.0.0.1:{server.server_port}/"
+        yield {"file": f"{small_site.as_uri()}/", "http": http}
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def tab(browser: Any, roots: dict[str, str]) -> Iterator[Callable[..., Tab]]:
+    """Makes tabs; at the end of the test none of them may have anything to complain about."""
+    made: list[tuple[Any, Tab]] = []
+
+    def make(scheme: str = "file", **options: Any) -> Tab:
+        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        found = Tab(context.new_page(), roots[scheme])
+        watch(found)
+        made.append((context, found))
+        return found
+
+    yield make
+    for context, found in made:
+        context.close()
+        assert found.complaints == []

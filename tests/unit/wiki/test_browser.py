@@ -5,11 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-import shutil
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +16,14 @@ from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.runs import gather
-from acdc_pipeline.wiki.serve import site_server
 from acdc_pipeline.wiki.site import Site, site_of
+from tests.browser_tab import Tab
 
-playwright = pytest.importorskip("playwright.sync_api")
-from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-# No lookups of updates, components or hosts of the browser's own.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 KINDS_OF_PAGES = (
     "index.html",
     "m/index.html",
@@ -56,85 +42,9 @@ KINDS_OF_PAGES = (
 )
 
 
-@dataclass
-class Tab:
-    """A page of the browser, and everything that went wrong or elsewhere in it."""
-
-    page: Any
-    root: str
-    complaints: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> None:
-        """Opens a page of the site and waits until it has nothing left to do."""
-        self.page.goto(self.root + path)
-        self.page.wait_for_load_state("networkidle")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as drive:
-        running = drive.chromium.launch(executable_path=program, args=list(FLAGS))
-        yield running
-        running.close()
-
-
 @pytest.fixture(scope="module")
 def site(small_store: Store) -> Site:
     return site_of(gather(small_store))
-
-
-@pytest.fixture(scope="module")
-def roots(small_site: Path) -> Iterator[dict[str, str]]:
-    with site_server(small_site, 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        http = f"http://127.0.0.1:{server.server_port}/"
-        yield {"file": f"{small_site.as_uri()}/", "http": http}
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def tab(browser: Any, roots: dict[str, str]) -> Iterator[Callable[..., Tab]]:
-    """Makes tabs; at the end of the test none of them may have anything to complain about."""
-    made: list[tuple[Any, Tab]] = []
-
-    def make(scheme: str = "file", **options: Any) -> Tab:
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        found = Tab(context.new_page(), roots[scheme])
-        watch(found)
-        made.append((context, found))
-        return found
-
-    yield make
-    for context, found in made:
-        context.close()
-        assert found.complaints == []
-
-
-def watch(tab: Tab) -> None:
-    """Notes every error of a page and every request to anything but the site."""
-
-    def console(message: Any) -> None:
-        if message.type in ("error", "warning"):
-            tab.complaints.append(message.text)
-
-    def request(asked: Any) -> None:
-        if not asked.url.startswith((tab.root, "data:", "blob:")):
-            tab.complaints.append(f"asked for {asked.url}")
-
-    def failed(asked: Any) -> None:
-        # what was still loading when the page was left
-        if asked.failure != "net::ERR_ABORTED":
-            tab.complaints.append(f"failed: {asked.url} ({asked.failure})")
-
-    tab.page.on("console", console)
-    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.page.on("request", request)
-    tab.page.on("requestfailed", failed)
 
 
 def rows(tab: Tab) -> list[str]:
@@ -288,43 +198,6 @@ def test_node_that_is_pointed_at_lights_its_edges(tab: Callable[..., Tab]):
     )
     assert lit
     assert all(name in ends for ends in lit)
-
-
-@pytest.mark.parametrize("scheme", ["file", "http"])
-def test_chosen_theme_holds_on_the_next_page_before_anything_is_painted(
-    tab: Callable[..., Tab], scheme: str
-):
-    page = tab(scheme, color_scheme="light")
-    page.open("index.html")
-    for _ in range(2):
-        page.page.locator("button.theme").click()
-    assert page.page.locator("button.theme").inner_text() == "Theme: dark"
-    # Nothing is painted before there is a body, nor before the style sheet in front of it is there.
-    page.page.add_init_script(
-        """new MutationObserver((_, watcher) => {
-             if (!document.body) return;
-             window.atBody = document.documentElement.dataset.theme;
-             watcher.disconnect();
-           }).observe(document, {childList: true, subtree: true})"""
-    )
-    page.open("m/zoo-attn-2l/a1.h3.html")
-    assert page.page.evaluate("window.atBody") == "dark"
-    assert brightness(page) < 60
-
-
-@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
-def test_theme_follows_the_system_until_one_is_chosen(
-    tab: Callable[..., Tab], scheme: str, dark: bool
-):
-    page = tab(color_scheme=scheme, java_script_enabled=False)
-    page.open("index.html")
-    assert (brightness(page) < 60) == dark
-
-
-def brightness(tab: Tab) -> float:
-    """Of the page's ground, 0 to 255."""
-    colour = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    return float(np.mean([int(number) for number in re.findall(r"\d+", colour)[:3]]))
 
 
 def test_keys_lead_to_the_neighbouring_heads_and_past_the_header(tab: Callable[..., Tab]):

@@ -1,0 +1,53 @@
+"""A tab of a real browser that remembers what went wrong in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+# No lookups of updates, components or hosts of the browser's own.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass
+class Tab:
+    """A page of the browser, and everything that went wrong or elsewhere in it."""
+
+    page: Any
+    root: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Opens a page of the site and waits until it has nothing left to do."""
+        self.page.goto(self.root + path)
+        self.page.wait_for_load_state("networkidle")
+
+
+def watch(tab: Tab) -> None:
+    """Notes every error of a page and every request to anything but the site."""
+
+    def console(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            tab.complaints.append(message.text)
+
+    def request(asked: Any) -> None:
+        if not asked.url.startswith((tab.root, "data:", "blob:")):
+            tab.complaints.append(f"asked for {asked.url}")
+
+    def failed(asked: Any) -> None:
+        # what was still loading when the page was left
+        if asked.failure != "net::ERR_ABORTED":
+            tab.complaints.append(f"failed: {asked.url} ({asked.failure})")
+
+    tab.page.on("console", console)
+    tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.page.on("request", request)
+    tab.page.on("requestfailed", failed)
