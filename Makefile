@@ -27,8 +27,9 @@ demo: $(INSTALLED) ## find circuits in the models that ship with the package, an
 test: $(INSTALLED) ## the whole test suite
 	$(SAY) "Running the whole test suite"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not ray"
-	$(SAY) "Tests that start Ray, one after the other"
-	@$(BIN)/python -m pytest -q -m ray
+	$(SAY) "Tests that start Ray, each file in a process of its own: Ray leaves state behind in one"
+	@for file in $$(grep -rl "mark\.ray" tests --include="test_*.py" | sort); do \
+		$(BIN)/python -m pytest -q -m ray "$$file" || exit 1; done
 
 check: lint ## style, types, import layers and the fast tests
 	$(SAY) "Fast tests"
