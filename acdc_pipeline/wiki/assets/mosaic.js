@@ -4,7 +4,7 @@
   "use strict";
 
   function point(list) {
-    var heads = null, metric = null;
+    var heads = null, metric = null, last = null;
     var output = document.createElement("output");
     list.addEventListener("pointerover", function () {
       var wanted = list.dataset.metric;
@@ -12,7 +12,12 @@
       metric = wanted;
       heads = null;
       wikiHeads(function (found) {
-        found.load([wanted], function () { if (metric === wanted) heads = found; });
+        found.load([wanted], function () {
+          if (metric !== wanted) return;
+          heads = found;
+          // a pointer that rests since before the scores came
+          if (last) show(last);
+        });
       });
     });
     function at(event) {
@@ -29,7 +34,8 @@
         x: event.clientX - area.left, y: event.clientY - area.top
       };
     }
-    list.addEventListener("pointermove", function (event) {
+    function show(event) {
+      last = event;
       var found = at(event);
       if (!found) { output.remove(); return; }
       output.textContent = found.name + "  " +
@@ -37,8 +43,9 @@
       output.style.left = found.x + "px";
       output.style.top = found.y + "px";
       if (output.parentNode !== found.frame) found.frame.appendChild(output);
-    });
-    list.addEventListener("pointerleave", function () { output.remove(); });
+    }
+    list.addEventListener("pointermove", show);
+    list.addEventListener("pointerleave", function () { last = null; output.remove(); });
     list.addEventListener("click", function (event) {
       var found = at(event);
       if (!found || event.target.closest("svg")) return;

@@ -85,7 +85,7 @@
     var box = field.querySelector(".stage");
     var layers = +box.dataset.layers, heads = +box.dataset.heads;
     var output = document.createElement("output");
-    var data = null, asked = false;
+    var data = null, asked = false, last = null;
     output.hidden = true;
     box.appendChild(output);
     function place(event) {
@@ -95,11 +95,16 @@
       if (layer < 0 || head < 0 || layer >= layers || head >= heads) return null;
       return { layer: layer, head: head, x: event.clientX - area.left, y: event.clientY - area.top };
     }
-    box.addEventListener("pointermove", function (event) {
+    function show(event) {
+      last = event;
       var at = place(event);
       if (!asked) {
         asked = true;
-        wikiGet(root.dataset.model, function (found) { data = found; });
+        wikiGet(root.dataset.model, function (found) {
+          data = found;
+          // a pointer that rests since before the scores came
+          if (last) show(last);
+        });
       }
       output.hidden = !at;
       if (!at) return;
@@ -110,8 +115,9 @@
         (score === undefined ? "" : score === null ? "  not measured" : "  " + score.toPrecision(3));
       output.style.left = at.x + "px";
       output.style.top = at.y + "px";
-    });
-    box.addEventListener("pointerleave", function () { output.hidden = true; });
+    }
+    box.addEventListener("pointermove", show);
+    box.addEventListener("pointerleave", function () { last = null; output.hidden = true; });
     if (!box.querySelector("svg")) {
       box.addEventListener("click", function (event) {
         var at = place(event);
