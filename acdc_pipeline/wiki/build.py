@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.resources import files
 from multiprocessing import get_context, parent_process
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp, write
 from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
@@ -101,6 +102,7 @@ def build(
     Raises:
         InvalidInput: `out` holds other files, or a note or a task has a problem.
         StoreError: the store cannot be read.
+        ExecutionFailed: a process that writes pages was killed.
     """
     check_out(out)
     # What was gathered is not kept: the site holds what it needs, and a store may be large.
@@ -172,7 +174,7 @@ def _chapters(
             todo.append((blob, files_now))
             heads += model.total_heads
     written, done = 0, 0
-    for delivery in _delivered(
+    for delivery in delivered(
         _orders(todo, out, jobs), templates, jobs if heads > _FEW_HEADS else 1
     ):
         for made in delivery.entries:
@@ -188,7 +190,12 @@ def _orders(todo: Sequence[tuple[bytes, dict[str, Entry]]], out: Path, jobs: int
     return [Order(out, todo[start : start + size]) for start in range(0, len(todo), size)]
 
 
-def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
+def delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
+    """Carries out `orders` in up to `jobs` processes; gives what each wrote as it is done.
+
+    Raises:
+        ExecutionFailed: one of the processes was killed.
+    """
     if jobs == 1 or len(orders) < 2:
         yield from (write(order, templates) for order in orders)
         return
@@ -200,6 +207,12 @@ def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> It
             futures: list[Future[Delivery]] = [pool.submit(deliver, order) for order in orders]
             for future in as_completed(futures):
                 yield future.result()
+        except BrokenProcessPool as error:
+            raise ExecutionFailed(
+                "a process that writes pages ended before its work did; it may have been killed "
+                "for lack of memory",
+                fix="build with fewer processes: --jobs 1",
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

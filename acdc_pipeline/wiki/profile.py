@@ -128,16 +128,7 @@ class Profile:
     def snippets(self, node: str) -> list[Snippet]:
         """The texts in which a head writes most, most first."""
         found = self.document["snippets"]
-        return [
-            Snippet(
-                str(found["texts"][one["text"]]["from"]),
-                tuple(map(str, found["texts"][one["text"]]["tokens"])),
-                int(one["query"]),
-                int(one["key"]),
-                float(one["weight"]),
-            )
-            for one in found["heads"].get(node, ())
-        ]
+        return [_snippet(found["texts"][one["text"]], one) for one in found["heads"].get(node, ())]
 
 
 def profile_from(document: Mapping[str, Any]) -> Profile:
@@ -187,6 +178,15 @@ def _check(profile: Profile) -> None:
         profile.patterns(node)
     for node in document["snippets"]["heads"]:
         profile.snippets(node)
+
+
+def _snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:
+    """Where bidirectional attention looks may lie behind the query; outside the text it may not."""
+    tokens = tuple(map(str, text["tokens"]))
+    query, key = int(one["query"]), int(one["key"])
+    if not (0 <= query < len(tokens) and 0 <= key < len(tokens)):
+        raise ValueError(f"positions {query} and {key} in a text of {len(tokens)} tokens")
+    return Snippet(str(text["from"]), tokens, query, key, float(one["weight"]))
 
 
 def _square(encoded: str, size: int) -> UInt8[np.ndarray, "pos pos"]:

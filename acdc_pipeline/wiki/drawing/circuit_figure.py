@@ -126,8 +126,8 @@ def _paths(chosen: Sequence[DrawnEdge], figure: Figure, shown: int) -> list[str]
                 f'<g class="edge {edge.slot or "r"}{_off(item.at, shown)}" '
                 f'data-at="{_digits(item.at)}" data-s="{edge.src}" data-d="{edge.dst}">'
                 f"<title>{text_of(_says(item))}</title>"
-                f'<path d="{curve(path)}" stroke-width="{number(1.0 + 2.6 * strength)}" '
-                f'opacity="{0.45 + 0.5 * strength:.2f}"/>'
+                f'<path d="{curve(path)}" stroke-width="{number(1.2 + 2.6 * strength)}" '
+                f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
                 f'<circle cx="{number(x)}" cy="{number(y)}" r="2.2"/></g>',
             )
         )

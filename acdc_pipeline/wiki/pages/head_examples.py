@@ -55,7 +55,7 @@ def snippet_facts(model: Model, place: HeadIndex) -> list[Facts]:
     turns = [found[i] for i in range(longest) for found in by_profile if i < len(found)]
     # Profiles on several tasks read the same file of a user.
     different = {(s.source, s.tokens, s.query): s for s in reversed(turns)}
-    return [_snippet(snippet) for snippet in list(reversed(different.values()))[:_SNIPPETS]]
+    return [snippet_fact(snippet) for snippet in list(reversed(different.values()))[:_SNIPPETS]]
 
 
 def direction_facts(model: Model, place: HeadIndex) -> list[Facts]:
@@ -93,16 +93,27 @@ def _strongest(pattern: Pattern) -> str:
     return f"The last token looks most at token {at}, “{looked}” ({percent(last[at] / 255)})."
 
 
-def _snippet(snippet: Snippet) -> Facts:
+def snippet_fact(snippet: Snippet) -> Facts:
+    """The tokens around the one at which a head writes, and where it looks there."""
     start = max(0, snippet.query - _BEFORE)
     end = min(len(snippet.tokens), snippet.query + _AFTER + 1)
     return {
         "source": snippet.source,
         "cut": start > 0,
         "marked": _marked(snippet, range(start, end)),
-        "looks_back": None if snippet.key >= start else snippet.tokens[snippet.key],
+        "looked": snippet.tokens[snippet.key],
+        "where": _where(snippet, start, end),
         "weight": snippet.weight,
     }
+
+
+def _where(snippet: Snippet, start: int, end: int) -> str:
+    """Where the token looked at is: bidirectional attention may look further on as well."""
+    if snippet.key == snippet.query:
+        return "itself"
+    if snippet.key < start:
+        return "further back"
+    return "shown" if snippet.key < end else "further on"
 
 
 def _marked(snippet: Snippet, places: Sequence[int]) -> list[tuple[str, str]]:

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acdc_pipeline.errors import InvalidInput, SpecError
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput, SpecError
 from acdc_pipeline.store import RunRecord, Store, open_store
-from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.book import Order
+from acdc_pipeline.wiki.build import build, delivered
 from acdc_pipeline.wiki.manifest import BUILDING, NAME, check_out, read_manifest
+from acdc_pipeline.wiki.render import environment
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
 
@@ -56,6 +58,14 @@ def test_build_gives_identical_bytes_in_one_process_and_in_two(
     contents = {name: data for name, data in files_of(two.out).items() if name != NAME}
     assert len(contents) == two.files == two.written
     assert two.bytes == sum(map(len, contents.values()))
+
+
+def test_build_whose_worker_is_killed_says_so(tmp_path: Path):
+    # an object that ends the process which unpacks it, as the kernel does when memory runs out
+    deadly = b"cos\n_exit\n(I9\ntR."
+    orders = [Order(tmp_path, [(deadly, {})])] * 2
+    with pytest.raises(ExecutionFailed, match="ended before its work did"):
+        list(delivered(orders, environment(), jobs=2))
 
 
 def test_build_over_its_own_site_writes_nothing(tiny_store: Store, own_site: Path, tiny_site: Path):

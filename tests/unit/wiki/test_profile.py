@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.wiki.pages.head_examples import snippet_fact
 from acdc_pipeline.wiki.profile import merged_nulls, profile_from
 from acdc_pipeline.wiki.roles import primary_metric, roles_of
 
@@ -64,6 +65,23 @@ def test_profile_gives_what_was_kept_of_each_head():
 
 
 @pytest.mark.parametrize(
+    ("key", "where"),
+    [(0, "further back"), (5, "shown"), (14, "itself"), (16, "shown"), (19, "further on")],
+)
+def test_snippet_says_where_the_token_looked_at_is_before_or_behind_the_query(key: int, where: str):
+    """Of twenty tokens those from 5 to 16 are shown around the query, which is 14."""
+    text = {"from": "ioi", "tokens": [f" t{i}" for i in range(20)]}
+    one = {"text": 0, "query": 14, "key": key, "weight": 0.5, "norm": 1.0}
+    (snippet,) = profile_from(
+        document(snippets={"texts": [text], "heads": {"a1.h0": [one]}})
+    ).snippets("a1.h0")
+    facts = snippet_fact(snippet)
+    assert (facts["where"], facts["looked"]) == (where, f" t{key}")
+    underlined = [text for text, mark in facts["marked"] if mark == "key"]
+    assert underlined == ([f" t{key}"] if where == "shown" else [])
+
+
+@pytest.mark.parametrize(
     "broken",
     [
         {"version": 2},
@@ -78,6 +96,12 @@ def test_profile_gives_what_was_kept_of_each_head():
             }
         },
         {"snippets": {"texts": [], "heads": {"a1.h0": [{"text": 0}]}}},
+        {
+            "snippets": {
+                "texts": [{"from": "ioi", "tokens": ["x", "y"]}],
+                "heads": {"a1.h0": [{"text": 0, "query": 1, "key": 2, "weight": 0.5}]},
+            }
+        },
         {"top_tokens": None},
     ],
 )
