@@ -17,7 +17,7 @@ def is_held_out(word: str) -> bool:
 
     Decided by the word alone, so that it means the same for every task, seed and machine.
     """
-    return int(hashlib.sha256(word.encode()).hexdigest(), 16) % HELD_OUT_ONE_IN == 0
+    return int.from_bytes(hashlib.sha256(word.encode()).digest()) % HELD_OUT_ONE_IN == 0
 
 
 def in_split(word: str, split: Split) -> bool:

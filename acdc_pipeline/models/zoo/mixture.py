@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Bool, Int
@@ -45,12 +46,17 @@ def training_pairs(
 
     The same split as the induction task's: by the names of the two tokens.
     """
-    names = tokenizer.convert_ids_to_tokens(list(tokens))
+    names = tuple(tokenizer.convert_ids_to_tokens(list(tokens)))
     allowed = torch.zeros(len(tokenizer), len(tokenizer), dtype=torch.bool)
     index = torch.tensor(tokens)
-    for left, name in zip(tokens, names, strict=True):
-        allowed[left, index] = torch.tensor([in_split(f"{name} {n}", "train") for n in names])
+    allowed[index[:, None], index] = _trained_pairs(names)
     return allowed
+
+
+# Millions of hashes, the same for every model with this vocabulary.
+@lru_cache(maxsize=1)
+def _trained_pairs(names: tuple[str, ...]) -> Bool[Tensor, "regular regular"]:
+    return torch.tensor([[in_split(f"{a} {b}", "train") for b in names] for a in names])
 
 
 def repeated(

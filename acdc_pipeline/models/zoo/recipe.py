@@ -26,6 +26,7 @@ class Recipe:
         seed: of the initial weights and of the data.
         repeated_tokens: tokens of repeated (or random) sequences in one batch.
         text_rows: prompts of each text task in one batch.
+        text_pool: how many prompts of each text task batches draw from.
         learning_rate: of embeddings, norms and biases (AdamW).
         matrix_learning_rate: of the matrices inside blocks (Muon, RMS of an update = 0.2 of it).
         weight_decay: decoupled, on matrices inside blocks.
@@ -54,6 +55,7 @@ class Recipe:
     n_ctx: int = 64
     repeated_tokens: int = 2304
     text_rows: int = 16
+    text_pool: int = 8192
     learning_rate: float = 4e-3
     matrix_learning_rate: float = 9e-3
     weight_decay: float = 0.2

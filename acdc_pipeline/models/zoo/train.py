@@ -40,7 +40,6 @@ from acdc_pipeline.prompts.tokenization import regular_ids
 # the fewer places a head can look at, the sooner it finds the earlier copy.
 LENGTHS = ((0.85, (18,)), (1.0, (18, 22)))
 PREVIOUS_LENGTHS = ((0.3, (8,)), (0.6, (16,)), (1.0, (24,)))
-POOL = 8192
 WARMUP_STEPS = 50
 FINAL_LEARNING_RATE = 0.02
 REPORT_EVERY = 100
@@ -108,7 +107,7 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
     allowed = mixture.training_pairs(tokenizer, ids)
     substitutes = mixture.training_tokens(tokenizer)
     pools = [
-        task_prompts(task, tokenizer, n=POOL, seed=recipe.seed, split="train")
+        task_prompts(task, tokenizer, n=recipe.text_pool, seed=recipe.seed, split="train")
         for task in recipe.tasks
         if task != "induction"
     ]
