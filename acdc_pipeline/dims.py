@@ -11,6 +11,8 @@ d_mlp     width of the MLP's hidden layer
 vocab     entries of the unembedding
 src       source nodes of the graph, in computation order
 dst       receivers of the graph
+edge      edges of the graph, in its own order
+gate      gates of a forward: one for every edge, or one for every source
 state     circuits evaluated together: one set of removed edges each
 width     coordinates of one named subspace of a compiled model's residual stream
 """
@@ -27,6 +29,8 @@ LEGEND = (
     "vocab",
     "src",
     "dst",
+    "edge",
+    "gate",
     "state",
     "width",
 )

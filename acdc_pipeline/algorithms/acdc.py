@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -55,6 +55,7 @@ def acdc(
     threshold: float,
     order: HeadOrder,
     difference: Difference,
+    candidates: Container[Edge] | None = None,
     on_decision: Callable[[Decision], None] | None = None,
     on_resumable: Callable[[tuple[Decision, ...]], None] | None = None,
 ) -> AcdcResult:
@@ -71,6 +72,8 @@ def acdc(
         order: direction among the heads of a layer, as the original's `indices_mode`.
         difference: `signed` removes an edge whose removal helps; `abs` compares the size of
             the change.
+        candidates: the edges that are tested; None means all. Others the search itself has to
+            remove when their receiver is visited.
         on_decision: called after each decision, in order.
         on_resumable: called with all decisions so far, wherever a `Replay` of them would go on
             to the same bits.
@@ -82,8 +85,12 @@ def acdc(
         if receiver.node != LOGITS and not any(edge.src == receiver.node for edge in kept):
             continue
         sources = sources_backwards(topology, receiver, order)
+        if candidates is not None:
+            sources = [source for source in sources if Edge.into(source, receiver) in candidates]
         if search.visit(receiver, sources) and on_resumable is not None:
             on_resumable(tuple(decisions))
+        if candidates is not None:
+            current = search.metric()
         for source in sources:
             edge = Edge.into(source, receiver)
             after = search.metric_without(edge)

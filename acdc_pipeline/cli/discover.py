@@ -15,6 +15,7 @@ from acdc_pipeline.cli.words import counted, relative
 # Written out, since asking the specs for it would load them for every `--help`.
 METHODS = (
     "acdc",
+    "eap-ig-acdc",
     "eap",
     "eap-ig-inputs",
     "eap-ig-activations",
@@ -23,11 +24,14 @@ METHODS = (
     "node-attribution",
     "node-exact",
     "hisp",
+    "edge-pruning",
+    "subnetwork-probing",
     "random",
 )
 
+SEARCHES = ("acdc", "eap-ig-acdc")
 USUAL_THRESHOLD = 0.01
-"""Of ACDC, where the command names none."""
+"""Of searches, where the command names none."""
 
 
 def discover(
@@ -56,22 +60,23 @@ def discover(
         typer.Option(
             parser=decimal("--threshold"),
             metavar="NUMBER",
-            help="Of acdc: an edge goes if removing it costs less than this; above 0. "
-            "Default: 0.01.",
+            help="Of searches (acdc, eap-ig-acdc): an edge goes if removing it costs less than "
+            "this; above 0. Default: 0.01.",
         ),
     ] = None,
     order: Annotated[
         str | None,
         typer.Option(
             metavar="reverse-heads|natural",
-            help="Of acdc: direction among heads of a layer. Default: reverse-heads.",
+            help="Of searches: direction among heads of a layer. Default: reverse-heads.",
         ),
     ] = None,
     difference: Annotated[
         str | None,
         typer.Option(
             metavar="signed|abs",
-            help="Of acdc: whether a change for the better counts by its size. Default: signed.",
+            help="Of searches: whether a change for the better counts by its size. "
+            "Default: signed.",
         ),
     ] = None,
     share: Annotated[
@@ -103,7 +108,32 @@ def discover(
         typer.Option(
             parser=whole("--steps", 1),
             metavar="N",
-            help="Of eap-ig-…: at how many points gradients are taken. Default: 5.",
+            help="Of eap-ig-…: at how many points gradients are taken; default 5. Of methods that "
+            "train gates: of the optimiser; default 300.",
+        ),
+    ] = None,
+    screen: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal("--screen"),
+            metavar="NUMBER",
+            help="Of eap-ig-acdc: how much of the graph is searched, up to 1. Default: 0.2.",
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal("--learning-rate"),
+            metavar="NUMBER",
+            help="Of methods that train gates. Default: 0.1.",
+        ),
+    ] = None,
+    penalty: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal("--penalty"),
+            metavar="NUMBER",
+            help="Of subnetwork-probing: what keeping all gates open costs. Default: 1.",
         ),
     ] = None,
     prompts: Annotated[
@@ -142,7 +172,7 @@ def discover(
     from acdc_pipeline.specs import find_task, method_for
 
     spec = find_task(task)
-    if method == "acdc" and threshold is None:
+    if method in SEARCHES and threshold is None:
         threshold = USUAL_THRESHOLD
     parameters = {
         "metric": metric,
@@ -154,6 +184,9 @@ def discover(
         "edges": edges,
         "rank": rank,
         "steps": steps,
+        "screen": screen,
+        "learning_rate": learning_rate,
+        "penalty": penalty,
     }
     chosen = method_for(
         method,

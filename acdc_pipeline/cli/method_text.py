@@ -8,6 +8,7 @@ from acdc_pipeline.specs import (
     METHODS,
     AcdcMethod,
     CircuitMethod,
+    EapIgAcdcMethod,
     Method,
     ProfileMethod,
     RunSpec,
@@ -23,7 +24,7 @@ def method_text(spec: RunSpec) -> str:
     if isinstance(method, ProfileMethod):
         return _profile_text(method)
     size = size_text(method)
-    if isinstance(method, AcdcMethod):
+    if isinstance(method, AcdcMethod | EapIgAcdcMethod):
         size = f"threshold {size}"
     parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
     said = {"name", "threshold", "share", "edges", "metric", "ablation"}
@@ -52,7 +53,7 @@ def meaning_of_scores(method: CircuitMethod) -> str:
 
 def size_order(method: Method) -> tuple[str, float]:
     """A key that puts methods side by side, the sparsest circuits of each first."""
-    if isinstance(method, AcdcMethod):
+    if isinstance(method, AcdcMethod | EapIgAcdcMethod):
         return method.name, -method.threshold
     if isinstance(method, ProfileMethod):
         return method.name, 0.0

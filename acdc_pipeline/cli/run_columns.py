@@ -20,6 +20,10 @@ SETTINGS = (
     Column("order", rank=1),
     Column("difference", rank=1),
     Column("rank", rank=1),
+    Column("steps", "number", rank=1),
+    Column("screen", "number", rank=1),
+    Column("learning rate", "number", rank=1),
+    Column("penalty", "number", rank=1),
     Column("dtype", rank=1),
     Column("task version", rank=1),
     Column("weights", rank=1),
@@ -77,7 +81,8 @@ def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
 
 def _settings(spec: RunSpec) -> dict[str, str]:
     run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype}
-    return {name: str(value) for name, value in (run | spec.method.plain()).items()}
+    both = run | spec.method.plain()
+    return {name.replace("_", " "): str(value) for name, value in both.items()}
 
 
 def _with_several(pairs: Iterable[tuple[str, str]]) -> bool:

@@ -139,6 +139,19 @@ class CoupledSearch:
         self._current = self.speculation.take(edge.src)
         self._drop(edge.receiver, edge.src)
 
+    def drop(self, sources: Sequence[Node]) -> None:
+        """Remove the edges of `sources` into the visited receiver for good, together and untested.
+
+        Before any edge of it is tried.
+        """
+        if not sources:
+            return
+        assert self.receiver is not None
+        plan = [PlannedState(sources[-1], tuple(sources[:-1]))]
+        (self._current,) = self._evaluate(self.receiver, plan)
+        for source in sources:
+            self._drop(self.receiver, source)
+
     def _drop(self, receiver: Receiver, source: Node) -> None:
         self.present.kept[receiver].remove(source)
         difference = self._at_needed(receiver, self.difference[self.index[source]])

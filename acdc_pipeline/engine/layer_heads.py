@@ -68,7 +68,8 @@ def attend(
     Where heads move one another (`Block.coupled`), all heads of the layer have to be there.
     """
     z = _gathered(block.attn, heads, slots, allowed)
-    written = torch.matmul(z, widened(block.attn.w_o[list(heads)], z)[:, None])
+    rows = project(z.flatten(1, 2), block.attn.w_o[list(heads)], None)
+    written = rows.unflatten(1, z.shape[1:3])
     if block.post_attn is None:
         return written
     return shares(written, written.sum(0), block.post_attn)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, widened
+from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import mlp_written, visible_keys
 from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
 from acdc_pipeline.engine.layout import Layout
@@ -101,8 +101,8 @@ def _through_heads(
         by_slot = torch.autograd.grad(written, inputs, lands.expand_as(written))
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
         weight, _ = slot_weights(block.attn, slot, heads)
-        back = torch.matmul(gradient, widened(weight, gradient).transpose(1, 2)[:, None])
-        yield slot, _through_norm(block.norm_attn, stream, back)
+        back = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
+        yield slot, _through_norm(block.norm_attn, stream, back.unflatten(1, stream.shape[:2]))
 
 
 def _through_norm(

@@ -143,6 +143,20 @@ class Search:
         self._current = self.speculation.take(edge.src)
         self.circuit.kept[edge.receiver].remove(edge.src)
 
+    def drop(self, sources: Sequence[Node]) -> None:
+        """Remove the edges of `sources` into the visited receiver for good, together and untested.
+
+        Before any edge of it is tried.
+        """
+        if not sources:
+            return
+        assert self.receiver is not None
+        trial = self._start([PlannedState(sources[-1], tuple(sources[:-1]))])
+        (self._current,) = self._evaluate(trial)
+        self.circuit.settle(trial, 0)
+        for source in sources:
+            self.circuit.kept[self.receiver].remove(source)
+
     def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         self.circuit.open(receiver)
         self.receiver = receiver

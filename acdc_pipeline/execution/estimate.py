@@ -9,7 +9,7 @@ from typing import Literal
 
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.models.describe import ModelDescription
-from acdc_pipeline.specs import Method, RunSpec, WorkerProfile
+from acdc_pipeline.specs import EapIgAcdcMethod, Method, RunSpec, WorkerProfile
 from acdc_pipeline.store import RunSummary
 
 Basis = Literal["store", "count"]
@@ -30,7 +30,9 @@ FORWARDS_OF_SCORES = 30
 
 # Of a forward pass, per tested edge. In `exact` nothing is removed when an edge is tried, so that
 # the change reaches half the model on average.
-_PER_TEST = {"acdc": SHARE_OF_FORWARD, "exact": 0.5}
+_PER_TEST = {"acdc": SHARE_OF_FORWARD, "eap-ig-acdc": SHARE_OF_FORWARD, "exact": 0.5}
+# These score nothing beside.
+_TESTS_ALONE = ("acdc", "exact")
 
 _ITEMSIZE = {"float64": 8}
 
@@ -75,7 +77,7 @@ def estimate(
     whose threshold is nearest, scaled by the prompts; where there is none, as long as its
     operations take at the rates above.
     """
-    tests = model.n_edges if run.method.name in _PER_TEST else 0
+    tests = _edge_tests(run.method, model.n_edges)
     memory = _memory(run, model, tokens)
     if alike := past.get(_key(run)):
         nearest = min(alike, key=lambda summary: _distance(summary.spec.method, run.method))
@@ -107,10 +109,17 @@ def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
     return search.most + itemsize * parameters(model)
 
 
+def _edge_tests(method: Method, n_edges: int) -> int:
+    if method.name not in _PER_TEST:
+        return 0
+    return round(n_edges * method.screen) if isinstance(method, EapIgAcdcMethod) else n_edges
+
+
 def _forwards(method: Method, tests: int) -> float:
-    if tests:
-        return tests * _PER_TEST[method.name]
-    return FORWARDS_OF_SCORES * (1 + method.plain().get("steps", 0) / 10)
+    testing = tests * _PER_TEST.get(method.name, 0.0)
+    if method.name in _TESTS_ALONE:
+        return testing
+    return testing + FORWARDS_OF_SCORES * (1 + method.plain().get("steps", 0) / 10)
 
 
 def _key(run: RunSpec) -> Key:

@@ -23,6 +23,7 @@ from acdc_pipeline.specs.method import (
     METHODS,
     AcdcMethod,
     CircuitMethod,
+    EapIgAcdcMethod,
     Method,
     circuit_method,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Difference",
     "DocstringGenerator",
     "Dtype",
+    "EapIgAcdcMethod",
     "FunctionGenerator",
     "Generator",
     "HeadOrder",

@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal, TypeAlias, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
 from acdc_pipeline.specs.profile_method import ProfileMethod
 from acdc_pipeline.specs.scored_method import (
+    NO_GRADIENT,
     CleanCorruptedMethod,
     EapIgActivationsMethod,
     EapIgInputsMethod,
     EapMethod,
+    EdgePruningMethod,
     ExactMethod,
     HispMethod,
     NodeAttributionMethod,
     NodeExactMethod,
     RandomMethod,
+    SubnetworkProbingMethod,
+    reject_unfit_metric,
 )
 
 
@@ -52,8 +56,38 @@ class AcdcMethod(Spec):
     difference: Difference
 
 
+class EapIgAcdcMethod(Spec):
+    """ACDC on the edges that integrated gradients leave (`eap-ig-inputs`, then `acdc`).
+
+    Args:
+        threshold, metric, ablation, order, difference: as in `AcdcMethod`; the gradients are of
+            the same metric under the same ablation.
+        steps: points between the ablated and the clean input at which gradients are taken.
+        screen: how much of the graph's edges ACDC tests, above 0, up to 1: the best by magnitude.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+
+    name: Literal["eap-ig-acdc"]
+    threshold: float = Field(gt=0)
+    metric: MetricName
+    ablation: Ablation
+    order: HeadOrder
+    difference: Difference
+    steps: int = Field(ge=1)
+    screen: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> EapIgAcdcMethod:
+        reject_unfit_metric(self.metric, self.UNFIT)
+        return self
+
+
 CircuitMethod: TypeAlias = (
     AcdcMethod
+    | EapIgAcdcMethod
     | EapMethod
     | EapIgInputsMethod
     | EapIgActivationsMethod
@@ -62,6 +96,8 @@ CircuitMethod: TypeAlias = (
     | NodeAttributionMethod
     | NodeExactMethod
     | HispMethod
+    | EdgePruningMethod
+    | SubnetworkProbingMethod
     | RandomMethod
 )
 """Any method that finds a circuit, told apart by `name`."""

@@ -14,13 +14,16 @@ from pydantic import Field, model_validator
 from acdc_pipeline.errors import SpecError, UnknownName
 from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.load import parse
-from acdc_pipeline.specs.method import METHODS, AcdcMethod, Method
+from acdc_pipeline.specs.method import METHODS, AcdcMethod, EapIgAcdcMethod, Method
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName, Rank
 from acdc_pipeline.specs.scored_method import reject_two_sizes
 from acdc_pipeline.specs.task import TaskSpec
 
 USUAL_SHARE = 0.05
 """Of a graph's edges, where no size is asked for."""
+
+USUAL_SCREEN = 0.2
+"""Of a graph's edges, that a search is left with after they were screened."""
 
 
 class AcdcRequest(Spec):
@@ -41,8 +44,32 @@ class AcdcRequest(Spec):
 
     def methods(self, task: TaskSpec) -> tuple[AcdcMethod]:
         """The method, for `task`."""
-        values = self.plain() | {"metric": self.metric or task.metrics.discovery}
+        values = self.plain() | {"metric": metric_for(self.name, self.metric, task)}
         return (parse(values, AcdcMethod, self.name),)
+
+
+class EapIgAcdcRequest(Spec):
+    """ACDC at one threshold, on the edges that integrated gradients leave.
+
+    Args:
+        threshold: τ > 0; no value suits every task.
+        metric: None takes the task's own discovery metric.
+        ablation, order, difference, steps, screen: as in `EapIgAcdcMethod`.
+    """
+
+    name: Literal["eap-ig-acdc"]
+    threshold: float = Field(gt=0)
+    metric: MetricName | None = None
+    ablation: Ablation = "corrupted"
+    order: HeadOrder = "reverse-heads"
+    difference: Difference = "signed"
+    steps: int = Field(default=5, ge=1)
+    screen: float = Field(default=USUAL_SCREEN, gt=0, le=1)
+
+    def methods(self, task: TaskSpec) -> tuple[EapIgAcdcMethod]:
+        """The method, for `task`."""
+        values = self.plain() | {"metric": metric_for(self.name, self.metric, task)}
+        return (parse(values, EapIgAcdcMethod, self.name),)
 
 
 class ScoredRequest(Spec):
@@ -71,15 +98,9 @@ class ScoredRequest(Spec):
     def methods(self, task: TaskSpec) -> tuple[Method]:
         """The method, for `task`."""
         share = USUAL_SHARE if self.share is None and self.edges is None else self.share
-        values = self.plain() | {"metric": self.metric_for(task), "share": share}
         name = tag_of(type(self))
+        values = self.plain() | {"metric": metric_for(name, self.metric, task), "share": share}
         return (parse(values, METHODS[name], name),)
-
-    def metric_for(self, task: TaskSpec) -> MetricName:
-        """The metric asked for, or else the first that suits both `task` and method."""
-        candidates = (task.metrics.discovery, *task.metrics.report, "nll")
-        unfit = METHODS[tag_of(type(self))].UNFIT
-        return self.metric or next(metric for metric in candidates if metric not in unfit)
 
 
 class RankedRequest(ScoredRequest):
@@ -142,6 +163,23 @@ class HispRequest(ScoredRequest):
     name: Literal["hisp"]
 
 
+class EdgePruningRequest(ScoredRequest):
+    """A gate on every edge, trained to the size asked for."""
+
+    name: Literal["edge-pruning"]
+    steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+
+
+class SubnetworkProbingRequest(ScoredRequest):
+    """A gate on every node, trained."""
+
+    name: Literal["subnetwork-probing"]
+    steps: int = Field(default=300, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0)
+    penalty: float = Field(default=1.0, gt=0)
+
+
 class RandomRequest(ScoredRequest):
     """The null: a random circuit of the size asked for."""
 
@@ -157,12 +195,15 @@ AnyScoredRequest: TypeAlias = (
     | NodeAttributionRequest
     | NodeExactRequest
     | HispRequest
+    | EdgePruningRequest
+    | SubnetworkProbingRequest
     | RandomRequest
 )
 """Any of the methods that score and then cut, told apart by `name`."""
 
-REQUESTS: Mapping[str, type[AcdcRequest] | type[ScoredRequest]] = {
-    tag_of(request): request for request in (AcdcRequest, *get_args(AnyScoredRequest))
+REQUESTS: Mapping[str, type[AcdcRequest] | type[EapIgAcdcRequest] | type[ScoredRequest]] = {
+    tag_of(request): request
+    for request in (AcdcRequest, EapIgAcdcRequest, *get_args(AnyScoredRequest))
 }
 
 
@@ -197,6 +238,12 @@ def method_for(
     except SpecError as error:
         error.field = None if error.field is None else written(error.field)
         raise
+
+
+def metric_for(name: str, asked: MetricName | None, task: TaskSpec) -> MetricName:
+    """The metric asked for, or else the first that suits both `task` and the method `name`."""
+    candidates = (task.metrics.discovery, *task.metrics.report, "nll")
+    return asked or next(metric for metric in candidates if metric not in METHODS[name].UNFIT)
 
 
 def parameters_of(name: str) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from pydantic import Field, model_validator
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
 
-_NO_GRADIENT: Mapping[MetricName, str] = {"accuracy": "has no gradient"}
+NO_GRADIENT: Mapping[MetricName, str] = {"accuracy": "has no gradient"}
+"""Metrics that methods of gradients cannot work with, and why."""
+
 _NONE_AT_CLEAN: Mapping[MetricName, str] = {
-    **_NO_GRADIENT,
+    **NO_GRADIENT,
     "kl": "has gradient 0 at the clean prompts, where this method takes it",
 }
 
@@ -57,12 +59,7 @@ class ScoredMethod(Spec):
 
     @model_validator(mode="after")
     def _metric_fits(self) -> ScoredMethod:
-        if self.metric in self.UNFIT:
-            raise rejection(
-                "metric",
-                f"'{self.metric}' {self.UNFIT[self.metric]}",
-                allowed=", ".join(name for name in METRICS if name not in self.UNFIT),
-            )
+        reject_unfit_metric(self.metric, self.UNFIT)
         return self
 
     def size(self, n_edges: int) -> int:
@@ -106,7 +103,7 @@ class EapIgInputsMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
 
     name: Literal["eap-ig-inputs"]
     steps: int = Field(ge=1)
@@ -121,7 +118,7 @@ class EapIgActivationsMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
 
     name: Literal["eap-ig-activations"]
     steps: int = Field(ge=1)
@@ -132,7 +129,7 @@ class CleanCorruptedMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by the gradients at both ends"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
 
     name: Literal["clean-corrupted"]
 
@@ -175,6 +172,42 @@ class HispMethod(ScoredMethod):
     name: Literal["hisp"]
 
 
+class EdgePruningMethod(ScoredMethod):
+    """A gate on every edge, trained to the size asked for (Bhaskar et al. 2024).
+
+    Args:
+        steps: of the optimiser.
+        learning_rate: of Adam.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "log-odds of its trained gate"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+
+    name: Literal["edge-pruning"]
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+
+
+class SubnetworkProbingMethod(ScoredMethod):
+    """A gate on every node, trained; an edge is worth as much as its weaker end (Cao et al. 2021).
+
+    Args:
+        steps: of the optimiser.
+        learning_rate: of Adam.
+        penalty: λ, what keeping all gates open costs, in units of the metric.
+    """
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "log-odds of the trained gate of its weaker end"
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+
+    name: Literal["subnetwork-probing"]
+    steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    penalty: float = Field(gt=0)
+
+
 class RandomMethod(ScoredMethod):
     """Scores drawn at random: what a circuit of that size is worth that knows nothing."""
 
@@ -188,3 +221,10 @@ def reject_two_sizes(share: object, edges: object) -> None:
     """Raises what pydantic expects of a validator if both sizes of a circuit are given."""
     if share is not None and edges is not None:
         raise rejection("edges", "cannot go with a share", fix="give a number of edges or a share")
+
+
+def reject_unfit_metric(metric: MetricName, unfit: Mapping[MetricName, str]) -> None:
+    """Raises what pydantic expects of a validator if a method cannot work with its metric."""
+    if metric in unfit:
+        allowed = ", ".join(name for name in METRICS if name not in unfit)
+        raise rejection("metric", f"'{metric}' {unfit[metric]}", allowed=allowed)

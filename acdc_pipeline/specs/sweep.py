@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from acdc_pipeline.errors import AcdcError, UnknownName
-from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
-from acdc_pipeline.specs.method import AcdcMethod, Method
-from acdc_pipeline.specs.method_request import AnyScoredRequest
+from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
+from acdc_pipeline.specs.load import parse
+from acdc_pipeline.specs.method import METHODS, Method
+from acdc_pipeline.specs.method_request import USUAL_SCREEN, AnyScoredRequest, metric_for
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
 from acdc_pipeline.specs.profile_method import ProfileRequest
@@ -20,8 +21,8 @@ from acdc_pipeline.specs.run import MOST_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
 
-class AcdcSweep(Spec):
-    """ACDC at several thresholds, one run each.
+class SearchSweep(Spec):
+    """A search at several thresholds, one run each.
 
     Args:
         thresholds: each τ > 0.
@@ -30,24 +31,19 @@ class AcdcSweep(Spec):
             every run records them.
     """
 
-    name: Literal["acdc"]
     thresholds: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
     metric: MetricName | None = None
     ablation: Ablation = "corrupted"
     order: HeadOrder = "reverse-heads"
     difference: Difference = "signed"
 
-    def methods(self, task: TaskSpec) -> tuple[AcdcMethod, ...]:
+    def methods(self, task: TaskSpec) -> tuple[Method, ...]:
         """One method per threshold, in the order written."""
+        name = tag_of(type(self))
+        values = self.plain() | {"metric": metric_for(name, self.metric, task)}
+        del values["thresholds"]
         return tuple(
-            AcdcMethod(
-                name="acdc",
-                threshold=threshold,
-                metric=self.metric or task.metrics.discovery,
-                ablation=self.ablation,
-                order=self.order,
-                difference=self.difference,
-            )
+            parse(values | {"threshold": threshold}, METHODS[name], name)
             for threshold in self.thresholds
         )
 
@@ -59,7 +55,27 @@ class AcdcSweep(Spec):
         return thresholds
 
 
-MethodSweep = Annotated[AcdcSweep | AnyScoredRequest | ProfileRequest, Field(discriminator="name")]
+class AcdcSweep(SearchSweep):
+    """ACDC at several thresholds, one run each."""
+
+    name: Literal["acdc"]
+
+
+class EapIgAcdcSweep(SearchSweep):
+    """ACDC on what integrated gradients leave, at several thresholds, one run each.
+
+    Args:
+        steps, screen: as in `EapIgAcdcMethod`.
+    """
+
+    name: Literal["eap-ig-acdc"]
+    steps: int = Field(default=5, ge=1)
+    screen: float = Field(default=USUAL_SCREEN, gt=0, le=1)
+
+
+MethodSweep = Annotated[
+    AcdcSweep | EapIgAcdcSweep | AnyScoredRequest | ProfileRequest, Field(discriminator="name")
+]
 """Any entry under `methods`, told apart by `name`."""
 
 

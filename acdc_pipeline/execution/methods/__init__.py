@@ -5,7 +5,8 @@ from __future__ import annotations
 from acdc_pipeline.execution.methods.acdc_run import run_acdc
 from acdc_pipeline.execution.methods.job import Found, Job
 from acdc_pipeline.execution.methods.scored_run import run_scored
-from acdc_pipeline.specs import AcdcMethod, circuit_method
+from acdc_pipeline.execution.methods.screened_run import run_screened
+from acdc_pipeline.specs import AcdcMethod, EapIgAcdcMethod, circuit_method
 
 __all__ = ["Found", "Job", "find"]
 
@@ -15,4 +16,6 @@ def find(job: Job) -> Found:
     method = circuit_method(job.run.method)
     if isinstance(method, AcdcMethod):
         return run_acdc(job, method)
+    if isinstance(method, EapIgAcdcMethod):
+        return run_screened(job, method)
     return run_scored(job, method)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import torch
 
 from acdc_pipeline.algorithms import Replay, acdc
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.execution.methods.job import Found, Job
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.graph import Decision, Receiver, Topology
+from acdc_pipeline.graph import Decision, Edge, Receiver, Topology
 from acdc_pipeline.graph.order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import AcdcMethod
 
@@ -20,7 +22,7 @@ def run_acdc(job: Job, method: AcdcMethod) -> Found:
     """
     bench, progress = job.bench, job.progress
     topology = bench.weights.topology
-    counter = _Counter(progress, topology, method.order)
+    counter = Counter(progress, topology, method.order, topology.edge_set)
     progress.start(topology.n_edges, job.label)
     try:
         with torch.no_grad():
@@ -54,18 +56,28 @@ def run_acdc(job: Job, method: AcdcMethod) -> Found:
     )
 
 
-class _Counter:
-    """Turns decisions into progress. Edges of dead nodes are never tested, so `left` is a bound."""
+class Counter:
+    """Turns decisions into progress. Edges of dead nodes are never tested, so `left` is a bound.
 
-    def __init__(self, progress: Progress, topology: Topology, order: HeadOrder) -> None:
+    Args:
+        progress: who is told.
+        topology: the graph that is searched.
+        order: in which its edges come.
+        candidates: those of its edges that are tested.
+    """
+
+    def __init__(
+        self, progress: Progress, topology: Topology, order: HeadOrder, candidates: Container[Edge]
+    ) -> None:
         self.progress = progress
         self.tested = 0
         self.kept = 0
         self.left_from: dict[Receiver, int] = {}
-        left = topology.n_edges
-        for receiver in receivers_backwards(topology, order):
+        left = 0
+        for receiver in reversed(receivers_backwards(topology, order)):
+            sources = topology.sources_of(receiver)
+            left += sum(Edge.into(source, receiver) in candidates for source in sources)
             self.left_from[receiver] = left
-            left -= topology.n_sources_of(receiver)
         self.receiver: Receiver | None = None
         self.left = 0
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+
 from acdc_pipeline.algorithms import SCORERS, Question
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.execution.methods.job import Found, Job
 from acdc_pipeline.graph.cut import cut
-from acdc_pipeline.specs import ScoredMethod
+from acdc_pipeline.specs import MetricName, ScoredMethod
 
 
 def run_scored(job: Job, method: ScoredMethod) -> Found:
@@ -16,8 +18,7 @@ def run_scored(job: Job, method: ScoredMethod) -> Found:
     Raises:
         InvalidInput: the graph has fewer edges than that.
     """
-    bench, progress = job.bench, job.progress
-    topology = bench.weights.topology
+    topology, progress = job.bench.weights.topology, job.progress
     edges = method.size(topology.n_edges)
     if edges > topology.n_edges:
         raise InvalidInput(
@@ -27,20 +28,27 @@ def run_scored(job: Job, method: ScoredMethod) -> Found:
             fix="ask for fewer, or for a share",
         )
     progress.start(topology.n_edges, job.label)
-    question = Question(
-        bench=bench,
-        objective=objective_for(bench, method.metric),
-        differentiable=differentiable_objective_for(bench, method.metric),
+    try:
+        exact = SCORERS[job.run.method.name](question_of(job, method.metric), method)
+    finally:
+        progress.finish()
+    # As they are stored: whoever cuts the stored scores again gets the same circuits.
+    rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
+    scores = dict(zip(exact, rounded, strict=True))
+    circuit = cut(topology, scores, edges=edges, rank=method.ranking)
+    return Found(circuit=circuit, measured=circuit.edges)
+
+
+def question_of(job: Job, metric: MetricName) -> Question:
+    """What `job` asks a method that scores edges by what they do to `metric`."""
+    return Question(
+        bench=job.bench,
+        objective=objective_for(job.bench, metric),
+        differentiable=differentiable_objective_for(job.bench, metric),
         seed=job.run.seed,
         memory=job.memory,
         advance=lambda share: _tell(job, share),
     )
-    try:
-        scores = SCORERS[job.run.method.name](question, method)
-    finally:
-        progress.finish()
-    circuit = cut(topology, scores, edges=edges, rank=method.ranking)
-    return Found(circuit=circuit, measured=circuit.edges)
 
 
 def _tell(job: Job, share: float) -> None:

@@ -11,17 +11,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from acdc_pipeline.algorithms import SCORERS, Question
 from acdc_pipeline.engine import set_up
-from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.bridge import load_bridge
-from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.names import Ablation, MetricName
 from tests import checkpoints
 from tests.float64 import Float64Throughout
 from tests.oracles.edge_gates import EdgeGates, GatedBridge, GatedHandWritten, GatedNative
 from tests.prompt_sets import random_prompts
+from tests.scoring import scores_of
 
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
 STEPS = 3
@@ -31,34 +29,21 @@ HAND_WRITTEN = [
     "gptj", "stablelm-parallel", "phi", "cohere", "falcon", "olmo2", "olmo3", "gemma2", "gemma3",
     "gpt-neo", "opt",
 ]  # fmt: skip
+# One of each kind: LayerNorm and biases, parallel blocks, norms after and across heads, rotary
+# with one key head for all, bidirectional.
+KINDS = [
+    "native-ln-pre-mlp", "gptj", "falcon", "gemma2", "olmo2", "native-rms-rotary-gated",
+    "native-rms-pre-bidirectional",
+]  # fmt: skip
 ON_BRIDGE = [name for name in checkpoints.HUGGING_FACE if name not in HAND_WRITTEN]
 
 
 def scored(
-    model: LoadedModel,
-    name: str,
-    *,
-    metric: MetricName = "logit_diff",
-    ablation: Ablation = "corrupted",
-    memory: int = 2**30,
-    seed: int = 0,
-    **parameters: Any,
+    model: LoadedModel, name: str, *, ablation: Ablation = "corrupted", **setting: Any
 ) -> dict[str, float]:
     """Every edge's score by the method called `name`."""
     bench = set_up(model.weights, PROMPTS, ablation)
-    values = {"name": name, "metric": metric, "ablation": ablation, "share": 1.0, "edges": None}
-    kind = METHODS[name]
-    ranked = {"rank": "magnitude"} if "rank" in kind.model_fields else {}
-    question = Question(
-        bench=bench,
-        objective=objective_for(bench, metric),
-        differentiable=differentiable_objective_for(bench, metric),
-        seed=seed,
-        memory=memory,
-        advance=lambda share: None,
-    )
-    scores = SCORERS[name](question, kind(**values, **ranked, **parameters))
-    return {str(edge): score for edge, score in scores.items()}
+    return scores_of(name, bench, ablation=ablation, **setting)
 
 
 def metric_of(name: MetricName, model_logprobs: Tensor) -> Callable[[Tensor], Tensor]:
@@ -111,7 +96,13 @@ def loaded(name: str, folder: Path) -> tuple[LoadedModel, Path]:
     return load_model(f"dir:{directory}", dtype="float64", device="cpu"), directory
 
 
-@pytest.mark.parametrize("name", checkpoints.EVERY)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("gpt2", *KINDS) else [pytest.mark.slow])
+        for name in checkpoints.EVERY
+    ],
+)
 def test_attribution_every_architecture_is_the_derivative_of_a_plain_forward(
     name: str, tmp_path: Path
 ):
@@ -153,14 +144,6 @@ def test_attribution_of_every_metric_is_the_derivative_too(
     ours = scored(model, "eap-ig-inputs", metric=metric, steps=STEPS)
     assert_equal(ours, oracle.eap_ig_inputs(STEPS))
     assert_equal(scored(model, "clean-corrupted", metric=metric), oracle.clean_corrupted())
-
-
-# One of each kind: LayerNorm and biases, parallel blocks, norms after and across heads, rotary
-# with one key head for all, bidirectional.
-KINDS = [
-    "native-ln-pre-mlp", "gptj", "falcon", "gemma2", "olmo2", "native-rms-rotary-gated",
-    "native-rms-pre-bidirectional",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KINDS)

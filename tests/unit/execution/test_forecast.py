@@ -15,7 +15,7 @@ from acdc_pipeline.execution.estimate import (
     SHARE_OF_FORWARD,
     parameters,
 )
-from acdc_pipeline.execution.forecast import forecast
+from acdc_pipeline.execution.forecast import CellForecast, forecast
 from acdc_pipeline.execution.prompt_length import UNKNOWN, rough_tokens
 from acdc_pipeline.execution.sweep import plan_sweep
 from acdc_pipeline.execution.work import SweepWork, plan_sweep_work
@@ -97,6 +97,20 @@ def test_forecast_of_scores_counts_passes_and_no_edge_tests(tmp_path: Path, stor
     (acdc,) = forecast(work(tmp_path, store), (), LAPTOP)
     assert cell.edge_tests == acdc.edge_tests
     assert cell.seconds > acdc.seconds
+
+
+def test_forecast_of_a_screened_search_counts_the_scores_and_the_edges_that_it_leaves(
+    tmp_path: Path, store: Store
+):
+    def cell(**method: Any) -> CellForecast:
+        return forecast(work(tmp_path, store, methods=[method]), (), LAPTOP)[0]
+
+    acdc = cell(name="acdc", thresholds=[0.1])
+    scores = cell(name="eap-ig-inputs", steps=5)
+    both = cell(name="eap-ig-acdc", thresholds=[0.1], steps=5, screen=0.5)
+    assert both.edge_tests == round(0.5 * acdc.edge_tests)
+    share = both.edge_tests / acdc.edge_tests
+    assert both.seconds == pytest.approx(scores.seconds + share * acdc.seconds)
 
 
 def test_forecast_scales_with_the_prompts(tmp_path: Path, store: Store):

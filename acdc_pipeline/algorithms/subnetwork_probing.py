@@ -1,0 +1,53 @@
+"""Subnetwork probing: a gate on every node, trained (Cao et al. 2021, arXiv 2104.03514)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.algorithms.gate_training import train_gates
+from acdc_pipeline.algorithms.hard_concrete import chance_open
+from acdc_pipeline.algorithms.node_scores import edges_of_nodes
+from acdc_pipeline.algorithms.question import EdgeScores, Question
+from acdc_pipeline.engine.gated_forward import run_node_gates
+from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.specs.scored_method import SubnetworkProbingMethod
+
+
+def subnetwork_probing(question: Question, method: SubnetworkProbingMethod) -> EdgeScores:
+    """How open gradient descent leaves the gate of each node, as a log-odds.
+
+        min over log α:  E_z M(circuit with gates z) + λ · expected share of gates that are open
+
+    with hard concrete gates z (`hard_concrete`) and λ the method's penalty. The paper masks
+    weights and fits a probe; this is the form that Conmy et al. 2023 (arXiv 2304.14997) compare
+    with ACDC: gates on heads and MLPs, each mixing its current output with its ablated one, and no
+    probe. An edge is worth as much as its weaker end. Higher means more needed; 0 is as often open
+    as closed. Costs a forward and a backward for each step.
+    """
+    topology = question.bench.weights.topology
+    candidates = topology.sources[1:]
+
+    def forward(
+        weights: TransformerWeights,
+        tokens: Int[Tensor, "batch pos"],
+        ablated: Float[Tensor, "src batch pos d_model"],
+        gates: Float[Tensor, " gate"],
+    ) -> Float[Tensor, "batch pos d_model"]:
+        # The input is no candidate: it stays open.
+        return run_node_gates(weights, tokens, ablated, torch.cat([gates.new_ones(1), gates]))
+
+    def penalty(log_alpha: Float[Tensor, " gate"], done: float) -> Float[Tensor, ""]:  # noqa: ARG001
+        return method.penalty * chance_open(log_alpha).mean()
+
+    log_alpha = train_gates(
+        question,
+        forward,
+        len(candidates),
+        steps=method.steps,
+        learning_rate=method.learning_rate,
+        penalty=penalty,
+    )
+    nodes = dict(zip(candidates, log_alpha.tolist(), strict=True))
+    return edges_of_nodes(topology, nodes, method.ranking)

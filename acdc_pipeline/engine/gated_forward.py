@@ -1,0 +1,129 @@
+"""The whole graph with a gate between 0 and 1 on every edge, or on every node; with gradients.
+
+A gate of 1 lets a source's current output through, 0 its ablated one, and in between a mixture. At
+gates of 0 and 1 alone it is `run_circuit`.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
+from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
+from acdc_pipeline.graph import SLOTS
+from acdc_pipeline.models.weights import Block, TransformerWeights
+
+Stream = Float[Tensor, "batch pos d_model"]
+Outputs = Float[Tensor, "n batch pos d_model"]
+
+
+def run_edge_gates(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    gates: Float[Tensor, " edge"],
+) -> Stream:
+    """The final residual stream, each edge gated; `gates` in the order of the topology's edges."""
+    return _EdgeGated(weights, ablated, gates).final(embed(weights, tokens))
+
+
+def run_node_gates(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    gates: Float[Tensor, " src"],
+) -> Stream:
+    """The final residual stream, each source gated for all that read it."""
+    heads = range(weights.topology.n_heads)
+    allowed = [visible_keys(b.attn, tokens.shape[1], tokens.device) for b in weights.blocks]
+
+    def gated(written: Outputs, first: int) -> Stream:
+        rows = slice(first, first + len(written))
+        held = gates[rows, None, None, None]
+        return (ablated[rows] + held * (written - ablated[rows])).sum(0)
+
+    residual, n = gated(embed(weights, tokens)[None], 0), 1
+    for layer, block in enumerate(weights.blocks):
+        slots = project_slots(block.attn, normalise(residual, block.norm_attn))
+        attended = residual + gated(attend(block, heads, slots, allowed[layer]), n)
+        if block.attn.b_o is not None:
+            attended = attended + block.attn.b_o
+        n += len(heads)
+        if block.mlp is not None:
+            read = residual if weights.parallel else attended
+            attended = attended + gated(mlp_written(block, read)[None], n)
+            n += 1
+        residual = attended
+    return residual
+
+
+class _EdgeGated:
+    """A forward under way: what was written so far, and how many gates were used.
+
+    Args:
+        weights: the model.
+        ablated: what a closed gate lets through.
+        gates: of every edge.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        gates: Float[Tensor, " edge"],
+    ) -> None:
+        self.weights = weights
+        self.ablated = ablated
+        self.gates = gates
+        self.n_gates = 0
+        self.n_sources = 0
+        self.changes: list[Outputs] = []
+        self.base: Stream = torch.zeros_like(ablated[0])
+
+    def final(self, embedded: Stream) -> Stream:
+        self.write(embedded[None])
+        for block in self.weights.blocks:
+            written = self.heads(block)
+            if not self.weights.parallel:
+                self.write(written, block.attn.b_o)
+            by_mlp = None if block.mlp is None else mlp_written(block, self.received(1))
+            if self.weights.parallel:
+                self.write(written, block.attn.b_o)
+            if by_mlp is not None:
+                self.write(by_mlp)
+        return self.received(1)[0]
+
+    def heads(self, block: Block) -> Outputs:
+        """What the heads of a layer write, each slot of each from its own input."""
+        heads = range(self.weights.topology.n_heads)
+        slots: Slots = {}
+        for slot in SLOTS:
+            weight, bias = slot_weights(block.attn, slot, heads)
+            x = normalise(self.received(len(heads)), block.norm_attn)
+            slots[slot] = project(x.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
+        allowed = visible_keys(block.attn, self.base.shape[1], self.base.device)
+        return attend(block, heads, slots, allowed)
+
+    def write(self, written: Outputs, constant: Float[Tensor, " d_model"] | None = None) -> None:
+        """The next sources have their outputs; from now on they can be read."""
+        ablated = self.ablated[self.n_sources : self.n_sources + len(written)]
+        self.changes.append(written - ablated)
+        self.base = self.base + ablated.sum(0)
+        if constant is not None:
+            self.base = self.base + constant
+        self.n_sources += len(written)
+
+    def received(self, n: int) -> Outputs:
+        """What the next `n` receivers read of all sources written so far."""
+        size = n * self.n_sources
+        gates = self.gates[self.n_gates : self.n_gates + size].view(n, self.n_sources)
+        self.n_gates += size
+        total, first = self.base[None], 0
+        for change in self.changes:
+            share = gates[:, first : first + len(change)] @ change.flatten(1)
+            total = total + share.view(n, *self.base.shape)
+            first += len(change)
+        return total

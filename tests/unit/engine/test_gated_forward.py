@@ -1,0 +1,91 @@
+"""Forwards with gates: at 0 and 1 they are circuits, in between their slopes are attribution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+import torch
+from torch import Tensor
+
+from acdc_pipeline.engine import Bench, run_circuit, set_up
+from acdc_pipeline.engine.gate_gradient import gate_gradient
+from acdc_pipeline.engine.gated_forward import run_edge_gates, run_node_gates
+from acdc_pipeline.evaluation import differentiable_objective_for
+from acdc_pipeline.models import load_model
+from tests import checkpoints
+from tests.prompt_sets import random_prompts
+from tests.scoring import scores_of
+
+NAMES = ["gpt2", "gptj", "falcon", "gemma2", "olmo2", "native-no-norm", "native-rms-rotary-gated"]
+PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
+
+
+@pytest.fixture(params=NAMES)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
+    directory = checkpoints.EVERY[request.param](tmp_path / request.param)
+    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    return set_up(model.weights, PROMPTS, "corrupted")
+
+
+def assert_same(ours: Tensor, theirs: Tensor) -> None:
+    # The same sums in float64, in another order.
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_edge_gates_of_0_and_1_are_a_circuit(bench: Bench):
+    draw = Random(0)
+    edges = bench.weights.topology.edges
+    for share in (0.0, 0.3, 0.8, 1.0):
+        kept = [edge for edge in edges if draw.random() < share]
+        gates = torch.tensor([float(edge in kept) for edge in edges], dtype=torch.float64)
+        ours = run_edge_gates(bench.weights, bench.prompts.clean, bench.ablated, gates)
+        assert_same(ours, run_circuit(bench.weights, bench.prompts.clean, bench.ablated, kept))
+
+
+def test_node_gates_are_edge_gates_that_are_equal_for_all_readers(bench: Bench):
+    sources = bench.weights.topology.sources
+    generator = torch.Generator().manual_seed(0)
+    by_node = torch.rand(len(sources), generator=generator, dtype=torch.float64)
+    index = {node: i for i, node in enumerate(sources)}
+    by_edge = by_node[[index[edge.src] for edge in bench.weights.topology.edges]]
+    arguments = (bench.weights, bench.prompts.clean, bench.ablated)
+    assert_same(run_node_gates(*arguments, by_node), run_edge_gates(*arguments, by_edge))
+
+
+def test_slope_of_open_edge_gates_is_the_score_of_attribution_patching(bench: Bench):
+    objective = differentiable_objective_for(bench, "logit_diff")
+    gates = torch.ones(bench.weights.topology.n_edges, dtype=torch.float64)
+    slopes = gate_gradient(bench, objective, run_edge_gates, gates, prompts_at_once=3)
+    scores = torch.tensor(list(scores_of("eap", bench).values()), dtype=torch.float64)
+    # Opening a gate takes back what removing the edge costs.
+    assert_same(slopes, -scores)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_slope_is_the_same_however_many_prompts_are_held(bench: Bench, at_once: int):
+    objective = differentiable_objective_for(bench, "kl")
+    generator = torch.Generator().manual_seed(1)
+    gates = torch.rand(bench.weights.topology.n_edges, generator=generator, dtype=torch.float64)
+    whole = gate_gradient(bench, objective, run_edge_gates, gates, prompts_at_once=3)
+    assert_same(gate_gradient(bench, objective, run_edge_gates, gates, at_once), whole)
+
+
+def test_slope_is_the_finite_difference(bench: Bench):
+    objective = differentiable_objective_for(bench, "nll")
+    generator = torch.Generator().manual_seed(2)
+    gates = torch.rand(len(bench.weights.topology.sources), generator=generator).double()
+    slopes = gate_gradient(bench, objective, run_node_gates, gates, prompts_at_once=3)
+    step = 1e-5
+    for i in range(len(gates)):
+        ends = []
+        for sign in (1, -1):
+            moved = gates.clone()
+            moved[i] += sign * step
+            final = run_node_gates(bench.weights, bench.prompts.clean, bench.ablated, moved)
+            ends.append(objective(bench.layout.at_answers(final.flatten(0, 1))[None]))
+        # The error of the quotient is of the order of its step squared.
+        torch.testing.assert_close(
+            (ends[0] - ends[1])[0] / (2 * step), slopes[i], rtol=1e-5, atol=1e-8
+        )

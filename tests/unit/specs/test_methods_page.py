@@ -1,0 +1,26 @@
+"""docs/methods.md, and the command line, know every method that finds a circuit."""
+
+from __future__ import annotations
+
+import re
+
+from acdc_pipeline.cli import discover
+from acdc_pipeline.specs import METHODS
+from acdc_pipeline.specs.method_request import parameters_of
+from tests.support import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+def test_page_has_a_section_for_every_method_and_none_for_another():
+    assert sorted(re.findall(r"^### `([\w-]+)`$", PAGE, re.MULTILINE)) == sorted(METHODS)
+
+
+def test_page_names_every_option_of_every_method():
+    for name in METHODS:
+        for parameter in parameters_of(name):
+            assert f"--{parameter.replace('_', '-')}" in PAGE, parameter
+
+
+def test_command_line_names_every_method():
+    assert sorted(discover.METHODS) == sorted(METHODS)
