@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import options, prompt_files
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
@@ -198,6 +198,10 @@ def new_task(
     written = relative(str(write_task_folder(folder, name)))
     say(f"wrote {written}")
     say(f"\nChange task.yaml, then:\n  acdc tasks check {written} --model zoo:gpt2-4l-s0")
+
+
+app.command("import")(prompt_files.import_prompts)
+app.command("export")(prompt_files.export_prompts)
 
 
 def _lengths(report: dict[str, Any]) -> str:

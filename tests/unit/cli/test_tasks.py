@@ -150,3 +150,38 @@ def test_tasks_new_makes_a_task_that_gpt2s_tokenizer_can_express(tmp_path):
     )
     assert len(prompts) == 8
     assert len(set(prompts.clean_text)) > 4
+
+
+def test_tasks_export_and_import_bring_the_same_prompts_back(capsys, tmp_path):
+    arguments = ["--model", "zoo:compiled-gallery", "--prompts", "3"]
+    written = acdc(capsys, "tasks", "export", "compiled_gallery", *arguments, "--out", "g.json")
+    assert written.code == 0
+    imported = acdc(capsys, "tasks", "import", "g.json")
+    assert imported.code == 0
+    assert "acdc tasks check g.jsonl" in imported.err
+    shown = acdc(capsys, "tasks", "show", "g.jsonl", *arguments, "--json").document["prompts"]
+    made = acdc(capsys, "tasks", "show", "compiled_gallery", *arguments, "--json").document[
+        "prompts"
+    ]
+    # The task puts a token in front, which a file of texts does not name.
+    assert shown == [{**prompt, "tokens": prompt["tokens"] - 1} for prompt in made]
+
+
+def test_tasks_export_of_token_ids_holds_what_the_model_sees(capsys):
+    out = acdc(
+        capsys, "tasks", "export", "induction", "--model", "zoo:gpt2-4l-s0", "--prompts", "2"
+    ).document
+    for prompt in out["prompts"]:
+        assert all(isinstance(token, int) for token in prompt["clean"] + prompt["answers"])
+        assert len(prompt["clean"]) == len(prompt["corrupt"])
+
+
+def test_tasks_import_replaces_no_file_and_writes_pairs_alone(capsys, tmp_path):
+    acdc(
+        capsys, "tasks", "export", "compiled_or", "--model", "zoo:compiled-or", "--prompts", "2",
+        "--out", "p.json",
+    )  # fmt: skip
+    Path("p.jsonl").write_text("mine")
+    acdc(capsys, "tasks", "import", "p.json").refuses("p.jsonl: exists already")
+    acdc(capsys, "tasks", "import", "p.json", "--out", "p.txt").refuses("*.jsonl")
+    assert Path("p.jsonl").read_text() == "mine"
