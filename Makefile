@@ -13,7 +13,7 @@ SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint bench format lock schemas install clean
+.PHONY: help demo test check lint bench format lock schemas docs install clean
 
 help: ## this list
 	@printf 'usage: make TARGET [PYTHON=python3.12]\n\n'
@@ -63,6 +63,10 @@ format: $(INSTALLED) ## rewrite the code in the house format
 
 schemas: $(INSTALLED) ## regenerate the JSON Schemas that editors use
 	@$(BIN)/python -m acdc_pipeline.specs.json_schema docs/schemas
+
+docs: schemas ## regenerate what is generated in docs/
+	@$(BIN)/python -m acdc_pipeline.specs.head_scores.page docs/head-scores.md
+	@$(BIN)/python -m acdc_pipeline.cli.reference docs/cli.md
 
 install: $(INSTALLED) ## the environment alone
 

@@ -1,9 +1,10 @@
 """Automated circuit discovery as a distributed pipeline.
 
-    from acdc_pipeline import discover, open_store
+    from acdc_pipeline import discover
 
-    record = discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
-    record.circuit.sorted_edges
+    circuit = discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
+    circuit.sorted_edges, circuit.metrics["kl"]
+    circuit.draw().save("ioi.svg")
 
 Names are loaded when they are first used: importing the package alone loads nothing heavy.
 """
@@ -17,15 +18,17 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from acdc_pipeline.api import discover
+    from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.models import load_model
     from acdc_pipeline.specs import find_task as load_task
     from acdc_pipeline.store import open_store
 
-__all__ = ["Circuit", "discover", "load_model", "load_task", "open_store"]
+__all__ = ["Circuit", "FoundCircuit", "discover", "load_model", "load_task", "open_store"]
 
 _HOMES = {
     "Circuit": ("acdc_pipeline.graph", "Circuit"),
+    "FoundCircuit": ("acdc_pipeline.found_circuit", "FoundCircuit"),
     "discover": ("acdc_pipeline.api", "discover"),
     "load_model": ("acdc_pipeline.models", "load_model"),
     "load_task": ("acdc_pipeline.specs", "find_task"),

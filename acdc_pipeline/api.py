@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
-from acdc_pipeline.specs import Method, ModelRef, TaskSpec, find_task, method_for
-from acdc_pipeline.store import RunRecord, Store, open_store
+from acdc_pipeline.found_circuit import FoundCircuit, found_circuit
+from acdc_pipeline.search_bar import bar_where_seen
+from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec, find_task, method_for
+from acdc_pipeline.store import Store, open_store
 
 
 def discover(
     task: TaskSpec | str,
     model: ModelRef | str,
     *,
-    method: Method | str = "acdc",
+    method: CircuitMethod | str = "acdc",
     prompts: int = 64,
     seed: int = 0,
     dtype: str = "float32",
     device: str = "auto",
     memory: int | None = None,
     store: Store | Path | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Literal["auto"] | None = "auto",
     **parameters: float | str | None,
-) -> RunRecord:
+) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
 
         discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
-        discover("ioi", "zoo:gpt2-4l-s0", method="random", edges=60)
+        discover("ioi", "zoo:gpt2-4l-s0", method="eap-ig-inputs", edges=60)
 
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
@@ -40,13 +43,15 @@ def discover(
         memory: byte budget of the search; None takes half of what is free.
         store: where to look the run up and to keep it, opened or as a folder or URL; None keeps
             nothing.
-        progress: told how far the search is.
+        progress: told how far the search is; `auto` shows a bar in a notebook and on a terminal,
+            None shows nothing.
         parameters: of the method, for which the command line has options; those left out or None
             have their usual values, such as `metric`, which the task knows.
 
     Returns:
-        the run: its circuit, decisions and metrics. `details["warnings"]` says what makes it mean
-        little, `details["reference"]` how much of the task's published circuit it found.
+        the circuit, which draws, exports and evaluates itself. Its `run` has the decisions, the
+        metrics and the environment; `warnings` says what makes it mean little, and
+        `run.details["reference"]` how much of the task's published circuit was found.
 
     Raises:
         InvalidInput: something asked for does not exist or does not fit, see `errors`.
@@ -62,14 +67,17 @@ def discover(
     spec = find_task(task) if isinstance(task, str) else task
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
-        method = method_for(method, given, spec, where="discover")
+        chosen = method_for(method, given, spec, where="discover")
     elif parameters:
         raise InvalidInput(
             "a whole method has its parameters already", where="discover", field=min(parameters)
         )
-    run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    else:
+        chosen = method
+    listener = bar_where_seen() if progress == "auto" else progress
+    run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
     results = open_store(store, mode="write") if isinstance(store, str | Path) else store
     worker = Worker(device=device, memory=memory)
     if results is None:
-        return worker.execute(run, spec, progress)
-    return discover_into(results, run, spec, worker, progress)[0]
+        return found_circuit(worker.execute(run, spec, listener), spec, None)
+    return found_circuit(discover_into(results, run, spec, worker, listener)[0], spec, results)

@@ -6,28 +6,12 @@ from typing import Annotated
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
+from acdc_pipeline.cli.completion import METHODS
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, decimal, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.words import counted, relative
-
-# Written out, since asking the specs for it would load them for every `--help`.
-METHODS = (
-    "acdc",
-    "eap-ig-acdc",
-    "eap",
-    "eap-ig-inputs",
-    "eap-ig-activations",
-    "clean-corrupted",
-    "exact",
-    "node-attribution",
-    "node-exact",
-    "hisp",
-    "edge-pruning",
-    "subnetwork-probing",
-    "random",
-)
 
 SEARCHES = ("acdc", "eap-ig-acdc")
 USUAL_THRESHOLD = 0.01
@@ -39,7 +23,12 @@ def discover(
     task: options.TaskName,
     model: options.ModelName,
     method: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How to search: {', '.join(METHODS)}.")
+        str,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.methods,
+            help=f"How to search: {', '.join(METHODS)}.",
+        ),
     ] = "acdc",
     metric: Annotated[
         str | None,

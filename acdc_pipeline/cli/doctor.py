@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import which
 from typing import Literal
 
 import typer
@@ -33,7 +34,7 @@ class Finding:
 
 
 def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
-    """Look at Python, packages, devices, models and the store, and say what to fix.
+    """Look at Python, packages, devices, models, the store, Ray and tokens; say what to fix.
 
     Exit code 3 if something does not work.
 
@@ -49,7 +50,10 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
             _zoo,
             _engine,
             lambda: _store(store),
+            _ray,
             _hub,
+            _tokens,
+            _browser,
         ]
         findings = [_safely(check) for check in checks]
     if json:
@@ -65,6 +69,7 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "ray", "pyarrow", "networkx")
 COLUMNS = (Column("what"), Column("state"), Column("found", "prose"))
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 _MARKS: dict[Status, str] = {"ok": "ok", "note": "–", "problem": "PROBLEM"}
 
 
@@ -186,3 +191,34 @@ def _hub() -> Finding:
     cached = sorted(Path(HF_HUB_CACHE).glob("models--*"))
     mode = "offline (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "downloads allowed"
     return Finding("hub", "note", f"{mode}; {counted(len(cached), 'model')} in the local cache")
+
+
+def _ray() -> Finding:
+    """Whether a Ray would be joined or started; it is not started to find out."""
+    if address := os.environ.get("RAY_ADDRESS"):
+        return Finding("ray cluster", "note", f"RAY_ADDRESS is set: sweeps go to {address}")
+    shared = Path("/dev/shm")  # where Ray keeps what workers hand to one another
+    if shared.is_dir() and not os.access(shared, os.W_OK):
+        return Finding(
+            "ray cluster", "problem", f"{shared} cannot be written", "acdc run --executor local"
+        )
+    return Finding(
+        "ray cluster", "ok", "none; 'acdc demo' and '--executor ray' start one on this machine"
+    )
+
+
+def _tokens() -> Finding:
+    """Which secrets are set; never what they are."""
+    from huggingface_hub import get_token
+
+    from acdc_pipeline.execution.submission.token import find_token
+
+    known = {"Hugging Face": get_token(), "Ray": find_token(os.environ, Path.home())}
+    says = [f"{name}: {'set' if value else 'none'}" for name, value in known.items()]
+    return Finding("tokens", "note", ", ".join(says))
+
+
+def _browser() -> Finding:
+    """Where a browser is; only tests of the wiki and pictures of the docs need one."""
+    found = next(filter(None, map(which, BROWSERS)), None)
+    return Finding("browser", "note", found or "none found; the wiki opens in any")

@@ -186,7 +186,7 @@ def _check_options(
 
 
 def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit, list[Circuit]]:
-    from acdc_pipeline.execution.curves import family_of
+    from acdc_pipeline.execution.curves import circuits_of_family
     from acdc_pipeline.execution.evaluate import require_same_task
     from acdc_pipeline.specs import find_task
 
@@ -196,10 +196,7 @@ def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit, li
     spec = record.spec
     task = find_task(spec.task)
     require_same_task(spec, task)
-    family = family_of(spec)
-    others = [s.run_id for s in results.summaries() if family_of(s.spec) == family]
-    circuits = [found for name in others if (found := results.get(name).circuit) is not None]
-    return spec, task, record.circuit, circuits
+    return spec, task, record.circuit, circuits_of_family(results, spec)
 
 
 def _given(

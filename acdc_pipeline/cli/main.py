@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -32,6 +33,7 @@ from acdc_pipeline.cli import (
     tasks,
     wiki,
 )
+from acdc_pipeline.cli.completion import mend_words
 from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.cli.interrupts import INTERRUPTED
@@ -41,7 +43,6 @@ from acdc_pipeline.errors import AcdcError
 app = App(
     name="acdc",
     cls=Root,
-    add_completion=False,
     help="Finds the circuits inside transformer language models.",
     epilog="Example: acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01",
 )
@@ -82,6 +83,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and gives its exit code. `arguments` defaults to the process's own."""
     open_missing()
+    mend_words(os.environ)
     try:
         code = _run(arguments)
     except AcdcError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acdc_pipeline.cli import completion
 from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.errors import InvalidInput
 
@@ -65,12 +66,18 @@ Dtype = Annotated[
 TaskName = Annotated[
     str,
     typer.Argument(
-        metavar="TASK", help="A task's name, a task folder, or a .jsonl of prompt pairs."
+        metavar="TASK",
+        autocompletion=completion.tasks,
+        help="A task's name, a task folder, or a .jsonl of prompt pairs.",
     ),
 ]
 ModelName = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH."),
+    typer.Argument(
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH.",
+    ),
 ]
 RunPrefix = Annotated[
     str, typer.Argument(metavar="RUN", help="A run id, or the first digits of one.")

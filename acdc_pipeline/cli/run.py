@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.output import print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.same_command import same_command
@@ -19,7 +19,12 @@ from acdc_pipeline.cli.workplace import workplace as workplace_of
 from acdc_pipeline.errors import ExecutionFailed
 
 SweepName = Annotated[
-    str, typer.Argument(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
+    str,
+    typer.Argument(
+        metavar="SWEEP",
+        autocompletion=completion.sweeps,
+        help="A sweep by name, or its .yaml file.",
+    ),
 ]
 ShardOf = Annotated[
     str | None,

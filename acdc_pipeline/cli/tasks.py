@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options, prompt_files
+from acdc_pipeline.cli import completion, options, prompt_files
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
@@ -25,7 +25,12 @@ app = App(help="Behaviours, as data.")
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", metavar="MODEL", help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH."),
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH.",
+    ),
 ]
 Prompts = Annotated[
     int,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.output import note
 from acdc_pipeline.errors import InvalidInput
 
@@ -25,6 +25,7 @@ ProfileName = Annotated[
     typer.Option(
         "--profile",
         metavar="NAME|PATH",
+        autocompletion=completion.profiles,
         envvar="ACDC_PROFILE",
         show_envvar=False,
         help="Worker profile: on what it executes.",

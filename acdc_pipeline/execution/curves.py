@@ -17,6 +17,7 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
 from acdc_pipeline.specs import CircuitMethod, RunSpec, ScoredMethod
 from acdc_pipeline.specs.base import canonical_json
+from acdc_pipeline.store import Store
 
 SIZES = ("threshold", "share", "edges")
 """Parameters that decide how large a circuit is, and nothing else about a search."""
@@ -47,3 +48,13 @@ def family_of(run: RunSpec) -> str:
     plain: dict[str, Any] = run.plain()
     method = {name: value for name, value in plain["method"].items() if name not in SIZES}
     return canonical_json({**plain, "method": method, "task": None, "model": None})
+
+
+def circuits_of_family(store: Store, run: RunSpec) -> list[Circuit]:
+    """What the runs of the same search as `run` found that are in `store`, `run` itself included.
+
+    Raises what `Store.get` raises.
+    """
+    family = family_of(run)
+    names = [s.run_id for s in store.summaries() if family_of(s.spec) == family]
+    return [found for name in names if (found := store.get(name).circuit) is not None]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
+from acdc_pipeline.graph.drawing import Drawing
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.graph.topology import Topology
+
+if TYPE_CHECKING:
+    from networkx import MultiDiGraph
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,18 @@ class Circuit:
         forward = _reached(INPUT, {(e.src, e.dst) for e in self.edges})
         backward = _reached(LOGITS, {(e.dst, e.src) for e in self.edges})
         return frozenset(e for e in self.edges if e.src in forward and e.dst in backward)
+
+    def to_networkx(self) -> MultiDiGraph:
+        """The circuit as a networkx graph; an edge's key is its slot, see `graph.node_link`."""
+        from acdc_pipeline.graph.node_link import to_networkx
+
+        return to_networkx(self)
+
+    def draw(self, title: str = "", subtitle: str = "") -> Drawing:
+        """The circuit as a picture: the input below, the logits above, see `graph.draw`."""
+        from acdc_pipeline.graph.draw import circuit_svg
+
+        return Drawing(circuit_svg(self, title=title or "circuit", subtitle=subtitle))
 
 
 def _reached(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:

@@ -83,6 +83,16 @@ def find_sweep(name_or_path: str | Path, project: Path | None = None) -> SweepSp
     return _find_yaml("sweep", "deploy/sweeps", name_or_path, SweepSpec, project)
 
 
+def list_profiles(project: Path | None = None) -> dict[str, Path]:
+    """Every worker profile by name with its file; a project's own hides a bundled namesake."""
+    return _yaml_files("workers", project)
+
+
+def list_sweeps(project: Path | None = None) -> dict[str, Path]:
+    """Every sweep by name with its file; a project's own hides a bundled namesake."""
+    return _yaml_files("deploy/sweeps", project)
+
+
 def task_from_pairs(path: Path) -> TaskSpec:
     """A task made of nothing but a `.jsonl` of prompt pairs, named after the file.
 
@@ -110,16 +120,21 @@ def _roots(project: Path | None) -> list[Path]:
     return list(dict.fromkeys(root.resolve() for root in roots if root is not None))
 
 
+def _yaml_files(folder: str, project: Path | None) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in _roots(project):
+        for file in sorted((root / folder).glob("*.yaml")):
+            found.setdefault(file.stem, file)
+    return dict(sorted(found.items()))
+
+
 def _find_yaml(
     noun: str, folder: str, name_or_path: str | Path, kind: type[_S], project: Path | None
 ) -> _S:
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         return load_yaml(path, kind)
-    found: dict[str, Path] = {}
-    for root in _roots(project):
-        for file in sorted((root / folder).glob("*.yaml")):
-            found.setdefault(file.stem, file)
+    found = _yaml_files(folder, project)
     if str(name_or_path) not in found:
         raise UnknownName.among(noun, str(name_or_path), found)
     return load_yaml(found[str(name_or_path)], kind)

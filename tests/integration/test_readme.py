@@ -1,4 +1,4 @@
-"""The Python and the sweep that README shows run."""
+"""Every command that README shows is run here as it stands there, or by the test that is named."""
 
 from __future__ import annotations
 
@@ -8,12 +8,98 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.store import open_store
 from tests.command_line import acdc
 from tests.support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+SWEEPS = README.partition("\n## Sweeps\n")[2].partition("\n## ")[0]
+
+TARGET = "architecture/test_documents.py::test_make_target_in_documents_exists"
+LOCK = "architecture/test_packaging.py::test_direct_dependencies_are_all_pinned"
+COVERED = {
+    "make demo": (
+        "integration/test_demo.py::test_demo_on_a_ray_of_its_own_stores_what_it_stores_here"
+    ),
+    "make test": TARGET,
+    "make install": TARGET,
+    ". .venv/bin/activate": LOCK,
+    "pip install -c constraints.txt -e .": LOCK,
+    "pip install -c constraints.txt -e '.[s3]'": LOCK,
+    "acdc --install-completion": (
+        "unit/cli/test_completion.py::test_completion_is_installed_for_a_shell"
+    ),
+    "acdc heads hf:ORG/NAME --tasks ioi,induction --text FILE": (
+        "unit/cli/test_heads.py::test_heads_text_is_read_for_snippets"
+    ),
+    "acdc wiki serve": "unit/cli/test_wiki.py::test_wiki_serve_ends_with_130_on_ctrl_c",
+    "acdc run zoo --executor ray": (
+        "integration/test_ray_executor.py::test_execute_commits_every_run_once_and_tells_of_each"
+    ),
+    "sbatch --array=1-16 deploy/slurm/array.sbatch deploy/sweeps/zoo.yaml": (
+        "deploy/test_slurm.py::test_array_tasks_together_do_the_whole_sweep_and_each_run_once"
+    ),
+    "acdc submit zoo --address http://127.0.0.1:8265 --profile gpu --store s3://BUCKET/runs": (
+        "integration/test_submission.py::"
+        "test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job"
+    ),
+    "acdc status": "unit/cli/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first",
+}
+"""Lines that need minutes, a cluster or a shell of one's own; the tests that run their like."""
+
+SMALLER = {
+    "discover": ["--prompts", "8"],
+    "evaluate": ["--null", "2", "--draws", "1", "--resamples", "0"],
+    "heads": ["--tasks", "induction", "--prompts", "8"],
+}
+"""What is put behind a command here, so that it takes less time."""
+
+
+def typed() -> list[str]:
+    """Every line that README shows in a shell, without its comment, but those about sweeps."""
+    text = README.replace(SWEEPS, "")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
+    return [line for line in lines if line]
+
+
+def test_lines_of_readme_that_are_not_run_here_are_run_by_tests_that_exist():
+    assert set(COVERED) - set(typed()) == set(), "no longer in README"
+    missing = []
+    for line, test in COVERED.items():
+        file, _, name = test.partition("::")
+        if f"def {name}(" not in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"):
+            missing.append(line)
+    assert missing == []
+
+
+def test_commands_of_readme_work_in_the_order_shown(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    pair = re.search(r"^```json\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    assert pair
+    Path("capitals.jsonl").write_text(pair[1], encoding="utf-8")
+    stand_ins = {
+        "hf:ORG/NAME": "zoo:gpt2-4l-s0",
+        "dir:path/to/checkpoint": f"dir:{zoo_path('gpt2-4l-s0')}",
+    }
+    ran = 0
+    for line in typed():
+        if line in COVERED:
+            continue
+        program, *words = shlex.split(line)
+        assert program == "acdc", f"{line}: neither a command of ours nor covered by a test"
+        words = [stand_ins.get(word, word) for word in words]
+        if "RUN" in words:
+            words[words.index("RUN")] = open_store().run_ids()[0]
+        shown = acdc(capsys, *words, *SMALLER.get(words[0], []))
+        assert shown.code == 0, f"{line}: {shown.err}"
+        ran += 1
+    assert ran >= 10
+    assert Path("circuit.graphml").exists()
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -27,9 +113,8 @@ def test_python_in_readme_runs_and_keeps_its_run(
 
 def test_sweep_in_readme_runs_as_shown(capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    section = README.partition("\n## Sweeps\n")[2].partition("\n## ")[0]
     yaml, sh = (
-        re.findall(rf"^```{kind}\n(.*?)^```", section, re.DOTALL | re.MULTILINE)[0]
+        re.findall(rf"^```{kind}\n(.*?)^```", SWEEPS, re.DOTALL | re.MULTILINE)[0]
         for kind in ("yaml", "sh")
     )
     Path("small.yaml").write_text(yaml)

@@ -15,20 +15,18 @@ from acdc_pipeline.models.zoo.tokenizer import bos_id
 
 @pytest.mark.parametrize("model", ["gpt2-4l-s0"])
 def test_ioi_circuit_is_sparse_and_as_accurate_as_the_model(model: str):
-    record = discover("ioi", f"zoo:{model}", threshold=0.01)
-    assert record.circuit is not None
-    assert len(record.circuit) <= 0.15 * record.circuit.topology.n_edges
-    assert record.metrics["accuracy"] >= record.metrics["model_accuracy"] - 0.05
+    circuit = discover("ioi", f"zoo:{model}", threshold=0.01)
+    assert len(circuit) <= 0.15 * circuit.topology.n_edges
+    assert circuit.metrics["accuracy"] >= circuit.metrics["model_accuracy"] - 0.05
 
 
 def test_induction_circuit_of_attn_2l_feeds_a_previous_token_head_into_the_keys():
     model = load_model("zoo:attn-2l", device="cpu")
     previous, induction = _scores(model)
-    record = discover("induction", "zoo:attn-2l", threshold=0.03, prompts=32)
-    assert record.circuit is not None
+    circuit = discover("induction", "zoo:attn-2l", threshold=0.03, prompts=32)
     pairs = [
         (previous[edge.src.head or 0], induction[edge.dst.head or 0])
-        for edge in record.circuit.edges
+        for edge in circuit.edges
         if edge.slot == "k" and _is_head(edge, layer=0)
     ]
     # Elhage et al. 2021: both attend mostly where their name says.

@@ -10,6 +10,7 @@ import pytest
 import acdc_pipeline
 from acdc_pipeline.errors import InvalidInput, SpecError
 from acdc_pipeline.models.zoo.compiled import true_circuit
+from acdc_pipeline.search_bar import SearchBar, bar_where_seen
 
 
 def test_package_every_public_name_resolves():
@@ -28,13 +29,12 @@ def test_discover_compiled_model_returns_its_true_circuit_and_stores_it(tmp_path
     first = acdc_pipeline.discover(
         "induction", "zoo:compiled-induction", threshold=0.01, prompts=8, store=store
     )
-    assert first.circuit is not None
-    assert first.circuit.edges == true_circuit("compiled-induction", "corrupted").edges
+    assert first.edges == true_circuit("compiled-induction", "corrupted").edges
     again = acdc_pipeline.discover(
         "induction", "zoo:compiled-induction", threshold=0.01, prompts=8, store=store
     )
     assert again == first
-    assert store.run_ids() == [first.spec.run_id()]
+    assert store.run_ids() == [first.run_id]
 
 
 def test_discover_negative_threshold_is_refused():
@@ -64,4 +64,64 @@ def test_discover_stores_into_a_folder_that_is_only_named(tmp_path: Path, form: 
     run = acdc_pipeline.discover(
         "induction", "zoo:compiled-induction", threshold=0.01, prompts=2, store=store
     )
-    assert acdc_pipeline.open_store(store).run_ids() == [run.spec.run_id()]
+    assert acdc_pipeline.open_store(store).run_ids() == [run.run_id]
+
+
+@pytest.fixture(scope="module")
+def found() -> acdc_pipeline.FoundCircuit:
+    return acdc_pipeline.discover(
+        "induction", "zoo:compiled-induction", threshold=0.01, prompts=8, store=None
+    )
+
+
+def test_found_circuit_becomes_a_networkx_graph_of_its_edges(found: acdc_pipeline.FoundCircuit):
+    graph = found.to_networkx()
+    names = {f"{src}->{dst}" + (f"<{key}>" if key else "") for src, dst, key in graph.edges}
+    assert names == {str(edge) for edge in found.edges}
+
+
+def test_found_circuit_draws_itself_in_a_notebook_and_into_a_file(
+    found: acdc_pipeline.FoundCircuit, tmp_path: Path
+):
+    drawn = found.draw()
+    assert "induction in zoo:compiled-induction" in drawn.svg
+    assert found._repr_svg_() == drawn._repr_svg_() == drawn.svg
+    assert drawn.save(tmp_path / "found.svg").read_text(encoding="utf-8") == drawn.svg
+
+
+def test_circuit_of_edges_draws_itself_under_a_title(found: acdc_pipeline.FoundCircuit):
+    part = acdc_pipeline.Circuit.of(found.topology, list(found.edges)[:1])
+    assert "just one" in part.draw("just one").svg
+
+
+def test_found_circuit_says_what_it_is(found: acdc_pipeline.FoundCircuit):
+    says = repr(found)
+    assert "induction in zoo:compiled-induction by acdc" in says
+    assert f"{len(found)} of {found.topology.n_edges} edges" in says
+    assert found.run_id[:8] in says
+
+
+def test_found_circuit_of_the_true_edges_evaluates_as_the_whole_model(
+    found: acdc_pipeline.FoundCircuit,
+):
+    worth = found.evaluate(null=3, draws=1, resamples=0)
+    # every edge that the construction uses is kept, so nothing is lost but rounding
+    assert worth.faithfulness == pytest.approx(1.0, abs=1e-3)
+    assert len(worth.null) == 3
+    assert worth.stability is None
+
+
+def test_bar_shows_how_far_a_search_is_and_goes(capsys: pytest.CaptureFixture[str]):
+    bar = SearchBar()
+    bar.start(10, "ioi in a model")
+    bar.advance(4, 1, 5)
+    bar.advance(6, 2, 0)
+    bar.finish()
+    shown = capsys.readouterr().err
+    assert "ioi in a model" in shown
+    # what a bar leaves behind on its line is blank
+    assert shown.rstrip("\r").rpartition("\r")[2].strip() == ""
+
+
+def test_bar_is_left_out_where_nobody_looks():
+    assert bar_where_seen() is None

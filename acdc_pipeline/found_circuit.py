@@ -1,0 +1,101 @@
+"""A circuit as `discover` gives it back: it knows the run that found it, and can be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from acdc_pipeline.execution.curves import circuits_of_family
+from acdc_pipeline.execution.evaluate import Effort, Evaluation, evaluate
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Circuit, Drawing
+from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.store import RunRecord, Store
+
+
+@dataclass(frozen=True, repr=False)
+class FoundCircuit(Circuit):
+    """A circuit with the run that found it.
+
+    Args:
+        run: the whole record: spec, decisions, metrics, environment.
+        task: what its prompts are made by.
+        store: where runs of the same search at other thresholds are; None where nothing was kept.
+    """
+
+    run: RunRecord = field(kw_only=True, compare=False)
+    task: TaskSpec = field(kw_only=True, compare=False)
+    store: Store | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def run_id(self) -> str:
+        """The hash of everything that decided the circuit; its name in a store."""
+        return self.run.spec.run_id()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`, …."""
+        return self.run.metrics
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the result mean little; empty if nothing is known to."""
+        return list(self.run.details.get("warnings", ()))
+
+    def __repr__(self) -> str:
+        spec = self.run.spec
+        return (
+            f"<circuit of {spec.task} in {spec.model} by {spec.method.name}: {len(self)} of "
+            f"{self.topology.n_edges} edges, KL {self.metrics['kl']:.3g}, run {self.run_id[:8]}>"
+        )
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
+
+    def draw(self, title: str = "", subtitle: str = "") -> Drawing:
+        """The circuit as a picture; without a title, the task and the model are it."""
+        spec = self.run.spec
+        return super().draw(
+            title or f"{spec.task} in {spec.model}",
+            subtitle or f"{spec.method.name}, KL to the whole model {self.metrics['kl']:.3g}.",
+        )
+
+    def evaluate(
+        self,
+        *,
+        null: int = 50,
+        draws: int = 5,
+        resamples: int = 5,
+        seed: int = 0,
+        device: str = "auto",
+        memory: int | None = None,
+    ) -> Evaluation:
+        """What the circuit is worth: how faithful, complete, minimal and stable it is.
+
+        The model is loaded again. Nothing is stored. docs/evaluation.md defines the measures.
+
+        Args:
+            null: random circuits of equal size to compare with; 0 for none.
+            draws: random sets of nodes to remove, and rounds of causal scrubbing.
+            resamples: searches on resampled prompts, for stability and transfer; 0 for none.
+            seed: of everything that is drawn here.
+            device: auto, cpu, cuda[:i] or mps.
+            memory: byte budget; None takes half of what is free.
+
+        Raises:
+            InvalidInput: the metric cannot tell the model from nothing.
+            ExecutionFailed: a search did not finish.
+        """
+        spec = self.run.spec
+        kept = [] if self.store is None else circuits_of_family(self.store, spec)
+        effort = Effort(null=null, draws=draws, resamples=resamples, seed=seed)
+        worker = Worker(device=device, memory=memory)
+        return evaluate(worker, spec, self.task, self, kept or [self], effort)
+
+
+def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> FoundCircuit:
+    """The circuit of a run that found one."""
+    circuit = record.circuit
+    assert circuit is not None, "every method that `discover` takes finds a circuit"
+    return FoundCircuit(
+        circuit.topology, circuit.edges, circuit.scores, run=record, task=task, store=store
+    )

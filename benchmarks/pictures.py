@@ -1,0 +1,73 @@
+"""The pictures that README and docs show: `python -m benchmarks.pictures docs/images`.
+
+Finds one circuit, profiles the heads of its model, builds a wiki of both in a temporary folder, and
+writes `circuit.svg` and `wiki-head.png`. The second needs chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from acdc_pipeline import FoundCircuit, discover
+from acdc_pipeline.execution import Worker, discover_into, plan_run
+from acdc_pipeline.specs import ProfileRequest, find_task
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.build import build
+
+TASKS = ("ioi", "induction")
+MODEL = "zoo:gpt2-4l-s0"
+HEAD = "a2.h1"
+THRESHOLDS = (0.1, 0.03, 0.01)
+WINDOW = {"width": 1100, "height": 860}
+
+
+def searched(store: Store) -> FoundCircuit:
+    """The circuits of the first task at every threshold; gives the sparsest back."""
+    found = [discover(TASKS[0], MODEL, threshold=tau, store=store) for tau in THRESHOLDS]
+    return found[0]
+
+
+def profiled(store: Store) -> None:
+    """Scores of every head, on the prompts of every task."""
+    worker = Worker()
+    for name in TASKS:
+        task = find_task(name)
+        method = ProfileRequest(name="profile").with_text(None)
+        run = plan_run(task, MODEL, method=method, prompts=64, seed=0, dtype="float32")
+        discover_into(store, run, task, worker)
+
+
+def photograph(page_file: Path, picture: Path) -> None:
+    """What a browser shows of `page_file`, as a PNG."""
+    with sync_playwright() as drive:
+        browser = drive.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport=WINDOW, color_scheme="light")  # type: ignore[arg-type]
+        page.goto(page_file.as_uri(), wait_until="load")
+        page.screenshot(path=picture)
+        browser.close()
+
+
+def main() -> None:
+    """Writes the pictures into the folder given."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    folder: Path = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        store = open_store(Path(scratch) / "store", mode="write")
+        searched(store).draw().save(folder / "circuit.svg")
+        profiled(store)
+        site = Path(scratch) / "wiki"
+        build(store, site)
+        [page] = site.rglob(f"{HEAD}.html")
+        photograph(page, folder / "wiki-head.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The code that docs/ show runs: Python of the API page, the notebook, the method of one's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+import acdc_pipeline
+from acdc_pipeline.algorithms.question import Question
+from acdc_pipeline.specs import scored_method
+from acdc_pipeline.specs.scored_method import ScoredMethod
+from tests.compiled_bench import compiled_bench
+from tests.support import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+
+
+def python_in(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def test_python_of_the_api_page_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for snippet in python_in("api.md"):
+        exec(snippet, names)
+    assert (tmp_path / "ioi.svg").exists()
+    assert set(acdc_pipeline.__all__) <= set(names)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs_from_top_to_bottom(
+    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), names)
+    assert names["worth"].faithfulness > 0.5
+
+
+def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):
+    computation, parameters = python_in("writing-a-method.md")
+    names: dict[str, Any] = {
+        "ScoredMethod": ScoredMethod,
+        "ClassVar": ClassVar,
+        "Literal": Literal,
+    }
+    exec(parameters, names)
+    kind = names["SourceChangeMethod"]
+    monkeypatch.setattr(scored_method, "SourceChangeMethod", kind, raising=False)
+    exec(computation, names)
+    bench = compiled_bench("compiled-induction")
+    objective: Any = None
+    question = Question(
+        bench=bench,
+        objective=objective,
+        differentiable=objective,
+        seed=0,
+        memory=1,
+        advance=lambda share: None,
+    )
+    method = kind(name="source-change", metric="kl", ablation="corrupted", share=0.1, edges=None)
+    scores = names["source_change"](question, method)
+    assert scores.keys() == bench.weights.topology.edge_set
+    # nothing that the token at a position does not decide differs between the sides
+    assert all(score >= 0 for score in scores.values())
+    assert any(score > 0 for score in scores.values())
