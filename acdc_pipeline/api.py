@@ -25,7 +25,7 @@ def discover(
     memory: int | None = None,
     store: Store | Path | str | None = None,
     progress: Progress | Literal["auto"] | None = "auto",
-    **parameters: float | str | None,
+    **parameters: float | int | str | None,
 ) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
 

@@ -28,6 +28,14 @@ COVERED = {
     ". .venv/bin/activate": LOCK,
     "pip install -c constraints.txt -e .": LOCK,
     "pip install -c constraints.txt -e '.[s3]'": LOCK,
+    "acdc doctor": "unit/cli/test_doctor.py::test_doctor_finds_this_installation_well",
+    "acdc evaluate RUN": (
+        "unit/cli/test_evaluate.py::"
+        "test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search"
+    ),
+    "acdc heads zoo:attn-2l": (
+        "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
+    ),
     "acdc --install-completion": (
         "unit/cli/test_completion.py::test_completion_is_installed_for_a_shell"
     ),
@@ -51,8 +59,6 @@ COVERED = {
 
 SMALLER = {
     "discover": ["--prompts", "8"],
-    "evaluate": ["--null", "2", "--draws", "1", "--resamples", "0"],
-    "heads": ["--tasks", "induction", "--prompts", "8"],
 }
 """What is put behind a command here, so that it takes less time."""
 
