@@ -48,8 +48,8 @@ def test_shell_completes_a_model_behind_the_colon_where_bash_cuts_and_loads_noth
 
 
 def test_shell_completes_a_method_behind_a_model_with_a_colon():
-    words = ["acdc", "discover", "ioi", "zoo", ":", "attn-2l", "--method", "eap-ig"]
-    assert asked(words, 7) == ["eap-ig-inputs", "eap-ig-activations"]
+    words = ["acdc", "discover", "ioi", "zoo", ":", "attn-2l", "--method", "eap-ig-in"]
+    assert asked(words, 7) == ["eap-ig-inputs"]
 
 
 @pytest.mark.parametrize(
