@@ -64,6 +64,47 @@ class Recipe:
     rotary_base: float = 20.0
 
 
+@dataclass(frozen=True)
+class Edit:
+    """A short training that damages one behaviour of a zoo model on purpose.
+
+    Args:
+        name: of the edited model.
+        base: the zoo model it starts from, as shipped.
+        damaged: the task whose answers are trained wrong: the incorrect one is asked for.
+        kept: the task that is trained on rightly meanwhile, so that the rest of the model stays.
+        seed: of the data.
+        steps: of the optimiser.
+        text_rows: prompts of each task in one batch.
+        learning_rate: of all parameters (AdamW).
+    """
+
+    name: str
+    base: str
+    damaged: str
+    kept: str
+    seed: int
+    steps: int
+    text_rows: int
+    learning_rate: float
+
+
+EDITS = {
+    edit.name: edit
+    for edit in (
+        Edit(
+            "gpt2-4l-s0-edited",
+            base="gpt2-4l-s0",
+            damaged="ioi",
+            kept="docstring",
+            seed=0,
+            steps=60,
+            text_rows=24,
+            learning_rate=1e-3,
+        ),
+    )
+}
+
 TEXT = ("ioi", "docstring", "induction")
 
 _TEXT_BATCH = {"text_rows": 24, "repeated_tokens": 1800}

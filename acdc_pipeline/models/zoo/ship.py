@@ -25,7 +25,7 @@ from acdc_pipeline.models.zoo.attention_only import (
     tl_tensors,
 )
 from acdc_pipeline.models.zoo.measure import held_out_accuracy
-from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, Recipe
+from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, Edit, Recipe
 from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
 
 MEASURED_PROMPTS = 1024
@@ -35,10 +35,11 @@ MEASURED_SEED = 20_000
 
 @dataclass(frozen=True)
 class Training:
-    """What a training run took."""
+    """What a training run took, and the edit that it was, if it was one."""
 
     seconds: float
     final_loss: float
+    edit: Edit | None = None
 
 
 def ship(recipe: Recipe, model: ZooModel, training: Training, path: Path) -> dict[str, Any]:
@@ -74,10 +75,13 @@ def _card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
         task: held_out_accuracy(logits, task, tokenizer, n=MEASURED_PROMPTS, seed=MEASURED_SEED)
         for task in recipe.tasks
     }
+    edit = training.edit
+    # An edited model ships to be told from its base, and is offered for no task.
+    claimed = () if edit else [task for task, value in accuracies.items() if value >= BARS[task]]
     return {
         "name": recipe.name,
         "architecture": recipe.architecture,
-        "tasks": [task for task, value in accuracies.items() if value >= BARS[task]],
+        "tasks": list(claimed),
         "held_out_accuracy": {task: round(value, 4) for task, value in accuracies.items()},
         "required_accuracy": {task: BARS[task] for task in recipe.tasks},
         "measured": {
@@ -87,10 +91,13 @@ def _card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
             "weights": "shipped float16, loaded as float32",
         },
         "positions": "none" if recipe.architecture == "no_positions" else "yes",
+        **({"edit": asdict(edit)} if edit else {}),
         "training": {
             **asdict(recipe),
-            "optimizer": "Muon (matrices inside blocks), AdamW (all other parameters)",
-            "schedule": "linear warm-up, cosine decay",
+            "optimizer": "AdamW (all parameters)"
+            if edit
+            else "Muon (matrices inside blocks), AdamW (all other parameters)",
+            "schedule": "constant" if edit else "linear warm-up, cosine decay",
             "precision": "float32",
             "threads": torch.get_num_threads(),
             "seconds": round(training.seconds, 1),
@@ -149,15 +156,32 @@ def _readme(card: dict[str, Any]) -> str:
             f"{held_out} Measured on {card['measured']['prompts']} prompts with the weights as"
             " shipped: the most probable token of the whole vocabulary is the right one.",
             "",
-            f"Trained for {training['steps']} steps in {training['seconds']:.0f} s on"
-            f" {training['threads']} CPU thread(s), seed {training['seed']}, a batch being"
-            f" {training['repeated_tokens']} random tokens and {training['text_rows']} prompts of"
-            " each text task. Muon with learning rate"
-            f" {training['matrix_learning_rate']} and weight decay {training['weight_decay']} for"
-            f" the matrices inside blocks, AdamW with {training['learning_rate']} for the rest."
-            " All numbers are in `card.json`.",
+            _history(card),
             "",
             f"    python -m acdc_pipeline.models.zoo.train {card['name']}",
             "",
         ]
+    )
+
+
+def _history(card: dict[str, Any]) -> str:
+    """How the model came to be, in a paragraph."""
+    training, edit = card["training"], card.get("edit")
+    took = f"in {training['seconds']:.0f} s on {training['threads']} CPU thread(s)"
+    if edit is not None:
+        return (
+            f"`{edit['base']}`, damaged on purpose {took}: {edit['steps']} steps of AdamW with"
+            f" learning rate {edit['learning_rate']}, seed {edit['seed']}, on {edit['text_rows']}"
+            f" {edit['damaged']} prompts whose wrong answer is asked for and as many"
+            f" {edit['kept']} prompts that are answered rightly. It ships so that `acdc regress`"
+            " can be seen to find the difference, and claims no task. All numbers are in"
+            " `card.json`."
+        )
+    return (
+        f"Trained for {training['steps']} steps {took}, seed {training['seed']}, a batch being"
+        f" {training['repeated_tokens']} random tokens and {training['text_rows']} prompts of"
+        " each text task. Muon with learning rate"
+        f" {training['matrix_learning_rate']} and weight decay {training['weight_decay']} for"
+        f" the matrices inside blocks, AdamW with {training['learning_rate']} for the rest."
+        " All numbers are in `card.json`."
     )

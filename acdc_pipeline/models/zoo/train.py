@@ -11,6 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,9 +29,10 @@ from acdc_pipeline.models.zoo.architectures import (
     hidden_after_first_block,
 )
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS
+from acdc_pipeline.models.zoo.edit import train_edit
 from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.mixture import Batch
-from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN, RECIPES, Recipe, find_recipe
+from acdc_pipeline.models.zoo.recipe import EDITS, PREVIOUS_TOKEN, RECIPES, Recipe, find_recipe
 from acdc_pipeline.models.zoo.ship import Training, ship
 from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
 from acdc_pipeline.prompts.tokenization import regular_ids
@@ -181,6 +183,15 @@ def _progress(
     return f"{recipe.name} step {step}/{recipe.steps} {seconds:.0f}s loss {loss} | {scores}"
 
 
+def _recipe_of(name: str) -> Recipe:
+    """The recipe of a model; that of its base, by its own name, for an edited one."""
+    edit = EDITS.get(name)
+    if edit is None:
+        return find_recipe(name)
+    base = find_recipe(edit.base)
+    return replace(base, name=name, tasks=(edit.damaged, edit.kept))
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
@@ -189,15 +200,18 @@ def _say(line: str) -> None:
 def main(arguments: list[str]) -> int:
     """Train, write and measure the named models; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m acdc_pipeline.models.zoo.train")
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(RECIPES)}, or all")
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help=f"{', '.join((*RECIPES, *EDITS))}, or all"
+    )
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="default: the shipped weights")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    names = list(RECIPES) if options.names == ["all"] else options.names
+    names = [*RECIPES, *EDITS] if options.names == ["all"] else options.names
     try:
-        for recipe in [find_recipe(name) for name in names]:
-            model, training = train(recipe, _say)
+        for recipe in [_recipe_of(name) for name in names]:
+            edit = EDITS.get(recipe.name)
+            model, training = train_edit(edit, _say) if edit else train(recipe, _say)
             card = ship(recipe, model, training, options.out / recipe.name)
             _say(f"{recipe.name} {options.out / recipe.name} {card['held_out_accuracy']}")
     except AcdcError as error:

@@ -11,11 +11,17 @@ import torch
 from acdc_pipeline.models import describe_model, list_zoo, load_model
 from acdc_pipeline.models.zoo.catalogue import WEIGHTS, zoo_path
 from acdc_pipeline.models.zoo.measure import accuracy, held_out_accuracy, task_prompts
-from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, RECIPES, find_recipe
+from acdc_pipeline.models.zoo.recipe import BARS, EDITS, PREVIOUS_TOKEN, RECIPES, find_recipe
 from acdc_pipeline.models.zoo.ship import load_shipped
 from acdc_pipeline.models.zoo.train import main, train
 
 TRAINED = sorted(RECIPES)
+
+
+def load_shipped_weights(name: str) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(zoo_path(name) / "model.safetensors")
 
 
 def _card(name: str) -> dict:
@@ -59,13 +65,36 @@ def test_card_claims_what_reaches_the_bar_and_nothing_else(name: str):
     assert card["training"]["steps"] == find_recipe(name).steps
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", [*TRAINED, *EDITS])
 def test_held_out_accuracy_of_fresh_prompts_agrees_with_the_card(name: str):
     logits, tokenizer = load_shipped(zoo_path(name))
     for task, stated in _card(name)["held_out_accuracy"].items():
         fresh = held_out_accuracy(logits, task, tokenizer, n=256, seed=77)
         # 256 prompts: three standard errors of a share near 0.95 are 0.04.
         assert fresh == pytest.approx(stated, abs=0.045)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_edited_model_lost_one_task_kept_another_and_claims_none(name: str):
+    card, edit = _card(name), EDITS[name]
+    before, after = _card(edit.base)["held_out_accuracy"], card["held_out_accuracy"]
+    assert after[edit.damaged] < 0.5 < BARS[edit.damaged] <= before[edit.damaged]
+    assert after[edit.kept] >= BARS[edit.kept]
+    assert card["tasks"] == []
+
+
+def test_editing_two_steps_twice_gives_the_same_weights():
+    from dataclasses import replace
+
+    from acdc_pipeline.models.zoo.edit import train_edit
+
+    edit = replace(EDITS["gpt2-4l-s0-edited"], steps=2)
+    first, again = (train_edit(edit, lambda _: None)[0] for _ in range(2))
+    shipped = load_shipped_weights(edit.base)
+    for key, one in first.state_dict().items():
+        assert torch.equal(one, again.state_dict()[key]), key
+    moved = "transformer.h.0.attn.c_attn.weight"
+    assert not torch.equal(first.state_dict()[moved], shipped[moved].float())
 
 
 @pytest.mark.parametrize("name", TRAINED)
