@@ -27,6 +27,7 @@ from acdc_pipeline.cli import (
     jobs,
     models,
     plan,
+    regress,
     run,
     runs,
     submit,
@@ -57,6 +58,7 @@ app.command("submit")(submit.submit)
 app.command("status")(jobs.status)
 app.command("logs")(jobs.logs)
 app.command("cancel")(jobs.cancel)
+app.command("regress")(regress.regress)
 app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(models.app, name="models")

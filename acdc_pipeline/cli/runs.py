@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli import clean, options
+from acdc_pipeline.cli import clean, options, runs_compare
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
@@ -230,6 +230,7 @@ def export_run(
     note(f"wrote {out} ({form})")
 
 
+app.command("compare")(runs_compare.compare_models)
 app.command("clean")(clean.clean)
 
 

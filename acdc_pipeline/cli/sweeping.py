@@ -56,7 +56,7 @@ def say_what_is_there(work: SweepWork) -> None:
 
 
 def carry_out(
-    runs: Sequence[PlannedRun], results: Store, place: Workplace, again: str
+    runs: Sequence[PlannedRun], results: Store, place: Workplace, again: str | None
 ) -> list[Outcome]:
     """Executes `runs`, shows how it goes, and gives every outcome in the order they came.
 
@@ -64,7 +64,8 @@ def carry_out(
         runs: what to do.
         results: where to.
         place: on what.
-        again: the command that goes on after an interruption.
+        again: the command that goes on after an interruption; None where there is none, for the
+            store goes too.
 
     Raises:
         KeyboardInterrupt: as it came; what was committed stays, and `again` was said.
@@ -88,6 +89,7 @@ def carry_out(
                     working.close()
     except (KeyboardInterrupt, StoreFailed):
         there = sum(outcome.state != "failed" for outcome in outcomes)
-        note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
+        if again is not None:
+            note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
         raise
     return outcomes

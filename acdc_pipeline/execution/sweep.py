@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from acdc_pipeline.errors import AcdcError, InvalidInput, SpecError
 from acdc_pipeline.execution.plan import describe_supported
@@ -40,7 +41,17 @@ class SweepPlan:
     models: Mapping[str, ModelDescription]
 
 
-def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> SweepPlan:
+NOBODY: Mapping[ModelRef, ModelRef] = MappingProxyType({})
+"""No model stands in for another."""
+
+
+def plan_sweep(
+    sweep: SweepSpec,
+    *,
+    dtype: Dtype,
+    shard: Shard = WHOLE,
+    stand_ins: Mapping[ModelRef, ModelRef] = NOBODY,
+) -> SweepPlan:
     """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
 
     A cell whose model is missing or not reproduced is refused and does not stop the rest. Cells
@@ -51,6 +62,8 @@ def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> Sweep
         sweep: what to run.
         dtype: used if the sweep does not say; the worker profile's.
         shard: which part of it.
+        stand_ins: models that take the place of others, after the sweep's exclusions: a model is
+            asked what the one that it stands in for would be asked.
 
     Raises:
         UnknownName: no such task; a zoo name or pattern that matches nothing.
@@ -65,6 +78,7 @@ def plan_sweep(sweep: SweepSpec, *, dtype: Dtype, shard: Shard = WHOLE) -> Sweep
             field="exclude",
             fix="remove an exclusion, or add a model",
         )
+    cells = tuple(replace(cell, model=stand_ins.get(cell.model, cell.model)) for cell in cells)
     hashes = _task_hashes(cells)
     return _planned(sweep.name, shard_of(_distinct(cells, hashes), shard), hashes)
 

@@ -43,7 +43,7 @@ def test_lock_leaves_the_cuda_libraries_to_torch():
 
 def test_wheel_bundles_the_data_folders_where_the_package_looks_for_them():
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
-    folders = ("tasks", "workers", "deploy/sweeps")
+    folders = ("tasks", "workers", "deploy/sweeps", "results/baselines")
     assert wheel["sources"] == {folder: f"acdc_pipeline/_builtin/{folder}" for folder in folders}
     assert set(wheel["only-include"]) == {"acdc_pipeline", *folders}
     assert [folder for folder in folders if not (REPOSITORY / folder).is_dir()] == []

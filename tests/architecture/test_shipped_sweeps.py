@@ -21,7 +21,7 @@ def learnt(model: str) -> set[str]:
     return set(json.loads((zoo_path(model) / "card.json").read_text(encoding="utf-8"))["tasks"])
 
 
-@pytest.mark.parametrize("name", ["demo", "methods", "zoo"])
+@pytest.mark.parametrize("name", ["demo", "methods", "regress", "zoo"])
 def test_sweep_pairs_tasks_with_models_whose_card_claims_them(name: str):
     pairs = pairs_of(find_sweep(name))
     assert {(task, model) for task, model in pairs if task not in learnt(model)} == set()

@@ -1,0 +1,117 @@
+"""Circuits as test cases: `pytest --acdc-baselines results/baselines`.
+
+Does nothing, and imports nothing of this package, unless the option is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from acdc_pipeline.cli.regress_cases import Cases
+    from acdc_pipeline.regression.verdict import Verdict
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the plugin."""
+    group = parser.getgroup("acdc", "circuits against their baselines")
+    group.addoption(
+        "--acdc-baselines",
+        metavar="DIR",
+        help="find circuits again and hold them against the baselines in DIR, a test case each",
+    )
+    group.addoption(
+        "--acdc-sweep",
+        metavar="SWEEP",
+        default="regress",
+        help="which circuits: a sweep by name, or its .yaml file (default: regress)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Adds a case for each cell of the sweep, before `-k` and `-m` choose among them."""
+    folder = config.getoption("--acdc-baselines")
+    if folder is not None:
+        collector = Circuits.from_parent(session, name="acdc-regress")
+        collector.open(str(folder), str(config.getoption("--acdc-sweep")))
+        items.extend(collector.collect())
+
+
+class DriftFound(Exception):
+    """A circuit is not what its baseline says."""
+
+
+class NotCompared(Exception):
+    """A circuit could not be held against a baseline."""
+
+
+class Circuits(pytest.Collector):
+    """The cells of a sweep. They share one worker, so that models stay loaded."""
+
+    cases: Cases
+
+    def open(self, folder: str, sweep: str) -> None:
+        """Plans the sweep. Raises `pytest.UsageError` where that is not possible."""
+        from acdc_pipeline.cli.regress_cases import Cases
+        from acdc_pipeline.errors import AcdcError
+
+        try:
+            self.cases = Cases(folder, sweep)
+        except AcdcError as error:
+            raise pytest.UsageError(f"--acdc-baselines: {error}") from error
+        if not self.cases.names:
+            raise pytest.UsageError(
+                f"--acdc-baselines: sweep '{sweep}' finds no circuit, so nothing would be compared"
+            )
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """A case for each cell, in the sweep's order."""
+        for index, name in enumerate(self.cases.names):
+            yield CircuitCase.from_parent(self, name=name, index=index)
+
+    def teardown(self) -> None:
+        """The models and the fresh runs go."""
+        self.cases.close()
+
+
+class CircuitCase(pytest.Item):
+    """One cell: fails where it drifted, and is an error where it could not be compared."""
+
+    verdict: Verdict
+
+    def __init__(self, *, index: int, **more: Any) -> None:
+        super().__init__(**more)
+        self.index = index
+
+    def setup(self) -> None:
+        """Executes the run. Raises NotCompared, which pytest counts as an error."""
+        assert isinstance(self.parent, Circuits)
+        self.verdict = self.parent.cases.verdict(self.index)
+        if not self.verdict.compared:
+            raise NotCompared(self._said())
+
+    def runtest(self) -> None:
+        """Raises DriftFound."""
+        if self.verdict.status == "drift":
+            raise DriftFound(self._said())
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What is to be said of the cell, without a traceback through the plugin."""
+        if isinstance(excinfo.value, (DriftFound, NotCompared)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        """Where reports place the case."""
+        return "acdc-regress", None, self.name
+
+    def _said(self) -> str:
+        from acdc_pipeline.regression.junit import explanation
+
+        return f"{self.verdict.status}: {self.verdict.cell}\n{explanation(self.verdict)}"

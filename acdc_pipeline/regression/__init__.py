@@ -1,0 +1,1 @@
+"""Fresh circuits against committed baselines: what drifted, what failed, and why."""

@@ -1,0 +1,148 @@
+"""A baseline: what a cell was found to be, committed as a small text file."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from acdc_pipeline.errors import AcdcError, BaselineError
+from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.models.fingerprint import Fingerprint
+from acdc_pipeline.regression.cell import CellSpec, differences
+from acdc_pipeline.regression.finding import Finding
+from acdc_pipeline.regression.tolerance import Tolerance
+from acdc_pipeline.specs import Spec, parse
+
+SCHEMA_VERSION = 1
+
+UPDATE = "acdc regress --update-baseline --reason TEXT makes it anew"
+
+
+class GraphShape(Spec):
+    """The full graph that a circuit was cut from; see `Topology`."""
+
+    n_layers: int
+    n_heads: int
+    has_mlp: bool
+    parallel: bool
+
+
+class Baseline(Spec):
+    """What is expected of a cell, on what it was measured, and how far from it is no drift.
+
+    Args:
+        schema_version: of the file.
+        cell: the question.
+        reason: why the baseline is what it is, in the words of who made it.
+        task_hash: of the task's definition.
+        method_version: of the method.
+        code_version: of this package.
+        run_id: the run that it is made of.
+        model: the fingerprint of the model.
+        environment: versions, device and precision that it was measured with.
+        graph: the full graph.
+        edges: the circuit's edges, each with its score; null where the method gives none.
+        metrics: of the circuit and of the whole model.
+        tolerance: the limits.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    cell: CellSpec
+    reason: str
+    task_hash: str
+    method_version: int
+    code_version: str
+    run_id: str
+    model: Fingerprint
+    environment: dict[str, str]
+    graph: GraphShape
+    edges: dict[str, float | None]
+    metrics: dict[str, float]
+    tolerance: Tolerance
+
+    def finding(self) -> Finding:
+        """What is expected. Raises GraphError for edges that the graph does not have."""
+        topology = Topology(**self.graph.plain())
+        scores = {Edge.parse(e): score for e, score in self.edges.items() if score is not None}
+        return Finding(Circuit.of(topology, self.edges, scores), self.metrics)
+
+
+def graph_shape(topology: Topology) -> GraphShape:
+    """The shape of a graph, as a baseline keeps it."""
+    return GraphShape(
+        n_layers=topology.n_layers,
+        n_heads=topology.n_heads,
+        has_mlp=topology.has_mlp,
+        parallel=topology.parallel,
+    )
+
+
+def encode(baseline: Baseline) -> bytes:
+    """The bytes of the file; the same baseline always gives the same."""
+    text = json.dumps(
+        baseline.plain(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False
+    )
+    return (text + "\n").encode()
+
+
+def path_of(folder: Path, cell: CellSpec) -> Path:
+    """Where the baseline of `cell` is, or would be."""
+    return folder / f"{cell.stem}.json"
+
+
+def read_baseline(folder: Path, cell: CellSpec) -> Baseline | None:
+    """The baseline of `cell`; None where there is none.
+
+    Raises:
+        BaselineError: there is a file that cannot be used: it is damaged, of another version, or
+            answers another question.
+    """
+    path = path_of(folder, cell)
+    try:
+        data = json.loads(path.read_bytes())
+        baseline = parse(data, Baseline, path.name)
+        baseline.finding()
+    except FileNotFoundError:
+        return None
+    except AcdcError as error:
+        problem = ": ".join(part for part in (error.field, error.problem) if part)
+        raise BaselineError(problem, where=path.name, allowed=error.allowed, fix=UPDATE) from error
+    except (OSError, ValueError) as error:
+        raise BaselineError(f"cannot be read: {error}", where=path.name, fix=UPDATE) from error
+    if baseline.cell != cell:
+        raise BaselineError(
+            f"was made for another question: {'; '.join(differences(baseline.cell, cell))}",
+            where=path.name,
+            fix=UPDATE,
+        )
+    return baseline
+
+
+def write_baseline(folder: Path, baseline: Baseline) -> Path:
+    """Writes the file of `baseline`, in one step, and gives its path. Raises BaselineError."""
+    path = path_of(folder, baseline.cell)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".baseline-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(encode(baseline))
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise BaselineError(
+            f"cannot be written: {error.strerror or error}", where=str(path)
+        ) from error
+    return path
+
+
+def unused(folder: Path, cells: list[CellSpec]) -> tuple[str, ...]:
+    """The names of the baseline files that no cell asks for."""
+    asked = {path_of(folder, cell).name for cell in cells}
+    return tuple(sorted(p.name for p in folder.glob("*.json") if p.name not in asked))

@@ -1,0 +1,110 @@
+"""A cell of a regression: one task in one model by one method, with one baseline file."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from acdc_pipeline.errors import SpecError
+from acdc_pipeline.specs import AcdcMethod, CircuitMethod, Dtype, RunSpec, Spec, circuit_method
+
+LONGEST_NAME = 80
+_OTHER = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class CellSpec(Spec):
+    """The question that a baseline answers. What may change between two runs is no part of it.
+
+    Args:
+        task: name of the task.
+        model: the reference of the model, as the sweep has it.
+        method: the method with all its parameters.
+        prompts: how many prompt pairs.
+        seed: of the prompts.
+        dtype: precision of the computation.
+    """
+
+    task: str
+    model: str
+    method: CircuitMethod = Field(discriminator="name")
+    prompts: int
+    seed: int
+    dtype: Dtype
+
+    def __str__(self) -> str:
+        seed = f", seed {self.seed}" if self.seed else ""
+        return f"{self.task} in {self.model}, {self.method_text}{seed}"
+
+    @property
+    def method_text(self) -> str:
+        """The method with what decides how large its circuits are: `acdc 0.03`, `eap 5%`."""
+        method = self.method
+        if isinstance(method, AcdcMethod):
+            return f"{method.name} {method.threshold:g}"
+        if method.share is not None:
+            return f"{method.name} {100 * method.share:.3g}%"
+        return f"{method.name} {method.edges} edges"
+
+    @property
+    def stem(self) -> str:
+        """The baseline's file name without `.json`: `ioi.zoo-gpt2-4l-s0.acdc-0.03`."""
+        seed = [f"seed-{self.seed}"] if self.seed else []
+        method = re.sub(r"[^A-Za-z0-9._-]+", "-", self.method_text.replace("%", "pc"))
+        return ".".join([_slug(self.task), _slug(self.model), method, *seed])
+
+
+def cell_of(run: RunSpec, model: str) -> CellSpec:
+    """The cell that `run` answers.
+
+    Args:
+        run: of a method that finds a circuit.
+        model: the model whose baseline it is held against, by the reference that the sweep has.
+    """
+    return CellSpec(
+        task=run.task,
+        model=model,
+        method=circuit_method(run.method),
+        prompts=run.prompts,
+        seed=run.seed,
+        dtype=run.dtype,
+    )
+
+
+def check_distinct(cells: Iterable[CellSpec], sweep: str) -> None:
+    """Raises SpecError where two cells of a sweep would share a baseline file."""
+    taken: dict[str, CellSpec] = {}
+    for cell in cells:
+        other = taken.setdefault(cell.stem.casefold(), cell)
+        if other != cell:
+            raise SpecError(
+                f"two of its cells would share the baseline {cell.stem}.json: they differ in "
+                f"{', '.join(differences(other, cell))}",
+                where=f"sweep '{sweep}'",
+                fix="make two sweeps of it, each with baselines of its own (--baselines DIR)",
+            )
+
+
+def differences(was: CellSpec, now: CellSpec) -> tuple[str, ...]:
+    """The settings in which two cells differ, as `prompts 64 -> 32`."""
+    before, after = _flat(was), _flat(now)
+    return tuple(
+        f"{name} {before.get(name)} -> {after.get(name)}"
+        for name in dict.fromkeys((*before, *after))
+        if before.get(name) != after.get(name)
+    )
+
+
+def _flat(cell: CellSpec) -> dict[str, object]:
+    plain = cell.plain()
+    method = plain.pop("method")
+    return plain | {"method" if name == "name" else name: v for name, v in method.items()}
+
+
+def _slug(text: str) -> str:
+    slug = _OTHER.sub("-", text).strip("-") or "x"
+    if len(slug) <= LONGEST_NAME:
+        return slug
+    return f"{slug[:60]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -1,0 +1,85 @@
+"""What changed about a model between its baseline and now, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acdc_pipeline.models.fingerprint import Fingerprint
+
+MOST_NAMED = 3
+"""So many tensors are named."""
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The parts of a model that are not what they were, each in a line.
+
+    Args:
+        definition: configuration, tokenizer, and which head is which. A baseline holds for these as
+            they were, whatever the circuit does.
+        weights: the weights, which training moves. They are drift iff the circuit or its metrics
+            are.
+    """
+
+    definition: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every line."""
+        return (*self.definition, *self.weights)
+
+
+def changes_between(was: Fingerprint, now: Fingerprint) -> Changes:
+    """What differs between two fingerprints."""
+    if was.revision == now.revision:
+        return Changes()
+    definition = []
+    if settings := _settings(was.config, now.config):
+        definition.append(f"config changed: {', '.join(settings)}")
+    if was.tokenizer is not None and now.tokenizer is None:
+        definition.append("tokenizer changed: its files are gone")
+    elif was.tokenizer != now.tokenizer:
+        definition.append("tokenizer changed")
+    return Changes((*definition, *_exchanged(was.heads, now.heads)), _weights(was, now))
+
+
+def _settings(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [
+        f"{name} {_text(was.get(name, _ABSENT))} -> {_text(now.get(name, _ABSENT))}"
+        for name in sorted({*was, *now})
+        if was.get(name, _ABSENT) != now.get(name, _ABSENT)
+    ]
+
+
+def _text(value: object) -> str:
+    return "absent" if value is _ABSENT else str(value)
+
+
+def _exchanged(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The heads of each layer that are all still there, in other places."""
+    layers = dict.fromkeys(name.partition(".")[0] for name in was)
+    found = []
+    for layer in layers:
+        names = [name for name in was if name.partition(".")[0] == layer]
+        moved = [name for name in names if now.get(name) != was[name]]
+        if moved and sorted(was[n] for n in moved) == sorted(now.get(n, "") for n in moved):
+            found.append(f"heads {', '.join(moved[:-1])} and {moved[-1]} changed places")
+    return found
+
+
+def _weights(was: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
+    if not (was.tensors and now.tensors):
+        return (f"weights changed: revision {was.revision[:12]} -> {now.revision[:12]}",)
+    names = sorted({*was.tensors, *now.tensors})
+    changed = [name for name in names if was.tensors.get(name) != now.tensors.get(name)]
+    if not changed:
+        return ()
+    if len(changed) == len(names):
+        return (f"weights changed: all {len(names)} tensors",)
+    named = ", ".join(changed[:MOST_NAMED]) + (", …" if len(changed) > MOST_NAMED else "")
+    return (f"weights changed: {len(changed)} of {len(names)} tensors ({named})",)

@@ -1,0 +1,156 @@
+"""Two models, or two revisions of one: what their circuits share, by edge and by head role."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from acdc_pipeline.errors import UnknownName
+from acdc_pipeline.graph import Circuit, Node
+from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.regression.cell import CellSpec, cell_of
+from acdc_pipeline.regression.distance import jaccard
+from acdc_pipeline.specs import canonical_json
+from acdc_pipeline.store import RunRecord, RunSummary
+
+NO_ROLE = "head without a role"
+
+Roles = Mapping[Node, frozenset[str]]
+"""What each head behaves as, as far as profiles say."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two sets of names.
+
+    Args:
+        only_a: names of the first alone, sorted.
+        both: names of both.
+        only_b: names of the second alone.
+    """
+
+    only_a: tuple[str, ...]
+    both: tuple[str, ...]
+    only_b: tuple[str, ...]
+
+    @property
+    def jaccard(self) -> float:
+        """Names of both over names of either."""
+        return jaccard((*self.only_a, *self.both), (*self.both, *self.only_b))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One question that both models answered.
+
+    Args:
+        cell: the question, as the first model was asked it.
+        runs: the two runs.
+        edges: of the circuits; None where the models differ in shape, so that names of edges mean
+            different things.
+        roles: the kinds of head in the circuits, `name mover (ioi)`; None where a model has no
+            profile.
+        role_edges: the edges with heads called by their roles and MLPs without their layer; None
+            likewise.
+    """
+
+    cell: CellSpec
+    runs: tuple[str, str]
+    edges: Overlap | None
+    roles: Overlap | None
+    role_edges: Overlap | None
+
+
+def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
+    """The runs of one model at one revision.
+
+    Args:
+        summaries: of a store.
+        text: a reference as runs have it, or one with `@` and the first digits of a revision.
+
+    Raises:
+        UnknownName: the store has no such model, or several revisions of it.
+    """
+    summaries = list(summaries)
+    found = [s for s in summaries if s.spec.model == text]
+    if not found:
+        ref, _, digits = text.rpartition("@")
+        found = [
+            s
+            for s in summaries
+            if s.spec.model == ref and digits and s.spec.model_revision.startswith(digits)
+        ]
+    if not found:
+        known = {s.spec.model for s in summaries}
+        raise UnknownName.among("model of this store", text, known, fix="acdc runs list")
+    revisions = sorted({s.spec.model_revision for s in found})
+    if len(revisions) > 1:
+        raise UnknownName(
+            f"{text} is {len(revisions)} revisions in this store",
+            allowed=", ".join(f"{found[0].spec.model}@{revision[:8]}" for revision in revisions),
+            fix="say which",
+        )
+    return found
+
+
+def questions_of(summaries: Iterable[RunSummary]) -> dict[str, RunSummary]:
+    """The runs that found a circuit, by what was asked of the model."""
+    return {_question(s): s for s in summaries if s.edges_kept is not None}
+
+
+def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
+    """The roles that profiles give to heads; None where there is no profile."""
+    found: dict[Node, set[str]] = {}
+    documents = [record.profile for record in profiles if record.profile is not None]
+    for document in documents:
+        for plain in document["roles"]:
+            role = HeadRole.from_plain(plain)
+            found.setdefault(role.node, set()).add(
+                role.role if role.on is None else f"{role.role} ({role.on})"
+            )
+    return {node: frozenset(names) for node, names in found.items()} if documents else None
+
+
+def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
+    """What the circuits of two runs, which answer the same question, share."""
+    assert a.circuit is not None
+    assert b.circuit is not None
+    one, other = a.circuit, b.circuit
+    roles = role_edges = None
+    if roles_a is not None and roles_b is not None:
+        roles = _overlap(_roles_of(one, roles_a), _roles_of(other, roles_b))
+        role_edges = _overlap(_role_edges(one, roles_a), _role_edges(other, roles_b))
+    alike = one.topology == other.topology
+    edges = _overlap(map(str, one.edges), map(str, other.edges)) if alike else None
+    runs = a.spec.run_id(), b.spec.run_id()
+    return Pair(cell_of(a.spec, a.spec.model), runs, edges, roles, role_edges)
+
+
+def _question(summary: RunSummary) -> str:
+    spec = summary.spec.plain()
+    return canonical_json({k: spec[k] for k in ("task_hash", "method", "prompts", "seed", "dtype")})
+
+
+def _overlap(a: Iterable[str], b: Iterable[str]) -> Overlap:
+    one, other = set(a), set(b)
+    return Overlap(*(tuple(sorted(part)) for part in (one - other, one & other, other - one)))
+
+
+def _roles_of(circuit: Circuit, roles: Roles) -> Collection[str]:
+    return {name for node in circuit.nodes for name in roles.get(node, ())}
+
+
+def _role_edges(circuit: Circuit, roles: Roles) -> Collection[str]:
+    found = set()
+    for edge in circuit.edges:
+        slot = f"<{edge.slot}>" if edge.slot else ""
+        for src, dst in product(_called(edge.src, roles), _called(edge.dst, roles)):
+            found.add(f"{src} -> {dst}{slot}")
+    return found
+
+
+def _called(node: Node, roles: Roles) -> Collection[str]:
+    if node.kind == "head":
+        return roles.get(node) or {NO_ROLE}
+    return {"MLP" if node.kind == "mlp" else node.kind}

@@ -1,0 +1,237 @@
+"""What is to be said of one cell: as expected, drifted, failed, or nothing to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from acdc_pipeline.errors import AcdcError, BaselineError, PromptError
+from acdc_pipeline.models.fingerprint import Fingerprint
+from acdc_pipeline.regression.baseline import UPDATE, Baseline, graph_shape
+from acdc_pipeline.regression.cell import CellSpec
+from acdc_pipeline.regression.changes import changes_between
+from acdc_pipeline.regression.distance import EDGES, HEADS, RANKING, SIZE, distances
+from acdc_pipeline.regression.finding import Finding, finding_of
+from acdc_pipeline.specs import METHOD_VERSIONS, RunSpec
+from acdc_pipeline.store import RunRecord
+
+Status = Literal["ok", "drift", "error", "missing", "incompatible"]
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One statistic of a cell.
+
+    Args:
+        statistic: `edges`, `heads`, `size`, `ranking`, or a metric.
+        distance: from the baseline, see `distance.distances`.
+        limit: the largest distance that is no drift.
+        was: the baseline's value; None where only a distance is known.
+        now: the fresh value.
+    """
+
+    statistic: str
+    distance: float
+    limit: float
+    was: float | None = None
+    now: float | None = None
+
+    @property
+    def drifted(self) -> bool:
+        """Whether it is further off than other samples of prompts are."""
+        return self.distance > self.limit
+
+    def __str__(self) -> str:
+        if self.was is not None and self.now is not None:
+            values = f"{self.was:.4g} -> {self.now:.4g}"
+            return f"{self.statistic} {values} (may differ by {self.limit:.3g})"
+        words = {
+            EDGES: "Jaccard of edges",
+            HEADS: "Jaccard of heads",
+            RANKING: "rank correlation of scores",
+        }[self.statistic]
+        return f"{words} {1 - self.distance:.3f} (at least {1 - self.limit:.3f})"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A cell and what came of it.
+
+    Args:
+        cell: the question.
+        status: `missing` and `incompatible` say that there is no baseline to compare with.
+        causes: why it is not ok, the most telling first; empty where it is.
+        notes: what else is worth knowing, and no drift by itself.
+        deviations: every statistic that was compared; empty where nothing was.
+        edges: names of the edges gained, and of those lost.
+        heads: names of the heads gained, and of those lost.
+        run_id: the fresh run; None where there is none.
+        seconds: how long it took.
+        error: what failed, with its parts.
+    """
+
+    cell: CellSpec
+    status: Status
+    causes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    deviations: tuple[Deviation, ...] = ()
+    edges: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    heads: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    run_id: str | None = None
+    seconds: float = 0.0
+    error: AcdcError | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether a fresh run was held against a baseline."""
+        return self.status in ("ok", "drift")
+
+
+def judge(
+    baseline: Baseline, record: RunRecord, model: Fingerprint, seconds: float = 0.0
+) -> Verdict:
+    """The verdict about a fresh run.
+
+    It is drift if a statistic is further from the baseline than its limit, or if the model's
+    configuration or tokenizer is not what it was, or heads changed places, so that the names of
+    heads mean others. Weights that changed are named, and are no
+    drift by themselves: training moves them, and the circuit is what is asked about.
+
+    Args:
+        baseline: what is expected.
+        record: the fresh run of the same cell.
+        model: the fingerprint of the model that it is of.
+        seconds: how long it took.
+    """
+    problem = _incompatible(baseline, record)
+    changes = changes_between(baseline.model, model)
+    if problem is not None:
+        ran = record.spec.run_id()
+        return no_baseline(baseline.cell, problem, seconds=seconds, run_id=ran, more=changes.all)
+    was, now = baseline.finding(), finding_of(record)
+    deviations = _deviations(was, now, baseline.tolerance.limits)
+    drifted = sorted((d for d in deviations if d.drifted), key=_telling)
+    causes = (*changes.definition, *(str(deviation) for deviation in drifted))
+    elsewhere = _environment(baseline.environment, record.environment)
+    notes = () if causes else changes.weights
+    return Verdict(
+        cell=baseline.cell,
+        status="drift" if causes else "ok",
+        causes=(*causes, *changes.weights) if causes else (),
+        notes=(*notes, *_same_question(baseline, record, was, now), *elsewhere),
+        deviations=deviations,
+        edges=_gained_and_lost(now.circuit.edges, was.circuit.edges),
+        heads=_gained_and_lost(now.heads, was.heads),
+        run_id=record.spec.run_id(),
+        seconds=seconds,
+    )
+
+
+def judge_failure(
+    cell: CellSpec,
+    baseline: Baseline | None,
+    model: Fingerprint | None,
+    error: AcdcError,
+    seconds: float = 0.0,
+) -> Verdict:
+    """The verdict about a run that failed: an error, and never drift.
+
+    But for one: where the tokenizer or the configuration changed and the prompts do not fit it
+    any more, that change is the finding.
+    """
+    if baseline is not None and model is not None and isinstance(error, PromptError):
+        changes = changes_between(baseline.model, model)
+        if changes.definition and model.tokenizer is not None:
+            said = f"the prompts do not fit any more: {_line(error)}"
+            return Verdict(cell, "drift", (*changes.definition, said), error=error, seconds=seconds)
+    return Verdict(cell, "error", (_line(error),), error=error, seconds=seconds)
+
+
+def no_baseline(
+    cell: CellSpec,
+    error: BaselineError | None = None,
+    *,
+    seconds: float = 0.0,
+    run_id: str | None = None,
+    more: tuple[str, ...] = (),
+) -> Verdict:
+    """The verdict about a cell without a baseline, or (`error`) with one that is of no use.
+
+    Args:
+        cell: the question.
+        error: why its baseline is of no use; None where there is none.
+        seconds: how long the fresh run took.
+        run_id: the fresh run.
+        more: what else is known.
+    """
+    status: Status = "missing" if error is None else "incompatible"
+    if error is None:
+        error = BaselineError("there is no baseline", where=f"{cell.stem}.json", fix=UPDATE)
+    causes = (_line(error), *more)
+    return Verdict(cell, status, causes, error=error, seconds=seconds, run_id=run_id)
+
+
+def _incompatible(baseline: Baseline, record: RunRecord) -> BaselineError | None:
+    """Why the two cannot be compared; None where they can."""
+    spec: RunSpec = record.spec
+    assert record.circuit is not None
+    problem = None
+    if spec.task_hash != baseline.task_hash:
+        problem = f"the definition of task {spec.task} is not what it was, so these are new prompts"
+    elif METHOD_VERSIONS[spec.method.name] != baseline.method_version:
+        problem = (
+            f"{spec.method.name} is at version {METHOD_VERSIONS[spec.method.name]}, "
+            f"the baseline was made by version {baseline.method_version}"
+        )
+    elif graph_shape(record.circuit.topology) != baseline.graph:
+        problem = "the model has another graph, so edges cannot be compared"
+    if problem is None:
+        return None
+    return BaselineError(problem, where=f"{baseline.cell.stem}.json", fix=UPDATE)
+
+
+def _deviations(was: Finding, now: Finding, limits: Mapping[str, float]) -> tuple[Deviation, ...]:
+    found = []
+    values = [dict(finding.metrics) | {SIZE: float(len(finding.circuit))} for finding in (was, now)]
+    for name, distance in distances(was, now).items():
+        if name in limits:
+            before, after = (of.get(name) for of in values)
+            found.append(Deviation(name, distance, limits[name], before, after))
+    return tuple(found)
+
+
+def _telling(deviation: Deviation) -> tuple[int, str]:
+    """Circuits first, then what the whole model does, then the circuit's own metrics."""
+    name = deviation.statistic
+    order = (EDGES, HEADS, SIZE, RANKING)
+    if name in order:
+        return order.index(name), name
+    return 4 if name.startswith("model_") else 5, name
+
+
+def _gained_and_lost(now: frozenset, was: frozenset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(sorted(map(str, now - was))), tuple(sorted(map(str, was - now)))
+
+
+def _same_question(
+    baseline: Baseline, record: RunRecord, was: Finding, now: Finding
+) -> tuple[str, ...]:
+    """Says so where nothing about the question changed and the circuit did."""
+    moved = was.circuit.edges ^ now.circuit.edges
+    if record.spec.run_id() != baseline.run_id or not moved:
+        return ()
+    return (f"the same question gave another circuit ({len(moved)} edges differ)",)
+
+
+def _environment(was: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    differing = [
+        f"{name} {was.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        for name in sorted({*was, *now})
+        if was.get(name) != now.get(name)
+    ]
+    return (f"measured elsewhere: {', '.join(differing)}",) if differing else ()
+
+
+def _line(error: AcdcError) -> str:
+    return ": ".join(part for part in (error.where, error.field, error.problem) if part)

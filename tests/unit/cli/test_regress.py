@@ -1,0 +1,238 @@
+"""`acdc regress` end to end: no false alarm, every kind of change caught and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from acdc_pipeline.cli.main import main
+from acdc_pipeline.models.zoo.catalogue import zoo_path
+from tests.command_line import Outcome, acdc
+
+MODEL = "attn-2l"
+SWEEP = {
+    "name": "small",
+    "tasks": ["induction"],
+    "models": [f"zoo:{MODEL}"],
+    "methods": [{"name": "acdc", "thresholds": [0.3]}],
+    "prompts": 8,
+    "seeds": [0],
+}
+REASON = "measured for a test"
+CELL = f"induction.zoo-{MODEL}.acdc-0.3.json"
+
+Regress = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a sweep of one cell, and its baseline in `baselines`."""
+    folder = tmp_path_factory.mktemp("regression")
+    (folder / "small.yaml").write_text(json.dumps(SWEEP))
+    arguments = ["regress", "--sweep", str(folder / "small.yaml"), "--device", "cpu"]
+    arguments += ["--baselines", str(folder / "baselines"), "--update-baseline", "--reason", REASON]
+    assert main(arguments) == 0
+    return folder
+
+
+@pytest.fixture
+def regress(
+    measured: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Regress:
+    """Runs `acdc regress` on the sweep of `measured` with its baselines, unless told others."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    monkeypatch.setenv("CI", "1")
+
+    def run(*arguments: str | Path, baselines: Path = measured / "baselines") -> Outcome:
+        sweep = () if "--sweep" in arguments else ("--sweep", measured / "small.yaml")
+        where = ("--device", "cpu", "--baselines", baselines)
+        return acdc(capsys, "regress", *sweep, *where, *arguments)
+
+    return run
+
+
+@pytest.fixture
+def variant(tmp_path: Path) -> Path:
+    """A copy of the model to be changed."""
+    return shutil.copytree(zoo_path(MODEL), tmp_path / "variant")
+
+
+def in_place(variant: Path) -> tuple[str, str]:
+    return "--replace", f"zoo:{MODEL}=dir:{variant}"
+
+
+def only_cell(outcome: Outcome) -> dict:
+    (cell,) = outcome.document["cells"]
+    return cell
+
+
+def test_regress_baseline_says_reason_seeds_and_environment(measured: Path):
+    (file,) = (measured / "baselines").iterdir()
+    assert file.name == CELL
+    baseline = json.loads(file.read_text())
+    assert baseline["reason"] == REASON
+    assert baseline["tolerance"]["seeds"] == [1, 2, 3, 4, 5]
+    assert baseline["environment"]["torch"] == torch.__version__
+    assert str(measured) not in file.read_text()
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_regress_unchanged_tree_is_ok_whatever_the_threads(regress: Regress, threads: str):
+    before = torch.get_num_threads()
+    try:
+        outcome = regress("--threads", threads, "--json")
+    finally:
+        torch.set_num_threads(before)
+    assert outcome.code == 0, outcome.err
+    assert only_cell(outcome)["status"] == "ok"
+
+
+def test_regress_writes_junit_markdown_and_the_step_summary(
+    regress: Regress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    step = tmp_path / "step.md"
+    step.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
+    junit, markdown = tmp_path / "out.xml", tmp_path / "out.md"
+    outcome = regress("--junit-xml", junit, "--markdown", markdown)
+    assert outcome.code == 0
+    assert "1 cell: 1 ok" in outcome.out
+    suite = ElementTree.parse(junit).getroot()[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", "0", "0")
+    assert step.read_text() == "before\n" + markdown.read_text()
+
+
+def test_regress_swapped_heads_are_drift_and_named(regress: Regress, variant: Path):
+    tensors = load_file(variant / "model.safetensors")
+    # the model computes what it did; but its heads have each other's names
+    for name in ("W_Q", "W_K", "W_V", "W_O", "b_Q", "b_K", "b_V"):
+        whole = tensors[f"blocks.1.attn.{name}"]
+        order = list(range(whole.shape[0]))
+        order[2], order[5] = 5, 2
+        tensors[f"blocks.1.attn.{name}"] = whole[order].contiguous()
+    save_file(tensors, variant / "model.safetensors")
+    outcome = regress(*in_place(variant), "--json")
+    assert outcome.code == 1, outcome.err
+    causes = only_cell(outcome)["causes"]
+    assert causes[0] == "heads a1.h2 and a1.h5 changed places"
+    assert causes[-1].startswith("weights changed: 7 of 25 tensors")
+
+
+def test_regress_other_norm_epsilon_is_drift_and_named(regress: Regress, variant: Path):
+    config = json.loads((variant / "config.json").read_text())
+    (variant / "config.json").write_text(json.dumps(config | {"eps": 1e-3}))
+    outcome = regress(*in_place(variant))
+    assert outcome.code == 1, outcome.err
+    assert "config changed: eps 1e-05 -> 0.001" in outcome.out
+
+
+def test_regress_wrong_tokenizer_is_drift_and_named(regress: Regress, variant: Path):
+    path = variant / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    words = [word for word, index in vocabulary.items() if index > 10]
+    rotated = dict(zip(words, [vocabulary[w] for w in (*words[1:], words[0])], strict=True))
+    vocabulary.update(rotated)
+    path.write_text(json.dumps(tokenizer))
+    outcome = regress(*in_place(variant))
+    assert outcome.code == 1, outcome.err
+    assert "tokenizer changed" in outcome.out
+
+
+def test_regress_prompts_that_no_longer_fit_the_tokenizer_are_drift(
+    regress: Regress, variant: Path
+):
+    path = variant / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    # hardly any token is left that random sequences may be made of
+    vocabulary = tokenizer["model"]["vocab"]
+    kept = {word: index for word, index in vocabulary.items() if index < 8}
+    path.write_text(json.dumps(tokenizer | {"model": tokenizer["model"] | {"vocab": kept}}))
+    outcome = regress(*in_place(variant), "--json")
+    assert outcome.code == 1, outcome.err
+    assert only_cell(outcome)["causes"][0] == "tokenizer changed"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_regress_missing_model_file_is_an_error_and_no_drift(
+    regress: Regress, variant: Path, tmp_path: Path, name: str
+):
+    (variant / name).unlink()
+    outcome = regress(*in_place(variant), "--junit", tmp_path / "out.xml", "--json")
+    assert outcome.code == 3, outcome.err
+    assert only_cell(outcome)["status"] == "error"
+    suite = ElementTree.parse(tmp_path / "out.xml").getroot()[0]
+    assert suite.get("failures") == "0"
+    assert suite[0][0].tag == "error"
+
+
+def test_regress_weights_that_cannot_be_read_are_an_error(regress: Regress, variant: Path):
+    (variant / "model.safetensors").write_bytes(b"12345678 not weights")
+    outcome = regress(*in_place(variant), "--json")
+    assert outcome.code == 3, outcome.err
+    assert only_cell(outcome)["status"] == "error"
+
+
+def test_regress_missing_baseline_is_exit_4_and_offers_to_make_it(
+    regress: Regress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    outcome = regress(baselines=tmp_path / "none")
+    assert outcome.code == 4
+    assert f"{CELL}: there is no baseline" in outcome.out
+    assert "to make the baselines" not in outcome.err
+    monkeypatch.delenv("CI")
+    assert "to make the baselines: acdc regress" in regress(baselines=tmp_path / "none").err
+    assert not (tmp_path / "none").exists()
+
+
+def test_regress_update_leaves_baselines_that_hold_untouched(regress: Regress, measured: Path):
+    before = (measured / "baselines" / CELL).read_bytes()
+    outcome = regress("--update-baseline", "--reason", "another", "--json")
+    assert outcome.code == 0, outcome.err
+    assert outcome.document["updated"] == []
+    assert (measured / "baselines" / CELL).read_bytes() == before
+
+
+def test_regress_sweep_without_a_circuit_compares_nothing_and_fails(
+    regress: Regress, tmp_path: Path
+):
+    sweep = tmp_path / "small.yaml"
+    sweep.write_text(json.dumps(SWEEP | {"methods": [{"name": "profile"}]}))
+    outcome = regress("--sweep", sweep, "--json")
+    assert outcome.code == 3, outcome.err
+    assert outcome.document["cells"] == []
+    assert outcome.document["unused"] == [CELL]
+
+
+def test_regress_store_that_holds_the_runs_is_refused_unless_told(regress: Regress, tmp_path: Path):
+    kept = regress("--store", tmp_path / "kept", "--json")
+    assert kept.code == 0, kept.err
+    assert kept.document["store"] == str(tmp_path / "kept")
+    regress("--store", tmp_path / "kept").refuses("holds 1 of these 1 run already", "--cached")
+    assert regress("--store", tmp_path / "kept", "--cached").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--update-baseline",), "a new baseline needs a reason"),
+        (("--update-baseline", "--reason", "  "), "a new baseline needs a reason"),
+        (("--reason", "because"), "nothing is written"),
+        (("--cached",), "needs a store"),
+        (("--seeds", "4"), "at least 5"),
+        (("--replace", "zoo:attn-2l"), "OLD=NEW"),
+        (("--replace", "zoo:attn-4l=zoo:neox-4l"), "zoo:attn-4l is not in the sweep"),
+        (("--replace", "zoo:attn-2l=zoo:attn-2l"), "is in the sweep itself"),
+    ],
+)
+def test_regress_options_that_do_not_fit_are_refused(
+    regress: Regress, arguments: tuple[str, ...], said: str
+):
+    regress(*arguments).refuses(said)

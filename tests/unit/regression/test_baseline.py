@@ -1,0 +1,108 @@
+"""Baseline files: the same bytes each time, and of no use where they are not what is asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.errors import BaselineError, SpecError
+from acdc_pipeline.regression.baseline import (
+    Baseline,
+    encode,
+    path_of,
+    read_baseline,
+    unused,
+    write_baseline,
+)
+from acdc_pipeline.regression.cell import CellSpec, check_distinct
+from tests.regressions import baseline, finding
+
+
+def rewritten(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_baseline_file_is_named_after_its_cell(tmp_path: Path):
+    assert write_baseline(tmp_path, baseline()).name == "ioi.zoo-attn-2l.acdc-0.01.json"
+
+
+def test_baseline_written_twice_has_the_same_bytes_and_comes_back_equal(tmp_path: Path):
+    made = baseline()
+    first = write_baseline(tmp_path / "new", made).read_bytes()
+    assert read_baseline(tmp_path / "new", made.cell) == made
+    assert write_baseline(tmp_path / "new", made).read_bytes() == first == encode(made)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [
+        path_of(tmp_path, made.cell).name
+    ]
+
+
+def test_baseline_gives_back_what_was_found():
+    assert baseline().finding() == finding()
+
+
+def test_baseline_that_is_not_there_is_none(tmp_path: Path):
+    assert read_baseline(tmp_path, baseline().cell) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"surprise": 1}, "surprise"),
+        ({"edges": {"a9.h9->logits": None}}, "a9.h9->logits"),
+        ({"reason": None}, "reason"),
+    ],
+)
+def test_baseline_that_is_damaged_is_a_baseline_error(
+    tmp_path: Path, changes: dict[str, object], said: str
+):
+    made = baseline()
+    rewritten(write_baseline(tmp_path, made), **changes)
+    with pytest.raises(BaselineError, match=said):
+        read_baseline(tmp_path, made.cell)
+
+
+def test_baseline_that_is_no_json_is_a_baseline_error(tmp_path: Path):
+    made = baseline()
+    write_baseline(tmp_path, made).write_text("{")
+    with pytest.raises(BaselineError, match="cannot be read"):
+        read_baseline(tmp_path, made.cell)
+
+
+def test_baseline_of_other_prompts_names_the_difference(tmp_path: Path):
+    made = baseline()
+    write_baseline(tmp_path, made)
+    asked = made.cell.model_copy(update={"prompts": 32})
+    with pytest.raises(BaselineError, match="prompts 64 -> 32"):
+        read_baseline(tmp_path, asked)
+
+
+def test_unused_baselines_are_those_that_no_cell_asks_for(tmp_path: Path):
+    made = baseline()
+    other = made.model_copy(update={"cell": made.cell.model_copy(update={"task": "docstring"})})
+    for one in (made, other):
+        write_baseline(tmp_path, one)
+    assert unused(tmp_path, [made.cell]) == ("docstring.zoo-attn-2l.acdc-0.01.json",)
+
+
+def test_cells_that_would_share_a_file_are_refused_with_what_tells_them_apart():
+    cell = baseline().cell
+    zero = cell.model_copy(update={"method": cell.method.model_copy(update={"ablation": "zero"})})
+    with pytest.raises(SpecError, match="ablation corrupted -> zero"):
+        check_distinct([cell, zero], "regress")
+
+
+def test_cell_of_a_long_path_has_a_short_name_of_its_own():
+    names = [
+        baseline().cell.model_copy(update={"model": f"dir:{'a' * 300}{end}"}).stem for end in "bc"
+    ]
+    assert len(set(names)) == 2
+    assert max(map(len, names)) < 120
+
+
+def test_baseline_file_keeps_every_field_of_its_cell(tmp_path: Path):
+    written = json.loads(write_baseline(tmp_path, baseline()).read_text())
+    assert set(written) == set(Baseline.model_fields)
+    assert set(written["cell"]) == set(CellSpec.model_fields)

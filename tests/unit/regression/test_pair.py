@@ -1,0 +1,113 @@
+"""What the circuits of two models share, by edge and by role."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from acdc_pipeline.errors import UnknownName
+from acdc_pipeline.graph import Circuit, Topology, head
+from acdc_pipeline.regression.pair import (
+    NO_ROLE,
+    Overlap,
+    compared,
+    questions_of,
+    roles_in,
+    runs_of,
+)
+from acdc_pipeline.regression.pair_figure import pair_svg
+from acdc_pipeline.store import RunRecord, open_store
+from tests import records
+from tests.command_line import acdc
+from tests.regressions import EDGES, record
+
+MOVER = {head(1, 0): frozenset({"name mover (ioi)"})}
+
+
+def of(model: str, edges: tuple[str, ...] = EDGES, revision: str = "9" * 40) -> RunRecord:
+    """A run in a model of another name."""
+    made = record(edges)
+    named = {"model": model, "model_revision": revision}
+    return replace(made, spec=made.spec.model_copy(update=named))
+
+
+def test_pair_shared_edges_are_counted_by_hand():
+    pair = compared(of("zoo:a"), of("zoo:b", (*EDGES[:4], "a1.h1->logits")), None, None)
+    assert pair.edges == Overlap(("input->logits",), tuple(sorted(EDGES[:4])), ("a1.h1->logits",))
+    assert pair.edges is not None
+    assert pair.edges.jaccard == pytest.approx(4 / 6)
+    assert pair.roles is None
+
+
+def test_pair_edges_by_role_meet_where_the_heads_have_other_names():
+    a = of("zoo:a", ("input->a1.h0<v>", "a1.h0->logits"))
+    b = of("zoo:b", ("input->a0.h1<v>", "a0.h1->logits"))
+    pair = compared(a, b, MOVER, {head(0, 1): frozenset({"name mover (ioi)"})})
+    assert pair.edges is not None
+    assert pair.edges.jaccard == 0
+    assert pair.role_edges is not None
+    assert pair.role_edges.both == ("input -> name mover (ioi)<v>", "name mover (ioi) -> logits")
+    assert pair.roles == Overlap((), ("name mover (ioi)",), ())
+
+
+def test_pair_head_without_a_role_is_called_so():
+    pair = compared(of("zoo:a"), of("zoo:b"), {}, {})
+    assert pair.role_edges is not None
+    assert f"{NO_ROLE} -> {NO_ROLE}<k>" in pair.role_edges.both
+
+
+def test_pair_of_different_shapes_has_roles_alone():
+    wide = Circuit.of(Topology(2, 4, has_mlp=False), ["input->a1.h3<v>", "a1.h3->logits"])
+    b = replace(of("zoo:b"), circuit=wide)
+    pair = compared(of("zoo:a"), b, MOVER, {head(1, 3): frozenset({"name mover (ioi)"})})
+    assert pair.edges is None
+    assert pair.roles == Overlap((), ("name mover (ioi)",), ())
+
+
+def test_roles_in_no_profile_are_unknown_and_in_an_empty_one_are_none():
+    assert roles_in([replace(record(), profile=None)]) is None
+    assert roles_in([records.record()]) == {}
+
+
+def test_runs_of_a_model_of_two_revisions_asks_which(tmp_path: Path):
+    store = open_store(tmp_path / "s", "write")
+    for revision in ("3f" + "0" * 38, "90" + "0" * 38):
+        store.commit(of("zoo:a", revision=revision))
+    summaries = store.summaries()
+    with pytest.raises(UnknownName, match="2 revisions"):
+        runs_of(summaries, "zoo:a")
+    (found,) = runs_of(summaries, "zoo:a@3f")
+    assert found.spec.model_revision.startswith("3f")
+    with pytest.raises(UnknownName, match="unknown model"):
+        runs_of(summaries, "zoo:b")
+    first, second = (questions_of(runs_of(summaries, f"zoo:a@{r}")) for r in ("3f", "90"))
+    assert set(first) == set(second)
+
+
+def test_figure_is_well_formed_and_says_the_counts():
+    pair = compared(of("zoo:a<"), of("zoo:b", EDGES[:3]), MOVER, MOVER)
+    text = pair_svg("zoo:a<", "zoo:b", [pair])
+    ElementTree.fromstring(text)
+    assert "2 | 3 | 0 edges" in text
+    assert text == pair_svg("zoo:a<", "zoo:b", [pair])
+
+
+def test_runs_compare_prints_draws_and_documents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = open_store(tmp_path / "s", "write")
+    store.commit(of("zoo:a"))
+    store.commit(of("zoo:b", EDGES[:4], revision="8" * 40))
+    asked = ("runs", "compare", "--model", "zoo:a", "--model", "zoo:b", "--store", tmp_path / "s")
+    outcome = acdc(capsys, *asked, "--svg", tmp_path / "shared.svg")
+    assert outcome.code == 0, outcome.err
+    assert "0.800" in outcome.out
+    ElementTree.parse(tmp_path / "shared.svg")
+    document = acdc(capsys, *asked, "--json").document
+    assert document["same_shape"]
+    assert document["pairs"][0]["edges"]["only_a"] == ["input->logits"]
+    acdc(capsys, *asked, "--svg", tmp_path / "shared.svg").refuses("exists already")
+    acdc(capsys, *asked[:4], "--store", tmp_path / "s").refuses("two models")
