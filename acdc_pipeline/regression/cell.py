@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs import AcdcMethod, CircuitMethod, Dtype, RunSpec, Spec, circuit_method
+from acdc_pipeline.specs import CircuitMethod, Dtype, RunSpec, Spec, circuit_method
 
 LONGEST_NAME = 80
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
@@ -41,12 +41,12 @@ class CellSpec(Spec):
     @property
     def method_text(self) -> str:
         """The method with what decides how large its circuits are: `acdc 0.03`, `eap 5%`."""
-        method = self.method
-        if isinstance(method, AcdcMethod):
-            return f"{method.name} {method.threshold:g}"
-        if method.share is not None:
-            return f"{method.name} {100 * method.share:.3g}%"
-        return f"{method.name} {method.edges} edges"
+        values = self.method.plain()
+        if (threshold := values.get("threshold")) is not None:
+            return f"{self.method.name} {threshold:g}"
+        if (share := values.get("share")) is not None:
+            return f"{self.method.name} {100 * share:.3g}%"
+        return f"{self.method.name} {values['edges']} edges"
 
     @property
     def stem(self) -> str:
