@@ -7,6 +7,7 @@ from typing import Annotated, cast
 import typer
 
 from acdc_pipeline.cli import options
+from acdc_pipeline.cli.filters import perhaps
 from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import Column, print_table
@@ -61,13 +62,15 @@ def compare(
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS)
     results = options.store_for_reading(store)
+    found = results.summaries()
     summaries = [
         summary
-        for summary in results.summaries()
+        for summary in found
         if task in (None, summary.spec.task) and model in (None, summary.spec.model)
     ]
     if not any(summary.edges_kept is not None for summary in summaries):
-        note("no circuit to compare")
+        hint = perhaps(task, model, (summary.spec for summary in found))
+        note(f"no circuit to compare{hint}")
         if json:
             print_json({"store": results.url, "searches": []})
         return

@@ -12,6 +12,7 @@ from acdc_pipeline.cli import clean, options, runs_compare
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
+from acdc_pipeline.cli.filters import perhaps
 from acdc_pipeline.cli.groups import App
 from acdc_pipeline.cli.output import note, print_facts, print_json, say
 from acdc_pipeline.cli.streams import flush, put
@@ -78,7 +79,8 @@ def list_runs(
     if not found:
         note(_nothing_in(results))
     elif not shown:
-        note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits")
+        hint = perhaps(task, model, (summary.spec for summary in found))
+        note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits{hint}")
     for error in damaged.values():
         note(f"acdc: warning: {error}".replace("\n", "\n      "))
     if failures := results.failures():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, with_suggestion
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,12 @@ def resolve_device(name: str) -> torch.device:
             return torch.device("mps")
         raise InvalidInput("this machine has no mps device", fix="use --device cpu")
     if not _CUDA.match(name):
-        raise InvalidInput(f"device '{name}' is not known", allowed="auto, cpu, cuda[:index], mps")
+        raise InvalidInput(
+            f"device '{name}' is not known",
+            allowed=with_suggestion(
+                "auto, cpu, cuda[:index], mps", name, ("auto", "cpu", "cuda", "mps")
+            ),
+        )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(name.partition(":")[2] or 0)
     if index >= count:

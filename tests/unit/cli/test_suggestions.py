@@ -70,3 +70,23 @@ def test_package_itself_is_the_command(tmp_path):
     with start_acdc("--version", program="acdc_pipeline", cwd=tmp_path) as process:
         out, err = process.communicate()
     assert (process.returncode, out.split()[0], err) == (0, "acdc", "")
+
+
+@pytest.mark.parametrize(
+    ("filters", "meant"),
+    [
+        (("--task", "compiled_orr"), " (did you mean --task compiled_or?)"),
+        (("--model", "zoo:compiled-ro"), " (did you mean --model zoo:compiled-or?)"),
+        (("--task", "xyzzy"), ""),
+    ],
+)
+def test_filter_that_no_run_fits_suggests_a_name_that_runs_have(
+    capsys, filters: tuple[str, str], meant: str
+):
+    acdc(capsys, *DISCOVER)
+    assert acdc(capsys, "runs", "list", *filters).err.endswith(f" fits{meant}\n")
+    assert acdc(capsys, "compare", *filters).err == f"no circuit to compare{meant}\n"
+
+
+def test_device_that_does_not_exist_suggests_the_nearest(capsys):
+    acdc(capsys, *DISCOVER, "--device", "cud").refuses("'cud' is not", "did you mean 'cuda'?")
