@@ -20,7 +20,7 @@ from tests.support import REPOSITORY
 from tests.sweeps import write_sweep
 
 SCRIPTS = sorted((DEPLOY / "slurm").glob("*.sbatch"))
-SHELL = [*SCRIPTS, DEPLOY / "lock.sh", REPOSITORY / ".ci" / "run"]
+SHELL = [*SCRIPTS, DEPLOY / "lock.sh", DEPLOY / "ci" / "regress.sh", REPOSITORY / ".ci" / "run"]
 ARRAY, SWEEP = (DEPLOY / "slurm" / f"{name}.sbatch" for name in ("array", "sweep"))
 
 # Prints what it was called with, one word a line.
