@@ -17,19 +17,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from acdc_pipeline.api import discover
+    from acdc_pipeline.api import discover, evaluate
     from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.models import load_model
     from acdc_pipeline.specs import find_task as load_task
     from acdc_pipeline.store import open_store
 
-__all__ = ["Circuit", "FoundCircuit", "discover", "load_model", "load_task", "open_store"]
+__all__ = [
+    "Circuit",
+    "FoundCircuit",
+    "discover",
+    "evaluate",
+    "load_model",
+    "load_task",
+    "open_store",
+]
 
 _HOMES = {
     "Circuit": ("acdc_pipeline.graph", "Circuit"),
     "FoundCircuit": ("acdc_pipeline.found_circuit", "FoundCircuit"),
     "discover": ("acdc_pipeline.api", "discover"),
+    "evaluate": ("acdc_pipeline.api", "evaluate"),
     "load_model": ("acdc_pipeline.models", "load_model"),
     "load_task": ("acdc_pipeline.specs", "find_task"),
     "open_store": ("acdc_pipeline.store", "open_store"),

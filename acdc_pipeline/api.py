@@ -1,4 +1,4 @@
-"""The Python front door: what `acdc discover` does, as a function."""
+"""The Python front door: what `acdc discover` and `acdc evaluate` do, as functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Literal
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
+from acdc_pipeline.execution.evaluate import Effort, Evaluation
+from acdc_pipeline.execution.evaluate import evaluate as measured
+from acdc_pipeline.execution.given_circuit import run_of_circuit
 from acdc_pipeline.found_circuit import FoundCircuit, found_circuit
+from acdc_pipeline.graph import Circuit
 from acdc_pipeline.search_bar import bar_where_seen
 from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec, find_task, method_for
 from acdc_pipeline.store import Store, open_store
@@ -81,3 +85,55 @@ def discover(
     if results is None:
         return found_circuit(worker.execute(run, spec, listener), spec, None)
     return found_circuit(discover_into(results, run, spec, worker, listener)[0], spec, results)
+
+
+def evaluate(
+    circuit: Circuit,
+    task: TaskSpec | str,
+    model: ModelRef | str,
+    *,
+    metric: str | None = None,
+    ablation: str = "corrupted",
+    prompts: int = 64,
+    seed: int = 0,
+    dtype: str = "float32",
+    null: int = 50,
+    draws: int = 5,
+    device: str = "auto",
+    memory: int | None = None,
+) -> Evaluation:
+    """What a circuit that no search of this package found is worth: see `FoundCircuit.evaluate`.
+
+        part = Circuit.of(load_model("zoo:attn-2l").topology, ["input->a0.h0<v>", "a0.h0->logits"])
+        evaluate(part, "induction", "zoo:attn-2l").faithfulness
+
+    Args:
+        circuit: of the graph of `model`.
+        task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+        metric: what is measured; None takes the task's.
+        ablation: what a removed edge carries: corrupted, zero or mean.
+        prompts: how many prompt pairs.
+        seed: of everything that is drawn.
+        dtype: precision of the weights.
+        null: random circuits of equal size to compare with; 0 for none.
+        draws: random sets of nodes to remove, and rounds of causal scrubbing.
+        device: auto, cpu, cuda[:i] or mps.
+        memory: byte budget; None takes half of what is free.
+
+    Raises:
+        InvalidInput: something asked for does not exist or does not fit, see `errors`.
+    """
+    spec = find_task(task) if isinstance(task, str) else task
+    run = run_of_circuit(
+        circuit,
+        spec,
+        model,
+        metric=metric,
+        ablation=ablation,
+        prompts=prompts,
+        seed=seed,
+        dtype=dtype,
+    )
+    effort = Effort(null=null, draws=draws, resamples=0, seed=seed)
+    return measured(Worker(device=device, memory=memory), run, spec, circuit, [], effort)

@@ -210,15 +210,22 @@ def _given(
     dtype: str,
 ) -> tuple[RunSpec, TaskSpec, Circuit]:
     """The circuit that was named, as if a method of its size had found it."""
-    from acdc_pipeline.execution import plan_run
+    from acdc_pipeline.execution.given_circuit import run_of_circuit
     from acdc_pipeline.execution.plan import describe_supported
-    from acdc_pipeline.specs import ModelRef, find_task, method_for
+    from acdc_pipeline.specs import ModelRef, find_task
 
     task = find_task(task_name)
     topology = describe_supported(ModelRef.parse(model)).topology
     circuit = read_edges(edges, topology)
-    asked = {"metric": metric, "ablation": ablation, "edges": max(1, len(circuit))}
-    values = {name: value for name, value in asked.items() if value is not None}
-    method = method_for("exact", values, task, where="evaluate", written=lambda name: f"--{name}")
-    spec = plan_run(task, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    spec = run_of_circuit(
+        circuit,
+        task,
+        model,
+        metric=metric,
+        ablation=ablation,
+        prompts=prompts,
+        seed=seed,
+        dtype=dtype,
+        written=lambda name: f"--{name}",
+    )
     return spec, task, circuit

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 import typer
 
@@ -183,8 +185,12 @@ def _store_at(url: str | None) -> Iterator[Store]:
     if url is not None:
         yield open_store(url)
         return
-    with tempfile.TemporaryDirectory(prefix="acdc-regress-") as folder:
+    # Made by the first run that is kept: Ctrl-C while modules are imported cleans nothing up.
+    folder = Path(tempfile.gettempdir()) / f"acdc-regress-{uuid4().hex}"
+    try:
         yield open_store(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> None:

@@ -111,6 +111,15 @@ def test_found_circuit_of_the_true_edges_evaluates_as_the_whole_model(
     assert worth.stability is None
 
 
+def test_evaluate_circuit_of_the_true_edges_is_the_whole_model():
+    truth = true_circuit("compiled-or", "corrupted")
+    worth = acdc_pipeline.evaluate(
+        truth, "compiled_or", "zoo:compiled-or", prompts=8, null=0, draws=0
+    )
+    assert worth.faithfulness == pytest.approx(1.0, abs=1e-3)
+    assert (worth.null, worth.stability) == ((), None)
+
+
 def test_bar_shows_how_far_a_search_is_and_goes(capsys: pytest.CaptureFixture[str]):
     bar = SearchBar()
     bar.start(10, "ioi in a model")
