@@ -6,13 +6,15 @@ the process in C++. Nothing is lost by leaving at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from types import FrameType
 
 INTERRUPTED = 130
+SAID = "\nacdc: interrupted; a run that was not finished is not in the store\n"
 
-_SHOW_CURSOR = b"\x1b[?25h\n"
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 def quiet_during_imports() -> None:
@@ -29,6 +31,8 @@ def _interrupted(_number: int, frame: FrameType | None) -> None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             if os.isatty(2):
                 os.write(2, _SHOW_CURSOR)  # a bar may have hidden it
+            with contextlib.suppress(OSError):
+                os.write(2, SAID.encode())
             os._exit(INTERRUPTED)
         frame = frame.f_back
     raise KeyboardInterrupt

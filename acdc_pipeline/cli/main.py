@@ -37,7 +37,7 @@ from acdc_pipeline.cli import (
 from acdc_pipeline.cli.completion import mend_words
 from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
-from acdc_pipeline.cli.interrupts import INTERRUPTED
+from acdc_pipeline.cli.interrupts import INTERRUPTED, SAID
 from acdc_pipeline.cli.streams import flush, open_missing, put, tell
 from acdc_pipeline.errors import AcdcError
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
         return UNEXPECTED
     if code == INTERRUPTED:
-        tell("\nacdc: interrupted; a run that was not finished is not in the store\n")
+        tell(SAID)
     return int(code or 0)
 
 

@@ -13,6 +13,9 @@ from acdc_pipeline.errors import InvalidInput
 MOST_PROMPTS = 1_000_000
 """What specifications of runs allow too; said here before anything is loaded."""
 
+MOST_THREADS = 512
+"""Of torch: with thousands it does not start, or ends in C++."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli import completion
-from acdc_pipeline.cli.numbers import whole
+from acdc_pipeline.cli.numbers import MOST_THREADS, whole
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def memory_of(context: typer.Context) -> int | None:
 def threads_of(context: typer.Context) -> int | None:
     """How many threads were asked for; None if nobody asked. Raises InvalidInput."""
     text = context.params["threads"]
-    return None if text is None else whole(source_of(context, "threads"), 1)(text)
+    return None if text is None else whole(source_of(context, "threads"), 1, MOST_THREADS)(text)
 
 
 def source_of(context: typer.Context, name: str) -> str:

@@ -57,7 +57,7 @@ def run(
     unless asked to. Stopped at any moment, the same command goes on where it was. Exit code 3 if
     a run failed.
 
-    \\b
+    \b
     Examples:
       acdc run demo
       acdc run deploy/sweeps/zoo.yaml --executor ray --profile gpu

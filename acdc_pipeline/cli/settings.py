@@ -7,10 +7,17 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+from acdc_pipeline.errors import InvalidInput
+
 
 def settings_for(command: Any) -> dict[str, Any]:
-    """Click's `default_map` for `command` and all below it. Raises SpecError."""
-    here = Path.cwd()
+    """Click's `default_map` for `command` and all below it. Raises InvalidInput."""
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise InvalidInput(
+            "the current directory does not exist any more", fix="go to one that does"
+        ) from None
     if not any((folder / "acdc.yaml").is_file() for folder in (here, *here.parents)):
         return {}
     from acdc_pipeline.specs import find_settings

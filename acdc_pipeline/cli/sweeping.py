@@ -76,6 +76,8 @@ def carry_out(
     if not runs:
         return outcomes
     results.check_writable()
+    # Libraries take seconds to load, in which a log would otherwise hold nothing.
+    note(f"{counted(len(runs), 'run')} to do")
     try:
         with waiting("getting ready"):
             executor = executor_at(place)

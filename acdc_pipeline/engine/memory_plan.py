@@ -78,8 +78,8 @@ class MemoryPlan:
         """Raises OutOfMemoryBudget if not even the sources fit into `budget` bytes."""
         if self.sources > budget:
             raise OutOfMemoryBudget(
-                f"{self.prompts} prompts need {self.sources} bytes before the first edge is tried, "
-                f"the budget is {budget}",
+                f"{self.prompts} prompts need {_megabytes(self.sources)} before the first edge is "
+                f"tried, the budget is {_megabytes(budget)}",
                 fix="use fewer prompts or a larger memory budget",
             )
 
@@ -98,3 +98,7 @@ class MemoryPlan:
     @property
     def _head(self) -> int:
         return self._rows * (4 * self.shape.d_head + self.tokens) * self.itemsize
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

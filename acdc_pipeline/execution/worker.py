@@ -113,11 +113,12 @@ class Worker:
             GraphError: the task's published circuit names edges that the model does not have.
             ParityError: the engine does not reproduce the model.
         """
-        started = time.perf_counter()
         listener = progress or Silent()
-        if isinstance(run.method, ProfileMethod):
-            return self._profile(run, run.method, task, listener, started)
         model = self._load(run)
+        # The model may serve many runs, and the libraries with it: neither is what this run took.
+        started = time.perf_counter()
+        if isinstance(run.method, ProfileMethod):
+            return self._profile(model, run, run.method, task, listener, started)
         reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
         prompts = ready.prompts
@@ -149,6 +150,7 @@ class Worker:
 
     def _profile(
         self,
+        model: LoadedModel,
         run: RunSpec,
         method: ProfileMethod,
         task: TaskSpec,
@@ -156,7 +158,6 @@ class Worker:
         started: float,
     ) -> RunRecord:
         """The result of a run that profiles heads. Raises like `execute`."""
-        model = self._load(run)
         prompts = _prompts(model, run, task, run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         memory = self.budget

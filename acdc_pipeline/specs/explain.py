@@ -31,7 +31,9 @@ def explain(error: ValidationError, data: Any, kind: type[BaseModel], where: str
         branches = " or ".join(dict.fromkeys(p[2] for p in same_field if p[2]))
         allowed = _description(kind, _without_branches(first["loc"], data)) or branches
         problem = f"{_show(first['input'])} does not fit"
-    others = list(dict.fromkeys(p[0] for p in problems if p[0] and p[0] != field))
+    # what holds the bad value is no problem of its own
+    others = [p[0] for p in problems if p[0] and not f"{field}.".startswith(f"{p[0]}.")]
+    others = list(dict.fromkeys(others))
     if others and (not fix or first["type"] == "missing"):
         shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         fix = f"{fix or 'correct this first'}; then look at {shown}"

@@ -177,7 +177,9 @@ class SweepSpec(Spec):
             pattern = text.removeprefix("zoo:")
             names = [name for name in zoo if fnmatch.fnmatchcase(name, pattern)]
             if not names:
-                raise UnknownName.among("model", text, [f"zoo:{name}" for name in zoo])
+                known = [f"zoo:{name}" for name in zoo]
+                fix = f"correct it under 'models' of the sweep '{self.name}'"
+                raise UnknownName.among("model", text, known, fix=fix)
             found |= {ModelRef("zoo", name): None for name in names}
         return tuple(found)
 

@@ -57,7 +57,7 @@ class RunRecord:
         decisions: the decision log, empty where the method keeps none.
         metrics: metrics of the circuit, by name.
         details: anything else worth keeping, as JSON data: smallest margin, edges tested, ….
-        wall_seconds: how long the run took, in seconds.
+        wall_seconds: how long the run took, the loading of its model aside, in seconds.
         environment: versions, device, dtype.
         parity_error: largest difference between the engine's logits and the model's own.
         heads: scores of heads, for runs that profile them.
@@ -106,7 +106,7 @@ class RunSummary:
         edges_kept: edges of the circuit; None where there is no circuit.
         edges_total: edges of the full graph.
         metrics: metrics of the circuit, by name.
-        wall_seconds: how long the run took, in seconds.
+        wall_seconds: how long the run took, the loading of its model aside, in seconds.
         parity_error: largest difference between the engine's logits and the model's own.
         code_version: version of this package that wrote it.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -52,6 +53,19 @@ def test_message_wraps_at_words_below_its_indentation_on_a_terminal(capsys, monk
     assert all(line.startswith("      ") for line in lines[1:])
 
 
+def test_directory_that_was_deleted_under_the_command_is_one_message_and_exit_2(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    shown = acdc(capsys, "tasks", "list")
+    assert shown.code == 2
+    assert "the current directory does not exist any more" in shown.err
+    assert "Traceback" not in shown.err
+
+
 def test_version_is_printed(capsys):
     assert acdc(capsys, "--version").out == f"acdc {__version__}\n"
 
@@ -91,6 +105,7 @@ def test_unknown_option_suggests_the_nearest(capsys):
         (["discover", "ioi", "zoo:x", "--memory", "much"], "--memory: 'much' is not an amount"),
         (["discover", "ioi", "zoo:x", "--threads", "all"], "--threads: 'all' is not a whole"),
         (["run", "demo", "--threads", "0"], "--threads: 0 is too small"),
+        (["run", "demo", "--threads", "5000000000"], "--threads: 5000000000 is too large"),
         (["run", "demo", "--shard", "3"], "--shard: '3' is not a shard"),
         (["plan", "demo", "--shard", "9/8"], "--shard: there is no shard 9/8"),
         (["run", "demo", "--executor", "rya"], "--executor: 'rya' is not an executor"),

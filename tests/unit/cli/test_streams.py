@@ -51,7 +51,7 @@ def test_error_that_cannot_be_said_keeps_its_exit_code(tmp_path, stderr: str):
     assert in_shell(f"acdc runs {stderr}", tmp_path) == (2, "", "")
 
 
-def test_interrupt_during_an_import_ends_the_command_quietly(tmp_path):
+def test_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path):
     (tmp_path / "typer.py").write_text(SLOW)
     with subprocess.Popen(
         [sys.executable, "-m", "acdc_pipeline", "--version"],
@@ -64,4 +64,7 @@ def test_interrupt_during_an_import_ends_the_command_quietly(tmp_path):
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "")
+    assert process.returncode == 130
+    assert err.splitlines()[1:] == [
+        "acdc: interrupted; a run that was not finished is not in the store"
+    ]

@@ -35,6 +35,14 @@ def test_sweep_zoo_name_that_matches_nothing_is_unknown(model: str):
     with pytest.raises(UnknownName, match="unknown model") as raised:
         sweep_with(models=[model]).model_refs(ZOO)
     assert "zoo:gpt2-4l-s0" in (raised.value.allowed or "")
+    assert raised.value.fix == "correct it under 'models' of the sweep 's'"
+
+
+@pytest.mark.parametrize("threshold", [-1, "0.5", float("nan")])
+def test_sweep_with_one_bad_threshold_points_to_nothing_else(threshold: object):
+    with pytest.raises(SpecError) as raised:
+        sweep_with(methods=[{"name": "acdc", "thresholds": [0.1, threshold]}])
+    assert "look at" not in (raised.value.fix or "")
 
 
 def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Path):
