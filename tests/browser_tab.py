@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 # No lookups of updates, components or hosts of the browser's own.
@@ -15,6 +17,13 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+def chromium_at(drive: Any) -> str | None:
+    """The system's chromium, else the one that Playwright has downloaded, else None."""
+    own = str(drive.chromium.executable_path)
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    return found or (own if Path(own).is_file() else None)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`acdc demo`: the whole pipeline on the models that ship: sweep, circuits, store, wiki."""
+"""`acdc demo`: the whole pipeline on the models that ship: sweep, circuits, heads, store, wiki."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def demo(
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Find circuits in the models that ship, store them, and make a wiki of them.
+    """Find circuits in the models that ship and what their heads do, and make a wiki of both.
 
     A Ray of this machine alone is started for it, with two workers. Runs that are in the store
     already are not computed again.
@@ -132,10 +132,14 @@ def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
     for record in records:
         for doubt in record.details.get("warnings", ()):
             note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
-    best = min(records, key=lambda r: (-r.metrics.get("accuracy", 0.0), len(r.circuit or ())))
-    folder = _path(results, best).removesuffix(f"/{best.spec.run_id()}")
+    folder = _path(results, records[0]).removesuffix(f"/{records[0].spec.run_id()}")
     say(f"\nStored in {relative(folder)}/, a folder for each run.")
-    say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
+    circuits = [(r, len(r.circuit)) for r in records if r.circuit is not None]
+    if circuits:
+        best, _ = min(
+            circuits, key=lambda found: (-found[0].metrics.get("accuracy", 0.0), found[1])
+        )
+        say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
     say(f"All of them: acdc runs list{same_store}")
 
 

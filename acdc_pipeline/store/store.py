@@ -222,6 +222,16 @@ class Store:
                 raise UnknownName.among(f"file of run {run_id}", name, marker.files)
             return read_file(self.place, marker, name)
 
+    def read_present(self, run_id: str, names: Iterable[str]) -> dict[str, bytes]:
+        """Those of the files `names` that a run has, verified. Raises UnknownName or DamagedRun."""
+        with store_faults(self.url):
+            marker = read_marker(self.place, layout.checked_run_id(run_id))
+            if marker is None:
+                raise self._unknown(run_id)
+            return {
+                name: read_file(self.place, marker, name) for name in names if name in marker.files
+            }
+
     def run_ids(self) -> list[str]:
         """Every run with a commit marker, in the order of their ids."""
         with store_faults(self.url):

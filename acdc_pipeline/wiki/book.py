@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.shards import (
     edges_parquet,
     json_bytes,
     model_document,
+    page_document,
     scores_parquet,
     script_bytes,
 )
@@ -67,9 +68,9 @@ def write(order: Order, templates: Environment) -> Delivery:
             facts = circuit_page(chapter, question, others)
             path = f"t/{chapter.tasks[task].slug}/{slug}.html"
             writer.page(templates, path, "circuit.html", facts)
-        document = json_bytes(model_document(chapter))
-        writer.data(f"data/{slug}.json", document)
-        writer.data(f"data/{slug}.js", script_bytes(slug, document))
+        document = model_document(chapter)
+        writer.data(f"data/{slug}.json", json_bytes(document))
+        writer.data(f"data/{slug}.js", script_bytes(slug, json_bytes(page_document(document))))
         writer.data(f"data/{slug}.scores.parquet", scores_parquet(chapter.model))
         writer.data(f"data/{slug}.edges.parquet", edges_parquet(chapter.model))
         made.append(writer.entries)
@@ -82,6 +83,8 @@ def pack(chapter: Chapter) -> bytes:
     return pickle.dumps(chapter, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def stamp(blob: bytes, program: str) -> str:
+def stamp(chapter: Chapter, program: str) -> str:
     """Changes when a chapter does: where it is the same, no page of it has to be looked at."""
-    return digest_of(program.encode(), blob)
+    parts = (program, chapter.model.digest, chapter.identity)
+    # a name from outside may hold half of a surrogate pair
+    return digest_of(*(part.encode("utf-8", "surrogatepass") for part in parts))

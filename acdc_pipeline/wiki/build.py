@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.resources import files
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from jinja2 import Environment
 
-from acdc_pipeline.errors import ExecutionFailed, InvalidInput
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp, write
 from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
@@ -46,6 +39,7 @@ from acdc_pipeline.wiki.search_index import (
 )
 from acdc_pipeline.wiki.shards import json_bytes, script_bytes
 from acdc_pipeline.wiki.site import Site, site_of
+from acdc_pipeline.wiki.workers import carried_out, cores
 
 Progress = Callable[[str, int, int], None]
 """Hears what is done (`reading runs`), how much of it, and how much there is."""
@@ -105,9 +99,10 @@ def build(
         ExecutionFailed: a process that writes pages was killed.
     """
     check_out(out)
+    jobs = jobs or cores()
     # What was gathered is not kept: the site holds what it needs, and a store may be large.
     site = site_of(
-        gather(store, listener=lambda done, total: progress("reading runs", done, total)),
+        gather(store, jobs, lambda done, total: progress("reading runs", done, total)),
         notes,
         project,
     )
@@ -116,7 +111,7 @@ def build(
         out.mkdir(parents=True, exist_ok=True)
         (out / BUILDING).touch()
         templates = environment()
-        book = _chapters(site, out, before, program, templates, jobs or _cores(), progress)
+        book = _chapters(site, out, before, program, templates, jobs, progress)
         writer = Writer(out, before.files, dict(book.entries))
         _pages(site, writer, templates, progress)
         gone = set(before.files) - set(writer.entries)
@@ -163,18 +158,18 @@ def _chapters(
     todo: list[tuple[bytes, dict[str, Entry]]] = []
     heads = 0
     for index, model in enumerate(site.models):
-        blob = pack(site.chapter(index))
-        stamps[model.slug] = stamp(blob, program)
+        chapter = site.chapter(index)
+        stamps[model.slug] = stamp(chapter, program)
         files_now = known.get(model.slug, {})
         if before.chapters.get(model.slug) == stamps[model.slug] and all(
             there.is_there(name, entry) for name, entry in files_now.items()
         ):
             entries |= files_now
         else:
-            todo.append((blob, files_now))
+            todo.append((pack(chapter), files_now))
             heads += model.total_heads
     written, done = 0, 0
-    for delivery in delivered(
+    for delivery in _delivered(
         _orders(todo, out, jobs), templates, jobs if heads > _FEW_HEADS else 1
     ):
         for made in delivery.entries:
@@ -190,45 +185,11 @@ def _orders(todo: Sequence[tuple[bytes, dict[str, Entry]]], out: Path, jobs: int
     return [Order(out, todo[start : start + size]) for start in range(0, len(todo), size)]
 
 
-def delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
-    """Carries out `orders` in up to `jobs` processes; gives what each wrote as it is done.
-
-    Raises:
-        ExecutionFailed: one of the processes was killed.
-    """
+def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
     if jobs == 1 or len(orders) < 2:
         yield from (write(order, templates) for order in orders)
         return
-    # Spawned, not forked: Arrow has threads, and what they hold would stay locked in a fork.
-    with ProcessPoolExecutor(
-        min(jobs, len(orders)), mp_context=get_context("spawn"), initializer=_begin_worker
-    ) as pool:
-        try:
-            futures: list[Future[Delivery]] = [pool.submit(deliver, order) for order in orders]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise ExecutionFailed(
-                "a process that writes pages ended before its work did; it may have been killed "
-                "for lack of memory",
-                fix="build with fewer processes: --jobs 1",
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    """Leaves Ctrl-C to the parent, and ends with it however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None:
-        # A worker of a pool waits for work for ever when its parent was killed.
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+    yield from (made for _, made in carried_out(deliver, orders, jobs))
 
 
 def _pages(site: Site, writer: Writer, templates: Environment, progress: Progress) -> None:
@@ -288,7 +249,3 @@ def _scales() -> str:
         for scale in ("share", "signed"):
             parts.append(f"--{scale}-{theme}:linear-gradient(90deg,{gradient(theme, scale)})")
     return f":root{{{';'.join(parts)}}}\n"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from acdc_pipeline.specs.head_scores import ScoreDefinition
-from acdc_pipeline.wiki.claims import Claim
+from acdc_pipeline.wiki.claims import Claim, published_edges
 from acdc_pipeline.wiki.drawing.ruler import Ruler
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.roles import HeadIndex
@@ -92,6 +92,22 @@ class Chapter:
     tasks: Mapping[str, Task]
     notes: Mapping[str, str]
     score_slugs: Mapping[str, str]
+
+    @property
+    def identity(self) -> str:
+        """All that the pages say that is not in the files of the runs, as text.
+
+        The same in every process: sets would change their order, so there are none in it.
+        """
+        model = self.model
+        published = {
+            name: sorted(published_edges(model, task) or ()) for name, task in self.tasks.items()
+        }
+        tasks = [replace(task, reference=None) for task in self.tasks.values()]
+        beside = (self.claims, self.nearest, self.rulers, self.standings, self.unmeasured)
+        return repr(
+            (model.title, model.slug, *beside, published, tasks, self.notes, self.score_slugs)
+        )
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:

@@ -41,6 +41,7 @@ class Model:
         questions: circuits by task; of several questions about one task the fullest is first.
         profiles: what else its profile runs kept, one for each task.
         run_ids: the runs that all this comes from.
+        digest: of the files of these runs.
     """
 
     ref: str
@@ -57,6 +58,7 @@ class Model:
     questions: Mapping[str, tuple[Question, ...]]
     profiles: tuple[Profile, ...]
     run_ids: tuple[str, ...]
+    digest: str
 
     @property
     def total_heads(self) -> int:
@@ -139,6 +141,7 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         questions=questions_of(replace(run, scores={}, profile=None) for run in runs),
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
+        digest=sha256_of(sorted(run.digest for run in runs)),
     )
 
 

@@ -7,7 +7,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,9 +20,6 @@ from acdc_pipeline.specs.head_scores import ROLES
 
 VERSION = 1
 """The form of the document that is read here."""
-
-
-_PARTS = ("top_tokens", "attention", "snippets")
 
 
 @dataclass(frozen=True)
@@ -85,8 +82,8 @@ class Profile:
         task: the task.
         roles: every role of every head.
         nulls: for each metric the value that chance does not exceed: the highest of its nulls.
-        packed: tokens, attention and snippets as compressed JSON: a collection of models has far
-            more of them than is looked at at a time.
+        packed: the file, compressed: a collection of models has far more tokens, attention and
+            snippets than are looked at at a time.
     """
 
     task: str
@@ -101,47 +98,29 @@ class Profile:
 
     def directions(self, node: str) -> list[Direction]:
         """The strongest directions of a head's circuits."""
-        found = self.document["top_tokens"].get(node, {})
-        return [
-            Direction(
-                circuit,
-                float(direction["share"]),
-                tuple(map(str, direction["source"])),
-                tuple(map(str, direction["target"])),
-            )
-            for circuit in ("ov", "qk")
-            for direction in found.get(circuit, ())
-        ]
+        return _directions(self.document["top_tokens"].get(node, {}))
 
     def patterns(self, node: str) -> list[Pattern]:
         """The attention of a head on the prompts that were kept; empty for most heads."""
-        attention = self.document["attention"]
-        kept = attention["patterns"].get(node)
-        if kept is None:
-            return []
-        return [
-            Pattern(self.task, str(text["side"]), tokens, _square(encoded, len(tokens)))
-            for text, encoded in zip(attention["texts"], kept, strict=True)
-            for tokens in (tuple(map(str, text["tokens"])),)
-        ]
+        return _patterns(self.task, self.document["attention"], node)
 
     def snippets(self, node: str) -> list[Snippet]:
         """The texts in which a head writes most, most first."""
-        found = self.document["snippets"]
-        return [_snippet(found["texts"][one["text"]], one) for one in found["heads"].get(node, ())]
+        return _snippets(self.document["snippets"], node)
 
 
-def profile_from(document: Mapping[str, Any]) -> Profile:
-    """The profile in a document. Raises DamagedRun if it is none.
+def profile_from(data: bytes) -> Profile:
+    """The profile in a file. Raises DamagedRun if it is none.
 
     Roles that this version does not define are left out.
     """
     try:
+        document = json.loads(data)
         if document["version"] != VERSION:
             raise DamagedRun(
                 f"written in form {document['version']!r}", field="profile", allowed=str(VERSION)
             )
-        roles = [HeadRole.from_plain(data) for data in document["roles"]]
+        roles = [HeadRole.from_plain(role) for role in document["roles"]]
         profile = Profile(
             task=str(document["task"]),
             roles=tuple(r for r in roles if r.role in ROLES and r.node.kind == "head"),
@@ -150,15 +129,14 @@ def profile_from(document: Mapping[str, Any]) -> Profile:
                 for metric, nulls in document["nulls"].items()
                 if nulls
             },
-            packed=zlib.compress(json.dumps({key: document[key] for key in _PARTS}).encode(), 1),
+            packed=zlib.compress(data, 1),
         )
-        _check(profile)
+        _check(profile, document)
     except DamagedRun:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcError) as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
-    # without what `_check` unpacked
-    return replace(profile)
+    return profile
 
 
 def merged_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
@@ -169,15 +147,42 @@ def merged_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
     return found
 
 
-def _check(profile: Profile) -> None:
+def _check(profile: Profile, document: Mapping[str, Any]) -> None:
     """Reads everything once, so that no page fails over it later."""
-    document = profile.document
-    for node in document["top_tokens"]:
-        profile.directions(node)
+    for found in document["top_tokens"].values():
+        _directions(found)
     for node in document["attention"]["patterns"]:
-        profile.patterns(node)
+        _patterns(profile.task, document["attention"], node)
     for node in document["snippets"]["heads"]:
-        profile.snippets(node)
+        _snippets(document["snippets"], node)
+
+
+def _directions(found: Mapping[str, Any]) -> list[Direction]:
+    return [
+        Direction(
+            circuit,
+            float(direction["share"]),
+            tuple(map(str, direction["source"])),
+            tuple(map(str, direction["target"])),
+        )
+        for circuit in ("ov", "qk")
+        for direction in found.get(circuit, ())
+    ]
+
+
+def _patterns(task: str, attention: Mapping[str, Any], node: str) -> list[Pattern]:
+    kept = attention["patterns"].get(node)
+    if kept is None:
+        return []
+    return [
+        Pattern(task, str(text["side"]), tokens, _square(encoded, len(tokens)))
+        for text, encoded in zip(attention["texts"], kept, strict=True)
+        for tokens in (tuple(map(str, text["tokens"])),)
+    ]
+
+
+def _snippets(found: Mapping[str, Any], node: str) -> list[Snippet]:
+    return [_snippet(found["texts"][one["text"]], one) for one in found["heads"].get(node, ())]
 
 
 def _snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import pyarrow as pa
 from pydantic import ValidationError
 
-from acdc_pipeline.errors import AcdcError, DamagedRun, UnknownName
+from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import RunSpec, sha256_of
-from acdc_pipeline.store import Store, layout, schemas
+from acdc_pipeline.store import Store, layout, open_store, schemas
 from acdc_pipeline.store.parquet import read_parquet
+from acdc_pipeline.wiki.manifest import digest_of
 from acdc_pipeline.wiki.profile import Profile, profile_from
 from acdc_pipeline.wiki.scores import Score, score_grids
-
-_T = TypeVar("_T")
+from acdc_pipeline.wiki.workers import carried_out
 
 # An object store answers in tens of milliseconds however little is asked of it.
 _REQUESTS_AT_ONCE = 32
+
+_FEW_RUNS = 300
+"""Up to here a second process costs more than it saves."""
+
+_RUNS_AT_A_TIME = 50
 
 _TIMES = ("mtime", "LastModified", "updated", "last_modified")
 """What file systems call the time at which a file was written."""
@@ -51,6 +57,7 @@ class Run:
 
     Args:
         run_id: its name in the store.
+        digest: of the files that were read.
         spec: what was run.
         shape: the full graph; None where the run finds no circuit.
         edges: the circuit; None where the run finds none.
@@ -63,6 +70,7 @@ class Run:
     """
 
     run_id: str
+    digest: str
     spec: RunSpec
     shape: Topology | None
     edges: tuple[KeptEdge, ...] | None
@@ -98,33 +106,28 @@ class Gathered:
 
 def gather(
     store: Store,
-    environment: Mapping[str, str] = os.environ,
+    jobs: int = 1,
     listener: Callable[[int, int], None] = lambda done, total: None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Gathered:
     """Reads every run of `store`; what is damaged is left out and reported.
 
     Args:
         store: where the runs are.
-        environment: `SOURCE_DATE_EPOCH` in it decides the date of the site.
+        jobs: processes that read a store on disk, if it is large.
         listener: hears how many of how many runs are read.
+        environment: `SOURCE_DATE_EPOCH` in it decides the date of the site.
 
     Raises:
         StoreError: the store cannot be read.
+        ExecutionFailed: a process that reads was killed.
     """
     run_ids = store.run_ids()
-    done = 0
-
-    def read(run_id: str) -> Run | DamagedRun:
-        nonlocal done
-        try:
-            return _run(store, run_id)
-        except DamagedRun as damage:
-            return damage
-        finally:
-            done += 1
-            listener(done, len(run_ids))
-
-    found = _each(store, read, run_ids)
+    found: list[Run | DamagedRun] = []
+    for some in _read(store, run_ids, jobs):
+        found += some
+        listener(len(found), len(run_ids))
+    found.sort(key=_place)
     return Gathered(
         store.url,
         tuple(item for item in found if isinstance(item, Run)),
@@ -133,31 +136,59 @@ def gather(
     )
 
 
-def _each(store: Store, function: Callable[[str], _T], run_ids: Iterable[str]) -> list[_T]:
-    if store.place.folder is not None:
-        return [function(run_id) for run_id in run_ids]
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        return list(pool.map(function, run_ids))
+def _read(store: Store, run_ids: Sequence[str], jobs: int) -> Iterator[Sequence[Run | DamagedRun]]:
+    """The runs, a few at a time, in any order."""
+    folder = store.place.folder
+    if folder is None:
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            yield from ((item,) for item in pool.map(partial(_run_or_damage, store), run_ids))
+    elif jobs == 1 or len(run_ids) < _FEW_RUNS:
+        yield from ((_run_or_damage(store, run_id),) for run_id in run_ids)
+    else:
+        parts = [
+            (str(folder), run_ids[start : start + _RUNS_AT_A_TIME])
+            for start in range(0, len(run_ids), _RUNS_AT_A_TIME)
+        ]
+        yield from (some for _, some in carried_out(_read_part, parts, jobs))
+
+
+def _read_part(part: tuple[str, Sequence[str]]) -> list[Run | DamagedRun]:
+    folder, run_ids = part
+    store = open_store(folder)
+    return [_run_or_damage(store, run_id) for run_id in run_ids]
+
+
+def _run_or_damage(store: Store, run_id: str) -> Run | DamagedRun:
+    try:
+        return _run(store, run_id)
+    except DamagedRun as damage:
+        return damage
+
+
+def _place(item: Run | DamagedRun) -> str:
+    """Runs in the order of their ids, damaged ones in that of what they say."""
+    return item.run_id if isinstance(item, Run) else str(item)
 
 
 def _run(store: Store, run_id: str) -> Run:
     """Raises DamagedRun."""
     try:
-        document = json.loads(store.read_file(run_id, layout.RUN))
+        files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
+        document = json.loads(files[layout.RUN])
         topology = document["topology"]
-        heads = _optional(store, run_id, layout.HEADS)
-        profile = _optional(store, run_id, layout.PROFILE)
+        heads, profile = files.get(layout.HEADS), files.get(layout.PROFILE)
         return Run(
             run_id=run_id,
+            digest=digest_of(*files.values()),
             spec=RunSpec.from_plain(document["spec"]),
             shape=None if topology is None else Topology(**topology),
-            edges=None if topology is None else _edges(store.read_file(run_id, layout.GRAPH)),
+            edges=None if topology is None else _edges(files[layout.GRAPH]),
             edges_total=document["edges_total"],
             metrics=document["metrics"],
             details=document["details"],
             code_version=str(document["code_version"]),
             scores={} if heads is None else _scores(heads),
-            profile=None if profile is None else profile_from(json.loads(profile)),
+            profile=None if profile is None else profile_from(profile),
         )
     except DamagedRun:
         raise
@@ -173,13 +204,6 @@ def _run(store: Store, run_id: str) -> Run:
     ) as error:
         problem = error.problem if isinstance(error, AcdcError) else repr(error)
         raise DamagedRun(f"files do not make a run: {problem}", where=f"run {run_id}") from error
-
-
-def _optional(store: Store, run_id: str, name: str) -> bytes | None:
-    try:
-        return store.read_file(run_id, name)
-    except UnknownName:
-        return None
 
 
 def _edges(graph: bytes) -> tuple[KeptEdge, ...]:

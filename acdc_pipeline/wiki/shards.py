@@ -1,7 +1,7 @@
-"""The data behind the pages: JSON for programs, the same in a script for pages opened from a disk.
+"""The data behind the pages: JSON for programs, a script for pages opened from a disk.
 
 A page on a disk may not fetch files, but may load scripts: `data/x.js` says
-`wikiData("x", …)` with what `data/x.json` holds.
+`wikiData("x", …)` with what pages need of `data/x.json`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,13 @@ def model_document(chapter: Chapter) -> dict[str, Any]:
             _circuits(question) for questions in model.questions.values() for question in questions
         ],
     }
+
+
+def page_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model's pages and the comparison read of `model_document`: a third of it."""
+    kept = {name: document[name] for name in ("slug", "n_layers", "n_heads", "roles", "circuits")}
+    columns = {metric: {"values": score["values"]} for metric, score in document["scores"].items()}
+    return {**kept, "scores": columns}
 
 
 def scores_parquet(model: Model) -> bytes:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
+from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.chapter import Chapter, Likeness
 from acdc_pipeline.wiki.claims import claims_about
@@ -60,6 +62,16 @@ class Site:
     def heads(self) -> int:
         """All heads of all models."""
         return sum(model.total_heads for model in self.models)
+
+    @cached_property
+    def holders(self) -> Mapping[str, Sequence[tuple[Model, HeadRole]]]:
+        """Every head of each kind, with its model, by kind."""
+        found: dict[str, list[tuple[Model, HeadRole]]] = {}
+        for model in self.models:
+            for roles in model.roles.values():
+                for held in roles:
+                    found.setdefault(held.role, []).append((model, held))
+        return found
 
     @property
     def circuits(self) -> int:

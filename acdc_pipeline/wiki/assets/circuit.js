@@ -38,6 +38,9 @@
 
   var wanted = labels.indexOf(decodeURIComponent((location.hash.match(/^#tau=(.+)$/) || [])[1] || ""));
   var first = wanted < 0 ? +slider.dataset.shown : wanted;
+  // where the screen is narrower than the drawing, its middle comes first
+  var figure = svg.closest(".figure");
+  figure.scrollLeft = (figure.scrollWidth - figure.clientWidth) / 2;
   slider.hidden = labels.length < 2;
   input.value = first;
   show(first);

@@ -72,7 +72,7 @@ def circuit_figure(
     width, height = number(figure.width), number(figure.height)
     parts = [
         f'<svg class="circuit" role="group" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" aria-label="{text_of(plain(says))}">',
+        f'height="{height}" style="--w:{width}px" aria-label="{text_of(plain(says))}">',
         *_bands(figure),
         *_paths(chosen, figure, shown),
         *_nodes(chosen, figure, shown, link),

@@ -12,6 +12,8 @@ from acdc_pipeline.wiki.numbers import short
 from acdc_pipeline.wiki.text import plain
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 14.0, 42.0
+_LABEL, _LINE = 44.0, 12.0
+"""A label this near to an earlier one would be written over it; its point still has a title."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def scatter(
         says: what it shows, in a sentence; any text.
         width, height: in pixels.
         line: whether neighbouring points are joined.
-        labelled: whether labels stand beside the points.
+        labelled: whether labels stand beside the points, where there is room.
     """
     inner_w, inner_h = width - _LEFT - _RIGHT, height - _TOP - _BOTTOM
 
@@ -130,10 +132,14 @@ def scatter(
     if line and len(points) > 1:
         path = "L".join(f"{coordinate(a)} {coordinate(b)}" for a, b in map(at, points))
         parts.append(f'<path class="line" d="M{path}"/>')
+    written: list[tuple[float, float]] = []
     for point in points:
-        left, top = (coordinate(value) for value in at(point))
+        across, down = at(point)
+        left, top = coordinate(across), coordinate(down)
         mark = f'<circle cx="{left}" cy="{top}" r="4"/><title>{text_of(plain(point.label))}</title>'
-        if labelled:
+        free = all(abs(across - x) > _LABEL or abs(down - y) > _LINE for x, y in written)
+        if labelled and free:
+            written.append((across, down))
             mark += (
                 f'<text x="{left}" y="{top}" dx="8" dy="1.2em">{text_of(plain(point.label))}</text>'
             )

@@ -21,7 +21,9 @@ def bar(value: float, scale: Ruler, null: float | None = None, line: float | Non
     if line is not None:
         marks += f";--t:{_percent(scale.place(line))}"
     css = "sbar" if scale.low < 0 else "bar"
-    style = f"--a:{_percent(start)};--b:{_percent(end)}{marks}"
+    # most bars begin at the left
+    begin = f"--a:{_percent(start)};" if start else ""
+    style = f"{begin}--b:{_percent(end)}{marks}"
     return Markup(f'<i class="{css}" style="{style}"></i>')
 
 

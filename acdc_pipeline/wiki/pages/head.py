@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,6 @@ from acdc_pipeline.wiki.scores import family_of
 from acdc_pipeline.wiki.summary import summary
 
 Facts = dict[str, Any]
-ScoreRow = tuple[Markup, Markup | str, str, str, int | str, str]
-"""Name, bar, value, interval, rank, standing."""
 
 _HOW: Mapping[str, str] = {
     "random tokens": "a beginning-of-text token, then random tokens said twice",
@@ -75,7 +73,7 @@ def _page(chapter: Chapter, place: HeadIndex, links: Mapping[str, Markup]) -> Fa
     name = head_name(*place)
     circuits = circuits_of(chapter, name)
     trail = (("Models", "m/index.html"), (model.title, f"m/{model.slug}/index.html"), (name, None))
-    groups: dict[str, list[ScoreRow]] = {}
+    groups: dict[str, list[str]] = {}
     for measure in chapter.measures:
         if measure.task is None:
             row = _score(measure, place, links[measure.slug])
@@ -93,7 +91,11 @@ def _page(chapter: Chapter, place: HeadIndex, links: Mapping[str, Markup]) -> Fa
         "note": None if name not in chapter.notes else Markup(chapter.notes[name]),
         "roles": _roles(chapter, place),
         "scores": [
-            {"title": family.capitalize(), "how": _HOW.get(family, ""), "rows": rows}
+            {
+                "title": family.capitalize(),
+                "how": _HOW.get(family, ""),
+                "rows": Markup("\n".join(rows)),
+            }
             for family, rows in groups.items()
         ],
         "any_line": any(measure.metric in _LINES for measure in chapter.measures),
@@ -134,19 +136,23 @@ def task_facts(chapter: Chapter, task: str) -> Facts:
     }
 
 
-def _score(measure: Measure, place: HeadIndex, link: Markup) -> ScoreRow:
+def _score(measure: Measure, place: HeadIndex, link: Markup) -> str:
+    """A row: name, bar, value and interval, rank, standing.
+
+    Made here and not in a template, for most of a site consists of such rows. But for `link` there
+    is nothing in it that could hold markup.
+    """
     score = measure.score
     value = float(score.values[place])
     if np.isnan(value):
-        return link, "", numbers.NONE, "", "", ""
+        return f"<tr>{link}<td><td>{numbers.NONE}<td><td>"
     low, high = float(score.low[place]), float(score.high[place])
+    drawn = bar(value, measure.ruler, measure.null, _LINES.get(measure.metric))
+    ends = f"{numbers.number(low, 2)}…{numbers.number(high, 2)}"
+    interval = "" if np.isnan(low) else f" <small>{ends}</small>"
     return (
-        link,
-        bar(value, measure.ruler, measure.null, _LINES.get(measure.metric)),
-        numbers.number(value),
-        "" if np.isnan(low) else f"{numbers.number(low, 2)}…{numbers.number(high, 2)}",
-        int(measure.ranks[place]),
-        measure.standing.says(value),
+        f"<tr>{link}<td>{drawn}<td>{numbers.number(value)}{interval}"
+        f"<td>{measure.ranks[place]}<td>{measure.standing.says(value)}"
     )
 
 
@@ -170,22 +176,29 @@ def _on_tasks(
     return {
         "tasks": [task_facts(chapter, task) for task in shown],
         "more": len(tasks) - len(shown),
-        "rows": [
-            (links[slug], [_cell(cells.get(f"{key}:{task}"), place) for task in shown])
+        "rows": Markup("\n").join(
+            Markup("<tr>")
+            + links[slug]
+            + _cells([cells.get(f"{key}:{task}") for task in shown], place)
             for key, slug in rows.items()
-        ],
+        ),
     }
 
 
-def _cell(measure: Measure | None, place: HeadIndex) -> tuple[str, Markup | str]:
+def _cells(measures: Iterable[Measure | None], place: HeadIndex) -> Markup:
+    """A cell a task: numbers and bars, nothing that could hold markup."""
+    return Markup("".join(f"<td>{_cell(measure, place)}" for measure in measures))
+
+
+def _cell(measure: Measure | None, place: HeadIndex) -> str:
     value = float("nan") if measure is None else float(measure.score.values[place])
     if measure is None or np.isnan(value):
-        return numbers.NONE, ""
+        return numbers.NONE
     scale = measure.ruler
     # next to nothing needs no bar, and most heads do next to nothing on most tasks
     visible = abs(scale.place(value) - scale.zero) >= 0.01
     drawn = visible and measure.definition.name in _DRAWN
-    return numbers.number(value), bar(value, scale) if drawn else ""
+    return numbers.number(value) + (bar(value, scale) if drawn else "")
 
 
 def _caveats(chapter: Chapter) -> list[str]:

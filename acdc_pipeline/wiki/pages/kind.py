@@ -62,15 +62,8 @@ def kind_index(site: Site) -> Facts:
 
 def holders(site: Site, role: str) -> list[Holder]:
     """Every head of a kind, those of the clearest score first."""
-    found = [
-        (model, held)
-        for model in site.models
-        for roles in model.roles.values()
-        for held in roles
-        if held.role == role
-    ]
-    found.sort(key=lambda pair: (-abs(pair[1].value), pair[0].title, _place(pair[1])))
-    return found
+    found = site.holders.get(role, ())
+    return sorted(found, key=lambda pair: (-abs(pair[1].value), pair[0].title, _place(pair[1])))
 
 
 def _page(site: Site, role: RoleDefinition) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.pages.frame import frame
@@ -107,26 +108,21 @@ def _kinds(site: Site, task: Task) -> list[Facts]:
     """The kinds that heads are of on this task's prompts."""
     rows = []
     for role in ROLES.values():
-        found = [
-            {
-                "model": model.title,
-                "slug": model.slug,
-                "heads": [str(held.node) for held in held_here[:_SHOWN_HEADS]],
-                "more": max(0, len(held_here) - _SHOWN_HEADS),
-            }
-            for model in site.models
-            if (
-                held_here := sorted(
-                    (
-                        held
-                        for roles in model.roles.values()
-                        for held in roles
-                        if held.role == role.name and held.on == task.name
-                    ),
-                    key=lambda held: held.rank,
-                )
-            )
-        ]
+        found: dict[str, tuple[Model, list[HeadRole]]] = {}
+        for model, held in site.holders.get(role.name, ()):
+            if held.on == task.name:
+                found.setdefault(model.slug, (model, []))[1].append(held)
         if found:
-            rows.append({"role": role.name, "title": role.title, "models": found})
+            models = [_held(model, all_held) for model, all_held in found.values()]
+            rows.append({"role": role.name, "title": role.title, "models": models})
     return rows
+
+
+def _held(model: Model, all_held: list[HeadRole]) -> Facts:
+    first = sorted(all_held, key=lambda held: held.rank)[:_SHOWN_HEADS]
+    return {
+        "model": model.title,
+        "slug": model.slug,
+        "heads": [str(held.node) for held in first],
+        "more": len(all_held) - len(first),
+    }

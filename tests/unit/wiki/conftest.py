@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.serve import site_server
 from tests import wiki_store
-from tests.browser_tab import FLAGS, Tab, watch
+from tests.browser_tab import FLAGS, Tab, chromium_at, watch
 from tests.wiki_pages import Page, pages_of
 from tests.wiki_store import Shape
 
@@ -78,11 +77,11 @@ def small_pages(small_site: Path) -> dict[str, Page]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as drive:
+        program = chromium_at(drive)
+        if program is None:
+            pytest.skip("no chromium (Debian: apt-get install chromium; or: playwright install)")
         running = drive.chromium.launch(executable_path=program, args=list(FLAGS))
         yield running
         running.close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,9 @@ import pytest
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, SpecError
 from acdc_pipeline.store import RunRecord, Store, open_store
-from acdc_pipeline.wiki.book import Order
-from acdc_pipeline.wiki.build import build, delivered
+from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.manifest import BUILDING, NAME, check_out, read_manifest
-from acdc_pipeline.wiki.render import environment
+from acdc_pipeline.wiki.workers import carried_out
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
 
@@ -53,6 +55,8 @@ def test_build_gives_identical_bytes_in_one_process_and_in_two(
     tiny_store: Store, tiny_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("acdc_pipeline.wiki.build._FEW_HEADS", 1)
+    monkeypatch.setattr("acdc_pipeline.wiki.runs._FEW_RUNS", 1)
+    monkeypatch.setattr("acdc_pipeline.wiki.runs._RUNS_AT_A_TIME", 2)
     two = build(tiny_store, tmp_path / "two", jobs=2)
     assert files_of(two.out) == files_of(tiny_site)
     contents = {name: data for name, data in files_of(two.out).items() if name != NAME}
@@ -60,12 +64,24 @@ def test_build_gives_identical_bytes_in_one_process_and_in_two(
     assert two.bytes == sum(map(len, contents.values()))
 
 
-def test_build_whose_worker_is_killed_says_so(tmp_path: Path):
-    # an object that ends the process which unpacks it, as the kernel does when memory runs out
-    deadly = b"cos\n_exit\n(I9\ntR."
-    orders = [Order(tmp_path, [(deadly, {})])] * 2
+def test_build_under_another_hash_seed_finds_every_model_as_it_was(
+    tiny_store: Store, tiny_site: Path, tmp_path: Path
+):
+    """Sets have another order there; the manifest says by what a model is known."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from acdc_pipeline.store import open_store; from acdc_pipeline.wiki.build import build\n"
+        "build(open_store(sys.argv[1]), Path(sys.argv[2]), jobs=1)"
+    )
+    command = [sys.executable, "-c", code, str(tiny_store.place.folder), str(tmp_path / "site")]
+    for seed in ("1", "2"):
+        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
+        assert (tmp_path / "site" / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
+
+
+def test_build_whose_worker_is_killed_says_so():
     with pytest.raises(ExecutionFailed, match="ended before its work did"):
-        list(delivered(orders, environment(), jobs=2))
+        list(carried_out(os._exit, [9, 9], jobs=2))
 
 
 def test_build_over_its_own_site_writes_nothing(tiny_store: Store, own_site: Path, tiny_site: Path):

@@ -43,6 +43,7 @@ def model(ref: str = "zoo:attn-2l", *, profiled: str = "yes") -> Model:
         questions={"ioi": (question(),)},
         profiles=(),
         run_ids=(),
+        digest="",
     )
 
 

@@ -8,7 +8,7 @@ from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.wiki.drawing.ruler import Ruler
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.neighbours import neighbours
+from acdc_pipeline.wiki.neighbours import nearest_places, neighbours
 from acdc_pipeline.wiki.scores import Score
 from tests.unit.wiki.test_claims import model as plain_model
 
@@ -57,3 +57,18 @@ def test_neighbours_need_a_second_model_and_three_scores():
     one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
     assert neighbours([one], RULERS) == [{}]
     assert neighbours([one, one], {"induction@1": Ruler(0.0, 1.0)}) == [{}, {}]
+
+
+def test_nearest_places_are_those_of_a_stable_sort_of_rounded_numbers():
+    draw = np.random.default_rng(3)
+    # few different numbers, so that many are equal to four digits, and some are none
+    distance = draw.integers(0, 7, (40, 30)) / 7 + draw.normal(0, 1e-7, (40, 30))
+    distance[draw.random((40, 30)) < 0.2] = np.inf
+    expected = np.argsort(distance.round(4), axis=1, kind="stable")
+    np.testing.assert_array_equal(nearest_places(distance, 5), expected[:, :5])
+    np.testing.assert_array_equal(nearest_places(distance[:, :3], 5), expected_of(distance[:, :3]))
+
+
+def expected_of(distance: np.ndarray) -> np.ndarray:
+    """All places of a row that is shorter than what was asked for."""
+    return np.argsort(distance.round(4), axis=1, kind="stable")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from acdc_pipeline.wiki.profile import merged_nulls, profile_from
 from acdc_pipeline.wiki.roles import primary_metric, roles_of
 
 
-def document(**more: Any) -> dict[str, Any]:
+def document(**more: Any) -> bytes:
     pattern = np.array([[255, 0], [128, 127]], np.uint8)
     role = {
         "head": "a1.h0",
@@ -24,7 +25,7 @@ def document(**more: Any) -> dict[str, Any]:
         "rank": 1,
         "of": 4,
     }
-    return {
+    parts = {
         "version": 1,
         "task": "ioi",
         "nulls": {
@@ -47,6 +48,7 @@ def document(**more: Any) -> dict[str, Any]:
         },
         **more,
     }
+    return json.dumps(parts).encode()
 
 
 def test_profile_gives_what_was_kept_of_each_head():
