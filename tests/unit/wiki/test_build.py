@@ -74,9 +74,8 @@ def test_build_under_another_hash_seed_finds_every_model_as_it_was(
         "build(open_store(sys.argv[1]), Path(sys.argv[2]), jobs=1)"
     )
     command = [sys.executable, "-c", code, str(tiny_store.place.folder), str(tmp_path / "site")]
-    for seed in ("1", "2"):
-        subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": seed}, check=True)
-        assert (tmp_path / "site" / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
+    subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
+    assert (tmp_path / "site" / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
 
 
 def test_build_whose_worker_is_killed_says_so():
