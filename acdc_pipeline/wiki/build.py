@@ -20,6 +20,7 @@ from acdc_pipeline.wiki.manifest import (
     Entry,
     Manifest,
     check_out,
+    digest_of,
     program_digest,
     read_manifest,
 )
@@ -48,6 +49,9 @@ _FEW_HEADS = 500
 """Up to here a second process costs more than it saves."""
 
 _ORDERS_PER_WORKER = 8
+
+_MEASURED = "*"
+"""Stands in the manifest for the pages of kinds and scores: no model's slug can be that."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,13 @@ def build(
         book = _chapters(site, out, before, program, templates, jobs, progress)
         writer = Writer(out, before.files, dict(book.entries))
         _pages(site, writer, templates, progress)
+        measured = digest_of(program.encode(), site.measured.encode("utf-8", "surrogatepass"))
+        if before.chapters.get(_MEASURED) != measured or not _kept_measures(writer):
+            _measures(site, writer, templates, progress)
         gone = set(before.files) - set(writer.entries)
         remove(out, gone)
-        (out / NAME).write_bytes(Manifest(writer.entries, book.stamps).encode())
+        stamps = {**book.stamps, _MEASURED: measured}
+        (out / NAME).write_bytes(Manifest(writer.entries, stamps).encode())
         (out / BUILDING).unlink()
     except OSError as error:
         raise InvalidInput(
@@ -210,10 +218,6 @@ def _pages(site: Site, writer: Writer, templates: Environment, progress: Progres
     page("about.html", "about.html", about_page(site))
     page("search.html", "search.html", search_page())
     page("compare.html", "compare.html", compare_page())
-    for name, facts in kind_pages(site):
-        page(f"k/{name}.html", "kind.html", facts)
-    for slug, facts in score_pages(site):
-        page(f"s/{slug}.html", "score.html", facts)
     for slug, facts in task_pages(site):
         page(f"t/{slug}/index.html", "task.html", facts)
     for name, document in (
@@ -226,11 +230,36 @@ def _pages(site: Site, writer: Writer, templates: Environment, progress: Progres
         writer.data(f"data/{name}.json", content)
         if name in ("search", "build"):
             writer.data(f"data/{name}.js", script_bytes(name, content))
-    for name, document in score_columns(site):
-        content = json_bytes(document)
-        writer.data(f"data/{name}.js", script_bytes(name, content))
     for name, content in _assets():
         writer.data(f"assets/{name}", content)
+
+
+def _measures(site: Site, writer: Writer, templates: Environment, progress: Progress) -> None:
+    """Writes what is about kinds and scores over all models."""
+    made = 0
+    for folder, template, pages in (
+        ("k", "kind.html", kind_pages(site)),
+        ("s", "score.html", score_pages(site)),
+    ):
+        for name, facts in pages:
+            writer.page(templates, f"{folder}/{name}.html", template, facts)
+            made += 1
+            progress("comparing models", made, 0)
+    for name, document in score_columns(site):
+        writer.data(f"data/{name}.js", script_bytes(name, json_bytes(document)))
+
+
+def _kept_measures(writer: Writer) -> bool:
+    """Leaves what `_measures` wrote as it is; False, and nothing done, where a file is gone."""
+    found = {
+        name: entry
+        for name, entry in writer.before.items()
+        if name.startswith(("k/", "s/", "data/scores/")) and name not in writer.entries
+    }
+    whole = all(writer.is_there(name, entry) for name, entry in found.items())
+    if whole:
+        writer.entries |= found
+    return whole
 
 
 def _assets() -> Iterator[tuple[str, bytes]]:

@@ -42,6 +42,7 @@ class Model:
         profiles: what else its profile runs kept, one for each task.
         run_ids: the runs that all this comes from.
         digest: of the files of these runs.
+        measured: of the scores and roles in them.
     """
 
     ref: str
@@ -59,6 +60,7 @@ class Model:
     profiles: tuple[Profile, ...]
     run_ids: tuple[str, ...]
     digest: str
+    measured: str
 
     @property
     def total_heads(self) -> int:
@@ -142,6 +144,7 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
         digest=sha256_of(sorted(run.digest for run in runs)),
+        measured=sha256_of(sorted(run.measured for run in runs if run.scores or run.profile)),
     )
 
 

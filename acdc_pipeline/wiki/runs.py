@@ -58,6 +58,7 @@ class Run:
     Args:
         run_id: its name in the store.
         digest: of the files that were read.
+        measured: of those about heads.
         spec: what was run.
         shape: the full graph; None where the run finds no circuit.
         edges: the circuit; None where the run finds none.
@@ -71,6 +72,7 @@ class Run:
 
     run_id: str
     digest: str
+    measured: str
     spec: RunSpec
     shape: Topology | None
     edges: tuple[KeptEdge, ...] | None
@@ -180,6 +182,7 @@ def _run(store: Store, run_id: str) -> Run:
         return Run(
             run_id=run_id,
             digest=digest_of(*files.values()),
+            measured=digest_of(heads or b"", profile or b""),
             spec=RunSpec.from_plain(document["spec"]),
             shape=None if topology is None else Topology(**topology),
             edges=None if topology is None else _edges(files[layout.GRAPH]),

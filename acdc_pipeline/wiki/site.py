@@ -63,6 +63,13 @@ class Site:
         """All heads of all models."""
         return sum(model.total_heads for model in self.models)
 
+    @property
+    def measured(self) -> str:
+        """All that the pages of kinds and scores say, as text: no circuit changes it."""
+        models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
+        tasks = [(task.name, task.slug) for task in self.tasks.values()]
+        return repr((models, tasks, self.metrics, self.score_slugs, self.rulers, self.standings))
+
     @cached_property
     def holders(self) -> Mapping[str, Sequence[tuple[Model, HeadRole]]]:
         """Every head of each kind, with its model, by kind."""

@@ -44,6 +44,7 @@ def model(ref: str = "zoo:attn-2l", *, profiled: str = "yes") -> Model:
         profiles=(),
         run_ids=(),
         digest="",
+        measured="",
     )
 
 

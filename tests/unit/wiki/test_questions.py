@@ -33,6 +33,7 @@ def run(method, edges: dict[str, float], *, seed: int = 0, kl: float = 1.0) -> R
     return Run(
         run_id=spec.run_id(),
         digest="",
+        measured="",
         spec=spec,
         shape=SHAPE,
         edges=tuple(
