@@ -130,7 +130,7 @@ def regress(
     Every run is executed afresh. Exit code 1 where a circuit drifted, 3 where a run failed or
     nothing was compared, 4 where a baseline is missing or of no use.
 
-    \\b
+    \b
     Examples:
       acdc regress
       acdc regress --replace zoo:gpt2-4l-s0=dir:out/model --junit-xml regress.xml
