@@ -6,12 +6,15 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.errors import DamagedRun, OutOfMemoryBudget
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.sweep import SweepPlan
 from acdc_pipeline.store import RunFailure, Store
 
 Standing = Literal["cached", "to run", "failed before"]
+
+# What a byte budget was too small for says nothing about the next, and fails at once if it does.
+_OF_THE_BUDGET = OutOfMemoryBudget.__name__
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,15 @@ class SweepWork:
 def plan_sweep_work(plan: SweepPlan, store: Store) -> SweepWork:
     """Holds `plan` against `store`: verifies the runs that are there and changes nothing.
 
-    A run that failed and was committed later is cached. A damaged run counts as absent.
+    A run that failed and was committed later is cached. A damaged run counts as absent, and one
+    that had too small a byte budget as not tried.
 
     Raises:
         StoreError: the store cannot be read.
     """
     run_ids = [run.run_id for run in plan.runs]
     whole = store.whole(run_ids)
-    failures = {failure.run_id: failure for failure in store.failures()}
+    failures = {f.run_id: f for f in store.failures() if f.kind != _OF_THE_BUDGET}
     return SweepWork(
         plan=plan,
         standings={run_id: _standing(run_id, whole, failures) for run_id in run_ids},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.sweep import SweepPlan
 from acdc_pipeline.execution.work import plan_sweep_work
@@ -51,6 +52,14 @@ def test_work_on_a_run_that_failed_and_was_committed_later_is_cached(store: Stor
     fail(store, 1)
     work = plan_sweep_work(PLAN, store)
     assert work.standing(planned(1)) == "cached"
+    assert work.failures == {}
+
+
+def test_work_on_a_run_that_had_too_small_a_budget_is_to_be_done_again(store: Store):
+    error = OutOfMemoryBudget("16 prompts need 6.3 MB, the budget is 0.0 MB")
+    store.record_failure(failure_of(planned(1), error, worker="local"))
+    work = plan_sweep_work(PLAN, store)
+    assert work.standing(planned(1)) == "to run"
     assert work.failures == {}
 
 
