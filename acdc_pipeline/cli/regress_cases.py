@@ -52,11 +52,11 @@ class Cases:
         if self._executor is None:
             self._executor = executor_at(self._place)
         asked, store = self._asked[index], open_store(self._store.name, "write")
-        outcome = None
-        if asked.planned is not None:
-            with watched([asked.planned]) as listener:
-                (outcome,) = self._executor.execute([asked.planned], store, listener)
-        return verdict_of(asked, self._folder, store, outcome, self._fingerprints)
+        runs = [] if asked.planned is None else [asked.planned]
+        with watched(runs) as listener:
+            outcomes = list(self._executor.execute(runs, store, listener))
+        ended = {outcome.planned.run_id: outcome for outcome in outcomes}
+        return verdict_of(asked, self._folder, store, ended, self._fingerprints)
 
     def close(self) -> None:
         """Removes what was kept meanwhile."""

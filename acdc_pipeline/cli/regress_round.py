@@ -12,7 +12,13 @@ from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.regressing import Asked
 from acdc_pipeline.cli.sweeping import carry_out
 from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed, InvalidInput
+from acdc_pipeline.errors import (
+    AcdcError,
+    BaselineError,
+    ExecutionFailed,
+    InvalidInput,
+    StoreFailed,
+)
 
 if TYPE_CHECKING:
     from acdc_pipeline.cli.workplace import Workplace
@@ -76,22 +82,29 @@ def check_fresh(store: Store, asked: Sequence[Asked]) -> None:
 def regressed(round_: Round, sweep: str, asked: Sequence[Asked], folder: Path) -> Report:
     """Executes the runs of `asked` and holds each against its baseline in `folder`.
 
-    Raises what `carry_out` raises.
+    Where nothing can be executed any more (no cluster, no worker that lives, a store that gave
+    out), every cell is an error.
+
+    Raises:
+        KeyboardInterrupt: as it came.
+        InvalidInput: the place of work or the store is not what it has to be.
     """
     from acdc_pipeline.regression.baseline import unused
     from acdc_pipeline.regression.report import Report
+    from acdc_pipeline.regression.verdict import judge_failure
 
     fingerprints = Fingerprints()
-    ended = _executed(round_, [one.planned for one in asked if one.planned is not None])
+    broken: AcdcError | None = None
+    ended: dict[str, Outcome] = {}
+    try:
+        ended = _executed(round_, [one.planned for one in asked if one.planned is not None])
+    except (ExecutionFailed, StoreFailed) as error:
+        broken = error
     with waiting("comparing"):
         verdicts = [
-            verdict_of(
-                one,
-                folder,
-                round_.store,
-                None if one.planned is None else ended.get(one.planned.run_id),
-                fingerprints,
-            )
+            verdict_of(one, folder, round_.store, ended, fingerprints)
+            if broken is None
+            else judge_failure(one.cell, None, None, one.error or broken)
             for one in asked
         ]
     return Report(
@@ -153,7 +166,7 @@ def verdict_of(
     asked: Asked,
     folder: Path,
     store: Store,
-    outcome: Outcome | None,
+    ended: Mapping[str, Outcome],
     fingerprints: Fingerprints,
 ) -> Verdict:
     """What is to be said of one cell whose run is over.
@@ -162,7 +175,7 @@ def verdict_of(
         asked: the cell.
         folder: of the baselines.
         store: where its run is, if it came to an end.
-        outcome: how it ended; None where it was not executed.
+        ended: how runs ended, by run id; those that were not executed are not there.
         fingerprints: of the models.
     """
     from acdc_pipeline.regression.baseline import read_baseline
@@ -174,6 +187,7 @@ def verdict_of(
         baseline = read_baseline(folder, asked.cell)
     except BaselineError as error:
         problem = error
+    outcome = None if asked.planned is None else ended.get(asked.planned.run_id)
     if asked.planned is None or outcome is None:
         why = asked.error or ExecutionFailed("was not executed")
         return judge_failure(asked.cell, baseline, None, why)
