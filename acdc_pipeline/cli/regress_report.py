@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MOST_EDGES = 8
 """So many edges gained, and as many lost, are named on the terminal."""
 
+MOST_FILES = 3
+"""So many baselines that no cell asks for are named there."""
+
 COLUMNS = (
     Column("status"),
     Column("task", "name"),
@@ -43,7 +46,10 @@ def print_report(report: Report) -> None:
         where = str(about[0].cell) if len(about) == 1 else f"{counted(len(about), 'cell')}"
         note(f"note: {where}: {said}", indent="      ")
     if report.unused:
-        note(f"note: no cell asks for {', '.join(report.unused)}", indent="      ")
+        left = len(report.unused) - MOST_FILES
+        more = f" and {left} more" if left > 0 else ""
+        names = ", ".join(report.unused[:MOST_FILES])
+        note(f"note: this sweep has no cell for {names}{more}", indent="      ")
     for name in report.updated:
         say(f"wrote {report.baselines}/{name}")
     say(f"\n{summary_line(report)}")
