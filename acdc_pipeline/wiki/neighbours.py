@@ -62,8 +62,7 @@ def neighbours(
     for start in range(0, len(asking), _CHUNK):
         some = asking[start : start + _CHUNK]
         here = np.stack([grids[m][place] for m, place in some])
-        square = (here**2).sum(1)[:, None] + (there**2).sum(1)[None] - 2 * here @ there.T
-        distance = np.sqrt(np.maximum(square, 0) / len(metrics))
+        distance = _distances(here, there)
         distance[owner[None] == np.array([m for m, _ in some])[:, None]] = np.inf
         order = nearest_places(distance, _SHOWN)
         for row, (m, place) in enumerate(some):
@@ -75,6 +74,16 @@ def neighbours(
     return found
 
 
+def _distances(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Root mean square differences between rows; in place, for there are very many."""
+    distance = (-2 * here) @ there.T
+    distance += (here**2).sum(1)[:, None]
+    distance += (there**2).sum(1)[None]
+    np.maximum(distance, 0, out=distance)
+    distance /= here.shape[1]
+    return np.sqrt(distance, out=distance)
+
+
 def nearest_places(distance: np.ndarray, count: int) -> np.ndarray:
     """In each row the places of the `count` smallest, smallest first.
 
@@ -82,8 +91,11 @@ def nearest_places(distance: np.ndarray, count: int) -> np.ndarray:
     bit. All keys differ, so that it is enough to sort the smallest.
     """
     columns = distance.shape[1]
-    rounded = np.rint(np.minimum(distance, 1e6) * 1e4).astype(np.int64)
-    keys = rounded * columns + np.arange(columns)
+    rounded = np.minimum(distance, 1e6)
+    rounded *= 1e4
+    keys = np.rint(rounded, out=rounded).astype(np.int64)
+    keys *= columns
+    keys += np.arange(columns)
     few = np.partition(keys, min(count, columns) - 1, axis=1)[:, :count]
     return np.sort(few, axis=1) % columns
 
