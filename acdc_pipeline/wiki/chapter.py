@@ -77,7 +77,7 @@ class Chapter:
         nearest: heads of other models, by head.
         rulers: the scale of each of its scores, the same for all models.
         standings: how its scores stand over all models.
-        unmeasured: scores that other models have.
+        unmeasured: scores that other models have, on no prompts or on those of its own tasks.
         tasks: the tasks of the site by name.
         notes: hand-written notes as HTML by head name; `index` is about the model.
         score_slugs: the page of each score by name.

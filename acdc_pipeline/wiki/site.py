@@ -18,7 +18,7 @@ from acdc_pipeline.wiki.neighbours import Neighbour, neighbours
 from acdc_pipeline.wiki.notes import Notes, read_notes
 from acdc_pipeline.wiki.roles import HeadIndex
 from acdc_pipeline.wiki.runs import Gathered
-from acdc_pipeline.wiki.scores import definition_of, in_order
+from acdc_pipeline.wiki.scores import definition_of, in_order, task_of
 from acdc_pipeline.wiki.slug import slugs
 from acdc_pipeline.wiki.standing import Standing, standing
 from acdc_pipeline.wiki.tasks import Task, tasks_of
@@ -93,6 +93,8 @@ class Site:
     def chapter(self, index: int) -> Chapter:
         """What the pages of one model say."""
         model = self.models[index]
+        # a task that only others were profiled on is no gap of each score
+        profiled = {None, *(score.task for score in model.scores.values())}
         return Chapter(
             model=model,
             claims=claims_about(model, self.tasks.values()),
@@ -103,7 +105,9 @@ class Site:
             # no more than it needs, so that it stays the same while others change
             rulers={metric: self.rulers[metric] for metric in model.scores},
             standings={metric: self.standings[metric] for metric in model.scores},
-            unmeasured=tuple(m for m in self.metrics if m not in model.scores),
+            unmeasured=tuple(
+                m for m in self.metrics if m not in model.scores and task_of(m) in profiled
+            ),
             tasks={
                 name: task
                 for name, task in self.tasks.items()
