@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options, wiki
+from acdc_pipeline.cli import completion, options, wiki
 from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.run_names import method_name, run_name
 from acdc_pipeline.cli.same_command import same_command
@@ -41,7 +41,12 @@ COLUMNS = (
 def demo(
     context: typer.Context,
     sweep: Annotated[
-        str, typer.Option(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
+        str,
+        typer.Option(
+            metavar="SWEEP",
+            autocompletion=completion.sweeps,
+            help="A sweep by name, or its .yaml file.",
+        ),
     ] = "demo",
     executor: Annotated[
         str,

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.files import file_for, write_bytes
 from acdc_pipeline.cli.numbers import whole
@@ -45,7 +45,12 @@ LEAST_SEEDS = 5
 def regress(
     context: typer.Context,
     sweep: Annotated[
-        str, typer.Option(metavar="SWEEP", help="A sweep by name, or its .yaml file.")
+        str,
+        typer.Option(
+            metavar="SWEEP",
+            autocompletion=completion.sweeps,
+            help="A sweep by name, or its .yaml file.",
+        ),
     ] = "regress",
     baselines: Annotated[
         Path | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,14 @@ def test_command_in_documents_exists_with_its_options(line: str):
     assert written - known == set()
 
 
+@cache
+def _root() -> Any:
+    return get_command(app)
+
+
 def _command(words: list[str]) -> tuple[Any, list[str]]:
     """The command that `words` start with, and the words left for it."""
-    command: Any = get_command(app)
+    command = _root()
     while subcommands := getattr(command, "commands", None):
         if words[0].startswith("-"):  # an option of `acdc` itself
             break
