@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130
@@ -26,13 +30,40 @@ def quiet_during_imports() -> None:
         signal.signal(signal.SIGINT, _interrupted)
 
 
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """A folder that is gone at the end, also where Ctrl-C during an import is the end."""
+    before = signal.getsignal(signal.SIGINT)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+
+        def leave(number: int, frame: FrameType | None) -> None:
+            if _importing(frame):
+                shutil.rmtree(name, ignore_errors=True)
+            _interrupted(number, frame)
+
+        if before is not _interrupted:
+            yield Path(name)
+            return
+        signal.signal(signal.SIGINT, leave)
+        try:
+            yield Path(name)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 def _interrupted(_number: int, frame: FrameType | None) -> None:
+    if _importing(frame):
+        if os.isatty(2):
+            os.write(2, _SHOW_CURSOR)  # a bar may have hidden it
+        with contextlib.suppress(OSError):
+            os.write(2, SAID.encode())
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
-            if os.isatty(2):
-                os.write(2, _SHOW_CURSOR)  # a bar may have hidden it
-            with contextlib.suppress(OSError):
-                os.write(2, SAID.encode())
-            os._exit(INTERRUPTED)
+            return True
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return False

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import uuid4
 
 import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.files import file_for, write_bytes
+from acdc_pipeline.cli.interrupts import temporary_folder
 from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
@@ -190,12 +188,8 @@ def _store_at(url: str | None) -> Iterator[Store]:
     if url is not None:
         yield open_store(url)
         return
-    # Made by the first run that is kept: Ctrl-C while modules are imported cleans nothing up.
-    folder = Path(tempfile.gettempdir()) / f"acdc-regress-{uuid4().hex}"
-    try:
+    with temporary_folder("acdc-regress-") as folder:
         yield open_store(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> None:

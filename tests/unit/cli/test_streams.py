@@ -68,3 +68,33 @@ def test_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path):
     assert err.splitlines()[1:] == [
         "acdc: interrupted; a run that was not finished is not in the store"
     ]
+
+
+def test_interrupt_during_an_import_leaves_no_temporary_folder(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    program = """
+from acdc_pipeline.cli.interrupts import quiet_during_imports, temporary_folder
+quiet_during_imports()
+with temporary_folder("acdc-") as folder:
+    (folder / "kept").touch()
+    import slow
+"""
+    (tmp_path / "temporary").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)]),
+            "TMPDIR": str(tmp_path / "temporary"),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        assert len(list((tmp_path / "temporary").iterdir())) == 1
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert list((tmp_path / "temporary").iterdir()) == []
