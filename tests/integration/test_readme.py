@@ -36,9 +36,7 @@ COVERED = {
     "acdc heads zoo:attn-2l": (
         "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
     ),
-    "acdc regress": (
-        "unit/cli/test_regress.py::test_regress_unchanged_tree_is_ok_whatever_the_threads"
-    ),
+    "acdc regress": ("unit/cli/test_regress.py::test_regress_unchanged_tree_is_ok"),
     "acdc regress --replace zoo:gpt2-4l-s0=zoo:gpt2-4l-s0-edited": (
         "unit/cli/test_regress.py::test_regress_swapped_heads_are_drift_and_named"
     ),
