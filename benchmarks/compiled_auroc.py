@@ -2,7 +2,7 @@
 
 How well each tells the true edges from the others: the pessimistic area under the ROC curve, from
 0 to 1. Methods that score edges are judged by their scores; those that return a circuit, by the
-circuits at several sizes.
+circuits at several thresholds.
 """
 
 from __future__ import annotations
@@ -29,15 +29,13 @@ from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
 PROMPTS = 32
 MEMORY = 2**30
 THRESHOLDS = (1.0, 0.1, 0.01, 0.001)
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
     """The area of `method` on compiled model `name`."""
     truth = compiled.true_circuit(name)
-    sizes = [{"threshold": t} for t in THRESHOLDS]
-    if "threshold" not in parameters_of(method):
-        sizes = [{"share": share} for share in SHARES]
+    is_search = "threshold" in parameters_of(method)
+    sizes = [{"threshold": t} for t in THRESHOLDS] if is_search else [{}]
     circuits = []
     for size in sizes:
         run = RunSpec(
@@ -52,7 +50,7 @@ def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
         )
         job = Job(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
         circuit = find(job).circuit
-        if circuit.scores.keys() == truth.topology.edge_set and "share" in size:
+        if not is_search:
             rank = rank_of(circuit_method(run.method))
             return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))
         circuits.append(circuit)

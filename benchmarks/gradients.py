@@ -1,18 +1,23 @@
 """What the scores of all edges cost: `python -m benchmarks.gradients`.
 
-A GPT-2-small-shaped model of random weights, 32 prompts of 15 tokens. Seconds and peak memory are
-of one process from the model's file to the scores; the scoring methods are timed one by one.
+A GPT-2-small-shaped model of random weights, 32 prompts of 15 tokens. Two forwards, clean and
+corrupted, are what every method begins with; then the methods are timed one by one. Peak memory is
+that of the process until then. Matrix products are counted too, in units of one forward, of which a
+backward is about two.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from acdc_pipeline.algorithms import SCORERS, Question
 from acdc_pipeline.engine import Bench, set_up
@@ -21,6 +26,8 @@ from acdc_pipeline.models import load_model, resolve_device
 from acdc_pipeline.specs import METHODS, ScoredMethod, parse
 from benchmarks.case import GPT2_SMALL, SMALL
 from benchmarks.measurement import machine, peak_bytes
+
+T = TypeVar("T")
 
 SHAPES = {"gpt2": replace(GPT2_SMALL, prompts=32), "small": replace(SMALL, prompts=32)}
 MEMORY = 2**30
@@ -38,10 +45,9 @@ USUAL: dict[str, Any] = {
 }
 
 
-def seconds_of(name: str, bench: Bench, memory: int) -> float:
-    """How long one method takes to score every edge."""
+def score_every_edge(name: str, bench: Bench, memory: int) -> None:
+    """Let one method score every edge."""
     method = scored_method(name)
-    started = time.perf_counter()
     question = Question(
         bench=bench,
         objective=objective_for(bench, method.metric),
@@ -52,7 +58,15 @@ def seconds_of(name: str, bench: Bench, memory: int) -> float:
     )
     scores = SCORERS[name](question, method)
     assert len(scores) == bench.weights.topology.n_edges
-    return time.perf_counter() - started
+
+
+def measured(work: Callable[[], T]) -> tuple[T, str, int]:
+    """What `work` returns, its seconds on the clock and of all cores, and its operations."""
+    with FlopCounterMode(display=False) as counter:
+        started, busy = time.perf_counter(), time.process_time()
+        done = work()
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    return done, f"{seconds:>9.2f}{busy:>9.2f}", counter.get_total_flops()
 
 
 def scored_method(name: str) -> ScoredMethod:
@@ -80,17 +94,19 @@ def main() -> None:
     print(machine(device))
     model = load_model(f"dir:{case.save_model(options.folder)}", device=str(device))
     loaded = peak_bytes(device)
-    started = time.perf_counter()
-    bench = set_up(model.weights, case.make_prompts(), "corrupted")
-    seconds = time.perf_counter() - started
+    bench, seconds, operations = measured(
+        lambda: set_up(model.weights, case.make_prompts(), "corrupted")
+    )
+    forward = operations / 2
     edges = bench.weights.topology.n_edges
     print(f"{case.name}, {case.prompts} x {case.tokens} tokens, {edges:,} edges")
-    print(f"{'':<22}{'seconds':>9}{'peak GiB':>10}")
-    print(f"{'model loaded':<22}{'':>9}{loaded / GIB:>10.2f}")
-    print(f"{'two forwards':<22}{seconds:>9.2f}{peak_bytes(device) / GIB:>10.2f}")
+    print(f"{'':<22}{'seconds':>9}{'CPU s':>9}{'forwards':>10}{'peak GiB':>10}")
+    print(f"{'model loaded':<22}{'':>28}{loaded / GIB:>10.2f}")
+    print(f"{'two forwards':<22}{seconds}{2.0:>10.1f}{peak_bytes(device) / GIB:>10.2f}")
     for name in options.methods:
-        seconds = seconds_of(name, bench, options.memory)
-        print(f"{name:<22}{seconds:>9.2f}{peak_bytes(device) / GIB:>10.2f}", flush=True)
+        _, seconds, operations = measured(partial(score_every_edge, name, bench, options.memory))
+        peak = peak_bytes(device) / GIB
+        print(f"{name:<22}{seconds}{operations / forward:>10.1f}{peak:>10.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,27 @@ def test_ioi_circuit_is_sparse_and_as_accurate_as_the_model(model: str):
     assert circuit.metrics["accuracy"] >= circuit.metrics["model_accuracy"] - 0.05
 
 
+@pytest.mark.parametrize(
+    ("model", "metric", "steps"),
+    [("gpt2-4l-s0", "kl", 5), ("neox-4l", "kl", 5), ("attn-4l", "logit_diff", 20)],
+)
+def test_ioi_circuit_of_integrated_gradients_is_faithful_with_a_tenth_of_the_edges(
+    model: str, metric: str, steps: int
+):
+    found = discover(
+        "ioi",
+        f"zoo:{model}",
+        method="eap-ig-inputs",
+        metric=metric,
+        share=0.099,  # a tenth of 479 edges would be rounded up to 48
+        steps=steps,
+        prompts=32,
+    )
+    assert len(found) <= 0.1 * found.topology.n_edges
+    # Faithfulness in KL, which is 0 for the model itself.
+    assert 1 - found.metrics["kl"] / found.metrics["ablated_kl"] >= 0.8
+
+
 def test_induction_circuit_of_attn_2l_feeds_a_previous_token_head_into_the_keys():
     model = load_model("zoo:attn-2l", device="cpu")
     previous, induction = _scores(model)
