@@ -63,7 +63,10 @@ class EapIgGraph:
         for layer in range(self.layers):
             first = layer * (3 * self.heads + 1)
             slots = into[first : first + 3 * self.heads].reshape(3, self.heads)
-            out += [*slots.any(axis=0).tolist(), bool(into[first + 3 * self.heads])]
+            out += [
+                *map(bool, np.atleast_1d(slots.any(axis=0))),
+                bool(into[first + 3 * self.heads]),
+            ]
         return np.array(out)
 
     def _of_nodes(self, nodes: Bools) -> Bools:
