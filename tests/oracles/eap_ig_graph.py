@@ -1,12 +1,13 @@
 """A reader of EAP-IG's graph JSON that shares nothing with the package.
 
-Written from the format's description. A graph of L layers with H heads is two matrices, scores and
-membership, of 1 + L (H + 1) sources by L (3 H + 1) + 1 inputs. Sources are the input and then, for
-each layer, its heads and its MLP; inputs are, for each layer, the q, k and v of its heads and its
-MLP, and last the logits. The file names edges; reading it is writing into the matrices. A source
-comes before an input, and so may have an edge to it, if it belongs to an earlier layer, or is a
-head of the layer of an MLP whose block is not parallel. A node that the file does not name as in
-the graph is out of it, with all its edges, as is one without an edge in and an edge out.
+Written from what the format is said to be and what EAP-IG's own reader does with it. A graph of L
+layers with H heads is two matrices, scores and membership, of 1 + L (H + 1) sources by L (3 H + 1)
++ 1 inputs. Sources are the input and then, for each layer, its heads and its MLP; inputs are, for
+each layer, the q, k and v of its heads and its MLP, and last the logits. The file names edges;
+reading it is writing into the matrices. A source comes before an input, and so may have an edge to
+it, if it belongs to an earlier layer, or is a head of the layer of an MLP whose block is not
+parallel. A node that the file does not name as in the graph is out of it, with all its edges, as is
+one without an edge in and an edge out.
 """
 
 from __future__ import annotations
