@@ -59,17 +59,19 @@ def neighbours(
     grids = [_grids(model, metrics, rulers) for model in models]
     there = np.stack([grids[m][place] for m, place in answering])
     owner = np.array([m for m, _ in answering])
+    places = [_place(answer) for answer in answering]
     for start in range(0, len(asking), _CHUNK):
         some = asking[start : start + _CHUNK]
         here = np.stack([grids[m][place] for m, place in some])
         distance = _distances(here, there)
         distance[owner[None] == np.array([m for m, _ in some])[:, None]] = np.inf
         order = nearest_places(distance, _SHOWN)
-        for row, (m, place) in enumerate(some):
+        near = np.take_along_axis(distance, order, axis=1)
+        for (m, place), columns, away in zip(some, order.tolist(), near.tolist(), strict=True):
             found[m][place] = tuple(
-                Neighbour(*_place(answering[i]), round(1 - float(distance[row, i]), 2))
-                for i in order[row]
-                if np.isfinite(distance[row, i])
+                Neighbour(*places[int(i)], round(1 - d, 2))
+                for i, d in zip(columns, away, strict=True)
+                if d < np.inf
             )
     return found
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float64
 
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metric
@@ -46,10 +48,10 @@ class Score:
 def score_grids(table: pa.Table) -> dict[str, Score]:
     """The scores in a table of heads by metric, in grids that reach to its last layer and head."""
     metrics = table["metric"].combine_chunks().dictionary_encode()
-    codes = metrics.indices.to_numpy()
-    layer, head = table["layer"].to_numpy(), table["head"].to_numpy()
+    codes = np.from_dlpack(metrics.indices)
+    layer, head = _numbers(table["layer"]), _numbers(table["head"])
     size = (int(layer.max()) + 1, int(head.max()) + 1) if len(layer) else (0, 0)
-    columns = {name: table[name].to_numpy() for name in ("value", "ci_low", "ci_high", "n", "seed")}
+    columns = {name: _numbers(table[name]) for name in ("value", "ci_low", "ci_high", "n", "seed")}
 
     def grid(name: str, rows: np.ndarray) -> Grid:
         filled = np.full(size, np.nan)
@@ -68,6 +70,16 @@ def score_grids(table: pa.Table) -> dict[str, Score]:
             seed=int(columns["seed"][rows[0]]),
         )
     return out
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """A column as it lies in memory, NaN where it holds nothing.
+
+    `to_numpy` would import pandas, which takes longer than all the columns of a store.
+    """
+    if column.null_count:
+        column = pc.fill_null(column.cast(pa.float64()), math.nan)
+    return np.from_dlpack(column.combine_chunks())
 
 
 def merged(scores: Iterable[Mapping[str, Score]], n_layers: int, n_heads: int) -> dict[str, Score]:

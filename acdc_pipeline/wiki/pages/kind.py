@@ -43,7 +43,7 @@ def kind_index(site: Site) -> Facts:
     """The facts of the list of kinds."""
     rows = []
     for role in ROLES.values():
-        found = holders(site, role.name)
+        found = site.holders.get(role.name, ())
         rows.append(
             {
                 "role": role.name,
