@@ -119,9 +119,11 @@ def test_no_weights_are_copied_but_those_of_the_package():
         "constraints.txt",
         "deploy",
         "pyproject.toml",
+        "results",
         "tasks",
         "workers",
     }
+    assert [source for source in copied() if source.startswith("results")] == ["results/baselines"]
 
 
 def test_hadolint_has_nothing_to_say():
