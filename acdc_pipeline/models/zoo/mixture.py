@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.split import in_split
+from acdc_pipeline.prompts.split import held_out_pairs, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
 
 SHORTEST_PERIOD, LONGEST_PERIOD = 3, 12
@@ -56,7 +56,7 @@ def training_pairs(
 # Millions of hashes, the same for every model with this vocabulary.
 @lru_cache(maxsize=1)
 def _trained_pairs(names: tuple[str, ...]) -> Bool[Tensor, "regular regular"]:
-    return torch.tensor([[in_split(f"{a} {b}", "train") for b in names] for a in names])
+    return ~torch.tensor(held_out_pairs(names))
 
 
 def repeated(
