@@ -27,7 +27,7 @@ from acdc_pipeline.specs import AcdcMethod, find_task
 from acdc_pipeline.store import open_store
 from benchmarks.watched import Watch, executed
 
-MEMORY = 2**26
+MEMORY = 2**25
 """Of a search, in bytes: two of them stay near the machine's caches."""
 
 
@@ -44,7 +44,7 @@ def searches(count: int, first: int = 0) -> list[PlannedRun]:
     )
     return [
         PlannedRun(
-            plan_run(task, "zoo:gpt2-4l-s0", method=method, prompts=32, seed=seed, dtype="float32"),
+            plan_run(task, "zoo:gpt2-4l-s0", method=method, prompts=16, seed=seed, dtype="float32"),
             task,
         )
         for seed in range(first, first + count)
