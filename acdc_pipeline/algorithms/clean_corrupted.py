@@ -8,7 +8,10 @@ from acdc_pipeline.engine.streams import run_streams, streams_of
 from acdc_pipeline.specs.scored_method import CleanCorruptedMethod
 
 
-def clean_corrupted(question: Question, method: CleanCorruptedMethod) -> EdgeScores:  # noqa: ARG001
+def clean_corrupted(
+    question: Question,
+    method: CleanCorruptedMethod,  # noqa: ARG001  (every scorer has it)
+) -> EdgeScores:
     """EAP with the mean of two gradients: at the clean run, and where `input` is ablated.
 
         score(u → v) = (ablated_u - clean_u) · 1/2 (∂M/∂input_v at clean + ∂M/∂input_v at ablated)

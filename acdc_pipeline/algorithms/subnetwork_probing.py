@@ -38,7 +38,10 @@ def subnetwork_probing(question: Question, method: SubnetworkProbingMethod) -> E
         # The input is no candidate: it stays open.
         return run_node_gates(weights, tokens, ablated, torch.cat([gates.new_ones(1), gates]))
 
-    def penalty(log_alpha: Float[Tensor, " gate"], done: float) -> Float[Tensor, ""]:  # noqa: ARG001
+    def penalty(
+        log_alpha: Float[Tensor, " gate"],
+        done: float,  # noqa: ARG001  (every penalty has it; this one stays as it is)
+    ) -> Float[Tensor, ""]:
         return method.penalty * chance_open(log_alpha).mean()
 
     log_alpha = train_gates(

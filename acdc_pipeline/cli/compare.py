@@ -40,7 +40,7 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
+            metavar=options.METRICS,
             help="What faithfulness is measured in. Default: each task's discovery metric.",
         ),
     ] = None,

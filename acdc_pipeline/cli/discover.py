@@ -33,14 +33,14 @@ def discover(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
+            metavar=options.METRICS,
             help="What removing an edge may cost. Default: the task's discovery metric.",
         ),
     ] = None,
     ablation: Annotated[
         str | None,
         typer.Option(
-            metavar="corrupted|zero|mean",
+            metavar=options.ABLATIONS,
             help="What a removed edge carries. Default: corrupted.",
         ),
     ] = None,

@@ -41,14 +41,14 @@ def evaluate(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="kl|logit_diff|prob_diff|nll|match_nll|accuracy",
+            metavar=options.METRICS,
             help="What is measured. Default: the run's own, or the task's.",
         ),
     ] = None,
     ablation: Annotated[
         str | None,
         typer.Option(
-            metavar="corrupted|zero|mean",
+            metavar=options.ABLATIONS,
             help="With TASK MODEL: what a removed edge carries. Default: corrupted.",
         ),
     ] = None,

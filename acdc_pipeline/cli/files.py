@@ -89,7 +89,7 @@ def _replace(path: Path, content: bytes) -> None:
             file.write(content)
         Path(name).chmod(mode)
         Path(name).replace(path)
-    except BaseException:
+    except BaseException:  # however it ended, nothing half written stays
         Path(name).unlink(missing_ok=True)
         raise
 

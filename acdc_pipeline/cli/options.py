@@ -14,6 +14,10 @@ from acdc_pipeline.errors import InvalidInput
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
 
+# Written out, since asking the specs for them would load them for every `--help`.
+METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy"
+ABLATIONS = "corrupted|zero|mean"
+
 StoreUrl = Annotated[
     str | None,
     typer.Option(

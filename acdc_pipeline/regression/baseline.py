@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -126,15 +124,9 @@ def write_baseline(folder: Path, baseline: Baseline) -> Path:
     path = path_of(folder, baseline.cell)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=".baseline-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(encode(baseline))
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        beside = path.with_name(f".{path.name}.new")
+        beside.write_bytes(encode(baseline))
+        beside.replace(path)
     except OSError as error:
         raise BaselineError(
             f"cannot be written: {error.strerror or error}", where=str(path)

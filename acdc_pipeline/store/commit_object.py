@@ -37,7 +37,7 @@ def commit_object(place: Place, run_id: str, files: Mapping[str, bytes]) -> bool
     try:
         for name, data in files.items():
             place.fs.pipe_file(f"{folder}/{name}", data)
-    except BaseException:
+    except BaseException:  # however it ended, no file without a marker stays
         _delete(place, folder, files)
         raise
     try:

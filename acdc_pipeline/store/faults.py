@@ -56,7 +56,7 @@ def store_faults(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise as_store_error(error, where) from error
-    except Exception as error:
+    except Exception as error:  # clients of object stores share no class; all else is raised
         if type(error).__module__.partition(".")[0] not in _CLIENT_LIBRARIES:
             raise
         raise _from_client(error, where) from error

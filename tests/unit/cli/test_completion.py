@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
-from acdc_pipeline.cli import completion
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.models.zoo.catalogue import list_zoo
 from acdc_pipeline.specs import METHODS
+from acdc_pipeline.specs.names import METRICS, Ablation
 from tests.support import REPOSITORY
 
 NOT_LOADED = "import sys; assert not {'torch', 'ray', 'pyarrow', 'transformers'} & set(sys.modules)"
@@ -104,6 +106,8 @@ def test_completion_is_installed_for_a_shell(tmp_path):
 
 def test_names_that_are_completed_are_those_that_exist():
     assert tuple(METHODS) == completion.METHODS
+    assert tuple(options.METRICS.split("|")) == METRICS
+    assert tuple(options.ABLATIONS.split("|")) == get_args(Ablation)
     assert "ioi" in completion.tasks("")
     assert completion.sweeps("dem") == ["demo"]
     assert completion.profiles("la") == ["laptop"]
