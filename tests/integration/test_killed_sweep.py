@@ -22,8 +22,8 @@ RUNS = 12
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """Twelve runs of hundreds of edges each, in two models."""
-    models = [checkpoints.native(tmp_path / f"m{seed}", seed, layers=6) for seed in range(2)]
+    """Twelve runs of some two hundred edges each, in two models."""
+    models = [checkpoints.native(tmp_path / f"m{seed}", seed, layers=4) for seed in range(2)]
     return write_sweep(
         tmp_path / "sweep.yaml",
         tasks=[str(write_pairs(tmp_path / "ids.jsonl"))],

@@ -64,11 +64,11 @@ def test_worker_given_the_decisions_of_an_earlier_attempt_ends_in_the_same_recor
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
-    """One run of 685 edges, nearly all of which stay: seconds."""
+    """One run of hundreds of edges, nearly all of which stay: a second or two."""
     return write_sweep(
         tmp_path / "sweep.yaml",
         tasks=[str(write_pairs(tmp_path / "ids.jsonl"))],
-        models=[f"dir:{checkpoints.gpt2(tmp_path / 'model', layers=8)}"],
+        models=[f"dir:{checkpoints.gpt2(tmp_path / 'model', layers=6)}"],
         methods=[{"name": "acdc", "thresholds": [1e-9]}],
     )
 

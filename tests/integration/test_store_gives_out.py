@@ -84,7 +84,7 @@ def test_sweep_whose_store_turns_read_only_in_the_middle_keeps_what_is_done_and_
         tasks=["ioi"],
         models=["zoo:gpt2-4l-s0"],
         methods=[{"name": "acdc", "thresholds": [0.1, 0.01, 0.001]}],
-        prompts=32,
+        prompts=16,
     )
     command = ("run", sweep, "--store", disk.folder, "--json", "--threads", "1")
     with start_acdc(*command) as process:

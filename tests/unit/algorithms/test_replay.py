@@ -50,7 +50,7 @@ def _search(
     return result, resumable
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(
     name=st.sampled_from(sorted(checkpoints.EVERY)),
     seed=st.integers(0, 100),
