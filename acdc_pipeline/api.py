@@ -99,6 +99,7 @@ def evaluate(
     dtype: str = "float32",
     null: int = 50,
     draws: int = 5,
+    restarts: int = 2,
     device: str = "auto",
     memory: int | None = None,
 ) -> Evaluation:
@@ -118,6 +119,7 @@ def evaluate(
         dtype: precision of the weights.
         null: random circuits of equal size to compare with; 0 for none.
         draws: random sets of nodes to remove, and rounds of causal scrubbing.
+        restarts: greedy searches for the nodes without which circuit and model differ most.
         device: auto, cpu, cuda[:i] or mps.
         memory: byte budget; None takes half of what is free.
 
@@ -135,5 +137,5 @@ def evaluate(
         seed=seed,
         dtype=dtype,
     )
-    effort = Effort(null=null, draws=draws, resamples=0, seed=seed)
+    effort = Effort(null=null, draws=draws, restarts=restarts, resamples=0, seed=seed)
     return measured(Worker(device=device, memory=memory), run, spec, circuit, [], effort)

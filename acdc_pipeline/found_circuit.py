@@ -64,6 +64,7 @@ class FoundCircuit(Circuit):
         *,
         null: int = 50,
         draws: int = 5,
+        restarts: int = 2,
         resamples: int = 5,
         seed: int = 0,
         device: str = "auto",
@@ -76,6 +77,7 @@ class FoundCircuit(Circuit):
         Args:
             null: random circuits of equal size to compare with; 0 for none.
             draws: random sets of nodes to remove, and rounds of causal scrubbing.
+            restarts: greedy searches for the nodes without which circuit and model differ most.
             resamples: searches on resampled prompts, for stability and transfer; 0 for none.
             seed: of everything that is drawn here.
             device: auto, cpu, cuda[:i] or mps.
@@ -87,7 +89,7 @@ class FoundCircuit(Circuit):
         """
         spec = self.run.spec
         kept = [] if self.store is None else circuits_of_family(self.store, spec)
-        effort = Effort(null=null, draws=draws, resamples=resamples, seed=seed)
+        effort = Effort(null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed)
         worker = Worker(device=device, memory=memory)
         return evaluate(worker, spec, self.task, self, kept or [self], effort)
 

@@ -72,6 +72,14 @@ def evaluate(
             help="Random sets of nodes to remove, and rounds of causal scrubbing.",
         ),
     ] = 5,
+    restarts: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--restarts", 0),
+            metavar="N",
+            help="Greedy searches for the nodes without which circuit and model differ most.",
+        ),
+    ] = 2,
     resamples: Annotated[
         int,
         typer.Option(
@@ -132,7 +140,7 @@ def evaluate(
             family = []
         worker = Worker(device=device, memory=budget)
         progress.wait(f"evaluating {spec.task} in {spec.model}")
-        effort = Effort(null=null, draws=draws, resamples=resamples, seed=seed)
+        effort = Effort(null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed)
         found = measured(worker, spec, task, circuit, family, effort)
     from acdc_pipeline.cli.curve_drawing import draw_curve
     from acdc_pipeline.cli.evaluation_report import (

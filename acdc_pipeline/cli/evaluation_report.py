@@ -41,6 +41,7 @@ def evaluation_document(found: Evaluation) -> dict[str, Any]:
         "cmd": found.cmd,
         "null": {"faithfulness": list(found.null), "percentile": found.percentile},
         "completeness": [asdict(knockout) for knockout in found.knockouts],
+        "worst_knockouts": [asdict(knockout) for knockout in found.worst],
         "minimality": [asdict(need) for need in found.needs],
         "auc": found.auc,
         "causal_scrubbing": None if found.scrubbing is None else asdict(found.scrubbing),
@@ -118,6 +119,12 @@ def _parts(found: Evaluation) -> dict[str, str]:
         lines["completeness"] = (
             f"circuit and model differ by {percent(mean)} on average with the same nodes removed, "
             f"at most {percent(worst.incompleteness)} ({without})"
+        )
+    if found.worst:
+        worst = max(found.worst, key=lambda knockout: knockout.incompleteness)
+        lines["worst knockout"] = (
+            f"{percent(worst.incompleteness)} ({_named(worst.parts)}), the worst that a greedy "
+            f"search finds from {counted(len(found.worst), 'start')}"
         )
     if found.needs:
         idle = [need.part for need in found.needs if need.score < SUPERFLUOUS]

@@ -23,6 +23,7 @@ from acdc_pipeline.evaluation.minimality import Need, minimality
 from acdc_pipeline.evaluation.null import percentile, random_circuits
 from acdc_pipeline.evaluation.parts import Parts, parts_by_edge, parts_by_node
 from acdc_pipeline.evaluation.roc import pessimistic_auc, roc_of_circuits, roc_of_scores
+from acdc_pipeline.evaluation.worst_knockouts import worst_knockouts
 
 __all__ = [
     "FRACTIONS",
@@ -56,4 +57,5 @@ __all__ = [
     "scale_of",
     "value_of",
     "with_partners",
+    "worst_knockouts",
 ]

@@ -36,8 +36,8 @@ def completeness(
 
     The completeness criterion of "Interpretability in the Wild" (arXiv 2211.00593, section 4.1):
     for every K in C, |F(C \\ K) - F(M \\ K)| should be small. A circuit that lacks a backup fails
-    it, though it is faithful. K is nothing, each part alone, and `draws` random halves; the
-    paper's greedy search for the worst K is not made.
+    it, though it is faithful. K is nothing, each part alone, and `draws` random halves; for the
+    K that a greedy search finds, see `worst_knockouts`.
 
     Args:
         bench: the model at work on the prompts.
@@ -49,12 +49,13 @@ def completeness(
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
-    return tuple(_knockout(bench, scale, circuit, parts, names) for names in dict.fromkeys(sets))
+    return tuple(knock_out(bench, scale, circuit, parts, names) for names in dict.fromkeys(sets))
 
 
-def _knockout(
+def knock_out(
     bench: Bench, scale: Scale, circuit: Circuit, parts: Parts, names: Sequence[str]
 ) -> Knockout:
+    """Circuit and model without the parts `names`."""
     gone = edges_of(parts, names)
     ours = value_of(bench, scale.metric, circuit.edges - gone)
     whole = value_of(bench, scale.metric, circuit.topology.edge_set - gone)

@@ -28,6 +28,7 @@ from acdc_pipeline.evaluation import (
     scale_of,
     value_of,
     with_partners,
+    worst_knockouts,
 )
 from acdc_pipeline.evaluation.measure import circuit_logprobs
 from acdc_pipeline.execution.curves import curve_of, rank_of
@@ -48,6 +49,7 @@ class Effort:
     Args:
         null: random circuits of equal size; 0 leaves the null out.
         draws: random sets of parts for completeness and minimality, and rounds of scrubbing.
+        restarts: greedy searches for the parts without which circuit and model differ most.
         resamples: bootstrap resamples of the prompts on which the search is repeated; 0 leaves
             stability and transfer out.
         seed: of everything drawn here.
@@ -55,6 +57,7 @@ class Effort:
 
     null: int
     draws: int
+    restarts: int
     resamples: int
     seed: int
 
@@ -74,6 +77,7 @@ class Evaluation:
         null: faithfulness of random circuits of equal size.
         percentile: share of them that are less faithful; None without a null.
         knockouts: completeness.
+        worst: the worst knockout that each greedy search found.
         needs: minimality.
         auc: pessimistic area under the ROC curve against the task's reference; None without one.
         scrubbing: causal scrubbing; None where it could not be done.
@@ -94,6 +98,7 @@ class Evaluation:
     null: tuple[float, ...]
     percentile: float | None
     knockouts: tuple[Knockout, ...]
+    worst: tuple[Knockout, ...]
     needs: tuple[Need, ...]
     auc: float | None
     scrubbing: Recovery | None
@@ -155,6 +160,7 @@ def evaluate(
         null=tuple(null),
         percentile=percentile(scale.faithfulness(value), null) if null else None,
         knockouts=completeness(bench, scale, circuit, parts, draws=draws, seed=seed),
+        worst=worst_knockouts(bench, scale, circuit, parts, restarts=effort.restarts, seed=seed),
         needs=minimality(bench, scale, circuit, parts, draws=draws, seed=seed),
         auc=_auc(run, task, circuit, family),
         scrubbing=scrubbing,

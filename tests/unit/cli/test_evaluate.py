@@ -13,7 +13,7 @@ from acdc_pipeline.store import open_store
 from tests import records
 from tests.command_line import acdc
 
-FEW = ("--null", "3", "--draws", "1")
+FEW = ("--null", "3", "--draws", "1", "--restarts", "1")
 
 
 def truth_text(name: str) -> str:
@@ -36,6 +36,8 @@ def test_evaluate_true_edges_is_faithful_complete_minimal_and_survives_scrubbing
     assert found["kl"] == pytest.approx(0, abs=1e-4)
     assert found["causal_scrubbing"]["recovered"] >= 0.99
     assert max(k["incompleteness"] for k in found["completeness"]) < 1e-3
+    (worst,) = found["worst_knockouts"]
+    assert worst["incompleteness"] < 1e-3
     assert min(need["score"] for need in found["minimality"]) > 0.3
     assert found["auc"] is None or found["auc"] == 1
     # no search found it: nothing to cut by, and nothing to repeat
@@ -71,6 +73,7 @@ def test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search(capsys,
     facts = acdc(capsys, "evaluate", found["run_id"][:8], *FEW, "--resamples", "0")
     assert "CPR" in facts.out
     assert "causal scrubbing" in facts.out
+    assert "from 1 start" in facts.out
 
 
 def test_evaluate_reads_edges_from_what_export_wrote_and_from_lines(

@@ -19,6 +19,8 @@ from acdc_pipeline.evaluation import (
     roc_of_circuits,
     roc_of_scores,
     scale_of,
+    value_of,
+    worst_knockouts,
 )
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.models.zoo import compiled
@@ -53,6 +55,32 @@ def test_both_paths_of_the_backup_model_together_are_complete():
     truth = compiled.true_circuit(name)
     found = completeness(bench, scale_of(bench, "kl"), truth, parts_by_node(truth), draws=4, seed=0)
     assert max(k.incompleteness for k in found) == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["compiled-backup", "compiled-or", "compiled-sort"])
+def test_greedy_search_finds_the_worst_of_all_sets_of_parts(name: str):
+    """Of few parts every set can be tried: the oracle is the definition."""
+    bench = compiled_bench(name)
+    circuit = Circuit(bench.weights.topology, compiled.found_by_acdc(name))
+    scale, parts = scale_of(bench, "kl"), parts_by_node(circuit)
+    whole = circuit.topology.edge_set
+    incompleteness = {}
+    for n in range(len(parts) + 1):
+        for names in itertools.combinations(parts, n):
+            gone = frozenset().union(*(parts[part] for part in names))
+            ours, model = (value_of(bench, "kl", e - gone) for e in (circuit.edges, whole))
+            incompleteness[names] = abs(ours - model) / scale.span
+    for found in worst_knockouts(bench, scale, circuit, parts, restarts=2, seed=0):
+        assert found.incompleteness == pytest.approx(max(incompleteness.values()), abs=1e-6)
+
+
+def test_greedy_search_without_parts_or_restarts_is_nothing_more():
+    bench = compiled_bench("compiled-backup")
+    whole = Circuit.full(bench.weights.topology)
+    scale = scale_of(bench, "kl")
+    (found,) = worst_knockouts(bench, scale, whole, {}, restarts=1, seed=0)
+    assert (found.parts, found.incompleteness) == ((), 0)
+    assert worst_knockouts(bench, scale, whole, {}, restarts=0, seed=0) == ()
 
 
 def test_redundant_heads_are_needed_only_with_the_other_gone():
