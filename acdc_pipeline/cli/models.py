@@ -22,22 +22,22 @@ app = App(help="What circuits can be found in.")
 
 COLUMNS = (
     Column("model"),
-    Column("architecture", "name", rank=2),
-    Column("layers", "number"),
-    Column("heads", "number"),
-    Column("width", "number", rank=3),
-    Column("vocabulary", "number", rank=4),
+    Column("architecture", "name", rank=3),
+    Column("layers", "number", rank=2),
+    Column("heads", "number", rank=2),
+    Column("width", "number", rank=4),
+    Column("vocabulary", "number", rank=5),
     Column("edges", "number"),
-    Column("held-out accuracy", rank=1),
+    Column("held-out accuracy", "prose", rank=1),
 )
 
 COMPILED = (
     Column("model"),
-    Column("task", rank=3),
-    Column("layers", "number", rank=2),
-    Column("heads", "number", rank=2),
+    Column("task", rank=1),
+    Column("layers", "number", rank=3),
+    Column("heads", "number", rank=3),
     Column("edges", "number"),
-    Column("what its circuit shows", "prose", rank=1),
+    Column("what its circuit shows", "prose", rank=2),
 )
 
 
@@ -183,4 +183,4 @@ def _learnt(card: dict[str, Any]) -> dict[str, float]:
 
 
 def _learnt_text(learnt: dict[str, float]) -> str:
-    return ", ".join(f"{task} {value:.1%}" for task, value in learnt.items())
+    return ", ".join(f"{task}{UNBROKEN}{value:.1%}" for task, value in learnt.items())

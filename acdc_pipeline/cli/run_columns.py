@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec
 
 SETTINGS = (
-    Column("prompts", "number", rank=1),
-    Column("seed", "number", rank=1),
-    Column("metric", rank=1),
-    Column("ablation", rank=1),
-    Column("order", rank=1),
-    Column("difference", rank=1),
-    Column("rank", rank=1),
-    Column("steps", "number", rank=1),
-    Column("screen", "number", rank=1),
-    Column("learning rate", "number", rank=1),
-    Column("penalty", "number", rank=1),
-    Column("dtype", rank=1),
-    Column("task version", rank=1),
-    Column("weights", rank=1),
+    Column("prompts", "number", rank=2),
+    Column("seed", "number", rank=2),
+    Column("metric", rank=2),
+    Column("ablation", rank=2),
+    Column("order", rank=2),
+    Column("difference", rank=2),
+    Column("rank", rank=2),
+    Column("steps", "number", rank=2),
+    Column("screen", "number", rank=2),
+    Column("learning rate", "number", rank=2),
+    Column("penalty", "number", rank=2),
+    Column("dtype", rank=2),
+    Column("task version", rank=2),
+    Column("weights", rank=2),
 )
 COLUMNS = (
     Column("run"),
@@ -34,7 +34,7 @@ COLUMNS = (
     Column("model", "name"),
     Column("method"),
     *SETTINGS,
-    Column("edges kept", rank=2),
+    Column("edges kept", rank=1),
     Column("share", "number", rank=4),
     Column("KL", "number"),
     Column("accuracy", "number", rank=3),
@@ -56,17 +56,18 @@ def result_cells(
 
 
 def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
-    """For each of `specs` the settings that are not the same in all of them.
+    """For each of `specs` the settings in which two of them differ.
 
     Args:
         specs: the runs of one list. Task and model are not settings; but the hash of what goes by
-            one name is, where that name has stood for more than one thing.
+            one name is, where that name has stood for more than one thing. A setting that only
+            some methods have is no difference to those that lack it: the method's name says so.
     """
     plain = [_settings(spec) for spec in specs]
     differing = {
         column.name
         for column in SETTINGS
-        if len({settings.get(column.name) for settings in plain}) > 1
+        if len({settings[column.name] for settings in plain if column.name in settings}) > 1
     }
     tasks = _with_several((spec.task, spec.task_hash) for spec in specs)
     models = _with_several((spec.model, spec.model_revision) for spec in specs)

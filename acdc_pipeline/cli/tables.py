@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from acdc_pipeline.cli.output import note, print_renderable, terminal_width
+from acdc_pipeline.cli.output import note, print_facts, print_renderable, say, terminal_width
 from acdc_pipeline.cli.words import shortened, wrapped
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Column:
         name: its head, and the key of its cells.
         kind: `whole` is never shortened; neither is `number`, which stands on the right; `name`
             may lose its middle to `…`; `prose` wraps at words.
-        rank: columns of the highest rank are left out first; rank 0 always stays.
+        rank: columns of the highest rank are left out first, and before them those that are the
+            same in every row; rank 0 always stays.
     """
 
     name: str
@@ -53,16 +54,30 @@ def print_table(
 ) -> None:
     """Prints a table of at least one row, and says on stderr what had no room.
 
+    Where not even the columns of rank 0 have room, each row is a block of its own, with a line for
+    each column.
+
     Args:
         columns: from left to right; those that no row has are passed over.
         rows: cells by the name of their column.
         width: how wide it may be; None means the terminal, and off a terminal no limit.
     """
     width = width or terminal_width()
-    layout = fitted([column for column in columns if column.name in rows[0]], rows, width)
+    shown = [column for column in columns if column.name in rows[0]]
+    layout = fitted(shown, rows, width)
+    if width is not None and layout.width > width:
+        _print_blocks(shown, rows)
+        return
     print_renderable(built(layout, rows), width=layout.width)
     if layout.left_out:
         note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+
+
+def _print_blocks(columns: Sequence[Column], rows: Sequence[Row]) -> None:
+    for at, row in enumerate(rows):
+        if at:
+            say("")
+        print_facts({column.name: row[column.name] for column in columns})
 
 
 def built(layout: Layout, rows: Sequence[Row]) -> Table:
@@ -97,7 +112,7 @@ def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) ->
     least = {c.name: _least(c, rows, full[c.name]) for c in columns}
     kept = list(columns)
     while _total(least[c.name] for c in kept) > width and any(c.rank for c in kept):
-        kept.remove(max(kept, key=lambda c: c.rank))
+        kept.remove(max((c for c in kept if c.rank), key=lambda c: (_is_one(c, rows), c.rank)))
     widths = {c.name: least[c.name] for c in kept}
     for column in sorted(kept, key=lambda c: c.kind == "prose"):
         spare = max(0, width - _total(widths.values()))
@@ -112,6 +127,11 @@ def _least(column: Column, rows: Sequence[Row], full: int) -> int:
         words = [len(word) for row in rows for word in row[column.name].split(" ")]
         return min(full, max(len(column.name), LEAST_NAME, *words))
     return full
+
+
+def _is_one(column: Column, rows: Sequence[Row]) -> bool:
+    """Whether all of several rows have the same there, so that it tells none of them apart."""
+    return len(rows) > 1 and len({row[column.name] for row in rows}) == 1
 
 
 def _cell(row: Row, column: Column, layout: Layout) -> str:

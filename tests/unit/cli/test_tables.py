@@ -53,6 +53,24 @@ def test_column_of_the_highest_rank_goes_first_and_rank_0_stays():
     assert left_out == {200: (), 60: (), 50: ("seconds",), 10: ("said", "seconds")}
 
 
+def test_column_that_is_the_same_in_every_row_goes_before_one_that_tells_them_apart():
+    rows = [ROW, ROW | {"run": "90cc71aa", "seconds": "3.0"}]
+    assert fitted(COLUMNS, rows, 50).left_out == ("said",)
+    assert fitted(COLUMNS, rows, 35).left_out == ("said", "seconds")
+
+
+def test_terminal_narrower_than_the_least_table_has_a_block_for_each_row(at, two_runs):
+    listed = at(40, "runs", "list")
+    first, second = ({} for _ in two_runs)
+    for block, said in zip((first, second), listed.out.strip().split("\n\n"), strict=True):
+        block |= {line[:10].strip(): line[12:] for line in said.splitlines()}
+    assert {first["run"], second["run"]} == {run[:8] for run in two_runs}
+    assert {first["seed"], second["seed"]} == {"0", "1"}
+    assert first["model"] == second["model"] == "zoo:compiled-or"
+    assert max(map(len, listed.out.splitlines())) <= 40
+    assert "no room" not in listed.err
+
+
 @pytest.mark.parametrize("width", [*WIDTHS, 45, 20])
 def test_numbers_and_ids_have_their_whole_width_wherever_they_are_shown(width: int):
     layout = fitted(COLUMNS, [ROW], width)
@@ -96,6 +114,15 @@ def test_runs_list_has_a_column_for_what_the_runs_differ_in(capsys, two_runs):
     assert "seed" in head
     for same in ("prompts", "metric", "ablation", "dtype", "weights"):
         assert same not in head
+
+
+def test_runs_list_has_no_column_for_what_only_some_methods_have(capsys, two_runs):
+    target = ("discover", "compiled_or", "zoo:compiled-or", "--prompts", "8", "--json")
+    acdc(capsys, *target, "--method", "eap-ig-inputs", "--share", "0.25")
+    head, *_ = acdc(capsys, "runs", "list").out.splitlines()
+    assert "seed" in head
+    for lacking in ("order", "difference", "rank", "steps"):
+        assert lacking not in head.split()
 
 
 def test_output_into_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys, two_runs):
