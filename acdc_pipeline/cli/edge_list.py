@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import GraphError, InvalidInput
 from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.json_text import read_json
 
 
 def read_edges(text: str, topology: Topology) -> Circuit:
@@ -22,7 +22,7 @@ def read_edges(text: str, topology: Topology) -> Circuit:
         InvalidInput: the file cannot be read, or is of another graph.
         GraphError: what is no edge, or no edge of this graph.
     """
-    if "->" in text and not Path(text).is_file():
+    if "->" in text and not _is_file(text):
         return Circuit.of(topology, [name.strip() for name in text.split(",") if name.strip()])
     try:
         content = Path(text).read_text(encoding="utf-8")
@@ -43,14 +43,21 @@ def read_edges(text: str, topology: Topology) -> Circuit:
     return circuit
 
 
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except OSError:  # a list of edges is soon longer than a name of a file may be
+        return False
+
+
 def _of_document(content: str, name: str) -> Circuit:
     from acdc_pipeline.graph.mib import from_mib
     from acdc_pipeline.graph.node_link import from_node_link
 
     try:
-        document: Any = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise InvalidInput(f"is not JSON: {error.msg}", where=name, field="--edges") from error
+        document: Any = read_json(content)
+    except ValueError as error:
+        raise InvalidInput(f"is not JSON: {error}", where=name, field="--edges") from error
     read = from_mib if "cfg" in document else from_node_link
     try:
         return read(document)

@@ -17,6 +17,7 @@ from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import LOGITS
 from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.json_text import read_json
 
 
 def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def mib_json(circuit: Circuit, *, d_model: int) -> str:
 def parse_mib_json(text: str) -> Circuit:
     """The circuit in EAP-IG graph JSON text. Raises GraphError for anything else."""
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except ValueError as error:
         raise GraphError(f"not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -18,6 +18,7 @@ from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.json_text import read_json
 
 FORMAT = "acdc-pipeline/circuit"
 VERSION = 1
@@ -108,7 +109,7 @@ def node_link_json(circuit: Circuit) -> str:
 def parse_node_link_json(text: str) -> Circuit:
     """The circuit in node-link JSON text. Raises GraphError for anything else."""
     try:
-        document = json.loads(text)
+        document = read_json(text)
     except ValueError as error:
         raise GraphError(f"not JSON: {error}") from error
     if not isinstance(document, dict):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.json_text import read_json
 
 NATIVE = "TransformerLensNative"
 
@@ -21,14 +21,14 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise InvalidInput(f"no such model directory: {directory}", fix="check the path after dir:")
     path = directory / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path.read_bytes())
     except FileNotFoundError:
         raise InvalidInput(
             "this directory holds no config.json, so it is not a model",
             where=str(directory),
             fix="point at a save_pretrained directory or a TransformerLens-format one",
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise InvalidInput(f"cannot be read: {error}", where=str(path)) from error
     if not isinstance(config, dict):
         raise InvalidInput("is not a JSON object", where=str(path))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import read_config, weight_files
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.specs.base import Spec
@@ -97,7 +97,7 @@ def _tensor_digests(file: Path) -> dict[str, str]:
             length = int.from_bytes(stream.read(8), "little")
             if length > file.stat().st_size:
                 raise ValueError("its header is cut off")
-            header = json.loads(stream.read(length))
+            header = read_json(stream.read(length))
             start = stream.tell()
             found = {}
             for name, entry in header.items():

@@ -27,6 +27,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
+from acdc_pipeline.json_text import read_json
 
 ARCHITECTURE = "TransformerLensNative"
 REQUIRED_FIELDS = (
@@ -202,7 +203,7 @@ def read_tl_directory(
         InvalidInput: a file is missing or unreadable, or the tensors do not fit the config.
     """
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = read_json((path / "config.json").read_bytes())
         stored = load_file(path / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as error:
         raise InvalidInput(
@@ -220,7 +221,7 @@ def is_tl_directory(path: Path) -> bool:
     if not file.is_file():
         return False
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config = read_json(file.read_bytes())
     except ValueError:
         return False
     return isinstance(config, dict) and "model_type" not in config and "d_vocab" in config

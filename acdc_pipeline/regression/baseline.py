@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from acdc_pipeline.errors import AcdcError, BaselineError
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
+from acdc_pipeline.regression.distance import EDGES, HEADS, SIZE
 from acdc_pipeline.regression.finding import Finding
 from acdc_pipeline.regression.tolerance import Tolerance
 from acdc_pipeline.specs import Spec, parse
+from acdc_pipeline.specs.base import rejection
 
 SCHEMA_VERSION = 1
 
@@ -61,6 +66,14 @@ class Baseline(Spec):
     metrics: dict[str, float]
     tolerance: Tolerance
 
+    @model_validator(mode="after")
+    def _compares(self) -> Self:
+        """Without a limit a statistic is not compared, and a file without any passes always."""
+        missing = [name for name in (EDGES, HEADS, SIZE) if name not in self.tolerance.limits]
+        if missing:
+            raise rejection("tolerance.limits", f"has none for {', '.join(missing)}")
+        return self
+
     def finding(self) -> Finding:
         """What is expected. Raises GraphError for edges that the graph does not have."""
         topology = Topology(**self.graph.plain())
@@ -100,8 +113,10 @@ def read_baseline(folder: Path, cell: CellSpec) -> Baseline | None:
     """
     path = path_of(folder, cell)
     try:
-        data = json.loads(path.read_bytes())
-        baseline = parse(data, Baseline, path.name)
+        # a pipe would be waited for, and a device read for ever
+        if path.exists() and not path.is_file():
+            raise BaselineError("is not a file")
+        baseline = parse(read_json(path.read_bytes()), Baseline, path.name)
         baseline.finding()
     except FileNotFoundError:
         return None

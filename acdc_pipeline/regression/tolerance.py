@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import Field
 
@@ -34,7 +35,7 @@ class Tolerance(Spec):
 
     seeds: tuple[int, ...] = Field(min_length=LEAST_SEEDS)
     measured: dict[str, tuple[float | None, ...]]
-    limits: dict[str, float]
+    limits: dict[str, Annotated[float, Field(ge=0)]]
 
 
 def tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:

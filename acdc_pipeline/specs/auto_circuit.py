@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import SpecError
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs.load import parse
 from acdc_pipeline.specs.prompt_pair import PromptPair
 from acdc_pipeline.specs.yaml_file import shown
@@ -38,10 +39,10 @@ def read_auto_circuit(path: Path) -> tuple[PromptPair, ...]:
     """
     where = shown(path)
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path.read_bytes())
     except OSError as error:
         raise SpecError(f"cannot be read: {error.strerror}", where=where) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SpecError(f"is not JSON: {error}", where=where, allowed=_ALLOWED) from error
     prompts = document.get("prompts") if isinstance(document, dict) else None
     if not isinstance(prompts, list) or not prompts:

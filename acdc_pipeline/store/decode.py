@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import layout, schemas, tables
 from acdc_pipeline.store.faults import damaged_run
@@ -55,13 +55,21 @@ def decode_summary(run_id: str, run_json: bytes) -> RunSummary:
             spec=RunSpec.from_plain(document["spec"]),
             edges_kept=document["edges_kept"],
             edges_total=document["edges_total"],
-            metrics=document["metrics"],
-            wall_seconds=document["wall_seconds"],
+            metrics=metrics_of(document),
+            wall_seconds=float(document["wall_seconds"]),
             parity_error=document["parity_error"],
             code_version=document["code_version"],
         )
-    except (KeyError, TypeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _damage(run_id, error) from error
+
+
+def metrics_of(document: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics in a `run.json`. Raises KeyError or TypeError where they are no numbers."""
+    metrics = document["metrics"]
+    if not isinstance(metrics, dict) or {type(value) for value in metrics.values()} - {int, float}:
+        raise TypeError("metrics have to be numbers")
+    return metrics
 
 
 def _profile(run_id: str, files: Mapping[str, bytes]) -> dict[str, Any] | None:
@@ -70,7 +78,7 @@ def _profile(run_id: str, files: Mapping[str, bytes]) -> dict[str, Any] | None:
 
 def _json_object(run_id: str, files: Mapping[str, bytes], name: str) -> dict[str, Any]:
     try:
-        document = json.loads(files[name])
+        document = read_json(files[name])
     except ValueError as error:
         raise damaged_run(run_id, f"not JSON: {error}", field=name) from error
     if not isinstance(document, dict):

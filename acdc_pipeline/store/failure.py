@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import ValidationError
 
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun, ExecutionFailed
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import layout, schemas
 from acdc_pipeline.store.encode import json_bytes
@@ -85,7 +85,7 @@ def decode_failure(run_id: str, data: bytes) -> RunFailure:
         DamagedRun: it is not one, or another run's.
     """
     try:
-        document: dict[str, Any] = json.loads(data)
+        document: dict[str, Any] = read_json(data)
         cause = document["cause"]
         failure = RunFailure(
             spec=RunSpec.from_plain(document["spec"]),

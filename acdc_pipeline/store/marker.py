@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.store import layout, schemas
 from acdc_pipeline.store.encode import json_bytes
 from acdc_pipeline.store.faults import damaged_run, newer_run
@@ -68,7 +68,7 @@ class Marker:
                 version, or names a file that a run does not have.
         """
         try:
-            document = json.loads(data)
+            document = read_json(data)
             # First: what else a newer marker holds, nobody here knows.
             _refuse_newer(run_id, document["schema_version"])
             version, owner = document["schema_version"], document["run_id"]

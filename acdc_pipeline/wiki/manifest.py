@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.json_text import read_json
 
 NAME = ".acdc-wiki.json"
 BUILDING = ".acdc-wiki.building"
@@ -90,7 +91,7 @@ def read_manifest(folder: Path) -> Manifest:
     if (folder / BUILDING).exists() or not path.is_file():
         return nothing
     try:
-        document = json.loads(path.read_bytes())
+        document = read_json(path.read_bytes())
         if document["version"] != _VERSION:
             return nothing
         known = {name: Entry(digest, size) for name, (digest, size) in document["files"].items()}

@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs.head_scores import ROLES
 
 VERSION = 1
@@ -115,7 +116,7 @@ def profile_from(data: bytes) -> Profile:
     Roles that this version does not define are left out.
     """
     try:
-        document = json.loads(data)
+        document = read_json(data)
         if document["version"] != VERSION:
             raise DamagedRun(
                 f"written in form {document['version']!r}", field="profile", allowed=str(VERSION)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from acdc_pipeline.errors import AcdcError, DamagedRun
+from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.store import Store, layout, open_store, schemas
+from acdc_pipeline.store.decode import metrics_of
 from acdc_pipeline.store.parquet import read_parquet
 from acdc_pipeline.wiki.manifest import digest_of
 from acdc_pipeline.wiki.profile import Profile, profile_from
@@ -176,7 +177,7 @@ def _run(store: Store, run_id: str) -> Run:
     """Raises DamagedRun."""
     try:
         files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
-        document = json.loads(files[layout.RUN])
+        document = read_json(files[layout.RUN])
         topology = document["topology"]
         heads, profile = files.get(layout.HEADS), files.get(layout.PROFILE)
         return Run(
@@ -187,7 +188,7 @@ def _run(store: Store, run_id: str) -> Run:
             shape=None if topology is None else Topology(**topology),
             edges=None if topology is None else _edges(files[layout.GRAPH]),
             edges_total=document["edges_total"],
-            metrics=document["metrics"],
+            metrics=metrics_of(document),
             details=document["details"],
             code_version=str(document["code_version"]),
             scores={} if heads is None else _scores(heads),
@@ -212,7 +213,7 @@ def _run(store: Store, run_id: str) -> Run:
 def _edges(graph: bytes) -> tuple[KeptEdge, ...]:
     return tuple(
         KeptEdge(str(e["source"]), str(e["target"]), str(e["key"]), e.get("score"))
-        for e in json.loads(graph)["edges"]
+        for e in read_json(graph)["edges"]
     )
 
 
@@ -227,7 +228,14 @@ def _scores(data: bytes) -> dict[str, Score]:
 def _newest(store: Store, environment: Mapping[str, str]) -> date | None:
     """The day of the newest commit marker, in UTC, unless the environment names another."""
     if epoch := environment.get("SOURCE_DATE_EPOCH"):
-        return datetime.fromtimestamp(int(epoch), UTC).date()
+        try:
+            return datetime.fromtimestamp(int(epoch), UTC).date()
+        except (ValueError, OverflowError, OSError):
+            raise InvalidInput(
+                f"'{epoch}' is no moment",
+                field="SOURCE_DATE_EPOCH",
+                allowed="seconds since 1970, or not set",
+            ) from None
     listing = store.place.fs.find(store.place.path(layout.RUNS), detail=True)
     times = [
         _seconds(info.get(name))

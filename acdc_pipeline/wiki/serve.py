@@ -67,7 +67,21 @@ class _Pages(SimpleHTTPRequestHandler):
         if any(part.startswith(".") for part in self.path.split("?")[0].split("/")):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
+        if not self._is_of_the_site(self.translate_path(self.path)):
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return None
         return super().send_head()
+
+    def _is_of_the_site(self, name: str) -> bool:
+        """Whether it is a file or a folder that lies in ours: no link out of it, pipe or device."""
+        if "\0" in name:
+            return False
+        path, folder = Path(name), Path(self.directory)
+        try:
+            inside = path.resolve().is_relative_to(folder.resolve())
+            return inside and (path.is_file() or path.is_dir())
+        except (OSError, RuntimeError):  # a name too long for a file, a loop of links
+            return False
 
     def list_directory(self, path: Any) -> None:
         self.send_error(HTTPStatus.NOT_FOUND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,31 @@ def test_baseline_that_is_damaged_is_a_baseline_error(
         read_baseline(tmp_path, made.cell)
 
 
-def test_baseline_that_is_no_json_is_a_baseline_error(tmp_path: Path):
+@pytest.mark.parametrize(
+    "limits",
+    [{}, {"edges": 0.1, "heads": 0.1}, {"edges": -0.1, "heads": 0.1, "size": 1.0}],
+)
+def test_baseline_without_limits_to_hold_a_circuit_against_is_a_baseline_error(
+    tmp_path: Path, limits: dict[str, float]
+):
+    """It would find every circuit to be as expected."""
     made = baseline()
-    write_baseline(tmp_path, made).write_text("{")
+    rewritten(write_baseline(tmp_path, made), tolerance=made.tolerance.plain() | {"limits": limits})
+    with pytest.raises(BaselineError, match="limits"):
+        read_baseline(tmp_path, made.cell)
+
+
+def test_baseline_that_is_a_pipe_is_a_baseline_error(tmp_path: Path):
+    made = baseline()
+    os.mkfifo(path_of(tmp_path, made.cell))
+    with pytest.raises(BaselineError, match="is not a file"):
+        read_baseline(tmp_path, made.cell)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000])
+def test_baseline_that_is_no_json_is_a_baseline_error(tmp_path: Path, text: str):
+    made = baseline()
+    write_baseline(tmp_path, made).write_text(text)
     with pytest.raises(BaselineError, match="cannot be read"):
         read_baseline(tmp_path, made.cell)
 

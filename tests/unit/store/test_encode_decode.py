@@ -188,6 +188,7 @@ def changed_run_json(**changes: Any) -> dict[str, bytes]:
         ({}, "run.json is missing"),
         ({"run.json": b"{"}, "not JSON"),
         ({"run.json": b"[]"}, "not a JSON object"),
+        ({"run.json": b"[" * 100_000}, "nested too deeply"),
         (changed_run_json(run_id="f" * 20), "run.json: run_id"),
         (changed_run_json(schema_version=99), "schema_version"),
         (changed_run_json(spec={}), "files do not make a run"),
@@ -209,3 +210,9 @@ def test_files_that_make_no_run_are_damage_with_the_runs_name(files: dict[str, b
         decode(RUN_ID, files)
     assert says in str(caught.value)
     assert RUN_ID in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"metrics": {"kl": "low"}}, {"wall_seconds": "long"}])
+def test_summary_of_a_run_whose_numbers_are_none_is_damage(changes: dict[str, Any]):
+    with pytest.raises(DamagedRun, match="files do not make a run"):
+        decode_summary(RUN_ID, changed_run_json(**changes)["run.json"])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,20 @@ from acdc_pipeline.wiki.manifest import NAME
 from acdc_pipeline.wiki.serve import site_server
 
 
-@pytest.fixture(scope="module")
-def port(tiny_site: Path) -> Iterator[int]:
-    with site_server(tiny_site, 0) as server:
+@contextmanager
+def serving(site: Path) -> Iterator[int]:
+    with site_server(site, 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_port
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="module")
+def port(tiny_site: Path) -> Iterator[int]:
+    with serving(tiny_site) as port:
+        yield port
 
 
 def ask(
@@ -59,12 +67,35 @@ def test_server_refuses_its_own_name_under_another_port(port: int):
 
 @pytest.mark.parametrize(
     "path",
-    ["/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", f"/{NAME}", "/data/", "/nothing.html"],
+    [
+        "/../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        f"/{NAME}",
+        "/data/",
+        "/nothing.html",
+        "/%00",
+        f"/{'a' * 300}",
+    ],
 )
 def test_server_gives_nothing_but_files_of_the_site(port: int, path: str):
     status, text, _ = ask(port, path)
     assert status == 404
     assert "root:" not in text
+
+
+def test_server_follows_no_link_out_of_the_site_and_waits_for_no_pipe(tmp_path: Path):
+    site, outside = tmp_path / "site", tmp_path / "secret.html"
+    site.mkdir()
+    outside.write_text("secret")
+    for name in ("index.html", NAME):
+        (site / name).write_text("{}")
+    (site / "link.html").symlink_to(outside)
+    (site / "up").symlink_to(tmp_path)
+    os.mkfifo(site / "pipe.html")
+    with serving(site) as port:
+        assert ask(port, "/index.html")[0] == 200
+        for path in ("/link.html", "/up/secret.html", "/pipe.html"):
+            assert ask(port, path)[0] == 404
 
 
 def test_server_changes_nothing(port: int):

@@ -1,0 +1,26 @@
+"""Edges that people name on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.cli.edge_list import read_edges
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.graph import Topology
+
+TOPOLOGY = Topology(4, 8, has_mlp=True)
+
+
+def test_edges_named_at_greater_length_than_a_file_name_are_read():
+    names = [str(edge) for edge in TOPOLOGY.edges]
+    assert len(",".join(names)) > 10_000
+    assert len(read_edges(",".join(names), TOPOLOGY)) == len(names)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": ' * 50_000, '{"edges": 5}', '{"cfg": 5}'])
+def test_edges_in_a_file_that_holds_no_circuit_are_refused(tmp_path: Path, text: str):
+    (tmp_path / "circuit.json").write_text(text)
+    with pytest.raises(InvalidInput):
+        read_edges(str(tmp_path / "circuit.json"), TOPOLOGY)
