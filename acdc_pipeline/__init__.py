@@ -3,7 +3,7 @@
     from acdc_pipeline import discover
 
     circuit = discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
-    circuit.sorted_edges, circuit.metrics["kl"]
+    circuit.strongest(3), circuit.metrics["kl"]
     circuit.draw().save("ioi.svg")
 
 Names are loaded when they are first used: importing the package alone loads nothing heavy.

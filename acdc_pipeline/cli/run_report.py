@@ -122,10 +122,8 @@ def share_text(kept: int | None, total: int | None) -> str:
 
 
 def strongest(circuit: Circuit, count: int) -> list[dict[str, str]]:
-    """The edges of the highest scores, best first, as rows of `edge` and `score`.
-
-    Edges that were kept without a test have no score, and come last.
-    """
-    scores = circuit.scores
-    edges = sorted(circuit.sorted_edges, key=lambda e: -scores.get(e, float("-inf")))
-    return [{"edge": str(e), "score": number(scores.get(e))} for e in edges[:count]]
+    """The edges of the highest scores, best first, as rows of `edge` and `score`."""
+    return [
+        {"edge": str(edge), "score": number(circuit.scores.get(edge))}
+        for edge in circuit.strongest(count)
+    ]

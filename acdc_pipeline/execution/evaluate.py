@@ -107,6 +107,17 @@ class Evaluation:
     stability: Stability | None
     transfer: Transfer | None
 
+    def __repr__(self) -> str:
+        better = (
+            ""
+            if self.percentile is None
+            else f", above {self.percentile:.0%} of {len(self.null)} random circuits"
+        )
+        return (
+            f"<evaluation: faithfulness {self.faithfulness:.3g} ({self.scale.metric}), "
+            f"KL {self.kl:.3g}{better}>"
+        )
+
 
 def evaluate(
     worker: Worker,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from networkx import MultiDiGraph
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Circuit:
     """The set of edges kept, with the graph it was cut from.
 
@@ -60,10 +60,18 @@ class Circuit:
     def __contains__(self, edge: Edge) -> bool:
         return edge in self.edges
 
+    def __repr__(self) -> str:
+        return f"<circuit: {len(self)} of {self.topology.n_edges} edges>"
+
     @cached_property
     def sorted_edges(self) -> tuple[Edge, ...]:
         """The kept edges in the graph's own order: stable across runs and machines."""
         return tuple(edge for edge in self.topology.edges if edge in self.edges)
+
+    def strongest(self, count: int = 10) -> tuple[Edge, ...]:
+        """The kept edges with the highest scores, best first; those without a score come last."""
+        best = sorted(self.sorted_edges, key=lambda e: -self.scores.get(e, float("-inf")))
+        return tuple(best[:count])
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LoadedModel:
     """A model in memory.
 
@@ -44,6 +44,9 @@ class LoadedModel:
     weights: TransformerWeights
     tokenizer: PreTrainedTokenizerBase | None
     bridge: TransformerBridge
+
+    def __repr__(self) -> str:
+        return f"<model {self.ref}: {self.architecture}, {self.weights!r}>"
 
     @property
     def topology(self) -> Topology:

@@ -143,7 +143,7 @@ class Block:
         return across or self.post_attn is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TransformerWeights:
     """A whole model.
 
@@ -161,6 +161,12 @@ class TransformerWeights:
     parallel: bool
     n_ctx: int
     logit_cap: float | None = None
+
+    def __repr__(self) -> str:
+        graph = self.topology
+        layers = f"{graph.n_layers} layer" + ("" if graph.n_layers == 1 else "s")
+        shape = f"{layers} of {graph.n_heads} heads, width {self.d_model}"
+        return f"<weights: {shape}, {graph.n_edges} edges>"
 
     @property
     def topology(self) -> Topology:

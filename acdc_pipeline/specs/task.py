@@ -80,6 +80,12 @@ class TaskSpec(Spec):
     metrics: TaskMetrics = Field(description="as in {discovery: kl, report: [accuracy]}")
     reference: SkipJsonSchema[ReferenceCircuit | None] = None
 
+    def __repr__(self) -> str:
+        return f"<task {self.name}: {self.title}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @classmethod
     def with_files_read(cls, data: Any, folder: Path) -> Any:
         if (folder / REFERENCE).is_file() and "reference" not in data:

@@ -78,6 +78,12 @@ class RunRecord:
     heads: tuple[HeadScore, ...] = field(default=())
     profile: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        spec = self.spec
+        found = "" if self.circuit is None else f", {self.circuit!r}"
+        asked = f"{spec.method.name} on {spec.task} in {spec.model}"
+        return f"<run {spec.run_id()[:8]}: {asked}{found}>"
+
     def __post_init__(self) -> None:
         if self.circuit is not None:
             object.__setattr__(self, "circuit", _with_scores_of_32_bits(self.circuit))

@@ -74,6 +74,9 @@ class Store:
 
     place: Place
 
+    def __repr__(self) -> str:
+        return f"<store {self.url}>"
+
     @property
     def url(self) -> str:
         """The store as people know it."""

@@ -101,6 +101,23 @@ def test_found_circuit_says_what_it_is(found: acdc_pipeline.FoundCircuit):
     assert found.run_id[:8] in says
 
 
+def test_what_python_gives_back_says_in_one_line_what_it_is(
+    found: acdc_pipeline.FoundCircuit, tmp_path: Path
+):
+    part = acdc_pipeline.Circuit.of(found.topology, list(found.edges)[:1])
+    assert repr(part) == f"<circuit: 1 of {found.topology.n_edges} edges>"
+    assert repr(found.run).startswith(
+        f"<run {found.run_id[:8]}: acdc on induction in zoo:compiled-induction, "
+    )
+    assert str(found.task) == "<task induction: Induction on random tokens>"
+    assert repr(acdc_pipeline.open_store(tmp_path, mode="write")) == f"<store {tmp_path}>"
+    model = acdc_pipeline.load_model("zoo:compiled-or")
+    assert repr(model) == (
+        "<model zoo:compiled-or: TransformerLensNative, "
+        f"<weights: 1 layer of 4 heads, width {model.weights.d_model}, 23 edges>>"
+    )
+
+
 def test_found_circuit_of_the_true_edges_evaluates_as_the_whole_model(
     found: acdc_pipeline.FoundCircuit,
 ):
@@ -109,6 +126,8 @@ def test_found_circuit_of_the_true_edges_evaluates_as_the_whole_model(
     assert worth.faithfulness == pytest.approx(1.0, abs=1e-3)
     assert len(worth.null) == 3
     assert worth.stability is None
+    assert repr(worth).startswith("<evaluation: faithfulness 1 (kl), KL ")
+    assert repr(worth).endswith("above 100% of 3 random circuits>")
 
 
 def test_evaluate_circuit_of_the_true_edges_is_the_whole_model():

@@ -19,6 +19,15 @@ def test_circuit_keeps_edges_in_the_graphs_order_whatever_order_they_came_in():
     assert [str(n) for n in circuit.nodes] == ["input", "a0.h1", "a1.h0", "logits"]
 
 
+def test_circuit_strongest_edges_are_those_of_the_highest_scores_and_unscored_ones_come_last():
+    names = ["input->a0.h1<v>", "a0.h1->a1.h0<k>", "a1.h0->logits"]
+    scores = {Edge.parse(names[0]): -3.0, Edge.parse(names[2]): 0.5}
+    removed = {Edge.parse("a0.h0->logits"): 9.0}
+    circuit = Circuit.of(TWO_LAYERS, names, scores | removed)
+    assert [str(e) for e in circuit.strongest()] == [names[2], names[0], names[1]]
+    assert [str(e) for e in circuit.strongest(1)] == [names[2]]
+
+
 def test_circuit_live_edges_leave_out_what_does_not_join_input_and_logits():
     joined = ["input->a0.h0<v>", "a0.h0->logits"]
     dangling = ["input->a1.h1<q>", "a0.h1->logits", "a0.h1->a1.h0<k>"]
