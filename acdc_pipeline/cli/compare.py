@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.filters import perhaps
 from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
@@ -31,16 +31,13 @@ COLUMNS = (
 
 def compare(
     context: typer.Context,
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Only runs of this task.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Only runs in this model.")
-    ] = None,
+    task: options.OfTask = None,
+    model: options.OfModel = None,
     metric: Annotated[
         str | None,
         typer.Option(
             metavar=options.METRICS,
+            autocompletion=completion.one_of(options.METRICS),
             help="What faithfulness is measured in. Default: each task's discovery metric.",
         ),
     ] = None,

@@ -1,4 +1,4 @@
-"""What a shell may complete: names of tasks, models, methods, sweeps and profiles.
+"""What a shell may complete: names of tasks, models, methods, sweeps and profiles, ids of runs.
 
 Nothing heavy is imported: a shell waits for the answer.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
+
+import typer
 
 METHODS = (
     "acdc",
@@ -63,6 +65,42 @@ def models(incomplete: str) -> list[str]:
     kind = os.environ.get(_KIND, "")
     known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:"]
     return [name.removeprefix(kind) for name in _beginning(kind + incomplete, known)]
+
+
+def scores(incomplete: str) -> list[str]:
+    """Names of scores of heads that begin so."""
+    from acdc_pipeline.specs.head_scores import SCORES
+
+    return _beginning(incomplete, SCORES)
+
+
+def one_of(metavar: str) -> Callable[[str], list[str]]:
+    """What completes an option whose values its help names: `kl|nll`, `cpu|cuda[:N]`."""
+    values = [value.partition("[")[0] for value in metavar.split("|")]
+
+    def choices(incomplete: str) -> list[str]:
+        return _beginning(incomplete, values)
+
+    return choices
+
+
+def runs(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of runs that begin so, of a store in a folder; no shell waits for an object store."""
+    from acdc_pipeline.errors import AcdcError
+    from acdc_pipeline.specs import find_settings
+    from acdc_pipeline.store import open_store
+
+    try:
+        store = open_store(context.params.get("store") or find_settings().store)
+        return _beginning(incomplete.lower(), store.run_ids() if store.place.folder else ())
+    except AcdcError:
+        # a command that is typed to its end says what is wrong
+        return []
+
+
+def runs_and_tasks(context: typer.Context, incomplete: str) -> list[str]:
+    """Ids of runs, and names of tasks, that begin so."""
+    return [*runs(context, incomplete), *tasks(incomplete)]
 
 
 def mend_words(environment: MutableMapping[str, str]) -> None:

@@ -50,7 +50,11 @@ def demo(
     ] = "demo",
     executor: Annotated[
         str,
-        typer.Option(metavar="ray|local", help="On a Ray started for it, or in this process."),
+        typer.Option(
+            metavar="ray|local",
+            autocompletion=completion.one_of("ray|local"),
+            help="On a Ray started for it, or in this process.",
+        ),
     ] = "ray",
     out: wiki.Folder = None,
     device: options.Device = "auto",

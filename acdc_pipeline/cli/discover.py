@@ -34,6 +34,7 @@ def discover(
         str | None,
         typer.Option(
             metavar=options.METRICS,
+            autocompletion=completion.one_of(options.METRICS),
             help="What removing an edge may cost. Default: the task's discovery metric.",
         ),
     ] = None,
@@ -41,6 +42,7 @@ def discover(
         str | None,
         typer.Option(
             metavar=options.ABLATIONS,
+            autocompletion=completion.one_of(options.ABLATIONS),
             help="What a removed edge carries. Default: corrupted.",
         ),
     ] = None,
@@ -57,6 +59,7 @@ def discover(
         str | None,
         typer.Option(
             metavar="reverse-heads|natural",
+            autocompletion=completion.one_of("reverse-heads|natural"),
             help="Of searches: direction among heads of a layer. Default: reverse-heads.",
         ),
     ] = None,
@@ -64,6 +67,7 @@ def discover(
         str | None,
         typer.Option(
             metavar="signed|abs",
+            autocompletion=completion.one_of("signed|abs"),
             help="Of searches: whether a change for the better counts by its size. "
             "Default: signed.",
         ),
@@ -89,6 +93,7 @@ def discover(
         str | None,
         typer.Option(
             metavar="magnitude|signed",
+            autocompletion=completion.one_of("magnitude|signed"),
             help="Of methods whose scores have a sign: whether it counts. Default: magnitude.",
         ),
     ] = None,

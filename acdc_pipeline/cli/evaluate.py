@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.edge_list import read_edges
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
@@ -25,10 +25,20 @@ if TYPE_CHECKING:
 def evaluate(
     context: typer.Context,
     run: Annotated[
-        str, typer.Argument(metavar="RUN|TASK", help="A stored run, or a task with MODEL.")
+        str,
+        typer.Argument(
+            metavar="RUN|TASK",
+            autocompletion=completion.runs_and_tasks,
+            help="A stored run, or a task with MODEL.",
+        ),
     ],
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="zoo:NAME, hf:ORG/NAME or dir:PATH.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="zoo:NAME, hf:ORG/NAME or dir:PATH.",
+        ),
     ] = None,
     edges: Annotated[
         str | None,
@@ -42,6 +52,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar=options.METRICS,
+            autocompletion=completion.one_of(options.METRICS),
             help="What is measured. Default: the run's own, or the task's.",
         ),
     ] = None,
@@ -49,6 +60,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar=options.ABLATIONS,
+            autocompletion=completion.one_of(options.ABLATIONS),
             help="With TASK MODEL: what a removed edge carries. Default: corrupted.",
         ),
     ] = None,

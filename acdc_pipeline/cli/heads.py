@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
@@ -44,6 +44,7 @@ def heads(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=completion.scores,
             help=f"The score of the mosaic, as in --score {DEFAULT_SCORE}; a wrong name lists "
             "them.",
         ),

@@ -35,7 +35,7 @@ def status(
     context: typer.Context,
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB]", help="A job's id, or the first characters of one."),
+        typer.Argument(metavar="JOB", help="A job's id, or the first characters of one."),
     ] = None,
     address: clusters.Address = None,  # noqa: ARG001  (read from the context)
     json: options.Json = False,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # Written out, since asking the specs for them would load them for every `--help`.
 METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy"
 ABLATIONS = "corrupted|zero|mean"
+DTYPES = "float32|float64|bfloat16|float16"
+
+DEVICES = "auto|cpu|cuda[:N]|mps"
 
 StoreUrl = Annotated[
     str | None,
@@ -35,7 +38,8 @@ Json = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        metavar="auto|cpu|cuda[:N]|mps",
+        metavar=DEVICES,
+        autocompletion=completion.one_of(DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
         help="Where to compute. It is no part of a run's identity.",
@@ -63,7 +67,8 @@ Threads = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar="float32|float64|bfloat16|float16",
+        metavar=DTYPES,
+        autocompletion=completion.one_of(DTYPES),
         help="Precision of the model's weights; arithmetic is never below float32.",
     ),
 ]
@@ -84,7 +89,27 @@ ModelName = Annotated[
     ),
 ]
 RunPrefix = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run id, or the first digits of one.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        autocompletion=completion.runs,
+        help="A run id, or the first digits of one.",
+    ),
+]
+OfTask = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="TASK", autocompletion=completion.tasks, help="Only runs of this task."
+    ),
+]
+OfModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        autocompletion=completion.models,
+        help="Only runs in this model.",
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli import clean, options, runs_compare
+from acdc_pipeline.cli import clean, completion, options, runs_compare
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
@@ -33,12 +33,8 @@ STRONGEST = 10
 
 @app.command("list")
 def list_runs(
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Only runs of this task.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Only runs in this model.")
-    ] = None,
+    task: options.OfTask = None,
+    model: options.OfModel = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="The runs that failed, and why, in place of the rest.")
     ] = False,
@@ -189,6 +185,7 @@ def export_run(
         str | None,
         typer.Option(
             metavar="|".join(FORMATS),
+            autocompletion=completion.one_of("|".join(FORMATS)),
             help="Default: what the name of FILE says, else node-link. That and mib-json can be "
             "read back.",
         ),

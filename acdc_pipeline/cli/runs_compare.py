@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli import options
+from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.output import note, print_json, say
 from acdc_pipeline.cli.tables import Column, print_table
@@ -35,6 +35,7 @@ def compare_models(
         list[str],
         typer.Option(
             metavar="MODEL",
+            autocompletion=completion.models,
             help="Given twice: A, then B, as runs name them; MODEL@DIGITS for one revision of "
             "several.",
         ),

@@ -36,6 +36,7 @@ ExecutorName = Annotated[
     typer.Option(
         "--executor",
         metavar="local|ray",
+        autocompletion=completion.one_of("local|ray"),
         envvar="ACDC_EXECUTOR",
         show_envvar=False,
         help="In this process, or on Ray actors. Default: what the profile says.",
@@ -45,7 +46,8 @@ SweepDevice = Annotated[
     str | None,
     typer.Option(
         "--device",
-        metavar="auto|cpu|cuda[:N]|mps",
+        metavar=options.DEVICES,
+        autocompletion=completion.one_of(options.DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
         help="Where to compute. Default: on a GPU if the profile has gpus above 0.",

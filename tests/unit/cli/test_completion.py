@@ -8,24 +8,27 @@ import sys
 from typing import get_args
 
 import pytest
+import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.models.zoo.catalogue import list_zoo
 from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.names import METRICS, Ablation
+from acdc_pipeline.store import open_store
+from tests.records import record
 from tests.support import REPOSITORY
 
-NOT_LOADED = "import sys; assert not {'torch', 'ray', 'pyarrow', 'transformers'} & set(sys.modules)"
+NOT_LOADED = "import sys; assert not {'pyarrow', 'torch', 'ray', 'transformers'} & set(sys.modules)"
 
 
-def asked(words: list[str], at: int) -> list[str]:
+def asked(words: list[str], at: int, loads: str = "nothing") -> list[str]:
     """What Bash gets for a line that it cut into `words`, with the cursor in word `at`."""
     program = f"""
 from acdc_pipeline.cli.main import main
 try:
     main([])
 finally:
-    {NOT_LOADED}
+    {NOT_LOADED.replace(f"'{loads}', ", "")}
 """
     told = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
@@ -47,6 +50,41 @@ finally:
 def test_shell_completes_a_model_behind_the_colon_where_bash_cuts_and_loads_nothing_heavy():
     found = asked(["acdc", "discover", "ioi", "zoo", ":", "attn"], 5)
     assert found == [name for name in list_zoo() if name.startswith("attn")]
+
+
+@pytest.fixture
+def stored(tmp_path) -> tuple[str, list[str]]:
+    """A store, and the ids of its two runs."""
+    store = open_store(tmp_path / "runs", mode="write")
+    records = [record(seed) for seed in (0, 1)]
+    for one in records:
+        store.commit(one)
+    return store.url, sorted(one.spec.run_id() for one in records)
+
+
+def test_shell_completes_ids_of_the_store_that_was_named(stored: tuple[str, list[str]]):
+    store, ids = stored
+    words = ["acdc", "runs", "show", "--store", store]
+    assert asked([*words, ids[1][:6]], 5, loads="pyarrow") == ids[1:]
+    assert asked([*words, "zz"], 5, loads="pyarrow") == []
+
+
+def test_ids_and_tasks_are_what_evaluate_takes(
+    stored: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+):
+    store, ids = stored
+    context = typer.Context(typer.main.get_command(typer.Typer(callback=lambda: None)))
+    context.params["store"] = store
+    assert completion.runs_and_tasks(context, "") == [*ids, *completion.tasks("")]
+    assert completion.runs_and_tasks(context, "io") == ["ioi"]
+    context.params["store"] = "nowhere://x"
+    assert completion.runs(context, "") == []
+
+
+def test_values_that_help_names_are_completed_without_what_is_optional_in_them():
+    assert completion.one_of(options.DEVICES)("") == ["auto", "cpu", "cuda", "mps"]
+    assert completion.one_of(options.METRICS)("prob") == ["prob_diff"]
+    assert completion.scores("backup_i") == ["backup_induction"]
 
 
 def test_shell_completes_a_method_behind_a_model_with_a_colon():
