@@ -26,6 +26,8 @@ def method_text(spec: RunSpec) -> str:
     size = size_text(method)
     if isinstance(method, AcdcMethod | EapIgAcdcMethod):
         size = f"threshold {size}"
+    elif size.endswith("%"):
+        size = f"{size} of the edges"
     parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
     said = {"name", "threshold", "share", "edges", "metric", "ablation"}
     for name, value in method.plain().items():

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from acdc_pipeline.cli.run_names import method_name
 from acdc_pipeline.cli.run_report import kept_text, share_text
 from acdc_pipeline.cli.tables import Column
 from acdc_pipeline.cli.words import number, percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec
+    from acdc_pipeline.store import RunSummary
 
 SETTINGS = (
     Column("prompts", "number", rank=2),
@@ -40,6 +42,22 @@ COLUMNS = (
     Column("accuracy", "number", rank=3),
     Column("seconds", "number", rank=5),
 )
+
+
+def rows_of(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
+    """`runs` as rows of `COLUMNS`."""
+    settings = settings_apart([s.spec for s in runs])
+    return [
+        {
+            "run": s.run_id[:8],
+            "task": s.spec.task,
+            "model": s.spec.model,
+            "method": method_name(s.spec.method),
+            **apart,
+            **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
+        }
+        for s, apart in zip(runs, settings, strict=True)
+    ]
 
 
 def result_cells(

@@ -23,7 +23,7 @@ from acdc_pipeline.errors import DamagedRun, InvalidInput
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec
-    from acdc_pipeline.store import RunSummary, Store
+    from acdc_pipeline.store import Store
 
 app = App(help="What is in the store.")
 
@@ -48,6 +48,7 @@ def list_runs(
     Example: acdc runs list --task ioi
     """
     from acdc_pipeline.cli.method_text import size_order
+    from acdc_pipeline.cli.run_columns import COLUMNS, rows_of
     from acdc_pipeline.cli.run_report import summary_document
 
     results = options.store_for_reading(store)
@@ -71,7 +72,7 @@ def list_runs(
             }
         )
     elif shown:
-        _print_runs(shown)
+        print_table(COLUMNS, rows_of(shown))
     if not found:
         note(_nothing_in(results))
     elif not shown:
@@ -81,25 +82,6 @@ def list_runs(
         note(f"acdc: warning: {error}".replace("\n", "\n      "))
     if failures := results.failures():
         note(f"{counted(len(failures), 'run')} failed: --failed shows why")
-
-
-def _print_runs(found: list[RunSummary]) -> None:
-    from acdc_pipeline.cli.run_columns import COLUMNS, result_cells, settings_apart
-    from acdc_pipeline.cli.run_names import method_name
-
-    settings = settings_apart([s.spec for s in found])
-    rows = [
-        {
-            "run": s.run_id[:8],
-            "task": s.spec.task,
-            "model": s.spec.model,
-            "method": method_name(s.spec.method),
-            **apart,
-            **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
-        }
-        for s, apart in zip(found, settings, strict=True)
-    ]
-    print_table(COLUMNS, rows)
 
 
 def _nothing_in(results: Store) -> str:
@@ -229,7 +211,7 @@ def export_run(
     note(f"wrote {out} ({form})")
 
 
-app.command("compare")(runs_compare.compare_models)
+app.command("compare")(runs_compare.compare)
 app.command("clean")(clean.clean)
 
 

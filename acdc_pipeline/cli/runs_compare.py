@@ -1,7 +1,8 @@
-"""`acdc runs compare`: two models, or two revisions of one, by what their circuits share."""
+"""`acdc runs compare`: two runs, or two models, by what their circuits share."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,13 +10,15 @@ import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.output import note, print_json, say
+from acdc_pipeline.cli.output import note, print_facts, print_json, say
 from acdc_pipeline.cli.tables import Column, print_table
+from acdc_pipeline.cli.words import counted
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.regression.pair import Overlap, Pair, Roles
-    from acdc_pipeline.store import RunSummary, Store
+    from acdc_pipeline.store import RunRecord, RunSummary, Store
 
 COLUMNS = (
     Column("task", "name"),
@@ -29,17 +32,30 @@ COLUMNS = (
     Column("roles of one", "prose", rank=2),
 )
 
+NAMED = 10
+"""How many edges of each side are named."""
 
-def compare_models(
+
+def compare(
+    first: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", autocompletion=completion.runs, help="A: a run id, or its first digits."
+        ),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", autocompletion=completion.runs, help="B, likewise."),
+    ] = None,
     model: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="Given twice: A, then B, as runs name them; MODEL@DIGITS for one revision of "
-            "several.",
+            help="In place of runs, given twice: A, then B, as runs name them; MODEL@DIGITS for "
+            "one revision of several.",
         ),
-    ],
+    ] = None,
     svg: Annotated[
         Path | None,
         typer.Option(parser=file_for("--svg"), metavar="FILE", help="Draw what they share."),
@@ -48,46 +64,47 @@ def compare_models(
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Say which edges and which kinds of head the circuits of two models share.
+    """Say which edges and which kinds of head the circuits of two runs, or two models, share.
 
-    Runs are held against one another that ask the same of both: task, method, prompts, seed. Roles
-    come from profiles in the store. Models of different shape are compared by role alone.
+    Of two models, runs are held against one another that ask the same of both: task, method,
+    prompts, seed. Roles come from profiles in the store. Models of different shape are compared by
+    role alone.
 
     \b
     Examples:
+      acdc runs compare 3f2a91c0 90cc71aa
       acdc runs compare --model zoo:gpt2-4l-s0 --model zoo:gpt2-4l-s0-edited
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
-    from acdc_pipeline.regression.pair import compared, questions_of, runs_of
+    from acdc_pipeline.regression.pair import runs_of
     from acdc_pipeline.regression.pair_figure import pair_svg
 
-    if len(model) != 2:
+    runs = [run for run in (first, second) if run is not None]
+    models = model or []
+    if (len(runs), len(models)) not in ((2, 0), (0, 2)):
+        given = " and ".join((counted(len(runs), "run"), counted(len(models), "model")))
         raise InvalidInput(
-            f"given {len(model)} times", field="--model", allowed="two models: --model A --model B"
+            f"{given} to compare",
+            where="runs compare",
+            allowed="two runs, RUN RUN; or two models, --model A --model B",
         )
     if json and svg == STDOUT:
         raise InvalidInput("--svg - and --json exclude one another", where="runs compare")
     if svg is not None and svg != STDOUT and not force:
         check_new(svg)
     results = options.store_for_reading(store)
+    records = [_with_circuit(results, run) for run in runs]
     summaries = results.summaries()
-    sides = [runs_of(summaries, text) for text in model]
+    sides = (
+        [_beside(summaries, record) for record in records]
+        if records
+        else [runs_of(summaries, text) for text in models]
+    )
     roles = [_roles(results, side) for side in sides]
-    first, second = (questions_of(side) for side in sides)
-    pairs = [
-        compared(results.get(first[q].run_id), results.get(second[q].run_id), *roles)
-        for q in first
-        if q in second
-    ]
-    pairs.sort(key=lambda pair: (pair.cell.task, pair.cell.stem))
-    if not pairs:
-        raise InvalidInput(
-            "no question was asked of both",
-            where=results.url,
-            fix="run a sweep that names both models",
-        )
+    pairs = _pairs_of_runs(records, roles) if records else _pairs_of_models(results, sides, roles)
+    names = [_name(record) for record in records] or models
     if svg is not None:
-        write_bytes(svg, pair_svg(model[0], model[1], pairs).encode())
+        write_bytes(svg, pair_svg(names[0], names[1], pairs).encode())
         if svg == STDOUT:
             return
     if json:
@@ -104,13 +121,65 @@ def compare_models(
             }
         )
         return
-    say(f"A {model[0]}\nB {model[1]}\n")
-    print_table(COLUMNS, [_row(pair) for pair in pairs])
+    if records:
+        _print_runs(summaries, records)
+    else:
+        say(f"A {models[0]}\nB {models[1]}\n")
+    rows = [_row(pair) for pair in pairs]
+    asked = ("task", "method") if records else ()
+    print_table(COLUMNS, [{k: v for k, v in row.items() if k not in asked} for row in rows])
+    if records:
+        _print_edges(records, pairs[0])
     if any(pair.edges is None for pair in pairs):
         note("\nnote: the models differ in shape: they are compared by role alone", indent="      ")
-    for text, known in zip(model, roles, strict=True):
-        if known is None:
-            note(f"note: no profile of {text} in the store, so no roles: acdc heads {text}")
+    unknown = {s[0].spec.model for s, known in zip(sides, roles, strict=True) if known is None}
+    for ref in sorted(unknown):
+        note(f"note: no profile of {ref} in the store, so no roles: acdc heads {ref}")
+
+
+def _with_circuit(results: Store, prefix: str) -> RunRecord:
+    record = results.get(results.resolve(prefix))
+    if record.circuit is None:
+        raise InvalidInput("this run found no circuit", where=record.spec.run_id()[:8])
+    return record
+
+
+def _beside(summaries: Sequence[RunSummary], record: RunRecord) -> list[RunSummary]:
+    """The runs in the model of `record`, at its revision."""
+    model = (record.spec.model, record.spec.model_revision)
+    return [s for s in summaries if (s.spec.model, s.spec.model_revision) == model]
+
+
+def _name(record: RunRecord) -> str:
+    from acdc_pipeline.cli.run_names import run_name
+
+    return f"{record.spec.run_id()[:8]}, {run_name(record.spec)}"
+
+
+def _pairs_of_runs(records: Sequence[RunRecord], roles: Sequence[Roles | None]) -> list[Pair]:
+    from acdc_pipeline.regression.pair import compared
+
+    return [compared(records[0], records[1], roles[0], roles[1])]
+
+
+def _pairs_of_models(
+    results: Store, sides: Sequence[list[RunSummary]], roles: Sequence[Roles | None]
+) -> list[Pair]:
+    from acdc_pipeline.regression.pair import compared, questions_of
+
+    first, second = (questions_of(side) for side in sides)
+    pairs = [
+        compared(results.get(first[q].run_id), results.get(second[q].run_id), *roles)
+        for q in first
+        if q in second
+    ]
+    if not pairs:
+        raise InvalidInput(
+            "no question was asked of both",
+            where=results.url,
+            fix="run a sweep that names both models, or name two runs: acdc runs compare RUN RUN",
+        )
+    return sorted(pairs, key=lambda pair: (pair.cell.task, pair.cell.stem))
 
 
 def _roles(results: Store, side: list[RunSummary]) -> Roles | None:
@@ -118,6 +187,35 @@ def _roles(results: Store, side: list[RunSummary]) -> Roles | None:
 
     profiles = [s for s in side if s.spec.method.name == "profile"]
     return roles_in(results.get(s.run_id) for s in profiles)
+
+
+def _print_runs(summaries: Sequence[RunSummary], records: Sequence[RunRecord]) -> None:
+    from acdc_pipeline.cli import run_columns
+
+    known = {summary.run_id: summary for summary in summaries}
+    rows = run_columns.rows_of([known[record.spec.run_id()] for record in records])
+    sided = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
+    print_table((Column(""), *run_columns.COLUMNS), sided)
+    say("")
+
+
+def _print_edges(records: Sequence[RunRecord], pair: Pair) -> None:
+    if pair.edges is None:
+        return
+    parts = ((0, "only A", pair.edges.only_a), (0, "both", pair.edges.both))
+    named = {
+        what: _named(circuit, edges)
+        for at, what, edges in (*parts, (1, "only B", pair.edges.only_b))
+        if edges and (circuit := records[at].circuit) is not None
+    }
+    say("\nThe strongest edges:\n")
+    print_facts(named)
+
+
+def _named(circuit: Circuit, edges: Sequence[str]) -> str:
+    strongest = [str(edge) for edge in circuit.strongest(len(circuit)) if str(edge) in set(edges)]
+    more = f" and {len(strongest) - NAMED} more" if len(strongest) > NAMED else ""
+    return ", ".join(strongest[:NAMED]) + more
 
 
 def _row(pair: Pair) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Two models, or two revisions of one: what their circuits share, by edge and by head role."""
+"""Two models, two revisions of one, or two runs: what their circuits share, by edge and role."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Pair:
-    """One question that both models answered.
+    """One question that both models answered, or two runs of one's choice.
 
     Args:
         cell: the question, as the first model was asked it.
+        label: task and method in a line; those of both where they were asked differently.
         runs: the two runs.
         edges: of the circuits; None where the models differ in shape, so that names of edges mean
             different things.
@@ -56,6 +57,7 @@ class Pair:
     """
 
     cell: CellSpec
+    label: str
     runs: tuple[str, str]
     edges: Overlap | None
     roles: Overlap | None
@@ -113,7 +115,7 @@ def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
 
 
 def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
-    """What the circuits of two runs, which answer the same question, share."""
+    """What the circuits of two runs share. Both have one."""
     assert a.circuit is not None
     assert b.circuit is not None
     one, other = a.circuit, b.circuit
@@ -124,7 +126,9 @@ def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles |
     alike = one.topology == other.topology
     edges = _overlap(map(str, one.edges), map(str, other.edges)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
-    return Pair(cell_of(a.spec, a.spec.model), runs, edges, roles, role_edges)
+    cell = cell_of(a.spec, a.spec.model)
+    asked = [f"{c.task}, {c.method_text}" for c in (cell, cell_of(b.spec, b.spec.model))]
+    return Pair(cell, " and ".join(dict.fromkeys(asked)), runs, edges, roles, role_edges)
 
 
 def _question(summary: RunSummary) -> str:

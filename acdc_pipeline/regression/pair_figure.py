@@ -1,4 +1,4 @@
-"""What two models share, as a figure: a bar for each question, shared edges in its middle."""
+"""What two models or two runs share, as a figure: a bar each, shared edges in its middle."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pair_svg(a: str, b: str, pairs: Sequence[Pair]) -> str:
     bars have one length, and the numbers stand in the tooltip and behind it.
 
     Args:
-        a: name of the first model.
+        a: name of the first model or run.
         b: name of the second.
         pairs: the questions that both answered.
     """
@@ -48,7 +48,7 @@ def pair_svg(a: str, b: str, pairs: Sequence[Pair]) -> str:
     ]
     for index, pair in enumerate(pairs):
         y = top + ROW * index
-        parts.append(_text("", MARGIN, y + 11, f"{pair.cell.task}, {pair.cell.method_text}"))
+        parts.append(_text("", MARGIN, y + 11, pair.label))
         if pair.edges is not None:
             parts += _bar(pair.edges, y, "edges")
         if pair.role_edges is not None:

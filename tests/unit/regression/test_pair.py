@@ -111,3 +111,35 @@ def test_runs_compare_prints_draws_and_documents(
     assert document["pairs"][0]["edges"]["only_a"] == ["input->logits"]
     acdc(capsys, *asked, "--svg", tmp_path / "shared.svg").refuses("exists already")
     acdc(capsys, *asked[:4], "--store", tmp_path / "s").refuses("two models")
+
+
+def test_runs_compare_of_two_runs_names_what_each_has_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = open_store(tmp_path / "s", "write")
+    first, second = of("zoo:a"), of("zoo:b", (*EDGES[:4], "a1.h1->logits"), revision="8" * 40)
+    for one in (first, second):
+        store.commit(one)
+    runs = [one.spec.run_id() for one in (first, second)]
+    where = ("--store", tmp_path / "s")
+    shown = acdc(capsys, "runs", "compare", runs[0], runs[1][:8], *where)
+    assert shown.code == 0, shown.err
+    lines = {line[:6].strip(): line[8:] for line in shown.out.splitlines()}
+    assert lines["only A"] == "input->logits"
+    assert lines["only B"] == "a1.h1->logits"
+    assert set(lines["both"].split(", ")) == set(EDGES[:4])
+    document = acdc(capsys, "runs", "compare", *runs, *where, "--json").document
+    assert document["pairs"][0]["runs"] == runs
+    assert document["pairs"][0]["edges"]["only_b"] == ["a1.h1->logits"]
+    acdc(capsys, "runs", "compare", runs[0], *where).refuses("two runs, RUN RUN")
+
+
+def test_pair_of_different_questions_is_labelled_with_both():
+    a, b = of("zoo:a"), of("zoo:a")
+    other = b.spec.model_copy(
+        update={"method": b.spec.method.model_copy(update={"threshold": 0.5})}
+    )
+    threshold = a.spec.method.plain()["threshold"]
+    pair = compared(a, replace(b, spec=other), None, None)
+    assert pair.label == f"ioi, acdc {threshold:g} and ioi, acdc 0.5"
+    assert compared(a, a, None, None).label == f"ioi, acdc {threshold:g}"
