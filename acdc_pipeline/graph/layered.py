@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from acdc_pipeline.graph.node import Node
 
@@ -56,6 +56,10 @@ class _Item:
     place: int = 0
     down: list[tuple[_Item, float]] = field(default_factory=list)
     up: list[tuple[_Item, float]] = field(default_factory=list)
+    pulls: list[tuple[_Item, float, float]] = field(default_factory=list)
+    """Neighbours, where at them an edge ends, and how strongly it pulls."""
+    weight: float = 0.0
+    """All pulls together."""
 
 
 def layered_layout(
@@ -103,7 +107,7 @@ def _order(grid: list[list[_Item]]) -> None:
     """Sorts each row so that few edges cross."""
     _number(grid)
     best, fewest = [list(row) for row in grid], _crossings(grid)
-    for sweep in range(_ORDER_SWEEPS):
+    for sweep in range(_ORDER_SWEEPS if fewest else 0):
         upward = sweep % 2 == 0
         for row in grid[1:] if upward else grid[-2::-1]:
             row.sort(key=lambda item: _barycentre(item, upward))
@@ -112,6 +116,8 @@ def _order(grid: list[list[_Item]]) -> None:
         crossings = _crossings(grid)
         if crossings < fewest:
             best, fewest = [list(row) for row in grid], crossings
+            if not fewest:
+                break
     grid[:] = best
     _number(grid)
 
@@ -145,27 +151,34 @@ def _crossings(grid: list[list[_Item]]) -> int:
 
 def _position(grid: list[list[_Item]]) -> None:
     """Gives every item its x, keeping the order and the widths."""
-    for row in grid:
-        _place(row, [0.0] * len(row), [1.0] * len(row))
+    for item in (item for row in grid for item in row):
+        item.pulls = [
+            (other, port, _PULL[item.is_bend + other.is_bend])
+            for other, port in (*item.down, *item.up)
+        ]
+        item.weight = sum(pull for _, _, pull in item.pulls)
+    weights = [[item.weight or 1.0 for item in row] for row in grid]
+    offsets = [_offsets([a.half_width + b.half_width for a, b in pairwise(row)]) for row in grid]
+    for row, places in zip(grid, offsets, strict=True):
+        _place(row, _pooled([0.0] * len(row), [1.0] * len(row), places))
+    rows = list(zip(grid, weights, offsets, strict=True))
     for sweep in range(_POSITION_SWEEPS):
-        for row in grid if sweep % 2 == 0 else grid[::-1]:
-            wanted, weights = zip(*(_wanted(item) for item in row), strict=True)
-            _place(row, wanted, weights)
+        for row, heavy, places in rows if sweep % 2 == 0 else rows[::-1]:
+            _place(row, _pooled([_wanted(item) for item in row], heavy, places))
 
 
-def _wanted(item: _Item) -> tuple[float, float]:
-    """Where an item's neighbours ask it to be, and how strongly."""
-    total = weight = 0.0
-    for other, port in (*item.down, *item.up):
-        pull = _PULL[item.is_bend + other.is_bend]
+def _wanted(item: _Item) -> float:
+    """Where an item's neighbours ask it to be."""
+    if not item.weight:
+        return item.x
+    total = 0.0
+    for other, port, pull in item.pulls:
         total += pull * (other.x + port)
-        weight += pull
-    return (total / weight, weight) if weight else (item.x, 1.0)
+    return total / item.weight
 
 
-def _place(row: list[_Item], wanted: Sequence[float], weights: Sequence[float]) -> None:
-    steps = [a.half_width + b.half_width for a, b in pairwise(row)]
-    for item, x in zip(row, apart(wanted, weights, steps), strict=True):
+def _place(row: list[_Item], xs: Sequence[float]) -> None:
+    for item, x in zip(row, xs, strict=True):
         item.x = x
 
 
@@ -181,9 +194,22 @@ def apart(
 
     Nearest by weighted least squares, between `low` and `high`, where all steps must find room.
     """
-    offsets = [0.0]
-    for step in steps:
-        offsets.append(offsets[-1] + step)
+    return _pooled(wanted, weights, _offsets(steps), low, high)
+
+
+def _offsets(steps: Sequence[float]) -> list[float]:
+    """Where points stand that are exactly `steps` apart, the first at 0."""
+    return list(accumulate(steps, initial=0.0))
+
+
+def _pooled(
+    wanted: Sequence[float],
+    weights: Sequence[float],
+    offsets: Sequence[float],
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> list[float]:
+    """`apart`, by pooling adjacent violators."""
     pools: list[tuple[float, float, int]] = []  # mean, weight, points
     for want, weight, offset in zip(wanted, weights, offsets, strict=True):
         mean, total, count = want - offset, weight, 1
@@ -192,5 +218,7 @@ def apart(
             mean = (mean * total + other * heavy) / (total + heavy)
             total, count = total + heavy, count + many
         pools.append((mean, total, count))
-    values = [min(max(mean, low), high - offsets[-1]) for mean, _, n in pools for _ in range(n)]
+    highest, values = high - offsets[-1], []
+    for mean, _, count in pools:
+        values += [min(max(mean, low), highest)] * count
     return [value + offset for value, offset in zip(values, offsets, strict=True)]

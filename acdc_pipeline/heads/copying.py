@@ -12,6 +12,7 @@ from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
     folded_unembedding,
+    mean_unembedding,
 )
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -20,11 +21,12 @@ _ROUNDING = 1e-6
 
 
 def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, "layer head"]:
-    """Σλ / Σ|λ| of each head's OV circuit, between -1 and 1; 1 copies every token.
+    """Σλ / Σ|λ| of each head's OV circuit, between -1 and 1; 1 where all tokens gain on the whole.
 
     The eigenvalues of E' W_V W_O W_U, tokens to tokens, are those of the d_head x d_head matrix
-    W_O W_U E' W_V and zeros (Elhage et al. 2021, on copying heads). NaN where they are all zero:
-    such a head moves no token towards or away from itself.
+    W_O W_U E' W_V and zeros (Elhage et al. 2021, on copying heads). W_U without the mean of its
+    columns: what is added to every logit alike changes no probability, and must change no score.
+    NaN where all are zero: such a head moves no token towards or away from itself.
     """
     tokens = [_token_matrix(weights, layer, memory) for layer in (0, 1)]
     out = np.empty((len(weights.blocks), weights.topology.n_heads))
@@ -43,11 +45,13 @@ def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, 
 def _token_matrix(
     weights: TransformerWeights, layer: int, memory: int
 ) -> Float[Tensor, "d_model d_model"]:
-    """W_U E', summed over the vocabulary in chunks that fit into `memory` bytes."""
+    """W_U E', W_U centred, summed over the vocabulary in chunks that fit into `memory` bytes."""
     vocab, d_model = min(weights.w_e.shape[0], weights.w_u.shape[1]), weights.d_model
     total = torch.zeros(d_model, d_model, dtype=weights.dtype, device=weights.device)
+    mean = mean_unembedding(weights)
     for part in chunks(vocab, vocabulary_at_once(weights, memory)):
-        total += folded_unembedding(weights, part) @ effective_embedding(weights, part, layer)
+        columns = folded_unembedding(weights, part) - mean
+        total += columns @ effective_embedding(weights, part, layer)
     return total
 
 

@@ -53,6 +53,15 @@ def folded_unembedding(
     return _reads(weights.w_u[:, columns].to(weights.dtype), weights.norm_final)
 
 
+def mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_model 1"]:
+    """The mean of all columns of the unembedding, as `folded_unembedding` gives them.
+
+    What is written along it is added to every logit alike, and changes no probability.
+    """
+    mean = weights.w_u.to(weights.dtype).mean(dim=-1, keepdim=True)
+    return _reads(mean, weights.norm_final)
+
+
 def effective_embedding(
     weights: TransformerWeights, rows: slice | Int[Tensor, " n"], layer: int
 ) -> Float[Tensor, "n d_model"]:

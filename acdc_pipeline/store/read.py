@@ -24,13 +24,20 @@ def inventory(place: Place) -> dict[str, dict[str, int]]:
     Raises:
         StoreError: the bucket does not exist.
     """
-    place.fs.invalidate_cache()
+    return {
+        run_id: {name: int(info["size"] or 0) for name, info in files.items()}
+        for run_id, files in inventory_of(place, listing(place)).items()
+    }
+
+
+def inventory_of(place: Place, listed: Mapping[str, _T]) -> dict[str, dict[str, _T]]:
+    """`inventory`, with what was listed of each file. Raises StoreError as that does."""
     root = place.path(layout.RUNS)
-    found: dict[str, dict[str, int]] = {}
-    for path, size in _sizes(place, root).items():
+    found: dict[str, dict[str, _T]] = {}
+    for path, info in listed.items():
         run_id, _, inside = path[len(root) :].lstrip("/").partition("/")
         if layout.is_run_id(run_id) and inside:
-            found.setdefault(run_id, {})[inside] = size
+            found.setdefault(run_id, {})[inside] = info
     if not found:
         check_bucket(place)
     return {run_id: found[run_id] for run_id in sorted(found) if layout.MARKER in found[run_id]}
@@ -52,14 +59,16 @@ def unfinished(place: Place, prefix: str) -> list[str]:
     )
 
 
-def _sizes(place: Place, root: str) -> dict[str, int]:
+def listing(place: Place) -> Mapping[str, Mapping[str, Any]]:
+    """Every file of every run by path, with what the file system says of it."""
+    place.fs.invalidate_cache()
     # fsspec leaves out what it cannot list; a folder without permission would look empty.
     strictly: dict[str, Any] = {} if place.folder is None else {"on_error": _unless_gone}
     try:
-        listing = cast("Mapping[str, Any]", place.fs.find(root, detail=True, **strictly))
+        found = place.fs.find(place.path(layout.RUNS), detail=True, **strictly)
     except FileNotFoundError:
         return {}  # some clients say so of a prefix without objects, others of the bucket alone
-    return {str(path): int(info["size"] or 0) for path, info in listing.items()}
+    return cast("Mapping[str, Mapping[str, Any]]", found)
 
 
 def _unless_gone(error: OSError) -> None:

@@ -32,6 +32,7 @@ from acdc_pipeline.store.read import (
     unfinished,
 )
 from acdc_pipeline.store.record import RunRecord, RunSummary
+from acdc_pipeline.store.state import RunState, states
 
 Mode = Literal["read", "write"]
 
@@ -239,6 +240,11 @@ class Store:
         """Every run with a commit marker, in the order of their ids."""
         with store_faults(self.url):
             return list(inventory(self.place))
+
+    def states(self) -> dict[str, RunState]:
+        """What a listing tells of every run with a commit marker, in the order of their ids."""
+        with store_faults(self.url):
+            return states(self.place)
 
     def summaries(self, run_ids: Iterable[str] | None = None) -> list[RunSummary]:
         """Runs in the order of ids, except damaged ones: all, or those of `run_ids` that are there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,13 +11,13 @@ from jinja2 import Environment
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.book import Delivery, Order, deliver, pack, stamp, write
+from acdc_pipeline.wiki.cache import read_cache, write_cache
+from acdc_pipeline.wiki.chapters import Progress, write_chapters
 from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
 from acdc_pipeline.wiki.files import Writer, remove
 from acdc_pipeline.wiki.manifest import (
     BUILDING,
     NAME,
-    Entry,
     Manifest,
     check_out,
     digest_of,
@@ -27,6 +27,7 @@ from acdc_pipeline.wiki.manifest import (
 from acdc_pipeline.wiki.pages.about import about_page, compare_page, search_page
 from acdc_pipeline.wiki.pages.home import home_page, model_index
 from acdc_pipeline.wiki.pages.kind import kind_index, kind_pages
+from acdc_pipeline.wiki.pages.panels import all_panels
 from acdc_pipeline.wiki.pages.score import score_index, score_pages
 from acdc_pipeline.wiki.pages.task import task_index, task_pages
 from acdc_pipeline.wiki.render import PACKAGE, environment
@@ -40,15 +41,7 @@ from acdc_pipeline.wiki.search_index import (
 )
 from acdc_pipeline.wiki.shards import json_bytes, script_bytes
 from acdc_pipeline.wiki.site import Site, site_of
-from acdc_pipeline.wiki.workers import carried_out, cores
-
-Progress = Callable[[str, int, int], None]
-"""Hears what is done (`reading runs`), how much of it, and how much there is."""
-
-_FEW_HEADS = 500
-"""Up to here a second process costs more than it saves."""
-
-_ORDERS_PER_WORKER = 8
+from acdc_pipeline.wiki.workers import cores, rare_collections
 
 _MEASURED = "*"
 """Stands in the manifest for the pages of kinds and scores: no model's slug can be that."""
@@ -103,28 +96,45 @@ def build(
         ExecutionFailed: a process that writes pages was killed.
     """
     check_out(out)
-    jobs = jobs or cores()
-    # What was gathered is not kept: the site holds what it needs, and a store may be large.
-    site = site_of(
-        gather(store, jobs, lambda done, total: progress("reading runs", done, total)),
-        notes,
-        project,
-    )
+    with rare_collections():
+        return _built(store, out, notes, project, jobs or cores(), progress)
+
+
+def _built(
+    store: Store,
+    out: Path,
+    notes: Path | None,
+    project: Path | None,
+    jobs: int,
+    progress: Progress,
+) -> Built:
     before, program = read_manifest(out), program_digest()
+    known = read_cache(out, program)
+    gathered = gather(
+        store, jobs, lambda done, total: progress("reading runs", done, total), known=known
+    )
+    site = site_of(gathered, notes, project)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / BUILDING).touch()
+        if gathered.read or len(known) != len(gathered.runs):
+            write_cache(out, program, gathered.known)
         templates = environment()
-        book = _chapters(site, out, before, program, templates, jobs, progress)
+        measured = digest_of(program.encode(), site.measured.encode("utf-8", "surrogatepass"))
+        same = before.chapters.get(_MEASURED) == measured
+        # nothing else decides which heads are alike
+        kinships = before.kinships if same else {}
+        book = write_chapters(
+            site, store, out, before, kinships, program, templates, jobs, progress
+        )
         writer = Writer(out, before.files, dict(book.entries))
         _pages(site, writer, templates, progress)
-        measured = digest_of(program.encode(), site.measured.encode("utf-8", "surrogatepass"))
-        if before.chapters.get(_MEASURED) != measured or not _kept_measures(writer):
+        if not same or not _kept_measures(writer):
             _measures(site, writer, templates, progress)
         gone = set(before.files) - set(writer.entries)
         remove(out, gone)
         stamps = {**book.stamps, _MEASURED: measured}
-        (out / NAME).write_bytes(Manifest(writer.entries, stamps).encode())
+        (out / NAME).write_bytes(Manifest(writer.entries, stamps, book.kinships).encode())
         (out / BUILDING).unlink()
     except OSError as error:
         raise InvalidInput(
@@ -138,66 +148,6 @@ def build(
         removed=len(gone),
         bytes=sum(entry.size for entry in writer.entries.values()),
     )
-
-
-@dataclass(frozen=True)
-class _Book:
-    """The files of all models."""
-
-    entries: Mapping[str, Entry]
-    stamps: Mapping[str, str]
-    written: int
-
-
-def _chapters(
-    site: Site,
-    out: Path,
-    before: Manifest,
-    program: str,
-    templates: Environment,
-    jobs: int,
-    progress: Progress,
-) -> _Book:
-    """Writes the pages of every model that is not as it was."""
-    there = Writer(out, before.files)
-    known = before.by_chapter()
-    entries: dict[str, Entry] = {}
-    stamps: dict[str, str] = {}
-    todo: list[tuple[bytes, dict[str, Entry]]] = []
-    heads = 0
-    for index, model in enumerate(site.models):
-        chapter = site.chapter(index)
-        stamps[model.slug] = stamp(chapter, program)
-        files_now = known.get(model.slug, {})
-        if before.chapters.get(model.slug) == stamps[model.slug] and all(
-            there.is_there(name, entry) for name, entry in files_now.items()
-        ):
-            entries |= files_now
-        else:
-            todo.append((pack(chapter), files_now))
-            heads += model.total_heads
-    written, done = 0, 0
-    for delivery in _delivered(
-        _orders(todo, out, jobs), templates, jobs if heads > _FEW_HEADS else 1
-    ):
-        for made in delivery.entries:
-            entries |= made
-        written += delivery.written
-        done += len(delivery.entries)
-        progress("writing models", done, len(todo))
-    return _Book(entries, stamps, written)
-
-
-def _orders(todo: Sequence[tuple[bytes, dict[str, Entry]]], out: Path, jobs: int) -> list[Order]:
-    size = max(1, -(-len(todo) // (jobs * _ORDERS_PER_WORKER)))
-    return [Order(out, todo[start : start + size]) for start in range(0, len(todo), size)]
-
-
-def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
-    if jobs == 1 or len(orders) < 2:
-        yield from (write(order, templates) for order in orders)
-        return
-    yield from (made for _, made in carried_out(deliver, orders, jobs))
 
 
 def _pages(site: Site, writer: Writer, templates: Environment, progress: Progress) -> None:
@@ -236,10 +186,10 @@ def _pages(site: Site, writer: Writer, templates: Environment, progress: Progres
 
 def _measures(site: Site, writer: Writer, templates: Environment, progress: Progress) -> None:
     """Writes what is about kinds and scores over all models."""
-    made = 0
+    made, shown = 0, all_panels(site, "../")
     for folder, template, pages in (
-        ("k", "kind.html", kind_pages(site)),
-        ("s", "score.html", score_pages(site)),
+        ("k", "kind.html", kind_pages(site, shown)),
+        ("s", "score.html", score_pages(site, shown)),
     ):
         for name, facts in pages:
             writer.page(templates, f"{folder}/{name}.html", template, facts)

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from acdc_pipeline.specs.head_scores import ScoreDefinition
 from acdc_pipeline.wiki.claims import Claim, published_edges
 from acdc_pipeline.wiki.drawing.ruler import Ruler
-from acdc_pipeline.wiki.models import Model
+from acdc_pipeline.wiki.manifest import digest_of
+from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.roles import HeadIndex
 from acdc_pipeline.wiki.scores import Score, definition_of, in_order, task_of
 from acdc_pipeline.wiki.standing import Standing
 from acdc_pipeline.wiki.tasks import Task
 
 
-@dataclass(frozen=True)
-class Likeness:
+class Likeness(NamedTuple):
     """A head of another model that scores alike.
 
     Args:
@@ -95,7 +96,7 @@ class Chapter:
 
     @property
     def identity(self) -> str:
-        """All that the pages say that is not in the files of the runs, as text.
+        """All that the pages say that is not in the files of the runs, as text, but for `nearest`.
 
         The same in every process: sets would change their order, so there are none in it.
         """
@@ -104,10 +105,26 @@ class Chapter:
             name: sorted(published_edges(model, task) or ()) for name, task in self.tasks.items()
         }
         tasks = [replace(task, reference=None) for task in self.tasks.values()]
-        beside = (self.claims, self.nearest, self.rulers, self.standings, self.unmeasured)
+        beside = (self.claims, self.rulers, self._cuts, self.unmeasured)
         return repr(
             (model.title, model.slug, *beside, published, tasks, self.notes, self.score_slugs)
         )
+
+    @property
+    def _cuts(self) -> list[tuple[str, Standing]]:
+        """The standings, without the counts that pages of heads do not show."""
+        return [
+            (metric, replace(standing, heads=0, models=0))
+            for metric, standing in self.standings.items()
+        ]
+
+    @property
+    def kinships(self) -> dict[str, str]:
+        """What stands for `nearest` of each head, by name: no other page of the model shows it."""
+        return {
+            head_name(*place): digest_of(repr(near).encode("utf-8", "surrogatepass"))[:12]
+            for place, near in self.nearest.items()
+        }
 
     @cached_property
     def measures(self) -> tuple[Measure, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NAME = ".acdc-wiki.json"
 BUILDING = ".acdc-wiki.building"
 """There while a build runs, and after one that was killed: then everything is written anew."""
 
-_VERSION = 1
+_VERSION = 2
 
 
 _OF_MODELS = (".scores.parquet", ".edges.parquet", ".json", ".js")
@@ -43,10 +43,12 @@ class Manifest:
     Args:
         files: every file of the site.
         chapters: for each model, by slug, what its files were made from.
+        kinships: for each model what stands for the nearest heads of its heads, by name.
     """
 
     files: Mapping[str, Entry]
     chapters: Mapping[str, str]
+    kinships: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def by_chapter(self) -> dict[str, dict[str, Entry]]:
         """The files of each model."""
@@ -65,8 +67,9 @@ class Manifest:
             for name, entry in sorted(self.files.items())
         )
         chapters = json.dumps(dict(self.chapters), sort_keys=True)
-        text = f'{{"version": {_VERSION}, "chapters": {chapters}, "files": {{\n{files}\n}}}}\n'
-        return text.encode("ascii")
+        kinships = json.dumps({slug: dict(heads) for slug, heads in sorted(self.kinships.items())})
+        parts = f'"chapters": {chapters},\n"kinships": {kinships},\n"files": {{\n{files}\n}}'
+        return f'{{"version": {_VERSION}, {parts}}}\n'.encode("ascii")
 
 
 def check_out(folder: Path) -> None:
@@ -97,7 +100,9 @@ def read_manifest(folder: Path) -> Manifest:
         known = {name: Entry(digest, size) for name, (digest, size) in document["files"].items()}
         # A name that leads out of the folder was not written by a build.
         inside = {name for name in known if not _leads_out(name)}
-        return Manifest({n: known[n] for n in sorted(inside)}, dict(document["chapters"]))
+        kinships = {slug: dict(heads) for slug, heads in document["kinships"].items()}
+        files = {name: known[name] for name in sorted(inside)}
+        return Manifest(files, dict(document["chapters"]), kinships)
     except (ValueError, KeyError, TypeError, AttributeError):
         return nothing
 
@@ -118,7 +123,7 @@ def digest_of(*parts: bytes) -> str:
 def program_digest() -> str:
     """What pages are made with: another template or another line of code makes other pages."""
     package = Path(str(files("acdc_pipeline")))
-    folders = ("wiki", "heads", "graph", "specs")
+    folders = ("wiki", "heads", "graph", "specs", "store")
     paths = [path for folder in folders for path in (package / folder).rglob("*")]
     known = sorted(p for p in paths if p.suffix in (".py", ".html", ".css", ".js", ".svg", ".txt"))
     return digest_of(*(part for path in known for part in _named(path, package)))

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.wiki.profile import Profile, merged_nulls
 from acdc_pipeline.wiki.questions import Question, questions_of
 from acdc_pipeline.wiki.roles import Roles, roles_of
-from acdc_pipeline.wiki.runs import Gathered, Run
+from acdc_pipeline.wiki.run import Run
+from acdc_pipeline.wiki.runs import Gathered
 from acdc_pipeline.wiki.scores import Score, merged
 from acdc_pipeline.wiki.slug import slugs
 
@@ -41,6 +43,7 @@ class Model:
         questions: circuits by task; of several questions about one task the fullest is first.
         profiles: what else its profile runs kept, one for each task.
         run_ids: the runs that all this comes from.
+        profile_ids: those of them that measured heads.
         digest: of the files of these runs.
         measured: of the scores and roles in them.
     """
@@ -59,6 +62,7 @@ class Model:
     questions: Mapping[str, tuple[Question, ...]]
     profiles: tuple[Profile, ...]
     run_ids: tuple[str, ...]
+    profile_ids: tuple[str, ...]
     digest: str
     measured: str
 
@@ -120,6 +124,27 @@ def models_of(gathered: Gathered) -> tuple[Model, ...]:
     return tuple(sorted((m for m in found if m is not None), key=lambda m: (m.title, m.revision)))
 
 
+def whole_model(model: Model, runs: Sequence[Run]) -> Model:
+    """`model`, of whose profiles only summaries were read, with everything in them.
+
+    Args:
+        model: with summaries.
+        runs: its `profile_ids`, whole and in this order.
+
+    Raises:
+        StoreError: they are not what they were.
+    """
+    if _measured(runs) != model.measured:
+        raise StoreError(
+            "its runs changed while the wiki was built", where=model.title, fix="build it again"
+        )
+    return replace(
+        model,
+        scores=merged((run.scores for run in runs), model.n_layers, model.n_heads),
+        profiles=tuple(run.profile for run in runs if run.profile is not None),
+    )
+
+
 def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) -> Model | None:
     shape = next((run.shape for run in runs if run.shape is not None), None)
     sizes = _sizes(runs, shape)
@@ -143,9 +168,14 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         questions=questions_of(replace(run, scores={}, profile=None) for run in runs),
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
+        profile_ids=tuple(run.run_id for run in runs if run.scores or run.profile),
         digest=sha256_of(sorted(run.digest for run in runs)),
-        measured=sha256_of(sorted(run.measured for run in runs if run.scores or run.profile)),
+        measured=_measured(run for run in runs if run.scores or run.profile),
     )
+
+
+def _measured(runs: Iterable[Run]) -> str:
+    return sha256_of(sorted(run.measured for run in runs))
 
 
 def _sizes(runs: Iterable[Run], shape: Topology | None) -> tuple[int, int] | None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,8 @@ from acdc_pipeline.specs.head_scores import ROLES
 
 VERSION = 1
 """The form of the document that is read here."""
+
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcError)
 
 
 @dataclass(frozen=True)
@@ -83,19 +82,14 @@ class Profile:
         task: the task.
         roles: every role of every head.
         nulls: for each metric the value that chance does not exceed: the highest of its nulls.
-        packed: the file, compressed: a collection of models has far more tokens, attention and
-            snippets than are looked at at a time.
+        document: tokens, attention and snippets by head. Empty in a summary: a collection of
+            models has far more of them than are looked at at a time.
     """
 
     task: str
     roles: tuple[HeadRole, ...]
     nulls: Mapping[str, float]
-    packed: bytes
-
-    @cached_property
-    def document(self) -> Mapping[str, Any]:
-        """Tokens, attention and snippets by head."""
-        return json.loads(zlib.decompress(self.packed))
+    document: Mapping[str, Any]
 
     def directions(self, node: str) -> list[Direction]:
         """The strongest directions of a head's circuits."""
@@ -111,9 +105,9 @@ class Profile:
 
 
 def profile_from(data: bytes) -> Profile:
-    """The profile in a file. Raises DamagedRun if it is none.
+    """The profile in a file; roles that this version does not define are left out.
 
-    Roles that this version does not define are left out.
+    Raises DamagedRun if it is none. `checked` says whether pages can show all of it.
     """
     try:
         document = read_json(data)
@@ -130,12 +124,30 @@ def profile_from(data: bytes) -> Profile:
                 for metric, nulls in document["nulls"].items()
                 if nulls
             },
-            packed=zlib.compress(data, 1),
+            document=document,
         )
-        _check(profile, document)
     except DamagedRun:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcError) as error:
+    except _MALFORMED as error:
+        raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
+    return profile
+
+
+def checked(profile: Profile) -> Profile:
+    """`profile`, every example of which was read once, so that no page fails over it later.
+
+    Raises:
+        DamagedRun: one is none.
+    """
+    document = profile.document
+    try:
+        for found in document["top_tokens"].values():
+            _directions(found)
+        for node in document["attention"]["patterns"]:
+            _patterns(profile.task, document["attention"], node)
+        for node in document["snippets"]["heads"]:
+            _snippets(document["snippets"], node)
+    except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
     return profile
 
@@ -146,16 +158,6 @@ def merged_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
     for profile in profiles:
         found = {**profile.nulls, **found}
     return found
-
-
-def _check(profile: Profile, document: Mapping[str, Any]) -> None:
-    """Reads everything once, so that no page fails over it later."""
-    for found in document["top_tokens"].values():
-        _directions(found)
-    for node in document["attention"]["patterns"]:
-        _patterns(profile.task, document["attention"], node)
-    for node in document["snippets"]["heads"]:
-        _snippets(document["snippets"], node)
 
 
 def _directions(found: Mapping[str, Any]) -> list[Direction]:

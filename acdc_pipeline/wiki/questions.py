@@ -9,7 +9,7 @@ from typing import Any
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import canonical_json
-from acdc_pipeline.wiki.runs import KeptEdge, Run
+from acdc_pipeline.wiki.run import KeptEdge, Run
 
 EdgeKey = tuple[str, str, str]
 

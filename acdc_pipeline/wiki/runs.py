@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any
 
-import pyarrow as pa
-from pydantic import ValidationError
-
-from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
-from acdc_pipeline.graph import Topology
-from acdc_pipeline.json_text import read_json
-from acdc_pipeline.specs import RunSpec, sha256_of
-from acdc_pipeline.store import Store, layout, open_store, schemas
-from acdc_pipeline.store.decode import metrics_of
-from acdc_pipeline.store.parquet import read_parquet
-from acdc_pipeline.wiki.manifest import digest_of
-from acdc_pipeline.wiki.profile import Profile, profile_from
-from acdc_pipeline.wiki.scores import Score, score_grids
+from acdc_pipeline.errors import DamagedRun, InvalidInput
+from acdc_pipeline.specs import sha256_of
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.run import Run, read_run, summary_of
 from acdc_pipeline.wiki.workers import carried_out
 
 # An object store answers in tens of milliseconds however little is asked of it.
@@ -33,56 +23,18 @@ _FEW_RUNS = 300
 
 _RUNS_AT_A_TIME = 50
 
-_TIMES = ("mtime", "LastModified", "updated", "last_modified")
-"""What file systems call the time at which a file was written."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptEdge:
-    """An edge of a circuit: names of its ends, its slot (`""` where there is none), its score."""
-
-    src: str
-    dst: str
-    slot: str
-    score: float | None
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """What makes it the same edge in another circuit."""
-        return self.src, self.dst, self.slot
-
 
 @dataclass(frozen=True)
-class Run:
-    """One run, as the site needs it.
+class Known:
+    """A run that was read before.
 
     Args:
-        run_id: its name in the store.
-        digest: of the files that were read.
-        measured: of those about heads.
-        spec: what was run.
-        shape: the full graph; None where the run finds no circuit.
-        edges: the circuit; None where the run finds none.
-        edges_total: edges of the full graph.
-        metrics: metrics of the circuit by name.
-        details: what else `run.json` says.
-        code_version: version of the package that wrote it.
-        scores: scores of heads by metric; empty where there are none.
-        profile: what else a profile run keeps; None for all others.
+        files: what a listing said of its files then.
+        run: its summary.
     """
 
-    run_id: str
-    digest: str
-    measured: str
-    spec: RunSpec
-    shape: Topology | None
-    edges: tuple[KeptEdge, ...] | None
-    edges_total: int | None
-    metrics: Mapping[str, float]
-    details: Mapping[str, Any]
-    code_version: str
-    scores: Mapping[str, Score]
-    profile: Profile | None = None
+    files: str
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -91,20 +43,29 @@ class Gathered:
 
     Args:
         url: the store, as people know it.
-        runs: every whole run, in the order of ids.
+        runs: a summary of every whole run, in the order of ids.
         damaged: what is wrong with each of the others.
         newest: the day on which the newest run was stored; None where nobody knows.
+        files: what the listing said of the files of each run, by id.
+        read: how many runs were read; the others were known.
     """
 
     url: str
     runs: tuple[Run, ...]
     damaged: tuple[DamagedRun, ...]
     newest: date | None
+    files: Mapping[str, str] = field(default_factory=dict)
+    read: int = 0
 
     @property
     def version(self) -> str:
         """Twelve digits that change with every run that comes or goes."""
         return sha256_of([run.run_id for run in self.runs])[:12]
+
+    @property
+    def known(self) -> dict[str, Known]:
+        """What the next build need not read, by id."""
+        return {run.run_id: Known(self.files[run.run_id], run) for run in self.runs}
 
 
 def gather(
@@ -112,35 +73,54 @@ def gather(
     jobs: int = 1,
     listener: Callable[[int, int], None] = lambda done, total: None,
     environment: Mapping[str, str] = os.environ,
+    known: Mapping[str, Known] | None = None,
 ) -> Gathered:
-    """Reads every run of `store`; what is damaged is left out and reported.
+    """Every run of `store`; what is damaged is left out and reported.
 
     Args:
         store: where the runs are.
         jobs: processes that read a store on disk, if it is large.
         listener: hears how many of how many runs are read.
         environment: `SOURCE_DATE_EPOCH` in it decides the date of the site.
+        known: runs that were read before, by id; one whose files have another size or time since
+            is read again.
 
     Raises:
         StoreError: the store cannot be read.
         ExecutionFailed: a process that reads was killed.
     """
-    run_ids = store.run_ids()
-    found: list[Run | DamagedRun] = []
-    for some in _read(store, run_ids, jobs):
+    states = store.states()
+    same = {
+        run_id: before.run
+        for run_id, before in (known or {}).items()
+        if run_id in states and states[run_id].files == before.files
+    }
+    new = [run_id for run_id in states if run_id not in same]
+    found: list[Run | DamagedRun] = list(same.values())
+    for some in _read(store, new, jobs):
         found += some
-        listener(len(found), len(run_ids))
+        listener(len(found), len(states))
     found.sort(key=_place)
     return Gathered(
-        store.url,
-        tuple(item for item in found if isinstance(item, Run)),
-        tuple(item for item in found if isinstance(item, DamagedRun)),
-        _newest(store, environment),
+        url=store.url,
+        runs=tuple(item for item in found if isinstance(item, Run)),
+        damaged=tuple(item for item in found if isinstance(item, DamagedRun)),
+        newest=_newest((state.committed for state in states.values()), environment),
+        files={run_id: state.files for run_id, state in states.items()},
+        read=len(new),
     )
 
 
+def read_whole(store: Store, run_ids: Sequence[str]) -> list[Run]:
+    """These runs with everything in them. Raises DamagedRun."""
+    if store.place.folder is not None:
+        return [read_run(store, run_id) for run_id in run_ids]
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return list(pool.map(partial(read_run, store), run_ids))
+
+
 def _read(store: Store, run_ids: Sequence[str], jobs: int) -> Iterator[Sequence[Run | DamagedRun]]:
-    """The runs, a few at a time, in any order."""
+    """Summaries of the runs, a few at a time, in any order."""
     folder = store.place.folder
     if folder is None:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
@@ -163,7 +143,7 @@ def _read_part(part: tuple[str, Sequence[str]]) -> list[Run | DamagedRun]:
 
 def _run_or_damage(store: Store, run_id: str) -> Run | DamagedRun:
     try:
-        return _run(store, run_id)
+        return summary_of(read_run(store, run_id))
     except DamagedRun as damage:
         return damage
 
@@ -173,59 +153,7 @@ def _place(item: Run | DamagedRun) -> str:
     return item.run_id if isinstance(item, Run) else str(item)
 
 
-def _run(store: Store, run_id: str) -> Run:
-    """Raises DamagedRun."""
-    try:
-        files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
-        document = read_json(files[layout.RUN])
-        topology = document["topology"]
-        heads, profile = files.get(layout.HEADS), files.get(layout.PROFILE)
-        return Run(
-            run_id=run_id,
-            digest=digest_of(*files.values()),
-            measured=digest_of(heads or b"", profile or b""),
-            spec=RunSpec.from_plain(document["spec"]),
-            shape=None if topology is None else Topology(**topology),
-            edges=None if topology is None else _edges(files[layout.GRAPH]),
-            edges_total=document["edges_total"],
-            metrics=metrics_of(document),
-            details=document["details"],
-            code_version=str(document["code_version"]),
-            scores={} if heads is None else _scores(heads),
-            profile=None if profile is None else profile_from(profile),
-        )
-    except DamagedRun:
-        raise
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValidationError,
-        pa.ArrowException,
-        OSError,
-        AcdcError,
-    ) as error:
-        problem = error.problem if isinstance(error, AcdcError) else repr(error)
-        raise DamagedRun(f"files do not make a run: {problem}", where=f"run {run_id}") from error
-
-
-def _edges(graph: bytes) -> tuple[KeptEdge, ...]:
-    return tuple(
-        KeptEdge(str(e["source"]), str(e["target"]), str(e["key"]), e.get("score"))
-        for e in read_json(graph)["edges"]
-    )
-
-
-def _scores(data: bytes) -> dict[str, Score]:
-    table = read_parquet(data)
-    missing = set(schemas.HEADS.names) - set(table.schema.names)
-    if missing:
-        raise DamagedRun(f"lacks {', '.join(sorted(missing))}", field=layout.HEADS)
-    return score_grids(table)
-
-
-def _newest(store: Store, environment: Mapping[str, str]) -> date | None:
+def _newest(times: Iterable[float | None], environment: Mapping[str, str]) -> date | None:
     """The day of the newest commit marker, in UTC, unless the environment names another."""
     if epoch := environment.get("SOURCE_DATE_EPOCH"):
         try:
@@ -236,18 +164,5 @@ def _newest(store: Store, environment: Mapping[str, str]) -> date | None:
                 field="SOURCE_DATE_EPOCH",
                 allowed="seconds since 1970, or not set",
             ) from None
-    listing = store.place.fs.find(store.place.path(layout.RUNS), detail=True)
-    times = [
-        _seconds(info.get(name))
-        for path, info in dict(listing).items()
-        if str(path).endswith(f"/{layout.MARKER}")
-        for name in _TIMES
-        if info.get(name) is not None
-    ]
-    return datetime.fromtimestamp(max(times), UTC).date() if times else None
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    return value.timestamp() if isinstance(value, datetime) else float(value)
+    written = [time for time in times if time is not None]
+    return datetime.fromtimestamp(max(written), UTC).date() if written else None

@@ -23,6 +23,10 @@ FORMAT = "acdc-pipeline/head-wiki"
 FORMAT_VERSION = 1
 
 _DIGITS = 6
+_ENDS_DIGITS = 4
+"""Of an interval: its ends are drawn at random."""
+_PAGE_DIGITS = 4
+"""Pages show three."""
 
 
 def json_bytes(document: Mapping[str, Any]) -> bytes:
@@ -57,8 +61,8 @@ def model_document(chapter: Chapter) -> dict[str, Any]:
         "scores": {
             metric: {
                 "values": _column(score.values),
-                "low": _column(score.low),
-                "high": _column(score.high),
+                "low": _column(score.low, _ENDS_DIGITS),
+                "high": _column(score.high, _ENDS_DIGITS),
                 "n": score.n,
                 "seed": score.seed,
                 "null": model.nulls.get(metric),
@@ -75,8 +79,8 @@ def model_document(chapter: Chapter) -> dict[str, Any]:
 def page_document(document: Mapping[str, Any]) -> dict[str, Any]:
     """What the model's pages and the comparison read of `model_document`: a third of it."""
     kept = {name: document[name] for name in ("slug", "n_layers", "n_heads", "roles", "circuits")}
-    columns = {metric: {"values": score["values"]} for metric, score in document["scores"].items()}
-    return {**kept, "scores": columns}
+    columns = {metric: _shorter(score["values"]) for metric, score in document["scores"].items()}
+    return {**kept, "scores": {metric: {"values": column} for metric, column in columns.items()}}
 
 
 def scores_parquet(model: Model) -> bytes:
@@ -190,15 +194,21 @@ def _circuits(question: Question) -> dict[str, Any]:
     }
 
 
-def _column(grid: np.ndarray) -> list[float | None] | None:
+def _column(grid: np.ndarray, digits: int = _DIGITS) -> list[float | None] | None:
     """The values head by head; None for all if none is there."""
     if not np.isfinite(grid).any():
         return None
-    return [_number(value) for value in grid.ravel()]
+    return [_number(value, digits) for value in grid.ravel().tolist()]
 
 
-def _number(value: float) -> float | None:
-    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+def _shorter(column: list[float | None] | None) -> list[float | None] | None:
+    if column is None:
+        return None
+    return [None if value is None else _number(value, _PAGE_DIGITS) for value in column]
+
+
+def _number(value: float, digits: int) -> float | None:
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,6 @@ from acdc_pipeline.wiki.drawing.ruler import Ruler, ruler
 from acdc_pipeline.wiki.models import Model, head_name, models_of
 from acdc_pipeline.wiki.neighbours import Neighbour, neighbours
 from acdc_pipeline.wiki.notes import Notes, read_notes
-from acdc_pipeline.wiki.roles import HeadIndex
 from acdc_pipeline.wiki.runs import Gathered
 from acdc_pipeline.wiki.scores import definition_of, in_order, task_of
 from acdc_pipeline.wiki.slug import slugs
@@ -40,7 +39,6 @@ class Site:
         score_slugs: the page of each score by name.
         rulers: the scale of each score.
         standings: how each score is spread over all heads.
-        nearest: for each model, heads of others that score alike.
         notes: hand-written notes.
     """
 
@@ -55,7 +53,6 @@ class Site:
     score_slugs: Mapping[str, str]
     rulers: Mapping[str, Ruler]
     standings: Mapping[str, Standing]
-    nearest: tuple[Mapping[HeadIndex, tuple[Neighbour, ...]], ...]
     notes: Notes
 
     @property
@@ -91,17 +88,14 @@ class Site:
         )
 
     def chapter(self, index: int) -> Chapter:
-        """What the pages of one model say."""
+        """What the pages of one model say, but for the heads of others that are like its own."""
         model = self.models[index]
         # a task that only others were profiled on is no gap of each score
         profiled = {None, *(score.task for score in model.scores.values())}
         return Chapter(
             model=model,
             claims=claims_about(model, self.tasks.values()),
-            nearest={
-                place: tuple(map(self._likeness, found))
-                for place, found in self.nearest[index].items()
-            },
+            nearest={},
             # no more than it needs, so that it stays the same while others change
             rulers={metric: self.rulers[metric] for metric in model.scores},
             standings={metric: self.standings[metric] for metric in model.scores},
@@ -121,17 +115,26 @@ class Site:
             },
         )
 
-    def _likeness(self, near: Neighbour) -> Likeness:
-        model = self.models[near.model]
-        held = model.roles.get((near.layer, near.head), ())
+    def with_nearest(self, chapters: Sequence[Chapter], which: Sequence[int]) -> list[Chapter]:
+        """`chapters`, all of them in their order, `which` of them with the heads that are alike."""
+        out = list(chapters)
+        found = neighbours(self.models, self.rulers, which)
+        # few heads, named many times
+        named = {near[:3] for heads in found.values() for some in heads.values() for near in some}
+        said = {place: self._says_of(*place) for place in named}
+        for index, heads in found.items():
+            nearest = {
+                place: tuple(_likeness(near, said[near[:3]]) for near in some)
+                for place, some in heads.items()
+            }
+            out[index] = replace(out[index], nearest=nearest)
+        return out
+
+    def _says_of(self, index: int, layer: int, head: int) -> tuple[str, str, str, str]:
+        model = self.models[index]
+        held = model.roles.get((layer, head), ())
         titles = dict.fromkeys(ROLES[role.role].title for role in held[:2])
-        return Likeness(
-            title=model.title,
-            slug=model.slug,
-            name=head_name(near.layer, near.head),
-            value=near.likeness,
-            roles=", ".join(titles),
-        )
+        return model.title, model.slug, head_name(layer, head), ", ".join(titles)
 
 
 def site_of(gathered: Gathered, notes: Path | None = None, project: Path | None = None) -> Site:
@@ -165,9 +168,13 @@ def site_of(gathered: Gathered, notes: Path | None = None, project: Path | None 
             metric: standing(m.scores[metric].values for m in models if metric in m.scores)
             for metric in metrics
         },
-        nearest=tuple(neighbours(models, rulers)),
         notes=read_notes(notes, {m.slug: (m.n_layers, m.n_heads) for m in models}),
     )
+
+
+def _likeness(near: Neighbour, said: tuple[str, str, str, str]) -> Likeness:
+    title, slug, name, roles = said
+    return Likeness(title, slug, name, near.likeness, roles)
 
 
 def _ruler(metric: str, models: tuple[Model, ...]) -> Ruler:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from typing import TypeVar
@@ -17,10 +19,27 @@ from acdc_pipeline.errors import ExecutionFailed
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+_RARELY = (200_000, 50, 1000)
+
 
 def cores() -> int:
     """The cores that may be used."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Lets Python look for unreachable cycles rarely.
+
+    What a build reads lives until its end; to look through all of it again and again, whenever a
+    little more was read, takes longer than to read it.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 def carried_out(
@@ -61,6 +80,7 @@ def carried_out(
 def _begin() -> None:
     """Leaves Ctrl-C to the parent, and ends with it however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(*_RARELY)
     parent = parent_process()
     if parent is not None:
         # A worker of a pool waits for work for ever when its parent was killed.

@@ -95,19 +95,20 @@ ROLES = (
     RoleDefinition(
         name="copying",
         title="a copying head",
-        claim="It raises the logits of the tokens it looks at, whatever they are.",
-        required=(Criterion("ov_copying", "weights", WEIGHTS),),
-        supporting=(Criterion("copy_at_5", "weights", WEIGHTS),),
-        reason="three quarters of its OV circuit, by eigenvalues, point the copying way",
+        claim="It raises the token it looks at above nearly all others, whatever it is.",
+        required=(Criterion("copy_at_5", "weights", WEIGHTS),),
+        supporting=(Criterion("ov_copying", "weights", WEIGHTS),),
+        reason="more often than not; eigenvalues alone say which way a head points, and in some "
+        "models all heads point the same way",
         on="weights",
     ),
     RoleDefinition(
         name="suppressing",
         title="a suppressing head",
-        claim="It lowers the logits of the tokens it looks at, whatever they are.",
-        required=(Criterion("ov_copying", "weights", WEIGHTS, "minus score"),),
-        supporting=(Criterion("suppress_at_5", "weights", WEIGHTS),),
-        reason="three quarters of its OV circuit, by eigenvalues, point the other way",
+        claim="It lowers the token it looks at below nearly all others, whatever it is.",
+        required=(Criterion("suppress_at_5", "weights", WEIGHTS),),
+        supporting=(Criterion("ov_copying", "weights", WEIGHTS, "minus score"),),
+        reason="more often than not; eigenvalues alone, as for copying, would not do",
         on="weights",
     ),
     RoleDefinition(

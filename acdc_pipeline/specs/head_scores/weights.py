@@ -48,14 +48,17 @@ _READ = {"Q": "queries", "K": "keys", "V": "values"}
 SCORES = (
     ScoreDefinition(
         name="ov_copying",
-        version=1,
+        version=2,
         title="OV copying",
         family="weights",
-        claim="Whether the head, wherever it looks, raises the logits of the tokens it sees there.",
+        claim="Whether the head, wherever it looks, raises or lowers the logits of the tokens it "
+        "sees there, on the whole. It says which way, not how clearly: a head that only makes "
+        "everything larger that is there already has 1.",
         formula=r"\frac{\sum_i \lambda_i}{\sum_i |\lambda_i|},\quad"
-        r" \lambda = \operatorname{eig}(W_O W_U E' W_V)",
+        r" \lambda = \operatorname{eig}(W_O \overline{W_U} E' W_V),\quad"
+        r" \overline{W_U} = W_U - \text{mean of its columns}",
         source=f"{ELHAGE}, section on copying heads",
-        sign="1: copies every token; -1: lowers every token it sees",
+        sign="1: raises what it sees; -1: lowers it",
         low=-1.0,
         high=1.0,
         nulls=("random weights",),

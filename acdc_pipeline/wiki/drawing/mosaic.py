@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from acdc_pipeline.wiki.drawing.colour import palette
-from acdc_pipeline.wiki.drawing.png import alpha_png, data_uri, indexed_png
+from acdc_pipeline.wiki.drawing.png import alpha_png, data_uri, indexed_pngs
 from acdc_pipeline.wiki.drawing.ruler import Ruler
 from acdc_pipeline.wiki.numbers import counted, number
 from acdc_pipeline.wiki.scores import Grid
@@ -71,6 +71,6 @@ def mosaic_sentence(
 
 
 def _tile(cells: UInt8[np.ndarray, "row column"], scale: Ruler, says: str) -> Tile:
-    light = data_uri(indexed_png(cells, palette("light", scale.scale)))
-    dark = data_uri(indexed_png(cells, palette("dark", scale.scale)))
+    palettes = [palette("light", scale.scale), palette("dark", scale.scale)]
+    light, dark = map(data_uri, indexed_pngs(cells, palettes))
     return Tile(light, dark, says)

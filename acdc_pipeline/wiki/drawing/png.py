@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,20 +24,27 @@ def indexed_png(cells: UInt8[np.ndarray, "row column"], palette: Sequence[RGB]) 
 
     The same cells give the same bytes, with the same zlib (PNG 1.2, RFC 2083).
     """
+    (picture,) = indexed_pngs(cells, [palette])
+    return picture
+
+
+def indexed_pngs(
+    cells: UInt8[np.ndarray, "row column"], palettes: Sequence[Sequence[RGB]]
+) -> list[bytes]:
+    """The same picture in several palettes: what they share is compressed once."""
     rows, columns = cells.shape
-    colours = bytes(channel for rgb in ((0, 0, 0), *palette) for channel in rgb)
     # Filter 0 before each row: neighbouring indexes are not neighbouring numbers.
-    lines = np.concatenate([np.zeros((rows, 1), np.uint8), cells], axis=1)
-    return b"".join(
-        (
-            _SIGNATURE,
-            _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
-            _chunk(b"PLTE", colours),
-            _chunk(b"tRNS", b"\x00"),
-            _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9)),
-            _chunk(b"IEND", b""),
-        )
+    lines = np.zeros((rows, 1 + columns), np.uint8)
+    lines[:, 1:] = cells
+    before = _SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0))
+    after = (
+        _chunk(b"tRNS", b"\x00")
+        + _chunk(b"IDAT", zlib.compress(lines.tobytes(), 9))
+        + _chunk(b"IEND", b"")
     )
+    return [
+        before + _chunk(b"PLTE", bytes(chain((0, 0, 0), *palette))) + after for palette in palettes
+    ]
 
 
 def alpha_png(levels: UInt8[np.ndarray, "row column"], most: int) -> bytes:

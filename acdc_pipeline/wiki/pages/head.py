@@ -47,13 +47,20 @@ _LINES: Mapping[str, float] = {
 """Scores that give a role by themselves, and from which value on."""
 
 
-def head_pages(chapter: Chapter) -> Iterator[tuple[str, Facts]]:
-    """The facts of every head's page by name, layer by layer."""
+def head_pages(chapter: Chapter, only: frozenset[str] | None = None) -> Iterator[tuple[str, Facts]]:
+    """The facts of every head's page by name, layer by layer.
+
+    Args:
+        chapter: the model.
+        only: heads by name; None means all.
+    """
     model = chapter.model
     names = [head_name(*place) for place in np.ndindex(model.n_layers, model.n_heads)]
     # The same on every page: made once.
     links = {measure.slug: _link(measure) for measure in chapter.measures}
     for index, place in enumerate(np.ndindex(model.n_layers, model.n_heads)):
+        if only is not None and names[index] not in only:
+            continue
         beside = {
             "prev": names[index - 1] if index else None,
             "next": names[index + 1] if index + 1 < len(names) else None,

@@ -13,7 +13,7 @@ from acdc_pipeline.wiki.drawing.plot import Axis, Point, log_axis, scatter
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.numbers import counted, number
 from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.panels import cell_size, is_linked, panels
+from acdc_pipeline.wiki.pages.panels import Panels, cell_size, is_linked
 from acdc_pipeline.wiki.pages.score import definition_facts
 from acdc_pipeline.wiki.roles import primary_metric
 from acdc_pipeline.wiki.site import Site
@@ -33,10 +33,10 @@ _LINES = {
 Holder = tuple[Model, HeadRole]
 
 
-def kind_pages(site: Site) -> Iterator[tuple[str, Facts]]:
+def kind_pages(site: Site, panels: Panels) -> Iterator[tuple[str, Facts]]:
     """The facts of every kind's page by name."""
     for role in ROLES.values():
-        yield role.name, _page(site, role)
+        yield role.name, _page(site, panels, role)
 
 
 def kind_index(site: Site) -> Facts:
@@ -66,7 +66,7 @@ def holders(site: Site, role: str) -> list[Holder]:
     return sorted(found, key=lambda pair: (-abs(pair[1].value), pair[0].title, _place(pair[1])))
 
 
-def _page(site: Site, role: RoleDefinition) -> Facts:
+def _page(site: Site, panels: Panels, role: RoleDefinition) -> Facts:
     root = "../"
     found = holders(site, role.name)
     title = role.title.partition(" ")[2] if role.title[:2] in ("a ", "an") else role.title
@@ -94,7 +94,7 @@ def _page(site: Site, role: RoleDefinition) -> Facts:
                 "task": task or "",
                 "metric": metric,
                 "scale": site.rulers[metric],
-                "panels": panels(site, metric, root),
+                "panels": panels[metric],
             }
             for task, metric in _metrics(site, role)
         ],

@@ -15,6 +15,9 @@ from acdc_pipeline.wiki.text import name
 
 Facts = dict[str, Any]
 
+Panels = Mapping[str, list[Facts]]
+"""The panels of each score, by metric."""
+
 MOST_LINKED = 1000
 
 _WIDEST, _HIGHEST = 190, 170
@@ -64,6 +67,11 @@ def panels(site: Site, metric: str, root: str) -> list[Facts]:
     ]
 
 
+def all_panels(site: Site, root: str) -> Panels:
+    """The panels of every score by metric: pages of kinds and of scores show the same."""
+    return {metric: panels(site, metric, root) for metric in site.metrics}
+
+
 def leaders(site: Site, metric: str, root: str, count: int, sign: int = 1) -> list[Facts]:
     """The heads of highest score over all models; with `sign` -1 those of lowest."""
     rows: list[tuple[float, str, int, int, Model]] = []
@@ -71,12 +79,12 @@ def leaders(site: Site, metric: str, root: str, count: int, sign: int = 1) -> li
         score = model.scores.get(metric)
         if score is None:
             continue
-        values = np.where(np.isfinite(score.values), sign * score.values, -np.inf)
-        order = np.argsort(-values, axis=None, kind="stable")[:count]
-        for index in order:
-            layer, head = divmod(int(index), model.n_heads)
-            if np.isfinite(score.values[layer, head]):
-                rows.append((-values[layer, head], model.title, layer, head, model))
+        values = np.where(np.isfinite(score.values), -sign * score.values, np.inf)
+        order = np.argsort(values, axis=None, kind="stable")[:count]
+        for index, value in zip(order.tolist(), values.ravel()[order].tolist(), strict=True):
+            if value < np.inf:
+                layer, head = divmod(index, model.n_heads)
+                rows.append((value, model.title, layer, head, model))
     rows.sort(key=lambda row: row[:4])
     return [
         {

@@ -8,10 +8,10 @@ from typing import Any
 from acdc_pipeline.specs.head_scores import NULLS, ROLES, ScoreDefinition
 from acdc_pipeline.wiki.pages.frame import frame
 from acdc_pipeline.wiki.pages.panels import (
+    Panels,
     cell_size,
     is_linked,
     leaders,
-    panels,
     tasks_measured,
 )
 from acdc_pipeline.wiki.scores import by_family, definition_of
@@ -23,11 +23,11 @@ Facts = dict[str, Any]
 _LEADERS = 20
 
 
-def score_pages(site: Site) -> Iterator[tuple[str, Facts]]:
+def score_pages(site: Site, panels: Panels) -> Iterator[tuple[str, Facts]]:
     """The facts of every score's page by slug."""
     for key in dict.fromkeys(metric.partition(":")[0] for metric in site.metrics):
         definition = definition_of(key)
-        yield site.score_slugs[definition.name], _page(site, key, definition)
+        yield site.score_slugs[definition.name], _page(site, panels, key, definition)
 
 
 def score_index(site: Site) -> Facts:
@@ -64,12 +64,11 @@ def definition_facts(definition: ScoreDefinition) -> Facts:
     }
 
 
-def _page(site: Site, key: str, definition: ScoreDefinition) -> Facts:
+def _page(site: Site, panels: Panels, key: str, definition: ScoreDefinition) -> Facts:
     root = "../"
     signed = definition.low is None or definition.low < 0
     parts = []
     for task, metric in tasks_measured(site, key).items():
-        found = panels(site, metric, root)
         parts.append(
             {
                 "task": task,
@@ -77,7 +76,7 @@ def _page(site: Site, key: str, definition: ScoreDefinition) -> Facts:
                 "metric": metric,
                 "scale": site.rulers[metric],
                 "among": site.standings[metric].among,
-                "panels": found,
+                "panels": panels[metric],
                 "leaders": leaders(site, metric, root, _LEADERS),
                 "lowest": leaders(site, metric, root, _LEADERS // 2, -1) if signed else [],
             }

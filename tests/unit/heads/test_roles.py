@@ -81,15 +81,27 @@ def test_supporting_scores_add_evidence_and_decide_nothing():
     ]
 
 
-def test_suppressing_is_copying_with_the_sign_and_the_null_turned_round():
-    values = {"ov_copying": grid(0.9, -0.9, -0.4)}
+def test_copying_and_suppressing_are_told_by_ranks_of_tokens_and_not_by_eigenvalues():
+    """The first copies, the second suppresses; the third only has positive eigenvalues."""
+    values = {
+        "copy_at_5": grid(0.9, 0.0, 0.1),
+        "suppress_at_5": grid(0.0, 0.9, 0.0),
+        "ov_copying": grid(0.4, -0.9, 0.99),
+    }
     assert names(roles_of(facts(values))) == [
         ("a0.h0", "copying", None),
         ("a0.h1", "suppressing", None),
     ]
     assert roles_of(facts(values, high=0.95)) == []
-    (_, lowest) = roles_of(facts({"ov_copying": grid(0.9, -0.9, -0.4)}))
+
+
+def test_role_of_a_negative_score_has_the_sign_and_the_null_turned_round():
+    values = {"direct_effect": grid(0.0, -0.9), "attention_to_answer": grid(0.9, 0.9)}
+    values["answer_suppression"] = grid(0.9, 0.9)
+    (lowest,) = roles_of(facts(values))
+    assert (str(lowest.node), lowest.role) == ("a0.h1", "copy_suppression")
     assert (lowest.value, lowest.rank) == (-0.9, 1)
+    assert roles_of(facts(values, high=0.95)) == []
 
 
 MOVER = {

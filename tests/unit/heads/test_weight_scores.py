@@ -27,7 +27,7 @@ from acdc_pipeline.heads.token_ranks import token_ranks
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from tests import checkpoints
-from tests.hand_built import Stream
+from tests.hand_built import Head, Stream
 
 MEMORY = 1 << 28
 NARROW = 4096
@@ -85,7 +85,8 @@ def test_ov_copying_is_that_of_the_whole_token_matrix(name: str, memory: int, tm
     got = ov_copying(weights, memory)
     for layer in range(got.shape[0]):
         for h in range(got.shape[1]):
-            values = torch.linalg.eigvals(tokens_to_tokens(weights, layer, h))
+            matrix = tokens_to_tokens(weights, layer, h)
+            values = torch.linalg.eigvals(matrix - matrix.mean(dim=1, keepdim=True))
             expected = float(values.real.sum() / values.abs().sum())
             # zeros of the large matrix come out as 1e-16 to the power of 1 / their block's size
             assert got[layer, h] == pytest.approx(expected, abs=1e-4)
@@ -173,6 +174,38 @@ def test_copying_suppressing_and_idle_heads():
     assert ranks.from_bottom[0, 1].tolist() == [0] * 12
     # a head that writes nothing puts no token first: all twelve share one logit
     assert ranks.from_top[0, 2].tolist() == ranks.from_bottom[0, 2].tolist() == [11] * 12
+
+
+def along_one_direction(sign: float) -> Head:
+    """Reads tokens as 1 … 12 along one direction, and writes that times 1 … 12 to their logits."""
+    places = torch.arange(1, 13, dtype=torch.float64)
+    v, o = STREAM.nothing(), STREAM.nothing().T.clone()
+    v[STREAM.part("token"), 0] = places
+    o[0, STREAM.part("out")] = sign * places
+    return replace(STREAM.uniform(), v=v, o=o)
+
+
+def test_ov_copying_is_blind_to_what_is_added_to_every_logit():
+    """With v = 1 … 12 the matrix of tokens to tokens is -v vᵀ, with one eigenvalue, which is
+    -vᵀ(v - mean v) = -(650 - 12 · 6.5²) = -143. A constant in every column of W_U adds 78 v 1ᵀ to
+    the matrix and so 78 to each logit alike; without centring the eigenvalue would then be
+    -650 + 78 · 78, of the other sign."""
+    weights = STREAM.weights([along_one_direction(-1.0)])
+    constant = torch.zeros_like(weights.w_u)
+    constant[STREAM.part("out")] = -1.0
+    for model in (weights, replace(weights, w_u=weights.w_u + constant)):
+        assert ov_copying(model, MEMORY)[0] == pytest.approx([-1.0])
+
+
+def test_positive_eigenvalues_put_no_token_first():
+    """v vᵀ has no negative eigenvalue, so that all tokens are raised on the whole; but looking at
+    any token, the head raises token 12 most: only that is above all others when looked at, and
+    token t has 12 - t above it."""
+    weights = STREAM.weights([along_one_direction(1.0)])
+    assert ov_copying(weights, MEMORY)[0] == pytest.approx([1.0])
+    every = torch.arange(12)
+    ranks = token_ranks(weights, every, every, MEMORY)
+    assert ranks.from_top[0, 0].tolist() == list(range(11, -1, -1))
 
 
 def test_top_tokens_lie_furthest_along_the_singular_vectors(tmp_path: Path):

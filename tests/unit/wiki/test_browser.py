@@ -135,7 +135,7 @@ def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Si
 def test_address_of_a_search_restores_filters_and_rows(tab: Callable[..., Tab], scheme: str):
     page = tab(scheme)
     page.open("search.html")
-    page.page.select_option("[name=score]", "ov_copying@1")
+    page.page.select_option("[name=score]", "ov_copying@2")
     page.page.select_option("[name=sort]", "low")
     page.page.select_option("[name=model]", "zoo-attn-2l")
     page.page.fill("[name=q]", "layer:1")
@@ -244,7 +244,7 @@ def test_mosaic_of_the_home_page_shows_another_score_and_its_address(
     page.open("index.html")
     tile = page.page.locator(".frame[data-slug='zoo-attn-2l'] .tile")
     before = tile.get_attribute("style")
-    page.page.select_option(".pick select", "ov_copying@1")
+    page.page.select_option(".pick select", "ov_copying@2")
     page.page.wait_for_function(
         "before => document.querySelector('.tile').getAttribute('style') !== before", arg=before
     )

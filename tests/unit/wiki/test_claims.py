@@ -42,6 +42,7 @@ def model(ref: str = "zoo:attn-2l", *, profiled: str = "yes") -> Model:
         nulls={},
         questions={"ioi": (question(),)},
         profiles=(),
+        profile_ids=(),
         run_ids=(),
         digest="",
         measured="",

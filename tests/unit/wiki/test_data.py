@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.runs import gather
+from acdc_pipeline.wiki.models import whole_model
+from acdc_pipeline.wiki.runs import gather, read_whole
 from acdc_pipeline.wiki.site import Site, site_of
 
 
@@ -50,8 +51,11 @@ def test_model_document_holds_the_numbers_of_the_store(small_site: Path, site: S
         assert found["heads"][head] == survivor.threshold
 
 
-def test_parquet_files_hold_every_score_and_every_edge(small_site: Path, site: Site):
-    model = site.models[1]
+def test_parquet_files_hold_every_score_and_every_edge(
+    small_site: Path, small_store: Store, site: Site
+):
+    summary = site.models[1]
+    model = whole_model(summary, read_whole(small_store, summary.profile_ids))
     scores = pq.read_table(
         io.BytesIO((small_site / "data" / f"{model.slug}.scores.parquet").read_bytes())
     )

@@ -38,37 +38,36 @@ def test_neighbours_are_the_heads_of_other_models_that_score_alike():
         "b",
         {"a0.h1": ("induction", [0.6, 0.0, 0.0]), "a1.h1": ("previous_token", [0.0, 0.9, 0.0])},
     )
-    found = neighbours([one, two], RULERS)
+    found = neighbours([one, two], RULERS, [0, 1])
     first, second = found[0][1, 0]
     assert (first.model, first.layer, first.head) == (1, 0, 1)
     # scores differ by 0.3 in one of three: 1 - sqrt(0.09 / 3) = 0.83
     assert first.likeness == 0.83
     assert (second.layer, second.head) == (1, 1)
     assert [n.model for n in found[1][0, 1]] == [0]
+    assert neighbours([one, two], RULERS, [1]) == {1: found[1]}
+    assert neighbours([one, two], RULERS, []) == {}
 
 
 def test_neighbours_of_heads_without_a_telling_role_are_not_looked_for():
     one = model("a", {"a1.h0": ("sink", [0.9, 0.0, 0.0])})
     two = model("b", {"a0.h1": ("induction", [0.6, 0.0, 0.0])})
-    assert neighbours([one, two], RULERS) == [{}, {}]
+    assert neighbours([one, two], RULERS, [0, 1]) == {0: {}, 1: {}}
 
 
 def test_neighbours_need_a_second_model_and_three_scores():
     one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
-    assert neighbours([one], RULERS) == [{}]
-    assert neighbours([one, one], {"induction@1": Ruler(0.0, 1.0)}) == [{}, {}]
+    assert neighbours([one], RULERS, [0]) == {0: {}}
+    few = {"induction@1": Ruler(0.0, 1.0)}
+    assert neighbours([one, one], few, [0, 1]) == {0: {}, 1: {}}
 
 
-def test_nearest_places_are_those_of_a_stable_sort_of_rounded_numbers():
+def test_nearest_places_are_those_of_a_stable_sort():
     draw = np.random.default_rng(3)
-    # few different numbers, so that many are equal to four digits, and some are none
-    distance = draw.integers(0, 7, (40, 30)) / 7 + draw.normal(0, 1e-7, (40, 30))
+    # few different numbers, so that many are equal, and some are none
+    distance = draw.integers(0, 7, (40, 30)).astype(np.float32)
     distance[draw.random((40, 30)) < 0.2] = np.inf
-    expected = np.argsort(distance.round(4), axis=1, kind="stable")
+    expected = np.argsort(distance, axis=1, kind="stable")
     np.testing.assert_array_equal(nearest_places(distance, 5), expected[:, :5])
-    np.testing.assert_array_equal(nearest_places(distance[:, :3], 5), expected_of(distance[:, :3]))
-
-
-def expected_of(distance: np.ndarray) -> np.ndarray:
-    """All places of a row that is shorter than what was asked for."""
-    return np.argsort(distance.round(4), axis=1, kind="stable")
+    few = distance[:, :3]
+    np.testing.assert_array_equal(nearest_places(few, 5), np.argsort(few, axis=1, kind="stable"))

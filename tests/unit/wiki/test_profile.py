@@ -9,7 +9,7 @@ import pytest
 
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.wiki.pages.head_examples import snippet_fact
-from acdc_pipeline.wiki.profile import merged_nulls, profile_from
+from acdc_pipeline.wiki.profile import checked, merged_nulls, profile_from
 from acdc_pipeline.wiki.roles import primary_metric, roles_of
 
 
@@ -109,7 +109,7 @@ def test_snippet_says_where_the_token_looked_at_is_before_or_behind_the_query(ke
 )
 def test_profile_of_another_form_is_called_damaged(broken: dict[str, Any]):
     with pytest.raises(DamagedRun):
-        profile_from(document(**broken))
+        checked(profile_from(document(**broken)))
 
 
 def test_roles_of_several_profiles_count_once_by_head():

@@ -41,10 +41,10 @@ def test_scores_of_several_runs_become_grids_of_the_model_and_the_first_counts()
 
 
 def test_metrics_come_in_the_order_of_their_definitions_with_unknown_ones_last():
-    metrics = ["my_score@3", "ov_copying@1", "direct_effect@1:ioi", "induction@1", "induction@9"]
+    metrics = ["my_score@3", "ov_copying@2", "direct_effect@1:ioi", "induction@1", "induction@9"]
     assert in_order(metrics) == [
         "induction@1",
-        "ov_copying@1",
+        "ov_copying@2",
         "direct_effect@1:ioi",
         "induction@9",
         "my_score@3",

@@ -1,0 +1,164 @@
+"""The cache: what a build read is not read again, and never believed when it may be wrong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.build import build
+from acdc_pipeline.wiki.cache import NAME, read_cache, write_cache
+from acdc_pipeline.wiki.manifest import digest_of, program_digest
+from acdc_pipeline.wiki.runs import Gathered, Known, gather
+from tests import wiki_store
+from tests.unit.wiki.conftest import TINY
+from tests.unit.wiki.test_build import files_of
+
+
+@pytest.fixture
+def gathered(tiny_store: Store) -> Gathered:
+    return gather(tiny_store)
+
+
+def reseal(data: bytes) -> bytes:
+    """A file of the right digest, whatever stands in it."""
+    line, _, rest = data.partition(b"\n")
+    return line + b"\n" + digest_of(rest[32:]).encode() + rest[32:]
+
+
+def test_cache_gives_back_every_run_as_it_was_read(gathered: Gathered, tmp_path: Path):
+    write_cache(tmp_path, "this", gathered.known)
+    again = read_cache(tmp_path, "this")
+    assert list(again) == [run.run_id for run in gathered.runs]
+    for run in gathered.runs:
+        found = again[run.run_id].run
+        assert (found.spec, found.shape, found.edges) == (run.spec, run.shape, run.edges)
+        assert (found.metrics, found.details) == (run.metrics, run.details)
+        assert (found.digest, found.measured) == (run.digest, run.measured)
+        assert found.profile == run.profile
+        assert list(found.scores) == list(run.scores)
+        for metric, score in run.scores.items():
+            np.testing.assert_array_equal(found.scores[metric].values, score.values)
+            np.testing.assert_array_equal(found.scores[metric].low, score.low)
+
+
+def test_gather_reads_what_is_new_or_was_written_since(tiny_store: Store, tmp_path: Path):
+    assert tiny_store.place.folder is not None
+    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    store = open_store(tmp_path / "own", mode="write")
+    known = gather(store).known
+    assert gather(store, known=known).read == 0
+    draw = np.random.default_rng(7)
+    store.commit(next(wiki_store.circuit_records(TINY[0], "ioi", (0.05,), draw)))
+    assert gather(store, known=known).read == 1
+    touched = next(iter(known))
+    os.utime(Path(store.path(touched)) / "run.json", (0, 0))
+    again = gather(store, known=known)
+    assert again.read == 2
+    assert len(again.runs) == len(known) + 1
+
+
+def test_runs_that_are_gone_are_gone_from_the_site_and_from_the_cache(
+    tiny_store: Store, tiny_site: Path, tmp_path: Path
+):
+    assert tiny_store.place.folder is not None
+    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    store = open_store(tmp_path / "own", mode="write")
+    out = Path(shutil.copytree(tiny_site, tmp_path / "site"))
+    first, *others = store.run_ids()
+    shutil.rmtree(store.path(first))
+    build(store, out, jobs=1)
+    assert list(read_cache(out, program_digest())) == others
+    assert files_of(out) == files_of(build(store, tmp_path / "fresh", jobs=1).out)
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def with_a_flipped_bit(data: bytes) -> bytes:
+    return data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+
+
+def of_another_form(data: bytes) -> bytes:
+    return data.replace(b"wiki-cache 1", b"wiki-cache 9", 1)
+
+
+def without_an_end(data: bytes) -> bytes:
+    """The numbers are missing, and the digest is right."""
+    length = int.from_bytes(data[59:67], "little")
+    return reseal(data[: 67 + length])
+
+
+def with_other_content(data: bytes) -> bytes:
+    packed = zlib.compress(b'{"program":"this","sixes":[],"runs":[]}')
+    return reseal(data[:59] + len(packed).to_bytes(8, "little") + packed)
+
+
+def empty(data: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize(
+    "spoil", [cut, with_a_flipped_bit, of_another_form, without_an_end, with_other_content, empty]
+)
+def test_cache_that_is_not_what_was_written_counts_as_nothing(
+    gathered: Gathered, tmp_path: Path, spoil: Callable[[bytes], bytes]
+):
+    write_cache(tmp_path, "this", gathered.known)
+    path = tmp_path / NAME
+    path.write_bytes(spoil(path.read_bytes()))
+    assert read_cache(tmp_path, "this") == {}
+
+
+def test_cache_of_another_version_of_the_program_counts_as_nothing(
+    gathered: Gathered, tmp_path: Path
+):
+    write_cache(tmp_path, "this", gathered.known)
+    assert read_cache(tmp_path, "that") == {}
+    assert read_cache(tmp_path / "nowhere", "this") == {}
+
+
+def test_site_is_the_same_with_a_cache_and_without(
+    tiny_store: Store, tiny_site: Path, tmp_path: Path
+):
+    """With a cache alone all pages are written from what it says."""
+    out = tmp_path / "site"
+    out.mkdir()
+    for name in (NAME, ".acdc-wiki.json"):
+        shutil.copy2(tiny_site / name, out / name)
+    built = build(tiny_store, out, jobs=1)
+    assert built.written == built.files
+    assert files_of(out) == files_of(tiny_site)
+    (out / NAME).write_bytes(b"no cache")
+    assert build(tiny_store, out, jobs=1).written == 0
+    assert (out / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
+
+
+def test_new_profile_writes_of_other_models_only_heads_that_it_resembles(
+    tiny_store: Store, tiny_site: Path, tmp_path: Path
+):
+    assert tiny_store.place.folder is not None
+    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    store = open_store(tmp_path / "own", mode="write")
+    out = Path(shutil.copytree(tiny_site, tmp_path / "site"))
+    draw = np.random.default_rng(5)
+    grids = wiki_store.score_grids(TINY[0], ("docstring",), draw)
+    for grid in grids.values():
+        # every head is of many kinds now, so that others are like it
+        grid[:] = np.clip(grid + 0.9, -1, 1)
+    store.commit(wiki_store.profile_record(TINY[0], "docstring", grids, draw))
+    build(store, out, jobs=1)
+    assert files_of(out) == files_of(build(store, tmp_path / "fresh", jobs=1).out)
+
+
+def test_known_runs_are_found_by_what_the_listing_says(tiny_store: Store):
+    """A run whose listing is another was written since, whatever its name."""
+    known = {i: Known("other", k.run) for i, k in gather(tiny_store).known.items()}
+    assert gather(tiny_store, known=known).read == len(known)
