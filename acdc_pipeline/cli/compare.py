@@ -82,7 +82,7 @@ def compare(
             summaries,
             worker,
             cast("MetricName | None", metric),
-            lambda spec: progress.wait(f"{spec.method.name}: {spec.task} in {spec.model}"),
+            lambda spec: progress.doing(f"{spec.method.name}: {spec.task} in {spec.model}"),
         )
     for one in found:
         if one.problem is not None:

@@ -151,9 +151,17 @@ def evaluate(
             )
             family = []
         worker = Worker(device=device, memory=budget)
-        progress.wait(f"evaluating {spec.task} in {spec.model}")
         effort = Effort(null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed)
-        found = measured(worker, spec, task, circuit, family, effort)
+        what = f"evaluating {spec.task} in {spec.model}"
+        found = measured(
+            worker,
+            spec,
+            task,
+            circuit,
+            family,
+            effort,
+            lambda part: progress.doing(f"{what}: {part}"),
+        )
     from acdc_pipeline.cli.curve_drawing import draw_curve
     from acdc_pipeline.cli.evaluation_report import (
         CURVE_COLUMNS,

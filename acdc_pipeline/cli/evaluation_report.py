@@ -17,6 +17,9 @@ STABLE = 0.8
 SUPERFLUOUS = 0.01
 """Of what losing everything costs: a part that matters less is superfluous."""
 
+ROUNDING = 1e-8
+"""In nats: what a divergence may be off by; of two equal distributions it is this and not 0."""
+
 CURVE_COLUMNS = (
     Column("of the graph", "number"),
     Column("edges", "number"),
@@ -104,7 +107,7 @@ def curve_rows(found: Evaluation) -> list[dict[str, str]]:
             "of the graph": f"{point.fraction * 100:g}%",
             "edges": str(point.edges),
             "faithfulness": number(point.faithfulness),
-            "KL": number(point.kl),
+            "KL": number(0.0 if abs(point.kl) < ROUNDING else point.kl),
         }
         for point in found.curve
     ]

@@ -10,7 +10,7 @@ from acdc_pipeline.errors import InvalidInput, UnknownName
 if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord
 
-FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet")
+FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet", "svg")
 
 BY_SUFFIX: dict[str, tuple[str, ...]] = {
     ".json": ("node-link", "mib-json"),
@@ -18,6 +18,7 @@ BY_SUFFIX: dict[str, tuple[str, ...]] = {
     ".dot": ("dot",),
     ".gv": ("dot",),
     ".parquet": ("parquet",),
+    ".svg": ("svg",),
 }
 """What files of these names hold; the first where none is asked for."""
 
@@ -86,6 +87,10 @@ def exported(record: RunRecord, form: str) -> str:
 
             # the format states the model's width, which no circuit knows
             return mib_json(circuit, d_model=_width(record))
+        case "svg":
+            from acdc_pipeline.cli.drawing import draw
+
+            return draw(record, circuit)
     raise AssertionError(form)
 
 

@@ -51,6 +51,10 @@ class Bar:
         """Says what takes time before a search begins."""
         self._show(text, None, "")
 
+    def doing(self, text: str) -> None:
+        """Says at which of several parts of the work we are."""
+        self.wait(text)
+
     def start(self, total_edges: int, label: str) -> None:
         """Shows an empty bar."""
         self._show(label, total_edges, f"of {total_edges} {self.counts}")
@@ -108,6 +112,10 @@ class Lines:
 
     def wait(self, text: str) -> None:
         """Nothing: a log is not impatient."""
+
+    def doing(self, text: str) -> None:
+        """A line for each part of the work, which may take minutes."""
+        tell(f"{self.prefix}{text}\n")
 
     def start(self, total_edges: int, label: str) -> None:
         """Says that the search begins."""

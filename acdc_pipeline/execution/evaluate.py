@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench, set_up
@@ -126,6 +126,7 @@ def evaluate(
     circuit: Circuit,
     family: Sequence[Circuit],
     effort: Effort,
+    doing: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
     """`circuit` on the prompts of `run`, under its metric and ablation.
 
@@ -138,17 +139,20 @@ def evaluate(
             there are no scores. Empty for a circuit that no search found: then nothing is said of
             curve, stability and transfer unless it has scores.
         effort: how much is drawn.
+        doing: told what is measured next.
 
     Raises:
         InvalidInput: the metric cannot tell the model from nothing.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
+    doing("faithfulness")
     bench = worker.bench(run, task)
     method = circuit_method(run.method)
     scale = scale_of(bench, method.metric)
     found = measure(bench, circuit_logprobs(bench, circuit.edges), [method.metric, "kl"])
     value = found[method.metric]
     points = curve_of(bench, scale, circuit, family, rank_of(method))
+    doing("random circuits")
     null = [
         scale.faithfulness(value_of(bench, method.metric, other.edges))
         for other in random_circuits(
@@ -157,8 +161,17 @@ def evaluate(
     ]
     parts = parts_by_node(circuit)
     draws, seed = effort.draws, effort.seed
+    doing("completeness")
+    knockouts = completeness(bench, scale, circuit, parts, draws=draws, seed=seed)
+    worst = worst_knockouts(bench, scale, circuit, parts, restarts=effort.restarts, seed=seed)
+    doing("minimality")
+    needs = minimality(bench, scale, circuit, parts, draws=draws, seed=seed)
+    doing("causal scrubbing")
     scrubbing, unscrubbed = _scrubbed(worker, run, task, circuit, effort)
+    fresh = _fresh(worker, run, task, circuit, bench)
     searched = bool(family) and effort.resamples > 0
+    if searched:
+        doing("stability and transfer")
     return Evaluation(
         circuit=circuit,
         scale=scale,
@@ -170,13 +183,13 @@ def evaluate(
         cmd=circuit_model_distance(points) if points else None,
         null=tuple(null),
         percentile=percentile(scale.faithfulness(value), null) if null else None,
-        knockouts=completeness(bench, scale, circuit, parts, draws=draws, seed=seed),
-        worst=worst_knockouts(bench, scale, circuit, parts, restarts=effort.restarts, seed=seed),
-        needs=minimality(bench, scale, circuit, parts, draws=draws, seed=seed),
+        knockouts=knockouts,
+        worst=worst,
+        needs=needs,
         auc=_auc(run, task, circuit, family),
         scrubbing=scrubbing,
         unscrubbed=unscrubbed,
-        fresh=_fresh(worker, run, task, circuit, bench),
+        fresh=fresh,
         stability=stability(worker, run, bench, effort.resamples, seed) if searched else None,
         transfer=transfer(worker, run, bench) if searched else None,
     )

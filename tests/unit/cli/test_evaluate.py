@@ -71,6 +71,17 @@ def test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search(capsys,
     assert document["stability"]["jaccard"] == 1
     assert document["transfer"]["unseen"] == pytest.approx(1, abs=1e-3)
     facts = acdc(capsys, "evaluate", found["run_id"][:8], *FEW, "--resamples", "0")
+    parts = [line.rpartition(": ")[2] for line in facts.err.splitlines()]
+    assert parts == [
+        "faithfulness",
+        "random circuits",
+        "completeness",
+        "minimality",
+        "causal scrubbing",
+    ]
+    *_, whole = facts.out.splitlines()
+    # what rounding leaves of the divergence of the model from itself is not shown
+    assert whole.split() == ["100%", "23", "1", "0"]
     assert "CPR" in facts.out
     assert "causal scrubbing" in facts.out
     assert "from 1 start" in facts.out
