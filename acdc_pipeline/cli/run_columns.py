@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.run_names import method_name
-from acdc_pipeline.cli.run_report import kept_text, share_text
 from acdc_pipeline.cli.tables import Column
-from acdc_pipeline.cli.words import number, percent
+from acdc_pipeline.cli.words import kept_text, number, percent, share_text
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec

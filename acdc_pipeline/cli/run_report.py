@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.method_text import method_text
-from acdc_pipeline.cli.words import counted, number, percent
+from acdc_pipeline.cli.words import counted, kept_text, number, percent, share_text
 from acdc_pipeline.specs import circuit_method
 
 if TYPE_CHECKING:
@@ -109,16 +109,6 @@ def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
 def edges_text(kept: int | None, total: int | None) -> str:
     """`41 of 1281 (3.2%)`."""
     return "–" if kept is None else f"{kept_text(kept, total)} ({share_text(kept, total)})"
-
-
-def kept_text(kept: int | None, total: int | None) -> str:
-    """`41 of 1281`."""
-    return "–" if kept is None else f"{kept} of {total}"
-
-
-def share_text(kept: int | None, total: int | None) -> str:
-    """`3.2%`."""
-    return "–" if kept is None or not total else f"{kept / total:.1%}"
 
 
 def strongest(circuit: Circuit, count: int) -> list[dict[str, str]]:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.output import note
-from acdc_pipeline.cli.run_report import kept_text
 from acdc_pipeline.cli.tables import Column
-from acdc_pipeline.cli.words import counted, number
+from acdc_pipeline.cli.words import counted, kept_text, number
 from acdc_pipeline.errors import AcdcError
 
 if TYPE_CHECKING:

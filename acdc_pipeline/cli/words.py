@@ -25,6 +25,16 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
+def kept_text(kept: int | None, total: int | None) -> str:
+    """`41 of 1281`."""
+    return "–" if kept is None else f"{kept} of {total}"
+
+
+def share_text(kept: int | None, total: int | None) -> str:
+    """`3.2%`."""
+    return "–" if kept is None or not total else f"{kept / total:.1%}"
+
+
 def amount(size: int) -> str:
     """A number of bytes: `780 B`, `12.3 kB`, `4.1 GB`."""
     value, unit = float(size), "B"
