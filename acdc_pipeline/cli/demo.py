@@ -8,6 +8,7 @@ import typer
 
 from acdc_pipeline.cli import completion, options, wiki
 from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.run import SweepName
 from acdc_pipeline.cli.run_names import method_name, run_name
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.sweep_report import say_failures
@@ -40,14 +41,7 @@ COLUMNS = (
 
 def demo(
     context: typer.Context,
-    sweep: Annotated[
-        str,
-        typer.Option(
-            metavar="SWEEP",
-            autocompletion=completion.sweeps,
-            help="A sweep by name, or its .yaml file.",
-        ),
-    ] = "demo",
+    sweep: SweepName = "demo",
     executor: Annotated[
         str,
         typer.Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli import completion, options
+from acdc_pipeline.cli import options
 from acdc_pipeline.cli.cluster import note_other_version
 from acdc_pipeline.cli.files import file_for, write_bytes
 from acdc_pipeline.cli.interrupts import temporary_folder
@@ -26,6 +26,7 @@ from acdc_pipeline.cli.regressing import (
     folder_to_write,
     parse_stand_ins,
 )
+from acdc_pipeline.cli.run import SweepName
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
@@ -42,14 +43,7 @@ LEAST_SEEDS = 5
 
 def regress(
     context: typer.Context,
-    sweep: Annotated[
-        str,
-        typer.Option(
-            metavar="SWEEP",
-            autocompletion=completion.sweeps,
-            help="A sweep by name, or its .yaml file.",
-        ),
-    ] = "regress",
+    sweep: SweepName = "regress",
     baselines: Annotated[
         Path | None,
         typer.Option(
@@ -136,6 +130,7 @@ def regress(
     \b
     Examples:
       acdc regress
+      acdc regress small.yaml
       acdc regress --replace zoo:gpt2-4l-s0=dir:out/model --junit-xml regress.xml
       acdc regress --update-baseline --reason "trained with a new tokenizer"
     """

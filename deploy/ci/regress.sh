@@ -11,7 +11,7 @@ reports=acdc-regress
 mkdir -p "$reports"
 
 code=0
-acdc regress --sweep "$sweep" --junit-xml "$reports/junit.xml" --markdown "$reports/summary.md" "$@" || code=$?
+acdc regress "$sweep" --junit-xml "$reports/junit.xml" --markdown "$reports/summary.md" "$@" || code=$?
 
 says=""
 case "$code" in

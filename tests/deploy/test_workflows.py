@@ -96,7 +96,7 @@ def test_regression_step_ends_as_acdc_does_and_names_the_verdict(
     assert done.returncode == code
     assert output.read_text() == f"verdict={verdict}\n"
     called = (tmp_path / "called").read_text()
-    assert called.startswith("regress --sweep small ")
+    assert called.startswith("regress small ")
     assert called.endswith(" --threads 1\n")
     assert (tmp_path / "acdc-regress").is_dir()
     assert ("::error" in done.stdout) == (code != 0)

@@ -31,7 +31,7 @@ def sweep(tmp_path: Path) -> Path:
 def demo(capsys, sweep: Path, *more: str, executor: str = "local") -> Outcome:
     """The demo of a sweep, with its wiki beside the sweep."""
     out = sweep.parent / "wiki"
-    return acdc(capsys, "demo", "--sweep", sweep, "--executor", executor, "--out", out, *more)
+    return acdc(capsys, "demo", sweep, "--executor", executor, "--out", out, *more)
 
 
 def test_demo_ends_with_circuits_in_the_store_and_a_table_of_them(capsys, sweep, store_url):
@@ -98,7 +98,7 @@ def test_demo_with_a_mistake_in_the_sweep_runs_nothing(
 
 
 def test_demo_of_an_unknown_sweep_suggests_the_nearest(capsys):
-    acdc(capsys, "demo", "--sweep", "dmo").refuses("unknown sweep 'dmo'", "did you mean 'demo'?")
+    acdc(capsys, "demo", "dmo").refuses("unknown sweep 'dmo'", "did you mean 'demo'?")
 
 
 def test_demo_sweep_that_ships_names_tasks_and_models_that_ship():

@@ -36,7 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     thresholds = [{"name": "acdc", "thresholds": [0.1, 0.2]}]
     sweep = write_sweep(folder / "small.yaml", methods=thresholds)
-    where = ["--sweep", str(sweep), "--baselines", str(folder / "baselines")]
+    where = [str(sweep), "--baselines", str(folder / "baselines")]
     assert main(["regress", *where, "--update-baseline", "--reason", "for a test"]) == 0
     drifted = folder / "baselines" / "compiled_or.zoo-compiled-or.acdc-0.2.json"
     baseline = json.loads(drifted.read_text())

@@ -46,7 +46,7 @@
   }
 
   function digits(value) {
-    return value === null || value === undefined ? "–" : (+value.toPrecision(3)).toString().replace("-", "−");
+    return value === null || value === undefined ? "–" : (+value.toPrecision(3)).toString().replace(/-/g, "−");
   }
 
   function values(data, head) {
@@ -106,7 +106,8 @@
       return r.role.replace(/_/g, " ") + (r.on ? " on " + r.on : "");
     });
     var circuits = data.circuits.filter(function (c) { return head in c.heads; }).map(function (c) {
-      return c.task + " " + c.heads[head];
+      var searched = c.cuts.some(function (cut) { return cut.threshold !== null; }), at = c.heads[head];
+      return c.task + (searched ? " τ = " + at : " " + at + " edges of " + c.method.name);
     });
     return { roles: roles.join(", ") || "–", circuits: circuits.join(", ") || "–" };
   }
@@ -140,7 +141,7 @@
     top.appendChild(make("th", "On the scale of the score")).scope = "col";
     var mine = facts(a, one), theirs = facts(b, two), x = values(a, one), y = values(b, two);
     row(body, "Behaves as", [mine.roles, theirs.roles, ""]);
-    row(body, "Largest τ in circuits", [mine.circuits, theirs.circuits, ""]);
+    row(body, "In circuits up to", [mine.circuits, theirs.circuits, ""]);
     heads.data.scores.forEach(function (score) {
       var p = x(score.metric), q = y(score.metric);
       if (p === null && q === null) return;

@@ -112,7 +112,7 @@
     return made;
   }
 
-  function digits(value) { return value !== value ? "–" : (+value.toPrecision(3)).toString().replace("-", "−"); }
+  function digits(value) { return value !== value ? "–" : (+value.toPrecision(3)).toString().replace(/-/g, "−"); }
 
   function roles(number) {
     return (heads.roles[number] || []).map(function (role) {

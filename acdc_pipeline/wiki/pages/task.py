@@ -38,7 +38,7 @@ def task_index(site: Site) -> Facts:
                 "circuits": sum(
                     len(question.cuts)
                     for model in site.models
-                    for question in model.questions.get(task.name, ())[:1]
+                    for question in model.questions.get(task.name, ())
                 ),
             }
             for task in site.tasks.values()

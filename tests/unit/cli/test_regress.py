@@ -39,7 +39,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gradients = SWEEP | {"methods": [{"name": "eap-ig-inputs", "share": 0.1}]}
     for name, sweep in (("small", SWEEP), ("gradients", gradients)):
         (folder / f"{name}.yaml").write_text(json.dumps(sweep))
-        arguments = ["regress", "--sweep", str(folder / f"{name}.yaml"), "--device", "cpu"]
+        arguments = ["regress", str(folder / f"{name}.yaml"), "--device", "cpu"]
         arguments += ["--baselines", str(folder / "baselines")]
         assert main([*arguments, "--update-baseline", "--reason", REASON]) == 0
     return folder
@@ -53,10 +53,13 @@ def regress(
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.setenv("CI", "1")
 
-    def run(*arguments: str | Path, baselines: Path = measured / "baselines") -> Outcome:
-        sweep = () if "--sweep" in arguments else ("--sweep", measured / "small.yaml")
+    def run(
+        *arguments: str | Path,
+        sweep: Path | None = None,
+        baselines: Path = measured / "baselines",
+    ) -> Outcome:
         where = ("--device", "cpu", "--baselines", baselines)
-        return acdc(capsys, "regress", *sweep, *where, *arguments)
+        return acdc(capsys, "regress", sweep or measured / "small.yaml", *where, *arguments)
 
     return run
 
@@ -96,7 +99,7 @@ def test_regress_unchanged_tree_is_ok_with_other_threads(regress: Regress, measu
     # which two threads of a busy machine would wait for one another
     before = torch.get_num_threads()
     try:
-        outcome = regress("--sweep", measured / "gradients.yaml", "--threads", "2", "--json")
+        outcome = regress("--threads", "2", "--json", sweep=measured / "gradients.yaml")
     finally:
         torch.set_num_threads(before)
     assert outcome.code == 0, outcome.err
@@ -214,7 +217,7 @@ def test_regress_sweep_without_a_circuit_compares_nothing_and_fails(
 ):
     sweep = tmp_path / "small.yaml"
     sweep.write_text(json.dumps(SWEEP | {"methods": [{"name": "profile"}]}))
-    outcome = regress("--sweep", sweep, "--json")
+    outcome = regress("--json", sweep=sweep)
     assert outcome.code == 3, outcome.err
     assert outcome.document["cells"] == []
     assert CELL in outcome.document["unused"]

@@ -42,7 +42,7 @@ def test_what_demo_suggests_works_with_a_store_that_was_named(capsys):
         "methods: [{name: acdc, thresholds: [0.1]}]\nprompts: 8\nseeds: [0]\n"
     )
     here = ("--executor", "local", "--out", "wiki")
-    shown = acdc(capsys, "demo", "--sweep", "small.yaml", "--store", "my store", *here)
+    shown = acdc(capsys, "demo", "small.yaml", "--store", "my store", *here)
     assert "Stored in my store/runs/" in shown.out
     commands = suggested(shown)
     assert [command[:2] for command in commands] == [["runs", "show"], ["runs", "list"]]

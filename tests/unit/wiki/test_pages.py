@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.store import Store
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.pages.task import task_index
 from acdc_pipeline.wiki.runs import gather
 from acdc_pipeline.wiki.site import Site, site_of
+from tests import wiki_store
 from tests.wiki_pages import Page, broken_links
 
 LARGEST_HEAD_PAGE = 15 * 1024
@@ -24,6 +27,19 @@ def site(small_store: Store) -> Site:
 def test_every_head_of_every_model_has_a_page(small_pages: dict[str, Page], site: Site):
     heads = {name for name in small_pages if re.fullmatch(r"m/[^/]+/a\d+\.h\d+\.html", name)}
     assert len(heads) == site.heads == 16 + 16 + 16
+
+
+def test_list_of_tasks_counts_the_circuits_of_every_question(tmp_path: Path):
+    store = open_store(tmp_path, mode="write")
+    tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
+    for record in wiki_store.records([tiny], ("ioi",), (0.1,)):
+        store.commit(record)
+        if record.circuit is not None:
+            other = record.spec.model_copy(update={"seed": record.spec.seed + 1})
+            store.commit(replace(record, spec=other))
+    site = site_of(gather(store))
+    assert [row["circuits"] for row in task_index(site)["rows"]] == [2]
+    assert site.circuits == 2
 
 
 def test_no_link_of_the_whole_site_is_broken(small_site: Path, small_pages: dict[str, Page]):
