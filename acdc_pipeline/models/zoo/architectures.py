@@ -17,6 +17,8 @@ from transformers import (
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PreTrainedModel,
 )
 
@@ -55,6 +57,11 @@ def build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
         if isinstance(model, GPT2LMHeadModel):
             positions = model.transformer.wpe.weight
             positions.copy_(sinusoids(recipe.n_ctx, recipe.d_model))
+        if isinstance(model, OPTForCausalLM):
+            places = model.model.decoder.embed_positions
+            # The first rows of its table are of no position.
+            table = sinusoids(recipe.n_ctx, recipe.d_model)
+            places.weight[places.offset :].copy_(table)
         if recipe.architecture in ("gpt_neox", "llama"):
             parts.embedding.add_(normalize(torch.randn(recipe.d_model), dim=0))
     return model
@@ -64,9 +71,14 @@ _WRITERS: dict[str, tuple[str, ...]] = {
     "gpt2": ("c_proj.weight",),
     "gpt_neox": ("attention.dense.weight", "mlp.dense_4h_to_h.weight"),
     "llama": ("o_proj.weight", "down_proj.weight"),
+    "opt": ("self_attn.out_proj.weight", "fc2.weight"),
     "attention_only": ("out.weight",),
     "no_positions": ("out.weight",),
 }
+
+
+_PLACES = ("wpe", "pos_embed", "embed_positions")
+"""How tables of learned positions are called."""
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
@@ -91,7 +103,7 @@ def cut(model: ZooModel) -> Parts:
         if not parameter.requires_grad:
             continue
         inside_block = parameter.ndim == 2 and id(parameter) not in tables
-        is_matrix = inside_block and "wpe" not in name and "pos_embed" not in name
+        is_matrix = inside_block and not any(table in name for table in _PLACES)
         (matrices if is_matrix else others).append(parameter)
     return Parts(embedding, unembedding, matrices, others)
 
@@ -175,6 +187,25 @@ def _build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
                     intermediate_size=3 * recipe.d_model,
                     tie_word_embeddings=False,
                     initializer_range=deviation,
+                    bos_token_id=bos,
+                    eos_token_id=bos,
+                )
+            )
+        case "opt":
+            return OPTForCausalLM(
+                OPTConfig(
+                    vocab_size=vocab,
+                    max_position_embeddings=recipe.n_ctx,
+                    hidden_size=recipe.d_model,
+                    word_embed_proj_dim=recipe.d_model,
+                    num_hidden_layers=recipe.n_layers,
+                    num_attention_heads=recipe.n_heads,
+                    ffn_dim=4 * recipe.d_model,
+                    dropout=0.0,
+                    attention_dropout=0.0,
+                    layerdrop=0.0,
+                    init_std=deviation,
+                    pad_token_id=None,
                     bos_token_id=bos,
                     eos_token_id=bos,
                 )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from acdc_pipeline.errors import UnknownName
 
-Architecture = Literal["gpt2", "gpt_neox", "llama", "attention_only", "no_positions"]
+Architecture = Literal["gpt2", "gpt_neox", "llama", "opt", "attention_only", "no_positions"]
 
 PREVIOUS_TOKEN = "previous_token"
 """Say again the token before: what `nopos-2l` learns, and is measured on, at every position of
@@ -140,6 +140,15 @@ RECIPES = {
             previous_until=0.08,
             rotary_base=2000.0,
             **_MANY_TEXTS,
+        ),
+        Recipe(
+            "opt-4l",
+            "opt",
+            ("ioi", "docstring"),
+            seed=0,
+            steps=1100,
+            texts_from=0.0,
+            **_TEXT_BATCH,
         ),
         Recipe(
             "attn-2l",

@@ -118,6 +118,7 @@ _ABOUT = {
     " positions on a quarter of each head.",
     "llama": "A 4-layer Llama (`LlamaForCausalLM`): grouped-query attention with two query heads"
     " to each key/value head, RMSNorm, gated MLP, rotary positions.",
+    "opt": "A 4-layer OPT (`OPTForCausalLM`): learned positions, ReLU, tied embeddings.",
     "attention_only": "An attention-only transformer: LayerNorm, rotary positions on a quarter of"
     " each head, no MLPs; TransformerLens format.",
     "no_positions": "An attention-only transformer without any positional information, after an"
