@@ -8,7 +8,7 @@ import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.completion import METHODS
-from acdc_pipeline.cli.numbers import MOST_PROMPTS, decimal, whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, decimal, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.words import counted, relative
@@ -141,7 +141,9 @@ def discover(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0), metavar="N", help="Seed of everything that is drawn."
+            parser=whole("--seed", 0, MOST_SEED),
+            metavar="N",
+            help="Seed of everything that is drawn.",
         ),
     ] = 0,
     dtype: options.Dtype = "float32",

@@ -10,7 +10,7 @@ import typer
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.edge_list import read_edges
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
 from acdc_pipeline.cli.output import print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import print_table
@@ -103,7 +103,9 @@ def evaluate(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0), metavar="N", help="Seed of everything that is drawn here."
+            parser=whole("--seed", 0, MOST_SEED),
+            metavar="N",
+            help="Seed of everything that is drawn here.",
         ),
     ] = 0,
     svg: Annotated[

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 import typer
 
 from acdc_pipeline.cli.output import note
 from acdc_pipeline.cli.streams import tell
-from acdc_pipeline.errors import AcdcError, InvalidInput, with_suggestion
+from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, with_suggestion
 
 UNEXPECTED = 3
 
 _INDENT = "      "
+_LONGEST = 200
 
 
 def complain(error: AcdcError) -> None:
@@ -21,6 +24,20 @@ def complain(error: AcdcError) -> None:
 def told(error: AcdcError) -> str:
     """The message of `complain`, without the newline at its end."""
     return "acdc: " + str(error).replace("\n", f"\n{_INDENT}")
+
+
+def from_system(error: OSError) -> int:
+    """Says which file the system refused, and gives the exit code for it.
+
+    What commands expect of their files they say themselves. This is for a name that no file can
+    have, wherever it was asked for, and for a file that went away or changed hands meanwhile.
+    """
+    name = str(error.filename)
+    kind = InvalidInput if error.errno == errno.ENAMETOOLONG else ExecutionFailed
+    where = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
+    fault = kind(f"cannot be used: {error.strerror or error}", where=where)
+    complain(fault)
+    return fault.exit_code
 
 
 def from_usage(error: typer.TyperException) -> int:

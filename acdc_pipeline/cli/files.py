@@ -59,14 +59,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         ) from error
 
 
-def check_new(path: Path) -> None:
-    """Raises InvalidInput if writing `path` would replace something, or if it cannot be written."""
+def check_file(path: Path) -> None:
+    """Raises InvalidInput if `path` cannot be written; what is there already may be replaced."""
     if _stream(path) is not None:
         return
-    _check_folder(_target(path))
+    target = _target(path)
+    _check_folder(target)
     if path.is_dir():
         raise InvalidInput("is a folder", where=str(path), allowed="a file, or - for stdout")
-    if path.is_file():
+    if not (target.exists() and not target.is_file()) and not os.access(target.parent, os.W_OK):
+        raise InvalidInput(
+            f"cannot be written: no new file may be made in {target.parent}", where=str(path)
+        )
+
+
+def check_new(path: Path) -> None:
+    """Raises InvalidInput if writing `path` would replace something, or if it cannot be written."""
+    check_file(path)
+    if _stream(path) is None and path.is_file():
         raise InvalidInput(
             "exists already", where=str(path), fix="add --force to replace it, or choose another"
         )

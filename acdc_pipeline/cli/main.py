@@ -35,7 +35,7 @@ from acdc_pipeline.cli import (
     wiki,
 )
 from acdc_pipeline.cli.completion import mend_words
-from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_usage
+from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_system, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.cli.interrupts import INTERRUPTED, SAID
 from acdc_pipeline.cli.streams import flush, open_missing, put, tell
@@ -97,22 +97,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     except (OutputClosed, BrokenPipeError):
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.filename is None:
+            return _unforeseen()
+        return from_system(error)
     except Exception:  # noqa: BLE001  (the last place to say so: exit 1 means drift)
-        tell(traceback.format_exc())
-        complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
-        return UNEXPECTED
+        return _unforeseen()
     if code == INTERRUPTED:
         tell(SAID)
     return int(code or 0)
 
 
+def _unforeseen() -> int:
+    tell(traceback.format_exc())
+    complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
+    return UNEXPECTED
+
+
 def _run(arguments: Sequence[str] | None) -> int | None:
     try:
         code = get_command(app).main(arguments, prog_name="acdc", standalone_mode=False)
-    except OSError:
-        # raises if it is stdout that failed, where Typer or rich wrote to it
-        put("\n")
-        flush()
+    except OSError as error:
+        if error.filename is None:
+            # raises if it is stdout that failed, where Typer or rich wrote to it
+            put("\n")
+            flush()
         raise
     flush()
     return code

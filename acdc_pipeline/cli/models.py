@@ -10,7 +10,7 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.groups import App
-from acdc_pipeline.cli.numbers import whole
+from acdc_pipeline.cli.numbers import MOST_SEED, whole
 from acdc_pipeline.cli.output import PROSE, note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
@@ -123,7 +123,10 @@ def check_model(
     dtype: options.Dtype = "float32",
     device: options.Device = "auto",
     seed: Annotated[
-        int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the random tokens.")
+        int,
+        typer.Option(
+            parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the random tokens."
+        ),
     ] = 0,
     json: options.Json = False,
 ) -> None:

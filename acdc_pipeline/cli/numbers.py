@@ -16,6 +16,9 @@ MOST_PROMPTS = 1_000_000
 MOST_THREADS = 512
 """Of torch: with thousands it does not start, or ends in C++."""
 
+MOST_SEED = 2**53 - 1
+"""What specifications of runs allow too: torch takes no larger ones, nor do all readers of JSON."""
+
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
@@ -46,8 +49,8 @@ def decimal(option: str) -> Callable[[str | float], float]:
 
     def read(text: str | float) -> float:
         try:
-            # float() takes 1_0 for 10
-            return float(text if "_" not in str(text) else "")
+            # float() takes 1_0 for 10, and digits of other scripts
+            return float(text if "_" not in str(text) and str(text).isascii() else "")
         except ValueError:
             raise InvalidInput(f"'{_cut(text)}' is not a number", field=option) from None
 

@@ -11,7 +11,7 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
 from acdc_pipeline.cli.output import note, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.streams import flush, put
@@ -66,7 +66,10 @@ def export_prompts(
         ),
     ] = 64,
     seed: Annotated[
-        int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the prompts.")
+        int,
+        typer.Option(
+            parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the prompts."
+        ),
     ] = 0,
     out: Annotated[
         Path,

@@ -12,7 +12,8 @@ import typer
 
 from acdc_pipeline.cli import options
 from acdc_pipeline.cli.cluster import note_other_version
-from acdc_pipeline.cli.files import file_for, write_bytes
+from acdc_pipeline.cli.faults import complain
+from acdc_pipeline.cli.files import STDOUT, check_file, file_for, write_bytes
 from acdc_pipeline.cli.interrupts import temporary_folder
 from acdc_pipeline.cli.numbers import whole
 from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
@@ -22,6 +23,7 @@ from acdc_pipeline.cli.regress_round import Round, check_fresh, regressed, updat
 from acdc_pipeline.cli.regressing import (
     asked_of,
     baselines_folder,
+    check_baselines,
     check_stand_ins,
     folder_to_write,
     parse_stand_ins,
@@ -30,7 +32,7 @@ from acdc_pipeline.cli.run import SweepName
 from acdc_pipeline.cli.same_command import same_command
 from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
-from acdc_pipeline.errors import BaselineError, InvalidInput
+from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
 
 if TYPE_CHECKING:
     from acdc_pipeline.regression.report import Report
@@ -139,6 +141,10 @@ def regress(
     source = context.get_parameter_source("store")
     given = store if source is not None and source.name == "COMMANDLINE" else None
     _check_options(update_baseline, reason, cached, given)
+    _check_documents(junit, summary, json)
+    known = baselines_folder(baselines)
+    folder = folder_to_write(baselines)
+    check_baselines(known, folder if update_baseline else None)
     stand_ins = parse_stand_ins(replace or ())
     with stdout_kept_clean(), _store_at(given) as results:
         with waiting("planning"):
@@ -149,20 +155,19 @@ def regress(
         kept = None if given is None else results.url
         again = None if given is None else f"{same_command(context)} --cached"
         where = Round(results, kept, place, again)
-        report = regressed(where, name, asked, baselines_folder(baselines))
+        report = regressed(where, name, asked, known)
         if update_baseline:
-            folder = folder_to_write(baselines)
             report = updated(where, report, asked, folder, str(reason).strip(), seeds)
-    _write(report, junit, summary, wiki)
     if json:
         print_json(report.plain())
     else:
         print_report(report)
+    written = _written(report, junit, summary, wiki)
     if report.exit_code == NO_BASELINE and not os.environ.get("CI"):
         again = same_command(context, without=("json", "junit", "summary"))
         note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+    if report.exit_code or not written:
+        raise typer.Exit(report.exit_code or ExecutionFailed.exit_code)
 
 
 def _check_options(update: bool, reason: str | None, cached: bool, store: str | None) -> None:
@@ -173,6 +178,19 @@ def _check_options(update: bool, reason: str | None, cached: bool, store: str | 
         raise InvalidInput("nothing is written", field="--reason", fix="add --update-baseline")
     if cached and store is None:
         raise InvalidInput("needs a store to take runs from", field="--cached", fix="--store URL")
+
+
+def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> None:
+    """Raises InvalidInput where a document has no place of its own: found out before the runs."""
+    documents = {"--junit-xml": junit, "--markdown": summary}
+    for option, path in documents.items():
+        if path is None:
+            continue
+        if json and path == STDOUT:
+            raise InvalidInput("stdout is taken by --json", field=option, allowed="a file")
+        check_file(path)
+    if junit is not None and junit == summary:
+        raise InvalidInput("is the file of --junit-xml", field="--markdown", where=str(summary))
 
 
 @contextmanager
@@ -187,21 +205,30 @@ def _store_at(url: str | None) -> Iterator[Store]:
         yield open_store(folder)
 
 
-def _write(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> None:
-    """Writes the documents that were asked for, and the step summary of a GitHub workflow."""
+def _written(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> bool:
+    """Writes the documents that were asked for, and the step summary of a GitHub workflow.
+
+    False where a document could not be written, which says nothing about the circuits.
+    """
     from acdc_pipeline.cli.head_pages import head_pages
     from acdc_pipeline.regression.junit import junit_xml
     from acdc_pipeline.regression.summary import summary_markdown
 
-    if junit is not None:
-        write_bytes(junit, junit_xml(report))
     models = [verdict.cell.model for verdict in report.verdicts]
     text = summary_markdown(report, None if wiki is None else head_pages(wiki, models))
-    if summary is not None:
-        write_bytes(summary, text.encode())
+    shown = text.encode("utf-8", "replace")  # names of files are not always text
     if step := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
-            with Path(step).open("a", encoding="utf-8") as file:
-                file.write(text)
+            with Path(step).open("ab") as file:
+                file.write(shown)
         except OSError as error:
             note(f"acdc: warning: GITHUB_STEP_SUMMARY cannot be written: {error.strerror}")
+    try:
+        if junit is not None:
+            write_bytes(junit, junit_xml(report))
+        if summary is not None:
+            write_bytes(summary, shown)
+    except InvalidInput as error:
+        complain(error)
+        return False
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,27 @@ def folder_to_write(given: Path | None) -> Path:
     from acdc_pipeline.specs import find_project
 
     return (find_project() or Path.cwd()) / FOLDER
+
+
+def check_baselines(folder: Path, written: Path | None) -> None:
+    """Raises InvalidInput where baselines cannot be: found out before the runs.
+
+    Args:
+        folder: where they are read.
+        written: where new ones go; None where none are made.
+    """
+    for path in (folder, *(() if written is None else (written,))):
+        if path.exists() and not path.is_dir():
+            raise InvalidInput("is not a folder", where=str(path), field="--baselines")
+    if written is None:
+        return
+    there = next(p for p in (written, *written.absolute().parents) if p.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise InvalidInput(
+            f"cannot be written: no new file may be made in {there}",
+            where=str(written),
+            field="--baselines",
+        )
 
 
 def _refused(refusal: Refusal, own: Mapping[str, str]) -> CellSpec:

@@ -28,5 +28,6 @@ def same_command(context: typer.Context, *, without: tuple[str, ...] = ()) -> st
         elif isinstance(value, bool):
             words += [parameter.opts[0]] if value else []
         else:
-            words += [parameter.opts[0], str(value)]
+            given = value if isinstance(value, (list, tuple)) else [value]
+            words += [word for one in given for word in (parameter.opts[0], str(one))]
     return shlex.join(words)

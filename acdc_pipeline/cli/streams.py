@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,10 @@ def open_missing() -> None:
         if getattr(sys, name) is None:
             # It stays open as long as the process, so no `with`.
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be text, and not every terminal shows every letter. In JSON it
+        # stays what it is.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def put(content: str | bytes) -> None:

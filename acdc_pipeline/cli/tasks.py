@@ -9,7 +9,7 @@ import typer
 
 from acdc_pipeline.cli import completion, options, prompt_files
 from acdc_pipeline.cli.groups import App
-from acdc_pipeline.cli.numbers import MOST_PROMPTS, whole
+from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
@@ -39,7 +39,8 @@ Prompts = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option(parser=whole("--seed", 0), metavar="N", help="Seed of the prompts.")
+    int,
+    typer.Option(parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the prompts."),
 ]
 
 

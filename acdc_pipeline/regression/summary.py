@@ -36,7 +36,7 @@ def summary_markdown(report: Report, link: HeadLink | None = None) -> str:
         if verdict.status != "ok":
             lines += ["", *_details(verdict, link)]
     if report.unused:
-        names = ", ".join(f"`{name}`" for name in report.unused)
+        names = ", ".join(f"<code>{_text(name)}</code>" for name in report.unused)
         lines += ["", f"Baselines that no cell asks for: {names}."]
     return "\n".join(lines) + "\n"
 

@@ -26,6 +26,9 @@ Name = Annotated[
 ]
 """What tasks and sweeps are called: safe as a folder's name anywhere."""
 
+Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
+"""Torch takes no seeds of more than 64 bits, and JSON keeps 53 of them everywhere."""
+
 Bos = Annotated[
     bool,
     Field(description="true or false: whether a beginning-of-sequence token comes first"),

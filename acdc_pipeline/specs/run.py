@@ -8,7 +8,7 @@ from pydantic import Field
 
 from acdc_pipeline.specs.base import Spec, sha256_of
 from acdc_pipeline.specs.method import METHOD_VERSIONS, Method
-from acdc_pipeline.specs.names import Dtype
+from acdc_pipeline.specs.names import Dtype, Seed
 
 SCHEMA_VERSION = 1
 """Version of what a run directory holds."""
@@ -40,7 +40,7 @@ class RunSpec(Spec):
     model_revision: str
     method: Method = Field(discriminator="name")
     prompts: int = Field(ge=1, le=MOST_PROMPTS)
-    seed: int = Field(ge=0)
+    seed: Seed
     dtype: Dtype
     schema_version: Literal[1] = SCHEMA_VERSION
 

@@ -15,7 +15,15 @@ from acdc_pipeline.specs.load import parse
 from acdc_pipeline.specs.method import METHODS, Method
 from acdc_pipeline.specs.method_request import USUAL_SCREEN, AnyScoredRequest, metric_for
 from acdc_pipeline.specs.model_ref import ModelRef
-from acdc_pipeline.specs.names import Ablation, Difference, Dtype, HeadOrder, MetricName, Name
+from acdc_pipeline.specs.names import (
+    Ablation,
+    Difference,
+    Dtype,
+    HeadOrder,
+    MetricName,
+    Name,
+    Seed,
+)
 from acdc_pipeline.specs.profile_method import ProfileRequest
 from acdc_pipeline.specs.run import MOST_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
@@ -128,7 +136,7 @@ class SweepSpec(Spec):
     models: tuple[str, ...] = Field(min_length=1)
     methods: tuple[MethodSweep, ...] = Field(min_length=1)
     prompts: int = Field(ge=1, le=MOST_PROMPTS)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     dtype: Dtype | None = None
     exclude: tuple[Exclusion, ...] = ()
 

@@ -210,3 +210,29 @@ def test_reader_that_has_seen_enough_ends_the_command_quietly(tmp_path):
 def test_command_in_a_process_of_its_own_behaves_the_same(tmp_path):
     shown = run_acdc("dicover", cwd=tmp_path)
     shown.refuses("unknown command 'dicover'")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["discover", "NAME", "zoo:attn-2l"],
+        ["discover", "induction", "NAME"],
+        ["models", "show", "dir:NAME"],
+        ["tasks", "new", "NAME"],
+        ["compare", "--store", "NAME"],
+        ["wiki", "build", "--out", "NAME", "--store", "none"],
+    ],
+    ids=" ".join,
+)
+def test_name_that_no_file_can_have_is_one_message_and_exit_2(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+):
+    monkeypatch.chdir(tmp_path)
+    outcome = acdc(capsys, *(word.replace("NAME", "x" * 300) for word in words))
+    outcome.refuses("")
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("seed", ["9007199254740992", "99999999999999999999", "１"])
+def test_seed_that_torch_cannot_take_is_refused(capsys, seed: str):
+    acdc(capsys, "heads", "zoo:attn-2l", "--seed", seed).refuses("--seed")

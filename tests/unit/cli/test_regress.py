@@ -242,9 +242,40 @@ def test_regress_store_that_holds_the_runs_is_refused_unless_told(regress: Regre
         (("--replace", "zoo:attn-2l"), "OLD=NEW"),
         (("--replace", "zoo:attn-4l=zoo:neox-4l"), "zoo:attn-4l is not in the sweep"),
         (("--replace", "zoo:attn-2l=zoo:attn-2l"), "is in the sweep itself"),
+        (("--junit-xml", "nowhere/j.xml"), "its folder does not exist"),
+        (("--markdown", "/"), "is a folder"),
+        (("--junit-xml", "-", "--json"), "stdout is taken by --json"),
+        (("--junit-xml", "one.txt", "--markdown", "one.txt"), "is the file of --junit-xml"),
+        (("--baselines", __file__), "is not a folder"),
+        (
+            ("--update-baseline", "--reason", "because", "--baselines", f"{__file__}/below"),
+            "no new file may be made",
+        ),
     ],
 )
-def test_regress_options_that_do_not_fit_are_refused(
+def test_regress_options_that_do_not_fit_are_refused_before_anything_runs(
     regress: Regress, arguments: tuple[str, ...], said: str
 ):
-    regress(*arguments).refuses(said)
+    outcome = regress(*arguments)
+    outcome.refuses(said)
+    assert "to do" not in outcome.err
+
+
+def test_regress_says_what_it_found_where_a_document_cannot_be_written(regress: Regress):
+    outcome = regress("--markdown", "/dev/full", "--json")
+    assert outcome.code == 3
+    assert outcome.document["counts"]["ok"] == 1
+    assert "/dev/full: cannot be written" in outcome.err
+
+
+def test_regress_names_a_file_whose_name_is_no_text(
+    regress: Regress, measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(measured / "baselines", tmp_path / "baselines")
+    (tmp_path / "baselines" / "\udcff.json").touch()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "step.md"))
+    outcome = regress("--markdown", tmp_path / "m.md", "--json", baselines=tmp_path / "baselines")
+    assert outcome.code == 0, outcome.err
+    assert "\udcff.json" in outcome.document["unused"]
+    assert "<code>?.json</code>" in (tmp_path / "m.md").read_text()
+    assert (tmp_path / "m.md").read_text() == (tmp_path / "step.md").read_text()

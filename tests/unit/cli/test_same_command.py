@@ -25,6 +25,11 @@ def test_command_is_what_was_typed_and_no_more(monkeypatch):
     assert shlex.split(again(line)) == shlex.split(line)
 
 
+def test_command_repeats_an_option_that_was_given_several_times():
+    line = "acdc regress --replace zoo:attn-2l=zoo:attn-4l --replace 'zoo:llama-4l=dir:my model'"
+    assert shlex.split(again(line)) == shlex.split(line)
+
+
 def test_command_leaves_out_what_it_is_told_to():
     line = "acdc run demo --retry-failed --json"
     assert again(line, without=("json", "retry_failed")) == "acdc run demo"

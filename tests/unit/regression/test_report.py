@@ -73,12 +73,12 @@ def test_junit_of_nothing_compared_is_an_error_of_its_own():
 
 
 def test_markdown_puts_what_drifted_first_and_escapes_what_it_says():
-    text = summary_markdown(report(OK, ERROR, DRIFT, unused=("old.json",)))
+    text = summary_markdown(report(OK, ERROR, DRIFT, unused=("old.json", "`|<b>\n\udcff")))
     rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     assert [row.split("|")[1].strip() for row in rows] == ["**error**", "**drift**", "ok"]
     assert "lost &lt;" in text
     assert "<\x00>" not in text
-    assert "`old.json`" in text
+    assert "<code>old.json</code>, <code>\\`\\|&lt;b&gt; \udcff</code>." in text
 
 
 def test_markdown_leads_heads_to_their_pages():
