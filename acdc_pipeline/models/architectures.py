@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from acdc_pipeline.errors import UnsupportedModel, with_suggestion
+from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.directory import NATIVE
 from acdc_pipeline.models.refused import REFUSED
 
@@ -144,6 +144,6 @@ def require_supported(architecture: str, config: Mapping[str, Any], where: str) 
         raise UnsupportedModel(
             f"architecture '{architecture}' is not supported: {reason}",
             where=where,
-            allowed=with_suggestion(allowed, architecture, names),
+            allowed=allowed,
             fix="acdc models list shows what is",
         )

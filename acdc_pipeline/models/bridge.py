@@ -15,9 +15,15 @@ import torch
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models.config_values import check_hugging_face, check_sizes
-from acdc_pipeline.models.directory import NATIVE, architecture_of, read_config, weight_files
-from acdc_pipeline.models.fit import refuse_misfits, refuse_not_finite
-from acdc_pipeline.models.tl_format import check_native_config, check_shapes
+from acdc_pipeline.models.directory import (
+    DAMAGED,
+    NATIVE,
+    architecture_of,
+    read_config,
+    weight_files,
+)
+from acdc_pipeline.models.fit import TOGETHER, named, refuse_misfits, refuse_not_finite
+from acdc_pipeline.models.tl_format import check_native_config, check_shapes, expected_shapes
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -86,7 +92,10 @@ def _pretrained(directory: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any
         RuntimeError,
         SafetensorError,
     ) as error:
-        raise InvalidInput(f"cannot be loaded: {_told(error)}", where=str(directory)) from error
+        fix = DAMAGED if isinstance(error, SafetensorError) else TOGETHER
+        raise InvalidInput(
+            f"cannot be loaded: {_told(error)}", where=str(directory), fix=fix
+        ) from error
 
 
 @contextmanager
@@ -112,6 +121,13 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
 
     where = str(directory / "config.json")
     check_native_config(config, _native_fields(), where)
+    state = {}
+    for file in weight_files(directory):
+        try:
+            state.update(load_file(file))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise InvalidInput(f"cannot be read: {error}", where=str(file), fix=DAMAGED) from error
+    check_shapes(config, state, str(directory))
     try:
         # The tensors are about to be overwritten; initialising them would only cost time.
         bridge_config = TransformerBridgeConfig.from_dict(
@@ -122,23 +138,18 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
         problem = f"is not a TransformerBridgeConfig: {_told(error)}"
         raise InvalidInput(problem, where=where) from error
     try:
-        state = {}
-        for file in weight_files(directory):
-            state.update(load_file(file))
-        check_shapes(config, state, str(directory))
         refuse_not_finite(state.items(), directory)
         converted = convert_tl_checkpoint(state, bridge.cfg)
         converted = {name: tensor.to(dtype) for name, tensor in converted.items()}
         missing = bridge.load_state_dict(converted, strict=False)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         problem = f"weights do not fit config.json: {error}"
-        raise InvalidInput(problem, where=str(directory)) from error
+        raise InvalidInput(problem, where=str(directory), fix=TOGETHER) from error
     if missing.missing_keys or missing.unexpected_keys:
-        raise InvalidInput(
-            f"tensors missing: {sorted(missing.missing_keys)[:4]}, "
-            f"not expected: {sorted(missing.unexpected_keys)[:4]}",
-            where=str(directory),
-        )
+        absent = sorted(expected_shapes(config).keys() - state.keys())
+        wrong = absent or sorted({*missing.missing_keys, *missing.unexpected_keys})
+        problem = f"tensors {'missing' if absent else 'that do not fit'}: {named(wrong)}"
+        raise InvalidInput(problem, where=str(directory), fix=TOGETHER)
     bridge.requires_grad_(False)
     return bridge.eval()
 

@@ -24,6 +24,10 @@ _OTHER_SIZES = (
     "num_key_value_heads",
     "n_key_value_heads",
 )
+# Far above any model's: a slip of the hand here would be planned for until memory ends.
+_MOST_LAYERS = 10_000
+_MOST = 2**31 - 1
+
 _SIZES = (*LAYERS, *HEADS, *WIDTH, *VOCABULARY, *_OTHER_SIZES)
 
 # Hugging Face families each have a name of their own for it.
@@ -67,9 +71,13 @@ def check_hugging_face(config: Mapping[str, Any], architecture: str, where: str)
 
 def _size(config: Mapping[str, Any], where: str, name: str) -> int:
     value = config[name]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    most = _MOST_LAYERS if name in LAYERS else _MOST
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise InvalidInput(
-            f"{value!r} is not a size", where=where, field=name, allowed="a whole number from 1"
+            f"{value!r} is not a size",
+            where=where,
+            field=name,
+            allowed=f"a whole number from 1 to {most:,}",
         )
     return value
 

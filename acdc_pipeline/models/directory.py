@@ -10,6 +10,11 @@ from acdc_pipeline.json_text import read_json
 
 NATIVE = "TransformerLensNative"
 
+DAMAGED = "copy or download it again: it is cut off or damaged"
+"""What to do about a file of weights that cannot be read."""
+
+_ANEW = "save or download the model's config.json again"
+
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The `config.json` of a model directory.
@@ -21,6 +26,8 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise InvalidInput(f"no such model directory: {directory}", fix="check the path after dir:")
     path = directory / "config.json"
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError("is not a file")
         config = read_json(path.read_bytes())
     except FileNotFoundError:
         raise InvalidInput(
@@ -29,9 +36,9 @@ def read_config(directory: Path) -> dict[str, Any]:
             fix="point at a save_pretrained directory or a TransformerLens-format one",
         ) from None
     except (ValueError, OSError) as error:
-        raise InvalidInput(f"cannot be read: {error}", where=str(path)) from error
+        raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=_ANEW) from error
     if not isinstance(config, dict):
-        raise InvalidInput("is not a JSON object", where=str(path))
+        raise InvalidInput("is not a JSON object", where=str(path), fix=_ANEW)
     return config
 
 

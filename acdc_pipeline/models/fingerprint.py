@@ -6,19 +6,19 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.models.directory import read_config, weight_files
+from acdc_pipeline.models.directory import DAMAGED, read_config, weight_files
 from acdc_pipeline.models.location import pin
+from acdc_pipeline.models.tokenizer_settings import TOKENIZER_FILES, tokenizer_settings
 from acdc_pipeline.specs.base import Spec
 from acdc_pipeline.specs.model_ref import ModelRef
 
 DIGITS = 12
 """Hex digits of sha256 that are kept of a part."""
 
-_TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
 _CHUNK = 1 << 24
 
 # What a config.json says about how the file was written or the model trained; none of it reaches
@@ -48,6 +48,8 @@ class Fingerprint(Spec):
         config: `config.json` without what reaches no output.
         tokenizer: a digest of the tokenizer's files; None where there are none, or where the
             revision is a commit of the hub.
+        tokenizer_settings: what says beside those files how text becomes tokens; None where nobody
+            looked: in baselines of earlier versions, and where the revision is a commit of the hub.
         tensors: a digest of each tensor's shape, type and bytes; empty where the revision is a
             commit of the hub, which names the weights by itself.
         heads: a digest of each head's own weights (`head_digests.with_heads`); empty where nobody
@@ -58,6 +60,7 @@ class Fingerprint(Spec):
     config: dict[str, Any]
     tokenizer: str | None
     tensors: dict[str, str]
+    tokenizer_settings: dict[str, JsonValue] | None = None
     heads: dict[str, str] = Field(default_factory=dict)
 
 
@@ -76,12 +79,13 @@ def fingerprint(ref: ModelRef | str) -> Fingerprint:
         revision=located.revision,
         config={name: value for name, value in config.items() if name not in _INERT},
         tokenizer=None if ref.kind == "hf" else _tokenizer_digest(located.directory),
+        tokenizer_settings=None if ref.kind == "hf" else tokenizer_settings(located.directory),
         tensors={name: digest for file in files for name, digest in _tensor_digests(file).items()},
     )
 
 
 def _tokenizer_digest(directory: Path) -> str | None:
-    files = [directory / name for name in _TOKENIZER if (directory / name).is_file()]
+    files = [directory / name for name in TOKENIZER_FILES if (directory / name).is_file()]
     if not files:
         return None
     total = hashlib.sha256()
@@ -116,6 +120,10 @@ def _tensor_digests(file: Path) -> dict[str, str]:
                 found[name] = total.hexdigest()[:DIGITS]
             return found
     except OSError as error:
-        raise InvalidInput(f"cannot be read: {error.strerror or error}", where=str(file)) from error
+        raise InvalidInput(
+            f"cannot be read: {error.strerror or error}", where=str(file), fix=DAMAGED
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"is not a safetensors file: {error}", where=str(file)) from error
+        raise InvalidInput(
+            f"is not a safetensors file: {error}", where=str(file), fix=DAMAGED
+        ) from error

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from acdc_pipeline.errors import InvalidInput
 
+TOGETHER = "use the config.json that was saved together with these weights"
+"""What to do about weights that do not fit."""
+
 _MOST_NAMED = 4
 
 # Masks and rotary tables that older versions of transformers saved, and newer ones compute.
@@ -26,7 +29,7 @@ def refuse_misfits(loading: Mapping[str, Any], directory: Path) -> None:
     Raises:
         InvalidInput: a tensor is missing, of another shape, or has no place in the model.
     """
-    where, fix = str(directory), "use the config.json that was saved together with these weights"
+    where, fix = str(directory), TOGETHER
     for name, stored, expected in sorted(loading["mismatched_keys"]):
         raise InvalidInput(
             f"has the shape {list(stored)} in the weights",
@@ -36,10 +39,10 @@ def refuse_misfits(loading: Mapping[str, Any], directory: Path) -> None:
             fix=fix,
         )
     if missing := sorted(loading["missing_keys"]):
-        raise InvalidInput(f"tensors missing: {_named(missing)}", where=where, fix=fix)
+        raise InvalidInput(f"tensors missing: {named(missing)}", where=where, fix=fix)
     if extra := sorted(name for name in loading["unexpected_keys"] if not _is_table(name)):
         raise InvalidInput(
-            f"tensors that config.json has no place for: {_named(extra)}", where=where, fix=fix
+            f"tensors that config.json has no place for: {named(extra)}", where=where, fix=fix
         )
 
 
@@ -63,6 +66,7 @@ def _is_table(name: str) -> bool:
     return _TABLES.fullmatch(".".join(name.split(".")[-2:])) is not None
 
 
-def _named(names: list[str]) -> str:
+def named(names: list[str]) -> str:
+    """The first few of `names`, and how many more there are."""
     more = len(names) - _MOST_NAMED
     return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.directory import read_config, weight_files
+from acdc_pipeline.models.tokenizer_settings import tokenizer_settings
 from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.specs.base import sha256_of
 from acdc_pipeline.specs.model_ref import ModelRef
 
 _PATTERNS = [
@@ -66,13 +68,22 @@ def pin(ref: ModelRef) -> Located:
 
 def _digest(directory: Path) -> str:
     """A hash over what decides the outputs: configuration, weights and tokenizer."""
-    names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer.model")
+    names = (
+        "config.json",
+        "tokenizer.json",
+        "vocab.json",
+        "vocab.txt",
+        "merges.txt",
+        "tokenizer.model",
+    )
     files = [directory / name for name in names if (directory / name).is_file()]
     total = hashlib.sha256()
     for file in [*files, *weight_files(directory)]:
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         total.update(f"{file.name}:{digest}\n".encode())
+    if settings := tokenizer_settings(directory):
+        total.update(f"tokenizer settings:{sha256_of(settings)}\n".encode())
     return total.hexdigest()[:20]
 
 

@@ -45,6 +45,10 @@ def changes_between(was: Fingerprint, now: Fingerprint) -> Changes:
         definition.append("tokenizer changed: its files are gone")
     elif was.tokenizer != now.tokenizer:
         definition.append("tokenizer changed")
+    if was.tokenizer_settings is not None and now.tokenizer_settings is not None:
+        settings = _settings(was.tokenizer_settings, now.tokenizer_settings)
+        if settings:
+            definition.append(f"tokenizer settings changed: {', '.join(settings)}")
     return Changes((*definition, *_exchanged(was.heads, now.heads)), _weights(was, now))
 
 

@@ -15,6 +15,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.fingerprint import fingerprint
 from acdc_pipeline.models.head_digests import with_heads
 from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.regression.changes import changes_between
 
 
 @pytest.fixture
@@ -81,3 +82,36 @@ def test_with_heads_two_heads_exchanged_exchange_their_digests(tmp_path: Path):
     first = [name for name in before if name.startswith("a0.")]
     assert [after[name] for name in first] == [before[name] for name in reversed(first)]
     assert len(first) > 1
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("tokenizer_config.json", {"bos_token": "<pad>"}, "bos_token <bos> -> <pad>"),
+        ("tokenizer_config.json", {"add_prefix_space": True}, "add_prefix_space absent -> True"),
+        ("added_tokens.json", {"<sep>": 99}, "added_tokens.json: <sep> absent -> 99"),
+    ],
+)
+def test_fingerprint_and_revision_hold_what_changes_tokens_beside_the_vocabulary(
+    copy: Path, file: str, changes: dict[str, object], said: str
+):
+    before = fingerprint(f"dir:{copy}")
+    path = copy / file
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | changes))
+    after = fingerprint(f"dir:{copy}")
+    assert after.revision != before.revision
+    assert changes_between(before, after).definition == (f"tokenizer settings changed: {said}",)
+
+
+def test_fingerprint_leaves_out_settings_of_the_tokenizer_that_change_no_token(copy: Path):
+    before = fingerprint(f"dir:{copy}")
+    path = copy / "tokenizer_config.json"
+    inert = {"model_max_length": 3, "chat_template": "x", "padding_side": "left"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | inert))
+    assert fingerprint(f"dir:{copy}") == before
+
+
+def test_baseline_without_settings_of_the_tokenizer_holds_for_any(copy: Path):
+    now = fingerprint(f"dir:{copy}")
+    earlier = now.model_copy(update={"tokenizer_settings": None, "revision": "0" * 20})
+    assert changes_between(earlier, now).all == ()

@@ -135,6 +135,12 @@ def test_describe_size_that_is_none_is_named_with_file_and_field(tmp_path: Path,
     assert repr(value) in raised.value.problem
 
 
+def test_describe_more_layers_than_any_model_has_is_refused_at_once(tmp_path: Path):
+    directory = with_fields(checkpoints.gpt2(tmp_path / "m"), n_layer=10**9)
+    with pytest.raises(InvalidInput, match="1000000000 is not a size"):
+        describe_model(f"dir:{directory}")
+
+
 @pytest.mark.parametrize("text", ["{", "{}", "[]", "null", '{"added_tokens": []}'])
 def test_load_tokenizer_that_is_none_is_named_by_its_file(tmp_path: Path, text: str):
     directory = checkpoints.gpt2(tmp_path / "m")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from acdc_pipeline.errors import InvalidInput, UnknownName, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model, locate
+from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.specs import ModelRef
 from tests import checkpoints
 
@@ -86,6 +87,22 @@ def test_load_model_truncated_weights_are_an_error_of_that_directory(gpt2: Path)
     with pytest.raises(InvalidInput) as caught:
         load_model(f"dir:{gpt2}")
     assert str(gpt2) in str(caught.value)
+    assert "cut off" in str(caught.value.fix)
+
+
+def test_load_native_model_says_which_file_or_tensor_is_wrong_and_what_to_do(tmp_path: Path):
+    model = shutil.copytree(zoo_path("compiled-or"), tmp_path / "model")
+    tensors = load_file(model / "model.safetensors")
+    lacking = {n: t for n, t in tensors.items() if n != "blocks.0.attn.W_K"}
+    save_file(lacking, model / "model.safetensors")
+    with pytest.raises(InvalidInput, match=r"tensors missing: blocks\.0\.attn\.W_K") as caught:
+        load_model(f"dir:{model}")
+    assert "config.json" in str(caught.value.fix)
+    (model / "model.safetensors").write_bytes(b"\x08")
+    with pytest.raises(InvalidInput, match="cannot be read") as caught:
+        load_model(f"dir:{model}")
+    assert caught.value.where == str(model / "model.safetensors")
+    assert "cut off" in str(caught.value.fix)
 
 
 def test_load_model_missing_tensor_is_refused_rather_than_made_up(gpt2: Path):
