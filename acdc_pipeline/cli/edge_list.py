@@ -62,4 +62,5 @@ def _of_document(content: str, name: str) -> Circuit:
     try:
         return read(document)
     except GraphError as error:
-        raise InvalidInput(error.problem, where=name, field="--edges") from error
+        problem = f"{error.field}: {error.problem}" if error.field else error.problem
+        raise InvalidInput(problem, where=name, field="--edges", allowed=error.allowed) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -51,6 +51,7 @@ def plan_sweep(
     dtype: Dtype,
     shard: Shard = WHOLE,
     stand_ins: Mapping[ModelRef, ModelRef] = NOBODY,
+    counted: Callable[[int], None] = lambda size: None,
 ) -> SweepPlan:
     """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
 
@@ -64,13 +65,16 @@ def plan_sweep(
         shard: which part of it.
         stand_ins: models that take the place of others, after the sweep's exclusions: a model is
             asked what the one that it stands in for would be asked.
+        counted: hears how many cells the whole sweep has, before they are made.
 
     Raises:
         UnknownName: no such task; a zoo name or pattern that matches nothing.
         SpecError: a task that cannot be read, or a sweep that excludes everything.
     """
     tasks = {name: find_task(name) for name in sweep.tasks}
-    cells = sweep.cells(tasks, sweep.model_refs(list_zoo()), dtype)
+    models = sweep.model_refs(list_zoo())
+    counted(sweep.size(tasks, models))
+    cells = sweep.cells(tasks, models, dtype)
     if not cells:
         raise SpecError(
             "leaves out every task in every model",

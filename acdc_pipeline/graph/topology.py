@@ -9,6 +9,9 @@ from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
 
+MOST_HEADS = 100_000
+"""Llama 3.1 405B has 16,128. The edges of a graph that a file makes up would fill any memory."""
+
 
 @dataclass(frozen=True)
 class Topology:
@@ -31,6 +34,12 @@ class Topology:
     def __post_init__(self) -> None:
         if self.n_layers < 1 or self.n_heads < 1:
             raise GraphError(f"a graph of {self.n_layers} layers x {self.n_heads} heads is empty")
+        if self.n_layers * self.n_heads > MOST_HEADS:
+            raise GraphError(
+                f"a graph of {self.n_layers} layers x {self.n_heads} heads is larger than any "
+                "model's",
+                allowed=f"up to {MOST_HEADS:,} heads",
+            )
 
     def heads(self, layer: int) -> list[Node]:
         """The heads of `layer`, first to last."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, field_validator
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, rejection
@@ -18,6 +18,9 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "GiB": 2**30,
     "TiB": 2**40,
 }
+LEAST_MEMORY = 2**20
+"""Bytes. No search fits into less; `60` without a unit means 60 bytes."""
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z", re.ASCII)
 
@@ -74,14 +77,23 @@ class WorkerProfile(Spec):
     """
 
     executor: Executor
-    actors: int = Field(ge=1)
-    cpus: float = Field(gt=0)
-    gpus: float = Field(ge=0)
+    actors: int = Field(ge=1, le=100_000)
+    cpus: float = Field(gt=0, le=10_000)
+    gpus: float = Field(ge=0, le=1_000)
     dtype: Dtype
-    memory: Annotated[Bytes, Field(gt=0)] | None = None
-    attempts: int = Field(ge=1)
-    checkpoint: Annotated[Seconds, Field(gt=0)]
+    memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
+    attempts: int = Field(ge=1, le=1_000)
+    checkpoint: Annotated[Seconds, Field(ge=1)]
     runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("gpus")
+    @classmethod
+    def _shared_or_whole(cls, gpus: float) -> float:
+        if gpus > 1 and gpus != int(gpus):
+            raise rejection(
+                "", f"{gpus:g} GPUs cannot be given", allowed="a part of one, or 1, 2, …"
+            )
+        return gpus
 
     @property
     def workers(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -201,12 +201,28 @@ class SweepSpec(Spec):
             models: what `model_refs` found.
             dtype: used if the sweep does not say.
         """
+        methods = self._methods(tasks)
         return tuple(
             Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype)
-            for model in models
-            for task in self.tasks
-            if not any(exclusion.covers(task, model) for exclusion in self.exclude)
+            for model, task in self._pairs(models)
             for seed in self.seeds
-            for entry in self.methods
-            for method in entry.methods(tasks[task])
+            for method in methods[task]
         )
+
+    def size(self, tasks: Mapping[str, TaskSpec], models: Sequence[ModelRef]) -> int:
+        """How many `cells` there are, without making them."""
+        methods = self._methods(tasks)
+        return sum(len(self.seeds) * len(methods[task]) for _, task in self._pairs(models))
+
+    def _methods(self, tasks: Mapping[str, TaskSpec]) -> Mapping[str, tuple[Method, ...]]:
+        """The methods on each task, which all its models and seeds share."""
+        return {
+            task: tuple(method for entry in self.methods for method in entry.methods(tasks[task]))
+            for task in self.tasks
+        }
+
+    def _pairs(self, models: Sequence[ModelRef]) -> Iterator[tuple[ModelRef, str]]:
+        for model in models:
+            for task in self.tasks:
+                if not any(exclusion.covers(task, model) for exclusion in self.exclude):
+                    yield model, task

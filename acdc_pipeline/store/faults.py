@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, StoreFailed
 
@@ -74,6 +75,16 @@ def commit_faults(where: str) -> Iterator[None]:
         raise StoreFailed(error.problem, **error.parts()) from error
 
 
+def gave_out(error: StoreError) -> StoreError:
+    """`error` of a store that could be used a moment ago: what a disk or a mount does is no input.
+
+    Damaged runs stay what they are, and so does what no file system said.
+    """
+    if isinstance(error, StoreFailed | DamagedRun) or not isinstance(error.__cause__, OSError):
+        return error
+    return StoreFailed(error.problem, **error.parts())
+
+
 def _from_client(error: Exception, where: str) -> StoreError:
     if any(base.__name__ in _NO_ANSWER for base in type(error).__mro__):
         return StoreFailed(
@@ -92,10 +103,20 @@ def as_store_error(error: OSError, where: str) -> StoreError:
         # How clients of object stores say it; the server's own words follow.
         return StoreError(f"permission denied: {said.rstrip('.')}", where=where, fix=_CREDENTIALS)
     problem, fix = _PROBLEMS.get(number or 0, (said, "choose another store with --store"))
-    if error.filename and str(error.filename) != where:
-        problem = f"{problem} ({error.filename})"
+    named = error.filename and _at_fault(error)
+    if named and named != where:
+        problem = f"{problem} ({named})"
     failed = number in _FAILURES or isinstance(error, ConnectionError | TimeoutError)
     return (StoreFailed if failed else StoreError)(problem, where=where, fix=fix)
+
+
+def _at_fault(error: OSError) -> str:
+    """The path to name: of a path through a file, that file."""
+    path = Path(str(error.filename))
+    if error.errno == errno.ENOTDIR:
+        # from the root down: below a file, nothing can be asked
+        path = next((part for part in (*path.parents[::-1], path) if part.is_file()), path)
+    return str(path)
 
 
 def no_exclusive_put(where: str) -> StoreError:

@@ -19,7 +19,17 @@ def test_edges_named_at_greater_length_than_a_file_name_are_read():
     assert len(read_edges(",".join(names), TOPOLOGY)) == len(names)
 
 
-@pytest.mark.parametrize("text", ["{", '{"a": ' * 50_000, '{"edges": 5}', '{"cfg": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"a": ' * 50_000,
+        '{"edges": 5}',
+        '{"cfg": 5}',
+        '{"cfg": {"n_layers": 1000000, "n_heads": 8, "parallel_attn_mlp": false}, "nodes": {}, '
+        '"edges": {}}',
+    ],
+)
 def test_edges_in_a_file_that_holds_no_circuit_are_refused(tmp_path: Path, text: str):
     (tmp_path / "circuit.json").write_text(text)
     with pytest.raises(InvalidInput):

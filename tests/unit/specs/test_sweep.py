@@ -107,3 +107,12 @@ def test_sweep_with_a_mistake_is_rejected(changes: dict[str, object], field: str
     with pytest.raises(SpecError) as raised:
         sweep_with(**changes)
     assert raised.value.field == field
+
+
+def test_sweep_size_is_that_of_its_cells_without_making_them(tmp_path: Path):
+    task = load_yaml(write_task(tmp_path), TaskSpec)
+    refs = tuple(ModelRef.parse(text) for text in ("zoo:gpt2-4l-s0", "hf:org/name"))
+    exclude = [{"tasks": ["ioi"], "models": ["hf:*"]}]
+    for sweep, size in ((sweep_with(), 8), (sweep_with(exclude=exclude), 4)):
+        assert sweep.size({"ioi": task}, refs) == size
+        assert len(sweep.cells({"ioi": task}, refs, "float32")) == size

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from acdc_pipeline.errors import NewerRun, StoreError, StoreFailed
-from acdc_pipeline.store.faults import as_store_error, commit_faults, store_faults
+from acdc_pipeline.store.faults import (
+    as_store_error,
+    commit_faults,
+    damaged_run,
+    gave_out,
+    store_faults,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,25 @@ def test_fault_of_the_operating_system_becomes_one_line_with_a_fix(number: int, 
 )
 def test_fault_of_a_store_that_gives_out_is_a_failure_and_no_bad_input(number: int, exit_code: int):
     assert as_store_error(OSError(number, os.strerror(number)), "/store").exit_code == exit_code
+
+
+def test_fault_below_a_file_names_the_file(tmp_path: Path):
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "store" / "runs"
+    error = OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(below))
+    assert str(as_store_error(error, "x")).startswith(
+        f"x: a part of the path is a file ({tmp_path / 'file'})"
+    )
+
+
+def test_store_that_could_be_used_and_is_not_readable_any_more_is_a_failure():
+    with pytest.raises(StoreError) as caught, store_faults("/store"):
+        raise PermissionError(errno.EACCES, "Permission denied", "/store/runs")
+    assert caught.value.exit_code == 2
+    assert gave_out(caught.value).exit_code == 3
+    assert str(gave_out(caught.value)) == str(caught.value)
+    of_a_run = damaged_run("0" * 20, "cut off")
+    assert gave_out(of_a_run) is of_a_run
 
 
 class NoCredentialsError(Exception):
