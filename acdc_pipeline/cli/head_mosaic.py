@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.output import PROSE, note, print_renderable, say, terminal_width
-from acdc_pipeline.cli.words import number, wrapped
+from acdc_pipeline.cli.words import wrapped
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs.head_scores import ScoreDefinition
@@ -129,7 +129,7 @@ def _print(mosaic: Mosaic) -> None:
     lines.rstrip()
     print_renderable(lines, width=sum(widths) + 2 * len(widths))
     below = any(value < 0 for value in mosaic.values.values())
-    scale = f"█ is {number(mosaic.full)}" + (f", ≣ is -{number(mosaic.full)}" if below else "")
+    scale = f"█ is {mosaic.full:.3g}" + (f", ≣ is -{mosaic.full:.3g}" if below else "")
     say(f"(columns are layers; {scale})")
 
 

@@ -13,7 +13,7 @@ from acdc_pipeline.cli.run import ShardOf, SweepName
 from acdc_pipeline.cli.sweep_report import refusal_document, say_failures
 from acdc_pipeline.cli.sweeping import planned_against
 from acdc_pipeline.cli.tables import Column, print_table
-from acdc_pipeline.cli.words import amount, clock, counted, relative
+from acdc_pipeline.cli.words import amount, clock, counted, relative, span
 from acdc_pipeline.cli.workplace import (
     DEFAULT_PROFILE,
     ExecutorName,
@@ -110,7 +110,7 @@ def _facts(
         workers = profile.workers
         facts |= {
             "edge tests": f"at most {sum(cell.edge_tests for cell in cells):,}",
-            "time": f"about {clock(seconds / workers)} on {counted(workers, 'worker')} of profile "
+            "time": f"about {span(seconds / workers)} on {counted(workers, 'worker')} of profile "
             f"'{place.name}' ({profile.executor}), {_hours(place, seconds)}",
             "estimated from": _basis(to_run, sum(cell.measured for cell in cells)),
             "memory": f"at most {amount(max(cell.memory or 0 for cell in cells))} a worker, "

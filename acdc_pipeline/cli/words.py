@@ -16,8 +16,13 @@ def counted(count: int, noun: str) -> str:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number for a table; an en dash where there is none."""
-    return "–" if value is None else f"{value:.{digits}g}"
+    """A number for a table, `0.960` or `20.0`; an en dash where there is none.
+
+    Zeros at the end stay, so that numbers below one another have as many digits. 0 is `0`.
+    """
+    if value is None:
+        return "–"
+    return f"{value:#.{digits}g}".rstrip(".") if value else "0"
 
 
 def percent(value: float | None) -> str:
@@ -51,6 +56,15 @@ def duration(seconds: float) -> str:
         if seconds >= size:
             return counted(int(seconds // size), noun)
     return counted(int(seconds), "second")
+
+
+def span(seconds: float) -> str:
+    """A span of time in a sentence: `7 s`, `12 min 30 s`, `1 h 2 min`."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
 def clock(seconds: float) -> str:

@@ -81,7 +81,7 @@ def test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search(capsys,
     ]
     *_, whole = facts.out.splitlines()
     # what rounding leaves of the divergence of the model from itself is not shown
-    assert whole.split() == ["100%", "23", "1", "0"]
+    assert whole.split() == ["100%", "23", "1.00", "0"]
     assert "CPR" in facts.out
     assert "causal scrubbing" in facts.out
     assert "from 1 start" in facts.out

@@ -169,7 +169,7 @@ def test_runs_show_replaces_a_drawing_only_where_it_chose_the_name_or_is_forced_
 def test_runs_show_names_edges_by_score_best_first(capsys, run_id):
     shown = acdc(capsys, "runs", "show", run_id).out
     (best,) = [line for line in shown.splitlines() if line.startswith("input->a0.h1<q>")]
-    assert best.split()[-1] == "0.1"
+    assert best.split()[-1] == "0.100"
     assert shown.index("input->a0.h1<q>") < shown.index("a0.h1->logits")
     assert "more, see" not in shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.cli.tables import Column, fitted
-from acdc_pipeline.cli.words import counted, shortened, wrapped
+from acdc_pipeline.cli.words import counted, number, shortened, span, wrapped
 from tests.command_line import Outcome, acdc
 
 WIDTHS = (60, 80, 100, 160)
@@ -144,6 +144,17 @@ def test_name_loses_its_middle():
 
 def test_text_wraps_between_words_and_keeps_long_ones_whole():
     assert wrapped("a path is /some/where/else here", 12) == "a path is\n/some/where/else\nhere"
+
+
+def test_number_has_three_digits_whatever_they_are():
+    values = (None, 0.0, 0.96, 1.0, 20.0, 345.4, 12345.0, 0.0000476)
+    shown = ["–", "0", "0.960", "1.00", "20.0", "345", "1.23e+04", "4.76e-05"]
+    assert [number(value) for value in values] == shown
+
+
+def test_span_of_time_names_its_two_largest_units():
+    seconds = (0.2, 59.4, 78.0, 3725.0, 360000.0)
+    assert [span(s) for s in seconds] == ["0 s", "59 s", "1 min 18 s", "1 h 2 min", "100 h 0 min"]
 
 
 def test_one_of_a_thing_is_singular():
