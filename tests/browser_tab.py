@@ -36,8 +36,13 @@ class Tab:
 
     def open(self, path: str) -> None:
         """Opens a page of the site and waits until it has nothing left to do."""
-        self.page.goto(self.root + path)
-        self.page.wait_for_load_state("networkidle")
+        self.open_address(self.root + path)
+
+    def open_address(self, address: str) -> None:
+        """Opens a page by its whole address, in the same way."""
+        self.page.goto(address)
+        # a page says so while it loads data
+        self.page.wait_for_selector("html:not([aria-busy])", state="attached")
 
 
 def watch(tab: Tab) -> None:

@@ -20,6 +20,25 @@ def number(value: float | None, digits: int = 3) -> str:
     return "0" if text in ("-0", "0") else text.replace("-", "−")
 
 
+def aligned(value: float | None) -> str:
+    """`0.500`, `12.0`, `1`: a number for a column, where points should stand below one another.
+
+    Three digits, but never more than four behind the point; only a whole number has none there.
+    """
+    if value is None or math.isnan(value):
+        return NONE
+    size = abs(value)
+    if size < 1e-4:
+        return "≈0" if size else "0"
+    if size >= 100 or size == int(size):
+        text = f"{value:,.0f}"
+    elif size >= 1:
+        text = f"{value:.1f}" if size >= 10 else f"{value:.2f}"
+    else:
+        text = f"{value:.3f}" if size >= 0.1 else f"{value:.4f}"
+    return f"−{text[1:]}" if value < 0 else text
+
+
 def fixed(value: float | None, decimals: int = 2) -> str:
     """A number with `decimals` digits after the point, for columns."""
     if value is None or math.isnan(value):

@@ -29,6 +29,7 @@ def environment() -> Environment:
     )
     made.filters |= {
         "number": numbers.number,
+        "aligned": numbers.aligned,
         "fixed": numbers.fixed,
         "percent": numbers.percent,
         "ordinal": numbers.ordinal,

@@ -46,7 +46,10 @@
   }
 
   function digits(value) {
-    return value === null || value === undefined ? "–" : (+value.toPrecision(3)).toString().replace(/-/g, "−");
+    if (value === null || value === undefined || value !== value) return "–";
+    var size = Math.abs(value), places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
+    if (size < 1e-4) return size ? "≈0" : "0";
+    return value.toFixed(value === Math.round(value) ? 0 : places).replace("-", "−");
   }
 
   function values(data, head) {

@@ -112,7 +112,12 @@
     return made;
   }
 
-  function digits(value) { return value !== value ? "–" : (+value.toPrecision(3)).toString().replace(/-/g, "−"); }
+  function digits(value) {
+    if (value === null || value === undefined || value !== value) return "–";
+    var size = Math.abs(value), places = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4;
+    if (size < 1e-4) return size ? "≈0" : "0";
+    return value.toFixed(value === Math.round(value) ? 0 : places).replace("-", "−");
+  }
 
   function roles(number) {
     return (heads.roles[number] || []).map(function (role) {

@@ -38,7 +38,7 @@
 
   function value(cell) {
     var text = cell ? cell.textContent.trim() : "";
-    var number = parseFloat(text.replace(/,/g, "").replace(/−/g, "-"));
+    var number = parseFloat(text.replace(/[,≈]/g, "").replace(/−/g, "-"));
     return isNaN(number) ? (text === "–" ? -Infinity : text.toLowerCase()) : number;
   }
 

@@ -155,12 +155,17 @@ def _score(measure: Measure, place: HeadIndex, link: Markup) -> str:
         return f"<tr>{link}<td><td>{numbers.NONE}<td><td>"
     low, high = float(score.low[place]), float(score.high[place])
     drawn = bar(value, measure.ruler, measure.null, _LINES.get(measure.metric))
-    ends = f"{numbers.number(low, 2)}…{numbers.number(high, 2)}"
+    ends = f"{_end(low)}…{_end(high)}"
     interval = "" if np.isnan(low) else f" <small>{ends}</small>"
     return (
-        f"<tr>{link}<td>{drawn}<td>{numbers.number(value)}{interval}"
+        f"<tr>{link}<td>{drawn}<td>{numbers.aligned(value)}{interval}"
         f"<td>{measure.ranks[place]}<td>{measure.standing.says(value)}"
     )
+
+
+def _end(value: float) -> str:
+    """An end of an interval: two digits."""
+    return numbers.number(value, 2) if abs(value) >= 1e-4 else numbers.aligned(value)
 
 
 def _on_tasks(
@@ -205,7 +210,7 @@ def _cell(measure: Measure | None, place: HeadIndex) -> str:
     # next to nothing needs no bar, and most heads do next to nothing on most tasks
     visible = abs(scale.place(value) - scale.zero) >= 0.01
     drawn = visible and measure.definition.name in _DRAWN
-    return numbers.number(value) + (bar(value, scale) if drawn else "")
+    return numbers.aligned(value) + (bar(value, scale) if drawn else "")
 
 
 def _caveats(chapter: Chapter) -> list[str]:

@@ -26,6 +26,10 @@ _SAYS = {
     "ov": ("Looking at", "it raises"),
     "qk": ("From", "it looks at"),
 }
+_CAPTIONS = {
+    "clean": "On a prompt of {task}",
+    "corrupted": "On its counterfactual, as a control",
+}
 _SIDES = {"clean": "a prompt", "corrupted": "its counterfactual, as a control"}
 
 
@@ -78,7 +82,9 @@ def _pattern(pattern: Pattern, name: str) -> Facts:
         f"{count} tokens by {count} tokens. {_strongest(pattern)}"
     )
     return {
-        "caption": f"On {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}",
+        "caption": _CAPTIONS.get(pattern.side, "On {side} of {task}").format(
+            side=pattern.side, task=pattern.task
+        ),
         "mask": attention_mask(pattern.weights),
         "says": says,
         "tokens": [token(text) for text in pattern.tokens],

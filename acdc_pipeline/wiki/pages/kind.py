@@ -98,6 +98,7 @@ def _page(site: Site, panels: Panels, role: RoleDefinition) -> Facts:
             }
             for task, metric in _metrics(site, role)
         ],
+        "on_tasks": role.on == "task",
         "leaders": [_leader(pair, root) for pair in found[:_LEADERS]],
         "more": max(0, len(found) - _LEADERS),
         "depths": _depths(found, heading, root),

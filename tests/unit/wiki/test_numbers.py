@@ -27,6 +27,26 @@ def test_number_has_three_digits_and_a_real_minus_sign(value: float | None, show
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.5, "0.500"),
+        (0.9997, "1.000"),
+        (1.0, "1"),
+        (-12.04, "−12.0"),
+        (3.0012, "3.00"),
+        (12300.4, "12,300"),
+        (0.01234, "0.0123"),
+        (-0.00002, "≈0"),
+        (-0.0, "0"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_aligned_number_keeps_the_zeros_behind_the_point(value: float | None, shown: str):
+    assert numbers.aligned(value) == shown
+
+
+@pytest.mark.parametrize(
     ("share", "shown"), [(0.032, "3.2 %"), (0.5, "50 %"), (1.0, "100 %"), (None, "–")]
 )
 def test_percent_has_a_digit_behind_the_point_below_ten(share: float | None, shown: str):
