@@ -85,6 +85,17 @@ def test_lines_of_readme_that_are_not_run_here_are_run_by_tests_that_exist():
     assert missing == []
 
 
+def test_runs_in_the_table_of_readme_have_the_ids_that_the_demo_gives_them(capsys):
+    shown = re.findall(r"^([0-9a-f]{8})  (\w+) +(\S+) +acdc (\S+)", README, re.MULTILINE)
+    planned = [
+        (run["run_id"][:8], run["task"], run["model"], f"{run['method']['threshold']:g}")
+        for run in acdc(capsys, "plan", "demo", "--json").document["runs"]
+        if run["method"]["name"] == "acdc"
+    ]
+    assert shown == planned[: len(shown)]
+    assert shown
+
+
 def test_commands_of_readme_work_in_the_order_shown(
     capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
