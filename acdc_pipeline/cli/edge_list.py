@@ -36,7 +36,13 @@ def read_edges(text: str, topology: Topology) -> Circuit:
         ) from error
     if not content.lstrip().startswith("{"):
         lines = [line.partition("#")[0].strip() for line in content.splitlines()]
-        return Circuit.of(topology, [line for line in lines if line])
+        named = [line for line in lines if line]
+        if not named:
+            raise InvalidInput("names no edge", where=text, field="--edges")
+        try:
+            return Circuit.of(topology, named)
+        except GraphError as error:
+            raise error.at(text) from None
     circuit = _of_document(content, text)
     if circuit.topology != topology:
         raise InvalidInput("is a circuit in another graph", where=text, field="--edges")

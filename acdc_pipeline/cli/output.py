@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.streams import flush, put, tell
-from acdc_pipeline.cli.words import wrapped
+from acdc_pipeline.cli.words import printable, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -73,7 +73,7 @@ def print_facts(pairs: Mapping[str, str]) -> None:
 
 def say(text: str) -> None:
     """A line on stdout, never wrapped."""
-    put(text + "\n")
+    put(printable(text) + "\n")
 
 
 def note(text: str, *, off_terminal: int | None = None, indent: str = "") -> None:

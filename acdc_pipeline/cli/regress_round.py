@@ -124,7 +124,7 @@ def updated(
     Cells of which a run on another sample of prompts fails keep what they have, and become errors.
 
     Raises:
-        BaselineError: a file cannot be written.
+        ExecutionFailed: a file cannot be written.
     """
     from acdc_pipeline.regression.baseline import write_baseline
     from acdc_pipeline.regression.verdict import judge_failure

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.output import note, print_facts, print_renderable, say, terminal_width
-from acdc_pipeline.cli.words import shortened, wrapped
+from acdc_pipeline.cli.words import printable, shortened, wrapped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,6 +63,7 @@ def print_table(
         width: how wide it may be; None means the terminal, and off a terminal no limit.
     """
     width = width or terminal_width()
+    rows = [{name: printable(cell) for name, cell in row.items()} for row in rows]
     shown = [column for column in columns if column.name in rows[0]]
     layout = fitted(shown, rows, width)
     if width is not None and layout.width > width:

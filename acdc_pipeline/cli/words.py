@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from pathlib import Path
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """A space at which `wrapped` ends no line."""
 
 
@@ -90,6 +92,14 @@ def shortened(text: str, width: int) -> str:
     return text[: width - 1 - end] + "…" + text[len(text) - end :]
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey: names of models and metrics come from anywhere.
+
+    Escape sequences and marks that turn the direction of writing become `\ufffd`.
+    """
+    return _OBEYED.sub("\ufffd", text)
+
+
 def wrapped(text: str, width: int | None, indent: str = "") -> str:
     """`text` in lines of at most `width` characters; no word is cut.
 
@@ -98,7 +108,7 @@ def wrapped(text: str, width: int | None, indent: str = "") -> str:
         width: None means no limit.
         indent: stands before what follows the end of a line that was too long.
     """
-    lines = text.splitlines()
+    lines = printable(text).splitlines()
     if width is not None:
         wrapper = textwrap.TextWrapper(
             width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False

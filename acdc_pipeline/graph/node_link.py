@@ -90,6 +90,8 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
     for field in ("graph", "nodes", "edges"):
         if field not in document:
             raise GraphError("missing", field=field, allowed="a node-link document of a circuit")
+    if not isinstance(document["graph"], Mapping):
+        raise GraphError("not an object", field="graph", allowed="format, version, n_layers, …")
     if not (document.get("directed") and document.get("multigraph")):
         raise GraphError(
             "not a directed multigraph", allowed='"directed": true and "multigraph": true'

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from acdc_pipeline.errors import AcdcError, BaselineError
+from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.fingerprint import Fingerprint
@@ -135,15 +136,17 @@ def read_baseline(folder: Path, cell: CellSpec) -> Baseline | None:
 
 
 def write_baseline(folder: Path, baseline: Baseline) -> Path:
-    """Writes the file of `baseline`, in one step, and gives its path. Raises BaselineError."""
+    """Writes the file of `baseline`, in one step, and gives its path. Raises ExecutionFailed."""
     path = path_of(folder, baseline.cell)
+    beside = path.with_name(f".{path.name}.new")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
         beside.write_bytes(encode(baseline))
         beside.replace(path)
     except OSError as error:
-        raise BaselineError(
+        with suppress(OSError):
+            beside.unlink()
+        raise ExecutionFailed(
             f"cannot be written: {error.strerror or error}", where=str(path)
         ) from error
     return path

@@ -19,6 +19,7 @@ from acdc_pipeline.wiki.manifest import (
     BUILDING,
     NAME,
     Manifest,
+    alone_in,
     check_out,
     digest_of,
     program_digest,
@@ -93,10 +94,10 @@ def build(
     Raises:
         InvalidInput: `out` holds other files, or a note or a task has a problem.
         StoreError: the store cannot be read.
-        ExecutionFailed: a process that writes pages was killed.
+        ExecutionFailed: a process that writes pages was killed, or another build writes here.
     """
     check_out(out)
-    with rare_collections():
+    with alone_in(out), rare_collections():
         return _built(store, out, notes, project, jobs or cores(), progress)
 
 

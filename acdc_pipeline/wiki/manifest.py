@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.json_text import read_json
+from acdc_pipeline.store.locks import is_held, locked_if_free
 
 NAME = ".acdc-wiki.json"
 BUILDING = ".acdc-wiki.building"
 """There while a build runs, and after one that was killed: then everything is written anew."""
+LOCK = ".acdc-wiki.lock"
+"""What a build holds while it runs, so that no other writes beside it."""
 
 _VERSION = 2
 
@@ -76,7 +80,7 @@ def check_out(folder: Path) -> None:
     """Raises InvalidInput unless `folder` is new, empty or a wiki that was built before."""
     if folder.exists() and not folder.is_dir():
         raise InvalidInput("is a file, not a folder", where=str(folder), field="--out")
-    if not folder.is_dir() or any((folder / name).exists() for name in (NAME, BUILDING)):
+    if not folder.is_dir() or any((folder / name).exists() for name in (NAME, BUILDING, LOCK)):
         return
     if next(folder.iterdir(), None) is not None:
         raise InvalidInput(
@@ -85,6 +89,39 @@ def check_out(folder: Path) -> None:
             field="--out",
             fix="name a new or an empty folder",
         )
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keeps other builds out of `folder`, which is made, and goes again where nothing was built.
+
+    Raises:
+        ExecutionFailed: another build writes there.
+        InvalidInput: it cannot be written.
+    """
+    is_new, lock = not folder.exists(), folder / LOCK
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if is_new:
+                stack.callback(_remove_empty, folder)
+            free = stack.enter_context(locked_if_free(lock))
+            # where a file system has no locks, nobody is kept out
+            if not free and is_held(lock):
+                raise ExecutionFailed(
+                    "another build writes here",
+                    where=str(folder),
+                    fix="wait until it is over, or name another folder with --out",
+                )
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror or error}"
+            raise InvalidInput(problem, where=str(folder), field="--out") from error
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def read_manifest(folder: Path) -> Manifest:

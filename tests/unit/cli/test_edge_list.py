@@ -26,6 +26,10 @@ def test_edges_named_at_greater_length_than_a_file_name_are_read():
         '{"a": ' * 50_000,
         '{"edges": 5}',
         '{"cfg": 5}',
+        '{"graph": [], "nodes": [], "edges": [], "directed": true, "multigraph": true}',
+        "",
+        "# nothing\n\n",
+        "digraph circuit {}",
         '{"cfg": {"n_layers": 1000000, "n_heads": 8, "parallel_attn_mlp": false}, "nodes": {}, '
         '"edges": {}}',
     ],

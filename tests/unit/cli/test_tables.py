@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acdc_pipeline.cli.tables import Column, fitted
+from acdc_pipeline.cli.output import note, print_facts, say
+from acdc_pipeline.cli.tables import Column, fitted, print_table
 from acdc_pipeline.cli.words import counted, number, shortened, span, wrapped
 from tests.command_line import Outcome, acdc
 
@@ -159,3 +160,14 @@ def test_span_of_time_names_its_two_largest_units():
 
 def test_one_of_a_thing_is_singular():
     assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+
+
+def test_table_and_lines_hold_nothing_that_a_terminal_obeys(capsys):
+    hostile = "zoo:\x1b]0;title\x07\x1b[2J\u202e\x9b\r"
+    print_table((Column("model", "name"),), [{"model": hostile}])
+    print_facts({"model": hostile})
+    say(hostile)
+    note(hostile)
+    shown = "".join(capsys.readouterr())
+    assert shown.count("title") == 4
+    assert not set("\x1b\x07\u202e\x9b\r") & set(shown)

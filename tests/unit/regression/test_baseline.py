@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.errors import BaselineError, SpecError
+from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
 from acdc_pipeline.regression.baseline import (
     Baseline,
     encode,
@@ -129,3 +129,11 @@ def test_baseline_file_keeps_every_field_of_its_cell(tmp_path: Path):
     written = json.loads(write_baseline(tmp_path, baseline()).read_text())
     assert set(written) == set(Baseline.model_fields)
     assert set(written["cell"]) == set(CellSpec.model_fields)
+
+
+def test_baseline_that_cannot_be_written_leaves_the_old_one_and_nothing_beside(tmp_path: Path):
+    path = path_of(tmp_path, baseline().cell)
+    path.mkdir()
+    with pytest.raises(ExecutionFailed, match="cannot be written"):
+        write_baseline(tmp_path, baseline())
+    assert list(tmp_path.iterdir()) == [path]

@@ -17,7 +17,14 @@ from acdc_pipeline.errors import ExecutionFailed, InvalidInput, SpecError
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME as CACHE
-from acdc_pipeline.wiki.manifest import BUILDING, NAME, check_out, read_manifest
+from acdc_pipeline.wiki.manifest import (
+    BUILDING,
+    LOCK,
+    NAME,
+    alone_in,
+    check_out,
+    read_manifest,
+)
 from acdc_pipeline.wiki.workers import carried_out
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
@@ -230,3 +237,12 @@ def test_task_file_with_a_mistake_is_named(tiny_store: Store, tmp_path: Path):
     with pytest.raises(SpecError, match="title"):
         build(tiny_store, tmp_path / "site", project=project, jobs=1)
     assert not (tmp_path / "site").exists()
+
+
+def test_build_beside_another_in_the_same_folder_is_refused_and_leaves_it_alone(tmp_path: Path):
+    store = open_store(tmp_path / "store")
+    with alone_in(tmp_path / "site"), pytest.raises(ExecutionFailed, match="another build"):
+        build(store, tmp_path / "site", jobs=1)
+    assert not (tmp_path / "site").exists()
+    build(store, tmp_path / "site", jobs=1)
+    assert not (tmp_path / "site" / LOCK).exists()
