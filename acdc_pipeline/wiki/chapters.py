@@ -30,6 +30,9 @@ Progress = Callable[[str, int, int], None]
 _FEW_HEADS = 500
 """Up to here a second process costs more than it saves."""
 
+_READING = 16
+"""Pages of heads that could be written while the profiles of their model are read."""
+
 _ORDERS_PER_WORKER = 8
 
 
@@ -82,7 +85,7 @@ def write_chapters(
         full = chapter if store.place.folder else completed(chapter, store)
         todo.append(Draft(pack(full), files_now, moved))
     heads = sum(c.model.total_heads for c, whole in zip(chapters, same, strict=True) if not whole)
-    heads += sum(len(draft.heads or ()) for draft in todo)
+    heads += sum(_READING + len(draft.heads) for draft in todo if draft.heads)
     written, done = 0, 0
     for delivery in _delivered(
         _orders(todo, out, store.place.folder, jobs), templates, jobs if heads > _FEW_HEADS else 1

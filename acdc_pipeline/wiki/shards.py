@@ -25,7 +25,7 @@ FORMAT_VERSION = 1
 _DIGITS = 6
 _ENDS_DIGITS = 4
 """Of an interval: its ends are drawn at random."""
-_PAGE_DIGITS = 4
+_PAGE_DIGITS = 5
 """Pages show three."""
 
 

@@ -124,7 +124,7 @@
       if (content instanceof Node) { cell.className = "pair"; cell.appendChild(content); }
       else {
         cell.textContent = content;
-        if (/^[−\d–]/.test(content)) cell.className = "n";
+        if (/^[−≈\d–]/.test(content)) cell.className = "n";
       }
     });
     return made;
