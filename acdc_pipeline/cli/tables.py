@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GAP = 2
 LEAST_NAME = 14
+NONE = "–"
+"""In the place of a value that there is not."""
 
 Row = Mapping[str, str]
 
@@ -27,7 +29,8 @@ class Column:
         kind: `whole` is never shortened; neither is `number`, which stands on the right; `name`
             may lose its middle to `…`; `prose` wraps at words.
         rank: columns of the highest rank are left out first, and before them those that are the
-            same in every row; rank 0 always stays.
+            same in every row; those without any value before a name is shortened. Rank 0 always
+            stays.
     """
 
     name: str
@@ -112,6 +115,13 @@ def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) ->
         return Layout(tuple(columns), full, ())
     least = {c.name: _least(c, rows, full[c.name]) for c in columns}
     kept = list(columns)
+    for column in sorted(columns, key=lambda c: -c.rank):
+        if (
+            column.rank
+            and _says_nothing(column, rows)
+            and _total(full[c.name] for c in kept) > width
+        ):
+            kept.remove(column)
     while _total(least[c.name] for c in kept) > width and any(c.rank for c in kept):
         kept.remove(max((c for c in kept if c.rank), key=lambda c: (_is_one(c, rows), c.rank)))
     widths = {c.name: least[c.name] for c in kept}
@@ -128,6 +138,10 @@ def _least(column: Column, rows: Sequence[Row], full: int) -> int:
         words = [len(word) for row in rows for word in row[column.name].split(" ")]
         return min(full, max(len(column.name), LEAST_NAME, *words))
     return full
+
+
+def _says_nothing(column: Column, rows: Sequence[Row]) -> bool:
+    return all(row[column.name] == NONE for row in rows)
 
 
 def _is_one(column: Column, rows: Sequence[Row]) -> bool:

@@ -60,6 +60,14 @@ def test_column_that_is_the_same_in_every_row_goes_before_one_that_tells_them_ap
     assert fitted(COLUMNS, rows, 35).left_out == ("said", "seconds")
 
 
+def test_column_without_a_value_goes_before_a_name_is_cut():
+    none = ROW | {"said": "–", "seconds": "–"}
+    layout = fitted(COLUMNS, [none], 60)
+    assert layout.left_out == ("seconds",)
+    assert layout.widths["model"] == len(ROW["model"])
+    assert fitted(COLUMNS, [none], 200).left_out == ()
+
+
 def test_terminal_narrower_than_the_least_table_has_a_block_for_each_row(at, two_runs):
     listed = at(40, "runs", "list")
     first, second = ({} for _ in two_runs)
