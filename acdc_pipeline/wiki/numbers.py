@@ -39,6 +39,20 @@ def aligned(value: float | None) -> str:
     return f"−{text[1:]}" if value < 0 else text
 
 
+def brief(value: float) -> str:
+    """`0.90`, `12`, `0.0012`: two digits, for the ends of an interval."""
+    size = abs(value)
+    if size < 1e-4:
+        return "≈0" if size else "0"
+    if size >= 10 or size == int(size):
+        text = f"{value:,.0f}"
+    elif size >= 0.1:
+        text = f"{value:.1f}" if size >= 1 else f"{value:.2f}"
+    else:
+        text = f"{value:.3f}" if size >= 0.01 else f"{value:.4f}"
+    return f"−{text[1:]}" if value < 0 else text
+
+
 def fixed(value: float | None, decimals: int = 2) -> str:
     """A number with `decimals` digits after the point, for columns."""
     if value is None or math.isnan(value):

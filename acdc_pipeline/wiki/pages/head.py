@@ -155,17 +155,12 @@ def _score(measure: Measure, place: HeadIndex, link: Markup) -> str:
         return f"<tr>{link}<td><td>{numbers.NONE}<td><td>"
     low, high = float(score.low[place]), float(score.high[place])
     drawn = bar(value, measure.ruler, measure.null, _LINES.get(measure.metric))
-    ends = f"{_end(low)}…{_end(high)}"
+    ends = f"{numbers.brief(low)}…{numbers.brief(high)}"
     interval = "" if np.isnan(low) else f" <small>{ends}</small>"
     return (
         f"<tr>{link}<td>{drawn}<td>{numbers.aligned(value)}{interval}"
         f"<td>{measure.ranks[place]}<td>{measure.standing.says(value)}"
     )
-
-
-def _end(value: float) -> str:
-    """An end of an interval: two digits."""
-    return numbers.number(value, 2) if abs(value) >= 1e-4 else numbers.aligned(value)
 
 
 def _on_tasks(

@@ -47,6 +47,23 @@ def test_aligned_number_keeps_the_zeros_behind_the_point(value: float | None, sh
 
 
 @pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.9, "0.90"),
+        (1.0, "1"),
+        (-1.24, "−1.2"),
+        (1234.5, "1,234"),
+        (0.0512, "0.051"),
+        (-0.00123, "−0.0012"),
+        (0.00001, "≈0"),
+        (0.0, "0"),
+    ],
+)
+def test_brief_number_has_two_digits(value: float, shown: str):
+    assert numbers.brief(value) == shown
+
+
+@pytest.mark.parametrize(
     ("share", "shown"), [(0.032, "3.2 %"), (0.5, "50 %"), (1.0, "100 %"), (None, "–")]
 )
 def test_percent_has_a_digit_behind_the_point_below_ten(share: float | None, shown: str):
