@@ -35,11 +35,22 @@ def read_config(directory: Path) -> dict[str, Any]:
             where=str(directory),
             fix="point at a save_pretrained directory or a TransformerLens-format one",
         ) from None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
         raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=_ANEW) from error
     if not isinstance(config, dict):
         raise InvalidInput("is not a JSON object", where=str(path), fix=_ANEW)
     return config
+
+
+def unreadable(path: Path, error: OSError) -> InvalidInput:
+    """The error for a file of a model that is there and cannot be read."""
+    return InvalidInput(
+        f"cannot be read: {error.strerror or error}",
+        where=str(path),
+        fix="check that it is a file that may be read, and the disk that it is on",
+    )
 
 
 def architecture_of(config: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.models.directory import read_config, weight_files
+from acdc_pipeline.models.directory import read_config, unreadable, weight_files
 from acdc_pipeline.models.tokenizer_settings import tokenizer_settings
 from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.specs.base import sha256_of
@@ -79,8 +79,11 @@ def _digest(directory: Path) -> str:
     files = [directory / name for name in names if (directory / name).is_file()]
     total = hashlib.sha256()
     for file in [*files, *weight_files(directory)]:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        try:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(file, error) from error
         total.update(f"{file.name}:{digest}\n".encode())
     if settings := tokenizer_settings(directory):
         total.update(f"tokenizer settings:{sha256_of(settings)}\n".encode())

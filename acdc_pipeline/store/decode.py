@@ -118,9 +118,17 @@ def _table(run_id: str, files: Mapping[str, bytes], name: str) -> pa.Table:
         raise damaged_run(run_id, f"not a Parquet file: {error}", field=name) from error
 
 
+def _said(error: Exception) -> str:
+    """One line of `error`."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return repr(error)
+
+
 def _damage(run_id: str, error: Exception) -> DamagedRun:
     if isinstance(error, DamagedRun):
         return error
-    problem = error.problem if isinstance(error, AcdcError) else repr(error)
+    problem = error.problem if isinstance(error, AcdcError) else _said(error)
     field = error.field if isinstance(error, AcdcError) else None
     return damaged_run(run_id, f"files do not make a run: {problem}", field=field)

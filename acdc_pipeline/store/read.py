@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from acdc_pipeline.errors import DamagedRun, NewerRun
@@ -68,7 +71,22 @@ def listing(place: Place) -> Mapping[str, Mapping[str, Any]]:
         found = place.fs.find(place.path(layout.RUNS), detail=True, **strictly)
     except FileNotFoundError:
         return {}  # some clients say so of a prefix without objects, others of the bucket alone
+    if place.folder is not None:
+        _check_readable(place.folder / layout.RUNS, found)
     return cast("Mapping[str, Mapping[str, Any]]", found)
+
+
+def _check_readable(runs: Path, found: Iterable[str]) -> None:
+    """Raises PermissionError for a run that may not be listed: it would seem not to be there.
+
+    fsspec asks nobody about folders below the first.
+    """
+    root = runs.as_posix()
+    seen = {path[len(root) + 1 :].partition("/")[0] for path in found}
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in set(os.listdir(runs)) - seen:  # noqa: PTH208  (cheaper, and there are many runs)
+            with suppress(FileNotFoundError, NotADirectoryError):
+                os.listdir(runs / name)  # noqa: PTH208
 
 
 def _unless_gone(error: OSError) -> None:

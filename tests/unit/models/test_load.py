@@ -146,3 +146,13 @@ def test_describe_model_agrees_with_the_loaded_graph_for_every_architecture(tmp_
     for name, make in checkpoints.EVERY.items():
         ref = f"dir:{make(tmp_path / name)}"
         assert describe_model(ref).n_edges == load_model(ref, device="cpu").topology.n_edges
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_locate_file_of_a_model_that_is_a_folder_is_named(gpt2: Path, name: str):
+    (gpt2 / name).unlink()
+    (gpt2 / name).mkdir()
+    with pytest.raises(InvalidInput, match="cannot be read") as caught:
+        locate(ModelRef.parse(f"dir:{gpt2}"))
+    assert caught.value.where == str(gpt2 / name)
+    assert caught.value.fix

@@ -218,3 +218,16 @@ def test_commit_below_a_file_is_a_store_error(tmp_path: Path):
     with pytest.raises(StoreError) as caught:
         open_store(tmp_path / "file" / "store", mode="write")
     assert "a part of the path is a file" in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_run_that_may_not_be_listed_is_a_store_error_and_not_absent(tmp_path: Path):
+    store = open_store(tmp_path)
+    store.commit(RECORD)
+    folder = tmp_path / "runs" / RECORD.spec.run_id()
+    folder.chmod(0)
+    try:
+        with pytest.raises(StoreError, match="permission denied"):
+            store.run_ids()
+    finally:
+        folder.chmod(0o755)

@@ -216,3 +216,12 @@ def test_files_that_make_no_run_are_damage_with_the_runs_name(files: dict[str, b
 def test_summary_of_a_run_whose_numbers_are_none_is_damage(changes: dict[str, Any]):
     with pytest.raises(DamagedRun, match="files do not make a run"):
         decode_summary(RUN_ID, changed_run_json(**changes)["run.json"])
+
+
+def test_damage_of_a_spec_is_one_line_that_names_the_field():
+    with pytest.raises(DamagedRun) as caught:
+        decode_summary(
+            RUN_ID, changed_run_json(spec=RECORD.spec.plain() | {"seed": -1})["run.json"]
+        )
+    assert "files do not make a run: seed: " in caught.value.problem
+    assert "\n" not in caught.value.problem
