@@ -18,7 +18,7 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "GiB": 2**30,
     "TiB": 2**40,
 }
-LEAST_MEMORY = 2**20
+LEAST_MEMORY = 2**10
 """Bytes. No search fits into less; `60` without a unit means 60 bytes."""
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -83,7 +83,7 @@ class WorkerProfile(Spec):
     dtype: Dtype
     memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
     attempts: int = Field(ge=1, le=1_000)
-    checkpoint: Annotated[Seconds, Field(ge=1)]
+    checkpoint: Annotated[Seconds, Field(gt=0)]
     runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)
 
     @field_validator("gpus")

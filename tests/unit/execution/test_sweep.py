@@ -67,7 +67,7 @@ def test_sweep_model_whose_weights_may_not_be_read_is_refused(tmp_path: Path):
     (folder / "model.safetensors").mkdir()
     (refusal,) = plan_sweep(sweep(models=[f"dir:{folder}"]), dtype="float32").refused
     assert isinstance(refusal.error, InvalidInput)
-    assert refusal.error.where == f"dir:{folder}"
+    assert refusal.error.where == str(folder / "model.safetensors")
 
 
 def test_sweep_reads_the_weights_of_a_model_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

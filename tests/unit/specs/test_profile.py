@@ -30,7 +30,7 @@ def test_profile_amounts_become_bytes_and_seconds():
     [
         ("memory", "512MiB", 512 * 2**20),
         ("memory", "1.5 GB", 1_500_000_000),
-        ("memory", 1 << 20, 1 << 20),
+        ("memory", 1024, 1024),
         ("checkpoint", "10m", 600.0),
         ("checkpoint", "1.5h", 5400.0),
         ("checkpoint", 30, 30.0),
@@ -60,7 +60,6 @@ def test_profile_amount_in_each_unit(field: str, text: object, value: float):
         ("gpus", 1.5),
         ("actors", 10**7),
         ("attempts", 10**6),
-        ("checkpoint", 1e-9),
     ],
 )
 def test_profile_amount_without_meaning_is_rejected(field: str, value: object):
