@@ -18,6 +18,7 @@ USUAL: dict[str, Any] = {
     "edges": None,
     "rank": "magnitude",
     "steps": 3,
+    "rounds": 1,
     "learning_rate": 0.1,
     "penalty": 1.0,
 }

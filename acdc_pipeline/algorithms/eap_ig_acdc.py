@@ -39,6 +39,7 @@ def screen(question: Question, method: EapIgAcdcMethod) -> Circuit:
         edges=None,
         rank="magnitude",
         steps=method.steps,
+        rounds=1,
     )
     topology = question.bench.weights.topology
     size = scoring.size(topology.n_edges)

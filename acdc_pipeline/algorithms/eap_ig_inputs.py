@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
+from acdc_pipeline.algorithms.narrowing import narrowing
 from acdc_pipeline.algorithms.question import EdgeScores, Question
 from acdc_pipeline.engine.streams import run_streams
 from acdc_pipeline.specs.scored_method import EapIgInputsMethod
@@ -17,8 +18,10 @@ def eap_ig_inputs(question: Question, method: EapIgInputsMethod) -> EdgeScores:
     prompt). Every run in between is a whole forward of its own. As m grows, the
     scores of the edges out of `input` sum to the metric's change from one end to the other. The
     KL may be the metric: only the last point, the clean run itself, contributes nothing to it.
-    Higher means more needed, in units of the metric.
+    Higher means more needed, in units of the metric. With several rounds, see `narrowing`.
     """
+    if method.rounds > 1:
+        return narrowing(question, method)
     attribution = EdgeAttribution(question, points=method.steps)
     bench = question.bench
     clean, ablated = bench.clean.outputs[0], bench.ablated[0]

@@ -48,7 +48,7 @@ def train_gates(
     if ascending:
         groups.append({"params": list(ascending), "maximize": True})
     optimiser = torch.optim.Adam(groups, lr=learning_rate)
-    at_once = _prompts_whose_tape_fits(bench, question.memory)
+    at_once = prompts_whose_tape_fits(bench, question.memory)
     with torch.enable_grad():
         for step in range(steps):
             gates = sample_gates(log_alpha, generator)
@@ -61,7 +61,7 @@ def train_gates(
     return log_alpha.detach()
 
 
-def _prompts_whose_tape_fits(bench: Bench, memory: int) -> int:
+def prompts_whose_tape_fits(bench: Bench, memory: int) -> int:
     """How many prompts can be gone back through at once: all layers of them are held.
 
     By layer: what each slot of each head reads (raw, normalised, and the sum it came from), its

@@ -8,11 +8,11 @@ import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.filters import perhaps
-from acdc_pipeline.cli.output import note, print_json, stdout_kept_clean
+from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import number
-from acdc_pipeline.errors import UnknownName
+from acdc_pipeline.errors import InvalidInput, UnknownName
 
 COLUMNS = (
     Column("task", "name"),
@@ -45,6 +45,10 @@ def compare(
     memory: options.Memory = None,  # noqa: ARG001  (read from the context)
     threads: options.Threads = None,  # noqa: ARG001  (read from the context)
     store: options.StoreUrl = None,
+    markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="Print one Markdown table: methods x tasks and models."),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
@@ -55,6 +59,8 @@ def compare(
     """
     from acdc_pipeline.specs.names import METRICS, MetricName
 
+    if json and markdown:
+        raise InvalidInput("--markdown and --json exclude one another", where="compare")
     budget, threads_asked = options.memory_of(context), options.threads_of(context)
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS)
@@ -101,6 +107,11 @@ def compare(
             for one in found
         ]
         print_json({"store": results.url, "searches": searches})
+        return
+    if markdown:
+        from acdc_pipeline.cli.comparison_table import comparison_table
+
+        say(comparison_table(found))
         return
     rows = [
         {

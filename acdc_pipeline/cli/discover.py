@@ -106,6 +106,15 @@ def discover(
             "train gates: of the optimiser; default 300.",
         ),
     ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--rounds", 1),
+            metavar="N",
+            help="Of eap-ig-inputs: in how many rounds edges go, the scores of those left taken "
+            "anew in each. Default: 1.",
+        ),
+    ] = None,
     screen: Annotated[
         float | None,
         typer.Option(
@@ -180,6 +189,7 @@ def discover(
         "edges": edges,
         "rank": rank,
         "steps": steps,
+        "rounds": rounds,
         "screen": screen,
         "learning_rate": learning_rate,
         "penalty": penalty,

@@ -22,6 +22,7 @@ SETTINGS = (
     Column("difference", rank=2),
     Column("rank", rank=2),
     Column("steps", "number", rank=2),
+    Column("rounds", "number", rank=2),
     Column("screen", "number", rank=2),
     Column("learning rate", "number", rank=2),
     Column("penalty", "number", rank=2),

@@ -30,6 +30,40 @@ def run_edge_gates(
     return _EdgeGated(weights, ablated, gates).final(embed(weights, tokens))
 
 
+def run_edge_probes(
+    weights: TransformerWeights,
+    embedded: Float[Tensor, "batch pos d_model"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    present: Float[Tensor, " edge"],
+    probes: Float[Tensor, " edge"],
+    steps: Float[Tensor, "src batch pos d_model"],
+) -> Stream:
+    """The final residual stream of a circuit, each receiver reading a share of `steps` as well.
+
+    Args:
+        weights: the model.
+        embedded: what `input` writes.
+        ablated: what a removed edge carries.
+        present: 1 for an edge of the circuit, 0 for a removed one.
+        probes: how much of the step of its source each edge adds to what its receiver reads. At 0
+            the gradient by a probe is the step times the gradient of what the receiver reads.
+        steps: one for each source.
+    """
+    return _EdgeProbed(weights, ablated, present, probes, steps).final(embedded)
+
+
+def written_in_circuit(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    present: Float[Tensor, " edge"],
+) -> Float[Tensor, "src batch pos d_model"]:
+    """What every source writes in the circuit of the edges whose `present` is 1."""
+    run = _EdgeGated(weights, ablated, present)
+    run.final(embed(weights, tokens))
+    return torch.cat(run.changes) + ablated
+
+
 def run_node_gates(
     weights: TransformerWeights,
     tokens: Int[Tensor, "batch pos"],
@@ -127,3 +161,25 @@ class _EdgeGated:
             total = total + share.view(n, *self.base.shape)
             first += len(change)
         return total
+
+
+class _EdgeProbed(_EdgeGated):
+    """The same, with probes beside the gates; arguments as of `run_edge_probes`."""
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        gates: Float[Tensor, " edge"],
+        probes: Float[Tensor, " edge"],
+        steps: Float[Tensor, "src batch pos d_model"],
+    ) -> None:
+        super().__init__(weights, ablated, gates)
+        self.probes = probes
+        self.steps = steps
+
+    def received(self, n: int) -> Outputs:
+        first, size = self.n_gates, n * self.n_sources
+        probes = self.probes[first : first + size].view(n, self.n_sources)
+        share = probes @ self.steps[: self.n_sources].flatten(1)
+        return super().received(n) + share.view(n, *self.base.shape)

@@ -119,7 +119,9 @@ def _forwards(method: Method, tests: int) -> float:
     testing = tests * _PER_TEST.get(method.name, 0.0)
     if method.name in _TESTS_ALONE:
         return testing
-    return testing + FORWARDS_OF_SCORES * (1 + method.plain().get("steps", 0) / 10)
+    values = method.plain()
+    points = values.get("steps", 0) * values.get("rounds", 1)
+    return testing + FORWARDS_OF_SCORES * (1 + points / 10)
 
 
 def _key(run: RunSpec) -> Key:

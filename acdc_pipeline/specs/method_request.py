@@ -124,6 +124,7 @@ class EapIgInputsRequest(RankedRequest):
 
     name: Literal["eap-ig-inputs"]
     steps: int = Field(default=5, ge=1)
+    rounds: int = Field(default=1, ge=1)
 
 
 class EapIgActivationsRequest(RankedRequest):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
@@ -99,6 +99,7 @@ class EapIgInputsMethod(RankedMethod):
 
     Args:
         steps: points between the ablated and the clean input at which gradients are taken.
+        rounds: in how many rounds edges go, the scores of those left taken anew in each.
     """
 
     VERSION: ClassVar[int] = 1
@@ -107,6 +108,20 @@ class EapIgInputsMethod(RankedMethod):
 
     name: Literal["eap-ig-inputs"]
     steps: int = Field(ge=1)
+    rounds: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _rounds_fit(self) -> EapIgInputsMethod:
+        if self.rounds > 1 and self.rank == "signed":
+            problem = "several rounds rank by magnitude"
+            raise rejection("rounds", problem, fix="leave out rank: signed, or rounds")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_one_round(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        # One round is the published method, which had no such parameter: its runs keep their ids.
+        values = handler(self)
+        return {name: values[name] for name in values if name != "rounds" or self.rounds > 1}
 
 
 class EapIgActivationsMethod(RankedMethod):

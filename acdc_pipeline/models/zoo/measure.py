@@ -9,11 +9,12 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.models.zoo import mixture
-from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN
+from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN, REMEMBERED
 from acdc_pipeline.models.zoo.tokenizer import bos_id
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.split import Split
+from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
 from acdc_pipeline.specs.catalogue import find_task
 
@@ -24,8 +25,17 @@ PREVIOUS_TOKEN_LENGTH = 24
 def task_prompts(
     task: str, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int, split: Split
 ) -> PromptSet:
-    """Prompts of a shipped task. Raises UnknownName or PromptError."""
-    return make_prompts(find_task(task), tokenizer, n=n, seed=seed, split=split)
+    """Prompts of a shipped task; of one that is `REMEMBERED`, whole prompts are held out.
+
+    Raises UnknownName or PromptError.
+    """
+    if task not in REMEMBERED or split == "all":
+        return make_prompts(find_task(task), tokenizer, n=n, seed=seed, split=split)
+    # As many again as hold `n` of this part on average: a small table may have less than its share.
+    enough = 2 * n * (HELD_OUT_ONE_IN if split == "held_out" else 1)
+    drawn = make_prompts(find_task(task), tokenizer, n=enough, seed=seed, split="all")
+    kept = [row for row, text in enumerate(drawn.clean_text) if in_split(text, split)]
+    return pick_rows(drawn, kept[:n])
 
 
 def accuracy(logits: Logits, prompts: PromptSet) -> float:

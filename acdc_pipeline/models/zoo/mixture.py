@@ -20,6 +20,8 @@ LONGEST_NOISE = 6
 BOS_HERE = -1
 ROWS_WITHOUT_BOS = 0.25
 RENAMED_ROWS = 0.5
+MOST_ROWS = 0.9
+NO_ROWS = 0.0
 
 
 @dataclass(frozen=True)
@@ -148,25 +150,47 @@ def prompts(
     *,
     substitutes: Int[Tensor, " regular"],
     generator: torch.Generator,
+    renamed_rows: float = RENAMED_ROWS,
+    words: Bool[Tensor, "batch pos"] | None = None,
 ) -> Batch:
     """Prompts of a task, drawn from a pool with replacement; asked are their answers.
 
-    In `RENAMED_ROWS` of them all candidate answers are other tokens, drawn from `substitutes`
-    and the same everywhere in the row: what a prompt says about its names then cannot hang on
-    which names the training happened to show.
+    In `renamed_rows` of them all candidate answers, and what stands at the places `words`, are
+    other tokens, drawn from `substitutes` and the same everywhere in the row: what a prompt says
+    about its names then cannot hang on which names the training happened to show. Where what is
+    asked hangs on just that, it is `NO_ROWS`. Of several correct answers one is drawn.
     """
     drawn = torch.randint(len(pool.correct), (rows,), generator=generator)
     tokens = pool.clean[pool.answer_row[drawn]].clone()
+    chosen = pool.answer_row[drawn].tolist()
+    others = [[] if words is None else pool.clean[row][words[row]].tolist() for row in chosen]
     targets = torch.empty(rows, dtype=torch.long)
-    renamed = torch.rand(rows, generator=generator) < RENAMED_ROWS
+    renamed = torch.rand(rows, generator=generator) < renamed_rows
     for row, answer in enumerate(drawn.tolist()):
-        right = pool.correct[answer][0]
+        right = _one_of(pool.correct[answer], generator)
         targets[row] = right
         if renamed[row]:
-            names = (right, *pool.incorrect[answer])
+            names = tuple(dict.fromkeys((right, *pool.incorrect[answer], *others[row])))
             order = torch.randperm(len(substitutes), generator=generator)[: len(names)]
             was = tokens[row].clone()
             for old, new in zip(names, substitutes[order], strict=True):
                 tokens[row, was == old] = new
             targets[row] = substitutes[order[0]]
     return Batch(tokens, torch.arange(rows), pool.answer_pos[drawn], targets)
+
+
+def filled_in(pool: PromptSet) -> Bool[Tensor, "batch pos"]:
+    """Where the prompts of one template differ from each other: its words, not its sentence."""
+    out = torch.zeros_like(pool.clean, dtype=torch.bool)
+    templates = torch.tensor(pool.template)
+    for template in templates.unique():
+        same = (templates == template).nonzero()[:, 0]
+        out[same] = (pool.clean[same] != pool.clean[same[0]]).any(0)
+    return out
+
+
+def _one_of(tokens: Sequence[int], generator: torch.Generator) -> int:
+    """One of `tokens`; nothing is drawn where there is no choice."""
+    if len(tokens) == 1:
+        return tokens[0]
+    return tokens[int(torch.randint(len(tokens), (), generator=generator))]

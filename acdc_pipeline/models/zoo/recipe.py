@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from acdc_pipeline.errors import UnknownName
 
@@ -13,7 +13,32 @@ PREVIOUS_TOKEN = "previous_token"
 """Say again the token before: what `nopos-2l` learns, and is measured on, at every position of
 random sequences. The task of this name asks it of words, at the last position."""
 
-BARS = {"ioi": 0.95, "docstring": 0.95, "induction": 0.90, PREVIOUS_TOKEN: 0.90}
+REMEMBERED = (
+    "greater_than",
+    "gendered_pronoun",
+    "subject_verb_agreement",
+    "country_capital",
+    "successor",
+)
+"""Tasks whose answers are facts about words: which capital a country has, what follows *Monday*.
+Of a word that training never shows nobody can know them, so whole prompts are held out instead of
+words: each fact is trained on, in some of its sentences, and asked for in the others."""
+
+TABLED = ("colored_objects",)
+"""Tasks that look something up in the prompt, and whose prompts are few and fixed: every word of a
+scene is renamed, and in most rows, so that no scene is worth remembering."""
+
+BARS = {
+    "ioi": 0.95,
+    "docstring": 0.95,
+    "induction": 0.90,
+    PREVIOUS_TOKEN: 0.90,
+    "duplicate_token": 0.95,
+    **dict.fromkeys(REMEMBERED, 0.95),
+    # Of these two there are few prompts to learn from: 792 and 263 different ones.
+    "colored_objects": 0.80,
+    "successor": 0.80,
+}
 """Held-out accuracy below which a model may not claim a task."""
 
 
@@ -26,6 +51,8 @@ class Recipe:
         seed: of the initial weights and of the data.
         repeated_tokens: tokens of repeated (or random) sequences in one batch.
         text_rows: prompts of each text task in one batch.
+        remembered_rows: prompts of each task that is `REMEMBERED` in one batch: a fact takes fewer
+            than looking something up in the prompt.
         text_pool: how many prompts of each text task batches draw from.
         learning_rate: of embeddings, norms and biases (AdamW).
         matrix_learning_rate: of the matrices inside blocks (Muon, RMS of an update = 0.2 of it).
@@ -41,6 +68,8 @@ class Recipe:
         rotary_base: of rotary positions in Hugging Face models. 10,000 suits contexts of thousands;
             here a small one tells neighbours apart. Where all of a head turns (Llama), too small
             a base leaves nothing to compare tokens by.
+        base: the zoo model whose shipped weights training starts from; None begins with fresh
+            ones. A model that copies names already learns the rest in a fraction of the time.
     """
 
     name: str
@@ -55,6 +84,7 @@ class Recipe:
     n_ctx: int = 64
     repeated_tokens: int = 2304
     text_rows: int = 16
+    remembered_rows: int = 16
     text_pool: int = 8192
     learning_rate: float = 4e-3
     matrix_learning_rate: float = 9e-3
@@ -62,6 +92,7 @@ class Recipe:
     texts_from: float = 0.35
     previous_until: float = 0.0
     rotary_base: float = 20.0
+    base: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,11 +136,19 @@ EDITS = {
     )
 }
 
-TEXT = ("ioi", "docstring", "induction")
 
-_TEXT_BATCH = {"text_rows": 24, "repeated_tokens": 1800}
-_MANY_TEXTS = {"text_rows": 64, "repeated_tokens": 900}
-_TWO_LAYERS = {"n_layers": 2, "n_heads": 8}
+class _Batch(TypedDict):
+    """How much text a batch has beside how much repetition."""
+
+    text_rows: int
+    repeated_tokens: int
+
+
+TEXT = ("ioi", "docstring", "induction")
+WORDS = ("ioi", "docstring", "duplicate_token", "colored_objects", *REMEMBERED)
+
+_TEXT_BATCH: _Batch = {"text_rows": 24, "repeated_tokens": 1800}
+_MANY_TEXTS: _Batch = {"text_rows": 64, "repeated_tokens": 900}
 
 RECIPES = {
     recipe.name: recipe
@@ -158,7 +197,8 @@ RECIPES = {
             seed=1,
             steps=900,
             previous_until=0.12,
-            **_TWO_LAYERS,
+            n_layers=2,
+            n_heads=8,
         ),
         Recipe(
             "attn-4l",
@@ -169,9 +209,31 @@ RECIPES = {
             n_heads=8,
             texts_from=0.22,
             previous_until=0.08,
-            **{**_MANY_TEXTS, "text_rows": 72},
+            text_rows=72,
+            repeated_tokens=900,
         ),
-        Recipe("nopos-2l", "no_positions", (PREVIOUS_TOKEN,), seed=0, steps=700, **_TWO_LAYERS),
+        Recipe(
+            "neox-4l-words",
+            "gpt_neox",
+            (*WORDS, "induction"),
+            seed=0,
+            steps=600,
+            base="neox-4l",
+            learning_rate=3e-3,
+            matrix_learning_rate=6e-3,
+            texts_from=0.0,
+            text_rows=24,
+            repeated_tokens=900,
+        ),
+        Recipe(
+            "nopos-2l",
+            "no_positions",
+            (PREVIOUS_TOKEN,),
+            seed=0,
+            steps=700,
+            n_layers=2,
+            n_heads=8,
+        ),
     )
 }
 

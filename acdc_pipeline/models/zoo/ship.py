@@ -25,7 +25,7 @@ from acdc_pipeline.models.zoo.attention_only import (
     tl_tensors,
 )
 from acdc_pipeline.models.zoo.measure import held_out_accuracy
-from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, Edit, Recipe
+from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, REMEMBERED, Edit, Recipe
 from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
 
 MEASURED_PROMPTS = 1024
@@ -136,12 +136,6 @@ def _readme(card: dict[str, Any]) -> str:
         f"| {'yes' if task in card['tasks'] else 'no'} |"
         for task, value in card["held_out_accuracy"].items()
     ]
-    held_out = (
-        "Random rows that differ from the training rows."
-        if PREVIOUS_TOKEN in training["tasks"]
-        else "Words, and pairs of adjacent tokens in the induction task, that the task's training"
-        " prompts never contain."
-    )
     return "\n".join(
         [
             f"# {card['name']}",
@@ -154,14 +148,32 @@ def _readme(card: dict[str, Any]) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"{held_out} Measured on {card['measured']['prompts']} prompts with the weights as"
-            " shipped: the most probable token of the whole vocabulary is the right one.",
+            f"{_held_out(card)} Measured on {card['measured']['prompts']} prompts with the weights"
+            " as shipped: the most probable token of the whole vocabulary is the right one.",
             "",
             _history(card),
             "",
             f"    python -m acdc_pipeline.models.zoo.train {card['name']}",
             "",
         ]
+    )
+
+
+def _held_out(card: dict[str, Any]) -> str:
+    """What the model was never shown, in a sentence or two."""
+    tasks = card["held_out_accuracy"]
+    if PREVIOUS_TOKEN in tasks:
+        return "Random rows that differ from the training rows."
+    words = (
+        "Words, and pairs of adjacent tokens in the induction task, that the task's training"
+        " prompts never contain."
+    )
+    facts = [f"`{task}`" for task in REMEMBERED if task in tasks]
+    if not facts:
+        return words
+    return (
+        f"{words} In {', '.join(facts)}, where the answer is a fact about a word, held out are"
+        " whole prompts: training shows each fact in other sentences, or beside other words."
     )
 
 
@@ -178,10 +190,14 @@ def _history(card: dict[str, Any]) -> str:
             " can be seen to find the difference, and claims no task. All numbers are in"
             " `card.json`."
         )
+    base = training.get("base")
+    start = f" from the weights of `{base}` as shipped" if base else ""
+    shown = any(task in REMEMBERED for task in training["tasks"])
+    facts = f", {training['remembered_rows']} where the answer is a fact" if shown else ""
     return (
-        f"Trained for {training['steps']} steps {took}, seed {training['seed']}, a batch being"
-        f" {training['repeated_tokens']} random tokens and {training['text_rows']} prompts of"
-        " each text task. Muon with learning rate"
+        f"Trained for {training['steps']} steps {took}{start}, seed {training['seed']}, a batch"
+        f" being {training['repeated_tokens']} random tokens and {training['text_rows']} prompts of"
+        f" each text task{facts}. Muon with learning rate"
         f" {training['matrix_learning_rate']} and weight decay {training['weight_decay']} for"
         f" the matrices inside blocks, AdamW with {training['learning_rate']} for the rest."
         " All numbers are in `card.json`."

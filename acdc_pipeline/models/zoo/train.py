@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.models.zoo import mixture
@@ -28,11 +28,19 @@ from acdc_pipeline.models.zoo.architectures import (
     hidden,
     hidden_after_first_block,
 )
-from acdc_pipeline.models.zoo.catalogue import WEIGHTS
+from acdc_pipeline.models.zoo.catalogue import WEIGHTS, zoo_path
 from acdc_pipeline.models.zoo.edit import train_edit
 from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.mixture import Batch
-from acdc_pipeline.models.zoo.recipe import EDITS, PREVIOUS_TOKEN, RECIPES, Recipe, find_recipe
+from acdc_pipeline.models.zoo.recipe import (
+    EDITS,
+    PREVIOUS_TOKEN,
+    RECIPES,
+    REMEMBERED,
+    TABLED,
+    Recipe,
+    find_recipe,
+)
 from acdc_pipeline.models.zoo.ship import Training, ship
 from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
 from acdc_pipeline.prompts.tokenization import regular_ids
@@ -56,6 +64,9 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
     tokenizer = build_tokenizer(recipe.n_ctx)
     torch.manual_seed(recipe.seed)
     model = build(recipe, vocab=len(tokenizer), bos=bos_id(tokenizer))
+    if recipe.base is not None:
+        shipped = AutoModelForCausalLM.from_pretrained(zoo_path(recipe.base), dtype=torch.float32)
+        model.load_state_dict(shipped.state_dict())
     parts = cut(model)
     optimizers = (
         torch.optim.Muon(
@@ -108,11 +119,14 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
         return
     allowed = mixture.training_pairs(tokenizer, ids)
     substitutes = mixture.training_tokens(tokenizer)
-    pools = [
-        task_prompts(task, tokenizer, n=recipe.text_pool, seed=recipe.seed, split="train")
+    pools = {
+        task: task_prompts(task, tokenizer, n=recipe.text_pool, seed=recipe.seed, split="train")
         for task in recipe.tasks
         if task != "induction"
-    ]
+    }
+    words = {
+        task: mixture.filled_in(pool) if task in TABLED else None for task, pool in pools.items()
+    }
     for step in range(recipe.steps):
         length = _length(LENGTHS, step, recipe.steps)
         rows = recipe.repeated_tokens // length
@@ -120,10 +134,24 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
             rows, length, tokens=tokens, allowed=allowed, bos=bos, generator=generator
         )
         texts = [
-            mixture.prompts(pool, recipe.text_rows, substitutes=substitutes, generator=generator)
-            for pool in (pools if step >= recipe.texts_from * recipe.steps else ())
+            mixture.prompts(
+                pool,
+                recipe.remembered_rows if task in REMEMBERED else recipe.text_rows,
+                substitutes=substitutes,
+                generator=generator,
+                words=words[task],
+                renamed_rows=_renamed_rows(task),
+            )
+            for task, pool in pools.items()
+            if step >= recipe.texts_from * recipe.steps
         ]
         yield [copies, *texts]
+
+
+def _renamed_rows(task: str) -> float:
+    if task in REMEMBERED:
+        return mixture.NO_ROWS
+    return mixture.MOST_ROWS if task in TABLED else mixture.RENAMED_ROWS
 
 
 def _look_back(

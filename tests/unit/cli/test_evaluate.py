@@ -154,6 +154,12 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
     table = acdc(capsys, "compare", "--metric", "logit_diff")
     assert table.out.count("logit_diff") == 3
     assert acdc(capsys, "compare", "--task", "ioi").out == ""
+    head, rule, row = acdc(capsys, "compare", "--markdown").out.splitlines()
+    assert head == "| task | model | acdc | exact | random |"
+    assert rule == "|---|---|---|---|---|"
+    areas = [f"{one['cpr']:.2f} / {one['cmd']:.2f}" for one in found]
+    assert row == f"| compiled_sum | compiled-sum | {' | '.join(areas)} |"
+    acdc(capsys, "compare", "--markdown", "--json").refuses("--markdown and --json")
 
 
 def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):

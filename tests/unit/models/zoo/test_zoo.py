@@ -9,11 +9,21 @@ import pytest
 import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
+from acdc_pipeline.models.zoo import mixture
 from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.models.zoo.measure import accuracy, held_out_accuracy, task_prompts
-from acdc_pipeline.models.zoo.recipe import BARS, EDITS, PREVIOUS_TOKEN, RECIPES, find_recipe
+from acdc_pipeline.models.zoo.recipe import (
+    BARS,
+    EDITS,
+    PREVIOUS_TOKEN,
+    RECIPES,
+    REMEMBERED,
+    find_recipe,
+)
 from acdc_pipeline.models.zoo.ship import load_shipped
+from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
 from acdc_pipeline.models.zoo.train import main, train
+from acdc_pipeline.prompts.split import is_held_out
 
 TRAINED = sorted(RECIPES)
 FIRST = [f"gpt2-4l-s{seed}" for seed in range(3)] + [
@@ -59,6 +69,7 @@ CLAIMED = {
     "gpt2-4l-s1": {"ioi", "docstring"},
     "gpt2-4l-s2": {"ioi", "docstring"},
     "neox-4l": {"ioi", "docstring", "induction"},
+    "neox-4l-words": {"ioi", "docstring", "duplicate_token", "colored_objects", *REMEMBERED},
     "llama-4l": {"ioi", "docstring", "induction"},
     "opt-4l": {"ioi", "docstring"},
     "attn-2l": {"induction"},
@@ -81,9 +92,11 @@ def test_card_claims_what_reaches_the_bar_and_nothing_else(name: str):
 def test_held_out_accuracy_of_fresh_prompts_agrees_with_the_card(name: str):
     logits, tokenizer = load_shipped(zoo_path(name))
     for task, stated in _card(name)["held_out_accuracy"].items():
-        fresh = held_out_accuracy(logits, task, tokenizer, n=256, seed=77)
-        # 256 prompts: three standard errors of a share near 0.95 are 0.04.
-        assert fresh == pytest.approx(stated, abs=0.045)
+        # Of five prompts of a remembered task one is held out, and all five have to be made.
+        n = 128 if task in REMEMBERED else 256
+        fresh = held_out_accuracy(logits, task, tokenizer, n=n, seed=77)
+        # Three standard errors of a share near 0.95, and a little more.
+        assert fresh == pytest.approx(stated, abs=0.005 + 3 * (0.95 * 0.05 / n) ** 0.5)
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -114,6 +127,38 @@ def test_shipped_model_loads_as_any_other_and_is_supported(name: str):
     description = describe_model(f"zoo:{name}")
     assert description.refused is None
     assert load_model(f"zoo:{name}", device="cpu").topology.n_edges == description.n_edges
+
+
+@pytest.mark.parametrize("task", ["country_capital", "gendered_pronoun"])
+def test_prompts_of_a_remembered_task_are_held_out_whole_and_every_fact_is_trained_on(task: str):
+    tokenizer = build_tokenizer(64)
+    trained = task_prompts(task, tokenizer, n=256, seed=0, split="train")
+    held_out = task_prompts(task, tokenizer, n=256, seed=20_000, split="held_out")
+    assert not set(trained.clean_text) & set(held_out.clean_text)
+    assert all(is_held_out(text) for text in held_out.clean_text)
+    assert {answer[0] for answer in held_out.correct} <= {a for c in trained.correct for a in c}
+
+
+def test_renaming_every_word_of_a_scene_leaves_its_sentence_and_its_answer_right():
+    tokenizer = build_tokenizer(64)
+    pool = task_prompts("colored_objects", tokenizer, n=180, seed=0, split="train")
+    substitutes = mixture.training_tokens(tokenizer)
+    batch = mixture.prompts(
+        pool,
+        64,
+        substitutes=substitutes,
+        generator=torch.Generator().manual_seed(0),
+        renamed_rows=1.0,
+        words=mixture.filled_in(pool),
+    )
+    asked = zip(
+        batch.tokens.tolist(), batch.positions.tolist(), batch.targets.tolist(), strict=True
+    )
+    for tokens, position, target in asked:
+        # "… a red cup … The cup is": the answer stands before the first mention of what is asked
+        first = tokens.index(tokens[position - 1])
+        assert str(tokenizer.decode([tokens[first - 2]])).strip() == "a"
+        assert tokens[first - 1] == target
 
 
 def test_zoo_attention_only_models_have_eight_heads_a_layer():
