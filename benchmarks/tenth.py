@@ -25,7 +25,7 @@ from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import RunSpec, TaskSpec, find_task, method_for
 from acdc_pipeline.specs.names import MetricName
 
-MODELS = ("gpt2-4l-s0", "neox-4l", "llama-4l", "attn-4l")
+MODELS = ("gpt2-4l-s0", "neox-4l", "opt-4l", "llama-4l", "attn-4l")
 SHARE = 0.1
 SEARCHED, FRESH = 0, 1
 MEMORY = 2**30
