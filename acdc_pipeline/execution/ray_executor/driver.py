@@ -72,7 +72,6 @@ class RayExecutor:
             InvalidInput: the cluster has no room for the profile's workers.
             StoreError: the store cannot be written, or is another one on the workers' nodes.
         """
-        preflight.check_shape(self.profile)
         preflight.check_device(self.profile, self.device)
         if not runs:
             return

@@ -27,7 +27,6 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
         nodes: `{"CPU": 4.0, "GPU": 1.0, …}` of each node.
         where: the cluster, for the message.
     """
-    check_shape(profile)
     room = sum(workers_on(node, profile.cpus, profile.gpus) for node in nodes)
     if room >= profile.actors:
         return
@@ -50,16 +49,6 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
         if room
         else "ask for less in cpus and gpus of the worker profile, or add nodes",
     )
-
-
-def check_shape(profile: WorkerProfile) -> None:
-    """Raises InvalidInput for numbers that Ray gives nobody: 1.5 GPUs."""
-    if profile.gpus > 1 and not profile.gpus.is_integer():
-        raise InvalidInput(
-            f"{profile.gpus:g} GPUs cannot be given to one worker",
-            field="gpus",
-            allowed="a part of one GPU (0.5), or whole ones (2)",
-        )
 
 
 def check_device(profile: WorkerProfile, device: str) -> None:

@@ -33,6 +33,8 @@ def test_profile_amounts_become_bytes_and_seconds():
         ("memory", 1024, 1024),
         ("checkpoint", "10m", 600.0),
         ("checkpoint", "1.5h", 5400.0),
+        ("gpus", 0.25, 0.25),
+        ("gpus", 2, 2.0),
         ("checkpoint", 30, 30.0),
     ],
 )

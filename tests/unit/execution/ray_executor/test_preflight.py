@@ -8,7 +8,6 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.ray_executor.preflight import (
     check_device,
     check_profile,
-    check_shape,
     workers_on,
 )
 from acdc_pipeline.specs import WorkerProfile
@@ -73,16 +72,6 @@ def test_check_profile_with_enough_in_all_but_on_no_node_is_refused():
     with pytest.raises(InvalidInput, match="not in the right places") as raised:
         check_profile(profile(actors=1, cpus=4), [{"CPU": 2.0}, {"CPU": 2.0}], "here")
     assert raised.value.allowed == "0 on 2 nodes with 2 CPUs and 0 GPUs"
-
-
-@pytest.mark.parametrize("gpus", [0.0, 0.25, 1.0, 2.0])
-def test_check_shape_of_what_ray_can_give_passes(gpus: float):
-    check_shape(profile(gpus=gpus))
-
-
-def test_check_shape_of_one_and_a_half_gpus_is_refused():
-    with pytest.raises(InvalidInput, match=r"1\.5 GPUs cannot be given to one worker"):
-        check_shape(profile(gpus=1.5))
 
 
 @pytest.mark.parametrize(("device", "gpus"), [("auto", 0), ("cpu", 1), ("cuda", 1), ("mps", 0)])
