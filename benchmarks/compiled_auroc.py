@@ -88,12 +88,16 @@ def markdown(found: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Prints the table, and writes the figures where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", nargs="*", default=list(compiled.list_compiled()))
-    parser.add_argument("--methods", nargs="*", default=list(REQUESTS))
+    names = [name.removeprefix("compiled-") for name in compiled.list_compiled()]
+    parser.add_argument("--programs", nargs="*", default=names, choices=names, metavar="NAME")
+    parser.add_argument(
+        "--methods", nargs="*", default=list(REQUESTS), choices=list(REQUESTS), metavar="NAME"
+    )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = table(arguments.programs, arguments.methods)
+    programs = [f"compiled-{name}" for name in arguments.programs]
+    found = table(programs, arguments.methods)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(markdown(found))

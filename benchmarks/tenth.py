@@ -78,11 +78,13 @@ def rows(name: str, asked: argparse.Namespace) -> Iterator[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--models", nargs="*", default=list(MODELS))
     parser.add_argument("--metrics", nargs="*", default=list(MEASURED))
     parser.add_argument("--rounds", nargs="*", type=int, default=[1, 4])
-    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--prompts", type=int, default=128)
     parser.add_argument("--steps", type=int, default=5)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -34,6 +34,13 @@ def read_edges(text: str, topology: Topology) -> Circuit:
             field="--edges",
             allowed="a file, or edges such as input->a0.h1<v>,a0.h1->logits",
         ) from error
+    if content.lstrip().startswith(("<", "digraph")):
+        raise InvalidInput(
+            "looks like GraphML, SVG or DOT, which are written and not read",
+            where=text,
+            field="--edges",
+            fix="export the circuit with --format node-link or mib-json",
+        )
     if not content.lstrip().startswith("{"):
         lines = [line.partition("#")[0].strip() for line in content.splitlines()]
         named = [line for line in lines if line]

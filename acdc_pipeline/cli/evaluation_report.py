@@ -75,7 +75,7 @@ def evaluation_facts(found: Evaluation) -> dict[str, str]:
         lines["CMD"] = f"{number(found.cmd)} (area between the curve and 1; lower is better)"
     lines |= _parts(found)
     if found.auc is not None:
-        lines["AUC"] = f"{number(found.auc)} against the published circuit, pessimistic"
+        lines["AUC"] = f"{number(found.auc)} against the known circuit, pessimistic"
     if (scrubbed := found.scrubbing) is not None:
         lines["causal scrubbing"] = (
             f"{percent(scrubbed.recovered)} of {scrubbed.metric} recovered "

@@ -52,6 +52,11 @@ def import_prompts(
     _write(target, pair_lines(pairs), force)
     if target != STDOUT:
         note(f"wrote {counted(len(pairs), 'pair')} to {target}; try: acdc tasks check {target}")
+        if any(isinstance(pair.clean, str) for pair in pairs):
+            note(
+                "texts of such a file begin without a beginning-of-sequence token; "
+                "a task.yaml with `kind: pairs` and `bos: true` gives them one"
+            )
 
 
 def export_prompts(

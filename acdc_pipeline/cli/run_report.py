@@ -90,13 +90,13 @@ def warning_facts(record: RunRecord) -> dict[str, str]:
 
 
 def reference_text(reference: dict[str, Any], ablation: str) -> str:
-    """`4 of 7 edges of the published circuit found, 0 others`."""
+    """`4 of 7 edges of the known circuit found, 0 others`."""
     theirs = reference["ablation"]
     text = (
-        f"{reference['found']} of {reference['total']} {reference['compared']} of the published "
+        f"{reference['found']} of {reference['total']} {reference['compared']} of the known "
         f"circuit found, {reference['others']} others"
     )
-    return text if theirs in (None, ablation) else f"{text} (published with {theirs} ablation)"
+    return text if theirs in (None, ablation) else f"{text} (known under {theirs} ablation)"
 
 
 def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:

@@ -37,7 +37,11 @@ def typed(program: str) -> list[str]:
         text = (REPOSITORY / document).read_text()
         fenced = (line for block in FENCE.findall(text) for line in block.splitlines())
         inline = (" ".join(words) for words in INLINE.findall(text))
-        lines += [line.split("  #")[0].strip() for line in (*fenced, *inline)]
+        lines += [
+            command.strip()
+            for line in (*fenced, *inline)
+            for command in line.split(" #")[0].split("&&")
+        ]
     return sorted({line for line in lines if line.split(" ")[0] == program})
 
 

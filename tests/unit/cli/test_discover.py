@@ -191,8 +191,7 @@ def test_discover_of_what_the_model_cannot_do_says_so(capsys, tmp_path):
 
 def test_discover_in_the_model_of_the_published_circuit_says_how_much_was_found(capsys):
     assert (
-        "4 of 7 edges of the published circuit found, 0 others"
-        in acdc(capsys, "discover", *TARGET).out
+        "4 of 7 edges of the known circuit found, 0 others" in acdc(capsys, "discover", *TARGET).out
     )
     found = discovered(capsys).document["details"]["reference"]
     assert (found["precision"], found["recall"]) == (1.0, 4 / 7)

@@ -38,3 +38,14 @@ def test_edges_in_a_file_that_holds_no_circuit_are_refused(tmp_path: Path, text:
     (tmp_path / "circuit.json").write_text(text)
     with pytest.raises(InvalidInput):
         read_edges(str(tmp_path / "circuit.json"), TOPOLOGY)
+
+
+@pytest.mark.parametrize("text", ["<?xml version='1.0'?><graphml/>", "digraph circuit {}"])
+def test_edges_in_a_format_that_is_written_only_are_refused_with_those_that_are_read(
+    tmp_path: Path, text: str
+):
+    (tmp_path / "circuit").write_text(text)
+    with pytest.raises(InvalidInput, match="written and not read") as raised:
+        read_edges(str(tmp_path / "circuit"), TOPOLOGY)
+    assert raised.value.fix is not None
+    assert "node-link" in raised.value.fix

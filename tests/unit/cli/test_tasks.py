@@ -159,6 +159,7 @@ def test_tasks_export_and_import_bring_the_same_prompts_back(capsys, tmp_path):
     imported = acdc(capsys, "tasks", "import", "g.json")
     assert imported.code == 0
     assert "acdc tasks check g.jsonl" in imported.err
+    assert "`bos: true`" in imported.err
     shown = acdc(capsys, "tasks", "show", "g.jsonl", *arguments, "--json").document["prompts"]
     made = acdc(capsys, "tasks", "show", "compiled_gallery", *arguments, "--json").document[
         "prompts"
