@@ -128,7 +128,8 @@ def test_array_tasks_together_do_the_whole_sweep_and_each_run_once(
 def test_sweep_job_starts_ray_on_every_node_and_the_sweep_on_one(tmp_path: Path):
     path = programs(
         tmp_path,
-        scontrol="echo node-a; echo node-b",
+        # More names than a pipe holds: whoever reads the first alone must not end the script.
+        scontrol="echo node-a; seq 100000",
         hostname="echo 10.1.2.3 192.168.0.7",
         # Options first, then the command, as the real one takes them.
         srun='while [[ $1 == --* ]]; do shift; done; exec "$@"',
