@@ -41,6 +41,8 @@ def aligned(value: float | None) -> str:
 
 def brief(value: float) -> str:
     """`0.90`, `12`, `0.0012`: two digits, for the ends of an interval."""
+    if math.isnan(value):
+        return NONE
     size = abs(value)
     if size < 1e-4:
         return "≈0" if size else "0"

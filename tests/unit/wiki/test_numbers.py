@@ -57,6 +57,7 @@ def test_aligned_number_keeps_the_zeros_behind_the_point(value: float | None, sh
         (-0.00123, "−0.0012"),
         (0.00001, "≈0"),
         (0.0, "0"),
+        (math.nan, "–"),
     ],
 )
 def test_brief_number_has_two_digits(value: float, shown: str):
