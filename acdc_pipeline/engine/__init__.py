@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from acdc_pipeline.engine.circuit_forward import Carried, run_carrying, run_circuit
+    from acdc_pipeline.engine.circuit_forward import run_circuit, run_circuits
     from acdc_pipeline.engine.kl_objective import KlObjective
     from acdc_pipeline.engine.objective import LogprobObjective, Objective
     from acdc_pipeline.engine.parity import check_parity, parity_error
@@ -18,29 +18,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bench",
-    "Carried",
     "KlObjective",
     "LogprobObjective",
     "Objective",
     "Search",
     "check_parity",
     "parity_error",
-    "run_carrying",
     "run_circuit",
+    "run_circuits",
     "set_up",
 ]
 
 _MODULES = {
     "Bench": "setup",
-    "Carried": "circuit_forward",
     "KlObjective": "kl_objective",
     "LogprobObjective": "objective",
     "Objective": "objective",
     "Search": "search",
     "check_parity": "parity",
     "parity_error": "parity",
-    "run_carrying": "circuit_forward",
     "run_circuit": "circuit_forward",
+    "run_circuits": "circuit_forward",
     "set_up": "setup",
 }
 

@@ -1,29 +1,32 @@
-"""Any circuit, by one forward over the whole graph: simple, general, and not the hot path."""
+"""Any circuits, by one forward over the nodes that their logits depend on.
+
+Receiver input = Σ over present edges of the source's current output + Σ over removed edges of its
+ablated output + constants. The second sum is kept as a running sum over *all* sources, so that a
+receiver needs Σ over present edges of (current - ablated) on top of it: one matrix product with
+the 0/1 mask of its layer. Nothing is done per edge.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.components import (
-    attention_pattern,
-    normalise,
-    normalise_heads,
-    project,
-    rotate,
-    shares,
-    widened,
-)
-from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
-from acdc_pipeline.graph import LOGITS, Edge, Receiver, Slot, head, mlp
-from acdc_pipeline.models.weights import Attention, TransformerWeights
+from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, Stream
+from acdc_pipeline.graph import LOGITS, Edge, Receiver, head, mlp
+from acdc_pipeline.models.weights import TransformerWeights
 
-Carried = Callable[[Receiver, Tensor], Tensor]
-"""From a receiver and what its sources have written, [src batch pos d_model], to what its edges
-carry in sum, [batch pos d_model]."""
+_BATCH_BYTES = 16 * 2**20
+"""For what the circuits and prompts of one forward write. Larger blocks leave the cache, and are
+mapped anew by the operating system at each allocation: three times slower on small models."""
+
+_LEAST_ROWS = 96
+"""Fewer rows than this make products with weights wait for memory."""
 
 
 def run_circuit(
@@ -31,112 +34,136 @@ def run_circuit(
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
     edges: Iterable[Edge],
-) -> Float[Tensor, "batch pos d_model"]:
+) -> Stream:
     """The final residual stream when only `edges` carry their source's current output.
 
-    Every other edge carries `ablated`. Receiver input = sum over present edges of the source's
-    current output + sum over removed edges of its ablated output + constants.
+    Raises:
+        GraphError: an edge does not exist in the model's graph.
     """
-    kept = frozenset(edges)
-
-    def carried(
-        receiver: Receiver, written: Float[Tensor, "src batch pos d_model"]
-    ) -> Float[Tensor, "batch pos d_model"]:
-        sources = weights.topology.sources_of(receiver)
-        present = torch.tensor(
-            [Edge.into(source, receiver) in kept for source in sources], device=written.device
-        )
-        return written[present].sum(0) + ablated[: len(sources)][~present].sum(0)
-
-    return run_carrying(weights, tokens, carried)
+    mask = weights.topology.edge_mask(edges)
+    return run_circuits(weights, tokens, ablated, mask[None])[0]
 
 
-def run_carrying(
-    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], carried: Carried
-) -> Float[Tensor, "batch pos d_model"]:
-    """The final residual stream when every receiver reads what `carried` says, and constants.
+def run_circuits(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    masks: Bool[np.ndarray, "circuit edge"],
+) -> Float[Tensor, "circuit batch pos d_model"]:
+    """The final residual streams of several circuits on the same prompts.
 
-    Receivers of one layer's `q` are asked for first, then `k`, then `v`, then its MLP.
+    Args:
+        weights: the model.
+        tokens: the clean prompts.
+        ablated: what removed edges carry.
+        masks: the edges of each circuit, in the order of the topology's `edges`.
     """
-    return _CircuitRun(weights, tokens, carried).final()
+    out = ablated.new_empty(len(masks), *ablated.shape[1:])
+    batch, pos = tokens.shape
+    per_prompt = ablated[:, :1].nbytes
+    prompts = min(batch, max(1, _BATCH_BYTES // per_prompt, math.ceil(_LEAST_ROWS / pos)))
+    circuits = max(1, _BATCH_BYTES // (per_prompt * prompts))
+    for i in range(0, len(masks), circuits):
+        some = masks[i : i + circuits]
+        needed = needed_sources(weights, some.any(0))
+        for j in range(0, batch, prompts):
+            chosen = slice(j, j + prompts)
+            run = _Circuits(weights, ablated[:, chosen], some, needed)
+            embedded = embed(weights, tokens[chosen])
+            final = run.final(embedded.repeat(len(some), 1, 1))
+            out[i : i + circuits, chosen] = final.unflatten(0, (len(some), -1))
+    return out
 
 
-class _CircuitRun:
-    """The forward's growing state: what every source has written so far."""
+def needed_sources(
+    weights: TransformerWeights, present: Bool[np.ndarray, " edge"]
+) -> Bool[np.ndarray, " src"]:
+    """Which sources some present path leads on from to the logits.
+
+    Where heads move one another, all heads of a layer are needed as soon as one of them is.
+    """
+    topology = weights.topology
+    needed = np.zeros(len(topology.sources), dtype=bool)
+    width = topology.n_heads + int(topology.has_mlp)
+
+    def feed(receiver: Receiver) -> None:
+        first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
+        needed[:n] |= present[first : first + n]
+
+    feed(Receiver(LOGITS))
+    for layer in reversed(range(topology.n_layers)):
+        heads = slice(1 + layer * width, 1 + layer * width + topology.n_heads)
+        if topology.has_mlp and needed[heads.stop]:
+            feed(Receiver(mlp(layer)))
+        if weights.blocks[layer].coupled and needed[heads].any():
+            needed[heads] = True
+        for index in needed[heads].nonzero()[0].tolist():
+            for slot in ("q", "k", "v"):
+                feed(Receiver(head(layer, index), slot))
+    return needed
+
+
+class _Circuits(ReceiverForward):
+    """Circuits side by side: the batch axis holds all prompts of the first, then of the next.
+
+    Args:
+        weights: the model.
+        ablated: what removed edges carry, for these prompts.
+        masks: the edges of each circuit.
+        needed: the sources that are computed; a source that is not carries its ablated output,
+            and nothing that matters reads it.
+    """
 
     def __init__(
         self,
         weights: TransformerWeights,
-        tokens: Int[Tensor, "batch pos"],
-        carried: Carried,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        masks: Bool[np.ndarray, "circuit edge"],
+        needed: Bool[np.ndarray, " src"],
     ) -> None:
-        self.weights = weights
-        self.topology = weights.topology
-        self.carried = carried
-        self.positions = torch.arange(tokens.shape[1], device=tokens.device)
-        embedded = embed(weights, tokens)
-        self.written = embedded.new_empty((len(self.topology.sources), *embedded.shape))
-        self.written[0] = embedded
-        self.constant = torch.zeros_like(self.written[0])
+        super().__init__(weights)
+        self.ablated = ablated
+        self.masks = masks
+        self.needed = needed
+        self.columns = needed.nonzero()[0]
+        rows = ablated.shape[1] * ablated.shape[2] * ablated.shape[3]
+        self.changes = ablated.new_empty(len(masks), len(self.columns), rows)
+        self.n_changes = 0
+        self.base = torch.zeros_like(ablated[0])
+        self.n_in_base = 0
 
-    def final(self) -> Float[Tensor, "batch pos d_model"]:
-        n_written = 1
-        for layer, block in enumerate(self.weights.blocks):
-            bias = block.attn.b_o
-            heads = self.heads(layer, block.attn)
-            if block.post_attn is not None:
-                heads = shares(heads, heads.sum(0), block.post_attn)
-            if bias is not None and not self.weights.parallel:
-                self.constant = self.constant + bias
-            self.written[n_written : n_written + len(heads)] = heads
-            n_written += len(heads)
-            if block.mlp is not None:
-                x = self.received(Receiver(mlp(layer)))
-                self.written[n_written] = mlp_written(block, x)
-                n_written += 1
-            if bias is not None and self.weights.parallel:
-                self.constant = self.constant + bias
-        return self.received(Receiver(LOGITS))
+    def heads(self, layer: int) -> Sequence[int]:
+        first = self.n_sources
+        return self.needed[first : first + self.topology.n_heads].nonzero()[0].tolist()
 
-    def heads(self, layer: int, attn: Attention) -> Float[Tensor, "head batch pos d_model"]:
-        q = self.projected(layer, "q", attn.w_q, attn.b_q)
-        k = self.projected(layer, "k", *_ungrouped(attn, attn.w_k, attn.b_k))
-        v = self.projected(layer, "v", *_ungrouped(attn, attn.w_v, attn.b_v))
-        every = range(self.topology.n_heads)
-        if attn.q_norm is not None:
-            q = normalise_heads(q, attn.q_norm, every)
-        if attn.k_norm is not None:
-            k = normalise_heads(k, attn.k_norm, [h // attn.heads_per_kv for h in every])
-        if attn.rotary is not None:
-            q = rotate(q, attn.rotary, self.positions)
-            k = rotate(k, attn.rotary, self.positions)
-        allowed = visible_keys(attn, len(self.positions), self.positions.device)
-        z = attention_pattern(q, k, attn, allowed) @ v
-        return torch.matmul(z, widened(attn.w_o, z)[:, None])
+    def has_mlp(self, layer: int) -> bool:
+        width = self.topology.n_heads + 1
+        return self.topology.has_mlp and bool(self.needed[(layer + 1) * width])
 
-    def projected(
-        self,
-        layer: int,
-        slot: Slot,
-        weight: Float[Tensor, "head d_model d_head"],
-        bias: Float[Tensor, "head d_head"] | None,
-    ) -> Float[Tensor, "head batch pos d_head"]:
-        nodes = [head(layer, index) for index in range(self.topology.n_heads)]
-        inputs = torch.stack([self.received(Receiver(node, slot)) for node in nodes])
-        rows = normalise(inputs, self.weights.blocks[layer].norm_attn).flatten(1, 2)
-        return project(rows, weight, bias).unflatten(1, inputs.shape[1:3])
+    def write(self, written: Outputs, sources: Sequence[int]) -> None:
+        kept = [i for i, source in enumerate(sources) if self.needed[source]]
+        for i in kept:
+            change = self.changes[:, self.n_changes].view(-1, *self.ablated.shape[1:])
+            torch.sub(
+                written[i].unflatten(0, (len(self.masks), -1)), self.ablated[sources[i]], out=change
+            )
+            self.n_changes += 1
 
-    def received(self, receiver: Receiver) -> Float[Tensor, "batch pos d_model"]:
-        written = self.written[: self.topology.n_sources_of(receiver)]
-        return self.carried(receiver, written) + self.constant
+    def read(self, receivers: Sequence[Receiver]) -> Outputs:
+        self._extend_base()
+        n, k, circuits = self.n_sources, self.n_changes, len(self.masks)
+        first = [self.topology.first_edge[receiver] for receiver in receivers]
+        at = np.add.outer(first, self.columns[:k])
+        present = torch.from_numpy(self.masks[:, at]).to(self.base)
+        assert k == 0 or self.columns[k - 1] < n
+        batch, pos, d_model = self.base.shape
+        base = self.base.flatten().expand(circuits, len(receivers), -1)
+        total = torch.baddbmm(base, present, self.changes[:, :k]) if present.any() else base
+        shaped = total.view(circuits, len(receivers), batch, pos, d_model)
+        return shaped.transpose(0, 1).flatten(1, 2)
 
-
-def _ungrouped(
-    attn: Attention,
-    weight: Float[Tensor, "kv_head d_model d_head"],
-    bias: Float[Tensor, "kv_head d_head"] | None,
-) -> tuple[Float[Tensor, "head d_model d_head"], Float[Tensor, "head d_head"] | None]:
-    if attn.heads_per_kv == 1:
-        return weight, bias
-    repeated = weight.repeat_interleave(attn.heads_per_kv, dim=0)
-    return repeated, None if bias is None else bias.repeat_interleave(attn.heads_per_kv, dim=0)
+    def _extend_base(self) -> None:
+        """Everything written so far counts as ablated, unless an edge says otherwise."""
+        if self.n_in_base < self.n_sources:
+            self.base = self.base + self.ablated[self.n_in_base : self.n_sources].sum(0)
+            self.n_in_base = self.n_sources

@@ -11,16 +11,17 @@ from acdc_pipeline.evaluation.curve import (
     curve,
 )
 from acdc_pipeline.evaluation.exchange import with_partners
-from acdc_pipeline.evaluation.faithfulness import Scale, scale_of, value_of
+from acdc_pipeline.evaluation.faithfulness import Scale, scale_of, value_of, values_of
 from acdc_pipeline.evaluation.jaccard import jaccard, mean_pairwise_jaccard
 from acdc_pipeline.evaluation.measure import (
     circuit_logprobs,
     differentiable_objective_for,
     measure,
+    measure_circuits,
     objective_for,
 )
 from acdc_pipeline.evaluation.minimality import Need, minimality
-from acdc_pipeline.evaluation.null import percentile, random_circuits
+from acdc_pipeline.evaluation.null import percentile, random_circuits, random_masks
 from acdc_pipeline.evaluation.parts import Parts, parts_by_edge, parts_by_node
 from acdc_pipeline.evaluation.roc import pessimistic_auc, roc_of_circuits, roc_of_scores
 from acdc_pipeline.evaluation.worst_knockouts import worst_knockouts
@@ -45,6 +46,7 @@ __all__ = [
     "jaccard",
     "mean_pairwise_jaccard",
     "measure",
+    "measure_circuits",
     "minimality",
     "objective_for",
     "parts_by_edge",
@@ -52,10 +54,12 @@ __all__ = [
     "percentile",
     "pessimistic_auc",
     "random_circuits",
+    "random_masks",
     "roc_of_circuits",
     "roc_of_scores",
     "scale_of",
     "value_of",
+    "values_of",
     "with_partners",
     "worst_knockouts",
 ]

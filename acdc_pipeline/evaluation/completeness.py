@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.evaluation.faithfulness import Scale, value_of
-from acdc_pipeline.evaluation.parts import Parts, edges_of, random_halves
+from acdc_pipeline.evaluation.faithfulness import Scale, values_of
+from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
 
 
@@ -30,7 +30,14 @@ class Knockout:
 
 
 def completeness(
-    bench: Bench, scale: Scale, circuit: Circuit, parts: Parts, *, draws: int, seed: int
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    parts: Parts,
+    *,
+    draws: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Knockout, ...]:
     """What removing the same parts does to the circuit and to the model (Wang et al. 2022).
 
@@ -46,17 +53,30 @@ def completeness(
         parts: what is removed; M stands for the whole graph.
         draws: how many random sets.
         seed: of those.
+        advance: called with the number of forwards done since the last call, two for every K.
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
-    return tuple(knock_out(bench, scale, circuit, parts, names) for names in dict.fromkeys(sets))
+    return knock_out(bench, scale, circuit, parts, list(dict.fromkeys(sets)), advance)
 
 
 def knock_out(
-    bench: Bench, scale: Scale, circuit: Circuit, parts: Parts, names: Sequence[str]
-) -> Knockout:
-    """Circuit and model without the parts `names`."""
-    gone = edges_of(parts, names)
-    ours = value_of(bench, scale.metric, circuit.edges - gone)
-    whole = value_of(bench, scale.metric, circuit.topology.edge_set - gone)
-    return Knockout(tuple(names), ours, whole, abs(ours - whole) / scale.span)
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    parts: Parts,
+    sets: Sequence[tuple[str, ...]],
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Knockout, ...]:
+    """Circuit and model without each of several sets of parts.
+
+    `advance` is called with the number of forwards done since the last call; there are two a set.
+    """
+    whole = [mask_without(circuit.topology, parts, names) for names in sets]
+    own = circuit.topology.edge_mask(circuit.edges)
+    masks = (mask for left in whole for mask in (own & left, left))
+    values = values_of(bench, scale.metric, masks, advance)
+    return tuple(
+        Knockout(names, ours, model, abs(ours - model) / scale.span)
+        for names, ours, model in zip(sets, values[::2], values[1::2], strict=True)
+    )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale
-from acdc_pipeline.evaluation.measure import circuit_logprobs, measure
+from acdc_pipeline.evaluation.measure import measure_circuits
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.graph.cut import Rank, cut
+from acdc_pipeline.graph.cut import Rank, cut_masks, score_array
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Of the graph's edges: where the MIB benchmark measures."""
@@ -36,19 +36,29 @@ class Point:
     kl: float
 
 
-def curve(bench: Bench, scale: Scale, circuits: Mapping[float, Circuit]) -> tuple[Point, ...]:
+def curve(
+    bench: Bench,
+    scale: Scale,
+    circuits: Mapping[float, Circuit],
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Point, ...]:
     """The circuits allowed at each fraction, measured; smallest fraction first.
 
-    Neighbours that are the same circuit are measured once.
+    Neighbours that are the same circuit are measured once. `advance` is called with the number of
+    circuits measured since the last call.
     """
-    out: list[Point] = []
     in_order = sorted(circuits.items(), key=lambda item: item[0])
-    for edges, same in groupby(in_order, key=lambda item: item[1].edges):
-        logprobs = circuit_logprobs(bench, edges)
-        found = measure(bench, logprobs, list(dict.fromkeys([scale.metric, "kl"])))
+    groups = [
+        (edges, [part for part, _ in same])
+        for edges, same in groupby(in_order, key=lambda item: item[1].edges)
+    ]
+    masks = (bench.weights.topology.edge_mask(edges) for edges, _ in groups)
+    measured = measure_circuits(bench, masks, list(dict.fromkeys([scale.metric, "kl"])), advance)
+    out: list[Point] = []
+    for (edges, parts), found in zip(groups, measured, strict=True):
         value = found[scale.metric]
         faithful = scale.faithfulness(value)
-        out += [Point(part, len(edges), value, faithful, found["kl"]) for part, _ in same]
+        out += [Point(part, len(edges), value, faithful, found["kl"]) for part in parts]
     return tuple(out)
 
 
@@ -56,12 +66,12 @@ def circuits_from_scores(
     topology: Topology, scores: Mapping[Edge, float], rank: Rank
 ) -> dict[float, Circuit]:
     """At each of `FRACTIONS`, the best circuit of at most that many edges, by `graph.cut`."""
-    return {
-        part: cut(topology, scores, edges=most, rank=rank)
-        if (most := _most(part, topology))
-        else Circuit(topology, frozenset())
-        for part in FRACTIONS
-    }
+    sizes = {part: most for part in FRACTIONS if (most := _most(part, topology))}
+    masks = cut_masks(topology, score_array(topology, scores), list(sizes.values()), rank)
+    out = {part: Circuit(topology, frozenset()) for part in FRACTIONS if part not in sizes}
+    for part, mask in zip(sizes, masks, strict=True):
+        out[part] = Circuit(topology, frozenset(topology.edges_in(mask)))
+    return {part: out[part] for part in FRACTIONS}
 
 
 def circuits_at_fractions(topology: Topology, found: Collection[Circuit]) -> dict[float, Circuit]:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.evaluation.measure import circuit_logprobs, measure, require_answers
+from acdc_pipeline.evaluation.measure import (
+    circuit_logprobs,
+    measure,
+    measure_circuits,
+    require_answers,
+)
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.specs.names import MetricName
 
@@ -65,3 +73,16 @@ def scale_of(bench: Bench, metric: MetricName) -> Scale:
 def value_of(bench: Bench, metric: MetricName, edges: Iterable[Edge]) -> float:
     """`metric` when only `edges` carry clean information: mean over answers, in its own sign."""
     return measure(bench, circuit_logprobs(bench, edges), [metric])[metric]
+
+
+def values_of(
+    bench: Bench,
+    metric: MetricName,
+    masks: Iterable[Bool[np.ndarray, " edge"]],
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[float]:
+    """`value_of` for many circuits at once, each given as a mask over the topology's `edges`.
+
+    `advance` is called with the number of circuits measured since the last call.
+    """
+    return [found[metric] for found in measure_circuits(bench, masks, [metric], advance)]

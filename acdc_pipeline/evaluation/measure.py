@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective, run_circuit
+from acdc_pipeline.engine import (
+    Bench,
+    KlObjective,
+    LogprobObjective,
+    Objective,
+    run_circuit,
+    run_circuits,
+)
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.metrics import METRICS, Reading
 from acdc_pipeline.specs.names import MetricName
+
+Item = TypeVar("Item")
+
+_BATCH_BYTES = 64 * 2**20
+"""For the final streams and log-probabilities of the circuits that are measured together."""
 
 
 def objective_for(bench: Bench, metric: MetricName) -> Objective:
@@ -52,6 +67,44 @@ def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answ
         final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return logits_of(bench.weights, at_answers).log_softmax(-1)
+
+
+def measure_circuits(
+    bench: Bench,
+    masks: Iterable[Bool[np.ndarray, " edge"]],
+    metrics: Sequence[MetricName],
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[dict[str, float]]:
+    """`measure` of several circuits, as many at once as memory holds.
+
+    Args:
+        bench: the model and its prompts.
+        masks: the edges of each circuit, in the order of the topology's `edges`.
+        metrics: by name; those that compare with incorrect answers are left out where a prompt
+            has none.
+        advance: called with the number of circuits measured since the last call.
+    """
+    correct, incorrect = answer_masks(bench)
+    names = [
+        name
+        for name in metrics
+        if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
+    ]
+    at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes + bench.ablated[0].nbytes))
+    out: list[dict[str, float]] = []
+    for some in batched(masks, at_once):
+        with torch.no_grad():
+            final = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, np.stack(some))
+            at_answers = bench.layout.at_answers(final.flatten(1, 2))
+            logprobs = logits_of(bench.weights, at_answers).log_softmax(-1)
+            reading = Reading(bench.logprobs, logprobs, correct, incorrect)
+            values = {
+                name: METRICS[name].score(reading).to(torch.float64).mean(-1).tolist()
+                for name in names
+            }
+        out += [{name: values[name][i] for name in names} for i in range(len(some))]
+        advance(len(some))
+    return out
 
 
 def measure(
@@ -104,3 +157,10 @@ def require_answers(bench: Bench, metric: MetricName) -> None:
             allowed=", ".join(name for name in METRICS if METRICS[name].reads_incorrect == "no"),
             fix="give incorrect answers, or choose another --metric",
         )
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter."""
+    left = iter(items)
+    while some := list(islice(left, size)):
+        yield some

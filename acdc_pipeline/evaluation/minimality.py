@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.evaluation.faithfulness import Scale, value_of
-from acdc_pipeline.evaluation.parts import Parts, edges_of, random_halves
+from acdc_pipeline.evaluation.faithfulness import Scale, values_of
+from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
 
 LEAST = 0.01
@@ -31,7 +32,14 @@ class Need:
 
 
 def minimality(
-    bench: Bench, scale: Scale, circuit: Circuit, parts: Parts, *, draws: int, seed: int
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    parts: Parts,
+    *,
+    draws: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Need, ...]:
     """How much each part matters in the circuit (Wang et al. 2022).
 
@@ -47,23 +55,24 @@ def minimality(
         parts: its parts.
         draws: how many random sets K, the same for every part.
         seed: of those.
+        advance: called with the number of forwards done since the last call.
     """
     rng = random.Random(f"minimality {seed}")
     sets = list(dict.fromkeys([(), *random_halves(parts, n=draws, rng=rng)]))
-    known: dict[frozenset[str], float] = {}
-
-    def value(gone: frozenset[str]) -> float:
-        if gone not in known:
-            edges = circuit.edges - edges_of(parts, gone)
-            known[gone] = value_of(bench, scale.metric, edges)
-        return known[gone]
-
+    others = {
+        part: [tuple(name for name in names if name != part) for names in sets] for part in parts
+    }
+    gone = [frozenset(names) for part in parts for names in others[part]]
+    gone += [frozenset((*names, part)) for part in parts for names in others[part]]
+    distinct = list(dict.fromkeys(gone))
+    own, topology = circuit.topology.edge_mask(circuit.edges), circuit.topology
+    masks = (own & mask_without(topology, parts, names) for names in distinct)
+    value = dict(zip(distinct, values_of(bench, scale.metric, masks, advance), strict=True))
     out = []
     for part in parts:
-        others = [tuple(name for name in names if name != part) for names in sets]
         scores = {
-            names: abs(value(frozenset((*names, part))) - value(frozenset(names))) / scale.span
-            for names in others
+            names: abs(value[frozenset((*names, part))] - value[frozenset(names)]) / scale.span
+            for names in others[part]
         }
         most = max(scores, key=lambda names: scores[names])
         out.append(Need(part, scores[most], most))

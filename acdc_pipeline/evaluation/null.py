@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Bool
 
 from acdc_pipeline.graph import Circuit, Topology
-from acdc_pipeline.graph.cut import cut
+from acdc_pipeline.graph.cut import cut_masks
 
 
 def random_circuits(topology: Topology, *, edges: int, n: int, seed: int) -> tuple[Circuit, ...]:
@@ -15,13 +18,22 @@ def random_circuits(topology: Topology, *, edges: int, n: int, seed: int) -> tup
     Every edge gets a random score, and `graph.cut` takes the best: each edge kept lies on a path
     from `input` to `logits`, as in circuits that a method finds. Another seed draws others.
     """
-    return tuple(_drawn(topology, edges, f"{seed} {number}") for number in range(n))
+    masks = random_masks(topology, edges=edges, n=n, seed=seed)
+    return tuple(Circuit(topology, frozenset(topology.edges_in(mask))) for mask in masks)
 
 
-def _drawn(topology: Topology, edges: int, seed: str) -> Circuit:
+def random_masks(
+    topology: Topology, *, edges: int, n: int, seed: int
+) -> Iterator[Bool[np.ndarray, " edge"]]:
+    """The edges of each of `random_circuits`, as masks over the topology's `edges`."""
+    for number in range(n):
+        yield _drawn(topology, edges, f"{seed} {number}")
+
+
+def _drawn(topology: Topology, edges: int, seed: str) -> Bool[np.ndarray, " edge"]:
     rng = random.Random(seed)
-    scores = {edge: rng.random() for edge in topology.edges}
-    return Circuit(topology, cut(topology, scores, edges=edges, rank="signed").edges)
+    scores = np.array([rng.random() for _ in range(topology.n_edges)])
+    return cut_masks(topology, scores, [edges], "signed")[0]
 
 
 def percentile(value: float, null: Sequence[float]) -> float:

@@ -18,7 +18,14 @@ LONGEST = 10
 
 
 def worst_knockouts(
-    bench: Bench, scale: Scale, circuit: Circuit, parts: Parts, *, restarts: int, seed: int
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    parts: Parts,
+    *,
+    restarts: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Knockout, ...]:
     """The worst K that each of `restarts` greedy searches comes across (Wang et al. 2022).
 
@@ -35,29 +42,35 @@ def worst_knockouts(
         parts: what is removed; M stands for the whole graph.
         restarts: searches, each with draws of its own.
         seed: of those.
+        advance: called with the number of forwards done since the last call; a search does at most
+            2 (1 + LONGEST * CANDIDATES).
     """
     known: dict[frozenset[str], Knockout] = {}
 
-    def without(names: Sequence[str]) -> Knockout:
-        gone = frozenset(names)
-        if gone not in known:
-            known[gone] = knock_out(bench, scale, circuit, parts, names)
-        return known[gone]
+    def without(sets: Sequence[tuple[str, ...]]) -> list[Knockout]:
+        unknown = [names for names in sets if frozenset(names) not in known]
+        found = knock_out(bench, scale, circuit, parts, unknown, advance)
+        known.update({frozenset(knockout.parts): knockout for knockout in found})
+        return [known[frozenset(names)] for names in sets]
 
     rng = random.Random(f"worst knockouts {seed}")
     return tuple(_descend(without, list(parts), rng) for _ in range(restarts))
 
 
 def _descend(
-    without: Callable[[Sequence[str]], Knockout], left: list[str], rng: random.Random
+    without: Callable[[Sequence[tuple[str, ...]]], list[Knockout]],
+    left: list[str],
+    rng: random.Random,
 ) -> Knockout:
     """One greedy search."""
-    here = worst = without(())
+    (here,) = without([()])
+    worst = here
     for _ in range(min(LONGEST, len(left))):
         drawn = rng.sample(left, min(CANDIDATES, len(left)))
-        tried = {name: without((*here.parts, name)) for name in drawn}
-        taken = max(tried, key=lambda name: tried[name].incompleteness)
-        here = tried[taken]
+        tried = without([(*here.parts, name) for name in drawn])
+        by_name = dict(zip(drawn, tried, strict=True))
+        taken = max(by_name, key=lambda name: by_name[name].incompleteness)
+        here = by_name[taken]
         left.remove(taken)
         worst = max(worst, here, key=lambda knockout: knockout.incompleteness)
     return worst

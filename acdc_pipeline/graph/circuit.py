@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.graph.drawing import Drawing
 from acdc_pipeline.graph.edge import Edge
@@ -14,6 +14,9 @@ from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
+
+Rank = Literal["magnitude", "signed"]
+"""How scores are put in order: by size alone, or with their sign (higher means more needed)."""
 
 
 @dataclass(frozen=True, repr=False)

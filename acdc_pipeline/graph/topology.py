@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_HEADS = 100_000
 """Llama 3.1 405B has 16,128. The edges of a graph that a file makes up would fill any memory."""
@@ -95,19 +100,82 @@ class Topology:
         """`edges`, for membership tests."""
         return frozenset(self.edges)
 
-    @property
+    @cached_property
     def n_edges(self) -> int:
         """Number of edges of the full graph: 32,491 for GPT-2 small."""
         return sum(self.n_sources_of(r) for r in self.receivers)
 
+    @cached_property
+    def source_index(self) -> dict[Node, int]:
+        """Place of every source among `sources`."""
+        return {node: index for index, node in enumerate(self.sources)}
+
+    @cached_property
+    def first_edge(self) -> dict[Receiver, int]:
+        """Place among `edges` of the first edge into each receiver; the others follow it."""
+        out: dict[Receiver, int] = {}
+        first = 0
+        for receiver in self.receivers:
+            out[receiver] = first
+            first += self.n_sources_of(receiver)
+        return out
+
+    def edge_index(self, edge: Edge) -> int:
+        """Place of `edge` among `edges`. Raises GraphError if it does not exist."""
+        first = self.first_edge.get(edge.receiver)
+        source = self.source_index.get(edge.src)
+        if first is None or source is None or source >= self.n_sources_of(edge.receiver):
+            raise self._unknown(edge)
+        return first + source
+
+    @cached_property
+    def edge_sources(self) -> np.ndarray:
+        """For each of `edges`, the place of its source among `nodes`."""
+        import numpy as np
+
+        counts = [self.n_sources_of(receiver) for receiver in self.receivers]
+        return np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+
+    @cached_property
+    def edge_destinations(self) -> np.ndarray:
+        """For each of `edges`, the place of its destination among `nodes`."""
+        import numpy as np
+
+        place = {node: index for index, node in enumerate(self.nodes)}
+        counts = [self.n_sources_of(receiver) for receiver in self.receivers]
+        return np.repeat(
+            np.array([place[receiver.node] for receiver in self.receivers], dtype=np.int32), counts
+        )
+
+    def edge_mask(self, edges: Iterable[Edge]) -> np.ndarray:
+        """Booleans in the order of the graph's own `edges`: which of them are among `edges`.
+
+        Raises:
+            GraphError: an edge does not exist in this graph.
+        """
+        import numpy as np
+
+        mask = np.zeros(self.n_edges, dtype=bool)
+        mask[[self.edge_index(edge) for edge in edges]] = True
+        return mask
+
+    def edges_in(self, mask: np.ndarray) -> list[Edge]:
+        """The edges whose place in `mask` is true, in the graph's own order."""
+        every = self.edges
+        return [every[index] for index in mask.nonzero()[0].tolist()]
+
     def check(self, item: Node | Edge) -> None:
         """Raises GraphError if `item` does not exist in this graph."""
-        found = item in self.edge_set if isinstance(item, Edge) else item in self.nodes
-        if not found:
-            kind = "an edge" if isinstance(item, Edge) else "a node"
-            raise GraphError(
-                f"'{item}' is not {kind} of this graph",
-                allowed=f"{self.n_layers} layers x {self.n_heads} heads"
-                f"{', MLPs' if self.has_mlp else ', no MLPs'}"
-                f"{', parallel blocks' if self.parallel else ''}",
-            )
+        if isinstance(item, Edge):
+            self.edge_index(item)
+        elif item != LOGITS and item not in self.source_index:
+            raise self._unknown(item)
+
+    def _unknown(self, item: Node | Edge) -> GraphError:
+        kind = "an edge" if isinstance(item, Edge) else "a node"
+        return GraphError(
+            f"'{item}' is not {kind} of this graph",
+            allowed=f"{self.n_layers} layers x {self.n_heads} heads"
+            f"{', MLPs' if self.has_mlp else ', no MLPs'}"
+            f"{', parallel blocks' if self.parallel else ''}",
+        )

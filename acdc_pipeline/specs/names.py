@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from acdc_pipeline.graph.cut import Rank
+from acdc_pipeline.graph.circuit import Rank
 from acdc_pipeline.graph.order import HeadOrder
 
 MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy"]

@@ -1,0 +1,105 @@
+"""A forward in which every receiver reads a sum of its own over what the sources have written.
+
+The base of circuits, gates and scrubbed models, which differ in what that sum is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.forward import mlp_written, visible_keys
+from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
+from acdc_pipeline.models.weights import Block, TransformerWeights
+
+Stream = Float[Tensor, "batch pos d_model"]
+Outputs = Float[Tensor, "n batch pos d_model"]
+
+
+class ReceiverForward(ABC):
+    """Runs the layers, and leaves it to `read` what receivers get of what `write` was given.
+
+    Args:
+        weights: the model.
+
+    Attributes:
+        n_sources: sources that were written, skipped ones included.
+        constant: the attention biases met so far, which every receiver reads; None before any.
+    """
+
+    def __init__(self, weights: TransformerWeights) -> None:
+        self.weights = weights
+        self.topology = weights.topology
+        self.n_sources = 0
+        self.constant: Float[Tensor, " d_model"] | None = None
+
+    @abstractmethod
+    def read(self, receivers: Sequence[Receiver]) -> Outputs:
+        """The sum over sources that each of `receivers` reads; all of them see `n_sources`."""
+
+    @abstractmethod
+    def write(self, written: Outputs, sources: Sequence[int]) -> None:
+        """Take what the `sources` (places among the topology's sources) write."""
+
+    def heads(self, layer: int) -> Sequence[int]:
+        """The heads of `layer` that have to be computed."""
+        del layer
+        return range(self.topology.n_heads)
+
+    def has_mlp(self, layer: int) -> bool:
+        """Whether the MLP of `layer` has to be computed."""
+        del layer
+        return self.topology.has_mlp
+
+    def final(self, embedded: Stream) -> Stream:
+        """The final residual stream of a model whose `input` node writes `embedded`."""
+        self._wrote(embedded[None], [0], 1)
+        for layer, block in enumerate(self.weights.blocks):
+            first, n_heads = self.n_sources, self.topology.n_heads
+            heads = self.heads(layer)
+            by_heads = self._heads_written(layer, block, heads) if heads else None
+            by_mlp = self._mlp_written(layer, block) if self.weights.parallel else None
+            if by_heads is not None:
+                self.write(by_heads, [first + index for index in heads])
+            self.n_sources += n_heads
+            self._add_constant(block)
+            if not self.weights.parallel:
+                by_mlp = self._mlp_written(layer, block)
+            if by_mlp is not None:
+                self.write(by_mlp, [first + n_heads])
+            self.n_sources += int(self.topology.has_mlp)
+        return self._inputs([Receiver(LOGITS)])[0]
+
+    def _wrote(self, written: Outputs, sources: Sequence[int], n: int) -> None:
+        self.write(written, sources)
+        self.n_sources += n
+
+    def _add_constant(self, block: Block) -> None:
+        bias = block.attn.b_o
+        if bias is not None:
+            self.constant = bias if self.constant is None else self.constant + bias
+
+    def _inputs(self, receivers: Sequence[Receiver]) -> Outputs:
+        total = self.read(receivers)
+        return total if self.constant is None else total + self.constant
+
+    def _mlp_written(self, layer: int, block: Block) -> Outputs | None:
+        if not self.has_mlp(layer):
+            return None
+        return mlp_written(block, self._inputs([Receiver(mlp(layer))]))
+
+    def _heads_written(self, layer: int, block: Block, heads: Sequence[int]) -> Outputs:
+        nodes = [head(layer, index) for index in heads]
+        inputs = self._inputs([Receiver(node, slot) for slot in SLOTS for node in nodes])
+        x = normalise(inputs, block.norm_attn)
+        slots: Slots = {}
+        for slot, part in zip(SLOTS, x.split(len(nodes)), strict=True):
+            weight, bias = slot_weights(block.attn, slot, heads)
+            slots[slot] = project(part.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
+        allowed = visible_keys(block.attn, x.shape[2], x.device)
+        return attend(block, heads, slots, allowed)
