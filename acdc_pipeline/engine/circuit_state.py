@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class CircuitState:
 
     Attributes:
         difference: ablated minus clean, of every source.
+        answer_difference: the same at the answers.
         kept: of every visited receiver, the sources whose edge is there.
         readers: of every source, the visited receivers it still feeds.
         needed: the rows at which an open node is read.
@@ -42,6 +44,7 @@ class CircuitState:
         self.layout = layout
         self.clean = clean
         self.difference = (ablated - clean.outputs).flatten(1, 2)
+        self.answer_difference = layout.at_answers(self.difference)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self.attention = AttentionState(weights, layout)
         self.kept: dict[Receiver, list[Node]] = {}
@@ -106,10 +109,16 @@ class CircuitState:
         """What `receiver` reads more than in the clean run through its removed edges alone."""
         kept = set(self.kept[receiver])
         sources = self.topology.sources_of(receiver)
-        gone = [self.index[source] for source in sources if source not in kept]
-        if not gone:
+        gone = [float(source not in kept) for source in sources]
+        if not any(gone):
             return None
-        return self._at(self.needed_by(receiver), self.difference[gone].sum(0))
+        difference = self.difference_for(receiver)[: len(sources)]
+        return torch.tensordot(difference.new_tensor(gone), difference, dims=1)
+
+    def difference_for(self, receiver: Receiver) -> Float[Tensor, "src rows d_model"]:
+        """Ablated minus clean of every source, at the rows where `receiver` is needed."""
+        every = self.needed_by(receiver) is Needed.EVERY
+        return self.difference if every else self.answer_difference
 
     def _open_node(self, node: Node) -> None:
         readers = self.readers.get(node)

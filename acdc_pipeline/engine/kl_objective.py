@@ -22,8 +22,11 @@ from acdc_pipeline.engine.components import capped_change, normalise, widened
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.models.weights import TransformerWeights
 
-# Logits in flight: small enough to stay in cache between the passes over them.
-_CHUNK_BYTES = 4 * 2**20
+# Answers of several states meet one tile of the vocabulary after the other: each matrix column is
+# fetched from memory once for all of them, and their logits stay in cache between the passes.
+_ROWS = 512
+_TILE_BYTES = 2**20
+_LEAST_WIDTH = 256
 
 # Below it, log1p(sum) would turn the rounding of the sum into more than twice as much.
 _LEAST_SUM = -0.5
@@ -56,32 +59,50 @@ class KlObjective:
         self, final: Float[Tensor, "state answer d_model"]
     ) -> Float[Tensor, "state answer"]:
         """The KL of each answer."""
-        change = normalise(final, self.weights.norm_final) - self.base
-        per_state = self.probs.nbytes
-        chunks = change.split(max(1, _CHUNK_BYTES // per_state))
-        w_u = widened(self.weights.w_u, final)
-        return torch.cat([self._divergence(chunk, w_u) for chunk in chunks])
+        n_answers = final.shape[1]
+        at_once = max(1, _ROWS // n_answers)
+        return torch.cat([self._divergence(chunk) for chunk in final.split(at_once)])
 
     def _divergence(
-        self,
-        change: Float[Tensor, "state answer d_model"],
-        w_u: Float[Tensor, "d_model vocab"],
+        self, final: Float[Tensor, "state answer d_model"]
     ) -> Float[Tensor, "state answer"]:
-        d = torch.matmul(change, w_u)
-        if self.logits is None or self.weights.logit_cap is None:
-            return self._log_growth(d) - (change * self.mean_direction).sum(-1)
-        capped = capped_change(self.logits, d, self.weights.logit_cap)
-        return self._log_growth(capped) - (self.probs * capped).sum(-1)
+        change = normalise(final, self.weights.norm_final) - self.base
+        w_u, cap = self.weights.w_u, self.weights.logit_cap
+        growth = change.new_zeros(change.shape[:2], dtype=torch.float64)
+        total, mean = torch.zeros_like(growth), torch.zeros_like(growth)
+        width = max(_LEAST_WIDTH, _TILE_BYTES // (change[..., 0].nbytes))
+        for start in range(0, w_u.shape[1], width):
+            tile = slice(start, start + width)
+            d = torch.matmul(change, widened(w_u[:, tile], change))
+            if cap is not None and self.logits is not None:
+                d = capped_change(self.logits[:, tile], d, cap)
+                mean += (self.probs[:, tile] * d).sum(-1)
+            growth += torch.expm1(d).mul_(self.probs[:, tile]).sum(-1)
+            total += torch.exp(d).mul_(self.probs[:, tile]).sum(-1)
+        if cap is None:
+            mean = (change * self.mean_direction).sum(-1)
+        return self._log_of(growth, total, change) - mean.to(change.dtype)
 
-    def _log_growth(self, d: Float[Tensor, "state answer vocab"]) -> Float[Tensor, "state answer"]:
-        """log Σ p·exp(d): how much the normaliser grows."""
-        weighted = torch.expm1(d).mul_(self.probs).sum(-1)
-        growth = torch.log1p(weighted)
-        # Near -1 the sum has lost its digits (a sure model whose favourite falls far), and beyond
-        # some ninety logits exp(d) overflows. There the divergence is large, and the plain form
-        # exact enough.
-        plain = ~torch.isfinite(growth) | (weighted < _LEAST_SUM)
+    def _log_of(
+        self,
+        weighted: Float[Tensor, "state answer"],
+        total: Float[Tensor, "state answer"],
+        change: Float[Tensor, "state answer d_model"],
+    ) -> Float[Tensor, "state answer"]:
+        """log Σ p·exp(d), how much the normaliser grows.
+
+        From `weighted` = Σ p·expm1(d); near -1 that has lost its digits (a sure model whose
+        favourite falls far), and `total` = Σ p·exp(d) has them.
+        """
+        growth = torch.where(weighted < _LEAST_SUM, total.log(), torch.log1p(weighted))
+        growth = growth.to(change.dtype)
+        # Beyond some ninety logits exp(d) overflows. There the divergence is large, and the plain
+        # form exact enough.
+        plain = ~torch.isfinite(growth)
         if bool(plain.any()):
             _, answer = plain.nonzero(as_tuple=True)
-            growth[plain] = (d[plain] + self.logprobs[answer]).logsumexp(-1)
+            d = change[plain] @ widened(self.weights.w_u, change)
+            if self.weights.logit_cap is not None and self.logits is not None:
+                d = capped_change(self.logits[answer], d, self.weights.logit_cap)
+            growth[plain] = (d + self.logprobs[answer]).logsumexp(-1)
         return growth

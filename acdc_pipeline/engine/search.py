@@ -183,15 +183,13 @@ class Search:
     def _start(self, plan: Sequence[PlannedState]) -> Trial:
         """The planned states, as changes of the visited receiver's input."""
         assert self.receiver is not None
-        index = {node: i for i, node in enumerate(self.topology.sources)}
-        sources = sorted({node for state in plan for node in state.gone}, key=index.__getitem__)
-        column = {node: i for i, node in enumerate(sources)}
-        mask = self.circuit.difference.new_zeros(len(plan), len(sources))
-        for k, state in enumerate(plan):
-            mask[k, [column[node] for node in state.gone]] = 1
-        difference = self.circuit.difference[[index[node] for node in sources]]
-        if self.circuit.needed_by(self.receiver) is Needed.ANSWERS:
-            difference = self.layout.at_answers(difference)
+        index = self.topology.source_index
+        gone = [[index[node] for node in state.gone] for state in plan]
+        first, end = min(map(min, gone)), max(map(max, gone)) + 1
+        difference = self.circuit.difference_for(self.receiver)[first:end]
+        mask = difference.new_zeros(len(plan), end - first)
+        for k, places in enumerate(gone):
+            mask[k, [place - first for place in places]] = 1
         delta = torch.tensordot(mask, difference, dims=1)
         return Trial(self.receiver, delta, len(self.circuit.needed), self.layout, self.scratch)
 
