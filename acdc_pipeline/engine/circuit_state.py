@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.attention_state import AttentionState
-from acdc_pipeline.engine.forward import SourceOutputs, clean_stream
+from acdc_pipeline.engine.forward import SourceOutputs
 from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.streams import streams_of
 from acdc_pipeline.engine.trial import Trial
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import LOGITS, Node, Receiver
@@ -53,7 +54,7 @@ class CircuitState:
         self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
         self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
         self.held = 0
-        self._stream: tuple[int, Float[Tensor, "rows d_model"]] | None = None
+        self._streams = streams_of(weights, clean)
 
     def needed_by(self, receiver: Receiver) -> Needed:
         """The rows at which `receiver`, whose node is open, reads."""
@@ -142,9 +143,4 @@ class CircuitState:
         return self.layout.at_answers(rows) if needed is Needed.ANSWERS else rows
 
     def _clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        """The whole clean stream; receivers of one place in the model follow one another."""
-        n_sources = self.topology.n_sources_of(receiver)
-        if self._stream is None or self._stream[0] != n_sources or receiver.node == LOGITS:
-            stream = clean_stream(self.weights, self.clean, receiver).flatten(0, 1)
-            self._stream = (n_sources, stream)
-        return self._stream[1]
+        return self._streams.read_by(receiver).flatten(0, 1)

@@ -17,12 +17,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.coupled_suffix import CoupledSuffix
-from acdc_pipeline.engine.forward import SourceOutputs, clean_stream
+from acdc_pipeline.engine.forward import SourceOutputs
 from acdc_pipeline.engine.guesses import Guesses
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objective import Objective
 from acdc_pipeline.engine.present import Present
 from acdc_pipeline.engine.speculation import PlannedState, Speculation
+from acdc_pipeline.engine.streams import streams_of
 from acdc_pipeline.errors import ExecutionFailed, GraphError
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
@@ -62,6 +63,7 @@ class CoupledSearch:
         self.layout = layout
         self.objective = objective
         self.clean = clean
+        self.streams = streams_of(weights, clean)
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self.memory = memory
@@ -109,7 +111,7 @@ class CoupledSearch:
             raise GraphError(f"'{receiver.node}' is dead: no edge out of it survived")
         self.receiver = receiver
         self.present.kept[receiver] = list(self.topology.sources_of(receiver))
-        stream = clean_stream(self.weights, self.clean, receiver).flatten(0, 1)
+        stream = self.streams.read_by(receiver).flatten(0, 1)
         self.present.inputs[receiver] = self._at_needed(receiver, stream)
         self.speculation.begin(receiver, sources)
 
@@ -169,7 +171,7 @@ class CoupledSearch:
             mask[k, [gone.index(self.index[node]) for node in state.gone]] = 1
         difference = self._at_needed(receiver, self.difference[gone])
         delta = torch.tensordot(mask, difference, dims=1)
-        suffix = CoupledSuffix(self.weights, self.clean, self.layout, self.present)
+        suffix = CoupledSuffix(self.weights, self.clean, self.streams, self.layout, self.present)
         values = self.objective(suffix.final(receiver, delta)).tolist()
         if not all(map(math.isfinite, values)):
             raise ExecutionFailed(

@@ -17,12 +17,12 @@ from acdc_pipeline.engine.components import (
 )
 from acdc_pipeline.engine.forward import (
     SourceOutputs,
-    clean_stream,
     mlp_written,
     visible_keys,
 )
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.present import Present
+from acdc_pipeline.engine.streams import Streams
 from acdc_pipeline.graph import LOGITS, Node, Receiver, Slot, mlp
 from acdc_pipeline.models.weights import Attention, TransformerWeights
 
@@ -37,11 +37,17 @@ class CoupledSuffix:
     """
 
     def __init__(
-        self, weights: TransformerWeights, clean: SourceOutputs, layout: Layout, present: Present
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        streams: Streams,
+        layout: Layout,
+        present: Present,
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
         self.clean = clean
+        self.streams = streams
         self.layout = layout
         self.present = present
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
@@ -88,7 +94,7 @@ class CoupledSuffix:
         return total.expand(self.n_states, *total.shape[1:])
 
     def _clean(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        return clean_stream(self.weights, self.clean, receiver).flatten(0, 1)
+        return self.streams.read_by(receiver).flatten(0, 1)
 
     def _at(
         self, rows: Float[Tensor, "*lead rows width"], needed: Needed

@@ -20,7 +20,6 @@ from acdc_pipeline.engine.components import (
     widened,
 )
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.graph import Receiver
 from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
 
 
@@ -98,12 +97,17 @@ def heads_output(
 
 
 def logits_of(
-    weights: TransformerWeights, final: Float[Tensor, "*rows d_model"]
-) -> Float[Tensor, "*rows vocab"]:
-    """Logits of a final residual stream."""
-    logits = normalise(final, weights.norm_final) @ widened(weights.w_u, final)
-    if weights.b_u is not None:
-        logits = logits + weights.b_u
+    weights: TransformerWeights,
+    final: Float[Tensor, "*rows d_model"],
+    tokens: Int[Tensor, " token"] | None = None,
+) -> Float[Tensor, "*rows _"]:
+    """Logits of a final residual stream: of some `tokens`, or of the whole vocabulary."""
+    w_u, b_u = weights.w_u, weights.b_u
+    if tokens is not None:
+        w_u, b_u = w_u[:, tokens], None if b_u is None else b_u[tokens]
+    logits = normalise(final, weights.norm_final) @ widened(w_u, final)
+    if b_u is not None:
+        logits = logits + b_u
     return soft_cap(logits, weights.logit_cap)
 
 
@@ -114,22 +118,6 @@ def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor
         return full
     causal = full.tril()
     return causal if attn.window is None else causal.triu(1 - attn.window)
-
-
-def clean_stream(
-    weights: TransformerWeights, clean: SourceOutputs, receiver: Receiver
-) -> Float[Tensor, "batch pos d_model"]:
-    """What `receiver` reads in the unpatched model: its sources, and constants."""
-    node = receiver.node
-    if node.layer is None:
-        return clean.final
-    n_sources = weights.topology.n_sources_of(receiver)
-    sees_own_layer = node.kind == "mlp" and not weights.parallel
-    stream = clean.outputs[:n_sources].sum(0)
-    for block in weights.blocks[: node.layer + int(sees_own_layer)]:
-        if block.attn.b_o is not None:
-            stream = stream + block.attn.b_o
-    return stream
 
 
 def mlp_written(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import logits_of
@@ -34,17 +34,21 @@ class LogprobObjective:
         weights: for the final norm and the unembedding.
         score: log-probabilities to one number per answer.
         sign: +1 where a higher score is worse, -1 where it is better.
+        tokens: the tokens that `score` is given, normalised among themselves, where the metric
+            depends on differences between them alone; None gives it the whole vocabulary.
     """
 
     weights: TransformerWeights
     score: Callable[[Float[Tensor, "state answer vocab"]], Float[Tensor, "state answer"]]
     sign: float
+    tokens: Int[Tensor, " token"] | None = None
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
-        per_state = final.shape[1] * self.weights.w_u.shape[1] * final.element_size()
+        n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
+        per_state = final.shape[1] * n_tokens * final.element_size()
         chunks = final.split(max(1, _CHUNK_BYTES // per_state))
         return torch.cat([self._of_chunk(chunk) for chunk in chunks])
 
     def _of_chunk(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
-        logprobs = logits_of(self.weights, final).log_softmax(-1)
+        logprobs = logits_of(self.weights, final, self.tokens).log_softmax(-1)
         return self.sign * self.score(logprobs).to(torch.float64).mean(-1)

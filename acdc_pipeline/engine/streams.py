@@ -10,7 +10,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import SourceOutputs, mlp_written
 from acdc_pipeline.engine.layer_heads import attention_written
-from acdc_pipeline.graph import INPUT, Node
+from acdc_pipeline.graph import INPUT, Node, Receiver
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
 Stream = Float[Tensor, "batch pos d_model"]
@@ -29,6 +29,13 @@ class Streams:
     heads: Mapping[int, Stream]
     mlps: Mapping[int, Stream]
     final: Stream
+
+    def read_by(self, receiver: Receiver) -> Stream:
+        """What `receiver` reads when every edge is there."""
+        layer = receiver.node.layer
+        if layer is None:
+            return self.final
+        return self.heads[layer] if receiver.node.kind == "head" else self.mlps[layer]
 
     def of_prompts(self, chosen: slice) -> Streams:
         """Those of some prompts."""

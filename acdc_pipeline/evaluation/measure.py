@@ -51,14 +51,19 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
     """
     entry = METRICS[metric]
     require_answers(bench, metric)
+    model, tokens = bench.logprobs, None
     correct, incorrect = answer_masks(bench)
+    if entry.depends_on == "answers":
+        # A large vocabulary is not multiplied with for the few tokens that count.
+        tokens = (correct | incorrect).any(0).nonzero().flatten()
+        model, correct, incorrect = model[:, tokens], correct[:, tokens], incorrect[:, tokens]
 
     def score(
         logprobs: Float[Tensor, "state answer vocab"],
     ) -> Float[Tensor, "state answer"]:
-        return entry.score(Reading(bench.logprobs, logprobs, correct, incorrect))
+        return entry.score(Reading(model, logprobs, correct, incorrect))
 
-    return LogprobObjective(bench.weights, score, entry.sign)
+    return LogprobObjective(bench.weights, score, entry.sign, tokens)
 
 
 def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:

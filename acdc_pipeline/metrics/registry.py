@@ -37,11 +37,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: one number per answer, which way is up, and what it needs."""
+    """A metric: one number per answer, which way is up, and what it needs.
+
+    `depends_on` is `answers` where the logits of correct and incorrect tokens are enough, since the
+    normaliser cancels.
+    """
 
     score: Callable[[Reading], Float[Tensor, "*state answer"]]
     higher_is: Literal["better", "worse"]
     reads_incorrect: Literal["yes", "no"]
+    depends_on: Literal["answers", "vocabulary"] = "vocabulary"
 
     @property
     def sign(self) -> float:
@@ -52,7 +57,7 @@ class Metric:
 METRICS: Mapping[MetricName, Metric] = {
     "kl": Metric(lambda r: kl_divergence(r.model, r.circuit), "worse", "no"),
     "logit_diff": Metric(
-        lambda r: logit_difference(r.circuit, r.correct, r.incorrect), "better", "yes"
+        lambda r: logit_difference(r.circuit, r.correct, r.incorrect), "better", "yes", "answers"
     ),
     "prob_diff": Metric(
         lambda r: probability_difference(r.circuit, r.correct, r.incorrect), "better", "yes"
