@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -17,6 +18,9 @@ from acdc_pipeline.engine.receiver_gradients import (
 )
 from acdc_pipeline.engine.streams import Streams
 from acdc_pipeline.graph import Node
+
+_ROWS = 192
+"""Positions of prompts taken together: products gain nothing from more, and memory traffic does."""
 
 
 class EdgeAttribution:
@@ -78,8 +82,9 @@ class EdgeAttribution:
     ) -> None:
         n_sources = self.topology.n_sources_of(group.receivers[0])
         seen = step[: max(0, n_sources - first)]
-        products = group.gradient.flatten(1) @ seen.flatten(1).T
-        for receiver, row in zip(group.receivers, products.cpu().double(), strict=True):
+        # The long axis is summed over: this way round, and with few prompts, twice as fast.
+        products = seen.flatten(1) @ group.gradient.flatten(1).T
+        for receiver, row in zip(group.receivers, products.T.cpu().double(), strict=True):
             self._scores[receiver][first : first + len(seen)] += self.weight * row
 
     def _tell(self, n_sources: int, n_prompts: int) -> None:
@@ -98,7 +103,8 @@ def prompts_that_fit(bench: Bench, memory: int) -> int:
     n_heads, d_model, d_head = block.attn.w_q.shape
     d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
     pos = bench.layout.pos
-    layer = n_heads * (6 * d_model + 10 * d_head + 5 * pos) + 8 * d_mlp
+    layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * d_mlp
     row = len(bench.weights.topology.sources) * d_model + layer
     per_prompt = pos * row * bench.ablated.element_size()
-    return max(1, min(bench.layout.batch, memory // per_prompt))
+    enough = math.ceil(_ROWS / pos)
+    return max(1, min(bench.layout.batch, memory // per_prompt, enough))

@@ -21,7 +21,7 @@ from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objective import LogprobObjective
 from acdc_pipeline.engine.streams import Streams
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
 Stream = Float[Tensor, "batch pos d_model"]
@@ -32,7 +32,7 @@ class ReceiverGradients:
     """Gradients of receivers that all see the same sources.
 
     Args:
-        receivers: the heads of one layer in one slot, in order; or one MLP; or the logits.
+        receivers: the heads of one layer, by slot and then by head; or one MLP; or the logits.
         gradient: of the objective by what each of them reads, in units of the metric per unit of
             the stream. Higher means that more of this direction makes it worse.
     """
@@ -73,9 +73,10 @@ def receiver_gradients(
         if not weights.parallel:
             lands = gradient
         nodes = weights.topology.heads(layer)
-        for slot, by_heads in _through_heads(weights, layer, streams.heads[layer], lands):
-            yield ReceiverGradients(tuple(Receiver(node, slot) for node in nodes), by_heads)
-            gradient = gradient + by_heads.sum(0)
+        receivers = tuple(Receiver(node, slot) for slot in SLOTS for node in nodes)
+        by_heads = _through_heads(weights, layer, streams.heads[layer], lands)
+        yield ReceiverGradients(receivers, by_heads)
+        gradient = gradient + by_heads.sum(0)
 
 
 def _through_mlp(weights: TransformerWeights, layer: int, stream: Stream, lands: Stream) -> Stream:
@@ -88,8 +89,8 @@ def _through_mlp(weights: TransformerWeights, layer: int, stream: Stream, lands:
 
 def _through_heads(
     weights: TransformerWeights, layer: int, stream: Stream, lands: Stream
-) -> Iterator[tuple[Slot, Float[Tensor, "head batch pos d_model"]]]:
-    """By slot: the gradients by what each head of the layer reads there."""
+) -> Float[Tensor, "n batch pos d_model"]:
+    """The gradients by what each head of the layer reads in each slot, by slot and then by head."""
     block = weights.blocks[layer]
     heads = range(weights.topology.n_heads)
     slots = project_slots(block.attn, normalise(stream, block.norm_attn))
@@ -99,10 +100,12 @@ def _through_heads(
         written = attend(block, heads, leaves, allowed)
         inputs = [leaves[slot] for slot in SLOTS]
         by_slot = torch.autograd.grad(written, inputs, lands.expand_as(written))
+    back = []
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
         weight, _ = slot_weights(block.attn, slot, heads)
-        back = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
-        yield slot, _through_norm(block.norm_attn, stream, back.unflatten(1, stream.shape[:2]))
+        back.append(project(gradient.flatten(1, 2), weight.transpose(1, 2), None))
+    normalised = torch.cat(back).unflatten(1, stream.shape[:2])
+    return _through_norm(block.norm_attn, stream, normalised)
 
 
 def _through_norm(
