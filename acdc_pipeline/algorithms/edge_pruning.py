@@ -9,7 +9,7 @@ from torch import Tensor
 from acdc_pipeline.algorithms.gate_training import train_gates
 from acdc_pipeline.algorithms.hard_concrete import chance_open
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.gated_forward import run_edge_gates
+from acdc_pipeline.engine.edge_gates import edge_gate_gradient
 from acdc_pipeline.specs.scored_method import EdgePruningMethod
 
 # Of all steps, those in which the target rises to where it stays.
@@ -40,7 +40,9 @@ def edge_pruning(question: Question, method: EdgePruningMethod) -> EdgeScores:
 
     log_alpha = train_gates(
         question,
-        run_edge_gates,
+        lambda gates: edge_gate_gradient(
+            question.bench, question.differentiable, gates, question.memory
+        ),
         n_edges,
         steps=method.steps,
         learning_rate=method.learning_rate,

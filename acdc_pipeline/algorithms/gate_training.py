@@ -11,7 +11,6 @@ from torch import Tensor
 from acdc_pipeline.algorithms.hard_concrete import sample_gates
 from acdc_pipeline.algorithms.question import Question
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.gate_gradient import GatedForward, gate_gradient
 
 # Gates start open more often than not, so that the circuit begins near the whole model.
 _START = 2.0
@@ -19,7 +18,7 @@ _START = 2.0
 
 def train_gates(
     question: Question,
-    forward: GatedForward,
+    gradient: Callable[[Float[Tensor, " gate"]], Float[Tensor, " gate"]],
     n_gates: int,
     *,
     steps: int,
@@ -33,7 +32,7 @@ def train_gates(
 
     Args:
         question: what is asked; its seed draws the gates.
-        forward: a forward with those gates.
+        gradient: of the objective by the gates, at some values of theirs.
         n_gates: how many there are.
         steps: of the optimiser.
         learning_rate: of Adam, for all that is learnt.
@@ -48,11 +47,10 @@ def train_gates(
     if ascending:
         groups.append({"params": list(ascending), "maximize": True})
     optimiser = torch.optim.Adam(groups, lr=learning_rate)
-    at_once = prompts_whose_tape_fits(bench, question.memory)
     with torch.enable_grad():
         for step in range(steps):
             gates = sample_gates(log_alpha, generator)
-            slope = gate_gradient(bench, question.differentiable, forward, gates, at_once)
+            slope = gradient(gates.detach())
             loss = (gates * slope).sum() + penalty(log_alpha, step / steps)
             optimiser.zero_grad()
             loss.backward()

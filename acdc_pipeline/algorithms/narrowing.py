@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
-from acdc_pipeline.algorithms.gate_training import prompts_whose_tape_fits
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.forward import embed
-from acdc_pipeline.engine.gate_gradient import gate_gradient
-from acdc_pipeline.engine.gated_forward import run_edge_probes, written_in_circuit
+from acdc_pipeline.engine.edge_gates import circuit_gradient
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.cut import cut
-from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.scored_method import EapIgInputsMethod
 
 # How far below the weakest edge left the strongest edge dropped is put: far more than float32
@@ -70,25 +64,13 @@ def _in_circuit(
     """(ablated_u - u's output in the circuit) · mean gradient of what v reads in it, by edge."""
     bench = question.bench
     edges = bench.weights.topology.edges
-    present = bench.ablated.new_tensor([float(edge in left) for edge in edges])
+    present = torch.from_numpy(bench.weights.topology.edge_mask(left)).to(bench.ablated)
     total = torch.zeros_like(present)
-    at_once = prompts_whose_tape_fits(bench, question.memory)
     for k in range(1, steps + 1):
-
-        def forward(
-            weights: TransformerWeights,
-            tokens: Int[Tensor, "batch pos"],
-            ablated: Float[Tensor, "src batch pos d_model"],
-            probes: Float[Tensor, " edge"],
-            part: float = k / steps,
-        ) -> Float[Tensor, "batch pos d_model"]:
-            with torch.no_grad():
-                step = ablated - written_in_circuit(weights, tokens, ablated, present)
-                at = ablated[0] + part * (embed(weights, tokens) - ablated[0])
-            return run_edge_probes(weights, at, ablated, present, probes, step)
-
-        zeros = torch.zeros_like(present)
-        total += gate_gradient(bench, question.differentiable, forward, zeros, at_once) / steps
+        slopes = circuit_gradient(
+            bench, question.differentiable, present, k / steps, question.memory
+        )
+        total += slopes / steps
         question.advance(done + k / steps / method.rounds)
     scored = zip(edges, total.tolist(), strict=True)
     return {edge: score for edge, score in scored if edge in left}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.algorithms.gate_training import train_gates
+from acdc_pipeline.algorithms.gate_training import prompts_whose_tape_fits, train_gates
 from acdc_pipeline.algorithms.hard_concrete import chance_open
 from acdc_pipeline.algorithms.node_scores import edges_of_nodes
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.gated_forward import run_node_gates
-from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.engine.node_gates import node_gate_gradient
 from acdc_pipeline.specs.scored_method import SubnetworkProbingMethod
 
 
@@ -29,14 +28,12 @@ def subnetwork_probing(question: Question, method: SubnetworkProbingMethod) -> E
     topology = question.bench.weights.topology
     candidates = topology.sources[1:]
 
-    def forward(
-        weights: TransformerWeights,
-        tokens: Int[Tensor, "batch pos"],
-        ablated: Float[Tensor, "src batch pos d_model"],
-        gates: Float[Tensor, " gate"],
-    ) -> Float[Tensor, "batch pos d_model"]:
+    at_once = prompts_whose_tape_fits(question.bench, question.memory)
+
+    def gradient(gates: Float[Tensor, " gate"]) -> Float[Tensor, " gate"]:
         # The input is no candidate: it stays open.
-        return run_node_gates(weights, tokens, ablated, torch.cat([gates.new_ones(1), gates]))
+        every = torch.cat([gates.new_ones(1), gates])
+        return node_gate_gradient(question.bench, question.differentiable, every, at_once)[1:]
 
     def penalty(
         log_alpha: Float[Tensor, " gate"],
@@ -46,7 +43,7 @@ def subnetwork_probing(question: Question, method: SubnetworkProbingMethod) -> E
 
     log_alpha = train_gates(
         question,
-        forward,
+        gradient,
         len(candidates),
         steps=method.steps,
         learning_rate=method.learning_rate,

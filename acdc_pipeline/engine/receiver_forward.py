@@ -15,7 +15,7 @@ from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import mlp_written, visible_keys
 from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
-from acdc_pipeline.models.weights import Block, TransformerWeights
+from acdc_pipeline.models.weights import TransformerWeights
 
 Stream = Float[Tensor, "batch pos d_model"]
 Outputs = Float[Tensor, "n batch pos d_model"]
@@ -58,48 +58,55 @@ class ReceiverForward(ABC):
 
     def final(self, embedded: Stream) -> Stream:
         """The final residual stream of a model whose `input` node writes `embedded`."""
-        self._wrote(embedded[None], [0], 1)
+        self.write(embedded[None], [0])
+        self.n_sources = 1
         for layer, block in enumerate(self.weights.blocks):
             first, n_heads = self.n_sources, self.topology.n_heads
             heads = self.heads(layer)
-            by_heads = self._heads_written(layer, block, heads) if heads else None
-            by_mlp = self._mlp_written(layer, block) if self.weights.parallel else None
+            by_heads = None
+            if heads:
+                nodes = [head(layer, index) for index in heads]
+                receivers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
+                by_heads = self.heads_written(layer, heads, self.inputs(receivers))
+            by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
                 self.write(by_heads, [first + index for index in heads])
             self.n_sources += n_heads
-            self._add_constant(block)
+            self._add_constant(block.attn.b_o)
             if not self.weights.parallel:
-                by_mlp = self._mlp_written(layer, block)
+                by_mlp = self._by_mlp(layer)
             if by_mlp is not None:
                 self.write(by_mlp, [first + n_heads])
             self.n_sources += int(self.topology.has_mlp)
-        return self._inputs([Receiver(LOGITS)])[0]
+        return self.inputs([Receiver(LOGITS)])[0]
 
-    def _wrote(self, written: Outputs, sources: Sequence[int], n: int) -> None:
-        self.write(written, sources)
-        self.n_sources += n
-
-    def _add_constant(self, block: Block) -> None:
-        bias = block.attn.b_o
-        if bias is not None:
-            self.constant = bias if self.constant is None else self.constant + bias
-
-    def _inputs(self, receivers: Sequence[Receiver]) -> Outputs:
+    def inputs(self, receivers: Sequence[Receiver]) -> Outputs:
+        """What each of `receivers` reads, constants included."""
         total = self.read(receivers)
         return total if self.constant is None else total + self.constant
 
-    def _mlp_written(self, layer: int, block: Block) -> Outputs | None:
-        if not self.has_mlp(layer):
-            return None
-        return mlp_written(block, self._inputs([Receiver(mlp(layer))]))
-
-    def _heads_written(self, layer: int, block: Block, heads: Sequence[int]) -> Outputs:
-        nodes = [head(layer, index) for index in heads]
-        inputs = self._inputs([Receiver(node, slot) for slot in SLOTS for node in nodes])
+    def heads_written(
+        self, layer: int, heads: Sequence[int], inputs: Float[Tensor, "read batch pos d_model"]
+    ) -> Outputs:
+        """What `heads` write, from what they read: by slot, then by head."""
+        block = self.weights.blocks[layer]
         x = normalise(inputs, block.norm_attn)
         slots: Slots = {}
-        for slot, part in zip(SLOTS, x.split(len(nodes)), strict=True):
+        for slot, part in zip(SLOTS, x.split(len(heads)), strict=True):
             weight, bias = slot_weights(block.attn, slot, heads)
             slots[slot] = project(part.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
         allowed = visible_keys(block.attn, x.shape[2], x.device)
         return attend(block, heads, slots, allowed)
+
+    def mlp_written(self, layer: int, inputs: Outputs) -> Outputs:
+        """What the MLP of `layer` writes, from what it reads."""
+        return mlp_written(self.weights.blocks[layer], inputs)
+
+    def _by_mlp(self, layer: int) -> Outputs | None:
+        if not self.has_mlp(layer):
+            return None
+        return self.mlp_written(layer, self.inputs([Receiver(mlp(layer))]))
+
+    def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
+        if bias is not None:
+            self.constant = bias if self.constant is None else self.constant + bias

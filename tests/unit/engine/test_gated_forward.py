@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, run_circuit, set_up
-from acdc_pipeline.engine.gate_gradient import gate_gradient
-from acdc_pipeline.engine.gated_forward import run_edge_gates, run_node_gates
+from acdc_pipeline.engine.edge_gates import circuit_gradient, edge_gate_gradient
+from acdc_pipeline.engine.node_gates import node_gate_gradient, run_node_gates
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.models import load_model
 from tests import checkpoints
+from tests.oracles.edge_gates import run_edge_gates, run_edge_probes, written_in_circuit
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
@@ -57,26 +58,59 @@ def test_node_gates_are_edge_gates_that_are_equal_for_all_readers(bench: Bench):
 def test_slope_of_open_edge_gates_is_the_score_of_attribution_patching(bench: Bench):
     objective = differentiable_objective_for(bench, "logit_diff")
     gates = torch.ones(bench.weights.topology.n_edges, dtype=torch.float64)
-    slopes = gate_gradient(bench, objective, run_edge_gates, gates, prompts_at_once=3)
+    slopes = edge_gate_gradient(bench, objective, gates, memory=2**30)
     scores = torch.tensor(list(scores_of("eap", bench).values()), dtype=torch.float64)
     # Opening a gate takes back what removing the edge costs.
     assert_same(slopes, -scores)
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_slope_by_layers_is_what_autograd_finds_through_the_whole_forward(
+    bench: Bench, memory: int
+):
+    objective = differentiable_objective_for(bench, "kl")
+    generator = torch.Generator().manual_seed(1)
+    gates = torch.rand(bench.weights.topology.n_edges, generator=generator, dtype=torch.float64)
+    leaf = gates.clone().requires_grad_()
+    with torch.enable_grad():
+        final = run_edge_gates(bench.weights, bench.prompts.clean, bench.ablated, leaf)
+        objective(bench.layout.at_answers(final.flatten(0, 1))[None]).sum().backward()
+    assert leaf.grad is not None
+    assert_same(edge_gate_gradient(bench, objective, gates, memory), leaf.grad)
+
+
+@pytest.mark.parametrize("memory", [1, 2**30])
+def test_gradient_in_a_circuit_is_what_autograd_finds_by_its_probes(bench: Bench, memory: int):
+    objective = differentiable_objective_for(bench, "nll")
+    draw, tokens = Random(3), bench.prompts.clean
+    n_edges = bench.weights.topology.n_edges
+    present = torch.tensor([float(draw.random() < 0.7) for _ in range(n_edges)]).double()
+    probes = torch.zeros(n_edges, dtype=torch.float64, requires_grad=True)
+    steps = bench.ablated - written_in_circuit(bench.weights, tokens, bench.ablated, present)
+    at = bench.ablated[0] + 0.4 * (bench.clean.outputs[0] - bench.ablated[0])
+    with torch.enable_grad():
+        final = run_edge_probes(bench.weights, at, bench.ablated, present, probes, steps)
+        objective(bench.layout.at_answers(final.flatten(0, 1))[None]).sum().backward()
+    assert probes.grad is not None
+    found = circuit_gradient(bench, objective, present, 0.4, memory)
+    assert_same(found, probes.grad)
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_slope_is_the_same_however_many_prompts_are_held(bench: Bench, at_once: int):
     objective = differentiable_objective_for(bench, "kl")
     generator = torch.Generator().manual_seed(1)
-    gates = torch.rand(bench.weights.topology.n_edges, generator=generator, dtype=torch.float64)
-    whole = gate_gradient(bench, objective, run_edge_gates, gates, prompts_at_once=3)
-    assert_same(gate_gradient(bench, objective, run_edge_gates, gates, at_once), whole)
+    n_sources = len(bench.weights.topology.sources)
+    gates = torch.rand(n_sources, generator=generator, dtype=torch.float64)
+    whole = node_gate_gradient(bench, objective, gates, prompts_at_once=3)
+    assert_same(node_gate_gradient(bench, objective, gates, at_once), whole)
 
 
 def test_slope_is_the_finite_difference(bench: Bench):
     objective = differentiable_objective_for(bench, "nll")
     generator = torch.Generator().manual_seed(2)
     gates = torch.rand(len(bench.weights.topology.sources), generator=generator).double()
-    slopes = gate_gradient(bench, objective, run_node_gates, gates, prompts_at_once=3)
+    slopes = node_gate_gradient(bench, objective, gates, prompts_at_once=3)
     step = 1e-5
     for i in range(len(gates)):
         ends = []

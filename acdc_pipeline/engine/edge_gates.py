@@ -1,0 +1,232 @@
+"""A gate between 0 and 1 on every edge: the forward, and the objective's slope by each gate.
+
+A gate of 1 lets a source's current output through, 0 its ablated one, and in between a mixture. At
+gates of 0 and 1 alone it is `run_circuits`.
+
+The backward pass goes layer by layer, from the last: each layer is run again from what its
+receivers read, so that one layer's activations are held and not all of them. The gradient by a
+source's output is a running sum over its readers; a layer's gates, what its sources have written
+and its receivers' gradients meet in three matrix products.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.objective import LogprobObjective
+from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, Stream
+from acdc_pipeline.engine.receiver_gradients import final_gradient
+from acdc_pipeline.engine.setup import Bench
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
+from acdc_pipeline.models.weights import TransformerWeights
+
+_ROWS = 192
+"""Positions of prompts taken together: products gain nothing from more, and memory traffic does."""
+
+
+def edge_gate_gradient(
+    bench: Bench, objective: LogprobObjective, gates: Float[Tensor, " edge"], memory: int
+) -> Float[Tensor, " edge"]:
+    """The gradient of the objective by the gate of each edge, in the order of the graph's edges.
+
+    Args:
+        bench: the model and its prompts.
+        objective: mean over all answers; higher is worse.
+        gates: between 0 and 1.
+        memory: bytes for activations; they decide how many prompts are taken together.
+    """
+
+    def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
+        run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates)
+        return run, embed(bench.weights, bench.prompts.clean[chosen])
+
+    return _gradient(bench, objective, forward, memory)
+
+
+def circuit_gradient(
+    bench: Bench,
+    objective: LogprobObjective,
+    present: Float[Tensor, " edge"],
+    share: float,
+    memory: int,
+) -> Float[Tensor, " edge"]:
+    """What removing each edge of a circuit costs to first order, at a point on the way to clean.
+
+        (ablated_u - u's output in the circuit) · ∂M/∂input_v
+
+    with the gradient where `input` writes its ablated output plus `share` of the step to the clean
+    one, and all else follows in the circuit.
+
+    Args:
+        bench: the model and its prompts.
+        objective: mean over all answers; higher is worse.
+        present: 1 for an edge of the circuit, 0 for another.
+        share: from 0 (ablated) to 1 (clean).
+        memory: as of `edge_gate_gradient`.
+    """
+
+    def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
+        ablated = bench.ablated[:, chosen]
+        clean = embed(bench.weights, bench.prompts.clean[chosen])
+        whole = EdgeGated(bench.weights, ablated, present)
+        whole.final(clean)
+        run = EdgeGated(bench.weights, ablated, present, steps=-whole.changes)
+        return run, ablated[0] + share * (clean - ablated[0])
+
+    return _gradient(bench, objective, forward, memory)
+
+
+class EdgeGated(ReceiverForward):
+    """A forward whose edges are gated, and the way back through it.
+
+    Args:
+        weights: the model.
+        ablated: what a closed gate lets through.
+        gates: of every edge.
+        steps: what the gradient of a receiver is multiplied with, for each source; None means its
+            current output less its ablated one, which gives the gradient by the gates.
+
+    Attributes:
+        changes: what each source writes more than its ablated output.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        gates: Float[Tensor, " edge"],
+        steps: Float[Tensor, "src numbers"] | None = None,
+    ) -> None:
+        super().__init__(weights)
+        self.ablated = ablated
+        self.gates = gates
+        self.changes = torch.zeros_like(ablated).flatten(1)
+        self.steps = self.changes if steps is None else steps
+        self.bases = {0: torch.zeros_like(ablated[0])}
+        self.constants: dict[int, Float[Tensor, " d_model"] | None] = {}
+
+    def write(self, written: Outputs, sources: Sequence[int]) -> None:
+        first, end = sources[0], sources[-1] + 1
+        self.changes[first:end] = (written - self.ablated[first:end]).flatten(1)
+
+    def read(self, receivers: Sequence[Receiver]) -> Outputs:
+        n = self.n_sources
+        self.constants.setdefault(n, self.constant)
+        if n not in self.bases:
+            before = max(known for known in self.bases if known < n)
+            self.bases[n] = self.bases[before] + self.ablated[before:n].sum(0)
+        base = self.bases[n].flatten().expand(len(receivers), -1)
+        total = torch.addmm(base, self._gates_of(receivers), self.changes[:n])
+        return total.view(len(receivers), *self.ablated.shape[1:])
+
+    def backward(self, at_final: Stream) -> Float[Tensor, " edge"]:
+        """The gradients by the gates, after `final`, from the gradient by what it returned."""
+        slopes = torch.zeros_like(self.gates)
+        by_source = torch.zeros_like(self.changes)
+        self._at(len(self.topology.sources))
+        self._into([Receiver(LOGITS)], at_final[None], slopes, by_source)
+        every = range(self.topology.n_heads)
+        width = self.topology.n_heads + int(self.topology.has_mlp)
+        for layer, block in reversed(list(enumerate(self.weights.blocks))):
+            first = 1 + layer * width
+            after_heads = first + self.topology.n_heads
+            lands = by_source.view_as(self.ablated)
+            if block.mlp is not None:
+                self._at(first if self.weights.parallel else after_heads)
+                readers = [Receiver(mlp(layer))]
+                through = self._pulled_back(
+                    readers, lambda x, at=layer: self.mlp_written(at, x), lands[after_heads, None]
+                )
+                self._into(readers, through, slopes, by_source)
+            self._at(first)
+            nodes = self.topology.heads(layer)
+            readers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
+            through = self._pulled_back(
+                readers,
+                lambda x, at=layer: self.heads_written(at, every, x),
+                lands[first:after_heads],
+            )
+            self._into(readers, through, slopes, by_source)
+        return slopes
+
+    def _at(self, n_sources: int) -> None:
+        """Stand where receivers read `n_sources` sources."""
+        self.n_sources, self.constant = n_sources, self.constants[n_sources]
+
+    def _pulled_back(
+        self,
+        readers: Sequence[Receiver],
+        write: Callable[[Outputs], Outputs],
+        lands: Float[Tensor, "node batch pos d_model"],
+    ) -> Outputs:
+        """The gradients by what `readers` read, from those by what they write."""
+        with torch.enable_grad():
+            leaf = self.inputs(readers).requires_grad_()
+            (back,) = torch.autograd.grad(write(leaf), leaf, lands)
+        return back
+
+    def _into(
+        self,
+        readers: Sequence[Receiver],
+        gradient: Outputs,
+        slopes: Float[Tensor, " edge"],
+        by_source: Float[Tensor, "src numbers"],
+    ) -> None:
+        n, flat = self.n_sources, gradient.flatten(1)
+        by_edge = (self.steps[:n] @ flat.T).T
+        for reader, row in zip(readers, by_edge, strict=True):
+            start = self.topology.first_edge[reader]
+            slopes[start : start + n] = row
+        by_source[:n].addmm_(self._gates_of(readers).T, flat)
+
+    def _gates_of(self, receivers: Sequence[Receiver]) -> Float[Tensor, "n src"]:
+        starts = (self.topology.first_edge[receiver] for receiver in receivers)
+        return torch.stack([self.gates[start : start + self.n_sources] for start in starts])
+
+
+def _gradient(
+    bench: Bench,
+    objective: LogprobObjective,
+    forward: Callable[[slice], tuple[EdgeGated, Stream]],
+    memory: int,
+) -> Float[Tensor, " edge"]:
+    """Where prompts come in groups, the objective of all of them needs each forward twice."""
+    batch = bench.layout.batch
+    at_once = _prompts_that_fit(bench, memory)
+    groups = [slice(i, i + at_once) for i in range(0, batch, at_once)]
+    total = bench.ablated.new_zeros(bench.weights.topology.n_edges)
+    with torch.no_grad():
+        if len(groups) == 1:
+            run, embedded = forward(groups[0])
+            whole = run.final(embedded)
+            return run.backward(final_gradient(objective, bench.layout, whole))
+        whole = torch.cat([run.final(at) for run, at in map(forward, groups)])
+        at_final = final_gradient(objective, bench.layout, whole)
+        for group in groups:
+            run, embedded = forward(group)
+            run.final(embedded)
+            total += run.backward(at_final[group])
+    return total
+
+
+def _prompts_that_fit(bench: Bench, memory: int) -> int:
+    """How many prompts' activations `memory` bytes hold; at least one.
+
+    Of every source its change, its step and the gradient by its output; of one layer what its
+    receivers read, raw and normalised, and the gradients by that; its queries, keys, values,
+    patterns and hidden units.
+    """
+    block = bench.weights.blocks[0]
+    n_heads, d_model, d_head = block.attn.w_q.shape
+    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
+    pos = bench.layout.pos
+    layer = n_heads * (14 * d_model + 14 * d_head + 8 * pos) + 8 * d_mlp
+    row = 3 * len(bench.weights.topology.sources) * d_model + layer
+    fit = memory // (pos * row * bench.ablated.element_size())
+    return max(1, min(bench.layout.batch, fit, math.ceil(_ROWS / pos)))
