@@ -1,0 +1,355 @@
+"""What every step costs on a model of real size: `python -m benchmarks.real`.
+
+Each step's floor is what its definition makes it compute, counted from shapes, at the matrix rate
+that this machine reaches in the same process: a forward, a backward of twice that, two operations
+per edge and number for sums over edges, the unembedding at the answers. `factor` is how far above
+the floor the step is. Peak memory is that of the process during the step.
+
+    python -m benchmarks.real                       the real model that `make real` fetches
+    python -m benchmarks.real --model dir:PATH
+    python -m benchmarks.real --shape gpt2          random weights of a known shape
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acdc_pipeline.algorithms import SCORERS, Question, acdc
+from acdc_pipeline.engine import Bench, check_parity, set_up
+from acdc_pipeline.engine.circuit_forward import needed_sources
+from acdc_pipeline.engine.edge_gates import edge_gate_gradient
+from acdc_pipeline.engine.node_gates import node_gate_gradient
+from acdc_pipeline.engine.single_removals import SingleRemovals
+from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.evaluation import (
+    causal_scrubbing,
+    completeness,
+    differentiable_objective_for,
+    measure_circuits,
+    minimality,
+    objective_for,
+    parts_by_node,
+    random_masks,
+    scale_of,
+    worst_knockouts,
+)
+from acdc_pipeline.graph import LOGITS, Circuit, Edge, Receiver
+from acdc_pipeline.models import load_model
+from acdc_pipeline.prompts import make_prompts
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.specs import find_task
+from benchmarks.gradients import scored_method
+from benchmarks.measurement import machine, peak_bytes
+from benchmarks.real_model import fetch_model
+from benchmarks.shapes import SHAPES, Shape, random_weights
+
+MEMORY = 2**30
+"""The budget of a method beside the weights and the outputs of all sources."""
+GIB = 2**30
+RATE_SIZE = 2048
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations of the parts that steps are made of, for all prompts.
+
+    Args:
+        forward: a clean forward without the unembedding.
+        sums: every edge of the graph added up once.
+        unembedding: logits at the answers.
+        all_logits: logits at every position.
+    """
+
+    forward: float
+    sums: float
+    unembedding: float
+    all_logits: float
+
+    @classmethod
+    def of(cls, bench: Bench) -> Work:
+        """Counted from the shapes of weights and prompts."""
+        weights, rows = bench.weights, bench.layout.batch * bench.layout.pos
+        block = weights.blocks[0]
+        matrices = [block.attn.w_q, block.attn.w_k, block.attn.w_v, block.attn.w_o]
+        per_row = sum(matrix.numel() for matrix in matrices)
+        per_row += 0 if block.mlp is None else block.mlp.n_weights
+        per_row += 2 * block.attn.w_q.shape[0] * block.attn.w_q.shape[2] * bench.layout.pos
+        logits = 2.0 * weights.w_u.numel()
+        return cls(
+            forward=2.0 * rows * len(weights.blocks) * per_row,
+            sums=2.0 * weights.topology.n_edges * rows * weights.d_model,
+            unembedding=logits * len(bench.layout.answer_row),
+            all_logits=logits * rows,
+        )
+
+    def circuit(self, bench: Bench, mask: np.ndarray) -> float:
+        """One circuit: the nodes its logits depend on, and its edges."""
+        needed = needed_sources(bench.weights, mask)[1:].mean()
+        return needed * self.forward + mask.mean() * self.sums + self.unembedding
+
+
+class Table:
+    """Rows of the report, printed as they are measured."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        header = f"{'step':<38}{'GFLOP':>10}{'floor s':>10}{'seconds':>10}{'factor':>9}"
+        print(f"{header}{'peak GiB':>10}")
+
+    def measure(
+        self, step: str, operations: float, run: Callable[[], Any], repeats: int = 1
+    ) -> Any:
+        """Time a step (median) and print its row; what it returned last."""
+        _reset_peak()
+        seconds, out = [], None
+        for _ in range(repeats):
+            started = time.perf_counter()
+            out = run()
+            seconds.append(time.perf_counter() - started)
+        took, floor = statistics.median(seconds), operations / self.rate
+        factor = f"{took / floor:>8.1f}x" if floor else f"{'-':>9}"
+        print(
+            f"{step:<38}{operations / 1e9:>10,.0f}{floor:>10.2f}{took:>10.2f}{factor}"
+            f"{_peak() / GIB:>10.2f}",
+            flush=True,
+        )
+        return out
+
+
+def matrix_rate() -> float:
+    """Operations per second of a large square product, the best of several."""
+    a = torch.randn(RATE_SIZE, RATE_SIZE)
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        torch.mm(a, a)
+        best = min(best, time.perf_counter() - started)
+    return 2.0 * RATE_SIZE**3 / best
+
+
+def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> None:
+    """Circuits, the null, and every part of an evaluation."""
+    topology = bench.weights.topology
+    full = np.ones(topology.n_edges, dtype=bool)
+    size = max(2, round(share * topology.n_edges))
+    null = list(random_masks(topology, edges=size, n=20, seed=0))
+    mask = null[0]
+
+    def measured(*masks: np.ndarray) -> Callable[[], Any]:
+        return lambda: measure_circuits(bench, masks, ["kl", "logit_diff", "accuracy"])
+
+    table.measure("circuit: all edges", work.circuit(bench, full), measured(full), 3)
+    table.measure(f"circuit: {share:.1%}", work.circuit(bench, mask), measured(mask), 3)
+    table.measure("circuit: none", work.unembedding, measured(~full), 3)
+    drawn = lambda: list(random_masks(topology, edges=size, n=20, seed=1))  # noqa: E731
+    table.measure("null: drawing 20 circuits", 0, drawn)
+    each = sum(work.circuit(bench, other) for other in null)
+    table.measure("null: measuring 20 circuits", each, measured(*null))
+    circuit = Circuit(topology, frozenset(topology.edges_in(mask)))
+    parts = dict(list(parts_by_node(circuit).items())[:8])
+    scale = scale_of(bench, "logit_diff")
+    own, whole = work.circuit(bench, mask), work.forward + work.unembedding
+    table.measure(
+        f"completeness: {len(parts) + 1} knockouts",
+        (len(parts) + 1) * (own + whole),
+        lambda: completeness(bench, scale, circuit, parts, draws=0, seed=0),
+    )
+    table.measure(
+        "worst knockouts: 1 search of 8 nodes",
+        37 * (own + whole),
+        lambda: worst_knockouts(bench, scale, circuit, parts, restarts=1, seed=0),
+    )
+    table.measure(
+        f"minimality: {len(parts) + 1} circuits",
+        (len(parts) + 1) * own,
+        lambda: minimality(bench, scale, circuit, parts, draws=0, seed=0),
+    )
+    needed = needed_sources(bench.weights, mask)[1:].mean()
+    scrubbed = needed * (work.forward + work.sums) + work.unembedding
+    table.measure(
+        "causal scrubbing: 1 draw",
+        scrubbed,
+        lambda: causal_scrubbing(bench, "logit_diff", circuit, draws=1, seed=0),
+    )
+
+
+def measure_methods(table: Table, bench: Bench, work: Work, names: list[str]) -> None:
+    """Scores of every edge, one step of gates, and single removals."""
+    objective = differentiable_objective_for(bench, "kl")
+    step = 4 * work.forward + work.sums + 3 * work.unembedding
+    operations = {
+        "eap": 3 * work.forward + work.sums + 3 * work.unembedding,
+        "eap-ig-inputs": 5 * step,
+        "eap-ig-activations": 5 * (2 * len(bench.weights.blocks) + 1) * step / 2,
+        "hisp": 3 * work.forward,
+    }
+    for name in names:
+        method = scored_method(name)
+        question = Question(
+            bench=bench,
+            objective=objective_for(bench, method.metric),
+            differentiable=differentiable_objective_for(bench, method.metric),
+            seed=0,
+            memory=MEMORY,
+            advance=lambda share: None,
+        )
+        table.measure(
+            name, operations.get(name, 0), lambda q=question, m=method: SCORERS[m.name](q, m)
+        )
+    gates = bench.ablated.new_full((bench.weights.topology.n_edges,), 0.5)
+    table.measure(
+        "edge gates: 1 step",
+        4 * work.forward + 4 * work.sums + 3 * work.unembedding,
+        lambda: edge_gate_gradient(bench, objective, gates, MEMORY),
+    )
+    by_node = bench.ablated.new_full((len(bench.weights.topology.sources),), 0.5)
+    table.measure(
+        "node gates: 1 step",
+        4 * work.forward + 3 * work.unembedding,
+        lambda: node_gate_gradient(bench, objective, by_node, 8),
+    )
+    middle = Receiver(bench.weights.topology.heads(len(bench.weights.blocks) // 2)[0], "q")
+    n = bench.weights.topology.n_sources_of(middle)
+
+    def removals() -> int:
+        with torch.no_grad():
+            single = SingleRemovals(bench, objective_for(bench, "kl"), MEMORY)
+            return sum(1 for _, _ in zip(single.without_edges(middle), range(32), strict=False))
+
+    table.measure(
+        f"exact: 32 of {n} edges, middle layer",
+        32 * (work.forward / 2 + work.unembedding),
+        removals,
+    )
+
+
+def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
+    """ACDC at the logits, and a whole search where a threshold is given."""
+    receiver = Receiver(LOGITS)
+    sources = list(reversed(bench.weights.topology.sources_of(receiver)))
+    unembedding = Work.of(bench).unembedding
+
+    def at_logits() -> int:
+        with torch.no_grad():
+            search = bench.search(objective_for(bench, "kl"), memory=2 * MEMORY)
+            search.visit(receiver, sources)
+            for source in sources:
+                edge = Edge.into(source, receiver)
+                before = search.metric()
+                if search.metric_without(edge) - before < 0.02:
+                    search.remove(edge)
+            return search.states_evaluated
+
+    states = table.measure(
+        f"acdc: {len(sources)} edges at the logits", len(sources) * unembedding, at_logits
+    )
+    print(f"  {states} states evaluated")
+    if threshold is None:
+        return
+
+    def whole() -> Any:
+        with torch.no_grad():
+            search = bench.search(objective_for(bench, "kl"), memory=2 * MEMORY)
+            return acdc(
+                search,
+                bench.weights.topology,
+                threshold=threshold,
+                order="reverse-heads",
+                difference="signed",
+            )
+
+    found = table.measure(f"acdc: whole search, τ = {threshold:g}", 0, whole)
+    tested, kept = len(found.decisions), len(found.circuit)
+    print(f"  {tested:,} edges tested, {kept:,} kept ({kept / bench.weights.topology.n_edges:.2%})")
+
+
+def random_prompts(shape: Shape, prompts: int, tokens: int) -> PromptSet:
+    """Random clean and corrupted tokens; the answer is read at the last position."""
+    from benchmarks.case import Case
+
+    case = Case(shape.layers, shape.heads, shape.d_model, shape.vocab, prompts, tokens)
+    return case.make_prompts()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", help="a model reference; default: the model of `make real`")
+    parser.add_argument("--shape", choices=SHAPES, help="random weights of this shape instead")
+    parser.add_argument("--task", default="ioi")
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--share", type=float, default=0.01, help="of the edges, in circuits")
+    parser.add_argument("--methods", nargs="*", choices=SCORERS, default=["eap", "eap-ig-inputs"])
+    parser.add_argument("--threshold", type=float, help="also run a whole search of ACDC")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rate = matrix_rate()
+    print(f"{machine(torch.device('cpu'))}; matrix rate {rate / 1e9:,.0f} GFLOP/s")
+    if options.shape:
+        shape = SHAPES[options.shape]
+        prompts = random_prompts(shape, options.prompts, 16)
+        weights = random_weights(shape)
+        model = None
+    else:
+        try:
+            reference = options.model or f"gguf:{fetch_model()}"
+        except AcdcError as error:
+            print(f"skipped: {error}")
+            return
+        started = time.perf_counter()
+        model = load_model(reference)
+        print(f"{reference} loaded in {time.perf_counter() - started:.1f} s")
+        assert model.tokenizer is not None
+        prompts = make_prompts(find_task(options.task), model.tokenizer, n=options.prompts, seed=0)
+        weights = model.weights
+    bench = set_up(weights, prompts, "corrupted")
+    work = Work.of(bench)
+    topology, layout = weights.topology, bench.layout
+    print(f"{topology.n_edges:,} edges, {layout.batch} prompts of {layout.pos} tokens")
+    table = Table(rate)
+    if model is not None:
+        table.measure(
+            "parity gate",
+            2 * (work.forward + work.all_logits),
+            lambda: check_parity(model, prompts.clean, prompts.lengths),
+        )
+    table.measure(
+        "clean and ablated forwards",
+        2 * work.forward + work.unembedding,
+        lambda: set_up(weights, prompts, "corrupted"),
+    )
+    measure_evaluation(table, bench, work, options.share)
+    measure_methods(table, bench, work, options.methods)
+    measure_search(table, bench, options.threshold)
+
+
+def _reset_peak() -> None:
+    """Forget the peak of resident memory so far, where the system lets a process do so."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return peak_bytes(torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    main()
