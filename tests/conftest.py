@@ -7,7 +7,10 @@ torch, transformers or ray; those read it once, on import.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,6 +18,9 @@ from jaxtyping import install_import_hook
 
 from tests import typecheck
 from tests.support import REPOSITORY
+
+USER_CACHE = os.environ.get("ACDC_CACHE")
+"""Where this user keeps converted models; tests of real models share them, others do not."""
 
 # What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
 for name in [name for name in os.environ if name.startswith("ACDC_")]:
@@ -49,3 +55,32 @@ def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = str(tmp_path / "store")
     monkeypatch.setenv("ACDC_STORE", url)
     return url
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of converted models of this test alone, through the environment."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("ACDC_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def without_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a package one that is not installed, for this test."""
+
+    class Without:
+        def __init__(self, finder: Any, name: str) -> None:
+            self.finder, self.name = finder, name
+
+        def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+            if fullname.partition(".")[0] == self.name:
+                return None
+            return self.finder.find_spec(fullname, path, target)
+
+    def hide(name: str) -> None:
+        for loaded in [m for m in sys.modules if m.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, loaded)
+        monkeypatch.setattr(sys, "meta_path", [Without(finder, name) for finder in sys.meta_path])
+
+    return hide

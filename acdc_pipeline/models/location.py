@@ -84,6 +84,12 @@ def _base_of_adapter(name: str, revision: str | None) -> Located:
     """The model that an adapter was trained on: a folder, or a repository of the hub."""
     if Path(name).expanduser().is_dir():
         return locate(ModelRef("dir", name))
+    if Path(name).is_absolute():
+        raise InvalidInput(
+            f"no such folder: {name}",
+            field="base_model_name_or_path",
+            fix="write where the base model is now, or its name on the hub",
+        )
     return locate(ModelRef.parse(f"hf:{name}" + (f"@{revision}" if revision else "")))
 
 

@@ -7,6 +7,8 @@ The package `peft` (extra `peft`) merges; the result stays in the cache. The bas
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,13 +17,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import AcdcError, InvalidInput
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.conversion.cache import Converted, converted, file_sha256
 from acdc_pipeline.models.conversion.quantised import require_dequantisable
 from acdc_pipeline.models.directory import DAMAGED, read_config, unreadable, weight_files
 from acdc_pipeline.models.tokenizer_settings import TOKENIZER_FILES, tokenizer_settings
 from acdc_pipeline.specs.base import sha256_of
+
+_log = logging.getLogger(__name__)
 
 RECIPE = 1
 """Raised whenever this module makes other weights of the same adapter."""
@@ -68,7 +72,10 @@ def merge_adapter(
             fix="pip install 'acdc-pipeline[peft]', or save the model that merge_and_unload() "
             "gives and name that folder",
         )
-    base = locate_base(settings["base_model_name_or_path"], settings.get("revision"))
+    try:
+        base = locate_base(settings["base_model_name_or_path"], settings.get("revision"))
+    except AcdcError as error:
+        raise error.at(str(directory / CONFIG))  # noqa: B904  (the same error, with its place)
     require_dequantisable(read_config(base.directory), where=str(base.directory))
     adapter = sha256_of(_parts(directory))
     parts = {
@@ -78,11 +85,7 @@ def merge_adapter(
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("peft", "transformers", "tokenizers")},
     }
-    found = converted(
-        parts,
-        partial(_merge, directory, base.directory),
-        announce=f"merging the adapter {directory.name} into its base model, once",
-    )
+    found = converted(parts, partial(_merge, directory, base.directory))
     text = f"adapter {RECIPE}\n{adapter}\n{base.revision}\n"
     return found, hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -137,6 +140,7 @@ def _merge(directory: Path, base: Path, target: Path) -> None:
     from acdc_pipeline.models.bridge import load_pretrained, load_tokenizer
     from acdc_pipeline.models.conversion.plain import save_plain
 
+    _log.info("merging %s into its base model, once; kept in %s", directory.name, target.parent)
     model = load_pretrained(base, dtype=torch.float32)
     with _merging_faults(directory):
         merged = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
@@ -148,7 +152,10 @@ def _merge(directory: Path, base: Path, target: Path) -> None:
 def _merging_faults(directory: Path) -> Iterator[None]:
     """Turns what peft raises of an adapter that does not fit into InvalidInput."""
     try:
-        yield
+        with warnings.catch_warnings():
+            # peft asks transformers by a name that its next version drops
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise InvalidInput(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -34,8 +33,6 @@ MANIFEST = "converted.json"
 
 # A file that changed this shortly before it was hashed may change again without a new time.
 _SETTLED_NS = 2_000_000_000
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,15 +61,12 @@ def key_of(parts: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def converted(
-    parts: Mapping[str, str], convert: Callable[[Path], None], *, announce: str
-) -> Converted:
+def converted(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
     """The folder made by `convert` from what `parts` name; made only if the cache lacks it.
 
     Args:
         parts: everything that decides the content: hashes of the source, versions of libraries.
         convert: writes the files into an empty folder.
-        announce: what is logged before the conversion begins.
 
     Raises:
         InvalidInput: the cache cannot be written; whatever `convert` raises.
@@ -90,7 +84,6 @@ def converted(
             for old in (target, *models.glob(f"{key}.attempt-*")):
                 if old.exists():
                     shutil.rmtree(old)
-            _log.info("%s; kept in %s", announce, models)
             attempt = models / f"{key}.attempt-{secrets.token_hex(4)}"
             attempt.mkdir()
             try:

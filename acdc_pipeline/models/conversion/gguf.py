@@ -7,6 +7,7 @@ the cache.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,8 @@ from acdc_pipeline.models.directory import unreadable
 
 RECIPE = 1
 """Raised whenever this module makes other weights or another tokenizer of the same file."""
+
+_log = logging.getLogger(__name__)
 
 _MAGIC = b"GGUF"
 _DAMAGED = "download it again: it is cut off or damaged"
@@ -44,11 +47,7 @@ def convert_gguf(path: Path) -> tuple[Converted, str]:
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("gguf", "transformers", "tokenizers")},
     }
-    found = converted(
-        parts,
-        partial(_convert, path),
-        announce=f"converting {path.name} to float32, once: this takes a minute for 100 MB",
-    )
+    found = converted(parts, partial(_convert, path))
     revision = hashlib.sha256(f"gguf {RECIPE}\n{digest}\n{found.weights}\n".encode()).hexdigest()
     return found, revision[:20]
 
@@ -92,6 +91,13 @@ def _convert(path: Path, directory: Path) -> None:
     from acdc_pipeline.models.conversion.plain import save_plain
 
     names = _check_content(path)
+    megabytes = path.stat().st_size / 1e6
+    _log.info(
+        "converting %s (%.0f MB) to float32, once; kept in %s",
+        path.name,
+        megabytes,
+        directory.parent,
+    )
     model, tokenizer = _pretrained(path)
     _refuse_ignored(path, names, model)
     save_plain(model, tokenizer, directory)
@@ -166,6 +172,7 @@ def _pretrained(path: Path) -> tuple[Any, Any]:
             quantization_config=GgufConfig(dequantize=True),
             local_files_only=True,
             trust_remote_code=False,
+            ignore_mismatched_sizes=True,  # reported then, and refused by name
         )
         tokenizer = tokenizers.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
