@@ -78,6 +78,9 @@ def without_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
                 return None
             return self.finder.find_spec(fullname, path, target)
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.finder, name)
+
     def hide(name: str) -> None:
         for loaded in [m for m in sys.modules if m.partition(".")[0] == name]:
             monkeypatch.delitem(sys.modules, loaded)

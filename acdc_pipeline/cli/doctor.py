@@ -120,14 +120,15 @@ def _package(name: str) -> Finding:
 
 
 def _extras() -> Finding:
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import version
+    from importlib.util import find_spec
 
-    states = []
-    for name, purpose in EXTRAS.items():
-        try:
-            states.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            states.append(f"no {name} ({purpose}: pip install {name})")
+    states = [
+        f"{name} {version(name)}"
+        if find_spec(name)
+        else f"no {name} ({purpose}: pip install {name})"
+        for name, purpose in EXTRAS.items()
+    ]
     return Finding("extras", "note", ", ".join(states))
 
 
