@@ -16,11 +16,8 @@ import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-from tests import typecheck
+from tests import real_models, typecheck
 from tests.support import REPOSITORY
-
-USER_CACHE = os.environ.get("ACDC_CACHE")
-"""Where this user keeps converted models; tests of real models share them, others do not."""
 
 # What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
 for name in [name for name in os.environ if name.startswith("ACDC_")]:
@@ -63,6 +60,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("ACDC_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def real_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The reference of the real model, in this user's cache; skips the test without it."""
+    return real_models.real_reference(monkeypatch)
 
 
 @pytest.fixture

@@ -231,10 +231,11 @@ def _reading_faults(path: Path) -> Iterator[None]:
 @contextmanager
 def _no_bar() -> Iterator[None]:
     """Without the bar of the GGUF loader, which no setting of transformers turns off."""
-    from transformers import modeling_gguf_pytorch_utils as loader
+    from transformers import modeling_gguf_pytorch_utils
 
+    loader: Any = modeling_gguf_pytorch_utils
     shown = loader.tqdm
-    loader.tqdm = partial(shown, disable=True)  # type: ignore[assignment]
+    loader.tqdm = partial(shown, disable=True)
     try:
         yield
     finally:

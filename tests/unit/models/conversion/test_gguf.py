@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model, locate
-from acdc_pipeline.models.fingerprint import fingerprint
+from acdc_pipeline.models.take_fingerprint import fingerprint
 from acdc_pipeline.specs import ModelRef
 from tests import checkpoints
 from tests.hugging_face_models import VOCAB
@@ -64,8 +65,9 @@ def llama(tmp_path: Path) -> Path:
 
 def logits(folder: Path) -> torch.Tensor:
     """What transformers computes for the checkpoint in `folder`."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():
-        return AutoModelForCausalLM.from_pretrained(folder).eval()(TOKENS).logits
+        return model.eval()(TOKENS).logits
 
 
 def converted_models(cache: Path) -> list[Path]:
