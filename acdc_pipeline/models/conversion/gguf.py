@@ -1,7 +1,7 @@
 """`gguf:PATH/FILE.gguf`: files of llama.cpp, read by transformers and dequantised to float32.
 
-The package `gguf` (extra `gguf`) is needed for the first load only to convert; the result stays in
-the cache.
+The package `gguf` (extra `gguf`) must be installed: its version is part of what a converted model
+is found by in the cache.
 """
 
 from __future__ import annotations

@@ -98,7 +98,8 @@ def test_load_model_of_a_quantised_gguf_file_has_its_dequantised_values(tmp_path
     names = ("token_embd.weight", "blk.0.ffn_gate.weight")
     path = write_gguf(source, tmp_path / "q8.gguf", quantised=names)
     model = load_model(f"gguf:{path}", device="cpu")
-    stored = AutoModelForCausalLM.from_pretrained(source).get_input_embeddings().weight.detach()
+    original: Any = AutoModelForCausalLM.from_pretrained(source)
+    stored = original.get_input_embeddings().weight.detach()
     # Q8_0: a row of 32 shares a scale in 16 bits, its largest value is 127 of it
     scale = (stored.abs().amax(1, keepdim=True) / 127).half().float()
     steps = (stored / (stored.abs().amax(1, keepdim=True) / 127)).round()
