@@ -38,7 +38,7 @@ def discover(
 
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
-        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
         method: its name, or a whole method.
         prompts: how many prompt pairs; fewer where a file of pairs holds fewer.
         seed: of everything that is drawn.
@@ -111,7 +111,7 @@ def evaluate(
     Args:
         circuit: of the graph of `model`.
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
-        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
         metric: what is measured; None takes the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
         prompts: how many prompt pairs.

@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 from tests.hugging_face_models import MODELS, POSITIONS, VOCAB
 
 
-def _save(model: Any, directory: Path, seed: int) -> Path:
+def randomised(model: Any, directory: Path, seed: int = 0) -> Path:
+    """Save `model` with random weights, of a size that makes every edge matter a little."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            # Larger than any initialisation, so that every edge matters a little.
+            # larger than any initialisation
             parameter.copy_(0.25 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
     model.save_pretrained(directory)
     return directory
@@ -38,7 +39,7 @@ def gpt2(directory: Path, seed: int = 0, layers: int = 2) -> Path:
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _save(GPT2LMHeadModel(config), directory, seed)
+    return randomised(GPT2LMHeadModel(config), directory, seed)
 
 
 def neox(directory: Path, seed: int = 0, layers: int = 2) -> Path:
@@ -66,7 +67,7 @@ def _neox(directory: Path, seed: int, layers: int, parallel: bool) -> Path:
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _save(GPTNeoXForCausalLM(config), directory, seed)
+    return randomised(GPTNeoXForCausalLM(config), directory, seed)
 
 
 def llama(directory: Path, seed: int = 0, layers: int = 2, kv_heads: int = 2) -> Path:
@@ -85,12 +86,12 @@ def llama(directory: Path, seed: int = 0, layers: int = 2, kv_heads: int = 2) ->
         bos_token_id=0,
         eos_token_id=0,
     )
-    return _save(LlamaForCausalLM(config), directory, seed)
+    return randomised(LlamaForCausalLM(config), directory, seed)
 
 
 def hugging_face(name: str, directory: Path, seed: int = 0, layers: int = 2) -> Path:
     """One of `hugging_face_models.MODELS`."""
-    return _save(MODELS[name].build(layers), directory, seed)
+    return randomised(MODELS[name].build(layers), directory, seed)
 
 
 def ungrouped(grouped: Path, directory: Path) -> Path:

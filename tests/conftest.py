@@ -7,13 +7,16 @@ torch, transformers or ray; those read it once, on import.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
-from tests import typecheck
+from tests import real_models, typecheck
 from tests.support import REPOSITORY
 
 # What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
@@ -49,3 +52,41 @@ def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = str(tmp_path / "store")
     monkeypatch.setenv("ACDC_STORE", url)
     return url
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of converted models of this test alone, through the environment."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("ACDC_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def real_model(cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The reference of the real model, in this user's cache; skips the test without it."""
+    return real_models.real_reference(monkeypatch)
+
+
+@pytest.fixture
+def without_package(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a package one that is not installed, for this test."""
+
+    class Without:
+        def __init__(self, finder: Any, name: str) -> None:
+            self.finder, self.name = finder, name
+
+        def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+            if fullname.partition(".")[0] == self.name:
+                return None
+            return self.finder.find_spec(fullname, path, target)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.finder, name)
+
+    def hide(name: str) -> None:
+        for loaded in [m for m in sys.modules if m.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, loaded)
+        monkeypatch.setattr(sys, "meta_path", [Without(finder, name) for finder in sys.meta_path])
+
+    return hide

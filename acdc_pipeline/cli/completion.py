@@ -63,7 +63,7 @@ def models(incomplete: str) -> list[str]:
     from acdc_pipeline.models.zoo.catalogue import list_zoo
 
     kind = os.environ.get(_KIND, "")
-    known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:"]
+    known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:", "gguf:"]
     return [name.removeprefix(kind) for name in _beginning(kind + incomplete, known)]
 
 

@@ -44,6 +44,7 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
         checks: list[Callable[[], Finding]] = [
             _python,
             *(lambda name=name: _package(name) for name in PACKAGES),
+            _extras,
             _device,
             _machine,
             _tasks,
@@ -52,6 +53,7 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
             lambda: _store(store),
             _ray,
             _hub,
+            _cache,
             _tokens,
             _browser,
         ]
@@ -66,6 +68,13 @@ def doctor(store: options.StoreUrl = None, json: options.Json = False) -> None:
     if not _all_well(findings):
         raise typer.Exit(3)
 
+
+EXTRAS = {
+    "gguf": "reads gguf: models",
+    "peft": "merges LoRA adapters",
+    "bitsandbytes": "dequantises bitsandbytes checkpoints",
+}
+"""Optional packages, and what each is for."""
 
 PACKAGES = ("torch", "transformer-lens", "transformers", "ray", "pyarrow", "networkx")
 COLUMNS = (Column("what"), Column("state"), Column("found", "prose"))
@@ -108,6 +117,30 @@ def _package(name: str) -> Finding:
         return Finding(name, "ok", version(name))
     except PackageNotFoundError:
         return Finding(name, "problem", "not installed", "pip install acdc-pipeline")
+
+
+def _extras() -> Finding:
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    states = [
+        f"{name} {version(name)}"
+        if find_spec(name)
+        else f"no {name} ({purpose}: pip install {name})"
+        for name, purpose in EXTRAS.items()
+    ]
+    return Finding("extras", "note", ", ".join(states))
+
+
+def _cache() -> Finding:
+    """Where converted models are kept, and how much room they take."""
+    from acdc_pipeline.models.conversion.cache import cache_folder
+
+    folder = cache_folder()
+    models = [path for path in (folder / "models").glob("*") if path.is_dir()]
+    size = sum(file.stat().st_size for path in models for file in path.iterdir())
+    held = f"{counted(len(models), 'converted model')}, {size / 2**30:.1f} GiB"
+    return Finding("cache", "note", f"{relative(str(folder))}: {held} (ACDC_CACHE moves it)")
 
 
 def _device() -> Finding:

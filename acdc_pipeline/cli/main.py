@@ -38,6 +38,7 @@ from acdc_pipeline.cli.completion import mend_words
 from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_system, from_usage
 from acdc_pipeline.cli.groups import App, OutputClosed, Root
 from acdc_pipeline.cli.interrupts import INTERRUPTED, SAID
+from acdc_pipeline.cli.log_lines import log_shown
 from acdc_pipeline.cli.streams import flush, open_missing, put, tell
 from acdc_pipeline.errors import AcdcError
 
@@ -87,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_missing()
     mend_words(os.environ)
     try:
-        code = _run(arguments)
+        with log_shown():
+            code = _run(arguments)
     except AcdcError as error:
         complain(error)
         return error.exit_code

@@ -78,7 +78,10 @@ def list_models(json: options.Json = False) -> None:
     say("\nCompiled by hand, with circuits that are known:\n")
     print_table(COMPILED, compiled)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
-    note(f"\nhf: and dir: models of these architectures work too: {families}", off_terminal=PROSE)
+    note(
+        f"\nhf:, dir: and gguf: models of these architectures work too: {families}",
+        off_terminal=PROSE,
+    )
 
 
 @app.command("show")

@@ -85,7 +85,7 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=completion.models,
-        help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH.",
+        help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
     ),
 ]
 RunPrefix = Annotated[

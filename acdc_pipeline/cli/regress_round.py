@@ -57,7 +57,7 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        from acdc_pipeline.models.fingerprint import fingerprint
+        from acdc_pipeline.models.take_fingerprint import fingerprint
 
         self.of: Callable[[str], Fingerprint] = cache(fingerprint)
         self.with_heads: Callable[[str], Fingerprint] = cache(self._with_heads)

@@ -37,8 +37,8 @@ def submit(
         bool,
         typer.Option(
             "--shared-disk",
-            help="The nodes of the cluster have the folders of the store and of dir: models under "
-            "the same paths as this machine.",
+            help="The nodes of the cluster have the store and the dir: and gguf: models under the "
+            "same paths as this machine.",
         ),
     ] = False,
     insecure: Annotated[

@@ -29,7 +29,7 @@ ModelOption = Annotated[
         "--model",
         metavar="MODEL",
         autocompletion=completion.models,
-        help="zoo:NAME, hf:ORG/NAME[@REVISION] or dir:PATH.",
+        help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
     ),
 ]
 Prompts = Annotated[

@@ -15,6 +15,7 @@ import torch
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models.config_values import check_hugging_face, check_sizes
+from acdc_pipeline.models.conversion.quantised import dequantised, unpacking
 from acdc_pipeline.models.directory import (
     DAMAGED,
     NATIVE,
@@ -46,11 +47,22 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
     return _load_hugging_face(directory, dtype)
 
 
+def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
+    """The transformers model in `directory`, whole and dequantised, on the CPU in `dtype`.
+
+    Raises:
+        InvalidInput: it cannot be loaded, or tensors are missing, left over or of another shape.
+    """
+    config = read_config(directory)
+    model, loading = _pretrained(directory, config, dtype)
+    refuse_misfits(loading, directory)
+    return dequantised(model, config)
+
+
 def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-    model, loading = _pretrained(directory, dtype)
-    refuse_misfits(loading, directory)
+    model = load_pretrained(directory, dtype=dtype)
     refuse_not_finite(model.named_parameters(), directory)
     model.eval().requires_grad_(False)
     name = type(model).__name__
@@ -60,17 +72,25 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
         raise UnsupportedModel(f"TransformerLens cannot wrap {name}: {error}") from error
 
 
-def _pretrained(directory: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+def _pretrained(
+    directory: Path, config: dict[str, Any], dtype: torch.dtype
+) -> tuple[Any, dict[str, Any]]:
     """The Hugging Face model, and what its library reports of the load."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
+            described: dict[str, Any] = {}
+            if (settings := unpacking(config)) is not None:
+                changed: Any = AutoConfig.from_pretrained(directory, local_files_only=True)
+                changed.quantization_config = settings
+                described["config"] = changed
             return loader.from_pretrained(
                 directory,
+                **described,
                 output_loading_info=True,
                 dtype=dtype,
                 attn_implementation="eager",
@@ -99,7 +119,7 @@ def _pretrained(directory: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Without the loading bar and the load report, which would land between our own lines."""
     from transformers import logging as hf_logging
 

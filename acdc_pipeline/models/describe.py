@@ -16,6 +16,7 @@ from acdc_pipeline.models.config_values import (
     size_if_given,
     size_of,
 )
+from acdc_pipeline.models.conversion.quantised import require_dequantisable
 from acdc_pipeline.models.directory import NATIVE, architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -50,6 +51,7 @@ def describe_model(ref: ModelRef | str) -> ModelDescription:
 
     Raises:
         UnknownName: no such zoo model.
+        UnsupportedModel: its weights are quantised in a way that cannot be undone here.
         InvalidInput: no such directory or repository, or its config.json lacks a size or
             gives none for it.
     """
@@ -62,6 +64,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     """`describe_model` for a model that was already found on this disk."""
     config = read_config(located.directory)
     architecture = architecture_of(config)
+    require_dequantisable(config, where=str(ref))
     where = f"{located.directory / 'config.json'}"
     n_layers = size_of(config, where, LAYERS)
     n_heads = size_of(config, where, HEADS)

@@ -23,17 +23,24 @@ def read_config(directory: Path) -> dict[str, Any]:
         InvalidInput: the directory or its config is missing or unreadable.
     """
     if not directory.is_dir():
-        raise InvalidInput(f"no such model directory: {directory}", fix="check the path after dir:")
+        gguf = directory.suffix == ".gguf" and directory.is_file()
+        raise InvalidInput(
+            f"no such model directory: {directory}",
+            fix=f"did you mean 'gguf:{directory}'?" if gguf else "check the path after dir:",
+        )
     path = directory / "config.json"
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise OSError("is not a file")
         config = read_json(path.read_bytes())
     except FileNotFoundError:
+        files = sorted(directory.glob("*.gguf"))
         raise InvalidInput(
             "this directory holds no config.json, so it is not a model",
             where=str(directory),
-            fix="point at a save_pretrained directory or a TransformerLens-format one",
+            fix=f"did you mean 'gguf:{files[0]}'?"
+            if files
+            else "point at a save_pretrained directory or a TransformerLens-format one",
         ) from None
     except OSError as error:
         raise unreadable(path, error) from error

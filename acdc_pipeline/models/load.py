@@ -13,6 +13,7 @@ from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import require_supported
 from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
+from acdc_pipeline.models.conversion.quantised import require_dequantisable
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import architecture_of, read_config
 from acdc_pipeline.models.extract import extract_weights
@@ -85,7 +86,7 @@ def _extracted(bridge: TransformerBridge, architecture: str, *, where: str) -> T
 
 
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
-    """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]` or `dir:PATH`.
+    """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
 
     Raises:
         UnknownName: no such zoo model.
@@ -98,6 +99,7 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
+    require_dequantisable(config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
     _round(bridge, precision, where=str(ref))
     weights = _extracted(bridge, architecture, where=str(located.directory / "config.json"))

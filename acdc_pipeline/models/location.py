@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.conversion.adapter import is_adapter, merge_adapter
+from acdc_pipeline.models.conversion.gguf import convert_gguf
+from acdc_pipeline.models.conversion.quantised import require_dequantisable
 from acdc_pipeline.models.directory import read_config, unreadable, weight_files
 from acdc_pipeline.models.tokenizer_settings import tokenizer_settings
 from acdc_pipeline.models.zoo.catalogue import zoo_path
@@ -38,14 +41,24 @@ class Located:
 def locate(ref: ModelRef) -> Located:
     """Where the model is on this disk; `hf:` models are downloaded if they are not cached.
 
+    GGUF files and LoRA adapters are found as the folder of plain weights that they become, which
+    is made at the first call and kept in the cache.
+
     Raises:
         UnknownName: no such zoo model.
-        InvalidInput: no such directory or repository, or it holds no safetensors weights.
+        UnsupportedModel: a GGUF file of an architecture that transformers does not read.
+        InvalidInput: no such file, directory or repository, or it holds no safetensors weights.
     """
     if ref.kind == "hf":
         return _hugging_face(ref)
+    if ref.kind == "gguf":
+        converted, revision = convert_gguf(Path(ref.name).expanduser())
+        return Located(converted.directory, revision)
     directory = zoo_path(ref.name) if ref.kind == "zoo" else Path(ref.name).expanduser()
-    read_config(directory)
+    if is_adapter(directory):
+        converted, revision = merge_adapter(directory, _base_of_adapter)
+        return Located(converted.directory, revision)
+    require_dequantisable(read_config(directory), where=str(ref))
     return Located(directory, _digest(directory))
 
 
@@ -54,8 +67,9 @@ def pin(ref: ModelRef) -> Located:
 
     Raises:
         UnknownName: no such zoo model.
-        InvalidInput: no such directory or repository, or (`zoo:`, `dir:`) it holds no safetensors
-            weights.
+        UnsupportedModel: a GGUF file of an architecture that transformers does not read.
+        InvalidInput: no such file, directory or repository, or (all but `hf:`) it holds no
+            safetensors weights.
     """
     if ref.kind != "hf":
         return locate(ref)
@@ -64,6 +78,19 @@ def pin(ref: ModelRef) -> Located:
     with _hub_faults(ref):
         directory = Path(hf_hub_download(ref.name, "config.json", revision=ref.revision)).parent
     return Located(directory, directory.name)
+
+
+def _base_of_adapter(name: str, revision: str | None) -> Located:
+    """The model that an adapter was trained on: a folder, or a repository of the hub."""
+    if Path(name).expanduser().is_dir():
+        return locate(ModelRef("dir", name))
+    if Path(name).is_absolute():
+        raise InvalidInput(
+            f"no such folder: {name}",
+            field="base_model_name_or_path",
+            fix="write where the base model is now, or its name on the hub",
+        )
+    return locate(ModelRef.parse(f"hf:{name}" + (f"@{revision}" if revision else "")))
 
 
 def _digest(directory: Path) -> str:
@@ -93,6 +120,8 @@ def _digest(directory: Path) -> str:
 def _hugging_face(ref: ModelRef) -> Located:
     from huggingface_hub import snapshot_download
 
+    # what is refused is refused before it is downloaded
+    require_dequantisable(read_config(pin(ref).directory), where=str(ref))
     with _hub_faults(ref):
         directory = Path(
             snapshot_download(ref.name, revision=ref.revision, allow_patterns=_PATTERNS)
@@ -117,5 +146,6 @@ def _hub_faults(ref: ModelRef) -> Iterator[None]:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InvalidInput(
             f"{ref} cannot be downloaded: {str(error).splitlines()[0]}",
-            fix="check the name; for a gated model, log in with 'hf auth login'",
+            fix="check the name; for a gated model, log in with 'hf auth login'; an adapter or "
+            "a GGUF file is downloaded first, and named as dir:PATH or gguf:FILE",
         ) from error

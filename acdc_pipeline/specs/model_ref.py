@@ -1,4 +1,4 @@
-"""References to models: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH`."""
+"""References to models: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH`, `gguf:FILE`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import get_args
 from acdc_pipeline.errors import SpecError, nearest
 from acdc_pipeline.specs.names import ModelKind
 
-FORMS = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH"
+FORMS = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH, gguf:FILE"
+
+GGUF_SUFFIX = ".gguf"
 
 _ZOO = re.compile(r"[a-z0-9][a-z0-9-]*\Z", re.ASCII)
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?\Z", re.ASCII)
@@ -29,7 +31,7 @@ class ModelRef:
     """Which model, before anything is loaded.
 
     Args:
-        kind: `zoo`, `hf` or `dir`.
+        kind: `zoo`, `hf`, `dir` or `gguf`.
         name: name in the zoo, `ORG/NAME`, or the path as given.
         revision: of `hf` only; None means the newest, resolved when the run is planned.
     """
@@ -45,10 +47,10 @@ class ModelRef:
     def parse(cls, text: str) -> ModelRef:
         """The reference in `text`.
 
-        Names never become paths unchecked: only `dir:` holds a path.
+        Names never become paths unchecked: only `dir:` and `gguf:` hold a path.
 
         Raises:
-            SpecError: it has none of the three forms.
+            SpecError: it has none of these forms.
         """
         kind, colon, name = text.partition(":")
         if not colon or kind not in get_args(ModelKind):
@@ -59,8 +61,8 @@ class ModelRef:
             return cls("zoo", name)
         if kind == "hf" and (match := _HUB.match(name)) and ".." not in name:
             return cls("hf", match[1], match[2])
-        if kind == "dir" and name.strip():
-            return cls("dir", name)
+        if kind in ("dir", "gguf") and name.strip():
+            return cls(kind, name)
         fix = f"did you mean 'hf:{_home(name)}'?" if kind == "hf" and _home(name) else None
         raise SpecError(f"'{text}' is not a model reference", allowed=FORMS, fix=fix)
 
@@ -71,6 +73,8 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
         return f"did you mean '{close}:{name}'?" if close else None
     if kind and Path(kind).is_dir():
         return f"did you mean 'dir:{kind}'?"
+    if kind.lower().endswith(GGUF_SUFFIX):
+        return f"did you mean 'gguf:{kind}'?"
     if home := _home(kind):
         return f"did you mean 'hf:{home}'?"
     if _ZOO.match(kind):

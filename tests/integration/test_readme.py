@@ -28,6 +28,7 @@ COVERED = {
     ". .venv/bin/activate": LOCK,
     "pip install -c constraints.txt -e .": LOCK,
     "pip install -c constraints.txt -e '.[s3]'": LOCK,
+    "pip install -c constraints.txt -e '.[gguf,peft]'": LOCK,
     "acdc doctor": "unit/cli/test_doctor.py::test_doctor_finds_this_installation_well",
     "acdc evaluate RUN": (
         "unit/cli/test_evaluate.py::"

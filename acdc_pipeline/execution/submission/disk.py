@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from acdc_pipeline.errors import InvalidInput, StoreError
-from acdc_pipeline.specs import SweepSpec
+from acdc_pipeline.specs import ModelRef, SweepSpec
 from acdc_pipeline.store.location import open_place
 
 _SHARED = "or --shared-disk if every node of the cluster has the same folder under the same path"
@@ -34,14 +34,14 @@ def located_store(url: str) -> str:
 
 
 def check_models(sweep: SweepSpec) -> None:
-    """Raises InvalidInput for a `dir:` model whose path means nothing on another machine."""
-    for index, name in _directories(sweep):
-        if not Path(name).is_absolute():
+    """Raises InvalidInput for a model whose path means nothing on another machine."""
+    for index, model in _local_models(sweep):
+        if not Path(model.name).is_absolute():
             raise InvalidInput(
-                f"'dir:{name}' is a path from the working folder of this machine",
+                f"'{model}' is a path from the working folder of this machine",
                 where=sweep.name,
                 field=f"models.{index}",
-                fix=f"write 'dir:{Path(name).absolute()}', as the cluster sees it",
+                fix=f"write '{model.kind}:{Path(model.name).absolute()}', as the cluster sees it",
             )
 
 
@@ -51,9 +51,9 @@ def needs_this_disk(sweep: SweepSpec, store: str) -> InvalidInput | None:
     Args:
         store: what `located_store` gave.
     """
-    for index, name in _directories(sweep):
+    for index, model in _local_models(sweep):
         return InvalidInput(
-            f"'dir:{name}' lies on the disk of this machine; weights do not travel with a job",
+            f"'{model}' lies on the disk of this machine; weights do not travel with a job",
             where=sweep.name,
             field=f"models.{index}",
             fix=f"name it by zoo: or hf:, {_SHARED}",
@@ -69,10 +69,10 @@ def needs_this_disk(sweep: SweepSpec, store: str) -> InvalidInput | None:
     return None
 
 
-def _directories(sweep: SweepSpec) -> list[tuple[int, str]]:
-    """Place and path of every `dir:` model."""
+def _local_models(sweep: SweepSpec) -> list[tuple[int, ModelRef]]:
+    """Place and reference of every model that is a path: `dir:` and `gguf:`."""
     return [
-        (index, text.removeprefix("dir:"))
+        (index, ModelRef.parse(text))
         for index, text in enumerate(sweep.models)
-        if text.startswith("dir:")
+        if text.startswith(("dir:", "gguf:"))
     ]

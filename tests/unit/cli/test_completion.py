@@ -151,3 +151,4 @@ def test_names_that_are_completed_are_those_that_exist():
     assert completion.profiles("la") == ["laptop"]
     assert completion.models("zoo:attn-2") == ["zoo:attn-2l"]
     assert completion.models("d") == ["dir:"]
+    assert completion.models("g") == ["gguf:"]

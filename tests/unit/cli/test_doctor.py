@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.command_line import acdc
 
 
@@ -11,6 +13,19 @@ def test_doctor_finds_this_installation_well(capsys, store_url):
     assert "ioi" in findings["tasks"]["found"]
     assert store_url in findings["store"]["found"]
     assert {"ray cluster", "tokens", "browser"} <= set(findings)
+
+
+def test_doctor_says_which_optional_packages_are_there_and_where_conversions_are_kept(
+    capsys, cache: Path, without_package
+):
+    (cache / "models" / "one").mkdir(parents=True)
+    (cache / "models" / "one" / "model.safetensors").write_bytes(bytes(2**20))
+    without_package("peft")
+    found = acdc(capsys, "doctor", "--json")
+    findings = {finding["what"]: finding for finding in found.document["findings"]}
+    assert "no peft (merges LoRA adapters: pip install peft)" in findings["extras"]["found"]
+    assert findings["cache"]["found"].startswith(f"{cache}: 1 converted model, 0.0 GiB")
+    assert "ACDC_CACHE" in findings["cache"]["found"]
 
 
 def test_doctor_names_a_store_that_cannot_be_used_and_fails_without_telling_secrets(

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.models.fingerprint import fingerprint
 from acdc_pipeline.models.head_digests import with_heads
+from acdc_pipeline.models.take_fingerprint import fingerprint
 from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.regression.changes import changes_between
 

@@ -51,6 +51,19 @@ def hub(config: bytes, asked: list[str]) -> Iterator[str]:
             thread.join()
 
 
+def fetch(code: str, home: Path, address: str) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in a process whose hub is at `address`, and whose cache of it is in `home`."""
+    hub_there = {"HF_HOME": str(home), "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={**os.environ, **hub_there, "no_proxy": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_pin_of_a_hub_model_fetches_its_config_and_nothing_else(tmp_path: Path):
     config = (write_shape(tmp_path / "shape") / "config.json").read_bytes()
     code = (
@@ -62,15 +75,7 @@ def test_pin_of_a_hub_model_fetches_its_config_and_nothing_else(tmp_path: Path):
     )
     asked: list[str] = []
     with hub(config, asked) as address:
-        home = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0"}
-        result = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=REPOSITORY,
-            env={**os.environ, **home, "no_proxy": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = fetch(code, tmp_path / "home", address)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout) == [COMMIT, 2]
     assert set(asked) == {"/org/name/resolve/main/config.json"}
@@ -79,3 +84,19 @@ def test_pin_of_a_hub_model_fetches_its_config_and_nothing_else(tmp_path: Path):
 def test_pin_of_a_directory_is_where_it_lies(tmp_path: Path):
     ref = ModelRef.parse(f"dir:{write_shape(tmp_path / 'm')}")
     assert pin(ref) == locate(ref)
+
+
+def test_locate_of_a_quantised_hub_model_is_refused_before_its_weights_are_fetched(tmp_path: Path):
+    config = json.loads((write_shape(tmp_path / "shape") / "config.json").read_text())
+    quantised = json.dumps(config | {"quantization_config": {"quant_method": "awq", "bits": 4}})
+    code = (
+        "from acdc_pipeline.models.location import locate; "
+        "from acdc_pipeline.specs import ModelRef; locate(ModelRef.parse('hf:org/name'))"
+    )
+    asked: list[str] = []
+    with hub(quantised.encode(), asked) as address:
+        result = fetch(code, tmp_path / "home", address)
+    assert "UnsupportedModel: hf:org/name: its weights are quantised with AWQ (4 bits)" in (
+        result.stderr
+    )
+    assert set(asked) == {"/org/name/resolve/main/config.json"}

@@ -19,6 +19,7 @@ NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,12}", fullmatch=True)
         ("hf:org/name@refs/pr/1", ModelRef("hf", "org/name", "refs/pr/1")),
         ("dir:../models/a b", ModelRef("dir", "../models/a b")),
         ("dir:/x@y", ModelRef("dir", "/x@y")),
+        ("gguf:~/models/a b.Q4_1.gguf", ModelRef("gguf", "~/models/a b.Q4_1.gguf")),
     ],
 )
 def test_model_reference_of_each_form_parses_and_prints_back(text: str, expected: ModelRef):
@@ -49,6 +50,9 @@ def test_model_reference_round_trips(org: str, name: str, revision: str | None):
         ("zoo:", None),
         ("dir:", None),
         ("dir: ", None),
+        ("gguf:", None),
+        ("models/tiny.Q8_0.gguf", "did you mean 'gguf:models/tiny.Q8_0.gguf'?"),
+        ("ggf:tiny.gguf", "did you mean 'gguf:tiny.gguf'?"),
         ("", None),
         ("Zoo:x\n", "did you mean 'zoo:x\n'?"),
     ],
@@ -56,6 +60,6 @@ def test_model_reference_round_trips(org: str, name: str, revision: str | None):
 def test_model_reference_of_no_form_is_rejected_with_a_guess(text: str, fix: str | None):
     with pytest.raises(SpecError, match="is not a model reference") as raised:
         ModelRef.parse(text)
-    assert raised.value.allowed == "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH"
+    assert raised.value.allowed == "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH, gguf:FILE"
     assert (raised.value.fix or "").startswith(fix or "")
     assert (raised.value.fix is None) == (fix is None)

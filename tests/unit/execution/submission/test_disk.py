@@ -37,7 +37,10 @@ def test_model_in_a_relative_folder_is_refused_with_its_whole_path(tmp_path, mon
     with pytest.raises(InvalidInput) as caught:
         check_models(sweep("zoo:a", "dir:models/b"))
     assert f"'dir:{tmp_path}/models/b'" in (caught.value.fix or "")
-    check_models(sweep("dir:/models/b", "zoo:*"))
+    check_models(sweep("dir:/models/b", "gguf:/models/c.gguf", "zoo:*"))
+    with pytest.raises(InvalidInput, match="working folder") as caught:
+        check_models(sweep("gguf:c.gguf"))
+    assert f"'gguf:{tmp_path}/c.gguf'" in (caught.value.fix or "")
 
 
 def test_folder_is_told_in_full_and_object_store_as_it_is(tmp_path: Path, monkeypatch):

@@ -1,0 +1,165 @@
+"""LoRA adapter folders (`adapter_config.json`): merged into the model they were trained on.
+
+The package `peft` (extra `peft`) merges; the result stays in the cache. The base model is what
+`base_model_name_or_path` names: a folder, or a repository of the hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from acdc_pipeline.errors import AcdcError, InvalidInput
+from acdc_pipeline.json_text import read_json
+from acdc_pipeline.models.conversion.cache import Converted, converted, file_sha256
+from acdc_pipeline.models.conversion.quantised import require_dequantisable
+from acdc_pipeline.models.directory import DAMAGED, read_config, unreadable, weight_files
+from acdc_pipeline.models.tokenizer_settings import TOKENIZER_FILES, tokenizer_settings
+from acdc_pipeline.specs.base import sha256_of
+
+_log = logging.getLogger(__name__)
+
+RECIPE = 1
+"""Raised whenever this module makes other weights of the same adapter."""
+
+CONFIG = "adapter_config.json"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+class Base(Protocol):
+    """Where the base model is on this disk, and its revision."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def revision(self) -> str: ...
+
+
+def is_adapter(directory: Path) -> bool:
+    """Whether the folder holds an adapter and no whole model."""
+    return (directory / CONFIG).is_file() and not (directory / "config.json").exists()
+
+
+def merge_adapter(
+    directory: Path, locate_base: Callable[[str, str | None], Base]
+) -> tuple[Converted, str]:
+    """The adapter merged into its base model, as a folder of plain weights, and the revision.
+
+    The revision is a hash over the adapter's files and the revision of the base model.
+
+    Args:
+        directory: the folder of the adapter.
+        locate_base: finds the base model by its name and revision.
+
+    Raises:
+        InvalidInput: no safetensors weights, no base model, no LoRA, or peft is not installed.
+    """
+    settings = _settings(directory)
+    if find_spec("peft") is None:
+        raise InvalidInput(
+            f"is a {_kind(settings)} adapter of {settings['base_model_name_or_path']}; merging it "
+            "needs the package peft, which is not installed",
+            where=str(directory),
+            fix="pip install 'acdc-pipeline[peft]', or save the model that merge_and_unload() "
+            "gives and name that folder",
+        )
+    try:
+        base = locate_base(settings["base_model_name_or_path"], settings.get("revision"))
+    except AcdcError as error:
+        raise error.at(str(directory / CONFIG))  # noqa: B904  (the same error, with its place)
+    require_dequantisable(read_config(base.directory), where=str(base.directory))
+    adapter = sha256_of(_parts(directory))
+    parts = {
+        "kind": "adapter",
+        "adapter": adapter,
+        "base": base.revision,
+        "recipe": str(RECIPE),
+        **{name: version(name) for name in ("peft", "transformers", "tokenizers")},
+    }
+    found = converted(parts, partial(_merge, directory, base.directory))
+    text = f"adapter {RECIPE}\n{adapter}\n{base.revision}\n"
+    return found, hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _settings(directory: Path) -> dict[str, Any]:
+    path = directory / CONFIG
+    try:
+        settings = read_json(path.read_bytes())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=DAMAGED) from error
+    if not isinstance(settings, dict):
+        raise InvalidInput("is not a JSON object", where=str(path), fix=DAMAGED)
+    if not isinstance(settings.get("base_model_name_or_path"), str):
+        raise InvalidInput(
+            "does not name the model that the adapter belongs to",
+            where=str(path),
+            field="base_model_name_or_path",
+            allowed="a folder, or ORG/NAME of the Hugging Face hub",
+        )
+    if _kind(settings) != "LORA":
+        raise InvalidInput(
+            f"{_kind(settings)} adapters cannot be merged into a model",
+            where=str(path),
+            field="peft_type",
+            allowed="LORA",
+        )
+    if not (directory / _WEIGHTS).is_file():
+        weight_files(directory)  # names pickled weights, which are refused
+        raise InvalidInput(
+            f"holds no {_WEIGHTS}", where=str(directory), fix="save it again with save_pretrained"
+        )
+    return settings
+
+
+def _kind(settings: dict[str, Any]) -> str:
+    return str(settings.get("peft_type", "LORA")).upper()
+
+
+def _parts(directory: Path) -> dict[str, Any]:
+    """Everything in the adapter's folder that decides the merged model."""
+    names = (CONFIG, _WEIGHTS, *TOKENIZER_FILES)
+    files = {name: file_sha256(directory / name) for name in names if (directory / name).is_file()}
+    return {"files": files, "tokenizer settings": tokenizer_settings(directory)}
+
+
+def _merge(directory: Path, base: Path, target: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    from acdc_pipeline.models.bridge import load_pretrained, load_tokenizer
+    from acdc_pipeline.models.conversion.plain import save_plain
+
+    _log.info("merging %s into its base model, once; kept in %s", directory.name, target.parent)
+    model = load_pretrained(base, dtype=torch.float32)
+    with _merging_faults(directory):
+        merged = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
+    tokenizer = load_tokenizer(directory) or load_tokenizer(base)
+    save_plain(merged, tokenizer, target)
+
+
+@contextmanager
+def _merging_faults(directory: Path) -> Iterator[None]:
+    """Turns what peft raises of an adapter that does not fit into InvalidInput."""
+    try:
+        with warnings.catch_warnings():
+            # peft asks transformers by a name that its next version drops
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            yield
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        text = " ".join(str(error).split())
+        raise InvalidInput(
+            f"cannot be merged into its base model: {type(error).__name__}: {text}",
+            where=str(directory),
+            fix="check base_model_name_or_path in adapter_config.json",
+        ) from error

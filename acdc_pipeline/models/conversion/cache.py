@@ -1,0 +1,220 @@
+"""The cache of converted models: folders that can be thrown away and are made again.
+
+    models/KEY/            a converted model, as `save_pretrained` writes it
+        converted.json     its files with size, time of change and sha256; what it was made from
+    hashes/KEY.json        sha256 of a large file, valid while its size, times and inode stay
+
+A folder appears by one rename when it is complete. One process converts, others wait for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.json_text import read_json
+from acdc_pipeline.models.directory import unreadable
+from acdc_pipeline.store.locks import locked
+
+ENVIRONMENT_VARIABLE = "ACDC_CACHE"
+MANIFEST = "converted.json"
+
+# A file that changed this shortly before it was hashed may change again without a new time.
+_SETTLED_NS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A converted model in the cache.
+
+    Args:
+        directory: a folder of plain weights, as `dir:` takes it.
+        weights: sha256 over its safetensors files.
+    """
+
+    directory: Path
+    weights: str
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """`ACDC_CACHE`, else this user's cache folder: on Linux `~/.cache/acdc-pipeline`."""
+    if named := environment.get(ENVIRONMENT_VARIABLE):
+        return Path(named).expanduser()
+    return user_cache_path("acdc-pipeline", appauthor=False)
+
+
+def key_of(parts: Mapping[str, str]) -> str:
+    """The name of a folder in the cache: a hash over everything that decides what is in it."""
+    text = json.dumps(dict(sorted(parts.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def converted(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
+    """The folder made by `convert` from what `parts` name; made only if the cache lacks it.
+
+    Args:
+        parts: everything that decides the content: hashes of the source, versions of libraries.
+        convert: writes the files into an empty folder.
+
+    Raises:
+        InvalidInput: the cache cannot be written; whatever `convert` raises.
+    """
+    key = key_of(parts)
+    with _writable():
+        models = cache_folder() / "models"
+        target = models / key
+        if (found := _intact(target)) is not None:
+            return found
+        models.mkdir(parents=True, exist_ok=True)
+        with locked(models / f"{key}.lock"):
+            if (found := _intact(target)) is not None:  # another process made it meanwhile
+                return found
+            for old in (target, *models.glob(f"{key}.attempt-*")):
+                if old.exists():
+                    shutil.rmtree(old)
+            attempt = models / f"{key}.attempt-{secrets.token_hex(4)}"
+            attempt.mkdir()
+            try:
+                convert(attempt)
+                _write_manifest(attempt, parts)
+                attempt.rename(target)
+            finally:
+                if attempt.exists():
+                    shutil.rmtree(attempt)
+        made = _intact(target)
+    if made is None:
+        raise InvalidInput(
+            "the converted model changed while it was written",
+            where=str(target),
+            fix=f"check the disk, or set {ENVIRONMENT_VARIABLE} to a folder on another one",
+        )
+    return made
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, taken from the cache while size, times and inode are unchanged.
+
+    Raises:
+        InvalidInput: the file cannot be read, or the cache cannot be written.
+    """
+    try:
+        before = _identity(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
+    note = cache_folder() / "hashes" / f"{name}.json"
+    known = _read_document(note)
+    if known is not None and known.get("identity") == before:
+        digest = known.get("sha256")
+        if isinstance(digest, str):
+            return digest
+    try:
+        digest = _sha256(path)
+        after = _identity(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if after != before:
+        raise InvalidInput(
+            "changed while it was read", where=str(path), fix="wait until it is written completely"
+        )
+    if time.time_ns() - max(before["mtime_ns"], before["ctime_ns"]) > _SETTLED_NS:
+        with _writable():
+            note.parent.mkdir(parents=True, exist_ok=True)
+            _replace(note, {"identity": before, "path": str(path.resolve()), "sha256": digest})
+    return digest
+
+
+def _identity(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "ctime_ns": status.st_ctime_ns,  # cannot be set back, as the other time can
+        "inode": status.st_ino,
+        "device": status.st_dev,
+    }
+
+
+def _intact(folder: Path) -> Converted | None:
+    """The converted model in `folder`; None where it is missing, incomplete or damaged.
+
+    Files whose size and time of change are those that were recorded count as unchanged; others
+    are hashed again.
+    """
+    document = _read_document(folder / MANIFEST)
+    files = (document or {}).get("files")
+    if not isinstance(files, dict) or not files:
+        return None
+    total = hashlib.sha256()
+    for name, record in sorted(files.items()):
+        path = folder / name
+        if not isinstance(record, dict) or not path.is_file():
+            return None
+        status = path.stat()
+        same_time = record.get("mtime_ns") == status.st_mtime_ns
+        if record.get("size") != status.st_size:
+            return None
+        if not same_time and record.get("sha256") != _sha256(path):
+            return None
+        if path.suffix == ".safetensors":
+            total.update(f"{name}:{record.get('sha256')}\n".encode())
+    return Converted(folder, total.hexdigest())
+
+
+def _write_manifest(folder: Path, parts: Mapping[str, str]) -> None:
+    files: dict[str, Any] = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+        status = path.stat()
+        files[path.name] = {
+            "size": status.st_size,
+            "mtime_ns": status.st_mtime_ns,
+            "sha256": _sha256(path),
+        }
+    _replace(folder / MANIFEST, {"made_from": dict(parts), "files": files})
+
+
+def _read_document(path: Path) -> dict[str, Any] | None:
+    """A JSON object of the cache; None where it is missing or damaged, which is as good."""
+    try:
+        document = read_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _replace(path: Path, document: Mapping[str, Any]) -> None:
+    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    aside.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    aside.replace(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """Turns what the file system refuses in the cache into InvalidInput."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"the cache of converted models cannot be used: {error.strerror or error}",
+            where=str(error.filename or cache_folder()),
+            fix=f"make room there, or set {ENVIRONMENT_VARIABLE} to another folder",
+        ) from error
