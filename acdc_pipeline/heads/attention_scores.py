@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,6 +25,17 @@ ATTENTION_SCORES = (
     "mean_distance",
 )
 
+OneKey = Literal["induction", "duplicate_token", "previous_token", "current_token"]
+"""Scores that look at one key of each query."""
+
+_KEYS: Mapping[OneKey, Callable[[int], tuple[tuple[int, int], int]]] = {
+    "induction": lambda period: ((period + 1, 2 * period + 1), period - 1),
+    "duplicate_token": lambda period: ((period + 1, 2 * period + 1), period),
+    "previous_token": lambda period: ((1, 2 * period + 1), 1),
+    "current_token": lambda period: ((1, 2 * period + 1), 0),
+}
+"""For each of them the range of queries, and how many positions back its key is."""
+
 
 def attention_scores(run: LayerRun, period: int) -> PerRow:
     """Every score of `ATTENTION_SCORES` for each head and row; formulas in `specs.head_scores`.
@@ -34,20 +48,25 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     pattern = run.pattern
     pos = pattern.shape[-1]
     at = torch.arange(pos, device=pattern.device)
-    second = at[period + 1 :]
     later = pattern[:, :, 1:]
     entropy = -torch.special.xlogy(later, later).sum(-1)
     visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
     away = (at[1:, None] - at[None]).abs().to(pattern.dtype)
     return {
-        "induction": pattern[:, :, second, second - (period - 1)].mean(-1),
-        "duplicate_token": pattern[:, :, second, second - period].mean(-1),
-        "previous_token": pattern[:, :, at[1:], at[1:] - 1].mean(-1),
-        "current_token": pattern[:, :, at[1:], at[1:]].mean(-1),
+        **{name: one_attention_score(run, name, period) for name in _KEYS},
         "sink": later[..., 0].mean(-1),
         "entropy": entropy.mean(-1),
         # a window of one key leaves no choice, and no share of it
         "normalised_entropy": (entropy / uniform)[..., visible > 1].mean(-1),
         "mean_distance": (later * away).sum(-1).mean(-1),
     }
+
+
+def one_attention_score(
+    run: LayerRun, name: OneKey, period: int
+) -> Float[Tensor, "head batch"]:
+    """Mean attention to the one key that a score is about; arguments as above."""
+    queries, back = _KEYS[name](period)
+    at = torch.arange(*queries, device=run.pattern.device)
+    return run.pattern[:, :, at, at - back].mean(-1)
