@@ -11,10 +11,11 @@ MOST_ROWS = 512
 """Rows at once however much memory there is: sums of other shapes round differently, so a run
 should not depend on how much of a large memory happens to be free."""
 
-_CACHE_BYTES = 4 * 2**20
-
 MOST_TOKENS = 8192
 """Tokens of the vocabulary at once, likewise."""
+
+# What a core keeps near it, several times over.
+_CACHE_BYTES = 4 * 2**20
 
 
 def row_bytes(weights: TransformerWeights, pos: int) -> int:
