@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from acdc_pipeline.specs.head_scores import backup, random_tokens, task_prompts, weights
 from acdc_pipeline.specs.head_scores.definition import (
     EVIDENCE,
+    HEADROOM,
     NULL_QUANTILE,
     NULLS,
+    OUTLIER,
+    SATURATED,
     Criterion,
     Evidence,
     Family,
@@ -51,9 +54,12 @@ def parse_metric(key: str) -> tuple[str, int, str | None]:
 
 __all__ = [
     "EVIDENCE",
+    "HEADROOM",
     "NULLS",
     "NULL_QUANTILE",
+    "OUTLIER",
     "ROLES",
+    "SATURATED",
     "SCORES",
     "TOP",
     "Criterion",

@@ -29,6 +29,17 @@ NULLS: dict[NullKind, str] = {
 
 NULL_QUANTILE = 0.99
 
+OUTLIER = 3.5
+"""Robust z-score from which a head stands out from the other heads of its model (Iglewicz & Hoaglin
+1993, How to Detect and Handle Outliers: 0.6745 (x - median) / MAD)."""
+
+HEADROOM = 1 / 3
+"""Where a null reaches past the line of a bounded score, the line moves above the null by this
+share of what is left up to the bound."""
+
+SATURATED = 0.8
+"""Share of a score's bound; where a null reaches it, the score tells no heads apart."""
+
 
 @dataclass(frozen=True)
 class ScoreDefinition:
@@ -84,12 +95,15 @@ class Criterion:
         least: the line; the score, or its share of the answer's logit, has to be at least this.
         of: `score` as it is, `minus score`, or `share` and `minus share`: divided by the whole
             model's answer logit on the same prompts.
+        floor: the line for a head that stands out from the other heads of its model; None where
+            `least` holds for all.
     """
 
     score: str
     evidence: Evidence
     least: float
     of: Literal["score", "minus score", "share", "minus share"] = "score"
+    floor: float | None = None
 
 
 @dataclass(frozen=True)
