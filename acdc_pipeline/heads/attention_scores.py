@@ -63,9 +63,7 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     }
 
 
-def one_attention_score(
-    run: LayerRun, name: OneKey, period: int
-) -> Float[Tensor, "head batch"]:
+def one_attention_score(run: LayerRun, name: OneKey, period: int) -> Float[Tensor, "head batch"]:
     """Mean attention to the one key that a score is about; arguments as above."""
     queries, back = _KEYS[name](period)
     at = torch.arange(*queries, device=run.pattern.device)

@@ -80,7 +80,10 @@ class Judgement:
             crossed = self.values >= self.line
             if self.floor is not None:
                 candidates = (self.values >= self.floor) & self.exceeds_null
-                crossed |= candidates & stands_out(self.values, self.values[~candidates])
+                others = self.values[~candidates]
+                # what most heads do is not what makes one stand out
+                if candidates.sum() <= np.isfinite(others).sum():
+                    crossed |= candidates & stands_out(self.values, others)
         return crossed & self.exceeds_null & (not self.saturated)
 
     def reason(self, value: float) -> Reason:

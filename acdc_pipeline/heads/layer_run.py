@@ -65,7 +65,9 @@ class LayerRun:
         As large as the stream of the layer times its heads: read `effects` where a dot product
         is all that is needed.
         """
-        written = self.into_stream(self.carried, torch.arange(self.carried.shape[2], device=self.stream.device))
+        written = self.into_stream(
+            self.carried, torch.arange(self.carried.shape[2], device=self.stream.device)
+        )
         for head, replacement in self.replaced:
             written[head] = replacement
         return written
@@ -98,7 +100,7 @@ class LayerRun:
 
     def effects(
         self, gradient: Float[Tensor, "*at d_model"], places: Places
-    ) -> Float[Tensor, "head *at"]:
+    ) -> Float[Tensor, " head *at"]:
         """The dot product of what each head writes at `places` with `gradient`."""
         carried = self.carried[:, places[0], places[1]]
         found = (carried * self.reading(gradient, places)).sum(-1)

@@ -1,4 +1,4 @@
-"""Scores that come near a role and do not give it, and what keeps scores from telling roles apart."""
+"""Scores that come near a role without giving it, and what keeps them from telling roles apart."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.judgement import Judgement, Reason
 from acdc_pipeline.heads.roles import Facts, HeadRole, judge, metric_of
-from acdc_pipeline.specs.head_scores import ROLES, RoleDefinition
+from acdc_pipeline.specs.head_scores import (
+    ROLES,
+    TELLING_PERIOD,
+    Criterion,
+    RoleDefinition,
+)
 
 NEAR = 0.5
 """Share of its line from which a value above its null is near."""
 
 BEST = 0.25
 """The same for the highest value of a model in which no head has the role."""
-
-TELLING_PERIOD = 8
-"""Random tokens said twice that give attention enough positions to choose between. With n of them a
-head that looks everywhere alike gives every position some 1/(1.5 n): an eighth to a twelfth at 8, a
-third at 2."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,10 @@ class NearMiss:
 def near_misses(facts: Facts, roles: list[HeadRole]) -> list[NearMiss]:
     """For every head without a role the scores near a line, the nearest first; heads in order.
 
-    Near is at least half of the line and above the null, or above the line where a null keeps it
-    from counting. The best head of a model in which nobody has a role is near from a quarter on.
-    Roles that need several scores are left out: they are special cases of others.
+    Near is at least half of the line and above the null, for roles with a lower line for heads that
+    stand out, or above the line where a null keeps it from counting. The best head of a model in
+    which nobody has a role is near from a quarter on. Roles that need several scores are left out:
+    they are special cases of others.
     """
     with_role = {role.node for role in roles}
     found: list[NearMiss] = []
@@ -123,16 +124,17 @@ def _of_role(facts: Facts, name: str, role: RoleDefinition, task: str | None) ->
             null=float(sign * judgement.null) if np.isfinite(judgement.null) else None,
             reason=judgement.reason(float(judgement.values[layer, index])),
         )
-        for layer, index in np.argwhere(_near(judgement))
+        for layer, index in np.argwhere(_near(judgement, criterion))
     ]
 
 
-def _near(judgement: Judgement) -> np.ndarray:
+def _near(judgement: Judgement, criterion: Criterion) -> np.ndarray:
     """Which heads come near the line and do not pass."""
     values, passed = judgement.values, judgement.passed
     with np.errstate(invalid="ignore"):
         near = values >= judgement.usual_line
-        near |= judgement.exceeds_null & (values >= NEAR * judgement.usual_line)
+        if criterion.floor is not None:
+            near |= judgement.exceeds_null & (values >= NEAR * judgement.usual_line)
         if not passed.any() and np.isfinite(values).any():
             best = (values == np.nanmax(values)) & judgement.exceeds_null
             near |= best & (values >= BEST * judgement.usual_line)
@@ -158,24 +160,21 @@ def profile_warnings(facts: Facts, period: int | None, n_ctx: int) -> list[str]:
             f"random tokens repeat after only {period} (a context of {n_ctx} positions): attention "
             "has too few positions to choose between for its scores to tell roles apart"
         )
+    saturated: list[str] = []
+    raised: list[str] = []
     for role in ROLES.values():
         for task in facts.tasks if role.on == "task" else [None]:
-            for criterion in role.required[:1]:
-                judgement = judge(facts, criterion, task)
-                if judgement is not None and role.special_of is None:
-                    out += _null_warning(judgement, role, metric_of(criterion, task))
+            judgement = judge(facts, role.required[0], task)
+            if judgement is None or role.special_of is not None:
+                continue
+            reached = f"{metric_of(role.required[0], task)} ({judgement.null:.2f}"
+            if judgement.saturated:
+                saturated.append(f"{reached} of 1; no head can be {role.title})")
+            elif judgement.line > judgement.usual_line:
+                lines = f"past {judgement.usual_line:.2f}; the line is {judgement.line:.2f}"
+                raised.append(f"{reached}, {lines})")
+    if saturated:
+        out.append(f"nulls reach nearly all there is in {', '.join(saturated)}")
+    if raised:
+        out.append(f"nulls reach past the usual lines in {', '.join(raised)}")
     return out
-
-
-def _null_warning(judgement: Judgement, role: RoleDefinition, metric: str) -> list[str]:
-    if judgement.saturated:
-        return [
-            f"no head can be {role.title}: chance reaches {judgement.null:.2f} in {metric}, where "
-            "the highest value there is is 1.00"
-        ]
-    if judgement.line > judgement.usual_line:
-        return [
-            f"{metric}: chance reaches {judgement.null:.2f}, past the line of "
-            f"{judgement.usual_line:.2f}; {role.title} needs {judgement.line:.2f}"
-        ]
-    return []

@@ -190,6 +190,7 @@ def _sign(criterion: Criterion) -> float:
 
 
 def metric_of(criterion: Criterion, task: str | None) -> str:
+    """The metric of a criterion's score; `task` counts if it is measured on tasks."""
     per_task = SCORES[criterion.score].per == "task"
     return metric_key(criterion.score, task if per_task else None)
 

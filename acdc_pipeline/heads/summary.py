@@ -32,5 +32,5 @@ def _clause(role: HeadRole) -> str:
     }[definition.on]
     facts = f"{role.value:.2f}, rank {role.rank} of {role.of}; {', '.join(role.evidence)}"
     if role.below_line is not None:
-        facts += f"; below the line of {role.below_line:.2f}, but apart from the other heads"
+        facts += f"; under {role.below_line:.2f}, but stands out"
     return f"{definition.title} {where} ({facts})"

@@ -21,7 +21,6 @@ from acdc_pipeline.heads.folded import (
 )
 from acdc_pipeline.models.weights import TransformerWeights
 
-
 FIRST_COLUMNS = 256
 """Columns of the vocabulary that every pair is held against. Most pairs are settled there."""
 

@@ -37,7 +37,12 @@ HEADROOM = 1 / 3
 """Where a null reaches past the line of a bounded score, the line moves above the null by this
 share of what is left up to the bound."""
 
-SATURATED = 0.8
+TELLING_PERIOD = 8
+"""Random tokens said twice that give attention enough positions to choose between: with n of them a
+head that looks everywhere alike gives each position about 1/(1.5 n), a third at 2 and a twelfth
+at 8."""
+
+SATURATED = 0.95
 """Share of a score's bound; where a null reaches it, the score tells no heads apart."""
 
 

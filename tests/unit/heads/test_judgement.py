@@ -1,4 +1,4 @@
-"""When a score passes: line, nulls, and the other heads of the model; what is said when it fails."""
+"""When a score passes: line, nulls, other heads of the model; and what is said when it fails."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_value_over_the_line_passes_and_one_below_needs_to_stand_out():
 
 
 def test_value_at_the_end_of_a_run_of_values_does_not_stand_out():
-    """Others of 0.02 … 0.18: median 0.10, median deviation 0.04; 0.1 + 3.5 · 1.4826 · 0.04 = 0.31."""
+    """Others of 0.02 … 0.18: median 0.10, median deviation 0.04, so 0.1 + 3.5 · 1.4826 · 0.04."""
     others = (0.02, 0.06, 0.10, 0.14, 0.18)
     assert judged(0.30, *others).passed.tolist() == [[False] * 6]
     assert judged(0.32, *others).passed.tolist() == [[True] + [False] * 5]
@@ -44,9 +44,9 @@ def test_value_below_the_floor_never_passes():
     assert not judged(0.19, 0.0, 0.0, 0.0, 0.0).passed.any()
 
 
-def test_majority_of_heads_of_a_kind_does_not_hide_it():
-    found = judged(*[0.36] * 6, 0.01, 0.02, 0.03)
-    assert found.passed.tolist() == [[True] * 6 + [False] * 3]
+def test_half_of_the_heads_may_stand_out_and_most_of_them_may_not():
+    assert judged(*[0.36] * 3, 0.01, 0.02, 0.03).passed.tolist() == [[True] * 3 + [False] * 3]
+    assert not judged(*[0.36] * 4, 0.01, 0.02, 0.03).passed.any()
 
 
 def test_nothing_stands_out_from_fewer_others_than_say_how_heads_differ():
@@ -71,7 +71,7 @@ def test_null_past_the_line_raises_it_and_takes_the_floor_away():
 
 
 def test_null_near_the_bound_lets_no_head_pass():
-    found = judged(1.0, 0.82, null=0.825)
+    found = judged(1.0, 0.82, null=0.955)
     assert found.saturated
     assert not found.passed.any()
     assert found.reason(0.82) == "null saturates"
@@ -116,12 +116,12 @@ def test_short_context_and_nulls_that_reach_lines_are_warned_of():
     facts = facts_of("induction", [0.82, 0.2], 0.825)
     assert roles_of(facts) == []
     (miss,) = near_misses(facts, [])
-    assert miss.reason == "null saturates"
-    short, saturated = profile_warnings(facts, period=2, n_ctx=8)
+    assert miss.reason == "null reaches the line"
+    short, raised = profile_warnings(facts, period=2, n_ctx=8)
     assert "repeat after only 2 (a context of 8 positions)" in short
-    assert "no head can be an induction head: chance reaches 0.82" in saturated
-    (raised,) = profile_warnings(facts_of("induction", [0.2], 0.5), period=16, n_ctx=64)
-    assert "chance reaches 0.50, past the line of 0.40; an induction head needs 0.67" in raised
+    assert "induction@1 (0.82, past 0.40; the line is 0.88)" in raised
+    (saturated,) = profile_warnings(facts_of("induction", [0.2], 0.96), period=16, n_ctx=64)
+    assert "induction@1 (0.96 of 1; no head can be an induction head)" in saturated
     assert profile_warnings(facts_of("induction", [0.2], 0.1), period=16, n_ctx=64) == []
     assert len(profile_warnings(Facts(), period=None, n_ctx=4)) == 1
 
@@ -162,7 +162,7 @@ def test_diluted_induction_heads_have_the_role_and_the_inert_head_has_none():
     found = [role for role in roles_of(profile.facts()) if role.role == "induction"]
     assert [role.node for role in found] == [head(1, 1), head(1, 2), head(1, 3)]
     assert {role.below_line for role in found} == {0.4}
-    assert "below the line of 0.40" in summary(found[:1])
+    assert "under 0.40, but stands out" in summary(found[:1])
     assert not [role for role in roles_of(profile.facts()) if role.node == head(1, 0)]
 
 
