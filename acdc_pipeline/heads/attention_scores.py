@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,16 +22,8 @@ ATTENTION_SCORES = (
     "mean_distance",
 )
 
-OneKey = Literal["induction", "duplicate_token", "previous_token", "current_token"]
+ONE_KEY = ("induction", "duplicate_token", "previous_token", "current_token")
 """Scores that look at one key of each query."""
-
-_KEYS: Mapping[OneKey, Callable[[int], tuple[tuple[int, int], int]]] = {
-    "induction": lambda period: ((period + 1, 2 * period + 1), period - 1),
-    "duplicate_token": lambda period: ((period + 1, 2 * period + 1), period),
-    "previous_token": lambda period: ((1, 2 * period + 1), 1),
-    "current_token": lambda period: ((1, 2 * period + 1), 0),
-}
-"""For each of them the range of queries, and how many positions back its key is."""
 
 
 def attention_scores(run: LayerRun, period: int) -> PerRow:
@@ -54,7 +43,7 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     uniform = visible.to(pattern.dtype).log()
     away = (at[1:, None] - at[None]).abs().to(pattern.dtype)
     return {
-        **{name: one_attention_score(run, name, period) for name in _KEYS},
+        **{name: one_attention_score(run, name, period) for name in ONE_KEY},
         "sink": later[..., 0].mean(-1),
         "entropy": entropy.mean(-1),
         # a window of one key leaves no choice, and no share of it
@@ -63,8 +52,13 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     }
 
 
-def one_attention_score(run: LayerRun, name: OneKey, period: int) -> Float[Tensor, "head batch"]:
-    """Mean attention to the one key that a score is about; arguments as above."""
-    queries, back = _KEYS[name](period)
-    at = torch.arange(*queries, device=run.pattern.device)
-    return run.pattern[:, :, at, at - back].mean(-1)
+def one_attention_score(run: LayerRun, name: str, period: int) -> Float[Tensor, "head batch"]:
+    """Mean attention to the one key that a score of `ONE_KEY` is about; arguments as above."""
+    first, back = {
+        "induction": (period + 1, period - 1),
+        "duplicate_token": (period + 1, period),
+        "previous_token": (1, 1),
+        "current_token": (1, 0),
+    }[name]
+    queries = torch.arange(first, run.pattern.shape[-1], device=run.pattern.device)
+    return run.pattern[:, :, queries, queries - back].mean(-1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from acdc_pipeline.specs.head_scores import HEADROOM, OUTLIER, SATURATED
+from acdc_pipeline.specs.head_scores import HEADROOM, NULL_MARGIN, OUTLIER, SATURATED
 
 Reason = Literal["null saturates", "null reaches the line", "below the line"]
 """Why a value that comes near a line does not pass."""
@@ -32,6 +33,7 @@ class Judgement:
         floor: what is enough for a head that stands out from the others; None where `line` holds
             for all.
         null: what the value has to exceed: the highest 99th percentile of the nulls.
+        clear: what the value of a head below the line has to exceed: further from the nulls.
         saturated: the null comes so near the highest possible value that no head can pass.
     """
 
@@ -40,6 +42,7 @@ class Judgement:
     usual_line: float
     floor: float | None
     null: float
+    clear: float
     saturated: bool
 
     @classmethod
@@ -49,7 +52,7 @@ class Judgement:
         *,
         line: float,
         floor: float | None,
-        null: float,
+        nulls: Sequence[tuple[float, float]],
         bound: float | None,
     ) -> Judgement:
         """The criterion with its line raised where a null reaches past it.
@@ -58,14 +61,16 @@ class Judgement:
             values: of all heads, NaN where there is none.
             line: what a head must reach.
             floor: what is enough for a head that stands out; None where `line` holds for all.
-            null: the highest of the nulls; -inf without any.
+            nulls: 99th percentile and mean of each null.
             bound: the highest value that the score can have; None where there is none. A score
                 without bound always leaves room above its null.
         """
+        null = max((high for high, _ in nulls), default=-np.inf)
+        clear = max((high + NULL_MARGIN * (high - mean) for high, mean in nulls), default=-np.inf)
         if bound is None or null < line:
-            return cls(values, line, line, floor, null, saturated=False)
+            return cls(values, line, line, floor, null, clear, saturated=False)
         raised = null + HEADROOM * (bound - null)
-        return cls(values, raised, line, None, null, saturated=null >= SATURATED * bound)
+        return cls(values, raised, line, None, null, clear, saturated=null >= SATURATED * bound)
 
     @property
     def exceeds_null(self) -> Bool[np.ndarray, "layer head"]:
@@ -79,7 +84,7 @@ class Judgement:
         with np.errstate(invalid="ignore"):
             crossed = self.values >= self.line
             if self.floor is not None:
-                candidates = (self.values >= self.floor) & self.exceeds_null
+                candidates = (self.values >= self.floor) & (self.values > self.clear)
                 others = self.values[~candidates]
                 # what most heads do is not what makes one stand out
                 if candidates.sum() <= np.isfinite(others).sum():

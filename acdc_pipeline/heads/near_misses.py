@@ -105,9 +105,9 @@ def near_misses(facts: Facts, roles: list[HeadRole]) -> list[NearMiss]:
 
 
 def _of_role(facts: Facts, name: str, role: RoleDefinition, task: str | None) -> list[NearMiss]:
-    if len(role.required) > 1:
+    criterion, *more = role.required
+    if more:
         return []
-    (criterion,) = role.required
     judgement = judge(facts, criterion, task)
     # a model that does not answer has no line that is a share of its answer
     if judgement is None or not np.isfinite(judgement.line):

@@ -174,13 +174,13 @@ def judge(facts: Facts, criterion: Criterion, task: str | None) -> Judgement | N
     kinds = {null.kind: null for null in reversed(facts.nulls.get(metric, ()))}
     if any(kind not in kinds for kind in definition.nulls):
         return None
-    highs = [kinds[kind].high if sign > 0 else -kinds[kind].low for kind in definition.nulls]
+    measured = [kinds[kind] for kind in definition.nulls]
     bound = definition.high if sign > 0 else definition.low
     return Judgement.of(
         sign * facts.values[metric],
         line=unit * criterion.least,
         floor=None if criterion.floor is None else unit * criterion.floor,
-        null=max(highs, default=-np.inf),
+        nulls=[(n.high if sign > 0 else -n.low, sign * n.mean) for n in measured],
         bound=None if bound is None else sign * bound,
     )
 

@@ -24,7 +24,9 @@ PERIOD = 16
 
 
 def judged(*values: float, null: float = 0.1, bound: float | None = 1.0) -> Judgement:
-    return Judgement.of(np.array([values]), line=0.4, floor=0.2, null=null, bound=bound)
+    return Judgement.of(
+        np.array([values]), line=0.4, floor=0.2, nulls=[(null, 0.0), (0.0, 0.0)], bound=bound
+    )
 
 
 def test_value_over_the_line_passes_and_one_below_needs_to_stand_out():
@@ -42,6 +44,13 @@ def test_value_at_the_end_of_a_run_of_values_does_not_stand_out():
 
 def test_value_below_the_floor_never_passes():
     assert not judged(0.19, 0.0, 0.0, 0.0, 0.0).passed.any()
+
+
+def test_value_below_the_line_has_to_be_clear_of_the_nulls():
+    """A null of 0.2 about a mean of 0: half as much again is 0.3."""
+    assert judged(0.31, 0.0, 0.0, 0.0, null=0.2).passed.tolist() == [[True, False, False, False]]
+    assert not judged(0.29, 0.0, 0.0, 0.0, null=0.2).passed.any()
+    assert judged(0.41, 0.0, 0.0, 0.0, null=0.39).passed.any()
 
 
 def test_half_of_the_heads_may_stand_out_and_most_of_them_may_not():
