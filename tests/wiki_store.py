@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, head, mlp
+from acdc_pipeline.heads.near_misses import near_misses
 from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.roles import TOKENS, Facts, roles_of
 from acdc_pipeline.specs import AcdcMethod, Method, ProfileMethod, RunSpec, find_task
@@ -148,6 +149,8 @@ def profile_record(
             metric: [null.plain() for null in found] for metric, found in nulls.items() if found
         },
         "roles": [role.plain() for role in roles],
+        "near_misses": [miss.plain() for miss in near_misses(facts, roles)],
+        "warnings": [],
         "top_tokens": _top_tokens(shape, draw),
         "attention": _attention(shown, draw),
         "snippets": _snippets(shape, task, draw),

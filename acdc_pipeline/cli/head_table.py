@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.output import PROSE, note
@@ -10,6 +10,7 @@ from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import counted, number
 
 if TYPE_CHECKING:
+    from acdc_pipeline.heads.near_misses import NearMiss
     from acdc_pipeline.store import RunRecord
 
 COLUMNS = (
@@ -25,6 +26,9 @@ COLUMNS = (
 MOST_ROWS = 60
 """Roles that are shown; the rest is in the store."""
 
+MOST_NEAR = 12
+"""Near misses that are shown, the nearest ones."""
+
 
 def print_heads(records: Sequence[RunRecord]) -> None:
     """Prints the roles of all heads, those of several tasks together."""
@@ -32,6 +36,7 @@ def print_heads(records: Sequence[RunRecord]) -> None:
     total = len({(row.layer, row.head) for row in records[0].heads})
     if not roles:
         note("No score of any head crosses its line and exceeds its null.", off_terminal=PROSE)
+        _print_near_misses(records)
         return
     print_table(COLUMNS, _rows(roles[:MOST_ROWS]))
     without = total - len({role["head"] for role in roles})
@@ -40,6 +45,31 @@ def print_heads(records: Sequence[RunRecord]) -> None:
         told.append(f"{len(roles) - MOST_ROWS} more roles: --json")
     if told:
         note(f"({'; '.join(told)})", off_terminal=PROSE)
+    _print_near_misses(records)
+
+
+def _print_near_misses(records: Sequence[RunRecord]) -> None:
+    """Prints what comes nearest to a role, of heads that have none in any of `records`."""
+    misses = merged_near_misses(records)
+    for miss in misses[:MOST_NEAR]:
+        where = "" if miss.on is None else f" on {miss.on}"
+        note(f"{miss.node}{where}: {miss.describe()} ({miss.reason})", off_terminal=PROSE)
+    if len(misses) > MOST_NEAR:
+        note(f"({len(misses) - MOST_NEAR} more near misses: --json)", off_terminal=PROSE)
+
+
+def merged_near_misses(records: Sequence[RunRecord]) -> list[NearMiss]:
+    """The near misses of heads without a role in several profiles, each once, nearest first."""
+    from acdc_pipeline.heads.near_misses import NearMiss
+
+    with_role = {role["head"] for role in merged_roles(records)}
+    found: dict[tuple[str, str, str | None], NearMiss] = {}
+    for record in records:
+        for plain in (record.profile or {}).get("near_misses", ()):
+            if plain["head"] not in with_role:
+                key = (plain["head"], plain["role"], plain["on"])
+                found.setdefault(key, NearMiss.from_plain(plain))
+    return sorted(found.values(), key=lambda miss: -miss.nearness)
 
 
 def merged_roles(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -73,15 +103,20 @@ def _rows(roles: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
                 "behaves as": definition.title,
                 "on": role["on"] or {"tokens": "random tokens"}.get(definition.on, "its weights"),
                 "score": role["metric"].partition("@")[0],
-                "value": f"{role['value']:.2f}"
-                if abs(role["value"]) < 100
-                else number(role["value"]),
+                "value": _value(role["value"]),
                 "rank": f"{role['rank']} of {role['of']}",
-                "evidence": ", ".join(role["evidence"]),
+                "evidence": _evidence(role),
             }
         )
         last = role["head"]
     return rows
+
+
+def _evidence(role: Mapping[str, Any]) -> str:
+    """What kinds there are, and whether it is the other heads of the model that tell."""
+    kinds = ", ".join(role["evidence"])
+    line = role.get("below_line")
+    return kinds if line is None else f"{kinds}; below {line:.2f}, stands out"
 
 
 def _value(value: float) -> str:

@@ -29,6 +29,11 @@ class ProfiledHeads:
     profile: HeadProfile
     metrics: dict[str, float]
 
+    @property
+    def warnings(self) -> list[str]:
+        """What keeps its scores from telling heads apart."""
+        return list(self.profile.document["warnings"])
+
 
 class Profiler:
     """Profiles heads; keeps what no task decides from one task of a model to the next."""

@@ -168,7 +168,7 @@ class Worker:
             decisions=(),
             metrics=found.metrics,
             details={
-                "warnings": doubts_about_profile(prompts, found.metrics),
+                "warnings": doubts_about_profile(prompts, found.metrics) + found.warnings,
                 "n_layers": model.topology.n_layers,
                 "n_heads": model.topology.n_heads,
                 "d_model": model.weights.d_model,

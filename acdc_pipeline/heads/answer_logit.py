@@ -58,14 +58,28 @@ def frozen_gradient(
 
     `rows` are the last axes of `lead`.
     """
+    return unscaled_gradient(norm, direction) * frozen_scale(final, norm)[..., None]
+
+
+def unscaled_gradient(
+    norm: Norm, direction: Float[Tensor, "*lead d_model"]
+) -> Float[Tensor, "*lead d_model"]:
+    """`frozen_gradient` but for the factor that the final stream decides."""
     if norm.kind == "none":
         return direction
     weighted = direction if norm.weight is None else direction * norm.weight
     if norm.kind == "layer":
-        variance = final.var(dim=-1, keepdim=True, correction=0)
-        centred = weighted - weighted.mean(dim=-1, keepdim=True)
-        return centred * torch.rsqrt(variance + norm.eps)
-    return weighted * torch.rsqrt(final.square().mean(dim=-1, keepdim=True) + norm.eps)
+        return weighted - weighted.mean(dim=-1, keepdim=True)
+    return weighted
+
+
+def frozen_scale(final: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows"]:
+    """What the final norm multiplies each row by, weights aside."""
+    if norm.kind == "none":
+        return torch.ones_like(final[..., 0])
+    if norm.kind == "layer":
+        return torch.rsqrt(final.var(dim=-1, correction=0) + norm.eps)
+    return torch.rsqrt(final.square().mean(dim=-1) + norm.eps)
 
 
 def answer_logit(

@@ -22,6 +22,9 @@ ATTENTION_SCORES = (
     "mean_distance",
 )
 
+ONE_KEY = ("induction", "duplicate_token", "previous_token", "current_token")
+"""Scores that look at one key of each query."""
+
 
 def attention_scores(run: LayerRun, period: int) -> PerRow:
     """Every score of `ATTENTION_SCORES` for each head and row; formulas in `specs.head_scores`.
@@ -34,20 +37,28 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     pattern = run.pattern
     pos = pattern.shape[-1]
     at = torch.arange(pos, device=pattern.device)
-    second = at[period + 1 :]
     later = pattern[:, :, 1:]
     entropy = -torch.special.xlogy(later, later).sum(-1)
     visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
     away = (at[1:, None] - at[None]).abs().to(pattern.dtype)
     return {
-        "induction": pattern[:, :, second, second - (period - 1)].mean(-1),
-        "duplicate_token": pattern[:, :, second, second - period].mean(-1),
-        "previous_token": pattern[:, :, at[1:], at[1:] - 1].mean(-1),
-        "current_token": pattern[:, :, at[1:], at[1:]].mean(-1),
+        **{name: one_attention_score(run, name, period) for name in ONE_KEY},
         "sink": later[..., 0].mean(-1),
         "entropy": entropy.mean(-1),
         # a window of one key leaves no choice, and no share of it
         "normalised_entropy": (entropy / uniform)[..., visible > 1].mean(-1),
         "mean_distance": (later * away).sum(-1).mean(-1),
     }
+
+
+def one_attention_score(run: LayerRun, name: str, period: int) -> Float[Tensor, "head batch"]:
+    """Mean attention to the one key that a score of `ONE_KEY` is about; arguments as above."""
+    first, back = {
+        "induction": (period + 1, period - 1),
+        "duplicate_token": (period + 1, period),
+        "previous_token": (1, 1),
+        "current_token": (1, 0),
+    }[name]
+    queries = torch.arange(first, run.pattern.shape[-1], device=run.pattern.device)
+    return run.pattern[:, :, queries, queries - back].mean(-1)

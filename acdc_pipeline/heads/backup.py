@@ -5,19 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node, Topology
-from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit
+from acdc_pipeline.heads.answer_logit import answer_logit, frozen_scale, unscaled_gradient
 from acdc_pipeline.heads.answer_places import rows_of
+from acdc_pipeline.heads.attention_scores import one_attention_score
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.edits import Edits, silenced
-from acdc_pipeline.heads.layer_run import LayerRun, run_tokens
-from acdc_pipeline.heads.random_token_scores import random_token_scores
+from acdc_pipeline.heads.layer_run import LayerRun, Places, run_layers, run_tokens
+from acdc_pipeline.heads.random_token_scores import NextToken
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
@@ -106,46 +109,114 @@ def on_random_tokens(
     kind: str,
     memory: int,
 ) -> Measure:
-    """The score of `kind` on random tokens said twice."""
+    """The score of `kind` on random tokens said twice, norm scales as in the unedited model.
 
-    def measure(edits: Edits) -> np.ndarray:
-        scores = random_token_scores(weights, tokens, period, memory=memory, edits=edits)
-        return scores.samples[ON_TOKENS[kind]].copy()
-
-    return measure
+    Raises KeyError for a kind that is not one of `ON_TOKENS`.
+    """
+    score = ON_TOKENS[kind]
+    size = rows_at_once(weights, tokens.shape[1], memory)
+    parts = [tokens[rows] for rows in chunks(len(tokens), size)]
+    if score == "copy_attribution":
+        places = [NextToken.of(weights, part, period) for part in parts]
+        readers = [_direct_effects(at.gradient, at.places) for at in places]
+        passes = [
+            _Pass(weights, part, reader, partial(at.scale, norm=weights.norm_final))
+            for part, reader, at in zip(parts, readers, places, strict=True)
+        ]
+    else:
+        read = partial(one_attention_score, name=score, period=period)
+        passes = [_Pass(weights, part, lambda run: read(run)[..., None], None) for part in parts]
+    return _measured(passes)
 
 
 def on_task(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Measure:
     """Direct effects on the answer logit of a task, norm scales as in the unedited model."""
     size = rows_at_once(weights, prompts.clean.shape[1], memory)
+    answers = answer_logit(weights, prompts.correct, prompts.incorrect)
+    passes = []
+    for rows in chunks(len(prompts), size):
+        part, which = rows_of(prompts, rows)
+        places = part.answer_row[:, None], part.answer_pos[:, None]
+        gradient = unscaled_gradient(weights.norm_final, answers.direction[which, None])
 
+        def scale(final: Tensor, places: Places = places) -> Tensor:
+            return frozen_scale(final[places], weights.norm_final)
+
+        passes.append(_Pass(weights, part.clean, _direct_effects(gradient, places), scale))
+    return _measured(passes)
+
+
+def _direct_effects(gradient: Tensor, places: Places) -> Callable[[LayerRun], Tensor]:
+    return lambda run: run.effects(gradient, places)
+
+
+def _measured(passes: Sequence[_Pass]) -> Measure:
     def measure(edits: Edits) -> np.ndarray:
         with torch.no_grad():
-            answers = answer_logit(weights, prompts.correct, prompts.incorrect)
-            parts = [
-                _direct_effects(weights, prompts, rows, answers, edits)
-                for rows in chunks(len(prompts), size)
-            ]
-        return torch.cat(parts, dim=-1).permute(2, 0, 1).cpu().to(torch.float64).numpy()
+            found = torch.cat([one.measure(edits) for one in passes], dim=-1)
+        return found.permute(2, 0, 1).cpu().to(torch.float64).numpy()
 
     return measure
 
 
-def _direct_effects(
-    weights: TransformerWeights,
-    prompts: PromptSet,
-    rows: slice,
-    answers: AnswerLogit,
-    edits: Edits,
-) -> Tensor:
-    part, which = rows_of(prompts, rows)
-    at = (part.answer_row, part.answer_pos)
-    own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
-    gradient = own.direct(run_tokens(weights, part.clean)[at])
-    layers: list[Tensor] = []
+class _Pass:
+    """Measures one score of some rows again and again, from the first edited layer on.
 
-    def read(run: LayerRun) -> None:
-        layers.append((run.written[:, at[0], at[1]] * gradient).sum(-1))
+    What the unedited model does is kept: its scores, its final norm's scale, and its residual
+    stream before the layers that edits begin at.
 
-    run_tokens(weights, part.clean, edits=edits, visit=read)
-    return torch.stack(layers)
+    Args:
+        weights: the model.
+        tokens: the rows.
+        read: the score of every head of a layer at each place of each sample.
+        scale: a factor for each place from the final stream; None for none.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        tokens: Int[Tensor, "batch pos"],
+        read: Callable[[LayerRun], Float[Tensor, "head sample place"]],
+        scale: Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "sample place"]] | None,
+    ) -> None:
+        self.weights = weights
+        self.tokens = tokens
+        self.read = read
+        self.scale = scale
+        self.unedited: Float[Tensor, "layer head sample place"] | None = None
+        self.factor: Float[Tensor, "sample place"] | None = None
+        self.streams: dict[int, Float[Tensor, "batch pos d_model"]] = {}
+
+    def measure(self, edits: Edits) -> Float[Tensor, "layer head sample"]:
+        """The score of every head under `edits`, mean over places."""
+        if self.unedited is None:
+            self._run_unedited()
+        assert self.unedited is not None, "it was just run"
+        found = self.unedited
+        first = edits.first_layer
+        if first is not None:
+            layers = list(found[:first])
+            run_layers(
+                self.weights,
+                self._stream(first),
+                first=first,
+                edits=edits,
+                visit=lambda run: layers.append(self.read(run)),
+            )
+            found = torch.stack(layers)
+        return (found if self.factor is None else found * self.factor).mean(-1)
+
+    def _run_unedited(self) -> None:
+        layers: list[Tensor] = []
+        final = run_tokens(
+            self.weights, self.tokens, visit=lambda run: layers.append(self.read(run))
+        )
+        self.unedited = torch.stack(layers)
+        self.factor = None if self.scale is None else self.scale(final)
+
+    def _stream(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
+        """The unedited residual stream before `layer`; sets of heads begin at few layers."""
+        if layer not in self.streams:
+            start = embed(self.weights, self.tokens)
+            self.streams[layer] = run_layers(self.weights, start, stop=layer)
+        return self.streams[layer]

@@ -116,21 +116,24 @@ def _pairs(
 ) -> Float[Tensor, "head head"]:
     """Composition of every head of an earlier layer (rows) with every head of a later one.
 
-    `writer` is W_O of the earlier layer.
+    `writer` is W_O of the earlier layer. Heads that share a key or value matrix share the product
+    with it.
     """
     matrix, other, size = {
         "q": (reader.w_q, grams.k, grams.qk),
-        "k": (reader.w_k, grams.q, grams.qk),
-        "v": (reader.w_v, grams.o, grams.ov),
+        "k": (reader.w_k[:: reader.heads_per_kv], grams.q, grams.qk),
+        "v": (reader.w_v[:: reader.heads_per_kv], grams.o, grams.ov),
     }[slot]
-    n_heads, d_model, d_head = matrix.shape
-    flat = matrix.transpose(0, 1).reshape(d_model, n_heads * d_head)
+    n_shared, d_model, d_head = matrix.shape
+    n_heads = len(other)
+    flat = matrix.transpose(0, 1).reshape(d_model, n_shared * d_head)
     rows = []
-    for part in chunks(n_heads, memory // (4 * flat.shape[1] * d_head * flat.element_size())):
-        met = (writer[part] @ flat).unflatten(-1, (n_heads, d_head))
+    for part in chunks(len(writer), memory // (4 * n_heads * d_head**2 * flat.element_size())):
+        met = (writer[part] @ flat).unflatten(-1, (n_shared, d_head))
         left = torch.einsum("wab,wbrc->warc", writer_grams.v[part], met)
-        right = torch.einsum("wbrc,rcd->wbrd", met, other)
-        square = (left * right).sum((1, 3)).clamp(min=0)
+        each = other.unflatten(0, (n_shared, -1))
+        right = torch.einsum("wbrc,rgcd->wbrgd", met, each)
+        square = torch.einsum("wbrc,wbrgc->wrg", left, right).flatten(1).clamp(min=0)
         rows.append(square.sqrt() / (writer_grams.ov[part, None] * size))
     return torch.cat(rows)
 

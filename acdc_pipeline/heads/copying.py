@@ -60,4 +60,4 @@ def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
     mlp = weights.blocks[0].mlp
     d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
     each = weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
-    return min(MOST_TOKENS, memory // each)
+    return max(1, min(MOST_TOKENS, memory // each))

@@ -25,6 +25,12 @@ class Edits:
     written: Mapping[Node, Float[Tensor, "*rows pos d_model"]] = field(default_factory=dict)
     query_shift: Mapping[Node, Float[Tensor, "batch pos d_model"]] = field(default_factory=dict)
 
+    @property
+    def first_layer(self) -> int | None:
+        """The first layer that is not as it was; None where nothing is changed."""
+        layers = [node.layer for node in (*self.written, *self.query_shift)]
+        return min((layer for layer in layers if layer is not None), default=None)
+
     def written_in(self, layer: int) -> list[tuple[int, Tensor]]:
         """The heads of `layer` that write something else, and what."""
         return _of_layer(self.written, layer)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import mlp_written
+from acdc_pipeline.heads.batches import rows_in_cache
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
 
@@ -24,6 +26,7 @@ class FoldedLayer:
     w_k: Float[Tensor, "head d_model d_head"]
     w_v: Float[Tensor, "head d_model d_head"]
     w_o: Float[Tensor, "head d_head d_model"]
+    heads_per_kv: int
 
 
 def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
@@ -43,7 +46,7 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     if attn.heads_per_kv > 1:
         w_k = w_k.repeat_interleave(attn.heads_per_kv, dim=0)
         w_v = w_v.repeat_interleave(attn.heads_per_kv, dim=0)
-    return FoldedLayer(w_q, w_k, w_v, w_o)
+    return FoldedLayer(w_q, w_k, w_v, w_o, attn.heads_per_kv)
 
 
 def folded_unembedding(
@@ -74,7 +77,21 @@ def effective_embedding(
     first = weights.blocks[0]
     if layer == 0 or first.mlp is None:
         return embedding
-    return embedding + mlp_written(first, embedding)
+    parts = embedding.split(rows_in_cache(weights, pos=1))
+    return torch.cat([part + mlp_written(first, part) for part in parts])
+
+
+def into_unembedding(
+    weights: TransformerWeights, rows: Float[Tensor, "*lead d_model"]
+) -> Float[Tensor, "*lead d_model"]:
+    """`rows` as the linear part of the final norm passes them on to the unembedding.
+
+    rows · `folded_unembedding(columns)` is `into_unembedding(rows)` · W_U[columns].
+    """
+    norm = weights.norm_final
+    if norm.kind == "layer":
+        rows = rows - rows.mean(dim=-1, keepdim=True)
+    return rows if norm.kind == "none" or norm.weight is None else rows * norm.weight
 
 
 def _reads(

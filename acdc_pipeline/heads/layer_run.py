@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +20,10 @@ from acdc_pipeline.engine.components import (
 )
 from acdc_pipeline.engine.forward import check_tokens, embed, mlp_written, visible_keys
 from acdc_pipeline.heads.edits import NO_EDITS, Edits
-from acdc_pipeline.models.weights import Block, TransformerWeights
+from acdc_pipeline.models.weights import Attention, Block, HeadNorm, TransformerWeights
+
+Places = tuple[Int[Tensor, "*rows"], Int[Tensor, "*pos"]]
+"""Rows and positions that index the first two axes of a residual stream together."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,9 @@ class LayerRun:
         layer: which.
         block: its weights.
         pattern: attention after softmax.
-        values: what each head would carry from each position, its value bias included.
-        written: what each head writes, after any norm behind attention, edits included.
+        group_values: what each key/value head would carry from each position, its bias included.
+        carried: the values that each head's attention gathers, before its output matrix.
+        replaced: what heads write instead of their own output, after any norm behind attention.
         post_scale: what that norm divides by at each position, as a factor; None without one.
         stream: the residual stream before this layer.
         attended: the residual stream with all heads of this layer.
@@ -40,11 +45,32 @@ class LayerRun:
     layer: int
     block: Block
     pattern: Float[Tensor, "head batch pos pos"]
-    values: Float[Tensor, "head batch pos d_head"]
-    written: Float[Tensor, "head batch pos d_model"]
+    group_values: Float[Tensor, "kv_head batch pos d_head"]
+    carried: Float[Tensor, "head batch pos d_head"]
+    replaced: tuple[tuple[int, Tensor], ...]
     post_scale: Float[Tensor, "batch pos 1"] | None
     stream: Float[Tensor, "batch pos d_model"]
     attended: Float[Tensor, "batch pos d_model"]
+
+    @property
+    def values(self) -> Float[Tensor, "head batch pos d_head"]:
+        """What each head would carry from each position; a copy where heads share values."""
+        each = self.block.attn.heads_per_kv
+        return self.group_values if each == 1 else self.group_values.repeat_interleave(each, dim=0)
+
+    @cached_property
+    def written(self) -> Float[Tensor, "head batch pos d_model"]:
+        """What each head writes, after any norm behind attention, replacements included.
+
+        As large as the stream of the layer times its heads: read `effects` where a dot product
+        is all that is needed.
+        """
+        written = self.into_stream(
+            self.carried, torch.arange(self.carried.shape[2], device=self.stream.device)
+        )
+        for head, replacement in self.replaced:
+            written[head] = replacement
+        return written
 
     def into_stream(
         self, carried: Float[Tensor, "head batch n d_head"], at: Int[Tensor, " n"]
@@ -53,12 +79,41 @@ class LayerRun:
         out = torch.matmul(carried, widened(self.block.attn.w_o, carried)[:, None])
         if self.post_scale is None:
             return out
-        return self._normed(out, self.post_scale[:, at])
+        return _weighted(self.block, out * self.post_scale[:, at])
 
-    def _normed(self, out: Tensor, scale: Tensor) -> Tensor:
-        assert self.block.post_attn is not None, "a scale comes from a norm"
-        weight = self.block.post_attn.weight
-        return out * scale if weight is None else out * scale * weight
+    def reading(
+        self, gradient: Float[Tensor, "*at d_model"], places: Places
+    ) -> Float[Tensor, "head *at d_head"]:
+        """The vectors r with: a head that carries c to `places` adds c·r there.
+
+        Args:
+            gradient: what takes a part of the residual stream at each place to a number.
+            places: rows and positions, in a form that indexes the stream to the shape `at`.
+        """
+        attn = self.block.attn
+        gradient = _weighted(self.block, gradient)
+        w_o = widened(attn.w_o, gradient)
+        if self.post_scale is not None:
+            gradient = gradient * self.post_scale[places]
+        read = gradient @ w_o.flatten(0, 1).T
+        return read.unflatten(-1, w_o.shape[:2]).movedim(-2, 0)
+
+    def effects(
+        self, gradient: Float[Tensor, "*at d_model"], places: Places
+    ) -> Float[Tensor, " head *at"]:
+        """The dot product of what each head writes at `places` with `gradient`."""
+        carried = self.carried[:, places[0], places[1]]
+        found = (carried * self.reading(gradient, places)).sum(-1)
+        for head, replacement in self.replaced:
+            instead = replacement.expand_as(self.stream)[places]
+            found[head] = (instead * gradient).sum(-1)
+        return found
+
+
+def _weighted(block: Block, out: Float[Tensor, "*at d_model"]) -> Float[Tensor, "*at d_model"]:
+    """`out` times the weight of the norm behind attention, where there is one."""
+    norm = block.post_attn
+    return out if norm is None or norm.weight is None else out * norm.weight
 
 
 def attend(
@@ -69,47 +124,43 @@ def attend(
 ) -> LayerRun:
     """The attention of `layer` on a residual stream."""
     block = weights.blocks[layer]
-    pattern, values = _patterns_and_values(block, stream, edits.query_shifts_in(layer))
-    written = torch.matmul(pattern @ values, widened(block.attn.w_o, values)[:, None])
+    pattern, values, carried = _attention(block, stream, edits.query_shifts_in(layer))
+    replaced = edits.written_in(layer)
+    total = _written_by(block, carried)
     post_scale = None
     if block.post_attn is not None:
-        total = written.sum(0)
         mean_square = total.square().mean(dim=-1, keepdim=True)
         post_scale = torch.rsqrt(mean_square + block.post_attn.eps)
-        written = written * post_scale
-        if block.post_attn.weight is not None:
-            written = written * block.post_attn.weight
-    for head, replacement in edits.written_in(layer):
-        written[head] = replacement
-    attended = _with_bias(block, stream + written.sum(0))
-    return LayerRun(layer, block, pattern, values, written, post_scale, stream, attended)
-
-
-def attend_together(
-    weights: TransformerWeights,
-    layer: int,
-    stream: Float[Tensor, "batch pos d_model"],
-    edits: Edits = NO_EDITS,
-) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream with all heads of `layer`: `attend`, with nothing taken apart.
-
-    No head of `layer` may be one that `edits` lets write something else.
-    """
-    block = weights.blocks[layer]
-    pattern, values = _patterns_and_values(block, stream, edits.query_shifts_in(layer))
-    carried = (pattern @ values).permute(1, 2, 0, 3).flatten(2)
-    written = carried @ widened(block.attn.w_o, carried).flatten(0, 1)
-    if block.post_attn is not None:
-        written = normalise(written, block.post_attn)
-    return _with_bias(block, stream + written)
+    if replaced:
+        others = carried.clone()
+        others[:, :, [head for head, _ in replaced]] = 0.0
+        total = _written_by(block, others)
+    if post_scale is not None:
+        total = _weighted(block, total * post_scale)
+    attended = total.add_(stream)
+    for _, replacement in replaced:
+        attended = attended + replacement
+    if block.attn.b_o is not None:
+        attended = attended + block.attn.b_o
+    return LayerRun(
+        layer=layer,
+        block=block,
+        pattern=pattern.transpose(0, 1),
+        group_values=values.transpose(0, 1),
+        carried=carried.permute(2, 0, 1, 3),
+        replaced=tuple(replaced),
+        post_scale=post_scale,
+        stream=stream,
+        attended=attended,
+    )
 
 
 def after_mlp(
     weights: TransformerWeights,
     layer: int,
-    stream: Float[Tensor, "batch pos d_model"],
-    attended: Float[Tensor, "batch pos d_model"],
-) -> Float[Tensor, "batch pos d_model"]:
+    stream: Float[Tensor, "*rows d_model"],
+    attended: Float[Tensor, "*rows d_model"],
+) -> Float[Tensor, "*rows d_model"]:
     """The residual stream behind `layer`, from those before it and behind its attention."""
     block = weights.blocks[layer]
     if block.mlp is None:
@@ -122,20 +173,54 @@ def run_layers(
     stream: Float[Tensor, "batch pos d_model"],
     *,
     first: int = 0,
+    stop: int | None = None,
     edits: Edits = NO_EDITS,
     visit: Callable[[LayerRun], None] | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """The final residual stream, from the one before layer `first`; `visit` sees each layer."""
-    for layer in range(first, len(weights.blocks)):
-        if visit is None and not edits.written_in(layer):
-            attended = attend_together(weights, layer, stream, edits)
-        else:
-            run = attend(weights, layer, stream, edits)
-            attended = run.attended
-            if visit is not None:
-                visit(run)
-        stream = after_mlp(weights, layer, stream, attended)
+    """The residual stream before layer `stop`, from the one before layer `first`.
+
+    `stop` None means behind the last layer; `visit` sees each layer on the way.
+    """
+    for layer in range(first, len(weights.blocks) if stop is None else stop):
+        run = attend(weights, layer, stream, edits)
+        if visit is not None:
+            visit(run)
+        stream = after_mlp(weights, layer, stream, run.attended)
     return stream
+
+
+def final_at(
+    weights: TransformerWeights,
+    stream: Float[Tensor, "batch pos d_model"],
+    places: Places,
+    *,
+    first: int = 0,
+    edits: Edits = NO_EDITS,
+) -> Float[Tensor, "*at d_model"]:
+    """The final residual stream at `places`, from the one before layer `first`.
+
+    The last MLP, which moves nothing between positions, is computed there alone.
+    """
+    last = len(weights.blocks) - 1
+    if first > last:
+        return stream[places]
+    stream = run_layers(weights, stream, first=first, stop=last, edits=edits)
+    attended = attend(weights, last, stream, edits).attended
+    return after_mlp(weights, last, stream[places], attended[places])
+
+
+def final_behind(
+    weights: TransformerWeights,
+    layer: int,
+    stream: Float[Tensor, "batch pos d_model"],
+    attended: Float[Tensor, "batch pos d_model"],
+    places: Places,
+) -> Float[Tensor, "*at d_model"]:
+    """The final residual stream at `places`, from those around the attention of `layer`."""
+    if layer == len(weights.blocks) - 1:
+        return after_mlp(weights, layer, stream[places], attended[places])
+    after = after_mlp(weights, layer, stream, attended)
+    return final_at(weights, after, places, first=layer + 1)
 
 
 def run_tokens(
@@ -154,34 +239,72 @@ def run_tokens(
     return run_layers(weights, embed(weights, tokens), edits=edits, visit=visit)
 
 
-def _with_bias(
-    block: Block, stream: Float[Tensor, "batch pos d_model"]
+def _written_by(
+    block: Block, carried: Float[Tensor, "batch pos head d_head"]
 ) -> Float[Tensor, "batch pos d_model"]:
-    return stream if block.attn.b_o is None else stream + block.attn.b_o
+    """What all heads of a layer write together, before any norm behind attention."""
+    return carried.flatten(2) @ widened(block.attn.w_o, carried).flatten(0, 1)
 
 
-def _patterns_and_values(
+def _attention(
     block: Block, stream: Float[Tensor, "batch pos d_model"], query_shifts: list[tuple[int, Tensor]]
-) -> tuple[Float[Tensor, "head batch pos pos"], Float[Tensor, "head batch pos d_head"]]:
-    """The attention of every head, and what it would carry from each position."""
+) -> tuple[
+    Float[Tensor, "batch head pos pos"],
+    Float[Tensor, "batch kv_head pos d_head"],
+    Float[Tensor, "batch pos head d_head"],
+]:
+    """Attention of every head, the values of each group, and what each head gathers of them.
+
+    Queries, keys and values come from one product; heads of a group meet its keys and values in
+    one product too, so that nothing is copied for each head.
+    """
     attn = block.attn
-    size = stream.shape[:2]
-    rows = normalise(stream, block.norm_attn).flatten(0, 1)[None]
-    q = project(rows, attn.w_q, attn.b_q).unflatten(1, size)
-    k = project(rows, attn.w_k, attn.b_k).unflatten(1, size)
-    v = project(rows, attn.w_v, attn.b_v).unflatten(1, size)
+    batch, pos, _ = stream.shape
+    n_heads, n_groups = attn.w_q.shape[0], attn.w_k.shape[0]
+    q, k, v = _projections(attn, normalise(stream, block.norm_attn))
     for head, shift in query_shifts:
         shifted = normalise(stream + shift, block.norm_attn).flatten(0, 1)[None]
         bias = None if attn.b_q is None else attn.b_q[head : head + 1]
-        q[head] = project(shifted, attn.w_q[head : head + 1], bias)[0].unflatten(0, size)
+        q[:, :, head] = project(shifted, attn.w_q[head : head + 1], bias)[0].unflatten(
+            0, (batch, pos)
+        )
     if attn.q_norm is not None:
-        q = normalise_heads(q, attn.q_norm, range(len(q)))
+        q = _normalised(q, attn.q_norm)
     if attn.k_norm is not None:
-        k = normalise_heads(k, attn.k_norm, range(len(k)))
+        k = _normalised(k, attn.k_norm)
+    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     if attn.rotary is not None:
-        positions = torch.arange(size[1], device=stream.device)
+        positions = torch.arange(pos, device=stream.device)
         q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
-    if attn.heads_per_kv > 1:
-        k = k.repeat_interleave(attn.heads_per_kv, dim=0)
-        v = v.repeat_interleave(attn.heads_per_kv, dim=0)
-    return attention_pattern(q, k, attn, visible_keys(attn, size[1], stream.device)), v
+    grouped = q.reshape(batch, n_groups, -1, q.shape[-1])
+    allowed = visible_keys(attn, pos, stream.device).repeat(attn.heads_per_kv, 1)
+    pattern = attention_pattern(grouped, k, attn, allowed)
+    carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
+    return pattern.view(batch, n_heads, pos, pos), v, carried
+
+
+def _projections(
+    attn: Attention, x: Float[Tensor, "batch pos d_model"]
+) -> tuple[
+    Float[Tensor, "batch pos head d_head"],
+    Float[Tensor, "batch pos kv_head d_head"],
+    Float[Tensor, "batch pos kv_head d_head"],
+]:
+    """Queries, keys and values of all heads, as one product."""
+    matrices = (attn.w_q, attn.w_k, attn.w_v)
+    wide = torch.cat([widened(w, x).transpose(0, 1).flatten(1) for w in matrices], dim=1)
+    out = (x.flatten(0, 1) @ wide).view(*x.shape[:2], -1, attn.w_q.shape[2])
+    parts = out.split([len(w) for w in matrices], dim=2)
+    biases = (attn.b_q, attn.b_k, attn.b_v)
+    q, k, v = (
+        part if bias is None else part + bias for part, bias in zip(parts, biases, strict=True)
+    )
+    return q, k, v
+
+
+def _normalised(
+    x: Float[Tensor, "batch pos n d_head"], norm: HeadNorm
+) -> Float[Tensor, "batch pos n d_head"]:
+    """Queries or keys of all heads, normalised."""
+    out = normalise_heads(x.permute(2, 0, 1, 3), norm, range(x.shape[2]))
+    return out.permute(1, 2, 0, 3)

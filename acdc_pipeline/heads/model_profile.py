@@ -187,7 +187,7 @@ def copy_values(
     task: str | None = None,
 ) -> list[HeadValues]:
     """Share of `tokens` that each head puts among its highest, and lowest, logits."""
-    ranks = token_ranks(weights, tokens, tokens, memory)
+    ranks = token_ranks(weights, tokens, tokens, memory, most=TOP)
     return [
         HeadValues.of_samples(name, _hits(rank), task)
         for name, rank in zip(names, (ranks.from_top, ranks.from_bottom), strict=True)

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.heads.model_profile import ModelProfile
+from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings
 from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.patterns import MOST_HEADS, pattern_examples
 from acdc_pipeline.heads.roles import HeadRole, roles_of
@@ -34,7 +35,8 @@ class HeadProfile:
 
     Args:
         scores: a row for every score that a head has.
-        document: nulls, roles, summaries, partners, tokens and examples, as JSON data.
+        document: nulls, roles, near misses, warnings, summaries, partners, tokens and examples, as
+            JSON data.
     """
 
     scores: tuple[HeadScore, ...]
@@ -66,7 +68,9 @@ def assemble(
         seed: that of both profiles.
         memory: bytes for activations.
     """
-    roles = roles_of(task.facts(model))
+    facts = task.facts(model)
+    roles = roles_of(facts)
+    near = near_misses(facts, roles)
     values = (*model.values, *task.values)
     nodes = _shown_heads(roles, task, weights)
     sources = [prompt_rows(task.task, prompts), *([] if text is None else [text])]
@@ -80,7 +84,9 @@ def assemble(
         "answer_logit": {"random_tokens": model.answer_logit, "task": task.answer_logit},
         "nulls": _nulls_plain((*model.nulls, *task.nulls)),
         "roles": [role.plain() for role in roles],
-        "summaries": _summaries(roles, weights),
+        "near_misses": [miss.plain() for miss in near],
+        "warnings": profile_warnings(facts, model.period, weights.n_ctx),
+        "summaries": _summaries(roles, near, weights),
         "composition": _composition_plain(model),
         "top_tokens": _tokens_plain(model.tokens, tokenizer),
         "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
@@ -109,10 +115,17 @@ def _nulls_plain(nulls: tuple[Null, ...]) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def _summaries(roles: list[HeadRole], weights: TransformerWeights) -> dict[str, str]:
+def _summaries(
+    roles: list[HeadRole], near: list[NearMiss], weights: TransformerWeights
+) -> dict[str, str]:
     topology = weights.topology
     nodes = [node for layer in range(topology.n_layers) for node in topology.heads(layer)]
-    return {str(node): summary([role for role in roles if role.node == node]) for node in nodes}
+    held: dict[Node, list[HeadRole]] = {node: [] for node in nodes}
+    for role in roles:
+        held[role.node].append(role)
+    # the nearest of each head: they come with the nearest first
+    nearest = {miss.node: miss for miss in reversed(near)}
+    return {str(node): summary(held[node], nearest.get(node)) for node in nodes}
 
 
 def _composition_plain(model: ModelProfile) -> dict[str, Any]:

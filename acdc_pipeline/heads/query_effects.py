@@ -13,9 +13,9 @@ from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit
 from acdc_pipeline.heads.answer_places import rows_of
-from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
 from acdc_pipeline.heads.edits import Edits
-from acdc_pipeline.heads.layer_run import after_mlp, attend, run_layers
+from acdc_pipeline.heads.layer_run import after_mlp, attend, final_at, run_layers
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
@@ -55,17 +55,17 @@ def _effects(
     memory: int,
 ) -> Float[Tensor, "layer head answer"]:
     streams: list[Float[Tensor, "batch pos d_model"]] = []
-    final = run_layers(
-        weights, embed(weights, prompts.clean), visit=lambda run: streams.append(run.stream)
-    )
+    start = embed(weights, prompts.clean)
+    stream = run_layers(weights, start, stop=last, visit=lambda run: streams.append(run.stream))
+    streams.append(stream)
     at = (prompts.answer_row, prompts.answer_pos)
-    clean = answers.of(final[at])
+    clean = answers.of(final_at(weights, stream, at, first=last))
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
     out = torch.full(
         (n_layers, n_heads, len(clean)), torch.nan, dtype=clean.dtype, device=clean.device
     )
     batch, pos = prompts.clean.shape
-    at_once = rows_at_once(weights, pos, memory) // (2 * batch)
+    at_once = min(rows_at_once(weights, pos, memory) // 2, rows_in_cache(weights, pos)) // batch
     corrupted = embed(weights, prompts.corrupted)
     for layer in range(last):
         run, other = attend(weights, layer, streams[layer]), attend(weights, layer, corrupted)
@@ -77,7 +77,8 @@ def _effects(
             n = len(change) // batch
             edits = Edits(query_shift=dict.fromkeys(behind, change))
             stream = streams[first].repeat(n, 1, 1)
-            patched = run_layers(weights, stream, first=first, edits=edits)
-            logit = answers.of(patched.unflatten(0, (n, batch))[:, at[0], at[1]])
-            out[layer, heads] = clean - logit
+            rows = torch.arange(n, device=stream.device)[:, None] * batch + at[0]
+            places = (rows, at[1].expand_as(rows))
+            patched = final_at(weights, stream, places, first=first, edits=edits)
+            out[layer, heads] = clean - answers.of(patched)
     return out

@@ -80,6 +80,6 @@ def relation_values(
     """
     sources = torch.tensor(relation.sources, device=weights.device)
     targets = torch.tensor(relation.targets, device=weights.device)
-    ranks = token_ranks(weights, sources, targets, memory).from_top
+    ranks = token_ranks(weights, sources, targets, memory, most=TOP).from_top
     hits = (ranks < TOP).permute(2, 0, 1).to(torch.float64).numpy()
     return HeadValues.of_samples("relation", hits, task)

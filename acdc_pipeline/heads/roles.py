@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import Node, head
+from acdc_pipeline.heads.judgement import Judgement
 from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.specs.head_scores import (
     EVIDENCE,
@@ -63,6 +64,8 @@ class HeadRole:
         value: what the head has of it.
         rank: its place among all heads of the model, from 1.
         of: how many heads have that score.
+        below_line: the line that the value misses, where the head has the role because it stands
+            out from the model's other heads; None where it crosses the line.
     """
 
     node: Node
@@ -73,6 +76,7 @@ class HeadRole:
     value: float
     rank: int
     of: int
+    below_line: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
@@ -85,6 +89,7 @@ class HeadRole:
             "value": self.value,
             "rank": self.rank,
             "of": self.of,
+            "below_line": self.below_line,
         }
 
     @classmethod
@@ -99,6 +104,8 @@ class HeadRole:
             value=data["value"],
             rank=data["rank"],
             of=data["of"],
+            # profiles of before it was there know only heads that cross their line
+            below_line=data.get("below_line"),
         )
 
 
@@ -122,19 +129,21 @@ def heads_with(facts: Facts, role: str, task: str | None = None) -> list[Node]:
 def _given(facts: Facts, name: str, role: RoleDefinition, task: str | None) -> list[HeadRole]:
     if role.tasks == "IOI-like tasks" and task not in facts.ioi_like:
         return []
-    passed = [_passes(facts, criterion, task) for criterion in role.required]
-    if any(grid is None for grid in passed):
+    judged = [judge(facts, criterion, task) for criterion in role.required]
+    if any(judgement is None for judgement in judged):
         return []
-    supported = [(c, _passes(facts, c, task)) for c in role.supporting]
-    has = np.logical_and.reduce([grid for grid in passed if grid is not None])
-    first = role.required[0]
-    metric = _metric(first, task)
+    passed = [judgement.passed for judgement in judged if judgement is not None]
+    supported = [(c, judge(facts, c, task)) for c in role.supporting]
+    first, deciding = role.required[0], judged[0]
+    assert deciding is not None, "all were measured"
+    metric = metric_of(first, task)
     values = facts.values[metric]
-    places = _ranks(values if "minus" not in first.of else -values)
+    places = ranks(deciding.values)
     out = []
-    for layer, index in np.argwhere(has):
+    for layer, index in np.argwhere(np.logical_and.reduce(passed)):
         levels = {criterion.evidence for criterion in role.required}
-        levels |= {c.evidence for c, grid in supported if grid is not None and grid[layer, index]}
+        levels |= {c.evidence for c, other in supported if other and other.passed[layer, index]}
+        below = deciding.values[layer, index] < deciding.line
         out.append(
             HeadRole(
                 node=head(int(layer), int(index)),
@@ -145,34 +154,43 @@ def _given(facts: Facts, name: str, role: RoleDefinition, task: str | None) -> l
                 value=float(values[layer, index]),
                 rank=int(places[layer, index]),
                 of=int(np.isfinite(values).sum()),
+                below_line=_sign(first) * deciding.line if below else None,
             )
         )
     return out
 
 
-def _passes(facts: Facts, criterion: Criterion, task: str | None) -> np.ndarray | None:
-    """Which heads cross the line and exceed the nulls; None where that was not measured."""
-    metric = _metric(criterion, task)
+def judge(facts: Facts, criterion: Criterion, task: str | None) -> Judgement | None:
+    """One criterion for every head of a model; None where it was not measured, nulls included."""
+    metric = metric_of(criterion, task)
     if metric not in facts.values:
         return None
-    sign = -1.0 if criterion.of in ("minus score", "minus share") else 1.0
-    values = sign * facts.values[metric]
-    line = criterion.least
+    definition, sign = SCORES[criterion.score], _sign(criterion)
+    unit = 1.0
     if criterion.of in ("share", "minus share"):
         whole = facts.answer_logits.get(_place(criterion, task), 0.0)
         # a model that does not answer has no answer to have a share in
-        line = line * whole if whole > 0 else np.inf
-    with np.errstate(invalid="ignore"):
-        passed = values >= line
-        for kind in SCORES[criterion.score].nulls:
-            null = next((n for n in facts.nulls.get(metric, ()) if n.kind == kind), None)
-            if null is None:
-                return None
-            passed &= values > (null.high if sign > 0 else -null.low)
-    return passed
+        unit = whole if whole > 0 else np.inf
+    kinds = {null.kind: null for null in reversed(facts.nulls.get(metric, ()))}
+    if any(kind not in kinds for kind in definition.nulls):
+        return None
+    measured = [kinds[kind] for kind in definition.nulls]
+    bound = definition.high if sign > 0 else definition.low
+    return Judgement.of(
+        sign * facts.values[metric],
+        line=unit * criterion.least,
+        floor=None if criterion.floor is None else unit * criterion.floor,
+        nulls=[(n.high if sign > 0 else -n.low, sign * n.mean) for n in measured],
+        bound=None if bound is None else sign * bound,
+    )
 
 
-def _metric(criterion: Criterion, task: str | None) -> str:
+def _sign(criterion: Criterion) -> float:
+    return -1.0 if criterion.of in ("minus score", "minus share") else 1.0
+
+
+def metric_of(criterion: Criterion, task: str | None) -> str:
+    """The metric of a criterion's score; `task` counts if it is measured on tasks."""
     per_task = SCORES[criterion.score].per == "task"
     return metric_key(criterion.score, task if per_task else None)
 
@@ -182,7 +200,7 @@ def _place(criterion: Criterion, task: str | None) -> str:
     return task if per_task and task is not None else TOKENS
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def ranks(values: np.ndarray) -> np.ndarray:
     """1 for the highest; heads with the same value share the better place."""
     flat = values[np.isfinite(values)]
     return 1 + (flat[None, None] > values[..., None]).sum(-1)

@@ -15,7 +15,7 @@ from acdc_pipeline.heads.copying import vocabulary_at_once
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
-    folded_unembedding,
+    into_unembedding,
 )
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -56,28 +56,52 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     Directions of a circuit that is zero are left out. A direction and its negative are the same:
     the end is shown whose tokens lie further out on the side that reads or asks.
     """
+    n_layers = len(weights.blocks)
+    circuits = [_circuits(weights, layer) for layer in range(n_layers)]
+    n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
+    # half of the memory for tokens as heads find them, half for how far they lie along directions
+    in_all = 3 * DIRECTIONS * n_layers * weights.topology.n_heads * weights.dtype.itemsize
+    size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
+
+    def tokens_written(part: slice) -> Tensor:
+        return weights.w_u[:, part].T.to(weights.dtype)
+
+    written = _ends(
+        torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits]),
+        tokens_written,
+        n_written,
+        size,
+    )
+    read: list[_Ends] = []
+    # what heads find where a token stands is the same in every layer behind the first
+    for first, stop in ((0, 1), (1, n_layers)):
+        group = circuits[first:stop]
+        if group:
+            directions = [torch.cat([ov.left, qk.left, qk.right]) for ov, qk in group]
+
+            def tokens_read(part: slice, layer: int = first) -> Tensor:
+                return effective_embedding(weights, part, layer)
+
+            found = _ends(torch.cat(directions), tokens_read, n_read, size)
+            read += found.split(weights.topology.n_heads)
     out: dict[Node, HeadTokens] = {}
-    for layer in range(len(weights.blocks)):
-        folded = folded_layer(weights, layer)
-        ov = _directions(folded.w_v, folded.w_o.transpose(-2, -1))
-        qk = _directions(folded.w_q, folded.w_k)
-
-        def tokens_read(part: slice, layer: int = layer) -> Tensor:
-            return effective_embedding(weights, part, layer)
-
-        def tokens_written(part: slice) -> Tensor:
-            return folded_unembedding(weights, part).T
-
-        n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
-        size = vocabulary_at_once(weights, memory)
-        read = _ends(torch.cat([ov.left, qk.left, qk.right]), tokens_read, n_read, size)
-        written = _ends(ov.right, tokens_written, n_written, size)
-        first, second, third = read.split(len(ov.left))
-        ov_tokens = _named(ov, first, written)
-        qk_tokens = _named(qk, second, third)
+    targets = written.split(weights.topology.n_heads)
+    for layer, (ov, qk) in enumerate(circuits):
+        sources, queries, keys = read[3 * layer : 3 * layer + 3]
+        ov_tokens = _named(ov, sources, targets[layer])
+        qk_tokens = _named(qk, queries, keys)
         for index in range(weights.topology.n_heads):
             out[head(layer, index)] = HeadTokens(ov_tokens[index], qk_tokens[index])
     return out
+
+
+def _circuits(weights: TransformerWeights, layer: int) -> tuple[_Directions, _Directions]:
+    """The first directions of the OV and QK circuits of a layer."""
+    folded = folded_layer(weights, layer)
+    return (
+        _directions(folded.w_v, folded.w_o.transpose(-2, -1)),
+        _directions(folded.w_q, folded.w_k),
+    )
 
 
 @dataclass(frozen=True)
@@ -125,17 +149,18 @@ def _ends(
 ) -> _Ends:
     """The `TOKENS` of `vocab` furthest along each direction and its negative, `size` at a time."""
     flat = directions.flatten(0, 1)
-    signed = torch.cat([flat, -flat])
-    best = signed.new_empty(len(signed), 0)
-    ids = torch.empty(len(signed), 0, dtype=torch.int64, device=signed.device)
+    best = flat.new_empty(2, len(flat), 0)
+    ids = torch.empty(2, len(flat), 0, dtype=torch.int64, device=flat.device)
     for part in chunks(vocab, size):
-        along = signed @ tokens(part).T
-        here = torch.arange(part.start, part.stop, device=signed.device).expand(len(signed), -1)
-        both, names = torch.cat([best, along], dim=1), torch.cat([ids, here], dim=1)
-        best, at = both.topk(min(TOKENS, both.shape[1]))
-        ids = names.gather(1, at)
+        along = flat @ tokens(part).T
+        n = min(TOKENS, along.shape[1])
+        high, low = along.topk(n), along.topk(n, largest=False)
+        both = torch.cat([best, torch.stack([high.values, -low.values])], dim=2)
+        names = torch.cat([ids, torch.stack([high.indices, low.indices]) + part.start], dim=2)
+        best, at = both.topk(min(TOKENS, both.shape[2]))
+        ids = names.gather(2, at)
     shape = (2, *directions.shape[:2])
-    return _Ends(ids.view(*shape, -1).cpu(), best[:, 0].view(shape).cpu())
+    return _Ends(ids.view(*shape, -1).cpu(), best[..., 0].view(shape).cpu())
 
 
 def _named(directions: _Directions, source: _Ends, target: _Ends) -> list[tuple[TopTokens, ...]]:

@@ -14,8 +14,16 @@ from acdc_pipeline.engine.forward import check_tokens, embed, logits_of
 from acdc_pipeline.engine.kl_objective import KlObjective
 from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit, frozen_gradient
 from acdc_pipeline.heads.answer_places import AnswerPlaces, answer_places, rows_of
-from acdc_pipeline.heads.batches import chunks, rows_at_once
-from acdc_pipeline.heads.layer_run import LayerRun, after_mlp, attend, run_layers, run_tokens
+from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
+from acdc_pipeline.heads.layer_run import (
+    LayerRun,
+    Places,
+    after_mlp,
+    attend,
+    final_at,
+    final_behind,
+    run_tokens,
+)
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -112,7 +120,7 @@ class _Part:
     """Some prompts at work; `found` holds one entry a layer, [head answer] each."""
 
     prompts: PromptSet
-    places: AnswerPlaces
+    mentions: AnswerPlaces
     answers: AnswerLogit
     gradient: Float[Tensor, "answer d_model"]
     other_gradients: Float[Tensor, "draw answer d_model"]
@@ -131,12 +139,13 @@ class _Part:
         places: AnswerPlaces,
     ) -> _Part:
         part, which = rows_of(prompts, rows)
-        final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
+        at_answers = (part.answer_row, part.answer_pos)
+        final = final_at(weights, embed(weights, part.clean), at_answers)
         own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
         directions = answers.direction[others.to(which.device)[:, which]]
         return cls(
             prompts=part,
-            places=AnswerPlaces(places.answer[which], places.repeat[which]),
+            mentions=AnswerPlaces(places.answer[which], places.repeat[which]),
             answers=own,
             gradient=own.direct(final),
             other_gradients=frozen_gradient(final, weights.norm_final, directions),
@@ -145,11 +154,16 @@ class _Part:
             found={},
         )
 
-    def at_answers(
-        self, rows: Float[Tensor, "n batch pos width"]
-    ) -> Float[Tensor, "n answer width"]:
-        """The rows at which answers are read."""
-        return rows[:, self.prompts.answer_row, self.prompts.answer_pos]
+    @property
+    def places(self) -> Places:
+        """Rows and positions at which answers are read."""
+        return self.prompts.answer_row, self.prompts.answer_pos
+
+    def places_in(self, states: int) -> Places:
+        """The same in `states` copies of the prompts, one after the other."""
+        first = torch.arange(states, device=self.prompts.clean.device) * len(self.prompts.clean)
+        rows = first[:, None] + self.prompts.answer_row
+        return rows, self.prompts.answer_pos.expand_as(rows)
 
     def keep(self, name: str, values: Float[Tensor, "head answer"]) -> None:
         self.found.setdefault(name, []).append(values)
@@ -165,14 +179,14 @@ def _visit(
     clean, corrupted = embed(weights, part.prompts.clean), embed(weights, part.prompts.corrupted)
     for layer in range(len(weights.blocks)):
         run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
-        direct = (part.at_answers(run.written) * part.gradient).sum(-1)
+        direct = run.effects(part.gradient, part.places)
         part.keep("direct_effect", direct)
         for draw, gradient in enumerate(part.other_gradients):
-            part.keep(f"other {draw}", (part.at_answers(run.written) * gradient).sum(-1))
+            part.keep(f"other {draw}", run.effects(gradient, part.places))
         for side, pattern in (("", run.pattern), ("elsewhere ", other.pattern)):
-            looked = part.at_answers(pattern)
-            part.keep(f"{side}attention_to_answer", (looked * part.places.answer).sum(-1))
-            part.keep(f"{side}attention_to_repeat", (looked * part.places.repeat).sum(-1))
+            looked = pattern[:, part.prompts.answer_row, part.prompts.answer_pos]
+            part.keep(f"{side}attention_to_answer", (looked * part.mentions.answer).sum(-1))
+            part.keep(f"{side}attention_to_repeat", (looked * part.mentions.repeat).sum(-1))
         replacements: dict[Ablation, Tensor] = {
             "zero": torch.zeros_like(run.written[:, :1]),
             "mean": means[layer][:, None],
@@ -182,7 +196,7 @@ def _visit(
             logit, divergence = _ablated(weights, part, run, replacement, memory)
             part.keep(f"{ablation}_ablation", part.logit - logit)
             part.keep(f"{ablation}_ablation_kl", divergence)
-        lost = direct - (part.at_answers(other.written) * part.gradient).sum(-1)
+        lost = direct - other.effects(part.gradient, part.places)
         part.keep("self_repair", lost - part.found["corrupted_ablation"][-1])
         clean = after_mlp(weights, layer, clean, run.attended)
         corrupted = after_mlp(weights, layer, corrupted, other.attended)
@@ -199,17 +213,16 @@ def _ablated(
     """Answer logit and KL with each head of a layer replaced, one at a time, in batches."""
     batch, pos = part.prompts.clean.shape
     # half of the memory holds what stays: both runs of this layer
-    at_once = rows_at_once(weights, pos, memory) // (2 * batch)
+    at_once = min(rows_at_once(weights, pos, memory) // 2, rows_in_cache(weights, pos)) // batch
     logits, divergences = [], []
     for heads in chunks(len(run.written), at_once):
         change = replacement[heads] - run.written[heads]
         attended = (run.attended + change).flatten(0, 1)
-        stream = run.stream.repeat(len(change), 1, 1)
-        after = after_mlp(weights, run.layer, stream, attended)
-        final = run_layers(weights, after, first=run.layer + 1).unflatten(0, change.shape[:2])
-        at_answers = part.at_answers(final)
-        logits.append(part.answers.of(at_answers))
-        divergences.append(part.divergence.per_answer(at_answers))
+        # only parallel blocks look at it
+        stream = run.stream.repeat(len(change), 1, 1) if weights.parallel else attended
+        final = final_behind(weights, run.layer, stream, attended, part.places_in(len(change)))
+        logits.append(part.answers.of(final))
+        divergences.append(part.divergence.per_answer(final))
     return torch.cat(logits), torch.cat(divergences)
 
 

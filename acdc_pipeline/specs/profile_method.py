@@ -25,7 +25,7 @@ class ProfileMethod(Spec):
         text: a text to look for snippets in; its words, not a file's name.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     name: Literal["profile"]
     period: int = Field(ge=2, le=1024)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import Node, Topology
+from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec
@@ -30,7 +31,7 @@ from acdc_pipeline.wiki.scores import Score
 
 NAME = ".acdc-wiki.cache"
 
-_FORM = b"acdc-pipeline/wiki-cache 1\n"
+_FORM = b"acdc-pipeline/wiki-cache 2\n"
 _DIGEST = 32
 _LENGTH = 8
 _LARGEST = 1 << 30
@@ -123,7 +124,13 @@ def _plain(item: Known, grids: _Grids) -> dict[str, Any]:
         ],
         "profile": None
         if profile is None
-        else [profile.task, [_role(role) for role in profile.roles], profile.nulls],
+        else [
+            profile.task,
+            [_role(role) for role in profile.roles],
+            profile.nulls,
+            [miss.plain() for miss in profile.near_misses],
+            profile.warnings,
+        ],
     }
 
 
@@ -165,18 +172,19 @@ def _edge(src: str, dst: str, slot: str, score: float | None) -> KeptEdge:
 
 
 def _profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:
-    task, roles, nulls = plain
+    task, roles, nulls, near, warnings = plain
     # the same few heads again and again
     nodes |= {role[0]: Node.parse(role[0]) for role in roles if role[0] not in nodes}
     held = (
         HeadRole(nodes[head], role, on, tuple(evidence), *rest)
         for head, role, on, evidence, *rest in roles
     )
-    return Profile(task, tuple(held), nulls, {})
+    misses = tuple(NearMiss.from_plain(miss) for miss in near)
+    return Profile(task, tuple(held), nulls, misses, tuple(warnings), {})
 
 
 def _role(held: HeadRole) -> tuple[Any, ...]:
-    rest = (held.metric, held.value, held.rank, held.of)
+    rest = (held.metric, held.value, held.rank, held.of, held.below_line)
     return str(held.node), held.role, held.on, held.evidence, *rest
 
 

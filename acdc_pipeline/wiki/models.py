@@ -9,10 +9,11 @@ from functools import cached_property
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.wiki.profile import Profile, merged_nulls
 from acdc_pipeline.wiki.questions import Question, questions_of
-from acdc_pipeline.wiki.roles import Roles, roles_of
+from acdc_pipeline.wiki.roles import HeadIndex, Roles, near_misses_of, roles_of
 from acdc_pipeline.wiki.run import Run
 from acdc_pipeline.wiki.runs import Gathered
 from acdc_pipeline.wiki.scores import Score, merged
@@ -39,6 +40,8 @@ class Model:
         shape: its graph; None where no run found a circuit.
         scores: head scores by metric.
         roles: the kinds of its heads.
+        near_misses: of heads without one, the score that comes nearest to one.
+        warnings: what keeps scores from telling its heads apart.
         nulls: what chance reaches, by metric; empty where no null was measured.
         questions: circuits by task; of several questions about one task the fullest is first.
         profiles: what else its profile runs kept, one for each task.
@@ -58,6 +61,8 @@ class Model:
     shape: Topology | None
     scores: Mapping[str, Score]
     roles: Roles
+    near_misses: Mapping[HeadIndex, NearMiss]
+    warnings: tuple[str, ...]
     nulls: Mapping[str, float]
     questions: Mapping[str, tuple[Question, ...]]
     profiles: tuple[Profile, ...]
@@ -151,6 +156,7 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
     if sizes is None:
         return None
     profiles = tuple(run.profile for run in runs if run.profile is not None)
+    roles = roles_of(profiles)
     widths = [run.details.get("d_model") for run in runs]
     return Model(
         ref=ref,
@@ -162,7 +168,9 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         d_model=next((int(w) for w in widths if isinstance(w, int)), None),
         shape=shape,
         scores=merged((run.scores for run in runs), *sizes),
-        roles=roles_of(profiles),
+        roles=roles,
+        near_misses=near_misses_of(profiles, roles),
+        warnings=tuple(dict.fromkeys(w for profile in profiles for w in profile.warnings)),
         nulls=merged_nulls(profiles),
         # Their scores are in `scores` already, and are not carried to other processes twice.
         questions=questions_of(replace(run, scores={}, profile=None) for run in runs),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from acdc_pipeline.errors import AcdcError, DamagedRun
+from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs.head_scores import ROLES
@@ -82,6 +83,8 @@ class Profile:
         task: the task.
         roles: every role of every head.
         nulls: for each metric the value that chance does not exceed: the highest of its nulls.
+        near_misses: of heads without a role, the scores that come near one.
+        warnings: what keeps scores from telling heads apart.
         document: tokens, attention and snippets by head. Empty in a summary: a collection of
             models has far more of them than are looked at at a time.
     """
@@ -89,6 +92,8 @@ class Profile:
     task: str
     roles: tuple[HeadRole, ...]
     nulls: Mapping[str, float]
+    near_misses: tuple[NearMiss, ...]
+    warnings: tuple[str, ...]
     document: Mapping[str, Any]
 
     def directions(self, node: str) -> list[Direction]:
@@ -116,6 +121,8 @@ def profile_from(data: bytes) -> Profile:
                 f"written in form {document['version']!r}", field="profile", allowed=str(VERSION)
             )
         roles = [HeadRole.from_plain(role) for role in document["roles"]]
+        # profiles of before there were near misses have none
+        near = [NearMiss.from_plain(miss) for miss in document.get("near_misses", ())]
         profile = Profile(
             task=str(document["task"]),
             roles=tuple(r for r in roles if r.role in ROLES and r.node.kind == "head"),
@@ -124,6 +131,8 @@ def profile_from(data: bytes) -> Profile:
                 for metric, nulls in document["nulls"].items()
                 if nulls
             },
+            near_misses=tuple(m for m in near if m.role in ROLES and m.node.kind == "head"),
+            warnings=tuple(map(str, document.get("warnings", ()))),
             document=document,
         )
     except DamagedRun:

@@ -168,8 +168,11 @@ def schema_document() -> dict[str, Any]:
             "value": {"type": "number"},
             "rank": whole,
             "of": whole,
+            "below_line": {"type": ["number", "null"]},
         },
-        "required": ["head", "role", "on", "evidence", "metric", "value", "rank", "of"],
+        "required": [
+            *("head", "role", "on", "evidence", "metric", "value", "rank", "of", "below_line")
+        ],
     }
     cut = {
         "type": "object",

@@ -33,10 +33,14 @@ def _scores(chapter: Chapter, place: HeadIndex) -> str:
     if not chapter.model.scores:
         return "Its scores were not measured."
     held = chapter.model.roles.get(place, ())
-    told = roles_sentence(held[:_MOST_ROLES])
+    told = roles_sentence(held[:_MOST_ROLES], chapter.model.near_misses.get(place))
     if len(held) > _MOST_ROLES:
         told += f" {counted(len(held) - _MOST_ROLES, 'more role')} below."
-    elif not held and (best := _most_remarkable(chapter, place)):
+    elif (
+        not held
+        and place not in chapter.model.near_misses
+        and (best := _most_remarkable(chapter, place))
+    ):
         told += f" Most remarkable is {best}."
     return told
 

@@ -7,8 +7,13 @@ from collections.abc import Mapping
 from acdc_pipeline.specs.head_scores import backup, random_tokens, task_prompts, weights
 from acdc_pipeline.specs.head_scores.definition import (
     EVIDENCE,
+    HEADROOM,
+    NULL_MARGIN,
     NULL_QUANTILE,
     NULLS,
+    OUTLIER,
+    SATURATED,
+    TELLING_PERIOD,
     Criterion,
     Evidence,
     Family,
@@ -51,10 +56,15 @@ def parse_metric(key: str) -> tuple[str, int, str | None]:
 
 __all__ = [
     "EVIDENCE",
+    "HEADROOM",
     "NULLS",
+    "NULL_MARGIN",
     "NULL_QUANTILE",
+    "OUTLIER",
     "ROLES",
+    "SATURATED",
     "SCORES",
+    "TELLING_PERIOD",
     "TOP",
     "Criterion",
     "Evidence",

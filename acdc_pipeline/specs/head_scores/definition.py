@@ -29,6 +29,26 @@ NULLS: dict[NullKind, str] = {
 
 NULL_QUANTILE = 0.99
 
+OUTLIER = 3.5
+"""Robust z-score from which a head stands out from the other heads of its model (Iglewicz & Hoaglin
+1993, How to Detect and Handle Outliers: 0.6745 (x - median) / MAD)."""
+
+NULL_MARGIN = 0.5
+"""How far above a null a head below the usual line has to be, as a share of how far the null's 99th
+percentile is above its mean: below the line, one head in a hundred is too many."""
+
+HEADROOM = 1 / 3
+"""Where a null reaches past the line of a bounded score, the line moves above the null by this
+share of what is left up to the bound."""
+
+TELLING_PERIOD = 8
+"""Random tokens said twice that give attention enough positions to choose between: with n of them a
+head that looks everywhere alike gives each position about 1/(1.5 n), a third at 2 and a twelfth
+at 8."""
+
+SATURATED = 0.95
+"""Share of a score's bound; where a null reaches it, the score tells no heads apart."""
+
 
 @dataclass(frozen=True)
 class ScoreDefinition:
@@ -84,12 +104,15 @@ class Criterion:
         least: the line; the score, or its share of the answer's logit, has to be at least this.
         of: `score` as it is, `minus score`, or `share` and `minus share`: divided by the whole
             model's answer logit on the same prompts.
+        floor: the line for a head that stands out from the other heads of its model; None where
+            `least` holds for all.
     """
 
     score: str
     evidence: Evidence
     least: float
     of: Literal["score", "minus score", "share", "minus share"] = "score"
+    floor: float | None = None
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,11 @@ from pathlib import Path
 from acdc_pipeline.specs.head_scores import (
     EVIDENCE,
     NULLS,
+    OUTLIER,
     ROLES,
+    SATURATED,
     SCORES,
+    TELLING_PERIOD,
     Criterion,
     RoleDefinition,
     ScoreDefinition,
@@ -54,6 +57,30 @@ score's nulls, those that it names above. Roles are not exclusive. They say "beh
 never "is". The evidence is {evidence}, weakest first. *Share* stands for the score divided by the
 whole model's answer logit on the same prompts; a model that does not answer has none.
 
+**Heads that stand out.** Where a role has a second number, that lower line is enough for a head
+that stands out from the other heads of its model: its robust z-score, (value − median) / (1.4826 ·
+MAD) over the heads that are below the lower line or near the nulls, is above {outlier:g} (Iglewicz
+& Hoaglin 1993). It has to exceed a null by half as much again as the null's 99th percentile exceeds
+its mean. Such heads may be half of all at most. Their pages and `acdc heads` say
+which line they miss. Lines drawn on models that do one thing well are too high for
+models that do many: known induction heads of one small model have 0.36 to 0.37 of attention where
+its other heads have 0.06.
+
+**Nulls past a line.** Where a null of a score between 0 and 1 reaches its line (a context of few
+positions, a vocabulary of few tokens), the line moves above the null by a third of what is left up
+to 1, and nothing else counts; where a null reaches {saturated:g}, no head has the role. Warnings
+name such scores, and contexts that hold fewer than {period} random tokens twice: with n of them a
+head that looks everywhere alike gives each position about 1/(1.5 n).
+
+**Near misses.** For heads without a role `acdc heads`, its JSON and the wiki name scores that come
+near one, with line and null: those of at least half of the line that exceed the null and do not
+stand out; those that cross the usual line and do not exceed the null; and a model's best score from
+a quarter of the line on, where no head has the role.
+
+**How often chance has a role.** In models of random weights a score exceeds its null once in 100
+times, and its line less often: `python -m benchmarks.false_roles` counts roles in random models of
+several shapes, each role in at most 1 % of heads.
+
 | role | needs | also evidence | why there |
 |---|---|---|---|
 """
@@ -66,9 +93,18 @@ def page_text() -> str:
     for family in dict.fromkeys(score.family for score in SCORES.values()):
         parts.append(f"\n## Scores: {family}\n")
         parts += [_score(score) for score in SCORES.values() if score.family == family]
-    parts.append("\n" + _ROLES.format(evidence=", ".join(EVIDENCE)))
+    parts.append("\n" + _roles_beginning())
     parts += [_role(role) for role in ROLES.values()]
     return "".join(parts)
+
+
+def _roles_beginning() -> str:
+    return _ROLES.format(
+        evidence=", ".join(EVIDENCE),
+        outlier=OUTLIER,
+        saturated=SATURATED,
+        period=TELLING_PERIOD,
+    )
 
 
 def _score(score: ScoreDefinition) -> str:
@@ -94,10 +130,14 @@ def _role(role: RoleDefinition) -> str:
 
 def _lines(criteria: Iterable[Criterion]) -> str:
     return "; ".join(
-        f"{_sign(criterion)}`{criterion.score}` ≥ {criterion.least:g}"
+        f"{_sign(criterion)}`{criterion.score}` ≥ {criterion.least:g}{_floor(criterion)}"
         f"{' share' if 'share' in criterion.of else ''} ({criterion.evidence})"
         for criterion in criteria
     )
+
+
+def _floor(criterion: Criterion) -> str:
+    return "" if criterion.floor is None else f" (standing out: {criterion.floor:g})"
 
 
 def _sign(criterion: Criterion) -> str:

@@ -214,7 +214,8 @@ def _caveats(chapter: Chapter) -> list[str]:
         return ["This model was not profiled: its heads have no scores, and no roles."]
     if not model.nulls:
         return ["No null was measured in this model, so no role is given."]
-    return ["“Behaves as” is about what was measured; on other texts a head may do other things."]
+    told = "“Behaves as” is about what was measured; on other texts a head may do other things."
+    return [told, *(f"{warning[:1].upper()}{warning[1:]}." for warning in model.warnings)]
 
 
 def _coverage(chapter: Chapter, circuits: int) -> str:

@@ -138,7 +138,7 @@ def test_roles_of_two_tasks_stand_beside_each_other():
     both = Facts(
         {**first.values, **second.values},
         {**first.nulls, **second.nulls},
-        {"ioi": 4.0, "other": 40.0},
+        {"ioi": 4.0, "other": 80.0},
         ("ioi",),
     )
     assert ("a0.h3", "mover", "ioi") in names(roles_of(both))

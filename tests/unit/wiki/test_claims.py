@@ -39,6 +39,8 @@ def model(ref: str = "zoo:attn-2l", *, profiled: str = "yes") -> Model:
         shape=SHAPE,
         scores={"induction@1": score} if profiled == "yes" else {},
         roles={(1, 0): (held,)} if profiled == "yes" else {},
+        near_misses={},
+        warnings=(),
         nulls={},
         questions={"ioi": (question(),)},
         profiles=(),

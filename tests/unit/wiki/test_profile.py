@@ -10,7 +10,7 @@ import pytest
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.wiki.pages.head_examples import snippet_fact
 from acdc_pipeline.wiki.profile import checked, merged_nulls, profile_from
-from acdc_pipeline.wiki.roles import primary_metric, roles_of
+from acdc_pipeline.wiki.roles import near_misses_of, primary_metric, roles_of
 
 
 def document(**more: Any) -> bytes:
@@ -49,6 +49,40 @@ def document(**more: Any) -> bytes:
         **more,
     }
     return json.dumps(parts).encode()
+
+
+MISS = {
+    "head": "a1.h1",
+    "role": "induction",
+    "on": None,
+    "metric": "induction@1",
+    "value": 0.36,
+    "line": 0.4,
+    "null": 0.06,
+    "reason": "below the line",
+}
+
+
+def test_profile_gives_the_nearest_miss_of_each_head_without_a_role():
+    misses = [
+        MISS,
+        {**MISS, "value": 0.39, "metric": "duplicate_token@1", "role": "duplicate_token"},
+        {**MISS, "head": "a1.h0"},
+        {**MISS, "role": "of another version"},
+    ]
+    found = profile_from(document(near_misses=misses, warnings=["too short"]))
+    assert found.warnings == ("too short",)
+    assert len(found.near_misses) == 3
+    # a1.h0 has a role
+    nearest = near_misses_of([found], roles_of([found]))
+    assert {place: miss.role for place, miss in nearest.items()} == {(1, 1): "duplicate_token"}
+    assert nearest[1, 1].describe() == "near miss: duplicate_token 0.39, line 0.40, null 0.06"
+
+
+def test_profile_of_before_there_were_near_misses_has_none():
+    found = profile_from(document())
+    assert found.near_misses == found.warnings == ()
+    assert found.roles[0].below_line is None
 
 
 def test_profile_gives_what_was_kept_of_each_head():
