@@ -33,7 +33,9 @@ class FoundCircuit(Circuit):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`, …."""
+        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`,
+        `forced_choice`, …; of the whole model under `model_…`.
+        """
         return self.run.metrics
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.run_names import method_name
 from acdc_pipeline.cli.tables import Column
 from acdc_pipeline.cli.words import kept_text, number, percent, share_text
+from acdc_pipeline.store.faithfulness import faithfulness_of
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec
@@ -39,7 +40,9 @@ COLUMNS = (
     Column("edges kept", rank=1),
     Column("share", "number", rank=4),
     Column("KL", "number"),
+    Column("faithfulness", "number", rank=4),
     Column("accuracy", "number", rank=3),
+    Column("forced choice", "number", rank=3),
     Column("seconds", "number", rank=5),
 )
 
@@ -55,6 +58,7 @@ def rows_of(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "method": method_name(s.spec.method),
             **apart,
             **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
+            "faithfulness": number(faithfulness_of(s.metrics, s.spec.method.plain().get("metric"))),
         }
         for s, apart in zip(runs, settings, strict=True)
     ]
@@ -69,6 +73,7 @@ def result_cells(
         "share": share_text(kept, total),
         "KL": number(metrics.get("kl")),
         "accuracy": percent(metrics.get("accuracy")),
+        "forced choice": percent(metrics.get("forced_choice")),
         "seconds": f"{seconds:.1f}",
     }
 

@@ -137,7 +137,7 @@ class Worker:
                 **found.details,
                 **details,
                 "edges_on_a_path": len(circuit.live_edges),
-                "warnings": ready.doubts + doubts_about_result(run, circuit, metrics),
+                "warnings": ready.doubts + doubts_about_result(run, circuit, prompts, metrics),
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),

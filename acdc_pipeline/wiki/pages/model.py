@@ -180,6 +180,8 @@ def cut_facts(question: Question, cut: Cut) -> Facts:
         "kl": metrics.get("kl"),
         "accuracy": metrics.get("accuracy"),
         "model_accuracy": metrics.get("model_accuracy"),
+        "forced_choice": metrics.get("forced_choice"),
+        "model_forced_choice": metrics.get("model_forced_choice"),
         "run": cut.run.run_id,
     }
 

@@ -90,7 +90,6 @@ def _columns(questions: list[Question]) -> list[str]:
 def _row(model: Model, question: Question, labels: list[str]) -> Facts:
     by_label = {cut.label: cut_facts(question, cut) for cut in question.cuts}
     best = question.cuts[question.shown]
-    whole = best.run.metrics.get("model_accuracy")
     return {
         "model": model.title,
         "slug": model.slug,
@@ -98,7 +97,8 @@ def _row(model: Model, question: Question, labels: list[str]) -> Facts:
         "other": None
         if question.has_thresholds
         else cut_facts(question, best) | {"method": question.spec.method.name},
-        "model_accuracy": whole,
+        "model_accuracy": best.run.metrics.get("model_accuracy"),
+        "model_forced_choice": best.run.metrics.get("model_forced_choice"),
         "heads": sum(at[question.shown] for at in question.heads.values()),
         "total_heads": model.total_heads,
     }
