@@ -20,6 +20,8 @@ def faithfulness_of(metrics: Mapping[str, float], metric: str | None) -> float |
         metrics: of a run: `logit_diff`, `model_logit_diff`, `ablated_logit_diff`, ….
         metric: which of them; None, of a run that searched nothing, has no faithfulness.
     """
+    if metric is None:
+        return None
     circuit, nothing = metrics.get(metric), metrics.get(f"ablated_{metric}")
     whole = 0.0 if metric == "kl" else metrics.get(f"model_{metric}")
     if circuit is None or nothing is None or whole is None or whole == nothing:
