@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.cli.evaluation_report import measured_facts
 from acdc_pipeline.cli.method_text import method_text
 from acdc_pipeline.cli.words import counted, kept_text, number, percent, share_text
 from acdc_pipeline.specs import circuit_method
@@ -13,7 +14,7 @@ from acdc_pipeline.store.faithfulness import faithfulness_by_metric
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.store import RunRecord, RunSummary
+    from acdc_pipeline.store import Figures, RunRecord, RunSummary
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def run_document(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def summary_document(summary: RunSummary) -> dict[str, Any]:
+def summary_document(summary: RunSummary, figures: Figures | None = None) -> dict[str, Any]:
     """A line of a list of runs as JSON data."""
     return {
         "run_id": summary.run_id,
@@ -42,7 +43,30 @@ def summary_document(summary: RunSummary) -> dict[str, Any]:
         "metrics": dict(summary.metrics),
         "parity_error": summary.parity_error,
         "wall_seconds": summary.wall_seconds,
+        **evaluation_part(figures),
     }
+
+
+def evaluation_part(figures: Figures | None) -> dict[str, Any]:
+    """What was measured of a circuit as JSON data; null where nothing was."""
+    if figures is None:
+        return {"evaluation": None}
+    return {"evaluation": {**figures.document, "evaluations": list(figures.evaluations)}}
+
+
+def evaluation_lines(record: RunRecord, figures: Figures | None, again: str) -> dict[str, str]:
+    """What was measured of a run, for people; of one that was not measured, how to.
+
+    Args:
+        record: the run.
+        figures: what was measured of it.
+        again: the command that measures it.
+    """
+    if record.circuit is None:
+        return {}
+    if figures is None:
+        return {"evaluation": f"– ({again})"}
+    return measured_facts(figures.document)
 
 
 def run_facts(record: RunRecord) -> dict[str, str]:

@@ -82,6 +82,10 @@ class Worker:
         """
         return self._prepare(self._load(run), run, task).bench
 
+    def nothing(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
+        """Log-probabilities at the answers with every edge removed. Raises like `execute`."""
+        return self._prepare(self._load(run), run, task).nothing
+
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
         """As many prompts as `run` has, of another seed or in groups that agree in their roles.
 

@@ -17,6 +17,7 @@ GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
     "minimality": ("draws", ("minimality",)),
     "auc": (None, ("auc",)),
     "causal_scrubbing": ("draws", ("causal_scrubbing",)),
+    "not_scrubbed": (None, ("not_scrubbed",)),
     "fresh_prompts": (None, ("fresh_prompts",)),
     "stability": ("resamples", ("stability",)),
     "transfer": (None, ("transfer",)),
