@@ -18,6 +18,7 @@ from acdc_pipeline.store import StoredEvaluation
 from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
 from tests import records
 from tests.compiled_bench import compiled_bench
+from tests.support import REPOSITORY
 
 CIRCUIT = records.record().circuit
 assert CIRCUIT is not None
@@ -64,6 +65,12 @@ def test_figures_of_what_was_not_measured_are_none_and_never_zero():
     first, last = evaluation_figures(WHOLE)["curve"]
     assert set(first.values()) == {0.1, None}
     assert (last["edges"], last["faithfulness"]) == (3, 0.75)
+
+
+def test_figures_are_all_named_on_the_page_of_data_formats():
+    page = (REPOSITORY / "docs" / "data-formats.md").read_text(encoding="utf-8")
+    table = page.partition("### evaluations/\n")[2].partition("\n## ")[0]
+    assert [name for name in evaluation_figures(WHOLE) if f"`{name}`" not in table] == []
 
 
 def test_evaluation_compares_with_its_null_in_each_metric():
