@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -99,7 +100,8 @@ class FoundCircuit(Circuit):
         Raises:
             InvalidInput: the metric cannot tell the model from nothing.
             ExecutionFailed: a search did not finish.
-            StoreFailed: what was measured could not be kept.
+
+        Warns where what was measured could not be kept.
         """
         effort = effort_of(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
@@ -108,7 +110,10 @@ class FoundCircuit(Circuit):
         spec = self.run.spec
         if self.store is None:
             return evaluate(worker, spec, self.task, self, [self], effort)
-        return evaluate_into(self.store, worker, spec, self.task, self, effort)[0]
+        answer = evaluate_into(self.store, worker, spec, self.task, self, effort)
+        if answer.unkept is not None:
+            warnings.warn(f"the evaluation was not kept: {answer.unkept}", stacklevel=2)
+        return answer.evaluation
 
 
 def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> FoundCircuit:

@@ -12,12 +12,13 @@ from acdc_pipeline.cli.edge_list import read_edges
 from acdc_pipeline.cli.evaluated import warn_of_damage
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.output import print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import print_table
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from acdc_pipeline.execution.evaluate_into import Answer
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec, TaskSpec
     from acdc_pipeline.store import Store
@@ -179,13 +180,14 @@ def evaluate(
             resamples=resamples,
             seed=seed,
         )
-        cached = False
+        answer: Answer | None = None
         if model is None:
             results = options.store_for_reading(store)
             spec, task, circuit = _stored(results, run)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            found, cached = evaluate_into(results, worker, spec, task, circuit, effort, progress)
+            answer = evaluate_into(results, worker, spec, task, circuit, effort, progress)
+            found = answer.evaluation
         else:
             spec, task, circuit = _given(
                 run, model, str(edges), metric, ablation, prompts or 64, seed, dtype
@@ -198,6 +200,8 @@ def evaluate(
     from acdc_pipeline.execution.evaluation_figures import evaluation_figures
 
     warn_of_damage(damaged)
+    if answer is not None and answer.unkept is not None:
+        note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
     picture = draw_curve(found, title=f"{spec.task} in {spec.model}") if svg else ""
     if svg == STDOUT:
         say(picture.rstrip("\n"))
@@ -209,12 +213,14 @@ def evaluate(
     figures = evaluation_figures(found)
     if json:
         drawing = None if svg is None else str(svg)
-        print_json({**where, **figures, "cached": cached, "drawing": drawing})
+        print_json(
+            {**where, **figures, "cached": answer is not None and answer.cached, "drawing": drawing}
+        )
         return
     print_facts(
         where
         | evaluation_facts(figures)
-        | ({} if model is not None else {"stored": _stored_text(cached)})
+        | ({} if answer is None else {"stored": _stored_text(answer)})
         | ({"drawing": str(svg)} if svg else {})
     )
     if rows := curve_rows(figures):
@@ -222,8 +228,11 @@ def evaluate(
         print_table(CURVE_COLUMNS, rows)
 
 
-def _stored_text(cached: bool) -> str:
-    return "beside the run" + (" (was there already: nothing was measured now)" if cached else "")
+def _stored_text(answer: Answer) -> str:
+    if answer.unkept is not None:
+        return "no"
+    again = " (was there already: nothing was measured now)" if answer.cached else ""
+    return f"beside the run{again}"
 
 
 def _check_options(

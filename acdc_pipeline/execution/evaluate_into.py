@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.execution.curves import circuits_of_family
 from acdc_pipeline.execution.effort import Effort
 from acdc_pipeline.execution.environment import environment
@@ -20,6 +21,21 @@ from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
 
 
+@dataclass(frozen=True)
+class Answer:
+    """An evaluation, and what the store has to do with it.
+
+    Args:
+        evaluation: what was measured.
+        cached: whether it was in the store already.
+        unkept: why it could not be kept, in a store that may only be read, say; None where it was.
+    """
+
+    evaluation: Evaluation
+    cached: bool
+    unkept: StoreError | None
+
+
 def evaluate_into(
     store: Store,
     worker: Worker,
@@ -28,35 +44,36 @@ def evaluate_into(
     circuit: Circuit,
     effort: Effort,
     progress: PartProgress | None = None,
-) -> tuple[Evaluation, bool]:
-    """The evaluation of the circuit of `run`, and whether it was in the store already.
+) -> Answer:
+    """The evaluation of the circuit of `run`: from the store, or measured and kept there.
 
     The same run, effort and seed is the same evaluation, unless its curve is made of runs at other
-    thresholds and there are others by now. A damaged evaluation counts as absent and is replaced.
+    thresholds and there are others by now. A damaged evaluation counts as absent and is replaced;
+    `Store.evaluations` names it. What was measured is given back even if it cannot be kept.
 
-    Raises:
-        StoreFailed: what was measured could not be kept.
-        and what `evaluate` raises.
+    Raises what `evaluate` raises, and StoreError where the store cannot be read.
     """
     family = _family(store, run, circuit)
     settings = {**effort.settings(), "circuit": _digest(circuit), "family": _family_digest(family)}
     run_id = run.run_id()
     kept = _kept(store, run_id, evaluation_id(run_id, settings))
     if kept is not None:
-        return evaluation_of(kept.figures, circuit), True
+        return Answer(evaluation_of(kept.figures, circuit), cached=True, unkept=None)
     started = time.perf_counter()
     found = evaluate(worker, run, task, circuit, family, effort, progress)
-    store.add_evaluation(
-        StoredEvaluation(
-            run_id=run_id,
-            settings=settings,
-            figures=evaluation_figures(found),
-            wall_seconds=time.perf_counter() - started,
-            environment=environment(worker.device, run.dtype),
-            measured_at=time.time(),
-        )
+    measured = StoredEvaluation(
+        run_id=run_id,
+        settings=settings,
+        figures=evaluation_figures(found),
+        wall_seconds=time.perf_counter() - started,
+        environment=environment(worker.device, run.dtype),
+        measured_at=time.time(),
     )
-    return found, False
+    try:
+        store.add_evaluation(measured)
+    except StoreError as error:
+        return Answer(found, cached=False, unkept=error)
+    return Answer(found, cached=False, unkept=None)
 
 
 def _kept(store: Store, run_id: str, name: str) -> StoredEvaluation | None:

@@ -168,6 +168,18 @@ def test_evaluate_of_a_circuit_without_a_run_is_not_stored(capsys, store_url: st
     assert not Path(store_url).exists()
 
 
+def test_evaluate_in_a_store_that_keeps_nothing_shows_what_it_measured_and_says_so(
+    capsys, store_url: str
+):
+    run = discovered(capsys)
+    (Path(store_url) / "evaluations").write_text("a file in the way")
+    outcome = acdc(capsys, "evaluate", run[:8], "--null", "2")
+    assert outcome.code == 0
+    assert "in kl, 1.00 in logit_diff" in outcome.out
+    assert "acdc: warning: not kept: " in outcome.err
+    assert "/evaluations)" in outcome.err
+
+
 def test_evaluate_damaged_evaluation_is_named_and_measured_again(capsys, store_url: str):
     run = discovered(capsys)
     asked = ("evaluate", run[:8], "--null", "2", "--json")
@@ -327,3 +339,19 @@ def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
     assert (only["cpr"], only["cmd"]) == (None, None)
     assert "has changed since" in only["problem"]
     acdc(capsys, "compare", "--metric", "kll").refuses("'kll'", "logit_diff")
+
+
+def test_run_of_before_forced_choice_was_measured_shows_a_dash_and_no_zero(capsys, store_url: str):
+    record = records.record()
+    assert "forced_choice" not in record.metrics
+    open_store(store_url).commit(record)
+    head, _, row = acdc(capsys, "runs", "list").out.splitlines()
+    columns = {
+        name: row[head.index(name) : head.index(name) + len(name)].strip()
+        for name in ("accuracy", "forced choice", "faithfulness")
+    }
+    assert columns == {"accuracy": "96.9%", "forced choice": "–", "faithfulness": "–"}
+    shown = acdc(capsys, "runs", "show", record.spec.run_id()[:8], "--no-svg").out
+    lines = dict(line.split(maxsplit=1) for line in shown.splitlines()[:12] if line.strip())
+    assert lines["forced"] == "choice  –"
+    assert lines["faithfulness"] == "–"
