@@ -7,8 +7,9 @@ from typing import Literal
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
-from acdc_pipeline.execution.evaluate import Effort, Evaluation
+from acdc_pipeline.execution.effort import effort_of
 from acdc_pipeline.execution.evaluate import evaluate as measured
+from acdc_pipeline.execution.evaluation import Evaluation
 from acdc_pipeline.execution.given_circuit import run_of_circuit
 from acdc_pipeline.found_circuit import FoundCircuit, found_circuit
 from acdc_pipeline.graph import Circuit
@@ -97,9 +98,10 @@ def evaluate(
     prompts: int = 64,
     seed: int = 0,
     dtype: str = "float32",
-    null: int = 50,
-    draws: int = 5,
-    restarts: int = 2,
+    scope: Literal["basic", "full"] = "basic",
+    null: int | None = None,
+    draws: int | None = None,
+    restarts: int | None = None,
     device: str = "auto",
     memory: int | None = None,
 ) -> Evaluation:
@@ -117,9 +119,7 @@ def evaluate(
         prompts: how many prompt pairs.
         seed: of everything that is drawn.
         dtype: precision of the weights.
-        null: random circuits of equal size to compare with; 0 for none.
-        draws: random sets of nodes to remove, and rounds of causal scrubbing.
-        restarts: greedy searches for the nodes without which circuit and model differ most.
+        scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
         device: auto, cpu, cuda[:i] or mps.
         memory: byte budget; None takes half of what is free.
 
@@ -137,5 +137,5 @@ def evaluate(
         seed=seed,
         dtype=dtype,
     )
-    effort = Effort(null=null, draws=draws, restarts=restarts, resamples=0, seed=seed)
+    effort = effort_of(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     return measured(Worker(device=device, memory=memory), run, spec, circuit, [], effort)

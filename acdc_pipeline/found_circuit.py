@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from typing import Literal
 
-from acdc_pipeline.execution.curves import circuits_of_family
-from acdc_pipeline.execution.evaluate import Effort, Evaluation, evaluate
+from acdc_pipeline.execution.effort import effort_of
+from acdc_pipeline.execution.evaluate import evaluate
+from acdc_pipeline.execution.evaluate_into import evaluate_into
+from acdc_pipeline.execution.evaluation import Evaluation
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit, Drawing
 from acdc_pipeline.specs import TaskSpec
@@ -33,7 +37,9 @@ class FoundCircuit(Circuit):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`, …."""
+        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`,
+        `forced_choice`, …; of the whole model under `model_…`.
+        """
         return self.run.metrics
 
     @property
@@ -62,23 +68,31 @@ class FoundCircuit(Circuit):
     def evaluate(
         self,
         *,
-        null: int = 50,
-        draws: int = 5,
-        restarts: int = 2,
-        resamples: int = 5,
+        scope: Literal["basic", "full"] = "basic",
+        null: int | None = None,
+        draws: int | None = None,
+        restarts: int | None = None,
+        resamples: int | None = None,
         seed: int = 0,
         device: str = "auto",
         memory: int | None = None,
     ) -> Evaluation:
-        """What the circuit is worth: how faithful, complete, minimal and stable it is.
+        """What the circuit is worth: how faithful it is, and if asked how complete and stable.
 
-        The model is loaded again. Nothing is stored. docs/evaluation.md defines the measures.
+        The model is loaded again. Where the circuit came from a store, what is measured is kept
+        beside its run, and the same call again answers from there. docs/evaluation.md defines the
+        measures.
 
         Args:
-            null: random circuits of equal size to compare with; 0 for none.
-            draws: random sets of nodes to remove, and rounds of causal scrubbing.
+            scope: `basic` is the circuit in every metric, its curve and a null, in seconds; `full`
+                is everything.
+            null: random circuits of equal size to compare with; 0 for none, None for 50, or fewer
+                in large models.
+            draws: random sets of nodes to remove, for completeness and minimality, and rounds of
+                causal scrubbing. A number measures them, 0 does not, None is as `scope` says; so
+                it is with the next two.
             restarts: greedy searches for the nodes without which circuit and model differ most.
-            resamples: searches on resampled prompts, for stability and transfer; 0 for none.
+            resamples: searches on resampled prompts, for stability and transfer.
             seed: of everything that is drawn here.
             device: auto, cpu, cuda[:i] or mps.
             memory: byte budget; None takes half of what is free.
@@ -86,12 +100,20 @@ class FoundCircuit(Circuit):
         Raises:
             InvalidInput: the metric cannot tell the model from nothing.
             ExecutionFailed: a search did not finish.
+
+        Warns where what was measured could not be kept.
         """
-        spec = self.run.spec
-        kept = [] if self.store is None else circuits_of_family(self.store, spec)
-        effort = Effort(null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed)
+        effort = effort_of(
+            scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
+        )
         worker = Worker(device=device, memory=memory)
-        return evaluate(worker, spec, self.task, self, kept or [self], effort)
+        spec = self.run.spec
+        if self.store is None:
+            return evaluate(worker, spec, self.task, self, [self], effort)
+        answer = evaluate_into(self.store, worker, spec, self.task, self, effort)
+        if answer.unkept is not None:
+            warnings.warn(f"the evaluation was not kept: {answer.unkept}", stacklevel=2)
+        return answer.evaluation
 
 
 def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> FoundCircuit:

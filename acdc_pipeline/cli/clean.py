@@ -43,9 +43,9 @@ def clean(
 ) -> None:
     """List what no run in a store needs; with --remove, remove it.
 
-    That is: attempts that died, lost a race or lost the server, and damaged runs that were
-    replaced. Attempts at a run that was committed by another go at any age; what a living process
-    of this machine holds stays.
+    That is: attempts that died, lost a race or lost the server, damaged runs that were replaced,
+    and evaluations of runs that were deleted. Attempts at a run that was committed by another go at
+    any age; what a living process of this machine holds stays.
 
     \b
     Examples:

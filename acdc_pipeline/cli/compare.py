@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from acdc_pipeline.cli import completion, options
+from acdc_pipeline.cli.evaluated import figures_by_run
 from acdc_pipeline.cli.filters import perhaps
 from acdc_pipeline.cli.output import note, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.words import number
 from acdc_pipeline.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from acdc_pipeline.store import Figures
 
 COLUMNS = (
     Column("task", "name"),
@@ -26,6 +30,8 @@ COLUMNS = (
     Column("circuits", "number", rank=3),
     Column("CPR", "number"),
     Column("CMD", "number"),
+    Column("above null", "number", rank=3),
+    Column("stability", "number", rank=4),
 )
 
 
@@ -53,10 +59,12 @@ def compare(
 ) -> None:
     """CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
 
-    Runs that differ in threshold or size alone are one search.
+    Runs that differ in threshold or size alone are one search. Null and stability are what
+    `acdc evaluate` measured of its largest circuit; a dash where it did not.
 
     Example: acdc run deploy/sweeps/methods.yaml && acdc compare
     """
+    from acdc_pipeline.cli.run_report import evaluation_part
     from acdc_pipeline.specs.names import METRICS, MetricName
 
     if json and markdown:
@@ -90,6 +98,7 @@ def compare(
             cast("MetricName | None", metric),
             lambda spec: progress.doing(f"{spec.method.name}: {spec.task} in {spec.model}"),
         )
+    evaluated = figures_by_run(results, [one.run.run_id() for one in found])
     for one in found:
         if one.problem is not None:
             note(f"{one.run.method.name}: {one.run.task} in {one.run.model}: {one.problem}")
@@ -103,6 +112,7 @@ def compare(
                 "cpr": one.cpr,
                 "cmd": one.cmd,
                 "problem": one.problem,
+                **evaluation_part(evaluated.get(one.run.run_id())),
             }
             for one in found
         ]
@@ -126,7 +136,15 @@ def compare(
             "circuits": str(one.circuits),
             "CPR": number(one.cpr),
             "CMD": number(one.cmd),
+            **(_evaluated(evaluated.get(one.run.run_id())) if evaluated else {}),
         }
         for one in found
     ]
     print_table(COLUMNS, rows)
+
+
+def _evaluated(figures: Figures | None) -> dict[str, str]:
+    from acdc_pipeline.cli.run_columns import evaluation_cells
+
+    cells = evaluation_cells(figures)
+    return {name: cells[name] for name in ("above null", "stability")}

@@ -12,7 +12,7 @@ from acdc_pipeline.graph.svg import text_of
 
 if TYPE_CHECKING:
     from acdc_pipeline.evaluation import Point
-    from acdc_pipeline.execution.evaluate import Evaluation
+    from acdc_pipeline.execution.evaluation import Evaluation
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 76, 64
@@ -40,7 +40,8 @@ font-size:12px;fill:var(--muted)}
 
 def draw_curve(found: Evaluation, *, title: str) -> str:
     """Faithfulness against the share of edges, the circuit itself and its null, as an SVG."""
-    values = [1.0, 0.0, found.faithfulness, *found.null, *(p.faithfulness for p in found.curve)]
+    curve = found.curve or ()
+    values = [1.0, 0.0, found.faithfulness, *found.null, *(p.faithfulness for p in curve)]
     # One circuit far outside would press the rest flat; it is drawn at the edge.
     low, high = max(-1.0, min(values)), min(2.0, max(values))
     axes = _Axes(low - 0.05 * (high - low), high + 0.05 * (high - low))
@@ -59,7 +60,7 @@ def draw_curve(found: Evaluation, *, title: str) -> str:
         f'<text x="{LEFT}" y="52">{text_of(subtitle)}</text>',
         *axes.drawn(),
         *(_dot("null", axes.at(share, value), "random circuit", value) for value in found.null),
-        *_line(axes, found.curve),
+        *_line(axes, curve),
         _dot("run", axes.at(share, found.faithfulness), "this circuit", found.faithfulness, 5),
         "</svg>",
     ]
@@ -104,6 +105,7 @@ def _line(axes: _Axes, points: Sequence[Point]) -> list[str]:
     dots = [
         _dot("point", at, f"{point.edges} edges", point.faithfulness)
         for at, point in zip(places, points, strict=True)
+        if point.edges  # no circuit is that small
     ]
     return [f'<path class="curve" d="M{path}"/>', *dots]
 

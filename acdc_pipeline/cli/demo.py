@@ -35,6 +35,7 @@ COLUMNS = (
     Column("share", "number", rank=3),
     Column("KL", "number"),
     Column("accuracy", "number", rank=2),
+    Column("forced choice", "number", rank=2),
     Column("seconds", "number", rank=4),
 )
 

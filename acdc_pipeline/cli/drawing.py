@@ -24,5 +24,7 @@ def draw(record: RunRecord, circuit: Circuit) -> str:
         subtitle=f"{method_name(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
         f"KL to the whole model {number(metrics.get('kl'))}, "
         f"accuracy {percent(metrics.get('accuracy'))} "
-        f"(whole model {percent(metrics.get('model_accuracy'))}). Run {spec.run_id()[:8]}.",
+        f"(whole model {percent(metrics.get('model_accuracy'))}), "
+        f"forced choice {percent(metrics.get('forced_choice'))} "
+        f"(whole model {percent(metrics.get('model_forced_choice'))}). Run {spec.run_id()[:8]}.",
     )

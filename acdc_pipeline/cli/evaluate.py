@@ -9,14 +9,16 @@ import typer
 
 from acdc_pipeline.cli import completion, options
 from acdc_pipeline.cli.edge_list import read_edges
+from acdc_pipeline.cli.evaluated import warn_of_damage
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.output import print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import shown
 from acdc_pipeline.cli.tables import print_table
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from acdc_pipeline.execution.evaluate_into import Answer
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec, TaskSpec
     from acdc_pipeline.store import Store
@@ -72,34 +74,49 @@ def evaluate(
             help="With TASK MODEL: how many prompt pairs. Default: 64.",
         ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="Measure everything: completeness, worst knockouts, minimality, causal "
+            "scrubbing, fresh prompts, stability and transfer too. It may take minutes.",
+        ),
+    ] = False,
     null: Annotated[
-        int,
-        typer.Option(parser=whole("--null", 0), metavar="N", help="Random circuits of equal size."),
-    ] = 50,
+        int | None,
+        typer.Option(
+            parser=whole("--null", 0),
+            metavar="N",
+            help="Random circuits of equal size; 0 for none. Default: 50, fewer in large models.",
+        ),
+    ] = None,
     draws: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole("--draws", 0),
             metavar="N",
-            help="Random sets of nodes to remove, and rounds of causal scrubbing.",
+            help="Measure completeness, minimality and causal scrubbing, with so many random sets "
+            "of nodes and rounds of scrubbing; 0 for none. Of --full: 5.",
         ),
-    ] = 5,
+    ] = None,
     restarts: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole("--restarts", 0),
             metavar="N",
-            help="Greedy searches for the nodes without which circuit and model differ most.",
+            help="Measure the worst knockout, by so many greedy searches for the nodes without "
+            "which circuit and model differ most; 0 for none. Of --full: 2.",
         ),
-    ] = 2,
+    ] = None,
     resamples: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole("--resamples", 0),
             metavar="N",
-            help="Searches on resampled prompts, for stability and transfer; 0 for none.",
+            help="Measure stability and transfer, by so many searches on resampled prompts; 0 for "
+            "none. Of --full: 5.",
         ),
-    ] = 5,
+    ] = None,
     seed: Annotated[
         int,
         typer.Option(
@@ -122,14 +139,22 @@ def evaluate(
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Measure a circuit: how faithful, complete, minimal and stable it is. Stores nothing.
+    """Measure a circuit: how faithful it is, and with --full how complete, minimal and stable.
+
+    By default it takes seconds: faithfulness in the metric of the search and the task's own, both
+    accuracies, the curve, random circuits. An option with an amount switches on what it is of.
+
+    What is measured of RUN is kept beside it in the store: `runs list`, `runs show`, `compare` and
+    the wiki show it, and the same command again answers from there. Of TASK MODEL --edges there
+    is no run, and nothing is stored.
 
     The curve is cut from the scores of the run, or made of the runs of the same search at other
     thresholds that are in the store.
 
     \b
     Examples:
-      acdc evaluate 3f2a91c0 --svg curve.svg
+      acdc evaluate 3f2a91c0
+      acdc evaluate 3f2a91c0 --full --svg curve.svg
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
     """
     budget, threads_asked = options.memory_of(context), options.threads_of(context)
@@ -141,37 +166,42 @@ def evaluate(
     with stdout_kept_clean(), shown() as progress:
         progress.wait("loading")
         from acdc_pipeline.execution import Worker
-        from acdc_pipeline.execution.evaluate import Effort
+        from acdc_pipeline.execution.effort import effort_of
         from acdc_pipeline.execution.evaluate import evaluate as measured
+        from acdc_pipeline.execution.evaluate_into import evaluate_into
 
         options.use_threads(threads_asked)
+        worker = Worker(device=device, memory=budget)
+        effort = effort_of(
+            "full" if full else "basic",
+            null=null,
+            draws=draws,
+            restarts=restarts,
+            resamples=resamples,
+            seed=seed,
+        )
+        answer: Answer | None = None
         if model is None:
-            spec, task, circuit, family = _stored(options.store_for_reading(store), run)
+            results = options.store_for_reading(store)
+            spec, task, circuit = _stored(results, run)
+            damaged = results.evaluations([spec.run_id()]).damaged
+            progress.prefix = f"evaluating {spec.task} in {spec.model}: "
+            answer = evaluate_into(results, worker, spec, task, circuit, effort, progress)
+            found = answer.evaluation
         else:
             spec, task, circuit = _given(
                 run, model, str(edges), metric, ablation, prompts or 64, seed, dtype
             )
-            family = []
-        worker = Worker(device=device, memory=budget)
-        effort = Effort(null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed)
-        what = f"evaluating {spec.task} in {spec.model}"
-        found = measured(
-            worker,
-            spec,
-            task,
-            circuit,
-            family,
-            effort,
-            lambda part: progress.doing(f"{what}: {part}"),
-        )
+            damaged = ()
+            progress.prefix = f"evaluating {spec.task} in {spec.model}: "
+            found = measured(worker, spec, task, circuit, [], effort, progress)
     from acdc_pipeline.cli.curve_drawing import draw_curve
-    from acdc_pipeline.cli.evaluation_report import (
-        CURVE_COLUMNS,
-        curve_rows,
-        evaluation_document,
-        evaluation_facts,
-    )
+    from acdc_pipeline.cli.evaluation_report import CURVE_COLUMNS, curve_rows, evaluation_facts
+    from acdc_pipeline.execution.evaluation_figures import evaluation_figures
 
+    warn_of_damage(damaged)
+    if answer is not None and answer.unkept is not None:
+        note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
     picture = draw_curve(found, title=f"{spec.task} in {spec.model}") if svg else ""
     if svg == STDOUT:
         say(picture.rstrip("\n"))
@@ -180,14 +210,29 @@ def evaluate(
         write_bytes(svg, picture.encode())
     name = {} if model is not None else {"run": spec.run_id()}
     where = {**name, "task": spec.task, "model": spec.model}
+    figures = evaluation_figures(found)
     if json:
         drawing = None if svg is None else str(svg)
-        print_json({**where, **evaluation_document(found), "drawing": drawing})
+        print_json(
+            {**where, **figures, "cached": answer is not None and answer.cached, "drawing": drawing}
+        )
         return
-    print_facts(where | evaluation_facts(found) | ({"drawing": str(svg)} if svg else {}))
-    if rows := curve_rows(found):
+    print_facts(
+        where
+        | evaluation_facts(figures)
+        | ({} if answer is None else {"stored": _stored_text(answer)})
+        | ({"drawing": str(svg)} if svg else {})
+    )
+    if rows := curve_rows(figures):
         say("")
         print_table(CURVE_COLUMNS, rows)
+
+
+def _stored_text(answer: Answer) -> str:
+    if answer.unkept is not None:
+        return "no"
+    again = " (was there already: nothing was measured now)" if answer.cached else ""
+    return f"beside the run{again}"
 
 
 def _check_options(
@@ -215,8 +260,7 @@ def _check_options(
         )
 
 
-def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit, list[Circuit]]:
-    from acdc_pipeline.execution.curves import circuits_of_family
+def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
     from acdc_pipeline.execution.evaluate import require_same_task
     from acdc_pipeline.specs import find_task
 
@@ -226,7 +270,7 @@ def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit, li
     spec = record.spec
     task = find_task(spec.task)
     require_same_task(spec, task)
-    return spec, task, record.circuit, circuits_of_family(results, spec)
+    return spec, task, record.circuit
 
 
 def _given(

@@ -1,21 +1,20 @@
-"""What is known of a circuit, for people and as JSON data."""
+"""What was measured of a circuit, for people: from figures as a store keeps them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+from typing import Any
 
 from acdc_pipeline.cli.tables import Column
 from acdc_pipeline.cli.words import counted, number, percent
+from acdc_pipeline.specs.names import COUNTED
+from acdc_pipeline.store.figures import SUPERFLUOUS
 
-if TYPE_CHECKING:
-    from acdc_pipeline.execution.evaluate import Evaluation
+Facts = Mapping[str, Any]
 
 STABLE = 0.8
 """Mean pairwise Jaccard from which a circuit counts as stable."""
-
-SUPERFLUOUS = 0.01
-"""Of what losing everything costs: a part that matters less is superfluous."""
 
 ROUNDING = 1e-8
 """In nats: what a divergence may be off by; of two equal distributions it is this and not 0."""
@@ -28,116 +27,143 @@ CURVE_COLUMNS = (
 )
 
 
-def evaluation_document(found: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON data."""
-    return {
-        "edges_kept": len(found.circuit),
-        "edges_total": found.circuit.topology.n_edges,
-        "metric": found.scale.metric,
-        "model": found.scale.whole,
-        "ablated": found.scale.nothing,
-        "value": found.value,
-        "faithfulness": found.faithfulness,
-        "kl": found.kl,
-        "curve": [asdict(point) for point in found.curve],
-        "cpr": found.cpr,
-        "cmd": found.cmd,
-        "null": {"faithfulness": list(found.null), "percentile": found.percentile},
-        "completeness": [asdict(knockout) for knockout in found.knockouts],
-        "worst_knockouts": [asdict(knockout) for knockout in found.worst],
-        "minimality": [asdict(need) for need in found.needs],
-        "auc": found.auc,
-        "causal_scrubbing": None if found.scrubbing is None else asdict(found.scrubbing),
-        "not_scrubbed": found.unscrubbed,
-        "fresh_prompts": found.fresh,
-        "stability": None if found.stability is None else asdict(found.stability),
-        "transfer": None if found.transfer is None else asdict(found.transfer),
-    }
+def evaluation_facts(figures: Facts) -> dict[str, str]:
+    """An evaluation for people: the circuit itself, and what else was measured.
+
+    Args:
+        figures: as in `StoredEvaluation.figures`; what is None there was not measured and has no
+            line.
+    """
+    edges = {"edges": f"{figures['edges_kept']} of {figures['edges_total']}"}
+    return edges | _itself(figures) | measured_facts(figures)
 
 
-def evaluation_facts(found: Evaluation) -> dict[str, str]:
-    """An evaluation for people."""
-    scale = found.scale
-    lines = {
-        "edges": f"{len(found.circuit)} of {found.circuit.topology.n_edges}",
-        "faithfulness": f"{number(found.faithfulness)} ({scale.metric} {number(found.value)}; "
-        f"model {number(scale.whole)}, nothing {number(scale.nothing)})",
-        "KL": f"{number(found.kl)} nats to the whole model",
+def measured_facts(figures: Facts) -> dict[str, str]:
+    """What was measured beside the circuit itself, for people."""
+    lines: dict[str, str] = {}
+    if (null := figures.get("null")) is not None:
+        lines["null"] = "\n".join(
+            _null_text(name, one) for name, one in null["metrics"].items() if one["faithfulness"]
+        )
+    if figures.get("cpr") is not None:
+        lines["CPR"] = f"{number(figures['cpr'])} (area under the curve; higher is better)"
+        lines["CMD"] = f"{number(figures['cmd'])} (area between the curve and 1; lower is better)"
+    lines |= _knocked_out(figures) | _searched_again(figures)
+    if figures.get("auc") is not None:
+        lines["AUC"] = f"{number(figures['auc'])} against the known circuit, pessimistic"
+    return lines
+
+
+def curve_rows(figures: Facts) -> list[dict[str, str]]:
+    """The curve as rows of a table, with a dash where no circuit is that small."""
+    return [
+        {
+            "of the graph": f"{point['fraction'] * 100:g}%",
+            "edges": "–" if point["edges"] is None else str(point["edges"]),
+            "faithfulness": number(point["faithfulness"]),
+            "KL": number(_rounded(point["kl"])),
+        }
+        for point in figures.get("curve") or ()
+    ]
+
+
+def _rounded(kl: float | None) -> float | None:
+    return 0.0 if kl is not None and abs(kl) < ROUNDING else kl
+
+
+def _itself(figures: Facts) -> dict[str, str]:
+    """The circuit in every metric, with the model's own value beside."""
+    lines: dict[str, str] = {}
+    metrics = figures["metrics"]
+    first = (figures["metric"], "kl", figures["task_metric"])
+    faithful = {
+        name: metrics[name]["faithfulness"]
+        for name in dict.fromkeys((*first, *metrics))
+        if name in metrics and name not in COUNTED
     }
-    if found.percentile is not None:
-        middle = sorted(found.null)[len(found.null) // 2]
-        lines["null"] = (
-            f"above {percent(found.percentile)} of {counted(len(found.null), 'random circuit')} "
-            f"of its size (their median {number(middle)})"
+    lines["faithfulness"] = ", ".join(f"{number(v)} in {name}" for name, v in faithful.items())
+    for name in faithful:
+        one = metrics[name]
+        whole = "" if name == "kl" else f"model {number(one['model'])}, "
+        lines["KL" if name == "kl" else name] = (
+            f"{number(one['circuit'])} ({whole}nothing {number(one['ablated'])})"
         )
-    if found.cpr is not None:
-        lines["CPR"] = f"{number(found.cpr)} (area under the curve; higher is better)"
-        lines["CMD"] = f"{number(found.cmd)} (area between the curve and 1; lower is better)"
-    lines |= _parts(found)
-    if found.auc is not None:
-        lines["AUC"] = f"{number(found.auc)} against the known circuit, pessimistic"
-    if (scrubbed := found.scrubbing) is not None:
-        lines["causal scrubbing"] = (
-            f"{percent(scrubbed.recovered)} of {scrubbed.metric} recovered "
-            f"(95% interval {percent(scrubbed.low)} to {percent(scrubbed.high)}; "
-            f"{percent(scrubbed.exchangeable)} of prompts exchanged inside too)"
-        )
-    else:
-        lines["causal scrubbing"] = f"not done: {found.unscrubbed}"
-    if found.fresh is not None:
-        lines["fresh prompts"] = f"faithfulness {number(found.fresh)} on prompts of another seed"
-    if (stable := found.stability) is not None:
-        word = "stable" if stable.jaccard >= STABLE else "not stable"
-        lines["stability"] = (
-            f"Jaccard {number(stable.jaccard)} over {counted(len(stable.sizes), 'resample')} of "
-            f"the prompts: {word} (from {STABLE})"
-        )
-    if (moved := found.transfer) is not None:
-        lines["transfer"] = (
-            f"found on every second of the {moved.by}: faithfulness {number(moved.seen)} there, "
-            f"{number(moved.unseen)} on the others"
+    for name in COUNTED:
+        one = metrics.get(name)
+        lines[name.replace("_", " ")] = (
+            percent(None)
+            if one is None
+            else f"{percent(one['circuit'])} (model {percent(one['model'])}, "
+            f"nothing {percent(one['ablated'])})"
         )
     return lines
 
 
-def curve_rows(found: Evaluation) -> list[dict[str, str]]:
-    """The curve as rows of a table."""
-    return [
-        {
-            "of the graph": f"{point.fraction * 100:g}%",
-            "edges": str(point.edges),
-            "faithfulness": number(point.faithfulness),
-            "KL": number(0.0 if abs(point.kl) < ROUNDING else point.kl),
-        }
-        for point in found.curve
-    ]
+def _null_text(name: str, one: Facts) -> str:
+    values = one["faithfulness"]
+    circuits = counted(len(values), "random circuit")
+    return (
+        f"in {name} above {percent(one['percentile'])} of {circuits} of its size "
+        f"(their median {number(median(values))})"
+    )
 
 
-def _parts(found: Evaluation) -> dict[str, str]:
+def _knocked_out(figures: Facts) -> dict[str, str]:
+    """What taking nodes away does."""
     lines: dict[str, str] = {}
-    if found.knockouts:
-        worst = max(found.knockouts, key=lambda knockout: knockout.incompleteness)
-        mean = sum(k.incompleteness for k in found.knockouts) / len(found.knockouts)
-        without = _named(worst.parts)
+    if knockouts := figures.get("completeness"):
+        worst = max(knockouts, key=_incompleteness)
         lines["completeness"] = (
-            f"circuit and model differ by {percent(mean)} on average with the same nodes removed, "
-            f"at most {percent(worst.incompleteness)} ({without})"
+            f"circuit and model differ by {percent(fmean(map(_incompleteness, knockouts)))} on "
+            "average with the same nodes removed, "
+            f"at most {percent(_incompleteness(worst))} ({_named(worst['parts'])})"
         )
-    if found.worst:
-        worst = max(found.worst, key=lambda knockout: knockout.incompleteness)
+    if found := figures.get("worst_knockouts"):
+        worst = max(found, key=_incompleteness)
         lines["worst knockout"] = (
-            f"{percent(worst.incompleteness)} ({_named(worst.parts)}), the worst that a greedy "
-            f"search finds from {counted(len(found.worst), 'start')}"
+            f"{percent(_incompleteness(worst))} ({_named(worst['parts'])}), the worst that a "
+            f"greedy search finds from {counted(len(found), 'start')}"
         )
-    if found.needs:
-        idle = [need.part for need in found.needs if need.score < SUPERFLUOUS]
-        lines["minimality"] = f"{len(found.needs) - len(idle)} of {len(found.needs)} nodes matter"
+    if needs := figures.get("minimality"):
+        idle = [need["part"] for need in needs if need["score"] < SUPERFLUOUS]
+        lines["minimality"] = f"{len(needs) - len(idle)} of {len(needs)} nodes matter"
         if idle:
             lines["minimality"] += f"; superfluous: {_named(idle)}"
     return lines
 
 
-def _named(parts: tuple[str, ...] | list[str]) -> str:
+def _searched_again(figures: Facts) -> dict[str, str]:
+    """What other prompts do."""
+    lines: dict[str, str] = {}
+    if (scrubbed := figures.get("causal_scrubbing")) is not None:
+        lines["causal scrubbing"] = (
+            f"{percent(scrubbed['recovered'])} of {scrubbed['metric']} recovered "
+            f"(95% interval {percent(scrubbed['low'])} to {percent(scrubbed['high'])}; "
+            f"{percent(scrubbed['exchangeable'])} of prompts exchanged inside too)"
+        )
+    elif figures.get("not_scrubbed") is not None:
+        lines["causal scrubbing"] = f"not done: {figures['not_scrubbed']}"
+    if (fresh := figures.get("fresh_prompts")) is not None:
+        lines["fresh prompts"] = f"faithfulness {number(fresh)} on prompts of another seed"
+    if (stable := figures.get("stability")) is not None:
+        word = "stable" if stable["jaccard"] >= STABLE else "not stable"
+        lines["stability"] = (
+            f"Jaccard {number(stable['jaccard'])} over "
+            f"{counted(len(stable['sizes']), 'resample')} of the prompts: {word} (from {STABLE})"
+        )
+    if (moved := figures.get("transfer")) is not None:
+        lines["transfer"] = (
+            f"found on every second of the {moved['by']}: faithfulness {number(moved['seen'])} "
+            f"there, {number(moved['unseen'])} on the others"
+        )
+    return lines
+
+
+def _incompleteness(knockout: Facts) -> float:
+    return knockout["incompleteness"]
+
+
+def _named(parts: Sequence[str]) -> str:
     if not parts:
         return "nothing removed"
     more = f" and {len(parts) - 5} more" if len(parts) > 5 else ""

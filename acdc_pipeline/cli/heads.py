@@ -186,7 +186,8 @@ def _show(
     size = f"{counted(n_layers, 'layer')} of {counted(n_heads, 'head')}"
     tasks = {
         f"on {record.spec.task}": f"{counted(record.spec.prompts, 'prompt')}, whole model "
-        f"{percent(record.metrics.get('model_accuracy'))} right; {relative(path)}"
+        f"{percent(record.metrics.get('model_accuracy'))} right, "
+        f"forced choice {percent(record.metrics.get('model_forced_choice'))}; {relative(path)}"
         + (" (was there already)" if was_there else f", {record.wall_seconds:.1f} s")
         for record, was_there, path in zip(records, cached, paths, strict=True)
     }

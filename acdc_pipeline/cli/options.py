@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import Store
 
 # Written out, since asking the specs for them would load them for every `--help`.
-METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy"
+METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy|forced_choice"
 ABLATIONS = "corrupted|zero|mean"
 DTYPES = "float32|float64|bfloat16|float16"
 

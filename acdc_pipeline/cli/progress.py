@@ -46,6 +46,7 @@ class Bar:
         self.prefix = ""
         self.counts = "edges"
         self._shown: RichProgress | None = None
+        self._part = 1
 
     def wait(self, text: str) -> None:
         """Says what takes time before a search begins."""
@@ -54,6 +55,17 @@ class Bar:
     def doing(self, text: str) -> None:
         """Says at which of several parts of the work we are."""
         self.wait(text)
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """Shows which part of several begins, on a bar over all of them."""
+        self._part = number
+        self._show(name, of, f"part {number} of {of}")
+        self.share(0.0)
+
+    def share(self, done: float) -> None:
+        """Moves the bar within a part."""
+        if self._shown is not None:
+            self._shown.update(self._shown.tasks[0].id, completed=self._part - 1 + done)
 
     def start(self, total_edges: int, label: str) -> None:
         """Shows an empty bar."""
@@ -116,6 +128,18 @@ class Lines:
     def doing(self, text: str) -> None:
         """A line for each part of the work, which may take minutes."""
         tell(f"{self.prefix}{text}\n")
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """A line for each part."""
+        self._label = f"{self.prefix}{name}"
+        self._last = self._clock()
+        self._write(f"part {number} of {of}")
+
+    def share(self, done: float) -> None:
+        """Says how far the part is, if the last line is old enough."""
+        if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = self._clock()
+            self._write(f"{done:.0%} done")
 
     def start(self, total_edges: int, label: str) -> None:
         """Says that the search begins."""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.run_names import method_name
 from acdc_pipeline.cli.tables import Column
 from acdc_pipeline.cli.words import kept_text, number, percent, share_text
+from acdc_pipeline.store.faithfulness import faithfulness_of
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec
-    from acdc_pipeline.store import RunSummary
+    from acdc_pipeline.store import Figures, RunSummary
 
 SETTINGS = (
     Column("prompts", "number", rank=2),
@@ -39,14 +40,29 @@ COLUMNS = (
     Column("edges kept", rank=1),
     Column("share", "number", rank=4),
     Column("KL", "number"),
+    Column("faithfulness", "number", rank=4),
     Column("accuracy", "number", rank=3),
+    Column("forced choice", "number", rank=3),
+    Column("above null", "number", rank=4),
+    Column("CPR", "number", rank=5),
+    Column("stability", "number", rank=5),
     Column("seconds", "number", rank=5),
 )
 
 
-def rows_of(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
-    """`runs` as rows of `COLUMNS`."""
+def rows_of(
+    runs: Sequence[RunSummary], evaluated: Mapping[str, Figures] | None = None
+) -> list[dict[str, str]]:
+    """`runs` as rows of `COLUMNS`.
+
+    Args:
+        runs: of one list.
+        evaluated: what was measured of some of them, by id; the columns are left out where nothing
+            was measured of any.
+    """
     settings = settings_apart([s.spec for s in runs])
+    known = evaluated or {}
+    measured = any(s.run_id in known for s in runs)
     return [
         {
             "run": s.run_id[:8],
@@ -55,6 +71,8 @@ def rows_of(runs: Sequence[RunSummary]) -> list[dict[str, str]]:
             "method": method_name(s.spec.method),
             **apart,
             **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
+            **(evaluation_cells(known.get(s.run_id)) if measured else {}),
+            "faithfulness": number(faithfulness_of(s.metrics, s.spec.method.plain().get("metric"))),
         }
         for s, apart in zip(runs, settings, strict=True)
     ]
@@ -69,7 +87,17 @@ def result_cells(
         "share": share_text(kept, total),
         "KL": number(metrics.get("kl")),
         "accuracy": percent(metrics.get("accuracy")),
+        "forced choice": percent(metrics.get("forced_choice")),
         "seconds": f"{seconds:.1f}",
+    }
+
+
+def evaluation_cells(figures: Figures | None) -> dict[str, str]:
+    """What was measured of a circuit, as cells of `COLUMNS`; a dash for what was not."""
+    return {
+        "above null": percent(None if figures is None else figures.percentile),
+        "CPR": number(None if figures is None else figures.cpr),
+        "stability": number(None if figures is None else figures.jaccard),
     }
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.cli.evaluation_report import measured_facts
 from acdc_pipeline.cli.method_text import method_text
 from acdc_pipeline.cli.words import counted, kept_text, number, percent, share_text
 from acdc_pipeline.specs import circuit_method
+from acdc_pipeline.specs.names import COUNTED
+from acdc_pipeline.store.faithfulness import faithfulness_by_metric
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.store import RunRecord, RunSummary
+    from acdc_pipeline.store import Figures, RunRecord, RunSummary
 
 
 def run_document(record: RunRecord) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def run_document(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def summary_document(summary: RunSummary) -> dict[str, Any]:
+def summary_document(summary: RunSummary, figures: Figures | None = None) -> dict[str, Any]:
     """A line of a list of runs as JSON data."""
     return {
         "run_id": summary.run_id,
@@ -39,7 +43,30 @@ def summary_document(summary: RunSummary) -> dict[str, Any]:
         "metrics": dict(summary.metrics),
         "parity_error": summary.parity_error,
         "wall_seconds": summary.wall_seconds,
+        **evaluation_part(figures),
     }
+
+
+def evaluation_part(figures: Figures | None) -> dict[str, Any]:
+    """What was measured of a circuit as JSON data; null where nothing was."""
+    if figures is None:
+        return {"evaluation": None}
+    return {"evaluation": {**figures.document, "evaluations": list(figures.evaluations)}}
+
+
+def evaluation_lines(record: RunRecord, figures: Figures | None, again: str) -> dict[str, str]:
+    """What was measured of a run, for people; of one that was not measured, how to.
+
+    Args:
+        record: the run.
+        figures: what was measured of it.
+        again: the command that measures it.
+    """
+    if record.circuit is None:
+        return {}
+    if figures is None:
+        return {"evaluation": f"– ({again})"}
+    return measured_facts(figures.document)
 
 
 def run_facts(record: RunRecord) -> dict[str, str]:
@@ -58,11 +85,11 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     if "kl" in metrics:
         scale = f"{number(metrics.get('ablated_kl'))} with every edge removed"
         lines["KL"] = f"{number(metrics['kl'])} nats to the whole model ({scale})"
+        lines["faithfulness"] = faithfulness_text(record)
     if "accuracy" in metrics:
-        whole = metrics.get("model_accuracy")
-        lines["accuracy"] = f"{percent(metrics['accuracy'])} (whole model {percent(whole)})"
+        lines |= {name.replace("_", " "): share_of_answers(metrics, name) for name in COUNTED}
     for name, value in metrics.items():
-        if name in ("kl", "accuracy") or name.startswith(("model_", "ablated_")):
+        if name in ("kl", *COUNTED) or name.startswith(("model_", "ablated_")):
             continue
         lines[name] = f"{number(value)} (whole model {number(metrics.get(f'model_{name}'))})"
     if reference := record.details.get("reference"):
@@ -71,15 +98,31 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     return lines
 
 
+def share_of_answers(metrics: Mapping[str, float], name: str) -> str:
+    """`95.3% (whole model 100.0%)`, of a metric that counts answers; `–` where it is not known."""
+    if name not in metrics:
+        return percent(None)
+    return f"{percent(metrics[name])} (whole model {percent(metrics.get(f'model_{name}'))})"
+
+
+def faithfulness_text(record: RunRecord) -> str:
+    """`0.960 in kl, 0.812 in logit_diff`: the metric that was searched by comes first."""
+    found = faithfulness_by_metric(record.metrics, circuit_method(record.spec.method).metric)
+    return ", ".join(f"{number(value)} in {name}" for name, value in found.items()) or number(None)
+
+
 def _profile_facts(record: RunRecord) -> dict[str, str]:
     roles = (record.profile or {}).get("roles", [])
     heads = {(score.layer, score.head) for score in record.heads}
     named = {role["head"] for role in roles}
-    whole = percent(record.metrics.get("model_accuracy"))
+    whole = {
+        name.replace("_", " "): f"{percent(record.metrics.get(f'model_{name}'))} (whole model)"
+        for name in COUNTED
+    }
     return {
         "heads": f"{len(heads)}, {counted(len(record.heads), 'score')}",
         "roles": f"{len(roles)}, of {counted(len(named), 'head')}",
-        "accuracy": f"{whole} (whole model)",
+        **whole,
     }
 
 

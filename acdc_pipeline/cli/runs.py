@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli import clean, completion, options, runs_compare
+from acdc_pipeline.cli.evaluated import figures_by_run
 from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
@@ -43,7 +44,8 @@ def list_runs(
 ) -> None:
     """List the runs of a store. Damaged ones are named on stderr and left out.
 
-    Prompts, seed, metric and the like have a column where the listed runs differ in them.
+    Prompts, seed, metric and the like have a column where the listed runs differ in them; what
+    `acdc evaluate` measured, where it measured any of them. A dash is what was not measured.
 
     Example: acdc runs list --task ioi
     """
@@ -62,17 +64,18 @@ def list_runs(
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
     shown = [s for s in found if fits(s.spec)]
+    evaluated = figures_by_run(results, [s.run_id for s in shown])
     shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
         print_json(
             {
                 "store": results.url,
-                "runs": [summary_document(summary) for summary in shown],
+                "runs": [summary_document(s, evaluated.get(s.run_id)) for s in shown],
                 "damaged": [{"run_id": run_id, **_plain(e)} for run_id, e in damaged.items()],
             }
         )
     elif shown:
-        print_table(COLUMNS, rows_of(shown))
+        print_table(COLUMNS, rows_of(shown, evaluated))
     if not found:
         note(_nothing_in(results))
     elif not shown:
@@ -109,13 +112,19 @@ def show_run(
     store: options.StoreUrl = None,
     json: options.Json = False,
 ) -> None:
-    """Show one run, and draw its circuit as an SVG file (which is not opened).
+    """Show one run, with what `acdc evaluate` measured, and draw its circuit as an SVG file.
 
     Example: acdc runs show 3f2a91c0
     """
     from acdc_pipeline.cli.drawing import draw
     from acdc_pipeline.cli.method_text import meaning_of_scores
-    from acdc_pipeline.cli.run_report import run_document, run_facts, warning_facts
+    from acdc_pipeline.cli.run_report import (
+        evaluation_lines,
+        evaluation_part,
+        run_document,
+        run_facts,
+        warning_facts,
+    )
     from acdc_pipeline.specs import circuit_method
 
     if no_svg and svg is not None:
@@ -135,15 +144,22 @@ def show_run(
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
         write_bytes(drawn, draw(record, record.circuit).encode())
     path = results.path(run_id)
+    figures = figures_by_run(results, [run_id]).get(run_id)
     if json:
         drawing = None if drawn is None else str(drawn)
-        document = run_document(record) | {"store": results.url, "path": path, "drawing": drawing}
+        document = (
+            run_document(record)
+            | evaluation_part(figures)
+            | {"store": results.url, "path": path, "drawing": drawing}
+        )
         edges = (
             [str(e) for e in record.circuit.sorted_edges] if record.circuit is not None else None
         )
         print_json({**document, "edges": edges})
         return
-    lines = run_facts(record) | warning_facts(record) | {"stored": relative(path)}
+    again = f"acdc evaluate {run_id[:8]}{options.same_store(context)}"
+    lines = run_facts(record) | evaluation_lines(record, figures, again) | warning_facts(record)
+    lines["stored"] = relative(path)
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
         more = f"acdc runs export {run_id[:8]}{options.same_store(context)}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from acdc_pipeline.cli import completion, options
+from acdc_pipeline.cli.evaluated import figures_by_run
 from acdc_pipeline.cli.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.output import note, print_facts, print_json, say
 from acdc_pipeline.cli.tables import Column, print_table
@@ -18,7 +19,7 @@ from acdc_pipeline.errors import InvalidInput
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.regression.pair import Overlap, Pair, Roles
-    from acdc_pipeline.store import RunRecord, RunSummary, Store
+    from acdc_pipeline.store import Figures, RunRecord, RunSummary, Store
 
 COLUMNS = (
     Column("task", "name"),
@@ -76,6 +77,7 @@ def compare(
       acdc runs compare --model zoo:gpt2-4l-s0 --model zoo:gpt2-4l-s0-edited
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
+    from acdc_pipeline.cli.run_report import evaluation_part
     from acdc_pipeline.regression.pair import runs_of
     from acdc_pipeline.regression.pair_figure import pair_svg
 
@@ -107,10 +109,13 @@ def compare(
         write_bytes(svg, pair_svg(names[0], names[1], pairs).encode())
         if svg == STDOUT:
             return
+    ids = [record.spec.run_id() for record in records]
+    evaluated = figures_by_run(results, ids) if records else {}
     if json:
         print_json(
             {
                 "store": results.url,
+                "runs": [{"run_id": i, **evaluation_part(evaluated.get(i))} for i in ids],
                 "models": [
                     {"model": side[0].spec.model, "revision": side[0].spec.model_revision}
                     for side in sides
@@ -122,7 +127,7 @@ def compare(
         )
         return
     if records:
-        _print_runs(summaries, records)
+        _print_runs(summaries, records, evaluated)
     else:
         say(f"A {models[0]}\nB {models[1]}\n")
     rows = [_row(pair) for pair in pairs]
@@ -189,11 +194,16 @@ def _roles(results: Store, side: list[RunSummary]) -> Roles | None:
     return roles_in(results.get(s.run_id) for s in profiles)
 
 
-def _print_runs(summaries: Sequence[RunSummary], records: Sequence[RunRecord]) -> None:
+def _print_runs(
+    summaries: Sequence[RunSummary],
+    records: Sequence[RunRecord],
+    evaluated: Mapping[str, Figures],
+) -> None:
     from acdc_pipeline.cli import run_columns
 
     known = {summary.run_id: summary for summary in summaries}
-    rows = run_columns.rows_of([known[record.spec.run_id()] for record in records])
+    both = [known[record.spec.run_id()] for record in records]
+    rows = run_columns.rows_of(both, evaluated)
     sided = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
     print_table((Column(""), *run_columns.COLUMNS), sided)
     say("")

@@ -14,8 +14,8 @@ from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
 from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
-from acdc_pipeline.cli.words import counted, relative
-from acdc_pipeline.errors import PromptError, SpecError
+from acdc_pipeline.cli.words import counted, percent, relative
+from acdc_pipeline.errors import PromptError, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
     from acdc_pipeline.prompts import PromptSet
@@ -143,7 +143,7 @@ def check_task(
     seed: Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Check a task's files; with a model, also that its tokenizer can express the prompts.
+    """Check a task's files; with a model, also its tokenizer, and how well it does the task.
 
     Example: acdc tasks check tasks/mine --model zoo:gpt2-4l-s0
     """
@@ -168,6 +168,7 @@ def check_task(
             "longest": int(made.lengths.max()),
             "word_lists": word_lists_of(spec, model),
             "equal_sides": len(made.rows_with_equal_sides),
+            **_how_well(made, model),
         }
     if json:
         print_json({**report, "ok": True})
@@ -180,6 +181,12 @@ def check_task(
         )
         for row in report["word_lists"]:
             say(f"  {word_list_text(row)}")
+        say(
+            f"  the model's first token is right in {percent(report['model_accuracy'])}, its "
+            f"forced choice in {percent(report['model_forced_choice'])} of them"
+        )
+        if report["not_measured"]:
+            note(f"note: the model was not run: {report['not_measured']}")
         if equal := report["equal_sides"]:
             note(
                 f"note: clean and corrupted side are equal in {equal} of {report['prompts']} pairs"
@@ -242,6 +249,25 @@ def _prompts_of(
         for row in range(len(made))
     ]
     return made, shown
+
+
+def _how_well(prompts: PromptSet, model: str) -> dict[str, Any]:
+    """Both accuracies of the whole model; None, with the reason, where the engine cannot run it."""
+    with stdout_kept_clean(), waiting(f"running {model}"):
+        from acdc_pipeline.execution.memory import default_budget
+        from acdc_pipeline.heads.whole_model import model_metrics
+        from acdc_pipeline.models import load_model
+        from acdc_pipeline.specs.names import COUNTED
+
+        try:
+            loaded = load_model(model)
+        except UnsupportedModel as error:
+            unknown = {f"model_{name}": None for name in COUNTED}
+            return {**unknown, "not_measured": error.problem}
+        device = loaded.weights.device
+        found = model_metrics(loaded.weights, prompts.to(device), COUNTED, default_budget(device))
+    known = {f"model_{name}": found.get(f"model_{name}") for name in COUNTED}
+    return {**known, "not_measured": None}
 
 
 def _task_facts(spec: TaskSpec, published: bool) -> dict[str, str]:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput, PromptError
 from acdc_pipeline.evaluation import (
-    Knockout,
-    Need,
-    Point,
-    Recovery,
     Scale,
     causal_scrubbing,
+    circuit_logprobs,
     circuit_model_distance,
     circuit_performance_ratio,
     completeness,
     measure,
     minimality,
     parts_by_node,
-    percentile,
     pessimistic_auc,
     random_circuits,
     roc_of_circuits,
@@ -30,93 +27,46 @@ from acdc_pipeline.evaluation import (
     with_partners,
     worst_knockouts,
 )
-from acdc_pipeline.evaluation.measure import circuit_logprobs
+from acdc_pipeline.evaluation.measure import require_answers
+from acdc_pipeline.execution.cheap_null import cheap_null
 from acdc_pipeline.execution.curves import curve_of, rank_of
+from acdc_pipeline.execution.effort import PARTS, Effort, Part
+from acdc_pipeline.execution.evaluation import Evaluation, Measured
+from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.reference import reference_for
-from acdc_pipeline.execution.stability import Stability, Transfer, stability, transfer
+from acdc_pipeline.execution.stability import stability, transfer
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs.names import COUNTED, MetricName
 
 ALIKE = 4
 """How many prompts agree in their roles when circuits are scrubbed."""
 
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is drawn.
-
-    Args:
-        null: random circuits of equal size; 0 leaves the null out.
-        draws: random sets of parts for completeness and minimality, and rounds of scrubbing.
-        restarts: greedy searches for the parts without which circuit and model differ most.
-        resamples: bootstrap resamples of the prompts on which the search is repeated; 0 leaves
-            stability and transfer out.
-        seed: of everything drawn here.
-    """
-
-    null: int
-    draws: int
-    restarts: int
-    resamples: int
-    seed: int
+Advance = Callable[[float], None]
+"""Hears the share of a part that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What is known of a circuit.
+class Subject:
+    """What is measured, and against what.
 
     Args:
-        circuit: what was measured.
-        scale: the metric and its ends.
-        value: m(C), in the metric's own sign.
-        faithfulness: 1 is the whole model, 0 nothing.
-        kl: KL(model ‖ circuit) in nats.
-        curve: smallest fraction first; empty where there is nothing to cut by.
-        cpr, cmd: its areas (MIB); None without it.
-        null: faithfulness of random circuits of equal size.
-        percentile: share of them that are less faithful; None without a null.
-        knockouts: completeness.
-        worst: the worst knockout that each greedy search found.
-        needs: minimality.
-        auc: pessimistic area under the ROC curve against the task's reference; None without one.
-        scrubbing: causal scrubbing; None where it could not be done.
-        unscrubbed: why not.
-        fresh: faithfulness on prompts of another seed; None where the task has no other prompts.
-        stability: of the search under resampled prompts; None where there was no search.
-        transfer: of the search to templates it did not see; likewise.
+        worker, run, task, circuit, family, effort: as for `evaluate`.
+        bench: the model at work on the prompts of the run.
+        scale: the metric of the run and its ends.
+        metrics: everything that the circuit itself was measured in.
     """
 
+    worker: Worker
+    run: RunSpec
+    task: TaskSpec
     circuit: Circuit
+    family: Sequence[Circuit]
+    effort: Effort
+    bench: Bench
     scale: Scale
-    value: float
-    faithfulness: float
-    kl: float
-    curve: tuple[Point, ...]
-    cpr: float | None
-    cmd: float | None
-    null: tuple[float, ...]
-    percentile: float | None
-    knockouts: tuple[Knockout, ...]
-    worst: tuple[Knockout, ...]
-    needs: tuple[Need, ...]
-    auc: float | None
-    scrubbing: Recovery | None
-    unscrubbed: str | None
-    fresh: float | None
-    stability: Stability | None
-    transfer: Transfer | None
-
-    def __repr__(self) -> str:
-        better = (
-            ""
-            if self.percentile is None
-            else f", above {self.percentile:.0%} of {len(self.null)} random circuits"
-        )
-        return (
-            f"<evaluation: faithfulness {self.faithfulness:.3g} ({self.scale.metric}), "
-            f"KL {self.kl:.3g}{better}>"
-        )
+    metrics: Mapping[MetricName, Measured]
 
 
 def evaluate(
@@ -126,7 +76,7 @@ def evaluate(
     circuit: Circuit,
     family: Sequence[Circuit],
     effort: Effort,
-    doing: Callable[[str], None] = lambda _: None,
+    progress: PartProgress | None = None,
 ) -> Evaluation:
     """`circuit` on the prompts of `run`, under its metric and ablation.
 
@@ -138,61 +88,67 @@ def evaluate(
         family: the circuits that the same search found at other thresholds, for the curve where
             there are no scores. Empty for a circuit that no search found: then nothing is said of
             curve, stability and transfer unless it has scores.
-        effort: how much is drawn.
-        doing: told what is measured next.
+        effort: what is measured, and how much is drawn.
+        progress: told what is being measured, and how far that is.
 
     Raises:
-        InvalidInput: the metric cannot tell the model from nothing.
+        InvalidInput: the metric of the run cannot tell the model from nothing.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
-    doing("faithfulness")
-    bench = worker.bench(run, task)
-    method = circuit_method(run.method)
-    scale = scale_of(bench, method.metric)
-    found = measure(bench, circuit_logprobs(bench, circuit.edges), [method.metric, "kl"])
-    value = found[method.metric]
-    points = curve_of(bench, scale, circuit, family, rank_of(method))
-    doing("random circuits")
-    null = [
-        scale.faithfulness(value_of(bench, method.metric, other.edges))
-        for other in random_circuits(
-            circuit.topology, edges=max(1, len(circuit)), n=effort.null, seed=effort.seed
-        )
-    ]
-    parts = parts_by_node(circuit)
-    draws, seed = effort.draws, effort.seed
-    doing("completeness")
-    knockouts = completeness(bench, scale, circuit, parts, draws=draws, seed=seed)
-    worst = worst_knockouts(bench, scale, circuit, parts, restarts=effort.restarts, seed=seed)
-    doing("minimality")
-    needs = minimality(bench, scale, circuit, parts, draws=draws, seed=seed)
-    doing("causal scrubbing")
-    scrubbing, unscrubbed = _scrubbed(worker, run, task, circuit, effort)
-    fresh = _fresh(worker, run, task, circuit, bench)
-    searched = bool(family) and effort.resamples > 0
-    if searched:
-        doing("stability and transfer")
-    return Evaluation(
+    listener, parts = progress or SilentParts(), _parts(effort, family)
+    total = 1 + len(parts)
+    listener.part("faithfulness", 1, total)
+    subject = _subject(worker, run, task, circuit, family, effort)
+    found = Evaluation(
         circuit=circuit,
-        scale=scale,
-        value=value,
-        faithfulness=scale.faithfulness(value),
-        kl=found["kl"],
-        curve=points,
-        cpr=circuit_performance_ratio(points) if points else None,
-        cmd=circuit_model_distance(points) if points else None,
-        null=tuple(null),
-        percentile=percentile(scale.faithfulness(value), null) if null else None,
-        knockouts=knockouts,
-        worst=worst,
-        needs=needs,
+        scale=subject.scale,
+        task_metric=task.metrics.own,
+        metrics=subject.metrics,
         auc=_auc(run, task, circuit, family),
-        scrubbing=scrubbing,
-        unscrubbed=unscrubbed,
-        fresh=fresh,
-        stability=stability(worker, run, bench, effort.resamples, seed) if searched else None,
-        transfer=transfer(worker, run, bench) if searched else None,
     )
+    for number, part in enumerate(parts, 2):
+        listener.part(part, number, total)
+        found = replace(found, **MEASURES[part](subject, listener.share))
+    return found
+
+
+def _parts(effort: Effort, family: Sequence[Circuit]) -> list[Part]:
+    """The parts of `effort`, in order, without those of a search where there was none."""
+    of_a_search = ("stability", "transfer")
+    return [p for p in PARTS if p in effort.parts and (family or p not in of_a_search)]
+
+
+def _subject(
+    worker: Worker,
+    run: RunSpec,
+    task: TaskSpec,
+    circuit: Circuit,
+    family: Sequence[Circuit],
+    effort: Effort,
+) -> Subject:
+    """The circuit itself, measured in the metric of the run, KL, the task's own and the counts."""
+    bench, nothing = worker.bench(run, task), worker.nothing(run, task)
+    searched_by = circuit_method(run.method).metric
+    require_answers(bench, searched_by)
+    names: list[MetricName] = list(
+        dict.fromkeys([searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTED])
+    )
+    ours = measure(bench, circuit_logprobs(bench, circuit.edges), names)
+    whole, ablated = measure(bench, bench.logprobs, names), measure(bench, nothing, names)
+    scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
+    metrics: dict[MetricName, Measured] = {
+        name: Measured(
+            ours[name],
+            whole[name],
+            ablated[name],
+            None
+            if name in COUNTED or whole[name] == ablated[name]
+            else Scale(name, whole[name], ablated[name]).faithfulness(ours[name]),
+        )
+        for name in names
+        if name in ours
+    }
+    return Subject(worker, run, task, circuit, family, effort, bench, scale, metrics)
 
 
 def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circuit]) -> float | None:
@@ -206,32 +162,115 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
     return pessimistic_auc(roc_of_circuits([circuit, *family], truth))
 
 
-def _scrubbed(
-    worker: Worker, run: RunSpec, task: TaskSpec, circuit: Circuit, effort: Effort
-) -> tuple[Recovery | None, str | None]:
+def _curve(subject: Subject, _: Advance) -> dict[str, Any]:
+    rank = rank_of(circuit_method(subject.run.method))
+    points = curve_of(subject.bench, subject.scale, subject.circuit, subject.family, rank)
+    if not points:
+        return {}
+    return {
+        "curve": points,
+        "cpr": circuit_performance_ratio(points),
+        "cmd": circuit_model_distance(points),
+    }
+
+
+def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
+    """Random circuits in every metric that has a faithfulness: the forward pass is the same."""
+    bench, effort, circuit = subject.bench, subject.effort, subject.circuit
+    count = cheap_null(bench) if effort.null is None else effort.null
+    scales: dict[MetricName, Scale] = {
+        name: Scale(name, found.model, found.ablated)
+        for name, found in subject.metrics.items()
+        if found.faithfulness is not None
+    }
+    drawn: dict[MetricName, list[float]] = {name: [] for name in scales}
+    size = max(1, len(circuit))
+    others = random_circuits(circuit.topology, edges=size, n=count, seed=effort.seed)
+    for number, other in enumerate(others, 1):
+        values = measure(bench, circuit_logprobs(bench, other.edges), list(scales))
+        for name, scale in scales.items():
+            drawn[name].append(scale.faithfulness(values[name]))
+        advance(number / count)
+    return {"nulls": {name: tuple(values) for name, values in drawn.items()}}
+
+
+def _completeness(subject: Subject, _: Advance) -> dict[str, Any]:
+    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    parts = parts_by_node(circuit)
+    return {
+        "knockouts": completeness(
+            bench, scale, circuit, parts, draws=effort.draws, seed=effort.seed
+        )
+    }
+
+
+def _worst_knockouts(subject: Subject, _: Advance) -> dict[str, Any]:
+    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    parts = parts_by_node(circuit)
+    return {
+        "worst": worst_knockouts(
+            bench, scale, circuit, parts, restarts=effort.restarts, seed=effort.seed
+        )
+    }
+
+
+def _minimality(subject: Subject, _: Advance) -> dict[str, Any]:
+    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    parts = parts_by_node(circuit)
+    return {"needs": minimality(bench, scale, circuit, parts, draws=effort.draws, seed=effort.seed)}
+
+
+def _causal_scrubbing(subject: Subject, _: Advance) -> dict[str, Any]:
+    worker, run, effort = subject.worker, subject.run, subject.effort
     method = circuit_method(run.method)
     try:
-        prompts = with_partners(worker.prompts(run, task, seed=run.seed, alike=ALIKE))
+        prompts = with_partners(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
         bench = set_up(worker.model(run).weights, prompts, method.ablation)
     except PromptError as error:
-        return None, error.problem
-    draws, seed = max(1, effort.draws), effort.seed
-    return causal_scrubbing(bench, method.metric, circuit, draws=draws, seed=seed), None
+        return {"unscrubbed": error.problem}
+    recovery = causal_scrubbing(
+        bench, method.metric, subject.circuit, draws=effort.draws, seed=effort.seed
+    )
+    return {"scrubbing": recovery}
 
 
-def _fresh(
-    worker: Worker, run: RunSpec, task: TaskSpec, circuit: Circuit, bench: Bench
-) -> float | None:
+def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
+    run, task = subject.run, subject.task
     if isinstance(task.generator, PairsGenerator):
-        return None
+        return {}
     method = circuit_method(run.method)
-    prompts = worker.prompts(run, task, seed=run.seed + 1, alike=1)
-    fresh = set_up(bench.weights, prompts, method.ablation)
+    prompts = subject.worker.prompts(run, task, seed=run.seed + 1, alike=1)
+    fresh = set_up(subject.bench.weights, prompts, method.ablation)
     try:
         scale = scale_of(fresh, method.metric)
     except InvalidInput:
-        return None
-    return scale.faithfulness(value_of(fresh, method.metric, circuit.edges))
+        return {}
+    value = value_of(fresh, method.metric, subject.circuit.edges)
+    return {"fresh": scale.faithfulness(value)}
+
+
+def _stability(subject: Subject, advance: Advance) -> dict[str, Any]:
+    effort = subject.effort
+    worker, run, bench = subject.worker, subject.run, subject.bench
+    return {"stability": stability(worker, run, bench, effort.resamples, effort.seed, advance)}
+
+
+def _transfer(subject: Subject, _: Advance) -> dict[str, Any]:
+    return {"transfer": transfer(subject.worker, subject.run, subject.bench)}
+
+
+MEASURES: Mapping[Part, Callable[[Subject, Advance], dict[str, Any]]] = {
+    "curve": _curve,
+    "null": _null,
+    "completeness": _completeness,
+    "worst knockouts": _worst_knockouts,
+    "minimality": _minimality,
+    "causal scrubbing": _causal_scrubbing,
+    "fresh prompts": _fresh_prompts,
+    "stability": _stability,
+    "transfer": _transfer,
+}
+"""How each part is measured: fields of an `Evaluation`."""
 
 
 def require_same_task(run: RunSpec, task: TaskSpec) -> None:

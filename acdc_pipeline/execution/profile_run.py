@@ -16,6 +16,7 @@ from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.tokenization import bos_id
 from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.specs.names import COUNTED
 from acdc_pipeline.specs.profile_method import ProfileMethod
 
 # How the work is shared out, roughly: what no task decides, what the task does, examples.
@@ -96,7 +97,7 @@ class Profiler:
                 seed=run.seed,
                 memory=memory,
             )
-            names = dict.fromkeys(("accuracy", task.metrics.discovery, *task.metrics.report))
+            names = dict.fromkeys((*COUNTED, task.metrics.discovery, *task.metrics.report))
             return ProfiledHeads(profile, model_metrics(weights, prompts, list(names), memory))
         finally:
             progress.finish()

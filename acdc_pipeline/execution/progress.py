@@ -33,3 +33,26 @@ class Silent:
 
     def finish(self) -> None:
         """Nothing."""
+
+
+@runtime_checkable
+class PartProgress(Protocol):
+    """A listener to work that has named parts, such as an evaluation."""
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """Part `number` of `of`, counted from 1, begins; the one before it is over."""
+        ...
+
+    def share(self, done: float) -> None:
+        """So much of the part is done, 0 to 1."""
+        ...
+
+
+class SilentParts:
+    """Reports nothing."""
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """Nothing."""
+
+    def share(self, done: float) -> None:
+        """Nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench, set_up
@@ -48,16 +48,25 @@ class Transfer:
     unseen: float
 
 
-def stability(worker: Worker, run: RunSpec, bench: Bench, resamples: int, seed: int) -> Stability:
+def stability(
+    worker: Worker,
+    run: RunSpec,
+    bench: Bench,
+    resamples: int,
+    seed: int,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Stability:
     """The circuits of `resamples` searches, at least two, each on as many prompts drawn anew.
 
-    Prompts are drawn with replacement from those of `bench` (Efron 1979).
+    Prompts are drawn with replacement from those of `bench` (Efron 1979). `advance` hears the share
+    of the searches that is done.
     """
-    n = len(bench.prompts)
+    n, searches = len(bench.prompts), max(2, resamples)
     circuits = []
-    for number in range(max(2, resamples)):
+    for number in range(searches):
         rng = random.Random(f"stability {seed} {number}")
         circuits.append(_search(worker, run, _part(bench, run, rng.choices(range(n), k=n))))
+        advance((number + 1) / searches)
     return Stability(mean_pairwise_jaccard(circuits), tuple(map(len, circuits)))
 
 

@@ -82,6 +82,10 @@ class Worker:
         """
         return self._prepare(self._load(run), run, task).bench
 
+    def nothing(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
+        """Log-probabilities at the answers with every edge removed. Raises like `execute`."""
+        return self._prepare(self._load(run), run, task).nothing
+
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
         """As many prompts as `run` has, of another seed or in groups that agree in their roles.
 
@@ -137,7 +141,7 @@ class Worker:
                 **found.details,
                 **details,
                 "edges_on_a_path": len(circuit.live_edges),
-                "warnings": ready.doubts + doubts_about_result(run, circuit, metrics),
+                "warnings": ready.doubts + doubts_about_result(run, circuit, prompts, metrics),
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.metrics.accuracy import top_token_is_correct
+from acdc_pipeline.metrics.forced_choice import correct_is_above_incorrect
 from acdc_pipeline.metrics.kl import kl_divergence
 from acdc_pipeline.metrics.logit_diff import logit_difference
 from acdc_pipeline.metrics.match_nll import matched_negative_log_likelihood
@@ -67,4 +68,7 @@ METRICS: Mapping[MetricName, Metric] = {
         lambda r: matched_negative_log_likelihood(r.model, r.circuit, r.correct), "worse", "no"
     ),
     "accuracy": Metric(lambda r: top_token_is_correct(r.circuit, r.correct), "better", "no"),
+    "forced_choice": Metric(
+        lambda r: correct_is_above_incorrect(r.circuit, r.correct, r.incorrect), "better", "yes"
+    ),
 }

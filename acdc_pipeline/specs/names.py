@@ -9,7 +9,9 @@ from pydantic import Field
 from acdc_pipeline.graph.circuit import Rank
 from acdc_pipeline.graph.order import HeadOrder
 
-MetricName = Literal["kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy"]
+MetricName = Literal[
+    "kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy", "forced_choice"
+]
 Ablation = Literal["corrupted", "zero", "mean"]
 Difference = Literal["signed", "abs"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
@@ -35,6 +37,8 @@ Bos = Annotated[
 ]
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
+COUNTED: tuple[MetricName, ...] = ("accuracy", "forced_choice")
+"""Metrics that count answers: reported with every circuit, as shares and not as faithfulness."""
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 NOUNS: dict[frozenset[str], str] = {

@@ -10,7 +10,10 @@ from pydantic import Field, model_serializer, model_validator
 from acdc_pipeline.specs.base import Spec, rejection
 from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
 
-NO_GRADIENT: Mapping[MetricName, str] = {"accuracy": "has no gradient"}
+NO_GRADIENT: Mapping[MetricName, str] = {
+    "accuracy": "has no gradient",
+    "forced_choice": "has no gradient",
+}
 """Metrics that methods of gradients cannot work with, and why."""
 
 _NONE_AT_CLEAN: Mapping[MetricName, str] = {

@@ -13,7 +13,7 @@ from acdc_pipeline.specs.base import Spec, rejection, sha256_of, unknown_referen
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
 from acdc_pipeline.specs.load import load_yaml
-from acdc_pipeline.specs.names import MetricName, Name
+from acdc_pipeline.specs.names import COUNTED, MetricName, Name
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
@@ -55,6 +55,18 @@ class TaskMetrics(Spec):
 
     discovery: MetricName
     report: tuple[MetricName, ...]
+
+    @property
+    def own(self) -> MetricName:
+        """The metric in which the task itself is stated, such as `logit_diff`.
+
+        The first of these that compares answers; `kl`, which asks for the model's whole output,
+        where there is no other. Counts of answers are steps, and say less than what they count.
+        """
+        for name in (self.discovery, *self.report):
+            if name != "kl" and name not in COUNTED:
+                return name
+        return "kl"
 
 
 class TaskSpec(Spec):

@@ -12,6 +12,8 @@ TMP = "tmp"
 CHECKPOINTS = "checkpoints"
 FAILED = "failed"
 """Why runs failed, beside the runs that did not."""
+EVALUATIONS = "evaluations"
+"""What `evaluate` found of runs, beside them: a run itself never changes."""
 QUARANTINE = "quarantine"
 """Where a damaged run goes when a whole one takes its place."""
 
@@ -27,6 +29,8 @@ PROFILE = "profile.json"
 FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, GRAPH, RUN)
 
 _RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", re.ASCII)
+EVALUATION_ID_LENGTH = 16
+_EVALUATION = re.compile(rf"([0-9a-f]{{{EVALUATION_ID_LENGTH}}})\.json", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -38,6 +42,12 @@ def is_run_id(name: str) -> bool:
 def is_attempt(name: str) -> bool:
     """Whether `name` has the form of an attempt's name."""
     return _ATTEMPT.fullmatch(name) is not None
+
+
+def evaluation_id_of(name: str) -> str | None:
+    """The id of the evaluation in a file of that name; None for any other file."""
+    match = _EVALUATION.fullmatch(name)
+    return None if match is None else match[1]
 
 
 def checked_run_id(name: str) -> str:

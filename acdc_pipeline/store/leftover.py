@@ -11,6 +11,8 @@ from acdc_pipeline.store.read import is_whole
 COMMITTED = "the run is committed without it"
 ABANDONED = "an attempt that was never committed"
 CHECKPOINT = "decisions of a run that was never finished"
+UNEVALUATED = "an evaluation of a run that is not in the store"
+HALF_WRITTEN = "an evaluation that was never written to its end"
 PROBE = "a trial of whether the store can be written"
 REPLACED = "a damaged run that was replaced"
 

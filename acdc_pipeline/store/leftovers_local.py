@@ -1,4 +1,4 @@
-"""Leftovers in a local folder: in `tmp/`, `checkpoints/`, `quarantine/`, and trials of writing."""
+"""Leftovers in a local folder: in `tmp/`, `checkpoints/`, `evaluations/`, `quarantine/`, trials."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from contextlib import suppress
 from pathlib import Path
 
 from acdc_pipeline.store import layout
-from acdc_pipeline.store.leftover import CHECKPOINT, PROBE, REPLACED, Leftover, why_unneeded
+from acdc_pipeline.store.leftover import (
+    CHECKPOINT,
+    HALF_WRITTEN,
+    PROBE,
+    REPLACED,
+    UNEVALUATED,
+    Leftover,
+    why_unneeded,
+)
 from acdc_pipeline.store.location import Place
 from acdc_pipeline.store.locks import is_held
 
 _OF_A_RUN = re.compile(r"([0-9a-f]+)\.(?:[0-9a-f]{16}|repair)", re.ASCII)
 _CHECKPOINT = re.compile(r"([0-9a-f]+)\.(?:[0-9a-f]{16}|parquet)", re.ASCII)
+_ASIDE = re.compile(r"[0-9a-f]{16}\.json\.[0-9a-f]{16}", re.ASCII)
 _PROBE = re.compile(r"probe\.[0-9a-f]{16}", re.ASCII)
 
 
@@ -41,10 +50,25 @@ def leftovers_in_folder(place: Place, root: Path, now: float) -> Iterator[Leftov
             why = why_unneeded(place, run_id, CHECKPOINT)
             if why is not None:
                 yield _item(root, path, why, run_id, now)
+    for folder in (root / layout.EVALUATIONS).glob("*"):
+        yield from _evaluations(place, root, folder, now)
     for path in (root / layout.QUARANTINE).glob("*"):
         run_id = path.name.partition(".")[0]
         if _OF_A_RUN.fullmatch(path.name) and layout.is_run_id(run_id):
             yield _item(root, path, REPLACED, run_id, now)
+
+
+def _evaluations(place: Place, root: Path, folder: Path, now: float) -> Iterator[Leftover]:
+    """Of the evaluations of one run: all where there is no such run, else what was cut off."""
+    run_id = folder.name
+    if not layout.is_run_id(run_id):
+        return
+    orphaned = why_unneeded(place, run_id, UNEVALUATED) == UNEVALUATED
+    for path in folder.glob("*"):
+        if orphaned and layout.evaluation_id_of(path.name):
+            yield _item(root, path, UNEVALUATED, run_id, now)
+        elif _ASIDE.fullmatch(path.name):
+            yield _item(root, path, HALF_WRITTEN, run_id, now)
 
 
 def remove_from_folder(root: Path, leftover: Leftover) -> None:
@@ -57,6 +81,9 @@ def remove_from_folder(root: Path, leftover: Leftover) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+    if path.parent.parent == root / layout.EVALUATIONS:
+        with suppress(OSError):  # gone, or holds another
+            path.parent.rmdir()
     _lock_of(path).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Leftovers in an object store: attempts no marker names, checkpoints, and trials of writing."""
+"""Leftovers in an object store: attempts no marker names, checkpoints, evaluations, trials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from contextlib import suppress
 
 from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.store import layout
-from acdc_pipeline.store.leftover import ABANDONED, CHECKPOINT, PROBE, Leftover, why_unneeded
+from acdc_pipeline.store.leftover import (
+    ABANDONED,
+    CHECKPOINT,
+    PROBE,
+    UNEVALUATED,
+    Leftover,
+    why_unneeded,
+)
 from acdc_pipeline.store.location import Place
 from acdc_pipeline.store.read import check_bucket, read_marker
 
@@ -43,10 +50,25 @@ def leftovers_in_bucket(place: Place, now: float) -> Iterator[Leftover]:
         why = why_unneeded(place, run_id, CHECKPOINT) if layout.is_run_id(run_id) else None
         if why is not None:
             yield _item(place, f"{layout.CHECKPOINTS}/{name}", why, run_id, [path], now)
+    yield from _evaluations(place, now)
     for path in _files(place, place.path(layout.TMP)):
         name = path.rpartition("/")[2]
         if _PROBE.fullmatch(name):
             yield _item(place, f"{layout.TMP}/{name}", PROBE, None, [path], now)
+
+
+def _evaluations(place: Place, now: float) -> Iterator[Leftover]:
+    """The evaluations of runs that are not there."""
+    evaluations: dict[str, list[str]] = {}
+    for path in _files(place, place.path(layout.EVALUATIONS)):
+        run_id, name = path.split("/")[-2:]
+        if layout.is_run_id(run_id) and layout.evaluation_id_of(name):
+            evaluations.setdefault(run_id, []).append(path)
+    for run_id, paths in evaluations.items():
+        if why_unneeded(place, run_id, UNEVALUATED) == UNEVALUATED:
+            for path in paths:
+                where = f"{layout.EVALUATIONS}/{run_id}/{path.rpartition('/')[2]}"
+                yield _item(place, where, UNEVALUATED, run_id, [path], now)
 
 
 def remove_from_bucket(place: Place, leftover: Leftover) -> None:

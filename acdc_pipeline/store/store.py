@@ -15,6 +15,13 @@ from acdc_pipeline.store.commit_local import check_local, commit_local
 from acdc_pipeline.store.commit_object import check_object, commit_object
 from acdc_pipeline.store.decode import decode, decode_summary
 from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.evaluation import StoredEvaluation
+from acdc_pipeline.store.evaluations import (
+    Evaluated,
+    read_evaluation,
+    read_evaluations,
+    write_evaluation,
+)
 from acdc_pipeline.store.failed import failed_ids, read_failure, remove_failure, write_failure
 from acdc_pipeline.store.failure import RunFailure, decode_failure, encode_failure
 from acdc_pipeline.store.faults import commit_faults, damaged_run, store_faults
@@ -178,6 +185,18 @@ class Store:
         """Removes the checkpoint of a run, if there is one. Raises StoreFailed."""
         with commit_faults(self.url):
             checkpoint.drop(self.place, layout.checked_run_id(run_id))
+
+    def add_evaluation(self, evaluation: StoredEvaluation) -> None:
+        """Keeps what was measured of a run, beside it; see `evaluations.write_evaluation`."""
+        write_evaluation(self.place, evaluation)
+
+    def evaluation(self, run_id: str, evaluation_id: str) -> StoredEvaluation | None:
+        """One evaluation of a run; None where there is none. Raises DamagedRun."""
+        return read_evaluation(self.place, run_id, evaluation_id)
+
+    def evaluations(self, run_ids: Iterable[str] | None = None) -> Evaluated:
+        """The evaluations of all runs, or of `run_ids`; see `evaluations.read_evaluations`."""
+        return read_evaluations(self.place, run_ids)
 
     def has(self, run_id: str) -> bool:
         """Whether a run is there, every byte as it was committed. A damaged run is not.

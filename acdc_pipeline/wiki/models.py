@@ -47,7 +47,7 @@ class Model:
         profiles: what else its profile runs kept, one for each task.
         run_ids: the runs that all this comes from.
         profile_ids: those of them that measured heads.
-        digest: of the files of these runs.
+        digest: of the files of these runs, and of what was measured of them.
         measured: of the scores and roles in them.
     """
 
@@ -177,7 +177,7 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
         profile_ids=tuple(run.run_id for run in runs if run.scores or run.profile),
-        digest=sha256_of(sorted(run.digest for run in runs)),
+        digest=sha256_of(sorted(run.shown for run in runs)),
         measured=_measured(run for run in runs if run.scores or run.profile),
     )
 

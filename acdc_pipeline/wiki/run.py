@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.specs import RunSpec
-from acdc_pipeline.store import Store, layout, schemas
+from acdc_pipeline.specs import RunSpec, sha256_of
+from acdc_pipeline.store import Figures, Store, layout, schemas
 from acdc_pipeline.store.decode import metrics_of
 from acdc_pipeline.store.parquet import read_parquet
 from acdc_pipeline.wiki.manifest import digest_of
@@ -69,6 +69,7 @@ class Run:
         code_version: version of the package that wrote it.
         scores: scores of heads by metric; empty where there are none.
         profile: what else a profile run keeps; None for all others.
+        figures: what was measured of its circuit later, beside the run; empty where nothing was.
     """
 
     run_id: str
@@ -83,6 +84,12 @@ class Run:
     code_version: str
     scores: Mapping[str, Score]
     profile: Profile | None = None
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def shown(self) -> str:
+        """Changes with everything that pages show of the run."""
+        return f"{self.digest} {sha256_of(self.figures.document)}"
 
 
 def read_run(store: Store, run_id: str) -> Run:

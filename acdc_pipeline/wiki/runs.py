@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
 from acdc_pipeline.errors import DamagedRun, InvalidInput
 from acdc_pipeline.specs import sha256_of
-from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store import Evaluated, Store, figures_of, open_store
 from acdc_pipeline.wiki.run import Run, read_run, summary_of
 from acdc_pipeline.wiki.workers import carried_out
 
@@ -44,7 +44,7 @@ class Gathered:
     Args:
         url: the store, as people know it.
         runs: a summary of every whole run, in the order of ids.
-        damaged: what is wrong with each of the others.
+        damaged: what is wrong with each of the others, and with evaluations that are damaged.
         newest: the day on which the newest run was stored; None where nobody knows.
         files: what the listing said of the files of each run, by id.
         read: how many runs were read; the others were known.
@@ -101,10 +101,11 @@ def gather(
         found += some
         listener(len(found), len(states))
     found.sort(key=_place)
+    evaluated = store.evaluations(states)
     return Gathered(
         url=store.url,
-        runs=tuple(item for item in found if isinstance(item, Run)),
-        damaged=tuple(item for item in found if isinstance(item, DamagedRun)),
+        runs=tuple(_with_figures(item, evaluated) for item in found if isinstance(item, Run)),
+        damaged=(*(item for item in found if isinstance(item, DamagedRun)), *evaluated.damaged),
         newest=_newest((state.committed for state in states.values()), environment),
         files={run_id: state.files for run_id, state in states.items()},
         read=len(new),
@@ -146,6 +147,11 @@ def _run_or_damage(store: Store, run_id: str) -> Run | DamagedRun:
         return summary_of(read_run(store, run_id))
     except DamagedRun as damage:
         return damage
+
+
+def _with_figures(run: Run, evaluated: Evaluated) -> Run:
+    """`run` with what was measured of it by now, whatever was known of it before."""
+    return replace(run, figures=figures_of(evaluated.by_run.get(run.run_id, ())))
 
 
 def _place(item: Run | DamagedRun) -> str:

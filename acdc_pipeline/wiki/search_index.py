@@ -183,8 +183,11 @@ def schema_document() -> dict[str, Any]:
             "edges_total": {"type": ["integer", "null"]},
             "faithfulness": some,
             "metrics": {"type": "object", "additionalProperties": {"type": "number"}},
+            "evaluation": {"type": ["object", "null"], "additionalProperties": some},
         },
-        "required": ["run", "threshold", "edges", "edges_total", "faithfulness", "metrics"],
+        "required": [
+            *("run", "threshold", "edges", "edges_total", "faithfulness", "metrics", "evaluation")
+        ],
     }
     circuits = {
         "type": "object",

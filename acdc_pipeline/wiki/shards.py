@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acdc_pipeline.wiki.chapter import Chapter
+from acdc_pipeline.wiki.evaluated import measured_facts
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.questions import SIZES, Question
 
@@ -183,6 +184,7 @@ def _circuits(question: Question) -> dict[str, Any]:
                 "edges_total": cut.run.edges_total,
                 "faithfulness": cut.faithfulness,
                 "metrics": dict(cut.run.metrics),
+                "evaluation": measured_facts(cut.run.figures),
             }
             for cut in question.cuts
         ],

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from acdc_pipeline.errors import StoreFailed
-from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store import Store, StoredEvaluation, open_store
 from acdc_pipeline.store.encode import encode
-from acdc_pipeline.store.leftover import ABANDONED, COMMITTED
+from acdc_pipeline.store.leftover import ABANDONED, COMMITTED, UNEVALUATED
 from tests import records
 from tests.faulty_proxy import Verdict, at_marker, faulty_proxy
 from tests.s3_server import S3Server
@@ -214,3 +214,16 @@ def test_s3_bucket_that_turns_read_only_before_a_commit_is_a_failure_and_leaves_
         with pytest.raises(StoreFailed, match="permission denied: Access Denied"):
             store.commit(RECORD)
     assert s3_server.keys(bucket) == []
+
+
+def test_s3_evaluation_beside_a_run_is_given_back_and_goes_with_its_run(store: Store):
+    store.commit(records.record())
+    run_id = records.spec().run_id()
+    kept = StoredEvaluation(run_id, {"seed": 0}, {"metric": "kl", "curve": None}, 1.0, {}, 1000.0)
+    store.add_evaluation(kept)
+    assert store.evaluation(run_id, kept.evaluation_id) == kept
+    assert store.evaluations().by_run == {run_id: (kept,)}
+    assert store.has(run_id)
+    assert leftovers(store, older_than=0.0) == []
+    store.place.fs.rm(store.place.path("runs", run_id), recursive=True)
+    assert leftovers(store, older_than=0.0) == [UNEVALUATED]

@@ -130,6 +130,20 @@ def test_found_circuit_of_the_true_edges_evaluates_as_the_whole_model(
     assert repr(worth).endswith("above 100% of 3 random circuits>")
 
 
+def test_found_circuit_of_a_store_keeps_its_evaluation_and_answers_from_there(tmp_path: Path):
+    store = acdc_pipeline.open_store(tmp_path / "store", mode="write")
+    found = acdc_pipeline.discover(
+        "compiled_or", "zoo:compiled-or", threshold=0.01, prompts=8, store=store
+    )
+    worth = found.evaluate(null=2, restarts=1)
+    assert worth.knockouts is None
+    assert worth.worst is not None
+    (kept,) = store.evaluations().by_run[found.run_id]
+    assert kept.figures["faithfulness"] == worth.faithfulness
+    assert found.evaluate(null=2, restarts=1) == worth
+    assert len(store.evaluations().by_run[found.run_id]) == 1
+
+
 def test_evaluate_circuit_of_the_true_edges_is_the_whole_model():
     truth = true_circuit("compiled-or", "corrupted")
     worth = acdc_pipeline.evaluate(

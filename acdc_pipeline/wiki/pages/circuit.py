@@ -46,6 +46,7 @@ def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question
     label = f"{name(task.title)} in {name(model.title)}"
     figure = _figure(chapter, question, label)
     edges = _edges(chapter, question, task)
+    cuts = [cut_facts(question, cut) for cut in question.cuts]
     return {
         **frame(2, title, *trail),
         "slug": model.slug,
@@ -53,7 +54,9 @@ def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question
         "task": {"name": task.name, "title": task.title, "slug": task.slug},
         "behaviour": task.behaviour,
         "prompts": _prompts(question),
-        "cuts": [cut_facts(question, cut) for cut in question.cuts],
+        "cuts": cuts,
+        "other_metric": next((cut["other_metric"] for cut in cuts if cut["other_metric"]), None),
+        "has_measured": any(cut["measured"] for cut in cuts),
         "has_thresholds": question.has_thresholds,
         "shown": question.shown,
         "figure": Markup(figure.svg),

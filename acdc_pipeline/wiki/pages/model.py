@@ -13,6 +13,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import numbers
 from acdc_pipeline.wiki.chapter import Chapter
 from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
+from acdc_pipeline.wiki.evaluated import measured_facts, other_faithfulness
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.pages.frame import frame
@@ -170,6 +171,7 @@ def circuit_row(chapter: Chapter, question: Question) -> Facts:
 def cut_facts(question: Question, cut: Cut) -> Facts:
     """One circuit: how large, how faithful."""
     metrics = cut.run.metrics
+    other = other_faithfulness(cut.run)
     return {
         "label": cut.label,
         "is_threshold": question.has_thresholds,
@@ -177,9 +179,14 @@ def cut_facts(question: Question, cut: Cut) -> Facts:
         "share": cut.share,
         "faithfulness": cut.faithfulness,
         "bar": round(100 * min(1.0, max(0.0, cut.faithfulness or 0.0)), 1),
+        "other_metric": None if other is None else other[0],
+        "other_faithfulness": None if other is None else other[1],
+        "measured": measured_facts(cut.run.figures),
         "kl": metrics.get("kl"),
         "accuracy": metrics.get("accuracy"),
         "model_accuracy": metrics.get("model_accuracy"),
+        "forced_choice": metrics.get("forced_choice"),
+        "model_forced_choice": metrics.get("model_forced_choice"),
         "run": cut.run.run_id,
     }
 

@@ -50,6 +50,7 @@ def _page(site: Site, task: Task) -> Facts:
     asked = [(m, m.questions[task.name][0]) for m in site.models if task.name in m.questions]
     labels = _columns([question for _, question in asked])
     reference = task.reference
+    rows = [_row(model, question, labels) for model, question in asked]
     return {
         **frame(2, task.title, ("Tasks", "t/index.html"), (task.title, None)),
         "name": task.name,
@@ -71,7 +72,8 @@ def _page(site: Site, task: Task) -> Facts:
         },
         "labels": labels,
         "any_other": any(not question.has_thresholds for _, question in asked),
-        "rows": [_row(model, question, labels) for model, question in asked],
+        "rows": rows,
+        "any_null": any(row["above_null"] is not None for row in rows),
         "kinds": _kinds(site, task),
     }
 
@@ -90,7 +92,6 @@ def _columns(questions: list[Question]) -> list[str]:
 def _row(model: Model, question: Question, labels: list[str]) -> Facts:
     by_label = {cut.label: cut_facts(question, cut) for cut in question.cuts}
     best = question.cuts[question.shown]
-    whole = best.run.metrics.get("model_accuracy")
     return {
         "model": model.title,
         "slug": model.slug,
@@ -98,7 +99,9 @@ def _row(model: Model, question: Question, labels: list[str]) -> Facts:
         "other": None
         if question.has_thresholds
         else cut_facts(question, best) | {"method": question.spec.method.name},
-        "model_accuracy": whole,
+        "above_null": best.run.figures.percentile,
+        "model_accuracy": best.run.metrics.get("model_accuracy"),
+        "model_forced_choice": best.run.metrics.get("model_forced_choice"),
         "heads": sum(at[question.shown] for at in question.heads.values()),
         "total_heads": model.total_heads,
     }

@@ -185,7 +185,8 @@ def test_discover_of_pairs_whose_sides_are_all_equal_is_refused(capsys, tmp_path
 def test_discover_of_what_the_model_cannot_do_says_so(capsys, tmp_path):
     found = acdc(capsys, "discover", "induction", TARGET[1], "--threshold", "100", "--prompts", "8")
     assert found.code == 0, found.err
-    assert "note: the whole model answers only 0.0% of the prompts right" in found.err
+    assert "note: the whole model puts a correct answer above every incorrect one" in found.err
+    assert "(its first token is right in 0.0%)" in found.err
     assert "note: the circuit is empty: at threshold 100" in found.err
 
 

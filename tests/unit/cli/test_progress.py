@@ -49,3 +49,34 @@ def test_search_of_many_says_which_one_it_is(capsys):
     lines.wait("loading")
     lines.start(100, "ioi on m")
     assert capsys.readouterr().err == "[2/8] ioi on m: searching 100 edges\n"
+
+
+def test_lines_name_each_part_and_then_how_far_it_is_when_time_has_passed(capsys):
+    now = [0.0]
+    lines = Lines(lambda: now[0])
+    lines.prefix = "evaluating ioi on m: "
+    for number, name in enumerate(("curve", "null"), 1):
+        lines.part(name, number, 2)
+        for share, seconds in ((0.25, 4.9), (0.5, 5.0), (1.0, 9.0)):
+            now[0] = 100.0 * number + seconds
+            if number == 2:
+                lines.share(share)
+    assert capsys.readouterr().err.splitlines() == [
+        "evaluating ioi on m: curve: part 1 of 2",
+        "evaluating ioi on m: null: part 2 of 2",
+        "evaluating ioi on m: null: 25% done",
+    ]
+
+
+def test_bar_over_parts_says_which_part_it_is_at(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    bar = Bar()
+    bar.prefix = "evaluating ioi on m: "
+    bar.part("null", 2, 3)
+    bar.share(0.5)
+    bar.finish()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "evaluating ioi on m: null" in err
+    assert "part 2 of 3" in err

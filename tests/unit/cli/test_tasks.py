@@ -186,3 +186,13 @@ def test_tasks_import_replaces_no_file_and_writes_pairs_alone(capsys, tmp_path):
     acdc(capsys, "tasks", "import", "p.json").refuses("p.jsonl: exists already")
     acdc(capsys, "tasks", "import", "p.json", "--out", "p.txt").refuses("*.jsonl")
     assert Path("p.jsonl").read_text() == "mine"
+
+
+def test_tasks_check_with_a_model_says_how_often_first_token_and_forced_choice_are_right(capsys):
+    check = ("tasks", "check", "compiled_or", "--model", "zoo:compiled-or", "--prompts", "8")
+    document = acdc(capsys, *check, "--json").document
+    # compiled by hand to do this task
+    assert (document["model_accuracy"], document["model_forced_choice"]) == (1.0, 1.0)
+    assert document["not_measured"] is None
+    line = "first token is right in 100.0%, its forced choice in 100.0% of them"
+    assert line in acdc(capsys, *check).out

@@ -70,6 +70,24 @@ def test_accuracy_counts_the_most_likely_token():
     assert _score("accuracy") == [1.0, 0.0]
 
 
+def test_forced_choice_compares_the_best_correct_token_with_the_best_incorrect_one():
+    # the last token is likelier than all that are compared, and plays no part
+    circuit = torch.tensor(
+        [[0.1, 0.2, 0.15, 0.05, 0.5], [0.2, 0.1, 0.15, 0.05, 0.5], [0.2, 0.2, 0.05, 0.05, 0.5]],
+        dtype=torch.float64,
+    ).log()
+    correct = torch.tensor([[True, True, False, False, False]] * 2 + [[True] + [False] * 4])
+    incorrect = torch.tensor(
+        [[False, False, True, True, False]] * 2 + [[False, True] + [False] * 3]
+    )
+    reading = Reading(circuit, circuit, correct, incorrect)
+    # above in two, by one of several correct answers; a tie is no choice
+    assert METRICS["forced_choice"].score(reading).tolist() == [1.0, 1.0, 0.0]
+    assert METRICS["accuracy"].score(reading).tolist() == [0.0, 0.0, 0.0]
+    swapped = Reading(circuit, circuit, incorrect, correct)
+    assert METRICS["forced_choice"].score(swapped).tolist() == [0.0, 0.0, 0.0]
+
+
 def test_sign_makes_higher_worse_for_every_metric():
     worse_circuit_last = {name: METRICS[name].sign * _score(name)[1] for name in METRICS}
     better = {name: METRICS[name].sign * _score(name)[0] for name in METRICS}

@@ -9,8 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from acdc_pipeline.store import RunFailure, open_store, schemas
+from acdc_pipeline.execution.effort import effort_of
+from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, schemas
 from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
 from tests import records
 from tests.support import REPOSITORY
@@ -39,7 +41,7 @@ def test_page_lists_the_columns_of_a_table_with_their_types(name: str):
 
 
 def test_page_has_a_section_for_every_file():
-    files = {*encode(records.record()), "_COMMIT.json", "FAILED.json"}
+    files = {*encode(records.record()), "_COMMIT.json", "FAILED.json", "evaluations/"}
     assert set(re.findall(r"^### (\S+)$", PAGE, re.MULTILINE)) == files
 
 
@@ -48,6 +50,14 @@ def test_page_names_every_key_of_the_run_document():
     keys = set(re.findall(r'^ "(\w+)"', document, re.MULTILINE))
     table = "".join(re.findall(r"^\| (`[^|]+) \|", section("run.json"), re.MULTILINE))
     assert keys <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_page_names_every_key_of_an_evaluation_and_of_its_settings():
+    settings = effort_of("full").settings()
+    kept = StoredEvaluation(RUN_ID, settings, {}, 1.0, {}, 1000.0)
+    table = section("evaluations/")
+    for key in (*json.loads(encode_evaluation(kept)), *settings):
+        assert f"`{key}`" in table
 
 
 def test_page_names_every_key_of_a_failure():

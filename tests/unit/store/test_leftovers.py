@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import StoreError
-from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.store.leftover import ABANDONED, CHECKPOINT, COMMITTED, PROBE, REPLACED
+from acdc_pipeline.store import Store, StoredEvaluation, open_store
+from acdc_pipeline.store.leftover import (
+    ABANDONED,
+    CHECKPOINT,
+    COMMITTED,
+    HALF_WRITTEN,
+    PROBE,
+    REPLACED,
+    UNEVALUATED,
+)
 from acdc_pipeline.store.locks import locked
 from tests import records
 
@@ -192,3 +200,28 @@ def test_store_that_does_not_tell_ages_is_an_error_with_a_way_out(tmp_path: Path
     ageless = Store(replace(store.place, fs=AgelessFileSystem()))
     with pytest.raises(StoreError, match="does not say when"):
         ageless.leftovers(older_than=0.0, now=time.time())
+
+
+def test_evaluation_of_a_run_that_was_deleted_is_a_leftover_and_of_one_that_is_there_is_not(
+    store: Store,
+):
+    kept = StoredEvaluation(RUN_ID, {"seed": 0}, {"metric": "kl"}, 1.0, {}, 1000.0)
+    orphan = replace(kept, run_id=UNKNOWN)
+    for one in (kept, orphan):
+        store.add_evaluation(one)
+    path = f"evaluations/{UNKNOWN}/{orphan.evaluation_id}.json"
+    assert found(store) == {}
+    assert found(store, later=2.0) == {path: UNEVALUATED}
+    (item,) = store.leftovers(older_than=0.0, now=time.time() + DAY)
+    store.remove(item)
+    assert found(store, later=2.0) == {}
+    assert set(store.evaluations().by_run) == {RUN_ID}
+
+
+def test_evaluation_that_was_never_written_to_its_end_is_a_leftover(tmp_path: Path):
+    store = open_store(tmp_path, mode="write")
+    store.commit(RECORD)
+    path = f"evaluations/{RUN_ID}/{'a' * 16}.json.{'b' * 16}"
+    put(store, path, b"half a file")
+    put(store, f"evaluations/{RUN_ID}/notes.txt", b"of somebody else")
+    assert found(store, later=2.0) == {path: HALF_WRITTEN}

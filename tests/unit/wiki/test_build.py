@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, SpecError
-from acdc_pipeline.store import RunRecord, Store, open_store
+from acdc_pipeline.store import RunRecord, Store, StoredEvaluation, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME as CACHE
 from acdc_pipeline.wiki.manifest import (
@@ -28,6 +29,7 @@ from acdc_pipeline.wiki.manifest import (
 from acdc_pipeline.wiki.workers import carried_out
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
+from tests.wiki_pages import Page
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -246,3 +248,54 @@ def test_build_beside_another_in_the_same_folder_is_refused_and_leaves_it_alone(
     assert not (tmp_path / "site").exists()
     build(store, tmp_path / "site", jobs=1)
     assert not (tmp_path / "site" / LOCK).exists()
+
+
+def test_build_shows_what_was_measured_of_a_run_and_a_dash_for_what_was_not(
+    own_store: Store, own_site: Path
+):
+    slug = "zoo-" + TINY[0].ref.partition(":")[2]
+    page, overview = own_site / f"t/ioi/{slug}.html", own_site / "t/ioi/index.html"
+    assert "Above null" not in page.read_text() + overview.read_text()
+    before = files_of(own_site)
+    ids = [
+        s.run_id
+        for s in own_store.summaries()
+        if s.spec.model == TINY[0].ref and s.edges_kept is not None
+    ]
+    figures = {
+        "metric": "kl",
+        "null": {"drawn": 40, "percentile": 0.875},
+        "curve": None,
+        "cpr": None,
+        "completeness": [{"incompleteness": 0.25}, {"incompleteness": 0.75}],
+        "minimality": [{"score": 0.5}, {"score": 0.001}, {"score": 0.2}],
+    }
+    for run_id in ids:
+        kept = StoredEvaluation(run_id, {"seed": 0, "draws": 1}, figures, 1.0, {}, 1000.0)
+        own_store.add_evaluation(kept)
+    # a damaged one is named, and shown nowhere
+    damaged = f"evaluations/{ids[0]}/{'0' * 16}.json"
+    Path(own_store.url, damaged).write_text("{")
+    built = build(own_store, own_site, jobs=1)
+    assert [line for line in built.site.damaged if "0000.json" in line]
+    shown = Page(page)
+    assert "Above null" in shown.text
+    assert re.search("88.%.{0,2}of 40", shown.text)
+    assert re.search("50.%", shown.text)  # incompleteness, on average
+    assert "2 of 3" in shown.text
+    rows = page.read_text().split('id="evaluation"')[1].split("</table>")[0]
+    # CPR, CMD, worst knockout, scrubbing, fresh prompts, stability, transfer of each circuit
+    assert rows.count('<td class="n">–') == 7 * len(ids)
+    assert "Above null" in overview.read_text()
+    document = json.loads((own_site / f"data/{slug}.json").read_text())
+    cut = document["circuits"][0]["cuts"][0]["evaluation"]
+    assert (cut["above_null"], cut["null_circuits"], cut["stability"]) == (0.875, 40, None)
+    # the other model's pages are what they were
+    other = "zoo-" + TINY[1].ref.partition(":")[2]
+    after = files_of(own_site)
+    same = [name for name in before if f"/{other}" in name and name.endswith(".html")]
+    assert same
+    assert all(after[name] == before[name] for name in same)
+    # the same bytes as a build from nothing, and none when nothing changed
+    assert build(own_store, own_site, jobs=1).written == 0
+    assert files_of(build(own_store, own_site.parent / "anew", jobs=1).out) == after
