@@ -151,15 +151,16 @@ class _Circuits(ReceiverForward):
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         self._extend_base()
-        n, k, circuits = self.n_sources, self.n_changes, len(self.masks)
+        k, circuits = self.n_changes, len(self.masks)
         first = [self.topology.first_edge[receiver] for receiver in receivers]
-        at = np.add.outer(first, self.columns[:k])
-        present = torch.from_numpy(self.masks[:, at]).to(self.base)
-        assert k == 0 or self.columns[k - 1] < n
-        batch, pos, d_model = self.base.shape
-        base = self.base.flatten().expand(circuits, len(receivers), -1)
-        total = torch.baddbmm(base, present, self.changes[:, :k]) if present.any() else base
-        shaped = total.view(circuits, len(receivers), batch, pos, d_model)
+        mask = self.masks[:, np.add.outer(first, self.columns[:k])]
+        if bool((mask == mask[:, :1]).all()):
+            mask = mask[:, :1]
+        rows = mask.shape[1]
+        present = torch.from_numpy(mask).to(self.base)
+        base = self.base.flatten().expand(circuits, rows, -1)
+        total = torch.baddbmm(base, present, self.changes[:, :k]) if mask.any() else base
+        shaped = total.view(circuits, rows, *self.base.shape)
         return shaped.transpose(0, 1).flatten(1, 2)
 
     def _extend_base(self) -> None:

@@ -40,7 +40,10 @@ class ReceiverForward(ABC):
 
     @abstractmethod
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        """The sum over sources that each of `receivers` reads; all of them see `n_sources`."""
+        """The sum over sources that each of `receivers` reads; all of them see `n_sources`.
+
+        A single one stands for all where all of them read the same.
+        """
 
     @abstractmethod
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
@@ -81,18 +84,19 @@ class ReceiverForward(ABC):
         return self.inputs([Receiver(LOGITS)])[0]
 
     def inputs(self, receivers: Sequence[Receiver]) -> Outputs:
-        """What each of `receivers` reads, constants included."""
+        """What each of `receivers` reads, constants included; as `read`, one may stand for all."""
         total = self.read(receivers)
         return total if self.constant is None else total + self.constant
 
     def heads_written(
         self, layer: int, heads: Sequence[int], inputs: Float[Tensor, "read batch pos d_model"]
     ) -> Outputs:
-        """What `heads` write, from what they read: by slot, then by head."""
+        """What `heads` write, from what they read: by slot, then by head, or one input for all."""
         block = self.weights.blocks[layer]
         x = normalise(inputs, block.norm_attn)
+        parts = [x] * len(SLOTS) if len(x) == 1 else x.split(len(heads))
         slots: Slots = {}
-        for slot, part in zip(SLOTS, x.split(len(heads)), strict=True):
+        for slot, part in zip(SLOTS, parts, strict=True):
             weight, bias = slot_weights(block.attn, slot, heads)
             slots[slot] = project(part.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
         allowed = visible_keys(block.attn, x.shape[2], x.device)

@@ -24,7 +24,7 @@ from acdc_pipeline.evaluation.minimality import Need, minimality
 from acdc_pipeline.evaluation.null import percentile, random_circuits, random_masks
 from acdc_pipeline.evaluation.parts import Parts, parts_by_edge, parts_by_node
 from acdc_pipeline.evaluation.roc import pessimistic_auc, roc_of_circuits, roc_of_scores
-from acdc_pipeline.evaluation.worst_knockouts import worst_knockouts
+from acdc_pipeline.evaluation.worst_knockouts import knockouts_of_a_search, worst_knockouts
 
 __all__ = [
     "FRACTIONS",
@@ -44,6 +44,7 @@ __all__ = [
     "curve",
     "differentiable_objective_for",
     "jaccard",
+    "knockouts_of_a_search",
     "mean_pairwise_jaccard",
     "measure",
     "measure_circuits",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,13 @@ class Recovery:
 
 
 def causal_scrubbing(
-    bench: Bench, metric: MetricName, circuit: Circuit, *, draws: int, seed: int
+    bench: Bench,
+    metric: MetricName,
+    circuit: Circuit,
+    *,
+    draws: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Recovery:
     """The share of `metric` that survives resampling by the hypothesis `circuit`.
 
@@ -73,6 +79,7 @@ def causal_scrubbing(
         circuit: the hypothesis.
         draws: how many times everything is drawn anew, at least 1.
         seed: of all draws and of the bootstrap. The draws of an edge do not depend on the circuit.
+        advance: called with the number of forwards done since the last call, two a draw.
 
     Raises:
         PromptError: the metric compares with incorrect answers, and a prompt has none.
@@ -86,6 +93,7 @@ def causal_scrubbing(
         ours.append(_scores(bench, metric, circuit.edges, anyone, same, generator))
         generator.set_state(state)
         nothing.append(_scores(bench, metric, frozenset(), anyone, same, generator))
+        advance(2)
     model = answer_scores(bench, bench.logprobs, metric).double()
     hypothesis, scrubbed = torch.stack(ours).mean(0), torch.stack(nothing).mean(0)
     groups = same.groups.to(bench.prompts.answer_row.device)[bench.prompts.answer_row]

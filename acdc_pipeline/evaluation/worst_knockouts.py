@@ -42,8 +42,8 @@ def worst_knockouts(
         parts: what is removed; M stands for the whole graph.
         restarts: searches, each with draws of its own.
         seed: of those.
-        advance: called with the number of forwards done since the last call; a search does at most
-            2 (1 + LONGEST * CANDIDATES).
+        advance: called with the number of forwards done since the last call; see
+            `knockouts_of_a_search`.
     """
     known: dict[frozenset[str], Knockout] = {}
 
@@ -55,6 +55,12 @@ def worst_knockouts(
 
     rng = random.Random(f"worst knockouts {seed}")
     return tuple(_descend(without, list(parts), rng) for _ in range(restarts))
+
+
+def knockouts_of_a_search(n_parts: int) -> int:
+    """How many forward passes one search takes at most: circuit and model without each set."""
+    steps = min(LONGEST, n_parts)
+    return 2 + 2 * sum(min(CANDIDATES, n_parts - step) for step in range(steps))
 
 
 def _descend(

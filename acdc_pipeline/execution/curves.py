@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from acdc_pipeline.engine import Bench
@@ -24,7 +24,12 @@ SIZES = ("threshold", "share", "edges")
 
 
 def curve_of(
-    bench: Bench, scale: Scale, circuit: Circuit, family: Sequence[Circuit], rank: Rank
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    family: Sequence[Circuit],
+    rank: Rank,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Point, ...]:
     """The curve of a circuit whose scores, or whose `family`, say what smaller ones look like.
 
@@ -32,10 +37,10 @@ def curve_of(
     """
     topology = circuit.topology
     if circuit.scores.keys() == topology.edge_set:
-        return curve(bench, scale, circuits_from_scores(topology, circuit.scores, rank))
+        return curve(bench, scale, circuits_from_scores(topology, circuit.scores, rank), advance)
     if not family:
         return ()
-    return curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]))
+    return curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
 
 
 def rank_of(method: CircuitMethod) -> Rank:

@@ -9,17 +9,20 @@ from typing import Any
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput, PromptError
 from acdc_pipeline.evaluation import (
+    FRACTIONS,
     Scale,
     causal_scrubbing,
     circuit_logprobs,
     circuit_model_distance,
     circuit_performance_ratio,
     completeness,
+    knockouts_of_a_search,
     measure,
+    measure_circuits,
     minimality,
     parts_by_node,
     pessimistic_auc,
-    random_circuits,
+    random_masks,
     roc_of_circuits,
     roc_of_scores,
     scale_of,
@@ -162,9 +165,22 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
     return pessimistic_auc(roc_of_circuits([circuit, *family], truth))
 
 
-def _curve(subject: Subject, _: Advance) -> dict[str, Any]:
+def _counted(advance: Advance, total: int) -> Callable[[int], None]:
+    """Forward passes done, as a share of at most `total`."""
+    done = 0
+
+    def add(n: int) -> None:
+        nonlocal done
+        done += n
+        advance(min(1.0, done / max(1, total)))
+
+    return add
+
+
+def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
     rank = rank_of(circuit_method(subject.run.method))
-    points = curve_of(subject.bench, subject.scale, subject.circuit, subject.family, rank)
+    counted = _counted(advance, len(FRACTIONS))
+    points = curve_of(subject.bench, subject.scale, subject.circuit, subject.family, rank, counted)
     if not points:
         return {}
     return {
@@ -185,42 +201,62 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
     }
     drawn: dict[MetricName, list[float]] = {name: [] for name in scales}
     size = max(1, len(circuit))
-    others = random_circuits(circuit.topology, edges=size, n=count, seed=effort.seed)
-    for number, other in enumerate(others, 1):
-        values = measure(bench, circuit_logprobs(bench, other.edges), list(scales))
+    others = random_masks(circuit.topology, edges=size, n=count, seed=effort.seed)
+    for values in measure_circuits(bench, others, list(scales), _counted(advance, count)):
         for name, scale in scales.items():
             drawn[name].append(scale.faithfulness(values[name]))
-        advance(number / count)
     return {"nulls": {name: tuple(values) for name, values in drawn.items()}}
 
 
-def _completeness(subject: Subject, _: Advance) -> dict[str, Any]:
+def _completeness(subject: Subject, advance: Advance) -> dict[str, Any]:
     bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
     parts = parts_by_node(circuit)
     return {
         "knockouts": completeness(
-            bench, scale, circuit, parts, draws=effort.draws, seed=effort.seed
+            bench,
+            scale,
+            circuit,
+            parts,
+            draws=effort.draws,
+            seed=effort.seed,
+            advance=_counted(advance, 2 * (1 + len(parts) + effort.draws)),
         )
     }
 
 
-def _worst_knockouts(subject: Subject, _: Advance) -> dict[str, Any]:
+def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
     bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
     parts = parts_by_node(circuit)
     return {
         "worst": worst_knockouts(
-            bench, scale, circuit, parts, restarts=effort.restarts, seed=effort.seed
+            bench,
+            scale,
+            circuit,
+            parts,
+            restarts=effort.restarts,
+            seed=effort.seed,
+            advance=_counted(advance, effort.restarts * knockouts_of_a_search(len(parts))),
         )
     }
 
 
-def _minimality(subject: Subject, _: Advance) -> dict[str, Any]:
+def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
     bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
     parts = parts_by_node(circuit)
-    return {"needs": minimality(bench, scale, circuit, parts, draws=effort.draws, seed=effort.seed)}
+    return {
+        "needs": minimality(
+            bench,
+            scale,
+            circuit,
+            parts,
+            draws=effort.draws,
+            seed=effort.seed,
+            advance=_counted(advance, 2 * len(parts) * (1 + effort.draws)),
+        )
+    }
 
 
-def _causal_scrubbing(subject: Subject, _: Advance) -> dict[str, Any]:
+def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
     worker, run, effort = subject.worker, subject.run, subject.effort
     method = circuit_method(run.method)
     try:
@@ -229,7 +265,12 @@ def _causal_scrubbing(subject: Subject, _: Advance) -> dict[str, Any]:
     except PromptError as error:
         return {"unscrubbed": error.problem}
     recovery = causal_scrubbing(
-        bench, method.metric, subject.circuit, draws=effort.draws, seed=effort.seed
+        bench,
+        method.metric,
+        subject.circuit,
+        draws=effort.draws,
+        seed=effort.seed,
+        advance=_counted(advance, 2 * effort.draws),
     )
     return {"scrubbing": recovery}
 
