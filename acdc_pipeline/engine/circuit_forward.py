@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
-from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, Stream
+from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
 from acdc_pipeline.graph import LOGITS, Edge, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -63,13 +63,14 @@ def run_circuits(
     per_prompt = ablated[:, :1].nbytes
     prompts = min(batch, max(1, _BATCH_BYTES // per_prompt, math.ceil(_LEAST_ROWS / pos)))
     circuits = max(1, _BATCH_BYTES // (per_prompt * prompts))
-    for i in range(0, len(masks), circuits):
-        some = masks[i : i + circuits]
-        needed = needed_sources(weights, some.any(0))
-        for j in range(0, batch, prompts):
-            chosen = slice(j, j + prompts)
-            run = _Circuits(weights, ablated[:, chosen], some, needed)
-            embedded = embed(weights, tokens[chosen])
+    starts = range(0, len(masks), circuits)
+    needed = [needed_sources(weights, masks[i : i + circuits].any(0)) for i in starts]
+    for j in range(0, batch, prompts):
+        chosen = slice(j, j + prompts)
+        bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
+        for i, sources in zip(starts, needed, strict=True):
+            some = masks[i : i + circuits]
+            run = _Circuits(weights, bases, some, sources)
             final = run.final(embedded.repeat(len(some), 1, 1))
             out[i : i + circuits, chosen] = final.unflatten(0, (len(some), -1))
     return out
@@ -108,7 +109,7 @@ class _Circuits(ReceiverForward):
 
     Args:
         weights: the model.
-        ablated: what removed edges carry, for these prompts.
+        bases: what removed edges carry, for these prompts, and its running sums.
         masks: the edges of each circuit.
         needed: the sources that are computed; a source that is not carries its ablated output,
             and nothing that matters reads it.
@@ -117,20 +118,18 @@ class _Circuits(ReceiverForward):
     def __init__(
         self,
         weights: TransformerWeights,
-        ablated: Float[Tensor, "src batch pos d_model"],
+        bases: Bases,
         masks: Bool[np.ndarray, "circuit edge"],
         needed: Bool[np.ndarray, " src"],
     ) -> None:
         super().__init__(weights)
-        self.ablated = ablated
+        self.ablated, self.bases = bases.ablated, bases
         self.masks = masks
         self.needed = needed
         self.columns = needed.nonzero()[0]
-        rows = ablated.shape[1] * ablated.shape[2] * ablated.shape[3]
-        self.changes = ablated.new_empty(len(masks), len(self.columns), rows)
+        size = self.ablated[0].numel()
+        self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
         self.n_changes = 0
-        self.base = torch.zeros_like(ablated[0])
-        self.n_in_base = 0
 
     def heads(self, layer: int) -> Sequence[int]:
         first = self.n_sources
@@ -150,21 +149,15 @@ class _Circuits(ReceiverForward):
             self.n_changes += 1
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        self._extend_base()
+        stream = self.bases.at(self.n_sources, self.constant)
         k, circuits = self.n_changes, len(self.masks)
         first = [self.topology.first_edge[receiver] for receiver in receivers]
         mask = self.masks[:, np.add.outer(first, self.columns[:k])]
         if bool((mask == mask[:, :1]).all()):
             mask = mask[:, :1]
         rows = mask.shape[1]
-        present = torch.from_numpy(mask).to(self.base)
-        base = self.base.flatten().expand(circuits, rows, -1)
+        present = torch.from_numpy(mask).to(stream)
+        base = stream.flatten().expand(circuits, rows, -1)
         total = torch.baddbmm(base, present, self.changes[:, :k]) if mask.any() else base
-        shaped = total.view(circuits, rows, *self.base.shape)
+        shaped = total.view(circuits, rows, *stream.shape)
         return shaped.transpose(0, 1).flatten(1, 2)
-
-    def _extend_base(self) -> None:
-        """Everything written so far counts as ablated, unless an edge says otherwise."""
-        if self.n_in_base < self.n_sources:
-            self.base = self.base + self.ablated[self.n_in_base : self.n_sources].sum(0)
-            self.n_in_base = self.n_sources

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.objective import LogprobObjective
-from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, Stream
+from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
 from acdc_pipeline.engine.receiver_gradients import final_gradient
 from acdc_pipeline.engine.setup import Bench
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
@@ -108,8 +108,7 @@ class EdgeGated(ReceiverForward):
         self.gates = gates
         self.changes = torch.zeros_like(ablated).flatten(1)
         self.steps = self.changes if steps is None else steps
-        self.bases = {0: torch.zeros_like(ablated[0])}
-        self.constants: dict[int, Float[Tensor, " d_model"] | None] = {}
+        self.bases = Bases(ablated)
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         first, end = sources[0], sources[-1] + 1
@@ -117,11 +116,7 @@ class EdgeGated(ReceiverForward):
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         n = self.n_sources
-        self.constants.setdefault(n, self.constant)
-        if n not in self.bases:
-            before = max(known for known in self.bases if known < n)
-            self.bases[n] = self.bases[before] + self.ablated[before:n].sum(0)
-        base = self.bases[n].flatten().expand(len(receivers), -1)
+        base = self.bases.at(n, self.constant).flatten().expand(len(receivers), -1)
         total = torch.addmm(base, self._gates_of(receivers), self.changes[:n])
         return total.view(len(receivers), *self.ablated.shape[1:])
 
@@ -129,7 +124,7 @@ class EdgeGated(ReceiverForward):
         """The gradients by the gates, after `final`, from the gradient by what it returned."""
         slopes = torch.zeros_like(self.gates)
         by_source = torch.zeros_like(self.changes)
-        self._at(len(self.topology.sources))
+        self.n_sources = len(self.topology.sources)
         self._into([Receiver(LOGITS)], at_final[None], slopes, by_source)
         every = range(self.topology.n_heads)
         width = self.topology.n_heads + int(self.topology.has_mlp)
@@ -138,13 +133,13 @@ class EdgeGated(ReceiverForward):
             after_heads = first + self.topology.n_heads
             lands = by_source.view_as(self.ablated)
             if block.mlp is not None:
-                self._at(first if self.weights.parallel else after_heads)
+                self.n_sources = first if self.weights.parallel else after_heads
                 readers = [Receiver(mlp(layer))]
                 through = self._pulled_back(
                     readers, lambda x, at=layer: self.mlp_written(at, x), lands[after_heads, None]
                 )
                 self._into(readers, through, slopes, by_source)
-            self._at(first)
+            self.n_sources = first
             nodes = self.topology.heads(layer)
             readers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
             through = self._pulled_back(
@@ -155,10 +150,6 @@ class EdgeGated(ReceiverForward):
             self._into(readers, through, slopes, by_source)
         return slopes
 
-    def _at(self, n_sources: int) -> None:
-        """Stand where receivers read `n_sources` sources."""
-        self.n_sources, self.constant = n_sources, self.constants[n_sources]
-
     def _pulled_back(
         self,
         readers: Sequence[Receiver],
@@ -167,7 +158,7 @@ class EdgeGated(ReceiverForward):
     ) -> Outputs:
         """The gradients by what `readers` read, from those by what they write."""
         with torch.enable_grad():
-            leaf = self.inputs(readers).requires_grad_()
+            leaf = self.read(readers).requires_grad_()
             (back,) = torch.autograd.grad(write(leaf), leaf, lands)
         return back
 

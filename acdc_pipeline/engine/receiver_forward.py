@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -19,6 +20,28 @@ from acdc_pipeline.models.weights import TransformerWeights
 
 Stream = Float[Tensor, "batch pos d_model"]
 Outputs = Float[Tensor, "n batch pos d_model"]
+
+
+class Bases:
+    """What receivers read while every source carries its ablated output, as running sums.
+
+    Args:
+        ablated: what each source writes then.
+    """
+
+    def __init__(self, ablated: Float[Tensor, "src batch pos d_model"]) -> None:
+        self.ablated = ablated
+        self._sums: dict[int, Stream] = {0: torch.zeros_like(ablated[0])}
+        self._known: dict[int, Stream] = {}
+
+    def at(self, n_sources: int, constant: Float[Tensor, " d_model"] | None) -> Stream:
+        """For receivers of the first `n_sources` sources and of the `constant` met with them."""
+        if n_sources not in self._known:
+            before = max(known for known in self._sums if known <= n_sources)
+            total = self._sums[before] + self.ablated[before:n_sources].sum(0)
+            self._sums[n_sources] = total
+            self._known[n_sources] = total if constant is None else total + constant
+        return self._known[n_sources]
 
 
 class ReceiverForward(ABC):
@@ -40,7 +63,7 @@ class ReceiverForward(ABC):
 
     @abstractmethod
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        """The sum over sources that each of `receivers` reads; all of them see `n_sources`.
+        """What each of `receivers` reads, `constant` included; all of them see `n_sources`.
 
         A single one stands for all where all of them read the same.
         """
@@ -70,7 +93,7 @@ class ReceiverForward(ABC):
             if heads:
                 nodes = [head(layer, index) for index in heads]
                 receivers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
-                by_heads = self.heads_written(layer, heads, self.inputs(receivers))
+                by_heads = self.heads_written(layer, heads, self.read(receivers))
             by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
                 self.write(by_heads, [first + index for index in heads])
@@ -81,12 +104,7 @@ class ReceiverForward(ABC):
             if by_mlp is not None:
                 self.write(by_mlp, [first + n_heads])
             self.n_sources += int(self.topology.has_mlp)
-        return self.inputs([Receiver(LOGITS)])[0]
-
-    def inputs(self, receivers: Sequence[Receiver]) -> Outputs:
-        """What each of `receivers` reads, constants included; as `read`, one may stand for all."""
-        total = self.read(receivers)
-        return total if self.constant is None else total + self.constant
+        return self.read([Receiver(LOGITS)])[0]
 
     def heads_written(
         self, layer: int, heads: Sequence[int], inputs: Float[Tensor, "read batch pos d_model"]
@@ -109,7 +127,7 @@ class ReceiverForward(ABC):
     def _by_mlp(self, layer: int) -> Outputs | None:
         if not self.has_mlp(layer):
             return None
-        return self.mlp_written(layer, self.inputs([Receiver(mlp(layer))]))
+        return self.mlp_written(layer, self.read([Receiver(mlp(layer))]))
 
     def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
         if bias is not None:

@@ -205,4 +205,5 @@ class _Scrubbed(ReceiverForward):
             columns = slice(start, start + _COLUMNS)
             some = torch.cat([part[:, columns] for part in both])
             total[:, columns] = functional.embedding_bag(at, some, mode="sum")
-        return total.view(len(receivers), batch, pos, d_model)
+        stream = total.view(len(receivers), batch, pos, d_model)
+        return stream if self.constant is None else stream + self.constant
