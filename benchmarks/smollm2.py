@@ -28,7 +28,7 @@ from acdc_pipeline.execution.evaluation import Evaluation
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
-from acdc_pipeline.specs import CircuitMethod, MetricName, TaskSpec, find_task, method_for
+from acdc_pipeline.specs import Method, MetricName, TaskSpec, find_task, method_for
 from acdc_pipeline.store import RunRecord, Store, open_store
 from benchmarks.measurement import machine
 from benchmarks.real_model import fetch_model
@@ -103,7 +103,7 @@ class Bench:
         """One line of progress, with the seconds since the start."""
         print(f"{time.perf_counter() - self.seconds:8.0f} s  {what}", flush=True)
 
-    def run(self, task: TaskSpec, method: CircuitMethod) -> RunRecord:
+    def run(self, task: TaskSpec, method: Method) -> RunRecord:
         """A run from the store, or made now."""
         run = plan_run(
             task, self.reference, method=method, prompts=PROMPTS, seed=0, dtype="float32"

@@ -26,11 +26,12 @@ def roc_of_scores(
     groups: dict[float, list[Edge]] = defaultdict(list)
     for edge, score in scores.items():
         groups[abs(score) if rank == "magnitude" else score].append(edge)
-    kept: set[Edge] = set()
+    n_wrong, n_right = 0, 0
     out = [(0.0, 0.0)]
     for score in sorted(groups, reverse=True):
-        kept.update(groups[score])
-        out.append((len(kept & wrong) / len(wrong), len(kept & right) / len(right)))
+        found = sum(edge in right for edge in groups[score])
+        n_right, n_wrong = n_right + found, n_wrong + len(groups[score]) - found
+        out.append((n_wrong / len(wrong), n_right / len(right)))
     return tuple(out)
 
 

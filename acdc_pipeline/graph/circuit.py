@@ -38,8 +38,12 @@ class Circuit:
     scores: Mapping[Edge, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for edge in (*self.edges, *self.scores):
+        for edge in self.edges:
             self.topology.check(edge)
+        # A score for every edge, as methods give them, is compared at once.
+        if tuple(self.scores) != self.topology.edges:
+            for edge in self.scores:
+                self.topology.check(edge)
 
     @classmethod
     def of(
@@ -69,7 +73,7 @@ class Circuit:
     @cached_property
     def sorted_edges(self) -> tuple[Edge, ...]:
         """The kept edges in the graph's own order: stable across runs and machines."""
-        return tuple(edge for edge in self.topology.edges if edge in self.edges)
+        return tuple(sorted(self.edges, key=self.topology.edge_index))
 
     def strongest(self, count: int = 10) -> tuple[Edge, ...]:
         """The kept edges with the highest scores, best first; those without a score come last."""
