@@ -55,7 +55,8 @@ _ROLES = """\
 A head has a role when its score crosses a line *and* exceeds the 99th percentile of each of the
 score's nulls, those that it names above. Roles are not exclusive. They say "behaves as … on …",
 never "is". The evidence is {evidence}, weakest first. *Share* stands for the score divided by the
-whole model's answer logit on the same prompts; a model that does not answer has none.
+whole model's answer logit on the same prompts; a model that does not answer has none, and one does
+not whose mean answer logit is within three standard errors of zero.
 
 **Heads that stand out.** Where a role has a second number, that lower line is enough for a head
 that stands out from the other heads of its model: its robust z-score, (value − median) / (1.4826 ·
