@@ -150,4 +150,7 @@ def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(ca
     )
     short = profiled(capsys)
     assert "random tokens repeat after only 4 (a context of 16 positions)" in short.err
-    assert "below 0.40, stands out" in short.out
+    apart = acdc(capsys, "heads", "zoo:attn-4l", "--tasks", "induction", "--prompts", "4")
+    (line,) = [line for line in apart.out.splitlines() if line.startswith("a0.h1 ")]
+    assert "a previous-token head" in line
+    assert "below 0.40, stands out" in line
