@@ -21,6 +21,39 @@ from acdc_pipeline.models.weights import Norm, TransformerWeights
 _COLUMNS = 8192
 
 
+CLEAR = 3.0
+"""Standard errors that a mean answer logit has to be above zero for a model to answer at all."""
+
+
+@dataclass(frozen=True)
+class MeanLogit:
+    """The whole model's answer logit over many answers.
+
+    Args:
+        mean: over answers.
+        error: standard error of the mean; 0 of a single answer.
+    """
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, " answer"]) -> MeanLogit:
+        """Mean and standard error of at least one answer logit."""
+        values = logits.cpu().to(torch.float64)
+        error = float(values.std()) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        return cls(float(values.mean()), error)
+
+    @property
+    def shared(self) -> float:
+        """What heads can have a share of: the mean, and 0 where it may as well be chance.
+
+        A model of random weights has a mean answer logit too, near zero, of either sign, and its
+        heads have large shares of it.
+        """
+        return self.mean if self.mean > CLEAR * self.error else 0.0
+
+
 @dataclass(frozen=True)
 class AnswerLogit:
     """The answer logit: correct less incorrect, before any soft cap.

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.heads import backup as backups
+from acdc_pipeline.heads.answer_logit import MeanLogit
 from acdc_pipeline.heads.composition import Composition, circuit_norms, composition
 from acdc_pipeline.heads.copying import ov_copying
 from acdc_pipeline.heads.nulls import Null
@@ -60,7 +61,7 @@ class ModelProfile:
     Args:
         values: the scores.
         nulls: what they are compared with.
-        answer_logit: the model's logit of the next token in the second copy; None where its
+        answer: the model's logit of the next token in the second copy; None where its
             context or vocabulary holds no sequence said twice, and none of that family's scores.
         period: n of the sequences that were used, or None.
         composition: how heads read earlier ones.
@@ -69,7 +70,7 @@ class ModelProfile:
 
     values: tuple[HeadValues, ...]
     nulls: tuple[Null, ...]
-    answer_logit: float | None
+    answer: MeanLogit | None
     period: int | None
     composition: Composition
     tokens: Mapping[Node, HeadTokens]
@@ -81,7 +82,7 @@ class ModelProfile:
     @property
     def answer_logits(self) -> dict[str, float]:
         """The answer logit as `Facts` has it."""
-        return {} if self.answer_logit is None else {TOKENS: self.answer_logit}
+        return {} if self.answer is None else {TOKENS: self.answer.shared}
 
 
 def facts_of(
@@ -158,7 +159,7 @@ def profile_model(
     return ModelProfile(
         values=tuple(sorted(values, key=lambda value: list(SCORES).index(value.score))),
         nulls=tuple(nulls),
-        answer_logit=None if tokens is None else tokens.answer_logit,
+        answer=None if tokens is None else tokens.answer,
         period=None if sequences is None else sequences.period,
         composition=composed,
         tokens=named,
@@ -266,7 +267,7 @@ def _backups(
     memory: int,
 ) -> tuple[list[HeadValues], list[Null]]:
     """The search for backups of every kind that has main heads."""
-    facts = facts_of(values, nulls, {TOKENS: tokens.answer_logit})
+    facts = facts_of(values, nulls, {TOKENS: tokens.answer.shared})
     found: list[HeadValues] = []
     found_nulls: list[Null] = []
     for kind in backups.ON_TOKENS:

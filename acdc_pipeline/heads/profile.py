@@ -81,7 +81,10 @@ def assemble(
         "task": task.task,
         "ioi_like": task.ioi_like,
         "period": model.period,
-        "answer_logit": {"random_tokens": model.answer_logit, "task": task.answer_logit},
+        "answer_logit": {
+            "random_tokens": None if model.answer is None else model.answer.mean,
+            "task": task.answer.mean,
+        },
         "nulls": _nulls_plain((*model.nulls, *task.nulls)),
         "roles": [role.plain() for role in roles],
         "near_misses": [miss.plain() for miss in near],

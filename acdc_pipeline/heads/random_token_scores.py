@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.components import normalise
-from acdc_pipeline.heads.answer_logit import frozen_scale, token_logit, unscaled_gradient
+from acdc_pipeline.heads.answer_logit import MeanLogit, frozen_scale, token_logit, unscaled_gradient
 from acdc_pipeline.heads.attention_scores import attention_scores
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
@@ -26,12 +26,12 @@ class RandomTokenScores:
 
     Args:
         samples: for each score, a value for each row and head.
-        answer_logit: the whole model's logit of the right next token in the second copy, less the
+        answer: the whole model's logit of the right next token in the second copy, less the
             mean over the vocabulary; mean over rows and positions.
     """
 
     samples: Samples
-    answer_logit: float
+    answer: MeanLogit
 
 
 def random_token_scores(
@@ -66,7 +66,7 @@ def random_token_scores(
     }
     return RandomTokenScores(
         {name: values.cpu().to(torch.float64).numpy() for name, values in samples.items()},
-        float(torch.cat(logits).cpu().to(torch.float64).mean()),
+        MeanLogit.of(torch.cat(logits)),
     )
 
 

@@ -36,7 +36,7 @@ class Facts:
         values: for each metric, a value for each layer and head; NaN where there is none.
         nulls: for each metric, its nulls.
         answer_logits: the whole model's answer logit on each task, and under `TOKENS` on repeated
-            random tokens.
+            random tokens; 0 or less where it does not answer.
         ioi_like: the tasks whose roles make them IOI-like.
     """
 

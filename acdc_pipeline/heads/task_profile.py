@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from acdc_pipeline.heads import backup as backups
+from acdc_pipeline.heads.answer_logit import MeanLogit
 from acdc_pipeline.heads.answer_places import is_ioi_like
 from acdc_pipeline.heads.model_profile import ModelProfile, Report, copy_values, facts_of
 from acdc_pipeline.heads.nulls import Null
@@ -36,14 +37,14 @@ class TaskProfile:
         task: its name.
         values: the scores.
         nulls: what they are compared with.
-        answer_logit: the whole model's answer logit.
+        answer: the whole model's answer logit.
         ioi_like: whether the task's roles make one name the answer as the other is said twice.
     """
 
     task: str
     values: tuple[HeadValues, ...]
     nulls: tuple[Null, ...]
-    answer_logit: float
+    answer: MeanLogit
     ioi_like: bool
 
     def facts(self, model: ModelProfile) -> Facts:
@@ -51,7 +52,7 @@ class TaskProfile:
         return facts_of(
             [*model.values, *self.values],
             [*model.nulls, *self.nulls],
-            {**model.answer_logits, self.task: self.answer_logit},
+            {**model.answer_logits, self.task: self.answer.shared},
             [self.task] if self.ioi_like else [],
         )
 
@@ -97,9 +98,7 @@ def profile_task(
     for drawn in zip(*random_values, strict=True):
         every = np.concatenate([value.mean.ravel() for value in drawn])
         nulls += _some(Null.of(drawn[0].key, "random weights", every))
-    profile = TaskProfile(
-        task.name, tuple(values), tuple(nulls), scores.answer_logit, is_ioi_like(task)
-    )
+    profile = TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
     report("movers", 0.8)
     return _with_movers(weights, prompts, profile, seed, memory)
 
@@ -124,7 +123,7 @@ def _with_movers(
 ) -> TaskProfile:
     """What can be measured only once it is known which heads are movers."""
     task = profile.task
-    facts = facts_of(profile.values, profile.nulls, {task: profile.answer_logit})
+    facts = facts_of(profile.values, profile.nulls, {task: profile.answer.shared})
     movers = heads_with(facts, "mover", task)
     if not movers:
         return profile
@@ -135,7 +134,7 @@ def _with_movers(
     null = Null.of(gained.key, "other heads", result.others)
     values = (*profile.values, HeadValues.of_samples("query_effect", told, task), gained)
     return TaskProfile(
-        task, values, (*profile.nulls, *_some(null)), profile.answer_logit, profile.ioi_like
+        task, values, (*profile.nulls, *_some(null)), profile.answer, profile.ioi_like
     )
 
 

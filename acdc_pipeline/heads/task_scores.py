@@ -12,7 +12,12 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import check_tokens, embed, logits_of
 from acdc_pipeline.engine.kl_objective import KlObjective
-from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit, frozen_gradient
+from acdc_pipeline.heads.answer_logit import (
+    AnswerLogit,
+    MeanLogit,
+    answer_logit,
+    frozen_gradient,
+)
 from acdc_pipeline.heads.answer_places import AnswerPlaces, answer_places, rows_of
 from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
 from acdc_pipeline.heads.layer_run import (
@@ -43,13 +48,13 @@ class TaskScores:
         other_answers: direct effects on the answers of other prompts, mean over prompts, one draw
             of answers a row; empty where all prompts share their answers.
         elsewhere: attention scores on the counterfactual prompts, where the same words would be.
-        answer_logit: the whole model's answer logit, mean over answers.
+        answer: the whole model's answer logit.
     """
 
     samples: Mapping[str, Float64[np.ndarray, "_ layer head"]]
     other_answers: Float64[np.ndarray, "draw layer head"]
     elsewhere: Mapping[str, Float64[np.ndarray, "_ layer head"]]
-    answer_logit: float
+    answer: MeanLogit
 
 
 def task_scores(
@@ -264,5 +269,5 @@ def _collected(
         arrays,
         np.stack(draws) if draws else np.empty((0, *shape)),
         elsewhere,
-        float(logits.cpu().to(torch.float64).mean()),
+        MeanLogit.of(logits),
     )

@@ -33,9 +33,10 @@ OUTLIER = 3.5
 """Robust z-score from which a head stands out from the other heads of its model (Iglewicz & Hoaglin
 1993, How to Detect and Handle Outliers: 0.6745 (x - median) / MAD)."""
 
-NULL_MARGIN = 0.5
-"""How far above a null a head below the usual line has to be, as a share of how far the null's 99th
-percentile is above its mean: below the line, one head in a hundred is too many."""
+NULL_MARGIN = 1.0
+"""How far above a null a head below the usual line has to be, as a multiple of how far the null's
+99th percentile is above its mean: a null is over all layers, and one head in a hundred of all is
+one in twenty of the layer whose weights are largest."""
 
 HEADROOM = 1 / 3
 """Where a null reaches past the line of a bounded score, the line moves above the null by this

@@ -55,16 +55,16 @@ _ROLES = """\
 A head has a role when its score crosses a line *and* exceeds the 99th percentile of each of the
 score's nulls, those that it names above. Roles are not exclusive. They say "behaves as … on …",
 never "is". The evidence is {evidence}, weakest first. *Share* stands for the score divided by the
-whole model's answer logit on the same prompts; a model that does not answer has none.
+whole model's answer logit on the same prompts; a model that does not answer has none, and one does
+not whose mean answer logit is within three standard errors of zero.
 
 **Heads that stand out.** Where a role has a second number, that lower line is enough for a head
 that stands out from the other heads of its model: its robust z-score, (value − median) / (1.4826 ·
 MAD) over the heads that are below the lower line or near the nulls, is above {outlier:g} (Iglewicz
-& Hoaglin 1993). It has to exceed a null by half as much again as the null's 99th percentile exceeds
-its mean. Such heads may be half of all at most. Their pages and `acdc heads` say
-which line they miss. Lines drawn on models that do one thing well are too high for
-models that do many: known induction heads of one small model have 0.36 to 0.37 of attention where
-its other heads have 0.06.
+& Hoaglin 1993). It has to be twice as far above the mean of each null as the null's 99th percentile
+is. Such heads may be half of all at most. Their pages and `acdc heads` say which line they miss.
+Lines drawn on models that do one thing well are too high for models that do many: known induction
+heads of one small model have 0.36 to 0.37 of attention where its other heads have 0.06.
 
 **Nulls past a line.** Where a null of a score between 0 and 1 reaches its line (a context of few
 positions, a vocabulary of few tokens), the line moves above the null by a third of what is left up

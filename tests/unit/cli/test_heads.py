@@ -139,3 +139,18 @@ def test_mosaic_leaves_out_numbers_where_there_is_no_room():
         ["h1", "▒▒ 0.50", "▒▒ 0.50"],
     ]
     assert drawn(mosaic(values, 1.0), 12)[1] == ["h0", "▒▒", "▒▒"]
+
+
+def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(capsys):
+    found = acdc(capsys, "heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
+    assert found.code == 0
+    # its attention is broad: no head looks at one position alone
+    assert (
+        "a3.h3: near miss: current_token 0.18, line 0.40, null 0.13 (below the line)" in found.err
+    )
+    short = profiled(capsys)
+    assert "random tokens repeat after only 4 (a context of 16 positions)" in short.err
+    apart = acdc(capsys, "heads", "zoo:attn-4l", "--tasks", "induction", "--prompts", "4")
+    (line,) = [line for line in apart.out.splitlines() if line.startswith("a0.h1 ")]
+    assert "a previous-token head" in line
+    assert "below 0.40, stands out" in line

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from acdc_pipeline.engine.forward import logits_of, run_sources
-from acdc_pipeline.heads.answer_logit import answer_logit, mean_unembedding, token_logit
+from acdc_pipeline.heads.answer_logit import MeanLogit, answer_logit, mean_unembedding, token_logit
 from acdc_pipeline.models import load_model
 from tests import checkpoints
 
@@ -62,3 +62,13 @@ def test_token_logits_are_against_the_mean_over_the_vocabulary(tmp_path: Path):
     assert float(bias) == 0.0
     directions = token_logit(weights, torch.tensor([[1, 2], [3, 4]]))
     torch.testing.assert_close(directions[1, 0], weights.w_u[:, 3] - centre)
+
+
+def test_mean_answer_logit_within_three_standard_errors_of_zero_is_nothing_to_share():
+    """Of 1 and 3 the mean is 2 with an error of 1; of 3 and 5 it is 4; of -4 there is no answer."""
+    found = MeanLogit.of(torch.tensor([1.0, 3.0]))
+    assert (found.mean, found.error) == pytest.approx((2.0, 1.0))
+    assert found.shared == 0.0
+    assert MeanLogit.of(torch.tensor([3.0, 5.0])).shared == 4.0
+    assert MeanLogit.of(torch.tensor([-4.0])).shared == 0.0
+    assert MeanLogit.of(torch.tensor([4.0])).shared == 4.0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from acdc_pipeline.graph import Topology, head
+from acdc_pipeline.heads.answer_logit import frozen_gradient, token_logit
 from acdc_pipeline.heads.backup import (
     OTHER_HEADS,
     Backup,
@@ -17,11 +19,15 @@ from acdc_pipeline.heads.backup import (
     on_task,
     other_heads,
 )
+from acdc_pipeline.heads.batches import row_bytes
+from acdc_pipeline.heads.edits import silenced
+from acdc_pipeline.heads.layer_run import run_tokens
 from acdc_pipeline.heads.random_sequences import repeated_sequences
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
+from tests import checkpoints
 from tests.hand_built import SHARP, Head, Stream
 
 MEMORY = 1 << 28
@@ -134,3 +140,33 @@ def test_other_heads_are_as_many_of_the_same_layers_and_no_main_heads():
 def test_other_heads_of_a_layer_that_is_all_main_heads_are_none():
     topology = Topology(2, 2, has_mlp=False)
     assert other_heads(topology.heads(0), topology, seed=0) == []
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "neox"])
+@pytest.mark.parametrize("first", [0, 1])
+def test_measure_from_the_edited_layer_on_is_that_of_whole_runs(
+    name: str, first: int, tmp_path: Path
+):
+    """What heads write in a whole edited run, times the gradient that the unedited run freezes."""
+    directory = checkpoints.EVERY[name](tmp_path / name)
+    weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+    period = 3
+    tokens = repeated_sequences(range(1, 20), bos=0, period=period, n=4, seed=1).tokens
+    edits = silenced([head(first, 0)], weights.w_e)
+    queries = torch.arange(period + 1, 2 * period)
+    direction = token_logit(weights, tokens[:, queries - (period - 1)])
+    final = run_tokens(weights, tokens)[:, queries]
+    gradient = frozen_gradient(final, weights.norm_final, direction)
+    found: list[torch.Tensor] = []
+    run_tokens(
+        weights,
+        tokens,
+        edits=edits,
+        visit=lambda run: found.append((run.written[:, :, queries] * gradient).sum(-1).mean(-1)),
+    )
+    expected = torch.stack(found).permute(2, 0, 1).numpy()
+    for memory in (MEMORY, row_bytes(weights, tokens.shape[1])):
+        measure = on_random_tokens(weights, tokens, period, "induction", memory)
+        np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)
+        # and once more, from what was kept
+        np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)

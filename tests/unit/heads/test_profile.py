@@ -148,7 +148,7 @@ def test_compiled_induction_the_readers_of_the_previous_token_head_are_known():
 
 def test_model_without_room_for_repeats_has_no_scores_of_that_family():
     profile = model_profile("compiled-majority")
-    assert profile.period is profile.answer_logit is None
+    assert profile.period is profile.answer is None
     families = {SCORES[value.score].family for value in profile.values}
     assert families == {"weights"}
     assert profile.facts().answer_logits == {}

@@ -87,7 +87,7 @@ def test_direct_effects_are_dot_products_and_self_repair_what_they_leave(name: s
     # Δlogit - Δdirect, both from clean to ablated
     repaired = -found["corrupted_ablation"] - (lost - direct)
     np.testing.assert_allclose(found["self_repair"], repaired, rtol=1e-8, atol=1e-10)
-    assert scores.answer_logit == pytest.approx(float(answers.of(final).mean()))
+    assert scores.answer.mean == pytest.approx(float(answers.of(final).mean()))
 
 
 def test_last_layer_without_a_norm_repairs_nothing(tmp_path: Path):
