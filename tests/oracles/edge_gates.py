@@ -1,155 +1,163 @@
-"""Gates on every edge the plain way: one forward that autograd goes back through.
+"""Scores of edges by automatic differentiation of plain forwards.
 
-A gate of 1 lets a source's current output through, 0 its ablated one, and in between a mixture. At
-gates of 0 and 1 alone it is `run_circuit`.
+Each edge u → v gets a number g that its receiver reads as g · (ablated_u - clean_u) more. At g = 0
+the derivative of the metric by g is what replacing u's output at v is worth to first order. A node
+that writes something between clean and ablated is the same sum, read by all that follow it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
-from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
-from acdc_pipeline.graph import SLOTS
-from acdc_pipeline.models.weights import Block, TransformerWeights
+from tests.oracles.bridge_patching import BridgePatching
+from tests.oracles.hand_written import HandWritten
+from tests.oracles.native_patching import NativePatching
 
-Stream = Float[Tensor, "batch pos d_model"]
-Outputs = Float[Tensor, "n batch pos d_model"]
+Metric = Callable[[Tensor], Tensor]
+"""Of log-probabilities at the last position: one number, higher is worse."""
 
 
-def run_edge_gates(
-    weights: TransformerWeights,
-    tokens: Int[Tensor, "batch pos"],
-    ablated: Float[Tensor, "src batch pos d_model"],
-    gates: Float[Tensor, " edge"],
-) -> Stream:
-    """The final residual stream, each edge gated; `gates` in the order of the topology's edges."""
-    return _EdgeGated(weights, ablated, gates).final(embed(weights, tokens))
-
-
-def run_edge_probes(
-    weights: TransformerWeights,
-    embedded: Float[Tensor, "batch pos d_model"],
-    ablated: Float[Tensor, "src batch pos d_model"],
-    present: Float[Tensor, " edge"],
-    probes: Float[Tensor, " edge"],
-    steps: Float[Tensor, "src batch pos d_model"],
-) -> Stream:
-    """The final residual stream of a circuit, each receiver reading a share of `steps` as well.
+class Gates:
+    """What receivers read beyond what their sources write.
 
     Args:
-        weights: the model.
-        embedded: what `input` writes.
-        ablated: what a removed edge carries.
-        present: 1 for an edge of the circuit, 0 for a removed one.
-        probes: how much of the step of its source each edge adds to what its receiver reads. At 0
-            the gradient by a probe is the step times the gradient of what the receiver reads.
-        steps: one for each source.
-    """
-    return _EdgeProbed(weights, ablated, present, probes, steps).final(embedded)
-
-
-def written_in_circuit(
-    weights: TransformerWeights,
-    tokens: Int[Tensor, "batch pos"],
-    ablated: Float[Tensor, "src batch pos d_model"],
-    present: Float[Tensor, " edge"],
-) -> Float[Tensor, "src batch pos d_model"]:
-    """What every source writes in the circuit of the edges whose `present` is 1."""
-    run = _EdgeGated(weights, ablated, present)
-    run.final(embed(weights, tokens))
-    return torch.cat(run.changes) + ablated
-
-
-class _EdgeGated:
-    """A forward under way: what was written so far, and how many gates were used.
-
-    Args:
-        weights: the model.
-        ablated: what a closed gate lets through.
-        gates: of every edge.
+        steps: ablated minus clean, by source.
+        moved: how far sources are on their way to ablated, 0 where not named.
+        edges: those of the graph; in parallel blocks an MLP does not read what heads just wrote.
     """
 
     def __init__(
-        self,
-        weights: TransformerWeights,
-        ablated: Float[Tensor, "src batch pos d_model"],
-        gates: Float[Tensor, " edge"],
+        self, steps: dict[str, Tensor], moved: dict[str, float], edges: Collection[str]
     ) -> None:
-        self.weights = weights
-        self.ablated = ablated
-        self.gates = gates
-        self.n_gates = 0
-        self.n_sources = 0
-        self.changes: list[Outputs] = []
-        self.base: Stream = torch.zeros_like(ablated[0])
+        self.steps = steps
+        self.moved = moved
+        self.edges = edges
+        self.by_edge: dict[str, Tensor] = {}
 
-    def final(self, embedded: Stream) -> Stream:
-        self.write(embedded[None])
-        for block in self.weights.blocks:
-            written = self.heads(block)
-            if not self.weights.parallel:
-                self.write(written, block.attn.b_o)
-            by_mlp = None if block.mlp is None else mlp_written(block, self.received(1))
-            if self.weights.parallel:
-                self.write(written, block.attn.b_o)
-            if by_mlp is not None:
-                self.write(by_mlp)
-        return self.received(1)[0]
-
-    def heads(self, block: Block) -> Outputs:
-        """What the heads of a layer write, each slot of each from its own input."""
-        heads = range(self.weights.topology.n_heads)
-        slots: Slots = {}
-        for slot in SLOTS:
-            weight, bias = slot_weights(block.attn, slot, heads)
-            x = normalise(self.received(len(heads)), block.norm_attn)
-            slots[slot] = project(x.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
-        allowed = visible_keys(block.attn, self.base.shape[1], self.base.device)
-        return attend(block, heads, slots, allowed)
-
-    def write(self, written: Outputs, constant: Float[Tensor, " d_model"] | None = None) -> None:
-        """The next sources have their outputs; from now on they can be read."""
-        ablated = self.ablated[self.n_sources : self.n_sources + len(written)]
-        self.changes.append(written - ablated)
-        self.base = self.base + ablated.sum(0)
-        if constant is not None:
-            self.base = self.base + constant
-        self.n_sources += len(written)
-
-    def received(self, n: int) -> Outputs:
-        """What the next `n` receivers read of all sources written so far."""
-        size = n * self.n_sources
-        gates = self.gates[self.n_gates : self.n_gates + size].view(n, self.n_sources)
-        self.n_gates += size
-        total, first = self.base[None], 0
-        for change in self.changes:
-            share = gates[:, first : first + len(change)] @ change.flatten(1)
-            total = total + share.view(n, *self.base.shape)
-            first += len(change)
+    def added(self, receiver: str, sources: Collection[str]) -> Tensor:
+        total = torch.zeros(1, dtype=torch.float64)
+        for source in sources:
+            if f"{source}->{receiver}" not in self.edges:
+                continue
+            gate = torch.zeros((), dtype=torch.float64, requires_grad=True)
+            self.by_edge[f"{source}->{receiver}"] = gate
+            total = total + (self.moved.get(source, 0.0) + gate) * self.steps[source]
         return total
 
+    def derivatives(self, metric: Tensor) -> dict[str, float]:
+        gradients = torch.autograd.grad(metric, list(self.by_edge.values()))
+        return {edge: float(g) for edge, g in zip(self.by_edge, gradients, strict=True)}
 
-class _EdgeProbed(_EdgeGated):
-    """The same, with probes beside the gates; arguments as of `run_edge_probes`."""
 
-    def __init__(
-        self,
-        weights: TransformerWeights,
-        ablated: Float[Tensor, "src batch pos d_model"],
-        gates: Float[Tensor, " edge"],
-        probes: Float[Tensor, " edge"],
-        steps: Float[Tensor, "src batch pos d_model"],
-    ) -> None:
-        super().__init__(weights, ablated, gates)
-        self.probes = probes
-        self.steps = steps
+class GatedHandWritten(HandWritten):
+    gates: Gates | None = None
 
-    def received(self, n: int) -> Outputs:
-        first, size = self.n_gates, n * self.n_sources
-        probes = self.probes[first : first + size].view(n, self.n_sources)
-        share = probes @ self.steps[: self.n_sources].flatten(1)
-        return super().received(n) + share.view(n, *self.base.shape)
+    def received(
+        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+    ) -> Tensor:
+        total = super().received(receiver, written, constant, removed)
+        return total if self.gates is None else total + self.gates.added(receiver, written)
+
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.run(self.clean, set())[1]
+
+    def gated(self, gates: Gates) -> Tensor:
+        self.gates = gates
+        logits = self.run(self.clean, set())[0]
+        self.gates = None
+        return logits[:, -1].log_softmax(-1)
+
+
+class GatedNative(NativePatching):
+    gates: Gates | None = None
+
+    def received(
+        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
+    ) -> Tensor:
+        total = super().received(receiver, written, constant, removed)
+        return total if self.gates is None else total + self.gates.added(receiver, written)
+
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.run(self.clean, set())[1]
+
+    def gated(self, gates: Gates) -> Tensor:
+        self.gates = gates
+        logprobs = self.run(self.clean, set())[0]
+        self.gates = None
+        return logprobs
+
+
+class GatedBridge(BridgePatching):
+    def clean_outputs(self) -> dict[str, Tensor]:
+        return self.outputs(self.clean)
+
+    def gated(self, gates: Gates) -> Tensor:
+        written: dict[str, Tensor] = {}
+
+        def read(x: Tensor, receiver: str) -> Tensor:
+            return x + gates.added(receiver, list(written))
+
+        hooks = [*self.readers(written), *self.receivers(read)]
+        logits = self.bridge.run_with_hooks(self.clean, fwd_hooks=hooks)
+        return logits[:, -1].log_softmax(-1)
+
+
+class EdgeGates:
+    """Attribution by the equations of the papers, over a plain forward.
+
+    Args:
+        forward: a forward whose receivers can read more.
+        edges: those of the graph.
+        metric: of its log-probabilities.
+    """
+
+    def __init__(self, forward: Any, edges: Iterable[str], metric: Metric) -> None:
+        self.forward = forward
+        self.edges = frozenset(edges)
+        self.metric = metric
+        with torch.no_grad():
+            clean = forward.clean_outputs()
+        self.steps = {name: forward.ablated[name] - out for name, out in clean.items()}
+
+    def at(self, moved: dict[str, float]) -> dict[str, float]:
+        """For each edge, Σ (ablated - clean) · gradient, where sources are `moved` on their way."""
+        gates = Gates(self.steps, moved, self.edges)
+        with torch.enable_grad():
+            return gates.derivatives(self.metric(self.forward.gated(gates)))
+
+    def value(self, moved: dict[str, float]) -> float:
+        """The metric where sources are `moved` on their way."""
+        with torch.no_grad():
+            return float(self.metric(self.forward.gated(Gates(self.steps, moved, self.edges))))
+
+    def eap(self) -> dict[str, float]:
+        return self.at({})
+
+    def eap_ig_inputs(self, steps: int) -> dict[str, float]:
+        return _mean([self.at({"input": 1 - k / steps}) for k in range(1, steps + 1)])
+
+    def clean_corrupted(self) -> dict[str, float]:
+        return _mean([self.at({}), self.at({"input": 1.0})])
+
+    def eap_ig_activations(self, steps: int) -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for group in self.groups():
+            points = [self.at(dict.fromkeys(group, 1 - k / steps)) for k in range(1, steps + 1)]
+            mean = _mean(points)
+            scores |= {edge: s for edge, s in mean.items() if edge.split("->")[0] in group}
+        return scores
+
+    def groups(self) -> list[list[str]]:
+        """Sources that move together: the heads of a layer, everything else alone."""
+        found: dict[str, list[str]] = {}
+        for name in self.steps:
+            found.setdefault(name.split(".")[0], []).append(name)
+        return list(found.values())
+
+
+def _mean(points: list[dict[str, float]]) -> dict[str, float]:
+    return {edge: sum(point[edge] for point in points) / len(points) for edge in points[0]}

@@ -16,7 +16,7 @@ from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.specs.catalogue import find_task
-from tests.oracles.edge_gates import run_edge_gates, run_edge_probes, written_in_circuit
+from tests.oracles.autograd_gates import run_edge_gates, run_edge_probes, written_in_circuit
 from tests.scoring import question_about, scored_method, scores_of
 from tests.support import REPOSITORY
 

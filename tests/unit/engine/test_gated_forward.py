@@ -15,7 +15,7 @@ from acdc_pipeline.engine.node_gates import node_gate_gradient, run_node_gates
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.models import load_model
 from tests import checkpoints
-from tests.oracles.edge_gates import run_edge_gates, run_edge_probes, written_in_circuit
+from tests.oracles.autograd_gates import run_edge_gates, run_edge_probes, written_in_circuit
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
