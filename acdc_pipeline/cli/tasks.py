@@ -13,7 +13,7 @@ from acdc_pipeline.cli.numbers import MOST_PROMPTS, MOST_SEED, whole
 from acdc_pipeline.cli.output import note, print_facts, print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.tables import Column, print_table
-from acdc_pipeline.cli.word_lists import word_list_text, word_lists_of
+from acdc_pipeline.cli.word_lists import answer_form_text, word_list_text, word_lists_of
 from acdc_pipeline.cli.words import counted, percent, relative
 from acdc_pipeline.errors import PromptError, SpecError, UnsupportedModel
 
@@ -114,7 +114,7 @@ def show_task(
 
     spec = find_task(task)
     reference = find_reference(task)
-    made = None if model is None else _prompts_of(spec, model, prompts, seed)
+    made, form = (None, None) if model is None else _prompts_of(spec, model, prompts, seed)
     lists = [] if model is None else word_lists_of(spec, model)
     if json:
         print_json(
@@ -123,6 +123,7 @@ def show_task(
                 "definition_hash": spec.definition_hash(),
                 "reference_circuit": None if reference is None else reference.plain(),
                 "word_lists": lists,
+                "answer_form": form,
                 "prompts": None if made is None else made[1],
             }
         )
@@ -130,6 +131,8 @@ def show_task(
     print_facts(_task_facts(spec, reference is not None))
     for row in lists:
         say(f"  {word_list_text(row)}")
+    if form:
+        say(f"  {answer_form_text(form)}")
     for pair in made[1] if made else ():
         say("")
         print_facts({name: repr(value) for name, value in pair.items()})
@@ -160,13 +163,14 @@ def check_task(
         "reference_circuit": reference is not None,
     }
     if model is not None:
-        made, _ = _prompts_of(spec, model, prompts, seed)
+        (made, _), form = _prompts_of(spec, model, prompts, seed)
         report |= {
             "model": model,
             "prompts": len(made),
             "shortest": int(made.lengths.min()),
             "longest": int(made.lengths.max()),
             "word_lists": word_lists_of(spec, model),
+            "answer_form": form,
             "equal_sides": len(made.rows_with_equal_sides),
             **_how_well(made, model),
         }
@@ -181,6 +185,8 @@ def check_task(
         )
         for row in report["word_lists"]:
             say(f"  {word_list_text(row)}")
+        if form := report["answer_form"]:
+            say(f"  {answer_form_text(form)}")
         say(
             f"  the model's first token is right in {percent(report['model_accuracy'])}, its "
             f"forced choice in {percent(report['model_forced_choice'])} of them"
@@ -225,18 +231,23 @@ def _lengths(report: dict[str, Any]) -> str:
 
 def _prompts_of(
     spec: TaskSpec, model: str, count: int, seed: int
-) -> tuple[PromptSet, list[dict[str, Any]]]:
-    """The prompts, and each as JSON data. Raises what `make_prompts` raises."""
+) -> tuple[tuple[PromptSet, list[dict[str, Any]]], str | None]:
+    """The prompts, with each as JSON data; and the form of their answers, where a task has several.
+
+    Raises:
+        PromptError: as `make_prompts` does.
+    """
     with stdout_kept_clean(), waiting(f"making prompts for {model}"):
         from acdc_pipeline.models import locate
         from acdc_pipeline.models.bridge import load_tokenizer
-        from acdc_pipeline.prompts import make_prompts
+        from acdc_pipeline.prompts import answer_form, make_prompts
         from acdc_pipeline.specs import ModelRef
 
         tokenizer = load_tokenizer(locate(ModelRef.parse(model)).directory)
         if tokenizer is None:
             raise PromptError("has no tokenizer to make prompts with", where=model)
         made = make_prompts(spec, tokenizer, n=count, seed=seed)
+        form = answer_form(spec, tokenizer)
     answers: dict[int, int] = {int(row): i for i, row in reversed(list(enumerate(made.answer_row)))}
     shown = [
         {
@@ -248,7 +259,7 @@ def _prompts_of(
         }
         for row in range(len(made))
     ]
-    return made, shown
+    return (made, shown), form
 
 
 def _how_well(prompts: PromptSet, model: str) -> dict[str, Any]:

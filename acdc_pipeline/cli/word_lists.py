@@ -1,4 +1,4 @@
-"""A task's word lists under a model's tokenizer, as commands show them."""
+"""A task's word lists and answers under a model's tokenizer, as commands show them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from acdc_pipeline.cli.output import stdout_kept_clean
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import TaskSpec
+
+_ANSWER_FORMS = {
+    "two_digits": "years: century and two digits with this tokenizer; answers are the two digits",
+    "decade_digit": "years: digit by digit with this tokenizer; answers are the decade's digit",
+}
 
 # More are counted only; --json names them all.
 _NAMED = 8
@@ -37,6 +42,11 @@ def word_lists_of(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def answer_form_text(form: str) -> str:
+    """One line that says what prompts about years are answered by."""
+    return _ANSWER_FORMS[form]
 
 
 def word_list_text(row: dict[str, Any]) -> str:

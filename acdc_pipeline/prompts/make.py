@@ -16,7 +16,8 @@ from acdc_pipeline.prompts.split import Split, seeded
 from acdc_pipeline.prompts.table import table_pairs, table_words
 from acdc_pipeline.prompts.template import template_pairs, template_words
 from acdc_pipeline.prompts.word_fit import WordUse
-from acdc_pipeline.prompts.years import years_pairs, years_words
+from acdc_pipeline.prompts.year_tokens import AnswerForm
+from acdc_pipeline.prompts.years import years_answer_form, years_pairs, years_words
 from acdc_pipeline.specs.generators import (
     DocstringGenerator,
     FunctionGenerator,
@@ -81,6 +82,19 @@ def word_uses(task: TaskSpec) -> list[WordUse]:
             return docstring_words(spec)
         case _:
             return []
+
+
+def answer_form(task: TaskSpec, tokenizer: PreTrainedTokenizerBase) -> AnswerForm | None:
+    """What `tokenizer` makes the answers of a task about years; None for other tasks.
+
+    Raises:
+        PromptError: this tokenizer cannot express the task.
+    """
+    match task.generator:
+        case YearsGenerator() as spec:
+            return years_answer_form(spec, tokenizer)
+        case _:
+            return None
 
 
 def make_pairs(

@@ -31,6 +31,7 @@ class YearsGenerator(WordsGenerator):
 
     Hanna et al. 2023, "How does GPT-2 compute greater-than?". A year is the token of its century
     and the token of its last two digits; years that a tokenizer cuts in another way are left out.
+    Where a tokenizer writes every digit by itself, the digit of the decade is the answer.
 
     Args:
         bos: whether a beginning-of-sequence token comes first.
@@ -44,6 +45,7 @@ class YearsGenerator(WordsGenerator):
         corrupted: the year that the counterfactual writes instead.
 
     Correct are all years of the century after the first, incorrect are the first and all before.
+    Of decades: the later ones and the earlier ones; the first year's own is in neither.
     """
 
     kind: Literal["years"]

@@ -131,6 +131,17 @@ def test_tasks_with_a_model_say_which_words_its_tokenizer_drops(capsys, tmp_path
     assert names == {"list": "names", "words": 7, "usable": 6, "dropped": ["Zyxgor"]}
 
 
+def test_tasks_about_years_say_what_the_tokenizer_makes_the_answers(capsys):
+    line = "years: century and two digits with this tokenizer; answers are the two digits\n"
+    command = ("greater_than", "--model", "zoo:neox-4l-words", "--prompts", "2")
+    assert line in acdc(capsys, "tasks", "check", *command).out
+    assert line in acdc(capsys, "tasks", "show", *command).out
+    document = acdc(capsys, "tasks", "check", *command, "--json").document
+    assert document["answer_form"] == "two_digits"
+    other = acdc(capsys, "tasks", "show", "ioi", "--model", "zoo:gpt2-4l-s0", "--json").document
+    assert other["answer_form"] is None
+
+
 def test_tasks_check_counts_prompts_and_tokens_as_people_do(capsys):
     check = ("tasks", "check", "compiled_or", "--model", "zoo:compiled-or", "--prompts")
     assert "1 prompt of 8 tokens, sides" in acdc(capsys, *check, "1").out
