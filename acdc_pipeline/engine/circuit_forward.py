@@ -64,7 +64,7 @@ def run_circuits(
     prompts = min(batch, max(1, _BATCH_BYTES // per_prompt, math.ceil(_LEAST_ROWS / pos)))
     circuits = max(1, _BATCH_BYTES // (per_prompt * prompts))
     starts = range(0, len(masks), circuits)
-    needed = [needed_sources(weights, masks[i : i + circuits].any(0)) for i in starts]
+    needed = [needed_sources(weights, np.any(masks[i : i + circuits], axis=0)) for i in starts]
     for j in range(0, batch, prompts):
         chosen = slice(j, j + prompts)
         bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])

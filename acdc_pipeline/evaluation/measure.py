@@ -90,7 +90,7 @@ def measure_circuits(
         advance: called with the number of circuits measured since the last call.
     """
     correct, incorrect = answer_masks(bench)
-    names = [
+    names: list[MetricName] = [
         name
         for name in metrics
         if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
