@@ -128,8 +128,14 @@ class _Circuits(ReceiverForward):
         self.needed = needed
         self.columns = needed.nonzero()[0]
         size = self.ablated[0].numel()
-        self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
         self.n_changes = 0
+        # Of circuits that lack whole nodes alone, all receivers read one stream: it is kept as a
+        # running sum, in place of the changes.
+        self.by_source = _present_sources(weights, masks)
+        if self.by_source is not None:
+            self.stream = torch.zeros_like(self.ablated[0]).repeat(len(masks), 1, 1, 1)
+        else:
+            self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
 
     def heads(self, layer: int) -> Sequence[int]:
         first = self.n_sources
@@ -140,16 +146,22 @@ class _Circuits(ReceiverForward):
         return self.topology.has_mlp and bool(self.needed[(layer + 1) * width])
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
-        kept = [i for i, source in enumerate(sources) if self.needed[source]]
-        for i in kept:
+        for by_source, source in zip(written, sources, strict=True):
+            if not self.needed[source]:
+                continue
+            new = by_source.unflatten(0, (len(self.masks), -1))
+            if self.by_source is not None:
+                present = self.by_source[:, source, None, None, None]
+                self.stream.addcmul_(present, new - self.ablated[source])
+                continue
             change = self.changes[:, self.n_changes].view(-1, *self.ablated.shape[1:])
-            torch.sub(
-                written[i].unflatten(0, (len(self.masks), -1)), self.ablated[sources[i]], out=change
-            )
+            torch.sub(new, self.ablated[source], out=change)
             self.n_changes += 1
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         stream = self.bases.at(self.n_sources, self.constant)
+        if self.by_source is not None:
+            return (self.stream + stream).flatten(0, 1)[None]
         k, circuits = self.n_changes, len(self.masks)
         first = [self.topology.first_edge[receiver] for receiver in receivers]
         mask = self.masks[:, np.add.outer(first, self.columns[:k])]
@@ -161,3 +173,17 @@ class _Circuits(ReceiverForward):
         total = torch.baddbmm(base, present, self.changes[:, :k]) if mask.any() else base
         shaped = total.view(circuits, rows, *stream.shape)
         return shaped.transpose(0, 1).flatten(1, 2)
+
+
+def _present_sources(
+    weights: TransformerWeights, masks: Bool[np.ndarray, "circuit edge"]
+) -> Float[Tensor, "circuit src"] | None:
+    """For each circuit, 1 for a source all of whose edges are there and 0 for one without any.
+
+    None where some source has a part of its edges.
+    """
+    topology = weights.topology
+    at_logits = masks[:, topology.first_edge[Receiver(LOGITS)] :]
+    if not bool((at_logits[:, topology.edge_sources] == masks).all()):
+        return None
+    return torch.from_numpy(at_logits).to(weights.w_e.device, weights.dtype)

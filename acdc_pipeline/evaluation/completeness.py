@@ -74,9 +74,9 @@ def knock_out(
     """
     whole = [mask_without(circuit.topology, parts, names) for names in sets]
     own = circuit.topology.edge_mask(circuit.edges)
-    masks = (mask for left in whole for mask in (own & left, left))
-    values = values_of(bench, scale.metric, masks, advance)
+    ours = values_of(bench, scale.metric, (own & left for left in whole), advance)
+    models = values_of(bench, scale.metric, whole, advance)
     return tuple(
-        Knockout(names, ours, model, abs(ours - model) / scale.span)
-        for names, ours, model in zip(sets, values[::2], values[1::2], strict=True)
+        Knockout(names, mine, model, abs(mine - model) / scale.span)
+        for names, mine, model in zip(sets, ours, models, strict=True)
     )
