@@ -204,7 +204,7 @@ def measure_methods(table: Table, bench: Bench, work: Work, names: list[str]) ->
             advance=lambda share: None,
         )
         table.measure(
-            name, operations.get(name, 0), lambda q=question, m=method: SCORERS[m.name](q, m)
+            name, operations.get(name, 0), lambda n=name, q=question, m=method: SCORERS[n](q, m)
         )
     gates = bench.ablated.new_full((bench.weights.topology.n_edges,), 0.5)
     table.measure(

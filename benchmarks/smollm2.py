@@ -130,7 +130,8 @@ def circuits(bench: Bench, shown: Sequence[Behaviour]) -> list[Row]:
     rows = []
     for behaviour in shown:
         task = behaviour.task
-        for metric in dict.fromkeys(["kl", task.metrics.own]):
+        metrics: list[MetricName] = ["kl", task.metrics.own]
+        for metric in dict.fromkeys(metrics):
             for name, size in (
                 ("acdc", {"threshold": THRESHOLDS[metric]}),
                 ("eap-ig-inputs", {"share": SHARE}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from acdc_pipeline.cli.output import note, print_facts, say
@@ -72,7 +74,7 @@ def test_terminal_narrower_than_the_least_table_has_a_block_for_each_row(at, two
     listed = at(40, "runs", "list")
     first, second = ({} for _ in two_runs)
     for block, said in zip((first, second), listed.out.strip().split("\n\n"), strict=True):
-        block |= {line[:10].strip(): line[12:] for line in said.splitlines()}
+        block |= dict(re.split(r" {2,}", line, maxsplit=1) for line in said.splitlines())
     assert {first["run"], second["run"]} == {run[:8] for run in two_runs}
     assert {first["seed"], second["seed"]} == {"0", "1"}
     assert first["model"] == second["model"] == "zoo:compiled-or"
