@@ -52,18 +52,15 @@ COMPARED = (
     "eap",
     "eap-ig-inputs",
     "clean-corrupted",
-    "eap-ig-activations",
     "hisp",
     "node-attribution",
-    "node-exact",
     "edge-pruning",
     "subnetwork-probing",
     "random",
 )
 SETTINGS: dict[str, dict[str, int | float]] = {
-    "eap-ig-activations": {"steps": 1},
-    "edge-pruning": {"steps": 30, "learning_rate": 0.4},
-    "subnetwork-probing": {"steps": 30, "learning_rate": 0.4},
+    "edge-pruning": {"steps": 20, "learning_rate": 0.5},
+    "subnetwork-probing": {"steps": 20, "learning_rate": 0.5},
 }
 
 
@@ -140,7 +137,7 @@ def circuits(bench: Bench, shown: Sequence[Behaviour]) -> list[Row]:
                 bench.say(f"{task.name}: {name} by {metric}")
                 record = bench.run(task, method)
                 found = bench.evaluated(task, record, effort_of("basic", null=10))
-                again = name == "eap-ig-inputs" or (task.name == "ioi" and metric != "kl")
+                again = name == "eap-ig-inputs" and metric == task.metrics.own
                 jaccard = bench.resampled(task, record) if again else None
                 rows.append(Row(behaviour, record, found, jaccard))
     return rows
@@ -185,7 +182,7 @@ def main() -> None:
     rows = circuits(bench, shown)
     ioi = find_task("ioi")
     compared = areas(bench, ioi)
-    heads = [profile(bench, ioi), profile(bench, find_task("induction"))]
+    heads = [profile(bench, ioi)]
     options.page.write_text(page(found, parity, rows, compared, heads), encoding="utf-8")
     bench.say(f"wrote {options.page}")
 

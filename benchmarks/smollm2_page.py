@@ -19,7 +19,7 @@ LEAST_FORCED_CHOICE = 0.8
 PROMPTS = 16
 SHARE = 0.01
 THRESHOLDS: dict[MetricName, float] = {"kl": 0.1, "logit_diff": 0.1, "prob_diff": 0.02}
-RESAMPLES = 3
+RESAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def page(
         + f"; EAP-IG-inputs with 5 steps, cut to {SHARE:.0%} of the edges. Faithfulness is "
         "(m(C) - m(∅)) / (m(G) - m(∅)), in KL and in the task's own metric; *null* is the median "
         "of 10 random circuits of the same size in the task's metric; *stability* the mean "
-        f"pairwise Jaccard of {RESAMPLES} searches on bootstrap resamples of the prompts.\n",
+        f"pairwise Jaccard of {RESAMPLES} searches on bootstrap resamples of the prompts, measured "
+        "for EAP-IG by the task's own metric.\n",
         _table(
             (
                 "task",
@@ -101,9 +102,9 @@ def page(
         "## Every method on IOI\n",
         f"By the logit difference, {PROMPTS} prompts; CPR (higher is better) and CMD (lower is "
         "better) as the MIB benchmark defines them, over circuits of 0.1 % to 100 % of the edges. "
-        "Gates were trained for 30 steps and EAP-IG over activations took 1 step, to keep the "
-        "page's making short; `exact` is left out: one suffix of a forward for each of "
-        "123,211 edges takes hours on two cores.\n",
+        "Gates were trained for 20 steps, to keep the page's making short. `exact` and `node-exact` "
+        "are left out: one suffix of a forward for each of 123,211 edges takes hours on two cores; "
+        "and EAP-IG over activations, which takes sixty times as long as over inputs.\n",
         _table(
             ("method", "CPR", "CMD", f"faithfulness at {SHARE:.0%}", "in KL", "seconds"),
             (

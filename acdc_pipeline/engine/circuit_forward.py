@@ -68,9 +68,14 @@ def run_circuits(
     for j in range(0, batch, prompts):
         chosen = slice(j, j + prompts)
         bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
+        shared: dict[bytes, Stream] = {}
         for i, sources in zip(starts, needed, strict=True):
             some = masks[i : i + circuits]
-            run = _Circuits(weights, bases, some, sources)
+            nodes = _nodes_present(weights, some[0]) if len(some) == 1 else None
+            if nodes is not None:
+                run = _WithoutNodes(weights, bases.ablated, nodes, shared)
+            else:
+                run = _Circuits(weights, bases, some, sources)
             final = run.final(embedded.repeat(len(some), 1, 1))
             out[i : i + circuits, chosen] = final.unflatten(0, (len(some), -1))
     return out
@@ -129,13 +134,7 @@ class _Circuits(ReceiverForward):
         self.columns = needed.nonzero()[0]
         size = self.ablated[0].numel()
         self.n_changes = 0
-        # Of circuits that lack whole nodes alone, all receivers read one stream: it is kept as a
-        # running sum, in place of the changes.
-        self.by_source = _present_sources(weights, masks)
-        if self.by_source is not None:
-            self.stream = torch.zeros_like(self.ablated[0]).repeat(len(masks), 1, 1, 1)
-        else:
-            self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
+        self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
 
     def heads(self, layer: int) -> Sequence[int]:
         first = self.n_sources
@@ -150,18 +149,12 @@ class _Circuits(ReceiverForward):
             if not self.needed[source]:
                 continue
             new = by_source.unflatten(0, (len(self.masks), -1))
-            if self.by_source is not None:
-                present = self.by_source[:, source, None, None, None]
-                self.stream.addcmul_(present, new - self.ablated[source])
-                continue
             change = self.changes[:, self.n_changes].view(-1, *self.ablated.shape[1:])
             torch.sub(new, self.ablated[source], out=change)
             self.n_changes += 1
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         stream = self.bases.at(self.n_sources, self.constant)
-        if self.by_source is not None:
-            return (self.stream + stream).flatten(0, 1)[None]
         k, circuits = self.n_changes, len(self.masks)
         first = [self.topology.first_edge[receiver] for receiver in receivers]
         mask = self.masks[:, np.add.outer(first, self.columns[:k])]
@@ -175,15 +168,85 @@ class _Circuits(ReceiverForward):
         return shaped.transpose(0, 1).flatten(1, 2)
 
 
-def _present_sources(
-    weights: TransformerWeights, masks: Bool[np.ndarray, "circuit edge"]
-) -> Float[Tensor, "circuit src"] | None:
-    """For each circuit, 1 for a source all of whose edges are there and 0 for one without any.
+class _WithoutNodes(ReceiverForward):
+    """The whole model without some nodes: all receivers of a place read one stream.
 
-    None where some source has a part of its edges.
+    Args:
+        weights: the model.
+        ablated: what the nodes that are gone write, for these prompts.
+        present: the sources that are there.
+        shared: streams before layers, by which of the sources so far are there; knockouts of the
+            same prompts begin where the first node differs.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        present: Bool[np.ndarray, " src"],
+        shared: dict[bytes, Stream],
+    ) -> None:
+        super().__init__(weights)
+        self.ablated = ablated
+        self.present = present
+        self.shared = shared
+        self.width = self.topology.n_heads + int(self.topology.has_mlp)
+        self.stream = torch.zeros_like(ablated[0])
+        self.n_in_stream = 0
+
+    def final(self, embedded: Stream) -> Stream:
+        for layer in reversed(range(1, self.topology.n_layers)):
+            stream = self.shared.get(self._key(layer))
+            if stream is not None:
+                self.stream = stream.clone()
+                self.n_sources = self.n_in_stream = 1 + layer * self.width
+                for block in self.weights.blocks[:layer]:
+                    self._add_constant(block.attn.b_o)
+                return self.run_layers(layer)
+        return super().final(embedded)
+
+    def enter(self, layer: int) -> None:
+        self._add_ablated()
+        if (len(self.shared) + 1) * self.stream.nbytes <= _BATCH_BYTES:
+            self.shared.setdefault(self._key(layer), self.stream.clone())
+
+    def heads(self, layer: int) -> Sequence[int]:
+        if self.weights.blocks[layer].coupled:
+            return range(self.topology.n_heads)
+        first = 1 + layer * self.width
+        return self.present[first : first + self.topology.n_heads].nonzero()[0].tolist()
+
+    def has_mlp(self, layer: int) -> bool:
+        return self.topology.has_mlp and bool(self.present[(layer + 1) * self.width])
+
+    def write(self, written: Outputs, sources: Sequence[int]) -> None:
+        there = [i for i, source in enumerate(sources) if self.present[source]]
+        if there:
+            self.stream += (written if len(there) == len(written) else written[there]).sum(0)
+
+    def read(self, receivers: Sequence[Receiver]) -> Outputs:
+        self._add_ablated()
+        total = self.stream if self.constant is None else self.stream + self.constant
+        return total[None]
+
+    def _add_ablated(self) -> None:
+        """What the nodes that are gone carry, of the sources passed since the last call."""
+        passed = slice(self.n_in_stream, self.n_sources)
+        for source in (~self.present[passed]).nonzero()[0].tolist():
+            self.stream += self.ablated[self.n_in_stream + source]
+        self.n_in_stream = self.n_sources
+
+    def _key(self, layer: int) -> bytes:
+        return self.present[: 1 + layer * self.width].tobytes()
+
+
+def _nodes_present(
+    weights: TransformerWeights, mask: Bool[np.ndarray, " edge"]
+) -> Bool[np.ndarray, " src"] | None:
+    """The sources that are there in a circuit which has all edges of a source or none of them.
+
+    None where it has a part of some source's edges.
     """
     topology = weights.topology
-    at_logits = masks[:, topology.first_edge[Receiver(LOGITS)] :]
-    if not bool((at_logits[:, topology.edge_sources] == masks).all()):
-        return None
-    return torch.from_numpy(at_logits).to(weights.w_e.device, weights.dtype)
+    at_logits = mask[topology.first_edge[Receiver(LOGITS)] :]
+    return at_logits if bool((at_logits[topology.edge_sources] == mask).all()) else None

@@ -72,6 +72,10 @@ class ReceiverForward(ABC):
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         """Take what the `sources` (places among the topology's sources) write."""
 
+    def enter(self, layer: int) -> None:
+        """Called before each layer."""
+        del layer
+
     def heads(self, layer: int) -> Sequence[int]:
         """The heads of `layer` that have to be computed."""
         del layer
@@ -86,7 +90,13 @@ class ReceiverForward(ABC):
         """The final residual stream of a model whose `input` node writes `embedded`."""
         self.write(embedded[None], [0])
         self.n_sources = 1
-        for layer, block in enumerate(self.weights.blocks):
+        return self.run_layers(0)
+
+    def run_layers(self, start: int) -> Stream:
+        """The final residual stream, from layer `start` on; all before it was written."""
+        for layer in range(start, self.topology.n_layers):
+            self.enter(layer)
+            block = self.weights.blocks[layer]
             first, n_heads = self.n_sources, self.topology.n_heads
             heads = self.heads(layer)
             by_heads = None
