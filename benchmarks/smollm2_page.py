@@ -102,9 +102,10 @@ def page(
         "## Every method on IOI\n",
         f"By the logit difference, {PROMPTS} prompts; CPR (higher is better) and CMD (lower is "
         "better) as the MIB benchmark defines them, over circuits of 0.1 % to 100 % of the edges. "
-        "Gates were trained for 20 steps, to keep the page's making short. `exact` and `node-exact` "
-        "are left out: one suffix of a forward for each of 123,211 edges takes hours on two cores; "
-        "and EAP-IG over activations, which takes sixty times as long as over inputs.\n",
+        "Gates were trained for 20 steps, to keep the page's making short. `exact` and "
+        "`node-exact` are left out: one suffix of a forward for each of 123,211 edges takes "
+        "hours on two cores; and EAP-IG over activations, which takes sixty times as long as "
+        "over inputs.\n",
         _table(
             ("method", "CPR", "CMD", f"faithfulness at {SHARE:.0%}", "in KL", "seconds"),
             (

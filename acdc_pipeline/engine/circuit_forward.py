@@ -25,6 +25,9 @@ _BATCH_BYTES = 16 * 2**20
 """For what the circuits and prompts of one forward write. Larger blocks leave the cache, and are
 mapped anew by the operating system at each allocation: three times slower on small models."""
 
+_SHARED_BYTES = 16 * 2**20
+"""For streams that knockouts of the same prompts have in common."""
+
 _LEAST_ROWS = 96
 """Fewer rows than this make products with weights wait for memory."""
 
@@ -207,7 +210,7 @@ class _WithoutNodes(ReceiverForward):
 
     def enter(self, layer: int) -> None:
         self._add_ablated()
-        if (len(self.shared) + 1) * self.stream.nbytes <= _BATCH_BYTES:
+        if (len(self.shared) + 1) * self.stream.nbytes <= _SHARED_BYTES:
             self.shared.setdefault(self._key(layer), self.stream.clone())
 
     def heads(self, layer: int) -> Sequence[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from acdc_pipeline.engine import Bench, run_circuit, set_up
+from acdc_pipeline.engine import Bench, circuit_forward, run_circuit, run_circuits, set_up
 from acdc_pipeline.engine.edge_gates import circuit_gradient, edge_gate_gradient
 from acdc_pipeline.engine.node_gates import node_gate_gradient, run_node_gates
 from acdc_pipeline.evaluation import differentiable_objective_for
@@ -43,6 +44,24 @@ def test_edge_gates_of_0_and_1_are_a_circuit(bench: Bench):
         gates = torch.tensor([float(edge in kept) for edge in edges], dtype=torch.float64)
         ours = run_edge_gates(bench.weights, bench.prompts.clean, bench.ablated, gates)
         assert_same(ours, run_circuit(bench.weights, bench.prompts.clean, bench.ablated, kept))
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 2**24])
+def test_circuits_without_nodes_run_together_are_what_gates_say_of_each(
+    bench: Bench, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Small batches keep one stream, begun where two knockouts differ; the oracle never does."""
+    monkeypatch.setattr(circuit_forward, "_BATCH_BYTES", batch_bytes)
+    topology = bench.weights.topology
+    draw, n = Random(4), len(bench.weights.topology.sources)
+    present = np.array([[draw.random() < 0.7 for _ in range(n)] for _ in range(6)])
+    present[0] = True
+    present[1:3, : n // 2] = True  # the first half is the same: it is computed once
+    masks = present[:, topology.edge_sources]
+    together = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, masks)
+    for mask, ours in zip(masks, together, strict=True):
+        gates = torch.from_numpy(mask).double()
+        assert_same(ours, run_edge_gates(bench.weights, bench.prompts.clean, bench.ablated, gates))
 
 
 def test_node_gates_are_edge_gates_that_are_equal_for_all_readers(bench: Bench):
