@@ -106,7 +106,7 @@ def behaviours(reference: str) -> tuple[list[Behaviour], float]:
     out, parity = [], 0.0
     for name in TASKS:
         task = find_task(name)
-        prompts = make_prompts(task, model.tokenizer, n=2 * PROMPTS, seed=0)
+        prompts = make_prompts(task, model.tokenizer, n=4 * PROMPTS, seed=0)
         parity = max(parity, check_parity(model, prompts.clean, prompts.lengths))
         bench = set_up(model.weights, prompts, "corrupted")
         found = measure(bench, bench.logprobs, ["accuracy", "forced_choice", task.metrics.own])
@@ -161,7 +161,7 @@ def profile(bench: Bench, task: TaskSpec) -> RunRecord:
     bench.say(f"{task.name}: head profile")
     method = ProfileRequest(name="profile").with_text(None)
     run = plan_run(
-        task, bench.reference, method=method, prompts=2 * PROMPTS, seed=0, dtype="float32"
+        task, bench.reference, method=method, prompts=4 * PROMPTS, seed=0, dtype="float32"
     )
     return discover_into(bench.store, run, task, bench.worker)[0]
 

@@ -16,9 +16,9 @@ from acdc_pipeline.store import RunRecord
 from benchmarks.measurement import machine
 
 LEAST_FORCED_CHOICE = 0.8
-PROMPTS = 16
+PROMPTS = 8
 SHARE = 0.01
-THRESHOLDS: dict[MetricName, float] = {"kl": 0.1, "logit_diff": 0.1, "prob_diff": 0.02}
+THRESHOLDS: dict[MetricName, float] = {"kl": 0.2, "logit_diff": 0.5, "prob_diff": 0.05}
 RESAMPLES = 2
 
 
@@ -55,7 +55,7 @@ def page(
     parts = [
         _opening(parity, len(shown), len(found)),
         "## What the model can do\n",
-        f"{2 * PROMPTS} prompts a task. *First token* is the share of prompts whose most likely "
+        f"{4 * PROMPTS} prompts a task. *First token* is the share of prompts whose most likely "
         "token is the answer, *forced choice* the share where the correct answer is above every "
         "incorrect one: two different figures. Circuits were searched where the second is at "
         f"least {LEAST_FORCED_CHOICE:.0%}.\n",

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.components import capped_change, normalise, widened
 from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine.objective import mean_over_answers
 from acdc_pipeline.models.weights import TransformerWeights
 
 # Answers of several states meet one tile of the vocabulary after the other: each matrix column is
@@ -43,17 +44,19 @@ class KlObjective:
         weights: TransformerWeights,
         final: Float[Tensor, "answer d_model"],
         logprobs: Float[Tensor, "answer vocab"],
+        answer_weight: Float[Tensor, " answer"] | None = None,
     ) -> None:
         self.weights = weights
         self.base = normalise(final, weights.norm_final)
         self.logprobs = logprobs
+        self.answer_weight = answer_weight
         self.probs = logprobs.exp()
         self.mean_direction = self.probs @ widened(weights.w_u, self.probs).T
         uncapped = replace(weights, logit_cap=None)
         self.logits = None if weights.logit_cap is None else logits_of(uncapped, final)
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
-        return self.per_answer(final).to(torch.float64).mean(-1)
+        return mean_over_answers(self.per_answer(final), self.answer_weight)
 
     def per_answer(
         self, final: Float[Tensor, "state answer d_model"]

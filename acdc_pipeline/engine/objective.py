@@ -36,12 +36,14 @@ class LogprobObjective:
         sign: +1 where a higher score is worse, -1 where it is better.
         tokens: the tokens that `score` is given, normalised among themselves, where the metric
             depends on differences between them alone; None gives it the whole vocabulary.
+        answer_weight: how much each answer counts, 1 in all; None means alike.
     """
 
     weights: TransformerWeights
     score: Callable[[Float[Tensor, "state answer vocab"]], Float[Tensor, "state answer"]]
     sign: float
     tokens: Int[Tensor, " token"] | None = None
+    answer_weight: Float[Tensor, " answer"] | None = None
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
@@ -51,4 +53,12 @@ class LogprobObjective:
 
     def _of_chunk(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         logprobs = logits_of(self.weights, final, self.tokens).log_softmax(-1)
-        return self.sign * self.score(logprobs).to(torch.float64).mean(-1)
+        return self.sign * mean_over_answers(self.score(logprobs), self.answer_weight)
+
+
+def mean_over_answers(
+    values: Float[Tensor, "state answer"], weight: Float[Tensor, " answer"] | None
+) -> Float[Tensor, " state"]:
+    """The mean of each state's answers in float64, weighted where they do not count alike."""
+    wide = values.to(torch.float64)
+    return wide.mean(-1) if weight is None else wide @ weight.to(torch.float64)

@@ -32,6 +32,7 @@ class Bench:
         clean: the sources' outputs on the clean prompts.
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.
+        answer_weight: how much each answer counts in objectives, 1 in all; None means alike.
     """
 
     weights: TransformerWeights
@@ -40,6 +41,7 @@ class Bench:
     clean: SourceOutputs
     ablated: Float[Tensor, "src batch pos d_model"]
     logprobs: Float[Tensor, "answer vocab"]
+    answer_weight: Float[Tensor, " answer"] | None = None
 
     def search(self, objective: Objective, *, memory: int) -> Search | CoupledSearch:
         """A search that starts from the whole model, in `memory` bytes beside the weights.

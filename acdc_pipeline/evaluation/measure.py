@@ -16,7 +16,6 @@ from acdc_pipeline.engine import (
     KlObjective,
     LogprobObjective,
     Objective,
-    run_circuit,
     run_circuits,
 )
 from acdc_pipeline.engine.forward import logits_of
@@ -39,7 +38,7 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
     """
     if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
-        return KlObjective(bench.weights, final, bench.logprobs)
+        return KlObjective(bench.weights, final, bench.logprobs, bench.answer_weight)
     return differentiable_objective_for(bench, metric)
 
 
@@ -63,13 +62,16 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
     ) -> Float[Tensor, "state answer"]:
         return entry.score(Reading(model, logprobs, correct, incorrect))
 
-    return LogprobObjective(bench.weights, score, entry.sign, tokens)
+    return LogprobObjective(bench.weights, score, entry.sign, tokens, bench.answer_weight)
 
 
 def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
     """Log-probabilities at the answers when only `edges` carry clean information."""
     with torch.no_grad():
-        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
+        mask = bench.weights.topology.edge_mask(edges)[None]
+        final = run_circuits(
+            bench.weights, bench.prompts.clean, bench.ablated, mask, bench.layout.ends
+        )[0]
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return logits_of(bench.weights, at_answers).log_softmax(-1)
 
@@ -99,7 +101,9 @@ def measure_circuits(
     out: list[dict[str, float]] = []
     for some in batched(masks, at_once):
         with torch.no_grad():
-            final = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, np.stack(some))
+            final = run_circuits(
+                bench.weights, bench.prompts.clean, bench.ablated, np.stack(some), bench.layout.ends
+            )
             at_answers = bench.layout.at_answers(final.flatten(1, 2))
             logprobs = logits_of(bench.weights, at_answers).log_softmax(-1)
             reading = Reading(bench.logprobs, logprobs, correct, incorrect)

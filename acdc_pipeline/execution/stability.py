@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput
@@ -65,7 +68,7 @@ def stability(
     circuits = []
     for number in range(searches):
         rng = random.Random(f"stability {seed} {number}")
-        circuits.append(_search(worker, run, _part(bench, run, rng.choices(range(n), k=n))))
+        circuits.append(_search(worker, run, resampled(bench, run, rng.choices(range(n), k=n))))
         advance((number + 1) / searches)
     return Stability(mean_pairwise_jaccard(circuits), tuple(map(len, circuits)))
 
@@ -96,6 +99,22 @@ def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
         for part, scale in zip((seen, unseen), scales, strict=True)
     ]
     return Transfer(by, len(circuit), *values)
+
+
+def resampled(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
+    """The model on the prompts `rows`, which may name one several times.
+
+    A prompt that is named k times is computed once and counts k times: of a bootstrap resample
+    that leaves 63 %. Means over the prompts themselves (mean ablation) need every copy.
+    """
+    if circuit_method(run.method).ablation == "mean":
+        return _part(bench, run, rows)
+    count = Counter(rows)
+    distinct = sorted(count)
+    part = _part(bench, run, distinct)
+    times = torch.tensor([count[row] for row in distinct], dtype=torch.float64)
+    weight = times.to(part.prompts.answer_row.device)[part.prompts.answer_row]
+    return replace(part, answer_weight=weight / weight.sum())
 
 
 def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
