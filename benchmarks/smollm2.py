@@ -173,6 +173,7 @@ def main() -> None:
     )
     parser.add_argument("page", type=Path)
     parser.add_argument("--store", default=".bench/smollm2", help="where runs are kept")
+    parser.add_argument("--without-heads", action="store_true", help="leave out the head profile")
     parser.add_argument("--model", help="a model reference; default: the model of `make real`")
     options = parser.parse_args()
     reference = options.model or f"gguf:{fetch_model()}"
@@ -182,7 +183,7 @@ def main() -> None:
     rows = circuits(bench, shown)
     ioi = find_task("ioi")
     compared = areas(bench, ioi)
-    heads = [profile(bench, ioi)]
+    heads = [] if options.without_heads else [profile(bench, ioi)]
     options.page.write_text(page(found, parity, rows, compared, heads), encoding="utf-8")
     bench.say(f"wrote {options.page}")
 

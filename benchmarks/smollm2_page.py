@@ -120,8 +120,7 @@ def page(
                 for name, record, evaluation in compared
             ),
         ),
-        "## Heads\n",
-        _roles(heads),
+        *(["## Heads\n", _roles(heads)] if heads else []),
     ]
     return "\n".join(parts)
 
