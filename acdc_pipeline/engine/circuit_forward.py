@@ -28,9 +28,6 @@ mapped anew by the operating system at each allocation: three times slower on sm
 _SHARED_BYTES = 16 * 2**20
 """For streams that knockouts of the same prompts have in common."""
 
-_LENGTHS = 4
-"""Groups that prompts are put into by their length."""
-
 _LEAST_ROWS = 96
 """Fewer rows than this make products with weights wait for memory."""
 
@@ -55,7 +52,6 @@ def run_circuits(
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
     masks: Bool[np.ndarray, "circuit edge"],
-    ends: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, "circuit batch pos d_model"]:
     """The final residual streams of several circuits on the same prompts.
 
@@ -64,20 +60,17 @@ def run_circuits(
         tokens: the clean prompts.
         ablated: what removed edges carry.
         masks: the edges of each circuit, in the order of the topology's `edges`.
-        ends: how many positions of each prompt are wanted, at least; what comes after them may be
-            0. None means all. Prompts of similar length are then computed together.
     """
-    out = ablated.new_zeros(len(masks), *ablated.shape[1:])
+    out = ablated.new_empty(len(masks), *ablated.shape[1:])
     batch, pos = tokens.shape
     per_prompt = ablated[:, :1].nbytes
     prompts = min(batch, max(1, _BATCH_BYTES // per_prompt, math.ceil(_LEAST_ROWS / pos)))
-    groups = _groups(batch, pos, prompts, ends, weights.blocks[0].attn.direction)
     circuits = max(1, _BATCH_BYTES // (per_prompt * prompts))
     starts = range(0, len(masks), circuits)
     needed = [needed_sources(weights, np.any(masks[i : i + circuits], axis=0)) for i in starts]
-    for chosen, end in groups:
-        bases = Bases(ablated[:, chosen, :end])
-        embedded = embed(weights, tokens[chosen, :end])
+    for j in range(0, batch, prompts):
+        chosen = slice(j, j + prompts)
+        bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
         shared: dict[bytes, Stream] = {}
         for i, sources in zip(starts, needed, strict=True):
             some = masks[i : i + circuits]
@@ -87,23 +80,8 @@ def run_circuits(
             else:
                 run = _Circuits(weights, bases, some, sources)
             final = run.final(embedded.repeat(len(some), 1, 1))
-            out[i : i + circuits, chosen, :end] = final.unflatten(0, (len(some), -1))
+            out[i : i + circuits, chosen] = final.unflatten(0, (len(some), -1))
     return out
-
-
-def _groups(
-    batch: int,
-    pos: int,
-    prompts: int,
-    ends: Int[Tensor, " batch"] | None,
-    direction: str,
-) -> list[tuple[slice | Int[Tensor, " chosen"], int]]:
-    """Which prompts are computed together, at most `prompts`, and how many positions of them."""
-    if ends is None or direction != "causal" or int(ends.min()) == pos:
-        return [(slice(j, j + prompts), pos) for j in range(0, batch, prompts)]
-    together = min(prompts, max(math.ceil(batch / _LENGTHS), math.ceil(_LEAST_ROWS / pos)))
-    order = ends.argsort(stable=True)
-    return [(some, int(ends[some].max())) for some in order.split(together)]
 
 
 def needed_sources(

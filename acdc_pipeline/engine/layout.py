@@ -45,12 +45,6 @@ class Layout:
         rows = torch.arange(self.batch, device=self.answer_row.device)
         return torch.equal(self.answer_row, rows)
 
-    @cached_property
-    def ends(self) -> Int[Tensor, " batch"]:
-        """How many positions of each prompt its answers depend on, if attention is causal."""
-        ends = torch.zeros(self.batch, dtype=torch.long, device=self.answer_row.device)
-        return ends.scatter_reduce(0, self.answer_row, self.answer_pos + 1, "amax")
-
     def n_rows(self, needed: Needed) -> int:
         """How many rows that is."""
         return self.batch * self.pos if needed is Needed.EVERY else len(self.answer_row)

@@ -16,6 +16,7 @@ from acdc_pipeline.engine import (
     KlObjective,
     LogprobObjective,
     Objective,
+    run_circuit,
     run_circuits,
 )
 from acdc_pipeline.engine.forward import logits_of
@@ -68,10 +69,7 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
 def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
     """Log-probabilities at the answers when only `edges` carry clean information."""
     with torch.no_grad():
-        mask = bench.weights.topology.edge_mask(edges)[None]
-        final = run_circuits(
-            bench.weights, bench.prompts.clean, bench.ablated, mask, bench.layout.ends
-        )[0]
+        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return logits_of(bench.weights, at_answers).log_softmax(-1)
 
@@ -101,9 +99,7 @@ def measure_circuits(
     out: list[dict[str, float]] = []
     for some in batched(masks, at_once):
         with torch.no_grad():
-            final = run_circuits(
-                bench.weights, bench.prompts.clean, bench.ablated, np.stack(some), bench.layout.ends
-            )
+            final = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, np.stack(some))
             at_answers = bench.layout.at_answers(final.flatten(1, 2))
             logprobs = logits_of(bench.weights, at_answers).log_softmax(-1)
             reading = Reading(bench.logprobs, logprobs, correct, incorrect)

@@ -1,4 +1,4 @@
-"""Circuits of prompts of several lengths, computed in groups of similar length."""
+"""Circuits of prompts of several lengths, and which sources they need."""
 
 from __future__ import annotations
 
@@ -26,23 +26,20 @@ def bench() -> Bench:
     return set_up(model.weights, prompts, "corrupted")
 
 
-def test_circuits_of_prompts_grouped_by_length_are_those_of_padded_prompts(
+def test_circuits_of_prompts_taken_a_few_at_a_time_are_what_gates_say(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(circuit_forward, "_LEAST_ROWS", 1)  # groups even of so few prompts
+    monkeypatch.setattr(circuit_forward, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(circuit_forward, "_LEAST_ROWS", 72)  # three prompts of 24 positions
     topology = bench.weights.topology
     masks = np.stack(list(random_masks(topology, edges=120, n=3, seed=0)))
     masks[1] = True
     prompts, answers = bench.prompts, (bench.prompts.answer_row, bench.prompts.answer_pos)
-    found = run_circuits(bench.weights, prompts.clean, bench.ablated, masks, bench.layout.ends)
+    found = run_circuits(bench.weights, prompts.clean, bench.ablated, masks)
     for mask, ours in zip(masks, found, strict=True):
         gates = torch.from_numpy(mask).double()
         theirs = run_edge_gates(bench.weights, prompts.clean, bench.ablated, gates)
         torch.testing.assert_close(ours[answers], theirs[answers], rtol=1e-10, atol=1e-10)
-
-
-def test_answers_need_positions_up_to_their_own(bench: Bench):
-    assert bench.layout.ends.tolist() == (bench.prompts.answer_pos + 1).tolist()
 
 
 def test_sources_are_needed_where_a_present_path_leads_on_to_the_logits(bench: Bench):
