@@ -184,7 +184,10 @@ def main() -> None:
     ioi = find_task("ioi")
     compared = areas(bench, ioi)
     heads = [] if options.without_heads else [profile(bench, ioi)]
-    options.page.write_text(page(found, parity, rows, compared, heads), encoding="utf-8")
+    options.page.write_text(
+        page(found, parity, rows, compared, heads, " --without-heads" * options.without_heads),
+        encoding="utf-8",
+    )
     bench.say(f"wrote {options.page}")
 
 

@@ -23,7 +23,7 @@ from acdc_pipeline.models.weights import TransformerWeights
 
 _BATCH_BYTES = 16 * 2**20
 """For what the circuits and prompts of one forward write. Larger blocks leave the cache, and are
-mapped anew by the operating system at each allocation: three times slower on small models."""
+mapped again by the operating system at each allocation: three times slower on small models."""
 
 _SHARED_BYTES = 16 * 2**20
 """For streams that knockouts of the same prompts have in common."""
@@ -130,7 +130,7 @@ class _Circuits(ReceiverForward):
         masks: Bool[np.ndarray, "circuit edge"],
         needed: Bool[np.ndarray, " src"],
     ) -> None:
-        super().__init__(weights)
+        super().__init__(weights, needed)
         self.ablated, self.bases = bases.ablated, bases
         self.masks = masks
         self.needed = needed
@@ -138,14 +138,6 @@ class _Circuits(ReceiverForward):
         size = self.ablated[0].numel()
         self.n_changes = 0
         self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
-
-    def heads(self, layer: int) -> Sequence[int]:
-        first = self.n_sources
-        return self.needed[first : first + self.topology.n_heads].nonzero()[0].tolist()
-
-    def has_mlp(self, layer: int) -> bool:
-        width = self.topology.n_heads + 1
-        return self.topology.has_mlp and bool(self.needed[(layer + 1) * width])
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         for by_source, source in zip(written, sources, strict=True):
@@ -189,11 +181,10 @@ class _WithoutNodes(ReceiverForward):
         present: Bool[np.ndarray, " src"],
         shared: dict[bytes, Stream],
     ) -> None:
-        super().__init__(weights)
+        super().__init__(weights, present)
         self.ablated = ablated
         self.present = present
         self.shared = shared
-        self.width = self.topology.n_heads + int(self.topology.has_mlp)
         self.stream = torch.zeros_like(ablated[0])
         self.n_in_stream = 0
 
@@ -212,15 +203,6 @@ class _WithoutNodes(ReceiverForward):
         self._add_ablated()
         if (len(self.shared) + 1) * self.stream.nbytes <= _SHARED_BYTES:
             self.shared.setdefault(self._key(layer), self.stream.clone())
-
-    def heads(self, layer: int) -> Sequence[int]:
-        if self.weights.blocks[layer].coupled:
-            return range(self.topology.n_heads)
-        first = 1 + layer * self.width
-        return self.present[first : first + self.topology.n_heads].nonzero()[0].tolist()
-
-    def has_mlp(self, layer: int) -> bool:
-        return self.topology.has_mlp and bool(self.present[(layer + 1) * self.width])
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         there = [i for i, source in enumerate(sources) if self.present[source]]

@@ -8,8 +8,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine.components import normalise, project
@@ -49,15 +50,20 @@ class ReceiverForward(ABC):
 
     Args:
         weights: the model.
+        computed: the sources that are computed; None means all.
 
     Attributes:
         n_sources: sources that were written, skipped ones included.
         constant: the attention biases met so far, which every receiver reads; None before any.
     """
 
-    def __init__(self, weights: TransformerWeights) -> None:
+    def __init__(
+        self, weights: TransformerWeights, computed: Bool[np.ndarray, " src"] | None = None
+    ) -> None:
         self.weights = weights
         self.topology = weights.topology
+        self.computed = computed
+        self.width = self.topology.n_heads + int(self.topology.has_mlp)
         self.n_sources = 0
         self.constant: Float[Tensor, " d_model"] | None = None
 
@@ -77,14 +83,19 @@ class ReceiverForward(ABC):
         del layer
 
     def heads(self, layer: int) -> Sequence[int]:
-        """The heads of `layer` that have to be computed."""
-        del layer
-        return range(self.topology.n_heads)
+        """The heads of `layer` that are computed: all or none where they move one another."""
+        every = range(self.topology.n_heads)
+        if self.computed is None:
+            return every
+        first = 1 + layer * self.width
+        some = self.computed[first : first + len(every)].nonzero()[0].tolist()
+        return every if some and self.weights.blocks[layer].coupled else some
 
     def has_mlp(self, layer: int) -> bool:
-        """Whether the MLP of `layer` has to be computed."""
-        del layer
-        return self.topology.has_mlp
+        """Whether `layer` has an MLP that is computed."""
+        if self.computed is None or not self.topology.has_mlp:
+            return self.topology.has_mlp
+        return bool(self.computed[(layer + 1) * self.width])
 
     def final(self, embedded: Stream) -> Stream:
         """The final residual stream of a model whose `input` node writes `embedded`."""

@@ -173,20 +173,11 @@ class _Scrubbed(ReceiverForward):
         present: Bool[np.ndarray, " edge"],
         rows: Int[Tensor, "edge batch"],
     ) -> None:
-        super().__init__(bench.weights)
+        super().__init__(bench.weights, needed_sources(bench.weights, present))
         self.present = present
         self.rows = rows
         self.clean = bench.clean.outputs
-        self.needed = needed_sources(bench.weights, present)
         self.current = torch.zeros_like(self.clean)
-
-    def heads(self, layer: int) -> Sequence[int]:
-        first = self.n_sources
-        return self.needed[first : first + self.topology.n_heads].nonzero()[0].tolist()
-
-    def has_mlp(self, layer: int) -> bool:
-        width = self.topology.n_heads + 1
-        return self.topology.has_mlp and bool(self.needed[(layer + 1) * width])
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
         self.current[list(sources)] = written
