@@ -79,10 +79,49 @@ def together(notes: Path, count: int, allotment: Allotment) -> Quick:
 
 
 def real_together(notes: Path, count: int, allotment: Allotment) -> RunsOne:
-    """The worker of real runs, but it begins only when `count` of them are ready."""
+    """The worker of real runs, but it begins only when `count` of them are ready.
+
+    Its searches wait after each decision until the file `go` is among the notes.
+    """
     worker = make_worker(allotment)
     _wait_for_others(notes, count)
-    return worker
+    return _Held(worker, notes)
+
+
+@dataclass
+class _Held:
+    """A worker whose searches wait for the file `go` after each decision."""
+
+    worker: RunsOne
+    notes: Path
+
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        assert progress is not None
+        held = _HeldProgress(progress, self.notes / "go")
+        return self.worker.execute(run, task, held, checkpoint)
+
+
+@dataclass
+class _HeldProgress:
+    inner: Progress
+    go: Path
+
+    def start(self, total_edges: int, label: str) -> None:
+        self.inner.start(total_edges, label)
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        self.inner.advance(tested, kept, left)
+        while not self.go.exists():
+            time.sleep(0.01)
+
+    def finish(self) -> None:
+        self.inner.finish()
 
 
 def _wait_for_others(notes: Path, count: int) -> None:
