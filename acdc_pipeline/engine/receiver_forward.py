@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.components import normalise, project, project_normalised
 from acdc_pipeline.engine.forward import mlp_written, visible_keys
 from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
@@ -132,13 +132,22 @@ class ReceiverForward(ABC):
     ) -> Outputs:
         """What `heads` write, from what they read: by slot, then by head, or one input for all."""
         block = self.weights.blocks[layer]
-        x = normalise(inputs, block.norm_attn)
-        parts = [x] * len(SLOTS) if len(x) == 1 else x.split(len(heads))
+        shape = inputs.shape[1:3]
+        norm, rows = block.norm_attn, inputs.flatten(1, 2)
+        if len(rows) == 1:
+            parts, norm = [normalise(rows, norm)] * len(SLOTS), None
+        else:
+            parts = rows.split(len(heads))
         slots: Slots = {}
         for slot, part in zip(SLOTS, parts, strict=True):
             weight, bias = slot_weights(block.attn, slot, heads)
-            slots[slot] = project(part.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
-        allowed = visible_keys(block.attn, x.shape[2], x.device)
+            projected = (
+                project(part, weight, bias)
+                if norm is None
+                else project_normalised(part, norm, weight, bias)
+            )
+            slots[slot] = projected.unflatten(1, shape)
+        allowed = visible_keys(block.attn, shape[1], inputs.device)
         return attend(block, heads, slots, allowed)
 
     def mlp_written(self, layer: int, inputs: Outputs) -> Outputs:
