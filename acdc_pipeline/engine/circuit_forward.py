@@ -1,32 +1,41 @@
-"""Any circuits, by one forward over the nodes that their logits depend on.
+"""Any circuits, by one forward each over the nodes that their logits depend on.
 
 Receiver input = Σ over present edges of the source's current output + Σ over removed edges of its
 ablated output + constants. The second sum is kept as a running sum over *all* sources, so that a
-receiver needs Σ over present edges of (current - ablated) on top of it: one matrix product with
-the 0/1 mask of its layer. Nothing is done per edge.
+receiver needs Σ over present edges of (current - ablated) on top of it. What sources write alike
+in several circuits is computed once (`shared_outputs`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
-from acdc_pipeline.graph import LOGITS, Edge, Receiver, head, mlp
+from acdc_pipeline.engine.shared_outputs import (
+    SharedChanges,
+    identify_outputs,
+    needed_sources,
+    sum_of_few,
+)
+from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
 _BATCH_BYTES = 16 * 2**20
-"""For what the circuits and prompts of one forward write. Larger blocks leave the cache, and are
+"""For what all sources write on the prompts of one forward. Larger blocks leave the cache, and are
 mapped again by the operating system at each allocation: three times slower on small models."""
 
-_SHARED_BYTES = 16 * 2**20
+_SHARED_BYTES = 256 * 2**20
+"""For outputs that circuits of the same prompts have in common."""
+
+_STREAM_BYTES = 16 * 2**20
 """For streams that knockouts of the same prompts have in common."""
 
 _DENSE = 8
@@ -66,124 +75,135 @@ def run_circuits(
         masks: the edges of each circuit, in the order of the topology's `edges`.
     """
     out = ablated.new_empty(len(masks), *ablated.shape[1:])
-    batch, pos = tokens.shape
-    per_prompt = ablated[:, :1].nbytes
-    prompts = min(batch, max(1, _BATCH_BYTES // per_prompt, math.ceil(_LEAST_ROWS / pos)))
-    circuits = max(1, _BATCH_BYTES // (per_prompt * prompts))
-    starts = range(0, len(masks), circuits)
-    needed = [needed_sources(weights, np.any(masks[i : i + circuits], axis=0)) for i in starts]
-    for j in range(0, batch, prompts):
-        chosen = slice(j, j + prompts)
-        bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
-        shared: dict[bytes, Stream] = {}
-        for i, sources in zip(starts, needed, strict=True):
-            some = masks[i : i + circuits]
-            nodes = _nodes_present(weights, some[0]) if len(some) == 1 else None
-            if nodes is not None:
-                run = _WithoutNodes(weights, bases.ablated, nodes, shared)
-            else:
-                run = _Circuits(weights, bases, some, sources)
-            final = run.final(embedded.repeat(len(some), 1, 1))
-            out[i : i + circuits, chosen] = final.unflatten(0, (len(some), -1))
+
+    def keep(circuit: int, chosen: slice, final: Stream) -> None:
+        out[circuit, chosen] = final
+
+    _run(weights, tokens, ablated, masks, keep)
     return out
 
 
-def needed_sources(
-    weights: TransformerWeights, present: Bool[np.ndarray, " edge"]
-) -> Bool[np.ndarray, " src"]:
-    """Which sources some present path leads on from to the logits.
+def run_circuits_to_answers(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    masks: Bool[np.ndarray, "circuit edge"],
+    layout: Layout,
+    advance: Callable[[float], None] = lambda _: None,
+) -> Float[Tensor, "circuit answer d_model"]:
+    """What `run_circuits` gives, at the answers of `layout` alone.
 
-    Where heads move one another, all heads of a layer are needed as soon as one of them is.
+    `advance` is called with the share that is done, 0 to 1.
     """
-    topology = weights.topology
-    needed = np.zeros(len(topology.sources), dtype=bool)
-    width = topology.n_heads + int(topology.has_mlp)
+    out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
+    done = 0
 
-    def feed(receiver: Receiver) -> None:
-        first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
-        needed[:n] |= present[first : first + n]
+    def keep(circuit: int, chosen: slice, final: Stream) -> None:
+        nonlocal done
+        row = layout.answer_row - chosen.start
+        here = (row >= 0) & (row < len(final))
+        out[circuit, here] = final[row[here], layout.answer_pos[here]]
+        done += len(final)
+        advance(done / (len(masks) * layout.batch))
 
-    feed(Receiver(LOGITS))
-    for layer in reversed(range(topology.n_layers)):
-        heads = slice(1 + layer * width, 1 + layer * width + topology.n_heads)
-        if topology.has_mlp and needed[heads.stop]:
-            feed(Receiver(mlp(layer)))
-        if weights.blocks[layer].coupled and needed[heads].any():
-            needed[heads] = True
-        for index in needed[heads].nonzero()[0].tolist():
-            for slot in ("q", "k", "v"):
-                feed(Receiver(head(layer, index), slot))
-    return needed
+    _run(weights, tokens, ablated, masks, keep)
+    return out
 
 
-class _Circuits(ReceiverForward):
-    """Circuits side by side: the batch axis holds all prompts of the first, then of the next.
+def _run(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    masks: Bool[np.ndarray, "circuit edge"],
+    keep: Callable[[int, slice, Stream], None],
+) -> None:
+    """Hand the final stream of each circuit on some of the prompts to `keep`."""
+    batch, pos = tokens.shape
+    prompts = max(1, _BATCH_BYTES // ablated[:, :1].nbytes, math.ceil(_LEAST_ROWS / pos))
+    nodes = [_nodes_present(weights, mask) for mask in masks]
+    others = [mask for mask, there in zip(masks, nodes, strict=True) if there is None]
+    ids = identify_outputs(weights, others)
+    for j in range(0, batch, prompts):
+        chosen = slice(j, min(batch, j + prompts))
+        bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
+        shared = SharedChanges(ablated, ids, embedded.numel(), _SHARED_BYTES)
+        streams: dict[bytes, Stream] = {}
+        number = 0
+        for circuit, (mask, there) in enumerate(zip(masks, nodes, strict=True)):
+            if there is not None:
+                run = _WithoutNodes(weights, bases.ablated, there, streams)
+            else:
+                run = _Circuit(weights, bases, mask, shared, number)
+                number += 1
+            keep(circuit, chosen, run.final(embedded))
+
+
+class _Circuit(ReceiverForward):
+    """A forward over what the logits of one circuit depend on and no earlier one has computed.
 
     Args:
         weights: the model.
         bases: what removed edges carry, for these prompts, and its running sums.
-        masks: the edges of each circuit.
-        needed: the sources that are computed; a source that is not carries its ablated output,
-            and nothing that matters reads it.
+        mask: the edges of the circuit.
+        shared: what sources write more than their ablated output, in all circuits.
+        number: of the circuit among those.
     """
 
     def __init__(
         self,
         weights: TransformerWeights,
         bases: Bases,
-        masks: Bool[np.ndarray, "circuit edge"],
-        needed: Bool[np.ndarray, " src"],
+        mask: Bool[np.ndarray, " edge"],
+        shared: SharedChanges,
+        number: int,
     ) -> None:
-        super().__init__(weights, needed)
+        self.row = shared.held(number)
+        needed = needed_sources(weights, mask, known=self.row >= 0)
+        new = (needed & (self.row < 0)).nonzero()[0]
+        ids = shared.ids[number, new].tolist()
+        rows = list(shared.make_room(number, len(new)))
+        super().__init__(weights, needed & (self.row < 0))
+        self.row[new] = rows
+        shared.row_of.update(zip(ids, rows, strict=True))
         self.ablated, self.bases = bases.ablated, bases
-        self.masks = masks
-        self.needed = needed
-        self.columns = needed.nonzero()[0]
-        size = self.ablated[0].numel()
-        self.n_changes = 0
-        self.changes = self.ablated.new_empty(len(masks), len(self.columns), size)
+        self.mask = mask
+        self.changes = shared.rows
+        self.new = set(new.tolist())
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
-        for by_source, source in zip(written, sources, strict=True):
-            if not self.needed[source]:
-                continue
-            new = by_source.unflatten(0, (len(self.masks), -1))
-            change = self.changes[:, self.n_changes].view(-1, *self.ablated.shape[1:])
-            torch.sub(new, self.ablated[source], out=change)
-            self.n_changes += 1
+        for output, source in zip(written, sources, strict=True):
+            if source in self.new:
+                change = self.changes[self.row[source]].view_as(output)
+                torch.sub(output, self.ablated[source], out=change)
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        stream = self.bases.at(self.n_sources, self.constant)
-        k, circuits = self.n_changes, len(self.masks)
+        base = self.bases.at(self.n_sources, self.constant)
         first = [self.topology.first_edge[receiver] for receiver in receivers]
-        mask = self.masks[:, np.add.outer(first, self.columns[:k])].swapaxes(0, 1)
+        mask = self.mask[np.add.outer(first, np.arange(self.n_sources))]
         if bool((mask == mask[:1]).all()):
             mask = mask[:1]
-        shape = len(mask), circuits * stream.shape[0], *stream.shape[1:]
         if not mask.any():
-            return stream.repeat(circuits, 1, 1).expand(shape)
+            return base[None]
         if mask.sum() * _DENSE < mask.size:
-            total = self._sum_of_few(mask)
-            total += stream.flatten()
-            return total.view(shape)
-        present = torch.from_numpy(np.ascontiguousarray(mask.swapaxes(0, 1))).to(stream)
-        base = stream.flatten().expand(circuits, len(mask), -1)
-        total = torch.baddbmm(base, present, self.changes[:, :k])
-        shaped = total.view(circuits, len(mask), *stream.shape)
-        return shaped.transpose(0, 1).flatten(1, 2)
+            receiver, source = mask.nonzero()
+            starts = np.searchsorted(receiver, np.arange(len(mask)))
+            total = sum_of_few(self.changes, self.row[source], starts)
+            total += base.flatten()
+        else:
+            sources = mask.any(0).nonzero()[0]
+            present = torch.from_numpy(mask[:, sources]).to(base)
+            changes = _rows(self.changes, self.row[sources])
+            total = torch.addmm(base.flatten().expand(len(mask), -1), present, changes)
+        return total.view(len(mask), *base.shape)
 
-    def _sum_of_few(
-        self, mask: Bool[np.ndarray, "receiver circuit change"]
-    ) -> Float[Tensor, "row numbers"]:
-        """The sum of the present changes of each receiver in each circuit, where few are."""
-        rows = mask.reshape(-1, mask.shape[2])
-        at = rows.nonzero()
-        every = self.changes.flatten(0, 1)
-        source = at[0] % mask.shape[1] * self.changes.shape[1] + at[1]
-        starts = np.searchsorted(at[0], np.arange(len(rows)))
-        indices = torch.from_numpy(source).to(every.device)
-        offsets = torch.from_numpy(starts).to(every.device)
-        return functional.embedding_bag(indices, every, offsets, mode="sum")
+
+def _rows(
+    table: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"]
+) -> Float[Tensor, "n numbers"]:
+    """Some rows of a table, without a copy where they follow one another."""
+    if bool((np.diff(at) == 1).all()):
+        return table[int(at[0]) : int(at[-1]) + 1]
+    return table[torch.from_numpy(at).to(table.device)]
 
 
 class _WithoutNodes(ReceiverForward):
@@ -224,7 +244,7 @@ class _WithoutNodes(ReceiverForward):
 
     def enter(self, layer: int) -> None:
         self._add_ablated()
-        if (len(self.shared) + 1) * self.stream.nbytes <= _SHARED_BYTES:
+        if (len(self.shared) + 1) * self.stream.nbytes <= _STREAM_BYTES:
             self.shared.setdefault(self._key(layer), self.stream.clone())
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:

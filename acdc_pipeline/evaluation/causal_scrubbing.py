@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.circuit_forward import needed_sources
+from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.engine.forward import embed, logits_of
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.evaluation.exchange import Pool, alike, of_one_length

@@ -17,8 +17,8 @@ from acdc_pipeline.engine import (
     LogprobObjective,
     Objective,
     run_circuit,
-    run_circuits,
 )
+from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import logits_of
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
@@ -28,7 +28,10 @@ from acdc_pipeline.specs.names import MetricName
 Item = TypeVar("Item")
 
 _BATCH_BYTES = 64 * 2**20
-"""For the final streams and log-probabilities of the circuits that are measured together."""
+"""For the masks and for the log-probabilities of the circuits that are measured together."""
+
+_TOGETHER = 64
+"""Circuits that are measured together: what they have in common is computed once."""
 
 
 def objective_for(bench: Bench, metric: MetricName) -> Objective:
@@ -95,20 +98,34 @@ def measure_circuits(
         for name in metrics
         if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
     ]
-    at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes + bench.ablated[0].nbytes))
+    at_once = min(_TOGETHER, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
+    read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
     out: list[dict[str, float]] = []
     for some in batched(masks, at_once):
+        reported = 0
+
+        def run(share: float, n: int = len(some)) -> None:
+            nonlocal reported
+            advance(int(share * n) - reported)
+            reported = int(share * n)
+
         with torch.no_grad():
-            final = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, np.stack(some))
-            at_answers = bench.layout.at_answers(final.flatten(1, 2))
-            logprobs = logits_of(bench.weights, at_answers).log_softmax(-1)
-            reading = Reading(bench.logprobs, logprobs, correct, incorrect)
-            values = {
-                name: METRICS[name].score(reading).to(torch.float64).mean(-1).tolist()
-                for name in names
-            }
-        out += [{name: values[name][i] for name in names} for i in range(len(some))]
-        advance(len(some))
+            finals = run_circuits_to_answers(
+                bench.weights,
+                bench.prompts.clean,
+                bench.ablated,
+                np.stack(some),
+                bench.layout,
+                run,
+            )
+            for final in finals.split(read_at_once):
+                logprobs = logits_of(bench.weights, final).log_softmax(-1)
+                reading = Reading(bench.logprobs, logprobs, correct, incorrect)
+                values = {
+                    name: METRICS[name].score(reading).to(torch.float64).mean(-1).tolist()
+                    for name in names
+                }
+                out += [{name: values[name][i] for name in names} for i in range(len(final))]
     return out
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 import pytest
 import torch
 
 from acdc_pipeline.engine import Bench, circuit_forward, run_circuits, set_up
-from acdc_pipeline.engine.circuit_forward import needed_sources
+from acdc_pipeline.engine.shared_outputs import identify_outputs, needed_sources
 from acdc_pipeline.evaluation import random_masks
-from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph import Circuit, Edge, Node
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
@@ -40,6 +42,46 @@ def test_circuits_of_prompts_taken_a_few_at_a_time_are_what_gates_say(
         gates = torch.from_numpy(mask).double()
         theirs = run_edge_gates(bench.weights, prompts.clean, bench.ablated, gates)
         torch.testing.assert_close(ours[answers], theirs[answers], rtol=1e-10, atol=1e-10)
+
+
+def test_circuits_to_answers_are_the_final_streams_there(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    topology = bench.weights.topology
+    masks = np.stack([*random_masks(topology, edges=100, n=2, seed=1)])
+    arguments = (bench.weights, bench.prompts.clean, bench.ablated, masks)
+    whole = run_circuits(*arguments)[:, bench.prompts.answer_row, bench.prompts.answer_pos]
+    monkeypatch.setattr(circuit_forward, "_BATCH_BYTES", 1)
+    monkeypatch.setattr(circuit_forward, "_LEAST_ROWS", 72)  # three prompts of 24 positions
+    shares: list[float] = []
+    found = circuit_forward.run_circuits_to_answers(*arguments, bench.layout, shares.append)
+    torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-10)
+    assert shares == sorted(shares)
+    assert len(shares) == 8  # of each of four groups of prompts, each of two circuits
+    assert shares[-1] == 1
+
+
+def upstream(mask: dict[Edge, bool], node: Node) -> frozenset[Edge]:
+    """The edges that what `node` writes depends on, by their definition."""
+    into = {edge for edge, present in mask.items() if present and edge.dst == node}
+    return frozenset(into.union(*(upstream(mask, edge.src) for edge in into)))
+
+
+def test_outputs_are_the_same_where_the_edges_upstream_of_them_are(bench: Bench):
+    topology = bench.weights.topology
+    draw = Random(0)
+    whole = np.array([draw.random() < 0.1 for _ in topology.edges])
+    masks = [whole, *(whole & (topology.edge_sources != source) for source in (2, 9, 14))]
+    ids = identify_outputs(bench.weights, masks)
+    edges = [dict(zip(topology.edges, mask.tolist(), strict=True)) for mask in masks]
+    outputs = {
+        (circuit, source): upstream(edges[circuit], topology.sources[source])
+        for circuit, source in zip(*(ids >= 0).nonzero(), strict=True)
+    }
+    for (circuit, source), ours in outputs.items():
+        for (other, other_source), theirs in outputs.items():
+            same = source == other_source and ours == theirs
+            assert (ids[circuit, source] == ids[other, other_source]) == same
 
 
 def test_sources_are_needed_where_a_present_path_leads_on_to_the_logits(bench: Bench):

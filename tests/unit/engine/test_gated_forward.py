@@ -14,6 +14,7 @@ from acdc_pipeline.engine import Bench, circuit_forward, run_circuit, run_circui
 from acdc_pipeline.engine.edge_gates import circuit_gradient, edge_gate_gradient
 from acdc_pipeline.engine.node_gates import node_gate_gradient, run_node_gates
 from acdc_pipeline.evaluation import differentiable_objective_for
+from acdc_pipeline.graph import LOGITS, Receiver
 from acdc_pipeline.models import load_model
 from tests import checkpoints
 from tests.oracles.autograd_gates import run_edge_gates, run_edge_probes, written_in_circuit
@@ -58,6 +59,26 @@ def test_circuits_without_nodes_run_together_are_what_gates_say_of_each(
     present[0] = True
     present[1:3, : n // 2] = True  # the first half is the same: it is computed once
     masks = present[:, topology.edge_sources]
+    together = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, masks)
+    for mask, ours in zip(masks, together, strict=True):
+        gates = torch.from_numpy(mask).double()
+        assert_same(ours, run_edge_gates(bench.weights, bench.prompts.clean, bench.ablated, gates))
+
+
+@pytest.mark.parametrize("share", [0.08, 0.6])
+@pytest.mark.parametrize("shared_bytes", [1, 2**28])
+def test_circuits_that_share_nodes_run_together_are_what_gates_say_of_each(
+    bench: Bench, shared_bytes: int, share: float, monkeypatch: pytest.MonkeyPatch
+):
+    """With little room what circuits share gives way and is computed again."""
+    monkeypatch.setattr(circuit_forward, "_SHARED_BYTES", shared_bytes)
+    topology = bench.weights.topology
+    draw = Random(6)
+    whole = np.array([draw.random() < share for _ in range(topology.n_edges)])
+    whole[topology.first_edge[Receiver(LOGITS)] :] = True
+    gone = [draw.randrange(len(topology.sources)) for _ in range(5)]
+    less = [whole & (topology.edge_sources != source) for source in gone]
+    masks = np.stack([whole, *less, ~whole, whole])
     together = run_circuits(bench.weights, bench.prompts.clean, bench.ablated, masks)
     for mask, ours in zip(masks, together, strict=True):
         gates = torch.from_numpy(mask).double()

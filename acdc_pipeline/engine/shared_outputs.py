@@ -1,0 +1,153 @@
+"""What sources write in several circuits: computed once where it is the same.
+
+What a source writes depends on the edges upstream of it and on nothing else. A circuit less one
+node, for instance, differs from the whole circuit only in what is computed from that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
+from acdc_pipeline.models.weights import TransformerWeights
+
+_NEVER = 2**62
+
+
+def needed_sources(
+    weights: TransformerWeights,
+    present: Bool[np.ndarray, " edge"],
+    known: Bool[np.ndarray, " src"] | None = None,
+) -> Bool[np.ndarray, " src"]:
+    """Which sources some present path leads on from to the logits.
+
+    Where heads move one another, all heads of a layer are needed as soon as one of them is.
+
+    Args:
+        weights: the model.
+        present: the edges of the circuit.
+        known: sources whose output need not be computed; nothing is needed for them alone.
+    """
+    topology = weights.topology
+    needed = np.zeros(len(topology.sources), dtype=bool)
+    unknown = np.ones_like(needed) if known is None else ~known
+    width = topology.n_heads + int(topology.has_mlp)
+
+    def feed(receiver: Receiver) -> None:
+        first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
+        needed[:n] |= present[first : first + n]
+
+    feed(Receiver(LOGITS))
+    for layer in reversed(range(topology.n_layers)):
+        heads = slice(1 + layer * width, 1 + layer * width + topology.n_heads)
+        if topology.has_mlp and needed[heads.stop] and unknown[heads.stop]:
+            feed(Receiver(mlp(layer)))
+        computed = needed[heads] & unknown[heads]
+        if weights.blocks[layer].coupled and computed.any():
+            needed[heads] = computed[:] = True
+        for index in computed.nonzero()[0].tolist():
+            for slot in SLOTS:
+                feed(Receiver(head(layer, index), slot))
+    return needed
+
+
+def identify_outputs(
+    weights: TransformerWeights, masks: Sequence[Bool[np.ndarray, " edge"]]
+) -> Int[np.ndarray, "circuit src"]:
+    """A number for what each source writes in each circuit; -1 where it is not needed.
+
+    Equal numbers stand for equal outputs on any prompts: the same source, reading in each slot the
+    same outputs of other sources.
+    """
+    topology = weights.topology
+    numbers: dict[tuple[int, bytes], int] = {}
+    every = np.full((len(masks), len(topology.sources)), -1)
+    width = topology.n_heads + int(topology.has_mlp)
+    for ids, mask in zip(every, masks, strict=True):
+        needed = needed_sources(weights, mask)
+
+        def read(
+            receiver: Receiver,
+            ids: Int[np.ndarray, " src"] = ids,
+            mask: Bool[np.ndarray, " edge"] = mask,
+        ) -> bytes:
+            first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
+            return ids[:n][mask[first : first + n]].tobytes() + b"|"
+
+        def number(source: int, reads: bytes) -> int:
+            return numbers.setdefault((source, reads), len(numbers))
+
+        if needed[0]:
+            ids[0] = number(0, b"")
+        for layer in range(topology.n_layers):
+            first = 1 + layer * width
+            heads = needed[first : first + topology.n_heads].nonzero()[0].tolist()
+            reads = {h: b"".join(read(Receiver(head(layer, h), s)) for s in SLOTS) for h in heads}
+            if weights.blocks[layer].coupled:
+                reads = dict.fromkeys(heads, b"".join(reads.values()))
+            for h, what in reads.items():
+                ids[first + h] = number(first + h, what)
+            at_mlp = first + topology.n_heads
+            if topology.has_mlp and needed[at_mlp]:
+                ids[at_mlp] = number(at_mlp, read(Receiver(mlp(layer))))
+    return every
+
+
+class SharedChanges:
+    """What sources write more than their ablated output, kept while a later circuit reads it.
+
+    Args:
+        like: a tensor of the type and on the device of the changes.
+        ids: see `identify_outputs`; circuits are computed in this order.
+        numbers: of one change.
+        budget: bytes. The changes of one circuit are held in any case.
+
+    Attributes:
+        rows: the changes that are held, and room for others.
+    """
+
+    def __init__(
+        self, like: Tensor, ids: Int[np.ndarray, "circuit src"], numbers: int, budget: int
+    ) -> None:
+        self.ids = ids
+        most = int((ids >= 0).sum(1).max(initial=0))
+        distinct = len(np.unique(ids[ids >= 0]))
+        fit = budget // (numbers * like.element_size())
+        self.rows = like.new_empty(max(most, min(distinct, fit)), numbers)
+        self.row_of: dict[int, int] = {}
+        self.free = list(reversed(range(len(self.rows))))
+        self.uses: dict[int, list[int]] = {}
+        for circuit, at in reversed(list(enumerate(ids))):
+            for number in at[at >= 0].tolist():
+                self.uses.setdefault(number, []).append(circuit)
+
+    def held(self, circuit: int) -> Int[np.ndarray, " src"]:
+        """The row of what each source writes in this circuit; -1 where it is not held."""
+        return np.array([self.row_of.get(number, -1) for number in self.ids[circuit].tolist()])
+
+    def make_room(self, circuit: int, n: int) -> Iterator[int]:
+        """Rows for `n` changes; what is read again last gives way, what `circuit` reads never."""
+        kept = set(self.ids[circuit].tolist())
+        leaving = sorted(self.row_of.keys() - kept, key=lambda i: self._next_use(i, circuit))
+        while len(self.free) < n:
+            self.free.append(self.row_of.pop(leaving.pop()))
+        return iter([self.free.pop() for _ in range(n)])
+
+    def _next_use(self, number: int, circuit: int) -> int:
+        uses = self.uses[number]
+        while uses and uses[-1] <= circuit:
+            uses.pop()
+        return uses[-1] if uses else _NEVER
+
+
+def sum_of_few(
+    rows: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"], starts: Int[np.ndarray, " sums"]
+) -> Float[Tensor, "sums numbers"]:
+    """Sums of rows: of those that `at` names from each of `starts` up to the next."""
+    indices, offsets = (torch.from_numpy(part).to(rows.device) for part in (at, starts))
+    return torch.nn.functional.embedding_bag(indices, rows, offsets, mode="sum")
