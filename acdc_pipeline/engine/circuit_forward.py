@@ -190,7 +190,7 @@ class _Circuit(ReceiverForward):
             total = sum_of_few(self.changes, self.row[source], starts)
             total += base.flatten()
         else:
-            sources = mask.any(0).nonzero()[0]
+            sources = np.flatnonzero(mask.any(0))
             present = torch.from_numpy(mask[:, sources]).to(base)
             changes = _rows(self.changes, self.row[sources])
             total = torch.addmm(base.flatten().expand(len(mask), -1), present, changes)

@@ -54,26 +54,6 @@ def project(
     return torch.baddbmm(bias[:, None], x, weight)
 
 
-def project_normalised(
-    x: Float[Tensor, "n_in rows d_model"],
-    norm: Norm,
-    weight: Float[Tensor, "n d_model d_out"],
-    bias: Float[Tensor, "n d_out"] | None,
-) -> Float[Tensor, "n rows d_out"]:
-    """`normalise(x) W + b` for n heads at once; `n_in` as in `project`.
-
-    Of an RMS norm whose inputs are many, the norm's weight is multiplied into W and the scale of
-    each row is applied to the narrow product, so that nothing of the size of `x` is made.
-    """
-    if norm.kind != "rms" or len(x) == 1:
-        return project(normalise(x, norm), weight, bias)
-    weight = widened(weight, x)
-    folded = weight if norm.weight is None else weight * norm.weight[:, None]
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    out = torch.bmm(x, folded) * torch.rsqrt(length.square() / x.shape[-1] + norm.eps)
-    return out if bias is None else out + bias[:, None]
-
-
 def rotate(
     x: Float[Tensor, "*lead pos d_head"], rotary: Rotary, positions: Int[Tensor, "*at"]
 ) -> Float[Tensor, "*lead pos d_head"]:

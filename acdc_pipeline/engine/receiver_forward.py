@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, project, project_normalised
+from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import mlp_written, visible_keys
 from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
+from acdc_pipeline.engine.normalised_projection import project_normalised
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 

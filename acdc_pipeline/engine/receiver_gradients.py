@@ -8,7 +8,7 @@ back through weights and norm one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +19,11 @@ from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import mlp_written, visible_keys
 from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
 from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.normalised_projection import folded, rms_scale, through_rms
 from acdc_pipeline.engine.objective import LogprobObjective
 from acdc_pipeline.engine.streams import Streams
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
-from acdc_pipeline.models.weights import Norm, TransformerWeights
+from acdc_pipeline.models.weights import Block, Norm, TransformerWeights
 
 Stream = Float[Tensor, "batch pos d_model"]
 
@@ -100,12 +101,31 @@ def _through_heads(
         written = attend(block, heads, leaves, allowed)
         inputs = [leaves[slot] for slot in SLOTS]
         by_slot = torch.autograd.grad(written, inputs, lands.expand_as(written))
+    if block.norm_attn.kind == "rms":
+        return _through_rms(block, stream, slots, by_slot)
     back = []
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
         weight, _ = slot_weights(block.attn, slot, heads)
         back.append(project(gradient.flatten(1, 2), weight.transpose(1, 2), None))
     normalised = torch.cat(back).unflatten(1, stream.shape[:2])
     return _through_norm(block.norm_attn, stream, normalised)
+
+
+def _through_rms(
+    block: Block, stream: Stream, slots: Slots, by_slot: Sequence[Float[Tensor, "*shape"]]
+) -> Float[Tensor, "n batch pos d_model"]:
+    """Gradients by what heads have projected in each slot, as gradients by what they read."""
+    heads = range(block.attn.w_q.shape[0])
+    x = stream.flatten(0, 1)[None]
+    scale = rms_scale(x, block.norm_attn)
+    back = []
+    for slot, gradient in zip(SLOTS, by_slot, strict=True):
+        weight, bias = slot_weights(block.attn, slot, heads)
+        projected = slots[slot].flatten(1, 2)
+        without_bias = projected if bias is None else projected - bias[:, None]
+        whole = folded(weight, block.norm_attn, x)
+        back.append(through_rms(gradient.flatten(1, 2), x, scale, whole, without_bias))
+    return torch.cat(back).unflatten(1, stream.shape[:2])
 
 
 def _through_norm(

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.engine.forward import embed, logits_of
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
+from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.evaluation.exchange import Pool, alike, of_one_length
 from acdc_pipeline.evaluation.interval import ratio_interval
 from acdc_pipeline.evaluation.measure import answer_scores, require_answers
