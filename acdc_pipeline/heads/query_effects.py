@@ -16,6 +16,7 @@ from acdc_pipeline.heads.answer_places import rows_of
 from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
 from acdc_pipeline.heads.edits import Edits
 from acdc_pipeline.heads.layer_run import after_mlp, attend, final_at, run_layers
+from acdc_pipeline.heads.length_groups import LengthGroup, length_groups
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
@@ -64,21 +65,29 @@ def _effects(
     out = torch.full(
         (n_layers, n_heads, len(clean)), torch.nan, dtype=clean.dtype, device=clean.device
     )
-    batch, pos = prompts.clean.shape
-    at_once = min(rows_at_once(weights, pos, memory) // 2, rows_in_cache(weights, pos)) // batch
+    held = rows_at_once(weights, prompts.clean.shape[1], memory) // 2
+    groups = length_groups(weights, prompts, n_heads)
     corrupted = embed(weights, prompts.corrupted)
+    final = stream.new_empty(n_heads, len(clean), weights.d_model)
     for layer in range(last):
         run, other = attend(weights, layer, streams[layer]), attend(weights, layer, corrupted)
         corrupted = after_mlp(weights, layer, corrupted, other.attended)
         behind = [node for node in movers if node.layer is not None and node.layer > layer]
         first = min(node.layer for node in behind if node.layer is not None)
-        for heads in chunks(n_heads, at_once):
-            change = (other.written[heads] - run.written[heads]).flatten(0, 1)
-            n = len(change) // batch
-            edits = Edits(query_shift=dict.fromkeys(behind, change))
-            stream = streams[first].repeat(n, 1, 1)
-            rows = torch.arange(n, device=stream.device)[:, None] * batch + at[0]
-            places = (rows, at[1].expand_as(rows))
-            patched = final_at(weights, stream, places, first=first, edits=edits)
-            out[layer, heads] = clean - answers.of(patched)
+        for group in groups:
+            at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
+
+            def of_group(x: Tensor, group: LengthGroup = group) -> Tensor:
+                return x[..., group.rows, : group.width, :]
+
+            change = of_group(other.written) - of_group(run.written)
+            for heads in chunks(n_heads, at_once):
+                states = change[heads]
+                edits = Edits(query_shift=dict.fromkeys(behind, states.flatten(0, 1)))
+                stream = of_group(streams[first]).repeat(len(states), 1, 1)
+                places = group.places_in(len(states))
+                final[heads, group.answers] = final_at(
+                    weights, stream, places, first=first, edits=edits
+                )
+        out[layer] = clean - answers.of(final)
     return out

@@ -29,6 +29,7 @@ from acdc_pipeline.heads.layer_run import (
     final_behind,
     run_tokens,
 )
+from acdc_pipeline.heads.length_groups import LengthGroup, length_groups
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -131,6 +132,7 @@ class _Part:
     other_gradients: Float[Tensor, "draw answer d_model"]
     logit: Float[Tensor, " answer"]
     divergence: KlObjective
+    groups: list[LengthGroup]
     found: dict[str, list[Float[Tensor, "head answer"]]]
 
     @classmethod
@@ -156,6 +158,7 @@ class _Part:
             other_gradients=frozen_gradient(final, weights.norm_final, directions),
             logit=own.of(final),
             divergence=KlObjective(weights, final, logits_of(weights, final).log_softmax(-1)),
+            groups=length_groups(weights, part, weights.topology.n_heads),
             found={},
         )
 
@@ -163,12 +166,6 @@ class _Part:
     def places(self) -> Places:
         """Rows and positions at which answers are read."""
         return self.prompts.answer_row, self.prompts.answer_pos
-
-    def places_in(self, states: int) -> Places:
-        """The same in `states` copies of the prompts, one after the other."""
-        first = torch.arange(states, device=self.prompts.clean.device) * len(self.prompts.clean)
-        rows = first[:, None] + self.prompts.answer_row
-        return rows, self.prompts.answer_pos.expand_as(rows)
 
     def keep(self, name: str, values: Float[Tensor, "head answer"]) -> None:
         self.found.setdefault(name, []).append(values)
@@ -215,20 +212,31 @@ def _ablated(
     replacement: Float[Tensor, "head _ pos d_model"],
     memory: int,
 ) -> tuple[Float[Tensor, "head answer"], Float[Tensor, "head answer"]]:
-    """Answer logit and KL with each head of a layer replaced, one at a time, in batches."""
-    batch, pos = part.prompts.clean.shape
+    """Answer logit and KL with each head of a layer replaced, one at a time, in batches.
+
+    The unembedding is read for all heads at once, not for each batch.
+    """
+    n_heads, _, pos, d_model = run.written.shape
     # half of the memory holds what stays: both runs of this layer
-    at_once = min(rows_at_once(weights, pos, memory) // 2, rows_in_cache(weights, pos)) // batch
-    logits, divergences = [], []
-    for heads in chunks(len(run.written), at_once):
-        change = replacement[heads] - run.written[heads]
-        attended = (run.attended + change).flatten(0, 1)
-        # only parallel blocks look at it
-        stream = run.stream.repeat(len(change), 1, 1) if weights.parallel else attended
-        final = final_behind(weights, run.layer, stream, attended, part.places_in(len(change)))
-        logits.append(part.answers.of(final))
-        divergences.append(part.divergence.per_answer(final))
-    return torch.cat(logits), torch.cat(divergences)
+    held = rows_at_once(weights, pos, memory) // 2
+    replacement = replacement.expand_as(run.written)
+    final = run.written.new_empty(n_heads, len(part.logit), d_model)
+    for group in part.groups:
+        at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
+
+        def of_group(x: Tensor, group: LengthGroup = group) -> Tensor:
+            return x[..., group.rows, : group.width, :]
+
+        stream, attended, written = map(of_group, (run.stream, run.attended, run.written))
+        change = of_group(replacement) - written
+        for heads in chunks(n_heads, at_once):
+            states = change[heads]
+            behind = (attended + states).flatten(0, 1)
+            # only parallel blocks look at it
+            before = stream.repeat(len(states), 1, 1) if weights.parallel else behind
+            places = group.places_in(len(states))
+            final[heads, group.answers] = final_behind(weights, run.layer, before, behind, places)
+    return part.answers.of(final), part.divergence.per_answer(final)
 
 
 def _mean_outputs(
