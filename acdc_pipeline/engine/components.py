@@ -64,12 +64,20 @@ def rotate(
     cos, sin = rotary.cos[positions], rotary.sin[positions]
     width = cos.shape[-1]
     turned, rest = x[..., :width], x[..., width:]
-    if rotary.pairs is RotaryPairs.HALVES:
-        first, second = turned.chunk(2, dim=-1)
-        partner = torch.cat((-second, first), dim=-1)
-    else:
-        partner = torch.stack((-turned[..., 1::2], turned[..., 0::2]), dim=-1).flatten(-2)
-    return torch.cat((turned * cos + partner * sin, rest), dim=-1)
+    out = turned * cos
+    first, second = _pair_axes(rotary.pairs, width)
+    # each dimension meets its partner where it lies: a copy of the partners costs more than all
+    # products
+    out[..., first].addcmul_(turned[..., second], sin[..., first], value=-1)
+    out[..., second].addcmul_(turned[..., first], sin[..., second])
+    return torch.cat((out, rest), dim=-1) if rest.shape[-1] else out
+
+
+def _pair_axes(pairs: RotaryPairs, width: int) -> tuple[slice, slice]:
+    """The first and the second dimension of every pair that rotates together."""
+    if pairs is RotaryPairs.HALVES:
+        return slice(0, width // 2), slice(width // 2, width)
+    return slice(0, width, 2), slice(1, width, 2)
 
 
 def normalise_heads(
@@ -125,7 +133,7 @@ def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*r
     if mlp.w_gate is None:
         hidden = _activate(pre, mlp)
     else:
-        hidden = _activate(_affine(rows, mlp.w_gate, mlp.b_gate), mlp) * pre
+        hidden = _gated(_activate(_affine(rows, mlp.w_gate, mlp.b_gate), mlp), pre)
     return _affine(hidden, mlp.w_out, mlp.b_out).view(x.shape)
 
 
@@ -137,6 +145,17 @@ def _affine(
     """`x W + b` in one pass: a second one over the result costs half as much as the product."""
     weight = widened(weight, x)
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
+
+
+def _gated(
+    gate: Float[Tensor, "*rows d_mlp"], pre: Float[Tensor, "*rows d_mlp"]
+) -> Float[Tensor, "*rows d_mlp"]:
+    """`gate * pre`; in place of `gate`, which nothing else reads, unless gradients need it.
+
+    The hidden units are the largest tensors of a forward: one fewer is a third of the time that
+    passes between the products.
+    """
+    return gate * pre if torch.is_grad_enabled() else gate.mul_(pre)
 
 
 def _activate(x: Float[Tensor, "*rows d_mlp"], mlp: Mlp) -> Float[Tensor, "*rows d_mlp"]:

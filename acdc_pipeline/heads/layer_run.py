@@ -292,9 +292,14 @@ def _projections(
 ]:
     """Queries, keys and values of all heads, as one product."""
     matrices = (attn.w_q, attn.w_k, attn.w_v)
-    wide = torch.cat([widened(w, x).transpose(0, 1).flatten(1) for w in matrices], dim=1)
-    out = (x.flatten(0, 1) @ wide).view(*x.shape[:2], -1, attn.w_q.shape[2])
-    parts = out.split([len(w) for w in matrices], dim=2)
+    sizes = [len(w) for w in matrices]
+    d_model, d_head = attn.w_q.shape[1:]
+    # filled head by head: joining transposed copies takes half as long as the product itself
+    wide = x.new_empty(d_model, sum(sizes), d_head)
+    for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
+        columns.copy_(w.transpose(0, 1))
+    out = (x.flatten(0, 1) @ wide.flatten(1)).view(*x.shape[:2], -1, d_head)
+    parts = out.split(sizes, dim=2)
     biases = (attn.b_q, attn.b_k, attn.b_v)
     q, k, v = (
         part if bias is None else part + bias for part, bias in zip(parts, biases, strict=True)
