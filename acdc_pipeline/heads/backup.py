@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from acdc_pipeline.heads.answer_places import rows_of
 from acdc_pipeline.heads.attention_scores import one_attention_score
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.edits import Edits, silenced
-from acdc_pipeline.heads.layer_run import LayerRun, Places, run_layers, run_tokens
+from acdc_pipeline.heads.layer_run import LayerRun, Places, attend, run_layers, run_tokens
 from acdc_pipeline.heads.random_token_scores import NextToken
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
@@ -53,7 +53,13 @@ class Backup:
 
 
 def backup(
-    measure: Measure, mains: Sequence[Node], topology: Topology, like: Tensor, *, seed: int
+    measure: Measure,
+    mains: Sequence[Node],
+    topology: Topology,
+    like: Tensor,
+    *,
+    seed: int,
+    measured: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backup:
     """The search for backups of `mains` (Wang et al. 2022, arXiv 2211.00593, section 3.4).
 
@@ -63,14 +69,20 @@ def backup(
         topology: of the model.
         like: a tensor of the model, for device and type.
         seed: of the draws of other heads.
+        measured: told after each measurement how many of how many are done.
     """
+    sets = other_heads(mains, topology, seed)
+    total = len(sets) + 2
     before = measure(Edits())
+    measured(1, total)
     gained = measure(silenced(mains, like)) - before
+    measured(2, total)
     for node in mains:
         gained[:, node.layer, node.head] = np.nan
     others = []
-    for drawn in other_heads(mains, topology, seed):
+    for done, drawn in enumerate(sets, start=3):
         change = (measure(silenced(drawn, like)) - before).mean(0)
+        measured(done, total)
         first = min(node.layer for node in drawn if node.layer is not None)
         for node in (*drawn, *mains):
             change[node.layer, node.head] = np.nan
@@ -106,27 +118,49 @@ def on_random_tokens(
     weights: TransformerWeights,
     tokens: Int[Tensor, "batch pos"],
     period: int,
-    kind: str,
+    mains: Mapping[str, Sequence[Node]],
     memory: int,
-) -> Measure:
-    """The score of `kind` on random tokens said twice, norm scales as in the unedited model.
+) -> dict[str, Measure]:
+    """The score of each kind on random tokens said twice, norm scales as in the unedited model.
 
-    Raises KeyError for a kind that is not one of `ON_TOKENS`.
+    The unedited model runs once for all kinds.
+
+    Args:
+        weights: the model.
+        tokens: rows of `1 + 2 * period` tokens.
+        period: n of the rows.
+        mains: kinds, of `ON_TOKENS`, with the heads that are going to be silenced, at least one
+            each.
+        memory: bytes for activations.
+
+    Raises:
+        KeyError: a kind that is not one of `ON_TOKENS`.
+        OutOfMemoryBudget: `memory` does not hold a single row.
     """
-    score = ON_TOKENS[kind]
     size = rows_at_once(weights, tokens.shape[1], memory)
-    parts = [tokens[rows] for rows in chunks(len(tokens), size)]
+    starts = {min(node.layer or 0 for node in nodes) for nodes in mains.values()}
+    passes = [
+        _Pass(
+            weights,
+            tokens[rows],
+            {kind: _on_tokens(weights, tokens[rows], period, ON_TOKENS[kind]) for kind in mains},
+            starts,
+        )
+        for rows in chunks(len(tokens), size)
+    ]
+    return {kind: _measured(passes, kind) for kind in mains}
+
+
+def _on_tokens(
+    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], period: int, score: str
+) -> _Reader:
     if score == "copy_attribution":
-        places = [NextToken.of(weights, part, period) for part in parts]
-        readers = [_direct_effects(at.gradient, at.places) for at in places]
-        passes = [
-            _Pass(weights, part, reader, partial(at.scale, norm=weights.norm_final))
-            for part, reader, at in zip(parts, readers, places, strict=True)
-        ]
-    else:
-        read = partial(one_attention_score, name=score, period=period)
-        passes = [_Pass(weights, part, lambda run: read(run)[..., None], None) for part in parts]
-    return _measured(passes)
+        at = NextToken.of(weights, tokens, period)
+        return _Reader(
+            _direct_effects(at.gradient, at.places), partial(at.scale, norm=weights.norm_final)
+        )
+    read = partial(one_attention_score, name=score, period=period)
+    return _Reader(lambda run: read(run)[..., None], None)
 
 
 def on_task(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Measure:
@@ -142,25 +176,47 @@ def on_task(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Mea
         def scale(final: Tensor, places: Places = places) -> Tensor:
             return frozen_scale(final[places], weights.norm_final)
 
-        passes.append(_Pass(weights, part.clean, _direct_effects(gradient, places), scale))
-    return _measured(passes)
+        reader = _Reader(_direct_effects(gradient, places), scale)
+        passes.append(_Pass(weights, part.clean, {"mover": reader}, ()))
+    return _measured(passes, "mover")
 
 
 def _direct_effects(gradient: Tensor, places: Places) -> Callable[[LayerRun], Tensor]:
     return lambda run: run.effects(gradient, places)
 
 
-def _measured(passes: Sequence[_Pass]) -> Measure:
+def _measured(passes: Sequence[_Pass], kind: str) -> Measure:
     def measure(edits: Edits) -> np.ndarray:
         with torch.no_grad():
-            found = torch.cat([one.measure(edits) for one in passes], dim=-1)
+            found = torch.cat([one.measure(kind, edits) for one in passes], dim=-1)
         return found.permute(2, 0, 1).cpu().to(torch.float64).numpy()
 
     return measure
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """How a score is read.
+
+    Args:
+        read: the score of every head of a layer at each place of each sample.
+        scale: a factor for each place from the unedited final stream; None for none.
+    """
+
+    read: Callable[[LayerRun], Float[Tensor, "head sample place"]]
+    scale: Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "sample place"]] | None
+
+
+@dataclass(frozen=True)
+class _Unedited:
+    """A score of the unedited model, and the factor of its places."""
+
+    found: Float[Tensor, "layer head sample place"]
+    factor: Float[Tensor, "sample place"] | None
+
+
 class _Pass:
-    """Measures one score of some rows again and again, from the first edited layer on.
+    """Measures scores of some rows again and again, from the first edited layer on.
 
     What the unedited model does is kept: its scores, its final norm's scale, and its residual
     stream before the layers that edits begin at.
@@ -168,51 +224,60 @@ class _Pass:
     Args:
         weights: the model.
         tokens: the rows.
-        read: the score of every head of a layer at each place of each sample.
-        scale: a factor for each place from the final stream; None for none.
+        readers: the scores, by kind.
+        starts: layers that edits are going to begin at; other ones take a run up to them.
     """
 
     def __init__(
         self,
         weights: TransformerWeights,
         tokens: Int[Tensor, "batch pos"],
-        read: Callable[[LayerRun], Float[Tensor, "head sample place"]],
-        scale: Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "sample place"]] | None,
+        readers: Mapping[str, _Reader],
+        starts: Collection[int],
     ) -> None:
         self.weights = weights
         self.tokens = tokens
-        self.read = read
-        self.scale = scale
-        self.unedited: Float[Tensor, "layer head sample place"] | None = None
-        self.factor: Float[Tensor, "sample place"] | None = None
+        self.readers = readers
+        self.starts = starts
+        self.unedited: dict[str, _Unedited] = {}
         self.streams: dict[int, Float[Tensor, "batch pos d_model"]] = {}
 
-    def measure(self, edits: Edits) -> Float[Tensor, "layer head sample"]:
+    def measure(self, kind: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
         """The score of every head under `edits`, mean over places."""
-        if self.unedited is None:
+        if not self.unedited:
             self._run_unedited()
-        assert self.unedited is not None, "it was just run"
-        found = self.unedited
+        unedited, read = self.unedited[kind], self.readers[kind].read
+        found = unedited.found
         first = edits.first_layer
         if first is not None:
             layers = list(found[:first])
-            run_layers(
+            # what follows the last layer's attention is not read
+            last = len(self.weights.blocks) - 1
+            stream = run_layers(
                 self.weights,
                 self._stream(first),
                 first=first,
+                stop=last,
                 edits=edits,
-                visit=lambda run: layers.append(self.read(run)),
+                visit=lambda run: layers.append(read(run)),
             )
+            layers.append(read(attend(self.weights, last, stream, edits)))
             found = torch.stack(layers)
-        return (found if self.factor is None else found * self.factor).mean(-1)
+        return (found if unedited.factor is None else found * unedited.factor).mean(-1)
 
     def _run_unedited(self) -> None:
-        layers: list[Tensor] = []
-        final = run_tokens(
-            self.weights, self.tokens, visit=lambda run: layers.append(self.read(run))
-        )
-        self.unedited = torch.stack(layers)
-        self.factor = None if self.scale is None else self.scale(final)
+        layers: dict[str, list[Tensor]] = {kind: [] for kind in self.readers}
+
+        def visit(run: LayerRun) -> None:
+            for kind, reader in self.readers.items():
+                layers[kind].append(reader.read(run))
+            if run.layer in self.starts:
+                self.streams[run.layer] = run.stream
+
+        final = run_tokens(self.weights, self.tokens, visit=visit)
+        for kind, reader in self.readers.items():
+            factor = None if reader.scale is None else reader.scale(final)
+            self.unedited[kind] = _Unedited(torch.stack(layers[kind]), factor)
 
     def _stream(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
         """The unedited residual stream before `layer`; sets of heads begin at few layers."""

@@ -35,6 +35,10 @@ from acdc_pipeline.specs.head_scores import SCORES, TOP, NullKind
 Report = Callable[[str, float], None]
 """Told what is being done, and which share of the whole is done."""
 
+# How far the work is at the end of each part, roughly, in a model of 270 heads; the rest is the
+# search for backups.
+_WEIGHTS, _TOKENS, _RANDOM_MODELS = 0.1, 0.18, 0.28
+
 NULL_TOKENS = 128
 """Tokens of the vocabulary that copying is asked of in random models."""
 
@@ -143,7 +147,7 @@ def profile_model(
     composed = composition(weights, memory)
     values = _weight_values(weights, asked, lists, composed, memory)
     named = top_tokens(weights, memory)
-    report("random tokens", 0.2)
+    report("random tokens", _WEIGHTS)
     tokens, nulls = None, []
     if sequences is not None:
         tokens = random_token_scores(weights, sequences.tokens, sequences.period, memory=memory)
@@ -151,8 +155,8 @@ def profile_model(
         nulls += _shuffled_null(weights, sequences, memory)
     nulls += _random_weights_null(weights, sequences, asked, lists, seed, memory, report)
     if sequences is not None and tokens is not None:
-        report("backup heads", 0.8)
-        found, drawn = _backups(weights, sequences, tokens, values, nulls, seed, memory)
+        report("backup heads", _RANDOM_MODELS)
+        found, drawn = _backups(weights, sequences, tokens, values, nulls, seed, memory, report)
         values += found
         nulls += drawn
     report("backup heads", 1.0)
@@ -235,7 +239,8 @@ def _random_weights_null(
     found: dict[str, list[np.ndarray]] = {}
     total = random_model_count(weights)
     for number, model in enumerate(random_models(weights, seed)):
-        report("random models", 0.3 + 0.5 * number / total)
+        share = _TOKENS + (_RANDOM_MODELS - _TOKENS) * number / total
+        report("random models", share)
         composed = composition(model, memory)
         for value in _weight_values(model, asked[:NULL_TOKENS], lists, composed, memory):
             found.setdefault(value.score, []).append(value.mean)
@@ -265,19 +270,24 @@ def _backups(
     nulls: Sequence[Null],
     seed: int,
     memory: int,
+    report: Report,
 ) -> tuple[list[HeadValues], list[Null]]:
     """The search for backups of every kind that has main heads."""
     facts = facts_of(values, nulls, {TOKENS: tokens.answer.shared})
+    mains = {kind: heads_with(facts, kind) for kind in backups.ON_TOKENS}
+    mains = {kind: nodes for kind, nodes in mains.items() if nodes}
+    measures = backups.on_random_tokens(weights, sequences.tokens, sequences.period, mains, memory)
     found: list[HeadValues] = []
     found_nulls: list[Null] = []
-    for kind in backups.ON_TOKENS:
-        mains = heads_with(facts, kind)
-        if not mains:
-            continue
-        measure = backups.on_random_tokens(
-            weights, sequences.tokens, sequences.period, kind, memory
+    for number, (kind, measure) in enumerate(measures.items()):
+
+        def measured(done: int, total: int, number: int = number) -> None:
+            share = (number + done / total) / len(measures)
+            report("backup heads", _RANDOM_MODELS + (1 - _RANDOM_MODELS) * share)
+
+        result = backups.backup(
+            measure, mains[kind], weights.topology, weights.w_e, seed=seed, measured=measured
         )
-        result = backups.backup(measure, mains, weights.topology, weights.w_e, seed=seed)
         value = HeadValues.of_samples(f"backup_{kind}", result.gained)
         null = Null.of(value.key, "other heads", result.others)
         found.append(value)

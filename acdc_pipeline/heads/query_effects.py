@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,12 @@ from acdc_pipeline.prompts import PromptSet
 
 
 def query_effects(
-    weights: TransformerWeights, prompts: PromptSet, movers: Sequence[Node], *, memory: int
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    movers: Sequence[Node],
+    *,
+    memory: int,
+    visited: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float64[np.ndarray, "sample layer head"]:
     """The answer logit lost when only the movers' queries see a head's counterfactual output.
 
@@ -30,6 +35,13 @@ def query_effects(
     the queries of all `movers` behind it carry its output on the counterfactual prompt; what
     follows from that is recomputed, everything else reads the clean run. NaN for heads with no
     mover behind them.
+
+    Args:
+        weights: the model.
+        prompts: the task's, on the model's device.
+        movers: the heads whose queries are patched.
+        memory: bytes for activations.
+        visited: told after each layer of each part of the prompts how many of how many are done.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single prompt.
@@ -39,10 +51,16 @@ def query_effects(
     parts = []
     with torch.no_grad():
         answers = answer_logit(weights, prompts.correct, prompts.incorrect)
-        for rows in chunks(len(prompts), size):
+        slices = list(chunks(len(prompts), size))
+        for rows in slices:
             part, which = rows_of(prompts, rows)
             own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
-            parts.append(_effects(weights, part, own, movers, last, memory))
+            before = len(parts) * last
+
+            def layer_done(layer: int, before: int = before) -> None:
+                visited(before + layer + 1, len(slices) * last)
+
+            parts.append(_effects(weights, part, own, movers, last, memory, layer_done))
     found = torch.cat(parts, dim=-1).permute(2, 0, 1)
     return found.cpu().to(torch.float64).numpy()
 
@@ -54,6 +72,7 @@ def _effects(
     movers: Sequence[Node],
     last: int,
     memory: int,
+    layer_done: Callable[[int], None],
 ) -> Float[Tensor, "layer head answer"]:
     streams: list[Float[Tensor, "batch pos d_model"]] = []
     start = embed(weights, prompts.clean)
@@ -90,4 +109,5 @@ def _effects(
                     weights, stream, places, first=first, edits=edits
                 )
         out[layer] = clean - answers.of(final)
+        layer_done(layer)
     return out

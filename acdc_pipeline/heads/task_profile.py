@@ -25,6 +25,10 @@ from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.head_scores import metric_key
 
+# How far the work is at the end of each part, roughly, in a model of 270 heads; the rest is the
+# search for backups.
+_ABLATIONS, _ANSWERS, _MOVERS = 0.87, 0.88, 0.98
+
 MOST_ANSWERS = 256
 """Answer tokens whose copying is ranked: the first ones of the prompts."""
 
@@ -84,13 +88,13 @@ def profile_task(
     """
 
     def visited(done: int, total: int) -> None:
-        report("ablations", 0.6 * done / total)
+        report("ablations", _ABLATIONS * done / total)
 
     report("ablations", 0.0)
     scores = task_scores(weights, prompts, memory=memory, visited=visited)
     values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
     nulls = _nulls(task.name, scores)
-    report("answers", 0.6)
+    report("answers", _ABLATIONS)
     answers = _answer_tokens(weights, prompts)
     read = partial(_by_weights, answers=answers, relation=relation, memory=memory, task=task.name)
     values += read(weights)
@@ -99,8 +103,8 @@ def profile_task(
         every = np.concatenate([value.mean.ravel() for value in drawn])
         nulls += _some(Null.of(drawn[0].key, "random weights", every))
     profile = TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
-    report("movers", 0.8)
-    return _with_movers(weights, prompts, profile, seed, memory)
+    report("movers", _ANSWERS)
+    return _with_movers(weights, prompts, profile, seed, memory, report)
 
 
 def _by_weights(
@@ -119,7 +123,12 @@ def _by_weights(
 
 
 def _with_movers(
-    weights: TransformerWeights, prompts: PromptSet, profile: TaskProfile, seed: int, memory: int
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    profile: TaskProfile,
+    seed: int,
+    memory: int,
+    report: Report,
 ) -> TaskProfile:
     """What can be measured only once it is known which heads are movers."""
     task = profile.task
@@ -127,9 +136,18 @@ def _with_movers(
     movers = heads_with(facts, "mover", task)
     if not movers:
         return profile
-    told = query_effects(weights, prompts, movers, memory=memory)
+
+    def patched(done: int, total: int) -> None:
+        report("movers", _ANSWERS + (_MOVERS - _ANSWERS) * done / total)
+
+    def measured(done: int, total: int) -> None:
+        report("backup heads", _MOVERS + (1 - _MOVERS) * done / total)
+
+    told = query_effects(weights, prompts, movers, memory=memory, visited=patched)
     measure = backups.on_task(weights, prompts, memory)
-    result = backups.backup(measure, movers, weights.topology, weights.w_e, seed=seed)
+    result = backups.backup(
+        measure, movers, weights.topology, weights.w_e, seed=seed, measured=measured
+    )
     gained = HeadValues.of_samples("backup_mover", result.gained, task)
     null = Null.of(gained.key, "other heads", result.others)
     values = (*profile.values, HeadValues.of_samples("query_effect", told, task), gained)

@@ -71,7 +71,8 @@ def task_scores(
         weights: the model.
         prompts: the task's, on the model's device.
         memory: bytes for activations.
-        visited: told after each layer of each part of the prompts how many of how many are done.
+        visited: told after each layer of each part of the prompts how much of how much is done;
+            a layer counts as many as have to be run again for it, itself included.
 
     Raises:
         PromptError: prompts the model cannot take.
@@ -89,10 +90,12 @@ def task_scores(
         parts: list[_Part] = []
         slices = list(chunks(len(prompts), size))
         n_layers = len(weights.blocks)
+        done, total = 0, len(slices) * n_layers * (n_layers + 1) // 2
         for rows in slices:
             part = _Part.of(weights, prompts, rows, answers, others, places)
             for layer in _visit(weights, part, means, memory):
-                visited(len(parts) * n_layers + layer + 1, len(slices) * n_layers)
+                done += n_layers - layer
+                visited(done, total)
             parts.append(part)
     found = {
         name: torch.cat([torch.stack(p.found[name], -1) for p in parts], 1).permute(1, 2, 0)

@@ -20,7 +20,7 @@ from acdc_pipeline.heads.backup import (
     other_heads,
 )
 from acdc_pipeline.heads.batches import row_bytes
-from acdc_pipeline.heads.edits import silenced
+from acdc_pipeline.heads.edits import Edits, silenced
 from acdc_pipeline.heads.layer_run import run_tokens
 from acdc_pipeline.heads.random_sequences import repeated_sequences
 from acdc_pipeline.models import load_model
@@ -67,9 +67,9 @@ def widened(plain: Head) -> Head:
 
 
 def searched(weights: TransformerWeights, kind: str, *mains: tuple[int, int]) -> Backup:
-    measure = on_random_tokens(weights, TOKENS, PERIOD, kind, MEMORY)
     nodes = [head(*main) for main in mains]
-    return backup(measure, nodes, weights.topology, weights.w_e, seed=0)
+    measures = on_random_tokens(weights, TOKENS, PERIOD, {kind: nodes}, MEMORY)
+    return backup(measures[kind], nodes, weights.topology, weights.w_e, seed=0)
 
 
 def test_backup_of_a_previous_token_head_is_found_and_nothing_else():
@@ -165,8 +165,40 @@ def test_measure_from_the_edited_layer_on_is_that_of_whole_runs(
         visit=lambda run: found.append((run.written[:, :, queries] * gradient).sum(-1).mean(-1)),
     )
     expected = torch.stack(found).permute(2, 0, 1).numpy()
-    for memory in (MEMORY, row_bytes(weights, tokens.shape[1])):
-        measure = on_random_tokens(weights, tokens, period, "induction", memory)
+    # the layer that edits begin at was announced, or was not
+    for memory, announced in ((MEMORY, first), (row_bytes(weights, tokens.shape[1]), 1 - first)):
+        mains = {"induction": [head(announced, 0)]}
+        measure = on_random_tokens(weights, tokens, period, mains, memory)["induction"]
         np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)
         # and once more, from what was kept
         np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_scores_measured_together_are_those_measured_alone(tmp_path: Path):
+    directory = checkpoints.EVERY["llama"](tmp_path / "llama")
+    weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+    tokens = repeated_sequences(range(1, 20), bos=0, period=3, n=4, seed=1).tokens
+    mains = {"induction": [head(1, 0)], "previous_token": [head(0, 1)]}
+    together = on_random_tokens(weights, tokens, 3, mains, MEMORY)
+    for kind, nodes in mains.items():
+        alone = on_random_tokens(weights, tokens, 3, {kind: nodes}, MEMORY)[kind]
+        for edits in (Edits(), silenced(nodes, weights.w_e)):
+            np.testing.assert_allclose(together[kind](edits), alone(edits), rtol=1e-12)
+
+
+def test_backup_counts_its_measurements_up_to_all_of_them():
+    plain = widened(STREAM.uniform())
+    weights = STREAM.weights([plain, plain], [plain, plain])
+    seen: list[tuple[int, int]] = []
+    nodes = [head(0, 0)]
+    measures = on_random_tokens(weights, TOKENS, PERIOD, {"previous_token": nodes}, MEMORY)
+    backup(
+        measures["previous_token"],
+        nodes,
+        weights.topology,
+        weights.w_e,
+        seed=0,
+        measured=lambda done, total: seen.append((done, total)),
+    )
+    # unedited, the main head silenced, and the one other head of its layer
+    assert seen == [(1, 3), (2, 3), (3, 3)]
