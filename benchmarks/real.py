@@ -273,6 +273,29 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
     print(f"  {tested:,} edges tested, {kept:,} kept ({kept / bench.weights.topology.n_edges:.2%})")
 
 
+def measure_heads(table: Table, reference: str, task: str, bench: Bench) -> None:
+    """A head profile, loading included.
+
+    Counted are the ablations alone: every head in three ways, from its layer on, over the tokens
+    that are no padding, and the logits at the answers. Nulls, backups and path patching come on
+    top.
+    """
+    from acdc_pipeline.execution import Worker, plan_run
+    from acdc_pipeline.specs import ProfileRequest
+
+    spec, work, layout = find_task(task), Work.of(bench), bench.layout
+    layers, heads = len(bench.weights.blocks), bench.weights.topology.n_heads
+    tokens = float(bench.prompts.lengths.sum()) / (layout.batch * layout.pos)
+    suffixes = 3 * heads * (layers + 1) / 2
+    method = ProfileRequest(name="profile").with_text(None)
+    run = plan_run(spec, reference, method=method, prompts=layout.batch, seed=0, dtype="float32")
+    table.measure(
+        f"head profile: {layers * heads} heads",
+        suffixes * tokens * work.forward + 3 * layers * heads * work.unembedding,
+        lambda: Worker().execute(run, spec),
+    )
+
+
 def random_prompts(shape: Shape, prompts: int, tokens: int) -> PromptSet:
     """Random clean and corrupted tokens; the answer is read at the last position."""
     from benchmarks.case import Case
@@ -293,6 +316,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.01, help="of the edges, in circuits")
     parser.add_argument("--methods", nargs="*", choices=SCORERS, default=["eap", "eap-ig-inputs"])
     parser.add_argument("--threshold", type=float, help="also run a whole search of ACDC")
+    parser.add_argument("--heads", action="store_true", help="also profile all heads")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -302,7 +326,7 @@ def main() -> None:
         shape = SHAPES[options.shape]
         prompts = random_prompts(shape, options.prompts, 16)
         weights = random_weights(shape)
-        model = None
+        model = reference = None
     else:
         try:
             reference = options.model or f"gguf:{fetch_model()}"
@@ -334,6 +358,8 @@ def main() -> None:
     measure_evaluation(table, bench, work, options.share)
     measure_methods(table, bench, work, options.methods)
     measure_search(table, bench, options.threshold)
+    if options.heads and reference is not None:
+        measure_heads(table, reference, options.task, bench)
 
 
 def _reset_peak() -> None:

@@ -227,7 +227,8 @@ def discover(
     print_facts(
         run_facts(record) | {"stored": relative(path) + (" (was there already)" if cached else "")}
     )
-    say(f"\nDraw it: acdc runs show {run.run_id()[:8]}{options.same_store(context)}")
+    name, same = run.run_id()[:8], options.same_store(context)
+    say(f"\nDraw it:    acdc runs show {name}{same}\nMeasure it: acdc evaluate {name}{same}")
 
 
 def _option(parameter: str) -> str:

@@ -39,7 +39,7 @@ def evaluate(
         typer.Argument(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="zoo:NAME, hf:ORG/NAME or dir:PATH.",
+            help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
         ),
     ] = None,
     edges: Annotated[
@@ -141,7 +141,8 @@ def evaluate(
 ) -> None:
     """Measure a circuit: how faithful it is, and with --full how complete, minimal and stable.
 
-    By default it takes seconds: faithfulness in the metric of the search and the task's own, both
+    By default it takes seconds in a small model and a minute in one of 135 million parameters:
+    faithfulness in the metric of the search and the task's own, both
     accuracies, the curve, random circuits. An option with an amount switches on what it is of.
 
     What is measured of RUN is kept beside it in the store: `runs list`, `runs show`, `compare` and
@@ -158,7 +159,7 @@ def evaluate(
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
     """
     budget, threads_asked = options.memory_of(context), options.threads_of(context)
-    _check_options(model, edges, metric, ablation, prompts)
+    _check_options(run, model, edges, metric, ablation, prompts)
     if json and svg == STDOUT:
         raise InvalidInput("--svg - and --json exclude one another", where="evaluate")
     if svg is not None and svg != STDOUT and not force:
@@ -236,6 +237,7 @@ def _stored_text(answer: Answer) -> str:
 
 
 def _check_options(
+    run: str,
     model: str | None,
     edges: str | None,
     metric: str | None,
@@ -251,6 +253,15 @@ def _check_options(
         )
     asked = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
     of_run = [option for option, value in asked.items() if value is not None]
+    from acdc_pipeline.specs import list_tasks
+
+    if model is None and run in list_tasks():
+        raise InvalidInput(
+            f"'{run}' is a task, and no model is given",
+            where="evaluate",
+            field="MODEL",
+            fix=f"acdc evaluate {run} MODEL --edges FILE, or name a stored run",
+        )
     if model is None and of_run:
         raise InvalidInput(
             "a stored run has its own",

@@ -16,7 +16,10 @@ from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130
-SAID = "\nacdc: interrupted; a run that was not finished is not in the store\n"
+SAID = (
+    "\nacdc: interrupted; what was not finished is not in the store, and the same command goes on "
+    "from what is\n"
+)
 
 _SHOW_CURSOR = b"\x1b[?25h"
 

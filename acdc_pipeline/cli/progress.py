@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 5.0
+
+
+def brief(text: str) -> str:
+    """`text` with the folders of a model's path left out: they would hide what comes after."""
+    return re.sub(r"\b(dir|gguf):[^:\n]*/", r"\1:…/", text)
 
 
 @contextlib.contextmanager
@@ -102,7 +108,7 @@ class Bar:
             refresh_per_second=4,
             transient=True,
         )
-        self._shown.add_task(f"{self.prefix}{text}", total=total, state=state)
+        self._shown.add_task(brief(f"{self.prefix}{text}"), total=total, state=state)
         self._shown.start()
 
 
@@ -127,7 +133,7 @@ class Lines:
 
     def doing(self, text: str) -> None:
         """A line for each part of the work, which may take minutes."""
-        tell(f"{self.prefix}{text}\n")
+        tell(brief(f"{self.prefix}{text}\n"))
 
     def part(self, name: str, number: int, of: int) -> None:
         """A line for each part."""
@@ -161,4 +167,4 @@ class Lines:
         """Nothing: the result follows."""
 
     def _write(self, text: str) -> None:
-        tell(f"{self._label}: {text}\n")
+        tell(brief(f"{self._label}: {text}\n"))

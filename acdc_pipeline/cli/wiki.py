@@ -70,8 +70,16 @@ def build_wiki(
 
         if notes is not None and not notes.is_dir():
             raise InvalidInput("is no folder", where=str(notes), field="--notes")
+        results = options.store_for_reading(store)
+        if results.place.folder is not None and not results.place.folder.exists():
+            raise InvalidInput(
+                "the store does not exist",
+                where=relative(results.url),
+                field="--store",
+                fix="name the store that holds the runs, or make some: acdc discover",
+            )
         built = build(
-            options.store_for_reading(store),
+            results,
             folder,
             notes=notes or notes_folder(),
             jobs=jobs,

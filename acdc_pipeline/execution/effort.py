@@ -69,6 +69,17 @@ class Effort:
         return {"parts": parts, "null": null, **amounts, "seed": self.seed}
 
 
+def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
+    """How much was drawn for `part` under `Effort.settings`; None for a part that draws nothing."""
+    by_name: dict[str, tuple[Part, ...]] = {
+        "null": ("null",),
+        "draws": OF_DRAWS,
+        "restarts": OF_RESTARTS,
+        "resamples": OF_RESAMPLES,
+    }
+    return next((settings[name] for name, parts in by_name.items() if part in parts), None)
+
+
 def effort_of(
     scope: Scope,
     *,

@@ -80,6 +80,8 @@ def evaluate(
     family: Sequence[Circuit],
     effort: Effort,
     progress: PartProgress | None = None,
+    known: Mapping[Part, Mapping[str, Any]] | None = None,
+    keep: Callable[[Evaluation, Sequence[Part]], None] = lambda found, parts: None,
 ) -> Evaluation:
     """`circuit` on the prompts of `run`, under its metric and ablation.
 
@@ -93,13 +95,17 @@ def evaluate(
             curve, stability and transfer unless it has scores.
         effort: what is measured, and how much is drawn.
         progress: told what is being measured, and how far that is.
+        known: parts that were measured before with the same effort: their fields.
+        keep: called after each part that was measured, with all that is known by then and the
+            parts that it consists of.
 
     Raises:
         InvalidInput: the metric of the run cannot tell the model from nothing.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
-    listener, parts = progress or SilentParts(), _parts(effort, family)
-    total = 1 + len(parts)
+    listener, parts, before = progress or SilentParts(), _parts(effort, family), known or {}
+    left: list[Part] = [part for part in parts if part not in before]
+    total = 1 + len(left)
     listener.part("faithfulness", 1, total)
     subject = _subject(worker, run, task, circuit, family, effort)
     found = Evaluation(
@@ -109,9 +115,14 @@ def evaluate(
         metrics=subject.metrics,
         auc=_auc(run, task, circuit, family),
     )
-    for number, part in enumerate(parts, 2):
+    done: list[Part] = [part for part in parts if part in before]
+    for part in done:
+        found = replace(found, **before[part])
+    for number, part in enumerate(left, 2):
         listener.part(part, number, total)
         found = replace(found, **MEASURES[part](subject, listener.share))
+        done.append(part)
+        keep(found, done)
     return found
 
 

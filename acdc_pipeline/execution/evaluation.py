@@ -6,9 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale, percentile
+from acdc_pipeline.execution.effort import Part
 from acdc_pipeline.execution.stability import Stability, Transfer
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs.names import MetricName
+
+FIELDS: Mapping[Part, tuple[str, ...]] = {
+    "curve": ("curve", "cpr", "cmd"),
+    "null": ("nulls",),
+    "completeness": ("knockouts",),
+    "worst knockouts": ("worst",),
+    "minimality": ("needs",),
+    "causal scrubbing": ("scrubbing", "unscrubbed"),
+    "fresh prompts": ("fresh",),
+    "stability": ("stability",),
+    "transfer": ("transfer",),
+}
+"""What of an `Evaluation` each part measures."""
 
 
 @dataclass(frozen=True)

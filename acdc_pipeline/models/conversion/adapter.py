@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,7 +116,8 @@ def _settings(directory: Path) -> dict[str, Any]:
             allowed="LORA",
         )
     if not (directory / _WEIGHTS).is_file():
-        weight_files(directory)  # names pickled weights, which are refused
+        if any(directory.glob("*.bin")):
+            weight_files(directory)  # names pickled weights, which are refused
         raise InvalidInput(
             f"holds no {_WEIGHTS}", where=str(directory), fix="save it again with save_pretrained"
         )
@@ -155,7 +157,16 @@ def _merging_faults(directory: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             # peft asks transformers by a name that its next version drops
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
             yield
+    except UserWarning as error:
+        missing = re.findall(r"'([^']+)'", str(error)) or ["some"]
+        raise InvalidInput(
+            f"lacks {len(missing)} of the tensors that its settings ask for, {missing[0]} first",
+            where=str(directory / _WEIGHTS),
+            fix="save the adapter again, or name in adapter_config.json what it changes "
+            "(target_modules, layers_to_transform)",
+        ) from error
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         text = " ".join(str(error).split())
         raise InvalidInput(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from acdc_pipeline.cli.progress import Bar, Lines, waiting
+from acdc_pipeline.cli.progress import Bar, Lines, brief, waiting
 
 
 def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):
@@ -80,3 +80,10 @@ def test_bar_over_parts_says_which_part_it_is_at(capsys, monkeypatch):
     assert out == ""
     assert "evaluating ioi on m: null" in err
     assert "part 2 of 3" in err
+
+
+def test_brief_leaves_out_the_folders_of_a_model_and_nothing_else():
+    assert brief("ioi in gguf:/a/b c/d.gguf: null") == "ioi in gguf:…/d.gguf: null"
+    assert brief("ioi in gguf:/a/b/d.Q4_1.gguf: null") == "ioi in gguf:…/d.Q4_1.gguf: null"
+    assert brief("ioi in dir:models/tiny: null") == "ioi in dir:…/tiny: null"
+    assert brief("ioi in hf:org/name: null") == "ioi in hf:org/name: null"

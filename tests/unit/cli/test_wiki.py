@@ -64,6 +64,18 @@ def test_wiki_build_names_what_it_leaves_out(capsys, store: str, tmp_path: Path)
     assert "the wiki is empty" in shown.err
 
 
+def test_wiki_build_of_a_store_that_is_not_there_leaves_the_wiki_as_it_was(
+    capsys, store: str, tmp_path: Path
+):
+    acdc(capsys, "wiki", "build", "--out", tmp_path / "site")
+    before = sorted(path.name for path in (tmp_path / "site").rglob("*"))
+    shown = acdc(
+        capsys, "wiki", "build", "--out", tmp_path / "site", "--store", tmp_path / "mistyped"
+    )
+    shown.refuses("--store", "the store does not exist")
+    assert sorted(path.name for path in (tmp_path / "site").rglob("*")) == before
+
+
 def test_wiki_build_refuses_a_folder_of_other_things(capsys, store: str, tmp_path: Path):
     (tmp_path / "mine.txt").write_text("mine")
     acdc(capsys, "wiki", "build", "--out", tmp_path).refuses("--out", "holds other files")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.errors import InvalidInput
@@ -121,6 +121,22 @@ def test_adapter_that_does_not_fit_its_base_is_an_error_of_its_folder(
     with pytest.raises(InvalidInput, match="cannot be merged into its base") as caught:
         load_model(f"dir:{adapter}")
     assert caught.value.where == str(adapter)
+
+
+def test_adapter_that_lacks_layers_its_settings_name_is_refused(adapter: Path):
+    path = adapter / "adapter_model.safetensors"
+    tensors = load_file(path)
+    save_file({name: t for name, t in tensors.items() if ".layers.0." in name}, path)
+    missing = sum(".layers.0." not in name for name in tensors)
+    with pytest.raises(InvalidInput, match=f"lacks {missing} of the tensors") as caught:
+        load_model(f"dir:{adapter}")
+    assert caught.value.where == str(path)
+
+
+def test_adapter_without_weights_names_the_file_it_lacks(adapter: Path):
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(InvalidInput, match=r"holds no adapter_model\.safetensors"):
+        load_model(f"dir:{adapter}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,102 @@
+"""Evaluations that were interrupted, and ones that share parts with others of the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from acdc_pipeline.execution import Worker, discover_into, evaluate_into, plan_run
+from acdc_pipeline.execution.effort import Effort, effort_of
+from acdc_pipeline.execution.evaluate_into import Answer
+from acdc_pipeline.execution.evaluation_figures import evaluation_figures
+from acdc_pipeline.specs import find_task
+from acdc_pipeline.store import RunRecord, Store, open_store
+from tests import records
+
+TASK = find_task("compiled_or")
+SMALL = effort_of("full", null=3, draws=1, restarts=1, resamples=2)
+
+
+@dataclass
+class Listener:
+    """Remembers the parts that are measured; stops the evaluation at one of them."""
+
+    stop_at: str = ""
+    parts: list[str] = field(default_factory=list)
+
+    def part(self, name: str, number: int, of: int) -> None:
+        if name == self.stop_at:
+            raise KeyboardInterrupt
+        self.parts.append(name)
+
+    def share(self, done: float) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def worker() -> Worker:
+    return Worker(device="cpu")
+
+
+def store_with_run(folder: Path, worker: Worker) -> tuple[Store, RunRecord]:
+    store = open_store(folder, mode="write")
+    run = plan_run(
+        TASK,
+        "zoo:compiled-or",
+        method=records.spec().method.model_copy(update={"threshold": 0.1}),
+        prompts=16,
+        seed=0,
+        dtype="float32",
+    )
+    return store, discover_into(store, run, TASK, worker)[0]
+
+
+def evaluated(
+    store: Store, record: RunRecord, worker: Worker, effort: Effort, listener: Listener
+) -> Answer:
+    assert record.circuit is not None
+    return evaluate_into.evaluate_into(
+        store, worker, record.spec, TASK, record.circuit, effort, listener
+    )
+
+
+def test_interrupted_evaluation_goes_on_after_the_parts_that_were_done(
+    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(evaluate_into, "KEPT_EVERY", 0.0)
+    store, record = store_with_run(tmp_path / "interrupted", worker)
+    first, second = Listener(stop_at="minimality"), Listener()
+    with pytest.raises(KeyboardInterrupt):
+        evaluated(store, record, worker, SMALL, first)
+    assert first.parts == ["faithfulness", "curve", "null", "completeness", "worst knockouts"]
+    resumed = evaluated(store, record, worker, SMALL, second)
+    assert second.parts == [
+        "faithfulness",
+        "minimality",
+        "causal scrubbing",
+        "fresh prompts",
+        "stability",
+        "transfer",
+    ]
+    fresh, same = store_with_run(tmp_path / "fresh", worker)
+    whole = evaluated(fresh, same, worker, SMALL, Listener())
+    assert evaluation_figures(resumed.evaluation) == evaluation_figures(whole.evaluation)
+    assert evaluated(store, record, worker, SMALL, Listener()).cached
+
+
+def test_parts_of_another_evaluation_are_taken_where_seed_and_amount_agree(
+    tmp_path: Path, worker: Worker
+):
+    store, record = store_with_run(tmp_path / "store", worker)
+    evaluated(store, record, worker, effort_of("basic", null=3), Listener())
+    more = Listener()
+    evaluated(store, record, worker, effort_of("basic", null=3, restarts=1), more)
+    assert more.parts == ["faithfulness", "worst knockouts"]
+    other_amount, other_seed = Listener(), Listener()
+    evaluated(store, record, worker, effort_of("basic", null=4), other_amount)
+    assert other_amount.parts == ["faithfulness", "null"]
+    effort = replace(effort_of("basic", null=3), seed=1)
+    evaluated(store, record, worker, effort, other_seed)
+    assert other_seed.parts == ["faithfulness", "curve", "null"]
