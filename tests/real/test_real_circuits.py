@@ -62,7 +62,15 @@ def test_circuits_measured_together_are_what_each_is_alone(bench: Bench):
         assert value == pytest.approx(float(alone), rel=1e-4)
 
 
-@pytest.mark.parametrize("receiver", ["logits", "m29", "a28.h3<q>", "a15.h0<v>"])
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        "logits",
+        pytest.param("m29", marks=pytest.mark.slow),
+        pytest.param("a28.h3<q>", marks=pytest.mark.slow),
+        "a15.h0<v>",
+    ],
+)
 def test_removing_one_edge_is_the_circuit_of_all_others(bench: Bench, receiver: str):
     """Two independent ways: a suffix of the whole model, and a masked forward of all of it."""
     topology = bench.weights.topology

@@ -66,6 +66,7 @@ def test_real_model_is_loaded_from_the_cache_the_second_time(
     assert not caplog.records  # a conversion says that it begins
 
 
+@pytest.mark.slow
 def test_models_check_passes_the_real_model(capsys, real_model: str):
     checked = acdc(capsys, "models", "check", real_model, "--json")
     assert checked.code == 0
