@@ -211,7 +211,10 @@ def _cell(measure: Measure | None, place: HeadIndex) -> str:
 def _caveats(chapter: Chapter) -> list[str]:
     model = chapter.model
     if not model.scores:
-        return ["This model was not profiled: its heads have no scores, and no roles."]
+        return [
+            "This model was not profiled (acdc heads MODEL does it): its heads have no scores, "
+            "and no roles."
+        ]
     if not model.nulls:
         return ["No null was measured in this model, so no role is given."]
     told = "“Behaves as” is about what was measured; on other texts a head may do other things."

@@ -163,6 +163,7 @@ def circuit_row(chapter: Chapter, question: Question) -> Facts:
         "title": task.title,
         "slug": task.slug,
         "method": question.spec.method.name,
+        "metric": question.spec.method.metric,
         "cuts": [cut_facts(question, cut) for cut in question.cuts],
         "others": len(chapter.model.questions[question.task]) - 1,
     }
@@ -225,7 +226,7 @@ def _coverage(chapter: Chapter) -> list[str]:
     lines = [
         f"{numbers.counted(len(plain), 'score')} of each head"
         if plain
-        else "no scores: this model was not profiled",
+        else "no scores: this model was not profiled (acdc heads MODEL does it)",
         f"scores on the prompts of {numbers.joined(tasks)}" if tasks else "no scores on prompts",
         f"circuits of {numbers.joined(list(model.questions))}"
         if model.questions
