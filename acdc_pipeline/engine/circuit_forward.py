@@ -96,18 +96,33 @@ def run_circuits_to_answers(
     `advance` is called with the share that is done, 0 to 1.
     """
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
-    done = 0
+    some = np.flatnonzero(masks.any(axis=1))
+    done, total = (len(masks) - len(some)) * layout.batch, len(masks) * layout.batch
+    if done:
+        out[:] = _without_edges(weights, ablated[:, layout.answer_row, layout.answer_pos])
+        advance(done / total)
 
-    def keep(circuit: int, chosen: slice, final: Stream) -> None:
+    def keep(number: int, chosen: slice, final: Stream) -> None:
         nonlocal done
         row = layout.answer_row - chosen.start
         here = (row >= 0) & (row < len(final))
-        out[circuit, here] = final[row[here], layout.answer_pos[here]]
+        out[some[number], here] = final[row[here], layout.answer_pos[here]]
         done += len(final)
-        advance(done / (len(masks) * layout.batch))
+        advance(done / total)
 
-    _run(weights, tokens, ablated, masks, keep)
+    _run(weights, tokens, ablated, masks[some], keep)
     return out
+
+
+def _without_edges(
+    weights: TransformerWeights, ablated: Float[Tensor, "src row d_model"]
+) -> Float[Tensor, "row d_model"]:
+    """The final stream of the empty circuit at some rows."""
+    total = ablated.sum(0)
+    for block in weights.blocks:
+        if block.attn.b_o is not None:
+            total += block.attn.b_o
+    return total
 
 
 def _run(

@@ -49,6 +49,7 @@ def test_circuits_to_answers_are_the_final_streams_there(
 ):
     topology = bench.weights.topology
     masks = np.stack([*random_masks(topology, edges=100, n=2, seed=1)])
+    masks = np.stack([masks[0], np.zeros_like(masks[0]), masks[1]])
     arguments = (bench.weights, bench.prompts.clean, bench.ablated, masks)
     whole = run_circuits(*arguments)[:, bench.prompts.answer_row, bench.prompts.answer_pos]
     monkeypatch.setattr(circuit_forward, "_BATCH_BYTES", 1)
@@ -57,7 +58,8 @@ def test_circuits_to_answers_are_the_final_streams_there(
     found = circuit_forward.run_circuits_to_answers(*arguments, bench.layout, shares.append)
     torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-10)
     assert shares == sorted(shares)
-    assert len(shares) == 8  # of each of four groups of prompts, each of two circuits
+    # the empty circuit at once, then of each of four groups of prompts each of two circuits
+    assert len(shares) == 9
     assert shares[-1] == 1
 
 
