@@ -203,6 +203,7 @@ def discover(
     )
     with stdout_kept_clean(), shown() as progress:
         progress.wait(f"loading {model}")
+        progress.tests = method in SEARCHES
         from acdc_pipeline.execution import Worker, discover_into, plan_run
         from acdc_pipeline.store import open_store
 

@@ -45,12 +45,14 @@ class Bar:
 
     Attributes:
         prefix: stands before the label of each search.
-        counts: what is counted: edges are tested and kept, anything else is done.
+        counts: what is counted.
+        tests: whether edges are tested one by one, and some of them kept.
     """
 
     def __init__(self) -> None:
         self.prefix = ""
         self.counts = "edges"
+        self.tests = True
         self._shown: RichProgress | None = None
         self._part = 1
 
@@ -83,7 +85,7 @@ class Bar:
             task = self._shown.tasks[0]
             done = (task.total or 0) - left
             state = f"{tested} tested, {kept} kept"
-            if self.counts != "edges":
+            if self.counts != "edges" or not self.tests:
                 state = f"{tested} of {tested + left} {self.counts}"
             self._shown.update(task.id, completed=done, state=state)
 
@@ -117,12 +119,13 @@ class Lines:
 
     Attributes:
         prefix: stands before the label of each search.
-        counts: as in `Bar`.
+        counts, tests: as in `Bar`.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.prefix = ""
         self.counts = "edges"
+        self.tests = True
         self._clock = clock
         self._last = 0.0
         self._label = ""
@@ -151,14 +154,14 @@ class Lines:
         """Says that the search begins."""
         self._label, self._total = f"{self.prefix}{label}", total_edges
         self._last = self._clock()
-        doing = "searching" if self.counts == "edges" else "profiling"
+        doing = "profiling" if self.counts != "edges" else "searching" if self.tests else "scoring"
         self._write(f"{doing} {total_edges} {self.counts}")
 
     def advance(self, tested: int, kept: int, left: int) -> None:
         """Says how far it is, if the last line is old enough."""
         if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = self._clock()
-            if self.counts != "edges":
+            if self.counts != "edges" or not self.tests:
                 self._write(f"{tested} of {self._total} {self.counts}")
                 return
             self._write(f"{tested} tested, {kept} kept, at most {left} of {self._total} left")

@@ -87,3 +87,15 @@ def test_brief_leaves_out_the_folders_of_a_model_and_nothing_else():
     assert brief("ioi in gguf:/a/b/d.Q4_1.gguf: null") == "ioi in gguf:…/d.Q4_1.gguf: null"
     assert brief("ioi in dir:models/tiny: null") == "ioi in dir:…/tiny: null"
     assert brief("ioi in hf:org/name: null") == "ioi in hf:org/name: null"
+
+
+def test_lines_of_a_method_that_tests_no_edge_say_how_many_are_scored(capsys):
+    now = iter([0.0, 6.0, 6.0])
+    lines = Lines(lambda: next(now))
+    lines.tests = False
+    lines.start(100, "ioi by eap")
+    lines.advance(40, 0, 60)
+    assert capsys.readouterr().err.splitlines() == [
+        "ioi by eap: scoring 100 edges",
+        "ioi by eap: 40 of 100 edges",
+    ]
