@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -109,76 +110,90 @@ class EdgeGated(ReceiverForward):
         self.changes = torch.zeros_like(ablated).flatten(1)
         self.steps = self.changes if steps is None else steps
         self.bases = Bases(ablated)
+        self._inputs: dict[Receiver, Outputs] = {}
+        self._begun: tuple[int, Float[Tensor, " numbers"]] | None = None
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         first, end = sources[0], sources[-1] + 1
         self.changes[first:end] = (written - self.ablated[first:end]).flatten(1)
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        n = self.n_sources
-        base = self.bases.at(n, self.constant).flatten().expand(len(receivers), -1)
-        total = torch.addmm(base, self._gates_of(receivers), self.changes[:n])
-        return total.view(len(receivers), *self.ablated.shape[1:])
+        """The sources before a layer are fetched once for its heads and its MLP together."""
+        n, node = self.n_sources, receivers[0].node
+        base = self.bases.at(n, self.constant).flatten()
+        if receivers[0].slot is not None:
+            layer = node.layer
+            assert layer is not None
+            every = [*receivers, Receiver(mlp(layer))] if self.topology.has_mlp else receivers
+            total = self._gates_of(every, 0, n) @ self.changes[:n]
+            if self.topology.has_mlp:
+                self._begun = n, total[-1]
+                total = total[:-1]
+            total += base
+        elif self._begun is not None:
+            (before, begun), self._begun = self._begun, None
+            since = self._gates_of(receivers, before, n) @ self.changes[before:n]
+            total = since + begun + base
+        else:
+            total = (self._gates_of(receivers, 0, n) @ self.changes[:n]) + base
+        shaped = total.view(len(receivers), *self.ablated.shape[1:])
+        self._inputs[receivers[0]] = shaped
+        return shaped
 
     def backward(self, at_final: Stream) -> Float[Tensor, " edge"]:
         """The gradients by the gates, after `final`, from the gradient by what it returned."""
         slopes = torch.zeros_like(self.gates)
         by_source = torch.zeros_like(self.changes)
-        self.n_sources = len(self.topology.sources)
-        self._into([Receiver(LOGITS)], at_final[None], slopes, by_source)
-        every = range(self.topology.n_heads)
-        width = self.topology.n_heads + int(self.topology.has_mlp)
+        lands = by_source.view_as(self.ablated)
+
+        def into(readers: Sequence[Receiver], gradient: Outputs, start: int, end: int) -> None:
+            """Of the sources from `start` to `end`: their gates, and the gradients by them."""
+            flat = gradient.flatten(1)
+            by_edge = (self.steps[start:end] @ flat.T).T
+            for reader, row in zip(readers, by_edge, strict=True):
+                at = self.topology.first_edge[reader]
+                slopes[at + start : at + end] = row
+            by_source[start:end].addmm_(self._gates_of(readers, start, end).T, flat)
+
+        into([Receiver(LOGITS)], at_final[None], 0, len(self.topology.sources))
+        heads = range(self.topology.n_heads)
         for layer, block in reversed(list(enumerate(self.weights.blocks))):
-            first = 1 + layer * width
-            after_heads = first + self.topology.n_heads
-            lands = by_source.view_as(self.ablated)
+            first = 1 + layer * self.width
+            after = first + len(heads)
+            readers: list[Receiver] = []
+            through: list[Outputs] = []
             if block.mlp is not None:
-                self.n_sources = first if self.weights.parallel else after_heads
-                readers = [Receiver(mlp(layer))]
-                through = self._pulled_back(
-                    readers, lambda x, at=layer: self.mlp_written(at, x), lands[after_heads, None]
-                )
-                self._into(readers, through, slopes, by_source)
-            self.n_sources = first
-            nodes = self.topology.heads(layer)
-            readers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
-            through = self._pulled_back(
-                readers,
-                lambda x, at=layer: self.heads_written(at, every, x),
-                lands[first:after_heads],
-            )
-            self._into(readers, through, slopes, by_source)
+                readers.append(Receiver(mlp(layer)))
+                write = partial(self.mlp_written, layer)
+                through.append(self._pulled_back(readers[0], write, lands[after, None]))
+                if not self.weights.parallel:
+                    into(readers, through[0], first, after)
+            of_heads = [
+                Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
+            ]
+            write = partial(self.heads_written, layer, heads)
+            through.append(self._pulled_back(of_heads[0], write, lands[first:after]))
+            into([*readers, *of_heads], torch.cat(through), 0, first)
         return slopes
 
     def _pulled_back(
         self,
-        readers: Sequence[Receiver],
+        reader: Receiver,
         write: Callable[[Outputs], Outputs],
         lands: Float[Tensor, "node batch pos d_model"],
     ) -> Outputs:
-        """The gradients by what `readers` read, from those by what they write."""
+        """The gradients by what `reader` and those beside it read, from what they write."""
         with torch.enable_grad():
-            leaf = self.read(readers).requires_grad_()
+            leaf = self._inputs.pop(reader).requires_grad_()
             (back,) = torch.autograd.grad(write(leaf), leaf, lands)
         return back
 
-    def _into(
-        self,
-        readers: Sequence[Receiver],
-        gradient: Outputs,
-        slopes: Float[Tensor, " edge"],
-        by_source: Float[Tensor, "src numbers"],
-    ) -> None:
-        n, flat = self.n_sources, gradient.flatten(1)
-        by_edge = (self.steps[:n] @ flat.T).T
-        for reader, row in zip(readers, by_edge, strict=True):
-            start = self.topology.first_edge[reader]
-            slopes[start : start + n] = row
-        by_source[:n].addmm_(self._gates_of(readers).T, flat)
-
-    def _gates_of(self, receivers: Sequence[Receiver]) -> Float[Tensor, "n src"]:
-        starts = (self.topology.first_edge[receiver] for receiver in receivers)
-        return torch.stack([self.gates[start : start + self.n_sources] for start in starts])
+    def _gates_of(
+        self, receivers: Sequence[Receiver], start: int, end: int
+    ) -> Float[Tensor, "n src"]:
+        """The gates of the edges into `receivers` from the sources `start` to `end`."""
+        at = (self.topology.first_edge[receiver] for receiver in receivers)
+        return torch.stack([self.gates[first + start : first + end] for first in at])
 
 
 def _gradient(
@@ -209,15 +224,15 @@ def _gradient(
 def _prompts_that_fit(bench: Bench, memory: int) -> int:
     """How many prompts' activations `memory` bytes hold; at least one.
 
-    Of every source its change, its step and the gradient by its output; of one layer what its
-    receivers read, raw and normalised, and the gradients by that; its queries, keys, values,
-    patterns and hidden units.
+    Of every source its change, its step and the gradient by its output; what every receiver reads;
+    of one layer the gradients by that; its queries, keys, values, patterns and hidden units.
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
     d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
     pos = bench.layout.pos
-    layer = n_heads * (14 * d_model + 14 * d_head + 8 * pos) + 8 * d_mlp
-    row = 3 * len(bench.weights.topology.sources) * d_model + layer
+    layer = n_heads * (8 * d_model + 14 * d_head + 8 * pos) + 8 * d_mlp
+    topology = bench.weights.topology
+    row = (3 * len(topology.sources) + len(topology.receivers)) * d_model + layer
     fit = memory // (pos * row * bench.ablated.element_size())
     return max(1, min(bench.layout.batch, fit, math.ceil(_ROWS / pos)))
