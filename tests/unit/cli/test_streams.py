@@ -66,8 +66,8 @@ def test_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path):
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.splitlines()[1:] == [
-        "acdc: interrupted; what was not finished is not in the store, and the same command goes on "
-        "from what is"
+        "acdc: interrupted; what was not finished is not in the store, and the same command goes "
+        "on from what is"
     ]
 
 
