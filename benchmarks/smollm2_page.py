@@ -256,13 +256,12 @@ def _most(rows: Sequence[Row]) -> float:
 
 def _roles(records: list[RunRecord]) -> str:
     """Which heads behave as what, by role."""
-    lines, counts = [], Counter[str]()
+    lines: list[str] = []
     for record in records:
         document = record.profile or {}
         by_role: dict[str, list[str]] = {}
         for role in document.get("roles", []):
             by_role.setdefault(role["role"], []).append(f"{role['head']} ({role['value']:.2f})")
-        counts.update({role: len(names) for role, names in by_role.items()})
         lines.append(
             f"On `{record.spec.task}`, {record.spec.prompts} prompts, all 270 heads with nulls "
             f"and backups, {record.wall_seconds:.0f} s:\n"
