@@ -215,9 +215,8 @@ def _short(rows: list[Row]) -> str:
     weak = sum(value < HALF for value in values)
     return (
         f"At these thresholds {weak} of {len(found)} of ACDC's circuits explain less than "
-        f"{HALF:.0%} of what they were searched by: in a model with this many heads what one edge "
-        "carries is small, and a search that tests edges one at a time lets go of many that "
-        "matter together."
+        f"{HALF:.0%} of what they were searched by: an edge stays only if removing it alone, from "
+        "what is left by then, costs more than τ."
     )
 
 
@@ -288,7 +287,7 @@ def _faithful(evaluation: Evaluation, metric: MetricName) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else f"{round(value, 2) + 0.0:.2f}"  # no "-0.00"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -141,9 +141,9 @@ def evaluate(
 ) -> None:
     """Measure a circuit: how faithful it is, and with --full how complete, minimal and stable.
 
-    By default it takes seconds in a small model and a minute in one of 135 million parameters:
-    faithfulness in the metric of the search and the task's own, both
-    accuracies, the curve, random circuits. An option with an amount switches on what it is of.
+    By default: faithfulness in the metric of the search and the task's own, both accuracies, the
+    curve, random circuits. That takes seconds in a small model and about a minute in one of 135
+    million parameters. An option with an amount switches on what it is of.
 
     What is measured of RUN is kept beside it in the store: `runs list`, `runs show`, `compare` and
     the wiki show it, and the same command again answers from there. Of TASK MODEL --edges there
@@ -244,6 +244,8 @@ def _check_options(
     ablation: str | None,
     prompts: int | None,
 ) -> None:
+    from acdc_pipeline.specs import list_tasks
+
     if model is not None and edges is None:
         raise InvalidInput(
             "no circuit is given",
@@ -253,8 +255,6 @@ def _check_options(
         )
     asked = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
     of_run = [option for option, value in asked.items() if value is not None]
-    from acdc_pipeline.specs import list_tasks
-
     if model is None and run in list_tasks():
         raise InvalidInput(
             f"'{run}' is a task, and no model is given",

@@ -154,7 +154,9 @@ class Lines:
         """Says that the search begins."""
         self._label, self._total = f"{self.prefix}{label}", total_edges
         self._last = self._clock()
-        doing = "profiling" if self.counts != "edges" else "searching" if self.tests else "scoring"
+        doing = "profiling" if self.counts != "edges" else "searching"
+        if not self.tests:
+            doing = "scoring"
         self._write(f"{doing} {total_edges} {self.counts}")
 
     def advance(self, tested: int, kept: int, left: int) -> None:

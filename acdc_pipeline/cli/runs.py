@@ -88,8 +88,7 @@ def list_runs(
 
 
 def _nothing_in(results: Store) -> str:
-    folder = results.place.folder
-    if folder is not None and not folder.exists():
+    if not results.exists:
         return f"the store {relative(results.url)} does not exist yet"
     return f"no run yet in {relative(results.url)}"
 

@@ -71,7 +71,7 @@ def build_wiki(
         if notes is not None and not notes.is_dir():
             raise InvalidInput("is no folder", where=str(notes), field="--notes")
         results = options.store_for_reading(store)
-        if results.place.folder is not None and not results.place.folder.exists():
+        if not results.exists:
             raise InvalidInput(
                 "the store does not exist",
                 where=relative(results.url),

@@ -174,10 +174,11 @@ class _Circuit(ReceiverForward):
     ) -> None:
         self.row = shared.held(number)
         needed = needed_sources(weights, mask, known=self.row >= 0)
-        new = (needed & (self.row < 0)).nonzero()[0]
+        unknown = needed & (self.row < 0)
+        new = unknown.nonzero()[0]
         ids = shared.ids[number, new].tolist()
-        rows = list(shared.make_room(number, len(new)))
-        super().__init__(weights, needed & (self.row < 0))
+        rows = shared.make_room(number, len(new))
+        super().__init__(weights, unknown)
         self.row[new] = rows
         shared.row_of.update(zip(ids, rows, strict=True))
         self.ablated, self.bases = bases.ablated, bases

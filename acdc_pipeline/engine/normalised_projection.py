@@ -21,12 +21,15 @@ from acdc_pipeline.models.weights import Norm
 
 
 def project_normalised(
-    x: Float[Tensor, "n_in rows d_model"],
     norm: Norm,
+    x: Float[Tensor, "n_in rows d_model"],
     weight: Float[Tensor, "n d_model d_out"],
     bias: Float[Tensor, "n d_out"] | None,
 ) -> Float[Tensor, "n rows d_out"]:
-    """`normalise(x) W + b` for n heads at once; `n_in` is n, or 1 where all read the same input."""
+    """`normalise(x) W + b` for n heads at once; `n_in` is n, or 1 where all read the same input.
+
+    Differentiable by `x` alone: of an RMS norm the weights are constants.
+    """
     if norm.kind != "rms" or len(x) != len(weight):
         return project(normalise(x, norm), weight, bias)
     out: Tensor = _ProjectRms.apply(x, rms_scale(x, norm), folded(weight, norm, x))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -134,20 +135,16 @@ class ReceiverForward(ABC):
         """What `heads` write, from what they read: by slot, then by head, or one input for all."""
         block = self.weights.blocks[layer]
         shape = inputs.shape[1:3]
-        norm, rows = block.norm_attn, inputs.flatten(1, 2)
-        if len(rows) == 1:
-            parts, norm = [normalise(rows, norm)] * len(SLOTS), None
+        rows, projected = inputs.flatten(1, 2), partial(project_normalised, block.norm_attn)
+        if len(rows) == 1:  # one input for all is normalised once
+            parts, projected = [normalise(rows, block.norm_attn)] * len(SLOTS), project
         else:
             parts = rows.split(len(heads))
         slots: Slots = {}
         for slot, part in zip(SLOTS, parts, strict=True):
-            weight, bias = slot_weights(block.attn, slot, heads)
-            projected = (
-                project(part, weight, bias)
-                if norm is None
-                else project_normalised(part, norm, weight, bias)
+            slots[slot] = projected(part, *slot_weights(block.attn, slot, heads)).unflatten(
+                1, shape
             )
-            slots[slot] = projected.unflatten(1, shape)
         allowed = visible_keys(block.attn, shape[1], inputs.device)
         return attend(block, heads, slots, allowed)
 

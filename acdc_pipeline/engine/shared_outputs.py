@@ -6,14 +6,15 @@ node, for instance, differs from the whole circuit only in what is computed from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 _NEVER = 2**62
@@ -70,32 +71,36 @@ def identify_outputs(
     width = topology.n_heads + int(topology.has_mlp)
     for ids, mask in zip(every, masks, strict=True):
         needed = needed_sources(weights, mask)
-
-        def read(
-            receiver: Receiver,
-            ids: Int[np.ndarray, " src"] = ids,
-            mask: Bool[np.ndarray, " edge"] = mask,
-        ) -> bytes:
-            first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
-            return ids[:n][mask[first : first + n]].tobytes() + b"|"
-
-        def number(source: int, reads: bytes) -> int:
-            return numbers.setdefault((source, reads), len(numbers))
-
         if needed[0]:
-            ids[0] = number(0, b"")
+            ids[0] = numbers.setdefault((0, b""), len(numbers))
         for layer in range(topology.n_layers):
             first = 1 + layer * width
             heads = needed[first : first + topology.n_heads].nonzero()[0].tolist()
-            reads = {h: b"".join(read(Receiver(head(layer, h), s)) for s in SLOTS) for h in heads}
+            receivers = {h: [Receiver(head(layer, h), slot) for slot in SLOTS] for h in heads}
+            reads = {h: _reads(topology, ids, mask, of) for h, of in receivers.items()}
             if weights.blocks[layer].coupled:
                 reads = dict.fromkeys(heads, b"".join(reads.values()))
             for h, what in reads.items():
-                ids[first + h] = number(first + h, what)
+                ids[first + h] = numbers.setdefault((first + h, what), len(numbers))
             at_mlp = first + topology.n_heads
             if topology.has_mlp and needed[at_mlp]:
-                ids[at_mlp] = number(at_mlp, read(Receiver(mlp(layer))))
+                what = _reads(topology, ids, mask, [Receiver(mlp(layer))])
+                ids[at_mlp] = numbers.setdefault((at_mlp, what), len(numbers))
     return every
+
+
+def _reads(
+    topology: Topology,
+    ids: Int[np.ndarray, " src"],
+    mask: Bool[np.ndarray, " edge"],
+    receivers: Sequence[Receiver],
+) -> bytes:
+    """The numbers of the outputs that each of `receivers` reads, as a key."""
+    out = b""
+    for receiver in receivers:
+        first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
+        out += ids[:n][mask[first : first + n]].tobytes() + b"|"
+    return out
 
 
 class SharedChanges:
@@ -130,13 +135,13 @@ class SharedChanges:
         """The row of what each source writes in this circuit; -1 where it is not held."""
         return np.array([self.row_of.get(number, -1) for number in self.ids[circuit].tolist()])
 
-    def make_room(self, circuit: int, n: int) -> Iterator[int]:
+    def make_room(self, circuit: int, n: int) -> list[int]:
         """Rows for `n` changes; what is read again last gives way, what `circuit` reads never."""
         kept = set(self.ids[circuit].tolist())
         leaving = sorted(self.row_of.keys() - kept, key=lambda i: self._next_use(i, circuit))
         while len(self.free) < n:
             self.free.append(self.row_of.pop(leaving.pop()))
-        return iter([self.free.pop() for _ in range(n)])
+        return [self.free.pop() for _ in range(n)]
 
     def _next_use(self, number: int, circuit: int) -> int:
         uses = self.uses[number]
@@ -150,4 +155,4 @@ def sum_of_few(
 ) -> Float[Tensor, "sums numbers"]:
     """Sums of rows: of those that `at` names from each of `starts` up to the next."""
     indices, offsets = (torch.from_numpy(part).to(rows.device) for part in (at, starts))
-    return torch.nn.functional.embedding_bag(indices, rows, offsets, mode="sum")
+    return functional.embedding_bag(indices, rows, offsets, mode="sum")

@@ -29,6 +29,13 @@ OF_DRAWS: tuple[Part, ...] = ("completeness", "minimality", "causal scrubbing")
 OF_RESTARTS: tuple[Part, ...] = ("worst knockouts",)
 OF_RESAMPLES: tuple[Part, ...] = ("stability", "transfer")
 
+AMOUNTS: Mapping[str, tuple[Part, ...]] = {
+    "draws": OF_DRAWS,
+    "restarts": OF_RESTARTS,
+    "resamples": OF_RESAMPLES,
+}
+"""The parts that each amount beside the null's is of."""
+
 DRAWS, RESTARTS, RESAMPLES = 5, 2, 5
 """How much is drawn where nothing else is given."""
 
@@ -55,14 +62,9 @@ class Effort:
 
     def settings(self) -> Mapping[str, Any]:
         """What decides the figures, as JSON data: amounts that no part uses are None."""
-        used: dict[str, tuple[Part, ...]] = {
-            "draws": OF_DRAWS,
-            "restarts": OF_RESTARTS,
-            "resamples": OF_RESAMPLES,
-        }
         amounts = {
             name: getattr(self, name) if self.parts.intersection(parts) else None
-            for name, parts in used.items()
+            for name, parts in AMOUNTS.items()
         }
         null = ("cheap" if self.null is None else self.null) if "null" in self.parts else None
         parts = [part for part in PARTS if part in self.parts]
@@ -71,13 +73,9 @@ class Effort:
 
 def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
     """How much was drawn for `part` under `Effort.settings`; None for a part that draws nothing."""
-    by_name: dict[str, tuple[Part, ...]] = {
-        "null": ("null",),
-        "draws": OF_DRAWS,
-        "restarts": OF_RESTARTS,
-        "resamples": OF_RESAMPLES,
-    }
-    return next((settings[name] for name, parts in by_name.items() if part in parts), None)
+    if part == "null":
+        return settings["null"]
+    return next((settings[name] for name, parts in AMOUNTS.items() if part in parts), None)
 
 
 def effort_of(

@@ -69,7 +69,7 @@ def backup(
         topology: of the model.
         like: a tensor of the model, for device and type.
         seed: of the draws of other heads.
-        measured: told after each measurement how many of how many are done.
+        measured: called after each measurement with the number done and their total.
     """
     sets = other_heads(mains, topology, seed)
     total = len(sets) + 2
@@ -121,9 +121,11 @@ def on_random_tokens(
     mains: Mapping[str, Sequence[Node]],
     memory: int,
 ) -> dict[str, Measure]:
-    """The score of each kind on random tokens said twice, norm scales as in the unedited model.
+    """The score of each kind on a sequence of random tokens and its repetition.
 
-    The unedited model runs once for all kinds.
+    Norms keep the scales that they have in the unedited model.
+
+    That runs once for all kinds.
 
     Args:
         weights: the model.

@@ -41,7 +41,8 @@ def query_effects(
         prompts: the task's, on the model's device.
         movers: the heads whose queries are patched.
         memory: bytes for activations.
-        visited: told after each layer of each part of the prompts how many of how many are done.
+        visited: called after each layer of each part of the prompts with the number of layers
+            done and their total.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single prompt.

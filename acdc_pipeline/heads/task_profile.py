@@ -143,14 +143,14 @@ def _with_movers(
     def measured(done: int, total: int) -> None:
         report("backup heads", _MOVERS + (1 - _MOVERS) * done / total)
 
-    told = query_effects(weights, prompts, movers, memory=memory, visited=patched)
+    effects = query_effects(weights, prompts, movers, memory=memory, visited=patched)
     measure = backups.on_task(weights, prompts, memory)
     result = backups.backup(
         measure, movers, weights.topology, weights.w_e, seed=seed, measured=measured
     )
     gained = HeadValues.of_samples("backup_mover", result.gained, task)
     null = Null.of(gained.key, "other heads", result.others)
-    values = (*profile.values, HeadValues.of_samples("query_effect", told, task), gained)
+    values = (*profile.values, HeadValues.of_samples("query_effect", effects, task), gained)
     return TaskProfile(
         task, values, (*profile.nulls, *_some(null)), profile.answer, profile.ioi_like
     )

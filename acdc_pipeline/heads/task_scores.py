@@ -71,8 +71,8 @@ def task_scores(
         weights: the model.
         prompts: the task's, on the model's device.
         memory: bytes for activations.
-        visited: told after each layer of each part of the prompts how much of how much is done;
-            a layer counts as many as have to be run again for it, itself included.
+        visited: called after each layer of each part of the prompts with the work done and all
+            work, in layers: one counts as many as are run again for it, itself included.
 
     Raises:
         PromptError: prompts the model cannot take.

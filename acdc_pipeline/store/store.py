@@ -90,6 +90,11 @@ class Store:
         """The store as people know it."""
         return self.place.url
 
+    @property
+    def exists(self) -> bool:
+        """Whether its folder is there; of an object store nothing is known before it is read."""
+        return self.place.folder is None or self.place.folder.exists()
+
     def path(self, run_id: str) -> str:
         """Where a run is, as people know it. Raises StoreError for what is not a run id."""
         return "/".join((self.url, layout.RUNS, layout.checked_run_id(run_id)))
