@@ -123,9 +123,7 @@ def on_random_tokens(
 ) -> dict[str, Measure]:
     """The score of each kind on a sequence of random tokens and its repetition.
 
-    Norms keep the scales that they have in the unedited model.
-
-    That runs once for all kinds.
+    Norms keep the scales that they have in the unedited model, which runs once for all kinds.
 
     Args:
         weights: the model.
