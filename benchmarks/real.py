@@ -55,6 +55,8 @@ from benchmarks.shapes import SHAPES, Shape, random_weights
 
 MEMORY = 2**30
 """The budget of a method beside the weights and the outputs of all sources."""
+SEARCH_MEMORY = 4 * 2**30
+"""The budget of a search at the logits, which keeps every prompt's logits for a batch of states."""
 GIB = 2**30
 RATE_SIZE = 2048
 
@@ -241,7 +243,7 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
 
     def at_logits() -> int:
         with torch.no_grad():
-            search = bench.search(objective_for(bench, "kl"), memory=2 * MEMORY)
+            search = bench.search(objective_for(bench, "kl"), memory=SEARCH_MEMORY)
             search.visit(receiver, sources)
             for source in sources:
                 edge = Edge.into(source, receiver)
@@ -259,7 +261,7 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
 
     def whole() -> Any:
         with torch.no_grad():
-            search = bench.search(objective_for(bench, "kl"), memory=2 * MEMORY)
+            search = bench.search(objective_for(bench, "kl"), memory=SEARCH_MEMORY)
             return acdc(
                 search,
                 bench.weights.topology,

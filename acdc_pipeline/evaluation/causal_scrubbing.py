@@ -9,22 +9,18 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import embed, logits_of
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
-from acdc_pipeline.evaluation.exchange import Pool, alike, of_one_length
+from acdc_pipeline.evaluation.exchange import alike, of_one_length
+from acdc_pipeline.evaluation.exchanged_sums import Exchange, ExchangedSums
 from acdc_pipeline.evaluation.interval import ratio_interval
 from acdc_pipeline.evaluation.measure import answer_scores, require_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
+from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricName
-
-_COLUMNS = 128
-"""Of a source's output that are summed over edges together: what all sources write there on all
-prompts stays in cache, and torch sums rows of this width fastest."""
-
 
 @dataclass(frozen=True)
 class Recovery:
@@ -69,7 +65,8 @@ def causal_scrubbing(
     its source's clean activation on a prompt of the same token length, drawn for each edge on its
     own. Every edge of the circuit carries its source's current output on a prompt that agrees in
     template, token length and roles, drawn likewise; where prompts declare no roles, on the prompt
-    itself. The published method recomputes what a receiver reads as a tree of inputs; here sources
+    itself. A draw shifts the prompts that may stand in for one another in a circle (see `Pool`),
+    so that each prompt meets any of them with the same chance, on every edge anew. The published method recomputes what a receiver reads as a tree of inputs; here sources
     are run once per draw and shared between their receivers.
 
     Args:
@@ -86,13 +83,15 @@ def causal_scrubbing(
     """
     require_answers(bench, metric)
     anyone, same = of_one_length(bench.prompts), alike(bench.prompts)
+    n_edges = bench.weights.topology.n_edges
     generator = torch.Generator().manual_seed(seed)
     ours, nothing = [], []
     for _ in range(draws):
-        state = generator.get_state()
-        ours.append(_scores(bench, metric, circuit.edges, anyone, same, generator))
-        generator.set_state(state)
-        nothing.append(_scores(bench, metric, frozenset(), anyone, same, generator))
+        outside = Exchange(anyone, anyone.draw(n_edges, generator))
+        inside = Exchange(same, same.draw(n_edges, generator))
+        for edges, scores in ((circuit.edges, ours), (frozenset[Edge](), nothing)):
+            logprobs = scrubbed_logprobs(bench, edges, outside, inside)
+            scores.append(answer_scores(bench, logprobs, metric).double())
         advance(2)
     model = answer_scores(bench, bench.logprobs, metric).double()
     hypothesis, scrubbed = torch.stack(ours).mean(0), torch.stack(nothing).mean(0)
@@ -113,88 +112,62 @@ def causal_scrubbing(
     )
 
 
-def _scores(
-    bench: Bench,
-    metric: MetricName,
-    edges: frozenset[Edge],
-    anyone: Pool,
-    same: Pool,
-    generator: torch.Generator,
-) -> Float[Tensor, " answer"]:
-    logprobs = scrubbed_logprobs(bench, edges, anyone, same, generator)
-    return answer_scores(bench, logprobs, metric).double()
-
-
 def scrubbed_logprobs(
-    bench: Bench,
-    edges: frozenset[Edge],
-    anyone: Pool,
-    same: Pool,
-    generator: torch.Generator,
+    bench: Bench, edges: frozenset[Edge], outside: Exchange, inside: Exchange
 ) -> Float[Tensor, "answer vocab"]:
     """Log-probabilities at the answers, with sources exchanged edge by edge.
 
     Args:
         bench: the model at work on the prompts.
-        edges: the hypothesis; every other edge is exchanged with `anyone`.
-        anyone: which prompts may stand in on edges outside.
-        same: which may on edges inside.
-        generator: what draws them.
+        edges: the hypothesis.
+        outside: what every other edge reads of the clean outputs. Prompts of a group have the
+            same token length.
+        inside: what the edges of the hypothesis read of the current outputs. Each of its groups
+            is part of one of `outside`.
     """
-    topology = bench.weights.topology
-    present = topology.edge_mask(edges)
-    # Both are drawn for every edge, so that circuits are compared on the same draws.
-    rows = []
-    for receiver in topology.receivers:
-        n = topology.n_sources_of(receiver)
-        outside, inside = anyone.draw(n, generator), same.draw(n, generator)
-        first = topology.first_edge[receiver]
-        kept = torch.from_numpy(present[first : first + n])[:, None]
-        rows.append(torch.where(kept, inside, outside))
-    run = _Scrubbed(bench, present, torch.cat(rows))
+    present = bench.weights.topology.edge_mask(edges)
+    layout, weights = bench.layout, bench.weights
+    final = bench.clean.final.new_zeros(layout.batch, layout.pos, weights.d_model)
     with torch.no_grad():
-        final = run.final(embed(bench.weights, bench.prompts.clean))
-        at_answers = bench.layout.at_answers(final.flatten(0, 1))
-        return logits_of(bench.weights, at_answers).log_softmax(-1)
+        for rows in outside.pool.members:
+            at = list(rows), slice(int(bench.prompts.lengths[list(rows)].max()))
+            clean = ExchangedSums(outside.restricted_to(rows), len(bench.clean.outputs))
+            for source, written in enumerate(bench.clean.outputs):
+                clean.write(written[at][None], [source])
+            current = ExchangedSums(inside.restricted_to(rows), len(bench.clean.outputs))
+            run = _Scrubbed(weights, present, clean, current)
+            final[at] = run.final(embed(weights, bench.prompts.clean[at]))
+        return logits_of(weights, layout.at_answers(final.flatten(0, 1))).log_softmax(-1)
 
 
 class _Scrubbed(ReceiverForward):
     """A forward in which every edge carries its source's output on a prompt of its own.
 
     Args:
-        bench: the model at work on the prompts.
-        present: the edges of the hypothesis, which carry current outputs; others carry clean ones.
-        rows: for each edge and prompt, the prompt that stands in for it there.
+        weights: the model.
+        present: the edges of the hypothesis.
+        clean: what each source writes in the clean run, for the edges that are not present.
+        current: takes what each source writes here, for those that are.
     """
 
     def __init__(
         self,
-        bench: Bench,
+        weights: TransformerWeights,
         present: Bool[np.ndarray, " edge"],
-        rows: Int[Tensor, "edge batch"],
+        clean: ExchangedSums,
+        current: ExchangedSums,
     ) -> None:
-        super().__init__(bench.weights, needed_sources(bench.weights, present))
-        self.present = present
-        self.rows = rows
-        self.clean = bench.clean.outputs
-        self.current = torch.zeros_like(self.clean)
+        super().__init__(weights, needed_sources(weights, present))
+        self.present = torch.from_numpy(present)
+        self.clean, self.current = clean, current
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
-        self.current[list(sources)] = written
+        self.current.write(written, sources)
 
     def read(self, receivers: Sequence[Receiver]) -> Float[Tensor, "n batch pos d_model"]:
-        n, (_, batch, pos, d_model) = self.n_sources, self.clean.shape
         first = torch.tensor([self.topology.first_edge[receiver] for receiver in receivers])
-        edges = first[:, None] + torch.arange(n)
-        # A row of both: the clean outputs of all sources on all prompts, then the current ones.
-        offset = (torch.from_numpy(self.present)[edges].long() * n + torch.arange(n)) * batch
-        at = (offset[:, :, None] + self.rows[edges]).transpose(1, 2).flatten(0, 1)
-        at = at.to(self.clean.device)
-        both = [part[:n].flatten(0, 1).flatten(1) for part in (self.clean, self.current)]
-        total = self.clean.new_empty(len(at), pos * d_model)
-        for start in range(0, pos * d_model, _COLUMNS):
-            columns = slice(start, start + _COLUMNS)
-            some = torch.cat([part[:, columns] for part in both])
-            total[:, columns] = functional.embedding_bag(at, some, mode="sum")
-        stream = total.view(len(receivers), batch, pos, d_model)
+        edges = first[:, None] + torch.arange(self.n_sources)
+        stream = self.clean.over(edges, ~self.present[edges])
+        if self.present[edges].any():
+            stream = stream + self.current.over(edges, self.present[edges])
         return stream if self.constant is None else stream + self.constant

@@ -16,17 +16,18 @@ from acdc_pipeline.prompts.rows import pick_rows
 
 @dataclass(frozen=True)
 class Pool:
-    """For each prompt, those that may stand in for it, itself among them.
+    """Groups of prompts that may stand in for one another.
+
+    A draw shifts a group in a circle: of m prompts, the one in place p is replaced by the one in
+    place (p + k) mod m, with k drawn from 0 to m - 1, all equally likely.
 
     Args:
-        members: their rows, each row of this filled up with the first of them.
-        count: how many they are.
-        groups: which group each prompt is in; prompts of a group have the same members.
+        groups: which group each prompt is in.
+        members: the rows of each group's prompts, in order.
     """
 
-    members: Int[Tensor, "batch most"]
-    count: Int[Tensor, " batch"]
     groups: Int[Tensor, " batch"]
+    members: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, keys: Sequence[Hashable]) -> Pool:
@@ -36,21 +37,19 @@ class Pool:
         rows: list[list[int]] = [[] for _ in number]
         for row, group in enumerate(groups):
             rows[group].append(row)
-        most = max(map(len, rows))
-        filled = [[*group, *[group[0]] * (most - len(group))] for group in rows]
-        return cls(
-            members=torch.tensor([filled[group] for group in groups]),
-            count=torch.tensor([len(rows[group]) for group in groups]),
-            groups=torch.tensor(groups),
-        )
+        return cls(torch.tensor(groups), tuple(tuple(group) for group in rows))
 
-    def draw(self, n: int, generator: torch.Generator) -> Int[Tensor, "src batch"]:
-        """For each of `n` sources and each prompt, one of its members, all equally likely."""
-        chance: Float[Tensor, "src batch"] = torch.rand(
-            (n, len(self.count)), generator=generator, dtype=torch.float64
+    @property
+    def count(self) -> Int[Tensor, " batch"]:
+        """How many may stand in for each prompt, itself included."""
+        return torch.tensor([len(group) for group in self.members])[self.groups]
+
+    def draw(self, n: int, generator: torch.Generator) -> Int[Tensor, "edge group"]:
+        """Shifts of every group, for each of `n` edges on its own."""
+        chance: Float[Tensor, "edge group"] = torch.rand(
+            (n, len(self.members)), generator=generator, dtype=torch.float64
         )
-        place = (chance * self.count).long()
-        return self.members[torch.arange(len(self.count)), place]
+        return (chance * torch.tensor([len(group) for group in self.members])).long()
 
 
 def of_one_length(prompts: PromptSet) -> Pool:

@@ -8,14 +8,17 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from acdc_pipeline.engine import run_circuit, set_up
-from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine import Bench, run_circuit, set_up
+from acdc_pipeline.engine.forward import embed, logits_of
+from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import causal_scrubbing, with_partners
 from acdc_pipeline.evaluation.causal_scrubbing import scrubbed_logprobs
 from acdc_pipeline.evaluation.exchange import Pool, alike
+from acdc_pipeline.evaluation.exchanged_sums import Exchange
 from acdc_pipeline.evaluation.interval import ratio_interval
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
+from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.prompts import make_prompts
@@ -32,11 +35,10 @@ TURNED = [1, 0, 3, 2]
 """Each of four prompts in the place of its neighbour."""
 
 
-def fixed(rows: list[int]) -> Pool:
-    """A pool from which row i always draws `rows[i]`."""
-    n = len(rows)
-    one = torch.ones(n, dtype=torch.long)
-    return Pool(torch.tensor(rows)[:, None], one, torch.arange(n))
+def shifted(keys: str, by: int, n_edges: int) -> Exchange:
+    """Prompts of the same letter, shifted by the same number on every edge."""
+    pool = Pool.of(keys)
+    return Exchange(pool, torch.full((n_edges, len(pool.members)), by))
 
 
 def hand_built_bench():
@@ -47,9 +49,10 @@ def hand_built_bench():
 
 def test_edges_outside_carry_the_clean_output_of_the_prompt_drawn():
     bench = hand_built_bench()
+    n_edges = bench.weights.topology.n_edges
     edges = frozenset([Edge.parse("input->a0.h0<v>"), Edge.parse("a0.h0->logits")])
     drawn = scrubbed_logprobs(
-        bench, edges, fixed(TURNED), fixed([0, 1, 2, 3]), torch.Generator().manual_seed(0)
+        bench, edges, shifted("aabb", 1, n_edges), shifted("abcd", 0, n_edges)
     )
     ablated = bench.clean.outputs[:, TURNED]
     final = run_circuit(bench.weights, bench.prompts.clean, ablated, edges)
@@ -61,14 +64,67 @@ def test_edges_inside_carry_the_current_output_of_the_prompt_drawn():
     bench = hand_built_bench()
     topology = bench.weights.topology
     drawn = scrubbed_logprobs(
-        bench, topology.edge_set, fixed([0, 1, 2, 3]), fixed(TURNED), torch.Generator()
+        bench,
+        topology.edge_set,
+        shifted("aaaa", 0, topology.n_edges),
+        shifted("aabb", 1, topology.n_edges),
     )
-    # A head of row i read row i's neighbour; the logits of the neighbour read that head: twice
+    # A head of row i reads row i's neighbour; the logits of the neighbour read that head: twice
     # turned is not turned. The input reaches the logits once turned.
     outputs = bench.clean.outputs
     final = outputs[0][TURNED] + outputs[1:].sum(0)
     expected = logits_of(bench.weights, final[:, -1]).log_softmax(-1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-12)
+
+
+class EdgeByEdge(ReceiverForward):
+    """The definition: every edge adds its source's output on the prompt that it reads."""
+
+    def __init__(self, bench: Bench, present, outside: Exchange, inside: Exchange):
+        super().__init__(bench.weights)
+        self.present, self.clean = present, bench.clean.outputs
+        self.outside, self.inside = outside, inside
+        self.current = torch.zeros_like(self.clean)
+
+    def write(self, written, sources):
+        self.current[list(sources)] = written
+
+    def read(self, receivers):
+        total = self.clean.new_zeros(len(receivers), *self.clean.shape[1:])
+        for i, receiver in enumerate(receivers):
+            for source in range(self.n_sources):
+                edge = self.topology.first_edge[receiver] + source
+                of, exchange = self.clean, self.outside
+                if self.present[edge]:
+                    of, exchange = self.current, self.inside
+                for group, members in enumerate(exchange.pool.members):
+                    for place, row in enumerate(members):
+                        shift = int(exchange.shift[edge, group])
+                        total[i, row] += of[source, members[(place + shift) % len(members)]]
+        return total if self.constant is None else total + self.constant
+
+
+@pytest.mark.parametrize("roles", ["aaaaaaaaaaaa", "abcdefghijkl", "aabbbcccccde"])
+@pytest.mark.parametrize("share", [0.1, 0.7])
+def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: float):
+    lengths = [4, 4, 6, 6, 6, 5, 5, 5, 5, 5, 6, 3]
+    weights = load_model("zoo:llama-4l", dtype="float64", device="cpu").weights
+    prompts = random_prompts(12, 6, weights.w_e.shape[0], seed=3, lengths=lengths)
+    bench = set_up(weights, prompts, "mean")
+    topology = bench.weights.topology
+    generator = torch.Generator().manual_seed(7)
+    anyone = Pool.of(lengths)
+    same = Pool.of(list(zip(lengths, roles, strict=True)))
+    outside = Exchange(anyone, anyone.draw(topology.n_edges, generator))
+    inside = Exchange(same, same.draw(topology.n_edges, generator))
+    edges = [e for e in topology.edges if torch.rand((), generator=generator) < share]
+    plain = EdgeByEdge(bench, topology.edge_mask(edges), outside, inside)
+    with torch.no_grad():
+        final = plain.final(embed(bench.weights, prompts.clean))
+        rows = bench.layout.at_answers(final.flatten(0, 1))
+        expected = logits_of(bench.weights, rows).log_softmax(-1)
+    drawn = scrubbed_logprobs(bench, frozenset(edges), outside, inside)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
 
 
 def test_whole_model_recovers_all_and_nothing_recovers_nothing():
@@ -147,10 +203,13 @@ def test_prompts_of_unique_length_are_left_out():
         with_partners(random_prompts(2, 6, 9, lengths=[3, 4]))
 
 
-def test_pool_draws_every_member_of_the_own_group_and_no_other():
+def test_pool_draws_every_shift_of_a_group_with_the_same_chance():
     pool = Pool.of(["a", "b", "a", "a"])
-    drawn = pool.draw(200, torch.Generator().manual_seed(0))
-    assert [set(column.tolist()) for column in drawn.T] == [{0, 2, 3}, {1}, {0, 2, 3}, {0, 2, 3}]
+    assert pool.members == ((0, 2, 3), (1,))
+    drawn = pool.draw(3000, torch.Generator().manual_seed(0))
+    assert (drawn[:, 1] == 0).all()
+    # Each of three shifts comes 1,000 times, give or take six standard deviations of 26.
+    assert (torch.bincount(drawn[:, 0], minlength=3) - 1000).abs().max() < 155
 
 
 def test_prompts_without_roles_agree_with_nobody():
