@@ -49,6 +49,8 @@ def slot_weights(
         "v": (attn.w_v, attn.b_v),
     }[slot]
     rows = weight_rows(attn, slot, heads)
+    if rows == list(range(len(weight))):
+        return weight, bias
     return weight[rows], None if bias is None else bias[rows]
 
 
@@ -68,7 +70,10 @@ def attend(
     Where heads move one another (`Block.coupled`), all heads of the layer have to be there.
     """
     z = _gathered(block.attn, heads, slots, allowed)
-    rows = project(z.flatten(1, 2), block.attn.w_o[list(heads)], None)
+    w_o = block.attn.w_o
+    if list(heads) != list(range(len(w_o))):
+        w_o = w_o[list(heads)]
+    rows = project(z.flatten(1, 2), w_o, None)
     written = rows.unflatten(1, z.shape[1:3])
     if block.post_attn is None:
         return written

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench
@@ -21,6 +21,10 @@ from acdc_pipeline.evaluation.measure import answer_scores, require_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricName
+
+_SOURCES = 32
+"""Whose clean outputs are copied and transformed together."""
+
 
 @dataclass(frozen=True)
 class Recovery:
@@ -65,9 +69,10 @@ def causal_scrubbing(
     its source's clean activation on a prompt of the same token length, drawn for each edge on its
     own. Every edge of the circuit carries its source's current output on a prompt that agrees in
     template, token length and roles, drawn likewise; where prompts declare no roles, on the prompt
-    itself. A draw shifts the prompts that may stand in for one another in a circle (see `Pool`),
-    so that each prompt meets any of them with the same chance, on every edge anew. The published method recomputes what a receiver reads as a tree of inputs; here sources
-    are run once per draw and shared between their receivers.
+    itself. A draw shifts the prompts that may stand in for one another in a circle (see `Pool`), so
+    that each prompt meets any of them with the same chance, on every edge anew. The published
+    method recomputes what a receiver reads as a tree of inputs; here sources are run once per draw
+    and shared between their receivers.
 
     Args:
         bench: the model at work on prompts each of which has another of its length
@@ -89,9 +94,9 @@ def causal_scrubbing(
     for _ in range(draws):
         outside = Exchange(anyone, anyone.draw(n_edges, generator))
         inside = Exchange(same, same.draw(n_edges, generator))
-        for edges, scores in ((circuit.edges, ours), (frozenset[Edge](), nothing)):
-            logprobs = scrubbed_logprobs(bench, edges, outside, inside)
-            scores.append(answer_scores(bench, logprobs, metric).double())
+        logprobs = scrubbed_logprobs(bench, [circuit.edges, frozenset()], outside, inside)
+        for scores, some in zip((ours, nothing), logprobs, strict=True):
+            scores.append(answer_scores(bench, some, metric).double())
         advance(2)
     model = answer_scores(bench, bench.logprobs, metric).double()
     hypothesis, scrubbed = torch.stack(ours).mean(0), torch.stack(nothing).mean(0)
@@ -113,31 +118,34 @@ def causal_scrubbing(
 
 
 def scrubbed_logprobs(
-    bench: Bench, edges: frozenset[Edge], outside: Exchange, inside: Exchange
-) -> Float[Tensor, "answer vocab"]:
+    bench: Bench, circuits: Sequence[frozenset[Edge]], outside: Exchange, inside: Exchange
+) -> Float[Tensor, "circuit answer vocab"]:
     """Log-probabilities at the answers, with sources exchanged edge by edge.
 
     Args:
         bench: the model at work on the prompts.
-        edges: the hypothesis.
+        circuits: the edges of each hypothesis.
         outside: what every other edge reads of the clean outputs. Prompts of a group have the
             same token length.
         inside: what the edges of the hypothesis read of the current outputs. Each of its groups
             is part of one of `outside`.
     """
-    present = bench.weights.topology.edge_mask(edges)
-    layout, weights = bench.layout, bench.weights
-    final = bench.clean.final.new_zeros(layout.batch, layout.pos, weights.d_model)
+    present = [bench.weights.topology.edge_mask(edges) for edges in circuits]
+    outputs, final = bench.clean.outputs, bench.clean.final
+    finals = final.new_zeros(len(circuits), *final.shape)
     with torch.no_grad():
-        for rows in outside.pool.members:
-            at = list(rows), slice(int(bench.prompts.lengths[list(rows)].max()))
-            clean = ExchangedSums(outside.restricted_to(rows), len(bench.clean.outputs))
-            for source, written in enumerate(bench.clean.outputs):
-                clean.write(written[at][None], [source])
-            current = ExchangedSums(inside.restricted_to(rows), len(bench.clean.outputs))
-            run = _Scrubbed(weights, present, clean, current)
-            final[at] = run.final(embed(weights, bench.prompts.clean[at]))
-        return logits_of(weights, layout.at_answers(final.flatten(0, 1))).log_softmax(-1)
+        for members in outside.pool.members:
+            rows, length = list(members), int(bench.prompts.lengths[list(members)].max())
+            clean = ExchangedSums(outside.restricted_to(rows), len(outputs))
+            for first in range(0, len(outputs), _SOURCES):
+                some = outputs[first : first + _SOURCES, :, :length][:, rows]
+                clean.write(some, range(first, first + len(some)))
+            embedded = embed(bench.weights, bench.prompts.clean[rows, :length])
+            for mask, to in zip(present, finals, strict=True):
+                current = ExchangedSums(inside.restricted_to(rows), len(outputs))
+                to[rows, :length] = _Scrubbed(bench.weights, mask, clean, current).final(embedded)
+        at_answers = bench.layout.at_answers(finals.flatten(1, 2))
+        return logits_of(bench.weights, at_answers).log_softmax(-1)
 
 
 class _Scrubbed(ReceiverForward):

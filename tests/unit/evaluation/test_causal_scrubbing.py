@@ -52,8 +52,8 @@ def test_edges_outside_carry_the_clean_output_of_the_prompt_drawn():
     n_edges = bench.weights.topology.n_edges
     edges = frozenset([Edge.parse("input->a0.h0<v>"), Edge.parse("a0.h0->logits")])
     drawn = scrubbed_logprobs(
-        bench, edges, shifted("aabb", 1, n_edges), shifted("abcd", 0, n_edges)
-    )
+        bench, [edges], shifted("aabb", 1, n_edges), shifted("abcd", 0, n_edges)
+    )[0]
     ablated = bench.clean.outputs[:, TURNED]
     final = run_circuit(bench.weights, bench.prompts.clean, ablated, edges)
     expected = logits_of(bench.weights, final[:, -1]).log_softmax(-1)
@@ -65,10 +65,10 @@ def test_edges_inside_carry_the_current_output_of_the_prompt_drawn():
     topology = bench.weights.topology
     drawn = scrubbed_logprobs(
         bench,
-        topology.edge_set,
+        [topology.edge_set],
         shifted("aaaa", 0, topology.n_edges),
         shifted("aabb", 1, topology.n_edges),
-    )
+    )[0]
     # A head of row i reads row i's neighbour; the logits of the neighbour read that head: twice
     # turned is not turned. The input reaches the logits once turned.
     outputs = bench.clean.outputs
@@ -123,7 +123,7 @@ def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: fl
         final = plain.final(embed(bench.weights, prompts.clean))
         rows = bench.layout.at_answers(final.flatten(0, 1))
         expected = logits_of(bench.weights, rows).log_softmax(-1)
-    drawn = scrubbed_logprobs(bench, frozenset(edges), outside, inside)
+    drawn = scrubbed_logprobs(bench, [frozenset(edges)], outside, inside)[0]
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
 
 
