@@ -22,7 +22,7 @@ from acdc_pipeline.execution.checkpoint import NoCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.progress import Silent
-from acdc_pipeline.execution.ray_executor.allotment import Allotment, make_worker
+from acdc_pipeline.execution.ray.allotment import Allotment, make_worker
 from acdc_pipeline.specs import AcdcMethod, find_task
 from acdc_pipeline.store import open_store
 from benchmarks.watched import Watch, executed

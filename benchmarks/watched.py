@@ -9,8 +9,8 @@ import psutil
 
 from acdc_pipeline.execution.executor import Outcome
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor import RayExecutor
-from acdc_pipeline.execution.ray_executor.allotment import WorkerFactory
+from acdc_pipeline.execution.ray import RayExecutor
+from acdc_pipeline.execution.ray.allotment import WorkerFactory
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
 

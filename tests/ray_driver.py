@@ -10,7 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from acdc_pipeline.execution.ray_executor import RayExecutor
+from acdc_pipeline.execution.ray import RayExecutor
 from acdc_pipeline.store import open_store
 from tests import ray_workers
 from tests.planned_runs import planned

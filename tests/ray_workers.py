@@ -19,7 +19,7 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.executor import RunsOne
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.ray_executor.allotment import Allotment, make_worker
+from acdc_pipeline.execution.ray.allotment import Allotment, make_worker
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord
 from tests import records

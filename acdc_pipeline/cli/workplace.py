@@ -130,7 +130,7 @@ def place_of(
 def executor_at(place: Workplace) -> Executor:
     """The executor that works there. Imports Ray only where it is needed."""
     if place.profile.executor == "ray":
-        from acdc_pipeline.execution.ray_executor import RayExecutor
+        from acdc_pipeline.execution.ray import RayExecutor
 
         return RayExecutor(place.profile, device=place.device or "auto", memory=place.memory)
     from acdc_pipeline.execution.local_executor import LocalExecutor

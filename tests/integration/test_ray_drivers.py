@@ -15,7 +15,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
-from acdc_pipeline.execution.ray_executor import RayExecutor
+from acdc_pipeline.execution.ray import RayExecutor
 from acdc_pipeline.store import open_store
 from tests import ray_workers
 from tests.ray_cluster import Log, process_of, profile, two_cpu_cluster

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError, StoreError
 from acdc_pipeline.execution.executor import Executor, Outcome
-from acdc_pipeline.execution.ray_executor import RayExecutor
+from acdc_pipeline.execution.ray import RayExecutor
 from acdc_pipeline.store import Store, open_store
 from tests import ray_workers
 from tests.planned_runs import planned

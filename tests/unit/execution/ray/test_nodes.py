@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from acdc_pipeline.execution.ray_executor.nodes import is_autoscaled
+from acdc_pipeline.execution.ray.nodes import is_autoscaled
 
 
 def status(active: dict[str, int] | None) -> bytes:

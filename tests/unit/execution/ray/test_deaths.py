@@ -12,7 +12,7 @@ from ray.exceptions import (
 )
 
 from acdc_pipeline.errors import ExecutionFailed, PromptError
-from acdc_pipeline.execution.ray_executor.deaths import DEATHS, says_why, why_not_ready
+from acdc_pipeline.execution.ray.deaths import DEATHS, says_why, why_not_ready
 
 # What Ray 2.60 says.
 KILLED = """The actor died unexpectedly before finishing this task.

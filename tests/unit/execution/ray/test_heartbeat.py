@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.ray_executor.heartbeat import Cancelled, Heartbeat
+from acdc_pipeline.execution.ray.heartbeat import Cancelled, Heartbeat
 
 
 def test_heartbeat_is_a_listener_to_searches():

@@ -15,8 +15,8 @@ from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.executor import RunsOne
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor.allotment import Allotment, WorkerFactory
-from acdc_pipeline.execution.ray_executor.heartbeat import Cancelled, Heartbeat, Position
+from acdc_pipeline.execution.ray.allotment import Allotment, WorkerFactory
+from acdc_pipeline.execution.ray.heartbeat import Cancelled, Heartbeat, Position
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure, Store
 from acdc_pipeline.store.beacon import Beacon

@@ -5,6 +5,6 @@ says so. Nothing but the run and its task travels to a worker, and nothing but h
 back.
 """
 
-from acdc_pipeline.execution.ray_executor.driver import RayExecutor
+from acdc_pipeline.execution.ray.driver import RayExecutor
 
 __all__ = ["RayExecutor"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor.actor import Answer
-from acdc_pipeline.execution.ray_executor.heartbeat import Position
+from acdc_pipeline.execution.ray.actor import Answer
+from acdc_pipeline.execution.ray.heartbeat import Position
 
 
 @dataclass(eq=False)

@@ -13,15 +13,15 @@ import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
 from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor.actor import TALK, Greeting, RunActor, Settings
-from acdc_pipeline.execution.ray_executor.deaths import (
+from acdc_pipeline.execution.ray.actor import TALK, Greeting, RunActor, Settings
+from acdc_pipeline.execution.ray.deaths import (
     DEATHS,
     NEVER_STARTS,
     cannot_start,
     says_why,
     why_not_ready,
 )
-from acdc_pipeline.execution.ray_executor.member import (
+from acdc_pipeline.execution.ray.member import (
     At,
     Ended,
     Event,

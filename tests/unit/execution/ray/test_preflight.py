@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.ray_executor.preflight import (
+from acdc_pipeline.execution.ray.preflight import (
     check_device,
     check_profile,
     workers_on,

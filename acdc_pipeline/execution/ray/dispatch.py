@@ -11,9 +11,9 @@ from acdc_pipeline.errors import AcdcError, ExecutionFailed
 from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.executor import Outcome, State, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor.actor import Finished, Stopped, StoreBroke
-from acdc_pipeline.execution.ray_executor.crew import Crew
-from acdc_pipeline.execution.ray_executor.member import (
+from acdc_pipeline.execution.ray.actor import Finished, Stopped, StoreBroke
+from acdc_pipeline.execution.ray.crew import Crew
+from acdc_pipeline.execution.ray.member import (
     At,
     Ended,
     Event,
@@ -22,9 +22,9 @@ from acdc_pipeline.execution.ray_executor.member import (
     Ready,
     Spell,
 )
-from acdc_pipeline.execution.ray_executor.metrics import SweepMetrics
-from acdc_pipeline.execution.ray_executor.nodes import draining_nodes
-from acdc_pipeline.execution.ray_executor.queue import RunQueue
+from acdc_pipeline.execution.ray.metrics import SweepMetrics
+from acdc_pipeline.execution.ray.nodes import draining_nodes
+from acdc_pipeline.execution.ray.queue import RunQueue
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunFailure, Store
 

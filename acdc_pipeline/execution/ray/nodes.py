@@ -10,7 +10,7 @@ from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state as cluster_state
 from ray.experimental.internal_kv import _internal_kv_get
 
-from acdc_pipeline.execution.ray_executor.preflight import Resources
+from acdc_pipeline.execution.ray.preflight import Resources
 
 # Set on nodes by `ray up` and KubeRay; a node that somebody started by hand has none.
 _GROUP_LABEL = "ray.io/node-group"

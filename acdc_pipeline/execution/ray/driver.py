@@ -16,14 +16,14 @@ from ray.exceptions import RayError
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.execution.executor import Outcome, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray_executor import preflight
-from acdc_pipeline.execution.ray_executor.actor import Settings
-from acdc_pipeline.execution.ray_executor.allotment import WorkerFactory, make_worker
-from acdc_pipeline.execution.ray_executor.connect import connected
-from acdc_pipeline.execution.ray_executor.crew import Crew
-from acdc_pipeline.execution.ray_executor.deaths import says_why
-from acdc_pipeline.execution.ray_executor.dispatch import Dispatch
-from acdc_pipeline.execution.ray_executor.nodes import may_grow, present_nodes
+from acdc_pipeline.execution.ray import preflight
+from acdc_pipeline.execution.ray.actor import Settings
+from acdc_pipeline.execution.ray.allotment import WorkerFactory, make_worker
+from acdc_pipeline.execution.ray.connect import connected
+from acdc_pipeline.execution.ray.crew import Crew
+from acdc_pipeline.execution.ray.deaths import says_why
+from acdc_pipeline.execution.ray.dispatch import Dispatch
+from acdc_pipeline.execution.ray.nodes import may_grow, present_nodes
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
 from acdc_pipeline.store.beacon import Beacon
