@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from acdc_pipeline.cli.interrupts import quiet_during_imports
+from acdc_pipeline.cli.terminal.interrupts import quiet_during_imports
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.words import number, percent
+from acdc_pipeline.cli.terminal.words import number, percent
 from acdc_pipeline.graph.svg import number as place
 from acdc_pipeline.graph.svg import text_of
 

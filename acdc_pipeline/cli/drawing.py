@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.words import number, percent
+from acdc_pipeline.cli.terminal.words import number, percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def draw(record: RunRecord, circuit: Circuit) -> str:
     """The circuit of `record` as a standalone SVG that says what it is."""
-    from acdc_pipeline.cli.run_names import method_name
+    from acdc_pipeline.cli.views.run_names import method_name
     from acdc_pipeline.graph.draw import circuit_svg
     from acdc_pipeline.specs import circuit_method
 

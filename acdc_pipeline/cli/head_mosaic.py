@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.output import PROSE, note, print_renderable, say, terminal_width
-from acdc_pipeline.cli.words import wrapped
+from acdc_pipeline.cli.terminal.output import PROSE, note, print_renderable, say, terminal_width
+from acdc_pipeline.cli.terminal.words import wrapped
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs.head_scores import ScoreDefinition

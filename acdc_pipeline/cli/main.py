@@ -17,7 +17,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline import __version__
-from acdc_pipeline.cli import (
+from acdc_pipeline.cli.commands import (
     compare,
     demo,
     discover,
@@ -34,12 +34,12 @@ from acdc_pipeline.cli import (
     tasks,
     wiki,
 )
-from acdc_pipeline.cli.completion import mend_words
-from acdc_pipeline.cli.faults import UNEXPECTED, complain, from_system, from_usage
-from acdc_pipeline.cli.groups import App, OutputClosed, Root
-from acdc_pipeline.cli.interrupts import INTERRUPTED, SAID
-from acdc_pipeline.cli.log_lines import log_shown
-from acdc_pipeline.cli.streams import flush, open_missing, put, tell
+from acdc_pipeline.cli.options.completion import mend_words
+from acdc_pipeline.cli.terminal.errors import UNEXPECTED, complain, from_system, from_usage
+from acdc_pipeline.cli.terminal.groups import App, OutputClosed, Root
+from acdc_pipeline.cli.terminal.interrupts import INTERRUPTED, SAID
+from acdc_pipeline.cli.terminal.log_lines import log_shown
+from acdc_pipeline.cli.terminal.streams import flush, open_missing, put, tell
 from acdc_pipeline.errors import AcdcError
 
 app = App(

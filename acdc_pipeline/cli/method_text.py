@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acdc_pipeline.cli.run_names import size_text
-from acdc_pipeline.cli.words import counted
+from acdc_pipeline.cli.terminal.words import counted
+from acdc_pipeline.cli.views.run_names import size_text
 from acdc_pipeline.specs import (
     METHODS,
     AcdcMethod,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.regress_round import Fingerprints, verdict_of
 from acdc_pipeline.cli.regressing import asked_of
-from acdc_pipeline.cli.sweep_display import watched
+from acdc_pipeline.cli.views.sweep_display import watched
 from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, executor_at, place_of
 from acdc_pipeline.errors import InvalidInput
 

@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.progress import waiting
 from acdc_pipeline.cli.regressing import Asked
 from acdc_pipeline.cli.sweeping import carry_out
-from acdc_pipeline.cli.words import counted, relative
+from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.words import counted, relative
 from acdc_pipeline.errors import (
     AcdcError,
     BaselineError,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.output import note
-from acdc_pipeline.cli.progress import waiting
-from acdc_pipeline.cli.sweep_display import watched
-from acdc_pipeline.cli.words import amount, counted
+from acdc_pipeline.cli.terminal.output import note
+from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.words import amount, counted
+from acdc_pipeline.cli.views.sweep_display import watched
 from acdc_pipeline.cli.workplace import Workplace, executor_at
 from acdc_pipeline.errors import StoreError, StoreFailed
 

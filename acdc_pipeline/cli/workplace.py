@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from acdc_pipeline.cli import completion, options
-from acdc_pipeline.cli.output import note
+from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.terminal.output import note
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ SweepDevice = Annotated[
     str | None,
     typer.Option(
         "--device",
-        metavar=options.DEVICES,
-        autocompletion=completion.one_of(options.DEVICES),
+        metavar=shared.DEVICES,
+        autocompletion=completion.one_of(shared.DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
         help="Where to compute. Default: on a GPU if the profile has gpus above 0.",
@@ -82,7 +82,7 @@ def workplace(context: typer.Context) -> Workplace:
         SpecError: the profile has a problem; what was given is no amount of memory.
         InvalidInput: no such executor, or no number of threads.
     """
-    memory, threads = options.memory_of(context), options.threads_of(context)
+    memory, threads = shared.memory_of(context), shared.threads_of(context)
     return place_of(
         context.params["profile"],
         executor=executor_named(context),
@@ -96,7 +96,7 @@ def executor_named(context: typer.Context) -> str | None:
     """The executor that was asked for, None for the profile's. Raises InvalidInput."""
 
     name = context.params["executor"]
-    return None if name is None else known_executor(name, options.source_of(context, "executor"))
+    return None if name is None else known_executor(name, shared.source_of(context, "executor"))
 
 
 def known_executor(name: str, source: str) -> str:
@@ -136,7 +136,7 @@ def executor_at(place: Workplace) -> Executor:
     from acdc_pipeline.execution.local_executor import LocalExecutor
     from acdc_pipeline.execution.worker import Worker
 
-    options.use_threads(place.threads or _threads_of(place.profile))
+    shared.use_threads(place.threads or _threads_of(place.profile))
     device = place.device or _device_of(place)
     return LocalExecutor(
         lambda: Worker(device=device, memory=place.memory), place.profile.checkpoint

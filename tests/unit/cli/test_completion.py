@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 import typer
 
-from acdc_pipeline.cli import completion, options
+from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.models.zoo.catalogue import list_zoo
 from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.names import METRICS, Ablation
@@ -82,8 +82,8 @@ def test_ids_and_tasks_are_what_evaluate_takes(
 
 
 def test_values_that_help_names_are_completed_without_what_is_optional_in_them():
-    assert completion.one_of(options.DEVICES)("") == ["auto", "cpu", "cuda", "mps"]
-    assert completion.one_of(options.METRICS)("prob") == ["prob_diff"]
+    assert completion.one_of(shared.DEVICES)("") == ["auto", "cpu", "cuda", "mps"]
+    assert completion.one_of(shared.METRICS)("prob") == ["prob_diff"]
     assert completion.scores("backup_i") == ["backup_induction"]
 
 
@@ -144,8 +144,8 @@ def test_completion_is_installed_for_a_shell(tmp_path):
 
 def test_names_that_are_completed_are_those_that_exist():
     assert tuple(METHODS) == completion.METHODS
-    assert tuple(options.METRICS.split("|")) == METRICS
-    assert tuple(options.ABLATIONS.split("|")) == get_args(Ablation)
+    assert tuple(shared.METRICS.split("|")) == METRICS
+    assert tuple(shared.ABLATIONS.split("|")) == get_args(Ablation)
     assert "ioi" in completion.tasks("")
     assert completion.sweeps("dem") == ["demo"]
     assert completion.profiles("la") == ["laptop"]

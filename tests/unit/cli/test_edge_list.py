@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.cli.edge_list import read_edges
+from acdc_pipeline.cli.options.edge_list import read_edges
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
 

@@ -9,8 +9,8 @@ import pytest
 from typer.main import get_command
 
 from acdc_pipeline import __version__
-from acdc_pipeline.cli.faults import told
 from acdc_pipeline.cli.main import app
+from acdc_pipeline.cli.terminal.errors import told
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
 from tests.command_line import acdc, run_acdc, start_acdc
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from acdc_pipeline.cli.progress import Bar, Lines, brief, waiting
+from acdc_pipeline.cli.terminal.progress import Bar, Lines, brief, waiting
 
 
 def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):

@@ -8,7 +8,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.same_command import same_command
+from acdc_pipeline.cli.options.same_command import same_command
 
 
 def again(line: str, **without: tuple[str, ...]) -> str:

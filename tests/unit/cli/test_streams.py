@@ -74,7 +74,7 @@ def test_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path):
 def test_interrupt_during_an_import_leaves_no_temporary_folder(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     program = """
-from acdc_pipeline.cli.interrupts import quiet_during_imports, temporary_folder
+from acdc_pipeline.cli.terminal.interrupts import quiet_during_imports, temporary_folder
 quiet_during_imports()
 with temporary_folder("acdc-") as folder:
     (folder / "kept").touch()

@@ -7,10 +7,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from acdc_pipeline.cli.sweep_display import watched
-from acdc_pipeline.cli.sweep_lines import SweepLines
-from acdc_pipeline.cli.sweep_live import SweepLive
-from acdc_pipeline.cli.tally import Tally
+from acdc_pipeline.cli.views.sweep_display import watched
+from acdc_pipeline.cli.views.sweep_lines import SweepLines
+from acdc_pipeline.cli.views.sweep_live import SweepLive
+from acdc_pipeline.cli.views.tally import Tally
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.executor import Outcome, State, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from acdc_pipeline.cli.output import note, print_facts, say
-from acdc_pipeline.cli.tables import Column, fitted, print_table
-from acdc_pipeline.cli.words import counted, number, shortened, span, wrapped
+from acdc_pipeline.cli.terminal.output import note, print_facts, say
+from acdc_pipeline.cli.terminal.tables import Column, fitted, print_table
+from acdc_pipeline.cli.terminal.words import counted, number, shortened, span, wrapped
 from tests.command_line import Outcome, acdc
 
 WIDTHS = (60, 80, 100, 160)

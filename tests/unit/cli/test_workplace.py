@@ -9,7 +9,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.settings import settings_for
+from acdc_pipeline.cli.options.settings import settings_for
 from acdc_pipeline.cli.workplace import Workplace, executor_at, place_of, workplace
 from acdc_pipeline.execution.local_executor import LocalExecutor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from acdc_pipeline.cli import discover
+from acdc_pipeline.cli.commands import discover
 from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.method_request import parameters_of
 from tests.support import REPOSITORY

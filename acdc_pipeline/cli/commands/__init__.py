@@ -1,0 +1,1 @@
+"""One module per `acdc` command: parse the options, call a workflow, show a view."""

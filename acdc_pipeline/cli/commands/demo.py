@@ -1,0 +1,152 @@
+"""`acdc demo`: the whole pipeline on the models that ship: sweep, circuits, heads, store, wiki."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acdc_pipeline.cli.commands import wiki
+from acdc_pipeline.cli.commands.run import SweepName
+from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
+from acdc_pipeline.cli.terminal.output import note, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.views.run_names import method_name, run_name
+from acdc_pipeline.cli.views.sweep import say_failures
+from acdc_pipeline.cli.workplace import known_executor, place_of
+from acdc_pipeline.errors import ExecutionFailed
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.executor import Outcome
+    from acdc_pipeline.execution.work import SweepWork
+    from acdc_pipeline.store import RunRecord, Store
+
+PROFILE = "laptop"
+"""On what the demo executes."""
+
+COLUMNS = (
+    Column("run"),
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("method"),
+    Column("edges kept", rank=1),
+    Column("share", "number", rank=3),
+    Column("KL", "number"),
+    Column("accuracy", "number", rank=2),
+    Column("forced choice", "number", rank=2),
+    Column("seconds", "number", rank=4),
+)
+
+
+def demo(
+    context: typer.Context,
+    sweep: SweepName = "demo",
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="ray|local",
+            autocompletion=completion.one_of("ray|local"),
+            help="On a Ray started for it, or in this process.",
+        ),
+    ] = "ray",
+    out: wiki.Folder = None,
+    device: shared.Device = "auto",
+    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
+    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Find circuits in the models that ship and what their heads do, and make a wiki of both.
+
+    A Ray of this machine alone is started for it, with two workers. Runs that are in the store
+    already are not computed again.
+
+    Example: acdc demo
+    """
+    place = place_of(
+        PROFILE,
+        executor=known_executor(executor, "--executor"),
+        device=device,
+        memory=shared.memory_of(context),
+        threads=shared.threads_of(context),
+    )
+    with stdout_kept_clean():
+        results, work = planned_against(sweep, store, place, None)
+        cached = {planned.run_id for planned in work.that_are("cached")}
+        say_what_is_there(work)
+        todo = work.that_are("to run", "failed before")
+        outcomes = carry_out(todo, results, place, again=same_command(context))
+        built = wiki.built_from(results, out)
+    there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
+    records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in there]
+    failed = _failed(work, outcomes)
+    if json:
+        from acdc_pipeline.cli.views.run import run_document
+
+        documents = [
+            {**run_document(r), "cached": r.spec.run_id() in cached, "path": _path(results, r)}
+            for r in records
+        ]
+        site = None if built is None else str(built)
+        print_json({"store": results.url, "runs": documents, "failed": failed, "wiki": site})
+    else:
+        _show(results, records, shared.same_store(context))
+        if built is not None:
+            say(f"\nThe wiki, a page for every head: open {relative(str(built))} in a browser")
+    say_failures(work, outcomes, hint="")
+    if failed:
+        total = len(work.plan.runs) + len(work.plan.refused)
+        raise ExecutionFailed(
+            f"{len(failed)} of {counted(total, 'run')} failed", fix="see the messages above"
+        )
+
+
+def _failed(work: SweepWork, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    ended = [
+        {"run": run_name(outcome.planned.run), "error": str(outcome.error)}
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
+    refused = [
+        {"run": f"{r.cell.task.name} in {r.cell.model}", "error": str(r.error)}
+        for r in work.plan.refused
+    ]
+    return ended + refused
+
+
+def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
+    from acdc_pipeline.cli.views.run import edge_counts
+    from acdc_pipeline.cli.views.run_list import result_cells
+
+    if not records:
+        return
+    rows = [
+        {
+            "run": r.spec.run_id()[:8],
+            "task": r.spec.task,
+            "model": r.spec.model,
+            "method": method_name(r.spec.method),
+            **result_cells(*edge_counts(r), r.metrics, r.wall_seconds),
+        }
+        for r in records
+    ]
+    print_table(COLUMNS, rows)
+    for record in records:
+        for doubt in record.details.get("warnings", ()):
+            note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
+    folder = _path(results, records[0]).removesuffix(f"/{records[0].spec.run_id()}")
+    say(f"\nStored in {relative(folder)}/, a folder for each run.")
+    circuits = [(r, len(r.circuit)) for r in records if r.circuit is not None]
+    if circuits:
+        best, _ = min(
+            circuits, key=lambda found: (-found[0].metrics.get("accuracy", 0.0), found[1])
+        )
+        say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
+    say(f"All of them: acdc runs list{same_store}")
+
+
+def _path(results: Store, record: RunRecord) -> str:
+    return results.path(record.spec.run_id())

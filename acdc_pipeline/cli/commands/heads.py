@@ -1,0 +1,201 @@
+"""`acdc heads`: what every attention head of a model does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, whole
+from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.progress import shown
+from acdc_pipeline.cli.terminal.words import counted, percent, relative
+from acdc_pipeline.errors import InvalidInput, UnknownName
+
+if TYPE_CHECKING:
+    from acdc_pipeline.specs import ProfileMethod
+    from acdc_pipeline.store import RunRecord
+
+DEFAULT_SCORE = "induction"
+
+
+def heads(
+    context: typer.Context,
+    model: shared.ModelName,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK,…",
+            help="On whose prompts: names, folders or .jsonl files, with commas between. Default: "
+            "what a zoo model has learnt, else induction.",
+        ),
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A text to look for snippets in on which each head does most: its first 20,000 "
+            "characters.",
+        ),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=completion.scores,
+            help=f"The score of the mosaic, as in --score {DEFAULT_SCORE}; a wrong name lists "
+            "them.",
+        ),
+    ] = None,
+    prompts: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--prompts", 2, MOST_PROMPTS),
+            metavar="N",
+            help="Prompt pairs of each task, or all that a file of pairs has.",
+        ),
+    ] = 64,
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--seed", 0, MOST_SEED),
+            metavar="N",
+            help="Seed of everything that is drawn.",
+        ),
+    ] = 0,
+    dtype: shared.Dtype = "float32",
+    device: shared.Device = "auto",
+    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
+    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Score every attention head of MODEL, say as what it behaves, and store it all.
+
+    The same command again answers from the store.
+
+    \b
+    Examples:
+      acdc heads zoo:attn-2l
+      acdc heads hf:openai-community/gpt2 --tasks ioi,induction --text novel.txt
+      acdc heads zoo:gpt2-4l-s0 --score direct_effect --json
+    """
+    budget, threads_asked = shared.memory_of(context), shared.threads_of(context)
+    method = _method(_read(text))
+    if score is not None:
+        _check_score(score)
+    from acdc_pipeline.specs import find_task
+
+    with stdout_kept_clean(), shown() as progress:
+        progress.counts = "heads"
+        progress.wait(f"loading {model}")
+        specs = [find_task(name) for name in _tasks(model, tasks)]
+        from acdc_pipeline.execution import Worker, discover_into, plan_run
+        from acdc_pipeline.store import open_store
+
+        shared.use_threads(threads_asked)
+        worker = Worker(device=device, memory=budget)
+        results = open_store(store)
+        records, cached = [], []
+        for spec in specs:
+            run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+            if not results.has(run.run_id()):
+                results.check_writable()
+            record, was_there = discover_into(results, run, spec, worker, progress)
+            records.append(record)
+            cached.append(was_there)
+    paths = [results.path(record.spec.run_id()) for record in records]
+    if json:
+        documents = [
+            _document(record) | {"cached": was_there, "path": path}
+            for record, was_there, path in zip(records, cached, paths, strict=True)
+        ]
+        print_json({"model": records[0].spec.model, "store": results.url, "profiles": documents})
+        return
+    _show(records, cached, paths, score)
+
+
+def _tasks(model: str, named: str | None) -> list[str]:
+    """The tasks to profile on, each once."""
+    if named is not None:
+        found = [name.strip() for name in named.split(",") if name.strip()]
+        if not found:
+            raise InvalidInput("names no task", field="--tasks", fix="acdc tasks list")
+        return list(dict.fromkeys(found))
+    if model.startswith("zoo:"):
+        from acdc_pipeline.models.zoo.catalogue import claimed_tasks
+        from acdc_pipeline.specs import list_tasks
+
+        known = list_tasks()
+        if claimed := [t for t in claimed_tasks(model.removeprefix("zoo:")) if t in known]:
+            return claimed
+    return ["induction"]
+
+
+def _read(path: Path | None) -> str | None:
+    """The text in `path`. Raises InvalidInput."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInput("is not text in UTF-8", where=str(path), field="--text") from None
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+        raise InvalidInput(problem, where=str(path), field="--text") from error
+    if not text.strip():
+        raise InvalidInput("is empty", where=str(path), field="--text")
+    return text
+
+
+def _method(text: str | None) -> ProfileMethod:
+    from acdc_pipeline.specs import ProfileRequest
+
+    return ProfileRequest(name="profile").with_text(text)
+
+
+def _check_score(name: str) -> None:
+    from acdc_pipeline.specs.head_scores import SCORES
+
+    if name not in SCORES:
+        raise UnknownName.among("score", name, SCORES)
+
+
+def _document(record: RunRecord) -> dict[str, Any]:
+    """A profile as JSON data: the run, the scores, and what is kept beside them."""
+    from dataclasses import asdict
+
+    from acdc_pipeline.cli.views.run import run_document
+
+    rows = [asdict(row) for row in record.heads]
+    for row in rows:
+        del row["model"]
+    return {**run_document(record), "scores": rows, "profile": record.profile}
+
+
+def _show(
+    records: list[RunRecord], cached: list[bool], paths: list[str], score: str | None
+) -> None:
+    from acdc_pipeline.cli.head_mosaic import print_mosaic
+    from acdc_pipeline.cli.views.heads import print_heads
+
+    first = records[0]
+    n_layers, n_heads = first.details["n_layers"], first.details["n_heads"]
+    size = f"{counted(n_layers, 'layer')} of {counted(n_heads, 'head')}"
+    tasks = {
+        f"on {record.spec.task}": f"{counted(record.spec.prompts, 'prompt')}, whole model "
+        f"{percent(record.metrics.get('model_accuracy'))} right, "
+        f"forced choice {percent(record.metrics.get('model_forced_choice'))}; {relative(path)}"
+        + (" (was there already)" if was_there else f", {record.wall_seconds:.1f} s")
+        for record, was_there, path in zip(records, cached, paths, strict=True)
+    }
+    print_facts({"model": f"{first.spec.model} ({first.spec.dtype}), {size}", **tasks})
+    for record in records:
+        for doubt in record.details.get("warnings", ()):
+            note(f"note: {record.spec.task}: {doubt}")
+    say("")
+    print_mosaic(records, score or DEFAULT_SCORE)
+    say("")
+    print_heads(records)

@@ -1,0 +1,199 @@
+"""`acdc models`: what circuits can be found in."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from json import loads
+from typing import Annotated, Any
+
+import typer
+
+from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.options.numbers import MOST_SEED, whole
+from acdc_pipeline.cli.terminal.groups import App
+from acdc_pipeline.cli.terminal.output import (
+    PROSE,
+    note,
+    print_facts,
+    print_json,
+    say,
+    stdout_kept_clean,
+)
+from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.words import UNBROKEN, counted
+from acdc_pipeline.errors import ParityError
+
+app = App(help="What circuits can be found in.")
+
+
+COLUMNS = (
+    Column("model"),
+    Column("architecture", "name", rank=3),
+    Column("layers", "number", rank=2),
+    Column("heads", "number", rank=2),
+    Column("width", "number", rank=4),
+    Column("vocabulary", "number", rank=5),
+    Column("edges", "number"),
+    Column("held-out accuracy", "prose", rank=1),
+)
+
+COMPILED = (
+    Column("model"),
+    Column("task", rank=1),
+    Column("layers", "number", rank=3),
+    Column("heads", "number", rank=3),
+    Column("edges", "number"),
+    Column("what its circuit shows", "prose", rank=2),
+)
+
+
+@app.command("list")
+def list_models(json: shared.Json = False) -> None:
+    """List the models that ship with the package, and the architectures that are reproduced.
+
+    Example: acdc models list
+    """
+    with stdout_kept_clean(), waiting("reading the models"):
+        from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
+
+        found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
+    if json:
+        zoo = [asdict(d) | {"held_out_accuracy": _learnt(card)} for d, card in found]
+        print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
+        return
+    rows = [
+        {
+            "model": d.ref,
+            "architecture": d.family,
+            "layers": str(d.n_layers),
+            "heads": str(d.n_heads),
+            "width": str(d.d_model),
+            "vocabulary": str(d.vocab),
+            "edges": str(d.n_edges),
+            "held-out accuracy": _learnt_text(_learnt(card)),
+            "task": ", ".join(card.get("tasks", [])),
+            "what its circuit shows": card.get("shows", ""),
+        }
+        for d, card in found
+    ]
+    trained, compiled = (
+        [row for row in rows if bool(row["what its circuit shows"]) is known]
+        for known in (False, True)
+    )
+    print_table(COLUMNS, trained)
+    say("\nCompiled by hand, with circuits that are known:\n")
+    print_table(COMPILED, compiled)
+    families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
+    note(
+        f"\nhf:, dir: and gguf: models of these architectures work too: {families}",
+        off_terminal=PROSE,
+    )
+
+
+@app.command("show")
+def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
+    """Show a model's shape, and whether the engine reproduces its architecture.
+
+    Example: acdc models show zoo:gpt2-4l-s0
+    """
+    with stdout_kept_clean(), waiting(f"reading {model}"):
+        from acdc_pipeline.models import describe_model
+
+        found = describe_model(model)
+        card = _card(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
+        learnt = _learnt(card)
+    if json:
+        supported = found.refused is None
+        print_json(asdict(found) | {"supported": supported, "held_out_accuracy": learnt})
+        return
+    kv = (
+        ""
+        if found.n_kv_heads == found.n_heads
+        else f", {counted(found.n_kv_heads, 'key/value head')}"
+    )
+    print_facts(
+        {
+            "model": found.ref,
+            "revision": found.revision,
+            "architecture": f"{found.family} ({found.architecture})",
+            "size": f"{counted(found.n_layers, 'layer')} of {counted(found.n_heads, 'head')}{kv}, "
+            f"width {found.d_model}, vocabulary {found.vocab}",
+            "edges": str(found.n_edges),
+            **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
+            **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),
+            "supported": "yes" if found.refused is None else f"no: {found.refused}",
+        }
+    )
+
+
+@app.command("check")
+def check_model(
+    model: shared.ModelName,
+    dtype: shared.Dtype = "float32",
+    device: shared.Device = "auto",
+    seed: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the random tokens."
+        ),
+    ] = 0,
+    json: shared.Json = False,
+) -> None:
+    """Compare the engine's logits with the model's own, on random tokens.
+
+    Example: acdc models check hf:openai-community/gpt2
+    """
+    with stdout_kept_clean(), waiting(f"checking {model}"):
+        from acdc_pipeline.execution import check_model as checked
+
+        result = checked(model, dtype=dtype, device=device, seed=seed)
+    if json:
+        print_json(
+            {
+                **asdict(result.description),
+                "features": list(result.features),
+                "coupled": result.coupled,
+                "parity_error": result.parity_error,
+                "tolerance": result.tolerance,
+                "passed": result.passed,
+            }
+        )
+    else:
+        d = result.description
+        print_facts(
+            {
+                "model": d.ref,
+                "architecture": f"{d.family} ({d.architecture})",
+                "reproduced": ", ".join(result.features),
+                "search": "every later layer anew, for heads of a layer move one another"
+                if result.coupled
+                else "along present edges",
+                "parity error": f"{result.parity_error:.2g} relative on "
+                f"{result.tokens} tokens (at most {result.tolerance:g} passes)",
+            }
+        )
+    if not result.passed:
+        raise ParityError(
+            f"the engine is {result.parity_error:.2g} away from the model's own logits",
+            where=model,
+            allowed=f"at most {result.tolerance:g}",
+            fix="try --dtype float64; if that fails too, report the model",
+        )
+
+
+def _card(name: str) -> dict[str, Any]:
+    """What stands beside the weights of zoo model `name`; nothing for other models."""
+    from acdc_pipeline.models.zoo.catalogue import zoo_path
+
+    card = zoo_path(name) / "card.json"
+    return loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+
+
+def _learnt(card: dict[str, Any]) -> dict[str, float]:
+    """What a card claims: accuracy by task, on words held out of training."""
+    return card.get("held_out_accuracy", {})
+
+
+def _learnt_text(learnt: dict[str, float]) -> str:
+    return ", ".join(f"{task}{UNBROKEN}{value:.1%}" for task, value in learnt.items())

@@ -1,0 +1,175 @@
+"""`acdc plan`: what a sweep would do here, and what it would take."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from acdc_pipeline.cli.commands.run import ShardOf, SweepName
+from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.sweeping import planned_against
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.words import amount, clock, counted, relative, span
+from acdc_pipeline.cli.views.sweep import refusal_document, say_failures
+from acdc_pipeline.cli.workplace import (
+    DEFAULT_PROFILE,
+    ExecutorName,
+    ProfileName,
+    Workplace,
+    executor_named,
+    place_of,
+)
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.forecast import CellForecast
+    from acdc_pipeline.execution.work import SweepWork
+    from acdc_pipeline.store import Store
+
+COLUMNS = (
+    Column("model", "name"),
+    Column("task", "name"),
+    Column("cached", "number"),
+    Column("to run", "number"),
+    Column("failed", "number", rank=1),
+    Column("refused", "number", rank=1),
+    Column("edges", "number", rank=4),
+    Column("time", "number", rank=2),
+    Column("memory", "number", rank=3),
+)
+
+
+def plan(
+    context: typer.Context,
+    sweep: SweepName,
+    profile: ProfileName = DEFAULT_PROFILE,
+    executor: ExecutorName = None,  # noqa: ARG001  (read from the context)
+    shard: ShardOf = None,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Say what a sweep would do: runs in the store, to run, failed before, and what they take.
+
+    Nothing is executed and no store is made. Times are rough: from runs of the same task and model
+    in the store where there are any, else counted.
+
+    \b
+    Examples:
+      acdc plan demo
+      acdc plan deploy/sweeps/paper.yaml --profile gpu --json
+    """
+    place = place_of(profile, executor=executor_named(context))
+    with stdout_kept_clean():
+        results, work = planned_against(sweep, store, place, shard)
+        from acdc_pipeline.execution.forecast import forecast
+
+        cells = forecast(work, results.summaries(), place.profile)
+    if json:
+        print_json(_document(work, cells, results, place))
+        return
+    if cells:
+        print_table(COLUMNS, [_row(cell) for cell in cells])
+        say("")
+    print_facts(_facts(work, cells, results, place))
+    say_failures(work, (), hint="--retry-failed tries again")
+
+
+def _row(cell: CellForecast) -> dict[str, str]:
+    counts = (cell.cached, cell.to_run, cell.failed, cell.refused)
+    names = ("cached", "to run", "failed", "refused")
+    return {
+        "model": cell.model,
+        "task": cell.task,
+        **{name: str(count or "–") for name, count in zip(names, counts, strict=True)},
+        "edges": "–" if cell.edges is None else str(cell.edges),
+        "time": clock(cell.seconds) if cell.to_run else "–",
+        "memory": "–" if cell.memory is None else amount(cell.memory),
+    }
+
+
+def _facts(
+    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: Workplace
+) -> dict[str, str]:
+    to_run = len(work.that_are("to run"))
+    counts = {
+        "in the store": len(work.that_are("cached")),
+        "to run": to_run,
+        "failed before": len(work.that_are("failed before")),
+        "refused": len(work.plan.refused),
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    facts = {
+        "sweep": f"{work.plan.name}: {counted(sum(counts.values()), 'run')}"
+        + (f", {', '.join(parts)}" if parts else ""),
+        "store": relative(results.url),
+    }
+    if to_run:
+        profile, seconds = place.profile, sum(cell.seconds for cell in cells)
+        workers = profile.workers
+        facts |= {
+            "edge tests": f"at most {sum(cell.edge_tests for cell in cells):,}",
+            "time": f"about {span(seconds / workers)} on {counted(workers, 'worker')} of profile "
+            f"'{place.name}' ({profile.executor}), {_hours(place, seconds)}",
+            "estimated from": _basis(to_run, sum(cell.measured for cell in cells)),
+            "memory": f"at most {amount(max(cell.memory or 0 for cell in cells))} a worker, "
+            "with the weights",
+        }
+    return facts
+
+
+def _hours(place: Workplace, seconds: float) -> str:
+    profile = place.profile
+    cpu = f"{seconds * profile.cpus_each / 3600:.2g} CPU hours"
+    return f"{seconds * profile.gpus / 3600:.2g} GPU hours and {cpu}" if profile.gpus else cpu
+
+
+def _basis(to_run: int, measured: int) -> str:
+    from acdc_pipeline.execution.estimate import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
+
+    counted_runs = to_run - measured
+    parts = []
+    if measured:
+        parts.append(
+            f"runs of the same task and model in the store ({counted(measured, 'run')}; "
+            "made on whatever they were made on)"
+        )
+    if counted_runs:
+        parts.append(
+            f"a count of operations ({counted(counted_runs, 'run')}; it can be wrong by a factor "
+            f"of 10): an edge test takes {SHARE_OF_FORWARD:.0%} of a forward pass, a CPU does "
+            f"{CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
+        )
+    return "; ".join(parts)
+
+
+def _document(
+    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: Workplace
+) -> dict[str, Any]:
+    seconds = sum(cell.seconds for cell in cells)
+    return {
+        "sweep": work.plan.name,
+        "store": results.url,
+        "profile": {"name": place.name, **place.profile.plain()},
+        "totals": {
+            "cached": len(work.that_are("cached")),
+            "to_run": len(work.that_are("to run")),
+            "failed": len(work.that_are("failed before")),
+            "refused": len(work.plan.refused),
+            "edge_tests": sum(cell.edge_tests for cell in cells),
+            "seconds": seconds,
+            "cpu_hours": seconds * place.profile.cpus_each / 3600,
+            "gpu_hours": seconds * place.profile.gpus / 3600,
+        },
+        "cells": [asdict(cell) for cell in cells],
+        "runs": [
+            {
+                "run_id": planned.run_id,
+                **planned.run.plain(),
+                "standing": work.standing(planned).replace(" ", "_"),
+            }
+            for planned in work.plan.runs
+        ],
+        "refused": [refusal_document(refusal) for refusal in work.plan.refused],
+    }

@@ -1,0 +1,234 @@
+"""`acdc regress`: find the circuits again, and compare them with committed baselines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acdc_pipeline.cli.commands.run import SweepName
+from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.options.cluster import note_other_version
+from acdc_pipeline.cli.options.numbers import whole
+from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.regress_round import Round, check_fresh, regressed, updated
+from acdc_pipeline.cli.regressing import (
+    asked_of,
+    baselines_folder,
+    check_baselines,
+    check_stand_ins,
+    folder_to_write,
+    parse_stand_ins,
+)
+from acdc_pipeline.cli.terminal.errors import complain
+from acdc_pipeline.cli.terminal.files import STDOUT, check_file, file_for, write_bytes
+from acdc_pipeline.cli.terminal.interrupts import temporary_folder
+from acdc_pipeline.cli.terminal.output import note, print_json, stdout_kept_clean
+from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.views.regression import print_report
+from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
+from acdc_pipeline.cli.workplace import workplace as workplace_of
+from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.regression.report import Report
+    from acdc_pipeline.store import Store
+
+NO_BASELINE = BaselineError.exit_code
+LEAST_SEEDS = 5
+"""`regression.tolerance` says so too."""
+
+
+def regress(
+    context: typer.Context,
+    sweep: SweepName = "regress",
+    baselines: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where the baselines are. Default: results/baselines of the project folder, else "
+            "those that ship.",
+        ),
+    ] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Put model NEW in the place of the sweep's model OLD, and hold it against OLD's "
+            "baselines. May be given several times.",
+        ),
+    ] = None,
+    update_baseline: Annotated[
+        bool,
+        typer.Option(
+            "--update-baseline",
+            help="Write the baselines of cells that drifted or have none; --reason says why.",
+        ),
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why the baselines change; kept in them.")
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--seeds", LEAST_SEEDS, 1000),
+            metavar="N",
+            help="Other samples of prompts that the tolerances of new baselines are measured from.",
+        ),
+    ] = LEAST_SEEDS,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit-xml",
+            "--junit",
+            parser=file_for("--junit-xml"),
+            metavar="FILE",
+            help="Write JUnit XML: drift is a failure, what kept a cell from being compared an "
+            "error.",
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            "--summary",
+            parser=file_for("--markdown"),
+            metavar="FILE",
+            help="Write Markdown. In a GitHub workflow it goes to the step summary by itself.",
+        ),
+    ] = None,
+    wiki: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A wiki whose pages the heads in the Markdown lead to."),
+    ] = None,
+    cached: Annotated[
+        bool,
+        typer.Option("--cached", help="Take the runs that --store holds, as they are."),
+    ] = False,
+    executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
+    profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
+    device: SweepDevice = None,  # noqa: ARG001
+    memory: shared.Memory = None,  # noqa: ARG001
+    threads: shared.Threads = None,  # noqa: ARG001
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Keep the fresh runs there. Workers on other machines need one that all reach. "
+            "Default: a temporary folder.",
+        ),
+    ] = None,
+    json: shared.Json = False,
+) -> None:
+    """Find the circuits of a sweep again, and compare them with committed baselines.
+
+    Every run is executed afresh. Exit code 1 where a circuit drifted, 3 where a run failed or
+    nothing was compared, 4 where a baseline is missing or of no use.
+
+    \b
+    Examples:
+      acdc regress
+      acdc regress small.yaml
+      acdc regress --replace zoo:gpt2-4l-s0=dir:out/model --junit-xml regress.xml
+      acdc regress --update-baseline --reason "trained with a new tokenizer"
+    """
+    note_other_version()
+    place = workplace_of(context)
+    source = context.get_parameter_source("store")
+    given = store if source is not None and source.name == "COMMANDLINE" else None
+    _check_options(update_baseline, reason, cached, given)
+    _check_documents(junit, summary, json)
+    known = baselines_folder(baselines)
+    folder = folder_to_write(baselines)
+    check_baselines(known, folder if update_baseline else None)
+    stand_ins = parse_stand_ins(replace or ())
+    with stdout_kept_clean(), _store_at(given) as results:
+        with waiting("planning"):
+            check_stand_ins(sweep, stand_ins)
+            name, asked = asked_of(sweep, place.profile.dtype, stand_ins)
+            if not cached:
+                check_fresh(results, asked)
+        kept = None if given is None else results.url
+        again = None if given is None else f"{same_command(context)} --cached"
+        where = Round(results, kept, place, again)
+        report = regressed(where, name, asked, known)
+        if update_baseline:
+            report = updated(where, report, asked, folder, str(reason).strip(), seeds)
+    if json:
+        print_json(report.plain())
+    else:
+        print_report(report)
+    written = _written(report, junit, summary, wiki)
+    if report.exit_code == NO_BASELINE and not os.environ.get("CI"):
+        again = same_command(context, without=("json", "junit", "summary"))
+        note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
+    if report.exit_code or not written:
+        raise typer.Exit(report.exit_code or ExecutionFailed.exit_code)
+
+
+def _check_options(update: bool, reason: str | None, cached: bool, store: str | None) -> None:
+    """Raises InvalidInput where options do not go together."""
+    if update and not (reason or "").strip():
+        raise InvalidInput("a new baseline needs a reason", field="--reason", fix="--reason TEXT")
+    if reason is not None and not update:
+        raise InvalidInput("nothing is written", field="--reason", fix="add --update-baseline")
+    if cached and store is None:
+        raise InvalidInput("needs a store to take runs from", field="--cached", fix="--store URL")
+
+
+def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> None:
+    """Raises InvalidInput where a document has no place of its own: found out before the runs."""
+    documents = {"--junit-xml": junit, "--markdown": summary}
+    for option, path in documents.items():
+        if path is None:
+            continue
+        if json and path == STDOUT:
+            raise InvalidInput("stdout is taken by --json", field=option, allowed="a file")
+        check_file(path)
+    if junit is not None and junit == summary:
+        raise InvalidInput("is the file of --junit-xml", field="--markdown", where=str(summary))
+
+
+@contextmanager
+def _store_at(url: str | None) -> Iterator[Store]:
+    """The store of the fresh runs, which is gone at the end where nobody asked for it."""
+    from acdc_pipeline.store import open_store
+
+    if url is not None:
+        yield open_store(url)
+        return
+    with temporary_folder("acdc-regress-") as folder:
+        yield open_store(folder)
+
+
+def _written(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> bool:
+    """Writes the documents that were asked for, and the step summary of a GitHub workflow.
+
+    False where a document could not be written, which says nothing about the circuits.
+    """
+    from acdc_pipeline.cli.views.head_pages import head_pages
+    from acdc_pipeline.regression.junit import junit_xml
+    from acdc_pipeline.regression.summary import summary_markdown
+
+    models = [verdict.cell.model for verdict in report.verdicts]
+    text = summary_markdown(report, None if wiki is None else head_pages(wiki, models))
+    shown = text.encode("utf-8", "replace")  # names of files are not always text
+    if step := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(step).open("ab") as file:
+                file.write(shown)
+        except OSError as error:
+            note(f"acdc: warning: GITHUB_STEP_SUMMARY cannot be written: {error.strerror}")
+    try:
+        if junit is not None:
+            write_bytes(junit, junit_xml(report))
+        if summary is not None:
+            write_bytes(summary, shown)
+    except InvalidInput as error:
+        complain(error)
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""`acdc run`: a sweep, executed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.options.cluster import note_other_version
+from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
+from acdc_pipeline.cli.terminal.output import print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.tables import print_table
+from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.views.sweep import COLUMNS, rows_of, say_failures, sweep_document
+from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
+from acdc_pipeline.cli.workplace import workplace as workplace_of
+from acdc_pipeline.errors import ExecutionFailed
+
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        metavar="SWEEP",
+        autocompletion=completion.sweeps,
+        help="A sweep by name, or its .yaml file.",
+    ),
+]
+ShardOf = Annotated[
+    str | None,
+    typer.Option(
+        metavar="I/N",
+        help="Only the I-th of N parts. The parts of one sweep are equal in size, and together "
+        "exactly the sweep; runs of one task in one model stay together where that is possible.",
+    ),
+]
+
+
+def run(
+    context: typer.Context,
+    sweep: SweepName,
+    executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
+    profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try what failed before once more.")
+    ] = False,
+    shard: ShardOf = None,
+    device: SweepDevice = None,  # noqa: ARG001
+    memory: shared.Memory = None,  # noqa: ARG001
+    threads: shared.Threads = None,  # noqa: ARG001
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Execute a sweep: every run of it that is not in the store.
+
+    Runs that fail do not stop the others; they are kept with their cause, and not tried again
+    unless asked to. Stopped at any moment, the same command goes on where it was. Exit code 3 if
+    a run failed.
+
+    \b
+    Examples:
+      acdc run demo
+      acdc run deploy/sweeps/zoo.yaml --executor ray --profile gpu
+      acdc run zoo --shard 3/8 --store s3://bucket/results
+    """
+    note_other_version()
+    place = workplace_of(context)
+    with stdout_kept_clean():
+        results, work = planned_against(sweep, store, place, shard)
+        todo = work.that_are("to run", "failed before") if retry_failed else work.that_are("to run")
+        say_what_is_there(work)
+        outcomes = carry_out(todo, results, place, again=same_command(context))
+    ids = [planned.run_id for planned in work.plan.runs]
+    summaries = results.summaries(ids)
+    if json:
+        paths = {summary.run_id: results.path(summary.run_id) for summary in summaries}
+        print_json(sweep_document(work, outcomes, results.url, paths))
+    elif work.plan.runs or work.plan.refused:
+        print_table(COLUMNS, rows_of(work, outcomes, summaries))
+        before = len(work.that_are("cached"))
+        say(
+            f"\n{len(summaries)} of {counted(len(ids), 'run')} are in {relative(results.url)}"
+            + (f", {before} of them from before" if before else "")
+        )
+    else:
+        say(f"nothing to do: shard {shard} of sweep '{work.plan.name}' has no run")
+    say_failures(work, outcomes, hint="--retry-failed tries again")
+    missing = len(ids) - len(summaries) + len(work.plan.refused)
+    if missing:
+        again = same_command(context, without=("retry_failed", "json"))
+        raise ExecutionFailed(
+            f"{missing} of {counted(len(ids) + len(work.plan.refused), 'run')} failed",
+            fix=f"correct what is said above, then: {again}"
+            + (" --retry-failed" if len(summaries) < len(ids) else ""),
+        )

@@ -1,0 +1,248 @@
+"""`acdc runs`: what is in the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acdc_pipeline.cli.commands import runs_clean as clean
+from acdc_pipeline.cli.commands import runs_compare
+from acdc_pipeline.cli.export import FORMATS, exported, format_for
+from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.terminal.files import STDOUT, check_new, file_for, write_bytes
+from acdc_pipeline.cli.terminal.groups import App
+from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say
+from acdc_pipeline.cli.terminal.streams import flush, put
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.views.evaluated import figures_by_run
+from acdc_pipeline.cli.views.failed_runs import print_failed, print_failed_json
+from acdc_pipeline.cli.views.filters import perhaps
+from acdc_pipeline.errors import DamagedRun, InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import RunSpec
+    from acdc_pipeline.store import Store
+
+app = App(help="What is in the store.")
+
+STRONGEST = 10
+"""How many edges `runs show` names."""
+
+
+@app.command("list")
+def list_runs(
+    task: shared.OfTask = None,
+    model: shared.OfModel = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="The runs that failed, and why, in place of the rest.")
+    ] = False,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """List the runs of a store. Damaged ones are named on stderr and left out.
+
+    Prompts, seed, metric and the like have a column where the listed runs differ in them; what
+    `acdc evaluate` measured, where it measured any of them. A dash is what was not measured.
+
+    Example: acdc runs list --task ioi
+    """
+    from acdc_pipeline.cli.method_text import size_order
+    from acdc_pipeline.cli.views.run import summary_document
+    from acdc_pipeline.cli.views.run_list import COLUMNS, rows_of
+
+    results = shared.store_for_reading(store)
+
+    def fits(spec: RunSpec) -> bool:
+        return task in (None, spec.task) and model in (None, spec.model)
+
+    if failed:
+        (print_failed_json if json else print_failed)(results, fits)
+        return
+    found = results.summaries()
+    damaged = _damage_of(results, {s.run_id for s in found})
+    shown = [s for s in found if fits(s.spec)]
+    evaluated = figures_by_run(results, [s.run_id for s in shown])
+    shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
+    if json:
+        print_json(
+            {
+                "store": results.url,
+                "runs": [summary_document(s, evaluated.get(s.run_id)) for s in shown],
+                "damaged": [{"run_id": run_id, **_plain(e)} for run_id, e in damaged.items()],
+            }
+        )
+    elif shown:
+        print_table(COLUMNS, rows_of(shown, evaluated))
+    if not found:
+        note(_nothing_in(results))
+    elif not shown:
+        hint = perhaps(task, model, (summary.spec for summary in found))
+        note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits{hint}")
+    for error in damaged.values():
+        note(f"acdc: warning: {error}".replace("\n", "\n      "))
+    if failures := results.failures():
+        note(f"{counted(len(failures), 'run')} failed: --failed shows why")
+
+
+def _nothing_in(results: Store) -> str:
+    if not results.exists:
+        return f"the store {relative(results.url)} does not exist yet"
+    return f"no run yet in {relative(results.url)}"
+
+
+@app.command("show")
+def show_run(
+    context: typer.Context,
+    run: shared.RunPrefix,
+    svg: Annotated[
+        Path | None,
+        typer.Option(
+            parser=file_for("--svg"),
+            metavar="FILE",
+            help="Where to draw; - for stdout, and nothing else there. Default: "
+            "./circuit-RUN.svg, which is written anew each time.",
+        ),
+    ] = None,
+    no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Show one run, with what `acdc evaluate` measured, and draw its circuit as an SVG file.
+
+    Example: acdc runs show 3f2a91c0
+    """
+    from acdc_pipeline.cli.drawing import draw
+    from acdc_pipeline.cli.method_text import meaning_of_scores
+    from acdc_pipeline.cli.views.run import (
+        evaluation_lines,
+        evaluation_part,
+        run_document,
+        run_facts,
+        warning_facts,
+    )
+    from acdc_pipeline.specs import circuit_method
+
+    if no_svg and svg is not None:
+        raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
+    if json and svg == STDOUT:
+        raise InvalidInput("--svg - and --json exclude one another", where="runs show")
+    if svg is not None and svg != STDOUT and not force:
+        check_new(svg)
+    results = shared.store_for_reading(store)
+    run_id = results.resolve(run)
+    record = results.get(run_id)
+    drawn = None
+    if record.circuit is not None and svg == STDOUT:
+        say(draw(record, record.circuit).rstrip("\n"))
+        return
+    if record.circuit is not None and not no_svg:
+        drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
+        write_bytes(drawn, draw(record, record.circuit).encode())
+    path = results.path(run_id)
+    figures = figures_by_run(results, [run_id]).get(run_id)
+    if json:
+        drawing = None if drawn is None else str(drawn)
+        document = (
+            run_document(record)
+            | evaluation_part(figures)
+            | {"store": results.url, "path": path, "drawing": drawing}
+        )
+        edges = (
+            [str(e) for e in record.circuit.sorted_edges] if record.circuit is not None else None
+        )
+        print_json({**document, "edges": edges})
+        return
+    again = f"acdc evaluate {run_id[:8]}{shared.same_store(context)}"
+    lines = run_facts(record) | evaluation_lines(record, figures, again) | warning_facts(record)
+    lines["stored"] = relative(path)
+    print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
+    if record.circuit:
+        more = f"acdc runs export {run_id[:8]}{shared.same_store(context)}"
+        meaning = meaning_of_scores(circuit_method(record.spec.method))
+        _print_strongest(record.circuit, meaning, more)
+
+
+def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
+    from acdc_pipeline.cli.views.run import strongest
+
+    say(f"\nEdges by score ({meaning}):\n")
+    print_table((Column("edge"), Column("score", "number")), strongest(circuit, STRONGEST))
+    if len(circuit) > STRONGEST:
+        say(f"… and {len(circuit) - STRONGEST} more, see {more}")
+
+
+@app.command("export")
+def export_run(
+    run: shared.RunPrefix,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(FORMATS),
+            autocompletion=completion.one_of("|".join(FORMATS)),
+            help="Default: what the name of FILE says, else node-link. That and mib-json can be "
+            "read back.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=file_for("--out"),
+            metavar="FILE",
+            help="Default: stdout, which is - too (Parquet only into a pipe).",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    store: shared.StoreUrl = None,
+) -> None:
+    """Write the circuit of a run in a format that other tools read.
+
+    Example: acdc runs export 3f2a91c0 --out circuit.graphml
+    """
+    out = None if out == STDOUT else out
+    form = format_for(format, out)
+    if out is not None and not force:
+        check_new(out)
+    if form == "parquet" and out is None and sys.stdout.isatty():
+        raise InvalidInput(
+            "Parquet is not text", where="runs export", fix="name a file with --out edges.parquet"
+        )
+    results = shared.store_for_reading(store)
+    run_id = results.resolve(run)
+    record = results.get(run_id)
+    content = (
+        results.read_file(run_id, "edges.parquet")
+        if form == "parquet"
+        else exported(record, form).encode()
+    )
+    if out is None:
+        put(content)
+        flush()
+        return
+    write_bytes(out, content)
+    note(f"wrote {out} ({form})")
+
+
+app.command("compare")(runs_compare.compare)
+app.command("clean")(clean.clean)
+
+
+def _damage_of(results: Store, whole: set[str]) -> dict[str, DamagedRun]:
+    """What is wrong with each run that a listing had to leave out."""
+    damaged: dict[str, DamagedRun] = {}
+    for run_id in results.run_ids():
+        if run_id not in whole:
+            try:
+                results.get(run_id)
+            except DamagedRun as error:
+                damaged[run_id] = error
+    return damaged
+
+
+def _plain(error: DamagedRun) -> dict[str, str | None]:
+    return {"problem": error.problem, "field": error.field, "fix": error.fix}

@@ -1,0 +1,192 @@
+"""`acdc wiki`: the results as pages."""
+
+from __future__ import annotations
+
+import shlex
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.options.numbers import whole
+from acdc_pipeline.cli.terminal.groups import App
+from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.stages import counting
+from acdc_pipeline.cli.terminal.words import counted, relative
+
+if TYPE_CHECKING:
+    from acdc_pipeline.store import Store
+    from acdc_pipeline.wiki.build import Built
+
+app = App(help="The results as pages: one for every attention head of every model.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Where the pages are. Default: results/wiki of the project folder, else ./acdc-wiki.",
+    ),
+]
+
+_NOTES_SHOWN = 5
+
+
+@app.command("build")
+def build_wiki(
+    out: Folder = None,
+    notes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Hand-written notes, as in DIR/zoo-gpt2-4l-s0/a1.h3.md. Default: results/notes of "
+            "the project folder.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole("--jobs", 1, 512),
+            metavar="N",
+            help="Processes. Default: one for each core.",
+        ),
+    ] = None,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Build the wiki of a store: static pages that open from disk or from any web server.
+
+    Built again, only what differs is written; the same runs always make the same bytes.
+
+    Example: acdc wiki build --out public
+    """
+    folder = out or default_folder()
+    with stdout_kept_clean(), counting() as progress:
+        from acdc_pipeline.errors import InvalidInput
+        from acdc_pipeline.wiki.build import build
+        from acdc_pipeline.wiki.notes import notes_folder
+
+        if notes is not None and not notes.is_dir():
+            raise InvalidInput("is no folder", where=str(notes), field="--notes")
+        results = shared.store_for_reading(store)
+        if not results.exists:
+            raise InvalidInput(
+                "the store does not exist",
+                where=relative(results.url),
+                field="--store",
+                fix="name the store that holds the runs, or make some: acdc discover",
+            )
+        built = build(
+            results,
+            folder,
+            notes=notes or notes_folder(),
+            jobs=jobs,
+            progress=progress,
+        )
+    _warn(built)
+    if json:
+        print_json(_document(built))
+        return
+    print_facts(_facts(built))
+    say(f"\nOpen {relative(str(built.out / 'index.html'))} in a browser,")
+    say(f"or serve it on this machine: acdc wiki serve{_same_folder(out)}")
+
+
+def built_from(store: Store, out: Path | None) -> Path | None:
+    """The first page of a wiki of `store`, built with what a project has; None without runs."""
+    if not store.run_ids():
+        return None
+    from acdc_pipeline.wiki.build import build
+    from acdc_pipeline.wiki.notes import notes_folder
+
+    with counting() as progress:
+        built = build(store, out or default_folder(), notes=notes_folder(), progress=progress)
+    _warn(built)
+    return built.out / "index.html"
+
+
+@app.command("serve")
+def serve_wiki(
+    out: Folder = None,
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=whole("--port", 0, 65535),
+            metavar="N",
+            help="Port on 127.0.0.1; 0 takes any that is free.",
+        ),
+    ] = 8000,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Show the first page in the browser.")
+    ] = False,
+) -> None:
+    """Serve a wiki that was built, to this machine only, until Ctrl-C.
+
+    Example: acdc wiki serve --port 8080
+    """
+    from acdc_pipeline.wiki.serve import site_server
+
+    with site_server(out or default_folder(), port) as server:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        note(f"serving {relative(str(out or default_folder()))} at {address} (Ctrl-C ends it)")
+        if open_browser:
+            webbrowser.open(address)
+        server.serve_forever()
+
+
+def default_folder() -> Path:
+    """Where a wiki goes if nobody says so."""
+    from acdc_pipeline.specs import find_project
+
+    project = find_project()
+    return Path("acdc-wiki") if project is None else project / "results" / "wiki"
+
+
+def _warn(built: Built) -> None:
+    for damage in built.site.damaged[:_NOTES_SHOWN]:
+        note(f"left out: {damage}")
+    if len(built.site.damaged) > _NOTES_SHOWN:
+        note(f"and {counted(len(built.site.damaged) - _NOTES_SHOWN, 'more damaged run')}")
+    for stray in built.site.notes.strays[:_NOTES_SHOWN]:
+        note(f"note about nothing on this site: {stray}")
+    if not built.site.models:
+        note(f"no run in {built.site.store} has a circuit or scores of heads: the wiki is empty")
+
+
+def _document(built: Built) -> dict[str, Any]:
+    site = built.site
+    return {
+        "out": str(built.out),
+        "index": str(built.out / "index.html"),
+        "store": site.store,
+        "data_version": site.version,
+        "models": len(site.models),
+        "heads": site.heads,
+        "circuits": site.circuits,
+        "tasks": len(site.tasks),
+        "runs": site.runs,
+        "damaged": list(site.damaged),
+        "stray_notes": list(site.notes.strays),
+        "files": built.files,
+        "written": built.written,
+        "removed": built.removed,
+        "bytes": built.bytes,
+    }
+
+
+def _facts(built: Built) -> dict[str, str]:
+    site = built.site
+    return {
+        "wiki": relative(str(built.out)),
+        "from": f"{counted(site.runs, 'run')} in {relative(site.store)}",
+        "models": f"{len(site.models):,}, {site.heads:,} heads",
+        "circuits": f"{site.circuits:,} of {counted(len(site.tasks), 'task')}",
+        "files": f"{built.files:,} ({built.bytes / 1e6:.1f} MB), {built.written:,} written, "
+        f"{built.removed:,} removed",
+    }
+
+
+def _same_folder(out: Path | None) -> str:
+    return "" if out is None else f" --out {shlex.quote(str(out))}"
