@@ -12,26 +12,34 @@ from jinja2 import Environment
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.cache import read_cache, write_cache
-from acdc_pipeline.wiki.chapters import Progress, write_chapters
 from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
-from acdc_pipeline.wiki.files import Writer, remove
-from acdc_pipeline.wiki.manifest import (
+from acdc_pipeline.wiki.model_data import json_bytes, script_bytes
+from acdc_pipeline.wiki.model_pages import Progress, write_chapters
+from acdc_pipeline.wiki.output import (
     BUILDING,
     NAME,
     Manifest,
+    Writer,
     alone_in,
     check_out,
     digest_of,
     program_digest,
     read_manifest,
+    remove,
 )
-from acdc_pipeline.wiki.pages.about import about_page, compare_page, search_page
-from acdc_pipeline.wiki.pages.home import home_page, model_index
-from acdc_pipeline.wiki.pages.kind import kind_index, kind_pages
-from acdc_pipeline.wiki.pages.panels import all_panels
+from acdc_pipeline.wiki.page import PACKAGE, environment
+from acdc_pipeline.wiki.pages.home import (
+    about_page,
+    compare_page,
+    home_page,
+    model_index,
+    search_page,
+)
+from acdc_pipeline.wiki.pages.mosaics import all_panels
+from acdc_pipeline.wiki.pages.role import kind_index, kind_pages
 from acdc_pipeline.wiki.pages.score import score_index, score_pages
 from acdc_pipeline.wiki.pages.task import task_index, task_pages
-from acdc_pipeline.wiki.render import PACKAGE, environment
+from acdc_pipeline.wiki.processes import cores, rare_collections
 from acdc_pipeline.wiki.runs import gather
 from acdc_pipeline.wiki.search_index import (
     build_document,
@@ -40,9 +48,7 @@ from acdc_pipeline.wiki.search_index import (
     score_columns,
     search_document,
 )
-from acdc_pipeline.wiki.shards import json_bytes, script_bytes
 from acdc_pipeline.wiki.site import Site, site_of
-from acdc_pipeline.wiki.workers import cores, rare_collections
 
 _MEASURED = "*"
 """Stands in the manifest for the pages of kinds and scores: no model's slug can be that."""

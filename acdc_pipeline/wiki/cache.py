@@ -23,10 +23,9 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec
-from acdc_pipeline.wiki.manifest import digest_of
+from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.profile import Profile
-from acdc_pipeline.wiki.run import MALFORMED, KeptEdge, Run
-from acdc_pipeline.wiki.runs import Known
+from acdc_pipeline.wiki.runs import MALFORMED, KeptEdge, Known, Run
 from acdc_pipeline.wiki.scores import Score
 
 NAME = ".acdc-wiki.cache"

@@ -10,12 +10,12 @@ from functools import cached_property
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.heads.near_misses import NearMiss
+from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import sha256_of
+from acdc_pipeline.specs.head_scores import ROLES, SCORES, metric_key
+from acdc_pipeline.wiki.circuits import Question, questions_of
 from acdc_pipeline.wiki.profile import Profile, merged_nulls
-from acdc_pipeline.wiki.questions import Question, questions_of
-from acdc_pipeline.wiki.roles import HeadIndex, Roles, near_misses_of, roles_of
-from acdc_pipeline.wiki.run import Run
-from acdc_pipeline.wiki.runs import Gathered
+from acdc_pipeline.wiki.runs import Gathered, Run
 from acdc_pipeline.wiki.scores import Score, merged
 from acdc_pipeline.wiki.slug import slugs
 
@@ -194,3 +194,42 @@ def _sizes(runs: Iterable[Run], shape: Topology | None) -> tuple[int, int] | Non
     if not grids:
         return None
     return max(layers for layers, _ in grids), max(heads for _, heads in grids)
+
+
+HeadIndex = tuple[int, int]
+"""Layer and head."""
+
+Roles = Mapping[HeadIndex, tuple[HeadRole, ...]]
+
+
+def roles_of(profiles: Iterable[Profile]) -> dict[HeadIndex, tuple[HeadRole, ...]]:
+    """The roles in a model's profiles by head, each once."""
+    found: dict[HeadIndex, dict[tuple[str, str | None], HeadRole]] = {}
+    for profile in profiles:
+        for role in profile.roles:
+            place = role.node.layer or 0, role.node.head or 0
+            found.setdefault(place, {}).setdefault((role.role, role.on), role)
+    order = list(ROLES)
+    return {
+        place: tuple(sorted(roles.values(), key=lambda r: (order.index(r.role), r.on or "")))
+        for place, roles in sorted(found.items())
+    }
+
+
+def near_misses_of(profiles: Iterable[Profile], roles: Roles) -> dict[HeadIndex, NearMiss]:
+    """For each head that has no role in any profile, the score that comes nearest to one."""
+    found: dict[HeadIndex, NearMiss] = {}
+    for profile in profiles:
+        for miss in profile.near_misses:
+            place = miss.node.layer or 0, miss.node.head or 0
+            if place in roles:
+                continue
+            if place not in found or miss.nearness > found[place].nearness:
+                found[place] = miss
+    return found
+
+
+def primary_metric(role: str, task: str | None) -> str:
+    """The score by which heads of a kind are ranked."""
+    score = ROLES[role].required[0].score
+    return metric_key(score, task if SCORES[score].per == "task" else None)

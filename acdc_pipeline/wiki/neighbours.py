@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from acdc_pipeline.wiki.drawing.ruler import Ruler
-from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.roles import HeadIndex, Roles
+from acdc_pipeline.wiki.models import HeadIndex, Model, Roles
 from acdc_pipeline.wiki.scores import definition_of
 
 _COMMONPLACE = frozenset(("sink", "current_token"))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float64
 
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metric
+from acdc_pipeline.wiki.numbers import counted
 
 OTHER = "other scores"
 """The group of scores that this version does not define."""
@@ -162,3 +163,65 @@ def by_family(metrics: Iterable[str]) -> Mapping[str, list[str]]:
 def family_of(definition: ScoreDefinition) -> str:
     """What a score is measured on."""
     return definition.family if definition.formula else OTHER
+
+
+_STEPS = (0.01, 0.05, 0.25)
+
+LEAST_HEADS = 40
+"""Of fewer heads nobody can be in the top 5 %."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the highest and the lowest scores begin.
+
+    Args:
+        high: the least value of the top 1 %, 5 % and 25 %; empty where there are too few heads.
+        low: the largest value of the lowest 1 %, 5 % and 25 %; empty where no score is negative.
+        middle: the median.
+        heads: heads measured.
+        models: models measured.
+    """
+
+    high: tuple[float, ...]
+    low: tuple[float, ...]
+    middle: float
+    heads: int
+    models: int
+
+    def says(self, value: float) -> str:
+        """`top 1 %`, `lowest 5 %`, empty for what is not remarkable."""
+        for share, cut in zip(_STEPS, self.high, strict=False):
+            if value >= cut and value > self.middle:
+                return f"top {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
+        for share, cut in zip(_STEPS, self.low, strict=False):
+            if value <= cut and value < min(0.0, self.middle):
+                return f"lowest {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
+        return ""
+
+    @property
+    def among(self) -> str:
+        """`1,024 heads of 4 models`."""
+        return f"{counted(self.heads, 'head')} of {counted(self.models, 'model')}"
+
+
+def standing(grids: Iterable[np.ndarray]) -> Standing:
+    """The steps of one score over all models; cuts have two digits, so that they stay put."""
+    parts = [grid[np.isfinite(grid)] for grid in grids]
+    values = np.concatenate(parts) if parts else np.zeros(0)
+    models = sum(bool(part.size) for part in parts)
+    if values.size < LEAST_HEADS:
+        return Standing((), (), 0.0, int(values.size), models)
+    high = np.quantile(values, [1 - share for share in _STEPS])
+    low = np.quantile(values, _STEPS) if values.min() < 0 else []
+    return Standing(
+        tuple(_two_digits(v) for v in high),
+        tuple(_two_digits(v) for v in low),
+        _two_digits(float(np.median(values))),
+        int(values.size),
+        models,
+    )
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")

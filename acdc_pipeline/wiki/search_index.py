@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION
 from acdc_pipeline.wiki.scores import definition_of, task_of
-from acdc_pipeline.wiki.shards import FORMAT, FORMAT_VERSION
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.text import name
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.wiki.manifest import NAME
+from acdc_pipeline.wiki.output import NAME
 
 HOST = "127.0.0.1"
 

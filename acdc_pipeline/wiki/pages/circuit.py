@@ -10,14 +10,13 @@ from markupsafe import Markup
 from acdc_pipeline.graph import Edge, Node
 from acdc_pipeline.graph.edge import Receiver
 from acdc_pipeline.wiki import numbers
-from acdc_pipeline.wiki.chapter import Chapter
-from acdc_pipeline.wiki.claims import published_edges
+from acdc_pipeline.wiki.circuits import SIZES, Cut, Question
 from acdc_pipeline.wiki.drawing.circuit_figure import CircuitFigure, DrawnEdge, circuit_figure
 from acdc_pipeline.wiki.drawing.plot import Point, log_axis, scatter, share_axis
-from acdc_pipeline.wiki.pages.frame import frame
+from acdc_pipeline.wiki.page import frame
 from acdc_pipeline.wiki.pages.model import cut_facts
-from acdc_pipeline.wiki.questions import SIZES, Cut, Question
-from acdc_pipeline.wiki.tasks import Task
+from acdc_pipeline.wiki.site import Chapter
+from acdc_pipeline.wiki.tasks import Task, published_edges
 from acdc_pipeline.wiki.text import name
 
 Facts = dict[str, Any]

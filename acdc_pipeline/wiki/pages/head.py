@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
+from acdc_pipeline.heads.summary import summary as roles_sentence
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.wiki import numbers
-from acdc_pipeline.wiki.chapter import Chapter, Measure
-from acdc_pipeline.wiki.models import head_name
-from acdc_pipeline.wiki.pages.bars import bar
-from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.head_circuits import circuits_of
+from acdc_pipeline.wiki.circuits import EdgeKey, Question
+from acdc_pipeline.wiki.models import HeadIndex, head_name
+from acdc_pipeline.wiki.numbers import counted, joined, number
+from acdc_pipeline.wiki.page import frame
 from acdc_pipeline.wiki.pages.head_examples import (
     direction_facts,
     pattern_facts,
     snippet_facts,
 )
-from acdc_pipeline.wiki.roles import HeadIndex
+from acdc_pipeline.wiki.pages.head_scores import bar
 from acdc_pipeline.wiki.scores import family_of
-from acdc_pipeline.wiki.summary import summary
+from acdc_pipeline.wiki.site import Chapter, Measure
 
 Facts = dict[str, Any]
 
@@ -225,3 +226,132 @@ def _coverage(chapter: Chapter, circuits: int) -> str:
     model = chapter.model
     tasks = numbers.counted(len(model.questions), "task")
     return f"{numbers.counted(len(model.scores), 'score')}, in {circuits} of {tasks}"
+
+
+_MOST = 8
+"""Edges listed on either side; the task's page has them all."""
+
+
+def circuits_of(chapter: Chapter, name: str) -> list[Facts]:
+    """A part of the page for every task in whose largest circuit the head called `name` is."""
+    return [
+        _circuit(chapter, question, name, at)
+        for task, (question, *_) in chapter.model.questions.items()
+        if (at := question.heads.get(name)) is not None
+    ]
+
+
+def _circuit(chapter: Chapter, question: Question, name: str, at: tuple[bool, ...]) -> Facts:
+    cut = question.survives(at)
+    assert cut is not None
+    named = f"τ = {cut.label}" if question.has_thresholds else f"{cut.label} edges"
+    least = question.cuts[0] is cut
+    return {
+        "task": question.task,
+        "slug": chapter.tasks[question.task].slug,
+        "cuts": [
+            {"label": cut.label, "there": there}
+            for cut, there in zip(question.cuts, at, strict=True)
+        ],
+        "says": f"In the circuit up to {named}"
+        + (", the most demanding cut there is." if least and len(at) > 1 else "."),
+        "sides": [
+            side
+            for side in (
+                _side(question, "Reads from", question.arriving.get(name, ()), 0),
+                _side(question, "Read by", question.leaving.get(name, ()), 1),
+            )
+            if side["edges"]
+        ],
+    }
+
+
+def _side(question: Question, title: str, keys: Sequence[EdgeKey], end: int) -> Facts:
+    """The edges on one side: those that survive longest first, then those of largest score."""
+
+    def rank(key: EdgeKey) -> tuple[int, float]:
+        return question.presence[key].index(True), -abs(question.score(key) or 0.0)
+
+    ranked = sorted(keys, key=rank)
+    return {
+        "title": title,
+        "edges": [
+            (key[end], key[2], question.cuts[question.presence[key].index(True)].label)
+            for key in ranked[:_MOST]
+        ],
+        "more": max(0, len(ranked) - _MOST),
+    }
+
+
+_MOST_ROLES = 3
+_MOST_CIRCUITS = 4
+_TOP = ("top 1\N{NARROW NO-BREAK SPACE}%", "lowest 1\N{NARROW NO-BREAK SPACE}%")
+
+# Longest first, so that no title is found inside another.
+_TITLES = re.compile(
+    "|".join(re.escape(t) for t in sorted((r.title for r in ROLES.values()), key=len, reverse=True))
+)
+
+
+def summary(chapter: Chapter, place: HeadIndex) -> list[tuple[str, bool]]:
+    """What is known about a head ("behaves as", never "is"), in pieces, some of which
+    are set in bold."""
+    return _pieces(f"{_scores(chapter, place)} {_circuits(chapter, place)}")
+
+
+def _scores(chapter: Chapter, place: HeadIndex) -> str:
+    if not chapter.model.scores:
+        return "Its scores were not measured."
+    held = chapter.model.roles.get(place, ())
+    told = roles_sentence(held[:_MOST_ROLES], chapter.model.near_misses.get(place))
+    if len(held) > _MOST_ROLES:
+        told += f" {counted(len(held) - _MOST_ROLES, 'more role')} below."
+    elif (
+        not held
+        and place not in chapter.model.near_misses
+        and (best := _most_remarkable(chapter, place))
+    ):
+        told += f" Most remarkable is {best}."
+    return told
+
+
+def _most_remarkable(chapter: Chapter, place: HeadIndex) -> str:
+    """The first score in which the head is in the top or lowest 1 % of all heads."""
+    for measure in chapter.measures:
+        value = float(measure.score.values[place])
+        if measure.task is None and not np.isnan(value):
+            says = measure.standing.says(value)
+            if says in _TOP:
+                title = measure.definition.title
+                lower = title[:1].lower() + title[1:]
+                return f"{lower}, {number(value)}, in the {says} of all heads"
+    return ""
+
+
+def _circuits(chapter: Chapter, place: HeadIndex) -> str:
+    questions = chapter.model.questions
+    if not questions:
+        return "No circuit was searched for in this model."
+    name = head_name(*place)
+    inside = []
+    for task, (question, *_) in questions.items():
+        at = question.heads.get(name)
+        if at is not None and (cut := question.survives(at)) is not None:
+            until = f"up to τ = {cut.label}" if question.has_thresholds else f"at {cut.label} edges"
+            inside.append(f"{task} ({until})")
+    if not inside:
+        return f"In no circuit of {joined(list(questions))}."
+    shown = inside[:_MOST_CIRCUITS]
+    if len(inside) > len(shown):
+        shown.append(f"{len(inside) - len(shown)} more")
+    return f"In the {'circuit' if len(inside) == 1 else 'circuits'} of {joined(shown)}."
+
+
+def _pieces(text: str) -> list[tuple[str, bool]]:
+    """The titles of roles stand out."""
+    pieces: list[tuple[str, bool]] = []
+    last = 0
+    for found in _TITLES.finditer(text):
+        pieces += [(text[last : found.start()], False), (found[0], True)]
+        last = found.end()
+    return [*pieces, (text[last:], False)]

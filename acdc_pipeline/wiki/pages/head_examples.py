@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from acdc_pipeline.wiki.drawing.mosaic import attention_mask
-from acdc_pipeline.wiki.models import Model, head_name
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.numbers import percent
 from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet
-from acdc_pipeline.wiki.roles import HeadIndex
 from acdc_pipeline.wiki.text import token
 
 Facts = dict[str, Any]

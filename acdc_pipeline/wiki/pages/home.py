@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from acdc_pipeline import __version__
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.numbers import counted
-from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.kind import kind_index
-from acdc_pipeline.wiki.pages.panels import cell_size, is_linked, panels
+from acdc_pipeline.wiki.page import frame
+from acdc_pipeline.wiki.pages.mosaics import cell_size, is_linked, panels
+from acdc_pipeline.wiki.pages.role import kind_index
 from acdc_pipeline.wiki.pages.task import task_index
 from acdc_pipeline.wiki.scores import by_family, definition_of, task_of
 from acdc_pipeline.wiki.site import Site
@@ -99,3 +100,35 @@ def _row(model: Model, panel: Facts | None) -> Facts:
         "tasks": list(model.questions),
         "panel": panel,
     }
+
+
+def about_page(site: Site) -> Facts:
+    """The facts of the page about the site."""
+    return frame(0, "About this wiki", ("About", None)) | build_facts(site)
+
+
+def build_facts(site: Site) -> Facts:
+    """What was built from what; the date is that of the newest run, so that building is exact."""
+    return {
+        "version": site.version,
+        "code_version": __version__,
+        "newest": None if site.newest is None else site.newest.isoformat(),
+        "store": site.store,
+        "runs": site.runs,
+        "models": len(site.models),
+        "heads": site.heads,
+        "circuits": site.circuits,
+        "profiled": sum(bool(model.scores) for model in site.models),
+        "damaged": list(site.damaged),
+        "stray_notes": list(site.notes.strays),
+    }
+
+
+def search_page() -> Facts:
+    """The facts of the search page."""
+    return frame(0, "Search", ("Search", None))
+
+
+def compare_page() -> Facts:
+    """The facts of the page that compares two heads."""
+    return frame(0, "Compare two heads", ("Compare", None))

@@ -11,15 +11,14 @@ from markupsafe import Markup
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import numbers
-from acdc_pipeline.wiki.chapter import Chapter
+from acdc_pipeline.wiki.circuits import Cut, Question, measured_facts, other_faithfulness
 from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
-from acdc_pipeline.wiki.evaluated import measured_facts, other_faithfulness
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
-from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.panels import MOST_LINKED
-from acdc_pipeline.wiki.questions import Cut, Question
+from acdc_pipeline.wiki.page import frame
+from acdc_pipeline.wiki.pages.mosaics import MOST_LINKED
 from acdc_pipeline.wiki.scores import by_family, definition_of, task_of
+from acdc_pipeline.wiki.site import Chapter
 
 Facts = dict[str, Any]
 

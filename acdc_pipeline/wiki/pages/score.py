@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from acdc_pipeline.specs.head_scores import NULLS, ROLES, ScoreDefinition
-from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.panels import (
+from acdc_pipeline.wiki.page import frame
+from acdc_pipeline.wiki.pages.mosaics import (
     Panels,
     cell_size,
     is_linked,

@@ -7,10 +7,10 @@ from typing import Any
 
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.circuits import Question
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.pages.frame import frame
+from acdc_pipeline.wiki.page import frame
 from acdc_pipeline.wiki.pages.model import cut_facts
-from acdc_pipeline.wiki.questions import Question
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import Task
 

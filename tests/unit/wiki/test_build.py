@@ -18,7 +18,7 @@ from acdc_pipeline.errors import ExecutionFailed, InvalidInput, SpecError
 from acdc_pipeline.store import RunRecord, Store, StoredEvaluation, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME as CACHE
-from acdc_pipeline.wiki.manifest import (
+from acdc_pipeline.wiki.output import (
     BUILDING,
     LOCK,
     NAME,
@@ -26,7 +26,7 @@ from acdc_pipeline.wiki.manifest import (
     check_out,
     read_manifest,
 )
-from acdc_pipeline.wiki.workers import carried_out
+from acdc_pipeline.wiki.processes import carried_out
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
 from tests.wiki_pages import Page
@@ -64,7 +64,7 @@ def own_site(tiny_site: Path, tmp_path: Path) -> Path:
 def test_build_gives_identical_bytes_in_one_process_and_in_two(
     tiny_store: Store, tiny_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("acdc_pipeline.wiki.chapters._FEW_HEADS", 1)
+    monkeypatch.setattr("acdc_pipeline.wiki.model_pages._FEW_HEADS", 1)
     monkeypatch.setattr("acdc_pipeline.wiki.runs._FEW_RUNS", 1)
     monkeypatch.setattr("acdc_pipeline.wiki.runs._RUNS_AT_A_TIME", 2)
     two = build(tiny_store, tmp_path / "two", jobs=2)

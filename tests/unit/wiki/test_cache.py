@@ -14,7 +14,7 @@ import pytest
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME, read_cache, write_cache
-from acdc_pipeline.wiki.manifest import digest_of, program_digest
+from acdc_pipeline.wiki.output import digest_of, program_digest
 from acdc_pipeline.wiki.runs import Gathered, Known, gather
 from tests import wiki_store
 from tests.unit.wiki.conftest import TINY

@@ -10,7 +10,7 @@ from acdc_pipeline.wiki.drawing.ruler import Ruler
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.neighbours import nearest_places, neighbours
 from acdc_pipeline.wiki.scores import Score
-from tests.unit.wiki.test_claims import model as plain_model
+from tests.unit.wiki.test_tasks import model as plain_model
 
 METRICS = ("induction@1", "previous_token@1", "duplicate_token@1")
 RULERS = {metric: Ruler(0.0, 1.0) for metric in METRICS}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.wiki.models import near_misses_of, primary_metric, roles_of
 from acdc_pipeline.wiki.pages.head_examples import snippet_fact
 from acdc_pipeline.wiki.profile import checked, merged_nulls, profile_from
-from acdc_pipeline.wiki.roles import near_misses_of, primary_metric, roles_of
 
 
 def document(**more: Any) -> bytes:

@@ -4,8 +4,14 @@ import numpy as np
 import pyarrow as pa
 
 from acdc_pipeline.store import HeadScore, tables
-from acdc_pipeline.wiki.scores import by_family, definition_of, in_order, merged, score_grids
-from acdc_pipeline.wiki.standing import standing
+from acdc_pipeline.wiki.scores import (
+    by_family,
+    definition_of,
+    in_order,
+    merged,
+    score_grids,
+    standing,
+)
 
 
 def row(layer: int, head: int, metric: str, value: float, low: float | None = None) -> HeadScore:

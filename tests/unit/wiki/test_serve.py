@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.wiki.manifest import NAME
+from acdc_pipeline.wiki.output import NAME
 from acdc_pipeline.wiki.serve import site_server
 
 

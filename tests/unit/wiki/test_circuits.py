@@ -5,8 +5,8 @@ import pytest
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
 from acdc_pipeline.specs.scored_method import EapMethod
-from acdc_pipeline.wiki.questions import Question, questions_of
-from acdc_pipeline.wiki.run import KeptEdge, Run
+from acdc_pipeline.wiki.circuits import Question, questions_of
+from acdc_pipeline.wiki.runs import KeptEdge, Run
 
 SHAPE = Topology(2, 2, has_mlp=False)
 

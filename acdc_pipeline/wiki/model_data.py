@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acdc_pipeline.wiki.chapter import Chapter
-from acdc_pipeline.wiki.evaluated import measured_facts
+from acdc_pipeline.wiki.circuits import SIZES, Question, measured_facts
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.questions import SIZES, Question
+from acdc_pipeline.wiki.site import Chapter
 
 FORMAT = "acdc-pipeline/head-wiki"
 FORMAT_VERSION = 1

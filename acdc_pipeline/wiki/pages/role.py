@@ -10,12 +10,11 @@ from markupsafe import Markup
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefinition, metric_key
 from acdc_pipeline.wiki.drawing.plot import Axis, Point, log_axis, scatter
-from acdc_pipeline.wiki.models import Model, head_name
+from acdc_pipeline.wiki.models import Model, head_name, primary_metric
 from acdc_pipeline.wiki.numbers import counted, number
-from acdc_pipeline.wiki.pages.frame import frame
-from acdc_pipeline.wiki.pages.panels import Panels, cell_size, is_linked
+from acdc_pipeline.wiki.page import frame
+from acdc_pipeline.wiki.pages.mosaics import Panels, cell_size, is_linked
 from acdc_pipeline.wiki.pages.score import definition_facts
-from acdc_pipeline.wiki.roles import primary_metric
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.text import name
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from acdc_pipeline.wiki import formula, numbers, text
+from acdc_pipeline.wiki import numbers, text
 from acdc_pipeline.wiki.drawing.mosaic import Tile
+from acdc_pipeline.wiki.text import name
 
 PACKAGE = "acdc_pipeline.wiki"
 
@@ -38,7 +41,7 @@ def environment() -> Environment:
         "token": text.token,
         "words": text.words,
         "arrows": lambda behaviour: behaviour.replace("->", "→"),
-        "mathml": formula.mathml,
+        "mathml": mathml,
         "background": background,
     }
     return made
@@ -59,3 +62,34 @@ def _shown(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return text.plain(value)
     return value
+
+
+def mathml(latex: str) -> Markup:
+    """`latex` as a `<math>` element, with the LaTeX as its description.
+
+    Only formulas of this package come here, so the result counts as markup.
+    """
+    element = convert(latex, display="block")
+    return Markup(re.sub(r"\s+", " ", element))
+
+
+def frame(depth: int, title: str, *trail: tuple[str, str | None]) -> Any:
+    """The facts that the base template needs.
+
+    Args:
+        depth: folders between the page and the site's root.
+        title: of the page; any text.
+        trail: text and address (relative to the root) of each step from the home page to here;
+            the last is this page and has no address.
+    """
+    root = "../" * depth
+    crumbs = [{"text": "Home", "href": f"{root}index.html"}]
+    crumbs += [
+        {"text": name(text, 40), "href": None if href is None else root + href}
+        for text, href in trail
+    ]
+    return {
+        "root": root,
+        "title": name(title),
+        "crumbs": crumbs if trail else [],
+    }

@@ -5,11 +5,10 @@ import numpy as np
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import ReferenceCircuit
-from acdc_pipeline.wiki.claims import claims_about, published_edges
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.scores import Score
-from acdc_pipeline.wiki.tasks import Task
-from tests.unit.wiki.test_questions import SHAPE, question
+from acdc_pipeline.wiki.tasks import Task, claims_about, published_edges
+from tests.unit.wiki.test_circuits import SHAPE, question
 
 REFERENCE = ReferenceCircuit.model_validate(
     {
