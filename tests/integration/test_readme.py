@@ -1,4 +1,4 @@
-"""Every command that README shows is run here as it stands there, or by the test that is named."""
+"""What README and docs/getting-started.md show is run here as written, or by the test named."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from tests.command_line import acdc
 from tests.support import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+STARTED = (REPOSITORY / "docs" / "getting-started.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-SWEEPS = README.partition("\n## Sweeps\n")[2].partition("\n## ")[0]
+SWEEPS = STARTED.partition("\n## Sweeps\n")[2].partition("\n## ")[0]
 
 TARGET = "architecture/test_documents.py::test_make_target_in_documents_exists"
 LOCK = "architecture/test_packaging.py::test_direct_dependencies_are_all_pinned"
@@ -33,6 +34,9 @@ COVERED = {
     "acdc evaluate RUN": (
         "unit/cli/test_evaluate.py::"
         "test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search"
+    ),
+    "acdc heads zoo:gpt2-4l-s0": (
+        "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
     ),
     "acdc heads zoo:attn-2l": (
         "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
@@ -69,15 +73,15 @@ SMALLER = {
 
 
 def typed() -> list[str]:
-    """Every line that README shows in a shell, without its comment, but those about sweeps."""
-    text = README.replace(SWEEPS, "")
+    """Every line that both show in a shell, without its comment, but those about sweeps."""
+    text = README + STARTED.replace(SWEEPS, "")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
     return [line for line in lines if line]
 
 
 def test_lines_of_readme_that_are_not_run_here_are_run_by_tests_that_exist():
-    assert set(COVERED) - set(typed()) == set(), "no longer in README"
+    assert set(COVERED) - set(typed()) == set(), "shown no longer"
     missing = []
     for line, test in COVERED.items():
         file, _, name = test.partition("::")
@@ -101,7 +105,7 @@ def test_commands_of_readme_work_in_the_order_shown(
     capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    pair = re.search(r"^```json\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    pair = re.search(r"^```json\n(.*?)^```", STARTED, re.DOTALL | re.MULTILINE)
     assert pair
     Path("capitals.jsonl").write_text(pair[1], encoding="utf-8")
     stand_ins = {
