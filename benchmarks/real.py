@@ -26,8 +26,7 @@ import torch
 
 from acdc_pipeline.algorithms import SCORERS, Question, acdc
 from acdc_pipeline.engine import Bench, check_parity, set_up
-from acdc_pipeline.engine.edge_gates import edge_gate_gradient
-from acdc_pipeline.engine.node_gates import node_gate_gradient
+from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.errors import AcdcError

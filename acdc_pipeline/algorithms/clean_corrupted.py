@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.streams import run_streams, streams_of
+from acdc_pipeline.engine.forward import run_streams, streams_from_outputs
 from acdc_pipeline.specs.scored_method import CleanCorruptedMethod
 
 
@@ -23,6 +23,6 @@ def clean_corrupted(
     """
     attribution = EdgeAttribution(question, points=2)
     bench = question.bench
-    attribution.add(streams_of(bench.weights, bench.clean))
+    attribution.add(streams_from_outputs(bench.weights, bench.clean))
     attribution.add(run_streams(bench.weights, bench.ablated[0]))
     return attribution.scores()

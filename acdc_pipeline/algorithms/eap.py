@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.streams import streams_of
+from acdc_pipeline.engine.forward import streams_from_outputs
 from acdc_pipeline.specs.scored_method import EapMethod
 
 
@@ -19,5 +19,5 @@ def eap(question: Question, method: EapMethod) -> EdgeScores:  # noqa: ARG001  (
     """
     attribution = EdgeAttribution(question, points=1)
     bench = question.bench
-    attribution.add(streams_of(bench.weights, bench.clean))
+    attribution.add(streams_from_outputs(bench.weights, bench.clean))
     return attribution.scores()

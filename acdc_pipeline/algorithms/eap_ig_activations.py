@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.streams import changed_streams, streams_of
+from acdc_pipeline.engine.forward import changed_streams, streams_from_outputs
 from acdc_pipeline.graph import INPUT, Node, Topology, mlp
 from acdc_pipeline.specs.scored_method import EapIgActivationsMethod
 
@@ -27,7 +27,7 @@ def eap_ig_activations(question: Question, method: EapIgActivationsMethod) -> Ed
     bench = question.bench
     attribution = EdgeAttribution(question, points=method.steps)
     index = {node: i for i, node in enumerate(bench.weights.topology.sources)}
-    clean = streams_of(bench.weights, bench.clean)
+    clean = streams_from_outputs(bench.weights, bench.clean)
     for group in _groups(bench.weights.topology):
         rows = slice(index[group[0]], index[group[-1]] + 1)
         step = (bench.ablated[rows] - bench.clean.outputs[rows]).sum(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.narrowing import narrowing
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.streams import run_streams
+from acdc_pipeline.engine.forward import run_streams
 from acdc_pipeline.specs.scored_method import EapIgInputsMethod
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.question import EdgeScores, Question
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.receiver_gradients import (
+from acdc_pipeline.engine.forward import Streams
+from acdc_pipeline.engine.gradients.receiver_gradients import (
     ReceiverGradients,
     final_gradient,
     receiver_gradients,
 )
-from acdc_pipeline.engine.streams import Streams
 from acdc_pipeline.graph import Node
 
 _ROWS = 192

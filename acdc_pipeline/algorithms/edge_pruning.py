@@ -9,7 +9,7 @@ from torch import Tensor
 from acdc_pipeline.algorithms.gate_training import train_gates
 from acdc_pipeline.algorithms.hard_concrete import chance_open
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.edge_gates import edge_gate_gradient
+from acdc_pipeline.engine.gradients.gates import edge_gate_gradient
 from acdc_pipeline.specs.scored_method import EdgePruningMethod
 
 # Of all steps, those in which the target rises to where it stays.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.edge_gates import circuit_gradient
+from acdc_pipeline.engine.gradients.gates import circuit_gradient
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.specs.scored_method import EapIgInputsMethod

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.edge_attribution import prompts_that_fit
 from acdc_pipeline.algorithms.question import Question
-from acdc_pipeline.engine.receiver_gradients import final_gradient, receiver_gradients
-from acdc_pipeline.engine.streams import streams_of
+from acdc_pipeline.engine.forward import streams_from_outputs
+from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
 from acdc_pipeline.graph import INPUT, Node
 
 
@@ -22,7 +22,7 @@ def node_steps(question: Question) -> dict[Node, Float[Tensor, " batch"]]:
     """
     bench = question.bench
     topology = bench.weights.topology
-    streams = streams_of(bench.weights, bench.clean)
+    streams = streams_from_outputs(bench.weights, bench.clean)
     at_final = final_gradient(question.differentiable, bench.layout, streams.final)
     steps = {
         node: torch.zeros(bench.layout.batch, dtype=torch.float64)

@@ -10,7 +10,7 @@ from acdc_pipeline.algorithms.gate_training import prompts_whose_tape_fits, trai
 from acdc_pipeline.algorithms.hard_concrete import chance_open
 from acdc_pipeline.algorithms.node_scores import edges_of_nodes
 from acdc_pipeline.algorithms.question import EdgeScores, Question
-from acdc_pipeline.engine.node_gates import node_gate_gradient
+from acdc_pipeline.engine.gradients.gates import node_gate_gradient
 from acdc_pipeline.specs.scored_method import SubnetworkProbingMethod
 
 

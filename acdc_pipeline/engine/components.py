@@ -1,23 +1,23 @@
 """The arithmetic of a transformer's parts, as pure functions on plain tensors.
 
-Head axes come first (`n d_in d_out` weights times `n rows d_in` inputs is one batched product),
-`rows` stands for any flattened mixture of states, prompts and positions.
+Head axes come first (`n d_in d_out` weights times `n rows d_in` inputs is one batched product);
+`rows` stands for any flattened combination of states, prompts and positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.models.weights import Attention, HeadNorm, Mlp, Norm, Rotary, RotaryPairs
+from acdc_pipeline.models.weights import Mlp, Norm
 
 
-def widened(weight: Float[Tensor, "*shape"], like: Float[Tensor, ...]) -> Float[Tensor, "*shape"]:
-    """A matrix in the type that `like` is computed in; itself unless it is held in 16 bits."""
+def widen(weight: Float[Tensor, "*shape"], like: Float[Tensor, ...]) -> Float[Tensor, "*shape"]:
+    """Cast a matrix stored in 16 bits to the type of `like`; other matrices are returned as is."""
     return weight.to(like.dtype)
 
 
@@ -30,12 +30,12 @@ def normalise(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*
     return functional.rms_norm(x, x.shape[-1:], norm.weight, norm.eps)
 
 
-def shares(
+def normalise_parts(
     parts: Float[Tensor, "n *rows d_model"],
     total: Float[Tensor, "*rows d_model"],
     norm: Norm,
 ) -> Float[Tensor, "n *rows d_model"]:
-    """What each of `parts` is of the RMS-normalised `total`, which is the sum of all parts."""
+    """Scale each of `parts` as an RMS norm scales `total`, their sum."""
     scale = torch.rsqrt(total.square().mean(dim=-1, keepdim=True) + norm.eps)
     scaled = parts * scale
     return scaled if norm.weight is None else scaled * norm.weight
@@ -47,79 +47,26 @@ def project(
     bias: Float[Tensor, "n d_out"] | None,
 ) -> Float[Tensor, "n rows d_out"]:
     """`x W + b` for n heads at once; `n_in` is n, or 1 where all read the same input."""
-    weight = widened(weight, x)
+    weight = widen(weight, x)
     if bias is None or x.shape[0] != weight.shape[0]:
         out = torch.matmul(x, weight)
         return out if bias is None else out + bias[:, None]
     return torch.baddbmm(bias[:, None], x, weight)
 
 
-def rotate(
-    x: Float[Tensor, "*lead pos d_head"], rotary: Rotary, positions: Int[Tensor, "*at"]
-) -> Float[Tensor, "*lead pos d_head"]:
-    """Rotary position embedding of queries or keys that sit at `positions`.
-
-    `positions` broadcasts against the axes of `x` before the last.
-    """
-    cos, sin = rotary.cos[positions], rotary.sin[positions]
-    width = cos.shape[-1]
-    turned, rest = x[..., :width], x[..., width:]
-    out = turned * cos
-    first, second = _pair_axes(rotary.pairs, width)
-    # each dimension meets its partner where it lies: a copy of the partners costs more than all
-    # products
-    out[..., first].addcmul_(turned[..., second], sin[..., first], value=-1)
-    out[..., second].addcmul_(turned[..., first], sin[..., second])
-    return torch.cat((out, rest), dim=-1) if rest.shape[-1] else out
-
-
-def _pair_axes(pairs: RotaryPairs, width: int) -> tuple[slice, slice]:
-    """The first and the second dimension of every pair that rotates together."""
-    if pairs is RotaryPairs.HALVES:
-        return slice(0, width // 2), slice(width // 2, width)
-    return slice(0, width, 2), slice(1, width, 2)
-
-
-def normalise_heads(
-    x: Float[Tensor, "n *lead d_head"], norm: HeadNorm, rows: Sequence[int]
-) -> Float[Tensor, "n *lead d_head"]:
-    """Queries or keys of n heads, normalised; `rows` are their rows of the norm's weight.
-
-    A norm across the layer needs all its heads at once.
-    """
-    weight = norm.weight[rows].reshape(len(rows), *[1] * (x.dim() - 2), -1)
-    if norm.kind == "layer":
-        return functional.layer_norm(x, x.shape[-1:], None, None, norm.eps) * weight
-    if norm.across == "head":
-        return functional.rms_norm(x, x.shape[-1:], None, norm.eps) * weight
-    mean_square = x.square().mean(dim=(0, -1), keepdim=True)
-    return x * torch.rsqrt(mean_square + norm.eps) * weight
-
-
-def attention_pattern(
-    q: Float[Tensor, "*lead query d_head"],
-    k: Float[Tensor, "*lead_k key d_head"],
-    attn: Attention,
-    allowed: Bool[Tensor, "*at query key"],
-) -> Float[Tensor, "*out query key"]:
-    """Softmax of scaled and capped q·k over the keys each query is allowed to see."""
-    scores = soft_cap(torch.matmul(q, k.transpose(-2, -1)) * attn.scale, attn.score_cap)
-    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
-
-
 def soft_cap(x: Float[Tensor, "*shape"], cap: float | None) -> Float[Tensor, "*shape"]:
-    """`x` squeezed into ±`cap`, or as it is where there is no cap."""
+    """`cap * tanh(x / cap)`, or `x` where there is no cap."""
     return x if cap is None else cap * torch.tanh(x / cap)
 
 
-def capped_change(
+def soft_cap_change(
     x: Float[Tensor, "*at"], change: Float[Tensor, "*lead"], cap: float
 ) -> Float[Tensor, "*lead"]:
     """`soft_cap(x + change) - soft_cap(x)`, exact also where the change is small.
 
     By the addition theorem: with t = tanh(x/cap) and u = tanh(change/cap), the difference is
-    cap * (1 - t²) * u / (1 + t * u). Large changes are subtracted plainly: there 1 + t * u may
-    be 0.
+    cap * (1 - t²) * u / (1 + t * u). Large changes are subtracted directly, since 1 + t * u may
+    be 0 there.
     """
     t, u = torch.tanh(x / cap), torch.tanh(change / cap)
     small = cap * (1 - t * t) * u / (1 + t * u)
@@ -127,13 +74,16 @@ def capped_change(
 
 
 def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*rows d_model"]:
-    """The MLP's output, its output bias included."""
+    """The output of an MLP, its output bias included."""
     rows = x.reshape(-1, x.shape[-1])
     pre = _affine(rows, mlp.w_in, mlp.b_in)
     if mlp.w_gate is None:
         hidden = _activate(pre, mlp)
     else:
-        hidden = _gated(_activate(_affine(rows, mlp.w_gate, mlp.b_gate), mlp), pre)
+        gate = _activate(_affine(rows, mlp.w_gate, mlp.b_gate), mlp)
+        # The hidden units are the largest tensors of a forward pass: in place, where no gradient
+        # needs `gate`, a third of the time between the products is saved.
+        hidden = gate * pre if torch.is_grad_enabled() else gate.mul_(pre)
     return _affine(hidden, mlp.w_out, mlp.b_out).view(x.shape)
 
 
@@ -142,20 +92,9 @@ def _affine(
     weight: Float[Tensor, "d_in d_out"],
     bias: Float[Tensor, " d_out"] | None,
 ) -> Float[Tensor, "rows d_out"]:
-    """`x W + b` in one pass: a second one over the result costs half as much as the product."""
-    weight = widened(weight, x)
+    """`x W + b` in one pass: a second pass over the result costs half as much as the product."""
+    weight = widen(weight, x)
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
-
-
-def _gated(
-    gate: Float[Tensor, "*rows d_mlp"], pre: Float[Tensor, "*rows d_mlp"]
-) -> Float[Tensor, "*rows d_mlp"]:
-    """`gate * pre`; in place of `gate`, which nothing else reads, unless gradients need it.
-
-    The hidden units are the largest tensors of a forward: one fewer is a third of the time that
-    passes between the products.
-    """
-    return gate * pre if torch.is_grad_enabled() else gate.mul_(pre)
 
 
 def _activate(x: Float[Tensor, "*rows d_mlp"], mlp: Mlp) -> Float[Tensor, "*rows d_mlp"]:
@@ -168,3 +107,77 @@ def _activate(x: Float[Tensor, "*rows d_mlp"], mlp: Mlp) -> Float[Tensor, "*rows
             return functional.relu(x)
         case "silu":
             return functional.silu(x)
+
+
+# Projections of normalised inputs. Where each head reads an input of its own, the inputs are many
+# times larger than their projections. For an RMS norm the norm's weight is multiplied into the
+# projection and each row is scaled after it, so that nothing else of the inputs' size is made:
+#
+#     RMSNorm(x) W = r (x V)   with   V = diag(norm weight) W,   r = (mean(x^2) + eps)^(-1/2)
+#     gradient by x = r (g V^T) - x r^2 / d (p.g)   with   p = r (x V), g the gradient by p
+
+
+def project_normalised(
+    norm: Norm,
+    x: Float[Tensor, "n_in rows d_model"],
+    weight: Float[Tensor, "n d_model d_out"],
+    bias: Float[Tensor, "n d_out"] | None,
+) -> Float[Tensor, "n rows d_out"]:
+    """`normalise(x) W + b` for n heads at once; `n_in` is n, or 1 where all read the same input.
+
+    Differentiable by `x` alone: the weights of an RMS norm are constants.
+    """
+    if norm.kind != "rms" or len(x) != len(weight):
+        return project(normalise(x, norm), weight, bias)
+    out: Tensor = _ProjectRms.apply(x, rms_scale(x, norm), fold_norm(weight, norm, x))
+    return out if bias is None else out + bias[:, None]
+
+
+def rms_scale(x: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows 1"]:
+    """The factor by which an RMS norm scales each row, before its weight."""
+    length = torch.linalg.vector_norm(x.detach(), dim=-1, keepdim=True)
+    return torch.rsqrt(length.square() / x.shape[-1] + norm.eps)
+
+
+def fold_norm(
+    weight: Float[Tensor, "n d_model d_out"], norm: Norm, like: Float[Tensor, ...]
+) -> Float[Tensor, "n d_model d_out"]:
+    """The projection with the norm's weight multiplied in, in the type of `like`."""
+    weight = widen(weight, like)
+    return weight if norm.weight is None else weight * norm.weight[:, None]
+
+
+def rms_input_gradient(
+    gradient: Float[Tensor, "n rows d_out"],
+    x: Float[Tensor, "n_in rows d_model"],
+    scale: Float[Tensor, "n_in rows 1"],
+    weight: Float[Tensor, "n d_model d_out"],
+    projected: Float[Tensor, "n rows d_out"],
+) -> Float[Tensor, "n rows d_model"]:
+    """The gradient by each input of an RMS norm, from that by the projections behind it.
+
+    Args:
+        gradient: by `projected`.
+        x: the inputs of the heads, before the norm; one of them where all read the same.
+        scale: see `rms_scale`.
+        weight: the projection with the norm's weight multiplied in.
+        projected: the projections, without a bias.
+    """
+    along = (projected * gradient).sum(-1, keepdim=True) * scale.square() / x.shape[-1]
+    back = torch.bmm(gradient * scale, weight.transpose(1, 2))
+    return back.addcmul_(x, along, value=-1)
+
+
+class _ProjectRms(torch.autograd.Function):
+    """`scale * (x @ weight)`, in whose gradient `scale` is a function of `x`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
+        out = torch.bmm(x, weight) * scale
+        ctx.save_for_backward(x, scale, weight, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
+        x, scale, weight, out = ctx.saved_tensors
+        return rms_input_gradient(grad_outputs[0], x, scale, weight, out), None, None

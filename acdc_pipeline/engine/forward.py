@@ -1,34 +1,33 @@
-"""The clean forward: what every source writes into the residual stream."""
+"""The forward pass, with the output of every source kept apart."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.attention import run_attention, run_heads, visible_keys
 from acdc_pipeline.engine.components import (
-    attention_pattern,
     mlp_output,
     normalise,
-    normalise_heads,
-    project,
-    rotate,
-    shares,
+    normalise_parts,
     soft_cap,
-    widened,
+    widen,
 )
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
+from acdc_pipeline.graph import INPUT, Node, Receiver
+from acdc_pipeline.models.weights import Block, TransformerWeights
 
 
 @dataclass(frozen=True)
 class SourceOutputs:
-    """One forward pass, taken apart.
+    """The result of one forward pass.
 
     Args:
-        outputs: what each source writes, in the topology's source order.
+        outputs: what each source writes to the residual stream, in the topology's source order.
         final: the residual stream that the logits read, constants included.
     """
 
@@ -37,26 +36,26 @@ class SourceOutputs:
 
 
 def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> SourceOutputs:
-    """Run the unpatched model and keep every source's output apart.
+    """Run the unpatched model and return the output of every source.
 
     Raises:
-        PromptError: the prompts are longer than the model's context, or name unknown tokens.
+        PromptError: the prompts are longer than the model's context or contain unknown tokens.
     """
     check_tokens(weights, tokens)
     residual = embed(weights, tokens)
     outputs = [residual[None]]
     for block in weights.blocks:
         allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
-        heads = heads_output(block.attn, normalise(residual, block.norm_attn), allowed)
+        heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
         if block.post_attn is not None:
-            heads = shares(heads, heads.sum(0), block.post_attn)
+            heads = normalise_parts(heads, heads.sum(0), block.post_attn)
         attended = residual + heads.sum(0)
         if block.attn.b_o is not None:
             attended = attended + block.attn.b_o
         outputs.append(heads)
         if block.mlp is not None:
             read = residual if weights.parallel else attended
-            written = mlp_written(block, read)
+            written = run_mlp(block, read)
             outputs.append(written[None])
             attended = attended + written
         residual = attended
@@ -66,62 +65,28 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
 def embed(
     weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]
 ) -> Float[Tensor, "batch pos d_model"]:
-    """Token embedding, plus the position embedding where the model has one."""
+    """Embed tokens, with the position embedding where the model has one."""
     embedded = weights.w_e[tokens].to(weights.dtype)
     return embedded if weights.w_pos is None else embedded + weights.w_pos[: tokens.shape[1]]
 
 
-def heads_output(
-    attn: Attention,
-    x: Float[Tensor, "batch pos d_model"],
-    allowed: Bool[Tensor, "pos pos"],
-) -> Float[Tensor, "head batch pos d_model"]:
-    """What every head of a layer makes of the same normalised input, before any norm after it."""
-    batch, pos, _ = x.shape
-    rows = x.reshape(1, batch * pos, -1)
-    q = project(rows, attn.w_q, attn.b_q).unflatten(1, (batch, pos))
-    k = project(rows, attn.w_k, attn.b_k).unflatten(1, (batch, pos))
-    v = project(rows, attn.w_v, attn.b_v).unflatten(1, (batch, pos))
-    if attn.q_norm is not None:
-        q = normalise_heads(q, attn.q_norm, range(len(q)))
-    if attn.k_norm is not None:
-        k = normalise_heads(k, attn.k_norm, range(len(k)))
-    if attn.rotary is not None:
-        positions = torch.arange(pos, device=x.device)
-        q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
-    if attn.heads_per_kv > 1:
-        k = k.repeat_interleave(attn.heads_per_kv, dim=0)
-        v = v.repeat_interleave(attn.heads_per_kv, dim=0)
-    z = attention_pattern(q, k, attn, allowed) @ v
-    return torch.matmul(z, widened(attn.w_o, z)[:, None])
-
-
-def logits_of(
+def unembed(
     weights: TransformerWeights,
     final: Float[Tensor, "*rows d_model"],
     tokens: Int[Tensor, " token"] | None = None,
 ) -> Float[Tensor, "*rows _"]:
-    """Logits of a final residual stream: of some `tokens`, or of the whole vocabulary."""
+    """The logits of a final residual stream, for some `tokens` or the whole vocabulary."""
     w_u, b_u = weights.w_u, weights.b_u
     if tokens is not None:
         w_u, b_u = w_u[:, tokens], None if b_u is None else b_u[tokens]
-    logits = normalise(final, weights.norm_final) @ widened(w_u, final)
+    logits = normalise(final, weights.norm_final) @ widen(w_u, final)
     if b_u is not None:
         logits = logits + b_u
     return soft_cap(logits, weights.logit_cap)
 
 
-def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor, "pos pos"]:
-    """Which key each query position may see."""
-    full = torch.ones(pos, pos, dtype=torch.bool, device=device)
-    if attn.direction == "bidirectional":
-        return full
-    causal = full.tril()
-    return causal if attn.window is None else causal.triu(1 - attn.window)
-
-
-def mlp_written(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
-    """What a block's MLP writes when it reads `x`, with the norms before and after it."""
+def run_mlp(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
+    """The output of a block's MLP for input `x`, with the norms before and after it."""
     assert block.mlp is not None
     assert block.norm_mlp is not None, "a block with an MLP has a norm before it"
     written = mlp_output(normalise(x, block.norm_mlp), block.mlp)
@@ -129,7 +94,7 @@ def mlp_written(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor
 
 
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
-    """Raises PromptError if the model has no position or no embedding for some token."""
+    """Raise PromptError if the model has no position or no embedding for some token."""
     tables = [block.attn.rotary for block in weights.blocks]
     longest = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
     if tokens.shape[1] > longest:
@@ -141,3 +106,112 @@ def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) 
     if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= vocab):
         bad = int(tokens.max()) if int(tokens.max()) >= vocab else int(tokens.min())
         raise PromptError(f"token id {bad} is outside the model's vocabulary of {vocab}")
+
+
+Stream = Float[Tensor, "batch pos d_model"]
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The residual stream wherever a node reads it, in one forward pass or its later part.
+
+    Args:
+        heads: by layer, the input of its heads.
+        mlps: by layer, the input of its MLP; the same stream in parallel blocks.
+        final: the input of the logits.
+    """
+
+    heads: Mapping[int, Stream]
+    mlps: Mapping[int, Stream]
+    final: Stream
+
+    def read_by(self, receiver: Receiver) -> Stream:
+        """The input of `receiver` when every edge is present."""
+        layer = receiver.node.layer
+        if layer is None:
+            return self.final
+        return self.heads[layer] if receiver.node.kind == "head" else self.mlps[layer]
+
+    def of_prompts(self, chosen: slice) -> Streams:
+        """The streams of some prompts."""
+        return Streams(
+            {layer: stream[chosen] for layer, stream in self.heads.items()},
+            {layer: stream[chosen] for layer, stream in self.mlps.items()},
+            self.final[chosen],
+        )
+
+
+def streams_from_outputs(weights: TransformerWeights, clean: SourceOutputs) -> Streams:
+    """The streams of a forward pass, as sums of its known outputs."""
+    n_heads, n = weights.topology.n_heads, 1
+    residual = clean.outputs[0]
+    heads: dict[int, Stream] = {}
+    mlps: dict[int, Stream] = {}
+    for layer, block in enumerate(weights.blocks):
+        heads[layer] = residual
+        attended = _with_bias(residual + clean.outputs[n : n + n_heads].sum(0), block)
+        n += n_heads
+        residual = attended
+        if block.mlp is not None:
+            mlps[layer] = heads[layer] if weights.parallel else attended
+            residual = attended + clean.outputs[n]
+            n += 1
+    return Streams(heads, mlps, clean.final)
+
+
+def run_streams(weights: TransformerWeights, embedded: Stream) -> Streams:
+    """Run the model from `embedded`, in place of an embedding of tokens."""
+    return _from_block(weights, embedded, 0)
+
+
+def changed_streams(
+    weights: TransformerWeights,
+    clean: Streams,
+    source: Node,
+    change: Float[Tensor, "state batch pos d_model"],
+) -> Streams:
+    """Run the model from `source` on, with `change` added to its output in the run of `clean`.
+
+    `change` may be the sum over several heads of one layer; `source` is then any of them. The
+    result holds all prompts of the first state, then all of the next. Nodes that cannot see the
+    change are left out.
+    """
+    if source == INPUT:
+        return _from_block(weights, _plus(clean.heads[0], change), 0)
+    assert source.layer is not None
+    layer = source.layer
+    if source.kind == "head" and layer in clean.mlps and not weights.parallel:
+        return _from_mlp(weights, _plus(clean.mlps[layer], change), layer)
+    after = clean.heads.get(layer + 1, clean.final)
+    return _from_block(weights, _plus(after, change), layer + 1)
+
+
+def _from_block(weights: TransformerWeights, residual: Stream, first: int) -> Streams:
+    heads: dict[int, Stream] = {}
+    mlps: dict[int, Stream] = {}
+    for layer in range(first, len(weights.blocks)):
+        block = weights.blocks[layer]
+        heads[layer] = residual
+        attended = _with_bias(residual + run_attention(block, residual), block)
+        if block.mlp is not None:
+            mlps[layer] = residual if weights.parallel else attended
+            attended = attended + run_mlp(block, mlps[layer])
+        residual = attended
+    return Streams(heads, mlps, residual)
+
+
+def _from_mlp(weights: TransformerWeights, attended: Stream, layer: int) -> Streams:
+    written = run_mlp(weights.blocks[layer], attended)
+    rest = _from_block(weights, attended + written, layer + 1)
+    return Streams(rest.heads, {layer: attended, **rest.mlps}, rest.final)
+
+
+def _plus(
+    stream: Stream, change: Float[Tensor, "state batch pos d_model"]
+) -> Float[Tensor, "_ pos d_model"]:
+    """The streams of all prompts in every state."""
+    return (stream + change).flatten(0, 1)
+
+
+def _with_bias(attended: Stream, block: Block) -> Stream:
+    return attended if block.attn.b_o is None else attended + block.attn.b_o

@@ -1,4 +1,4 @@
-"""Rows: prompts and positions flattened, and which of them a node is needed at."""
+"""Rows: prompts and positions, flattened, and the rows at which a node is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Needed(Enum):
-    """The rows at which anything downstream reads a node."""
+    """The rows at which a node is read by anything downstream."""
 
     EVERY = "every position"
     ANSWERS = "the answer positions"
@@ -23,8 +23,8 @@ class Layout:
     """How prompts and positions are flattened into rows.
 
     Args:
-        batch: prompts.
-        pos: positions, padding included.
+        batch: number of prompts.
+        pos: number of positions, padding included.
         answer_row: prompt of each answer.
         answer_pos: position of each answer.
     """
@@ -46,11 +46,17 @@ class Layout:
         return torch.equal(self.answer_row, rows)
 
     def n_rows(self, needed: Needed) -> int:
-        """How many rows that is."""
+        """The number of rows."""
         return self.batch * self.pos if needed is Needed.EVERY else len(self.answer_row)
 
     def at_answers(
         self, rows: Float[Tensor, "*lead rows width"]
     ) -> Float[Tensor, "*lead answer width"]:
-        """The answers' rows out of all rows."""
+        """The rows of the answers, out of all rows."""
         return rows.index_select(-2, self.answer_index)
+
+    def select(
+        self, rows: Float[Tensor, "*lead rows width"], needed: Needed
+    ) -> Float[Tensor, "*lead needed width"]:
+        """The rows at which a node is needed, out of all rows."""
+        return self.at_answers(rows) if needed is Needed.ANSWERS else rows

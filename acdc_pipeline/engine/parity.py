@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.models.load import LoadedModel
 
@@ -37,7 +37,7 @@ def parity_error(
     for some, their_lengths in zip(tokens.split(_AT_ONCE), lengths.split(_AT_ONCE), strict=True):
         with torch.no_grad():
             final = run_sources(model.weights, some.to(model.weights.device)).final
-            ours = logits_of(model.weights, final).cpu()
+            ours = unembed(model.weights, final).cpu()
             theirs = model.reference_logits(some)
         real = torch.arange(some.shape[1])[None] < their_lengths.cpu()[:, None]
         theirs = theirs[real]

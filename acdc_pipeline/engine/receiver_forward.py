@@ -14,10 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import mlp_written, visible_keys
-from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
-from acdc_pipeline.engine.normalised_projection import project_normalised
+from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
+from acdc_pipeline.engine.components import normalise, project, project_normalised
+from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -116,7 +115,7 @@ class ReceiverForward(ABC):
             if heads:
                 nodes = [head(layer, index) for index in heads]
                 receivers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
-                by_heads = self.heads_written(layer, heads, self.read(receivers))
+                by_heads = self.run_heads(layer, heads, self.read(receivers))
             by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
                 self.write(by_heads, [first + index for index in heads])
@@ -129,7 +128,7 @@ class ReceiverForward(ABC):
             self.n_sources += int(self.topology.has_mlp)
         return self.read([Receiver(LOGITS)])[0]
 
-    def heads_written(
+    def run_heads(
         self, layer: int, heads: Sequence[int], inputs: Float[Tensor, "read batch pos d_model"]
     ) -> Outputs:
         """What `heads` write, from what they read: by slot, then by head, or one input for all."""
@@ -148,14 +147,14 @@ class ReceiverForward(ABC):
         allowed = visible_keys(block.attn, shape[1], inputs.device)
         return attend(block, heads, slots, allowed)
 
-    def mlp_written(self, layer: int, inputs: Outputs) -> Outputs:
+    def run_mlp(self, layer: int, inputs: Outputs) -> Outputs:
         """What the MLP of `layer` writes, from what it reads."""
-        return mlp_written(self.weights.blocks[layer], inputs)
+        return run_mlp(self.weights.blocks[layer], inputs)
 
     def _by_mlp(self, layer: int) -> Outputs | None:
         if not self.has_mlp(layer):
             return None
-        return self.mlp_written(layer, self.read([Receiver(mlp(layer))]))
+        return self.run_mlp(layer, self.read([Receiver(mlp(layer))]))
 
     def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
         if bias is not None:

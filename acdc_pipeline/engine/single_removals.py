@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
+from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
+from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import mlp_written, visible_keys
-from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
-from acdc_pipeline.engine.objective import Objective
-from acdc_pipeline.engine.setup import Bench
-from acdc_pipeline.engine.streams import changed_streams, streams_of
+from acdc_pipeline.engine.forward import changed_streams, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
 
 States = Float[Tensor, "state batch pos d_model"]
@@ -39,7 +38,7 @@ class SingleRemovals:
         self.weights = bench.weights
         self.topology = bench.weights.topology
         self.objective = objective
-        self.clean = streams_of(bench.weights, bench.clean)
+        self.clean = streams_from_outputs(bench.weights, bench.clean)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self.at_once = _states_that_fit(bench, memory)
         self._layer: tuple[int, Slots] | None = None
@@ -76,7 +75,7 @@ class SingleRemovals:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
         if receiver.slot is None:
-            written = mlp_written(block, self.clean.mlps[node.layer] + difference)
+            written = run_mlp(block, self.clean.mlps[node.layer] + difference)
             return self._after(node, written - self.bench.clean.outputs[self.index[node]])
         return self._after(node, self._head_change(receiver, difference))
 

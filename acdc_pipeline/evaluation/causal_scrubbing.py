@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.forward import embed, logits_of
+from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.evaluation.exchange import alike, of_one_length
@@ -145,7 +145,7 @@ def scrubbed_logprobs(
                 current = ExchangedSums(inside.restricted_to(rows), len(outputs))
                 to[rows, :length] = _Scrubbed(bench.weights, mask, clean, current).final(embedded)
         at_answers = bench.layout.at_answers(finals.flatten(1, 2))
-        return logits_of(bench.weights, at_answers).log_softmax(-1)
+        return unembed(bench.weights, at_answers).log_softmax(-1)
 
 
 class _Scrubbed(ReceiverForward):

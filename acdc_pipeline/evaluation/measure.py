@@ -19,7 +19,7 @@ from acdc_pipeline.engine import (
     run_circuit,
 )
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
-from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.metrics import METRICS, Reading
@@ -74,7 +74,7 @@ def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answ
     with torch.no_grad():
         final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
-        return logits_of(bench.weights, at_answers).log_softmax(-1)
+        return unembed(bench.weights, at_answers).log_softmax(-1)
 
 
 def measure_circuits(
@@ -119,7 +119,7 @@ def measure_circuits(
                 run,
             )
             for final in finals.split(read_at_once):
-                logprobs = logits_of(bench.weights, final).log_softmax(-1)
+                logprobs = unembed(bench.weights, final).log_softmax(-1)
                 reading = Reading(bench.logprobs, logprobs, correct, incorrect)
                 values = {
                     name: METRICS[name].score(reading).to(torch.float64).mean(-1).tolist()

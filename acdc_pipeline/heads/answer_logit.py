@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, widened
+from acdc_pipeline.engine.components import normalise, widen
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
 # Columns of the unembedding that are averaged at once.
@@ -149,7 +149,7 @@ def mean_unembedding(
     vocab = weights.w_u.shape[1]
     total = torch.zeros(weights.d_model, dtype=weights.dtype, device=weights.device)
     for columns in weights.w_u.split(_COLUMNS, dim=1):
-        total += widened(columns, total).sum(1)
+        total += widen(columns, total).sum(1)
     bias = torch.zeros((), dtype=weights.dtype, device=weights.device)
     return total / vocab, bias if weights.b_u is None else weights.b_u.to(weights.dtype).mean()
 

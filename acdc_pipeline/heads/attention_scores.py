@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import visible_keys
+from acdc_pipeline.engine.attention import visible_keys
 from acdc_pipeline.heads.layer_run import LayerRun
 
 PerRow = dict[str, Float[Tensor, "head batch"]]

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import mlp_written
+from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.heads.batches import rows_in_cache
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
@@ -78,7 +78,7 @@ def effective_embedding(
     if layer == 0 or first.mlp is None:
         return embedding
     parts = embedding.split(rows_in_cache(weights, pos=1))
-    return torch.cat([part + mlp_written(first, part) for part in parts])
+    return torch.cat([part + run_mlp(first, part) for part in parts])
 
 
 def into_unembedding(

@@ -10,15 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.components import (
-    attention_pattern,
-    normalise,
-    normalise_heads,
-    project,
-    rotate,
-    widened,
-)
-from acdc_pipeline.engine.forward import check_tokens, embed, mlp_written, visible_keys
+from acdc_pipeline.engine.attention import attention_pattern, normalise_heads, rotate, visible_keys
+from acdc_pipeline.engine.components import normalise, project, widen
+from acdc_pipeline.engine.forward import check_tokens, embed, run_mlp
 from acdc_pipeline.heads.edits import NO_EDITS, Edits
 from acdc_pipeline.models.weights import Attention, Block, HeadNorm, TransformerWeights
 
@@ -76,7 +70,7 @@ class LayerRun:
         self, carried: Float[Tensor, "head batch n d_head"], at: Int[Tensor, " n"]
     ) -> Float[Tensor, "head batch n d_model"]:
         """What the heads write at positions `at` when they carry `carried` there."""
-        out = torch.matmul(carried, widened(self.block.attn.w_o, carried)[:, None])
+        out = torch.matmul(carried, widen(self.block.attn.w_o, carried)[:, None])
         if self.post_scale is None:
             return out
         return _weighted(self.block, out * self.post_scale[:, at])
@@ -92,7 +86,7 @@ class LayerRun:
         """
         attn = self.block.attn
         gradient = _weighted(self.block, gradient)
-        w_o = widened(attn.w_o, gradient)
+        w_o = widen(attn.w_o, gradient)
         if self.post_scale is not None:
             gradient = gradient * self.post_scale[places]
         read = gradient @ w_o.flatten(0, 1).T
@@ -165,7 +159,7 @@ def after_mlp(
     block = weights.blocks[layer]
     if block.mlp is None:
         return attended
-    return attended + mlp_written(block, stream if weights.parallel else attended)
+    return attended + run_mlp(block, stream if weights.parallel else attended)
 
 
 def run_layers(
@@ -243,7 +237,7 @@ def _written_by(
     block: Block, carried: Float[Tensor, "batch pos head d_head"]
 ) -> Float[Tensor, "batch pos d_model"]:
     """What all heads of a layer write together, before any norm behind attention."""
-    return carried.flatten(2) @ widened(block.attn.w_o, carried).flatten(0, 1)
+    return carried.flatten(2) @ widen(block.attn.w_o, carried).flatten(0, 1)
 
 
 def _attention(

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import check_tokens, embed, logits_of
-from acdc_pipeline.engine.kl_objective import KlObjective
+from acdc_pipeline.engine.forward import check_tokens, embed, unembed
+from acdc_pipeline.engine.objectives import KlObjective
 from acdc_pipeline.heads.answer_logit import (
     AnswerLogit,
     MeanLogit,
@@ -160,7 +160,7 @@ class _Part:
             gradient=own.direct(final),
             other_gradients=frozen_gradient(final, weights.norm_final, directions),
             logit=own.of(final),
-            divergence=KlObjective(weights, final, logits_of(weights, final).log_softmax(-1)),
+            divergence=KlObjective(weights, final, unembed(weights, final).log_softmax(-1)),
             groups=length_groups(weights, part, weights.topology.n_heads),
             found={},
         )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.heads.answer_places import rows_of
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.layer_run import run_tokens
@@ -39,7 +39,7 @@ def model_metrics(
         for rows in chunks(len(prompts), size):
             part, _ = rows_of(prompts, rows)
             final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
-            logprobs = logits_of(weights, final).log_softmax(-1)
+            logprobs = unembed(weights, final).log_softmax(-1)
             right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)
             reading = Reading(logprobs, logprobs, right, wrong)
             for name in wanted:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from acdc_pipeline import discover
-from acdc_pipeline.engine.components import attention_pattern, normalise, project, rotate
-from acdc_pipeline.engine.forward import embed, visible_keys
+from acdc_pipeline.engine.attention import attention_pattern, rotate, visible_keys
+from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.zoo.tokenizer import bos_id

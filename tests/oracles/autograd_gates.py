@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
 from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import embed, mlp_written, visible_keys
-from acdc_pipeline.engine.layer_heads import Slots, attend, slot_weights
+from acdc_pipeline.engine.forward import embed, run_mlp
 from acdc_pipeline.graph import SLOTS
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
@@ -93,7 +93,7 @@ class _EdgeGated:
             written = self.heads(block)
             if not self.weights.parallel:
                 self.write(written, block.attn.b_o)
-            by_mlp = None if block.mlp is None else mlp_written(block, self.received(1))
+            by_mlp = None if block.mlp is None else run_mlp(block, self.received(1))
             if self.weights.parallel:
                 self.write(written, block.attn.b_o)
             if by_mlp is not None:

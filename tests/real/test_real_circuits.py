@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from acdc_pipeline.engine import Bench, run_circuits, set_up
-from acdc_pipeline.engine.forward import logits_of
+from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.evaluation import circuit_logprobs, measure_circuits, objective_for, random_masks
 from acdc_pipeline.graph import Edge, Receiver
@@ -45,7 +45,7 @@ def test_circuits_of_all_edges_and_of_none_are_the_two_runs_of_the_model(
     answers = (prompts.answer_row, prompts.answer_pos)
     for mask, tokens in ((every, prompts.clean), (~every, prompts.corrupted)):
         final = run_circuits(bench.weights, prompts.clean, bench.ablated, mask)[0]
-        ours = logits_of(bench.weights, final[answers])
+        ours = unembed(bench.weights, final[answers])
         theirs = model.reference_logits(tokens)[answers]
         # The parity gate's own bar, for the same float32 sums in another order.
         assert float((ours - theirs).abs().max() / theirs.abs().max()) <= 1e-5

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.algorithms import AcdcResult, Replay, acdc
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.engine.search import Search
+from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.graph import Decision
@@ -35,7 +35,7 @@ def _search(
     bench: Bench, threshold: float, rebase_after: int, log: tuple[Decision, ...] = ()
 ) -> tuple[AcdcResult, list[tuple[Decision, ...]]]:
     search = bench.search(objective_for(bench, "kl"), memory=2**30)
-    if isinstance(search, Search):
+    if isinstance(search, SubgraphSearch):
         search.rebase_after = rebase_after
     resumable: list[tuple[Decision, ...]] = []
     with torch.no_grad():

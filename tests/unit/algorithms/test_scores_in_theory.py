@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.algorithms import SCORERS
 from acdc_pipeline.engine import Bench, run_circuit, set_up
-from acdc_pipeline.engine.streams import changed_streams, run_streams, streams_of
+from acdc_pipeline.engine.forward import changed_streams, run_streams, streams_from_outputs
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.graph import Node
 from acdc_pipeline.models import load_model
@@ -115,7 +115,7 @@ def test_changed_streams_are_those_of_a_circuit_without_the_sources_edges(
 ):
     bench = benches[name]
     topology = bench.weights.topology
-    clean = streams_of(bench.weights, bench.clean)
+    clean = streams_from_outputs(bench.weights, bench.clean)
     torch.testing.assert_close(
         run_streams(bench.weights, bench.clean.outputs[0]).final,
         clean.final,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.algorithms import AcdcResult, EdgeSearch, acdc
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.engine.coupled_search import CoupledSearch
+from acdc_pipeline.engine.search.coupled_search import CoupledSearch
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
 from tests import checkpoints

@@ -11,8 +11,12 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, circuit_forward, run_circuit, run_circuits, set_up
-from acdc_pipeline.engine.edge_gates import circuit_gradient, edge_gate_gradient
-from acdc_pipeline.engine.node_gates import node_gate_gradient, run_node_gates
+from acdc_pipeline.engine.gradients.gates import (
+    circuit_gradient,
+    edge_gate_gradient,
+    node_gate_gradient,
+    run_node_gates,
+)
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.graph import LOGITS, Receiver
 from acdc_pipeline.models import load_model

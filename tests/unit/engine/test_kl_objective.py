@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import logits_of
-from acdc_pipeline.engine.kl_objective import KlObjective
+from acdc_pipeline.engine.forward import unembed
+from acdc_pipeline.engine.objectives import KlObjective
 from acdc_pipeline.models import TransformerWeights, load_model, resolve_dtype
 from tests import checkpoints
 
@@ -25,8 +25,8 @@ def weights(request: pytest.FixtureRequest, tmp_path: Path) -> TransformerWeight
 
 
 def _defined(weights: TransformerWeights, base: Tensor, states: Tensor) -> Tensor:
-    p = logits_of(weights, base).softmax(-1)
-    q = logits_of(weights, states).softmax(-1)
+    p = unembed(weights, base).softmax(-1)
+    q = unembed(weights, states).softmax(-1)
     return (p * (p.log() - q.log())).sum(-1).mean(-1)
 
 
@@ -38,7 +38,7 @@ def test_kl_objective_small_and_large_changes_match_the_definition(
     base = torch.randn(ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
     noise = torch.randn(STATES, ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
     states = base + scale * noise
-    objective = KlObjective(weights, base, logits_of(weights, base).log_softmax(-1))
+    objective = KlObjective(weights, base, unembed(weights, base).log_softmax(-1))
     assert objective(states).tolist() == pytest.approx(
         _defined(weights, base, states).tolist(), rel=1e-9, abs=1e-15
     )
@@ -51,8 +51,8 @@ def test_kl_objective_change_of_hundreds_of_logits_stays_finite_and_right(
     base = torch.randn(ANSWERS, weights.d_model, generator=generator, dtype=torch.float64)
     sharp = replace(weights, w_u=2000 * weights.w_u, b_u=None)
     states = -base[None]
-    logprobs = logits_of(sharp, base).log_softmax(-1)
-    direct = (logprobs.exp() * (logprobs - logits_of(sharp, states).log_softmax(-1))).sum(-1)
+    logprobs = unembed(sharp, base).log_softmax(-1)
+    direct = (logprobs.exp() * (logprobs - unembed(sharp, states).log_softmax(-1))).sum(-1)
     found = KlObjective(sharp, base, logprobs)(states)
     assert found.tolist() == pytest.approx(direct.mean(-1).tolist(), rel=1e-9)
 
@@ -66,7 +66,7 @@ def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tm
     base = torch.randn(ANSWERS, weights64.d_model, generator=generator)
     states = base + 1e-3 * torch.randn(STATES, ANSWERS, weights64.d_model, generator=generator)
     exact = _defined(weights64, base.double(), states.double())
-    objective = KlObjective(weights32, base, logits_of(weights32, base).log_softmax(-1))
+    objective = KlObjective(weights32, base, unembed(weights32, base).log_softmax(-1))
     # Divergences here are about 1e-7, below the rounding of a float32 log-probability.
     assert exact.max() < 1e-5
     assert objective(states).tolist() == pytest.approx(exact.tolist(), rel=2e-2)
@@ -89,7 +89,7 @@ def test_kl_objective_sure_model_whose_favourite_falls_matches_the_definition(
     base[0, 0] = sureness
     fallen = torch.zeros(2, 1, weights.d_model, dtype=weights.dtype)
     fallen[1, 0, 0] = -sureness
-    found = KlObjective(weights, base, logits_of(weights, base).log_softmax(-1))(fallen)
+    found = KlObjective(weights, base, unembed(weights, base).log_softmax(-1))(fallen)
     # All the weight was on token 0: KL = log V, and with its logit at -s, s + log(V - 1).
     expected = torch.tensor(
         [torch.log(torch.tensor(vocab)), sureness + torch.log(torch.tensor(vocab - 1))]

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from acdc_pipeline.engine import check_parity, parity_error
-from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.models import load_model
 from tests import checkpoints
@@ -41,7 +41,7 @@ def test_clean_logits_match_hugging_face_without_transformer_lens(name: str, tmp
     original = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float64)
     with torch.no_grad(), Float64Throughout():
         theirs = original(TOKENS).logits
-        ours = logits_of(weights, run_sources(weights, TOKENS).final)
+        ours = unembed(weights, run_sources(weights, TOKENS).final)
     assert (ours - theirs).abs().max() < 1e-12 * theirs.abs().max()
 
 

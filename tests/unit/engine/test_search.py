@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.engine.guesses import Guesses
-from acdc_pipeline.engine.search import Search
-from acdc_pipeline.engine.speculation import PlannedState, Speculation
+from acdc_pipeline.engine.search.speculation import EdgePredictor, PlannedState, Speculation
+from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import GraphError, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, mlp
@@ -43,7 +42,7 @@ def _acdc(
     bench: Bench, threshold: float, memory: int = GIB, rebase_after: int | None = None
 ) -> AcdcResult:
     search = bench.search(objective_for(bench, "kl"), memory=memory)
-    if isinstance(search, Search) and rebase_after is not None:
+    if isinstance(search, SubgraphSearch) and rebase_after is not None:
         search.rebase_after = rebase_after
     with torch.no_grad():
         return acdc(
@@ -94,7 +93,7 @@ class _AnyWidth(Speculation):
     """Batches of whatever width is drawn next."""
 
     def __init__(self, widths: Iterator[int]) -> None:
-        super().__init__(Guesses(), 1, 0.0)
+        super().__init__(EdgePredictor(), 1, 0.0)
         self.widths = widths
 
     def plan(self, source: Node) -> list[PlannedState]:

@@ -7,8 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acdc_pipeline.engine.guesses import Guesses
-from acdc_pipeline.engine.speculation import Speculation
+from acdc_pipeline.engine.search.speculation import EdgePredictor, Speculation
 from acdc_pipeline.graph import LOGITS, Receiver, mlp
 
 SOURCES = [mlp(layer) for layer in reversed(range(12))]
@@ -16,7 +15,7 @@ RECEIVER = Receiver(LOGITS)
 
 
 def _planned(overhead: float, max_states: int = 100) -> int:
-    speculation: Speculation[None] = Speculation(Guesses(), max_states, overhead)
+    speculation: Speculation[None] = Speculation(EdgePredictor(), max_states, overhead)
     speculation.begin(RECEIVER, SOURCES)
     return len(speculation.plan(SOURCES[0]))
 
@@ -51,13 +50,13 @@ def test_plan_never_exceeds_what_memory_holds():
 def test_values_are_those_of_the_circuit_at_hand(
     overhead: float, max_states: int, removed: set, rounds: int
 ):
-    speculation: Speculation[None] = Speculation(Guesses(), max_states, overhead)
+    speculation: Speculation[None] = Speculation(EdgePredictor(), max_states, overhead)
     for _ in range(rounds):
         speculation.begin(RECEIVER, SOURCES)
         gone: list = []
         for source in SOURCES:
-            if not speculation.answers(source):
-                speculation.settle()
+            if not speculation.has_value(source):
+                speculation.finish_batch()
                 base = list(gone)
                 plan = speculation.plan(source)
                 # A state's value here is the set of edges it lacks.
@@ -65,9 +64,9 @@ def test_values_are_those_of_the_circuit_at_hand(
                 speculation.store(plan, values, None)
             assert speculation.value(source) == _code([*gone, source])
             if source in removed:
-                speculation.take(source)
+                speculation.accept(source)
                 gone.append(source)
-        speculation.settle()
+        speculation.finish_batch()
         speculation.learn([source for source in SOURCES if source not in removed])
 
 

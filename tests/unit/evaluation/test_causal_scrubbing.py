@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from acdc_pipeline.engine import Bench, run_circuit, set_up
-from acdc_pipeline.engine.forward import embed, logits_of
+from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import causal_scrubbing, with_partners
@@ -56,7 +56,7 @@ def test_edges_outside_carry_the_clean_output_of_the_prompt_drawn():
     )[0]
     ablated = bench.clean.outputs[:, TURNED]
     final = run_circuit(bench.weights, bench.prompts.clean, ablated, edges)
-    expected = logits_of(bench.weights, final[:, -1]).log_softmax(-1)
+    expected = unembed(bench.weights, final[:, -1]).log_softmax(-1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-12)
 
 
@@ -73,7 +73,7 @@ def test_edges_inside_carry_the_current_output_of_the_prompt_drawn():
     # turned is not turned. The input reaches the logits once turned.
     outputs = bench.clean.outputs
     final = outputs[0][TURNED] + outputs[1:].sum(0)
-    expected = logits_of(bench.weights, final[:, -1]).log_softmax(-1)
+    expected = unembed(bench.weights, final[:, -1]).log_softmax(-1)
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-12)
 
 
@@ -122,7 +122,7 @@ def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: fl
     with torch.no_grad():
         final = plain.final(embed(bench.weights, prompts.clean))
         rows = bench.layout.at_answers(final.flatten(0, 1))
-        expected = logits_of(bench.weights, rows).log_softmax(-1)
+        expected = unembed(bench.weights, rows).log_softmax(-1)
     drawn = scrubbed_logprobs(bench, [frozenset(edges)], outside, inside)[0]
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.heads.answer_logit import MeanLogit, answer_logit, mean_unembedding, token_logit
 from acdc_pipeline.models import load_model
 from tests import checkpoints
@@ -24,7 +24,7 @@ def test_answer_logit_is_read_off_the_logits(name: str, tmp_path: Path):
         f"dir:{checkpoints.EVERY[name](tmp_path / name)}", dtype="float64", device="cpu"
     ).weights
     final = run_sources(weights, TOKENS).final[:, -1]
-    logits = logits_of(weights, final)
+    logits = unembed(weights, final)
     expected = torch.stack(
         [
             logits[0, 3] - logits[0, [4, 5]].mean(),

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from acdc_pipeline.engine import run_circuit
-from acdc_pipeline.engine.ablation import ablated_outputs
-from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.engine.bench import ablated_outputs
+from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.graph import Edge, head
 from acdc_pipeline.heads.answer_logit import answer_logit
@@ -55,7 +55,7 @@ def test_ablations_are_those_of_the_graph_with_all_edges_of_the_head_removed(
     found = task_scores(weights, p, memory=MEMORY).samples
     answers = answer_logit(weights, p.correct, p.incorrect)
     clean = run_sources(weights, p.clean).final[p.answer_row, p.answer_pos]
-    logprobs = logits_of(weights, clean).log_softmax(-1)
+    logprobs = unembed(weights, clean).log_softmax(-1)
     for ablation in ABLATIONS:
         ablated = ablated_outputs(weights, p.corrupted, p.lengths, ablation)
         for node in (head(0, 1), head(1, 0)):
@@ -64,7 +64,7 @@ def test_ablations_are_those_of_the_graph_with_all_edges_of_the_head_removed(
             lost = answers.of(clean) - answers.of(final)
             got = found[f"{ablation}_ablation"][:, node.layer, node.head]
             np.testing.assert_allclose(got, lost.numpy(), rtol=1e-8, atol=1e-10)
-            kl = kl_divergence(logprobs, logits_of(weights, final).log_softmax(-1))
+            kl = kl_divergence(logprobs, unembed(weights, final).log_softmax(-1))
             got = found[f"{ablation}_ablation_kl"][:, node.layer, node.head]
             np.testing.assert_allclose(got, kl.numpy(), rtol=1e-7, atol=1e-10)
 

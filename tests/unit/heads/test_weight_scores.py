@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import mlp_written
+from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import Slot, head
 from acdc_pipeline.heads.composition import circuit_norms, composition
 from acdc_pipeline.heads.copying import ov_copying
@@ -73,7 +73,7 @@ def tokens_to_tokens(weights: TransformerWeights, layer: int, h: int) -> Tensor:
     """E' W_OV W_U, vocabulary x vocabulary."""
     embedding = weights.w_e
     if layer > 0 and weights.blocks[0].mlp is not None:
-        embedding = embedding + mlp_written(weights.blocks[0], weights.w_e)
+        embedding = embedding + run_mlp(weights.blocks[0], weights.w_e)
     ov, _ = circuits(weights, layer, h)
     return embedding @ ov @ norm_matrix(weights, None) @ weights.w_u
 

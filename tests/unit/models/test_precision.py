@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.engine import parity_error, set_up
-from acdc_pipeline.engine.forward import logits_of, run_sources
+from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import circuit_logprobs, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
@@ -68,7 +68,7 @@ def test_logits_are_those_of_hugging_face_with_rounded_weights(
         for parameter in original.parameters():
             parameter.copy_(parameter.to(NARROW[dtype]))
         theirs = original(PROMPTS.clean).logits
-        ours = logits_of(weights, run_sources(weights, PROMPTS.clean).final)
+        ours = unembed(weights, run_sources(weights, PROMPTS.clean).final)
     assert (ours - theirs).abs().max() < 3e-6 * theirs.abs().max()
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.ablation import ablated_outputs
-from acdc_pipeline.engine.coupled_search import CoupledSearch
-from acdc_pipeline.engine.forward import SourceOutputs, logits_of, run_sources
+from acdc_pipeline.engine.forward import SourceOutputs, run_sources, unembed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
-from acdc_pipeline.engine.objective import Objective
-from acdc_pipeline.engine.search import Search
+from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.coupled_search import CoupledSearch
+from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
@@ -23,16 +24,16 @@ from acdc_pipeline.specs.names import Ablation
 
 @dataclass(frozen=True)
 class Bench:
-    """A model at work on one set of prompts: everything a method measures against.
+    """A model on one set of prompts: everything that methods measure against.
 
     Args:
         weights: the model.
         prompts: the prompts, on the model's device.
-        layout: how they are flattened.
+        layout: how they are flattened into rows.
         clean: the sources' outputs on the clean prompts.
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.
-        answer_weight: how much each answer counts in objectives, 1 in all; None means alike.
+        answer_weight: the weight of each answer in objectives, 1 in total; None means equal.
     """
 
     weights: TransformerWeights
@@ -43,23 +44,20 @@ class Bench:
     logprobs: Float[Tensor, "answer vocab"]
     answer_weight: Float[Tensor, " answer"] | None = None
 
-    def search(self, objective: Objective, *, memory: int) -> Search | CoupledSearch:
+    def search(self, objective: Objective, *, memory: int) -> Search[Any]:
         """A search that starts from the whole model, in `memory` bytes beside the weights.
 
         Raises:
-            OutOfMemoryBudget: what the search always holds is larger than `memory` alone.
+            OutOfMemoryBudget: what the search always holds exceeds `memory`.
         """
         plan = self.memory_plan()
         plan.require(memory)
         left = memory - plan.sources
-        if self.weights.coupled:
-            return CoupledSearch(
-                self.weights, self.clean, self.ablated, self.layout, objective, left
-            )
-        return Search(self.weights, self.clean, self.ablated, self.layout, objective, left, plan)
+        model = (self.weights, self.clean, self.ablated, self.layout, objective, left)
+        return CoupledSearch(*model) if self.weights.coupled else SubgraphSearch(*model, plan)
 
     def memory_plan(self) -> MemoryPlan:
-        """What a search of this model on these prompts takes."""
+        """The memory that a search of this model on these prompts takes."""
         mlp = self.weights.blocks[0].mlp
         shape = ModelShape(
             topology=self.weights.topology,
@@ -102,5 +100,29 @@ def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) 
         clean = run_sources(weights, prompts.clean)
         ablated = ablated_outputs(weights, prompts.corrupted, prompts.lengths, ablation)
         final = layout.at_answers(clean.final.flatten(0, 1))
-        logprobs = logits_of(weights, final).log_softmax(-1)
+        logprobs = unembed(weights, final).log_softmax(-1)
     return Bench(weights, prompts, layout, clean, ablated, logprobs)
+
+
+def ablated_outputs(
+    weights: TransformerWeights,
+    corrupted: Int[Tensor, "batch pos"],
+    lengths: Int[Tensor, " batch"],
+    ablation: Ablation,
+) -> Float[Tensor, "src batch pos d_model"]:
+    """What a removed edge carries in place of each source's output.
+
+    `corrupted`: its output on the same row's counterfactual (resample ablation). `zero`: nothing.
+    `mean`: at each position, its mean output over the counterfactuals that reach it. Biases of the
+    attention output belong to no head, so no ablation removes them; an MLP's output bias is part
+    of its node.
+    """
+    outputs = run_sources(weights, corrupted).outputs
+    if ablation == "corrupted":
+        return outputs
+    if ablation == "zero":
+        return torch.zeros_like(outputs)
+    positions = torch.arange(corrupted.shape[1], device=corrupted.device)
+    real = (positions[None] < lengths[:, None]).to(outputs.dtype)[None, :, :, None]
+    mean = (outputs * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
+    return mean.expand_as(outputs)

@@ -1,27 +1,69 @@
-"""KL(model ‖ circuit) of a final residual stream, without ever forming log-probabilities.
-
-With p the model's distribution, and d the circuit's logits minus the model's,
-
-    KL = log Σ p·exp(d) − Σ p·d = log1p(Σ p·expm1(d)) − (p W_Uᵀ)·Δx,
-
-where Δx is the change of the normalised stream. Small divergences come out of small numbers, so
-float32 resolves them to about 1e-9 where a difference of log-probabilities is lost in 1e-6; and
-one product with W_U is all that touches the vocabulary. Where logits pass a soft cap, d is what
-the cap makes of that product, and its mean is taken over the vocabulary.
-"""
+"""From a final residual stream to one number per state, oriented so that higher is worse."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.components import capped_change, normalise, widened
-from acdc_pipeline.engine.forward import logits_of
-from acdc_pipeline.engine.objective import mean_over_answers
+from acdc_pipeline.engine.components import normalise, soft_cap_change, widen
+from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.models.weights import TransformerWeights
+
+# Logits in flight: a large vocabulary times many states would not fit into memory at once.
+_CHUNK_BYTES = 32 * 2**20
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a search minimises."""
+
+    def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        """Mean over answers, in float64, higher is worse."""
+        ...
+
+
+@dataclass(frozen=True)
+class LogprobObjective:
+    """Any metric of log-probabilities at the answer positions.
+
+    Args:
+        weights: for the final norm and the unembedding.
+        score: log-probabilities to one number per answer.
+        sign: +1 where a higher score is worse, -1 where it is better.
+        tokens: the tokens that `score` is given, normalised among themselves, where the metric
+            depends on differences between them alone; None gives it the whole vocabulary.
+        answer_weight: how much each answer counts, 1 in all; None means alike.
+    """
+
+    weights: TransformerWeights
+    score: Callable[[Float[Tensor, "state answer vocab"]], Float[Tensor, "state answer"]]
+    sign: float
+    tokens: Int[Tensor, " token"] | None = None
+    answer_weight: Float[Tensor, " answer"] | None = None
+
+    def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
+        per_state = final.shape[1] * n_tokens * final.element_size()
+        chunks = final.split(max(1, _CHUNK_BYTES // per_state))
+        return torch.cat([self._of_chunk(chunk) for chunk in chunks])
+
+    def _of_chunk(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
+        logprobs = unembed(self.weights, final, self.tokens).log_softmax(-1)
+        return self.sign * mean_over_answers(self.score(logprobs), self.answer_weight)
+
+
+def mean_over_answers(
+    values: Float[Tensor, "state answer"], weight: Float[Tensor, " answer"] | None
+) -> Float[Tensor, " state"]:
+    """The mean of each state's answers in float64, weighted where they do not count alike."""
+    wide = values.to(torch.float64)
+    return wide.mean(-1) if weight is None else wide @ weight.to(torch.float64)
+
 
 # Answers of several states meet one tile of the vocabulary after the other: each matrix column is
 # fetched from memory once for all of them, and their logits stay in cache between the passes.
@@ -51,9 +93,9 @@ class KlObjective:
         self.logprobs = logprobs
         self.answer_weight = answer_weight
         self.probs = logprobs.exp()
-        self.mean_direction = self.probs @ widened(weights.w_u, self.probs).T
+        self.mean_direction = self.probs @ widen(weights.w_u, self.probs).T
         uncapped = replace(weights, logit_cap=None)
-        self.logits = None if weights.logit_cap is None else logits_of(uncapped, final)
+        self.logits = None if weights.logit_cap is None else unembed(uncapped, final)
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         return mean_over_answers(self.per_answer(final), self.answer_weight)
@@ -76,9 +118,9 @@ class KlObjective:
         width = max(_LEAST_WIDTH, _TILE_BYTES // (change[..., 0].nbytes))
         for start in range(0, w_u.shape[1], width):
             tile = slice(start, start + width)
-            d = torch.matmul(change, widened(w_u[:, tile], change))
+            d = torch.matmul(change, widen(w_u[:, tile], change))
             if cap is not None and self.logits is not None:
-                d = capped_change(self.logits[:, tile], d, cap)
+                d = soft_cap_change(self.logits[:, tile], d, cap)
                 mean += (self.probs[:, tile] * d).sum(-1)
             growth += torch.expm1(d).mul_(self.probs[:, tile]).sum(-1)
             total += torch.exp(d).mul_(self.probs[:, tile]).sum(-1)
@@ -104,8 +146,8 @@ class KlObjective:
         plain = ~torch.isfinite(growth)
         if bool(plain.any()):
             _, answer = plain.nonzero(as_tuple=True)
-            d = change[plain] @ widened(self.weights.w_u, change)
+            d = change[plain] @ widen(self.weights.w_u, change)
             if self.weights.logit_cap is not None and self.logits is not None:
-                d = capped_change(self.logits[answer], d, self.weights.logit_cap)
+                d = soft_cap_change(self.logits[answer], d, self.weights.logit_cap)
             growth[plain] = (d + self.logprobs[answer]).logsumexp(-1)
         return growth

@@ -1,50 +1,56 @@
-"""A batch of states, as their differences from the current circuit."""
+"""A batch of states, stored as differences from the current circuit."""
 
 from __future__ import annotations
+
+from math import inf, prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.batch_work import BatchWork
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.graph import Node, Receiver
 
 Parts = dict[str, Float[Tensor, "..."]]
 
-# Up to this many terms a receiver, adding them one by one reads less than a product over all.
+# Up to this many terms per receiver, adding them one by one reads less than a product over all.
 _FEW_TERMS = 2
+
+# Multiply-adds done in the fixed time of a batch: a few milliseconds of launches and bookkeeping.
+_FIXED_WORK = {"cpu": 8e7}
+_FIXED_WORK_ELSEWHERE = 5e10
+
+# Multiply-adds done in the time that reading one weight from memory takes.
+_WORK_PER_WEIGHT_READ = 20
 
 
 class Scratch:
-    """One growing block of memory that every batch writes its changes into.
+    """A growing block of memory that every batch writes its changes into.
 
-    Fresh blocks of this size would be handed out and taken back by the operating system each
-    time, which costs as much as filling them.
+    The operating system would map and unmap fresh blocks of this size for each batch, which costs
+    as much as filling them.
     """
 
     def __init__(self, like: Float[Tensor, ...]) -> None:
         self._block = like.new_empty(0)
 
     def take(self, *shape: int) -> Float[Tensor, ...]:
-        """Uninitialised memory of that shape; what was taken before is gone."""
-        size = 1
-        for length in shape:
-            size *= length
+        """Uninitialised memory of that shape. Invalidates what was taken before."""
+        size = prod(shape)
         if self._block.numel() < size:
             self._block = self._block.new_empty(size)
         return self._block[:size].view(shape)
 
 
 class Changes:
-    """What the reached nodes write, minus what they write now: one row of a block each."""
+    """By how much the output of each reached node changes: one row of a block per node."""
 
     def __init__(self, block: Float[Tensor, "node state rows d_model"]) -> None:
         self.block = block
         self.column: dict[Node, int] = {}
 
     def add(self, node: Node, change: Float[Tensor, "state rows d_model"]) -> None:
-        """Note what `node` changes by."""
+        """Store the change of `node`."""
         self.column[node] = len(self.column)
         self.block[self.column[node]] = change
 
@@ -55,7 +61,7 @@ class Changes:
     def summed(self, wanted: list[list[Node]]) -> Float[Tensor, "n state rows d_model"]:
         """For each list of nodes, the sum of their changes; no list may be empty."""
         if sum(map(len, wanted)) <= _FEW_TERMS * len(wanted):
-            return torch.stack([self._added(nodes) for nodes in wanted])
+            return torch.stack([self._add_up(nodes) for nodes in wanted])
         mask = self.block.new_zeros(len(wanted), len(self.column))
         for row, nodes in enumerate(wanted):
             mask[row, [self.column[node] for node in nodes]] = 1
@@ -65,18 +71,18 @@ class Changes:
         """The sum of some nodes' changes in one state."""
         return self.block[[self.column[node] for node in nodes], state].sum(0)
 
-    def _added(self, nodes: list[Node]) -> Float[Tensor, "state rows d_model"]:
+    def _add_up(self, nodes: list[Node]) -> Float[Tensor, "state rows d_model"]:
         total = self.block[self.column[nodes[0]]]
         for node in nodes[1:]:
             total = total + self.block[self.column[node]]
         return total
 
 
-class Spread:
-    """The changes of every reached node: at every row where it is needed there, and at the answers.
+class OutputChanges:
+    """The changes of all reached nodes: at every row for nodes needed there, and at the answers.
 
     Args:
-        capacity: how many nodes can be reached at most.
+        capacity: the largest number of nodes that can be reached.
         n_states: states of the batch.
         layout: prompts, positions and answers.
         scratch: memory for the changes, by the rows they are needed at.
@@ -99,25 +105,54 @@ class Spread:
             for needed in Needed
         }
 
-    def write(
-        self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]
-    ) -> None:
-        """`node`, needed at those rows, writes that much more than before."""
+    def add(self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]) -> None:
+        """Store the change of `node`, whose output is needed at the rows `needed`."""
         if needed is Needed.EVERY:
             self.at[Needed.EVERY].add(node, change)
             change = self.layout.at_answers(change)
         self.at[Needed.ANSWERS].add(node, change)
 
 
-class Trial:
-    """A batch of states: the receiver they differ at, and all that follows from it.
+class BatchWork:
+    """The matrix products of a batch, counted in multiply-adds.
+
+    Counted, never timed: how states are batched must depend on the run alone, or rounding would
+    differ between machines and between repetitions.
+    """
+
+    def __init__(self, n_states: int, device_type: str) -> None:
+        self.n_states = n_states
+        self.fixed = _FIXED_WORK.get(device_type, _FIXED_WORK_ELSEWHERE)
+        self.products = 0
+        self.weights = 0
+
+    def add(self, rows_per_state: int, weights: int) -> None:
+        """Count the product of that many rows of every state with that many weights."""
+        self.products += self.n_states * rows_per_state * weights
+        self.weights += weights
+
+    @property
+    def overhead(self) -> float:
+        """The fixed cost of the batch in units of one state; inf if states cost nothing."""
+        fixed = self.fixed + _WORK_PER_WEIGHT_READ * self.weights
+        return inf if self.products == 0 else fixed * self.n_states / self.products
+
+
+class StateBatch:
+    """States that differ in the input of one receiver, and all changes that follow.
 
     Args:
         start: the receiver whose edges the states lack.
-        delta: by how much its input changes.
-        capacity: how many nodes can be reached at most.
+        delta: the change of its input.
+        capacity: the largest number of nodes that can be reached.
         layout: prompts, positions and answers.
         scratch: memory for the changes, at every row and at the answers.
+
+    Attributes:
+        changes: by how much the outputs of reached nodes change.
+        reached: for each reached receiver, the rows it is needed at and its changed sources.
+        heads: the new attention parts of each reached head.
+        work: the cost of the batch.
     """
 
     def __init__(
@@ -131,7 +166,7 @@ class Trial:
         self.start = start
         self.delta = delta
         self.n_states, _, d_model = delta.shape
-        self.changes = Spread(capacity, self.n_states, layout, scratch, d_model)
+        self.changes = OutputChanges(capacity, self.n_states, layout, scratch, d_model)
         self.reached: dict[Receiver, tuple[Needed, list[Node]]] = {}
         self.heads: list[tuple[Node, Parts]] = []
         self.work = BatchWork(self.n_states, delta.device.type)

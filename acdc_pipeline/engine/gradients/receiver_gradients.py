@@ -15,13 +15,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import mlp_written, visible_keys
-from acdc_pipeline.engine.layer_heads import Slots, attend, project_slots, slot_weights
+from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
+from acdc_pipeline.engine.components import (
+    fold_norm,
+    normalise,
+    project,
+    rms_input_gradient,
+    rms_scale,
+)
+from acdc_pipeline.engine.forward import Streams, run_mlp
 from acdc_pipeline.engine.layout import Layout
-from acdc_pipeline.engine.normalised_projection import folded, rms_scale, through_rms
-from acdc_pipeline.engine.objective import LogprobObjective
-from acdc_pipeline.engine.streams import Streams
+from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import Block, Norm, TransformerWeights
 
@@ -83,7 +87,7 @@ def receiver_gradients(
 def _through_mlp(weights: TransformerWeights, layer: int, stream: Stream, lands: Stream) -> Stream:
     with torch.enable_grad():
         leaf = stream.detach().requires_grad_()
-        written = mlp_written(weights.blocks[layer], leaf)
+        written = run_mlp(weights.blocks[layer], leaf)
         (gradient,) = torch.autograd.grad(written, leaf, lands)
     return gradient
 
@@ -123,8 +127,8 @@ def _through_rms(
         weight, bias = slot_weights(block.attn, slot, heads)
         projected = slots[slot].flatten(1, 2)
         without_bias = projected if bias is None else projected - bias[:, None]
-        whole = folded(weight, block.norm_attn, x)
-        back.append(through_rms(gradient.flatten(1, 2), x, scale, whole, without_bias))
+        whole = fold_norm(weight, block.norm_attn, x)
+        back.append(rms_input_gradient(gradient.flatten(1, 2), x, scale, whole, without_bias))
     return torch.cat(back).unflatten(1, stream.shape[:2])
 
 

@@ -6,19 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.components import (
+from acdc_pipeline.engine.attention import (
     attention_pattern,
-    normalise,
-    normalise_heads,
-    project,
-    rotate,
+    normalise_and_rotate,
+    slot_weights,
+    visible_keys,
 )
-from acdc_pipeline.engine.forward import visible_keys
+from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.search.state_batch import Parts
 from acdc_pipeline.graph import Node, Slot
-from acdc_pipeline.models.weights import Attention, TransformerWeights
-
-Parts = dict[str, Float[Tensor, "..."]]
+from acdc_pipeline.models.weights import TransformerWeights
 
 
 class AttentionState:
@@ -38,47 +36,50 @@ class AttentionState:
         self.allowed = [visible_keys(b.attn, layout.pos, device) for b in weights.blocks]
 
     def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
-        """Start `node` from the clean residual `stream` of all rows; the bytes this holds."""
+        """Start `node` from the clean residual `stream` of all rows; return the bytes it takes."""
         x = stream[None, None]
-        queries = x if needed is Needed.EVERY else self.layout.at_answers(x)
-        inputs: dict[Slot, Float[Tensor, "1 1 _ d_model"]] = {"q": queries, "k": x, "v": x}
+        inputs: dict[Slot, Float[Tensor, "1 1 _ d_model"]] = {
+            "q": self.layout.select(x, needed),
+            "k": x,
+            "v": x,
+        }
         assert node.layer is not None
-        projected = self._projected(node.layer, [node], needed, inputs)
+        projected = self._project(node.layer, [node], needed, inputs)
         parts = self._attend(node.layer, needed, projected, {})
-        self.commit(node, {name: part[0, 0] for name, part in parts.items()})
+        self.update(node, {name: part[0, 0] for name, part in parts.items()})
         return sum(part.nbytes for part in self.parts[node].values())
 
-    def commit(self, node: Node, parts: Parts) -> None:
-        """Make `parts` the current ones of `node`."""
+    def update(self, node: Node, parts: Parts) -> None:
+        """Replace those parts of `node`."""
         self.parts.setdefault(node, {}).update(parts)
 
-    def change(
+    def run(
         self,
         layer: int,
         nodes: list[Node],
         needed: Needed,
         inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
     ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
-        """What new `inputs` (the same slots for all `nodes`) make of these heads.
+        """Compute these heads with new `inputs`, in the same slots for all `nodes`.
 
-        Returns the parts that changed, [n state …] each, and the change of what they write.
+        Returns the parts that changed, [n state …] each, and what the heads write.
         """
-        current = self._current(nodes)
-        projected = self._projected(layer, nodes, needed, inputs)
-        parts = self._attend(layer, needed, projected, current)
-        return parts, self._written(layer, nodes, parts["z"] - current["z"])
+        projected = self._project(layer, nodes, needed, inputs)
+        parts = self._attend(layer, needed, projected, self._current(nodes))
+        return parts, self._output(layer, nodes, parts["z"])
 
-    def afresh(
+    def run_change(
         self,
         layer: int,
         nodes: list[Node],
         needed: Needed,
         inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
     ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
-        """As `change`, but returns all that the heads write, in place of its change."""
-        projected = self._projected(layer, nodes, needed, inputs)
-        parts = self._attend(layer, needed, projected, self._current(nodes))
-        return parts, self._written(layer, nodes, parts["z"])
+        """Like `run`, but returns by how much the outputs change."""
+        current = self._current(nodes)
+        projected = self._project(layer, nodes, needed, inputs)
+        parts = self._attend(layer, needed, projected, current)
+        return parts, self._output(layer, nodes, parts["z"] - current["z"])
 
     def _current(self, nodes: list[Node]) -> Parts:
         return {
@@ -86,14 +87,14 @@ class AttentionState:
             for name in ("q", "k", "v", "pattern", "z")
         }
 
-    def _written(
+    def _output(
         self, layer: int, nodes: list[Node], z: Float[Tensor, "n state batch pos d_head"]
     ) -> Float[Tensor, "n state rows d_model"]:
         rows = z.flatten(2, 3)
         w_o = self.weights.blocks[layer].attn.w_o[_heads(nodes)]
         return project(rows.flatten(1, 2), w_o, None).unflatten(1, rows.shape[1:3])
 
-    def _projected(
+    def _project(
         self,
         layer: int,
         nodes: list[Node],
@@ -101,20 +102,18 @@ class AttentionState:
         inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
     ) -> Parts:
         block = self.weights.blocks[layer]
+        heads = _heads(nodes)
         out: Parts = {}
         for slot, x in inputs.items():
-            weight, bias = _slot_weights(block.attn, slot, _heads(nodes))
+            weight, bias = slot_weights(block.attn, slot, heads)
             rows = project(normalise(x, block.norm_attn).flatten(1, 2), weight, bias)
             rows = rows.unflatten(1, x.shape[1:3])
             narrow = slot == "q" and needed is Needed.ANSWERS
             shape = (-1, 1) if narrow else (self.layout.batch, self.layout.pos)
+            at = self.layout.answer_pos[:, None] if narrow else self.positions
             shaped = rows.unflatten(2, shape)
-            norm = {"q": block.attn.q_norm, "k": block.attn.k_norm, "v": None}[slot]
-            if norm is not None:
-                shaped = normalise_heads(shaped, norm, _rows(block.attn, slot, _heads(nodes)))
-            if slot != "v" and block.attn.rotary is not None:
-                at = self.layout.answer_pos[:, None] if narrow else self.positions
-                shaped = rotate(shaped, block.attn.rotary, at)
+            if slot != "v":
+                shaped = normalise_and_rotate(shaped, block.attn, slot, heads, at)
             out[slot] = shaped
         return out
 
@@ -143,20 +142,3 @@ class AttentionState:
 
 def _heads(nodes: list[Node]) -> list[int]:
     return [node.head for node in nodes if node.head is not None]
-
-
-def _slot_weights(
-    attn: Attention, slot: Slot, heads: list[int]
-) -> tuple[Float[Tensor, "n d_model d_head"], Float[Tensor, "n d_head"] | None]:
-    weight, bias = {
-        "q": (attn.w_q, attn.b_q),
-        "k": (attn.w_k, attn.b_k),
-        "v": (attn.w_v, attn.b_v),
-    }[slot]
-    rows = _rows(attn, slot, heads)
-    return weight[rows], None if bias is None else bias[rows]
-
-
-def _rows(attn: Attention, slot: Slot, heads: list[int]) -> list[int]:
-    """Where the weights of these query heads' `slot` are."""
-    return heads if slot == "q" else [h // attn.heads_per_kv for h in heads]

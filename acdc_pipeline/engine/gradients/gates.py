@@ -16,14 +16,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import embed
-from acdc_pipeline.engine.objective import LogprobObjective
+from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
+from acdc_pipeline.engine.bench import Bench
+from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.forward import embed, run_mlp
+from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient
+from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
-from acdc_pipeline.engine.receiver_gradients import final_gradient
-from acdc_pipeline.engine.setup import Bench
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -164,14 +166,14 @@ class EdgeGated(ReceiverForward):
             through: list[Outputs] = []
             if block.mlp is not None:
                 readers.append(Receiver(mlp(layer)))
-                write = partial(self.mlp_written, layer)
+                write = partial(self.run_mlp, layer)
                 through.append(self._pulled_back(readers[0], write, lands[after, None]))
                 if not self.weights.parallel:
                     into(readers, through[0], first, after)
             of_heads = [
                 Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
             ]
-            write = partial(self.heads_written, layer, heads)
+            write = partial(self.run_heads, layer, heads)
             through.append(self._pulled_back(of_heads[0], write, lands[first:after]))
             into([*readers, *of_heads], torch.cat(through), 0, first)
         return slopes
@@ -236,3 +238,74 @@ def _prompts_that_fit(bench: Bench, memory: int) -> int:
     row = (3 * len(topology.sources) + len(topology.receivers)) * d_model + layer
     fit = memory // (pos * row * bench.ablated.element_size())
     return max(1, min(bench.layout.batch, fit, math.ceil(_ROWS / pos)))
+
+
+def run_node_gates(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    gates: Float[Tensor, " src"],
+) -> Stream:
+    """The final residual stream, each source gated for all that read it."""
+    heads = range(weights.topology.n_heads)
+    allowed = [visible_keys(b.attn, tokens.shape[1], tokens.device) for b in weights.blocks]
+
+    def gated(written: Outputs, first: int) -> Stream:
+        rows = slice(first, first + len(written))
+        held = gates[rows, None, None, None]
+        return (ablated[rows] + held * (written - ablated[rows])).sum(0)
+
+    residual, n = gated(embed(weights, tokens)[None], 0), 1
+    for layer, block in enumerate(weights.blocks):
+        slots = project_slots(block.attn, normalise(residual, block.norm_attn))
+        attended = residual + gated(attend(block, heads, slots, allowed[layer]), n)
+        if block.attn.b_o is not None:
+            attended = attended + block.attn.b_o
+        n += len(heads)
+        if block.mlp is not None:
+            read = residual if weights.parallel else attended
+            attended = attended + gated(run_mlp(block, read)[None], n)
+            n += 1
+        residual = attended
+    return residual
+
+
+def node_gate_gradient(
+    bench: Bench,
+    objective: LogprobObjective,
+    gates: Float[Tensor, " src"],
+    prompts_at_once: int,
+) -> Float[Tensor, " src"]:
+    """The gradient of the objective by the gate of each source.
+
+    Where not all prompts fit at once, a forward without gradients finds what each group's final
+    stream is worth, and a second one carries that back group by group.
+
+    Args:
+        bench: the model and its prompts.
+        objective: mean over all answers; higher is worse.
+        gates: between 0 and 1.
+        prompts_at_once: of which activations are held.
+    """
+
+    def final(values: Float[Tensor, " src"], chosen: slice) -> Float[Tensor, "some pos d_model"]:
+        tokens = bench.prompts.clean[chosen]
+        return run_node_gates(bench.weights, tokens, bench.ablated[:, chosen], values)
+
+    batch = bench.layout.batch
+    groups = [slice(i, i + prompts_at_once) for i in range(0, batch, prompts_at_once)]
+    leaf = gates.detach().requires_grad_()
+    if len(groups) == 1:
+        with torch.enable_grad():
+            out = final(leaf, groups[0])
+        out.backward(final_gradient(objective, bench.layout, out))
+    else:
+        with torch.no_grad():
+            whole = torch.cat([final(leaf, group) for group in groups])
+        at_final = final_gradient(objective, bench.layout, whole)
+        for group in groups:
+            with torch.enable_grad():
+                out = final(leaf, group)
+            out.backward(at_final[group])
+    assert leaf.grad is not None
+    return leaf.grad

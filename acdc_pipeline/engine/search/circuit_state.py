@@ -1,0 +1,179 @@
+"""What the open nodes of the current circuit read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import SourceOutputs, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.search.attention_state import AttentionState
+from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
+from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, mlp
+from acdc_pipeline.models.weights import TransformerWeights
+
+
+class CircuitState:
+    """The activations of the current circuit.
+
+    A node is open once one of its receivers was visited; all other nodes are clean.
+
+    Args:
+        weights: the model.
+        clean: the sources' outputs on the clean prompts.
+        ablated: what each source's removed edges carry.
+        layout: prompts, positions and answers.
+        kept: the sources that each visited receiver reads, as the search keeps it up to date.
+
+    Attributes:
+        difference: ablated minus clean output of every source.
+        answer_difference: the same at the answers.
+        readers: for each source, the visited receivers that still read it.
+        needed: the rows at which each open node is read.
+        inputs: what visited receivers read.
+        written: what open MLPs write.
+        attention: queries, keys, values and patterns of open heads.
+        held: bytes of `inputs`, `written` and `attention`.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        layout: Layout,
+        kept: Mapping[Receiver, list[Node]],
+    ) -> None:
+        self.weights = weights
+        self.topology = weights.topology
+        self.layout = layout
+        self.clean = clean
+        self.kept = kept
+        self.difference = (ablated - clean.outputs).flatten(1, 2)
+        self.answer_difference = layout.at_answers(self.difference)
+        self.attention = AttentionState(weights, layout)
+        self.readers: dict[Node, list[Receiver]] = {}
+        self.needed: dict[Node, Needed] = {}
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
+        self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
+        self.held = 0
+        self._streams = streams_from_outputs(weights, clean)
+
+    def needed_by(self, receiver: Receiver) -> Needed:
+        """The rows at which `receiver`, whose node is open, reads."""
+        if receiver.slot in ("k", "v"):
+            return Needed.EVERY
+        return Needed.ANSWERS if receiver.node == LOGITS else self.needed[receiver.node]
+
+    def open(self, receiver: Receiver) -> None:
+        """Start `receiver` with its clean input, and its node if it is not open yet."""
+        node = receiver.node
+        if node != LOGITS and node not in self.needed:
+            self._open_node(node)
+        self.inputs[receiver] = self._clean_input(receiver)
+        self.held += self.inputs[receiver].nbytes
+
+    def close(self, receiver: Receiver) -> None:
+        """Register `receiver` as a reader of the sources it kept."""
+        for source in self.kept[receiver]:
+            self.readers.setdefault(source, []).append(receiver)
+
+    def apply(self, batch: StateBatch, state: int) -> None:
+        """Make one state of a batch the current one."""
+        for receiver in (batch.start, *batch.reached):
+            change = batch.input_change(receiver, state)
+            self.inputs[receiver] = self.inputs[receiver] + change
+        for node in self.written.keys() & batch.changes.at[Needed.ANSWERS].column.keys():
+            change = batch.changes.at[self.needed[node]].of_state([node], state)
+            self.written[node] = self.written[node] + change
+        for node, parts in batch.heads:
+            self.attention.update(node, {name: part[state].clone() for name, part in parts.items()})
+
+    def difference_for(self, receiver: Receiver) -> Float[Tensor, "src rows d_model"]:
+        """Ablated minus clean output of every source, at the rows where `receiver` is needed."""
+        every = self.needed_by(receiver) is Needed.EVERY
+        return self.difference if every else self.answer_difference
+
+    def recompute(self, scratch: dict[Needed, Scratch]) -> None:
+        """Recompute the activations of every open node from the clean run and the kept edges.
+
+        A search adds up changes, and how these round depends on how they were batched. After this
+        pass over the layers, rounding errors have not accumulated, and all that follows depends on
+        the decisions so far alone: an interrupted search can continue with identical bits. Nodes
+        that are not open come before every visited receiver and stay clean.
+        """
+        changes = OutputChanges(len(self.needed), 1, self.layout, scratch, self.difference.shape[2])
+        for layer in range(self.topology.n_layers):
+            self._recompute_heads(changes, layer)
+            node = mlp(layer)
+            if self.topology.has_mlp and node in self.needed:
+                self._recompute_mlp(changes, layer, node)
+        self._recompute_input(changes, Receiver(LOGITS))
+
+    def _recompute_heads(self, changes: OutputChanges, layer: int) -> None:
+        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
+        for node in self.topology.heads(layer):
+            if node in self.needed:
+                visited: tuple[Slot, ...] = tuple(
+                    slot for slot in SLOTS if Receiver(node, slot) in self.kept
+                )
+                groups.setdefault((self.needed[node], visited), []).append(node)
+        for (needed, slots), nodes in groups.items():
+            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {}
+            for slot in slots:
+                for node in nodes:
+                    self._recompute_input(changes, Receiver(node, slot))
+                read = [self.inputs[Receiver(node, slot)] for node in nodes]
+                inputs[slot] = torch.stack(read)[:, None]
+            parts, written = self.attention.run(layer, nodes, needed, inputs)
+            for i, node in enumerate(nodes):
+                self.attention.update(
+                    node, {name: part[i, 0].clone() for name, part in parts.items()}
+                )
+                changes.add(node, needed, written[i] - self._clean_output(node))
+
+    def _recompute_mlp(self, changes: OutputChanges, layer: int, node: Node) -> None:
+        receiver = Receiver(node)
+        self._recompute_input(changes, receiver)
+        written = run_mlp(self.weights.blocks[layer], self.inputs[receiver])
+        self.written[node] = written
+        changes.add(node, self.needed[node], (written - self._clean_output(node))[None])
+
+    def _recompute_input(self, changes: OutputChanges, receiver: Receiver) -> None:
+        """Clean input, plus the difference of removed edges, plus the changes of kept sources."""
+        total = self._clean_input(receiver)
+        kept = set(self.kept[receiver])
+        sources = self.topology.sources_of(receiver)
+        removed = [float(source not in kept) for source in sources]
+        if any(removed):
+            difference = self.difference_for(receiver)[: len(sources)]
+            total = total + torch.tensordot(difference.new_tensor(removed), difference, dims=1)
+        at_rows = changes.at[self.needed_by(receiver)]
+        changed = at_rows.among(self.kept[receiver])
+        if changed:
+            total = total + at_rows.of_state(changed, 0)
+        self.inputs[receiver] = total
+
+    def _open_node(self, node: Node) -> None:
+        only_answers = all(
+            reader.slot not in ("k", "v") and self.needed_by(reader) is Needed.ANSWERS
+            for reader in self.readers[node]
+        )
+        self.needed[node] = Needed.ANSWERS if only_answers else Needed.EVERY
+        if node.kind == "mlp":
+            self.written[node] = self._clean_output(node)
+            self.held += self.written[node].nbytes
+            return
+        stream = self._streams.read_by(Receiver(node, "q")).flatten(0, 1)
+        self.held += self.attention.open(node, self.needed[node], stream)
+
+    def _clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        stream = self._streams.read_by(receiver).flatten(0, 1)
+        return self.layout.select(stream, self.needed_by(receiver))
+
+    def _clean_output(self, node: Node) -> Float[Tensor, "rows d_model"]:
+        written = self.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
+        return self.layout.select(written, self.needed[node])

@@ -1,0 +1,293 @@
+"""The search that recomputes every later layer, for models whose heads change one another.
+
+Where a norm follows the attention, or spans the queries of a layer, a head that nobody reads still
+changes what the others write, and so does everything it reads. `SubgraphSearch`, which follows a
+change along present edges only, would miss that. Here each state runs the whole suffix from the
+receiver on; what comes before it is untouched and taken from the clean run. A dead node keeps its
+untested incoming edges, so it is computed as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.attention import (
+    attention_pattern,
+    normalise_and_rotate,
+    slot_weights,
+    visible_keys,
+)
+from acdc_pipeline.engine.components import (
+    normalise,
+    normalise_parts,
+    project,
+    widen,
+)
+from acdc_pipeline.engine.forward import SourceOutputs, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.engine.search.speculation import PlannedState
+from acdc_pipeline.graph import LOGITS, Node, Receiver, Slot, mlp
+from acdc_pipeline.models.weights import TransformerWeights
+
+Rows = Float[Tensor, "state rows d_model"]
+
+# Beyond this many states a batch gains nothing: every product is already large.
+MAX_STATES = 128
+
+# The fixed cost of a batch, in states.
+OVERHEAD = 2.0
+
+
+class CoupledSearch(Search[None]):
+    """Correct for every model, but slower than `SubgraphSearch` where heads are independent.
+
+    Args:
+        weights: the model.
+        clean: the sources' outputs on the clean prompts.
+        ablated: what each source's removed edges carry.
+        layout: prompts, positions and answers.
+        objective: the measure of what removing an edge costs; higher is worse.
+        memory: bytes for a batch of states.
+
+    Attributes:
+        inputs: what each visited receiver reads while every source is clean: ablated outputs on
+            removed edges. Receivers that were never visited read every source.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        layout: Layout,
+        objective: Objective,
+        memory: int,
+    ) -> None:
+        super().__init__(
+            weights, clean, layout, objective, max_states=MAX_STATES, overhead=OVERHEAD
+        )
+        self.streams = streams_from_outputs(weights, clean)
+        self.difference = (ablated - clean.outputs).flatten(1, 2)
+        self.memory = memory
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
+
+    def needed_heads(self, layer: int) -> Needed | None:
+        """The rows at which the heads of this layer are read; None if nothing reads them.
+
+        A later layer with a living head attends to all of this one, dead nodes included.
+        """
+        layers = {node.layer for node in self.alive if node.kind == "head"}
+        if any(other is not None and other > layer for other in layers):
+            return Needed.EVERY
+        return Needed.ANSWERS if layer in layers else None
+
+    def needed(self, receiver: Receiver) -> Needed:
+        """The rows at which a receiver of a living node is needed."""
+        if receiver.node == LOGITS:
+            return Needed.ANSWERS
+        assert receiver.node.layer is not None
+        if receiver.slot in ("k", "v"):
+            return Needed.EVERY
+        return self.needed_heads(receiver.node.layer) or Needed.ANSWERS
+
+    def _refresh(self) -> bool:
+        """Nothing to recompute: what is stored follows from the decisions so far alone."""
+        return True
+
+    def _open(self, receiver: Receiver) -> None:
+        stream = self.streams.read_by(receiver).flatten(0, 1)
+        self.inputs[receiver] = self.layout.select(stream, self.needed(receiver))
+
+    def _close(self, receiver: Receiver) -> None:
+        """Nothing to do: the base class notes which nodes are alive."""
+
+    def _remove(self, receiver: Receiver, source: Node) -> None:
+        self.kept[receiver].remove(source)
+        difference = self.difference[self.topology.source_index[source]]
+        difference = self.layout.select(difference, self.needed(receiver))
+        self.inputs[receiver] = self.inputs[receiver] + difference
+
+    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
+        for source in removed:
+            self._remove(receiver, source)
+
+    def _commit(self, batch: None, state: int) -> None:
+        """Nothing to do: `_remove` updates all that is stored."""
+
+    def _final(
+        self, receiver: Receiver, plan: Sequence[PlannedState]
+    ) -> tuple[Float[Tensor, "state answer d_model"], None]:
+        index = self.topology.source_index
+        removed = sorted({index[node] for state in plan for node in state.removed})
+        mask = self.difference.new_zeros(len(plan), len(removed))
+        for k, state in enumerate(plan):
+            mask[k, [removed.index(index[node]) for node in state.removed]] = 1
+        difference = self.layout.select(self.difference[removed], self.needed(receiver))
+        delta = torch.tensordot(mask, difference, dims=1)
+        return _Suffix(self, receiver, delta).final(), None
+
+    def _states_that_fit(self, receiver: Receiver) -> int:
+        """Counts the changes of living nodes and one layer's temporaries."""
+        # A query needed at the answers alone still meets keys of every row.
+        needed = self.needed(receiver) if receiver.slot is None else Needed.EVERY
+        rows = self.layout.n_rows(needed)
+        block = self.weights.blocks[0]
+        n_heads, d_model, d_head = block.attn.w_q.shape
+        d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
+        visited = max(
+            sum(r.node.layer == layer for r in self.kept) for layer in range(self.topology.n_layers)
+        )
+        streams = (len(self.alive) + 2 * visited + n_heads + 8) * d_model
+        heads = n_heads * (6 * d_head + 3 * self.layout.pos)
+        per_state = rows * (streams + heads + 4 * d_mlp) * self.difference.element_size()
+        return max(1, min(MAX_STATES, self.memory // per_state))
+
+
+class _Suffix:
+    """A batch of states that differ in one receiver's input, run from there to the logits.
+
+    `changed` holds what living nodes write minus what they write in the clean run, `stream` the
+    sum of that over all nodes. Both are cut to the answer rows as soon as nothing else is read.
+
+    Args:
+        search: the current circuit.
+        start: the receiver.
+        delta: the change of its input in each state.
+    """
+
+    def __init__(self, search: CoupledSearch, start: Receiver, delta: Rows) -> None:
+        self.search = search
+        self.weights = search.weights
+        self.topology = search.topology
+        self.layout = search.layout
+        self.start, self.delta, self.n_states = start, delta, len(delta)
+        self.changed: dict[Node, Rows] = {}
+        self.rows = Needed.EVERY
+
+    def final(self) -> Float[Tensor, "state answer d_model"]:
+        """The final residual streams at the answers."""
+        start = self.start
+        if start.node == LOGITS:
+            return self.search.inputs[start] + self.delta
+        assert start.node.layer is not None
+        every_row = self.layout.batch * self.layout.pos
+        self.stream: Rows = self.delta.new_zeros(1, every_row, self.weights.d_model)
+        for layer in range(start.node.layer, self.topology.n_layers):
+            # Heads that read the same stream as the MLP where the batch starts are clean.
+            starts_at_mlp = start.slot is None and layer == start.node.layer
+            before = self.stream
+            needed = self.search.needed_heads(layer)
+            written = None if starts_at_mlp or needed is None else self._run_heads(layer, needed)
+            if needed is not Needed.EVERY and self.rows is Needed.EVERY:
+                self._cut_to_answers()
+                before = self.layout.at_answers(before)
+            if written is not None:
+                self.changed |= written[0]
+                self.stream = self.stream + written[1]
+            self._run_mlp(layer, before if self.weights.parallel else self.stream)
+        return self._input(Receiver(LOGITS))
+
+    def _cut_to_answers(self) -> None:
+        self.rows = Needed.ANSWERS
+        self.stream = self.layout.at_answers(self.stream)
+        self.changed = {n: self.layout.at_answers(rows) for n, rows in self.changed.items()}
+
+    def _input(self, receiver: Receiver) -> Rows:
+        """What a visited receiver reads in each state, at the rows where it is needed."""
+        total = self.search.inputs[receiver][None]
+        if receiver == self.start:
+            return total + self.delta
+        cut = self.search.needed(receiver) if self.rows is Needed.EVERY else Needed.EVERY
+        for source in self.search.kept[receiver]:
+            if source in self.changed:
+                total = total + self.layout.select(self.changed[source], cut)
+        return total.expand(self.n_states, *total.shape[1:])
+
+    def _clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        return self.search.streams.read_by(receiver).flatten(0, 1)
+
+    def _run_mlp(self, layer: int, stream: Rows) -> None:
+        node = mlp(layer)
+        receiver = Receiver(node)
+        dead = node not in self.search.alive
+        if not self.topology.has_mlp or (dead and self.rows is Needed.ANSWERS):
+            return
+        if receiver in self.search.inputs:
+            x = self._input(receiver)
+        else:
+            x = self.layout.select(self._clean_stream(receiver), self.rows) + stream
+        clean = self.search.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
+        change = run_mlp(self.weights.blocks[layer], x) - self.layout.select(clean, self.rows)
+        self.stream = self.stream + change
+        if not dead:
+            self.changed[node] = change
+
+    def _run_heads(self, layer: int, needed: Needed) -> tuple[dict[Node, Rows], Rows]:
+        """By how much living heads of a layer, and all together, write more than when clean."""
+        block = self.weights.blocks[layer]
+        nodes = self.topology.heads(layer)
+        z = self._mixed_values(layer, nodes, needed)
+        flat = z.permute(1, 2, 0, 3).flatten(2)
+        total = flat @ widen(block.attn.w_o, flat).flatten(0, 1)
+        alive = [node for node in nodes if node in self.search.alive]
+        rows = [node.head for node in alive if node.head is not None]
+        raw = project(z[rows].flatten(1, 2), block.attn.w_o[rows], None)
+        parts = raw.unflatten(1, z.shape[1:3])
+        if block.post_attn is not None:
+            parts = normalise_parts(parts, total, block.post_attn)
+            total = normalise(total, block.post_attn)
+        first = self.topology.source_index[nodes[0]]
+        outputs = self.search.clean.outputs[first : first + len(nodes)].flatten(1, 2)
+        clean = self.layout.select(outputs, needed)
+        changed = dict(zip(alive, parts - clean[rows][:, None], strict=True))
+        return changed, total - clean.sum(0)
+
+    def _mixed_values(
+        self, layer: int, nodes: list[Node], needed: Needed
+    ) -> Float[Tensor, "head state rows d_head"]:
+        """The values of every head of a layer, summed with its attention pattern as weights."""
+        attn = self.weights.blocks[layer].attn
+        layout = self.layout
+        positions = torch.arange(layout.pos, device=self.stream.device)
+        allowed = visible_keys(attn, layout.pos, self.stream.device)
+        at, every = positions, (layout.batch, layout.pos)
+        shape = every
+        if needed is Needed.ANSWERS:
+            at, allowed = layout.answer_pos[:, None], allowed[layout.answer_pos][:, None]
+            shape = (len(layout.answer_row), 1)
+        heads = range(len(nodes))
+        q = self._project(layer, nodes, "q", needed).unflatten(2, shape)
+        k = self._project(layer, nodes, "k", Needed.EVERY).unflatten(2, every)
+        v = self._project(layer, nodes, "v", Needed.EVERY).unflatten(2, every)
+        q = normalise_and_rotate(q, attn, "q", heads, at)
+        k = normalise_and_rotate(k, attn, "k", heads, positions)
+        if needed is Needed.ANSWERS and not layout.one_answer_per_prompt:
+            k, v = k.index_select(2, layout.answer_row), v.index_select(2, layout.answer_row)
+        return (attention_pattern(q, k, attn, allowed) @ v).flatten(2, 3)
+
+    def _project(
+        self, layer: int, nodes: list[Node], slot: Slot, needed: Needed
+    ) -> Float[Tensor, "head state rows d_head"]:
+        """Queries, keys or values of a layer; heads that were never visited read one stream."""
+        block = self.weights.blocks[layer]
+        receivers = [Receiver(node, slot) for node in nodes]
+        own = [i for i, r in enumerate(receivers) if r in self.search.inputs]
+        rest = [i for i, r in enumerate(receivers) if r not in self.search.inputs]
+        n_rows = self.layout.n_rows(needed)
+        d_head = block.attn.w_q.shape[2]
+        out = self.delta.new_empty(len(nodes), self.n_states, n_rows, d_head)
+        stream = self._clean_stream(receivers[0]) + self.stream
+        inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
+        if own:
+            inputs.append((own, torch.stack([self._input(receivers[i]) for i in own])))
+        for heads, x in inputs:
+            flat = normalise(x, block.norm_attn).flatten(1, 2)
+            projected = project(flat, *slot_weights(block.attn, slot, heads))
+            out[heads] = projected.unflatten(1, x.shape[1:3]).expand(-1, self.n_states, -1, -1)
+        return out

@@ -1,0 +1,200 @@
+"""The interface of a search, and what its two implementations have in common."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import Generic
+
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import SourceOutputs
+from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.speculation import Batch, EdgePredictor, PlannedState, Speculation
+from acdc_pipeline.errors import ExecutionFailed, GraphError
+from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
+from acdc_pipeline.models.weights import TransformerWeights
+
+
+class Search(ABC, Generic[Batch]):
+    """A circuit that is cut from the whole model, receivers visited from the output backwards.
+
+    Args:
+        weights: the model.
+        clean: the sources' outputs on the clean prompts.
+        layout: prompts, positions and answers.
+        objective: the measure of what removing an edge costs; higher is worse.
+        max_states: the largest batch of states.
+        overhead: the fixed cost of a batch, in units of one state.
+
+    Attributes:
+        kept: the sources that each visited receiver still reads.
+        alive: the nodes that some visited receiver still reads.
+        receiver: the receiver being searched.
+        states_evaluated: the number of states evaluated so far.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        layout: Layout,
+        objective: Objective,
+        *,
+        max_states: int,
+        overhead: float,
+    ) -> None:
+        self.weights = weights
+        self.topology = weights.topology
+        self.clean = clean
+        self.layout = layout
+        self.objective = objective
+        self.kept: dict[Receiver, list[Node]] = {}
+        self.alive: set[Node] = set()
+        self.receiver: Receiver | None = None
+        self.states_evaluated = 0
+        self.speculation: Speculation[Batch] = Speculation(EdgePredictor(), max_states, overhead)
+        self._current: float | None = None
+
+    def metric(self) -> float:
+        """The objective of the current circuit."""
+        if self._current is None:
+            final = self.layout.at_answers(self.clean.final.flatten(0, 1))
+            self._current = float(self.objective(final[None])[0])
+        return self._current
+
+    def visit(self, receiver: Receiver, sources: Sequence[Node]) -> bool:
+        """Turn to `receiver`, whose incoming edges will be tried in the order of `sources`.
+
+        Returns whether the state of the search now follows from the decisions so far alone: a
+        search given those decisions by `restore` would continue from here with identical bits.
+
+        Raises:
+            GraphError: the receiver was visited before, or nothing reads its node.
+        """
+        self.leave()
+        resumable = self._refresh()
+        self._begin(receiver, sources)
+        return resumable
+
+    def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
+        """Adopt earlier decisions on `receiver`: of `sources`, `kept` stay. Nothing is evaluated.
+
+        Raises:
+            GraphError: the receiver was visited before, or nothing reads its node.
+        """
+        self.leave()
+        self._begin(receiver, sources)
+        self._adopt(receiver, [source for source in sources if source not in kept])
+
+    def leave(self) -> None:
+        """Finish the receiver being searched: its surviving edges are final."""
+        if self.receiver is None:
+            return
+        self._finish_batch()
+        kept = self.kept[self.receiver]
+        self.speculation.learn(kept)
+        self.alive.update(kept)
+        self._close(self.receiver)
+        self.receiver = None
+
+    def metric_without(self, edge: Edge) -> float:
+        """The objective if `edge` were removed as well. The circuit does not change."""
+        receiver = self._check(edge)
+        if not self.speculation.has_value(edge.src):
+            self._finish_batch()
+            self.speculation.max_states = self._states_that_fit(receiver)
+            plan = self.speculation.plan(edge.src)
+            self.speculation.store(plan, *self._evaluate(receiver, plan))
+        return self.speculation.value(edge.src)
+
+    def remove(self, edge: Edge) -> None:
+        """Remove `edge`, which must be the last one tried, for good."""
+        receiver = self._check(edge)
+        self._current = self.speculation.accept(edge.src)
+        self._remove(receiver, edge.src)
+
+    def drop(self, sources: Sequence[Node]) -> None:
+        """Remove the edges of `sources` into the visited receiver for good, without a test.
+
+        Must be called before any edge into that receiver is tried.
+        """
+        if not sources:
+            return
+        assert self.receiver is not None
+        plan = [PlannedState(sources[-1], tuple(sources[:-1]))]
+        (self._current,), batch = self._evaluate(self.receiver, plan)
+        self._commit(batch, 0)
+        for source in sources:
+            self._remove(self.receiver, source)
+
+    @abstractmethod
+    def _refresh(self) -> bool:
+        """Recompute what rounding has reached, if due; the return value of `visit`."""
+
+    @abstractmethod
+    def _open(self, receiver: Receiver) -> None:
+        """Prepare what `receiver` reads and its node holds; all its edges are in `kept`."""
+
+    @abstractmethod
+    def _close(self, receiver: Receiver) -> None:
+        """Note that the edges in `kept` of `receiver` are final."""
+
+    @abstractmethod
+    def _remove(self, receiver: Receiver, source: Node) -> None:
+        """Remove one edge from the circuit."""
+
+    @abstractmethod
+    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
+        """Remove the edges of `removed` into `receiver`, which were tested by another search."""
+
+    @abstractmethod
+    def _commit(self, batch: Batch, state: int) -> None:
+        """Make one state of a batch the current one."""
+
+    @abstractmethod
+    def _states_that_fit(self, receiver: Receiver) -> int:
+        """How many states the memory budget holds, at least 1."""
+
+    @abstractmethod
+    def _final(
+        self, receiver: Receiver, plan: Sequence[PlannedState]
+    ) -> tuple[Float[Tensor, "state answer d_model"], Batch]:
+        """The final residual streams of the planned states, and what `_commit` needs of them."""
+
+    def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
+        if receiver in self.kept:
+            raise GraphError(f"'{receiver}' was already searched")
+        if receiver.node != LOGITS and receiver.node not in self.alive:
+            raise GraphError(f"'{receiver.node}' is dead: no edge out of it survived")
+        self.kept[receiver] = list(self.topology.sources_of(receiver))
+        self._open(receiver)
+        self.receiver = receiver
+        self.speculation.begin(receiver, sources)
+
+    def _check(self, edge: Edge) -> Receiver:
+        if edge.receiver != self.receiver:
+            raise GraphError(f"'{edge}' does not end in '{self.receiver}', which is being searched")
+        return edge.receiver
+
+    def _finish_batch(self) -> None:
+        """Make the last accepted state of the batch the current one."""
+        accepted = self.speculation.finish_batch()
+        if accepted is not None:
+            self._commit(*accepted)
+
+    def _evaluate(
+        self, receiver: Receiver, plan: Sequence[PlannedState]
+    ) -> tuple[list[float], Batch]:
+        final, batch = self._final(receiver, plan)
+        values = self.objective(final).tolist()
+        if not all(map(math.isfinite, values)):
+            raise ExecutionFailed(
+                f"the metric is not a number after removing edges into '{receiver}'",
+                fix="check the model's weights, or use --dtype float64",
+            )
+        self.states_evaluated += len(plan)
+        return values, batch

@@ -1,0 +1,215 @@
+"""The search that follows each change along present edges only.
+
+Three ideas keep it exact and cheap. *Suffix only*: while a receiver is searched, everything
+upstream of it is untouched, so a removed edge changes its input by a difference known from two
+forward passes. *Surviving subgraph only*: that change travels along present edges alone; every
+other node keeps its stored activations. *Positions*: a node that only answers read is computed at
+the answer positions alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import SourceOutputs, run_mlp
+from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.memory_plan import MemoryPlan
+from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.circuit_state import CircuitState
+from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.engine.search.speculation import PlannedState
+from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
+from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, mlp
+from acdc_pipeline.models.weights import TransformerWeights
+
+Rows = Float[Tensor, "state rows d_model"]
+
+# Beyond this many states a batch gains nothing: every product is already large.
+MAX_STATES = 512
+
+# After this many states all activations are recomputed, at the cost of about one state.
+REBASE_AFTER = 256
+
+# Of the first batch, in states: later ones are as large as their predecessors' cost suggests.
+FIRST_OVERHEAD = 4.0
+
+
+class SubgraphSearch(Search[StateBatch]):
+    """The search for models in which a head changes another's output through edges alone.
+
+    Args:
+        weights: the model.
+        clean: the sources' outputs on the clean prompts.
+        ablated: what each source's removed edges carry.
+        layout: prompts, positions and answers.
+        objective: the measure of what removing an edge costs; higher is worse.
+        memory: bytes for the activations of visited receivers and a batch of states.
+        plan: the memory that states take.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        layout: Layout,
+        objective: Objective,
+        memory: int,
+        plan: MemoryPlan,
+    ) -> None:
+        super().__init__(
+            weights, clean, layout, objective, max_states=MAX_STATES, overhead=FIRST_OVERHEAD
+        )
+        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept)
+        self.memory = memory
+        self.plan = plan
+        self.scratch = {needed: Scratch(ablated) for needed in Needed}
+        self.rebase_after = REBASE_AFTER
+        self._rebased_at = 0
+        self._restored = False
+
+    def _refresh(self) -> bool:
+        """Recompute all activations now and then; when, depends on counted states alone."""
+        due = self._restored or self.states_evaluated - self._rebased_at >= self.rebase_after
+        if due:
+            self.circuit.recompute(self.scratch)
+            self.speculation.overhead = FIRST_OVERHEAD
+            self._rebased_at, self._restored = self.states_evaluated, False
+        return due
+
+    def _open(self, receiver: Receiver) -> None:
+        self.circuit.open(receiver)
+
+    def _close(self, receiver: Receiver) -> None:
+        self.circuit.close(receiver)
+
+    def _remove(self, receiver: Receiver, source: Node) -> None:
+        self.kept[receiver].remove(source)
+
+    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
+        """The receiver's input is out of date until all activations are recomputed."""
+        for source in removed:
+            self._remove(receiver, source)
+        self._restored = True
+
+    def _commit(self, batch: StateBatch, state: int) -> None:
+        self.circuit.apply(batch, state)
+
+    def _states_that_fit(self, receiver: Receiver) -> int:
+        """Each state may reach every open node."""
+        del receiver
+        per_state = self.plan.state_bytes(
+            everywhere=sum(needed is Needed.EVERY for needed in self.circuit.needed.values()),
+            at_answers=len(self.circuit.needed),
+            heads=len(self.circuit.attention.parts),
+        )
+        return max(1, min(MAX_STATES, (self.memory - self.circuit.held) // per_state))
+
+    def _final(
+        self, receiver: Receiver, plan: Sequence[PlannedState]
+    ) -> tuple[Float[Tensor, "state answer d_model"], StateBatch]:
+        index = self.topology.source_index
+        removed = [[index[node] for node in state.removed] for state in plan]
+        first, end = min(map(min, removed)), max(map(max, removed)) + 1
+        difference = self.circuit.difference_for(receiver)[first:end]
+        mask = difference.new_zeros(len(plan), end - first)
+        for k, places in enumerate(removed):
+            mask[k, [place - first for place in places]] = 1
+        delta = torch.tensordot(mask, difference, dims=1)
+        capacity = len(self.circuit.needed)
+        batch = StateBatch(receiver, delta, capacity, self.layout, self.scratch)
+        final = self._propagate(batch)
+        self.speculation.overhead = batch.work.overhead
+        return final, batch
+
+    def _propagate(self, batch: StateBatch) -> Float[Tensor, "state answer d_model"]:
+        """Follow the change from the batch's receiver to the logits, at the answers."""
+        start, logits = batch.start, Receiver(LOGITS)
+        batch.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u.numel())
+        changed_input = self.circuit.inputs[start] + batch.delta
+        if start == logits:
+            return changed_input
+        layer = start.node.layer
+        assert layer is not None
+        if start.slot is None:
+            self._change_mlp(start.node, changed_input, batch)
+        else:
+            self._change_heads(layer, [start.node], {start.slot: changed_input[None]}, batch)
+        for later in range(layer, self.topology.n_layers):
+            self._reach_heads(later, batch)
+            self._reach_mlp(later, batch)
+        if not self._reach(logits, batch):
+            base = self.circuit.inputs[logits]
+            return base.expand(batch.n_states, *base.shape)
+        return self._inputs([logits], batch)[0]
+
+    def _reach(self, receiver: Receiver, batch: StateBatch) -> bool:
+        """Register `receiver` in the batch if any of its sources changed; whether one did."""
+        needed = self.circuit.needed_by(receiver)
+        sources = batch.changes.at[needed].among(self.kept.get(receiver, []))
+        if sources:
+            batch.reached[receiver] = (needed, sources)
+        return bool(sources)
+
+    def _inputs(
+        self, receivers: list[Receiver], batch: StateBatch
+    ) -> Float[Tensor, "n state rows d_model"]:
+        """The new inputs of reached receivers that are all needed at the same rows."""
+        needed = batch.reached[receivers[0]][0]
+        inputs = batch.changes.at[needed].summed([batch.reached[r][1] for r in receivers])
+        for row, receiver in enumerate(receivers):
+            inputs[row] += self.circuit.inputs[receiver]
+        return inputs
+
+    def _reach_heads(self, layer: int, batch: StateBatch) -> None:
+        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
+        for node in self.topology.heads(layer):
+            if node not in self.circuit.needed:
+                continue
+            slots: tuple[Slot, ...] = tuple(
+                slot for slot in SLOTS if self._reach(Receiver(node, slot), batch)
+            )
+            if slots:
+                groups.setdefault((self.circuit.needed[node], slots), []).append(node)
+        for (_, slots), nodes in groups.items():
+            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
+                slot: self._inputs([Receiver(node, slot) for node in nodes], batch)
+                for slot in slots
+            }
+            self._change_heads(layer, nodes, inputs, batch)
+
+    def _reach_mlp(self, layer: int, batch: StateBatch) -> None:
+        receiver = Receiver(mlp(layer)) if self.topology.has_mlp else None
+        if receiver is None or receiver.node not in self.circuit.needed or receiver == batch.start:
+            return
+        if self._reach(receiver, batch):
+            self._change_mlp(receiver.node, self._inputs([receiver], batch)[0], batch)
+
+    def _change_mlp(self, node: Node, x: Rows, batch: StateBatch) -> None:
+        assert node.layer is not None
+        block, needed = self.weights.blocks[node.layer], self.circuit.needed[node]
+        assert block.mlp is not None
+        batch.work.add(self.layout.n_rows(needed), block.mlp.n_weights)
+        batch.changes.add(node, needed, run_mlp(block, x) - self.circuit.written[node])
+
+    def _change_heads(
+        self,
+        layer: int,
+        nodes: list[Node],
+        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
+        batch: StateBatch,
+    ) -> None:
+        needed = self.circuit.needed[nodes[0]]
+        parts, change = self.circuit.attention.run_change(layer, nodes, needed, inputs)
+        # A head's four projections are of one size.
+        size = len(nodes) * self.weights.blocks[layer].attn.w_o[0].numel()
+        for x in inputs.values():
+            batch.work.add(x.shape[2], size)
+        batch.work.add(self.layout.n_rows(needed), size)
+        for i, node in enumerate(nodes):
+            batch.heads.append((node, {name: part[i] for name, part in parts.items()}))
+            batch.changes.add(node, needed, change[i])
