@@ -60,7 +60,7 @@ def test_values_are_those_of_the_circuit_at_hand(
                 base = list(gone)
                 plan = speculation.plan(source)
                 # A state's value here is the set of edges it lacks.
-                values = [float(_code([*base, *state.gone])) for state in plan]
+                values = [float(_code([*base, *state.removed])) for state in plan]
                 speculation.store(plan, values, None)
             assert speculation.value(source) == _code([*gone, source])
             if source in removed:
