@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, head, mlp
+from acdc_pipeline.heads.criteria import Null
 from acdc_pipeline.heads.near_misses import near_misses
-from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.roles import TOKENS, Facts, roles_of
 from acdc_pipeline.specs import AcdcMethod, Method, ProfileMethod, RunSpec, find_task
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, metric_key

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.heads.examples import TextRows, text_rows
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, Report, profile_model
 from acdc_pipeline.heads.profile import HeadProfile, assemble
-from acdc_pipeline.heads.relation import relation_of
-from acdc_pipeline.heads.snippets import TextRows, text_rows
-from acdc_pipeline.heads.task_profile import profile_task
-from acdc_pipeline.heads.whole_model import model_metrics
+from acdc_pipeline.heads.relations import relation_of
+from acdc_pipeline.heads.task_profile import model_metrics, profile_task
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.tokenization import bos_id

@@ -14,13 +14,18 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node, Topology
-from acdc_pipeline.heads.answer_logit import answer_logit, frozen_scale, unscaled_gradient
-from acdc_pipeline.heads.answer_places import rows_of
-from acdc_pipeline.heads.attention_scores import one_attention_score
+from acdc_pipeline.heads.answers import answer_logit, frozen_scale, rows_of, unscaled_gradient
 from acdc_pipeline.heads.batches import chunks, rows_at_once
-from acdc_pipeline.heads.edits import Edits, silenced
-from acdc_pipeline.heads.layer_run import LayerRun, Places, attend, run_layers, run_tokens
-from acdc_pipeline.heads.random_token_scores import NextToken
+from acdc_pipeline.heads.layer_run import (
+    Edits,
+    LayerRun,
+    Places,
+    attend,
+    run_layers,
+    run_tokens,
+    silenced,
+)
+from acdc_pipeline.heads.random_tokens import NextToken, one_attention_score
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 

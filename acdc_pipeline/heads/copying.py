@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from acdc_pipeline.heads.batches import MOST_TOKENS, chunks
+from acdc_pipeline.heads.batches import MOST_ROWS, MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
     folded_unembedding,
+    into_unembedding,
     mean_unembedding,
 )
 from acdc_pipeline.models.weights import TransformerWeights
@@ -61,3 +65,127 @@ def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
     d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
     each = weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
     return max(1, min(MOST_TOKENS, memory // each))
+
+
+FIRST_COLUMNS = 256
+"""Columns of the vocabulary that every pair is held against. Most pairs are settled there."""
+
+
+@dataclass(frozen=True)
+class TokenRanks:
+    """For each layer, head and pair: how many tokens have a logit at least, or at most, as high.
+
+    The target itself is not counted, so 0 is the first place. Tokens with the same logit all
+    count: a head that writes nothing puts no token first. Counts end where they were told to.
+    """
+
+    from_top: Int[Tensor, "layer head pair"]
+    from_bottom: Int[Tensor, "layer head pair"]
+
+
+def token_ranks(
+    weights: TransformerWeights,
+    sources: Int[Tensor, " pair"],
+    targets: Int[Tensor, " pair"],
+    memory: int,
+    *,
+    most: int,
+) -> TokenRanks:
+    """Ranks of `targets` among all logits of E'[sources] W_OV W_U, in every head, up to `most`.
+
+    A pair is done with as soon as both counts have reached `most`, which for a small `most` is
+    after a few hundred columns of the vocabulary: all others are formed only for heads that put
+    the target near one end.
+    """
+    n_heads, itemsize = weights.topology.n_heads, weights.dtype.itemsize
+    # each pair's embedding, and its value and output in every head: half of the memory, or one
+    d_head = weights.blocks[0].attn.w_o.shape[1]
+    pair = itemsize * (n_heads * (d_head + 2 * weights.d_model) + 2 * weights.d_model)
+    top, bottom = [], []
+    for part in chunks(len(sources), min(MOST_ROWS, memory // (2 * pair))):
+        embedded = [effective_embedding(weights, sources[part], layer) for layer in (0, 1)]
+        layers = [
+            _ranks(weights, layer, embedded[min(layer, 1)], targets[part], memory // 2, most)
+            for layer in range(len(weights.blocks))
+        ]
+        top.append(torch.stack([above for above, _ in layers]))
+        bottom.append(torch.stack([below for _, below in layers]))
+    return TokenRanks(torch.cat(top, dim=-1), torch.cat(bottom, dim=-1))
+
+
+def _ranks(
+    weights: TransformerWeights,
+    layer: int,
+    embedded: Float[Tensor, "pair d_model"],
+    targets: Int[Tensor, " pair"],
+    memory: int,
+    most: int,
+) -> tuple[Int[Tensor, "head pair"], Int[Tensor, "head pair"]]:
+    """How many tokens are at least as high as the target, and how many at most, in one layer."""
+    folded = folded_layer(weights, layer)
+    w_o = into_unembedding(weights, folded.w_o)
+    carried = embedded @ folded.w_v
+    written = (carried @ w_o).flatten(0, 1)
+    columns = weights.w_u[:, targets].T.to(weights.dtype)
+    own = (written.unflatten(0, carried.shape[:2]) * columns).sum(-1)
+    above = torch.zeros_like(own, dtype=torch.int64)
+    below = torch.zeros_like(above)
+    vocab = weights.w_u.shape[1]
+    for part in _growing_chunks(vocab, memory // (own.numel() * (own.element_size() + 2))):
+        w_u = weights.w_u[:, part].to(weights.dtype)
+        open_pairs = (above < most) | (below < most)
+        crowded = open_pairs.sum(-1) > _worth_a_product(w_o)
+        for heads in crowded.nonzero().flatten().tolist():
+            logits = carried[heads] @ (w_o[heads] @ w_u)
+            _count(logits, own[heads], targets, part, above[heads], below[heads])
+        single = (open_pairs & ~crowded[:, None]).flatten().nonzero().flatten()
+        if len(single):
+            found = [counts.flatten()[single] for counts in (above, below)]
+            pair = single % len(targets)
+            logits = written[single] @ w_u
+            _count(logits, own.flatten()[single], targets[pair], part, found[0], found[1])
+            above.view(-1)[single], below.view(-1)[single] = found[0], found[1]
+    return above.clamp(max=most).cpu(), below.clamp(max=most).cpu()
+
+
+def _worth_a_product(w_o: Float[Tensor, "head d_head d_model"]) -> int:
+    """Pairs of a head from which on W_O W_U pays, against a product of each output with W_U."""
+    _, d_head, d_model = w_o.shape
+    return d_head * d_model // max(1, d_model - d_head)
+
+
+def _growing_chunks(total: int, most: int) -> Iterator[slice]:
+    """`range(total)` in slices that grow, from `FIRST_COLUMNS` to `most` or `MOST_TOKENS`."""
+    start, size = 0, FIRST_COLUMNS
+    while start < total:
+        width = max(1, min(size, most, MOST_TOKENS))
+        yield slice(start, min(start + width, total))
+        start, size = start + width, 4 * size
+
+
+def _count(
+    logits: Float[Tensor, "pair vocab"],
+    own: Float[Tensor, " pair"],
+    targets: Int[Tensor, " pair"],
+    part: slice,
+    above: Int[Tensor, " pair"],
+    below: Int[Tensor, " pair"],
+) -> None:
+    """Adds to both counts what the columns of `part` add."""
+    inside = ((targets >= part.start) & (targets < part.stop)).nonzero().flatten()
+    # its own column counts neither way, however it was rounded
+    logits[inside, targets[inside] - part.start] = torch.nan
+    above += (logits >= own[:, None]).sum(-1)
+    below += (logits <= own[:, None]).sum(-1)
+
+
+def token_logits(
+    weights: TransformerWeights,
+    layer: int,
+    sources: Int[Tensor, " source"],
+    targets: Int[Tensor, " target"],
+) -> Float[Tensor, "head source target"]:
+    """The block of E' W_OV W_U between some tokens, in the heads of one layer."""
+    folded = folded_layer(weights, layer)
+    carried = effective_embedding(weights, sources, layer) @ folded.w_v
+    return carried @ (folded.w_o @ folded_unembedding(weights, targets))

@@ -12,21 +12,21 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.graph import Node
 from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.heads import backup as backups
-from acdc_pipeline.heads.answer_logit import MeanLogit
+from acdc_pipeline.heads.answers import MeanLogit
 from acdc_pipeline.heads.composition import Composition, circuit_norms, composition
-from acdc_pipeline.heads.copying import ov_copying
-from acdc_pipeline.heads.nulls import Null
-from acdc_pipeline.heads.ordered_words import successor_scores, token_lists
-from acdc_pipeline.heads.random_sequences import (
+from acdc_pipeline.heads.copying import ov_copying, token_ranks
+from acdc_pipeline.heads.criteria import Null
+from acdc_pipeline.heads.random_tokens import (
+    RandomTokenScores,
     RepeatedSequences,
     longest_period,
+    random_token_scores,
     repeated_sequences,
 )
-from acdc_pipeline.heads.random_token_scores import RandomTokenScores, random_token_scores
 from acdc_pipeline.heads.random_weights import random_model_count, random_models
+from acdc_pipeline.heads.relations import successor_scores, token_lists
 from acdc_pipeline.heads.roles import TOKENS, Facts, heads_with
 from acdc_pipeline.heads.singular_tokens import HeadTokens, top_tokens
-from acdc_pipeline.heads.token_ranks import token_ranks
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.tokenization import regular_ids

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from acdc_pipeline.graph import Node, head
-from acdc_pipeline.heads.judgement import Judgement, Reason
+from acdc_pipeline.heads.criteria import Judgement, Reason
 from acdc_pipeline.heads.roles import Facts, HeadRole, judge, metric_of
 from acdc_pipeline.specs.head_scores import (
     ROLES,
@@ -178,3 +178,31 @@ def profile_warnings(facts: Facts, period: int | None, n_ctx: int) -> list[str]:
     if raised:
         out.append(f"nulls reach past the usual lines in {', '.join(raised)}")
     return out
+
+
+NOTHING = "No score crosses its line and exceeds its null."
+
+
+def summary(roles: Sequence[HeadRole], near: NearMiss | None = None) -> str:
+    """`Behaves as an induction head on random tokens (0.98, rank 1 of 16; attention).`
+
+    Args:
+        roles: those of one head, the ones to be named first in front.
+        near: what comes nearest to one, for a head without roles.
+    """
+    if not roles:
+        return NOTHING if near is None else f"{NOTHING} {near.describe().capitalize()}."
+    return f"Behaves as {'; as '.join(_clause(role) for role in roles)}."
+
+
+def _clause(role: HeadRole) -> str:
+    definition = ROLES[role.role]
+    where = {
+        "tokens": "on random tokens",
+        "weights": "by its weights",
+        "task": f"on {role.on}",
+    }[definition.on]
+    facts = f"{role.value:.2f}, rank {role.rank} of {role.of}; {', '.join(role.evidence)}"
+    if role.below_line is not None:
+        facts += f"; under {role.below_line:.2f}, but stands out"
+    return f"{definition.title} {where} ({facts})"

@@ -11,16 +11,21 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS
+from acdc_pipeline.heads.criteria import Null
+from acdc_pipeline.heads.examples import (
+    MOST_HEADS,
+    TextRows,
+    pattern_examples,
+    prompt_rows,
+    snippets,
+    snippets_plain,
+    token_texts,
+)
 from acdc_pipeline.heads.model_profile import ModelProfile
-from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings
-from acdc_pipeline.heads.nulls import Null
-from acdc_pipeline.heads.patterns import MOST_HEADS, pattern_examples
+from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings, summary
 from acdc_pipeline.heads.roles import HeadRole, roles_of
 from acdc_pipeline.heads.singular_tokens import HeadTokens, TopTokens
-from acdc_pipeline.heads.snippets import TextRows, prompt_rows, snippets, snippets_plain
-from acdc_pipeline.heads.summary import summary
 from acdc_pipeline.heads.task_profile import TaskProfile
-from acdc_pipeline.heads.token_texts import token_texts
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.store import HeadScore

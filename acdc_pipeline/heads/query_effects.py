@@ -11,12 +11,15 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node
-from acdc_pipeline.heads.answer_logit import AnswerLogit, answer_logit
-from acdc_pipeline.heads.answer_places import rows_of
-from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
-from acdc_pipeline.heads.edits import Edits
-from acdc_pipeline.heads.layer_run import after_mlp, attend, final_at, run_layers
-from acdc_pipeline.heads.length_groups import LengthGroup, length_groups
+from acdc_pipeline.heads.answers import AnswerLogit, answer_logit, rows_of
+from acdc_pipeline.heads.batches import (
+    LengthGroup,
+    chunks,
+    length_groups,
+    rows_at_once,
+    rows_in_cache,
+)
+from acdc_pipeline.heads.layer_run import Edits, after_mlp, attend, final_at, run_layers
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 

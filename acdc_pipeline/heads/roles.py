@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from acdc_pipeline.graph import Node, head
-from acdc_pipeline.heads.judgement import Judgement
-from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.criteria import Judgement, Null
 from acdc_pipeline.specs.head_scores import (
     EVIDENCE,
     ROLES,

@@ -8,22 +8,28 @@ from functools import partial
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.heads import backup as backups
-from acdc_pipeline.heads.answer_logit import MeanLogit
-from acdc_pipeline.heads.answer_places import is_ioi_like
+from acdc_pipeline.heads.answers import MeanLogit, is_ioi_like, rows_of
+from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.criteria import Null
+from acdc_pipeline.heads.layer_run import run_tokens
 from acdc_pipeline.heads.model_profile import ModelProfile, Report, copy_values, facts_of
-from acdc_pipeline.heads.nulls import Null
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.random_weights import random_models
-from acdc_pipeline.heads.relation import Relation, relation_values
+from acdc_pipeline.heads.relations import Relation, relation_values
 from acdc_pipeline.heads.roles import Facts, heads_with
 from acdc_pipeline.heads.task_scores import TaskScores, task_scores
 from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.metrics import METRICS, Reading
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.head_scores import metric_key
+from acdc_pipeline.specs.names import MetricName
 
 # How far the work is at the end of each part, roughly, in a model of 270 heads; the rest is the
 # search for backups.
@@ -172,3 +178,41 @@ def _answer_tokens(weights: TransformerWeights, prompts: PromptSet) -> torch.Ten
     every: Sequence[tuple[int, ...]] = [*prompts.correct, *prompts.incorrect]
     tokens = list(dict.fromkeys(token for ids in every for token in ids))
     return torch.tensor(tokens[:MOST_ANSWERS], device=weights.device)
+
+
+def model_metrics(
+    weights: TransformerWeights, prompts: PromptSet, names: Sequence[MetricName], memory: int
+) -> dict[str, float]:
+    """Each metric of the whole model, mean over answers, under `model_` and its name.
+
+    KL to itself is left out, and metrics that compare with incorrect answers where a prompt has
+    none.
+
+    Raises:
+        OutOfMemoryBudget: `memory` does not hold a single prompt.
+    """
+    whole = all(prompts.incorrect)
+    wanted: list[MetricName] = [
+        n for n in names if n != "kl" and (whole or METRICS[n].reads_incorrect == "no")
+    ]
+    found: dict[MetricName, list[Tensor]] = {name: [] for name in wanted}
+    size = rows_at_once(weights, prompts.clean.shape[1], memory)
+    with torch.no_grad():
+        for rows in chunks(len(prompts), size):
+            part, _ = rows_of(prompts, rows)
+            final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
+            logprobs = unembed(weights, final).log_softmax(-1)
+            right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)
+            reading = Reading(logprobs, logprobs, right, wrong)
+            for name in wanted:
+                found[name].append(METRICS[name].score(reading).cpu().to(torch.float64))
+    return {f"model_{name}": float(torch.cat(parts).mean()) for name, parts in found.items()}
+
+
+def _mask(
+    logprobs: Float[Tensor, "answer vocab"], tokens: Sequence[Sequence[int]]
+) -> Bool[Tensor, "answer vocab"]:
+    mask = torch.zeros_like(logprobs, dtype=torch.bool)
+    for row, ids in enumerate(tokens):
+        mask[row, list(ids)] = True
+    return mask

@@ -12,14 +12,22 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import check_tokens, embed, unembed
 from acdc_pipeline.engine.objectives import KlObjective
-from acdc_pipeline.heads.answer_logit import (
+from acdc_pipeline.heads.answers import (
     AnswerLogit,
+    AnswerPlaces,
     MeanLogit,
     answer_logit,
+    answer_places,
     frozen_gradient,
+    rows_of,
 )
-from acdc_pipeline.heads.answer_places import AnswerPlaces, answer_places, rows_of
-from acdc_pipeline.heads.batches import chunks, rows_at_once, rows_in_cache
+from acdc_pipeline.heads.batches import (
+    LengthGroup,
+    chunks,
+    length_groups,
+    rows_at_once,
+    rows_in_cache,
+)
 from acdc_pipeline.heads.layer_run import (
     LayerRun,
     Places,
@@ -29,7 +37,6 @@ from acdc_pipeline.heads.layer_run import (
     final_behind,
     run_tokens,
 )
-from acdc_pipeline.heads.length_groups import LengthGroup, length_groups
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs.names import Ablation

@@ -267,7 +267,7 @@ def _how_well(prompts: PromptSet, model: str) -> dict[str, Any]:
     """Both accuracies of the whole model; None, with the reason, where the engine cannot run it."""
     with stdout_kept_clean(), waiting(f"running {model}"):
         from acdc_pipeline.execution.memory import default_budget
-        from acdc_pipeline.heads.whole_model import model_metrics
+        from acdc_pipeline.heads.task_profile import model_metrics
         from acdc_pipeline.models import load_model
         from acdc_pipeline.specs.names import COUNTED
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from acdc_pipeline.heads.summary import summary as roles_sentence
+from acdc_pipeline.heads.near_misses import summary as roles_sentence
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.wiki import numbers
 from acdc_pipeline.wiki.circuits import EdgeKey, Question

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from acdc_pipeline.graph import Topology, head
-from acdc_pipeline.heads.answer_logit import frozen_gradient, token_logit
+from acdc_pipeline.heads.answers import frozen_gradient, token_logit
 from acdc_pipeline.heads.backup import (
     OTHER_HEADS,
     Backup,
@@ -20,9 +20,8 @@ from acdc_pipeline.heads.backup import (
     other_heads,
 )
 from acdc_pipeline.heads.batches import row_bytes
-from acdc_pipeline.heads.edits import Edits, silenced
-from acdc_pipeline.heads.layer_run import run_tokens
-from acdc_pipeline.heads.random_sequences import repeated_sequences
+from acdc_pipeline.heads.layer_run import Edits, run_tokens, silenced
+from acdc_pipeline.heads.random_tokens import repeated_sequences
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import make_prompts

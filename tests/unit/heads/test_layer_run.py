@@ -12,8 +12,7 @@ from acdc_pipeline.engine.forward import run_sources
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.graph import Edge, head
 from acdc_pipeline.heads.batches import chunks, row_bytes, rows_at_once
-from acdc_pipeline.heads.edits import Edits, silenced
-from acdc_pipeline.heads.layer_run import LayerRun, run_tokens
+from acdc_pipeline.heads.layer_run import Edits, LayerRun, run_tokens, silenced
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from tests import checkpoints

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
-from acdc_pipeline.heads.patterns import LONGEST, MOST_HEADS, pattern_examples
-from acdc_pipeline.heads.profile import HeadProfile, assemble
-from acdc_pipeline.heads.random_weights import random_weights
-from acdc_pipeline.heads.roles import roles_of
-from acdc_pipeline.heads.snippets import (
+from acdc_pipeline.heads.examples import (
+    LONGEST,
+    MOST_HEADS,
     PER_HEAD,
     TextRows,
+    pattern_examples,
     prompt_rows,
     snippets,
     snippets_plain,
     text_rows,
 )
+from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
+from acdc_pipeline.heads.profile import HeadProfile, assemble
+from acdc_pipeline.heads.random_weights import random_weights
+from acdc_pipeline.heads.roles import roles_of
 from acdc_pipeline.heads.task_profile import profile_task
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.zoo import compiled

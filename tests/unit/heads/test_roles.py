@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.graph import Node, head
-from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.criteria import Null
+from acdc_pipeline.heads.near_misses import NOTHING, summary
 from acdc_pipeline.heads.roles import TOKENS, Facts, HeadRole, heads_with, roles_of
-from acdc_pipeline.heads.summary import NOTHING, summary
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, NullKind, metric_key
 

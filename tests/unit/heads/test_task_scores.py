@@ -13,8 +13,7 @@ from acdc_pipeline.engine.bench import ablated_outputs
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.graph import Edge, head
-from acdc_pipeline.heads.answer_logit import answer_logit
-from acdc_pipeline.heads.answer_places import answer_places, is_ioi_like, rows_of
+from acdc_pipeline.heads.answers import answer_logit, answer_places, is_ioi_like, rows_of
 from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import ABLATIONS, other_answers, task_scores

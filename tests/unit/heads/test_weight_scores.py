@@ -13,7 +13,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import Slot, head
 from acdc_pipeline.heads.composition import circuit_norms, composition
-from acdc_pipeline.heads.copying import ov_copying
+from acdc_pipeline.heads.copying import ov_copying, token_ranks
 from acdc_pipeline.heads.folded import effective_embedding, folded_layer
 from acdc_pipeline.heads.random_weights import (
     ENOUGH_HEADS,
@@ -23,7 +23,6 @@ from acdc_pipeline.heads.random_weights import (
     random_weights,
 )
 from acdc_pipeline.heads.singular_tokens import top_tokens
-from acdc_pipeline.heads.token_ranks import token_ranks
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from tests import checkpoints

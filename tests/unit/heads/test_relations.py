@@ -7,8 +7,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from acdc_pipeline.heads.ordered_words import successor_scores, token_lists
-from acdc_pipeline.heads.relation import Relation, relation_of, relation_values, word_pairs
+from acdc_pipeline.heads.relations import (
+    Relation,
+    relation_of,
+    relation_values,
+    successor_scores,
+    token_lists,
+    word_pairs,
+)
 from acdc_pipeline.specs import find_task
 from tests.hand_built import Stream
 from tests.tokenizers import word_tokenizer

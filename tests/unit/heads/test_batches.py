@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from acdc_pipeline.graph import head
-from acdc_pipeline.heads.length_groups import length_groups
+from acdc_pipeline.heads.batches import length_groups
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import task_scores
 from acdc_pipeline.models import load_model

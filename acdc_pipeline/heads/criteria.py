@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from acdc_pipeline.specs.head_scores import HEADROOM, NULL_MARGIN, OUTLIER, SATURATED
+from acdc_pipeline.specs.head_scores import (
+    HEADROOM,
+    NULL_MARGIN,
+    NULL_QUANTILE,
+    OUTLIER,
+    SATURATED,
+    NullKind,
+)
 
 Reason = Literal["null saturates", "null reaches the line", "below the line"]
 """Why a value that comes near a line does not pass."""
@@ -118,3 +125,53 @@ def stands_out(
     spread = _FROM_MEDIAN * np.median(deviations) or _FROM_MEAN * deviations.mean()
     with np.errstate(invalid="ignore"):
         return values - centre > OUTLIER * spread
+
+
+@dataclass(frozen=True)
+class Null:
+    """Values of a score under a null, summed up.
+
+    Args:
+        metric: name, version and task of the score.
+        kind: what was done so that there is nothing to find.
+        low: 1st percentile of the values; a score that is low on purpose has to be below it.
+        high: 99th percentile.
+        mean: mean of the values.
+        n: how many values.
+    """
+
+    metric: str
+    kind: NullKind
+    low: float
+    high: float
+    mean: float
+    n: int
+
+    @classmethod
+    def of(cls, metric: str, kind: NullKind, values: Float64[np.ndarray, ...]) -> Null | None:
+        """The null of `values`; None where none is a number.
+
+        Percentiles are values that occurred, the further one of two: few values make a strict
+        null, never a lenient one.
+        """
+        found = values[np.isfinite(values)]
+        if not len(found):
+            return None
+        return cls(
+            metric=metric,
+            kind=kind,
+            low=float(np.quantile(found, 1 - NULL_QUANTILE, method="lower")),
+            high=float(np.quantile(found, NULL_QUANTILE, method="higher")),
+            mean=float(found.mean()),
+            n=len(found),
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "kind": self.kind,
+            "low": self.low,
+            "high": self.high,
+            "mean": self.mean,
+            "n": self.n,
+        }

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from acdc_pipeline.errors import OutOfMemoryBudget
-from acdc_pipeline.heads.attention_scores import ATTENTION_SCORES
 from acdc_pipeline.heads.batches import row_bytes
-from acdc_pipeline.heads.random_sequences import (
+from acdc_pipeline.heads.random_tokens import (
+    ATTENTION_SCORES,
     RepeatedSequences,
     longest_period,
+    random_token_scores,
     repeated_sequences,
 )
-from acdc_pipeline.heads.random_token_scores import random_token_scores
 from acdc_pipeline.models import load_model
 from tests import checkpoints
 from tests.hand_built import Stream

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.graph import head
-from acdc_pipeline.heads.judgement import LEAST_OTHERS, Judgement, stands_out
+from acdc_pipeline.heads.criteria import LEAST_OTHERS, Judgement, Null, stands_out
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
-from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings
-from acdc_pipeline.heads.nulls import Null
+from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings, summary
 from acdc_pipeline.heads.roles import TOKENS, Facts, HeadRole, roles_of
-from acdc_pipeline.heads.summary import summary
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.head_scores import HEADROOM, OUTLIER, ROLES, SCORES, metric_key
 from tests.hand_built import Head, Stream

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.attention import visible_keys
 from acdc_pipeline.engine.components import normalise
-from acdc_pipeline.heads.answer_logit import MeanLogit, frozen_scale, token_logit, unscaled_gradient
-from acdc_pipeline.heads.attention_scores import attention_scores
+from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit, unscaled_gradient
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
 from acdc_pipeline.models.weights import Norm, TransformerWeights
@@ -153,3 +153,123 @@ class _Reading:
             for name, layers in self.unscaled.items()
         }
         return {name: torch.stack(each, -1) for name, each in {**self.found, **direct}.items()}
+
+
+LEAST_PERIOD = 2
+
+
+@dataclass(frozen=True)
+class RepeatedSequences:
+    """Rows `b r1 … rn r1 … rn`, all r of a row different.
+
+    Args:
+        tokens: the rows; `b` is the beginning-of-text token, or one more random token where the
+            model has none.
+        shuffled: each row with everything behind `b` in a random order.
+        period: n.
+    """
+
+    tokens: Int[Tensor, "batch pos"]
+    shuffled: Int[Tensor, "batch pos"]
+    period: int
+
+    @property
+    def second(self) -> Int[Tensor, " query"]:
+        """The positions of the second copy."""
+        return torch.arange(self.period + 1, 2 * self.period + 1, device=self.tokens.device)
+
+    def to(self, device: torch.device) -> RepeatedSequences:
+        """The same sequences on another device."""
+        return RepeatedSequences(self.tokens.to(device), self.shuffled.to(device), self.period)
+
+
+def longest_period(
+    weights: TransformerWeights, vocabulary: Sequence[int], asked: int
+) -> int | None:
+    """The largest period up to `asked` for which the model has positions and tokens.
+
+    Both copies together take at most half of the context: models are trained less on its far end,
+    and small ones fail there. None where not even a period of 2 is left.
+    """
+    tables = [block.attn.rotary for block in weights.blocks]
+    positions = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
+    period = min(asked, positions // 4, len(vocabulary) - 1)
+    return period if period >= LEAST_PERIOD else None
+
+
+def repeated_sequences(
+    vocabulary: Sequence[int], *, bos: int | None, period: int, n: int, seed: int
+) -> RepeatedSequences:
+    """`n` rows, the same for the same seed on every device.
+
+    Args:
+        vocabulary: the tokens to draw from, more than `period`.
+        bos: what stands first; None draws one more token.
+        period: n of the rows.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.tensor(sorted(vocabulary))
+    rows, shuffled = [], []
+    for _ in range(n):
+        drawn = pool[torch.randperm(len(pool), generator=generator)[: period + 1]]
+        first = drawn[:1] if bos is None else torch.tensor([bos])
+        twice = drawn[1:].repeat(2)
+        rows.append(torch.cat([first, twice]))
+        order = torch.randperm(2 * period, generator=generator)
+        shuffled.append(torch.cat([first, twice[order]]))
+    return RepeatedSequences(torch.stack(rows), torch.stack(shuffled), period)
+
+
+PerRow = dict[str, Float[Tensor, "head batch"]]
+
+ATTENTION_SCORES = (
+    "induction",
+    "duplicate_token",
+    "previous_token",
+    "current_token",
+    "sink",
+    "entropy",
+    "normalised_entropy",
+    "mean_distance",
+)
+
+ONE_KEY = ("induction", "duplicate_token", "previous_token", "current_token")
+"""Scores that look at one key of each query."""
+
+
+def attention_scores(run: LayerRun, period: int) -> PerRow:
+    """Every score of `ATTENTION_SCORES` for each head and row; formulas in `specs.head_scores`.
+
+    Args:
+        run: a layer on rows of `1 + 2 * period` tokens, as `RepeatedSequences` has them.
+        period: n. The key that followed the current token's first occurrence is n - 1 back: its
+            first occurrence is n back, and what followed it one nearer.
+    """
+    pattern = run.pattern
+    pos = pattern.shape[-1]
+    at = torch.arange(pos, device=pattern.device)
+    later = pattern[:, :, 1:]
+    entropy = -torch.special.xlogy(later, later).sum(-1)
+    visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
+    uniform = visible.to(pattern.dtype).log()
+    away = (at[1:, None] - at[None]).abs().to(pattern.dtype)
+    return {
+        **{name: one_attention_score(run, name, period) for name in ONE_KEY},
+        "sink": later[..., 0].mean(-1),
+        "entropy": entropy.mean(-1),
+        # a window of one key leaves no choice, and no share of it
+        "normalised_entropy": (entropy / uniform)[..., visible > 1].mean(-1),
+        "mean_distance": (later * away).sum(-1).mean(-1),
+    }
+
+
+def one_attention_score(run: LayerRun, name: str, period: int) -> Float[Tensor, "head batch"]:
+    """Mean attention to the one key that a score of `ONE_KEY` is about; arguments as above."""
+    first, back = {
+        "induction": (period + 1, period - 1),
+        "duplicate_token": (period + 1, period),
+        "previous_token": (1, 1),
+        "current_token": (1, 0),
+    }[name]
+    queries = torch.arange(first, run.pattern.shape[-1], device=run.pattern.device)
+    return run.pattern[:, :, queries, queries - back].mean(-1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from acdc_pipeline.engine.forward import run_sources, unembed
-from acdc_pipeline.heads.answer_logit import MeanLogit, answer_logit, mean_unembedding, token_logit
+from acdc_pipeline.heads.answers import MeanLogit, answer_logit, mean_unembedding, token_logit
 from acdc_pipeline.models import load_model
 from tests import checkpoints
 
