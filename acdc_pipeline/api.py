@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Literal
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution import Progress, Worker, discover_into, plan_run
-from acdc_pipeline.execution.effort import effort_of
-from acdc_pipeline.execution.evaluate import evaluate as measured
-from acdc_pipeline.execution.evaluation import Evaluation
-from acdc_pipeline.execution.given_circuit import run_of_circuit
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.found_circuit import FoundCircuit, found_circuit
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.search_bar import bar_where_seen
 from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec, find_task, method_for
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.workflows.discovery import discover_into
+from acdc_pipeline.workflows.effort import effort_of
+from acdc_pipeline.workflows.evaluate import evaluate as measured
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.given_circuit import run_of_circuit
 
 
 def discover(

@@ -6,14 +6,14 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Literal
 
-from acdc_pipeline.execution.effort import effort_of
-from acdc_pipeline.execution.evaluate import evaluate
-from acdc_pipeline.execution.evaluate_into import evaluate_into
-from acdc_pipeline.execution.evaluation import Evaluation
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit, Drawing
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.workflows.effort import effort_of
+from acdc_pipeline.workflows.evaluate import evaluate
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
 
 @dataclass(frozen=True, repr=False)

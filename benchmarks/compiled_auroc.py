@@ -17,7 +17,6 @@ import torch
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import pessimistic_auc, roc_of_circuits, roc_of_scores
 from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
-from acdc_pipeline.execution.curves import rank_of
 from acdc_pipeline.execution.methods import Job, find
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.models import load_model
@@ -25,6 +24,7 @@ from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method, find_task, method_for
 from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
+from acdc_pipeline.workflows.curves import rank_of
 
 PROMPTS = 32
 MEMORY = 2**30

@@ -14,10 +14,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from acdc_pipeline import FoundCircuit, discover
-from acdc_pipeline.execution import Worker, discover_into, plan_run
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import ProfileRequest, find_task
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
+from acdc_pipeline.workflows.discovery import discover_into
 
 TASKS = ("ioi", "induction")
 MODEL = "zoo:gpt2-4l-s0"

@@ -281,7 +281,8 @@ def measure_heads(table: Table, reference: str, task: str, bench: Bench) -> None
     that are no padding, and the logits at the answers. Nulls, backups and path patching come on
     top.
     """
-    from acdc_pipeline.execution import Worker, plan_run
+    from acdc_pipeline.execution.plan import plan_run
+    from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.specs import ProfileRequest
 
     spec, work, layout = find_task(task), Work.of(bench), bench.layout

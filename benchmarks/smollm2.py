@@ -16,14 +16,16 @@ from pathlib import Path
 
 from acdc_pipeline.engine import check_parity, set_up
 from acdc_pipeline.evaluation import measure
-from acdc_pipeline.execution import Worker, discover_into, plan_run
-from acdc_pipeline.execution.effort import Effort, effort_of
-from acdc_pipeline.execution.evaluate_into import evaluate_into
-from acdc_pipeline.execution.evaluation import Evaluation
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import Method, TaskSpec, find_task, method_for
 from acdc_pipeline.store import RunRecord, Store, open_store
+from acdc_pipeline.workflows.discovery import discover_into
+from acdc_pipeline.workflows.effort import Effort, effort_of
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 from benchmarks.real_model import fetch_model
 from benchmarks.smollm2_page import (
     LEAST_FORCED_CHOICE,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from acdc_pipeline.evaluation import mean_pairwise_jaccard
-from acdc_pipeline.execution.evaluation import Evaluation
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import MetricName, TaskSpec
 from acdc_pipeline.store import RunRecord
+from acdc_pipeline.workflows.evaluation import Evaluation
 from benchmarks.measurement import machine
 
 LEAST_FORCED_CHOICE = 0.8

@@ -12,7 +12,7 @@ from acdc_pipeline.graph.svg import text_of
 
 if TYPE_CHECKING:
     from acdc_pipeline.evaluation import Point
-    from acdc_pipeline.execution.evaluation import Evaluation
+    from acdc_pipeline.workflows.evaluation import Evaluation
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 76, 64

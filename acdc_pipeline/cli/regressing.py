@@ -12,10 +12,10 @@ from acdc_pipeline.errors import AcdcError, InvalidInput
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.planned import PlannedRun
-    from acdc_pipeline.execution.sweep import Refusal
     from acdc_pipeline.regression.cell import CellSpec
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.specs.names import Dtype
+    from acdc_pipeline.workflows.sweep import Refusal
 
 FOLDER = Path("results") / "baselines"
 
@@ -45,9 +45,9 @@ def asked_of(
     Raises:
         InvalidInput: the sweep is not valid, or a stand-in is a model of the sweep itself.
     """
-    from acdc_pipeline.execution.sweep import plan_sweep
     from acdc_pipeline.regression.cell import cell_of, check_distinct
     from acdc_pipeline.specs import ProfileMethod, find_sweep
+    from acdc_pipeline.workflows.sweep import plan_sweep
 
     spec = find_sweep(sweep)
     plan = plan_sweep(spec, dtype=dtype, stand_ins=stand_ins)

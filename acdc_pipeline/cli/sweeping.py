@@ -15,8 +15,8 @@ from acdc_pipeline.errors import StoreError, StoreFailed
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
     from acdc_pipeline.execution.planned import PlannedRun
-    from acdc_pipeline.execution.work import SweepWork
     from acdc_pipeline.store import Store
+    from acdc_pipeline.workflows.work import SweepWork
 
 _MANY = 50_000
 _BYTES_EACH = 2_000
@@ -44,9 +44,9 @@ def planned_against(
 
     spec = find_sweep(sweep)
     with waiting(f"planning {spec.name}"):
-        from acdc_pipeline.execution.sweep import plan_sweep
-        from acdc_pipeline.execution.work import plan_sweep_work
         from acdc_pipeline.store import open_store
+        from acdc_pipeline.workflows.sweep import plan_sweep
+        from acdc_pipeline.workflows.work import plan_sweep_work
 
         results = open_store(store)
         plan = plan_sweep(spec, dtype=place.profile.dtype, shard=part, counted=_say_many)

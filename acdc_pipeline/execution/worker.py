@@ -12,11 +12,6 @@ from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs
 from acdc_pipeline.execution.checkpoint import Checkpoint, Kept, NoCheckpoint
-from acdc_pipeline.execution.doubts import (
-    doubts_about_profile,
-    doubts_about_prompts,
-    doubts_about_result,
-)
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
 from acdc_pipeline.execution.methods import Job, find
@@ -24,6 +19,11 @@ from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.reference import agreement, reference_for
 from acdc_pipeline.execution.report import report
+from acdc_pipeline.execution.result_warnings import (
+    doubts_about_profile,
+    doubts_about_prompts,
+    doubts_about_result,
+)
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
 from acdc_pipeline.prompts import PromptSet, id_prompts, make_prompts
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, circuit_method

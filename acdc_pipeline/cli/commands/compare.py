@@ -86,8 +86,8 @@ def compare(
             print_json({"store": results.url, "searches": []})
         return
     with stdout_kept_clean(), shown() as progress:
-        from acdc_pipeline.execution import Worker
-        from acdc_pipeline.execution.compare import compare as compared
+        from acdc_pipeline.execution.worker import Worker
+        from acdc_pipeline.workflows.compare import compare as compared
 
         shared.use_threads(threads_asked)
         worker = Worker(device=device, memory=budget)

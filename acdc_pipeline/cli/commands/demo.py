@@ -21,8 +21,8 @@ from acdc_pipeline.errors import ExecutionFailed
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
-    from acdc_pipeline.execution.work import SweepWork
     from acdc_pipeline.store import RunRecord, Store
+    from acdc_pipeline.workflows.work import SweepWork
 
 PROFILE = "laptop"
 """On what the demo executes."""

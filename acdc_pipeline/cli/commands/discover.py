@@ -204,8 +204,10 @@ def discover(
     with stdout_kept_clean(), shown() as progress:
         progress.wait(f"loading {model}")
         progress.tests = method in SEARCHES
-        from acdc_pipeline.execution import Worker, discover_into, plan_run
+        from acdc_pipeline.execution.plan import plan_run
+        from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.store import open_store
+        from acdc_pipeline.workflows.discovery import discover_into
 
         shared.use_threads(threads_asked)
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)

@@ -187,8 +187,8 @@ def _zoo() -> Finding:
 
 
 def _engine() -> Finding:
-    from acdc_pipeline.execution import check_model
     from acdc_pipeline.models import list_zoo
+    from acdc_pipeline.workflows.model_check import check_model
 
     ref = f"zoo:{list_zoo()[0]}"
     result = check_model(ref, device="auto")

@@ -18,10 +18,10 @@ from acdc_pipeline.cli.views.evaluated import warn_of_damage
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.evaluate_into import Answer
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec, TaskSpec
     from acdc_pipeline.store import Store
+    from acdc_pipeline.workflows.stored_evaluation import Answer
 
 
 def evaluate(
@@ -166,10 +166,10 @@ def evaluate(
         check_new(svg)
     with stdout_kept_clean(), shown() as progress:
         progress.wait("loading")
-        from acdc_pipeline.execution import Worker
-        from acdc_pipeline.execution.effort import effort_of
-        from acdc_pipeline.execution.evaluate import evaluate as measured
-        from acdc_pipeline.execution.evaluate_into import evaluate_into
+        from acdc_pipeline.execution.worker import Worker
+        from acdc_pipeline.workflows.effort import effort_of
+        from acdc_pipeline.workflows.evaluate import evaluate as measured
+        from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
         shared.use_threads(threads_asked)
         worker = Worker(device=device, memory=budget)
@@ -198,7 +198,7 @@ def evaluate(
             found = measured(worker, spec, task, circuit, [], effort, progress)
     from acdc_pipeline.cli.curve_drawing import draw_curve
     from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
-    from acdc_pipeline.execution.evaluation_figures import evaluation_figures
+    from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
 
     warn_of_damage(damaged)
     if answer is not None and answer.unkept is not None:
@@ -272,8 +272,8 @@ def _check_options(
 
 
 def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
-    from acdc_pipeline.execution.evaluate import require_same_task
     from acdc_pipeline.specs import find_task
+    from acdc_pipeline.workflows.evaluate import require_same_task
 
     record = results.get(results.resolve(prefix))
     if record.circuit is None:
@@ -295,9 +295,9 @@ def _given(
     dtype: str,
 ) -> tuple[RunSpec, TaskSpec, Circuit]:
     """The circuit that was named, as if a method of its size had found it."""
-    from acdc_pipeline.execution.given_circuit import run_of_circuit
     from acdc_pipeline.execution.plan import describe_supported
     from acdc_pipeline.specs import ModelRef, find_task
+    from acdc_pipeline.workflows.given_circuit import run_of_circuit
 
     task = find_task(task_name)
     topology = describe_supported(ModelRef.parse(model)).topology

@@ -92,8 +92,10 @@ def heads(
         progress.counts = "heads"
         progress.wait(f"loading {model}")
         specs = [find_task(name) for name in _tasks(model, tasks)]
-        from acdc_pipeline.execution import Worker, discover_into, plan_run
+        from acdc_pipeline.execution.plan import plan_run
+        from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.store import open_store
+        from acdc_pipeline.workflows.discovery import discover_into
 
         shared.use_threads(threads_asked)
         worker = Worker(device=device, memory=budget)

@@ -145,7 +145,7 @@ def check_model(
     Example: acdc models check hf:openai-community/gpt2
     """
     with stdout_kept_clean(), waiting(f"checking {model}"):
-        from acdc_pipeline.execution import check_model as checked
+        from acdc_pipeline.workflows.model_check import check_model as checked
 
         result = checked(model, dtype=dtype, device=device, seed=seed)
     if json:

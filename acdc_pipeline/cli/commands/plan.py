@@ -24,9 +24,9 @@ from acdc_pipeline.cli.workplace import (
 )
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.forecast import CellForecast
-    from acdc_pipeline.execution.work import SweepWork
     from acdc_pipeline.store import Store
+    from acdc_pipeline.workflows.forecast import CellForecast
+    from acdc_pipeline.workflows.work import SweepWork
 
 COLUMNS = (
     Column("model", "name"),
@@ -63,7 +63,7 @@ def plan(
     place = place_of(profile, executor=executor_named(context))
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, shard)
-        from acdc_pipeline.execution.forecast import forecast
+        from acdc_pipeline.workflows.forecast import forecast
 
         cells = forecast(work, results.summaries(), place.profile)
     if json:
@@ -126,7 +126,7 @@ def _hours(place: Workplace, seconds: float) -> str:
 
 
 def _basis(to_run: int, measured: int) -> str:
-    from acdc_pipeline.execution.estimate import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
+    from acdc_pipeline.workflows.estimate import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
 
     counted_runs = to_run - measured
     parts = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.specs.method_request import REQUESTS
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.compare import Compared
+    from acdc_pipeline.workflows.compare import Compared
 
 NOT_THERE = "–"
 

@@ -14,9 +14,9 @@ from acdc_pipeline.errors import AcdcError
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
     from acdc_pipeline.execution.planned import PlannedRun
-    from acdc_pipeline.execution.sweep import Refusal
-    from acdc_pipeline.execution.work import SweepWork
     from acdc_pipeline.store import RunSummary
+    from acdc_pipeline.workflows.sweep import Refusal
+    from acdc_pipeline.workflows.work import SweepWork
 
 Cell = tuple[str, str]
 """A model and a task."""

@@ -12,9 +12,9 @@ import pytest
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.sweep import plan_sweep
 from acdc_pipeline.specs import find_sweep
 from acdc_pipeline.store import open_store
+from acdc_pipeline.workflows.sweep import plan_sweep
 from tests import records
 from tests.command_line import acdc
 from tests.support import REPOSITORY

@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution import Worker, discover_into
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.specs import METHODS, ScoredMethod, TaskSpec, find_task, method_for
 from acdc_pipeline.store import RunRecord, open_store
+from acdc_pipeline.workflows.discovery import discover_into
 from tests import checkpoints
 
 ASKED: dict[str, dict[str, Any]] = {

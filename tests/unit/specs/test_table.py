@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.execution.prompt_length import rough_tokens
 from acdc_pipeline.execution.submission.task_files import task_files
 from acdc_pipeline.specs import TaskSpec, load_yaml
 from acdc_pipeline.specs.generators import TableGenerator
 from acdc_pipeline.specs.table_file import read_table
+from acdc_pipeline.workflows.prompt_length import rough_tokens
 
 CAPITALS = """\
 name: capitals

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from acdc_pipeline.execution.effort import effort_of
 from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, schemas
 from acdc_pipeline.store.encode import encode
 from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
+from acdc_pipeline.workflows.effort import effort_of
 from tests import records
 from tests.support import REPOSITORY
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from acdc_pipeline.errors import DamagedRun, StoreError
-from acdc_pipeline.execution.curves import circuits_of_family
-from acdc_pipeline.execution.effort import Effort, Part, amount_of
 from acdc_pipeline.execution.environment import environment
-from acdc_pipeline.execution.evaluate import evaluate
-from acdc_pipeline.execution.evaluation import FIELDS, Evaluation
-from acdc_pipeline.execution.evaluation_figures import evaluation_figures, evaluation_of
 from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, TaskSpec, sha256_of
 from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
+from acdc_pipeline.workflows.curves import circuits_of_family
+from acdc_pipeline.workflows.effort import Effort, Part, amount_of
+from acdc_pipeline.workflows.evaluate import evaluate
+from acdc_pipeline.workflows.evaluation import FIELDS, Evaluation
+from acdc_pipeline.workflows.evaluation_figures import evaluation_figures, evaluation_of
 
 KEPT_EVERY = 10.0
 """Seconds between two moments at which parts that are done are put into the store."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale, percentile
-from acdc_pipeline.execution.effort import Part
-from acdc_pipeline.execution.stability import Stability, Transfer
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.workflows.effort import Part
+from acdc_pipeline.workflows.stability import Stability, Transfer
 
 FIELDS: Mapping[Part, tuple[str, ...]] = {
     "curve": ("curve", "cpr", "cmd"),

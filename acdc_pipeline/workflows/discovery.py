@@ -12,18 +12,6 @@ CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints of a single run."""
 
 
-def execute(
-    run: RunSpec,
-    task: TaskSpec,
-    *,
-    device: str = "auto",
-    memory: int | None = None,
-    progress: Progress | None = None,
-) -> RunRecord:
-    """The result of `run` by a worker of its own. Raises what `Worker.execute` raises."""
-    return Worker(device=device, memory=memory).execute(run, task, progress)
-
-
 def discover_into(
     store: Store, run: RunSpec, task: TaskSpec, worker: Worker, progress: Progress | None = None
 ) -> tuple[RunRecord, bool]:

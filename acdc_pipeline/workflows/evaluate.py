@@ -31,17 +31,17 @@ from acdc_pipeline.evaluation import (
     worst_knockouts,
 )
 from acdc_pipeline.evaluation.measure import require_answers
-from acdc_pipeline.execution.cheap_null import cheap_null
-from acdc_pipeline.execution.curves import curve_of, rank_of
-from acdc_pipeline.execution.effort import PARTS, Effort, Part
-from acdc_pipeline.execution.evaluation import Evaluation, Measured
 from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.reference import reference_for
-from acdc_pipeline.execution.stability import stability, transfer
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTED, MetricName
+from acdc_pipeline.workflows.cheap_null import cheap_null
+from acdc_pipeline.workflows.curves import curve_of, rank_of
+from acdc_pipeline.workflows.effort import PARTS, Effort, Part
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.stability import stability, transfer
 
 ALIKE = 4
 """How many prompts agree in their roles when circuits are scrubbed."""

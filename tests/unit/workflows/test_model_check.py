@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.check import check_model
+from acdc_pipeline.workflows.model_check import check_model
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 99999999999999999999])

@@ -11,8 +11,8 @@ import pytest
 from acdc_pipeline.errors import InvalidInput, SpecError, UnknownName, UnsupportedModel
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.shard import Shard
-from acdc_pipeline.execution.sweep import plan_sweep
 from acdc_pipeline.specs import find_task
+from acdc_pipeline.workflows.sweep import plan_sweep
 from tests.sweeps import sweep, write_pairs, write_shape
 
 

@@ -12,12 +12,12 @@ from acdc_pipeline.evaluation import (
     circuit_performance_ratio,
     scale_of,
 )
-from acdc_pipeline.execution.curves import curve_of, family_of, rank_of
-from acdc_pipeline.execution.evaluate import require_same_task
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import RunSpec, circuit_method, find_task
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunSummary, Store
+from acdc_pipeline.workflows.curves import curve_of, family_of, rank_of
+from acdc_pipeline.workflows.evaluate import require_same_task
 
 
 @dataclass(frozen=True)

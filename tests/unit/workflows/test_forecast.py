@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from acdc_pipeline.execution.estimate import (
+from acdc_pipeline.models.describe import describe_model
+from acdc_pipeline.specs import WorkerProfile, find_profile, find_task, parse
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.workflows.estimate import (
     CPU_RATE,
     GPU_RATE,
     SECONDS_PER_TEST,
     SHARE_OF_FORWARD,
     parameters,
 )
-from acdc_pipeline.execution.forecast import CellForecast, forecast
-from acdc_pipeline.execution.prompt_length import UNKNOWN, rough_tokens
-from acdc_pipeline.execution.sweep import plan_sweep
-from acdc_pipeline.execution.work import SweepWork, plan_sweep_work
-from acdc_pipeline.models.describe import describe_model
-from acdc_pipeline.specs import WorkerProfile, find_profile, find_task, parse
-from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.workflows.forecast import CellForecast, forecast
+from acdc_pipeline.workflows.prompt_length import UNKNOWN, rough_tokens
+from acdc_pipeline.workflows.sweep import plan_sweep
+from acdc_pipeline.workflows.work import SweepWork, plan_sweep_work
 from tests import records
 from tests.sweeps import id_task, sweep, write_pairs, write_shape
 

@@ -8,9 +8,9 @@ import pytest
 
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.execution.cause import failure_of
-from acdc_pipeline.execution.sweep import SweepPlan
-from acdc_pipeline.execution.work import plan_sweep_work
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.workflows.sweep import SweepPlan
+from acdc_pipeline.workflows.work import plan_sweep_work
 from tests import records
 from tests.sweeps import planned
 

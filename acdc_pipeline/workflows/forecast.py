@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import fsum
 
-from acdc_pipeline.execution.estimate import Estimate, estimate, past_runs
-from acdc_pipeline.execution.prompt_length import rough_tokens
-from acdc_pipeline.execution.work import SweepWork
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunSummary
+from acdc_pipeline.workflows.estimate import Estimate, estimate, past_runs
+from acdc_pipeline.workflows.prompt_length import rough_tokens
+from acdc_pipeline.workflows.work import SweepWork
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from acdc_pipeline.execution.doubts import doubts_about_profile, guessing
+from acdc_pipeline.execution.result_warnings import doubts_about_profile, guessing
 from acdc_pipeline.prompts import PromptSet
 from tests.prompt_sets import random_prompts
 

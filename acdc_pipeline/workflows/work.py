@@ -8,8 +8,8 @@ from typing import Literal
 
 from acdc_pipeline.errors import DamagedRun, OutOfMemoryBudget
 from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.sweep import SweepPlan
 from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.workflows.sweep import SweepPlan
 
 Standing = Literal["cached", "to run", "failed before"]
 

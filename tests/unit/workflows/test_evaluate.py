@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
-from acdc_pipeline.execution.cheap_null import LEAST, MOST, cheap_null, circuit_operations
-from acdc_pipeline.execution.effort import BASIC, PARTS, effort_of
-from acdc_pipeline.execution.evaluation import Evaluation, Measured
-from acdc_pipeline.execution.evaluation_figures import evaluation_figures, evaluation_of
-from acdc_pipeline.execution.stability import Stability, Transfer
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import StoredEvaluation
 from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
+from acdc_pipeline.workflows.cheap_null import LEAST, MOST, cheap_null, circuit_operations
+from acdc_pipeline.workflows.effort import BASIC, PARTS, effort_of
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation_figures import evaluation_figures, evaluation_of
+from acdc_pipeline.workflows.stability import Stability, Transfer
 from tests import records
 from tests.compiled_bench import compiled_bench
 from tests.support import REPOSITORY

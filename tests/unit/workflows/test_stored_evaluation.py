@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.execution import Worker, discover_into, evaluate_into, plan_run
-from acdc_pipeline.execution.effort import Effort, effort_of
-from acdc_pipeline.execution.evaluate_into import Answer
-from acdc_pipeline.execution.evaluation_figures import evaluation_figures
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import RunRecord, Store, open_store
+from acdc_pipeline.workflows import stored_evaluation
+from acdc_pipeline.workflows.discovery import discover_into
+from acdc_pipeline.workflows.effort import Effort, effort_of
+from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
+from acdc_pipeline.workflows.stored_evaluation import Answer
 from tests import records
 
 TASK = find_task("compiled_or")
@@ -57,7 +60,7 @@ def evaluated(
     store: Store, record: RunRecord, worker: Worker, effort: Effort, listener: Listener
 ) -> Answer:
     assert record.circuit is not None
-    return evaluate_into.evaluate_into(
+    return stored_evaluation.evaluate_into(
         store, worker, record.spec, TASK, record.circuit, effort, listener
     )
 
@@ -65,7 +68,7 @@ def evaluated(
 def test_interrupted_evaluation_goes_on_after_the_parts_that_were_done(
     tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(evaluate_into, "KEPT_EVERY", 0.0)
+    monkeypatch.setattr(stored_evaluation, "KEPT_EVERY", 0.0)
     store, record = store_with_run(tmp_path / "interrupted", worker)
     first, second = Listener(stop_at="minimality"), Listener()
     with pytest.raises(KeyboardInterrupt):

@@ -7,12 +7,12 @@ import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
-from acdc_pipeline.execution import plan_run
-from acdc_pipeline.execution.stability import resampled
+from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.prompts.rows import pick_rows
 from acdc_pipeline.specs import find_task, method_for
+from acdc_pipeline.workflows.stability import resampled
 from tests.support import REPOSITORY
 
 ROWS = [4, 1, 1, 0, 4, 4]

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
-from acdc_pipeline.execution.evaluation import Evaluation, Measured
-from acdc_pipeline.execution.stability import Stability, Transfer
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.stability import Stability, Transfer
 
 
 def evaluation_figures(found: Evaluation) -> dict[str, Any]:
