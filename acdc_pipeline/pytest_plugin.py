@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from acdc_pipeline.cli.regress_cases import Cases
     from acdc_pipeline.regression.verdict import Verdict
+    from acdc_pipeline.workflows.regression import CellRunner
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,30 +54,30 @@ class NotCompared(Exception):
 class Circuits(pytest.Collector):
     """The cells of a sweep. They share one worker, so that models stay loaded."""
 
-    cases: Cases
+    runner: CellRunner
 
     def open(self, folder: str, sweep: str) -> None:
         """Plans the sweep. Raises `pytest.UsageError` where that is not possible."""
-        from acdc_pipeline.cli.regress_cases import Cases
         from acdc_pipeline.errors import AcdcError
+        from acdc_pipeline.workflows.regression import CellRunner
 
         try:
-            self.cases = Cases(folder, sweep)
+            self.runner = CellRunner(folder, sweep)
         except AcdcError as error:
             raise pytest.UsageError(f"--acdc-baselines: {error}") from error
-        if not self.cases.names:
+        if not self.runner.cells:
             raise pytest.UsageError(
                 f"--acdc-baselines: sweep '{sweep}' finds no circuit, so nothing would be compared"
             )
 
     def collect(self) -> Iterator[pytest.Item]:
         """A case for each cell, in the sweep's order."""
-        for index, name in enumerate(self.cases.names):
-            yield CircuitCase.from_parent(self, name=name, index=index)
+        for index, planned in enumerate(self.runner.cells):
+            yield CircuitCase.from_parent(self, name=str(planned.cell), index=index)
 
     def teardown(self) -> None:
         """The models and the fresh runs go."""
-        self.cases.close()
+        self.runner.close()
 
 
 class CircuitCase(pytest.Item):
@@ -92,7 +92,7 @@ class CircuitCase(pytest.Item):
     def setup(self) -> None:
         """Executes the run. Raises NotCompared, which pytest counts as an error."""
         assert isinstance(self.parent, Circuits)
-        self.verdict = self.parent.cases.verdict(self.index)
+        self.verdict = self.parent.runner.verdict(self.index)
         if not self.verdict.compared:
             raise NotCompared(self._said())
 

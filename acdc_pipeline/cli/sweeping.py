@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.terminal.output import note
 from acdc_pipeline.cli.terminal.progress import waiting
 from acdc_pipeline.cli.terminal.words import amount, counted
 from acdc_pipeline.cli.views.sweep_display import watched
-from acdc_pipeline.cli.workplace import Workplace, executor_at
-from acdc_pipeline.errors import StoreError, StoreFailed
+from acdc_pipeline.errors import StoreFailed
+from acdc_pipeline.workflows.executors import (
+    ExecutionSettings,
+    execute_runs,
+    leaves_gpu_idle,
+    make_executor,
+)
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
@@ -24,7 +30,7 @@ _BYTES_EACH = 2_000
 
 
 def planned_against(
-    sweep: str, store: str | None, place: Workplace, shard: str | None
+    sweep: str, store: str | None, place: ExecutionSettings, shard: str | None
 ) -> tuple[Store, SweepWork]:
     """The store, and what `sweep` is in its light. Writes nothing, executes nothing.
 
@@ -65,7 +71,7 @@ def say_what_is_there(work: SweepWork) -> None:
 
 
 def carry_out(
-    runs: Sequence[PlannedRun], results: Store, place: Workplace, again: str | None
+    runs: Sequence[PlannedRun], results: Store, place: ExecutionSettings, again: str | None
 ) -> list[Outcome]:
     """Executes `runs`, shows how it goes, and gives every outcome in the order they came.
 
@@ -84,28 +90,26 @@ def carry_out(
     outcomes: list[Outcome] = []
     if not runs:
         return outcomes
-    from acdc_pipeline.store.faults import gave_out
-
     results.check_writable()
     # Libraries take seconds to load, in which a log would otherwise hold nothing.
     note(f"{counted(len(runs), 'run')} to do")
     try:
         with waiting("getting ready"):
-            executor = executor_at(place)
-        with watched(runs) as listener:
-            working = executor.execute(runs, results, listener)
-            try:
-                for outcome in working:
-                    outcomes.append(outcome)
-            finally:
-                if isinstance(working, Generator):
-                    working.close()
-    except (KeyboardInterrupt, StoreError) as error:
-        ended = gave_out(error) if isinstance(error, StoreError) else error
+            executor = make_executor(place)
+            if leaves_gpu_idle(place):
+                note(
+                    f"note: the GPU of this machine stays idle: profile '{place.name}' has no gpus "
+                    "(--device cuda uses it)"
+                )
+        with (
+            watched(runs) as listener,
+            closing(execute_runs(runs, results, executor, listener)) as working,
+        ):
+            for outcome in working:
+                outcomes.append(outcome)
+    except (KeyboardInterrupt, StoreFailed):
         there = sum(outcome.state != "failed" for outcome in outcomes)
-        if again is not None and isinstance(ended, KeyboardInterrupt | StoreFailed):
+        if again is not None:
             note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
-        if ended is error:
-            raise
-        raise ended from error
+        raise
     return outcomes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
 
-from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed
+from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed, InvalidInput
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.fingerprint import Fingerprint
@@ -17,10 +18,12 @@ from acdc_pipeline.regression.cell import CellSpec, differences
 from acdc_pipeline.regression.distance import EDGES, HEADS, SIZE
 from acdc_pipeline.regression.finding import Finding
 from acdc_pipeline.regression.tolerance import Tolerance
-from acdc_pipeline.specs import Spec, parse
+from acdc_pipeline.specs import Spec, bundled, find_project, parse
 from acdc_pipeline.specs.base import rejection
 
 SCHEMA_VERSION = 1
+
+FOLDER = Path("results") / "baselines"
 
 UPDATE = "acdc regress --update-baseline --reason TEXT makes it anew"
 
@@ -80,6 +83,38 @@ class Baseline(Spec):
         topology = Topology(**self.graph.plain())
         scores = {Edge.parse(e): score for e, score in self.edges.items() if score is not None}
         return Finding(Circuit.of(topology, self.edges, scores), self.metrics)
+
+
+def baselines_folder(given: Path | None) -> Path:
+    """Find the baselines: the given folder, else the project's, else those that ship."""
+    if given is not None:
+        return given
+    project = find_project()
+    if project is not None and (project / FOLDER).is_dir():
+        return project / FOLDER
+    shipped = bundled() / FOLDER
+    return shipped if shipped.is_dir() else folder_to_write(None)
+
+
+def folder_to_write(given: Path | None) -> Path:
+    """Return where new baselines go: the given folder, else one below the project's or this one."""
+    return (find_project() or Path.cwd()) / FOLDER if given is None else given
+
+
+def check_folders(folder: Path, written: Path | None) -> None:
+    """Raise InvalidInput if baselines cannot be read from `folder` or written to `written`."""
+    for path in (folder, *(() if written is None else (written,))):
+        if path.exists() and not path.is_dir():
+            raise InvalidInput("is not a folder", where=str(path), field="--baselines")
+    if written is None:
+        return
+    parent = next(p for p in (written, *written.absolute().parents) if p.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InvalidInput(
+            f"cannot be written: no new file may be made in {parent}",
+            where=str(written),
+            field="--baselines",
+        )
 
 
 def graph_shape(topology: Topology) -> GraphShape:

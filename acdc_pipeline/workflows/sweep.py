@@ -50,7 +50,7 @@ def plan_sweep(
     *,
     dtype: Dtype,
     shard: Shard = WHOLE,
-    stand_ins: Mapping[ModelRef, ModelRef] = NOBODY,
+    replacements: Mapping[ModelRef, ModelRef] = NOBODY,
     counted: Callable[[int], None] = lambda size: None,
 ) -> SweepPlan:
     """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
@@ -63,7 +63,7 @@ def plan_sweep(
         sweep: what to run.
         dtype: used if the sweep does not say; the worker profile's.
         shard: which part of it.
-        stand_ins: models that take the place of others, after the sweep's exclusions: a model is
+        replacements: models that take the place of others, after the sweep's exclusions: a model is
             asked what the one that it stands in for would be asked.
         counted: hears how many cells the whole sweep has, before they are made.
 
@@ -82,7 +82,7 @@ def plan_sweep(
             field="exclude",
             fix="remove an exclusion, or add a model",
         )
-    cells = tuple(replace(cell, model=stand_ins.get(cell.model, cell.model)) for cell in cells)
+    cells = tuple(replace(cell, model=replacements.get(cell.model, cell.model)) for cell in cells)
     hashes = _task_hashes(cells)
     return _planned(sweep.name, shard_of(_distinct(cells, hashes), shard), hashes)
 

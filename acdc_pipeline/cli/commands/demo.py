@@ -16,8 +16,8 @@ from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.words import counted, relative
 from acdc_pipeline.cli.views.run_names import method_name, run_name
 from acdc_pipeline.cli.views.sweep import say_failures
-from acdc_pipeline.cli.workplace import known_executor, place_of
 from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.workflows.executors import check_executor, execution_settings
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Outcome
@@ -66,9 +66,9 @@ def demo(
 
     Example: acdc demo
     """
-    place = place_of(
+    place = execution_settings(
         PROFILE,
-        executor=known_executor(executor, "--executor"),
+        executor=check_executor(executor, "--executor"),
         device=device,
         memory=shared.memory_of(context),
         threads=shared.threads_of(context),

@@ -15,13 +15,11 @@ from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.words import amount, clock, counted, relative, span
 from acdc_pipeline.cli.views.sweep import refusal_document, say_failures
 from acdc_pipeline.cli.workplace import (
-    DEFAULT_PROFILE,
     ExecutorName,
     ProfileName,
-    Workplace,
     executor_named,
-    place_of,
 )
+from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, ExecutionSettings, execution_settings
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
@@ -60,7 +58,7 @@ def plan(
       acdc plan demo
       acdc plan deploy/sweeps/paper.yaml --profile gpu --json
     """
-    place = place_of(profile, executor=executor_named(context))
+    place = execution_settings(profile, executor=executor_named(context))
     with stdout_kept_clean():
         results, work = planned_against(sweep, store, place, shard)
         from acdc_pipeline.workflows.forecast import forecast
@@ -90,7 +88,7 @@ def _row(cell: CellForecast) -> dict[str, str]:
 
 
 def _facts(
-    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: Workplace
+    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
 ) -> dict[str, str]:
     to_run = len(work.that_are("to run"))
     counts = {
@@ -119,7 +117,7 @@ def _facts(
     return facts
 
 
-def _hours(place: Workplace, seconds: float) -> str:
+def _hours(place: ExecutionSettings, seconds: float) -> str:
     profile = place.profile
     cpu = f"{seconds * profile.cpus_each / 3600:.2g} CPU hours"
     return f"{seconds * profile.gpus / 3600:.2g} GPU hours and {cpu}" if profile.gpus else cpu
@@ -145,7 +143,7 @@ def _basis(to_run: int, measured: int) -> str:
 
 
 def _document(
-    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: Workplace
+    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
 ) -> dict[str, Any]:
     seconds = sum(cell.seconds for cell in cells)
     return {

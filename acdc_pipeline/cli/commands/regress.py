@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,27 +16,24 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options.cluster import note_other_version
 from acdc_pipeline.cli.options.numbers import whole
 from acdc_pipeline.cli.options.same_command import same_command
-from acdc_pipeline.cli.regress_round import Round, check_fresh, regressed, updated
-from acdc_pipeline.cli.regressing import (
-    asked_of,
-    baselines_folder,
-    check_baselines,
-    check_stand_ins,
-    folder_to_write,
-    parse_stand_ins,
-)
+from acdc_pipeline.cli.sweeping import carry_out
 from acdc_pipeline.cli.terminal.errors import complain
 from acdc_pipeline.cli.terminal.files import STDOUT, check_file, file_for, write_bytes
 from acdc_pipeline.cli.terminal.interrupts import temporary_folder
 from acdc_pipeline.cli.terminal.output import note, print_json, stdout_kept_clean
 from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.words import relative
 from acdc_pipeline.cli.views.regression import print_report
-from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
+from acdc_pipeline.cli.workplace import ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
+from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
+    from acdc_pipeline.execution.executor import Outcome
+    from acdc_pipeline.execution.planned import PlannedRun
     from acdc_pipeline.regression.report import Report
+    from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.store import Store
 
 NO_BASELINE = BaselineError.exit_code
@@ -142,22 +140,40 @@ def regress(
     given = store if source is not None and source.name == "COMMANDLINE" else None
     _check_options(update_baseline, reason, cached, given)
     _check_documents(junit, summary, json)
+    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
+    from acdc_pipeline.workflows.regression import (
+        check_fresh,
+        plan_cells,
+        run_regression,
+        update_baselines,
+    )
+
     known = baselines_folder(baselines)
     folder = folder_to_write(baselines)
-    check_baselines(known, folder if update_baseline else None)
-    stand_ins = parse_stand_ins(replace or ())
+    check_folders(known, folder if update_baseline else None)
+    replacements = _parse_replacements(replace or ())
     with stdout_kept_clean(), _store_at(given) as results:
         with waiting("planning"):
-            check_stand_ins(sweep, stand_ins)
-            name, asked = asked_of(sweep, place.profile.dtype, stand_ins)
+            name, cells = plan_cells(sweep, place.profile.dtype, replacements)
             if not cached:
-                check_fresh(results, asked)
-        kept = None if given is None else results.url
+                check_fresh(results, cells)
         again = None if given is None else f"{same_command(context)} --cached"
-        where = Round(results, kept, place, again)
-        report = regressed(where, name, asked, known)
+
+        def execute(runs: Sequence[PlannedRun]) -> list[Outcome]:
+            return carry_out(runs, results, place, again=again)
+
+        report = run_regression(
+            name, cells, execute, results, known, comparing=lambda: waiting("comparing")
+        )
         if update_baseline:
-            report = updated(where, report, asked, folder, str(reason).strip(), seeds)
+            report = update_baselines(
+                report, cells, execute, results, folder, str(reason).strip(), seeds
+            )
+    report = dataclasses.replace(
+        report,
+        baselines=relative(report.baselines),
+        store=None if given is None else report.store,
+    )
     if json:
         print_json(report.plain())
     else:
@@ -168,6 +184,26 @@ def regress(
         note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
     if report.exit_code or not written:
         raise typer.Exit(report.exit_code or ExecutionFailed.exit_code)
+
+
+def _parse_replacements(texts: Iterable[str]) -> dict[ModelRef, ModelRef]:
+    """Parse `OLD=NEW` into models and their replacements. Raises InvalidInput."""
+    from acdc_pipeline.specs import ModelRef
+
+    found: dict[ModelRef, ModelRef] = {}
+    for text in texts:
+        old, sign, new = text.partition("=")
+        if not (old and sign and new):
+            raise InvalidInput(
+                f"'{text}' does not name two models",
+                field="--replace",
+                allowed="OLD=NEW, as in zoo:gpt2-4l-s0=dir:out/model",
+            )
+        was, now = ModelRef.parse(old), ModelRef.parse(new)
+        if was in found or now in found.values():
+            raise InvalidInput(f"'{text}' names a model again", field="--replace")
+        found[was] = now
+    return found
 
 
 def _check_options(update: bool, reason: str | None, cached: bool, store: str | None) -> None:

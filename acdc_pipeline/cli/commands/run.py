@@ -14,9 +14,10 @@ from acdc_pipeline.cli.terminal.output import print_json, say, stdout_kept_clean
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.cli.terminal.words import counted, relative
 from acdc_pipeline.cli.views.sweep import COLUMNS, rows_of, say_failures, sweep_document
-from acdc_pipeline.cli.workplace import DEFAULT_PROFILE, ExecutorName, ProfileName, SweepDevice
+from acdc_pipeline.cli.workplace import ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
 from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 SweepName = Annotated[
     str,

@@ -10,7 +10,6 @@ import typer
 
 from acdc_pipeline.cli.commands import runs_clean as clean
 from acdc_pipeline.cli.commands import runs_compare
-from acdc_pipeline.cli.export import FORMATS, exported, format_for
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.terminal.files import STDOUT, check_new, file_for, write_bytes
 from acdc_pipeline.cli.terminal.groups import App
@@ -22,6 +21,7 @@ from acdc_pipeline.cli.views.evaluated import figures_by_run
 from acdc_pipeline.cli.views.failed_runs import print_failed, print_failed_json
 from acdc_pipeline.cli.views.filters import perhaps
 from acdc_pipeline.errors import DamagedRun, InvalidInput
+from acdc_pipeline.workflows.export import FORMATS, export_format, export_text
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -205,7 +205,7 @@ def export_run(
     Example: acdc runs export 3f2a91c0 --out circuit.graphml
     """
     out = None if out == STDOUT else out
-    form = format_for(format, out)
+    form = export_format(format, out)
     if out is not None and not force:
         check_new(out)
     if form == "parquet" and out is None and sys.stdout.isatty():
@@ -215,11 +215,14 @@ def export_run(
     results = shared.store_for_reading(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
-    content = (
-        results.read_file(run_id, "edges.parquet")
-        if form == "parquet"
-        else exported(record, form).encode()
-    )
+    if form == "parquet":
+        content = results.read_file(run_id, "edges.parquet")
+    elif form == "svg" and record.circuit is not None:
+        from acdc_pipeline.cli.drawing import draw
+
+        content = draw(record, record.circuit).encode()
+    else:
+        content = export_text(record, form).encode()
     if out is None:
         put(content)
         flush()

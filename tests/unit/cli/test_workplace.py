@@ -10,8 +10,13 @@ from typer.main import get_command
 
 from acdc_pipeline.cli.main import app
 from acdc_pipeline.cli.options.settings import settings_for
-from acdc_pipeline.cli.workplace import Workplace, executor_at, place_of, workplace
+from acdc_pipeline.cli.workplace import workplace
 from acdc_pipeline.execution.local_executor import LocalExecutor
+from acdc_pipeline.workflows.executors import (
+    ExecutionSettings,
+    execution_settings,
+    make_executor,
+)
 
 PROFILE = """\
 executor: local
@@ -35,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def asked(*words: str) -> Workplace:
+def asked(*words: str) -> ExecutionSettings:
     """What `acdc run s` with `words` behind it executes on."""
     group = get_command(app)
     parent = typer.Context(group, info_name="acdc", default_map=settings_for(group))
@@ -98,10 +103,10 @@ def test_executor_overrides_the_profiles_and_nothing_else(monkeypatch: pytest.Mo
 
 
 def test_local_worker_has_the_cpus_of_all_actors_and_ray_workers_their_own():
-    local, ray = (place_of("mine", executor=name).profile for name in ("local", "ray"))
+    local, ray = (execution_settings("mine", executor=name).profile for name in ("local", "ray"))
     assert (local.workers, local.cpus_each) == (1, 6.0)
     assert (ray.workers, ray.cpus_each) == (2, 3.0)
 
 
 def test_executor_of_a_local_profile_is_made_without_ray():
-    assert isinstance(executor_at(place_of("mine", threads=1)), LocalExecutor)
+    assert isinstance(make_executor(execution_settings("mine", threads=1)), LocalExecutor)

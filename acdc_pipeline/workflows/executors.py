@@ -1,0 +1,144 @@
+"""Execute planned runs: the settings, the executor they call for, and the outcomes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from acdc_pipeline.errors import InvalidInput, StoreError
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.executor import Executor, Outcome, SweepListener
+    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.specs import WorkerProfile
+    from acdc_pipeline.store import Store
+
+DEFAULT_PROFILE = "laptop"
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """A worker profile with the settings that override it.
+
+    Args:
+        name: name of the profile.
+        profile: the profile, with the executor that was chosen.
+        device: a torch device or `auto`; None for the profile's.
+        memory: byte budget of a search; None for half of the free memory.
+        threads: torch threads of this process; None for the profile's CPUs.
+    """
+
+    name: str
+    profile: WorkerProfile
+    device: str | None
+    memory: int | None
+    threads: int | None
+
+
+def execution_settings(
+    profile: str = DEFAULT_PROFILE,
+    *,
+    executor: str | None = None,
+    device: str | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+) -> ExecutionSettings:
+    """Find the worker profile `profile` and override what is not None.
+
+    Raises:
+        UnknownName: there is no such profile.
+        SpecError: the profile is not valid.
+    """
+    from acdc_pipeline.specs import find_profile
+
+    found = find_profile(profile)
+    if executor is not None:
+        found = found.model_copy(update={"executor": executor})
+    memory = found.memory if memory is None else memory
+    return ExecutionSettings(profile, found, device, memory, threads)
+
+
+def check_executor(name: str, field: str) -> str:
+    """Return `name` if it names an executor. Raises InvalidInput about `field`."""
+    from acdc_pipeline.specs.names import Executor
+
+    if name not in get_args(Executor):
+        raise InvalidInput(
+            f"'{name}' is not an executor", field=field, allowed=", ".join(get_args(Executor))
+        )
+    return name
+
+
+def make_executor(settings: ExecutionSettings) -> Executor:
+    """Make the executor of `settings`. Imports Ray only where the profile uses it."""
+    profile = settings.profile
+    if profile.executor == "ray":
+        from acdc_pipeline.execution.ray import RayExecutor
+
+        return RayExecutor(profile, device=settings.device or "auto", memory=settings.memory)
+    import torch
+
+    from acdc_pipeline.execution.local_executor import LocalExecutor
+    from acdc_pipeline.execution.worker import Worker
+
+    # no more than torch would use by itself on this computer
+    cpus = min(torch.get_num_threads(), math.ceil(profile.cpus_each))
+    torch.set_num_threads(settings.threads or cpus)
+    device = settings.device or ("auto" if profile.gpus > 0 else "cpu")
+    return LocalExecutor(lambda: Worker(device=device, memory=settings.memory), profile.checkpoint)
+
+
+def leaves_gpu_idle(settings: ExecutionSettings) -> bool:
+    """Whether this process would compute on the CPU only because the profile has no GPU."""
+    if settings.profile.executor == "ray" or settings.device or settings.profile.gpus > 0:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def execute_runs(
+    runs: Sequence[PlannedRun], store: Store, executor: Executor, listener: SweepListener
+) -> Generator[Outcome, None, None]:
+    """Execute `runs` and yield the outcomes as they come.
+
+    Closing the iterator ends the work; committed runs stay in the store.
+
+    Raises:
+        StoreFailed: the store cannot be used any more.
+        StoreError: the store cannot be written.
+    """
+    from acdc_pipeline.store.faults import gave_out
+
+    outcomes = executor.execute(runs, store, listener)
+    try:
+        yield from outcomes
+    except StoreError as error:
+        failure = gave_out(error)
+        if failure is error:
+            raise
+        raise failure from error
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
+
+
+class SilentSweep:
+    """A listener that reports nothing."""
+
+    def waiting(self, reason: str) -> None:
+        """Report nothing."""
+
+    def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
+        """Report nothing."""
+
+    def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
+        """Report nothing."""
+
+    def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
+        """Report nothing."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """Report nothing."""
