@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.graph import Circuit, Drawing
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.store import RunRecord, Store
 from acdc_pipeline.workflows.effort import effort_of

@@ -2,7 +2,6 @@
 
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.decision import Decision
-from acdc_pipeline.graph.drawing import Drawing
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver, Slot
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, NodeKind, head, mlp
 from acdc_pipeline.graph.topology import Topology
@@ -13,7 +12,6 @@ __all__ = [
     "SLOTS",
     "Circuit",
     "Decision",
-    "Drawing",
     "Edge",
     "Node",
     "NodeKind",

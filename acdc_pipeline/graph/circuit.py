@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from acdc_pipeline.graph.drawing import Drawing
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
+
+    from acdc_pipeline.plotting.svg import Drawing
 
 Rank = Literal["magnitude", "signed"]
 """How scores are put in order: by size alone, or with their sign (higher means more needed)."""
@@ -103,10 +104,11 @@ class Circuit:
         return to_networkx(self)
 
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
-        """The circuit as a picture: the input below, the logits above, see `graph.draw`."""
-        from acdc_pipeline.graph.draw import circuit_svg
+        """Draw the circuit as an SVG figure, see `plotting.circuit`."""
+        from acdc_pipeline.plotting.circuit import draw_circuit
+        from acdc_pipeline.plotting.svg import Drawing
 
-        return Drawing(circuit_svg(self, title=title or "circuit", subtitle=subtitle))
+        return Drawing(draw_circuit(self, title=title or "circuit", subtitle=subtitle))
 
 
 def _reached(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:

@@ -35,6 +35,11 @@ class Overlap:
     only_b: tuple[str, ...]
 
     @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many names are only in the first, in both, and only in the second."""
+        return len(self.only_a), len(self.both), len(self.only_b)
+
+    @property
     def jaccard(self) -> float:
         """Names of both over names of either."""
         return jaccard((*self.only_a, *self.both), (*self.both, *self.only_b))

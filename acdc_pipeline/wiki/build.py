@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.plotting.scales import THEMES, gradient
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.cache import read_cache, write_cache
-from acdc_pipeline.wiki.drawing.colour import THEMES, gradient
 from acdc_pipeline.wiki.model_data import json_bytes, script_bytes
 from acdc_pipeline.wiki.model_pages import Progress, write_chapters
 from acdc_pipeline.wiki.output import (

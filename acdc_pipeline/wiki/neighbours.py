@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from acdc_pipeline.wiki.drawing.ruler import Ruler
+from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import HeadIndex, Model, Roles
 from acdc_pipeline.wiki.scores import definition_of
 
@@ -42,7 +42,7 @@ class Neighbour(NamedTuple):
 
 
 def neighbours(
-    models: Sequence[Model], rulers: Mapping[str, Ruler], which: Sequence[int]
+    models: Sequence[Model], rulers: Mapping[str, ScoreScale], which: Sequence[int]
 ) -> dict[int, dict[HeadIndex, tuple[Neighbour, ...]]]:
     """The nearest heads of other models, of every head with a telling role.
 
@@ -134,7 +134,7 @@ def _leaders(roles: Roles) -> list[HeadIndex]:
 
 
 def _grids(
-    model: Model, metrics: Sequence[str], rulers: Mapping[str, Ruler]
+    model: Model, metrics: Sequence[str], rulers: Mapping[str, ScoreScale]
 ) -> Float32[np.ndarray, "layer head metric"]:
     """The scores of every head, each in steps; what was not measured stands at zero."""
     out = np.zeros((model.n_layers, model.n_heads, len(metrics)))

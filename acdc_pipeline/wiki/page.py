@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
+from acdc_pipeline.plotting.heatmap import ThemedPicture
 from acdc_pipeline.wiki import numbers, text
-from acdc_pipeline.wiki.drawing.mosaic import Tile
 from acdc_pipeline.wiki.text import name
 
 PACKAGE = "acdc_pipeline.wiki"
@@ -52,9 +52,9 @@ def render(made: Environment, template: str, facts: Mapping[str, Any]) -> bytes:
     return made.get_template(template).render(facts).encode("utf-8")
 
 
-def background(tile: Tile) -> Markup:
+def background(picture: ThemedPicture) -> Markup:
     """A picture as custom properties of an element's style: one for each theme."""
-    return Markup(f"--l:url({tile.light});--d:url({tile.dark})")
+    return Markup(f"--l:url({picture.light});--d:url({picture.dark})")
 
 
 def _shown(value: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.plotting.scales import ScoreScale, score_scale
 from acdc_pipeline.specs.head_scores import ROLES, ScoreDefinition
-from acdc_pipeline.wiki.drawing.ruler import Ruler, ruler
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name, models_of
 from acdc_pipeline.wiki.neighbours import Neighbour, neighbours
 from acdc_pipeline.wiki.notes import Notes, read_notes
@@ -52,7 +52,7 @@ class Site:
     tasks: Mapping[str, Task]
     metrics: tuple[str, ...]
     score_slugs: Mapping[str, str]
-    rulers: Mapping[str, Ruler]
+    rulers: Mapping[str, ScoreScale]
     standings: Mapping[str, Standing]
     notes: Notes
 
@@ -178,10 +178,10 @@ def _likeness(near: Neighbour, said: tuple[str, str, str, str]) -> Likeness:
     return Likeness(title, slug, name, near.likeness, roles)
 
 
-def _ruler(metric: str, models: tuple[Model, ...]) -> Ruler:
+def _ruler(metric: str, models: tuple[Model, ...]) -> ScoreScale:
     definition = definition_of(metric)
     values = (model.scores[metric].values for model in models if metric in model.scores)
-    return ruler(definition.low, definition.high, values)
+    return score_scale(definition.low, definition.high, values)
 
 
 class Likeness(NamedTuple):
@@ -221,7 +221,7 @@ class Measure:
     definition: ScoreDefinition
     score: Score
     ranks: np.ndarray
-    ruler: Ruler
+    ruler: ScoreScale
     standing: Standing
     null: float | None
     slug: str
@@ -251,7 +251,7 @@ class Chapter:
     model: Model
     claims: Mapping[HeadIndex, tuple[Claim, ...]]
     nearest: Mapping[HeadIndex, tuple[Likeness, ...]]
-    rulers: Mapping[str, Ruler]
+    rulers: Mapping[str, ScoreScale]
     standings: Mapping[str, Standing]
     unmeasured: tuple[str, ...]
     tasks: Mapping[str, Task]

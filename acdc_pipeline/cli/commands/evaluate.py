@@ -196,14 +196,14 @@ def evaluate(
             damaged = ()
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             found = measured(worker, spec, task, circuit, [], effort, progress)
-    from acdc_pipeline.cli.curve_drawing import draw_curve
+    from acdc_pipeline.cli.views.drawing import draw_evaluation
     from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
     from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
 
     warn_of_damage(damaged)
     if answer is not None and answer.unkept is not None:
         note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
-    picture = draw_curve(found, title=f"{spec.task} in {spec.model}") if svg else ""
+    picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}") if svg else ""
     if svg == STDOUT:
         say(picture.rstrip("\n"))
         return

@@ -180,7 +180,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
 def _show(
     records: list[RunRecord], cached: list[bool], paths: list[str], score: str | None
 ) -> None:
-    from acdc_pipeline.cli.head_mosaic import print_mosaic
+    from acdc_pipeline.cli.views.head_mosaic import print_mosaic
     from acdc_pipeline.cli.views.heads import print_heads
 
     first = records[0]

@@ -117,8 +117,8 @@ def show_run(
 
     Example: acdc runs show 3f2a91c0
     """
-    from acdc_pipeline.cli.drawing import draw
     from acdc_pipeline.cli.method_text import meaning_of_scores
+    from acdc_pipeline.cli.views.drawing import draw_run
     from acdc_pipeline.cli.views.run import (
         evaluation_lines,
         evaluation_part,
@@ -139,11 +139,11 @@ def show_run(
     record = results.get(run_id)
     drawn = None
     if record.circuit is not None and svg == STDOUT:
-        say(draw(record, record.circuit).rstrip("\n"))
+        say(draw_run(record, record.circuit).rstrip("\n"))
         return
     if record.circuit is not None and not no_svg:
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
-        write_bytes(drawn, draw(record, record.circuit).encode())
+        write_bytes(drawn, draw_run(record, record.circuit).encode())
     path = results.path(run_id)
     figures = figures_by_run(results, [run_id]).get(run_id)
     if json:

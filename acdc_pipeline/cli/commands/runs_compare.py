@@ -78,8 +78,8 @@ def compare(
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
     from acdc_pipeline.cli.views.run import evaluation_part
+    from acdc_pipeline.plotting.overlap import OverlapRow, draw_overlap
     from acdc_pipeline.regression.pair import runs_of
-    from acdc_pipeline.regression.pair_figure import pair_svg
 
     runs = [run for run in (first, second) if run is not None]
     models = model or []
@@ -106,7 +106,15 @@ def compare(
     pairs = _pairs_of_runs(records, roles) if records else _pairs_of_models(results, sides, roles)
     names = [_name(record) for record in records] or models
     if svg is not None:
-        write_bytes(svg, pair_svg(names[0], names[1], pairs).encode())
+        bars = [
+            OverlapRow(
+                pair.label,
+                pair.edges.counts if pair.edges else None,
+                pair.role_edges.counts if pair.role_edges else None,
+            )
+            for pair in pairs
+        ]
+        write_bytes(svg, draw_overlap(names[0], names[1], bars).encode())
         if svg == STDOUT:
             return
     ids = [record.spec.run_id() for record in records]

@@ -9,15 +9,16 @@ from markupsafe import Markup
 
 from acdc_pipeline.graph import Edge, Node
 from acdc_pipeline.graph.edge import Receiver
+from acdc_pipeline.plotting.axes import log_axis, percent_axis
+from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
+from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import numbers
 from acdc_pipeline.wiki.circuits import SIZES, Cut, Question
-from acdc_pipeline.wiki.drawing.circuit_figure import CircuitFigure, DrawnEdge, circuit_figure
-from acdc_pipeline.wiki.drawing.plot import Point, log_axis, scatter, share_axis
 from acdc_pipeline.wiki.page import frame
 from acdc_pipeline.wiki.pages.model import cut_facts
 from acdc_pipeline.wiki.site import Chapter
 from acdc_pipeline.wiki.tasks import Task, published_edges
-from acdc_pipeline.wiki.text import name
+from acdc_pipeline.wiki.text import name, plain
 
 Facts = dict[str, Any]
 
@@ -74,20 +75,20 @@ def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question
     }
 
 
-def _figure(chapter: Chapter, question: Question, title: str) -> CircuitFigure:
+def _figure(chapter: Chapter, question: Question, title: str) -> SeriesFigure:
     shown = question.cuts[question.shown]
     says = (
         f"{title}: {numbers.counted(len(shown.edges), 'edge')} of "
         f"{question.shape.n_edges:,}, {_named(question, shown)}. Every edge is in the table below."
     )
     drawn = [
-        DrawnEdge(_edge(key), at, question.score(key)) for key, at in question.presence.items()
+        SeriesEdge(_edge(key), at, question.score(key)) for key, at in question.presence.items()
     ]
 
     def link(node: Node) -> str | None:
         return f"../../m/{chapter.model.slug}/{node}.html" if node.kind == "head" else None
 
-    return circuit_figure(question.shape, drawn, shown=question.shown, says=says, link=link)
+    return draw_series(question.shape, drawn, shown=question.shown, label=plain(says), link=link)
 
 
 def _edge(key: tuple[str, str, str]) -> Edge:
@@ -102,10 +103,10 @@ def _named(question: Question, cut: Cut) -> str:
 def _curve(question: Question, title: str) -> Markup | None:
     """How faithful so many edges are; None where that was not measured."""
     points = [
-        Point(
+        Mark(
             max(1.0, float(len(cut.edges))),
             cut.faithfulness,
-            f"τ {cut.label}" if question.has_thresholds else cut.label,
+            plain(f"τ {cut.label}" if question.has_thresholds else cut.label),
             css=f"cut-{index}",
         )
         for index, cut in enumerate(question.cuts)
@@ -118,11 +119,11 @@ def _curve(question: Question, title: str) -> Markup | None:
         for point in points
     )
     return Markup(
-        scatter(
+        draw_scatter(
             points,
             log_axis("edges kept", [point.x for point in points]),
-            share_axis("faithfulness", min(point.y for point in points)),
-            says=says,
+            percent_axis("faithfulness", min(point.y for point in points)),
+            label=plain(says),
             width=460,
             height=260,
             line=True,

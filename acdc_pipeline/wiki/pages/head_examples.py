@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from acdc_pipeline.wiki.drawing.mosaic import attention_mask
+from acdc_pipeline.plotting.heatmap import draw_attention_mask
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.numbers import percent
 from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet
@@ -84,7 +84,7 @@ def _pattern(pattern: Pattern, name: str) -> Facts:
         "caption": _CAPTIONS.get(pattern.side, "On {side} of {task}").format(
             side=pattern.side, task=pattern.task
         ),
-        "mask": attention_mask(pattern.weights),
+        "mask": draw_attention_mask(pattern.weights),
         "says": says,
         "tokens": [token(text) for text in pattern.tokens],
     }

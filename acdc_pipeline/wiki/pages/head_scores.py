@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from acdc_pipeline.wiki.drawing.ruler import Ruler
+from acdc_pipeline.plotting.scales import ScoreScale
 
 
-def bar(value: float, scale: Ruler, null: float | None = None, line: float | None = None) -> Markup:
+def bar(
+    value: float, scale: ScoreScale, null: float | None = None, line: float | None = None
+) -> Markup:
     """A bar from zero to `value` on the score's own scale. Made of numbers alone.
 
     Args:
@@ -16,10 +18,10 @@ def bar(value: float, scale: Ruler, null: float | None = None, line: float | Non
         null: up to here chance goes.
         line: from here on the score gives a role.
     """
-    start, end = sorted((scale.zero, scale.place(value)))
-    marks = "" if null is None else f";--n:{_percent(scale.place(null))}"
+    start, end = sorted((scale.zero, scale.position(value)))
+    marks = "" if null is None else f";--n:{_percent(scale.position(null))}"
     if line is not None:
-        marks += f";--t:{_percent(scale.place(line))}"
+        marks += f";--t:{_percent(scale.position(line))}"
     css = "sbar" if scale.low < 0 else "bar"
     # most bars begin at the left
     begin = f"--a:{_percent(start)};" if start else ""

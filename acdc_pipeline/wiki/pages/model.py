@@ -9,14 +9,14 @@ import numpy as np
 from markupsafe import Markup
 
 from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.plotting.heatmap import draw_mosaic
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import numbers
 from acdc_pipeline.wiki.circuits import Cut, Question, measured_facts, other_faithfulness
-from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import frame
-from acdc_pipeline.wiki.pages.mosaics import MOST_LINKED
+from acdc_pipeline.wiki.pages.mosaics import MOST_LINKED, describe_mosaic
 from acdc_pipeline.wiki.scores import by_family, definition_of, task_of
 from acdc_pipeline.wiki.site import Chapter
 
@@ -102,14 +102,14 @@ def _groups(chapter: Chapter) -> list[Facts]:
 def _mosaic(chapter: Chapter, metric: str) -> Facts:
     model, definition = chapter.model, definition_of(metric)
     score, scale = model.scores[metric], chapter.rulers[metric]
-    says = mosaic_sentence(definition.title, score.values, None, head_name)
+    says = describe_mosaic(definition.title, score.values)
     return {
         "key": metric,
         "id": _identifier(chapter, metric),
         "title": definition.title,
         "claim": definition.claim,
         "slug": chapter.score_slugs[definition.name],
-        "picture": mosaic(score.values, scale, says),
+        "picture": draw_mosaic(score.values, scale, says),
         "scale": scale,
         "top": _top(score.values),
     }

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from acdc_pipeline.wiki.drawing.mosaic import mosaic, mosaic_sentence
+from acdc_pipeline.plotting.heatmap import draw_mosaic
 from acdc_pipeline.wiki.models import Model, head_name
-from acdc_pipeline.wiki.scores import definition_of
+from acdc_pipeline.wiki.numbers import counted, number
+from acdc_pipeline.wiki.scores import Grid, definition_of
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.text import name
 
@@ -55,11 +56,10 @@ def panels(site: Site, metric: str, root: str) -> list[Facts]:
             "slug": model.slug,
             "layers": model.n_layers,
             "heads": model.n_heads,
-            "picture": mosaic(
+            "picture": draw_mosaic(
                 model.scores[metric].values,
                 site.rulers[metric],
-                f"{name(model.title)}. "
-                + mosaic_sentence(title, model.scores[metric].values, None, head_name),
+                f"{name(model.title)}. " + describe_mosaic(title, model.scores[metric].values),
             ),
         }
         for model in site.models
@@ -99,6 +99,22 @@ def leaders(site: Site, metric: str, root: str, count: int, sign: int = 1) -> li
         }
         for _, title, layer, head, model in rows[:count]
     ]
+
+
+def describe_mosaic(title: str, values: Grid) -> str:
+    """Describe a mosaic for readers who cannot see it."""
+    layers, heads = values.shape
+    size = f"{title}, {counted(layers, 'layer')} by {counted(heads, 'head')}"
+    if not np.isfinite(values).any():
+        return f"{size}: not measured."
+    layer, head = divmod(int(np.nanargmax(values)), heads)
+    text = f"{size}: highest {number(float(values[layer, head]))} at {head_name(layer, head)}"
+    if np.nanmin(values) < 0:
+        low_layer, low_head = divmod(int(np.nanargmin(values)), heads)
+        lowest = number(float(values[low_layer, low_head]))
+        text += f", lowest {lowest} at {head_name(low_layer, low_head)}"
+    missing = int((~np.isfinite(values)).sum())
+    return text + (f"; {counted(missing, 'head')} not measured." if missing else ".")
 
 
 def tasks_measured(site: Site, key: str) -> Mapping[str, str]:

@@ -8,15 +8,16 @@ from typing import Any
 from markupsafe import Markup
 
 from acdc_pipeline.heads.roles import HeadRole
+from acdc_pipeline.plotting.axes import Axis, log_axis
+from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefinition, metric_key
-from acdc_pipeline.wiki.drawing.plot import Axis, Point, log_axis, scatter
 from acdc_pipeline.wiki.models import Model, head_name, primary_metric
 from acdc_pipeline.wiki.numbers import counted, number
 from acdc_pipeline.wiki.page import frame
 from acdc_pipeline.wiki.pages.mosaics import Panels, cell_size, is_linked
 from acdc_pipeline.wiki.pages.score import definition_facts
 from acdc_pipeline.wiki.site import Site
-from acdc_pipeline.wiki.text import name
+from acdc_pipeline.wiki.text import name, plain
 
 Facts = dict[str, Any]
 
@@ -146,10 +147,10 @@ def _depths(found: list[Holder], heading: str, root: str) -> Markup | None:
     if len({model.slug for model, _ in sized}) < 2:
         return None
     points = [
-        Point(
+        Mark(
             float(model.size or 0),
             model.depth(_place(held)[0]),
-            f"{name(model.title)} {head_name(*_place(held))}: {number(held.value)}",
+            plain(f"{name(model.title)} {head_name(*_place(held))}: {number(held.value)}"),
             f"{root}m/{model.slug}/{head_name(*_place(held))}.html",
         )
         for model, held in sized[:400]
@@ -161,11 +162,11 @@ def _depths(found: list[Holder], heading: str, root: str) -> Markup | None:
         "Each is in the table below."
     )
     return Markup(
-        scatter(
+        draw_scatter(
             points,
             log_axis("weights in the layers", [point.x for point in points]),
             Axis("layer", -0.06, 1.06, ticks),
-            says=says,
+            label=plain(says),
         )
     )
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.cli.head_mosaic import Mosaic, drawn
 from acdc_pipeline.specs.head_scores import parse_metric
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
@@ -117,28 +116,6 @@ def test_runs_list_and_show_tell_of_a_profile(capsys):
     assert "profile of heads, period 50, 32 sequences, 512 tokens" in shown.out
     assert "8, " in shown.out
     assert acdc(capsys, "runs", "export", run_id, "--out", "x.dot").code == 2
-
-
-def mosaic(values: dict[tuple[int, int], float], full: float, low: float | None = None) -> Mosaic:
-    return Mosaic(values, layers=2, heads=2, full=full, low=low)
-
-
-def test_mosaic_shades_are_quarters_of_the_scale_in_both_directions():
-    steps = mosaic({(0, 0): 0.1, (1, 0): 0.26, (0, 1): -0.5, (1, 1): 1.0}, full=1.0)
-    places = [(0, 0), (1, 0), (0, 1), (1, 1)]
-    assert [steps.shade(place) for place in places] == [" ", "░", "=", "█"]
-    assert mosaic({}, full=1.0).shade((0, 0)) == "·"
-    assert mosaic({(0, 0): 0.0}, full=0.0).shade((0, 0)) == " "
-
-
-def test_mosaic_leaves_out_numbers_where_there_is_no_room():
-    values = {(layer, head): 0.5 for layer in range(2) for head in range(2)}
-    assert drawn(mosaic(values, 1.0), None) == [
-        ["", "0", "1"],
-        ["h0", "▒▒ 0.50", "▒▒ 0.50"],
-        ["h1", "▒▒ 0.50", "▒▒ 0.50"],
-    ]
-    assert drawn(mosaic(values, 1.0), 12)[1] == ["h0", "▒▒", "▒▒"]
 
 
 def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(capsys):

@@ -10,6 +10,7 @@ import pytest
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Topology, head
+from acdc_pipeline.plotting.overlap import OverlapRow, draw_overlap
 from acdc_pipeline.regression.pair import (
     NO_ROLE,
     Overlap,
@@ -18,7 +19,6 @@ from acdc_pipeline.regression.pair import (
     roles_in,
     runs_of,
 )
-from acdc_pipeline.regression.pair_figure import pair_svg
 from acdc_pipeline.store import RunRecord, open_store
 from tests import records
 from tests.command_line import acdc
@@ -89,10 +89,13 @@ def test_runs_of_a_model_of_two_revisions_asks_which(tmp_path: Path):
 
 def test_figure_is_well_formed_and_says_the_counts():
     pair = compared(of("zoo:a<"), of("zoo:b", EDGES[:3]), MOVER, MOVER)
-    text = pair_svg("zoo:a<", "zoo:b", [pair])
+    assert pair.edges is not None
+    assert pair.role_edges is not None
+    row = OverlapRow(pair.label, pair.edges.counts, pair.role_edges.counts)
+    text = draw_overlap("zoo:a<", "zoo:b", [row])
     ElementTree.fromstring(text)
     assert "2 | 3 | 0 edges" in text
-    assert text == pair_svg("zoo:a<", "zoo:b", [pair])
+    assert text == draw_overlap("zoo:a<", "zoo:b", [row])
 
 
 def test_runs_compare_prints_draws_and_documents(

@@ -6,14 +6,14 @@ import numpy as np
 
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
-from acdc_pipeline.wiki.drawing.ruler import Ruler
+from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.neighbours import nearest_places, neighbours
 from acdc_pipeline.wiki.scores import Score
 from tests.unit.wiki.test_tasks import model as plain_model
 
 METRICS = ("induction@1", "previous_token@1", "duplicate_token@1")
-RULERS = {metric: Ruler(0.0, 1.0) for metric in METRICS}
+RULERS = {metric: ScoreScale(0.0, 1.0) for metric in METRICS}
 
 
 def model(name: str, heads: dict[str, tuple[str, list[float]]]) -> Model:
@@ -58,7 +58,7 @@ def test_neighbours_of_heads_without_a_telling_role_are_not_looked_for():
 def test_neighbours_need_a_second_model_and_three_scores():
     one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
     assert neighbours([one], RULERS, [0]) == {0: {}}
-    few = {"induction@1": Ruler(0.0, 1.0)}
+    few = {"induction@1": ScoreScale(0.0, 1.0)}
     assert neighbours([one, one], few, [0, 1]) == {0: {}, 1: {}}
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import get_args
 
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.graph.draw import circuit_svg
 from acdc_pipeline.models.zoo.compiled.program import Program
+from acdc_pipeline.plotting.circuit import draw_circuit
 from acdc_pipeline.specs.names import Ablation
 
 COMMAND = "python -m acdc_pipeline.models.zoo.compiled --out DIR"
@@ -101,7 +101,7 @@ def picture(program: Program) -> str:
     """Every true edge, as a standalone SVG."""
     edges = [edge.edge for edge in program.edges]
     circuit = Circuit.of(program.build().shape.topology, edges)
-    return circuit_svg(circuit, title=program.name, subtitle=program.title)
+    return draw_circuit(circuit, title=program.name, subtitle=program.title)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

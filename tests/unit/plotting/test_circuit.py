@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology
-from acdc_pipeline.graph.arrangement import NODE_HEIGHT, arrange, strongest
-from acdc_pipeline.graph.draw import circuit_svg
+from acdc_pipeline.plotting.circuit import draw_circuit, select_edges
+from acdc_pipeline.plotting.circuit_layout import NODE_HEIGHT, layout_circuit
 from tests.strategies import circuits
 from tests.support import REPOSITORY
 
@@ -51,7 +51,7 @@ def texts(svg: str) -> list[str]:
 @given(circuits())
 @settings(max_examples=50)
 def test_drawing_names_every_kept_edge_and_every_node_it_touches(circuit: Circuit):
-    svg = circuit_svg(circuit, title="t")
+    svg = draw_circuit(circuit, title="t")
     assert sorted(says.split("  ")[0] for says in drawn(svg)) == sorted(map(str, circuit.edges))
     assert {str(n) for n in (*circuit.nodes, INPUT, LOGITS)} <= set(texts(svg))
 
@@ -59,8 +59,8 @@ def test_drawing_names_every_kept_edge_and_every_node_it_touches(circuit: Circui
 @given(circuits())
 @settings(max_examples=50)
 def test_drawing_places_nodes_apart_with_edges_running_up_between_them(circuit: Circuit):
-    edges = strongest(circuit)
-    figure = arrange(circuit, edges)
+    edges = select_edges(circuit)
+    figure = layout_circuit(circuit.topology, edges)
     for row in figure.rows:
         placed = sorted(row.nodes, key=figure.x.__getitem__)
         for a, b in itertools.pairwise(placed):
@@ -78,7 +78,7 @@ def test_drawing_places_nodes_apart_with_edges_running_up_between_them(circuit: 
 
 
 def heights(circuit: Circuit) -> dict[str, float]:
-    return {str(n): y for n, y in arrange(circuit, strongest(circuit)).y.items()}
+    return {str(n): y for n, y in layout_circuit(circuit.topology, select_edges(circuit)).y.items()}
 
 
 def test_drawing_has_the_input_at_the_bottom_and_a_sequential_mlp_above_its_heads():
@@ -95,9 +95,9 @@ def test_drawing_has_a_parallel_mlp_beside_its_heads():
 
 def test_drawing_is_the_same_bytes_in_another_process():
     code = (
-        "import sys; from tests.unit.graph.test_draw import full_gpt2;"
-        "from acdc_pipeline.graph.draw import circuit_svg;"
-        "sys.stdout.write(circuit_svg(full_gpt2(True), title='t'))"
+        "import sys; from tests.unit.plotting.test_circuit import full_gpt2;"
+        "from acdc_pipeline.plotting.circuit import draw_circuit;"
+        "sys.stdout.write(draw_circuit(full_gpt2(True), title='t'))"
     )
     runs = [
         subprocess.run(
@@ -115,14 +115,14 @@ def test_drawing_is_the_same_bytes_in_another_process():
 
 def test_drawing_of_too_many_edges_takes_the_strongest_and_says_so():
     circuit = full_gpt2(scored=True)
-    svg = circuit_svg(circuit, title="t")
+    svg = draw_circuit(circuit, title="t")
     by_effect = sorted(circuit.edges, key=lambda edge: -abs(circuit.scores[edge]))
     assert {says.split("  ")[0] for says in drawn(svg)} == {str(e) for e in by_effect[:300]}
     assert "Drawn: the 300 edges with the largest |score|." in " ".join(texts(svg))
 
 
 def test_drawing_of_too_many_edges_without_scores_takes_those_nearest_the_logits():
-    svg = circuit_svg(full_gpt2(scored=False), title="t")
+    svg = draw_circuit(full_gpt2(scored=False), title="t")
     names = drawn(svg)
     # Every source reaches the logits: 1 + 12 * 13 edges; they come before any other.
     assert sum(name.endswith("->logits") for name in names) == 157
@@ -133,17 +133,17 @@ def test_drawing_of_too_many_edges_without_scores_takes_those_nearest_the_logits
 def test_drawing_caption_counts_edges_and_nodes():
     # 3 * 8 receivers a layer see 1 and 9 sources, the logits 17: 24 + 216 + 17 edges.
     assert "6 of 257 edges kept (2.3%), 4 of 18 nodes." in texts(
-        circuit_svg(INDUCTION, title="Induction")
+        draw_circuit(INDUCTION, title="Induction")
     )
 
 
 def test_drawing_legend_explains_what_is_there_and_nothing_else():
-    plain = texts(circuit_svg(INDUCTION, title="t"))
+    plain = texts(draw_circuit(INDUCTION, title="t"))
     assert {"into q", "into k", "into v", "into MLP or logits"} <= set(plain)
     assert not any("score" in text or "path" in text for text in plain)
     edge = Edge.parse("a1.h5->logits")
     dangling = Circuit.of(INDUCTION.topology, ["a0.h0->a1.h1<q>", edge], {edge: -0.5})
-    shown = texts(circuit_svg(dangling, title="t"))
+    shown = texts(draw_circuit(dangling, title="t"))
     assert {"|score| 0.5", "on no path from input to logits"} <= set(shown)
     assert "into v" not in shown
 
@@ -151,7 +151,7 @@ def test_drawing_legend_explains_what_is_there_and_nothing_else():
 def test_drawing_tooltips_carry_scores_and_degrees():
     edge = Edge.parse("a1.h5->logits")
     scored = Circuit(INDUCTION.topology, INDUCTION.edges, {edge: -0.123456})
-    svg = circuit_svg(scored, title="t")
+    svg = draw_circuit(scored, title="t")
     assert "a1.h5->logits  score -0.1235" in drawn(svg)
     assert "a1.h5: 3 in, 1 out" in [
         title.text for title in ElementTree.fromstring(svg).iter(f"{SVG}title")
@@ -161,7 +161,7 @@ def test_drawing_tooltips_carry_scores_and_degrees():
 def test_drawing_strong_edges_are_wider_and_darker_than_weak_ones():
     strong, weak = Edge.parse("input->a0.h3<v>"), Edge.parse("input->a0.h3<k>")
     circuit = Circuit(INDUCTION.topology, INDUCTION.edges, {strong: -1.0, weak: 0.01})
-    root = ElementTree.fromstring(circuit_svg(circuit, title="t"))
+    root = ElementTree.fromstring(draw_circuit(circuit, title="t"))
     pens = {
         (path[0].text or "").split("  ")[0]: (
             float(path.get("stroke-width", "")),
@@ -178,7 +178,7 @@ def test_drawing_strong_edges_are_wider_and_darker_than_weak_ones():
     "hostile", ["<script>alert(1)</script>", "a & b \"c\" 'd'", "\x00\x1b[31m\ud800\uffff", "]]>"]
 )
 def test_drawing_with_hostile_text_is_harmless_and_well_formed(hostile: str):
-    svg = circuit_svg(
+    svg = draw_circuit(
         INDUCTION, title=hostile, subtitle=hostile, link=lambda node: f'"><script>{hostile}'
     )
     root = ElementTree.fromstring(svg.encode())
@@ -188,7 +188,7 @@ def test_drawing_with_hostile_text_is_harmless_and_well_formed(hostile: str):
 
 
 def test_drawing_stands_alone_and_follows_the_readers_scheme():
-    svg = circuit_svg(full_gpt2(scored=True), title="t")
+    svg = draw_circuit(full_gpt2(scored=True), title="t")
     assert re.findall(r"(?:https?:)?//[\w.]+", svg) == ["http://www.w3.org"]
     assert "prefers-color-scheme:dark" in svg
     assert 'role="img"' in svg
@@ -198,18 +198,18 @@ def test_drawing_links_nodes_that_have_a_page():
     def link(node: Node) -> str | None:
         return f"a{node.layer}.h{node.head}.html" if node.kind == "head" else None
 
-    root = ElementTree.fromstring(circuit_svg(INDUCTION, title="t", link=link))
+    root = ElementTree.fromstring(draw_circuit(INDUCTION, title="t", link=link))
     assert [a.get("href") for a in root.iter(f"{SVG}a")] == ["a0.h3.html", "a1.h5.html"]
 
 
 def test_drawing_long_titles_are_wrapped_and_none_is_lost():
     title = "word " * 60
-    lines = texts(circuit_svg(INDUCTION, title=title, subtitle="below"))
+    lines = texts(draw_circuit(INDUCTION, title=title, subtitle="below"))
     words = " ".join(line for line in lines if line.startswith("word"))
     assert words == title.strip()
     assert "below" in lines
 
 
 def test_drawing_of_an_empty_circuit_shows_input_and_logits():
-    svg = circuit_svg(Circuit.of(INDUCTION.topology, []), title="Nothing")
+    svg = draw_circuit(Circuit.of(INDUCTION.topology, []), title="Nothing")
     assert {"input", "logits", "0 of 257 edges kept (0%), 0 of 18 nodes."} <= set(texts(svg))

@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.graph import INPUT, LOGITS, head
-from acdc_pipeline.graph.layered import LayoutEdge, apart, layered_layout
+from acdc_pipeline.plotting.layered_layout import LayoutEdge, layered_layout, separate
 
 NUMBERS = st.floats(-100, 100)
 
 
 @given(st.lists(st.tuples(NUMBERS, st.floats(0.1, 10)), min_size=1, max_size=6), st.data())
-def test_apart_keeps_the_steps_and_is_nearer_than_anything_close_by(
+def test_separate_keeps_the_steps_and_is_nearer_than_anything_close_by(
     points: list[tuple[float, float]], data: st.DataObject
 ):
-    wanted, weights = [w for w, _ in points], [w for _, w in points]
+    targets, weights = [w for w, _ in points], [w for _, w in points]
     n = len(points) - 1
     steps = data.draw(st.lists(st.floats(0, 20), min_size=n, max_size=n))
-    found = apart(wanted, weights, steps)
+    found = separate(targets, weights, steps)
 
     def cost(places: list[float]) -> float:
-        squares = ((x - w) ** 2 * h for x, w, h in zip(places, wanted, weights, strict=True))
+        squares = ((x - w) ** 2 * h for x, w, h in zip(places, targets, weights, strict=True))
         return sum(squares)
 
     gaps = [b - a for a, b in itertools.pairwise(found)]
@@ -37,17 +37,17 @@ def test_apart_keeps_the_steps_and_is_nearer_than_anything_close_by(
                 assert cost(moved) >= cost(found) - 1e-6
 
 
-def test_apart_with_room_for_all_changes_nothing():
-    assert apart([0.0, 5.0, 9.0], [1.0, 1.0, 1.0], [2.0, 3.0]) == [0.0, 5.0, 9.0]
+def test_separate_with_room_for_all_changes_nothing():
+    assert separate([0.0, 5.0, 9.0], [1.0, 1.0, 1.0], [2.0, 3.0]) == [0.0, 5.0, 9.0]
 
 
-def test_apart_pushes_both_sides_by_their_weight():
+def test_separate_pushes_both_sides_by_their_weight():
     # 4 apart around their common wish at 0, the one three times as heavy moves a third as far.
-    assert apart([0.0, 0.0], [3.0, 1.0], [4.0]) == [-1.0, 3.0]
+    assert separate([0.0, 0.0], [3.0, 1.0], [4.0]) == [-1.0, 3.0]
 
 
-def test_apart_stays_between_its_bounds():
-    assert apart([-50.0, 0.0, 80.0], [1.0] * 3, [5.0, 5.0], low=-10.0, high=10.0) == [
+def test_separate_stays_between_its_bounds():
+    assert separate([-50.0, 0.0, 80.0], [1.0] * 3, [5.0, 5.0], low=-10.0, high=10.0) == [
         -10.0,
         0.0,
         10.0,

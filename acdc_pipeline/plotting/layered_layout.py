@@ -1,9 +1,9 @@
-"""Layered layout of a graph whose edges all point up: order inside rows, then x coordinates.
+"""Layered layout of a graph whose edges all point up (Sugiyama, Tagawa and Toda 1981).
 
-The framework is that of Sugiyama, Tagawa and Toda (1981): an edge that passes rows gets a bend in
-each, rows are ordered by barycentres in alternating sweeps, and the order with fewest crossings
-wins. Given the order, the x of a row nearest to what its neighbours ask for is a weighted isotonic
-regression, solved exactly by pooling adjacent violators.
+An edge that passes rows gets a bend in each of them. Rows are ordered by barycentres in alternating
+sweeps, and the order with the fewest crossings is kept. Given the order, the x coordinates of a row
+closest to its neighbours are a weighted isotonic regression, solved exactly by pooling adjacent
+violators.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from acdc_pipeline.graph.node import Node
 _ORDER_SWEEPS = 14
 _POSITION_SWEEPS = 40
 
-# How strongly an edge holds its ends together, by how many of them are bends: long edges should
-# run straight, and nodes may move to let them.
+# How strongly an edge pulls its ends together, by how many of them are bends: long edges should be
+# straight, even if nodes have to move.
 _PULL = (1.0, 2.0, 8.0)
 
 
 @dataclass(frozen=True, slots=True)
 class LayoutEdge:
-    """An edge for the layout: from `src` up to `dst`, arriving `port` right of its middle."""
+    """An edge from `src` up to `dst`, which it enters `port` to the right of the centre."""
 
     src: Node
     dst: Node
@@ -35,11 +35,11 @@ class LayoutEdge:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are, in the units of the widths given.
+    """Horizontal positions, in the units of the widths given.
 
     Args:
-        x: middle of every node.
-        bends: for each edge, the x at which it passes each row between its ends, upwards.
+        x: centre of every node.
+        bends: for each edge, its x in each row between its ends, upwards.
     """
 
     x: dict[Node, float]
@@ -48,7 +48,7 @@ class Layout:
 
 @dataclass(slots=True)
 class _Item:
-    """A node, or the bend of an edge in a row it passes."""
+    """A node, or the bend of an edge in a row that it passes."""
 
     half_width: float
     is_bend: bool
@@ -57,9 +57,9 @@ class _Item:
     down: list[tuple[_Item, float]] = field(default_factory=list)
     up: list[tuple[_Item, float]] = field(default_factory=list)
     pulls: list[tuple[_Item, float, float]] = field(default_factory=list)
-    """Neighbours, where at them an edge ends, and how strongly it pulls."""
+    """Neighbour, offset at which the edge ends there, and strength."""
     weight: float = 0.0
-    """All pulls together."""
+    """Sum of the strengths."""
 
 
 def layered_layout(
@@ -70,11 +70,11 @@ def layered_layout(
     gap: float,
     bend_gap: float,
 ) -> Layout:
-    """Places the nodes of `rows` (bottom to top) so that edges cross little and run straight.
+    """Place the nodes of `rows` so that edges rarely cross and are nearly straight.
 
     Args:
-        rows: nodes of each row; their order is where the search starts.
-        edges: each from a row to one further up.
+        rows: nodes of each row, bottom to top; the search starts from their order.
+        edges: each from a row to a higher one.
         widths: width of each node.
         gap: free space between neighbouring nodes.
         bend_gap: distance between neighbouring edges that pass a row.
@@ -104,8 +104,8 @@ def layered_layout(
 
 
 def _order(grid: list[list[_Item]]) -> None:
-    """Sorts each row so that few edges cross."""
-    _number(grid)
+    """Sort each row so that few edges cross."""
+    _assign_places(grid)
     best, fewest = [list(row) for row in grid], _crossings(grid)
     for sweep in range(_ORDER_SWEEPS if fewest else 0):
         upward = sweep % 2 == 0
@@ -119,10 +119,10 @@ def _order(grid: list[list[_Item]]) -> None:
             if not fewest:
                 break
     grid[:] = best
-    _number(grid)
+    _assign_places(grid)
 
 
-def _number(grid: list[list[_Item]]) -> None:
+def _assign_places(grid: list[list[_Item]]) -> None:
     for row in grid:
         for place, item in enumerate(row):
             item.place = place
@@ -132,13 +132,13 @@ def _barycentre(item: _Item, upward: bool) -> tuple[float, float]:
     neighbours = item.down if upward else item.up
     if not neighbours:
         return (float(item.place), 0.0)
-    # Ports order the edges between the same two nodes, and count for less than any place.
+    # Ports decide only between edges of the same two nodes.
     middle = sum(other.place for other, _ in neighbours) / len(neighbours)
     return (middle, sum(port for _, port in neighbours) / len(neighbours))
 
 
 def _crossings(grid: list[list[_Item]]) -> int:
-    """How often edges cross between neighbouring rows."""
+    """Count the crossings of edges between neighbouring rows."""
     total = 0
     for row in grid[:-1]:
         ends: list[tuple[int, float]] = []
@@ -150,7 +150,7 @@ def _crossings(grid: list[list[_Item]]) -> int:
 
 
 def _position(grid: list[list[_Item]]) -> None:
-    """Gives every item its x, keeping the order and the widths."""
+    """Set the x of every item, keeping order and distances."""
     for item in (item for row in grid for item in row):
         item.pulls = [
             (other, port, _PULL[item.is_bend + other.is_bend])
@@ -160,15 +160,15 @@ def _position(grid: list[list[_Item]]) -> None:
     weights = [[item.weight or 1.0 for item in row] for row in grid]
     offsets = [_offsets([a.half_width + b.half_width for a, b in pairwise(row)]) for row in grid]
     for row, places in zip(grid, offsets, strict=True):
-        _place(row, _pooled([0.0] * len(row), [1.0] * len(row), places))
+        _place(row, _pool([0.0] * len(row), [1.0] * len(row), places))
     rows = list(zip(grid, weights, offsets, strict=True))
     for sweep in range(_POSITION_SWEEPS):
-        for row, heavy, places in rows if sweep % 2 == 0 else rows[::-1]:
-            _place(row, _pooled([_wanted(item) for item in row], heavy, places))
+        for row, weight, places in rows if sweep % 2 == 0 else rows[::-1]:
+            _place(row, _pool([_target(item) for item in row], weight, places))
 
 
-def _wanted(item: _Item) -> float:
-    """Where an item's neighbours ask it to be."""
+def _target(item: _Item) -> float:
+    """Return the weighted mean of the positions that an item's neighbours pull it to."""
     if not item.weight:
         return item.x
     total = 0.0
@@ -182,41 +182,41 @@ def _place(row: list[_Item], xs: Sequence[float]) -> None:
         item.x = x
 
 
-def apart(
-    wanted: Sequence[float],
+def separate(
+    targets: Sequence[float],
     weights: Sequence[float],
     steps: Sequence[float],
     *,
     low: float = -math.inf,
     high: float = math.inf,
 ) -> list[float]:
-    """The points nearest to `wanted`, in its order and at least `steps` apart.
+    """Return the points closest to `targets`, in their order and at least `steps` apart.
 
-    Nearest by weighted least squares, between `low` and `high`, where all steps must find room.
+    Closest by weighted least squares, within `low` to `high`, which must have room for all steps.
     """
-    return _pooled(wanted, weights, _offsets(steps), low, high)
+    return _pool(targets, weights, _offsets(steps), low, high)
 
 
 def _offsets(steps: Sequence[float]) -> list[float]:
-    """Where points stand that are exactly `steps` apart, the first at 0."""
+    """Return points exactly `steps` apart, the first at 0."""
     return list(accumulate(steps, initial=0.0))
 
 
-def _pooled(
-    wanted: Sequence[float],
+def _pool(
+    targets: Sequence[float],
     weights: Sequence[float],
     offsets: Sequence[float],
     low: float = -math.inf,
     high: float = math.inf,
 ) -> list[float]:
-    """`apart`, by pooling adjacent violators."""
+    """Solve `separate` by pooling adjacent violators."""
     pools: list[tuple[float, float, int]] = []  # mean, weight, points
-    for want, weight, offset in zip(wanted, weights, offsets, strict=True):
-        mean, total, count = want - offset, weight, 1
+    for target, weight, offset in zip(targets, weights, offsets, strict=True):
+        mean, total, count = target - offset, weight, 1
         while pools and pools[-1][0] > mean:
-            other, heavy, many = pools.pop()
-            mean = (mean * total + other * heavy) / (total + heavy)
-            total, count = total + heavy, count + many
+            other, other_total, other_count = pools.pop()
+            mean = (mean * total + other * other_total) / (total + other_total)
+            total, count = total + other_total, count + other_count
         pools.append((mean, total, count))
     highest, values = high - offsets[-1], []
     for mean, _, count in pools:

@@ -1,4 +1,4 @@
-"""Where the nodes and edges of a circuit's figure are: rows are layers, edges run upwards."""
+"""Positions of a circuit's nodes and edges in a figure: rows are layers, edges run upwards."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
-from acdc_pipeline.graph.layered import LayoutEdge, apart, layered_layout
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.plotting.layered_layout import LayoutEdge, layered_layout, separate
+from acdc_pipeline.plotting.svg import Point
 
-MOST_EDGES = 300
-"""More than this nobody can follow."""
+MAX_EDGES = 300
+"""A figure with more edges than this is unreadable."""
 
 CROWDED = 120
-"""From here on edges are drawn thinner and closer together."""
+"""Above this number, edges are drawn thinner and closer together."""
 
 NODE_HEIGHT = 22.0
 MARGIN = 24.0
 GUTTER = 52.0
-"""Room for the numbers of the layers, right of the margin."""
+"""Space for the layer numbers, right of the margin."""
 
-_CHARACTER = 6.4
+_CHARACTER_WIDTH = 6.4
 _PORTS = {"q": -13.0, "k": 0.0, "v": 13.0, None: 0.0}
 _GAP = 18.0
 _BEND_GAP = 8.0
-_LEAST_WIDTH = 452.0
-
-Point = tuple[float, float]
+_MIN_WIDTH = 452.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,16 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """Where everything is, in pixels from the figure's upper left corner."""
+class CircuitLayout:
+    """Positions in pixels from the figure's upper left corner.
+
+    Args:
+        width, height: size of the figure.
+        rows: from the input up.
+        x, y: centre of each node.
+        widths: width of each node.
+        paths: for each drawn edge the points it passes, upwards.
+    """
 
     width: float
     height: float
@@ -54,36 +61,21 @@ class Figure:
     paths: list[list[Point]]
 
 
-def strongest(circuit: Circuit) -> list[Edge]:
-    """The edges to draw, in the graph's order."""
-    edges = circuit.sorted_edges
-    if len(edges) <= MOST_EDGES:
-        return list(edges)
-    place = {edge: index for index, edge in enumerate(edges)}
-
-    def first(edge: Edge) -> tuple[bool, float, bool, int]:
-        # Without scores: what reaches the logits, and of that what is nearest to them.
-        score = abs(circuit.scores.get(edge, 0.0))
-        return (edge not in circuit.scores, -score, edge not in circuit.live_edges, -place[edge])
-
-    return sorted(sorted(edges, key=first)[:MOST_EDGES], key=place.__getitem__)
-
-
-def _rows(circuit: Circuit, drawn: Sequence[Edge]) -> list[Row]:
-    """Rows of nodes from the input up; the MLP stands above the heads unless it sees as little."""
+def _rows(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
+    """Return the rows of nodes from the input up; a sequential MLP is above its layer's heads."""
     touched = {INPUT, LOGITS} | {node for edge in drawn for node in (edge.src, edge.dst)}
     found: dict[tuple[float, int], Row] = {}
-    for node in circuit.topology.nodes:
+    for node in topology.nodes:
         if node in touched:
-            above = node.kind == "mlp" and not circuit.topology.parallel
+            above = node.kind == "mlp" and not topology.parallel
             layer = {"input": -1.0, "logits": math.inf}.get(node.kind, float(node.layer or 0))
             found.setdefault((layer, int(above)), Row(node.layer, [])).nodes.append(node)
     return list(found.values())
 
 
-def arrange(circuit: Circuit, drawn: Sequence[Edge]) -> Figure:
-    """Places the edges `drawn` and the nodes they touch."""
-    rows = _rows(circuit, drawn)
+def layout_circuit(topology: Topology, drawn: Sequence[Edge]) -> CircuitLayout:
+    """Place the edges `drawn`, the nodes they touch, and input and logits."""
+    rows = _rows(topology, drawn)
     widths = {node: _node_width(node, drawn) for row in rows for node in row.nodes}
     layout = layered_layout(
         [row.nodes for row in rows],
@@ -92,23 +84,25 @@ def arrange(circuit: Circuit, drawn: Sequence[Edge]) -> Figure:
         gap=_GAP,
         bend_gap=_BEND_GAP if len(drawn) <= CROWDED else 0.6 * _BEND_GAP,
     )
-    # Alone in their rows, so they may stand above one another.
+    # Input and logits are alone in their rows, so they can be aligned.
     middle = (layout.x[INPUT] + layout.x[LOGITS]) / 2
     x = {node: layout.x[node] for node in widths} | {INPUT: middle, LOGITS: middle}
     sides = [x[node] + side * widths[node] / 2 for node in x for side in (-1, 1)]
     used = [*sides, *(value for bends in layout.bends for value in bends)]
     left, span = min(used), max(used) - min(used)
-    width = max(_LEAST_WIDTH, GUTTER + span + 2 * MARGIN)
+    width = max(_MIN_WIDTH, GUTTER + span + 2 * MARGIN)
     shift = (width + GUTTER - span) / 2 - left
     x = {node: value + shift for node, value in x.items()}
     bends = [[value + shift for value in bend] for bend in layout.bends]
     rows, height = _heights(rows, drawn, x, bends)
     y = {node: row.y for row in rows for node in row.nodes}
-    return Figure(width, height, rows, x, y, widths, _paths(rows, drawn, x, y, widths, bends))
+    return CircuitLayout(
+        width, height, rows, x, y, widths, _paths(rows, drawn, x, y, widths, bends)
+    )
 
 
 def _node_width(node: Node, drawn: Sequence[Edge]) -> float:
-    text = len(str(node)) * _CHARACTER
+    text = len(str(node)) * _CHARACTER_WIDTH
     if node.kind == "head":
         return max(46.0, text + 12)
     if node.kind == "mlp":
@@ -124,7 +118,7 @@ def _heights(
     x: dict[Node, float],
     bends: Sequence[Sequence[float]],
 ) -> tuple[list[Row], float]:
-    """The rows with their y, and the height of all. Rows stand apart as far as edges lean."""
+    """Return the rows with their y, and the total height; slanted edges get more space."""
     row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
     lean = [0.0] * len(rows)
     for edge, bend in zip(drawn, bends, strict=True):
@@ -135,8 +129,8 @@ def _heights(
     for index, row in enumerate(rows):
         if index:
             same_layer = row.layer is not None and row.layer == rows[index - 1].layer
-            least = 46.0 if same_layer else 62.0
-            y -= least + min(60.0, 0.12 * lean[index - 1])
+            spacing = 46.0 if same_layer else 62.0
+            y -= spacing + min(60.0, 0.12 * lean[index - 1])
         placed.append(Row(row.layer, row.nodes, y))
     top = placed[-1].y - NODE_HEIGHT / 2 - 14
     height = -top + NODE_HEIGHT / 2 + 14
@@ -151,7 +145,7 @@ def _paths(
     widths: dict[Node, float],
     bends: Sequence[Sequence[float]],
 ) -> list[list[Point]]:
-    """For each edge the points it passes; between two of them at different x it curves."""
+    """Return the points each edge passes."""
     row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
     half = NODE_HEIGHT / 2
     leaves = [x[e.src] for e in drawn]
@@ -178,13 +172,13 @@ def _paths(
 
 
 def _spread(which: list[int], towards: list[float], ends: list[float], half: float) -> None:
-    """Spreads the ends of edges over a node's side, as near as possible to where they come from."""
+    """Spread the ends of the edges `which` over a node's side, each close to its direction."""
     order = sorted(which, key=lambda i: (towards[i], i))
     if not order:
         return
     middle, room = ends[order[0]], half - 10
     step = min(8.0, 2 * room / max(1, len(order) - 1))
-    places = apart(
+    places = separate(
         [towards[i] for i in order],
         [1.0] * len(order),
         [step] * (len(order) - 1),

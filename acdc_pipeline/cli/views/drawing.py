@@ -1,0 +1,57 @@
+"""SVG figures of a run: its circuit and its faithfulness curve, with what was measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.cli.terminal.words import number, percent
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.evaluation import Evaluation
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.store import RunRecord
+
+
+def draw_run(record: RunRecord, circuit: Circuit) -> str:
+    """Draw the circuit of `record`."""
+    from acdc_pipeline.cli.views.run_names import method_name
+    from acdc_pipeline.plotting.circuit import draw_circuit
+    from acdc_pipeline.specs import circuit_method
+
+    spec, metrics = record.spec, record.metrics
+    return draw_circuit(
+        circuit,
+        title=f"{spec.task} in {spec.model}",
+        subtitle=f"{method_name(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
+        f"KL to the whole model {number(metrics.get('kl'))}, "
+        f"accuracy {percent(metrics.get('accuracy'))} "
+        f"(whole model {percent(metrics.get('model_accuracy'))}), "
+        f"forced choice {percent(metrics.get('forced_choice'))} "
+        f"(whole model {percent(metrics.get('model_forced_choice'))}). Run {spec.run_id()[:8]}.",
+    )
+
+
+def draw_evaluation(found: Evaluation, *, title: str) -> str:
+    """Draw the faithfulness curve with the circuit itself and random circuits of its size."""
+    from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
+    from acdc_pipeline.plotting.scatter import Mark
+
+    def mark(share: float, faithfulness: float, name: str) -> Mark:
+        return Mark(share, faithfulness, f"{name}: faithfulness {number(faithfulness)}")
+
+    share = len(found.circuit) / found.circuit.topology.n_edges
+    areas = "" if found.cpr is None else f" CPR {number(found.cpr)}, CMD {number(found.cmd)}."
+    return draw_faithfulness_curve(
+        [
+            # A share that allows no circuit is part of the line but has no dot.
+            mark(point.fraction, point.faithfulness, f"{point.edges} edges")
+            if point.edges
+            else Mark(point.fraction, point.faithfulness, "")
+            for point in found.curve or ()
+        ],
+        mark(share, found.faithfulness, "this circuit"),
+        [mark(share, value, "random circuit") for value in found.null],
+        title=title,
+        subtitle=f"Faithfulness in {found.scale.metric} against the share of edges.{areas} "
+        f"Circle: the circuit, {percent(share)}. Grey: random circuits of its size.",
+    )

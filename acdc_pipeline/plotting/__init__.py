@@ -1,0 +1,1 @@
+"""Figures for terminal, notebook, wiki and documentation: circuits, curves, plots, heat maps."""

@@ -1,0 +1,333 @@
+"""A circuit as a standalone SVG figure: rows are layers, the input below, the logits above."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+from acdc_pipeline.plotting.circuit_layout import (
+    CROWDED,
+    GUTTER,
+    MARGIN,
+    MAX_EDGES,
+    NODE_HEIGHT,
+    CircuitLayout,
+    layout_circuit,
+)
+from acdc_pipeline.plotting.svg import (
+    BAND,
+    BLUE,
+    GREEN,
+    GREY,
+    GROUND,
+    INK,
+    MUTED,
+    ORANGE,
+    coordinate,
+    document,
+    escape_text,
+    smooth_path,
+    style_sheet,
+    text_element,
+)
+
+Link = Callable[[Node], str | None]
+"""The address of a node's page, or None if it has none."""
+
+_LABELS = {"q": "into q", "k": "into k", "v": "into v", "r": "into MLP or logits"}
+
+_STYLE = style_sheet(
+    "acdc-circuit",
+    {
+        "ground": GROUND,
+        "band": BAND,
+        "ink": INK,
+        "muted": MUTED,
+        "line": ("#c9ced6", "#465060"),
+        "q": BLUE,
+        "k": ORANGE,
+        "v": GREEN,
+        "r": GREY,
+        "head": ("#ffffff", "#232a34"),
+        "mlp": ("#eceaf6", "#322f4a"),
+        "end": ("#e6e9ee", "#2e3744"),
+    },
+    "fill:var(--ink)",
+    """\
+& .ground{fill:var(--ground)}
+& .band{fill:var(--band)}
+& .title{font-size:16px;font-weight:600}
+& .note{font-size:12px;fill:var(--muted)}
+& .layer{font-size:11px;fill:var(--muted);text-anchor:end}
+& .edge{fill:none;stroke-linecap:round}
+& .edge:hover{stroke-width:3.5;opacity:1}
+& .dead{stroke-dasharray:2 4}
+& .q{stroke:var(--q)}& .k{stroke:var(--k)}
+& .v{stroke:var(--v)}& .r{stroke:var(--r)}
+& .port{stroke:none}
+& .port.q{fill:var(--q)}& .port.k{fill:var(--k)}
+& .port.v{fill:var(--v)}& .port.r{fill:var(--r)}
+& .node rect{stroke:var(--line);fill:var(--head)}
+& .node.mlp rect{fill:var(--mlp)}
+& .node.input rect,& .node.logits rect{fill:var(--end)}
+& .node text{font-size:11px;text-anchor:middle}
+& .node.dead rect{stroke-dasharray:2 3}
+""",
+)
+
+
+def draw_circuit(
+    circuit: Circuit, *, title: str, subtitle: str = "", link: Link | None = None
+) -> str:
+    """Return the circuit as an SVG document; equal circuits give equal bytes.
+
+    Edges run upwards. Their colour shows which input of a head they enter, their width and opacity
+    show |score| where there are scores; an edge on no path from input to logits is dashed. Of more
+    than 300 edges, those with the largest |score| are drawn, and the caption says so. Colours
+    follow the reader's light or dark scheme; a page that embeds the figure may set the custom
+    properties of `.acdc-circuit`.
+
+    Args:
+        circuit: the circuit.
+        title: first line; any text.
+        subtitle: lines below it; any text.
+        link: addresses of nodes' pages.
+    """
+    drawn = select_edges(circuit)
+    layout = layout_circuit(circuit.topology, drawn)
+    header = _header(title, subtitle, layout.width)
+    caption = _caption(circuit, drawn)
+    footer = _footer(circuit, drawn, caption, layout.width)
+    height = header.height + layout.height + footer.height
+    parts = [
+        *header.parts,
+        f'<g transform="translate(0 {coordinate(header.height)})">',
+        *draw_bands(layout),
+        *_edges(circuit, drawn, layout),
+        *_nodes(circuit, layout, link),
+        "</g>",
+        f'<g transform="translate(0 {coordinate(header.height + layout.height)})">',
+        *footer.parts,
+        "</g>",
+    ]
+    return document(
+        "acdc-circuit",
+        parts,
+        width=layout.width,
+        height=height,
+        label=f"{title}. {caption}",
+        style=_STYLE,
+        attributes=f' width="{coordinate(layout.width)}" height="{coordinate(height)}" '
+        'style="max-width:100%;height:auto"',
+    )
+
+
+def select_edges(circuit: Circuit) -> list[Edge]:
+    """Return the edges to draw, at most `MAX_EDGES`, in the graph's order.
+
+    Those with the largest |score| are preferred; without scores, those nearest the logits.
+    """
+    edges = circuit.sorted_edges
+    position = {edge: index for index, edge in enumerate(edges)}
+
+    def key(edge: Edge) -> tuple[bool, float, bool, int]:
+        # Among edges without a score, those that reach the logits come first.
+        score = abs(circuit.scores.get(edge, 0.0))
+        return (edge not in circuit.scores, -score, edge not in circuit.live_edges, -position[edge])
+
+    return sorted(sorted(edges, key=key)[:MAX_EDGES], key=position.__getitem__)
+
+
+def draw_bands(layout: CircuitLayout) -> list[str]:
+    """Return a band behind every second layer, and the number of each layer in the margin."""
+    parts: list[str] = []
+    layers = list(dict.fromkeys(row.layer for row in layout.rows if row.layer is not None))
+    for index, layer in enumerate(layers):
+        heights = [row.y for row in layout.rows if row.layer == layer]
+        top, bottom = min(heights) - 21, max(heights) + 21
+        if index % 2 == 0:
+            parts.append(
+                f'<rect class="band" x="{coordinate(MARGIN / 2)}" y="{coordinate(top)}" rx="6" '
+                f'width="{coordinate(layout.width - MARGIN)}" height="{coordinate(bottom - top)}"/>'
+            )
+        y = (top + bottom) / 2 + 3.8
+        parts.append(text_element("layer", GUTTER + 8, y, f"layer {layer}"))
+    return parts
+
+
+def draw_node(
+    layout: CircuitLayout,
+    node: Node,
+    link: Link | None,
+    *,
+    css: str = "",
+    data: str = "",
+    tooltip: str = "",
+) -> str:
+    """Return the box of a node, as a link if it has a page.
+
+    Args:
+        layout: positions.
+        node: the node.
+        link: addresses of nodes' pages.
+        css: further classes, each after a space.
+        data: further attributes, each after a space.
+        tooltip: text shown on hovering; made of names and numbers only.
+    """
+    x, y, width = layout.x[node], layout.y[node], layout.widths[node]
+    shape = (
+        f'<g class="node {node.kind}{css}"{data}>'
+        f"{f'<title>{tooltip}</title>' if tooltip else ''}"
+        f'<rect x="{coordinate(x - width / 2)}" y="{coordinate(y - NODE_HEIGHT / 2)}" '
+        f'width="{coordinate(width)}" height="{coordinate(NODE_HEIGHT)}" '
+        f'rx="{11 if node.kind == "head" else 5}"/>'
+        f'<text x="{coordinate(x)}" y="{coordinate(y + 3.8)}">{node}</text></g>'
+    )
+    address = link(node) if link else None
+    return f'<a href="{escape_text(address)}">{shape}</a>' if address else shape
+
+
+def edge_tooltip(edge: Edge, score: float | None) -> str:
+    """Return an edge's name with its score, if it has one."""
+    return str(edge) if score is None else f"{edge}  score {score:.4g}"
+
+
+def _edges(circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout) -> list[str]:
+    """Return every edge, strong ones above weak ones, and a dot where it arrives."""
+    largest = _largest_score(circuit.scores, drawn)
+    lines: list[tuple[float, str]] = []
+    ports: list[str] = []
+    for edge, path in zip(drawn, layout.paths, strict=True):
+        kind = edge.slot or "r"
+        dead = "" if edge in circuit.live_edges else " dead"
+        score = circuit.scores.get(edge)
+        # A square root, so that weak edges remain visible.
+        strength = math.sqrt(abs(score) / largest) if largest and score is not None else None
+        width, opacity = _pen(strength, len(drawn))
+        line = (
+            f'<path class="edge {kind}{dead}" d="{smooth_path(path)}" '
+            f'stroke-width="{coordinate(width)}" opacity="{opacity:.2f}">'
+            f"<title>{escape_text(edge_tooltip(edge, score))}</title></path>"
+        )
+        lines.append((strength or 0.0, line))
+        x, y = path[-1]
+        ports.append(
+            f'<circle class="port {kind}" cx="{coordinate(x)}" cy="{coordinate(y)}" r="2.2"/>'
+        )
+    lines.sort(key=lambda line: line[0])
+    return [*(line for _, line in lines), *dict.fromkeys(ports)]
+
+
+def _largest_score(scores: Mapping[Edge, float], drawn: Sequence[Edge]) -> float:
+    return max((abs(scores.get(edge, 0.0)) for edge in drawn), default=0.0)
+
+
+def _pen(strength: float | None, edges: int) -> tuple[float, float]:
+    """Return width and opacity of an edge, given how many edges are drawn."""
+    thin = 0.75 if edges > CROWDED else 1.0
+    if strength is None:
+        return 1.6 * thin, 0.85 * thin
+    return (0.8 + 2.6 * strength) * thin, 0.3 + 0.65 * strength
+
+
+def _nodes(circuit: Circuit, layout: CircuitLayout, link: Link | None) -> list[str]:
+    live = {INPUT, LOGITS} | {node for e in circuit.live_edges for node in (e.src, e.dst)}
+    arriving = Counter(edge.dst for edge in circuit.edges)
+    leaving = Counter(edge.src for edge in circuit.edges)
+    return [
+        draw_node(
+            layout,
+            node,
+            link,
+            css="" if node in live else " dead",
+            tooltip=f"{node}: {arriving[node]} in, {leaving[node]} out",
+        )
+        for node in layout.x
+    ]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Lines of text above or below the figure."""
+
+    parts: list[str]
+    height: float
+
+
+def _header(title: str, subtitle: str, width: float) -> _Block:
+    parts: list[str] = []
+    y = 14.0
+    for text, css, character, leading in ((title, "title", 8.6, 21), (subtitle, "note", 6.3, 17)):
+        for line in _wrap(text, width, character):
+            y += leading
+            parts.append(text_element(css, MARGIN, y, line))
+    return _Block(parts, y + 8)
+
+
+def _footer(circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float) -> _Block:
+    """Return the legend of what the figure contains, and the caption."""
+    parts: list[str] = []
+    x, y = MARGIN, 14.0
+    for group in _legend(circuit, drawn):
+        lengths = [26 + 8 + 5.7 * len(label) + 18 for *_, label in group]
+        if x > MARGIN and x + sum(lengths) - 18 > width - MARGIN:
+            x, y = MARGIN, y + 19
+        for (css, pen, opacity, label), length in zip(group, lengths, strict=True):
+            parts.append(
+                f'<path class="edge {css}" d="M{coordinate(x)} {coordinate(y)}h26" '
+                f'stroke-width="{coordinate(pen)}" opacity="{opacity:.2f}"/>'
+            )
+            parts.append(text_element("note", x + 34, y + 4, label))
+            x += length
+    y += 8 if parts else -14
+    for line in _wrap(caption, width, 6.3):
+        y += 18
+        parts.append(text_element("note", MARGIN, y, line))
+    return _Block(parts, y + 18)
+
+
+_Sample = tuple[str, float, float, str]
+"""A line of the legend: classes, width, opacity, label."""
+
+
+def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
+    """Return groups of samples; a group stays on one line."""
+    used = {edge.slot or "r" for edge in drawn}
+    groups: list[list[_Sample]] = [
+        [(kind, 2.2, 1.0, label)] for kind, label in _LABELS.items() if kind in used
+    ]
+    largest = _largest_score(circuit.scores, drawn)
+    if largest > 0:
+        shares = ((1.0, "|score| "), (0.25, ""), (0.01, ""))
+        groups.append(
+            [
+                ("r", *_pen(math.sqrt(share), len(drawn)), f"{label}{largest * share:.2g}")
+                for share, label in shares
+            ]
+        )
+    if any(edge not in circuit.live_edges for edge in drawn):
+        groups.append([("r dead", 1.6, 0.85, "on no path from input to logits")])
+    return groups
+
+
+def _caption(circuit: Circuit, drawn: Sequence[Edge]) -> str:
+    kept, total = len(circuit), circuit.topology.n_edges
+    text = (
+        f"{kept:,} of {total:,} edges kept ({100 * kept / total:.2g}%), "
+        f"{len(circuit.nodes):,} of {len(circuit.topology.nodes):,} nodes."
+    )
+    if len(drawn) < kept:
+        scored = any(edge in circuit.scores for edge in drawn)
+        choice = "with the largest |score|" if scored else "nearest the logits"
+        text += f" Drawn: the {len(drawn)} edges {choice}."
+    return text
+
+
+def _wrap(text: str, width: float, character: float) -> list[str]:
+    return textwrap.wrap(text, max(20, int((width - 2 * MARGIN) / character)))

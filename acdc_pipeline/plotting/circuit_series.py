@@ -1,0 +1,134 @@
+"""Several circuits of one graph in one figure, in which every node keeps its position.
+
+CSS classes decide which circuit is visible: the page's slider removes `off` from the elements of
+the chosen circuit and adds it to the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.node import Node
+from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.plotting.circuit import Link, draw_bands, draw_node, edge_tooltip
+from acdc_pipeline.plotting.circuit_layout import MAX_EDGES, CircuitLayout, layout_circuit
+from acdc_pipeline.plotting.svg import coordinate, escape_text, smooth_path
+
+
+@dataclass(frozen=True)
+class SeriesEdge:
+    """An edge of at least one of the circuits.
+
+    Args:
+        edge: the edge.
+        present: for each circuit, smallest first, whether it contains the edge.
+        score: the method's score; None if there is none.
+    """
+
+    edge: Edge
+    present: tuple[bool, ...]
+    score: float | None
+
+
+@dataclass(frozen=True)
+class SeriesFigure:
+    """The figure.
+
+    Args:
+        svg: the `<svg>` element.
+        drawn: number of edges drawn.
+        left_out: number of edges not drawn.
+    """
+
+    svg: str
+    drawn: int
+    left_out: int
+
+
+def draw_series(
+    topology: Topology, edges: Sequence[SeriesEdge], *, shown: int, label: str, link: Link
+) -> SeriesFigure:
+    """Draw `edges`; of more than 300, those in the smallest circuits, then by |score|.
+
+    Args:
+        topology: the full graph.
+        edges: the edges of all circuits, in the graph's order.
+        shown: index of the circuit that is visible at first.
+        label: description for screen readers; any text.
+        link: addresses of nodes' pages.
+    """
+    chosen = _select(edges)
+    layout = layout_circuit(topology, [item.edge for item in chosen])
+    width, height = coordinate(layout.width), coordinate(layout.height)
+    parts = [
+        f'<svg class="circuit" role="group" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" style="--w:{width}px" aria-label="{escape_text(label)}">',
+        *draw_bands(layout),
+        *_edges(chosen, layout, shown),
+        *_nodes(chosen, layout, shown, link),
+        "</svg>",
+    ]
+    return SeriesFigure("\n".join(parts), len(chosen), len(edges) - len(chosen))
+
+
+def _select(edges: Sequence[SeriesEdge]) -> list[SeriesEdge]:
+    def key(index: int) -> tuple[int, float]:
+        item = edges[index]
+        return item.present.index(True), -abs(item.score or 0.0)
+
+    return [edges[index] for index in sorted(sorted(range(len(edges)), key=key)[:MAX_EDGES])]
+
+
+def _edges(chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int) -> list[str]:
+    """Return every edge, strong ones above weak ones, and a dot where it arrives."""
+    largest = max((abs(item.score or 0.0) for item in chosen), default=0.0)
+    lines: list[tuple[float, str]] = []
+    for item, path in zip(chosen, layout.paths, strict=True):
+        edge = item.edge
+        strength = math.sqrt(abs(item.score or 0.0) / largest) if largest else 0.4
+        x, y = path[-1]
+        # The page highlights the edges of a node by `data-s` and `data-d`.
+        line = (
+            f'<g class="edge {edge.slot or "r"}{_off(item.present, shown)}" '
+            f'data-at="{_digits(item.present)}" data-s="{edge.src}" data-d="{edge.dst}">'
+            f"<title>{escape_text(edge_tooltip(edge, item.score))}</title>"
+            f'<path d="{smooth_path(path)}" stroke-width="{coordinate(1.2 + 2.6 * strength)}" '
+            f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
+            f'<circle cx="{coordinate(x)}" cy="{coordinate(y)}" r="2.2"/></g>'
+        )
+        lines.append((strength, line))
+    lines.sort(key=lambda line: line[0])
+    return [line for _, line in lines]
+
+
+def _nodes(
+    chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int, link: Link
+) -> list[str]:
+    presence = _node_presence(chosen)
+    parts = []
+    for node in layout.x:
+        present = presence.get(node)
+        css = "" if present is None else _off(present, shown)
+        at = "" if present is None else f' data-at="{_digits(present)}"'
+        parts.append(draw_node(layout, node, link, css=css, data=f'{at} data-n="{node}"'))
+    return parts
+
+
+def _node_presence(chosen: Sequence[SeriesEdge]) -> Mapping[Node, tuple[bool, ...]]:
+    presence: dict[Node, tuple[bool, ...]] = {}
+    for item in chosen:
+        for node in (item.edge.src, item.edge.dst):
+            known = presence.get(node, (False,) * len(item.present))
+            presence[node] = tuple(a or b for a, b in zip(known, item.present, strict=True))
+    return presence
+
+
+def _digits(present: Sequence[bool]) -> str:
+    return "".join("1" if value else "0" for value in present)
+
+
+def _off(present: Sequence[bool], shown: int) -> str:
+    return "" if present[shown] else " off"

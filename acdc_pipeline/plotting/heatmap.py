@@ -1,0 +1,123 @@
+"""Heat maps: one score of every head, and attention patterns, as pictures or as characters.
+
+A mosaic shows one score of every head: a cell per head, layers from left to right, heads from top
+to bottom (after Neel Nanda's induction mosaic).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from itertools import chain
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from acdc_pipeline.plotting.scales import THEMES, ScaleKind, ScoreScale, Theme, palette
+
+_LEVELS = 15
+"""Steps of attention above zero."""
+
+_SHADES = " ░▒▓█"
+_NEGATIVE_SHADES = " -=≡≣"
+"""Characters for quarters of the scale."""
+
+
+@dataclass(frozen=True)
+class ThemedPicture:
+    """A picture in the colours of both themes, as data URIs.
+
+    Args:
+        light, dark: the picture on a light and on a dark page.
+        label: description for screen readers.
+    """
+
+    light: str
+    dark: str
+    label: str
+
+
+def draw_mosaic(
+    values: Float64[np.ndarray, "layer head"], scale: ScoreScale, label: str
+) -> ThemedPicture:
+    """Draw one score of every head, a pixel each; heads without a value are transparent."""
+    cells = np.ascontiguousarray(scale.colour_indices(values).T)
+    light, dark = (_png_uri(cells, _colour_table(theme, scale.kind), b"\x00") for theme in THEMES)
+    return ThemedPicture(light, dark, label)
+
+
+def draw_attention_mask(weights: UInt8[np.ndarray, "row column"]) -> str:
+    """Draw an attention pattern as a CSS mask: a row per query, a column per key.
+
+    The page colours the masked area, so that one picture serves both themes.
+    """
+    levels = np.rint(weights / 255 * _LEVELS).astype(np.uint8)
+    opacity = bytes(round(255 * level / _LEVELS) for level in range(_LEVELS + 1))
+    return _png_uri(levels, bytes(3 * (_LEVELS + 1)), opacity)
+
+
+@cache
+def _colour_table(theme: Theme, kind: ScaleKind) -> bytes:
+    """Return the colours of a scale as a PNG has them, the missing one first."""
+    return bytes((0, 0, 0, *chain.from_iterable(palette(theme, kind))))
+
+
+def _png_uri(cells: UInt8[np.ndarray, "row column"], colours: bytes, opacity: bytes) -> str:
+    """Return an indexed PNG as a data URI; equal cells give equal text."""
+    from PIL import Image
+
+    image = Image.frombytes("P", cells.shape[::-1], cells.tobytes())
+    image.putpalette(colours)
+    file = BytesIO()
+    image.save(file, "PNG", transparency=opacity, compress_level=9)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class TextMosaic:
+    """One score of every head as characters.
+
+    Args:
+        values: by layer and head; heads without a value are left out.
+        layers: number of columns.
+        heads: number of rows.
+        scale: its `high` is shown by the darkest shade.
+    """
+
+    values: Mapping[tuple[int, int], float]
+    layers: int
+    heads: int
+    scale: ScoreScale
+
+    def shade(self, layer: int, head: int) -> str:
+        """Return the character of a head; a dot if it has no value."""
+        value = self.values.get((layer, head))
+        if value is None:
+            return "·"
+        share = value / self.scale.high if self.scale.high else 0.0
+        shades = _SHADES if share >= 0 else _NEGATIVE_SHADES
+        return shades[min(4, round(4 * abs(share)))]
+
+    def table(self, width: int) -> list[list[str]]:
+        """Return the cells row by row, the layer numbers first.
+
+        Cells contain numbers where a table of at most `width` columns has space for them.
+        """
+        layers, heads = range(self.layers), range(self.heads)
+        shades = {(layer, head): 2 * self.shade(layer, head) for layer in layers for head in heads}
+        cells = {place: f"{shade} {self._number(place)}" for place, shade in shades.items()}
+        widest = max(map(len, cells.values()))
+        if len(f"h{self.heads - 1}") + self.layers * (widest + 2) > width:
+            cells = shades
+        header = ["", *map(str, layers)]
+        return [
+            header,
+            *([f"h{head}", *(cells[layer, head] for layer in layers)] for head in heads),
+        ]
+
+    def _number(self, place: tuple[int, int]) -> str:
+        value = self.values.get(place)
+        return "–" if value is None else f"{value:.{2 if self.scale.high < 100 else 0}f}"

@@ -1,1 +1,0 @@
-"""Pictures of the site: colour scales, mosaics, attention patterns, circuits, plots."""
