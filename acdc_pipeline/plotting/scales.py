@@ -164,7 +164,7 @@ def _rgb(lch: _LCH) -> RGB:
 
 
 def _channels(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """Return linear red, green, blue of an OKLCh colour (Ottosson 2020, A perceptual color space)."""
+    """Return linear RGB of an OKLCh colour (Ottosson 2020, A perceptual color space)."""
     a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3

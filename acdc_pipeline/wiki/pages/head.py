@@ -204,7 +204,7 @@ def _cell(measure: Measure | None, place: HeadIndex) -> str:
         return numbers.NONE
     scale = measure.ruler
     # next to nothing needs no bar, and most heads do next to nothing on most tasks
-    visible = abs(scale.place(value) - scale.zero) >= 0.01
+    visible = abs(scale.position(value) - scale.zero) >= 0.01
     drawn = visible and measure.definition.name in _DRAWN
     return numbers.aligned(value) + (bar(value, scale) if drawn else "")
 
