@@ -218,9 +218,9 @@ def export_run(
     if form == "parquet":
         content = results.read_file(run_id, "edges.parquet")
     elif form == "svg" and record.circuit is not None:
-        from acdc_pipeline.cli.drawing import draw
+        from acdc_pipeline.cli.views.drawing import draw_run
 
-        content = draw(record, record.circuit).encode()
+        content = draw_run(record, record.circuit).encode()
     else:
         content = export_text(record, form).encode()
     if out is None:

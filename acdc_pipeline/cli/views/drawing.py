@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.terminal.words import number, percent
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.evaluation import Evaluation
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.store import RunRecord
+    from acdc_pipeline.workflows.evaluation import Evaluation
 
 
 def draw_run(record: RunRecord, circuit: Circuit) -> str:
