@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.graph.node_link import node_link_json
-from acdc_pipeline.store import RunRecord, layout, schemas, tables
-from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store import RunRecord, layout, tables
+from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.marker import Marker
 from tests import wiki_store
 from tests.browser_tab import FLAGS, chromium_at
@@ -96,10 +96,10 @@ def _with_circuit(run_id: str, record: RunRecord, known: pa.Table) -> dict[str, 
     kept = {(str(e.src), str(e.dst), e.slot): s for e, s in record.circuit.scores.items()}
     keys = zip(*(known[name].to_pylist() for name in ("src", "dst", "dst_slot")), strict=True)
     scores = [kept.get(key) for key in keys]
-    table = known.set_column(0, schemas.EDGES.field(0), pa.array([run_id] * len(scores)))
-    table = table.set_column(10, schemas.EDGES.field(10), pa.array(scores, pa.float32()))
+    table = known.set_column(0, tables.EDGES.field(0), pa.array([run_id] * len(scores)))
+    table = table.set_column(10, tables.EDGES.field(10), pa.array(scores, pa.float32()))
     present = pa.array([score is not None for score in scores])
-    table = table.set_column(11, schemas.EDGES.field(11), present)
+    table = table.set_column(11, tables.EDGES.field(11), present)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return files | {layout.EDGES: sink.getvalue().to_pybytes()}

@@ -1,16 +1,15 @@
-"""Where runs are kept: schemas, atomic writing, verified reading."""
+"""The results store: schemas, atomic writes, verified reads."""
 
-from acdc_pipeline.store.evaluation import StoredEvaluation
-from acdc_pipeline.store.evaluations import Evaluated
+from acdc_pipeline.store.backends.base import Leftover
+from acdc_pipeline.store.evaluation import Evaluations, StoredEvaluation
 from acdc_pipeline.store.failure import RunFailure
 from acdc_pipeline.store.figures import Figures, figures_of
-from acdc_pipeline.store.leftover import Leftover
 from acdc_pipeline.store.location import default_location
 from acdc_pipeline.store.record import HeadScore, RunRecord, RunSummary
 from acdc_pipeline.store.store import Store, open_store
 
 __all__ = [
-    "Evaluated",
+    "Evaluations",
     "Figures",
     "HeadScore",
     "Leftover",

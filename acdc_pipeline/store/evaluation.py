@@ -1,11 +1,15 @@
-"""One evaluation of one run, and the file it is kept in."""
+"""Evaluations of runs, in files `evaluations/<run_id>/<evaluation_id>.json`.
+
+A committed run never changes: evaluations of it are stored outside of its folder, one file for each
+combination of settings. A file appears atomically and contains its own hash, so that a reader finds
+a complete evaluation or reports a damaged one.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import acdc_pipeline
@@ -13,32 +17,33 @@ from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.store import layout
-from acdc_pipeline.store.encode import json_bytes
+from acdc_pipeline.store.backends.base import Backend
+from acdc_pipeline.store.codec import json_bytes
+from acdc_pipeline.store.record import json_data
 
 FILE_VERSION = 1
-"""Of the form of the file."""
+"""Version of the file format."""
 
 FIGURES_VERSION = 1
-"""Of what the figures mean: part of the id, raised when a measure changes."""
+"""Version of the figures, part of the id: raised when the definition of a figure changes."""
 
 
 @dataclass(frozen=True)
 class StoredEvaluation:
-    """What was measured of the circuit of a run.
+    """Figures of the circuit of a run.
 
     Args:
         run_id: the run.
-        settings: everything that decides the figures beside the run, as JSON data: which parts
-            were measured, how much was drawn, the seed.
-        figures: what was measured, by name, as JSON data. None stands for what was not measured.
-        wall_seconds: how long it took, in seconds.
+        settings: everything that determines the figures beside the run, as JSON data: parts,
+            sample sizes, seed.
+        figures: figures by name, as JSON data; None for those that were not measured.
+        wall_seconds: duration, in seconds.
         environment: versions, device, dtype.
-        measured_at: when, in seconds since 1970 UTC; decides nothing but which of two figures is
-            newer.
-        code_version: of this package.
+        measured_at: time in seconds since 1970 UTC; used only to find the newer of two figures.
+        code_version: version of this package.
 
     Raises:
-        StoreError: a value that JSON cannot hold: a NaN is a failed computation and no figure.
+        StoreError: a value is not JSON data: a NaN is a failed computation and not a figure.
     """
 
     run_id: str
@@ -51,25 +56,25 @@ class StoredEvaluation:
 
     def __post_init__(self) -> None:
         for name in ("settings", "figures"):
-            object.__setattr__(self, name, _json_data(getattr(self, name), f"evaluation.{name}"))
+            object.__setattr__(self, name, json_data(getattr(self, name), f"evaluation.{name}"))
         for name in ("wall_seconds", "measured_at"):
             if not math.isfinite(getattr(self, name)):
                 raise StoreError("is no number", field=f"evaluation.{name}")
 
     @property
     def evaluation_id(self) -> str:
-        """Its name beside the run."""
+        """The id of the evaluation among those of its run."""
         return evaluation_id(self.run_id, self.settings)
 
 
 def evaluation_id(run_id: str, settings: Mapping[str, Any]) -> str:
-    """The first digits of a sha256 over what decides the figures, and over nothing else."""
-    decides = {"run_id": run_id, "settings": dict(settings), "figures_version": FIGURES_VERSION}
-    return sha256_of(decides)[: layout.EVALUATION_ID_LENGTH]
+    """Return the first digits of a sha256 over everything that determines the figures."""
+    identity = {"run_id": run_id, "settings": dict(settings), "figures_version": FIGURES_VERSION}
+    return sha256_of(identity)[: layout.EVALUATION_ID_LENGTH]
 
 
 def encode_evaluation(evaluation: StoredEvaluation) -> bytes:
-    """The bytes of its file, which holds the sha256 of all else that it holds."""
+    """Return the bytes of its file, which contains the sha256 of its other content."""
     document = {
         "file_version": FILE_VERSION,
         "figures_version": FIGURES_VERSION,
@@ -82,24 +87,24 @@ def encode_evaluation(evaluation: StoredEvaluation) -> bytes:
         "environment": dict(evaluation.environment),
         "measured_at": float(evaluation.measured_at),
     }
-    return json_bytes({**document, "sha256": _seal(document)})
+    return json_bytes({**document, "sha256": sha256_of(document)})
 
 
 def decode_evaluation(run_id: str, name: str, data: bytes) -> StoredEvaluation | None:
-    """The evaluation in the file `name` beside run `run_id`.
+    """Return the evaluation in the file `name` of run `run_id`.
 
-    None for one of another version: it is neither read nor in the way, since its id differs.
+    None for one of another version, which cannot be read; its id differs from those of this one.
 
     Raises:
-        DamagedRun: it is not what was written.
+        DamagedRun: the content differs from what was written.
     """
     try:
         document: dict[str, Any] = read_json(data)
-        if _is_of_another_version(document):
+        versions = (document["file_version"], document["figures_version"])
+        if versions != (FILE_VERSION, FIGURES_VERSION) and all(type(v) is int for v in versions):
             return None
-        sealed = document.pop("sha256")
-        if sealed != _seal(document):
-            raise damaged_evaluation(run_id, name, "content differs from what was written (sha256)")
+        if document.pop("sha256") != sha256_of(document):
+            raise _damaged(run_id, name, "content differs from what was written (sha256)")
         found = StoredEvaluation(
             run_id=document["run_id"],
             settings=_mapping(document["settings"]),
@@ -112,16 +117,81 @@ def decode_evaluation(run_id: str, name: str, data: bytes) -> StoredEvaluation |
     except (ValueError, KeyError, TypeError, AttributeError, StoreError) as error:
         if isinstance(error, DamagedRun):
             raise
-        raise damaged_evaluation(
-            run_id, name, f"not an evaluation ({error.__class__.__name__})"
-        ) from error
+        raise _damaged(run_id, name, f"not an evaluation ({error.__class__.__name__})") from error
     if (found.run_id, f"{found.evaluation_id}.json") != (run_id, name):
-        raise damaged_evaluation(run_id, name, "is the evaluation of something else")
+        raise _damaged(run_id, name, "is the evaluation of something else")
     return found
 
 
-def damaged_evaluation(run_id: str, name: str, problem: str) -> DamagedRun:
-    """The error for a file that is not the evaluation that was written."""
+@dataclass(frozen=True)
+class Evaluations:
+    """The evaluations of some runs.
+
+    Args:
+        by_run: evaluations of each run that has any, the newest last.
+        damaged: errors of the files that cannot be read.
+    """
+
+    by_run: Mapping[str, tuple[StoredEvaluation, ...]] = field(default_factory=dict)
+    damaged: tuple[DamagedRun, ...] = ()
+
+
+def read_evaluation(backend: Backend, run_id: str, evaluation_id: str) -> StoredEvaluation | None:
+    """Return the evaluation of that id, None if there is none. Raises DamagedRun."""
+    return _read(backend, layout.checked_run_id(run_id), f"{evaluation_id}.json")
+
+
+def read_evaluations(backend: Backend, run_ids: Iterable[str] | None = None) -> Evaluations:
+    """Return the evaluations of `run_ids`, or of all runs.
+
+    Damaged ones count as absent and are reported; those of another version are skipped.
+    """
+
+    def read(path: str) -> tuple[str, StoredEvaluation | DamagedRun | None]:
+        run_id, _, name = path.partition("/")
+        try:
+            return run_id, _read(backend, run_id, name)
+        except DamagedRun as damage:
+            return run_id, damage
+
+    found = backend.map(read, _list(backend, None if run_ids is None else frozenset(run_ids)))
+    by_run: dict[str, list[StoredEvaluation]] = {}
+    for run_id, item in found:
+        if isinstance(item, StoredEvaluation):
+            by_run.setdefault(run_id, []).append(item)
+    return Evaluations(
+        by_run={
+            run_id: tuple(sorted(some, key=lambda e: (e.measured_at, e.evaluation_id)))
+            for run_id, some in by_run.items()
+        },
+        damaged=tuple(item for _, item in found if isinstance(item, DamagedRun)),
+    )
+
+
+def _read(backend: Backend, run_id: str, name: str) -> StoredEvaluation | None:
+    data = backend.read(layout.EVALUATIONS, run_id, name)
+    return None if data is None else decode_evaluation(run_id, name, data)
+
+
+def _list(backend: Backend, wanted: frozenset[str] | None) -> list[str]:
+    """Return the files of the evaluations of `wanted` runs as `<run_id>/<name>`, in order."""
+    backend.refresh()
+    if wanted is not None and len(wanted) == 1:  # for one run, list only its folder
+        (run_id,) = wanted
+        found = [f"{run_id}/{name}" for name in backend.find(layout.EVALUATIONS, run_id)]
+    else:
+        found = list(backend.find(layout.EVALUATIONS))
+    split = ((path, *path.partition("/")) for path in sorted(found))
+    return [
+        path
+        for path, run_id, _, name in split
+        if layout.is_run_id(run_id)
+        and layout.evaluation_id_of(name)
+        and (wanted is None or run_id in wanted)
+    ]
+
+
+def _damaged(run_id: str, name: str, problem: str) -> DamagedRun:
     return DamagedRun(
         problem,
         where=f"run {run_id}",
@@ -130,23 +200,7 @@ def damaged_evaluation(run_id: str, name: str, problem: str) -> DamagedRun:
     )
 
 
-def _is_of_another_version(document: Mapping[str, Any]) -> bool:
-    versions = (document["file_version"], document["figures_version"])
-    return versions != (FILE_VERSION, FIGURES_VERSION) and all(type(v) is int for v in versions)
-
-
-def _seal(document: Mapping[str, Any]) -> str:
-    return sha256_of(dict(document))
-
-
 def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError
     return value
-
-
-def _json_data(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    try:
-        return json.loads(json.dumps(dict(data), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"not JSON data: {error}", field=name) from error

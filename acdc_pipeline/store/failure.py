@@ -1,4 +1,4 @@
-"""Why a run failed: what `FAILED.json` says."""
+"""The cause of a failed run, and its file `FAILED.json`."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from pydantic import ValidationError
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun, ExecutionFailed
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.specs import RunSpec
-from acdc_pipeline.store import layout, schemas
-from acdc_pipeline.store.encode import json_bytes
+from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.store import layout
+from acdc_pipeline.store.codec import json_bytes
 
 _PARTS = ("where", "field", "allowed", "fix")
 
 
 @dataclass(frozen=True)
 class RunFailure:
-    """A run that did not come to an end, and the cause.
+    """A run that failed, and the cause.
 
     Args:
-        spec: what was tried.
-        kind: class of the error, `PromptError` or `RuntimeError`.
-        problem: what was wrong.
-        where, field, allowed, fix: the other parts of an error of ours; None where it has none.
-        attempts: how often the run was tried.
-        worker: who tried it last.
-        traceback: the last lines of where it happened; empty for errors of ours, whose parts say
-            it better.
+        spec: the run.
+        kind: class name of the error, such as `PromptError` or `RuntimeError`.
+        problem: message of the error.
+        where, field, allowed, fix: the other parts of an AcdcError; None where it has none.
+        attempts: number of attempts at the run.
+        worker: name of the worker of the last attempt.
+        traceback: last lines of the traceback; empty for an AcdcError, whose parts are clearer.
     """
 
     spec: RunSpec
@@ -46,23 +45,23 @@ class RunFailure:
 
     @property
     def run_id(self) -> str:
-        """The run's name in the store."""
+        """The id of the run in the store."""
         return self.spec.run_id()
 
     def error(self) -> AcdcError:
-        """The cause as an error: of the class it had if that is one of ours."""
+        """Return the cause as an error, of its own class if that is an AcdcError."""
         parts = {name: getattr(self, name) for name in _PARTS}
-        ours = {kind.__name__: kind for kind in _family(AcdcError)}
-        if self.kind in ours:
-            return ours[self.kind](self.problem, **parts)
+        for error_class in _with_subclasses(AcdcError):
+            if error_class.__name__ == self.kind:
+                return error_class(self.problem, **parts)
         return ExecutionFailed(f"{self.kind}: {self.problem}", **parts)
 
 
 def encode_failure(failure: RunFailure) -> bytes:
-    """The bytes of `FAILED.json`; the same failure always gives the same."""
+    """Return the bytes of `FAILED.json`, always the same for the same failure."""
     return json_bytes(
         {
-            "schema_version": schemas.SCHEMA_VERSION,
+            "schema_version": SCHEMA_VERSION,
             "run_id": failure.run_id,
             "code_version": acdc_pipeline.__version__,
             "spec": failure.spec.plain(),
@@ -79,10 +78,10 @@ def encode_failure(failure: RunFailure) -> bytes:
 
 
 def decode_failure(run_id: str, data: bytes) -> RunFailure:
-    """The failure that `encode_failure` wrote for `run_id`.
+    """Return the failure that `encode_failure` wrote for `run_id`.
 
     Raises:
-        DamagedRun: it is not one, or another run's.
+        DamagedRun: it is not a failure, or is that of another run.
     """
     try:
         document: dict[str, Any] = read_json(data)
@@ -97,19 +96,18 @@ def decode_failure(run_id: str, data: bytes) -> RunFailure:
             **{name: None if cause[name] is None else _text(cause[name]) for name in _PARTS},
         )
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise damaged_failure(run_id, f"cannot be read ({error.__class__.__name__})") from error
+        raise _damaged(run_id, f"cannot be read ({error.__class__.__name__})") from error
     if failure.run_id != run_id:
-        raise damaged_failure(run_id, f"is of run {failure.run_id}")
+        raise _damaged(run_id, f"is of run {failure.run_id}")
     return failure
 
 
-def damaged_failure(run_id: str, problem: str) -> DamagedRun:
-    """The error for a `FAILED.json` that says nothing."""
+def _damaged(run_id: str, problem: str) -> DamagedRun:
     return DamagedRun(
         problem,
         where=f"run {run_id}",
         field=layout.FAILURE,
-        fix="run it again: without a readable cause the run counts as not tried",
+        fix="run it again: without a readable cause the run counts as not attempted",
     )
 
 
@@ -119,7 +117,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _family(kind: type[AcdcError]) -> Iterator[type[AcdcError]]:
-    yield kind
-    for below in kind.__subclasses__():
-        yield from _family(below)
+def _with_subclasses(error_class: type[AcdcError]) -> Iterator[type[AcdcError]]:
+    yield error_class
+    for subclass in error_class.__subclasses__():
+        yield from _with_subclasses(subclass)

@@ -1,4 +1,4 @@
-"""What the evaluations of a run say together: of each quantity the most complete, newest figure."""
+"""Figures of a run, from its metrics and from all of its evaluations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from acdc_pipeline.specs.names import COUNTED
 from acdc_pipeline.store.evaluation import StoredEvaluation
 
 GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
@@ -22,27 +23,30 @@ GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
     "stability": ("resamples", ("stability",)),
     "transfer": (None, ("transfer",)),
 }
-"""Figures that are measured together, and the setting that says how much of them was drawn."""
+"""Figures that are measured together, and the setting that holds their sample size."""
 
 SUPERFLUOUS = 0.01
-"""Of what losing everything costs: a node that matters less is superfluous (Wang et al. 2022)."""
+"""A node with a lower minimality score is superfluous (Wang et al. 2022)."""
+
+
+_OTHER_STATES = ("model_", "ablated_")
+"""Prefixes of metrics that were not measured on the circuit."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of the circuit of a run; None is what was not.
+    """Figures of the circuit of a run; None for those that were not measured.
 
     Args:
-        document: the figures by name, as JSON data, as in a `StoredEvaluation`; empty where nothing
-            was measured.
-        evaluations: the ids of the evaluations they are from.
+        document: figures by name, as JSON data, as in a `StoredEvaluation`.
+        evaluations: ids of the evaluations they come from.
     """
 
     document: Mapping[str, Any] = field(default_factory=dict)
     evaluations: tuple[str, ...] = ()
 
     def faithfulness(self, metric: str | None) -> float | None:
-        """1 does what the model does, 0 as little as nothing."""
+        """Return the faithfulness in `metric`: 1 for the model, 0 for the empty circuit."""
         measured = (self.document.get("metrics") or {}).get(metric) or {}
         return measured.get("faithfulness")
 
@@ -53,7 +57,7 @@ class Figures:
 
     @property
     def null_drawn(self) -> int | None:
-        """How many random circuits there were."""
+        """Number of random circuits."""
         return _part(self.document, "null", "drawn")
 
     @property
@@ -68,19 +72,19 @@ class Figures:
 
     @property
     def incompleteness(self) -> float | None:
-        """How far circuit and model are apart with the same nodes removed, on average."""
+        """Mean difference between circuit and model with the same nodes removed."""
         found = self.document.get("completeness")
         return fmean(knockout["incompleteness"] for knockout in found) if found else None
 
     @property
     def worst_knockout(self) -> float | None:
-        """The same, at the worst nodes that a greedy search found."""
+        """The largest such difference that a greedy search over nodes found."""
         found = self.document.get("worst_knockouts")
         return max(knockout["incompleteness"] for knockout in found) if found else None
 
     @property
     def needed(self) -> tuple[int, int] | None:
-        """How many nodes of the circuit matter, and how many there are."""
+        """Number of nodes that are not superfluous, and number of nodes of the circuit."""
         found = self.document.get("minimality")
         if not found:
             return None
@@ -88,7 +92,7 @@ class Figures:
 
     @property
     def scrubbed(self) -> float | None:
-        """The share of the metric that causal scrubbing leaves."""
+        """The share of the metric that remains under causal scrubbing."""
         return _part(self.document, "causal_scrubbing", "recovered")
 
     @property
@@ -98,23 +102,23 @@ class Figures:
 
     @property
     def jaccard(self) -> float | None:
-        """How alike the circuits are that the search finds on resampled prompts."""
+        """Mean similarity of the circuits found on resampled prompts."""
         return _part(self.document, "stability", "jaccard")
 
     @property
     def transfer(self) -> float | None:
-        """Faithfulness on prompts that the search did not see."""
+        """Faithfulness on prompts that were not used by the search."""
         return _part(self.document, "transfer", "unseen")
 
 
 def figures_of(evaluations: Sequence[StoredEvaluation]) -> Figures:
-    """The figures of a run, from all its evaluations.
+    """Return the figures of a run from all its evaluations.
 
-    Of each quantity the one of which most was drawn, and of several such the newest; what every
-    evaluation measures is taken from the newest.
+    Each figure is that of the largest sample, and of several such the newest; figures that every
+    evaluation contains are those of the newest.
 
     Args:
-        evaluations: of one run, the newest last.
+        evaluations: evaluations of one run, the newest last.
     """
     if not evaluations:
         return Figures()
@@ -122,15 +126,49 @@ def figures_of(evaluations: Sequence[StoredEvaluation]) -> Figures:
     document: dict[str, Any] = dict(evaluations[-1].figures)
     for name, (amount, keys) in GROUPS.items():
         measured = [e for e in evaluations if e.figures.get(name) is not None]
-        # max gives the first of equals, and the newest is wanted
-        best = max(reversed(measured), key=lambda e: _drawn(e, amount), default=None)
+        # reversed, since max returns the first of equals
+        best = max(reversed(measured), key=lambda e: _sample_size(e, amount), default=None)
         if best is not None:
             used[best.evaluation_id] = None
             document |= {key: best.figures.get(key) for key in keys}
     return Figures(document, tuple(used))
 
 
-def _drawn(evaluation: StoredEvaluation, amount: str | None) -> int:
+def faithfulness_of(metrics: Mapping[str, float], metric: str | None) -> float | None:
+    """Return (m(C) - m(∅)) / (m(G) - m(∅)): 1 for the model, 0 for the empty circuit.
+
+    None where a number is missing or the model is no better than the empty circuit. KL of the
+    model to itself is 0 and is not stored. The definition is that of `evaluation.faithfulness`.
+
+    Args:
+        metrics: metrics of a run: `logit_diff`, `model_logit_diff`, `ablated_logit_diff`, ….
+        metric: name of the metric; None for runs without a search.
+    """
+    if metric is None:
+        return None
+    circuit, empty = metrics.get(metric), metrics.get(f"ablated_{metric}")
+    full = 0.0 if metric == "kl" else metrics.get(f"model_{metric}")
+    if circuit is None or empty is None or full is None or full == empty:
+        return None
+    return (circuit - empty) / (full - empty) + 0.0  # 0, never -0
+
+
+def faithfulness_by_metric(metrics: Mapping[str, float], first: str) -> dict[str, float]:
+    """Return the faithfulness in every metric that is not a count of answers.
+
+    Args:
+        metrics: metrics of a run, as for `faithfulness_of`.
+        first: metric of the search, placed first.
+    """
+    names = [name for name in metrics if not name.startswith(_OTHER_STATES) and name not in COUNTED]
+    found = {
+        name: faithfulness_of(metrics, name)
+        for name in sorted(names, key=lambda name: (name != first, name != "kl"))
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _sample_size(evaluation: StoredEvaluation, amount: str | None) -> int:
     if amount is None:
         return 0
     if amount == "drawn":

@@ -1,4 +1,8 @@
-"""Locks between processes that vanish with the process that holds them."""
+"""Locks between processes that end with the process that holds them.
+
+The lock file is removed by its holder. Some network file systems have no locks: there `lock` goes
+on without one, and `try_lock` never succeeds.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +13,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Some network file systems have no locks. Work goes on without; nothing is cleaned up there.
+from filelock import FileLock, Timeout
+
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock file `path`, waiting for whoever has it; the file is gone afterwards."""
-    descriptor = _acquire(path, fcntl.LOCK_EX)
-    assert descriptor is not None
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for the process that has it."""
+    held = _file_lock(path)
+    try:
+        held.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
     try:
         yield
     finally:
-        _release(path, descriptor)
+        _release(held, path)
 
 
 @contextmanager
-def locked_if_free(path: Path) -> Iterator[bool]:
-    """Holds the lock file `path` and gives True, or gives False at once if a process has it."""
-    descriptor = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if descriptor is None:
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` and yield True, or yield False at once if a process has it."""
+    held = _file_lock(path)
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
         yield False
         return
     try:
         yield True
     finally:
-        _release(path, descriptor)
+        _release(held, path)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process has the lock file `path`. Changes nothing; no, where there are no locks."""
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock file `path`; False where there are no locks.
+
+    Unlike `try_lock` this creates and removes nothing.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -55,32 +74,11 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _acquire(path: Path, operation: int) -> int | None:
-    waits = not operation & fcntl.LOCK_NB
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, operation)
-        except OSError as error:
-            if waits and error.errno in _NO_LOCKS:
-                return descriptor
-            os.close(descriptor)
-            if error.errno in (*_NO_LOCKS, errno.EWOULDBLOCK):
-                return None
-            raise
-        if _is_at(descriptor, path):
-            return descriptor
-        # Whoever had it before us removed the file: what we hold is no longer the lock.
-        os.close(descriptor)
+def _file_lock(path: Path) -> FileLock:
+    return FileLock(path, fallback_to_soft=False, poll_interval=0.02)
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _release(path: Path, descriptor: int) -> None:
+def _release(held: FileLock, path: Path) -> None:
+    # Before the release: a waiting process then finds that what it opened is no longer the lock.
     path.unlink(missing_ok=True)
-    os.close(descriptor)
+    held.release()

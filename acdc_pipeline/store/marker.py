@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.store import layout, schemas
-from acdc_pipeline.store.encode import json_bytes
-from acdc_pipeline.store.faults import damaged_run, newer_run
+from acdc_pipeline.specs import SCHEMA_VERSION
+from acdc_pipeline.store import layout
+from acdc_pipeline.store.codec import json_bytes
+from acdc_pipeline.store.errors import damaged_run, newer_run
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """What a marker says about one file."""
+    """Hash and size of one committed file."""
 
     sha256: str
     size: int
@@ -27,7 +28,7 @@ class Marker:
 
     Args:
         run_id: the run it commits.
-        attempt: subfolder that holds the files, None where they lie beside the marker.
+        attempt: subfolder that holds the files; None where they are beside the marker.
         files: every file of the run by name.
     """
 
@@ -37,7 +38,7 @@ class Marker:
 
     @classmethod
     def of(cls, run_id: str, files: Mapping[str, bytes], attempt: str | None = None) -> Marker:
-        """The marker that commits `files`."""
+        """Return the marker that commits `files`."""
         entries = {
             name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
             for name, data in files.items()
@@ -45,10 +46,10 @@ class Marker:
         return cls(run_id, attempt, entries)
 
     def encode(self) -> bytes:
-        """The marker as a file; the same marker always gives the same bytes."""
+        """Return the bytes of the marker file, always the same for the same marker."""
         return json_bytes(
             {
-                "schema_version": schemas.SCHEMA_VERSION,
+                "schema_version": SCHEMA_VERSION,
                 "run_id": self.run_id,
                 "attempt": self.attempt,
                 "files": {
@@ -60,7 +61,7 @@ class Marker:
 
     @classmethod
     def parse(cls, run_id: str, data: bytes) -> Marker:
-        """The marker in the file found under run `run_id`.
+        """Return the marker in the file of run `run_id`.
 
         Raises:
             NewerRun: it was written under a later schema version.
@@ -69,9 +70,11 @@ class Marker:
         """
         try:
             document = read_json(data)
-            # First: what else a newer marker holds, nobody here knows.
-            _refuse_newer(run_id, document["schema_version"])
-            version, owner = document["schema_version"], document["run_id"]
+            # Checked first: a newer marker may hold anything else.
+            version = document["schema_version"]
+            if type(version) is int and version > SCHEMA_VERSION:
+                raise newer_run(run_id, version, SCHEMA_VERSION)
+            owner = document["run_id"]
             attempt = document["attempt"]
             files = {
                 name: FileEntry(str(entry["sha256"]), int(entry["size"]))
@@ -79,11 +82,10 @@ class Marker:
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _damage(run_id, f"not a commit marker ({error!r})") from error
-        if version != schemas.SCHEMA_VERSION:
+        if version != SCHEMA_VERSION:
             raise _damage(
                 run_id,
-                f"written under schema version {version}; this program reads "
-                f"{schemas.SCHEMA_VERSION}",
+                f"written under schema version {version}; this program reads {SCHEMA_VERSION}",
             )
         if owner != run_id:
             raise _damage(run_id, f"commits run {owner}")
@@ -94,7 +96,7 @@ class Marker:
         return cls(run_id, attempt, files)
 
     def path_of(self, name: str) -> str:
-        """Where the file `name` lies, relative to the run's folder."""
+        """Return the path of the file `name`, relative to the folder of the run."""
         return f"{self.attempt}/{name}" if self.attempt else name
 
     def check_size(self, name: str, size: int | None) -> None:
@@ -114,11 +116,6 @@ class Marker:
             raise damaged_run(
                 self.run_id, "content differs from what was committed (sha256)", field=name
             )
-
-
-def _refuse_newer(run_id: str, version: object) -> None:
-    if type(version) is int and version > schemas.SCHEMA_VERSION:
-        raise newer_run(run_id, version, schemas.SCHEMA_VERSION)
 
 
 def _damage(run_id: str, problem: str) -> DamagedRun:

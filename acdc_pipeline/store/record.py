@@ -1,4 +1,4 @@
-"""What one run leaves behind."""
+"""The result of a run: record, summary and scores of heads."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class HeadScore:
         model: reference of the model.
         layer: layer of the head, from 0.
         head: index of the head in its layer, from 0.
-        metric: name and version of the score (`induction@1`), and behind a colon the task on whose
-            prompts it was measured, if it was (`direct_effect@1:ioi`).
-        value: the score, in the metric's own unit and sign.
-        n: how many samples it is a mean of; 0 where it is read from the weights.
+        metric: name and version of the score (`induction@1`), with the task if it was measured on
+            the prompts of one (`direct_effect@1:ioi`).
+        value: the score, in the unit and sign of the metric.
+        n: number of samples it is a mean of; 0 for scores computed from the weights.
         seed: seed of those samples.
         ci_low: lower end of its bootstrap interval, None where it has none.
         ci_high: upper end of it.
@@ -45,26 +45,26 @@ class HeadScore:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What one run leaves behind: a record equals what the store gives back for it.
+    """The result of a run, equal to the record that the store returns for it.
 
-    To that end a record holds only what the stored form holds: scores of edges are rounded to 32
+    For that reason it holds only values that can be stored: scores of edges are rounded to 32
     bits, `details` and `profile` are JSON data (tuples become lists), and every number is finite,
     because a NaN is a failed computation and not a result.
 
     Args:
-        spec: what was run.
-        circuit: what was found; None for runs that find no circuit.
-        decisions: the decision log, empty where the method keeps none.
+        spec: the run.
+        circuit: the circuit that was found; None for runs that search for none.
+        decisions: decision log, empty for methods without one.
         metrics: metrics of the circuit, by name.
-        details: anything else worth keeping, as JSON data: smallest margin, edges tested, ….
-        wall_seconds: how long the run took, the loading of its model aside, in seconds.
+        details: further results as JSON data: smallest margin, edges tested, ….
+        wall_seconds: duration without the loading of the model, in seconds.
         environment: versions, device, dtype.
-        parity_error: largest difference between the engine's logits and the model's own.
+        parity_error: largest difference between the logits of the engine and of the model.
         heads: scores of heads, for runs that profile them.
-        profile: what else such runs keep of heads, as JSON data: roles, nulls, examples.
+        profile: further results of such runs, as JSON data: roles, nulls, examples.
 
     Raises:
-        StoreError: a value that the stored form cannot hold.
+        StoreError: a value cannot be stored.
     """
 
     spec: RunSpec
@@ -81,12 +81,13 @@ class RunRecord:
     def __repr__(self) -> str:
         spec = self.spec
         found = "" if self.circuit is None else f", {self.circuit!r}"
-        asked = f"{spec.method.name} on {spec.task} in {spec.model}"
-        return f"<run {spec.run_id()[:8]}: {asked}{found}>"
+        return (
+            f"<run {spec.run_id()[:8]}: {spec.method.name} on {spec.task} in {spec.model}{found}>"
+        )
 
     def __post_init__(self) -> None:
         if self.circuit is not None:
-            object.__setattr__(self, "circuit", _with_scores_of_32_bits(self.circuit))
+            object.__setattr__(self, "circuit", _with_float32_scores(self.circuit))
         for decision in self.decisions:
             _finite(decision.metric_before, f"decisions.{decision.step}.metric_before")
             _finite(decision.metric_after, f"decisions.{decision.step}.metric_after")
@@ -95,25 +96,25 @@ class RunRecord:
                 _finite(getattr(score, name), f"heads.{score.layer}.{score.head}.{name}")
         metrics = {name: _finite(value, f"metrics.{name}") for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", metrics)
-        object.__setattr__(self, "details", _json_data(self.details, "details"))
+        object.__setattr__(self, "details", json_data(self.details, "details"))
         if self.profile is not None:
-            object.__setattr__(self, "profile", _json_data(self.profile, "profile"))
+            object.__setattr__(self, "profile", json_data(self.profile, "profile"))
         _finite(self.wall_seconds, "wall_seconds")
         _finite(self.parity_error, "parity_error")
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a list of runs says about one of them, without reading its tables.
+    """What a list of runs shows of a run, without its tables.
 
     Args:
-        run_id: name of the run in the store.
-        spec: what was run.
+        run_id: id of the run in the store.
+        spec: the run.
         edges_kept: edges of the circuit; None where there is no circuit.
         edges_total: edges of the full graph.
         metrics: metrics of the circuit, by name.
-        wall_seconds: how long the run took, the loading of its model aside, in seconds.
-        parity_error: largest difference between the engine's logits and the model's own.
+        wall_seconds: duration without the loading of the model, in seconds.
+        parity_error: largest difference between the logits of the engine and of the model.
         code_version: version of this package that wrote it.
     """
 
@@ -127,7 +128,7 @@ class RunSummary:
     code_version: str
 
 
-def _with_scores_of_32_bits(circuit: Circuit) -> Circuit:
+def _with_float32_scores(circuit: Circuit) -> Circuit:
     scores: dict[Any, float] = {}
     for edge, score in circuit.scores.items():
         with np.errstate(over="ignore"):
@@ -144,8 +145,9 @@ def _finite(value: float | None, name: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _json_data(data: dict[str, Any], name: str) -> dict[str, Any]:
+def json_data(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return `data` as JSON gives it back. Raises StoreError, with `name`, if it is not JSON."""
     try:
-        return json.loads(json.dumps(data, allow_nan=False))
+        return json.loads(json.dumps(dict(data), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise StoreError(f"not JSON data: {error}", field=name) from error

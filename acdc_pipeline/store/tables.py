@@ -1,4 +1,4 @@
-"""Parts of a record <-> Arrow tables."""
+"""Arrow tables of a run: their schemas, and the conversion from and to records."""
 
 from __future__ import annotations
 
@@ -11,15 +11,81 @@ import pyarrow as pa
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Circuit, Decision, Edge, Node, Receiver, Topology
-from acdc_pipeline.store import schemas
 from acdc_pipeline.store.record import HeadScore
 
 
+def _column(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+EDGES = pa.schema(
+    [
+        _column("run_id", pa.string()),
+        _column("src", pa.string()),
+        _column("dst", pa.string()),
+        _column("src_kind", pa.string()),
+        pa.field("src_layer", pa.int32()),
+        pa.field("src_head", pa.int32()),
+        _column("dst_kind", pa.string()),
+        pa.field("dst_layer", pa.int32()),
+        pa.field("dst_head", pa.int32()),
+        pa.field("dst_slot", pa.string()),
+        pa.field("score", pa.float32()),
+        _column("present", pa.bool_()),
+    ]
+)
+"""Every edge of the full graph, in the order of the graph; `present` marks those kept."""
+
+NODES = pa.schema(
+    [
+        _column("run_id", pa.string()),
+        _column("node", pa.string()),
+        _column("kind", pa.string()),
+        pa.field("layer", pa.int32()),
+        pa.field("head", pa.int32()),
+        _column("in_circuit", pa.bool_()),
+        _column("in_degree", pa.int32()),
+        _column("out_degree", pa.int32()),
+    ]
+)
+"""Every node of the full graph, in computation order; degrees count kept edges."""
+
+STEPS = pa.schema(
+    [
+        _column("step", pa.int32()),
+        _column("src", pa.string()),
+        _column("dst", pa.string()),
+        # Without the slot a step does not say which edge it tested.
+        pa.field("dst_slot", pa.string()),
+        # 64 bits, so that the log reads back exactly as it was decided.
+        _column("metric_before", pa.float64()),
+        _column("metric_after", pa.float64()),
+        _column("removed", pa.bool_()),
+    ]
+)
+"""The decision log, in the order of the decisions."""
+
+HEADS = pa.schema(
+    [
+        _column("model", pa.string()),
+        _column("layer", pa.int32()),
+        _column("head", pa.int32()),
+        _column("metric", pa.string()),
+        _column("value", pa.float64()),
+        _column("n", pa.int64()),
+        _column("seed", pa.int64()),
+        pa.field("ci_low", pa.float64()),
+        pa.field("ci_high", pa.float64()),
+    ]
+)
+"""Scores of heads, in the order in which they were computed."""
+
+
 def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
-    """Every edge of the full graph, in the graph's own order."""
+    """Return every edge of the full graph, in the order of the graph."""
     edges = circuit.topology.edges
     return _table(
-        schemas.EDGES,
+        EDGES,
         {
             "run_id": [run_id] * len(edges),
             "src": [str(e.src) for e in edges],
@@ -38,13 +104,13 @@ def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
 
 
 def circuit_from(table: pa.Table, topology: Topology) -> Circuit:
-    """The circuit that `edges_table` wrote, cut from `topology`.
+    """Return the circuit in a table of `edges_table`, as a part of `topology`.
 
     Raises:
         StoreError: the table's rows are not the edges of `topology`.
     """
     edges = topology.edges
-    columns = _columns(table, schemas.EDGES)
+    columns = _columns(table, EDGES)
     for name, expected in (
         ("src", [str(e.src) for e in edges]),
         ("dst", [str(e.dst) for e in edges]),
@@ -61,13 +127,13 @@ def circuit_from(table: pa.Table, topology: Topology) -> Circuit:
 
 
 def nodes_table(run_id: str, circuit: Circuit) -> pa.Table:
-    """Every node of the full graph, in computation order."""
+    """Return every node of the full graph, in computation order."""
     nodes = circuit.topology.nodes
     touched = set(circuit.nodes)
     arriving = Counter(e.dst for e in circuit.edges)
     leaving = Counter(e.src for e in circuit.edges)
     return _table(
-        schemas.NODES,
+        NODES,
         {
             "run_id": [run_id] * len(nodes),
             "node": [str(n) for n in nodes],
@@ -82,9 +148,9 @@ def nodes_table(run_id: str, circuit: Circuit) -> pa.Table:
 
 
 def steps_table(decisions: Sequence[Decision]) -> pa.Table:
-    """The decision log, in the order of the decisions."""
+    """Return the decision log, in the order of the decisions."""
     return _table(
-        schemas.STEPS,
+        STEPS,
         {
             "step": [d.step for d in decisions],
             "src": [str(d.edge.src) for d in decisions],
@@ -98,9 +164,9 @@ def steps_table(decisions: Sequence[Decision]) -> pa.Table:
 
 
 def decisions_from(table: pa.Table) -> tuple[Decision, ...]:
-    """The decision log that `steps_table` wrote. Raises StoreError or GraphError."""
-    columns = _columns(table, schemas.STEPS)
-    # A log names every edge of a graph, but few nodes: parse each name once.
+    """Return the decision log in a table of `steps_table`. Raises StoreError or GraphError."""
+    columns = _columns(table, STEPS)
+    # A log names every edge of a graph, but few nodes: parse each node once.
     node, receiver = cache(Node.parse), cache(Receiver)
     return tuple(
         Decision(step, Edge.into(node(src), receiver(node(dst), slot)), before, after, removed)
@@ -109,14 +175,14 @@ def decisions_from(table: pa.Table) -> tuple[Decision, ...]:
 
 
 def heads_table(scores: Sequence[HeadScore]) -> pa.Table:
-    """Scores of heads, in their own order."""
-    names = schemas.HEADS.names
-    return _table(schemas.HEADS, {name: [getattr(s, name) for s in scores] for name in names})
+    """Return scores of heads, in their order."""
+    names = HEADS.names
+    return _table(HEADS, {name: [getattr(s, name) for s in scores] for name in names})
 
 
 def heads_from(table: pa.Table) -> tuple[HeadScore, ...]:
-    """The scores that `heads_table` wrote. Raises StoreError."""
-    columns = _columns(table, schemas.HEADS)
+    """Return the scores in a table of `heads_table`. Raises StoreError."""
+    columns = _columns(table, HEADS)
     return tuple(HeadScore(*row) for row in zip(*columns.values(), strict=True))
 
 

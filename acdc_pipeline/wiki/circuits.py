@@ -10,7 +10,7 @@ from typing import Any
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import canonical_json
 from acdc_pipeline.store import Figures
-from acdc_pipeline.store.faithfulness import faithfulness_by_metric
+from acdc_pipeline.store.figures import faithfulness_by_metric
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 
 EdgeKey = tuple[str, str, str]

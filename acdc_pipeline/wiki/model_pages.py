@@ -187,13 +187,13 @@ def write_chapters(
         if moved == frozenset():
             entries |= files_now
             continue
-        full = chapter if store.place.folder else completed(chapter, store)
+        full = chapter if store.folder else completed(chapter, store)
         todo.append(Draft(pack(full), files_now, moved))
     heads = sum(c.model.total_heads for c, whole in zip(chapters, same, strict=True) if not whole)
     heads += sum(_READING + len(draft.heads) for draft in todo if draft.heads)
     written, done = 0, 0
     for delivery in _delivered(
-        _orders(todo, out, store.place.folder, jobs), templates, jobs if heads > _FEW_HEADS else 1
+        _orders(todo, out, store.folder, jobs), templates, jobs if heads > _FEW_HEADS else 1
     ):
         for made in delivery.entries:
             entries |= made

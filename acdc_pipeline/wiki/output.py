@@ -17,7 +17,7 @@ from jinja2 import Environment
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.store.locks import is_held, locked_if_free
+from acdc_pipeline.store.locks import is_locked, try_lock
 from acdc_pipeline.wiki.page import render
 
 NAME = ".acdc-wiki.json"
@@ -110,9 +110,9 @@ def alone_in(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             if is_new:
                 stack.callback(_remove_empty, folder)
-            free = stack.enter_context(locked_if_free(lock))
+            free = stack.enter_context(try_lock(lock))
             # where a file system has no locks, nobody is kept out
-            if not free and is_held(lock):
+            if not free and is_locked(lock):
                 raise ExecutionFailed(
                     "another build writes here",
                     where=str(folder),

@@ -19,9 +19,8 @@ from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec, sha256_of
-from acdc_pipeline.store import Evaluated, Figures, Store, figures_of, layout, open_store, schemas
-from acdc_pipeline.store.decode import metrics_of
-from acdc_pipeline.store.parquet import read_parquet
+from acdc_pipeline.store import Evaluations, Figures, Store, figures_of, layout, open_store
+from acdc_pipeline.store.codec import metrics_of, read_parquet
 from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.processes import carried_out
 from acdc_pipeline.wiki.profile import Profile, checked, profile_from
@@ -157,7 +156,7 @@ def _edges(graph: bytes) -> tuple[KeptEdge, ...]:
 
 def _scores(data: bytes) -> dict[str, Score]:
     table = read_parquet(data)
-    missing = set(schemas.HEADS.names) - set(table.schema.names)
+    missing = set(tables.HEADS.names) - set(table.schema.names)
     if missing:
         raise DamagedRun(f"lacks {', '.join(sorted(missing))}", field=layout.HEADS)
     return score_grids(table)
@@ -262,7 +261,7 @@ def gather(
 
 def read_whole(store: Store, run_ids: Sequence[str]) -> list[Run]:
     """These runs with everything in them. Raises DamagedRun."""
-    if store.place.folder is not None:
+    if store.folder is not None:
         return [read_run(store, run_id) for run_id in run_ids]
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return list(pool.map(partial(read_run, store), run_ids))
@@ -270,7 +269,7 @@ def read_whole(store: Store, run_ids: Sequence[str]) -> list[Run]:
 
 def _read(store: Store, run_ids: Sequence[str], jobs: int) -> Iterator[Sequence[Run | DamagedRun]]:
     """Summaries of the runs, a few at a time, in any order."""
-    folder = store.place.folder
+    folder = store.folder
     if folder is None:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             yield from ((item,) for item in pool.map(partial(_run_or_damage, store), run_ids))
@@ -297,7 +296,7 @@ def _run_or_damage(store: Store, run_id: str) -> Run | DamagedRun:
         return damage
 
 
-def _with_figures(run: Run, evaluated: Evaluated) -> Run:
+def _with_figures(run: Run, evaluated: Evaluations) -> Run:
     """`run` with what was measured of it by now, whatever was known of it before."""
     return replace(run, figures=figures_of(evaluated.by_run.get(run.run_id, ())))
 

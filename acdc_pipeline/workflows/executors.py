@@ -110,13 +110,13 @@ def execute_runs(
         StoreFailed: the store cannot be used any more.
         StoreError: the store cannot be written.
     """
-    from acdc_pipeline.store.faults import gave_out
+    from acdc_pipeline.store.errors import as_store_failure
 
     outcomes = executor.execute(runs, store, listener)
     try:
         yield from outcomes
     except StoreError as error:
-        failure = gave_out(error)
+        failure = as_store_failure(error)
         if failure is error:
             raise
         raise failure from error

@@ -99,7 +99,7 @@ def plan_cells(
 def check_fresh(store: Store, cells: Sequence[PlannedCell]) -> None:
     """Raise InvalidInput if `store` already holds runs of `cells`."""
     ids = [cell.planned.run_id for cell in cells if cell.planned is not None]
-    if present := len(store.whole(ids)):
+    if present := len(store.intact(ids)):
         raise InvalidInput(
             f"holds {present} of these {len(ids)} run{'' if len(ids) == 1 else 's'} already",
             where=store.url,

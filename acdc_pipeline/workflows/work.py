@@ -52,7 +52,7 @@ def plan_sweep_work(plan: SweepPlan, store: Store) -> SweepWork:
         StoreError: the store cannot be read.
     """
     run_ids = [run.run_id for run in plan.runs]
-    whole = store.whole(run_ids)
+    whole = store.intact(run_ids)
     failures = {f.run_id: f for f in store.failures() if f.kind != _OF_THE_BUDGET}
     return SweepWork(
         plan=plan,

@@ -13,8 +13,8 @@ import pytest
 
 from acdc_pipeline.errors import StoreFailed
 from acdc_pipeline.store import Store, StoredEvaluation, open_store
-from acdc_pipeline.store.encode import encode
-from acdc_pipeline.store.leftover import ABANDONED, COMMITTED, UNEVALUATED
+from acdc_pipeline.store.backends.base import ABANDONED, COMMITTED, NO_RUN
+from acdc_pipeline.store.codec import encode
 from tests import records
 from tests.faulty_proxy import Verdict, at_marker, faulty_proxy
 from tests.s3_server import S3Server
@@ -225,5 +225,5 @@ def test_s3_evaluation_beside_a_run_is_given_back_and_goes_with_its_run(store: S
     assert store.evaluations().by_run == {run_id: (kept,)}
     assert store.has(run_id)
     assert leftovers(store, older_than=0.0) == []
-    store.place.fs.rm(store.place.path("runs", run_id), recursive=True)
-    assert leftovers(store, older_than=0.0) == [UNEVALUATED]
+    store.backend.fs.rm(store.backend.path("runs", run_id), recursive=True)
+    assert leftovers(store, older_than=0.0) == [NO_RUN]

@@ -92,7 +92,7 @@ def runs(context: typer.Context, incomplete: str) -> list[str]:
 
     try:
         store = open_store(context.params.get("store") or find_settings().store)
-        return _beginning(incomplete.lower(), store.run_ids() if store.place.folder else ())
+        return _beginning(incomplete.lower(), store.run_ids() if store.folder else ())
     except AcdcError:
         # a command that is typed to its end says what is wrong
         return []

@@ -10,7 +10,7 @@ from acdc_pipeline.cli.terminal.words import counted, kept_text, number, percent
 from acdc_pipeline.cli.views.evaluation import measured_facts
 from acdc_pipeline.specs import circuit_method
 from acdc_pipeline.specs.names import COUNTED
-from acdc_pipeline.store.faithfulness import faithfulness_by_metric
+from acdc_pipeline.store.figures import faithfulness_by_metric
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.terminal.tables import Column
 from acdc_pipeline.cli.terminal.words import kept_text, number, percent, share_text
 from acdc_pipeline.cli.views.run_names import method_name
-from acdc_pipeline.store.faithfulness import faithfulness_of
+from acdc_pipeline.store.figures import faithfulness_of
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import RunSpec

@@ -19,7 +19,7 @@ from acdc_pipeline.execution.ray.allotment import Allotment, WorkerFactory
 from acdc_pipeline.execution.ray.heartbeat import Cancelled, Heartbeat, Position
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure, Store
-from acdc_pipeline.store.beacon import Beacon
+from acdc_pipeline.store.probe import StoreProbe
 
 TALK = "talk"
 """The thread that answers while another computes; what it shall answer is called in its group."""
@@ -30,8 +30,7 @@ class Settings:
     """What every worker of a sweep is told when it starts.
 
     Args:
-        beacon: what whoever sees the sweep's store finds there; with it travels how the store is
-            opened, and each process opens it for itself.
+        probe: file in the store of the sweep, which every worker must see; it holds the store.
         device: `auto` takes the GPU that Ray gave, else the CPU.
         memory: byte budget of a search, None for a share of what is free.
         cpus, gpus: what Ray reserved for it.
@@ -39,7 +38,7 @@ class Settings:
         factory: makes what executes runs.
     """
 
-    beacon: Beacon
+    probe: StoreProbe
     device: str
     memory: int | None
     cpus: float
@@ -50,7 +49,7 @@ class Settings:
     @property
     def store(self) -> Store:
         """Where runs are committed."""
-        return self.beacon.store
+        return self.probe.store
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class RunActor:
         Raises:
             StoreError: this process does not see the sweep's store.
         """
-        self._settings.beacon.check_seen(socket.gethostname())
+        self._settings.probe.check_visible(socket.gethostname())
         self._worker()
         return Greeting(_node_id(), self._name, acdc_pipeline.__version__)
 

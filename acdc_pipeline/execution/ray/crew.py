@@ -94,7 +94,7 @@ class Crew:
         missing = min(wanted, self._most) - len(self._members) - len(self._starting)
         if missing <= 0 or time.monotonic() < self._not_before:
             return 0
-        self._settings.beacon.light()
+        self._settings.probe.write()
         for _ in range(missing):
             member = Member(self._actor.remote(self._settings))
             self._starting.add(member)
@@ -144,7 +144,7 @@ class Crew:
         """Ends every process."""
         for member in [*self._members.values(), *self._starting]:
             self.dismiss(member)
-        self._settings.beacon.put_out()
+        self._settings.probe.remove()
 
     def _shared(self, task: TaskSpec) -> ray.ObjectRef:
         # A file of pairs may have megabytes: it travels to a node once, not with every run.

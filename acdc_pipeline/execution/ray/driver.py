@@ -26,7 +26,7 @@ from acdc_pipeline.execution.ray.dispatch import Dispatch
 from acdc_pipeline.execution.ray.nodes import may_grow, present_nodes
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
-from acdc_pipeline.store.beacon import Beacon
+from acdc_pipeline.store.probe import StoreProbe
 
 PATIENCE = 600.0
 """Seconds without any worker after which a sweep gives up: a node may take minutes to start."""
@@ -87,7 +87,7 @@ class RayExecutor:
 
     def _settings(self, store: Store) -> Settings:
         return Settings(
-            beacon=Beacon(store),
+            probe=StoreProbe(store),
             device=self.device,
             memory=self.memory,
             cpus=self.profile.cpus,

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from acdc_pipeline.errors import InvalidInput, StoreError
 from acdc_pipeline.specs import ModelRef, SweepSpec
-from acdc_pipeline.store.location import open_place
+from acdc_pipeline.store.location import open_backend
 
 _SHARED = "or --shared-disk if every node of the cluster has the same folder under the same path"
 
@@ -25,7 +25,7 @@ def located_store(url: str) -> str:
             fix="leave it out, and give it to the nodes through their environment",
         )
     try:
-        return open_place(url).url
+        return open_backend(url).url
     except StoreError as error:
         # Only the cluster needs what opens an object store.
         if isinstance(error.__cause__, ImportError):

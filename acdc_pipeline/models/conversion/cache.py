@@ -26,7 +26,7 @@ from platformdirs import user_cache_path
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import unreadable
-from acdc_pipeline.store.locks import locked
+from acdc_pipeline.store.locks import lock
 
 ENVIRONMENT_VARIABLE = "ACDC_CACHE"
 MANIFEST = "converted.json"
@@ -78,7 +78,7 @@ def converted(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Conv
         if (found := _intact(target)) is not None:
             return found
         models.mkdir(parents=True, exist_ok=True)
-        with locked(models / f"{key}.lock"):
+        with lock(models / f"{key}.lock"):
             if (found := _intact(target)) is not None:  # another process made it meanwhile
                 return found
             for old in (target, *models.glob(f"{key}.attempt-*")):

@@ -15,9 +15,8 @@ import signal
 import sys
 from pathlib import Path
 
-from acdc_pipeline.store.commit_local import commit_local
-from acdc_pipeline.store.encode import encode
-from acdc_pipeline.store.location import open_place
+from acdc_pipeline.store.codec import encode
+from acdc_pipeline.store.location import open_backend
 from tests import records
 
 TELLING = ("open", "os.", "shutil.", "fcntl.", "glob.")
@@ -36,7 +35,7 @@ def commit_and_stop(folder: Path, at: int, number: signal.Signals) -> None:
                 os.kill(os.getpid(), number)
 
     sys.addaudithook(count)
-    won = commit_local(open_place(folder), folder, record.spec.run_id(), files)
+    won = open_backend(folder).commit(record.spec.run_id(), files)
     os._exit(0 if won else 1)
 
 

@@ -39,8 +39,8 @@ def test_checkpoint_made_under_other_conditions_counts_as_absent(store: Store):
 
 def test_checkpoint_dropped_is_gone_and_dropping_again_does_nothing(store: Store):
     store.save_checkpoint(RUN_ID, RECORD.decisions, HERE)
-    store.drop_checkpoint(RUN_ID)
-    store.drop_checkpoint(RUN_ID)
+    store.backend.remove_checkpoint(RUN_ID)
+    store.backend.remove_checkpoint(RUN_ID)
     assert store.checkpoint(RUN_ID, HERE) == ()
 
 
@@ -68,5 +68,5 @@ def test_checkpoint_interrupted_writer_leaves_the_earlier_one(tmp_path: Path):
     store.save_checkpoint(RUN_ID, RECORD.decisions, HERE)
     (tmp_path / "checkpoints" / f"{RUN_ID}.0123456789abcdef").write_bytes(b"PAR1")
     assert store.checkpoint(RUN_ID, HERE) == RECORD.decisions
-    store.drop_checkpoint(RUN_ID)
+    store.backend.remove_checkpoint(RUN_ID)
     assert list((tmp_path / "checkpoints").iterdir()) == []

@@ -14,8 +14,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from acdc_pipeline.errors import NewerRun, StoreError, StoreFailed
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.store.encode import encode
-from acdc_pipeline.store.location import Place
+from acdc_pipeline.store.backends.object import ObjectBackend
+from acdc_pipeline.store.codec import encode
 from tests import records
 
 RECORD = records.record()
@@ -56,7 +56,7 @@ class InterceptedFileSystem(MemoryFileSystem):
 
 def store_with(tmp_path: Path, before: Callable[[str, str], None]) -> Store:
     root = f"/objects{tmp_path}"
-    return Store(Place(f"memory:/{root}", InterceptedFileSystem(before), root, None))
+    return Store(ObjectBackend(f"memory:/{root}", InterceptedFileSystem(before), root))
 
 
 def nothing(operation: str, path: str) -> None:
@@ -112,7 +112,7 @@ def test_object_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path):
     store = store_with(tmp_path, nothing)
     assert store.get(RUN_ID) == RECORD
     # The seven deleted what they had put: one attempt and the marker are left.
-    assert len(store.place.fs.find(store.place.root)) == WHOLE_RUN
+    assert len(store.backend.fs.find(store.backend.root)) == WHOLE_RUN
 
 
 def test_object_commit_that_fails_deletes_its_own_files(tmp_path: Path):
@@ -125,13 +125,13 @@ def test_object_commit_that_fails_deletes_its_own_files(tmp_path: Path):
         store.commit(RECORD)
     assert "permission denied" in str(caught.value)
     assert store.url in str(caught.value)
-    assert store.place.fs.find(store.place.root) == []
+    assert store.backend.fs.find(store.backend.root) == []
 
 
 def test_object_commit_whose_marker_arrives_but_not_the_answer_is_ours(tmp_path: Path):
     """The client repeats what gets no answer, and meets its own marker."""
     store = store_with(tmp_path, nothing)
-    path = store.place.path("runs", RUN_ID, "_COMMIT.json")
+    path = store.backend.path("runs", RUN_ID, "_COMMIT.json")
 
     class RepeatingFileSystem(InterceptedFileSystem):
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
@@ -139,10 +139,10 @@ def test_object_commit_whose_marker_arrives_but_not_the_answer_is_ours(tmp_path:
             if mode == "create":
                 super().pipe_file(path, value, mode=mode, **kw)
 
-    repeating = Store(replace(store.place, fs=RepeatingFileSystem(nothing)))
+    repeating = Store(replace(store.backend, fs=RepeatingFileSystem(nothing)))
     assert repeating.commit(RECORD)
     assert store.get(RUN_ID) == RECORD
-    assert store.place.fs.exists(path)
+    assert store.backend.fs.exists(path)
 
 
 def test_object_commit_that_never_learns_of_its_marker_deletes_nothing_it_may_name(
@@ -157,7 +157,7 @@ def test_object_commit_that_never_learns_of_its_marker_deletes_nothing_it_may_na
                 raise TimeoutError("no answer")
 
     store = store_with(tmp_path, nothing)
-    forgetful = Store(replace(store.place, fs=ForgetfulFileSystem(nothing)))
+    forgetful = Store(replace(store.backend, fs=ForgetfulFileSystem(nothing)))
     with pytest.raises(StoreFailed, match="no answer"):
         forgetful.commit(RECORD)
     assert store.get(RUN_ID) == RECORD
@@ -185,7 +185,7 @@ def test_object_commit_understands_every_way_of_saying_that_the_marker_is_there(
         if operation == "put" and path.endswith("_COMMIT.json"):
             rival.commit(RECORD)
 
-    store = Store(replace(rival.place, fs=CodedFileSystem(rival_is_faster)))
+    store = Store(replace(rival.backend, fs=CodedFileSystem(rival_is_faster)))
     store.check_writable()
     assert not store.commit(RECORD)
     assert rival.get(RUN_ID) == RECORD
@@ -196,12 +196,12 @@ def test_object_store_that_overwrites_what_exists_is_refused_before_the_run(tmp_
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kw: Any) -> None:
             super().pipe_file(path, value, **kw)
 
-    place = store_with(tmp_path, nothing).place
+    backend = store_with(tmp_path, nothing).backend
     with pytest.raises(StoreError) as caught:
-        Store(replace(place, fs=OverwritingFileSystem(nothing))).check_writable()
+        Store(replace(backend, fs=OverwritingFileSystem(nothing))).check_writable()
     assert "If-None-Match" in str(caught.value)
     assert caught.value.exit_code == 2
-    assert place.fs.find(place.root) == []
+    assert backend.fs.find(backend.root) == []
 
 
 def test_object_commit_after_a_lost_race_reads_the_winners_run(tmp_path: Path):
@@ -217,17 +217,17 @@ def test_object_commit_after_a_lost_race_reads_the_winners_run(tmp_path: Path):
 
 def test_object_commit_that_meets_a_newer_run_leaves_it_alone(tmp_path: Path):
     rival = store_with(tmp_path, nothing)
-    path = rival.place.path("runs", RUN_ID, "_COMMIT.json")
+    path = rival.backend.path("runs", RUN_ID, "_COMMIT.json")
     newer = b'{"schema_version": 99}'
 
     def newer_program_is_faster(operation: str, at: str) -> None:
-        if operation == "put" and at.endswith("_COMMIT.json") and not rival.place.fs.exists(path):
-            rival.place.fs.pipe_file(path, newer)
+        if operation == "put" and at.endswith("_COMMIT.json") and not rival.backend.fs.exists(path):
+            rival.backend.fs.pipe_file(path, newer)
 
     with pytest.raises(NewerRun, match="newer version"):
         store_with(tmp_path, newer_program_is_faster).commit(RECORD)
-    assert rival.place.fs.find(rival.place.root) == [path]
-    assert rival.place.fs.cat_file(path) == newer
+    assert rival.backend.fs.find(rival.backend.root) == [path]
+    assert rival.backend.fs.cat_file(path) == newer
 
 
 def test_object_store_that_cannot_be_written_says_so_before_the_run(tmp_path: Path):
@@ -265,14 +265,14 @@ class BucketFileSystem(InterceptedFileSystem):
     ],
 )
 def test_object_store_in_a_missing_bucket_is_a_store_error(use: Callable[[Store], object]):
-    store = Store(Place("s3://gone/runs", BucketFileSystem(nothing), "gone/runs", None))
+    store = Store(ObjectBackend("s3://gone/runs", BucketFileSystem(nothing), "gone/runs"))
     with pytest.raises(StoreError) as caught:
         use(store)
     assert str(caught.value).startswith("s3://gone/runs: the bucket 'gone' does not exist")
 
 
 def test_object_store_empty_in_an_existing_bucket_has_no_runs():
-    store = Store(Place("s3://here/runs", BucketFileSystem(nothing), "here/runs", None))
+    store = Store(ObjectBackend("s3://here/runs", BucketFileSystem(nothing), "here/runs"))
     assert store.run_ids() == []
 
 

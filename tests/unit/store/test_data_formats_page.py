@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, schemas
-from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, tables
+from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
 from acdc_pipeline.workflows.effort import effort_of
@@ -33,7 +33,7 @@ def section(name: str) -> str:
 
 @pytest.mark.parametrize("name", ["edges", "nodes", "steps", "heads"])
 def test_page_lists_the_columns_of_a_table_with_their_types(name: str):
-    schema: pa.Schema = getattr(schemas, name.upper())
+    schema: pa.Schema = getattr(tables, name.upper())
     rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section(f"{name}.parquet"), re.MULTILINE)
     assert rows == [
         (field.name, f"{field.type}{', may be null' * field.nullable}") for field in schema

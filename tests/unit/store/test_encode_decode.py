@@ -16,10 +16,9 @@ from hypothesis import given
 import acdc_pipeline
 from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.specs import RunSpec
-from acdc_pipeline.store import RunRecord, schemas
-from acdc_pipeline.store.decode import decode, decode_summary
-from acdc_pipeline.store.encode import encode
+from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.store import RunRecord
+from acdc_pipeline.store.codec import decode, decode_summary, encode
 from tests import records
 from tests.strategies import run_records
 from tests.support import REPOSITORY
@@ -42,7 +41,7 @@ def test_record_read_back_encodes_to_the_same_bytes(record: RunRecord):
 def test_record_encodes_to_the_same_bytes_in_another_process():
     code = (
         "import hashlib, json; from tests import records;"
-        "from acdc_pipeline.store.encode import encode;"
+        "from acdc_pipeline.store.codec import encode;"
         "files = encode(records.record());"
         "print(json.dumps({n: hashlib.sha256(d).hexdigest() for n, d in files.items()}))"
     )
@@ -112,7 +111,7 @@ def test_steps_table_keeps_64_bits():
 @pytest.mark.parametrize("name", ["edges", "nodes", "steps", "heads"])
 def test_parquet_file_says_which_run_spec_and_version_it_is(name: str):
     metadata = pq.read_schema(BytesIO(encode(RECORD)[f"{name}.parquet"])).metadata
-    assert metadata[b"acdc.schema_version"] == str(schemas.SCHEMA_VERSION).encode()
+    assert metadata[b"acdc.schema_version"] == str(SCHEMA_VERSION).encode()
     assert metadata[b"acdc.run_id"] == RUN_ID.encode()
     assert metadata[b"acdc.code_version"] == acdc_pipeline.__version__.encode()
     assert RunSpec.from_plain(json.loads(metadata[b"acdc.spec"])) == RECORD.spec

@@ -50,7 +50,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def file_of(store: Store, kept: StoredEvaluation) -> str:
-    return store.place.path("evaluations", kept.run_id, f"{kept.evaluation_id}.json")
+    return store.backend.path("evaluations", kept.run_id, f"{kept.evaluation_id}.json")
 
 
 def test_evaluation_is_given_back_as_it_was_kept_and_changes_no_run(store: Store):
@@ -63,7 +63,7 @@ def test_evaluation_is_given_back_as_it_was_kept_and_changes_no_run(store: Store
     assert store.evaluations().by_run == {RUN_ID: (kept,)}
     assert store.states() == before
     assert store.damaged() == []
-    names = sorted(str(path) for path in store.place.fs.find(store.place.path("evaluations")))
+    names = sorted(str(path) for path in store.backend.fs.find(store.backend.path("evaluations")))
     assert names == [file_of(store, kept)]
 
 
@@ -101,7 +101,7 @@ def test_evaluation_that_is_damaged_counts_as_absent_and_is_named(store: Store, 
     store.add_evaluation(kept)
     store.add_evaluation(whole)
     path = file_of(store, kept)
-    store.place.fs.pipe_file(path, damage(store.place.fs.cat_file(path)))
+    store.backend.fs.pipe_file(path, damage(store.backend.fs.cat_file(path)))
     found = store.evaluations()
     assert found.by_run == {RUN_ID: (whole,)}
     (error,) = found.damaged
@@ -118,9 +118,9 @@ def test_evaluation_under_the_name_of_another_run_is_damaged(store: Store):
     kept = evaluation()
     store.add_evaluation(kept)
     store.add_evaluation(evaluation(run_id=OTHER))
-    store.place.fs.pipe_file(
-        store.place.path("evaluations", OTHER, f"{kept.evaluation_id}.json"),
-        store.place.fs.cat_file(file_of(store, kept)),
+    store.backend.fs.pipe_file(
+        store.backend.path("evaluations", OTHER, f"{kept.evaluation_id}.json"),
+        store.backend.fs.cat_file(file_of(store, kept)),
     )
     found = store.evaluations([OTHER])
     assert [error.problem for error in found.damaged] == ["is the evaluation of something else"]
@@ -129,8 +129,8 @@ def test_evaluation_under_the_name_of_another_run_is_damaged(store: Store):
 def test_evaluation_of_another_version_is_neither_read_nor_damaged(store: Store):
     kept = evaluation()
     store.add_evaluation(kept)
-    document = json.loads(store.place.fs.cat_file(file_of(store, kept)))
-    store.place.fs.pipe_file(
+    document = json.loads(store.backend.fs.cat_file(file_of(store, kept)))
+    store.backend.fs.pipe_file(
         file_of(store, kept), json.dumps({**document, "file_version": 99}).encode()
     )
     found = store.evaluations()

@@ -42,7 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def failed_file(store: Store, run_id: str = RUN_ID) -> str:
-    return store.place.path("failed", run_id, "FAILED.json")
+    return store.backend.path("failed", run_id, "FAILED.json")
 
 
 def test_failure_is_given_back_as_it_was_recorded(store: Store):
@@ -65,7 +65,7 @@ def test_failure_is_cleared_by_a_commit_of_the_run(store: Store):
     store.record_failure(FAILURE)
     assert store.commit(records.record())
     assert store.failure(RUN_ID) is None
-    assert store.place.fs.find(store.place.path("failed")) == []
+    assert store.backend.fs.find(store.backend.path("failed")) == []
 
 
 def test_failure_of_another_run_stays_when_one_is_committed(store: Store):
@@ -104,7 +104,7 @@ def test_failure_file_that_cannot_be_read_is_reported_and_stops_nothing(
     other = replace(FAILURE, spec=records.spec(1))
     store.record_failure(other)
     store.record_failure(FAILURE)
-    store.place.fs.pipe_file(failed_file(store), content)
+    store.backend.fs.pipe_file(failed_file(store), content)
     assert store.failures() == [other]
     (damage,) = store.damaged_failures()
     assert str(damage).startswith(f"run {RUN_ID}: FAILED.json: cannot be read")
@@ -117,9 +117,9 @@ def test_failure_file_that_cannot_be_read_is_reported_and_stops_nothing(
 def test_failure_file_of_another_run_is_damage(store: Store):
     store.record_failure(FAILURE)
     other = records.spec(1).run_id()
-    data = store.place.fs.cat_file(failed_file(store))
-    store.place.fs.makedirs(store.place.path("failed", other), exist_ok=True)
-    store.place.fs.pipe_file(failed_file(store, other), data)
+    data = store.backend.fs.cat_file(failed_file(store))
+    store.backend.fs.makedirs(store.backend.path("failed", other), exist_ok=True)
+    store.backend.fs.pipe_file(failed_file(store, other), data)
     (damage,) = store.damaged_failures()
     assert damage.where == f"run {other}"
     assert RUN_ID in damage.problem
@@ -127,8 +127,8 @@ def test_failure_file_of_another_run_is_damage(store: Store):
 
 def test_failure_names_that_are_no_run_ids_are_passed_over(store: Store):
     store.record_failure(FAILURE)
-    store.place.fs.makedirs(store.place.path("failed", "..x"), exist_ok=True)
-    store.place.fs.pipe_file(store.place.path("failed", "notes.txt"), b"mine")
+    store.backend.fs.makedirs(store.backend.path("failed", "..x"), exist_ok=True)
+    store.backend.fs.pipe_file(store.backend.path("failed", "notes.txt"), b"mine")
     assert store.failures() == [FAILURE]
     assert store.damaged_failures() == []
     with pytest.raises(StoreError, match="not a run id"):
@@ -167,9 +167,11 @@ def test_whole_runs_are_those_that_are_there_and_undamaged(store: Store):
     for seed in (0, 1):
         store.commit(records.record(seed))
     ids = [records.spec(seed).run_id() for seed in (0, 1, 2)]
-    path = next(p for p in store.place.fs.find(store.place.path("runs", ids[0])) if "edges" in p)
-    store.place.fs.pipe_file(path, b"x" * len(store.place.fs.cat_file(path)))
-    assert store.whole(ids) == {ids[1]}
+    path = next(
+        p for p in store.backend.fs.find(store.backend.path("runs", ids[0])) if "edges" in p
+    )
+    store.backend.fs.pipe_file(path, b"x" * len(store.backend.fs.cat_file(path)))
+    assert store.intact(ids) == {ids[1]}
 
 
 def _record_and_clear(folder: str, times: int) -> None:

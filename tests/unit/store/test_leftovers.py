@@ -10,16 +10,16 @@ import pytest
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.store import Store, StoredEvaluation, open_store
-from acdc_pipeline.store.leftover import (
+from acdc_pipeline.store.backends.base import (
     ABANDONED,
     CHECKPOINT,
     COMMITTED,
     HALF_WRITTEN,
+    NO_RUN,
     PROBE,
     REPLACED,
-    UNEVALUATED,
 )
-from acdc_pipeline.store.locks import locked
+from acdc_pipeline.store.locks import lock
 from tests import records
 
 RECORD = records.record()
@@ -40,17 +40,17 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def attempt(store: Store, run_id: str, digit: str) -> str:
     """Leaves an attempt at `run_id` of eleven bytes, as a writer that died would; its path."""
     name = digit * 16
-    parts = ("tmp", f"{run_id}.{name}") if store.place.folder else ("runs", run_id, name)
+    parts = ("tmp", f"{run_id}.{name}") if store.folder else ("runs", run_id, name)
     put(store, "/".join((*parts, "edges.parquet")), b"half a file")
-    if store.place.folder:
+    if store.folder:
         Path(store.url, *parts[:-1], f"{parts[-1]}.lock").touch()
     return "/".join(parts)
 
 
 def put(store: Store, path: str, data: bytes) -> None:
-    if store.place.folder:
+    if store.folder:
         Path(store.url, path).parent.mkdir(parents=True, exist_ok=True)
-    store.place.fs.pipe_file(store.place.path(path), data)
+    store.backend.fs.pipe_file(store.backend.path(path), data)
 
 
 def found(store: Store, *, days: float = 1.0, later: float = 0.0) -> dict[str, str]:
@@ -60,7 +60,7 @@ def found(store: Store, *, days: float = 1.0, later: float = 0.0) -> dict[str, s
 
 
 def everything(store: Store) -> list[str]:
-    return sorted(str(path) for path in store.place.fs.find(store.place.root))
+    return sorted(str(path) for path in store.backend.fs.find(store.backend.root))
 
 
 def test_leftovers_of_a_clean_store_are_none(store: Store):
@@ -85,7 +85,7 @@ def test_attempt_at_a_run_that_is_not_committed_counts_only_when_it_is_old(store
 def test_attempt_at_a_damaged_run_counts_only_when_it_is_old(store: Store):
     """It may be the one that is about to take the damaged run's place."""
     [edges] = [p for p in everything(store) if p.endswith("edges.parquet")]
-    store.place.fs.pipe_file(edges, b"damaged")
+    store.backend.fs.pipe_file(edges, b"damaged")
     path = attempt(store, RUN_ID, "a")
     assert found(store, days=1.0) == {}
     assert found(store, days=1.0, later=2.0) == {path: ABANDONED}
@@ -160,7 +160,7 @@ def test_attempt_of_a_living_process_is_neither_found_nor_removed(tmp_path: Path
     store.commit(RECORD)
     path = attempt(store, RUN_ID, "a")
     [item] = store.leftovers(older_than=0.0, now=time.time())
-    with locked(Path(store.url, f"{path}.lock")):
+    with lock(Path(store.url, f"{path}.lock")):
         assert found(store, days=0.0, later=100.0) == {}
         store.remove(item)
         assert Path(store.url, path, "edges.parquet").exists()
@@ -191,13 +191,13 @@ def test_store_that_does_not_tell_ages_is_an_error_with_a_way_out(tmp_path: Path
     store.commit(RECORD)
     attempt(store, UNKNOWN, "a")
 
-    class AgelessFileSystem(type(store.place.fs)):
+    class AgelessFileSystem(type(store.backend.fs)):
         cachable = False
 
         def modified(self, path: str) -> None:
             raise NotImplementedError
 
-    ageless = Store(replace(store.place, fs=AgelessFileSystem()))
+    ageless = Store(replace(store.backend, fs=AgelessFileSystem()))
     with pytest.raises(StoreError, match="does not say when"):
         ageless.leftovers(older_than=0.0, now=time.time())
 
@@ -211,7 +211,7 @@ def test_evaluation_of_a_run_that_was_deleted_is_a_leftover_and_of_one_that_is_t
         store.add_evaluation(one)
     path = f"evaluations/{UNKNOWN}/{orphan.evaluation_id}.json"
     assert found(store) == {}
-    assert found(store, later=2.0) == {path: UNEVALUATED}
+    assert found(store, later=2.0) == {path: NO_RUN}
     (item,) = store.leftovers(older_than=0.0, now=time.time() + DAY)
     store.remove(item)
     assert found(store, later=2.0) == {}

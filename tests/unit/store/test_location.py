@@ -6,7 +6,8 @@ import pytest
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.store import default_location, open_store
-from acdc_pipeline.store.location import open_place
+from acdc_pipeline.store.backends.object import ObjectBackend
+from acdc_pipeline.store.location import open_backend
 
 
 def test_location_environment_comes_first(tmp_path: Path):
@@ -58,7 +59,7 @@ def test_open_store_without_a_location_takes_the_default(store_url: str):
 @pytest.mark.parametrize("form", ["{}", "file://{}", "{}/", "{}/../store"])
 def test_open_store_of_a_local_folder_in_any_form_is_that_folder(form: str, tmp_path: Path):
     store = open_store(form.format(tmp_path / "store"))
-    assert store.place.folder == tmp_path / "store"
+    assert store.folder == tmp_path / "store"
     assert store.url == str(tmp_path / "store")
 
 
@@ -68,7 +69,7 @@ def test_open_store_relative_stays_where_it_was_when_the_directory_changes(
     monkeypatch.chdir(tmp_path)
     store = open_store("results")
     monkeypatch.chdir("/")
-    assert store.place.folder == tmp_path / "results"
+    assert store.folder == tmp_path / "results"
 
 
 def test_open_store_to_read_creates_nothing(tmp_path: Path):
@@ -110,6 +111,7 @@ def test_open_store_of_no_known_kind_is_refused(url: str, says: str):
     assert "s3://" in str(caught.value.allowed)
 
 
-def test_place_in_memory_has_no_folder_and_no_bucket():
-    place = open_place("memory://runs")
-    assert (place.folder, place.bucket) == (None, None)
+def test_backend_in_memory_has_no_folder_and_no_bucket():
+    backend = open_backend("memory://runs")
+    assert isinstance(backend, ObjectBackend)
+    assert (backend.folder, backend.bucket) == (None, None)

@@ -12,7 +12,7 @@ import pytest
 
 from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, UnknownName
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.store.encode import encode
+from acdc_pipeline.store.codec import encode
 from tests import records
 
 RECORD = records.record()
@@ -33,12 +33,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 def committed_path(store: Store, name: str) -> str:
     """Where a file of the one committed run lies."""
-    paths = store.place.fs.find(store.place.path("runs"))
+    paths = store.backend.fs.find(store.backend.path("runs"))
     return next(p for p in paths if p.endswith("/" + name))
 
 
 def change(store: Store, name: str, data: bytes) -> None:
-    store.place.fs.pipe_file(committed_path(store, name), data)
+    store.backend.fs.pipe_file(committed_path(store, name), data)
 
 
 def test_store_gives_back_what_was_committed(store: Store):
@@ -52,9 +52,9 @@ def test_store_gives_back_what_was_committed(store: Store):
 
 def test_store_second_commit_of_a_run_changes_nothing(store: Store):
     store.commit(RECORD)
-    before = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    before = {p: store.backend.fs.cat_file(p) for p in store.backend.fs.find(store.backend.root)}
     assert not store.commit(RECORD)
-    after = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    after = {p: store.backend.fs.cat_file(p) for p in store.backend.fs.find(store.backend.root)}
     assert after == before
 
 
@@ -65,7 +65,7 @@ def test_store_opened_again_has_the_run(store: Store):
 
 def test_store_files_are_the_encoded_ones_and_a_marker_with_their_hashes(store: Store):
     store.commit(RECORD)
-    marker = json.loads(store.place.fs.cat_file(committed_path(store, "_COMMIT.json")))
+    marker = json.loads(store.backend.fs.cat_file(committed_path(store, "_COMMIT.json")))
     files = encode(RECORD)
     assert set(marker["files"]) == set(files)
     for name, data in files.items():
@@ -156,7 +156,7 @@ def test_store_one_flipped_bit_is_damage(store: Store):
 
 def test_store_missing_file_is_damage(store: Store):
     store.commit(RECORD)
-    store.place.fs.rm_file(committed_path(store, "nodes.parquet"))
+    store.backend.fs.rm_file(committed_path(store, "nodes.parquet"))
     assert not store.has(RUN_ID)
     assert store.summaries() == []
     assert "nodes.parquet is missing" in str(store.damaged()[0])
@@ -177,7 +177,7 @@ def test_store_marker_that_says_something_else_is_damage(
     store: Store, changes: dict[str, object], says: str
 ):
     store.commit(RECORD)
-    document = json.loads(store.place.fs.cat_file(committed_path(store, "_COMMIT.json")))
+    document = json.loads(store.backend.fs.cat_file(committed_path(store, "_COMMIT.json")))
     change(store, "_COMMIT.json", json.dumps(document | changes).encode())
     assert not store.has(RUN_ID)
     with pytest.raises(DamagedRun) as caught:
@@ -194,7 +194,7 @@ def test_store_run_of_a_newer_version_asks_for_an_upgrade_and_is_left_alone(
 ):
     store.commit(RECORD)
     change(store, "_COMMIT.json", json.dumps(marker).encode())
-    before = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    before = {p: store.backend.fs.cat_file(p) for p in store.backend.fs.find(store.backend.root)}
     for use in (store.get, store.has, lambda _: store.commit(RECORD)):
         with pytest.raises(NewerRun) as caught:
             use(RUN_ID)
@@ -203,7 +203,7 @@ def test_store_run_of_a_newer_version_asks_for_an_upgrade_and_is_left_alone(
         assert "run it again" not in str(caught.value)
     assert store.summaries() == []
     assert [type(error) for error in store.damaged()] == [NewerRun]
-    after = {p: store.place.fs.cat_file(p) for p in store.place.fs.find(store.place.root)}
+    after = {p: store.backend.fs.cat_file(p) for p in store.backend.fs.find(store.backend.root)}
     assert after == before
 
 
@@ -217,7 +217,7 @@ def test_store_damaged_run_is_replaced_by_running_again(store: Store):
 
 def test_store_run_without_a_marker_does_not_exist(store: Store):
     store.commit(RECORD)
-    store.place.fs.rm_file(committed_path(store, "_COMMIT.json"))
+    store.backend.fs.rm_file(committed_path(store, "_COMMIT.json"))
     assert not store.has(RUN_ID)
     assert (store.run_ids(), store.summaries(), store.damaged()) == ([], [], [])
     with pytest.raises(UnknownName) as caught:
@@ -234,15 +234,15 @@ def test_store_run_without_a_marker_does_not_exist(store: Store):
 def test_store_strange_things_beside_the_runs_are_left_alone(store: Store):
     store.commit(RECORD)
     for path in ("runs/notes.txt", "runs/backup/edges.parquet", "runs/.DS_Store", "readme.md"):
-        store.place.fs.makedirs(store.place.path(path).rpartition("/")[0], exist_ok=True)
-        store.place.fs.pipe_file(store.place.path(path), b"x")
+        store.backend.fs.makedirs(store.backend.path(path).rpartition("/")[0], exist_ok=True)
+        store.backend.fs.pipe_file(store.backend.path(path), b"x")
     assert store.run_ids() == [RUN_ID]
     assert store.damaged() == []
 
 
 def test_store_check_writable_leaves_nothing_behind(store: Store):
     store.check_writable()
-    assert store.place.fs.find(store.place.root) == []
+    assert store.backend.fs.find(store.backend.root) == []
 
 
 def test_store_path_is_where_the_run_is(store: Store):

@@ -50,8 +50,8 @@ def new_circuit() -> RunRecord:
 @pytest.fixture
 def own_store(tiny_store: Store, tmp_path: Path) -> Store:
     """A copy of the store that a test may change."""
-    assert tiny_store.place.folder is not None
-    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    assert tiny_store.folder is not None
+    shutil.copytree(tiny_store.folder, tmp_path / "own")
     return open_store(tmp_path / "own", mode="write")
 
 
@@ -83,7 +83,7 @@ def test_build_under_another_hash_seed_finds_every_model_as_it_was(
         "from acdc_pipeline.store import open_store; from acdc_pipeline.wiki.build import build\n"
         "build(open_store(sys.argv[1]), Path(sys.argv[2]), jobs=1)"
     )
-    command = [sys.executable, "-c", code, str(tiny_store.place.folder), str(tmp_path / "site")]
+    command = [sys.executable, "-c", code, str(tiny_store.folder), str(tmp_path / "site")]
     subprocess.run(command, env={**os.environ, "PYTHONHASHSEED": "1"}, check=True)
     assert (tmp_path / "site" / NAME).read_bytes() == (tiny_site / NAME).read_bytes()
 

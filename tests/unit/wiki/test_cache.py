@@ -49,8 +49,8 @@ def test_cache_gives_back_every_run_as_it_was_read(gathered: Gathered, tmp_path:
 
 
 def test_gather_reads_what_is_new_or_was_written_since(tiny_store: Store, tmp_path: Path):
-    assert tiny_store.place.folder is not None
-    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    assert tiny_store.folder is not None
+    shutil.copytree(tiny_store.folder, tmp_path / "own")
     store = open_store(tmp_path / "own", mode="write")
     known = gather(store).known
     assert gather(store, known=known).read == 0
@@ -67,8 +67,8 @@ def test_gather_reads_what_is_new_or_was_written_since(tiny_store: Store, tmp_pa
 def test_runs_that_are_gone_are_gone_from_the_site_and_from_the_cache(
     tiny_store: Store, tiny_site: Path, tmp_path: Path
 ):
-    assert tiny_store.place.folder is not None
-    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    assert tiny_store.folder is not None
+    shutil.copytree(tiny_store.folder, tmp_path / "own")
     store = open_store(tmp_path / "own", mode="write")
     out = Path(shutil.copytree(tiny_site, tmp_path / "site"))
     first, *others = store.run_ids()
@@ -144,8 +144,8 @@ def test_site_is_the_same_with_a_cache_and_without(
 def test_new_profile_writes_of_other_models_only_heads_that_it_resembles(
     tiny_store: Store, tiny_site: Path, tmp_path: Path
 ):
-    assert tiny_store.place.folder is not None
-    shutil.copytree(tiny_store.place.folder, tmp_path / "own")
+    assert tiny_store.folder is not None
+    shutil.copytree(tiny_store.folder, tmp_path / "own")
     store = open_store(tmp_path / "own", mode="write")
     out = Path(shutil.copytree(tiny_site, tmp_path / "site"))
     draw = np.random.default_rng(5)

@@ -30,7 +30,7 @@ def test_work_on_an_empty_store_is_the_plan_in_its_order(store: Store):
     work = plan_sweep_work(PLAN, store)
     assert work.that_are("to run") == PLAN.runs
     assert work.that_are("cached", "failed before") == ()
-    assert not store.place.folder or list(store.place.folder.iterdir()) == []
+    assert not store.folder or list(store.folder.iterdir()) == []
 
 
 def test_work_tells_what_is_there_from_what_failed_and_what_is_left(store: Store):

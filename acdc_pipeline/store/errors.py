@@ -1,4 +1,4 @@
-"""What can go wrong with a store, as one clear error each."""
+"""The errors of a store, and their translation from file systems and client libraries."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from acdc_pipeline.errors import DamagedRun, NewerRun, StoreError, StoreFailed
 
 # Client libraries of object stores raise errors of their own beside OSError (no credentials, no
-# connection). They are told by where they come from, so that none of them has to be installed.
+# connection). They are recognised by module name, so that none of them has to be installed.
 _CLIENT_LIBRARIES = frozenset(
     ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
 )
 
-# Of those, the ones that say that nobody answers, by the names of their base classes.
+# Names of base classes of those errors that mean that no server answers.
 _NO_ANSWER = frozenset(
     ("ClientConnectionError", "ConnectionError", "HTTPClientError", "ServiceRequestError")
 )
 
 _CREDENTIALS = (
     "check the credentials, and that they may list, read, write and delete there; "
-    "docs/object-stores.md says where they are looked for"
+    "docs/object-stores.md lists where they are read from"
 )
 
 _PROBLEMS = {
@@ -36,8 +36,8 @@ _PROBLEMS = {
     errno.ENAMETOOLONG: ("the path is too long", "choose another store with --store"),
 }
 
-# What happens to a store that could be used: the run failed, not what the user gave. The last two
-# are what an object store means by an internal error and by being asked too often.
+# Errors of a store that was usable before: a failure of the run, not invalid input. The last two
+# are how clients report an internal error of an object store and too many requests.
 _FAILURES = frozenset(
     (
         errno.ENOSPC,
@@ -51,23 +51,23 @@ _FAILURES = frozenset(
 
 
 @contextmanager
-def store_faults(where: str) -> Iterator[None]:
-    """Turns failures of a file system or an object store at `where` into StoreError."""
+def storage_errors(where: str) -> Iterator[None]:
+    """Translate errors of the file system or object store at `where` into StoreError."""
     try:
         yield
     except OSError as error:
-        raise as_store_error(error, where) from error
-    except Exception as error:  # clients of object stores share no class; all else is raised
+        raise store_error_from(error, where) from error
+    except Exception as error:  # clients of object stores share no base class
         if type(error).__module__.partition(".")[0] not in _CLIENT_LIBRARIES:
             raise
-        raise _from_client(error, where) from error
+        raise _client_error(error, where) from error
 
 
 @contextmanager
-def commit_faults(where: str) -> Iterator[None]:
-    """The same while runs are written, as StoreFailed: that the store is usable was checked."""
+def write_errors(where: str) -> Iterator[None]:
+    """Translate errors during a write into StoreFailed: the store was usable before."""
     try:
-        with store_faults(where):
+        with storage_errors(where):
             yield
     except DamagedRun:
         raise
@@ -75,17 +75,17 @@ def commit_faults(where: str) -> Iterator[None]:
         raise StoreFailed(error.problem, **error.parts()) from error
 
 
-def gave_out(error: StoreError) -> StoreError:
-    """`error` of a store that could be used a moment ago: what a disk or a mount does is no input.
+def as_store_failure(error: StoreError) -> StoreError:
+    """Return a file system's `error` as StoreFailed, for a store that was usable before.
 
-    Damaged runs stay what they are, and so does what no file system said.
+    Damaged runs and errors that no file system raised are returned unchanged.
     """
     if isinstance(error, StoreFailed | DamagedRun) or not isinstance(error.__cause__, OSError):
         return error
     return StoreFailed(error.problem, **error.parts())
 
 
-def _from_client(error: Exception, where: str) -> StoreError:
+def _client_error(error: Exception, where: str) -> StoreError:
     if any(base.__name__ in _NO_ANSWER for base in type(error).__mro__):
         return StoreFailed(
             f"the object store does not answer: {error}",
@@ -95,35 +95,36 @@ def _from_client(error: Exception, where: str) -> StoreError:
     return StoreError(f"the object store failed: {error}", where=where, fix=_CREDENTIALS)
 
 
-def as_store_error(error: OSError, where: str) -> StoreError:
-    """The one clear error for `error`, met at `where`."""
+def store_error_from(error: OSError, where: str) -> StoreError:
+    """Return the StoreError for `error`, raised by the store `where`."""
     number = error.errno
-    said = error.strerror or str(error) or repr(error)
+    message = error.strerror or str(error) or repr(error)
     if number is None and isinstance(error, PermissionError):
-        # How clients of object stores say it; the server's own words follow.
-        return StoreError(f"permission denied: {said.rstrip('.')}", where=where, fix=_CREDENTIALS)
-    problem, fix = _PROBLEMS.get(number or 0, (said, "choose another store with --store"))
-    named = error.filename and _at_fault(error)
+        # As clients of object stores raise it, with the message of the server.
+        problem = f"permission denied: {message.rstrip('.')}"
+        return StoreError(problem, where=where, fix=_CREDENTIALS)
+    problem, fix = _PROBLEMS.get(number or 0, (message, "choose another store with --store"))
+    named = error.filename and _faulty_path(error)
     if named and named != where:
         problem = f"{problem} ({named})"
     failed = number in _FAILURES or isinstance(error, ConnectionError | TimeoutError)
     return (StoreFailed if failed else StoreError)(problem, where=where, fix=fix)
 
 
-def _at_fault(error: OSError) -> str:
-    """The path to name: of a path through a file, that file."""
+def _faulty_path(error: OSError) -> str:
+    """Return the path to name in the message: where a path leads through a file, that file."""
     path = Path(str(error.filename))
     if error.errno == errno.ENOTDIR:
-        # from the root down: below a file, nothing can be asked
+        # from the root down, since nothing below a file can be examined
         path = next((part for part in (*path.parents[::-1], path) if part.is_file()), path)
     return str(path)
 
 
-def no_exclusive_put(where: str) -> StoreError:
-    """The error for an object store that overwrites what it was asked only to create."""
+def no_conditional_put(where: str) -> StoreError:
+    """Return the error for an object store that ignores the condition of a put."""
     return StoreError(
-        "this object store overwrites objects that it was asked only to create (If-None-Match): "
-        "of two writers of one run both would believe that they committed it",
+        "this object store overwrites objects that it should only create (If-None-Match): two "
+        "writers of one run would both believe that they committed it",
         where=where,
         allowed="a server with conditional writes, see docs/object-stores.md; or a folder",
         fix="upgrade the server, or choose another store with --store",
@@ -131,7 +132,7 @@ def no_exclusive_put(where: str) -> StoreError:
 
 
 def missing_bucket(where: str, bucket: str) -> StoreError:
-    """The error for an object store whose bucket does not exist or cannot be seen."""
+    """Return the error for a bucket that does not exist or cannot be seen."""
     return StoreError(
         f"the bucket '{bucket}' does not exist, or these credentials cannot see it",
         where=where,
@@ -142,7 +143,7 @@ def missing_bucket(where: str, bucket: str) -> StoreError:
 def damaged_run(
     run_id: str, problem: str, *, field: str | None = None, allowed: str | None = None
 ) -> DamagedRun:
-    """The error for a run whose files do not match its commit marker."""
+    """Return the error for a run whose files do not match its commit marker."""
     return DamagedRun(
         problem,
         where=f"run {run_id}",
@@ -153,7 +154,7 @@ def damaged_run(
 
 
 def newer_run(run_id: str, version: int, known: int) -> NewerRun:
-    """The error for a run that was committed under a later schema version than ours."""
+    """Return the error for a run that was committed under a later schema version."""
     return NewerRun(
         f"written by a newer version of this program (schema version {version}; this one reads "
         f"{known})",

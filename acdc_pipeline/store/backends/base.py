@@ -1,0 +1,180 @@
+"""The interface of the backends, and what fsspec does alike for both.
+
+Paths inside a store are given in parts: `backend.read("runs", run_id, "run.json")`. What a file
+system raises is passed on; `Store` turns it into errors of this package.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import fsspec
+
+from acdc_pipeline.store import layout
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+FileInfo = Mapping[str, Any]
+"""What a file system says about a file: at least its `size`."""
+
+COMMITTED = "the run is committed without it"
+ABANDONED = "an attempt that was never committed"
+CHECKPOINT = "decisions of a run that was never finished"
+NO_RUN = "an evaluation of a run that is not in the store"
+HALF_WRITTEN = "an evaluation that was not written completely"
+PROBE = "a test of whether the store can be written"
+REPLACED = "a damaged run that was replaced"
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that no run needs and that can be removed.
+
+    Args:
+        path: path inside the store (`tmp/3f2a….9c1e…`).
+        why: one of the constants above.
+        run_id: the run it belongs to; None where it belongs to none.
+        age: seconds since its last change.
+        size: bytes.
+    """
+
+    path: str
+    why: str
+    run_id: str | None
+    age: float
+    size: int
+
+
+@dataclass(frozen=True)
+class Backend(ABC):
+    """A folder or a prefix in an object store; it need not exist.
+
+    Args:
+        url: address of the store as users write it.
+        fs: file system that holds it.
+        root: path of the store inside `fs`.
+    """
+
+    url: str
+    fs: fsspec.AbstractFileSystem
+    root: str
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; None for object stores."""
+        return None
+
+    def path(self, *parts: str) -> str:
+        """Return the path of a file inside the store, for `fs`."""
+        return "/".join((self.root.rstrip("/"), *parts))
+
+    def refresh(self) -> None:
+        """Discard cached listings, so that writes of other processes are seen."""
+        self.fs.invalidate_cache()
+
+    def read(self, *parts: str) -> bytes | None:
+        """Return the content of a file, None if there is no such file."""
+        try:
+            return cast("bytes", self.fs.cat_file(self.path(*parts)))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def exists(self, *parts: str) -> bool:
+        """Return whether there is a file or folder of that path."""
+        return bool(self.fs.exists(self.path(*parts)))
+
+    def names(self, *parts: str) -> set[str]:
+        """Return the names directly inside a folder; none where there is no folder."""
+        try:
+            entries = self.fs.ls(self.path(*parts), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        return {str(entry).rstrip("/").rpartition("/")[2] for entry in entries}
+
+    def find(self, *parts: str, **options: Any) -> dict[str, FileInfo]:
+        """Return all files below a folder, by path relative to that folder."""
+        root = self.path(*parts)
+        try:
+            found: Mapping[str, FileInfo] = dict(self.fs.find(root, detail=True, **options))
+        except (FileNotFoundError, NotADirectoryError):
+            return {}  # some clients raise for a prefix without objects, others for the bucket only
+        return {str(path)[len(root) :].lstrip("/"): info for path, info in found.items()}
+
+    def find_runs(self) -> dict[str, FileInfo]:
+        """Return all files below `runs/`, by relative path. Raises OSError for unreadable ones."""
+        return self.find(layout.RUNS)
+
+    @abstractmethod
+    def may_exist(self) -> bool:
+        """Return whether the store may exist, without contacting a server."""
+
+    @abstractmethod
+    def check_usable(self) -> None:
+        """Raise StoreError if the location cannot be a store."""
+
+    @abstractmethod
+    def check_writable(self) -> None:
+        """Perform once what a commit does, without a run. Raises OSError or StoreError."""
+
+    @abstractmethod
+    def check_bucket(self) -> None:
+        """Raise StoreError if the store is in a bucket that does not exist."""
+
+    @abstractmethod
+    def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
+        """Return `function` of every item, in order; concurrently where requests are slow."""
+
+    @abstractmethod
+    def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
+        """Commit `files` as the run `run_id`: all of it appears at once, or nothing.
+
+        Of concurrent writers exactly one succeeds. A damaged run is replaced.
+
+        Args:
+            run_id: the run, checked to be a run id.
+            files: files by name, without the marker.
+
+        Returns:
+            True if this call committed the run, False if it was committed already.
+        """
+
+    @abstractmethod
+    def write(self, data: bytes, *parts: str) -> None:
+        """Create or replace a file atomically: readers see the old content or the new."""
+
+    @abstractmethod
+    def write_failure(self, run_id: str, data: bytes) -> None:
+        """Create or replace the `FAILED.json` of a run atomically."""
+
+    @abstractmethod
+    def remove_failure(self, run_id: str) -> None:
+        """Remove the `FAILED.json` of a run, if there is one."""
+
+    @abstractmethod
+    def remove_checkpoint(self, run_id: str) -> None:
+        """Remove the checkpoint of a run, if there is one."""
+
+    @abstractmethod
+    def write_probe(self, name: str) -> None:
+        """Create an empty file `name` in `tmp/`."""
+
+    @abstractmethod
+    def leftovers(self, now: float) -> Iterator[Leftover]:
+        """Yield everything that no run needs, however young.
+
+        Args:
+            now: seconds since the epoch.
+
+        Raises:
+            StoreError: the bucket does not exist, or the store does not report when its objects
+                were written.
+        """
+
+    @abstractmethod
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove a leftover unless it is in use by now; one that is gone is no error."""

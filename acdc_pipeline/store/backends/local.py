@@ -1,0 +1,332 @@
+"""A store in a local folder: runs are written aside, made durable, and renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from acdc_pipeline.errors import StoreError
+from acdc_pipeline.store import layout
+from acdc_pipeline.store.backends.base import (
+    CHECKPOINT,
+    HALF_WRITTEN,
+    NO_RUN,
+    PROBE,
+    REPLACED,
+    Backend,
+    FileInfo,
+    Leftover,
+)
+from acdc_pipeline.store.locks import is_locked, lock, try_lock
+from acdc_pipeline.store.marker import Marker
+from acdc_pipeline.store.reader import is_intact, why_unneeded
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+# What a rename raises when the target is a file, or a folder that is not empty.
+_TARGET_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+
+_ATTEMPT = re.compile(r"([0-9a-f]+\.[0-9a-f]{16})(?:\.lock)?", re.ASCII)
+_OF_A_RUN = re.compile(r"([0-9a-f]+)\.(?:[0-9a-f]{16}|repair)", re.ASCII)
+_CHECKPOINT = re.compile(r"([0-9a-f]+)\.(?:parquet|(?:parquet\.)?[0-9a-f]{16})", re.ASCII)
+_UNFINISHED_EVALUATION = re.compile(r"[0-9a-f]{16}\.json\.[0-9a-f]{16}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class LocalBackend(Backend):
+    """A local folder."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path(self.root)
+
+    def may_exist(self) -> bool:
+        """Return whether the folder exists."""
+        return self.folder.exists()
+
+    def check_usable(self) -> None:
+        """Raise StoreError if the location is a file."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise StoreError(
+                "is a file, not a folder", where=self.url, fix="choose another store with --store"
+            )
+
+    def check_writable(self) -> None:
+        """Create, rename and remove an empty folder. Raises OSError where that fails."""
+        runs, tmp = self._make_folders()
+        name = layout.new_probe_name()
+        (tmp / name).mkdir()
+        (tmp / name).rename(runs / name)
+        (runs / name).rmdir()
+
+    def check_bucket(self) -> None:
+        """Do nothing: a folder has no bucket."""
+
+    def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
+        """Return `function` of every item, one after the other."""
+        return [function(item) for item in items]
+
+    def find_runs(self) -> dict[str, FileInfo]:
+        """Return all files below `runs/`. Raises OSError for folders that cannot be read."""
+
+        def raise_unless_gone(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):
+                raise error
+
+        # By default fsspec leaves out what it cannot list: a folder without permission would look
+        # empty. It does not call on_error for folders below the first level.
+        found = self.find(layout.RUNS, on_error=raise_unless_gone)
+        runs = self.folder / layout.RUNS
+        seen = {path.partition("/")[0] for path in found}
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for name in set(os.listdir(runs)) - seen:  # noqa: PTH208  (faster for many runs)
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    os.listdir(runs / name)  # noqa: PTH208
+        return found
+
+    def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
+        """Commit a run; see `Backend.commit`.
+
+        The run is written to `tmp/<run_id>.<attempt>/`, marker last, and appears by one rename.
+        Attempts at this run whose process died are removed. A damaged run is moved to
+        `quarantine/`.
+        """
+        runs, tmp = self._make_folders()
+        self._remove_abandoned(tmp, run_id)
+        if is_intact(self, run_id):
+            return False
+        with _attempt_folder(tmp, run_id) as folder:
+            _write_durably(folder, {**files, layout.MARKER: Marker.of(run_id, files).encode()})
+            committed = self._publish(run_id, folder, runs / run_id)
+        if committed:
+            _sync_folders(runs, self.folder)
+        return committed
+
+    def write(self, data: bytes, *parts: str) -> None:
+        """Create or replace a file by one rename."""
+        target = self.folder.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f"{target.name}.{secrets.token_hex(8)}")
+        _replace_durably(target, data, aside)
+
+    def write_failure(self, run_id: str, data: bytes) -> None:
+        """Create or replace the `FAILED.json` of a run by one rename."""
+        tmp, folder = self.folder / layout.TMP, self.folder / layout.FAILED / run_id
+        tmp.mkdir(parents=True, exist_ok=True)
+        with self._failure_lock(run_id):
+            for abandoned in tmp.glob(f"{run_id}.failed.*"):
+                abandoned.unlink(missing_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            aside = tmp / f"{run_id}.failed.{secrets.token_hex(8)}"
+            _replace_durably(folder / layout.FAILURE, data, aside)
+
+    def remove_failure(self, run_id: str) -> None:
+        """Remove the `FAILED.json` of a run with its folder, if there is one."""
+        folder = self.folder / layout.FAILED / run_id
+        if not folder.exists():
+            return
+        (self.folder / layout.TMP).mkdir(exist_ok=True)
+        with self._failure_lock(run_id):
+            (folder / layout.FAILURE).unlink(missing_ok=True)
+            with suppress(OSError):  # gone already, or holds other files
+                folder.rmdir()
+
+    def remove_checkpoint(self, run_id: str) -> None:
+        """Remove the checkpoint of a run, and what an interrupted write of it left."""
+        for path in (self.folder / layout.CHECKPOINTS).glob(f"{run_id}.*"):
+            path.unlink(missing_ok=True)
+
+    def write_probe(self, name: str) -> None:
+        """Create an empty file `name` in `tmp/`."""
+        tmp = self.folder / layout.TMP
+        tmp.mkdir(parents=True, exist_ok=True)
+        (tmp / name).write_bytes(b"")
+
+    def leftovers(self, now: float) -> Iterator[Leftover]:
+        """Yield everything that no run needs and no running process holds, however young."""
+        for path, why, run_id in self._unneeded_paths():
+            yield self._leftover(path, why, run_id, now)
+
+    def remove_leftover(self, leftover: Leftover) -> None:
+        """Remove a leftover unless a process of this machine has locked it since."""
+        path = self.folder / leftover.path
+        if is_locked(path) or is_locked(_lock_file(path)):
+            return
+        with suppress(FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if path.parent.parent == self.folder / layout.EVALUATIONS:
+            with suppress(OSError):  # gone, or holds another
+                path.parent.rmdir()
+        _lock_file(path).unlink(missing_ok=True)
+
+    def _make_folders(self) -> tuple[Path, Path]:
+        runs, tmp = self.folder / layout.RUNS, self.folder / layout.TMP
+        runs.mkdir(parents=True, exist_ok=True)
+        tmp.mkdir(exist_ok=True)
+        return runs, tmp
+
+    def _remove_abandoned(self, tmp: Path, run_id: str) -> None:
+        """Remove attempts at this run whose process is gone: their locks went with it."""
+        matches = (_ATTEMPT.fullmatch(path.name) for path in tmp.glob(f"{run_id}.*"))
+        for name in sorted({match[1] for match in matches if match}):
+            with try_lock(tmp / f"{name}.lock") as acquired:
+                if acquired and (tmp / name).exists():
+                    shutil.rmtree(tmp / name)
+
+    def _publish(self, run_id: str, folder: Path, target: Path) -> bool:
+        if _rename(folder, target):
+            return True
+        # The name is taken. Only the holder of this lock moves folders away, so that the folder
+        # that is moved is the one that was found damaged.
+        with lock(folder.parent / f"{run_id}.repair"):
+            while not is_intact(self, run_id):
+                if target.exists():
+                    quarantine = self.folder / layout.QUARANTINE
+                    quarantine.mkdir(exist_ok=True)
+                    target.rename(quarantine / f"{run_id}.{secrets.token_hex(8)}")
+                if _rename(folder, target):
+                    return True
+            return False
+
+    def _failure_lock(self, run_id: str) -> AbstractContextManager[None]:
+        """Keep other processes from creating or removing the failure folder of this run."""
+        return lock(self.folder / layout.TMP / f"{run_id}.failing")
+
+    def _unneeded_paths(self) -> Iterator[tuple[Path, str, str | None]]:
+        """Yield the path of each leftover, why no run needs it, and the run it belongs to."""
+        tmp = self.folder / layout.TMP
+        # Attempts with or without their lock files, and locks whose folder is gone.
+        for name in sorted({path.name.removesuffix(".lock") for path in tmp.glob("*")}):
+            path = tmp / name
+            if is_locked(path) or is_locked(_lock_file(path)):
+                continue
+            if layout.is_probe(name):
+                yield path, PROBE, None
+            elif _OF_A_RUN.fullmatch(name) and (why := why_unneeded(self, _run_id(path))):
+                yield path, why, _run_id(path)
+        probes = (self.folder / layout.RUNS).glob("probe.*")
+        yield from ((path, PROBE, None) for path in probes if layout.is_probe(path.name))
+        for path in (self.folder / layout.CHECKPOINTS).glob("*"):
+            run_id = _run_id(path)
+            if _CHECKPOINT.fullmatch(path.name) and (why := why_unneeded(self, run_id, CHECKPOINT)):
+                yield path, why, run_id
+        yield from self._unneeded_evaluations()
+        for path in (self.folder / layout.QUARANTINE).glob("*"):
+            if _OF_A_RUN.fullmatch(path.name) and layout.is_run_id(_run_id(path)):
+                yield path, REPLACED, _run_id(path)
+
+    def _unneeded_evaluations(self) -> Iterator[tuple[Path, str, str]]:
+        """Yield evaluations of absent runs, and interrupted writes of any evaluation."""
+        for folder in (self.folder / layout.EVALUATIONS).glob("*"):
+            if not layout.is_run_id(folder.name):
+                continue
+            no_run = why_unneeded(self, folder.name, NO_RUN) == NO_RUN
+            for path in folder.glob("*"):
+                if no_run and layout.evaluation_id_of(path.name):
+                    yield path, NO_RUN, folder.name
+                elif _UNFINISHED_EVALUATION.fullmatch(path.name):
+                    yield path, HALF_WRITTEN, folder.name
+
+    def _leftover(self, path: Path, why: str, run_id: str | None, now: float) -> Leftover:
+        stats: list[os.stat_result] = []
+        for file in (path, _lock_file(path), *path.rglob("*")):
+            with suppress(FileNotFoundError):
+                stats.append(file.stat())
+        # Moving a folder into quarantine changes nothing inside, but the entry of the folder.
+        changed = max((max(s.st_mtime, s.st_ctime) for s in stats), default=now)
+        size = sum(s.st_size for s in stats if stat.S_ISREG(s.st_mode))
+        where = path.relative_to(self.folder).as_posix()
+        return Leftover(where, why, run_id, max(0.0, now - changed), size)
+
+
+def _run_id(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _rename(folder: Path, target: Path) -> bool:
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in _TARGET_EXISTS:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _attempt_folder(tmp: Path, run_id: str) -> Iterator[Path]:
+    """Create a folder in `tmp` that is locked while this process lives, and removed afterwards."""
+    folder = tmp / f"{run_id}.{secrets.token_hex(8)}"
+    with lock(_lock_file(folder)):
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
+def _replace_durably(target: Path, data: bytes, aside: Path) -> None:
+    """Write `data` to the new file `aside`, then rename it to `target`, surviving power loss."""
+    try:
+        with aside.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    _sync_folders(target.parent, target.parent.parent)
+
+
+def _write_durably(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Create files in `folder` and wait until they and their names are on the disk."""
+    with ExitStack() as stack:
+        descriptors = [stack.enter_context(_open_folder(folder))]
+        for name, data in files.items():
+            file = stack.enter_context((folder / name).open("xb"))
+            file.write(data)
+            file.flush()
+            descriptors.append(file.fileno())
+        _sync(descriptors)
+
+
+def _sync_folders(*folders: Path) -> None:
+    """Wait until the names in all `folders` are on the disk."""
+    with ExitStack() as stack:
+        _sync([stack.enter_context(_open_folder(folder)) for folder in folders])
+
+
+def _sync(descriptors: list[int]) -> None:
+    # Each call waits for the disk, which writes concurrent requests in one go: a run of seven
+    # files takes a quarter of the time of one call after the other.
+    with ThreadPoolExecutor(len(descriptors)) as pool:
+        list(pool.map(os.fsync, descriptors))
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
