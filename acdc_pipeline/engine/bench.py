@@ -1,4 +1,4 @@
-"""From a model and its prompts to a search that is ready to remove edges."""
+"""A model on a set of prompts: clean and ablated outputs, and searches that start from them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Bench:
     answer_weight: Float[Tensor, " answer"] | None = None
 
     def search(self, objective: Objective, *, memory: int) -> Search[Any]:
-        """A search that starts from the whole model, in `memory` bytes beside the weights.
+        """A search that starts from the whole model, in `memory` bytes in addition to the weights.
 
         Raises:
             OutOfMemoryBudget: what the search always holds exceeds `memory`.
@@ -76,10 +76,10 @@ class Bench:
 
 
 def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) -> Bench:
-    """Run the model on clean and corrupted prompts, and keep what every method needs.
+    """Run the model on clean and corrupted prompts, and store what every method needs.
 
     Raises:
-        PromptError: prompts the model cannot take.
+        PromptError: the model cannot process the prompts.
     """
     if (
         weights.blocks[0].attn.direction == "bidirectional"

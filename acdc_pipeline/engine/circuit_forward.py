@@ -1,9 +1,9 @@
-"""Any circuits, by one forward each over the nodes that their logits depend on.
+"""Forward passes of arbitrary circuits, each over the nodes that its logits depend on.
 
 Receiver input = Σ over present edges of the source's current output + Σ over removed edges of its
-ablated output + constants. The second sum is kept as a running sum over *all* sources, so that a
-receiver needs Σ over present edges of (current - ablated) on top of it. What sources write alike
-in several circuits is computed once (`shared_outputs`).
+ablated output + constants. The ablated outputs of *all* sources are kept as running sums, to which
+a receiver adds Σ over present edges of (current - ablated). Outputs that several circuits have in
+common are computed once (`shared_outputs`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.forward import Stream, embed
 from acdc_pipeline.engine.layout import Layout
-from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
+from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
     identify_outputs,
@@ -29,20 +29,20 @@ from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
 _BATCH_BYTES = 16 * 2**20
-"""For what all sources write on the prompts of one forward. Larger blocks leave the cache, and are
-mapped again by the operating system at each allocation: three times slower on small models."""
+"""For the outputs of all sources on the prompts of one pass. Larger blocks leave the cache, and the
+operating system maps them at each allocation: three times slower on small models."""
 
 _SHARED_BYTES = 256 * 2**20
-"""For outputs that circuits of the same prompts have in common."""
+"""For outputs that circuits have in common."""
 
 _STREAM_BYTES = 16 * 2**20
-"""For streams that knockouts of the same prompts have in common."""
+"""For streams that knockouts have in common."""
 
 _DENSE = 8
-"""Where more than one of this many edges is present, a matrix product sums them faster."""
+"""If more than one in this many edges is present, a matrix product sums them faster."""
 
 _LEAST_ROWS = 256
-"""Fewer rows than this make products with weights wait for memory."""
+"""With fewer rows, products with weights are bound by memory."""
 
 
 def run_circuit(
@@ -51,7 +51,7 @@ def run_circuit(
     ablated: Float[Tensor, "src batch pos d_model"],
     edges: Iterable[Edge],
 ) -> Stream:
-    """The final residual stream when only `edges` carry their source's current output.
+    """Run a circuit: only `edges` carry their source's current output. Returns the final stream.
 
     Raises:
         GraphError: an edge does not exist in the model's graph.
@@ -66,7 +66,7 @@ def run_circuits(
     ablated: Float[Tensor, "src batch pos d_model"],
     masks: Bool[np.ndarray, "circuit edge"],
 ) -> Float[Tensor, "circuit batch pos d_model"]:
-    """The final residual streams of several circuits on the same prompts.
+    """Run several circuits on the same prompts. Returns their final residual streams.
 
     Args:
         weights: the model.
@@ -91,9 +91,9 @@ def run_circuits_to_answers(
     layout: Layout,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Float[Tensor, "circuit answer d_model"]:
-    """What `run_circuits` gives, at the answers of `layout` alone.
+    """Like `run_circuits`, but returns the streams at the answers of `layout` only.
 
-    `advance` is called with the share that is done, 0 to 1.
+    `advance` is called with the fraction completed, 0 to 1.
     """
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
     some = np.flatnonzero(masks.any(axis=1))
@@ -117,7 +117,7 @@ def run_circuits_to_answers(
 def _without_edges(
     weights: TransformerWeights, ablated: Float[Tensor, "src row d_model"]
 ) -> Float[Tensor, "row d_model"]:
-    """The final stream of the empty circuit at some rows."""
+    """The final stream of the empty circuit, at some rows."""
     total = ablated.sum(0)
     for block in weights.blocks:
         if block.attn.b_o is not None:
@@ -132,7 +132,7 @@ def _run(
     masks: Bool[np.ndarray, "circuit edge"],
     keep: Callable[[int, slice, Stream], None],
 ) -> None:
-    """Hand the final stream of each circuit on some of the prompts to `keep`."""
+    """Pass the final stream of each circuit to `keep`, for a part of the prompts at a time."""
     batch, pos = tokens.shape
     prompts = max(1, _BATCH_BYTES // ablated[:, :1].nbytes, math.ceil(_LEAST_ROWS / pos))
     nodes = [_nodes_present(weights, mask) for mask in masks]
@@ -154,14 +154,14 @@ def _run(
 
 
 class _Circuit(ReceiverForward):
-    """A forward over what the logits of one circuit depend on and no earlier one has computed.
+    """A pass over the nodes of one circuit that earlier circuits have not computed.
 
     Args:
         weights: the model.
         bases: what removed edges carry, for these prompts, and its running sums.
         mask: the edges of the circuit.
-        shared: what sources write more than their ablated output, in all circuits.
-        number: of the circuit among those.
+        shared: current minus ablated outputs of sources, in all circuits.
+        number: index of the circuit in `shared`.
     """
 
     def __init__(
@@ -216,21 +216,21 @@ class _Circuit(ReceiverForward):
 def _rows(
     table: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"]
 ) -> Float[Tensor, "n numbers"]:
-    """Some rows of a table, without a copy where they follow one another."""
+    """Some rows of a table, without a copy if they are consecutive."""
     if bool((np.diff(at) == 1).all()):
         return table[int(at[0]) : int(at[-1]) + 1]
     return table[torch.from_numpy(at).to(table.device)]
 
 
 class _WithoutNodes(ReceiverForward):
-    """The whole model without some nodes: all receivers of a place read one stream.
+    """The whole model without some nodes: all receivers of a layer read one stream.
 
     Args:
         weights: the model.
-        ablated: what the nodes that are gone write, for these prompts.
-        present: the sources that are there.
-        shared: streams before layers, by which of the sources so far are there; knockouts of the
-            same prompts begin where the first node differs.
+        ablated: what the missing nodes write, for these prompts.
+        present: the sources that are not missing.
+        shared: streams before layers, by the sources present so far; a knockout starts from the
+            layer of the first node in which it differs.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class _WithoutNodes(ReceiverForward):
         return total[None]
 
     def _add_ablated(self) -> None:
-        """What the nodes that are gone carry, of the sources passed since the last call."""
+        """Add the outputs of missing nodes among the sources passed since the last call."""
         passed = slice(self.n_in_stream, self.n_sources)
         for source in (~self.present[passed]).nonzero()[0].tolist():
             self.stream += self.ablated[self.n_in_stream + source]
@@ -287,9 +287,9 @@ class _WithoutNodes(ReceiverForward):
 def _nodes_present(
     weights: TransformerWeights, mask: Bool[np.ndarray, " edge"]
 ) -> Bool[np.ndarray, " src"] | None:
-    """The sources that are there in a circuit which has all edges of a source or none of them.
+    """The sources present in a circuit that has all edges of each source or none of them.
 
-    None where it has a part of some source's edges.
+    None if it has only some of a source's edges.
     """
     topology = weights.topology
     at_logits = mask[topology.first_edge[Receiver(LOGITS)] :]

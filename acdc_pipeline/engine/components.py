@@ -154,7 +154,7 @@ def rms_input_gradient(
     weight: Float[Tensor, "n d_model d_out"],
     projected: Float[Tensor, "n rows d_out"],
 ) -> Float[Tensor, "n rows d_model"]:
-    """The gradient by each input of an RMS norm, from that by the projections behind it.
+    """The gradient by each input of an RMS norm, from that by the projections after it.
 
     Args:
         gradient: by `projected`.

@@ -1,4 +1,4 @@
-"""How much memory a search takes, from the shape of a model and of its prompts alone."""
+"""The memory that a search takes, computed from the shapes of model and prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acdc_pipeline.graph import Topology
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides how large activations are."""
+    """The sizes that determine how large activations are."""
 
     topology: Topology
     d_model: int
@@ -21,7 +21,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a search takes on `prompts` rows of `tokens` tokens, weights aside.
+    """The memory of a search on `prompts` rows of `tokens` tokens, without the weights.
 
     Args:
         itemsize: bytes of one activation.
@@ -35,14 +35,14 @@ class MemoryPlan:
 
     @property
     def sources(self) -> int:
-        """Bytes of what every source writes: clean, ablated, and the difference."""
+        """Bytes of the outputs of all sources: clean, ablated, and the difference."""
         return 3 * len(self.shape.topology.sources) * self._stream
 
     @property
     def receivers(self) -> int:
         """Bytes of the inputs, keys, queries and patterns of all receivers.
 
-        A search holds those of the receivers it has visited: of a sparse circuit, a part.
+        A search holds those of the receivers it has visited: only a part if the circuit is sparse.
         """
         topology = self.shape.topology
         n_mlps = topology.n_layers if topology.has_mlp else 0
@@ -50,21 +50,21 @@ class MemoryPlan:
 
     @property
     def state(self) -> int:
-        """Bytes of one state of a batch in which everything is reached everywhere."""
+        """Bytes of one state that reaches every node at every position."""
         n_nodes = len(self.shape.topology.sources)
         return self.state_bytes(everywhere=n_nodes, at_answers=n_nodes, heads=self._n_heads)
 
     @property
     def most(self) -> int:
-        """Bytes of a search that keeps every edge and tries one state at a time."""
+        """Bytes of a search that keeps every edge and evaluates one state at a time."""
         return self.sources + self.receivers + self.state
 
     def state_bytes(self, *, everywhere: int, at_answers: int, heads: int) -> int:
-        """Bytes of one state that reaches so many nodes at every position, and at the answers.
+        """Bytes of one state that reaches this many nodes at every position and at the answers.
 
-        What the batch keeps, and the largest of its temporaries: the inputs of one layer's heads
+        The sum of what the batch keeps and its largest temporary: the inputs of one layer's heads
         (raw and normalised, three slots), the hidden units of an MLP (before and after the
-        activation), or the logits and the passes over them.
+        activation), or the logits and copies of them.
         """
         answers = self.answers * self.shape.d_model * self.itemsize
         kept = everywhere * self._stream + at_answers * answers + heads * self._head
@@ -75,7 +75,7 @@ class MemoryPlan:
         return kept + own + max(layer, hidden, logits)
 
     def require(self, budget: int) -> None:
-        """Raises OutOfMemoryBudget if not even the sources fit into `budget` bytes."""
+        """Raise OutOfMemoryBudget if not even the sources fit into `budget` bytes."""
         if self.sources > budget:
             raise OutOfMemoryBudget(
                 f"{self.prompts} prompts need {_megabytes(self.sources)} before the first edge is "

@@ -1,4 +1,4 @@
-"""From a final residual stream to one number per state, oriented so that higher is worse."""
+"""Objectives: from a final residual stream to one number per state. Higher is worse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK_BYTES = 32 * 2**20
 
 @runtime_checkable
 class Objective(Protocol):
-    """What a search minimises."""
+    """A measure of how much worse a circuit is than the whole model."""
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         """Mean over answers, in float64, higher is worse."""
@@ -29,15 +29,15 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class LogprobObjective:
-    """Any metric of log-probabilities at the answer positions.
+    """A metric of log-probabilities at the answer positions.
 
     Args:
-        weights: for the final norm and the unembedding.
-        score: log-probabilities to one number per answer.
+        weights: the model, for the final norm and the unembedding.
+        score: the metric of each answer, from log-probabilities.
         sign: +1 where a higher score is worse, -1 where it is better.
-        tokens: the tokens that `score` is given, normalised among themselves, where the metric
-            depends on differences between them alone; None gives it the whole vocabulary.
-        answer_weight: how much each answer counts, 1 in all; None means alike.
+        tokens: the tokens that `score` receives, normalised among themselves, for metrics that
+            depend on differences between them alone; None means the whole vocabulary.
+        answer_weight: the weight of each answer, 1 in total; None means equal.
     """
 
     weights: TransformerWeights
@@ -60,25 +60,34 @@ class LogprobObjective:
 def mean_over_answers(
     values: Float[Tensor, "state answer"], weight: Float[Tensor, " answer"] | None
 ) -> Float[Tensor, " state"]:
-    """The mean of each state's answers in float64, weighted where they do not count alike."""
+    """The mean over each state's answers in float64, weighted unless `weight` is None."""
     wide = values.to(torch.float64)
     return wide.mean(-1) if weight is None else wide @ weight.to(torch.float64)
 
 
-# Answers of several states meet one tile of the vocabulary after the other: each matrix column is
-# fetched from memory once for all of them, and their logits stay in cache between the passes.
+# The vocabulary is processed in tiles, for the answers of several states together: each column of
+# W_U is read from memory once for all of them, and their logits stay in the cache.
 _ROWS = 512
 _TILE_BYTES = 2**20
 _LEAST_WIDTH = 256
 
-# Below it, log1p(sum) would turn the rounding of the sum into more than twice as much.
+# Below it, log1p(sum) would more than double the rounding error of the sum.
 _LEAST_SUM = -0.5
 
 
 class KlObjective:
-    """Mean KL over answers, in nats. Lower is better; 0 for the whole model.
+    """Mean KL(model ‖ circuit) over answers, in nats. Lower is better; 0 for the whole model.
 
-    Source: Conmy et al. 2023 (arXiv 2304.14997), section 3, for the metric.
+    The metric of Conmy et al. 2023 (arXiv 2304.14997), section 3, computed without forming
+    log-probabilities. With p the model's distribution, d the circuit's logits minus the model's,
+    and Δx the change of the normalised stream,
+
+        KL = log Σ p·exp(d) − Σ p·d = log1p(Σ p·expm1(d)) − (p W_Uᵀ)·Δx.
+
+    Small divergences come out of small numbers, so float32 resolves them to about 1e-9, where a
+    difference of log-probabilities loses them below 1e-6; and the vocabulary is touched by a
+    single product with W_U. Where logits pass a soft cap, it is applied to that product, and the
+    mean of d is taken over the vocabulary.
     """
 
     def __init__(
@@ -134,20 +143,20 @@ class KlObjective:
         total: Float[Tensor, "state answer"],
         change: Float[Tensor, "state answer d_model"],
     ) -> Float[Tensor, "state answer"]:
-        """log Σ p·exp(d), how much the normaliser grows.
+        """log Σ p·exp(d), the growth of the normaliser.
 
-        From `weighted` = Σ p·expm1(d); near -1 that has lost its digits (a sure model whose
-        favourite falls far), and `total` = Σ p·exp(d) has them.
+        From `weighted` = Σ p·expm1(d), or from `total` = Σ p·exp(d) where the former is near -1
+        and has lost its digits: the model is confident and its top token falls far.
         """
         growth = torch.where(weighted < _LEAST_SUM, total.log(), torch.log1p(weighted))
         growth = growth.to(change.dtype)
-        # Beyond some ninety logits exp(d) overflows. There the divergence is large, and the plain
-        # form exact enough.
-        plain = ~torch.isfinite(growth)
-        if bool(plain.any()):
-            _, answer = plain.nonzero(as_tuple=True)
-            d = change[plain] @ widen(self.weights.w_u, change)
+        # Beyond some ninety logits exp(d) overflows. The divergence is large there, and the
+        # direct formula exact enough.
+        overflowed = ~torch.isfinite(growth)
+        if bool(overflowed.any()):
+            _, answer = overflowed.nonzero(as_tuple=True)
+            d = change[overflowed] @ widen(self.weights.w_u, change)
             if self.weights.logit_cap is not None and self.logits is not None:
                 d = soft_cap_change(self.logits[answer], d, self.weights.logit_cap)
-            growth[plain] = (d + self.logprobs[answer]).logsumexp(-1)
+            growth[overflowed] = (d + self.logprobs[answer]).logsumexp(-1)
         return growth

@@ -1,4 +1,4 @@
-"""The parity gate: the engine must reproduce the model's own logits before it may judge edges."""
+"""The parity check: the engine must reproduce the model's own logits before it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.models.load import LoadedModel
 
-# Relative to the largest logit. float64 has the same gate: several Hugging Face modules (RMS
+# Relative to the largest logit. The same for float64, since several Hugging Face modules (RMS
 # norms, rotary tables) compute in float32 whatever the model's type.
 TOLERANCE = 1e-4
 
@@ -25,15 +25,15 @@ def parity_error(
     tokens: Int[Tensor, "batch pos"],
     lengths: Int[Tensor, " batch"],
 ) -> float:
-    """Largest difference of the engine's clean logits from the model's, relative to the largest.
+    """The largest difference between the engine's and the model's logits, relative to the largest.
 
     Padding after `lengths` is not compared.
 
     Raises:
-        ParityError: logits are not finite, so that there is nothing to compare.
+        ParityError: logits are not finite.
     """
     error, largest = 0.0, 0.0
-    # A large vocabulary at every position of all prompts would take more memory than the model.
+    # Logits of all prompts at once could take more memory than the model.
     for some, their_lengths in zip(tokens.split(_AT_ONCE), lengths.split(_AT_ONCE), strict=True):
         with torch.no_grad():
             final = run_sources(model.weights, some.to(model.weights.device)).final
@@ -41,7 +41,7 @@ def parity_error(
             theirs = model.reference_logits(some)
         real = torch.arange(some.shape[1])[None] < their_lengths.cpu()[:, None]
         theirs = theirs[real]
-        # Sums carry what is not finite, where a maximum may lose it.
+        # A sum propagates NaN and infinity; a maximum may lose them.
         difference = (ours[real] - theirs).abs_()
         if not bool(difference.sum().isfinite()):
             error = math.nan
@@ -62,7 +62,7 @@ def parity_error(
 def check_parity(
     model: LoadedModel, tokens: Int[Tensor, "batch pos"], lengths: Int[Tensor, " batch"]
 ) -> float:
-    """`parity_error`, refused when it is too large.
+    """Return `parity_error`, or raise if it exceeds the tolerance.
 
     Raises:
         ParityError: the engine does not reproduce this model.

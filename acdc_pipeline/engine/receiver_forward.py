@@ -1,6 +1,6 @@
-"""A forward in which every receiver reads a sum of its own over what the sources have written.
+"""A forward pass in which every receiver reads its own sum over the sources' outputs.
 
-The base of circuits, gates and scrubbed models, which differ in what that sum is.
+The base class of circuits, gates and scrubbed models, which differ in how that sum is formed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
 from acdc_pipeline.engine.components import normalise, project, project_normalised
-from acdc_pipeline.engine.forward import run_mlp
+from acdc_pipeline.engine.forward import Stream, run_mlp
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
-Stream = Float[Tensor, "batch pos d_model"]
 Outputs = Float[Tensor, "n batch pos d_model"]
 
 
 class Bases:
-    """What receivers read while every source carries its ablated output, as running sums.
+    """The inputs of receivers when every source writes its ablated output, as running sums.
 
     Args:
-        ablated: what each source writes then.
+        ablated: the ablated output of each source.
     """
 
     def __init__(self, ablated: Float[Tensor, "src batch pos d_model"]) -> None:
@@ -37,7 +36,7 @@ class Bases:
         self._known: dict[int, Stream] = {}
 
     def at(self, n_sources: int, constant: Float[Tensor, " d_model"] | None) -> Stream:
-        """For receivers of the first `n_sources` sources and of the `constant` met with them."""
+        """The input of receivers that read the first `n_sources` sources and `constant`."""
         if n_sources not in self._known:
             before = max(known for known in self._sums if known <= n_sources)
             total = self._sums[before] + self.ablated[before:n_sources].sum(0)
@@ -47,15 +46,15 @@ class Bases:
 
 
 class ReceiverForward(ABC):
-    """Runs the layers, and leaves it to `read` what receivers get of what `write` was given.
+    """Runs the layers; subclasses store outputs in `write` and form inputs from them in `read`.
 
     Args:
         weights: the model.
         computed: the sources that are computed; None means all.
 
     Attributes:
-        n_sources: sources that were written, skipped ones included.
-        constant: the attention biases met so far, which every receiver reads; None before any.
+        n_sources: sources passed so far, skipped ones included.
+        constant: the sum of the attention biases so far, which every receiver reads.
     """
 
     def __init__(
@@ -70,21 +69,21 @@ class ReceiverForward(ABC):
 
     @abstractmethod
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        """What each of `receivers` reads, `constant` included; all of them see `n_sources`.
+        """The inputs of `receivers`, which see `n_sources` sources, `constant` included.
 
-        A single one stands for all where all of them read the same.
+        A single input means that all of them read the same.
         """
 
     @abstractmethod
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
-        """Take what the `sources` (places among the topology's sources) write."""
+        """Store the outputs of `sources`, given by their index in the topology."""
 
     def enter(self, layer: int) -> None:
         """Called before each layer."""
         del layer
 
     def heads(self, layer: int) -> Sequence[int]:
-        """The heads of `layer` that are computed: all or none where they move one another."""
+        """The heads of `layer` that are computed; all or none in a coupled layer."""
         every = range(self.topology.n_heads)
         if self.computed is None:
             return every
@@ -99,13 +98,13 @@ class ReceiverForward(ABC):
         return bool(self.computed[(layer + 1) * self.width])
 
     def final(self, embedded: Stream) -> Stream:
-        """The final residual stream of a model whose `input` node writes `embedded`."""
+        """Run the model with `embedded` as the output of its `input` node."""
         self.write(embedded[None], [0])
         self.n_sources = 1
         return self.run_layers(0)
 
     def run_layers(self, start: int) -> Stream:
-        """The final residual stream, from layer `start` on; all before it was written."""
+        """Run the layers from `start` on and return the final residual stream."""
         for layer in range(start, self.topology.n_layers):
             self.enter(layer)
             block = self.weights.blocks[layer]
@@ -131,7 +130,7 @@ class ReceiverForward(ABC):
     def run_heads(
         self, layer: int, heads: Sequence[int], inputs: Float[Tensor, "read batch pos d_model"]
     ) -> Outputs:
-        """What `heads` write, from what they read: by slot, then by head, or one input for all."""
+        """The outputs of `heads` for these inputs: by slot, then by head, or one for all."""
         block = self.weights.blocks[layer]
         shape = inputs.shape[1:3]
         rows, projected = inputs.flatten(1, 2), partial(project_normalised, block.norm_attn)
@@ -148,7 +147,7 @@ class ReceiverForward(ABC):
         return attend(block, heads, slots, allowed)
 
     def run_mlp(self, layer: int, inputs: Outputs) -> Outputs:
-        """What the MLP of `layer` writes, from what it reads."""
+        """The output of the MLP of `layer`."""
         return run_mlp(self.weights.blocks[layer], inputs)
 
     def _by_mlp(self, layer: int) -> Outputs | None:

@@ -1,7 +1,7 @@
-"""What sources write in several circuits: computed once where it is the same.
+"""Outputs that several circuits have in common, computed once.
 
-What a source writes depends on the edges upstream of it and on nothing else. A circuit less one
-node, for instance, differs from the whole circuit only in what is computed from that node.
+The output of a source depends only on the edges upstream of it. A circuit less one node, for
+instance, differs from the whole circuit only downstream of that node.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def needed_sources(
     present: Bool[np.ndarray, " edge"],
     known: Bool[np.ndarray, " src"] | None = None,
 ) -> Bool[np.ndarray, " src"]:
-    """Which sources some present path leads on from to the logits.
+    """The sources from which a path of present edges leads to the logits.
 
-    Where heads move one another, all heads of a layer are needed as soon as one of them is.
+    In coupled layers all heads are needed as soon as one of them is.
 
     Args:
         weights: the model.
         present: the edges of the circuit.
-        known: sources whose output need not be computed; nothing is needed for them alone.
+        known: sources whose output is known; nothing is needed to compute them.
     """
     topology = weights.topology
     needed = np.zeros(len(topology.sources), dtype=bool)
@@ -60,9 +60,9 @@ def needed_sources(
 def identify_outputs(
     weights: TransformerWeights, masks: Sequence[Bool[np.ndarray, " edge"]]
 ) -> Int[np.ndarray, "circuit src"]:
-    """A number for what each source writes in each circuit; -1 where it is not needed.
+    """Number the output of each source in each circuit; -1 where it is not needed.
 
-    Equal numbers stand for equal outputs on any prompts: the same source, reading in each slot the
+    Equal numbers mean equal outputs on any prompts: the same source, reading in each slot the
     same outputs of other sources.
     """
     topology = weights.topology
@@ -95,7 +95,7 @@ def _reads(
     mask: Bool[np.ndarray, " edge"],
     receivers: Sequence[Receiver],
 ) -> bytes:
-    """The numbers of the outputs that each of `receivers` reads, as a key."""
+    """The numbers of the outputs that each of `receivers` reads, as a dictionary key."""
     out = b""
     for receiver in receivers:
         first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
@@ -104,12 +104,12 @@ def _reads(
 
 
 class SharedChanges:
-    """What sources write more than their ablated output, kept while a later circuit reads it.
+    """A cache of sources' current minus ablated outputs, kept while a later circuit reads them.
 
     Args:
-        like: a tensor of the type and on the device of the changes.
-        ids: see `identify_outputs`; circuits are computed in this order.
-        numbers: of one change.
+        like: a tensor of the changes' type and device.
+        ids: the result of `identify_outputs`; circuits are computed in this order.
+        numbers: elements of one change.
         budget: bytes. The changes of one circuit are held in any case.
 
     Attributes:
@@ -132,11 +132,11 @@ class SharedChanges:
                 self.uses.setdefault(number, []).append(circuit)
 
     def held(self, circuit: int) -> Int[np.ndarray, " src"]:
-        """The row of what each source writes in this circuit; -1 where it is not held."""
+        """The row of each source's change in this circuit; -1 where it is not held."""
         return np.array([self.row_of.get(number, -1) for number in self.ids[circuit].tolist()])
 
     def make_room(self, circuit: int, n: int) -> list[int]:
-        """Rows for `n` changes; what is read again last gives way, what `circuit` reads never."""
+        """Free `n` rows: changes read again last are evicted first, those of `circuit` never."""
         kept = set(self.ids[circuit].tolist())
         leaving = sorted(self.row_of.keys() - kept, key=lambda i: self._next_use(i, circuit))
         while len(self.free) < n:
@@ -153,6 +153,6 @@ class SharedChanges:
 def sum_of_few(
     rows: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"], starts: Int[np.ndarray, " sums"]
 ) -> Float[Tensor, "sums numbers"]:
-    """Sums of rows: of those that `at` names from each of `starts` up to the next."""
+    """Sums of the rows in `at`, one for each section that begins at one of `starts`."""
     indices, offsets = (torch.from_numpy(part).to(rows.device) for part in (at, starts))
     return functional.embedding_bag(indices, rows, offsets, mode="sum")

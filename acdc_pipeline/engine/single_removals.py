@@ -1,7 +1,7 @@
-"""One edge, or one node, removed from the whole model at a time.
+"""The whole model without a single edge or node.
 
-Everything before the removal keeps its clean value, and everything after it is the whole model,
-whose nodes all read one stream: a removal costs the layers behind it and nothing else.
+Everything before the removal keeps its clean value, and after it all nodes read one stream, so a
+removal costs one pass through the later layers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MAX_STATES = 64
 
 
 class SingleRemovals:
-    """The objective of the whole model without one edge, or without one node.
+    """Evaluates the whole model without one edge, or without one node.
 
     Args:
         bench: the model and its prompts.
-        objective: what is lost; higher is worse.
+        objective: the measure of what a removal costs; higher is worse.
         memory: bytes for the states evaluated together.
     """
 
@@ -39,7 +39,7 @@ class SingleRemovals:
         self.topology = bench.weights.topology
         self.objective = objective
         self.clean = streams_from_outputs(bench.weights, bench.clean)
-        self.index = {node: i for i, node in enumerate(self.topology.sources)}
+        self.index = self.topology.source_index
         self.at_once = _states_that_fit(bench, memory)
         self._layer: tuple[int, Slots] | None = None
 
@@ -48,7 +48,7 @@ class SingleRemovals:
         return float(self._objective(self.clean.final[None])[0])
 
     def without_edges(self, receiver: Receiver) -> Iterator[tuple[Edge, float]]:
-        """The objective without each edge into `receiver`, one at a time."""
+        """Yield each edge into `receiver` with the objective of the model without it."""
         sources = self.topology.sources_of(receiver)
         for start in range(0, len(sources), self.at_once):
             some = sources[start : start + self.at_once]
@@ -58,7 +58,7 @@ class SingleRemovals:
             yield from zip((Edge.into(s, receiver) for s in some), values, strict=True)
 
     def without_nodes(self) -> Iterator[tuple[Node, float]]:
-        """The objective with each source ablated for all that read it, one at a time."""
+        """Yield each source with the objective when all its readers get its ablated output."""
         for source in self.topology.sources:
             row = self.index[source]
             change = self.bench.ablated[row] - self.bench.clean.outputs[row]
@@ -68,7 +68,7 @@ class SingleRemovals:
         return self.objective(self.bench.layout.at_answers(final.flatten(1, 2)))
 
     def _final(self, receiver: Receiver, difference: States) -> States:
-        """The final streams when `receiver` reads so much more than in the clean run."""
+        """The final streams when `difference` is added to the clean input of `receiver`."""
         node = receiver.node
         if node == LOGITS:
             return self.clean.final + difference
@@ -80,9 +80,9 @@ class SingleRemovals:
         return self._after(node, self._head_change(receiver, difference))
 
     def _head_change(self, receiver: Receiver, difference: States) -> States:
-        """By how much more the heads of a layer write when one slot of one reads differently.
+        """The change of a layer's output if `difference` is added to the input of one head's slot.
 
-        That is the head itself, or all of them where they move one another.
+        Only that head changes, or all of them in a coupled layer.
         """
         node, slot = receiver.node, receiver.slot
         assert node.layer is not None
@@ -113,13 +113,13 @@ class SingleRemovals:
         return self._layer[1]
 
     def _after(self, source: Node, change: States) -> States:
-        """The final streams when `source` writes so much more than in the clean run."""
+        """The final streams when `change` is added to the clean output of `source`."""
         streams = changed_streams(self.weights, self.clean, source, change)
         return streams.final.unflatten(0, (len(change), -1))
 
 
 def _states_that_fit(bench: Bench, memory: int) -> int:
-    """How many states `memory` bytes hold: their streams, and one layer's temporaries."""
+    """How many states fit into `memory` bytes, counting streams and one layer's temporaries."""
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
     d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]

@@ -1,12 +1,12 @@
-"""A gate between 0 and 1 on every edge: the forward, and the objective's slope by each gate.
+"""Gates between 0 and 1 on every edge or node: forward passes, and gradients by each gate.
 
-A gate of 1 lets a source's current output through, 0 its ablated one, and in between a mixture. At
-gates of 0 and 1 alone it is `run_circuits`.
+A gate of 1 passes a source's current output, 0 its ablated one, and in between a mixture. With
+gates of 0 and 1 alone, edge gates are `run_circuits`.
 
-The backward pass goes layer by layer, from the last: each layer is run again from what its
-receivers read, so that one layer's activations are held and not all of them. The gradient by a
-source's output is a running sum over its readers; a layer's gates, what its sources have written
-and its receivers' gradients meet in three matrix products.
+The backward pass of edge gates goes layer by layer, from the last. Each layer is run again from
+what its receivers read, so that the activations of one layer are held and not of all. The gradient
+by a source's output is a running sum over its readers, and three matrix products per layer give
+the gradients by gates and by sources.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import normalise
-from acdc_pipeline.engine.forward import embed, run_mlp
+from acdc_pipeline.engine.forward import Stream, embed, run_mlp
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
-from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, Stream
+from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 _ROWS = 192
-"""Positions of prompts taken together: products gain nothing from more, and memory traffic does."""
+"""Positions processed together: more do not speed up products, and add memory traffic."""
 
 
 def edge_gate_gradient(
@@ -42,7 +42,7 @@ def edge_gate_gradient(
         bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
-        memory: bytes for activations; they decide how many prompts are taken together.
+        memory: bytes for activations, which limit how many prompts are processed together.
     """
 
     def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
@@ -59,19 +59,19 @@ def circuit_gradient(
     share: float,
     memory: int,
 ) -> Float[Tensor, " edge"]:
-    """What removing each edge of a circuit costs to first order, at a point on the way to clean.
+    """The first-order cost of removing each edge of a circuit, between ablated and clean inputs.
 
         (ablated_u - u's output in the circuit) · ∂M/∂input_v
 
-    with the gradient where `input` writes its ablated output plus `share` of the step to the clean
-    one, and all else follows in the circuit.
+    The gradient is taken in the circuit where `input` writes its ablated output plus `share` of
+    the step to the clean one.
 
     Args:
         bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         present: 1 for an edge of the circuit, 0 for another.
         share: from 0 (ablated) to 1 (clean).
-        memory: as of `edge_gate_gradient`.
+        memory: as in `edge_gate_gradient`.
     """
 
     def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
@@ -86,17 +86,17 @@ def circuit_gradient(
 
 
 class EdgeGated(ReceiverForward):
-    """A forward whose edges are gated, and the way back through it.
+    """A forward pass with gated edges, and its backward pass.
 
     Args:
         weights: the model.
-        ablated: what a closed gate lets through.
-        gates: of every edge.
-        steps: what the gradient of a receiver is multiplied with, for each source; None means its
-            current output less its ablated one, which gives the gradient by the gates.
+        ablated: what a gate of 0 passes.
+        gates: one per edge.
+        steps: for each source, the factor of a receiver's gradient; None means its current minus
+            its ablated output, which gives the gradient by the gates.
 
     Attributes:
-        changes: what each source writes more than its ablated output.
+        changes: the current minus the ablated output of each source.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class EdgeGated(ReceiverForward):
         self.changes[first:end] = (written - self.ablated[first:end]).flatten(1)
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        """The sources before a layer are fetched once for its heads and its MLP together."""
+        """Read the sources before a layer once for its heads and its MLP together."""
         n, node = self.n_sources, receivers[0].node
         base = self.bases.at(n, self.constant).flatten()
         if receivers[0].slot is not None:
@@ -143,18 +143,18 @@ class EdgeGated(ReceiverForward):
         return shaped
 
     def backward(self, at_final: Stream) -> Float[Tensor, " edge"]:
-        """The gradients by the gates, after `final`, from the gradient by what it returned."""
-        slopes = torch.zeros_like(self.gates)
+        """The gradients by the gates, from the gradient by the result of `final`, run before."""
+        by_gate = torch.zeros_like(self.gates)
         by_source = torch.zeros_like(self.changes)
-        lands = by_source.view_as(self.ablated)
+        at_outputs = by_source.view_as(self.ablated)
 
         def into(readers: Sequence[Receiver], gradient: Outputs, start: int, end: int) -> None:
-            """Of the sources from `start` to `end`: their gates, and the gradients by them."""
+            """Add the gradients by sources `start` to `end` and by the gates of their edges."""
             flat = gradient.flatten(1)
             by_edge = (self.steps[start:end] @ flat.T).T
             for reader, row in zip(readers, by_edge, strict=True):
                 at = self.topology.first_edge[reader]
-                slopes[at + start : at + end] = row
+                by_gate[at + start : at + end] = row
             by_source[start:end].addmm_(self._gates_of(readers, start, end).T, flat)
 
         into([Receiver(LOGITS)], at_final[None], 0, len(self.topology.sources))
@@ -167,27 +167,27 @@ class EdgeGated(ReceiverForward):
             if block.mlp is not None:
                 readers.append(Receiver(mlp(layer)))
                 write = partial(self.run_mlp, layer)
-                through.append(self._pulled_back(readers[0], write, lands[after, None]))
+                through.append(self._backpropagate(readers[0], write, at_outputs[after, None]))
                 if not self.weights.parallel:
                     into(readers, through[0], first, after)
             of_heads = [
                 Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
             ]
             write = partial(self.run_heads, layer, heads)
-            through.append(self._pulled_back(of_heads[0], write, lands[first:after]))
+            through.append(self._backpropagate(of_heads[0], write, at_outputs[first:after]))
             into([*readers, *of_heads], torch.cat(through), 0, first)
-        return slopes
+        return by_gate
 
-    def _pulled_back(
+    def _backpropagate(
         self,
         reader: Receiver,
         write: Callable[[Outputs], Outputs],
-        lands: Float[Tensor, "node batch pos d_model"],
+        at_outputs: Float[Tensor, "node batch pos d_model"],
     ) -> Outputs:
-        """The gradients by what `reader` and those beside it read, from what they write."""
+        """Backpropagate from the outputs of `reader` and its neighbours to their inputs."""
         with torch.enable_grad():
             leaf = self._inputs.pop(reader).requires_grad_()
-            (back,) = torch.autograd.grad(write(leaf), leaf, lands)
+            (back,) = torch.autograd.grad(write(leaf), leaf, at_outputs)
         return back
 
     def _gates_of(
@@ -204,7 +204,7 @@ def _gradient(
     forward: Callable[[slice], tuple[EdgeGated, Stream]],
     memory: int,
 ) -> Float[Tensor, " edge"]:
-    """Where prompts come in groups, the objective of all of them needs each forward twice."""
+    """Run forward and backward; twice forward where prompts are split, for the whole objective."""
     batch = bench.layout.batch
     at_once = _prompts_that_fit(bench, memory)
     groups = [slice(i, i + at_once) for i in range(0, batch, at_once)]
@@ -224,10 +224,10 @@ def _gradient(
 
 
 def _prompts_that_fit(bench: Bench, memory: int) -> int:
-    """How many prompts' activations `memory` bytes hold; at least one.
+    """How many prompts' activations fit into `memory` bytes; at least one.
 
-    Of every source its change, its step and the gradient by its output; what every receiver reads;
-    of one layer the gradients by that; its queries, keys, values, patterns and hidden units.
+    Counts the change, step and gradient of every source, the input of every receiver, and for one
+    layer the gradients by its inputs, its queries, keys, values, patterns and hidden units.
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
@@ -246,7 +246,7 @@ def run_node_gates(
     ablated: Float[Tensor, "src batch pos d_model"],
     gates: Float[Tensor, " src"],
 ) -> Stream:
-    """The final residual stream, each source gated for all that read it."""
+    """Run the model with each source gated for all its readers. Returns the final stream."""
     heads = range(weights.topology.n_heads)
     allowed = [visible_keys(b.attn, tokens.shape[1], tokens.device) for b in weights.blocks]
 
@@ -278,14 +278,14 @@ def node_gate_gradient(
 ) -> Float[Tensor, " src"]:
     """The gradient of the objective by the gate of each source.
 
-    Where not all prompts fit at once, a forward without gradients finds what each group's final
-    stream is worth, and a second one carries that back group by group.
+    If not all prompts fit at once, a forward pass without gradients gives the gradient by the final
+    streams, and a second one backpropagates it group by group.
 
     Args:
         bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
-        prompts_at_once: of which activations are held.
+        prompts_at_once: the number of prompts whose activations are held.
     """
 
     def final(values: Float[Tensor, " src"], chosen: slice) -> Float[Tensor, "some pos d_model"]:

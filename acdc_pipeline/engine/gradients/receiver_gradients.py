@@ -1,9 +1,9 @@
-"""How the objective changes with what each receiver reads, at every receiver of the whole model.
+"""The gradient of the objective by the input of every receiver of the whole model.
 
 One backward pass, layer by layer: each layer is run again from the stream it reads, so that only
-one layer's activations are held. All receivers of a head read the same stream; their gradients are
-told apart behind their projections, where each slot of each head has its own numbers, and pulled
-back through weights and norm one by one.
+one layer's activations are held. All receivers of a layer's heads read the same stream. Their
+gradients are separate after the projections, where each slot of each head has values of its own,
+and are backpropagated through weights and norm one by one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ from acdc_pipeline.engine.components import (
     rms_input_gradient,
     rms_scale,
 )
-from acdc_pipeline.engine.forward import Streams, run_mlp
+from acdc_pipeline.engine.forward import Stream, Streams, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import Block, Norm, TransformerWeights
-
-Stream = Float[Tensor, "batch pos d_model"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class ReceiverGradients:
 
     Args:
         receivers: the heads of one layer, by slot and then by head; or one MLP; or the logits.
-        gradient: of the objective by what each of them reads, in units of the metric per unit of
-            the stream. Higher means that more of this direction makes it worse.
+        gradient: by the input of each of them, in units of the metric per unit of the stream.
+            Higher means that more of this direction makes the objective worse.
     """
 
     receivers: tuple[Receiver, ...]
@@ -47,7 +45,7 @@ class ReceiverGradients:
 
 
 def final_gradient(objective: LogprobObjective, layout: Layout, final: Stream) -> Stream:
-    """The gradient of the objective by the final residual stream: 0 but at the answers."""
+    """The gradient of the objective by the final residual stream; 0 except at the answers."""
     with torch.enable_grad():
         leaf = final.detach().requires_grad_()
         at_answers = layout.at_answers(leaf.flatten(0, 1))
@@ -58,44 +56,46 @@ def final_gradient(objective: LogprobObjective, layout: Layout, final: Stream) -
 def receiver_gradients(
     weights: TransformerWeights, streams: Streams, at_final: Stream
 ) -> Iterator[ReceiverGradients]:
-    """The gradients of every receiver that `streams` knows, from the logits backwards.
+    """Yield the gradients of every receiver in `streams`, from the logits backwards.
 
     Args:
         weights: the model.
-        streams: what its nodes read at the point where gradients are taken.
+        streams: the inputs of its nodes where gradients are taken.
         at_final: gradient by the final stream.
     """
     yield ReceiverGradients((Receiver(LOGITS),), at_final[None])
     gradient = at_final
     for layer in sorted(streams.heads.keys() | streams.mlps.keys(), reverse=True):
-        lands = gradient
+        at_output = gradient
         if layer in streams.mlps:
-            by_mlp = _through_mlp(weights, layer, streams.mlps[layer], lands)
+            by_mlp = _through_mlp(weights, layer, streams.mlps[layer], at_output)
             yield ReceiverGradients((Receiver(mlp(layer)),), by_mlp[None])
             gradient = gradient + by_mlp
         if layer not in streams.heads:
             continue
         if not weights.parallel:
-            lands = gradient
+            at_output = gradient
         nodes = weights.topology.heads(layer)
         receivers = tuple(Receiver(node, slot) for slot in SLOTS for node in nodes)
-        by_heads = _through_heads(weights, layer, streams.heads[layer], lands)
+        by_heads = _through_heads(weights, layer, streams.heads[layer], at_output)
         yield ReceiverGradients(receivers, by_heads)
         gradient = gradient + by_heads.sum(0)
 
 
-def _through_mlp(weights: TransformerWeights, layer: int, stream: Stream, lands: Stream) -> Stream:
+def _through_mlp(
+    weights: TransformerWeights, layer: int, stream: Stream, at_output: Stream
+) -> Stream:
     with torch.enable_grad():
         leaf = stream.detach().requires_grad_()
         written = run_mlp(weights.blocks[layer], leaf)
-        (gradient,) = torch.autograd.grad(written, leaf, lands)
+        (gradient,) = torch.autograd.grad(written, leaf, at_output)
     return gradient
 
 
 def _through_heads(
-    weights: TransformerWeights, layer: int, stream: Stream, lands: Stream
+    weights: TransformerWeights, layer: int, stream: Stream, at_output: Stream
 ) -> Float[Tensor, "n batch pos d_model"]:
-    """The gradients by what each head of the layer reads in each slot, by slot and then by head."""
+    """The gradients by the input of each head's slots, by slot and then by head."""
     block = weights.blocks[layer]
     heads = range(weights.topology.n_heads)
     slots = project_slots(block.attn, normalise(stream, block.norm_attn))
@@ -104,7 +104,7 @@ def _through_heads(
         leaves: Slots = {slot: part.detach().requires_grad_() for slot, part in slots.items()}
         written = attend(block, heads, leaves, allowed)
         inputs = [leaves[slot] for slot in SLOTS]
-        by_slot = torch.autograd.grad(written, inputs, lands.expand_as(written))
+        by_slot = torch.autograd.grad(written, inputs, at_output.expand_as(written))
     if block.norm_attn.kind == "rms":
         return _through_rms(block, stream, slots, by_slot)
     back = []
@@ -118,7 +118,7 @@ def _through_heads(
 def _through_rms(
     block: Block, stream: Stream, slots: Slots, by_slot: Sequence[Float[Tensor, "*shape"]]
 ) -> Float[Tensor, "n batch pos d_model"]:
-    """Gradients by what heads have projected in each slot, as gradients by what they read."""
+    """Backpropagate from the projections in each slot to the inputs of an RMS norm."""
     heads = range(block.attn.w_q.shape[0])
     x = stream.flatten(0, 1)[None]
     scale = rms_scale(x, block.norm_attn)
@@ -135,7 +135,7 @@ def _through_rms(
 def _through_norm(
     norm: Norm, stream: Stream, gradients: Float[Tensor, "n batch pos d_model"]
 ) -> Float[Tensor, "n batch pos d_model"]:
-    """Several gradients by what a norm gives, as gradients by what it reads."""
+    """Backpropagate several gradients from the output of a norm to its input."""
     if norm.kind == "none":
         return gradients
     with torch.enable_grad():
