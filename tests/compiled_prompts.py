@@ -7,8 +7,7 @@ from functools import cache
 import numpy as np
 from transformers import AutoTokenizer
 
-from acdc_pipeline.models.zoo import compiled
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import compiled, zoo_path
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.specs.catalogue import find_task
 from tests.oracles.compiled_patching import Prompts

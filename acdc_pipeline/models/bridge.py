@@ -1,29 +1,35 @@
-"""The one place where torch meets TransformerLens: directories in, bridges out.
+"""Load a model directory as a `TransformerBridge`, and refuse weights that do not fit it.
 
-A bridge is loader and oracle. The engine takes its weights once and never drives its hooks.
+The bridge is loader and oracle; the engine reads its weights once and never uses its hooks.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
-from acdc_pipeline.models.config_values import check_hugging_face, check_sizes
-from acdc_pipeline.models.conversion.quantised import dequantised, unpacking
+from acdc_pipeline.models.config import (
+    check_hugging_face,
+    check_sizes,
+    dequantise,
+    unpacking_settings,
+)
 from acdc_pipeline.models.directory import (
     DAMAGED,
     NATIVE,
+    WEIGHTS_MISMATCH,
     architecture_of,
     read_config,
     weight_files,
 )
-from acdc_pipeline.models.fit import TOGETHER, named, refuse_misfits, refuse_not_finite
 from acdc_pipeline.models.tl_format import check_native_config, check_shapes, expected_shapes
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ if TYPE_CHECKING:
 
 
 def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
-    """A bridge on the CPU around the model in `directory`, of either format, in `dtype`.
+    """Load the model in `directory`, of either format, as a bridge on the CPU in `dtype`.
 
     Raises:
         InvalidInput: the directory does not hold a loadable model.
@@ -48,22 +54,22 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
 
 
 def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
-    """The transformers model in `directory`, whole and dequantised, on the CPU in `dtype`.
+    """Load the transformers model in `directory`, dequantised, on the CPU in `dtype`.
 
     Raises:
-        InvalidInput: it cannot be loaded, or tensors are missing, left over or of another shape.
+        InvalidInput: loading fails, or tensors are missing, superfluous or of another shape.
     """
     config = read_config(directory)
-    model, loading = _pretrained(directory, config, dtype)
-    refuse_misfits(loading, directory)
-    return dequantised(model, config)
+    model, loading = _load_with_report(directory, config, dtype)
+    refuse_mismatches(loading, directory)
+    return dequantise(model, config)
 
 
 def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
     model = load_pretrained(directory, dtype=dtype)
-    refuse_not_finite(model.named_parameters(), directory)
+    _refuse_not_finite(model.named_parameters(), directory)
     model.eval().requires_grad_(False)
     name = type(model).__name__
     try:
@@ -72,10 +78,10 @@ def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge
         raise UnsupportedModel(f"TransformerLens cannot wrap {name}: {error}") from error
 
 
-def _pretrained(
+def _load_with_report(
     directory: Path, config: dict[str, Any], dtype: torch.dtype
 ) -> tuple[Any, dict[str, Any]]:
-    """The Hugging Face model, and what its library reports of the load."""
+    """Return the Hugging Face model, and the loading report of its library."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -84,7 +90,7 @@ def _pretrained(
     try:
         with quiet_transformers():
             described: dict[str, Any] = {}
-            if (settings := unpacking(config)) is not None:
+            if (settings := unpacking_settings(config)) is not None:
                 changed: Any = AutoConfig.from_pretrained(directory, local_files_only=True)
                 changed.quantization_config = settings
                 described["config"] = changed
@@ -97,7 +103,7 @@ def _pretrained(
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
-                # Reported then, and refused by name; otherwise the error names no tensor.
+                # Mismatches are then reported by name; otherwise the error names no tensor.
                 ignore_mismatched_sizes=True,
             )
     except StrictDataclassError as error:
@@ -112,15 +118,15 @@ def _pretrained(
         RuntimeError,
         SafetensorError,
     ) as error:
-        fix = DAMAGED if isinstance(error, SafetensorError) else TOGETHER
+        fix = DAMAGED if isinstance(error, SafetensorError) else WEIGHTS_MISMATCH
         raise InvalidInput(
-            f"cannot be loaded: {_told(error)}", where=str(directory), fix=fix
+            f"cannot be loaded: {_describe_error(error)}", where=str(directory), fix=fix
         ) from error
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without the loading bar and the load report, which would land between our own lines."""
+    """Suppress the progress bar and the loading report of transformers."""
     from transformers import logging as hf_logging
 
     hf_logging.disable_progress_bar()
@@ -149,36 +155,33 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
             raise InvalidInput(f"cannot be read: {error}", where=str(file), fix=DAMAGED) from error
     check_shapes(config, state, str(directory))
     try:
-        # The tensors are about to be overwritten; initialising them would only cost time.
+        # The tensors are overwritten below; initialising them would only cost time.
         bridge_config = TransformerBridgeConfig.from_dict(
             {**config, "init_weights": False, "dtype": dtype}
         )
         bridge = boot(bridge_config, dtype=dtype)
     except (TypeError, ValueError, KeyError, ArithmeticError) as error:
-        problem = f"is not a TransformerBridgeConfig: {_told(error)}"
+        problem = f"is not a TransformerBridgeConfig: {_describe_error(error)}"
         raise InvalidInput(problem, where=where) from error
     try:
-        refuse_not_finite(state.items(), directory)
+        _refuse_not_finite(state.items(), directory)
         converted = convert_tl_checkpoint(state, bridge.cfg)
         converted = {name: tensor.to(dtype) for name, tensor in converted.items()}
         missing = bridge.load_state_dict(converted, strict=False)
     except (OSError, ValueError, RuntimeError) as error:
         problem = f"weights do not fit config.json: {error}"
-        raise InvalidInput(problem, where=str(directory), fix=TOGETHER) from error
+        raise InvalidInput(problem, where=str(directory), fix=WEIGHTS_MISMATCH) from error
     if missing.missing_keys or missing.unexpected_keys:
         absent = sorted(expected_shapes(config).keys() - state.keys())
         wrong = absent or sorted({*missing.missing_keys, *missing.unexpected_keys})
-        problem = f"tensors {'missing' if absent else 'that do not fit'}: {named(wrong)}"
-        raise InvalidInput(problem, where=str(directory), fix=TOGETHER)
+        problem = f"tensors {'missing' if absent else 'that do not fit'}: {list_some(wrong)}"
+        raise InvalidInput(problem, where=str(directory), fix=WEIGHTS_MISMATCH)
     bridge.requires_grad_(False)
     return bridge.eval()
 
 
 def _native_fields() -> frozenset[str]:
-    """The keys that TransformerLens knows in a TransformerLens-format `config.json`.
-
-    It would leave any other out without a word.
-    """
+    """Return the fields of `config.json` that TransformerLens reads; it ignores all others."""
     from transformer_lens.config import TransformerBridgeConfig
 
     parents = [kind for kind in TransformerBridgeConfig.__mro__ if kind is not object]
@@ -187,10 +190,10 @@ def _native_fields() -> frozenset[str]:
 
 
 def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer saved beside the weights, or None where there is none.
+    """Load the tokenizer saved beside the weights; None if there is none.
 
     Raises:
-        InvalidInput: there is one, but it cannot be loaded.
+        InvalidInput: it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
@@ -202,16 +205,78 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerBase | None:
         return AutoTokenizer.from_pretrained(
             directory, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # what the tokenizers library raises has no class of its own
+    except Exception as error:  # the tokenizers library raises bare exceptions
         raise InvalidInput(
-            f"is not a tokenizer that can be loaded: {_told(error)}",
+            f"is not a tokenizer that can be loaded: {_describe_error(error)}",
             where=str(found[0]),
             fix="save it again with tokenizer.save_pretrained",
         ) from error
 
 
-def _told(error: Exception) -> str:
-    """What `error` says, with its kind where the text alone says nothing."""
+def _describe_error(error: Exception) -> str:
+    """Return the text of `error`, with its class where the text alone is not informative."""
     text = " ".join(str(error).split())
     plain = isinstance(error, OSError | ValueError | RuntimeError) or type(error) is Exception
     return text if plain and text else f"{type(error).__name__}: {text}"
+
+
+_MOST_LISTED = 4
+
+# Masks and rotary tables that older versions of transformers saved and newer ones compute.
+_COMPUTED = re.compile(
+    r"(?:attn|attention)\.(?:bias|masked_bias|embed_positions)"
+    r"|(?:rotary_emb|attn|attention)\.(?:inv_freq|cos_cached|sin_cached)"
+)
+
+
+def refuse_mismatches(loading: Mapping[str, Any], directory: Path) -> None:
+    """Refuse weights that transformers would have initialised or ignored.
+
+    Args:
+        loading: loading report of transformers.
+        directory: place that errors name.
+
+    Raises:
+        InvalidInput: a tensor is missing, of another shape, or not part of the model.
+    """
+    where, fix = str(directory), WEIGHTS_MISMATCH
+    for name, stored, expected in sorted(loading["mismatched_keys"]):
+        raise InvalidInput(
+            f"has the shape {list(stored)} in the weights",
+            where=where,
+            field=name,
+            allowed=f"{list(expected)}, as config.json requires",
+            fix=fix,
+        )
+    if missing := sorted(loading["missing_keys"]):
+        raise InvalidInput(f"tensors missing: {list_some(missing)}", where=where, fix=fix)
+    if extra := sorted(name for name in loading["unexpected_keys"] if not _is_table(name)):
+        raise InvalidInput(
+            f"tensors that are not part of config.json: {list_some(extra)}", where=where, fix=fix
+        )
+
+
+def _refuse_not_finite(tensors: Iterable[tuple[str, Tensor]], directory: Path) -> None:
+    """Raise InvalidInput for the first of `tensors` that holds a NaN or an infinity."""
+    for name, tensor in tensors:
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            continue
+        low, high = tensor.aminmax()  # one pass without a copy; NaN propagates
+        if not bool(low.isfinite() & high.isfinite()):
+            bad = int((~tensor.isfinite()).sum())
+            raise InvalidInput(
+                f"{bad} of {tensor.numel()} values are NaN or infinite",
+                where=str(directory),
+                field=name,
+                fix="use weights from before the training diverged",
+            )
+
+
+def _is_table(name: str) -> bool:
+    return _COMPUTED.fullmatch(".".join(name.split(".")[-2:])) is not None
+
+
+def list_some(names: list[str]) -> str:
+    """Return the first few of `names`, and the number of the others."""
+    more = len(names) - _MOST_LISTED
+    return ", ".join(names[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,33 +1,41 @@
-"""What a model is, from its `config.json` alone: no weights are read."""
+"""Describe a model: its shape from `config.json` alone, its features from its weights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models.architectures import SUPPORTED, is_parallel, kv_heads, refusal
-from acdc_pipeline.models.config_values import (
+from acdc_pipeline.models.architectures import SUPPORTED, find_architecture, find_refusal
+from acdc_pipeline.models.config import (
     HEAD_WIDTH,
     HEADS,
-    HIDDEN,
     LAYERS,
+    MLP_WIDTH,
     VOCABULARY,
     WIDTH,
-    size_if_given,
-    size_of,
+    read_optional_size,
+    read_size,
+    require_dequantisable,
 )
-from acdc_pipeline.models.conversion.quantised import require_dequantisable
-from acdc_pipeline.models.directory import NATIVE, architecture_of, read_config
+from acdc_pipeline.models.directory import architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
+
+if TYPE_CHECKING:
+    from acdc_pipeline.models.weights import TransformerWeights
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """A model's shape. `refused` is None where the engine reproduces it, else the reason.
+    """The shape of a model.
 
-    `d_head` and `d_mlp` are what is usual for the width where config.json does not say; `d_mlp` is
-    0 without MLPs.
+    Args:
+        family: name of the architecture in common use.
+        d_head: from config.json, else `d_model / n_heads`.
+        d_mlp: from config.json, else `4 * d_model`; 0 without MLPs.
+        refused: the reason for which the engine does not reproduce the model, or None.
     """
 
     ref: str
@@ -47,48 +55,101 @@ class ModelDescription:
 
 
 def describe_model(ref: ModelRef | str) -> ModelDescription:
-    """The shape of a model.
+    """Return the shape of a model.
 
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: its weights are quantised in a way that cannot be undone here.
         InvalidInput: no such directory or repository, or its config.json lacks a size or
-            gives none for it.
+            holds an invalid one.
     """
     ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
-    located = locate(ref)
-    return describe_located(ref, located)
+    return describe_located(ref, locate(ref))
 
 
 def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
-    """`describe_model` for a model that was already found on this disk."""
+    """Return the shape of a model that is on this disk. Raises like `describe_model`."""
     config = read_config(located.directory)
-    architecture = architecture_of(config)
+    name = architecture_of(config)
+    architecture = find_architecture(name)
     require_dequantisable(config, where=str(ref))
-    where = f"{located.directory / 'config.json'}"
-    n_layers = size_of(config, where, LAYERS)
-    n_heads = size_of(config, where, HEADS)
+    where = str(located.directory / "config.json")
+    n_layers = read_size(config, where, LAYERS)
+    n_heads = read_size(config, where, HEADS)
     topology = Topology(
         n_layers=n_layers,
         n_heads=n_heads,
-        has_mlp=not (architecture == NATIVE and bool(config.get("attn_only"))),
-        parallel=is_parallel(architecture, config),
+        has_mlp=architecture.has_mlp(config),
+        parallel=architecture.is_parallel(config),
     )
-    d_model = size_of(config, where, WIDTH)
-    hidden = size_if_given(config, where, HIDDEN) or 4 * d_model
+    d_model = read_size(config, where, WIDTH)
+    d_mlp = read_optional_size(config, where, MLP_WIDTH) or 4 * d_model
     return ModelDescription(
         ref=str(ref),
-        architecture=architecture,
-        family=SUPPORTED.get(architecture, architecture),
+        architecture=name,
+        family=SUPPORTED.get(name, name),
         n_layers=n_layers,
         n_heads=n_heads,
-        n_kv_heads=kv_heads(architecture, config, n_heads),
+        n_kv_heads=architecture.count_kv_heads(config, n_heads),
         d_model=d_model,
-        d_head=size_if_given(config, where, HEAD_WIDTH) or max(1, d_model // n_heads),
-        d_mlp=hidden if topology.has_mlp else 0,
-        vocab=size_of(config, where, VOCABULARY),
+        d_head=read_optional_size(config, where, HEAD_WIDTH) or max(1, d_model // n_heads),
+        d_mlp=d_mlp if topology.has_mlp else 0,
+        vocab=read_size(config, where, VOCABULARY),
         n_edges=topology.n_edges,
         topology=topology,
         revision=located.revision,
-        refused=refusal(architecture, config),
+        refused=find_refusal(name, config),
     )
+
+
+_NORMS = {"layer": "LayerNorms", "rms": "RMS norms", "none": "no norms"}
+
+
+def list_features(weights: TransformerWeights) -> tuple[str, ...]:
+    """Return one phrase for each feature of the model that the engine reproduces."""
+    return (*_stream_features(weights), *_attention_features(weights), _mlp_feature(weights))
+
+
+def _stream_features(weights: TransformerWeights) -> Iterator[str]:
+    first = weights.blocks[0]
+    if first.norm_attn.kind != "none" or first.post_attn is None:
+        yield _NORMS[first.norm_attn.kind]
+    if first.post_attn is not None:
+        yield f"{_NORMS[first.post_attn.kind]} after attention and MLP"
+    if weights.parallel:
+        yield "attention and MLP side by side"
+    if weights.logit_cap is not None:
+        yield f"logits capped at {weights.logit_cap:g}"
+
+
+def _attention_features(weights: TransformerWeights) -> Iterator[str]:
+    layers = [block.attn for block in weights.blocks]
+    first = layers[0]
+    if weights.w_pos is not None:
+        yield "learned positions"
+    rotary = [attn.rotary for attn in layers if attn.rotary is not None]
+    if rotary:
+        width, d_head = rotary[0].cos.shape[1], first.w_q.shape[2]
+        some = "" if len(rotary) == len(layers) else f" in {len(rotary)} of {len(layers)} layers"
+        yield f"rotary positions on {width} of {d_head} dimensions{some}"
+    if first.heads_per_kv > 1:
+        yield f"{first.w_q.shape[0]} query heads on {first.w_k.shape[0]} key/value heads"
+    if first.q_norm is not None:
+        across_heads = first.q_norm.across == "layer"
+        span = "across the heads of a layer" if across_heads else "head by head"
+        yield f"queries and keys normalised {span}"
+    if first.score_cap is not None:
+        yield f"scores capped at {first.score_cap:g}"
+    windows = [attn.window for attn in layers if attn.window is not None]
+    if windows:
+        yield f"windows of {min(windows)} tokens in {len(windows)} of {len(layers)} layers"
+    if first.direction == "bidirectional":
+        yield "attention in both directions"
+
+
+def _mlp_feature(weights: TransformerWeights) -> str:
+    mlp = weights.blocks[0].mlp
+    if mlp is None:
+        return "no MLPs"
+    gated = "" if mlp.w_gate is None else "gated "
+    return f"{gated}{mlp.activation.replace('_', ' ')} MLPs"

@@ -12,12 +12,12 @@ from acdc_pipeline.errors import InvalidInput, with_suggestion
 
 @dataclass(frozen=True)
 class Precision:
-    """How a model's numbers are kept and used.
+    """Floating-point types of a model.
 
     Args:
-        held: the type of its matrices in memory; every parameter is rounded to it.
-        computed: the type of all arithmetic. A decision compares differences far smaller than
-            what 16 bits resolve, so it is never one of those.
+        held: type of the matrices in memory; every parameter is rounded to it.
+        computed: type of all arithmetic; never 16 bits, which cannot resolve the differences that
+            decisions compare.
     """
 
     held: torch.dtype
@@ -35,22 +35,20 @@ _CUDA = re.compile(r"cuda(:\d+)?\Z")
 
 
 def resolve_dtype(name: str) -> Precision:
-    """The precision called `name`. Raises InvalidInput for any other."""
+    """Return the precision of that name. Raises InvalidInput for an unknown one."""
     if name not in DTYPES:
         raise InvalidInput(f"dtype '{name}' is not known", allowed=", ".join(DTYPES))
     return DTYPES[name]
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device called `name`: auto, cpu, cuda, cuda:1, mps. `auto` takes the best there is.
+    """Return the device of that name: auto, cpu, cuda, cuda:1, mps. `auto` prefers CUDA.
 
     Raises:
-        InvalidInput: not a device name, or this machine has no such device.
+        InvalidInput: an unknown name, or a device that is not available.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
     if name == "mps":

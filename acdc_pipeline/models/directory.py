@@ -1,4 +1,4 @@
-"""A model directory, as far as its files say what it is: nothing of torch is loaded."""
+"""The files of a model directory, read without torch: config.json, names of weights, tokenizer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from acdc_pipeline.json_text import read_json
 NATIVE = "TransformerLensNative"
 
 DAMAGED = "copy or download it again: it is cut off or damaged"
-"""What to do about a file of weights that cannot be read."""
+"""Fix for a file of weights that cannot be read."""
 
-_ANEW = "save or download the model's config.json again"
+WEIGHTS_MISMATCH = "use the config.json that was saved together with these weights"
+"""Fix for weights that do not fit config.json."""
+
+_SAVE_CONFIG = "save or download the model's config.json again"
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The `config.json` of a model directory.
+    """Return the `config.json` of a model directory.
 
     Raises:
         InvalidInput: the directory or its config is missing or unreadable.
@@ -30,7 +33,7 @@ def read_config(directory: Path) -> dict[str, Any]:
         )
     path = directory / "config.json"
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # reading a pipe would block
             raise OSError("is not a file")
         config = read_json(path.read_bytes())
     except FileNotFoundError:
@@ -45,23 +48,23 @@ def read_config(directory: Path) -> dict[str, Any]:
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:
-        raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=_ANEW) from error
+        raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=_SAVE_CONFIG) from error
     if not isinstance(config, dict):
-        raise InvalidInput("is not a JSON object", where=str(path), fix=_ANEW)
+        raise InvalidInput("is not a JSON object", where=str(path), fix=_SAVE_CONFIG)
     return config
 
 
 def unreadable(path: Path, error: OSError) -> InvalidInput:
-    """The error for a file of a model that is there and cannot be read."""
+    """Return the error for a file of a model that exists but cannot be read."""
     return InvalidInput(
         f"cannot be read: {error.strerror or error}",
         where=str(path),
-        fix="check that it is a file that may be read, and the disk that it is on",
+        fix="check the permissions of the file, and the disk",
     )
 
 
 def architecture_of(config: dict[str, Any]) -> str:
-    """The architecture a `config.json` describes: a Hugging Face class name, or NATIVE."""
+    """Return the architecture in a `config.json`: a Hugging Face class name, or NATIVE."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures:
         return str(architectures[0])
@@ -71,10 +74,10 @@ def architecture_of(config: dict[str, Any]) -> str:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a model directory, sorted.
+    """Return the safetensors files of a model directory, sorted.
 
     Raises:
-        InvalidInput: there are none; pickled checkpoints are refused, since loading runs code.
+        InvalidInput: there are none. Pickled checkpoints are refused: loading them runs code.
     """
     files = sorted(directory.glob("*.safetensors"))
     if not files:
@@ -85,3 +88,66 @@ def weight_files(directory: Path) -> list[Path]:
             fix="save the model with save_pretrained(..., safe_serialization=True)",
         )
     return files
+
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+)
+"""Files that may hold the vocabulary."""
+
+# Settings without influence on the tokens of a text: decoding, chats, padding, truncation, and
+# special tokens around a text, which tasks add by themselves.
+_WITHOUT_INFLUENCE = frozenset(
+    {
+        "add_bos_token",
+        "add_eos_token",
+        "backend",
+        "chat_template",
+        "clean_up_tokenization_spaces",
+        "errors",
+        "is_local",
+        "local_files_only",
+        "model_max_length",
+        "name_or_path",
+        "padding_side",
+        "processor_class",
+        "response_schema",
+        "special_tokens_map_file",
+        "tokenizer_file",
+        "truncation_side",
+    }
+)
+_SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def read_tokenizer_settings(directory: Path) -> dict[str, Any]:
+    """Return the settings that decide the tokens of a text and which of them are special, by name.
+
+    Settings from files of older versions are prefixed by the file: `added_tokens.json: <sep>`.
+
+    Raises:
+        InvalidInput: a file cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for name in _SETTINGS_FILES:
+        try:
+            settings = read_json((directory / name).read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InvalidInput(
+                f"cannot be read: {error}",
+                where=str(directory / name),
+                fix="save it again with tokenizer.save_pretrained",
+            ) from error
+        if not isinstance(settings, dict):
+            raise InvalidInput("is not a JSON object", where=str(directory / name))
+        prefix = "" if name == _SETTINGS_FILES[0] else f"{name}: "
+        found |= {
+            f"{prefix}{key}": v for key, v in settings.items() if key not in _WITHOUT_INFLUENCE
+        }
+    return found

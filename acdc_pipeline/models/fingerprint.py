@@ -1,4 +1,4 @@
-"""What a model's files are, part by part, so that a change of them can be named."""
+"""Digests of the parts of a model, with which a change can be named."""
 
 from __future__ import annotations
 
@@ -9,23 +9,21 @@ from pydantic import Field, JsonValue
 from acdc_pipeline.specs.base import Spec
 
 DIGITS = 12
-"""Hex digits of sha256 that are kept of a part."""
+"""Length of a digest: hex digits of a sha256."""
 
 
 class Fingerprint(Spec):
     """The parts of a model that decide its outputs.
 
     Args:
-        revision: changes whenever any part does.
-        config: `config.json` without what reaches no output.
-        tokenizer: a digest of the tokenizer's files; None where there are none, or where the
-            revision is a commit of the hub.
-        tokenizer_settings: what says beside those files how text becomes tokens; None where nobody
-            looked: in baselines of earlier versions, and where the revision is a commit of the hub.
-        tensors: a digest of each tensor's shape, type and bytes; empty where the revision is a
-            commit of the hub, which names the weights by itself.
-        heads: a digest of each head's own weights (`head_digests.with_heads`); empty where nobody
-            asked for them.
+        revision: changes whenever any part does; a commit for models of the hub, whose files are
+            not hashed.
+        config: `config.json` without fields that influence no output.
+        tokenizer: digest of the tokenizer's files; None without such files, or on the hub.
+        tokenizer_settings: further settings that decide the tokens of a text; None in baselines of
+            earlier versions, or on the hub.
+        tensors: digest of each tensor's shape, type and bytes; empty on the hub.
+        heads: digest of each head's weights; empty unless added by `add_head_digests`.
     """
 
     revision: str

@@ -1,4 +1,4 @@
-"""`load_model`: a reference in, a model ready for the engine out."""
+"""Load a model for the engine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models.architectures import require_supported
+from acdc_pipeline.models.architectures import find_architecture, require_supported
+from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
-from acdc_pipeline.models.conversion.quantised import require_dequantisable
+from acdc_pipeline.models.config import require_dequantisable
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import architecture_of, read_config
-from acdc_pipeline.models.extract import extract_weights
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -31,12 +31,12 @@ class LoadedModel:
     """A model in memory.
 
     Args:
-        ref: how it was asked for.
+        ref: the reference it was loaded by.
         revision: changes whenever the weights do.
         architecture: Hugging Face class name, or TransformerLensNative.
         weights: plain tensors, on the device the engine computes on.
-        tokenizer: None where the directory has none.
-        bridge: the TransformerLens model on the CPU, against which the engine is checked.
+        tokenizer: None if the directory has none.
+        bridge: the TransformerLens model on the CPU, the oracle for the engine.
     """
 
     ref: ModelRef
@@ -51,19 +51,19 @@ class LoadedModel:
 
     @property
     def topology(self) -> Topology:
-        """The computational graph."""
+        """Computational graph."""
         return self.weights.topology
 
     def reference_logits(
         self, tokens: Int[Tensor, "batch pos"]
     ) -> Float[Tensor, "batch pos vocab"]:
-        """Logits of the original model, through TransformerLens, on the CPU."""
+        """Return the logits of the original model, through TransformerLens, on the CPU."""
         with torch.no_grad():
             return self.bridge(tokens.cpu())
 
 
-def _round(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
-    """Give every parameter a value that the held type has, so that holding it loses nothing."""
+def _round_parameters(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
+    """Round every parameter to a value of the held type, so that holding it loses nothing."""
     if precision.held is precision.computed:
         return
     with torch.no_grad():
@@ -78,20 +78,13 @@ def _round(bridge: TransformerBridge, precision: Precision, *, where: str) -> No
             parameter.copy_(rounded)
 
 
-def _extracted(bridge: TransformerBridge, architecture: str, *, where: str) -> TransformerWeights:
-    try:
-        return extract_weights(bridge, architecture)
-    except UnsupportedModel as error:
-        raise error.at(where)  # noqa: B904  (the same error, with its place)
-
-
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
     """Load `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
 
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: the engine does not reproduce its architecture.
-        InvalidInput: the files are missing or do not fit together; no such dtype or device.
+        InvalidInput: files are missing or do not fit together, or an unknown dtype or device.
     """
     ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
     precision, torch_device = resolve_dtype(dtype), resolve_device(device)
@@ -101,8 +94,11 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
     require_supported(architecture, config, where=str(ref))
     require_dequantisable(config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
-    _round(bridge, precision, where=str(ref))
-    weights = _extracted(bridge, architecture, where=str(located.directory / "config.json"))
+    _round_parameters(bridge, precision, where=str(ref))
+    try:
+        weights = extract_weights(bridge, find_architecture(architecture))
+    except UnsupportedModel as error:
+        raise error.at(str(located.directory / "config.json"))  # noqa: B904  (the same error)
     return LoadedModel(
         ref=ref,
         revision=located.revision,

@@ -1,23 +1,36 @@
-"""Taking the fingerprint of a model: its files hashed, part by part."""
+"""Hash the files of a model, part by part."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.graph import head
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.models.directory import DAMAGED, read_config, weight_files
+from acdc_pipeline.models.directory import (
+    DAMAGED,
+    TOKENIZER_FILES,
+    read_config,
+    read_tokenizer_settings,
+    weight_files,
+)
 from acdc_pipeline.models.fingerprint import DIGITS, Fingerprint
 from acdc_pipeline.models.location import pin
-from acdc_pipeline.models.tokenizer_settings import TOKENIZER_FILES, tokenizer_settings
 from acdc_pipeline.specs.model_ref import ModelRef
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from acdc_pipeline.models.weights import Attention, TransformerWeights
 
 _CHUNK = 1 << 24
 
-# What a config.json says about how the file was written or the model trained; none of it reaches
-# an output.
-_INERT = frozenset(
+# Fields of config.json about the saving or training of the model, without influence on outputs.
+_WITHOUT_INFLUENCE = frozenset(
     {
         "_name_or_path",
         "transformers_version",
@@ -34,12 +47,12 @@ _INERT = frozenset(
 )
 
 
-def fingerprint(ref: ModelRef | str) -> Fingerprint:
-    """The fingerprint of a model; of an `hf:` model no more than its config.json is fetched.
+def take_fingerprint(ref: ModelRef | str) -> Fingerprint:
+    """Return the fingerprint of a model; of an `hf:` model only config.json is downloaded.
 
     Raises:
         UnknownName: no such zoo model.
-        InvalidInput: the model is not to be found, or its weights are no safetensors files.
+        InvalidInput: the model is missing, or its weights are not safetensors files.
     """
     ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
     located = pin(ref)
@@ -47,14 +60,14 @@ def fingerprint(ref: ModelRef | str) -> Fingerprint:
     files = [] if ref.kind == "hf" else weight_files(located.directory)
     return Fingerprint(
         revision=located.revision,
-        config={name: value for name, value in config.items() if name not in _INERT},
-        tokenizer=None if ref.kind == "hf" else _tokenizer_digest(located.directory),
-        tokenizer_settings=None if ref.kind == "hf" else tokenizer_settings(located.directory),
-        tensors={name: digest for file in files for name, digest in _tensor_digests(file).items()},
+        config={name: value for name, value in config.items() if name not in _WITHOUT_INFLUENCE},
+        tokenizer=None if ref.kind == "hf" else _hash_tokenizer(located.directory),
+        tokenizer_settings=None if ref.kind == "hf" else read_tokenizer_settings(located.directory),
+        tensors={name: digest for file in files for name, digest in _hash_tensors(file).items()},
     )
 
 
-def _tokenizer_digest(directory: Path) -> str | None:
+def _hash_tokenizer(directory: Path) -> str | None:
     files = [directory / name for name in TOKENIZER_FILES if (directory / name).is_file()]
     if not files:
         return None
@@ -64,8 +77,8 @@ def _tokenizer_digest(directory: Path) -> str | None:
     return total.hexdigest()[:DIGITS]
 
 
-def _tensor_digests(file: Path) -> dict[str, str]:
-    """Of a safetensors file: eight bytes of length, a JSON header, the data."""
+def _hash_tensors(file: Path) -> dict[str, str]:
+    """Return a digest per tensor of a safetensors file: length in 8 bytes, JSON header, data."""
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -97,3 +110,38 @@ def _tensor_digests(file: Path) -> dict[str, str]:
         raise InvalidInput(
             f"is not a safetensors file: {error}", where=str(file), fix=DAMAGED
         ) from error
+
+
+def add_head_digests(fingerprint: Fingerprint, ref: str) -> Fingerprint:
+    """Return the fingerprint of model `ref` with digests of its heads. Raises like `load_model`."""
+    from acdc_pipeline.models.load import load_model
+
+    heads = _hash_heads(load_model(ref, device="cpu").weights)
+    return fingerprint.model_copy(update={"heads": heads})
+
+
+def _hash_heads(weights: TransformerWeights) -> dict[str, str]:
+    """Return a digest per head of the weights that it uses, shared keys and values included."""
+    return {
+        str(head(layer, index)): _hash_head(block.attn, index)
+        for layer, block in enumerate(weights.blocks)
+        for index in range(block.attn.w_q.shape[0])
+    }
+
+
+def _hash_head(attention: Attention, index: int) -> str:
+    group = index // attention.heads_per_kv
+    parts = [
+        _row_bytes(attention.w_q, index),
+        _row_bytes(attention.w_k, group),
+        _row_bytes(attention.w_v, group),
+        _row_bytes(attention.w_o, index),
+        _row_bytes(attention.b_q, index),
+        _row_bytes(attention.b_k, group),
+        _row_bytes(attention.b_v, group),
+    ]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:DIGITS]
+
+
+def _row_bytes(table: Float[Tensor, "head ..."] | None, index: int) -> bytes:
+    return b"" if table is None else table[index].contiguous().numpy().tobytes()

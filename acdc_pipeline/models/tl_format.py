@@ -10,7 +10,7 @@
     tokenizer.json, tokenizer_config.json
 
 The directory loads with `TransformerBridge.boot_native(TransformerBridgeConfig.from_dict(config))`
-and `convert_tl_checkpoint`. This module knows the format only; it imports no TransformerLens.
+and `convert_tl_checkpoint`; this module itself does not import TransformerLens.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
 from acdc_pipeline.json_text import read_json
+from acdc_pipeline.models.directory import NATIVE, WEIGHTS_MISMATCH
 
-ARCHITECTURE = "TransformerLensNative"
 REQUIRED_FIELDS = (
     "n_layers",
     "d_model",
@@ -50,25 +50,25 @@ _NORM_PARTS: dict[str | None, tuple[str, ...]] = {
     None: (),
 }
 
-# Fields of other programs that say nothing about the function.
-_WRITTEN_ALONG = frozenset({"architectures", "split_attention_weights", "transformers_version"})
+# Fields that other programs add, without influence on the outputs.
+_IGNORED = frozenset({"architectures", "split_attention_weights", "transformers_version"})
 
 
 def check_native_config(config: Mapping[str, Any], known: Collection[str], where: str) -> None:
-    """Refuse a `config.json` that says something TransformerLens would not hear.
+    """Refuse a `config.json` with fields that TransformerLens would ignore.
 
     Args:
-        config: its fields.
-        known: the fields that TransformerLens reads.
-        where: the file.
+        config: fields of the file.
+        known: fields that TransformerLens reads.
+        where: path of the file.
 
     Raises:
-        UnsupportedModel: a required field is missing, or a value has no place in the format.
-        InvalidInput: a field that does not exist.
+        UnsupportedModel: a required field is missing, or a value is not part of the format.
+        InvalidInput: an unknown field.
     """
     _check_values(config, where)
     for field in config:
-        if field not in known and field not in _WRITTEN_ALONG:
+        if field not in known and field not in _IGNORED:
             close = nearest(field, known)
             raise InvalidInput(
                 "is not a field of a TransformerBridgeConfig",
@@ -89,10 +89,10 @@ def _check_values(config: Mapping[str, Any], where: str) -> None:
     norm = config["normalization_type"]
     if norm not in _NORM_PARTS:
         raise UnsupportedModel(
-            f"{norm!r} is not a normalization this format holds",
+            f"{norm!r} is not a normalization of this format",
             where=where,
             field="normalization_type",
-            allowed=", ".join(_shown(name) for name in _NORM_PARTS),
+            allowed=", ".join(name or "null" for name in _NORM_PARTS),
         )
     if config["positional_embedding_type"] not in ("standard", "rotary"):
         raise UnsupportedModel(
@@ -103,15 +103,11 @@ def _check_values(config: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _shown(norm: str | None) -> str:
-    return "null" if norm is None else norm
-
-
 def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Every tensor a model of this config has, by name, with its shape.
+    """Return the name and shape of every tensor in a model of this config.
 
     Raises:
-        UnsupportedModel: a required field is missing, or a value has no place in the format.
+        UnsupportedModel: a required field is missing, or a value is not part of the format.
     """
     _check_values(config, "config.json")
     norm = config["normalization_type"]
@@ -149,7 +145,7 @@ def check_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor], wher
     """Refuse tensors that are not exactly those of `config`.
 
     Raises:
-        InvalidInput: a tensor is missing, left over, or of another shape.
+        InvalidInput: a tensor is missing, superfluous, or of another shape.
     """
     shapes = expected_shapes(config)
     missing = sorted(shapes.keys() - tensors.keys())
@@ -162,15 +158,15 @@ def check_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor], wher
 
 
 def check_shapes(config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str) -> None:
-    """Raises InvalidInput for a tensor of another shape than `config` gives its name."""
+    """Raise InvalidInput for a tensor whose shape differs from that in `config`."""
     for name, shape in expected_shapes(config).items():
         if name in tensors and tuple(tensors[name].shape) != shape:
             raise InvalidInput(
                 f"has the shape {list(tensors[name].shape)} in the weights",
                 where=where,
                 field=name,
-                allowed=f"{list(shape)}, which is what config.json asks for",
-                fix="use the config.json that was saved together with these weights",
+                allowed=f"{list(shape)}, as config.json requires",
+                fix=WEIGHTS_MISMATCH,
             )
 
 
@@ -180,14 +176,14 @@ def save_tl_directory(
     tensors: Mapping[str, Tensor],
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """Write a TransformerLens-format directory; tensors keep the dtype they come in.
+    """Write a TransformerLens-format directory; tensors keep their dtype.
 
     Raises:
-        InvalidInput: the tensors are not those `config` asks for.
+        InvalidInput: the tensors do not fit `config`.
     """
     check_tensors(config, tensors, where=str(path))
     path.mkdir(parents=True, exist_ok=True)
-    fields = {"architecture": ARCHITECTURE, **config}
+    fields = {"architecture": NATIVE, **config}
     contiguous = {name: tensors[name].detach().contiguous() for name in expected_shapes(config)}
     save_file(contiguous, path / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(path)
@@ -197,7 +193,7 @@ def save_tl_directory(
 def read_tl_directory(
     path: Path, dtype: torch.dtype = torch.float32
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The config fields and the tensors, cast to `dtype`, of a TransformerLens-format directory.
+    """Return the config and the tensors, cast to `dtype`, of a TransformerLens-format directory.
 
     Raises:
         InvalidInput: a file is missing or unreadable, or the tensors do not fit the config.
@@ -216,7 +212,7 @@ def read_tl_directory(
 
 
 def is_tl_directory(path: Path) -> bool:
-    """Whether `config.json` describes a TransformerLens-format model, not a Hugging Face one."""
+    """Return whether `config.json` describes a model in the TransformerLens format."""
     file = path / "config.json"
     if not file.is_file():
         return False

@@ -1,4 +1,4 @@
-"""A transformer as plain tensors: everything the engine needs and nothing of the library."""
+"""A transformer as plain tensors, independent of the library that loaded it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 
 class RotaryPairs(Enum):
-    """Which two dimensions of a head rotate together."""
+    """Pairing of the dimensions of a head that rotate together."""
 
     HALVES = "halves"
     """Dimension i with i + d/2 (Hugging Face Llama, GPT-NeoX)."""
@@ -28,7 +28,7 @@ class RotaryPairs(Enum):
 
 @dataclass(frozen=True)
 class Norm:
-    """A normalisation. `weight` and `bias` are None where the norm has none."""
+    """A normalisation, with or without weight and bias."""
 
     kind: NormKind
     weight: Float[Tensor, " d_model"] | None
@@ -47,16 +47,14 @@ class Rotary:
 
 @dataclass(frozen=True)
 class HeadNorm:
-    """Normalisation of queries or keys, before they are rotated.
+    """Normalisation of queries or keys, before their rotation.
 
     Args:
         kind: as for `Norm`; there is no bias.
-        weight: one row a (key/value) head.
+        weight: one row per query or key/value head.
         eps: added to the variance or mean square.
         across: `head` normalises each head over its own dimensions; `layer` takes one mean square
-            over all heads together (OLMo 2), so that one head's input moves every head of its
-            layer. Under grouped-query attention each query head counts with its copy of its
-            group's key, which leaves the mean as it is.
+            over all heads together (OLMo 2), which couples the heads of the layer.
     """
 
     kind: NormKind
@@ -69,8 +67,8 @@ class HeadNorm:
 class Attention:
     """One attention layer; query head h reads key/value head `h // (head / kv_head)`.
 
-    Attention scores are q·k times `scale`, then squeezed into ±`score_cap` where there is one
-    (`cap * tanh(score / cap)`). A query sees itself and the `window - 1` keys before it, or all.
+    Attention scores are q·k times `scale`, softly capped where `score_cap` is set:
+    `cap * tanh(score / cap)`. A query sees itself and the `window - 1` keys before it, or all.
     """
 
     w_q: Float[Tensor, "head d_model d_head"]
@@ -99,7 +97,7 @@ class Attention:
 class Mlp:
     """One MLP: `act(x W_in + b_in) W_out + b_out`.
 
-    When gated, `act(x W_gate + b_gate) * (x W_in + b_in)` takes the place of the activation.
+    With a gate the hidden units are `act(x W_gate + b_gate) * (x W_in + b_in)`.
     """
 
     w_in: Float[Tensor, "d_model d_mlp"]
@@ -112,7 +110,7 @@ class Mlp:
 
     @property
     def n_weights(self) -> int:
-        """Entries of its matrices."""
+        """Number of entries in its matrices."""
         matrices = (self.w_in, self.w_gate, self.w_out)
         return sum(matrix.numel() for matrix in matrices if matrix is not None)
 
@@ -121,11 +119,10 @@ class Mlp:
 class Block:
     """One layer. `norm_mlp` and `mlp` are None in attention-only models.
 
-    `post_attn` and `post_mlp` normalise what attention and MLP write, before the stream takes it
-    (Gemma 2 and 3, OLMo 2). A head then writes its share of the normalised sum,
-    w * r_h / rms(r_1 + r_2 + ...), so that one head's input moves what every head of its layer
-    writes. An attention bias would be one more share, of a node that is none; such models are
-    refused.
+    `post_attn` and `post_mlp` normalise the outputs of attention and MLP before they are added to
+    the residual stream (Gemma 2 and 3, OLMo 2). A head then writes its share of the normalised
+    sum, w * r_h / rms(r_1 + r_2 + ...), which couples the heads of a layer. An attention bias
+    would be a share that belongs to no node; such models are refused.
     """
 
     norm_attn: Norm
@@ -137,7 +134,7 @@ class Block:
 
     @property
     def coupled(self) -> bool:
-        """Whether the heads move one another: through a norm after them or across them."""
+        """Whether a norm after or across the heads makes their outputs depend on one another."""
         norms = (self.attn.q_norm, self.attn.k_norm)
         across = any(norm is not None and norm.across == "layer" for norm in norms)
         return across or self.post_attn is not None
@@ -147,9 +144,9 @@ class Block:
 class TransformerWeights:
     """A whole model.
 
-    `parallel`: attention and MLP of a block read the same residual stream. `w_e` is what the
-    stream receives, so a scale that the model puts on its embedding is in it already. Logits are
-    squeezed into ±`logit_cap` where there is one (`cap * tanh(logit / cap)`).
+    With `parallel`, attention and MLP of a block read the same residual stream. `w_e` includes
+    the scale that some models apply to their embedding. Logits are softly capped where `logit_cap`
+    is set: `cap * tanh(logit / cap)`.
     """
 
     w_e: Float[Tensor, "vocab d_model"]
@@ -170,7 +167,7 @@ class TransformerWeights:
 
     @property
     def topology(self) -> Topology:
-        """The computational graph of this model."""
+        """Computational graph of this model."""
         first = self.blocks[0]
         return Topology(
             n_layers=len(self.blocks),
@@ -181,7 +178,7 @@ class TransformerWeights:
 
     @property
     def coupled(self) -> bool:
-        """Whether heads of some layer move one another, dead ones included."""
+        """Whether the heads of some layer are coupled, see `Block.coupled`."""
         return any(block.coupled for block in self.blocks)
 
     @property
@@ -191,37 +188,37 @@ class TransformerWeights:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors live."""
+        """Device of the tensors."""
         return self.w_e.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type that activations are computed in."""
+        """Floating-point type of the activations."""
         return torch.float64 if self.w_e.dtype is torch.float64 else torch.float32
 
     def to(self, *, precision: Precision, device: torch.device) -> TransformerWeights:
-        """The same model in another floating-point type or place.
+        """Return the model in another floating-point type or on another device.
 
-        Matrices are held in the narrow type where that loses nothing. One that the model scales
-        (a Gemma embedding, say) is no longer a number of that type, and stays wide.
+        Matrices are held in the narrow type where that loses nothing. Scaled ones, such as Gemma's
+        embedding, are not exact in that type and stay wide.
         """
-        return _moved(self, precision, device)
+        return _move(self, precision, device)
 
 
 _MATRICES = frozenset({"w_e", "w_q", "w_k", "w_v", "w_o", "w_in", "w_gate", "w_out", "w_u"})
 
 
-def _moved(item: Any, precision: Precision, device: torch.device, name: str = "") -> Any:
+def _move(item: Any, precision: Precision, device: torch.device, name: str = "") -> Any:
     if isinstance(item, Tensor):
         wide = item.detach().to(dtype=precision.computed)
         held = wide.to(dtype=precision.held) if name in _MATRICES else wide
         exact = torch.equal(held.to(wide.dtype), wide)
         return (held if exact else wide).to(device=device).contiguous()
     if isinstance(item, tuple):
-        return tuple(_moved(part, precision, device) for part in item)
+        return tuple(_move(part, precision, device) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
         moved = {
-            f.name: _moved(getattr(item, f.name), precision, device, f.name) for f in fields(item)
+            f.name: _move(getattr(item, f.name), precision, device, f.name) for f in fields(item)
         }
         return replace(item, **moved)
     return item

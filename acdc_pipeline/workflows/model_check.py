@@ -15,7 +15,7 @@ from acdc_pipeline.models import (
     describe_model,
     load_model,
 )
-from acdc_pipeline.models.features import features
+from acdc_pipeline.models.describe import list_features
 from acdc_pipeline.specs import ModelRef
 
 # Windows longer than this are looked at from inside only.
@@ -73,7 +73,7 @@ def check_model(
     tokens = torch.randint(model.weights.w_e.shape[0], (4, pos), generator=generator)
     error = parity_error(model, tokens, torch.full((4,), pos))
     return ModelCheck(
-        description, features(model.weights), model.weights.coupled, pos, error, TOLERANCE
+        description, list_features(model.weights), model.weights.coupled, pos, error, TOLERANCE
     )
 
 

@@ -67,7 +67,7 @@ def plan_cells(
         InvalidInput: the sweep is not valid, or does not contain a model to be replaced, or
             contains the replacement.
     """
-    from acdc_pipeline.models.zoo.catalogue import list_zoo
+    from acdc_pipeline.models.zoo import list_zoo
     from acdc_pipeline.regression.cell import cell_of, check_distinct
     from acdc_pipeline.specs import ProfileMethod, find_sweep
     from acdc_pipeline.workflows.sweep import plan_sweep
@@ -258,20 +258,20 @@ class Fingerprints:
     """Fingerprints of models, each computed once.
 
     Attributes:
-        of: the fingerprint of a model's files. Raises what `fingerprint` raises.
+        of: the fingerprint of a model's files. Raises what `take_fingerprint` raises.
         with_heads: the same with a digest of each head, for which the model is loaded.
     """
 
     def __init__(self) -> None:
-        from acdc_pipeline.models.take_fingerprint import fingerprint
+        from acdc_pipeline.models.take_fingerprint import take_fingerprint
 
-        self.of: Callable[[str], Fingerprint] = cache(fingerprint)
+        self.of: Callable[[str], Fingerprint] = cache(take_fingerprint)
         self.with_heads: Callable[[str], Fingerprint] = cache(self._with_heads)
 
     def _with_heads(self, ref: str) -> Fingerprint:
-        from acdc_pipeline.models.head_digests import with_heads
+        from acdc_pipeline.models.take_fingerprint import add_head_digests
 
-        return with_heads(self.of(ref), ref)
+        return add_head_digests(self.of(ref), ref)
 
 
 class CellRunner:

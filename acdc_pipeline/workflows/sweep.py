@@ -11,7 +11,7 @@ from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
 from acdc_pipeline.models.describe import ModelDescription
-from acdc_pipeline.models.zoo.catalogue import list_zoo
+from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, find_task
 from acdc_pipeline.specs.names import Dtype
 

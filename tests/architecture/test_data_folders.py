@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.models.zoo.catalogue import list_zoo
+from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import (
     ReferenceCircuit,
     SweepSpec,

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from acdc_pipeline.models.zoo.catalogue import list_zoo, zoo_path
+from acdc_pipeline.models.zoo import list_zoo, zoo_path
 from acdc_pipeline.specs import SweepSpec, find_sweep, find_task
 
 

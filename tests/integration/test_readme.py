@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import zoo_path
 from acdc_pipeline.store import open_store
 from tests.command_line import acdc
 from tests.support import REPOSITORY

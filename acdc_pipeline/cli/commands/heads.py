@@ -127,7 +127,7 @@ def _tasks(model: str, named: str | None) -> list[str]:
             raise InvalidInput("names no task", field="--tasks", fix="acdc tasks list")
         return list(dict.fromkeys(found))
     if model.startswith("zoo:"):
-        from acdc_pipeline.models.zoo.catalogue import claimed_tasks
+        from acdc_pipeline.models.zoo import claimed_tasks
         from acdc_pipeline.specs import list_tasks
 
         known = list_tasks()

@@ -184,7 +184,7 @@ def check_model(
 
 def _card(name: str) -> dict[str, Any]:
     """What stands beside the weights of zoo model `name`; nothing for other models."""
-    from acdc_pipeline.models.zoo.catalogue import zoo_path
+    from acdc_pipeline.models.zoo import zoo_path
 
     card = zoo_path(name) / "card.json"
     return loads(card.read_text(encoding="utf-8")) if card.is_file() else {}

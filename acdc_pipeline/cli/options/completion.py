@@ -60,7 +60,7 @@ def methods(incomplete: str) -> list[str]:
 
 def models(incomplete: str) -> list[str]:
     """References of models that begin so: those of the zoo, and the other kinds."""
-    from acdc_pipeline.models.zoo.catalogue import list_zoo
+    from acdc_pipeline.models.zoo import list_zoo
 
     kind = os.environ.get(_KIND, "")
     known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:", "gguf:"]

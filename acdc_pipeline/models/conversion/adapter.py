@@ -1,7 +1,7 @@
-"""LoRA adapter folders (`adapter_config.json`): merged into the model they were trained on.
+"""Merge LoRA adapters (folders with `adapter_config.json`) into their base model.
 
-The package `peft` (extra `peft`) merges; the result stays in the cache. The base model is what
-`base_model_name_or_path` names: a folder, or a repository of the hub.
+Merging needs the package `peft` (extra `peft`); the result is cached. `base_model_name_or_path`
+names the base model: a folder, or a repository of the hub.
 """
 
 from __future__ import annotations
@@ -20,23 +20,33 @@ from typing import Any, Protocol
 
 from acdc_pipeline.errors import AcdcError, InvalidInput
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.models.conversion.cache import Converted, converted, file_sha256
-from acdc_pipeline.models.conversion.quantised import require_dequantisable
-from acdc_pipeline.models.directory import DAMAGED, read_config, unreadable, weight_files
-from acdc_pipeline.models.tokenizer_settings import TOKENIZER_FILES, tokenizer_settings
+from acdc_pipeline.models.config import require_dequantisable
+from acdc_pipeline.models.conversion.cache import (
+    Converted,
+    convert_once,
+    file_sha256,
+    save_plain,
+)
+from acdc_pipeline.models.directory import (
+    DAMAGED,
+    TOKENIZER_FILES,
+    read_config,
+    unreadable,
+    weight_files,
+)
 from acdc_pipeline.specs.base import sha256_of
 
 _log = logging.getLogger(__name__)
 
 RECIPE = 1
-"""Raised whenever this module makes other weights of the same adapter."""
+"""Increased whenever this module makes other weights from the same adapter."""
 
 CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
 class Base(Protocol):
-    """Where the base model is on this disk, and its revision."""
+    """Local directory and revision of the base model."""
 
     @property
     def directory(self) -> Path: ...
@@ -46,29 +56,29 @@ class Base(Protocol):
 
 
 def is_adapter(directory: Path) -> bool:
-    """Whether the folder holds an adapter and no whole model."""
+    """Return whether the folder holds an adapter and not a whole model."""
     return (directory / CONFIG).is_file() and not (directory / "config.json").exists()
 
 
 def merge_adapter(
     directory: Path, locate_base: Callable[[str, str | None], Base]
 ) -> tuple[Converted, str]:
-    """The adapter merged into its base model, as a folder of plain weights, and the revision.
+    """Return the adapter merged into its base model, in the cache, and the revision.
 
     The revision is a hash over the adapter's files and the revision of the base model.
 
     Args:
-        directory: the folder of the adapter.
-        locate_base: finds the base model by its name and revision.
+        directory: folder of the adapter.
+        locate_base: function from name and revision to the base model.
 
     Raises:
-        InvalidInput: no safetensors weights, no base model, no LoRA, or peft is not installed.
+        InvalidInput: no safetensors weights, no base model, not a LoRA, or peft is not installed.
     """
-    settings = _settings(directory)
+    settings = _read_settings(directory)
     if find_spec("peft") is None:
         raise InvalidInput(
-            f"is a {_kind(settings)} adapter of {settings['base_model_name_or_path']}; merging it "
-            "needs the package peft, which is not installed",
+            f"is a {_adapter_type(settings)} adapter of {settings['base_model_name_or_path']}; "
+            "merging it needs the package peft, which is not installed",
             where=str(directory),
             fix="pip install 'acdc-pipeline[peft]', or save the model that merge_and_unload() "
             "gives and name that folder",
@@ -76,9 +86,9 @@ def merge_adapter(
     try:
         base = locate_base(settings["base_model_name_or_path"], settings.get("revision"))
     except AcdcError as error:
-        raise error.at(str(directory / CONFIG))  # noqa: B904  (the same error, with its place)
+        raise error.at(str(directory / CONFIG))  # noqa: B904  (the same error)
     require_dequantisable(read_config(base.directory), where=str(base.directory))
-    adapter = sha256_of(_parts(directory))
+    adapter = sha256_of(_hash_parts(directory))
     parts = {
         "kind": "adapter",
         "adapter": adapter,
@@ -86,12 +96,12 @@ def merge_adapter(
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("peft", "transformers", "tokenizers")},
     }
-    found = converted(parts, partial(_merge, directory, base.directory))
+    found = convert_once(parts, partial(_merge, directory, base.directory))
     text = f"adapter {RECIPE}\n{adapter}\n{base.revision}\n"
     return found, hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def _settings(directory: Path) -> dict[str, Any]:
+def _read_settings(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     try:
         settings = read_json(path.read_bytes())
@@ -108,31 +118,31 @@ def _settings(directory: Path) -> dict[str, Any]:
             field="base_model_name_or_path",
             allowed="a folder, or ORG/NAME of the Hugging Face hub",
         )
-    if _kind(settings) != "LORA":
+    if _adapter_type(settings) != "LORA":
         raise InvalidInput(
-            f"{_kind(settings)} adapters cannot be merged into a model",
+            f"{_adapter_type(settings)} adapters cannot be merged into a model",
             where=str(path),
             field="peft_type",
             allowed="LORA",
         )
     if not (directory / _WEIGHTS).is_file():
         if any(directory.glob("*.bin")):
-            weight_files(directory)  # names pickled weights, which are refused
+            weight_files(directory)  # raises, naming the pickled weights
         raise InvalidInput(
             f"holds no {_WEIGHTS}", where=str(directory), fix="save it again with save_pretrained"
         )
     return settings
 
 
-def _kind(settings: dict[str, Any]) -> str:
+def _adapter_type(settings: dict[str, Any]) -> str:
     return str(settings.get("peft_type", "LORA")).upper()
 
 
-def _parts(directory: Path) -> dict[str, Any]:
-    """Everything in the adapter's folder that decides the merged model."""
+def _hash_parts(directory: Path) -> dict[str, Any]:
+    """Return hashes and settings of the adapter's folder that decide the merged model."""
     names = (CONFIG, _WEIGHTS, *TOKENIZER_FILES)
     files = {name: file_sha256(directory / name) for name in names if (directory / name).is_file()}
-    return {"files": files, "tokenizer settings": tokenizer_settings(directory)}
+    return {"files": files, "tokenizer settings": tokenizer_read_settings(directory)}
 
 
 def _merge(directory: Path, base: Path, target: Path) -> None:
@@ -140,22 +150,21 @@ def _merge(directory: Path, base: Path, target: Path) -> None:
     from peft import PeftModel
 
     from acdc_pipeline.models.bridge import load_pretrained, load_tokenizer
-    from acdc_pipeline.models.conversion.plain import save_plain
 
     _log.info("merging %s into its base model, once; kept in %s", directory.name, target.parent)
     model = load_pretrained(base, dtype=torch.float32)
-    with _merging_faults(directory):
+    with _translate_peft_errors(directory):
         merged = PeftModel.from_pretrained(model, str(directory)).merge_and_unload()
     tokenizer = load_tokenizer(directory) or load_tokenizer(base)
     save_plain(merged, tokenizer, target)
 
 
 @contextmanager
-def _merging_faults(directory: Path) -> Iterator[None]:
-    """Turns what peft raises of an adapter that does not fit into InvalidInput."""
+def _translate_peft_errors(directory: Path) -> Iterator[None]:
+    """Turn the errors that peft raises for an unsuitable adapter into InvalidInput."""
     try:
         with warnings.catch_warnings():
-            # peft asks transformers by a name that its next version drops
+            # peft uses a deprecated name of transformers
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             warnings.filterwarnings("error", "Found missing adapter keys", UserWarning)
             yield

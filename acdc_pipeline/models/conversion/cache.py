@@ -1,10 +1,11 @@
-"""The cache of converted models: folders that can be thrown away and are made again.
+"""The cache of converted models, and how they are written.
 
     models/KEY/            a converted model, as `save_pretrained` writes it
-        converted.json     its files with size, time of change and sha256; what it was made from
+        converted.json     size, modification time and sha256 of its files; what it was made from
     hashes/KEY.json        sha256 of a large file, valid while its size, times and inode stay
 
-A folder appears by one rename when it is complete. One process converts, others wait for it.
+A folder appears by one rename when it is complete. One process converts, others wait for it. The
+cache may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from acdc_pipeline.store.locks import lock
 ENVIRONMENT_VARIABLE = "ACDC_CACHE"
 MANIFEST = "converted.json"
 
-# A file that changed this shortly before it was hashed may change again without a new time.
+# A file modified this shortly before hashing may change again within the same time stamp.
 _SETTLED_NS = 2_000_000_000
 
 
@@ -40,7 +41,7 @@ class Converted:
     """A converted model in the cache.
 
     Args:
-        directory: a folder of plain weights, as `dir:` takes it.
+        directory: folder of plain weights, in the format of `dir:`.
         weights: sha256 over its safetensors files.
     """
 
@@ -49,37 +50,32 @@ class Converted:
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """`ACDC_CACHE`, else this user's cache folder: on Linux `~/.cache/acdc-pipeline`."""
+    """Return `ACDC_CACHE`, else the user's cache folder: on Linux `~/.cache/acdc-pipeline`."""
     if named := environment.get(ENVIRONMENT_VARIABLE):
         return Path(named).expanduser()
     return user_cache_path("acdc-pipeline", appauthor=False)
 
 
-def key_of(parts: Mapping[str, str]) -> str:
-    """The name of a folder in the cache: a hash over everything that decides what is in it."""
-    text = json.dumps(dict(sorted(parts.items())))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def converted(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
-    """The folder made by `convert` from what `parts` name; made only if the cache lacks it.
+def convert_once(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
+    """Return the folder written by `convert`, which is called only if the cache lacks it.
 
     Args:
         parts: everything that decides the content: hashes of the source, versions of libraries.
-        convert: writes the files into an empty folder.
+        convert: function that writes the files into an empty folder.
 
     Raises:
         InvalidInput: the cache cannot be written; whatever `convert` raises.
     """
-    key = key_of(parts)
-    with _writable():
+    text = json.dumps(dict(sorted(parts.items())))
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    with _translate_write_errors():
         models = cache_folder() / "models"
         target = models / key
-        if (found := _intact(target)) is not None:
+        if (found := _read_converted(target)) is not None:
             return found
         models.mkdir(parents=True, exist_ok=True)
         with lock(models / f"{key}.lock"):
-            if (found := _intact(target)) is not None:  # another process made it meanwhile
+            if (found := _read_converted(target)) is not None:  # another process made it meanwhile
                 return found
             for old in (target, *models.glob(f"{key}.attempt-*")):
                 if old.exists():
@@ -93,24 +89,24 @@ def converted(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Conv
             finally:
                 if attempt.exists():
                     shutil.rmtree(attempt)
-        made = _intact(target)
+        made = _read_converted(target)
     if made is None:
         raise InvalidInput(
             "the converted model changed while it was written",
             where=str(target),
-            fix=f"check the disk, or set {ENVIRONMENT_VARIABLE} to a folder on another one",
+            fix=f"check the disk, or set {ENVIRONMENT_VARIABLE} to a folder on another disk",
         )
     return made
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file, taken from the cache while size, times and inode are unchanged.
+    """Return the sha256 of a file, from the cache while size, times and inode are unchanged.
 
     Raises:
         InvalidInput: the file cannot be read, or the cache cannot be written.
     """
     try:
-        before = _identity(path)
+        before = _read_identity(path)
     except OSError as error:
         raise unreadable(path, error) from error
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
@@ -122,7 +118,7 @@ def file_sha256(path: Path) -> str:
             return digest
     try:
         digest = _sha256(path)
-        after = _identity(path)
+        after = _read_identity(path)
     except OSError as error:
         raise unreadable(path, error) from error
     if after != before:
@@ -130,28 +126,29 @@ def file_sha256(path: Path) -> str:
             "changed while it was read", where=str(path), fix="wait until it is written completely"
         )
     if time.time_ns() - max(before["mtime_ns"], before["ctime_ns"]) > _SETTLED_NS:
-        with _writable():
+        with _translate_write_errors():
             note.parent.mkdir(parents=True, exist_ok=True)
-            _replace(note, {"identity": before, "path": str(path.resolve()), "sha256": digest})
+            _write_document(
+                note, {"identity": before, "path": str(path.resolve()), "sha256": digest}
+            )
     return digest
 
 
-def _identity(path: Path) -> dict[str, int]:
+def _read_identity(path: Path) -> dict[str, int]:
     status = path.stat()
     return {
         "size": status.st_size,
         "mtime_ns": status.st_mtime_ns,
-        "ctime_ns": status.st_ctime_ns,  # cannot be set back, as the other time can
+        "ctime_ns": status.st_ctime_ns,  # unlike mtime, it cannot be set back
         "inode": status.st_ino,
         "device": status.st_dev,
     }
 
 
-def _intact(folder: Path) -> Converted | None:
-    """The converted model in `folder`; None where it is missing, incomplete or damaged.
+def _read_converted(folder: Path) -> Converted | None:
+    """Return the converted model in `folder`; None if it is missing, incomplete or damaged.
 
-    Files whose size and time of change are those that were recorded count as unchanged; others
-    are hashed again.
+    Files with the recorded size and modification time count as unchanged; others are hashed again.
     """
     document = _read_document(folder / MANIFEST)
     files = (document or {}).get("files")
@@ -184,11 +181,11 @@ def _write_manifest(folder: Path, parts: Mapping[str, str]) -> None:
             "mtime_ns": status.st_mtime_ns,
             "sha256": _sha256(path),
         }
-    _replace(folder / MANIFEST, {"made_from": dict(parts), "files": files})
+    _write_document(folder / MANIFEST, {"made_from": dict(parts), "files": files})
 
 
 def _read_document(path: Path) -> dict[str, Any] | None:
-    """A JSON object of the cache; None where it is missing or damaged, which is as good."""
+    """Return a JSON object of the cache; None if it is missing or damaged."""
     try:
         document = read_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -196,10 +193,10 @@ def _read_document(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _replace(path: Path, document: Mapping[str, Any]) -> None:
-    aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    aside.write_text(json.dumps(document, indent=1), encoding="utf-8")
-    aside.replace(path)
+def _write_document(path: Path, document: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:
@@ -208,8 +205,8 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _writable() -> Iterator[None]:
-    """Turns what the file system refuses in the cache into InvalidInput."""
+def _translate_write_errors() -> Iterator[None]:
+    """Turn errors of the file system into InvalidInput."""
     try:
         yield
     except OSError as error:
@@ -218,3 +215,47 @@ def _writable() -> Iterator[None]:
             where=str(error.filename or cache_folder()),
             fix=f"make room there, or set {ENVIRONMENT_VARIABLE} to another folder",
         ) from error
+
+
+def save_plain(model: Any, tokenizer: Any, directory: Path) -> None:
+    """Write a transformers model and its tokenizer, or None, as a folder of plain float32 weights.
+
+    Raises:
+        InvalidInput: the weights cannot be written.
+    """
+    from safetensors import SafetensorError
+
+    plain = _copy_without_quantisation(model)
+    try:
+        plain.save_pretrained(directory)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(directory)
+    except SafetensorError as error:
+        raise InvalidInput(
+            f"the converted weights cannot be written: {error}",
+            where=str(directory),
+            fix=f"make room there, or set {ENVIRONMENT_VARIABLE} to another folder",
+        ) from error
+    # The version of the library is not a property of the model.
+    config = directory / "config.json"
+    fields = json.loads(config.read_text(encoding="utf-8"))
+    fields.pop("transformers_version", None)
+    config.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _copy_without_quantisation(model: Any) -> Any:
+    """Return a model of the same class on the same tensors; a quantised one cannot be saved."""
+    import torch
+
+    fields = model.config.to_dict()
+    for name in ("quantization_config", "_name_or_path", "_model_name_or_path"):
+        fields.pop(name, None)
+    config = type(model.config).from_dict(fields)
+    with torch.device("meta"):
+        plain = type(model)(config)
+    state = {name: tensor.to(torch.float32) for name, tensor in model.state_dict().items()}
+    plain.load_state_dict(state, strict=True, assign=True)
+    plain.tie_weights()
+    plain.config.dtype = torch.float32
+    plain.config.architectures = [type(model).__name__]
+    return plain

@@ -17,26 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
-from acdc_pipeline.models.conversion.cache import Converted, converted, file_sha256
+from acdc_pipeline.models.conversion.cache import (
+    Converted,
+    convert_once,
+    file_sha256,
+    save_plain,
+)
 from acdc_pipeline.models.directory import unreadable
 
 RECIPE = 1
-"""Raised whenever this module makes other weights or another tokenizer of the same file."""
+"""Increased whenever this module makes other weights or tokenizers from the same file."""
 
 _log = logging.getLogger(__name__)
 
 _MAGIC = b"GGUF"
 _DAMAGED = "download it again: it is cut off or damaged"
+_USE_SAFETENSORS = "use the model's safetensors repository: hf:ORG/NAME or dir:PATH"
 
 
 def convert_gguf(path: Path) -> tuple[Converted, str]:
-    """The file as a folder of plain weights with its tokenizer, and the revision of the model.
+    """Return the file converted into a cached folder of plain weights, and the revision.
 
-    The revision is a hash over the bytes of the file and the weights that they became.
+    The revision is a hash over the bytes of the file and the converted weights.
 
     Raises:
-        UnsupportedModel: transformers does not read this architecture from GGUF, or not wholly.
-        InvalidInput: no such file, no GGUF file, a damaged one, or the package is missing.
+        UnsupportedModel: transformers cannot read this architecture from GGUF, or not completely.
+        InvalidInput: no such file, not a GGUF file, damaged, or the package is missing.
     """
     _require_file(path)
     _require_package(path)
@@ -47,7 +53,7 @@ def convert_gguf(path: Path) -> tuple[Converted, str]:
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("gguf", "transformers", "tokenizers")},
     }
-    found = converted(parts, partial(_convert, path))
+    found = convert_once(parts, partial(_convert, path))
     revision = hashlib.sha256(f"gguf {RECIPE}\n{digest}\n{found.weights}\n".encode()).hexdigest()
     return found, revision[:20]
 
@@ -63,7 +69,7 @@ def _require_file(path: Path) -> None:
         )
     if not path.exists():
         raise InvalidInput(f"no such file: {path}", fix="check the path after gguf:")
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise InvalidInput("is not a file", where=str(path), fix="check the path after gguf:")
     try:
         with path.open("rb") as stream:
@@ -88,9 +94,8 @@ def _require_package(path: Path) -> None:
 
 
 def _convert(path: Path, directory: Path) -> None:
-    from acdc_pipeline.models.conversion.plain import save_plain
 
-    names = _check_content(path)
+    names = _read_tensor_names(path)
     megabytes = path.stat().st_size / 1e6
     _log.info(
         "converting %s (%.0f MB) to float32, once; kept in %s",
@@ -98,27 +103,29 @@ def _convert(path: Path, directory: Path) -> None:
         megabytes,
         directory.parent,
     )
-    model, tokenizer = _pretrained(path)
+    model, tokenizer = _load_pretrained(path)
     _refuse_ignored(path, names, model)
     save_plain(model, tokenizer, directory)
 
 
-def _check_content(path: Path) -> list[str]:
-    """The names of all tensors of the file, which is complete and of an architecture that is read.
+def _read_tensor_names(path: Path) -> list[str]:
+    """Return the names of all tensors, after checking that the file is complete and readable.
 
     Raises:
         InvalidInput: it is cut off, damaged, or one of several parts.
-        UnsupportedModel: transformers does not read its architecture or its positions.
+        UnsupportedModel: transformers cannot read its architecture or its positions.
     """
     from gguf import GGUFReader
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     try:
         reader: Any = GGUFReader(path)
-        fields = {name: field.contents() for name, field in reader.fields.items() if _short(field)}
+        fields = {
+            name: field.contents() for name, field in reader.fields.items() if len(field.data) == 1
+        }
         names = [tensor.name for tensor in reader.tensors]
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError, TypeError) as error:
-        # its reader meets the end of the file wherever that happens to be
+        # The reader may fail anywhere at the end of a truncated file.
         raise InvalidInput("cannot be read to its end", where=str(path), fix=_DAMAGED) from error
     parts = fields.get("split.count", 1)
     if parts > 1:
@@ -135,56 +142,50 @@ def _check_content(path: Path) -> list[str]:
             f"'{architecture}' from GGUF files",
             where=str(path),
             allowed=", ".join(sorted(known)),
-            fix="take the model's safetensors repository: hf:ORG/NAME or dir:PATH",
+            fix=_USE_SAFETENSORS,
         )
     if (scaling := fields.get(f"{architecture}.rope.scaling.type", "none")) != "none":
         raise UnsupportedModel(
             f"its rotary positions are rescaled ({scaling}), which transformers does not read from "
             "GGUF files",
             where=str(path),
-            fix="take the model's safetensors repository: hf:ORG/NAME or dir:PATH",
+            fix=_USE_SAFETENSORS,
         )
     return names
 
 
-def _short(field: Any) -> bool:
-    """Whether a field is a single value: vocabularies have a hundred thousand."""
-    return len(field.data) == 1
-
-
-def _pretrained(path: Path) -> tuple[Any, Any]:
-    """Model and tokenizer, as transformers reads them, in float32."""
+def _load_pretrained(path: Path) -> tuple[Any, Any]:
+    """Return model and tokenizer in float32, as transformers reads them."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from acdc_pipeline.models.bridge import quiet_transformers
-    from acdc_pipeline.models.fit import refuse_misfits
+    from acdc_pipeline.models.bridge import quiet_transformers, refuse_mismatches
 
     loader: Any = AutoModelForCausalLM
     tokenizers: Any = AutoTokenizer
-    with quiet_transformers(), _no_bar(), _reading_faults(path):
+    with quiet_transformers(), _disable_progress_bar(), _translate_reading_errors(path):
         model, loading = loader.from_pretrained(
             path.parent,
             gguf_file=path.name,
             output_loading_info=True,
             dtype=torch.float32,
-            # otherwise weights stay packed on machines that have kernels for them
+            # Otherwise weights stay packed where kernels for them are installed.
             quantization_config=GgufConfig(dequantize=True),
             local_files_only=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # reported then, and refused by name
+            ignore_mismatched_sizes=True,  # mismatches are then reported by name
         )
         tokenizer = tokenizers.from_pretrained(
             path.parent, gguf_file=path.name, local_files_only=True, trust_remote_code=False
         )
-    refuse_misfits(loading, path)
+    refuse_mismatches(loading, path)
     return model, tokenizer
 
 
 def _refuse_ignored(path: Path, names: list[str], model: Any) -> None:
-    """Refuse tensors of the file that the model has no place for, and transformers leaves out.
+    """Refuse a file with tensors that transformers ignores.
 
-    Frequencies of rescaled rotary positions are among them, and biases of a Llama that has some.
+    Examples are frequencies of rescaled rotary positions, and biases of a Llama.
     """
     from transformers.modeling_gguf_pytorch_utils import (
         TENSOR_PROCESSORS,
@@ -192,21 +193,21 @@ def _refuse_ignored(path: Path, names: list[str], model: Any) -> None:
         get_gguf_hf_weights_map,
     )
 
-    from acdc_pipeline.models.fit import named
+    from acdc_pipeline.models.bridge import list_some
 
     kind = TENSOR_PROCESSORS.get(model.config.model_type.removesuffix("_text"), TensorProcessor)
     places = get_gguf_hf_weights_map(model, kind(config=model.config.to_dict()))
     if ignored := sorted(set(names) - set(places)):
         raise UnsupportedModel(
-            f"transformers leaves out tensors of this file: {named(ignored)}",
+            f"transformers ignores tensors of this file: {list_some(ignored)}",
             where=str(path),
-            fix="take the model's safetensors repository: hf:ORG/NAME or dir:PATH",
+            fix=_USE_SAFETENSORS,
         )
 
 
 @contextmanager
-def _reading_faults(path: Path) -> Iterator[None]:
-    """Turns what transformers raises of a file that is whole but odd into InvalidInput."""
+def _translate_reading_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of transformers for a complete but unusual file into InvalidInput."""
     try:
         yield
     except (
@@ -224,13 +225,13 @@ def _reading_faults(path: Path) -> Iterator[None]:
         raise InvalidInput(
             f"transformers cannot read it: {type(error).__name__}: {text}",
             where=str(path),
-            fix="take the model's safetensors repository: hf:ORG/NAME or dir:PATH",
+            fix=_USE_SAFETENSORS,
         ) from error
 
 
 @contextmanager
-def _no_bar() -> Iterator[None]:
-    """Without the bar of the GGUF loader, which no setting of transformers turns off."""
+def _disable_progress_bar() -> Iterator[None]:
+    """Disable the progress bar of the GGUF loader, for which transformers has no setting."""
     from transformers import modeling_gguf_pytorch_utils
 
     loader: Any = modeling_gguf_pytorch_utils

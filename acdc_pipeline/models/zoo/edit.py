@@ -10,9 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from acdc_pipeline.models.zoo import mixture
+from acdc_pipeline.models.zoo import mixture, zoo_path
 from acdc_pipeline.models.zoo.architectures import cut, hidden
-from acdc_pipeline.models.zoo.catalogue import zoo_path
 from acdc_pipeline.models.zoo.measure import task_prompts
 from acdc_pipeline.models.zoo.recipe import Edit, find_recipe
 from acdc_pipeline.models.zoo.ship import Training

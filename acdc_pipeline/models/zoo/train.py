@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import AcdcError
-from acdc_pipeline.models.zoo import mixture
+from acdc_pipeline.models.zoo import WEIGHTS, mixture, zoo_path
 from acdc_pipeline.models.zoo.architectures import (
     ZooModel,
     build,
@@ -28,7 +28,6 @@ from acdc_pipeline.models.zoo.architectures import (
     hidden,
     hidden_after_first_block,
 )
-from acdc_pipeline.models.zoo.catalogue import WEIGHTS, zoo_path
 from acdc_pipeline.models.zoo.edit import train_edit
 from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.mixture import Batch

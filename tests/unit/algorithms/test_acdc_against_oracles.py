@@ -16,7 +16,7 @@ from acdc_pipeline.engine import set_up
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.bridge import load_bridge
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import zoo_path
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
 from tests import checkpoints

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.models.zoo.catalogue import list_zoo
+from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.names import METRICS, Ablation
 from acdc_pipeline.store import open_store

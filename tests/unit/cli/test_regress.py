@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from acdc_pipeline.cli.main import main
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import zoo_path
 from tests.command_line import Outcome, acdc
 
 MODEL = "attn-2l"

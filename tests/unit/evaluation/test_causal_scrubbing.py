@@ -19,8 +19,7 @@ from acdc_pipeline.evaluation.exchanged_sums import Exchange
 from acdc_pipeline.evaluation.interval import ratio_interval
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
 from acdc_pipeline.models import load_model
-from acdc_pipeline.models.zoo import compiled
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import compiled, zoo_path
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
 from tests.compiled_bench import compiled_bench

@@ -12,7 +12,7 @@ import torch
 from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.models.zoo.catalogue import claimed_tasks
+from acdc_pipeline.models.zoo import claimed_tasks
 from acdc_pipeline.specs import (
     ProfileMethod,
     ProfileRequest,

@@ -10,8 +10,8 @@ import pytest
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
-from acdc_pipeline.models.architectures import SUPPORTED, refusal
-from acdc_pipeline.models.refused import REFUSED
+from acdc_pipeline.models.architectures import SUPPORTED, find_refusal
+from acdc_pipeline.models.architectures.refused import REFUSED
 from tests import checkpoints
 
 
@@ -54,12 +54,12 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(
         ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "both sides"),
     ],
 )
-def test_refusal_values_that_change_a_supported_architecture_are_named(
+def test_find_refusal_values_that_change_a_supported_architecture_are_named(
     architecture: str, config: dict[str, Any], words: str
 ):
-    assert words in (refusal(architecture, config) or "")
-    assert refusal(architecture, {}) is None
+    assert words in (find_refusal(architecture, config) or "")
+    assert find_refusal(architecture, {}) is None
 
 
-def test_refusal_no_architecture_is_both_supported_and_refused():
+def test_find_refusal_no_architecture_is_both_supported_and_refused():
     assert not SUPPORTED.keys() & REFUSED.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.models import load_model
-from acdc_pipeline.models.features import features
+from acdc_pipeline.models.describe import list_features
 from tests import checkpoints
 
 
@@ -54,4 +54,4 @@ def test_features_name_what_each_model_consists_of(
     name: str, expected: tuple[str, ...], tmp_path: Path
 ):
     model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", device="cpu")
-    assert features(model.weights) == expected
+    assert list_features(model.weights) == expected

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from acdc_pipeline.errors import InvalidInput, UnknownName, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model, locate
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import zoo_path
 from acdc_pipeline.specs import ModelRef
 from tests import checkpoints
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Edge, Node, Topology
-from acdc_pipeline.models.zoo.catalogue import WEIGHTS
+from acdc_pipeline.models.zoo import WEIGHTS
 
 TRUTH_FILE = "truth.json"
 

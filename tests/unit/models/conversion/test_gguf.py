@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model, locate
-from acdc_pipeline.models.take_fingerprint import fingerprint
+from acdc_pipeline.models.take_fingerprint import take_fingerprint
 from acdc_pipeline.specs import ModelRef
 from tests import checkpoints
 from tests.hugging_face_models import VOCAB
@@ -152,9 +152,9 @@ def test_gguf_revision_follows_the_content_of_the_file_and_not_its_name(
     moved.write_bytes(llama.read_bytes())
     other = write_gguf(checkpoints.llama(tmp_path / "hf2", seed=1), tmp_path / "other.gguf")
     assert revision(moved) == revision(llama) != revision(other)
-    before = fingerprint(f"gguf:{llama}")
+    before = take_fingerprint(f"gguf:{llama}")
     llama.write_bytes(other.read_bytes())
-    after = fingerprint(f"gguf:{llama}")
+    after = take_fingerprint(f"gguf:{llama}")
     assert after.revision == revision(other)
     assert after.tensors.keys() == before.tensors.keys()
     assert after.tensors != before.tensors

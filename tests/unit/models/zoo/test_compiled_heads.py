@@ -9,8 +9,7 @@ import pytest
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import head
-from acdc_pipeline.models.zoo import compiled
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import compiled, zoo_path
 from tests.compiled_prompts import compiled_prompts
 from tests.oracles.compiled_patching import PlainModel
 

@@ -15,8 +15,7 @@ from transformers import AutoTokenizer
 
 from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.models.tl_format import read_tl_directory
-from acdc_pipeline.models.zoo import compiled
-from acdc_pipeline.models.zoo.catalogue import list_zoo, zoo_path
+from acdc_pipeline.models.zoo import compiled, list_zoo, zoo_path
 from acdc_pipeline.models.zoo.compiled.__main__ import main
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.models.zoo.compiled.codes import one_hot, signs

@@ -10,8 +10,7 @@ import pytest
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Edge
-from acdc_pipeline.models.zoo import compiled
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import compiled, zoo_path
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.load import load_yaml

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
-from acdc_pipeline.models.zoo import mixture
-from acdc_pipeline.models.zoo.catalogue import zoo_path
+from acdc_pipeline.models.zoo import mixture, zoo_path
 from acdc_pipeline.models.zoo.measure import accuracy, held_out_accuracy, task_prompts
 from acdc_pipeline.models.zoo.recipe import (
     BARS,

@@ -1,4 +1,4 @@
-"""Known architectures that the engine does not reproduce, with a reason that tells something."""
+"""Known architectures that the engine does not reproduce, with the reasons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STATE_SPACE = "a state-space model has no attention heads"
 _HYBRID = "layers that carry a state from token to token have no attention heads"
 _ENCODER = "an encoder predicts masked tokens, not the next one"
 _TWO_STREAMS = "an encoder-decoder has two residual streams"
-_PICTURES = "a model that also reads pictures or sound is not reproduced; its text part may be"
+_MULTIMODAL = "a model that also reads images or sound is not reproduced; its text part may be"
 _STREAMS = "it keeps several residual streams, or adds embeddings in every layer"
 
 _BY_REASON: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +75,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "MarianMTModel",
         "WhisperForConditionalGeneration",
     ),
-    _PICTURES: (
+    _MULTIMODAL: (
         "Gemma3ForConditionalGeneration",
         "Llama4ForConditionalGeneration",
         "LlavaForConditionalGeneration",
@@ -92,4 +92,4 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
 REFUSED: Mapping[str, str] = {
     name: reason for reason, names in _BY_REASON.items() for name in names
 }
-"""Class name as config.json states it, and why it is refused."""
+"""Class name in config.json, and the reason for refusing it."""

@@ -1,0 +1,63 @@
+"""Supported architectures, one file per family, and the reasons for refusing others.
+
+A new architecture is a subclass of `Architecture` in the file of its family; a new family is a
+file with a tuple `ARCHITECTURES` and its name in `_FAMILIES`. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models.architectures import (
+    cohere,
+    falcon,
+    gemma,
+    gpt,
+    llama,
+    native,
+    olmo,
+    opt,
+    phi,
+)
+from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.refused import REFUSED
+from acdc_pipeline.models.directory import NATIVE
+
+_FAMILIES = (gpt, llama, gemma, olmo, phi, falcon, cohere, opt, native)
+_BY_CLASS_NAME: Mapping[str, Architecture] = {
+    architecture.class_name: architecture()
+    for family in _FAMILIES
+    for architecture in family.ARCHITECTURES
+}
+
+SUPPORTED: Mapping[str, str] = {name: found.title for name, found in _BY_CLASS_NAME.items()}
+"""Class name in config.json, and the name in common use."""
+
+
+def find_architecture(class_name: str) -> Architecture:
+    """Return the architecture of that name; a plain decoder if the name is not supported."""
+    return _BY_CLASS_NAME.get(class_name, Architecture())
+
+
+def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:
+    """Return why a model with this `config.json` is refused, or None if it is supported."""
+    if class_name in REFUSED:
+        return REFUSED[class_name]
+    if class_name not in SUPPORTED:
+        return "the engine does not reproduce it"
+    return _BY_CLASS_NAME[class_name].find_refusal(config)
+
+
+def require_supported(class_name: str, config: Mapping[str, Any], where: str) -> None:
+    """Raise UnsupportedModel, with the reason, unless the engine reproduces the model."""
+    reason = find_refusal(class_name, config)
+    if reason is not None:
+        names = [name for name in SUPPORTED if name != NATIVE]
+        raise UnsupportedModel(
+            f"architecture '{class_name}' is not supported: {reason}",
+            where=where,
+            allowed=f"{', '.join(names)}, or a TransformerLens-format directory",
+            fix="'acdc models list' shows the supported architectures",
+        )

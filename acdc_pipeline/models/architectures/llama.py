@@ -1,0 +1,90 @@
+"""Llama and the architectures that follow its layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from acdc_pipeline.models.architectures.base import Architecture
+
+
+class Llama(Architecture):
+    """RMS norms, rotary positions, grouped-query attention, gated MLPs."""
+
+    class_name = "LlamaForCausalLM"
+    title = "Llama"
+
+
+class WindowInConfig(Architecture):
+    """A decoder whose attention reads its window from the config instead of storing it."""
+
+    def window(self, attention: Any) -> int | None:
+        return super().window(attention.config)
+
+
+class Mistral(WindowInConfig):
+    """Llama with a sliding window."""
+
+    class_name = "MistralForCausalLM"
+    title = "Mistral"
+
+
+class Starcoder2(WindowInConfig):
+    """LayerNorms, biases, and an MLP without a gate."""
+
+    class_name = "Starcoder2ForCausalLM"
+    title = "Starcoder2"
+
+
+class Qwen2(Architecture):
+    """Biases on queries, keys and values; windows in some layers."""
+
+    class_name = "Qwen2ForCausalLM"
+    title = "Qwen2"
+
+
+class Qwen3(Architecture):
+    """Norms of queries and keys, shared by the heads of a layer."""
+
+    class_name = "Qwen3ForCausalLM"
+    title = "Qwen3"
+
+
+class SmolLM3(Architecture):
+    """Some layers have no positions."""
+
+    class_name = "SmolLM3ForCausalLM"
+    title = "SmolLM3"
+
+    def rotates(self, attention: Any) -> bool:
+        return bool(attention.use_rope)
+
+
+class StableLm(Architecture):
+    """LayerNorms; queries and keys may have a norm per head."""
+
+    class_name = "StableLmForCausalLM"
+    title = "StableLM"
+    parallel_field = ("use_parallel_residual", False)
+
+    def head_norm_modules(self, norm: Any) -> Iterable[Any]:
+        return norm.norms
+
+
+class Granite(Architecture):
+    """Constant factors on embeddings, outputs and logits."""
+
+    class_name = "GraniteForCausalLM"
+    title = "Granite"
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        return float(bridge.original_model.config.embedding_multiplier) * weight
+
+    def output_scale(self, config: Any) -> float:
+        return float(config.residual_multiplier)
+
+    def logit_scale(self, config: Any) -> float:
+        return 1.0 / float(config.logits_scaling)
+
+
+ARCHITECTURES = (Llama, Mistral, Qwen2, Qwen3, StableLm, Starcoder2, Granite, SmolLM3)

@@ -1,0 +1,43 @@
+"""OLMo 1, 2 and 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
+
+
+class Olmo(Architecture):
+    """LayerNorms without weights."""
+
+    class_name = "OlmoForCausalLM"
+    title = "OLMo"
+    layer_norm_modules = frozenset({"OlmoLayerNorm"})
+    norm_eps = 1e-5
+
+    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
+        reason = super().find_refusal(config)
+        if reason is None and config.get("clip_qkv") is not None:
+            return "clipped queries, keys and values are not reproduced (clip_qkv)"
+        return reason
+
+
+class Olmo2(Olmo):
+    """RMS norms after attention and MLP, and one across all queries or keys of a layer."""
+
+    class_name = "Olmo2ForCausalLM"
+    title = "OLMo 2"
+    refused_values = (BIAS_BEFORE_NORM,)
+    head_norm_span = "layer"
+
+
+class Olmo3(Olmo2):
+    """OLMo 2 with windows in some layers."""
+
+    class_name = "Olmo3ForCausalLM"
+    title = "OLMo 3"
+
+
+ARCHITECTURES = (Olmo, Olmo2, Olmo3)
