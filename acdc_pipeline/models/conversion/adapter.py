@@ -31,6 +31,7 @@ from acdc_pipeline.models.directory import (
     DAMAGED,
     TOKENIZER_FILES,
     read_config,
+    read_tokenizer_settings,
     unreadable,
     weight_files,
 )
@@ -142,7 +143,7 @@ def _hash_parts(directory: Path) -> dict[str, Any]:
     """Return hashes and settings of the adapter's folder that decide the merged model."""
     names = (CONFIG, _WEIGHTS, *TOKENIZER_FILES)
     files = {name: file_sha256(directory / name) for name in names if (directory / name).is_file()}
-    return {"files": files, "tokenizer settings": tokenizer_read_settings(directory)}
+    return {"files": files, "tokenizer settings": read_tokenizer_settings(directory)}
 
 
 def _merge(directory: Path, base: Path, target: Path) -> None:

@@ -199,7 +199,7 @@ def _refuse_ignored(path: Path, names: list[str], model: Any) -> None:
     places = get_gguf_hf_weights_map(model, kind(config=model.config.to_dict()))
     if ignored := sorted(set(names) - set(places)):
         raise UnsupportedModel(
-            f"transformers ignores tensors of this file: {list_some(ignored)}",
+            f"transformers leaves out tensors of this file: {list_some(ignored)}",
             where=str(path),
             fix=_USE_SAFETENSORS,
         )
