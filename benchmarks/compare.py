@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from acdc_pipeline.graph import Edge, Node, Topology
-from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
+from acdc_pipeline.graph.search_order import receivers_backwards, sources_backwards
 from acdc_pipeline.models import resolve_device
 from benchmarks.case import GPT2_SMALL, SMALL, WIDE, Case
 from benchmarks.engine_side import bench_of, measure_engine, search

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.graph import LOGITS, Circuit, Decision, Edge, Node, Receiver, Topology
-from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
+from acdc_pipeline.graph.search_order import receivers_backwards, sources_backwards
 from acdc_pipeline.specs.names import Difference, HeadOrder
 
 

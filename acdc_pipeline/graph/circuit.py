@@ -1,4 +1,4 @@
-"""A circuit: the edges kept, with the graph they were cut from."""
+"""A circuit: a set of edges kept, with the full graph they are part of."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ if TYPE_CHECKING:
     from acdc_pipeline.plotting.svg import Drawing
 
 Rank = Literal["magnitude", "signed"]
-"""How scores are put in order: by size alone, or with their sign (higher means more needed)."""
+"""How edges are ranked: by |score|, or by the signed score (higher means more needed)."""
+
+FORMAT = "acdc-pipeline/circuit"
+FORMAT_VERSION = 1
+
+# networkx replaces the key None by a number, so an edge without a slot has the empty key.
+NO_SLOT = ""
 
 
 @dataclass(frozen=True, repr=False)
 class Circuit:
-    """The set of edges kept, with the graph it was cut from.
+    """A set of edges kept, with the full graph it was cut from.
 
     Args:
         topology: the full graph.
         edges: the edges kept; each must exist in `topology`.
-        scores: a number per edge where the method gives one (its own sign and unit); may
-            cover removed edges too, may be empty.
+        scores: the method's score of each edge, in its own sign and unit; may include removed
+            edges and may be empty.
 
     Raises:
         GraphError: an edge or a scored edge does not exist in `topology`.
@@ -41,7 +47,7 @@ class Circuit:
     def __post_init__(self) -> None:
         for edge in self.edges:
             self.topology.check(edge)
-        # A score for every edge, as methods give them, is compared at once.
+        # Most methods score every edge in order, which one comparison checks.
         if tuple(self.scores) != self.topology.edges:
             for edge in self.scores:
                 self.topology.check(edge)
@@ -53,13 +59,13 @@ class Circuit:
         edges: Iterable[Edge | str],
         scores: Mapping[Edge, float] | None = None,
     ) -> Circuit:
-        """A circuit from edges or their names (`a0.h1->a5.h3<k>`)."""
+        """Return a circuit from edges or their names (`a0.h1->a5.h3<k>`)."""
         parsed = frozenset(Edge.parse(e) if isinstance(e, str) else e for e in edges)
         return cls(topology, parsed, dict(scores or {}))
 
     @classmethod
     def full(cls, topology: Topology) -> Circuit:
-        """The whole graph as a circuit."""
+        """Return the circuit of all edges."""
         return cls(topology, topology.edge_set)
 
     def __len__(self) -> int:
@@ -73,35 +79,57 @@ class Circuit:
 
     @cached_property
     def sorted_edges(self) -> tuple[Edge, ...]:
-        """The kept edges in the graph's own order: stable across runs and machines."""
+        """The kept edges in the graph's order, the same in every process."""
         return tuple(sorted(self.edges, key=self.topology.edge_index))
 
     def strongest(self, count: int = 10) -> tuple[Edge, ...]:
-        """The kept edges with the highest scores, best first; those without a score come last."""
+        """Return the kept edges with the highest scores, best first; edges without a score last."""
         best = sorted(self.sorted_edges, key=lambda e: -self.scores.get(e, float("-inf")))
         return tuple(best[:count])
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes that a kept edge touches, in computation order."""
+        """The nodes of the kept edges, in computation order."""
         touched = {node for edge in self.edges for node in (edge.src, edge.dst)}
         return tuple(node for node in self.topology.nodes if node in touched)
 
     @cached_property
     def live_edges(self) -> frozenset[Edge]:
-        """The kept edges that lie on a path from `input` to `logits`.
+        """The kept edges on a path from `input` to `logits`.
 
-        A kept edge outside it carries nothing that depends on the clean prompt.
+        The other kept edges cannot carry information from the clean prompt to the output.
         """
-        forward = _reached(INPUT, {(e.src, e.dst) for e in self.edges})
-        backward = _reached(LOGITS, {(e.dst, e.src) for e in self.edges})
+        forward = _reachable(INPUT, {(e.src, e.dst) for e in self.edges})
+        backward = _reachable(LOGITS, {(e.dst, e.src) for e in self.edges})
         return frozenset(e for e in self.edges if e.src in forward and e.dst in backward)
 
     def to_networkx(self) -> MultiDiGraph:
-        """The circuit as a networkx graph; an edge's key is its slot, see `graph.node_link`."""
-        from acdc_pipeline.graph.node_link import to_networkx
+        """Return the circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, or "").
 
-        return to_networkx(self)
+        Nodes have `kind`, `layer`, `head`; edges have `score` if the method gave one; the graph has
+        `n_layers`, `n_heads`, `has_mlp`, `parallel` and, if removed edges have scores,
+        `removed_scores` (edge name -> score).
+        """
+        from networkx import MultiDiGraph
+
+        topology = self.topology
+        graph = MultiDiGraph(
+            format=FORMAT,
+            version=FORMAT_VERSION,
+            n_layers=topology.n_layers,
+            n_heads=topology.n_heads,
+            has_mlp=topology.has_mlp,
+            parallel=topology.parallel,
+        )
+        if removed := self.scores.keys() - self.edges:
+            in_order = (edge for edge in topology.edges if edge in removed)
+            graph.graph["removed_scores"] = {str(edge): self.scores[edge] for edge in in_order}
+        for node in self.nodes:
+            graph.add_node(str(node), kind=node.kind, layer=node.layer, head=node.head)
+        for edge in self.sorted_edges:
+            score = {"score": self.scores[edge]} if edge in self.scores else {}
+            graph.add_edge(str(edge.src), str(edge.dst), key=edge.slot or NO_SLOT, **score)
+        return graph
 
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
         """Draw the circuit as an SVG figure, see `plotting.circuit`."""
@@ -111,7 +139,7 @@ class Circuit:
         return Drawing(draw_circuit(self, title=title or "circuit", subtitle=subtitle))
 
 
-def _reached(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:
+def _reachable(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:
     following: dict[Node, list[Node]] = {}
     for a, b in arrows:
         following.setdefault(a, []).append(b)

@@ -1,13 +1,12 @@
-"""A circuit of a given size from a score for every edge.
+"""Cutting a circuit of a given size from a score for every edge.
 
-Edges are taken one by one, beginning at the logits: of those that lead into a node already
-reached, always the best (the greedy search of Hanna et al. 2024, arXiv 2403.17806). So no node is
-taken without a way to the logits. What the circuit counts and keeps are those on a path from the
-input as well: neither childless nor parentless nodes remain. EAP-IG's own code counts the edges
-before it prunes; here the size is what is left, so that a circuit of n edges has n edges wherever
-the graph allows it, and smaller circuits are parts of larger ones. Counted this way, taking the
-best n edges of the whole graph ("top-n") and then pruning comes to the same circuits, in larger
-steps.
+Edges are taken greedily, beginning at the logits: of the edges into nodes already reached, always
+the best (Hanna et al. 2024, arXiv 2403.17806), so that every node taken has a path to the logits.
+Only edges that are also on a path from the input are counted and kept; no childless or parentless
+nodes remain. EAP-IG's own code counts the edges before it prunes. Here the size is that after
+pruning, so a circuit of n edges has n edges wherever the graph allows it, and smaller circuits are
+subsets of larger ones. Counted this way, pruning the best n edges of the whole graph ("top-n")
+gives the same circuits, in larger steps.
 """
 
 from __future__ import annotations
@@ -29,16 +28,15 @@ if TYPE_CHECKING:
 
 
 def cut(topology: Topology, scores: Mapping[Edge, float], *, edges: int, rank: Rank) -> Circuit:
-    """The best circuit of at most `edges` edges, all on a path from `input` to `logits`.
+    """Return the best circuit of at most `edges` edges, all on a path from `input` to `logits`.
 
-    The longest run of `greedy_order` whose part on such paths is not larger. Empty where that of
-    every run is larger, since the shortest path already has more edges than asked for.
+    It is empty if the first complete path already has more edges.
 
     Args:
         topology: the full graph.
-        scores: of the edges that may be kept; the circuit has them all as its scores.
-        edges: at least 1, at most those of the graph.
-        rank: whether `magnitude` alone counts, or `signed` scores do (higher means more needed).
+        scores: of the edges that may be kept; all become scores of the circuit.
+        edges: at least 1, at most the number of edges of the graph.
+        rank: whether edges are ranked by |score| or by signed score (higher means more needed).
 
     Raises:
         GraphError: a scored edge does not exist, or no circuit has that many edges.
@@ -50,13 +48,13 @@ def cut(topology: Topology, scores: Mapping[Edge, float], *, edges: int, rank: R
 def cut_masks(
     topology: Topology, scores: Float[np.ndarray, " edge"], sizes: Sequence[int], rank: Rank
 ) -> list[Bool[np.ndarray, " edge"]]:
-    """What `cut` keeps at each of several sizes, in one pass over the edges.
+    """Return the edges that `cut` keeps at each of several sizes, in one pass over the edges.
 
     Args:
         topology: the full graph.
-        scores: in the order of the topology's `edges`; NaN where an edge may not be kept.
-        sizes: each at least 1, at most the edges of the graph.
-        rank: as of `cut`.
+        scores: in the order of `topology.edges`; NaN for edges that may not be kept.
+        sizes: each at least 1, at most the number of edges of the graph.
+        rank: as in `cut`.
 
     Raises:
         GraphError: no circuit has that many edges.
@@ -83,36 +81,30 @@ def cut_masks(
 
 
 def score_array(topology: Topology, scores: Mapping[Edge, float]) -> Float[np.ndarray, " edge"]:
-    """Scores in the order of the topology's `edges`, NaN where an edge has none.
+    """Return scores in the order of `topology.edges`, NaN for edges without one.
 
     Raises:
         GraphError: a scored edge does not exist.
     """
-    out = np.full(topology.n_edges, np.nan)
     values = np.fromiter(scores.values(), dtype=float, count=len(scores))
     if tuple(scores) == topology.edges:
         return values
+    out = np.full(topology.n_edges, np.nan)
     out[[topology.edge_index(edge) for edge in scores]] = values
     return out
-
-
-def greedy_order(topology: Topology, scores: Mapping[Edge, float], rank: Rank) -> Iterator[Edge]:
-    """Scored edges, best first among those into `logits` or into sources of edges before them.
-
-    Of equal scores, the edge that comes first in the graph's own order is the better one. An edge
-    into a node that no scored path leads on from never comes.
-    """
-    for index in _greedy_indices(topology, score_array(topology, scores), rank):
-        yield topology.edges[index]
 
 
 def _greedy_indices(
     topology: Topology, scores: Float[np.ndarray, " edge"], rank: Rank
 ) -> Iterator[int]:
-    """`greedy_order` by the places of edges. Each node's edges are sorted once it is reached."""
+    """Yield edge indices, best first among those into `logits` or into sources of earlier edges.
+
+    Of equal scores, the first in `topology.edges` is the better one. Edges into nodes from which no
+    scored path leads to the logits are never reached.
+    """
     worth = np.abs(scores) if rank == "magnitude" else scores
-    allowed = (~np.isnan(worth)).nonzero()[0]
-    by_destination = allowed[np.argsort(topology.edge_destinations[allowed], kind="stable")]
+    scored = (~np.isnan(worth)).nonzero()[0]
+    by_destination = scored[np.argsort(topology.edge_destinations[scored], kind="stable")]
     ends = np.searchsorted(
         topology.edge_destinations[by_destination], np.arange(len(topology.nodes) + 1)
     )
@@ -120,6 +112,7 @@ def _greedy_indices(
     heap: list[tuple[float, int, Iterator[tuple[float, int]]]] = []
 
     def reach(node: int) -> None:
+        # The edges of a node are sorted only once it is reached.
         into = by_destination[ends[node] : ends[node + 1]]
         into = into[np.argsort(-worth[into], kind="stable")]
         push(iter(zip((-worth[into]).tolist(), into.tolist(), strict=True)))
@@ -143,24 +136,24 @@ def _greedy_indices(
 
 
 class _Growth:
-    """Edges that lead to the logits, and which of them something leads to from the input."""
+    """Grows a circuit from the logits and keeps track of the edges reachable from the input."""
 
     def __init__(self, topology: Topology) -> None:
         self.live: list[int] = []
         self._sources = topology.edge_sources
         self._destinations = topology.edge_destinations
-        self._fed = {0}  # `input` is the first node
+        self._reachable = {0}  # `input` is the first node
         self._waiting: dict[int, list[int]] = defaultdict(list)
 
     def add(self, index: int) -> None:
-        """One more edge, whose destination leads to the logits."""
+        """Add an edge whose destination has a path to the logits."""
         source = int(self._sources[index])
         self._waiting[source].append(index)
-        open_nodes = [source] if source in self._fed else []
+        open_nodes = [source] if source in self._reachable else []
         while open_nodes:
             for out in self._waiting.pop(open_nodes.pop(), ()):
                 self.live.append(out)
                 destination = int(self._destinations[out])
-                if destination not in self._fed:
-                    self._fed.add(destination)
+                if destination not in self._reachable:
+                    self._reachable.add(destination)
                     open_nodes.append(destination)

@@ -1,4 +1,4 @@
-"""Edges, written `a0.h1->a5.h3<k>`, `input->m0`, `m3->logits` as EAP-IG and MIB write them."""
+"""Edges: `a0.h1->a5.h3<k>`, `input->m0`, `m3->logits`, in the notation of EAP-IG and MIB."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Receiver:
 
     @classmethod
     def parse(cls, name: str) -> Receiver:
-        """The receiver called `name`. Raises GraphError for anything else."""
+        """Return the receiver called `name`. Raises GraphError if it is not a receiver's name."""
         match = _RECEIVER.match(name)
         if not match:
             raise GraphError(f"'{name}' is not a receiver")
@@ -42,7 +42,7 @@ class Receiver:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge: the output of `src` as part of the input of `dst` (in `slot`, for heads)."""
+    """An edge: the output of `src` as part of the input of `dst`, for a head of its `slot`."""
 
     src: Node
     dst: Node
@@ -61,12 +61,12 @@ class Edge:
 
     @classmethod
     def into(cls, src: Node, receiver: Receiver) -> Edge:
-        """The edge from `src` into `receiver`."""
+        """Return the edge from `src` into `receiver`."""
         return cls(src, receiver.node, receiver.slot)
 
     @classmethod
     def parse(cls, name: str) -> Edge:
-        """The edge called `name`. Raises GraphError for anything else."""
+        """Return the edge called `name`. Raises GraphError if it is not an edge's name."""
         src, arrow, dst = name.partition("->")
         if not arrow:
             raise GraphError(f"'{name}' is not an edge", allowed="src->dst, as in a0.h1->a5.h3<k>")

@@ -1,8 +1,8 @@
-"""Circuit <-> the graph JSON of EAP-IG (`Graph.to_json`), which the MIB benchmark reads.
+"""Circuits as the graph JSON of EAP-IG (`Graph.to_json`), which the MIB benchmark reads.
 
 The document has three keys: `cfg` (n_layers, n_heads, parallel_attn_mlp, d_model), `nodes`
-(name -> in_graph) and `edges` (name -> score, in_graph), naming every edge of the full graph.
-Their loader needs `d_model` even where only edges are scored, so it is asked for here.
+(name -> in_graph) and `edges` (name -> score, in_graph) with every edge of the full graph. Their
+loader requires `d_model` even if only edges are scored.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import LOGITS
 from acdc_pipeline.graph.topology import Topology
-from acdc_pipeline.json_text import read_json
 
 
 def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
-    """The circuit as an EAP-IG graph document.
+    """Return the circuit as an EAP-IG graph document.
 
     Args:
-        circuit: what to export. Attention-only graphs are written without MLP nodes: the loader
-            leaves nodes it is not told about out of the circuit.
-        d_model: width of the residual stream of the model the circuit was cut from.
+        circuit: the circuit. Attention-only graphs are written without MLP nodes; the loader
+            treats nodes that are not listed as removed.
+        d_model: width of the model's residual stream.
 
-    The format has no way to say "no score", so an edge without one is written as 0.0. `logits` is
-    always in the graph there, whether or not an edge reaches it.
+    The format has no null, so an edge without a score has 0.0. `logits` is always marked as in the
+    graph, even if no edge reaches it.
     """
     topology = circuit.topology
     kept = {*circuit.nodes, LOGITS}
@@ -49,9 +48,9 @@ def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
 
 
 def from_mib(document: Mapping[str, Any]) -> Circuit:
-    """The circuit in an EAP-IG graph document, with a score for every edge it names.
+    """Return the circuit of an EAP-IG graph document, with the scores of its edges.
 
-    Scores of nodes and neurons are not read: circuits here are sets of edges.
+    Scores of nodes and neurons are ignored: a circuit is a set of edges.
 
     Raises:
         GraphError: a key is missing, or an edge does not exist in the graph that `cfg` describes.
@@ -74,7 +73,7 @@ def from_mib(document: Mapping[str, Any]) -> Circuit:
         score = data.get("score")
         if isinstance(score, bool) or not isinstance(score, int | float):
             raise GraphError(f"{score!r} is not a number", field=f"{field}.score")
-        # A score may be NaN there, for "not scored".
+        # EAP-IG writes NaN for an edge without a score.
         if math.isfinite(score):
             scores[edge] = float(score)
         if data["in_graph"]:
@@ -83,19 +82,8 @@ def from_mib(document: Mapping[str, Any]) -> Circuit:
 
 
 def mib_json(circuit: Circuit, *, d_model: int) -> str:
-    """`to_mib` as JSON text, in the graph's own order; the same circuit gives the same text."""
+    """Return `to_mib` as JSON in the graph's order; equal circuits give equal text."""
     return json.dumps(to_mib(circuit, d_model=d_model), allow_nan=False) + "\n"
-
-
-def parse_mib_json(text: str) -> Circuit:
-    """The circuit in EAP-IG graph JSON text. Raises GraphError for anything else."""
-    try:
-        document = read_json(text)
-    except ValueError as error:
-        raise GraphError(f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise GraphError("not a JSON object", allowed="an EAP-IG graph: cfg, nodes, edges")
-    return from_mib(document)
 
 
 def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:

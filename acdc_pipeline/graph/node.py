@@ -16,7 +16,7 @@ _MLP = re.compile(r"m(\d+)\Z", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node. `layer` and `head` are None where the kind has none."""
+    """A node; `layer` and `head` are None for kinds without them."""
 
     kind: NodeKind
     layer: int | None = None
@@ -34,7 +34,7 @@ class Node:
 
     @classmethod
     def parse(cls, name: str) -> Node:
-        """The node called `name`. Raises GraphError for anything else."""
+        """Return the node called `name`. Raises GraphError if it is not a node's name."""
         if name in ("input", "logits"):
             return INPUT if name == "input" else LOGITS
         if match := _HEAD.match(name):
@@ -51,10 +51,10 @@ LOGITS = Node("logits")
 
 
 def head(layer: int, index: int) -> Node:
-    """Attention head `index` of `layer`, both counted from 0."""
+    """Return attention head `index` of `layer`, both counted from 0."""
     return Node("head", layer, index)
 
 
 def mlp(layer: int) -> Node:
-    """The MLP of `layer`, counted from 0."""
+    """Return the MLP of `layer`, counted from 0."""
     return Node("mlp", layer)

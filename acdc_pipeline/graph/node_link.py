@@ -1,8 +1,7 @@
-"""Circuit <-> networkx MultiDiGraph <-> node-link JSON, with nothing lost on the way.
+"""Circuits as networkx node-link JSON (`graph.json` of a run), written and read without loss.
 
-The graph holds the circuit: the nodes a kept edge touches and the kept edges, one per slot. What a
-circuit knows beyond that (the graph it was cut from, scores of removed edges) sits in the graph's
-own attributes, so that counting edges in networkx counts the edges kept.
+Nodes and edges of the document are those of the circuit, so that networkx counts the edges kept.
+The shape of the full graph and the scores of removed edges are attributes of the graph.
 """
 
 from __future__ import annotations
@@ -15,56 +14,23 @@ from typing import Any
 import networkx as nx
 
 from acdc_pipeline.errors import GraphError
-from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.topology import Topology
-from acdc_pipeline.json_text import read_json
-
-FORMAT = "acdc-pipeline/circuit"
-VERSION = 1
-
-# networkx invents integer keys for None, so an edge without a slot has the empty key.
-_NO_SLOT = ""
-
-
-def to_networkx(circuit: Circuit) -> nx.MultiDiGraph:
-    """The circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, else "").
-
-    Nodes carry `kind`, `layer`, `head`; edges carry `score` where the method gave one; the graph
-    carries `n_layers`, `n_heads`, `has_mlp`, `parallel` and, where there are any,
-    `removed_scores` (edge name -> score of a removed edge).
-    """
-    topology = circuit.topology
-    graph = nx.MultiDiGraph(
-        format=FORMAT,
-        version=VERSION,
-        n_layers=topology.n_layers,
-        n_heads=topology.n_heads,
-        has_mlp=topology.has_mlp,
-        parallel=topology.parallel,
-    )
-    if removed := _removed_scores(circuit):
-        graph.graph["removed_scores"] = removed
-    for node in circuit.nodes:
-        graph.add_node(str(node), kind=node.kind, layer=node.layer, head=node.head)
-    for edge in circuit.sorted_edges:
-        score = {"score": circuit.scores[edge]} if edge in circuit.scores else {}
-        graph.add_edge(str(edge.src), str(edge.dst), key=edge.slot or _NO_SLOT, **score)
-    return graph
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
-    """The circuit that `to_networkx` turned into `graph`.
+    """Return the circuit of a graph made by `Circuit.to_networkx`.
 
     Raises:
-        GraphError: an attribute is missing or wrong, or an edge does not exist in the graph that
+        GraphError: an attribute is missing or invalid, or an edge does not exist in the graph that
             the attributes describe.
     """
     topology = _topology(graph.graph)
     edges: list[Edge] = []
     scores: dict[Edge, float] = {}
     for src, dst, key, data in graph.edges(keys=True, data=True):
-        edge = Edge.parse(f"{src}->{dst}<{key}>" if key != _NO_SLOT else f"{src}->{dst}")
+        edge = Edge.parse(f"{src}->{dst}<{key}>" if key != NO_SLOT else f"{src}->{dst}")
         edges.append(edge)
         if "score" in data:
             scores[edge] = _number(data["score"], f"score of {edge}")
@@ -77,16 +43,20 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
 
 
 def to_node_link(circuit: Circuit) -> dict[str, Any]:
-    """The node-link document that `networkx.node_link_graph(..., edges="edges")` reads."""
-    document = nx.node_link_data(to_networkx(circuit), edges="edges")
-    order = enumerate(circuit.sorted_edges)
-    place = {(str(e.src), str(e.dst), e.slot or _NO_SLOT): index for index, e in order}
-    document["edges"].sort(key=lambda e: place[e["source"], e["target"], e["key"]])
+    """Return the document that `networkx.node_link_graph(..., edges="edges")` reads."""
+    document = nx.node_link_data(circuit.to_networkx(), edges="edges")
+    edges = ((str(e.src), str(e.dst), e.slot or NO_SLOT) for e in circuit.sorted_edges)
+    position = {edge: index for index, edge in enumerate(edges)}
+    document["edges"].sort(key=lambda e: position[e["source"], e["target"], e["key"]])
     return document
 
 
 def from_node_link(document: Mapping[str, Any]) -> Circuit:
-    """The circuit in a node-link document. Raises GraphError if it holds none."""
+    """Return the circuit of a node-link document.
+
+    Raises:
+        GraphError: the document is not that of a circuit.
+    """
     for field in ("graph", "nodes", "edges"):
         if field not in document:
             raise GraphError("missing", field=field, allowed="a node-link document of a circuit")
@@ -104,37 +74,19 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
 
 
 def node_link_json(circuit: Circuit) -> str:
-    """The node-link document as JSON text: the same circuit always gives the same text."""
+    """Return the node-link document as JSON; equal circuits give equal text."""
     return json.dumps(to_node_link(circuit), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
-def parse_node_link_json(text: str) -> Circuit:
-    """The circuit in node-link JSON text. Raises GraphError for anything else."""
-    try:
-        document = read_json(text)
-    except ValueError as error:
-        raise GraphError(f"not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise GraphError("not a JSON object", allowed="a node-link document of a circuit")
-    return from_node_link(document)
-
-
-def _removed_scores(circuit: Circuit) -> dict[str, float]:
-    removed = circuit.scores.keys() - circuit.edges
-    if not removed:
-        return {}
-    return {str(e): circuit.scores[e] for e in circuit.topology.edges if e in removed}
-
-
 def _topology(attributes: Mapping[str, Any]) -> Topology:
-    if attributes.get("format") != FORMAT or attributes.get("version") != VERSION:
+    if attributes.get("format") != FORMAT or attributes.get("version") != FORMAT_VERSION:
         raise GraphError(
             f"{attributes.get('format')!r} version {attributes.get('version')!r} is not a circuit",
             field="graph.format",
-            allowed=f"{FORMAT!r} version {VERSION}",
+            allowed=f"{FORMAT!r} version {FORMAT_VERSION}",
         )
     for name, kind in (("n_layers", int), ("n_heads", int), ("has_mlp", bool), ("parallel", bool)):
-        # bool is an int for Python, but not for anybody who counts layers.
+        # bool is a subclass of int, but True is not a number of layers.
         if type(attributes.get(name)) is not kind:
             raise GraphError(
                 f"{attributes.get(name)!r} is not valid",

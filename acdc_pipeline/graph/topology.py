@@ -1,4 +1,4 @@
-"""The full computational graph of a transformer: which sources every receiver sees."""
+"""The full computational graph of a transformer: the sources that each receiver reads."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 MOST_HEADS = 100_000
-"""Llama 3.1 405B has 16,128. The edges of a graph that a file makes up would fill any memory."""
+"""Limit against invalid files, whose graphs would fill any memory; Llama 3.1 405B has 16,128."""
 
 
 @dataclass(frozen=True)
 class Topology:
-    """A transformer's graph before anything is removed.
+    """The graph of a transformer before any edge is removed.
 
     Args:
-        n_layers: blocks.
-        n_heads: query heads a block; under grouped-query attention each keeps its own
-            `k` and `v` receiver (ungrouped, as EAP-IG and MIB count).
+        n_layers: number of blocks.
+        n_heads: query heads per block; with grouped-query attention each has its own `k` and `v`
+            receiver (ungrouped, as EAP-IG and MIB count).
         has_mlp: whether blocks have an MLP.
         parallel: whether attention and MLP of a block read the same residual stream
-            (GPT-NeoX, GPT-J, Phi, Falcon, Cohere); then `m{l}` does not see the heads of layer l.
+            (GPT-NeoX, GPT-J, Phi, Falcon, Cohere); then `m{l}` does not read the heads of layer l.
     """
 
     n_layers: int
@@ -47,7 +47,7 @@ class Topology:
             )
 
     def heads(self, layer: int) -> list[Node]:
-        """The heads of `layer`, first to last."""
+        """Return the heads of `layer`, first to last."""
         return [head(layer, index) for index in range(self.n_heads)]
 
     @cached_property
@@ -76,23 +76,23 @@ class Topology:
         return (*out, Receiver(LOGITS))
 
     def n_sources_of(self, receiver: Receiver) -> int:
-        """How many of `sources`, counted from the first, `receiver` sees."""
+        """Return how many of `sources`, counted from the first, `receiver` reads."""
         node = receiver.node
         if node.kind == "logits":
             return len(self.sources)
         assert node.layer is not None
         before = 1 + node.layer * (self.n_heads + int(self.has_mlp))
-        sees_own_heads = node.kind == "mlp" and not self.parallel
-        return before + (self.n_heads if sees_own_heads else 0)
+        reads_own_heads = node.kind == "mlp" and not self.parallel
+        return before + (self.n_heads if reads_own_heads else 0)
 
     def sources_of(self, receiver: Receiver) -> tuple[Node, ...]:
-        """The sources `receiver` sees, in computation order."""
+        """Return the sources that `receiver` reads, in computation order."""
         self.check(receiver.node)
         return self.sources[: self.n_sources_of(receiver)]
 
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
-        """Every edge, receivers in computation order and sources likewise inside each."""
+        """Every edge: receivers in computation order, and for each its sources likewise."""
         return tuple(Edge.into(src, r) for r in self.receivers for src in self.sources_of(r))
 
     @cached_property
@@ -102,17 +102,17 @@ class Topology:
 
     @cached_property
     def n_edges(self) -> int:
-        """Number of edges of the full graph: 32,491 for GPT-2 small."""
+        """Number of edges: 32,491 for GPT-2 small."""
         return sum(self.n_sources_of(r) for r in self.receivers)
 
     @cached_property
     def source_index(self) -> dict[Node, int]:
-        """Place of every source among `sources`."""
+        """Index of each source in `sources`."""
         return {node: index for index, node in enumerate(self.sources)}
 
     @cached_property
     def first_edge(self) -> dict[Receiver, int]:
-        """Place among `edges` of the first edge into each receiver; the others follow it."""
+        """Index in `edges` of the first edge into each receiver; the others follow it."""
         out: dict[Receiver, int] = {}
         first = 0
         for receiver in self.receivers:
@@ -121,7 +121,7 @@ class Topology:
         return out
 
     def edge_index(self, edge: Edge) -> int:
-        """Place of `edge` among `edges`. Raises GraphError if it does not exist."""
+        """Return the index of `edge` in `edges`. Raises GraphError if it does not exist."""
         first = self.first_edge.get(edge.receiver)
         source = self.source_index.get(edge.src)
         if first is None or source is None or source >= self.n_sources_of(edge.receiver):
@@ -130,7 +130,7 @@ class Topology:
 
     @cached_property
     def edge_sources(self) -> np.ndarray:
-        """For each of `edges`, the place of its source among `nodes`."""
+        """For each of `edges`, the index of its source in `nodes`."""
         import numpy as np
 
         counts = [self.n_sources_of(receiver) for receiver in self.receivers]
@@ -138,17 +138,15 @@ class Topology:
 
     @cached_property
     def edge_destinations(self) -> np.ndarray:
-        """For each of `edges`, the place of its destination among `nodes`."""
+        """For each of `edges`, the index of its destination in `nodes`."""
         import numpy as np
 
-        place = {node: index for index, node in enumerate(self.nodes)}
-        counts = [self.n_sources_of(receiver) for receiver in self.receivers]
-        return np.repeat(
-            np.array([place[receiver.node] for receiver in self.receivers], dtype=np.int32), counts
-        )
+        index = {node: i for i, node in enumerate(self.nodes)}
+        nodes = np.array([index[receiver.node] for receiver in self.receivers], dtype=np.int32)
+        return np.repeat(nodes, [self.n_sources_of(receiver) for receiver in self.receivers])
 
     def edge_mask(self, edges: Iterable[Edge]) -> np.ndarray:
-        """Booleans in the order of the graph's own `edges`: which of them are among `edges`.
+        """Return which edges of the graph are among `edges`, in the graph's order.
 
         Raises:
             GraphError: an edge does not exist in this graph.
@@ -160,12 +158,11 @@ class Topology:
         return mask
 
     def edges_in(self, mask: np.ndarray) -> list[Edge]:
-        """The edges whose place in `mask` is true, in the graph's own order."""
-        every = self.edges
-        return [every[index] for index in mask.nonzero()[0].tolist()]
+        """Return the edges whose entry in `mask` is true, in the graph's order."""
+        return [self.edges[index] for index in mask.nonzero()[0].tolist()]
 
     def check(self, item: Node | Edge) -> None:
-        """Raises GraphError if `item` does not exist in this graph."""
+        """Raise GraphError if `item` does not exist in this graph."""
         if isinstance(item, Edge):
             self.edge_index(item)
         elif item != LOGITS and item not in self.source_index:

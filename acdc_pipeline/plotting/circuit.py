@@ -7,8 +7,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.plotting.circuit_layout import (
@@ -36,6 +36,10 @@ from acdc_pipeline.plotting.svg import (
     style_sheet,
     text_element,
 )
+
+if TYPE_CHECKING:
+    # `Circuit.draw` imports this module.
+    from acdc_pipeline.graph.circuit import Circuit
 
 Link = Callable[[Node], str | None]
 """The address of a node's page, or None if it has none."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from acdc_pipeline.graph.circuit import Rank
-from acdc_pipeline.graph.order import HeadOrder
+from acdc_pipeline.graph.search_order import HeadOrder
 
 MetricName = Literal[
     "kl", "logit_diff", "prob_diff", "nll", "match_nll", "accuracy", "forced_choice"

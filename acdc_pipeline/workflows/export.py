@@ -72,11 +72,11 @@ def export_text(record: RunRecord, form: str) -> str:
 
             return node_link_json(circuit)
         case "graphml":
-            from acdc_pipeline.graph.graphml import circuit_graphml
+            from acdc_pipeline.graph.export import circuit_graphml
 
             return circuit_graphml(circuit)
         case "dot":
-            from acdc_pipeline.graph.dot import circuit_dot
+            from acdc_pipeline.graph.export import circuit_dot
 
             return circuit_dot(circuit)
         case "mib-json":

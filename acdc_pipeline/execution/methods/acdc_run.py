@@ -11,7 +11,7 @@ from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.execution.methods.job import Found, Job
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Decision, Edge, Receiver, Topology
-from acdc_pipeline.graph.order import HeadOrder, receivers_backwards
+from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import AcdcMethod
 
 

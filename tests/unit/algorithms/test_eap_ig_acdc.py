@@ -14,7 +14,7 @@ from acdc_pipeline.algorithms.eap_ig_acdc import ScreenedResult, eap_ig_acdc, sc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.graph import LOGITS, Circuit
-from acdc_pipeline.graph.order import receivers_backwards
+from acdc_pipeline.graph.search_order import receivers_backwards
 from acdc_pipeline.models import load_model
 from acdc_pipeline.specs import EapIgAcdcMethod
 from tests import checkpoints

@@ -20,7 +20,7 @@ from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import GraphError, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, mlp
-from acdc_pipeline.graph.order import HeadOrder
+from acdc_pipeline.graph.search_order import HeadOrder
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from tests import checkpoints

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acdc_pipeline.graph import LOGITS, Receiver, Topology
-from acdc_pipeline.graph.order import receivers_backwards, sources_backwards
+from acdc_pipeline.graph.search_order import receivers_backwards, sources_backwards
 
 TINY = Topology(n_layers=2, n_heads=2, has_mlp=True)
 

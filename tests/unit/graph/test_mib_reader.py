@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 
 from acdc_pipeline.graph import Circuit, Topology
-from acdc_pipeline.graph.mib import mib_json, parse_mib_json
+from acdc_pipeline.graph.mib import from_mib, mib_json
 from tests.oracles.eap_ig_graph import EapIgGraph, read_eap_ig
 from tests.strategies import circuits
 
@@ -62,7 +62,7 @@ def test_file_of_others_is_read_as_the_independent_reader_reads_it():
             "edges": edges,
         }
     )
-    theirs, ours = read_eap_ig(text), parse_mib_json(text)
+    theirs, ours = read_eap_ig(text), from_mib(json.loads(text))
     assert set(zip(*theirs.edges.nonzero(), strict=True)) == places(theirs, ours)
     # Columns: two heads' q, two k, two v, the MLP, the logits.
     assert places(theirs, ours) == {(0, 5), (2, 7)}

@@ -1,0 +1,76 @@
+"""The search of ACDC over a graph: the order of its tests, and its decision log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from acdc_pipeline.graph.edge import Edge, Receiver, Slot
+from acdc_pipeline.graph.node import LOGITS, Node, mlp
+from acdc_pipeline.graph.topology import Topology
+
+HeadOrder = Literal["reverse-heads", "natural"]
+"""Whether the heads of a layer are visited last to first or first to last."""
+
+# Within a head, values before keys before queries: the reverse order of computation.
+_SLOTS_BACKWARDS: tuple[Slot, ...] = ("v", "k", "q")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A line of ACDC's decision log: one tested edge.
+
+    Args:
+        step: position in the log, from 0.
+        edge: the edge tested.
+        metric_before: metric of the circuit before the test, oriented so that higher is worse.
+        metric_after: metric with the edge removed, same orientation.
+        removed: whether the edge was removed permanently.
+    """
+
+    step: int
+    edge: Edge
+    metric_before: float
+    metric_after: float
+    removed: bool
+
+    @property
+    def effect(self) -> float:
+        """`metric_after - metric_before`: the cost of removing the edge."""
+        return self.metric_after - self.metric_before
+
+
+def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver, ...]:
+    """Return every receiver from the output backwards.
+
+    First `logits`; then layer by layer, last first: the MLP, then all `v`, all `k`, all `q`.
+    """
+    out = [Receiver(LOGITS)]
+    for layer in reversed(range(topology.n_layers)):
+        if topology.has_mlp:
+            out.append(Receiver(mlp(layer)))
+        for slot in _SLOTS_BACKWARDS:
+            out += [Receiver(node, slot) for node in _heads(topology, layer, order)]
+    return tuple(out)
+
+
+def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) -> list[Node]:
+    """Return the sources of `receiver`, latest first, `input` last."""
+    sources = topology.sources_of(receiver)
+    if order == "reverse-heads":
+        return list(reversed(sources))
+    # Layers still come last first; only the heads of a layer are in forward order.
+    position = {node: i for i, node in enumerate(sources)}
+    return sorted(
+        sources,
+        key=lambda node: (
+            -(node.layer if node.layer is not None else -1),
+            node.kind == "head",
+            position[node],
+        ),
+    )
+
+
+def _heads(topology: Topology, layer: int, order: HeadOrder) -> list[Node]:
+    heads = topology.heads(layer)
+    return heads if order == "natural" else heads[::-1]
