@@ -22,9 +22,7 @@ from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.prompts import make_prompts
-from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method, find_task, method_for
-from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
-from acdc_pipeline.workflows.curves import rank_of
+from acdc_pipeline.specs import METHODS, RunSpec, TaskSpec, circuit_method, find_task, method_for
 
 PROMPTS = 32
 MEMORY = 2**30
@@ -34,7 +32,7 @@ THRESHOLDS = (1.0, 0.1, 0.01, 0.001)
 def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
     """The area of `method` on compiled model `name`."""
     truth = compiled.true_circuit(name)
-    is_search = "threshold" in parameters_of(method)
+    is_search = "threshold" in METHODS[method].parameters()
     sizes = [{"threshold": t} for t in THRESHOLDS] if is_search else [{}]
     circuits = []
     for size in sizes:
@@ -51,7 +49,7 @@ def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
         job = Job(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
         circuit = find(job).circuit
         if not is_search:
-            rank = rank_of(circuit_method(run.method))
+            rank = circuit_method(run.method).ranking
             return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))
         circuits.append(circuit)
     return pessimistic_auc(roc_of_circuits(circuits, truth))
@@ -91,7 +89,7 @@ def main() -> None:
     names = [name.removeprefix("compiled-") for name in compiled.list_compiled()]
     parser.add_argument("--programs", nargs="*", default=names, choices=names, metavar="NAME")
     parser.add_argument(
-        "--methods", nargs="*", default=list(REQUESTS), choices=list(REQUESTS), metavar="NAME"
+        "--methods", nargs="*", default=list(METHODS), choices=list(METHODS), metavar="NAME"
     )
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from acdc_pipeline.algorithms import SCORERS, Question
+from acdc_pipeline.algorithms import ScoringProblem, score_edges
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.models import load_model, resolve_device
-from acdc_pipeline.specs import METHODS, ScoredMethod, parse
+from acdc_pipeline.specs import SCORED_METHODS, ScoredMethod, parse
 from benchmarks.case import GPT2_SMALL, SMALL
 from benchmarks.measurement import machine, peak_bytes
 
@@ -48,7 +48,7 @@ USUAL: dict[str, Any] = {
 def score_every_edge(name: str, bench: Bench, memory: int) -> None:
     """Let one method score every edge."""
     method = scored_method(name)
-    question = Question(
+    problem = ScoringProblem(
         bench=bench,
         objective=objective_for(bench, method.metric),
         differentiable=differentiable_objective_for(bench, method.metric),
@@ -56,7 +56,7 @@ def score_every_edge(name: str, bench: Bench, memory: int) -> None:
         memory=memory,
         advance=lambda share: None,
     )
-    scores = SCORERS[name](question, method)
+    scores = score_edges(problem, method)
     assert len(scores) == bench.weights.topology.n_edges
 
 
@@ -71,18 +71,18 @@ def measured(work: Callable[[], T]) -> tuple[T, str, int]:
 
 def scored_method(name: str) -> ScoredMethod:
     """A method with the values it usually has."""
-    kind = METHODS[name]
+    kind = SCORED_METHODS[name]
     values = USUAL | {"name": name}
-    method = parse({f: v for f, v in values.items() if f in kind.model_fields}, kind, "benchmark")
-    assert isinstance(method, ScoredMethod)
-    return method
+    return parse({f: v for f, v in values.items() if f in kind.model_fields}, kind, "benchmark")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=SHAPES, default="gpt2")
-    parser.add_argument("--methods", nargs="+", choices=SCORERS, default=["eap", "eap-ig-inputs"])
+    parser.add_argument(
+        "--methods", nargs="+", choices=SCORED_METHODS, default=["eap", "eap-ig-inputs"]
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--memory", type=int, default=MEMORY, help="bytes")

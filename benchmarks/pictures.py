@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from acdc_pipeline import FoundCircuit, discover
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import ProfileRequest, find_task
+from acdc_pipeline.specs import ProfileMethod, find_task
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.workflows.discovery import discover_into
@@ -39,7 +39,7 @@ def profiled(store: Store) -> None:
     worker = Worker()
     for name in TASKS:
         task = find_task(name)
-        method = ProfileRequest(name="profile").with_text(None)
+        method = ProfileMethod.with_defaults()
         run = plan_run(task, MODEL, method=method, prompts=64, seed=0, dtype="float32")
         discover_into(store, run, task, worker)
 

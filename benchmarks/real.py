@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from acdc_pipeline.algorithms import SCORERS, Question, acdc
+from acdc_pipeline.algorithms import ScoringProblem, acdc, score_edges
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.engine.shared_outputs import needed_sources
@@ -46,7 +46,7 @@ from acdc_pipeline.graph import LOGITS, Circuit, Edge, Receiver
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.specs import find_task
+from acdc_pipeline.specs import SCORED_METHODS, find_task
 from benchmarks.gradients import scored_method
 from benchmarks.measurement import machine, peak_bytes
 from benchmarks.real_model import fetch_model
@@ -196,7 +196,7 @@ def measure_methods(table: Table, bench: Bench, work: Work, names: list[str]) ->
     }
     for name in names:
         method = scored_method(name)
-        question = Question(
+        problem = ScoringProblem(
             bench=bench,
             objective=objective_for(bench, method.metric),
             differentiable=differentiable_objective_for(bench, method.metric),
@@ -204,9 +204,7 @@ def measure_methods(table: Table, bench: Bench, work: Work, names: list[str]) ->
             memory=MEMORY,
             advance=lambda share: None,
         )
-        table.measure(
-            name, operations.get(name, 0), lambda n=name, q=question, m=method: SCORERS[n](q, m)
-        )
+        table.measure(name, operations.get(name, 0), lambda p=problem, m=method: score_edges(p, m))
     gates = bench.ablated.new_full((bench.weights.topology.n_edges,), 0.5)
     table.measure(
         "edge gates: 1 step",
@@ -283,13 +281,13 @@ def measure_heads(table: Table, reference: str, task: str, bench: Bench) -> None
     """
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.execution.worker import Worker
-    from acdc_pipeline.specs import ProfileRequest
+    from acdc_pipeline.specs import ProfileMethod
 
     spec, work, layout = find_task(task), Work.of(bench), bench.layout
     layers, heads = len(bench.weights.blocks), bench.weights.topology.n_heads
     tokens = float(bench.prompts.lengths.sum()) / (layout.batch * layout.pos)
     suffixes = 3 * heads * (layers + 1) / 2
-    method = ProfileRequest(name="profile").with_text(None)
+    method = ProfileMethod.with_defaults()
     run = plan_run(spec, reference, method=method, prompts=layout.batch, seed=0, dtype="float32")
     table.measure(
         f"head profile: {layers * heads} heads",
@@ -316,7 +314,9 @@ def main() -> None:
     parser.add_argument("--task", default="ioi")
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--share", type=float, default=0.01, help="of the edges, in circuits")
-    parser.add_argument("--methods", nargs="*", choices=SCORERS, default=["eap", "eap-ig-inputs"])
+    parser.add_argument(
+        "--methods", nargs="*", choices=SCORED_METHODS, default=["eap", "eap-ig-inputs"]
+    )
     parser.add_argument("--threshold", type=float, help="also run a whole search of ACDC")
     parser.add_argument("--heads", action="store_true", help="also profile all heads")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -158,10 +158,10 @@ def areas(bench: Bench, task: TaskSpec) -> list[tuple[str, RunRecord, Evaluation
 
 def profile(bench: Bench, task: TaskSpec) -> RunRecord:
     """Every head's scores on `task`, and the roles that follow from them."""
-    from acdc_pipeline.specs import ProfileRequest
+    from acdc_pipeline.specs import ProfileMethod
 
     bench.say(f"{task.name}: head profile")
-    method = ProfileRequest(name="profile").with_text(None)
+    method = ProfileMethod.with_defaults()
     run = plan_run(
         task, bench.reference, method=method, prompts=4 * PROMPTS, seed=0, dtype="float32"
     )

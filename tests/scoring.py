@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from acdc_pipeline.algorithms import SCORERS, Question
+from acdc_pipeline.algorithms import ScoringProblem, score_edges
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
-from acdc_pipeline.specs import METHODS, ScoredMethod, parse
+from acdc_pipeline.specs import SCORED_METHODS, ScoredMethod, parse
 from acdc_pipeline.specs.names import Ablation, MetricName
 
 USUAL: dict[str, Any] = {
@@ -27,22 +27,20 @@ USUAL: dict[str, Any] = {
 def scored_method(name: str, **parameters: Any) -> ScoredMethod:
     """A method with `parameters`, the others as in `USUAL`."""
     values = {"name": name} | USUAL | parameters
-    kind = METHODS[name]
-    method = parse({f: v for f, v in values.items() if f in kind.model_fields}, kind, "tests")
-    assert isinstance(method, ScoredMethod)
-    return method
+    kind = SCORED_METHODS[name]
+    return parse({f: v for f, v in values.items() if f in kind.model_fields}, kind, "tests")
 
 
-def question_about(
+def problem_of(
     bench: Bench,
     metric: MetricName,
     *,
     seed: int = 0,
     memory: int = 2**30,
     advance: Callable[[float], None] = lambda share: None,
-) -> Question:
-    """What a run would ask."""
-    return Question(
+) -> ScoringProblem:
+    """The problem that a run would pose."""
+    return ScoringProblem(
         bench=bench,
         objective=objective_for(bench, metric),
         differentiable=differentiable_objective_for(bench, metric),
@@ -64,7 +62,7 @@ def scores_of(
 ) -> dict[str, float]:
     """The score of every edge by its name."""
     method = scored_method(name, metric=metric, ablation=ablation, **parameters)
-    question = question_about(bench, metric, seed=seed, memory=memory)
-    scores = SCORERS[name](question, method)
+    problem = problem_of(bench, metric, seed=seed, memory=memory)
+    scores = score_edges(problem, method)
     assert list(scores) == list(bench.weights.topology.edges)
     return {str(edge): score for edge, score in scores.items()}

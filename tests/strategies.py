@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from acdc_pipeline.graph import Circuit, Decision, Edge, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
-from acdc_pipeline.specs.scored_method import RandomMethod
+from acdc_pipeline.specs.methods.scored import RandomMethod
 from acdc_pipeline.store import HeadScore, RunRecord
 
 

@@ -1,8 +1,15 @@
-"""Discovery methods: pure compute, one file each, all ending in the same circuit type."""
+"""Discovery methods: pure computation, from a model and prompts to decisions or scores."""
 
 from acdc_pipeline.algorithms.acdc import AcdcResult, EdgeSearch, acdc
-from acdc_pipeline.algorithms.question import EdgeScores, Question
 from acdc_pipeline.algorithms.replay import Replay
-from acdc_pipeline.algorithms.scorers import SCORERS
+from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem, score_edges
 
-__all__ = ["SCORERS", "AcdcResult", "EdgeScores", "EdgeSearch", "Question", "Replay", "acdc"]
+__all__ = [
+    "AcdcResult",
+    "EdgeScores",
+    "EdgeSearch",
+    "Replay",
+    "ScoringProblem",
+    "acdc",
+    "score_edges",
+]

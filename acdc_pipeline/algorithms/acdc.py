@@ -23,9 +23,9 @@ class EdgeSearch(Protocol):
         ...
 
     def visit(self, receiver: Receiver, sources: list[Node]) -> bool:
-        """Turn to `receiver`; its edges will be tried in the order of `sources`.
+        """Move on to `receiver`, whose edges from `sources` will be tried in this order.
 
-        Returns whether what comes now depends on the decisions so far alone, to the bit.
+        Returns whether all that follows depends, to the bit, on the decisions so far alone.
         """
         ...
 
@@ -34,18 +34,18 @@ class EdgeSearch(Protocol):
         ...
 
     def remove(self, edge: Edge) -> None:
-        """Remove `edge`, the one tried last, for good."""
+        """Remove `edge`, the last one tried, for good."""
         ...
 
 
 @dataclass(frozen=True)
 class AcdcResult:
-    """The circuit ACDC kept and every decision on the way, in order."""
+    """The circuit that ACDC found, and its decisions in order."""
 
     circuit: Circuit
     decisions: tuple[Decision, ...]
     smallest_margin: float
-    """The smallest |change - threshold| met, in units of the metric."""
+    """The smallest |change - threshold| of all decisions, in units of the metric."""
 
 
 def acdc(
@@ -59,24 +59,24 @@ def acdc(
     on_decision: Callable[[Decision], None] | None = None,
     on_resumable: Callable[[tuple[Decision, ...]], None] | None = None,
 ) -> AcdcResult:
-    """Cut every edge whose removal makes the metric worse by less than `threshold`.
+    """Remove every edge whose removal makes the metric worse by less than `threshold`.
 
-    Receivers are visited from the output backwards, and their sources latest first. A node none
-    of whose outgoing edges survived is dead: its incoming edges are removed untested. An edge's
-    score is the change its removal would have made (higher means more needed).
+    Receivers are visited from the output backwards, and the sources of each from the latest to the
+    earliest. A node without remaining outgoing edges is dead: its incoming edges are not tested.
+    The score of an edge is the change that its removal would have made; higher means more needed.
 
     Args:
-        search: starts as the whole model; a `Replay` goes on where an earlier one was interrupted.
-        topology: its graph.
-        threshold: τ, in units of the metric; the test is strict.
-        order: direction among the heads of a layer, as the original's `indices_mode`.
-        difference: `signed` removes an edge whose removal helps; `abs` compares the size of
-            the change.
-        candidates: the edges that are tested; None means all. Others the search itself has to
-            remove when their receiver is visited.
+        search: starts as the whole model; a `Replay` continues an interrupted search.
+        topology: the graph of the model.
+        threshold: τ, in units of the metric; the comparison is strict.
+        order: direction among the heads of a layer, `indices_mode` in the original code.
+        difference: with `signed`, an edge whose removal helps is removed; `abs` compares the
+            absolute change.
+        candidates: the edges to test; None means all. The search itself has to remove the others
+            when their receiver is visited.
         on_decision: called after each decision, in order.
-        on_resumable: called with all decisions so far, wherever a `Replay` of them would go on
-            to the same bits.
+        on_resumable: called with all decisions so far, at each point from which a `Replay` of them
+            continues bit for bit.
     """
     kept: list[Edge] = []
     decisions: list[Decision] = []

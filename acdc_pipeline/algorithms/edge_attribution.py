@@ -1,4 +1,4 @@
-"""Scores of edges to first order: gradients of receivers times differences of sources."""
+"""First-order scores of edges: gradients of receivers times differences of sources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.algorithms.question import EdgeScores, Question
+from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import Streams
 from acdc_pipeline.engine.gradients.receiver_gradients import (
@@ -19,32 +19,33 @@ from acdc_pipeline.engine.gradients.receiver_gradients import (
 )
 from acdc_pipeline.graph import Node
 
+# Positions of prompts that are processed together: more do not make matrix products faster, and
+# cost memory traffic.
 _ROWS = 192
-"""Positions of prompts taken together: products gain nothing from more, and memory traffic does."""
 
 
 class EdgeAttribution:
-    """Adds up, for every edge u → v, what replacing u's output at v is worth to first order.
+    """Accumulates a first-order estimate of what removing each edge u → v costs.
 
         score(u → v) = Σ over prompts and positions of (ablated_u - clean_u) · ∂M/∂input_v
 
     M is the metric, mean over answers, oriented so that higher is worse: a higher score means that
-    removing the edge hurts more, in units of M, as the effect does that ACDC measures. The
-    gradient may be a mean of gradients at several points, added one by one; the step from clean
-    to ablated is always the whole one. Prompts are taken in groups that the question's memory
-    holds, which moves roundings and nothing else.
+    removing the edge hurts more, in units of M, as in ACDC. The gradient may be the mean of the
+    gradients at several points, added one by one; the difference is always that between clean and
+    ablated output. Prompts are processed in groups that fit the problem's memory, which affects
+    rounding only.
 
     Args:
-        question: what is asked.
-        points: at how many points gradients will be added; each counts for as much as the others.
+        problem: the problem.
+        points: number of points at which gradients will be added, with equal weights.
     """
 
-    def __init__(self, question: Question, points: int) -> None:
-        self.question = question
-        self.bench = question.bench
+    def __init__(self, problem: ScoringProblem, points: int) -> None:
+        self.problem = problem
+        self.bench = problem.bench
         self.topology = self.bench.weights.topology
         self.weight = 1.0 / points
-        self.prompts_at_once = prompts_that_fit(self.bench, question.memory)
+        self.prompts_at_once = max_prompts_at_once(self.bench, problem.memory)
         self.index = {node: i for i, node in enumerate(self.topology.sources)}
         self._scores = {
             receiver: torch.zeros(self.topology.n_sources_of(receiver), dtype=torch.float64)
@@ -56,12 +57,12 @@ class EdgeAttribution:
         """Add the gradients at the point where nodes read `streams`.
 
         Args:
-            streams: of all prompts.
-            sources: the sources, side by side in computation order, that this is a point of; None
-                means all. The edges out of each source need as many points as those of any other.
+            streams: the residual streams of all prompts.
+            sources: the sources whose edges the point counts for, adjacent in computation order;
+                None means all. All sources need the same number of points.
         """
         bench = self.bench
-        at_final = final_gradient(self.question.differentiable, bench.layout, streams.final)
+        at_final = final_gradient(self.problem.differentiable, bench.layout, streams.final)
         rows = [self.index[node] for node in sources or self.topology.sources]
         first, end = min(rows), max(rows) + 1
         for start in range(0, bench.layout.batch, self.prompts_at_once):
@@ -70,10 +71,10 @@ class EdgeAttribution:
             part = streams.of_prompts(chosen)
             for group in receiver_gradients(bench.weights, part, at_final[chosen]):
                 self._add_group(group, step, first)
-            self._tell(len(rows), len(step[0]))
+            self._report(len(rows), len(step[0]))
 
     def scores(self) -> EdgeScores:
-        """What was added up, for every edge of the graph."""
+        """The score of every edge of the graph."""
         by_edge = torch.cat([self._scores[receiver] for receiver in self.topology.receivers])
         return dict(zip(self.topology.edges, by_edge.tolist(), strict=True))
 
@@ -82,22 +83,22 @@ class EdgeAttribution:
     ) -> None:
         n_sources = self.topology.n_sources_of(group.receivers[0])
         seen = step[: max(0, n_sources - first)]
-        # The long axis is summed over: this way round, and with few prompts, twice as fast.
+        # The long axis is summed over. In this order, and with few prompts, it is twice as fast.
         products = seen.flatten(1) @ group.gradient.flatten(1).T
         for receiver, row in zip(group.receivers, products.T.cpu().double(), strict=True):
             self._scores[receiver][first : first + len(seen)] += self.weight * row
 
-    def _tell(self, n_sources: int, n_prompts: int) -> None:
+    def _report(self, n_sources: int, n_prompts: int) -> None:
         of_sources = n_sources / len(self.topology.sources)
         self._done += self.weight * of_sources * n_prompts / self.bench.layout.batch
-        self.question.advance(min(1.0, self._done))
+        self.problem.advance(min(1.0, self._done))
 
 
-def prompts_that_fit(bench: Bench, memory: int) -> int:
-    """How many prompts' gradients, and steps of all sources, `memory` bytes hold; at least one.
+def max_prompts_at_once(bench: Bench, memory: int) -> int:
+    """How many prompts can be processed at once in `memory` bytes; at least one.
 
-    Beside the step of every source, one layer is held at a time: some streams for each head, its
-    queries, keys, values and patterns, and the hidden units of the MLP.
+    Held are the difference of every source, and of one layer at a time some streams for each head,
+    its queries, keys, values and patterns, and the hidden units of the MLP.
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape

@@ -1,4 +1,4 @@
-"""A search that begins with decisions made before it was interrupted."""
+"""Resuming an interrupted search from its decision log."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from acdc_pipeline.graph import Decision, Edge, Node, Receiver
 
 @runtime_checkable
 class RestorableSearch(EdgeSearch, Protocol):
-    """A search that can be put where another one was."""
+    """A search that can take over decisions without testing."""
 
     def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
-        """Take over the decisions on `receiver`: of `sources`, these are `kept`."""
+        """Take over the decisions on `receiver`: of `sources`, those in `kept` keep their edges."""
         ...
 
 
 class Replay:
-    """Answers from a decision log as far as it goes, then from `search`, put in the same place.
+    """A search that returns the values in a decision log, and those of `search` after its end.
 
-    To the algorithm it is a search like any other, so it draws the same conclusions again. Only
-    whole receivers are replayed: `log` is what `acdc` gave to `on_resumable`.
+    The algorithm takes the same decisions again without computing. Only whole receivers are
+    replayed: `log` is what `acdc` passed to `on_resumable`.
 
     Args:
-        search: one that nothing was asked of yet.
-        log: the first decisions of the same search; none at all is allowed.
+        search: a search that has not started.
+        log: the first decisions of the same search; may be empty.
     """
 
     def __init__(self, search: RestorableSearch, log: Sequence[Decision]) -> None:
@@ -42,7 +42,7 @@ class Replay:
         return self.log[0].metric_before if self.log else self.search.metric()
 
     def visit(self, receiver: Receiver, sources: list[Node]) -> bool:
-        """Turn to `receiver`. Raises ExecutionFailed where the log does not."""
+        """Move on to `receiver`. Raises ExecutionFailed if the log has another one here."""
         if self._visited is not None:
             self.search.restore(*self._visited, self._kept)
             self._visited = None
@@ -51,7 +51,7 @@ class Replay:
         logged = [decision.edge for decision in self.log[self.at : self.at + len(sources)]]
         if logged != [Edge.into(source, receiver) for source in sources]:
             raise ExecutionFailed(
-                f"the decision log does not belong to this search: it leaves it at '{receiver}'",
+                f"the decision log does not belong to this search: they differ at '{receiver}'",
                 fix="run again without the checkpoint",
             )
         self._visited, self._kept = (receiver, sources), set(sources)

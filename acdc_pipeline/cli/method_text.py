@@ -1,22 +1,14 @@
-"""Methods, as commands show them."""
+"""Methods as text: all parameters of one, and the order of several."""
 
 from __future__ import annotations
 
 from acdc_pipeline.cli.terminal.words import counted
 from acdc_pipeline.cli.views.run_names import size_text
-from acdc_pipeline.specs import (
-    METHODS,
-    AcdcMethod,
-    CircuitMethod,
-    EapIgAcdcMethod,
-    Method,
-    ProfileMethod,
-    RunSpec,
-)
+from acdc_pipeline.specs import Method, ProfileMethod, RunSpec, SearchMethod
 
 
 def method_text(spec: RunSpec) -> str:
-    """The method with all its parameters.
+    """The method of a run with all its parameters.
 
     `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
     """
@@ -24,16 +16,17 @@ def method_text(spec: RunSpec) -> str:
     if isinstance(method, ProfileMethod):
         return _profile_text(method)
     size = size_text(method)
-    if isinstance(method, AcdcMethod | EapIgAcdcMethod):
+    if isinstance(method, SearchMethod):
         size = f"threshold {size}"
     elif size.endswith("%"):
         size = f"{size} of the edges"
     parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
-    said = {"name", "threshold", "share", "edges", "metric", "ablation"}
-    for name, value in method.plain().items():
-        if name not in said:
-            plain = value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
-            parts.append(plain)
+    shown = {"name", "threshold", "share", "edges", "metric", "ablation"}
+    parts += [
+        value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
+        for name, value in method.plain().items()
+        if name not in shown
+    ]
     return ", ".join(parts)
 
 
@@ -48,15 +41,9 @@ def _profile_text(method: ProfileMethod) -> str:
     return ", ".join(["profile of heads", *amounts])
 
 
-def meaning_of_scores(method: CircuitMethod) -> str:
-    """What a score of an edge says."""
-    return METHODS[method.name].SCORE.format(metric=method.metric)
-
-
 def size_order(method: Method) -> tuple[str, float]:
-    """A key that puts methods side by side, the sparsest circuits of each first."""
-    if isinstance(method, AcdcMethod | EapIgAcdcMethod):
-        return method.name, -method.threshold
-    if isinstance(method, ProfileMethod):
-        return method.name, 0.0
-    return method.name, method.share or float(method.edges or 0)
+    """A sort key that groups methods by name, with the sparsest circuits of each first."""
+    values = method.plain()
+    if (threshold := values.get("threshold")) is not None:
+        return method.name, -threshold
+    return method.name, values.get("share") or float(values.get("edges") or 0)

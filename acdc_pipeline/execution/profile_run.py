@@ -14,9 +14,8 @@ from acdc_pipeline.heads.task_profile import model_metrics, profile_task
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.tokenization import bos_id
-from acdc_pipeline.specs import RunSpec, TaskSpec
+from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec
 from acdc_pipeline.specs.names import COUNTED
-from acdc_pipeline.specs.profile_method import ProfileMethod
 
 # How far the work is, roughly, in a model of 270 heads: after what no task decides, and after what
 # the task does; examples are the rest.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.prompts import PromptSet
-from acdc_pipeline.specs import AcdcMethod, EapIgAcdcMethod, RunSpec, circuit_method
+from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
 
 # At or below this share of right answers, there is hardly a behaviour to find a circuit of.
 RARELY_RIGHT = 0.1
@@ -45,7 +45,7 @@ def doubts_about_result(
     out = _doubts_about_model(prompts, metrics, "for this circuit to explain")
     if not circuit.live_edges:
         method = circuit_method(run.method)
-        if isinstance(method, AcdcMethod | EapIgAcdcMethod):
+        if isinstance(method, SearchMethod):
             cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
         else:
             cause, advice = "so small that no", "try a larger --share"

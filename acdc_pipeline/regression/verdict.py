@@ -13,7 +13,7 @@ from acdc_pipeline.regression.cell import CellSpec
 from acdc_pipeline.regression.changes import changes_between
 from acdc_pipeline.regression.distance import EDGES, HEADS, RANKING, SIZE, distances
 from acdc_pipeline.regression.finding import Finding, finding_of
-from acdc_pipeline.specs import METHOD_VERSIONS, RunSpec
+from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import RunRecord
 
 Status = Literal["ok", "drift", "error", "missing", "incompatible"]
@@ -179,9 +179,9 @@ def _incompatible(baseline: Baseline, record: RunRecord) -> BaselineError | None
     problem = None
     if spec.task_hash != baseline.task_hash:
         problem = f"the definition of task {spec.task} is not what it was, so these are new prompts"
-    elif METHOD_VERSIONS[spec.method.name] != baseline.method_version:
+    elif baseline.method_version != spec.method.VERSION:
         problem = (
-            f"{spec.method.name} is at version {METHOD_VERSIONS[spec.method.name]}, "
+            f"{spec.method.name} is at version {spec.method.VERSION}, "
             f"the baseline was made by version {baseline.method_version}"
         )
     elif graph_shape(record.circuit.topology) != baseline.graph:

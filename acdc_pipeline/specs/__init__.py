@@ -18,16 +18,19 @@ from acdc_pipeline.specs.generators import (
     TemplateGenerator,
 )
 from acdc_pipeline.specs.load import load_yaml, parse
-from acdc_pipeline.specs.method import (
-    METHOD_VERSIONS,
+from acdc_pipeline.specs.methods import (
     METHODS,
+    SCORED_METHODS,
     AcdcMethod,
     CircuitMethod,
     EapIgAcdcMethod,
     Method,
+    ProfileMethod,
+    ScoredMethod,
+    SearchMethod,
     circuit_method,
+    method_for,
 )
-from acdc_pipeline.specs.method_request import method_for
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import (
     DTYPES,
@@ -41,24 +44,21 @@ from acdc_pipeline.specs.names import (
     Rule,
 )
 from acdc_pipeline.specs.profile import WorkerProfile
-from acdc_pipeline.specs.profile_method import ProfileMethod, ProfileRequest
 from acdc_pipeline.specs.project import bundled, find_project
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
-from acdc_pipeline.specs.scored_method import ScoredMethod
 from acdc_pipeline.specs.settings import Settings, find_settings
-from acdc_pipeline.specs.sweep import AcdcSweep, Cell, SweepSpec
+from acdc_pipeline.specs.sweep import Cell, SweepSpec
 from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
 
 __all__ = [
     "DTYPES",
     "METHODS",
-    "METHOD_VERSIONS",
     "METRICS",
     "SCHEMA_VERSION",
+    "SCORED_METHODS",
     "Ablation",
     "AcdcMethod",
-    "AcdcSweep",
     "Answers",
     "Cell",
     "CircuitMethod",
@@ -74,7 +74,6 @@ __all__ = [
     "ModelRef",
     "PairsGenerator",
     "ProfileMethod",
-    "ProfileRequest",
     "PromptPair",
     "Rank",
     "ReferenceCircuit",
@@ -82,6 +81,7 @@ __all__ = [
     "Rule",
     "RunSpec",
     "ScoredMethod",
+    "SearchMethod",
     "Settings",
     "Source",
     "Spec",

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from acdc_pipeline.specs.base import Spec, sha256_of
-from acdc_pipeline.specs.method import METHOD_VERSIONS, Method
+from acdc_pipeline.specs.methods.registry import Method
 from acdc_pipeline.specs.names import Dtype, Seed
 
 SCHEMA_VERSION = 1
@@ -50,5 +50,5 @@ class RunSpec(Spec):
         The names of task and model do not decide it: their hash and revision do.
         """
         deciding = self.model_dump(mode="json", exclude={"task", "model"})
-        deciding["method_version"] = METHOD_VERSIONS[self.method.name]
+        deciding["method_version"] = self.method.VERSION
         return sha256_of(deciding)[:RUN_ID_LENGTH]

@@ -3,59 +3,45 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, Union
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
-from acdc_pipeline.specs.load import parse
-from acdc_pipeline.specs.method import METHODS, Method
-from acdc_pipeline.specs.method_request import USUAL_SCREEN, AnyScoredRequest, metric_for
+from acdc_pipeline.specs.methods.profile import ProfileMethod
+from acdc_pipeline.specs.methods.registry import METHODS, Method
+from acdc_pipeline.specs.methods.scored import ScoredMethod, reject_two_sizes
+from acdc_pipeline.specs.methods.search import SearchMethod
 from acdc_pipeline.specs.model_ref import ModelRef
-from acdc_pipeline.specs.names import (
-    Ablation,
-    Difference,
-    Dtype,
-    HeadOrder,
-    MetricName,
-    Name,
-    Seed,
-)
-from acdc_pipeline.specs.profile_method import ProfileRequest
+from acdc_pipeline.specs.names import Dtype, Name, Seed
 from acdc_pipeline.specs.run import MOST_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
 
-class SearchSweep(Spec):
-    """A search at several thresholds, one run each.
+class MethodEntry(Spec):
+    """An entry under `methods`: a method whose parameters may be left out or listed.
 
-    Args:
-        thresholds: each τ > 0.
-        metric: None takes each task's own discovery metric.
-        ablation, order, difference: as in `AcdcMethod`; the defaults are the paper's, and
-            every run records them.
+    The form of each method's entry is derived from the method, see `_entry_form`.
     """
 
-    thresholds: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
-    metric: MetricName | None = None
-    ablation: Ablation = "corrupted"
-    order: HeadOrder = "reverse-heads"
-    difference: Difference = "signed"
+    METHOD: ClassVar[type[Method]]
 
     def methods(self, task: TaskSpec) -> tuple[Method, ...]:
-        """One method per threshold, in the order written."""
-        name = tag_of(type(self))
-        values = self.plain() | {"metric": metric_for(name, self.metric, task)}
-        del values["thresholds"]
+        """The methods of the entry on `task`, in the order written."""
+        method, values = self.METHOD, self.plain()
+        lists = {name: values.pop(listed) for name, listed in method.SWEEP_LISTS.items()}
         return tuple(
-            parse(values | {"threshold": threshold}, METHODS[name], name)
-            for threshold in self.thresholds
+            method.resolve(values | dict(zip(lists, choice, strict=True)), task, tag_of(method))
+            for choice in itertools.product(*lists.values())
         )
 
-    @field_validator("thresholds")
+
+class _SearchEntry(MethodEntry):
+    @field_validator("thresholds", check_fields=False)
     @classmethod
     def _different(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
         if len(set(thresholds)) < len(thresholds):
@@ -63,28 +49,44 @@ class SearchSweep(Spec):
         return thresholds
 
 
-class AcdcSweep(SearchSweep):
-    """ACDC at several thresholds, one run each."""
-
-    name: Literal["acdc"]
-
-
-class EapIgAcdcSweep(SearchSweep):
-    """ACDC on what integrated gradients leave, at several thresholds, one run each.
-
-    Args:
-        steps, screen: as in `EapIgAcdcMethod`.
-    """
-
-    name: Literal["eap-ig-acdc"]
-    steps: int = Field(default=5, ge=1)
-    screen: float = Field(default=USUAL_SCREEN, gt=0, le=1)
+class _ScoredEntry(MethodEntry):
+    @model_validator(mode="before")
+    @classmethod
+    def _one_size(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            reject_two_sizes(data)
+        return data
 
 
-MethodSweep = Annotated[
-    AcdcSweep | EapIgAcdcSweep | AnyScoredRequest | ProfileRequest, Field(discriminator="name")
-]
-"""Any entry under `methods`, told apart by `name`."""
+def _entry_form(method: type[Method]) -> type[MethodEntry]:
+    """The entry of `method`: its parameters with their defaults, those in SWEEP_LISTS as lists."""
+    defaults = method.defaults()
+    fields: dict[str, Any] = {}
+    for name, field in method.model_fields.items():
+        kind: Any = field.annotation
+        if field.metadata:
+            kind = Annotated[(kind, *field.metadata)]
+        if name in method.SWEEP_LISTS:
+            fields[method.SWEEP_LISTS[name]] = (tuple[kind, ...], Field(min_length=1))
+        elif name not in method.NOT_IN_SWEEPS:
+            optional = name in defaults and defaults[name] is None
+            fields[name] = (kind | None if optional else kind, defaults.get(name, ...))
+    base = MethodEntry
+    if issubclass(method, SearchMethod):
+        base = _SearchEntry
+    elif issubclass(method, ScoredMethod):
+        base = _ScoredEntry
+    title = method.__name__.removesuffix("Method") + "Entry"
+    form = create_model(title, __base__=base, __doc__=method.__doc__, **fields)
+    form.METHOD = method
+    return form
+
+
+if TYPE_CHECKING:
+    AnyEntry: TypeAlias = MethodEntry
+else:
+    _FORMS = tuple(_entry_form(method) for method in (*METHODS.values(), ProfileMethod))
+    AnyEntry = Annotated[Union[_FORMS], Field(discriminator="name")]  # noqa: UP007
 
 
 class Exclusion(Spec):
@@ -134,7 +136,7 @@ class SweepSpec(Spec):
     name: Name
     tasks: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
-    methods: tuple[MethodSweep, ...] = Field(min_length=1)
+    methods: tuple[AnyEntry, ...] = Field(min_length=1)
     prompts: int = Field(ge=1, le=MOST_PROMPTS)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     dtype: Dtype | None = None

@@ -16,7 +16,7 @@ from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Circuit, Decision, Topology
 from acdc_pipeline.graph.node_link import node_link_json
 from acdc_pipeline.json_text import read_json
-from acdc_pipeline.specs import METHOD_VERSIONS, SCHEMA_VERSION, RunSpec, canonical_json
+from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec, canonical_json
 from acdc_pipeline.store import layout, tables
 from acdc_pipeline.store.errors import damaged_run
 from acdc_pipeline.store.record import RunRecord, RunSummary
@@ -171,7 +171,7 @@ def _run_document(record: RunRecord) -> dict[str, Any]:
         "run_id": record.spec.run_id(),
         "code_version": acdc_pipeline.__version__,
         "spec": record.spec.plain(),
-        "method_version": METHOD_VERSIONS[record.spec.method.name],
+        "method_version": record.spec.method.VERSION,
         "topology": None if circuit is None else asdict(circuit.topology),
         "edges_kept": None if circuit is None else len(circuit),
         "edges_total": None if circuit is None else circuit.topology.n_edges,

@@ -16,7 +16,7 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import RunSpec, circuit_method, find_task
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunSummary, Store
-from acdc_pipeline.workflows.curves import curve_of, family_of, rank_of
+from acdc_pipeline.workflows.curves import curve_of, family_of
 from acdc_pipeline.workflows.evaluate import require_same_task
 
 
@@ -84,7 +84,7 @@ def _compared(
         by = metric or task.metrics.discovery
         circuits = [found for s in family if (found := store.get(s.run_id).circuit) is not None]
         bench = worker.bench(run, task)
-        rank = rank_of(circuit_method(run.method))
+        rank = circuit_method(run.method).ranking
         points = curve_of(bench, scale_of(bench, by), circuits[-1], circuits, rank)
     except AcdcError as error:
         # One model that is gone must not keep the others from being compared; the table says why.

@@ -15,7 +15,7 @@ from acdc_pipeline.evaluation import (
 )
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
-from acdc_pipeline.specs import CircuitMethod, RunSpec, ScoredMethod
+from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.store import Store
 
@@ -41,11 +41,6 @@ def curve_of(
     if not family:
         return ()
     return curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
-
-
-def rank_of(method: CircuitMethod) -> Rank:
-    """By what the scores of `method` are put in order."""
-    return method.ranking if isinstance(method, ScoredMethod) else "signed"
 
 
 def family_of(run: RunSpec) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.models.describe import ModelDescription
-from acdc_pipeline.specs import EapIgAcdcMethod, Method, RunSpec, WorkerProfile
+from acdc_pipeline.specs import Method, RunSpec, WorkerProfile
 from acdc_pipeline.store import RunSummary
 
 Basis = Literal["store", "count"]
@@ -77,7 +77,7 @@ def estimate(
     whose threshold is nearest, scaled by the prompts; where there is none, as long as its
     operations take at the rates above.
     """
-    tests = _edge_tests(run.method, model.n_edges)
+    tests = run.method.edges_tested(model.n_edges)
     memory = _memory(run, model, tokens)
     if alike := past.get(_key(run)):
         nearest = min(alike, key=lambda summary: _distance(summary.spec.method, run.method))
@@ -107,12 +107,6 @@ def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
     itemsize = _ITEMSIZE.get(run.dtype, 4)
     search = MemoryPlan(shape, run.prompts, tokens, answers=run.prompts, itemsize=itemsize)
     return search.most + itemsize * parameters(model)
-
-
-def _edge_tests(method: Method, n_edges: int) -> int:
-    if method.name not in _PER_TEST:
-        return 0
-    return round(n_edges * method.screen) if isinstance(method, EapIgAcdcMethod) else n_edges
 
 
 def _forwards(method: Method, tests: int) -> float:

@@ -38,7 +38,7 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTED, MetricName
 from acdc_pipeline.workflows.cheap_null import cheap_null
-from acdc_pipeline.workflows.curves import curve_of, rank_of
+from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.effort import PARTS, Effort, Part
 from acdc_pipeline.workflows.evaluation import Evaluation, Measured
 from acdc_pipeline.workflows.stability import stability, transfer
@@ -171,7 +171,7 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
         return None
     truth = reference.circuit(circuit.topology)
     if circuit.scores.keys() == circuit.topology.edge_set:
-        rank = rank_of(circuit_method(run.method))
+        rank = circuit_method(run.method).ranking
         return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))
     return pessimistic_auc(roc_of_circuits([circuit, *family], truth))
 
@@ -189,7 +189,7 @@ def _counted(advance: Advance, total: int) -> Callable[[int], None]:
 
 
 def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
-    rank = rank_of(circuit_method(subject.run.method))
+    rank = circuit_method(subject.run.method).ranking
     counted = _counted(advance, len(FRACTIONS))
     points = curve_of(subject.bench, subject.scale, subject.circuit, subject.family, rank, counted)
     if not points:

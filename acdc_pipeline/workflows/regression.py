@@ -367,7 +367,6 @@ def _new_baseline(
     from acdc_pipeline.regression.baseline import Baseline, graph_shape
     from acdc_pipeline.regression.finding import finding_of
     from acdc_pipeline.regression.tolerance import tolerance
-    from acdc_pipeline.specs import METHOD_VERSIONS
 
     assert cell.planned is not None
     record = store.get(cell.planned.run_id)
@@ -381,7 +380,7 @@ def _new_baseline(
         cell=cell.cell,
         reason=reason,
         task_hash=record.spec.task_hash,
-        method_version=METHOD_VERSIONS[record.spec.method.name],
+        method_version=record.spec.method.VERSION,
         code_version=acdc_pipeline.__version__,
         run_id=record.spec.run_id(),
         model=model,

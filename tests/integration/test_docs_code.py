@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 import acdc_pipeline
-from acdc_pipeline.algorithms.question import Question
+from acdc_pipeline.algorithms import ScoringProblem
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
-from acdc_pipeline.specs import scored_method
-from acdc_pipeline.specs.scored_method import ScoredMethod
+from acdc_pipeline.specs.methods import scored
+from acdc_pipeline.specs.methods.scored import ScoredMethod
 from tests.compiled_bench import compiled_bench
 from tests.support import REPOSITORY
 
@@ -59,10 +59,10 @@ def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):
     exec(parameters, names)
     kind = names["SourceChangeMethod"]
     kind.model_rebuild(_types_namespace=names)
-    monkeypatch.setattr(scored_method, "SourceChangeMethod", kind, raising=False)
+    monkeypatch.setattr(scored, "SourceChangeMethod", kind, raising=False)
     exec(computation, names)
     bench = compiled_bench("compiled-induction")
-    question = Question(
+    problem = ScoringProblem(
         bench=bench,
         objective=objective_for(bench, "kl"),
         differentiable=differentiable_objective_for(bench, "kl"),
@@ -71,7 +71,7 @@ def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):
         advance=lambda share: None,
     )
     method = kind(name="source-change", metric="kl", ablation="corrupted", share=0.1, edges=None)
-    scores = names["source_change"](question, method)
+    scores = names["source_change"](problem, method)
     assert scores.keys() == bench.weights.topology.edge_set
     assert all(score >= 0 for score in scores.values())
     assert any(score > 0 for score in scores.values())

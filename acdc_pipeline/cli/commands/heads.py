@@ -153,9 +153,9 @@ def _read(path: Path | None) -> str | None:
 
 
 def _method(text: str | None) -> ProfileMethod:
-    from acdc_pipeline.specs import ProfileRequest
+    from acdc_pipeline.specs import ProfileMethod
 
-    return ProfileRequest(name="profile").with_text(text)
+    return ProfileMethod.with_defaults(text)
 
 
 def _check_score(name: str) -> None:

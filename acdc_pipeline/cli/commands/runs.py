@@ -117,7 +117,6 @@ def show_run(
 
     Example: acdc runs show 3f2a91c0
     """
-    from acdc_pipeline.cli.method_text import meaning_of_scores
     from acdc_pipeline.cli.views.drawing import draw_run
     from acdc_pipeline.cli.views.run import (
         evaluation_lines,
@@ -164,7 +163,7 @@ def show_run(
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
         more = f"acdc runs export {run_id[:8]}{shared.same_store(context)}"
-        meaning = meaning_of_scores(circuit_method(record.spec.method))
+        meaning = circuit_method(record.spec.method).score_meaning
         _print_strongest(record.circuit, meaning, more)
 
 

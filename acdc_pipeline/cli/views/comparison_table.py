@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.specs.method_request import REQUESTS
+from acdc_pipeline.specs import METHODS
 
 if TYPE_CHECKING:
     from acdc_pipeline.workflows.compare import Compared
@@ -19,7 +19,7 @@ def comparison_table(found: Sequence[Compared]) -> str:
     Searches of one task and model stand in a row, whatever their prompts, ablation and seed: ask
     for one of each where that matters. An en dash where there is no search, or it has no areas.
     """
-    methods = [name for name in REQUESTS if any(one.run.method.name == name for one in found)]
+    methods = [name for name in METHODS if any(one.run.method.name == name for one in found)]
     cells: dict[tuple[str, str], dict[str, list[str]]] = {}
     for one in sorted(found, key=lambda one: (one.run.task, one.run.model)):
         row = cells.setdefault((one.run.task, one.run.model.removeprefix("zoo:")), {})

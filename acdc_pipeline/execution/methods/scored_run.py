@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from acdc_pipeline.algorithms import SCORERS, Question
+from acdc_pipeline.algorithms import ScoringProblem, score_edges
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.execution.methods.job import Found, Job
@@ -29,7 +29,7 @@ def run_scored(job: Job, method: ScoredMethod) -> Found:
         )
     progress.start(topology.n_edges, job.label)
     try:
-        exact = SCORERS[job.run.method.name](question_of(job, method.metric), method)
+        exact = score_edges(problem_of(job, method.metric), method)
     finally:
         progress.finish()
     # As they are stored: whoever cuts the stored scores again gets the same circuits.
@@ -39,9 +39,9 @@ def run_scored(job: Job, method: ScoredMethod) -> Found:
     return Found(circuit=circuit, measured=circuit.edges)
 
 
-def question_of(job: Job, metric: MetricName) -> Question:
+def problem_of(job: Job, metric: MetricName) -> ScoringProblem:
     """What `job` asks a method that scores edges by what they do to `metric`."""
-    return Question(
+    return ScoringProblem(
         bench=job.bench,
         objective=objective_for(job.bench, metric),
         differentiable=differentiable_objective_for(job.bench, metric),

@@ -9,7 +9,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.execution.methods.acdc_run import Counter
 from acdc_pipeline.execution.methods.job import Found, Job
-from acdc_pipeline.execution.methods.scored_run import question_of
+from acdc_pipeline.execution.methods.scored_run import problem_of
 from acdc_pipeline.specs import EapIgAcdcMethod
 
 
@@ -23,7 +23,7 @@ def run_screened(job: Job, method: EapIgAcdcMethod) -> Found:
     topology = bench.weights.topology
     progress.start(topology.n_edges, job.label)
     try:
-        screened = screen(question_of(job, method.metric), method)
+        screened = screen(problem_of(job, method.metric), method)
         if not screened.edges:
             raise InvalidInput(
                 f"{method.screen:g} of the edges hold no path from input to logits",

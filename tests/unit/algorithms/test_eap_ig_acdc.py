@@ -19,7 +19,7 @@ from acdc_pipeline.models import load_model
 from acdc_pipeline.specs import EapIgAcdcMethod
 from tests import checkpoints
 from tests.prompt_sets import random_prompts
-from tests.scoring import question_about
+from tests.scoring import problem_of
 
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
 # One that follows changes along present edges, one whose heads move one another, parallel blocks.
@@ -50,7 +50,7 @@ def searched(bench: Bench, screened: Circuit, **changes: Any) -> ScreenedResult:
 
 
 def test_screen_that_leaves_out_nothing_is_acdc(bench: Bench):
-    screened = screen(question_about(bench, "kl"), METHOD)
+    screened = screen(problem_of(bench, "kl"), METHOD)
     assert screened.edges == bench.weights.topology.edge_set
     with torch.no_grad():
         whole = acdc(
@@ -97,7 +97,7 @@ def _kl(bench: Bench, edges: set[Any]) -> float:
 
 def test_screen_is_made_of_the_best_edges_by_integrated_gradients(bench: Bench):
     method = METHOD.model_copy(update={"screen": 0.3})
-    screened = screen(question_about(bench, "kl"), method)
+    screened = screen(problem_of(bench, "kl"), method)
     n_edges = bench.weights.topology.n_edges
     assert 0 < len(screened) <= round(0.3 * n_edges)
     assert screened.edges == screened.live_edges

@@ -11,15 +11,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acdc_pipeline.algorithms import SCORERS
+from acdc_pipeline.algorithms import score_edges
 from acdc_pipeline.engine import Bench, run_circuit, set_up
 from acdc_pipeline.engine.forward import changed_streams, run_streams, streams_from_outputs
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.graph import Node
 from acdc_pipeline.models import load_model
+from acdc_pipeline.specs import SCORED_METHODS
 from tests import checkpoints
 from tests.prompt_sets import random_prompts
-from tests.scoring import question_about, scored_method, scores_of
+from tests.scoring import problem_of, scored_method, scores_of
 
 NAMES = ["gpt2", "gptj", "gemma2", "olmo2", "native-no-norm"]
 PROMPTS = random_prompts(4, 6, checkpoints.VOCAB, seed=5, lengths=[6, 4, 5, 6])
@@ -134,7 +135,7 @@ def test_changed_streams_are_those_of_a_circuit_without_the_sources_edges(
 @settings(max_examples=15, deadline=None)
 @given(
     name=st.sampled_from(NAMES),
-    method=st.sampled_from(sorted(SCORERS)),
+    method=st.sampled_from(sorted(SCORED_METHODS)),
     memory=st.integers(1, 300_000),
 )
 def test_scores_do_not_depend_on_how_much_memory_there_is(
@@ -146,7 +147,7 @@ def test_scores_do_not_depend_on_how_much_memory_there_is(
     assert difference(little, plenty) < 1e-9
 
 
-@pytest.mark.parametrize("method", SCORERS)
+@pytest.mark.parametrize("method", SCORED_METHODS)
 def test_scores_are_the_same_again_to_the_bit(benches: dict[str, Bench], method: str):
     bench = benches["gpt2"]
     assert scores_of(method, bench, seed=3) == scores_of(method, bench, seed=3)
@@ -158,11 +159,11 @@ def test_scores_that_are_drawn_differ_between_seeds(benches: dict[str, Bench], m
     assert scores_of(method, bench, seed=3) != scores_of(method, bench, seed=4)
 
 
-@pytest.mark.parametrize("method", SCORERS)
+@pytest.mark.parametrize("method", SCORED_METHODS)
 def test_scoring_tells_how_far_it_is_and_ends_at_the_whole(benches: dict[str, Bench], method: str):
     told: list[float] = []
-    question = question_about(benches["gpt2"], "logit_diff", memory=1, advance=told.append)
-    SCORERS[method](question, scored_method(method))
+    problem = problem_of(benches["gpt2"], "logit_diff", memory=1, advance=told.append)
+    score_edges(problem, scored_method(method))
     assert told == sorted(told)
     assert told[0] > 0
     assert told[-1] == pytest.approx(1.0)

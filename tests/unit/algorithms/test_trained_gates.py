@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acdc_pipeline.algorithms.hard_concrete import chance_open, sample_gates
+from acdc_pipeline.algorithms.gates import probability_open, sample_gates
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.cut import cut
@@ -25,13 +25,13 @@ def test_gates_are_closed_as_often_as_their_distribution_says(log_alpha: float):
     many = torch.full((DRAWS,), log_alpha, dtype=torch.float64)
     gates = sample_gates(many, generator)
     assert 0 <= float(gates.min()) <= float(gates.max()) <= 1
-    chance = float(chance_open(many)[0])
+    chance = float(probability_open(many)[0])
     share = float((gates > 0).double().mean())
     # Five standard deviations of a share among so many draws.
     assert abs(share - chance) < 5 * (chance * (1 - chance) / DRAWS) ** 0.5
     # By symmetry, a gate is as often exactly 1 as one of the opposite log α is exactly 0.
     ones = float((gates == 1).double().mean())
-    mirrored = 1 - float(chance_open(-many)[0])
+    mirrored = 1 - float(probability_open(-many)[0])
     assert abs(ones - mirrored) < 5 * (mirrored * (1 - mirrored) / DRAWS) ** 0.5
 
 

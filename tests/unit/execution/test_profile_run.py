@@ -15,14 +15,13 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models.zoo import claimed_tasks
 from acdc_pipeline.specs import (
     ProfileMethod,
-    ProfileRequest,
     RunSpec,
     SweepSpec,
     TaskSpec,
     find_task,
 )
 from acdc_pipeline.specs.head_scores import SCORES, parse_metric
-from acdc_pipeline.specs.profile_method import MOST_TEXT
+from acdc_pipeline.specs.methods.profile import MAX_TEXT_LENGTH
 from acdc_pipeline.store import RunRecord, open_store
 from tests import checkpoints
 from tests.tokenizers import word_tokenizer
@@ -218,8 +217,8 @@ def test_sweep_takes_profiles_with_the_usual_amounts():
 
 
 def test_request_keeps_the_beginning_of_a_long_text():
-    method = ProfileRequest(name="profile").with_text("ab" * MOST_TEXT)
-    assert method.text == "ab" * (MOST_TEXT // 2)
+    method = ProfileMethod.with_defaults("ab" * MAX_TEXT_LENGTH)
+    assert method.text == "ab" * (MAX_TEXT_LENGTH // 2)
 
 
 def test_zoo_models_claim_the_tasks_of_their_cards():

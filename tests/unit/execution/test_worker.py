@@ -11,8 +11,7 @@ import torch
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import find_task
-from acdc_pipeline.specs.method import AcdcMethod
+from acdc_pipeline.specs import AcdcMethod, find_task
 from tests import checkpoints
 from tests.tokenizers import word_tokenizer
 

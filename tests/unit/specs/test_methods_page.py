@@ -6,7 +6,6 @@ import re
 
 from acdc_pipeline.cli.commands import discover
 from acdc_pipeline.specs import METHODS
-from acdc_pipeline.specs.method_request import parameters_of
 from tests.support import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -18,7 +17,7 @@ def test_page_has_a_section_for_every_method_and_none_for_another():
 
 def test_page_names_every_option_of_every_method():
     for name in METHODS:
-        for parameter in parameters_of(name):
+        for parameter in METHODS[name].parameters():
             assert f"--{parameter.replace('_', '-')}" in PAGE, parameter
 
 

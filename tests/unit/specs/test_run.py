@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from acdc_pipeline.cli.options.shared import numbers
+from acdc_pipeline.cli.options import numbers
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import AcdcMethod, RunSpec, parse
 from acdc_pipeline.specs.run import MOST_PROMPTS

@@ -4,7 +4,7 @@ import pytest
 
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
-from acdc_pipeline.specs.scored_method import EapMethod
+from acdc_pipeline.specs.methods.scored import EapMethod
 from acdc_pipeline.wiki.circuits import Question, questions_of
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 

@@ -1,69 +1,67 @@
-"""Methods that score every edge and then cut: their parameters."""
+"""Methods that score every edge and keep the best: their parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_serializer, model_validator
 
-from acdc_pipeline.specs.base import Spec, rejection
-from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
+from acdc_pipeline.specs.base import rejection
+from acdc_pipeline.specs.methods.base import (
+    NO_GRADIENT,
+    NO_GRADIENT_AT_CLEAN,
+    BaseCircuitMethod,
+    Default,
+)
+from acdc_pipeline.specs.names import Ablation, MetricName, Rank
+from acdc_pipeline.specs.task import TaskSpec
 
-NO_GRADIENT: Mapping[MetricName, str] = {
-    "accuracy": "has no gradient",
-    "forced_choice": "has no gradient",
-}
-"""Metrics that methods of gradients cannot work with, and why."""
-
-_NONE_AT_CLEAN: Mapping[MetricName, str] = {
-    **NO_GRADIENT,
-    "kl": "has gradient 0 at the clean prompts, where this method takes it",
-}
+DEFAULT_SHARE = 0.05
+"""The share of a graph's edges that a circuit has where no size is given."""
 
 
-class ScoredMethod(Spec):
-    """What all methods share that give every edge a score and keep the best.
+class ScoredMethod(BaseCircuitMethod):
+    """A method that gives every edge a score.
 
     A run stores the score of every edge, so that the circuit of any other size can be cut from it
-    by the same rule (`graph.cut`); its own circuit is the one of the size asked for here.
+    by the same rule (`graph.cut`); its own circuit is the one of the size given here.
 
     Args:
-        metric: what the scores are about.
+        metric: what the scores are about; by default the task's discovery metric, or where the
+            method cannot use it, the first that it can of those that the task reports, or `nll`.
         ablation: what a removed edge carries.
-        share: how much of the graph's edges the circuit may have, above 0, up to 1; or None.
-        edges: how many edges it may have; or None. One of both is given.
+        share: size of the circuit as a share of the graph's edges, above 0, up to 1; or None.
+        edges: size of the circuit as a number of edges; or None. Exactly one of both is given;
+            the default is a share of 0.05.
+
+    Attributes:
+        COMPUTE: the function that computes the scores, as `module:function`. It is imported when a
+            run needs it: specifications are read without torch.
     """
 
-    VERSION: ClassVar[int]
-    SCORE: ClassVar[str]
-    """What a score says, for people."""
-    UNFIT: ClassVar[Mapping[MetricName, str]] = {}
-    """Metrics that the method cannot work with, and why."""
+    COMPUTE: ClassVar[str]
 
-    metric: MetricName
-    ablation: Ablation
-    share: float | None = Field(gt=0, le=1)
-    edges: int | None = Field(ge=1)
+    metric: Annotated[MetricName, Default(None)]
+    ablation: Annotated[Ablation, Default("corrupted")]
+    share: Annotated[float | None, Field(gt=0, le=1), Default(None)]
+    edges: Annotated[int | None, Field(ge=1), Default(None)]
 
-    @property
-    def ranking(self) -> Rank:
-        """By what scores are put in order."""
-        return "signed"
+    @classmethod
+    def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
+        filled = super().complete(values, task)
+        if filled["share"] is None and filled["edges"] is None:
+            filled["share"] = DEFAULT_SHARE
+        return filled
 
     @model_validator(mode="before")
     @classmethod
-    def _one_size(cls, data: Any) -> Any:
+    def _has_one_size(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            reject_two_sizes(data.get("share"), data.get("edges"))
+            reject_two_sizes(data)
             if data.get("share") is None and data.get("edges") is None:
                 raise rejection("share", "is missing", fix="give 'share' or 'edges'")
         return data
-
-    @model_validator(mode="after")
-    def _metric_fits(self) -> ScoredMethod:
-        reject_unfit_metric(self.metric, self.UNFIT)
-        return self
 
     def size(self, n_edges: int) -> int:
         """How many of a graph's `n_edges` the circuit may have, at least one."""
@@ -77,10 +75,10 @@ class RankedMethod(ScoredMethod):
     """A method whose scores may be negative, which means that removing the edge helps.
 
     Args:
-        rank: whether the size of a score counts (`magnitude`) or its sign too (`signed`).
+        rank: whether scores are ordered by magnitude (`magnitude`) or with their sign (`signed`).
     """
 
-    rank: Rank
+    rank: Annotated[Rank, Default("magnitude")]
 
     @property
     def ranking(self) -> Rank:
@@ -92,7 +90,8 @@ class EapMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, to first order"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap"
 
     name: Literal["eap"]
 
@@ -102,16 +101,17 @@ class EapIgInputsMethod(RankedMethod):
 
     Args:
         steps: points between the ablated and the clean input at which gradients are taken.
-        rounds: in how many rounds edges go, the scores of those left taken anew in each.
+        rounds: rounds in which edges are removed; the remaining ones are scored again in each.
     """
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
     UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_inputs"
 
     name: Literal["eap-ig-inputs"]
-    steps: int = Field(ge=1)
-    rounds: int = Field(default=1, ge=1)
+    steps: Annotated[int, Field(ge=1), Default(5)]
+    rounds: Annotated[int, Default(1)] = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> EapIgInputsMethod:
@@ -137,9 +137,10 @@ class EapIgActivationsMethod(RankedMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
     UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_activations"
 
     name: Literal["eap-ig-activations"]
-    steps: int = Field(ge=1)
+    steps: Annotated[int, Field(ge=1), Default(5)]
 
 
 class CleanCorruptedMethod(RankedMethod):
@@ -148,6 +149,7 @@ class CleanCorruptedMethod(RankedMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by the gradients at both ends"
     UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:clean_corrupted"
 
     name: Literal["clean-corrupted"]
 
@@ -157,25 +159,31 @@ class ExactMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one alone costs in {metric}"
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.exact:exact"
 
     name: Literal["exact"]
 
+    def edges_tested(self, n_edges: int) -> int:
+        return n_edges
+
 
 class NodeAttributionMethod(RankedMethod):
-    """Attribution patching of nodes; an edge is worth as much as its weaker end."""
+    """Attribution patching of nodes; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing its weaker end costs in {metric}, to first order"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_attribution"
 
     name: Literal["node-attribution"]
 
 
 class NodeExactMethod(RankedMethod):
-    """Each node removed from the whole model, alone; an edge is worth as much as its weaker end."""
+    """Each node removed from the whole model, alone; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing its weaker end alone costs in {metric}"
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_exact"
 
     name: Literal["node-exact"]
 
@@ -185,13 +193,14 @@ class HispMethod(ScoredMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "importance of its weaker end within its layer, 0 to 1"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = _NONE_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:hisp"
 
     name: Literal["hisp"]
 
 
 class EdgePruningMethod(ScoredMethod):
-    """A gate on every edge, trained to the size asked for (Bhaskar et al. 2024).
+    """A gate on every edge, trained to the size given (Bhaskar et al. 2024).
 
     Args:
         steps: of the optimiser.
@@ -201,14 +210,15 @@ class EdgePruningMethod(ScoredMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "log-odds of its trained gate"
     UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:edge_pruning"
 
     name: Literal["edge-pruning"]
-    steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    steps: Annotated[int, Field(ge=1), Default(300)]
+    learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
 
 
 class SubnetworkProbingMethod(ScoredMethod):
-    """A gate on every node, trained; an edge is worth as much as its weaker end (Cao et al. 2021).
+    """A gate on every node, trained; an edge has the score of its weaker end (Cao et al. 2021).
 
     Args:
         steps: of the optimiser.
@@ -219,30 +229,25 @@ class SubnetworkProbingMethod(ScoredMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "log-odds of the trained gate of its weaker end"
     UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:subnetwork_probing"
 
     name: Literal["subnetwork-probing"]
-    steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    penalty: float = Field(gt=0)
+    steps: Annotated[int, Field(ge=1), Default(300)]
+    learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
+    penalty: Annotated[float, Field(gt=0), Default(1.0)]
 
 
 class RandomMethod(ScoredMethod):
-    """Scores drawn at random: what a circuit of that size is worth that knows nothing."""
+    """Scores drawn at random: the null model for a circuit of the same size."""
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "drawn at random"
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.scoring:random_scores"
 
     name: Literal["random"]
 
 
-def reject_two_sizes(share: object, edges: object) -> None:
-    """Raises what pydantic expects of a validator if both sizes of a circuit are given."""
-    if share is not None and edges is not None:
+def reject_two_sizes(values: Mapping[str, Any]) -> None:
+    """Raise the rejection that a validator needs if `values` give two sizes of a circuit."""
+    if values.get("share") is not None and values.get("edges") is not None:
         raise rejection("edges", "cannot go with a share", fix="give a number of edges or a share")
-
-
-def reject_unfit_metric(metric: MetricName, unfit: Mapping[MetricName, str]) -> None:
-    """Raises what pydantic expects of a validator if a method cannot work with its metric."""
-    if metric in unfit:
-        allowed = ", ".join(name for name in METRICS if name not in unfit)
-        raise rejection("metric", f"'{metric}' {unfit[metric]}", allowed=allowed)

@@ -1,4 +1,4 @@
-"""Methods as they are asked for: usual values, sizes, and what belongs to other methods."""
+"""Choosing a method: defaults, sizes, and parameters of other methods."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
 from acdc_pipeline.specs import METHODS, TaskSpec, circuit_method, load_yaml, method_for
-from acdc_pipeline.specs.method_request import REQUESTS, parameters_of
-from acdc_pipeline.specs.scored_method import RandomMethod
+from acdc_pipeline.specs.methods.scored import RandomMethod
 from tests.specs_text import write_task
 
 
@@ -19,24 +18,15 @@ def task(tmp_path: Path) -> TaskSpec:
     return load_yaml(write_task(tmp_path), TaskSpec)
 
 
-def test_every_method_can_be_asked_for():
-    assert set(REQUESTS) == set(METHODS)
-
-
 @pytest.mark.parametrize("name", METHODS)
-def test_request_has_the_parameters_of_its_method(name: str):
-    assert set(parameters_of(name)) == set(METHODS[name].model_fields) - {"name"}
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_method_asked_for_with_as_little_as_possible_names_every_value(name: str, task: TaskSpec):
-    needed = {"threshold": 0.1} if "threshold" in parameters_of(name) else {}
+def test_method_with_its_defaults_names_every_value(name: str, task: TaskSpec):
+    needed = {"threshold": 0.1} if "threshold" in METHODS[name].parameters() else {}
     method = method_for(name, needed, task, where="here")
     assert method.model_fields_set == set(METHODS[name].model_fields)
     assert circuit_method(method).ablation == "corrupted"
 
 
-def test_method_without_a_size_has_the_usual_share(task: TaskSpec):
+def test_method_without_a_size_has_the_default_share(task: TaskSpec):
     method = method_for("random", {}, task, where="here")
     assert isinstance(method, RandomMethod)
     assert (method.share, method.edges, method.size(1000)) == (0.05, None, 50)

@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 
-from acdc_pipeline.algorithms import SCORERS
+from acdc_pipeline.algorithms import score_edges
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.errors import SpecError
@@ -17,7 +17,7 @@ from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.specs.catalogue import find_task
 from tests.oracles.autograd_gates import run_edge_gates, run_edge_probes, written_in_circuit
-from tests.scoring import question_about, scored_method, scores_of
+from tests.scoring import problem_of, scored_method, scores_of
 from tests.support import REPOSITORY
 
 
@@ -96,7 +96,7 @@ def test_groups_of_prompts_change_no_score(bench: Bench):
 def test_rounds_tell_how_far_they_are(bench: Bench):
     told: list[float] = []
     method = scored_method("eap-ig-inputs", metric="nll", share=0.4, rounds=3, steps=2)
-    SCORERS["eap-ig-inputs"](question_about(bench, "nll", advance=told.append), method)
+    score_edges(problem_of(bench, "nll", advance=told.append), method)
     assert told == pytest.approx([k / 6 for k in range(1, 7)])
 
 

@@ -1,0 +1,138 @@
+"""Methods that score nodes; an edge has the score of its weaker end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
+from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
+from acdc_pipeline.engine.forward import streams_from_outputs
+from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
+from acdc_pipeline.engine.single_removals import SingleRemovals
+from acdc_pipeline.graph import INPUT, LOGITS, Node, Topology
+from acdc_pipeline.specs.methods.scored import HispMethod, NodeAttributionMethod, NodeExactMethod
+from acdc_pipeline.specs.names import Rank
+
+
+def node_attribution(problem: ScoringProblem, method: NodeAttributionMethod) -> EdgeScores:
+    """A first-order estimate of what removing each node costs (attribution patching of nodes).
+
+        score(u) = (ablated_u - clean_u) · ∂M/∂output_u, at the clean run
+
+    summed over prompts and positions (Nanda 2023; Syed et al. 2023, arXiv 2310.10348): the sum of
+    EAP's scores of the edges out of u. As for EAP, KL divergence cannot be the metric. An edge has
+    the score of its weaker end. Higher means more needed, in units of the metric.
+    """
+    effects = _first_order_effects(problem)
+    nodes = {node: float(by_prompt.sum()) for node, by_prompt in effects.items()}
+    return edge_scores_of_nodes(problem.bench.weights.topology, nodes, method.rank)
+
+
+def node_exact(problem: ScoringProblem, method: NodeExactMethod) -> EdgeScores:
+    """The exact cost of removing each node alone; an edge has the score of its weaker end.
+
+        score(u) = M(model with ablated_u in place of u's output) - M(model)
+
+    with M oriented so that higher is worse: activation patching (Vig et al. 2020, arXiv 2004.12265;
+    Meng et al. 2022, arXiv 2202.05262). Higher means more needed, in units of the metric. For
+    each node, the layers after it are computed again.
+    """
+    topology = problem.bench.weights.topology
+    nodes = {}
+    with torch.no_grad():
+        removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
+        baseline = removals.whole()
+        for done, (node, value) in enumerate(removals.without_nodes(), start=1):
+            nodes[node] = value - baseline
+            problem.advance(done / len(topology.sources))
+    del nodes[INPUT]
+    return edge_scores_of_nodes(topology, nodes, method.rank)
+
+
+def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
+    """Head importance for pruning; an edge has the score of its weaker end.
+
+        I(u) = mean over prompts of |(ablated_u - clean_u) · ∂M/∂output_u|
+        score(u) = I(u) / sqrt(Σ I(w)² over the nodes w of u's layer)
+
+    Under zero ablation I is |u · ∂M/∂u| of Michel et al. 2019 (arXiv 1905.10650, section 4.1),
+    after Molchanov et al. 2017 (arXiv 1611.06440); with other ablations it is the variant that
+    Conmy et al. 2023 (arXiv 2304.14997) compare with ACDC. MLPs count as nodes of their layer.
+    Between 0 and 1; higher means more needed, whether the node helps or hurts. As for EAP, KL
+    divergence cannot be the metric.
+    """
+    effects = _first_order_effects(problem)
+    importance = {node: float(by_prompt.abs().sum()) for node, by_prompt in effects.items()}
+    squares: dict[int | None, float] = defaultdict(float)
+    for node, value in importance.items():
+        squares[node.layer] += value**2
+    nodes = {
+        # In a layer without any effect, all scores are 0.
+        node: value / squares[node.layer] ** 0.5 if squares[node.layer] > 0 else 0.0
+        for node, value in importance.items()
+    }
+    return edge_scores_of_nodes(problem.bench.weights.topology, nodes, method.ranking)
+
+
+def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " batch"]]:
+    """(ablated_u - clean_u) · ∂M/∂output_u at the clean run, for every head and MLP u, by prompt.
+
+    Summed over the positions of a prompt. M is a mean over all answers, so that the sum over
+    prompts estimates the cost of replacing u. The gradient with respect to a node's output is the
+    sum of those with respect to the inputs of its readers.
+    """
+    bench = problem.bench
+    topology = bench.weights.topology
+    streams = streams_from_outputs(bench.weights, bench.clean)
+    at_final = final_gradient(problem.differentiable, bench.layout, streams.final)
+    effects = {
+        node: torch.zeros(bench.layout.batch, dtype=torch.float64)
+        for node in topology.sources
+        if node != INPUT
+    }
+    at_once = max_prompts_at_once(bench, problem.memory)
+    for start in range(0, bench.layout.batch, at_once):
+        chosen = slice(start, start + at_once)
+        part = streams.of_prompts(chosen)
+        reader_gradient = torch.zeros_like(part.final)
+        remaining = len(topology.sources)
+        for group in receiver_gradients(bench.weights, part, at_final[chosen]):
+            seen = topology.n_sources_of(group.receivers[0])
+            # The readers of sources that come after this receiver have all been visited.
+            for row in range(seen, remaining):
+                step = bench.ablated[row, chosen] - bench.clean.outputs[row, chosen]
+                products = (step * reader_gradient).sum((1, 2))
+                effects[topology.sources[row]][chosen] = products.cpu().double()
+            remaining = seen
+            reader_gradient = reader_gradient + group.gradient.sum(0)
+        problem.advance(min(1.0, (start + at_once) / bench.layout.batch))
+    return effects
+
+
+def edge_scores_of_nodes(topology: Topology, nodes: Mapping[Node, float], rank: Rank) -> EdgeScores:
+    """Give each edge the score of its weaker end, so that a cut takes the best nodes one by one.
+
+    `input` and `logits` have no score: an edge of theirs has that of its other end, and
+    `input->logits` that of the best node. The circuit consists of the edges among the best nodes;
+    of the last node it may hold only some edges, if its size does not allow more.
+
+    Args:
+        topology: the graph.
+        nodes: the score of every head and MLP.
+        rank: whether the weaker end is the one with the lower score or with the lower magnitude.
+    """
+
+    def importance(node: Node) -> float:
+        return abs(nodes[node]) if rank == "magnitude" else nodes[node]
+
+    best = nodes[max(nodes, key=importance)]
+    scores = {}
+    for edge in topology.edges:
+        ends = [node for node in (edge.src, edge.dst) if node not in (INPUT, LOGITS)]
+        scores[edge] = nodes[min(ends, key=importance)] if ends else best
+    return scores

@@ -1,0 +1,135 @@
+"""What all discovery methods share: parameters with defaults, a version, and traits.
+
+A method is one class. Its fields are required, so that what a run is identified by names every
+value; the value that a parameter has where a user gives none is written beside it, as `Default`.
+`resolve` fills those in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import model_validator
+
+from acdc_pipeline.specs.base import Spec, rejection, tag_of
+from acdc_pipeline.specs.load import parse
+from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
+from acdc_pipeline.specs.task import TaskSpec
+
+NO_GRADIENT: Mapping[MetricName, str] = {
+    "accuracy": "has no gradient",
+    "forced_choice": "has no gradient",
+}
+"""Metrics that gradient-based methods cannot use, and why."""
+
+NO_GRADIENT_AT_CLEAN: Mapping[MetricName, str] = {
+    **NO_GRADIENT,
+    "kl": "has gradient 0 at the clean prompts, where this method takes it",
+}
+"""Metrics that methods cannot use which take gradients at the clean prompts only, and why."""
+
+
+@dataclass(frozen=True)
+class Default:
+    """The value of a parameter where a user gives none, as in `Annotated[int, Default(5)]`.
+
+    Pydantic does not apply it: a stored method without the parameter is an error.
+    """
+
+    value: Any
+
+
+class BaseMethod(Spec):
+    """What a run may do. The discovery methods are `BaseCircuitMethod`s.
+
+    Attributes:
+        VERSION: raised whenever the method would decide differently: part of every run id.
+        SWEEP_LISTS: parameters that a sweep gives as a list, by the name of that list.
+        NOT_IN_SWEEPS: parameters that a sweep cannot give.
+    """
+
+    VERSION: ClassVar[int]
+    SWEEP_LISTS: ClassVar[Mapping[str, str]] = {}
+    NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+        # A Literal in every subclass, at the place that it has in the JSON.
+        name: Any
+
+    @classmethod
+    def parameters(cls) -> tuple[str, ...]:
+        """The names of the method's parameters."""
+        return tuple(field for field in cls.model_fields if field != "name")
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """The default of every parameter that has one."""
+        return {
+            name: mark.value
+            for name, field in cls.model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Default)
+        }
+
+    @classmethod
+    def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:  # noqa: ARG003
+        """`values`, with the defaults for `task` where they give none."""
+        return {"name": tag_of(cls), **cls.defaults(), **values}
+
+    @classmethod
+    def resolve(cls, values: Mapping[str, Any], task: TaskSpec, where: str) -> Self:
+        """The method with `values`, and with the defaults for `task` where they give none.
+
+        Raises:
+            SpecError: a value is not valid; names `where` it comes from.
+        """
+        return parse(cls.complete(values, task), cls, where)
+
+    def edges_tested(self, n_edges: int) -> int:
+        """How many of a graph's `n_edges` the method at most tests one by one."""
+        return 0
+
+
+class BaseCircuitMethod(BaseMethod):
+    """A method that finds a circuit.
+
+    Attributes:
+        SCORE: what the score of an edge means, as shown to users; `{metric}` stands for the metric.
+        UNFIT: metrics that the method cannot use, and why.
+    """
+
+    SCORE: ClassVar[str]
+    UNFIT: ClassVar[Mapping[MetricName, str]] = {}
+
+    if TYPE_CHECKING:
+        # Fields of every subclass, at the place that they have in the JSON.
+        metric: MetricName
+        ablation: Ablation
+
+    @classmethod
+    def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
+        """As for every method; the metric is the first of the task's that the method can use."""
+        filled = super().complete(values, task)
+        if filled["metric"] is None:
+            candidates = (task.metrics.discovery, *task.metrics.report, "nll")
+            filled["metric"] = next(metric for metric in candidates if metric not in cls.UNFIT)
+        return filled
+
+    @property
+    def ranking(self) -> Rank:
+        """How scores are ordered: by magnitude, or with their sign."""
+        return "signed"
+
+    @property
+    def score_meaning(self) -> str:
+        """What the score of an edge means, for users."""
+        return self.SCORE.format(metric=self.metric)
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        if self.metric in self.UNFIT:
+            allowed = ", ".join(name for name in METRICS if name not in self.UNFIT)
+            raise rejection("metric", f"'{self.metric}' {self.UNFIT[self.metric]}", allowed=allowed)
+        return self

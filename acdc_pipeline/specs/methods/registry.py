@@ -1,0 +1,100 @@
+"""Every method by name, and how one is chosen.
+
+A new method is one class in this folder, which names the function that computes it, and its line
+in `CircuitMethod`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, get_args
+
+from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.specs.base import tag_of
+from acdc_pipeline.specs.methods import scored, search
+from acdc_pipeline.specs.methods.profile import ProfileMethod
+from acdc_pipeline.specs.task import TaskSpec
+
+CircuitMethod: TypeAlias = (
+    search.AcdcMethod
+    | search.EapIgAcdcMethod
+    | scored.EapMethod
+    | scored.EapIgInputsMethod
+    | scored.EapIgActivationsMethod
+    | scored.CleanCorruptedMethod
+    | scored.ExactMethod
+    | scored.NodeAttributionMethod
+    | scored.NodeExactMethod
+    | scored.HispMethod
+    | scored.EdgePruningMethod
+    | scored.SubnetworkProbingMethod
+    | scored.RandomMethod
+)
+"""Any method that finds a circuit; `name` is the discriminator."""
+
+Method: TypeAlias = CircuitMethod | ProfileMethod
+"""Anything that a run may do; `name` is the discriminator."""
+
+METHODS: Mapping[str, type[CircuitMethod]] = {
+    tag_of(method): method for method in get_args(CircuitMethod)
+}
+"""Every method that finds a circuit, by name."""
+
+SCORED_METHODS: Mapping[str, type[scored.ScoredMethod]] = {
+    name: method for name, method in METHODS.items() if issubclass(method, scored.ScoredMethod)
+}
+"""Those of them that score every edge."""
+
+
+def circuit_method(method: Method) -> CircuitMethod:
+    """`method`, narrowed to the methods that find a circuit."""
+    assert not isinstance(method, ProfileMethod), "a profile finds no circuit"
+    return method
+
+
+def method_for(
+    name: str,
+    values: Mapping[str, Any],
+    task: TaskSpec,
+    *,
+    where: str,
+    written: Callable[[str], str] = str,
+) -> CircuitMethod:
+    """The method called `name` with `values`, and with the defaults for `task` otherwise.
+
+    Args:
+        name: of the method.
+        values: its parameters, by name.
+        task: supplies the metric where none is given.
+        where: the origin of the values, for errors.
+        written: from the name of a parameter to how it is written there, for errors.
+
+    Raises:
+        UnknownName: no such method.
+        SpecError: a value is not valid, or belongs to other methods only.
+    """
+    if name not in METHODS:
+        raise UnknownName.among("method", name, METHODS)
+    method = METHODS[name]
+    for field in values:
+        if field not in method.parameters():
+            raise _foreign_parameter(name, field, where, written)
+    try:
+        return method.resolve(values, task, where)
+    except SpecError as error:
+        error.field = None if error.field is None else written(error.field)
+        raise
+
+
+def _foreign_parameter(
+    name: str, field: str, where: str, written: Callable[[str], str]
+) -> SpecError:
+    owners = [other for other, method in METHODS.items() if field in method.parameters()]
+    advice = f"leave it out, or choose a method that has it: {', '.join(owners)}"
+    return SpecError(
+        f"method '{name}' has no such parameter",
+        where=where,
+        field=written(field),
+        allowed=", ".join(map(written, METHODS[name].parameters())),
+        fix=advice if owners else None,
+    )
