@@ -17,7 +17,7 @@ import torch
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import pessimistic_auc, roc_of_circuits, roc_of_scores
 from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
-from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
@@ -46,8 +46,8 @@ def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
             seed=0,
             dtype="float64",
         )
-        job = Job(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
-        circuit = find(job).circuit
+        prepared = PreparedRun(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
+        circuit = run_method(prepared).circuit
         if not is_search:
             rank = circuit_method(run.method).ranking
             return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))

@@ -22,7 +22,7 @@ from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
-from acdc_pipeline.metrics import METRICS, Reading
+from acdc_pipeline.metrics import METRICS, MetricInputs
 from acdc_pipeline.specs.names import MetricName
 
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
     def score(
         logprobs: Float[Tensor, "state answer vocab"],
     ) -> Float[Tensor, "state answer"]:
-        return entry.score(Reading(model, logprobs, correct, incorrect))
+        return entry.score(MetricInputs(model, logprobs, correct, incorrect))
 
     return LogprobObjective(bench.weights, score, entry.sign, tokens, bench.answer_weight)
 
@@ -96,7 +96,7 @@ def measure_circuits(
     names: list[MetricName] = [
         name
         for name in metrics
-        if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
+        if not METRICS[name].needs_incorrect or _every_answer_has_incorrect(bench)
     ]
     at_once = min(_TOGETHER, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
@@ -120,9 +120,9 @@ def measure_circuits(
             )
             for final in finals.split(read_at_once):
                 logprobs = unembed(bench.weights, final).log_softmax(-1)
-                reading = Reading(bench.logprobs, logprobs, correct, incorrect)
+                inputs = MetricInputs(bench.logprobs, logprobs, correct, incorrect)
                 values = {
-                    name: METRICS[name].score(reading).to(torch.float64).mean(-1).tolist()
+                    name: METRICS[name].score(inputs).to(torch.float64).mean(-1).tolist()
                     for name in names
                 }
                 out += [{name: values[name][i] for name in names} for i in range(len(final))]
@@ -137,11 +137,11 @@ def measure(
     Metrics that compare with incorrect answers are left out where a prompt has none.
     """
     correct, incorrect = answer_masks(bench)
-    reading = Reading(bench.logprobs, logprobs, correct, incorrect)
+    inputs = MetricInputs(bench.logprobs, logprobs, correct, incorrect)
     return {
-        name: float(METRICS[name].score(reading).to(torch.float64).mean())
+        name: float(METRICS[name].score(inputs).to(torch.float64).mean())
         for name in metrics
-        if METRICS[name].reads_incorrect == "no" or _every_answer_has_incorrect(bench)
+        if not METRICS[name].needs_incorrect or _every_answer_has_incorrect(bench)
     }
 
 
@@ -150,7 +150,7 @@ def answer_scores(
 ) -> Float[Tensor, " answer"]:
     """The metric of each answer, in its own sign."""
     correct, incorrect = answer_masks(bench)
-    return METRICS[metric].score(Reading(bench.logprobs, logprobs, correct, incorrect))
+    return METRICS[metric].score(MetricInputs(bench.logprobs, logprobs, correct, incorrect))
 
 
 def answer_masks(
@@ -173,10 +173,10 @@ def _every_answer_has_incorrect(bench: Bench) -> bool:
 
 def require_answers(bench: Bench, metric: MetricName) -> None:
     """Raises PromptError if `metric` compares with incorrect answers and a prompt has none."""
-    if METRICS[metric].reads_incorrect == "yes" and not _every_answer_has_incorrect(bench):
+    if METRICS[metric].needs_incorrect and not _every_answer_has_incorrect(bench):
         raise PromptError(
             f"metric '{metric}' compares with incorrect answers, and some prompts have none",
-            allowed=", ".join(name for name in METRICS if METRICS[name].reads_incorrect == "no"),
+            allowed=", ".join(name for name in METRICS if not METRICS[name].needs_incorrect),
             fix="give incorrect answers, or choose another --metric",
         )
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import Scale, circuit_logprobs, measure
-from acdc_pipeline.execution.methods import Found
+from acdc_pipeline.execution.methods import MethodResult
 from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTED, MetricName
@@ -23,7 +23,7 @@ def report(
     task: TaskSpec,
     bench: Bench,
     nothing: Float[Tensor, "answer vocab"],
-    found: Found,
+    found: MethodResult,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics by name, and the details about them: among these the circuit's faithfulness.
 

@@ -14,7 +14,7 @@ from acdc_pipeline.evaluation import circuit_logprobs
 from acdc_pipeline.execution.checkpoint import Checkpoint, Kept, NoCheckpoint
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.memory import default_budget
-from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.reference import agreement, reference_for
@@ -129,7 +129,7 @@ class Worker:
         memory = self.budget
         where = environment(self.device, run.dtype)
         kept = Kept(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
-        found = find(Job(run, ready.bench, memory, listener, kept))
+        found = run_method(PreparedRun(run, ready.bench, memory, listener, kept))
         metrics, details = report(run, task, ready.bench, ready.nothing, found)
         circuit = found.circuit
         return RunRecord(

@@ -24,7 +24,7 @@ from acdc_pipeline.heads.relations import Relation, relation_values
 from acdc_pipeline.heads.roles import Facts, heads_with
 from acdc_pipeline.heads.task_scores import TaskScores, task_scores
 from acdc_pipeline.heads.values import HeadValues
-from acdc_pipeline.metrics import METRICS, Reading
+from acdc_pipeline.metrics import METRICS, MetricInputs
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import TaskSpec
@@ -193,7 +193,7 @@ def model_metrics(
     """
     whole = all(prompts.incorrect)
     wanted: list[MetricName] = [
-        n for n in names if n != "kl" and (whole or METRICS[n].reads_incorrect == "no")
+        n for n in names if n != "kl" and (whole or not METRICS[n].needs_incorrect)
     ]
     found: dict[MetricName, list[Tensor]] = {name: [] for name in wanted}
     size = rows_at_once(weights, prompts.clean.shape[1], memory)
@@ -203,9 +203,9 @@ def model_metrics(
             final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
             logprobs = unembed(weights, final).log_softmax(-1)
             right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)
-            reading = Reading(logprobs, logprobs, right, wrong)
+            inputs = MetricInputs(logprobs, logprobs, right, wrong)
             for name in wanted:
-                found[name].append(METRICS[name].score(reading).cpu().to(torch.float64))
+                found[name].append(METRICS[name].score(inputs).cpu().to(torch.float64))
     return {f"model_{name}": float(torch.cat(parts).mean()) for name, parts in found.items()}
 
 

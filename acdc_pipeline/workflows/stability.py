@@ -13,7 +13,7 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard, scale_of, value_of
 from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
-from acdc_pipeline.execution.methods import Job, find
+from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
@@ -123,4 +123,6 @@ def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
 
 
 def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:
-    return find(Job(run, bench, worker.budget, Silent(), Kept(NoCheckpoint(), {}))).circuit
+    return run_method(
+        PreparedRun(run, bench, worker.budget, Silent(), Kept(NoCheckpoint(), {}))
+    ).circuit

@@ -17,7 +17,7 @@ from acdc_pipeline.heads.answers import answer_logit, answer_places, is_ioi_like
 from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import ABLATIONS, other_answers, task_scores
-from acdc_pipeline.metrics.kl import kl_divergence
+from acdc_pipeline.metrics import kl_divergence
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet

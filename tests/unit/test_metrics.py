@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from acdc_pipeline.metrics import METRICS, Reading
+from acdc_pipeline.metrics import METRICS, MetricInputs
 
 # One answer over three tokens, and two circuits.
 MODEL = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
@@ -17,8 +17,8 @@ LAST_TWO = torch.tensor([[False, True, True]])
 
 
 def _score(name, correct=FIRST, incorrect=LAST_TWO) -> list[float]:
-    reading = Reading(MODEL, CIRCUITS, correct, incorrect)
-    return METRICS[name].score(reading).squeeze(-1).tolist()
+    inputs = MetricInputs(MODEL, CIRCUITS, correct, incorrect)
+    return METRICS[name].score(inputs).squeeze(-1).tolist()
 
 
 def test_kl_same_distribution_is_zero_and_another_is_the_hand_computed_sum():
@@ -53,7 +53,7 @@ def test_match_nll_of_each_prompt_is_measured_from_the_models_own_nll():
     model = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64).log()
     circuit = torch.tensor([[0.25, 0.75], [0.5, 0.5]], dtype=torch.float64).log()
     correct = torch.tensor([[True, False], [True, False]])
-    score = METRICS["match_nll"].score(Reading(model, circuit, correct, ~correct))
+    score = METRICS["match_nll"].score(MetricInputs(model, circuit, correct, ~correct))
     assert score.tolist() == pytest.approx([math.log(2), -math.log(2)])
 
 
@@ -62,7 +62,7 @@ def test_prob_diff_of_years_is_the_mass_after_the_start_less_the_mass_up_to_it()
     circuit = torch.tensor([[0.1, 0.05, 0.15, 0.3, 0.2, 0.2]], dtype=torch.float64).log()
     after = torch.tensor([[False, False, False, True, True, False]])
     up_to = torch.tensor([[True, True, True, False, False, False]])
-    score = METRICS["prob_diff"].score(Reading(circuit, circuit, after, up_to))
+    score = METRICS["prob_diff"].score(MetricInputs(circuit, circuit, after, up_to))
     assert score.tolist() == pytest.approx([0.3 + 0.2 - (0.1 + 0.05 + 0.15)])
 
 
@@ -80,11 +80,11 @@ def test_forced_choice_compares_the_best_correct_token_with_the_best_incorrect_o
     incorrect = torch.tensor(
         [[False, False, True, True, False]] * 2 + [[False, True] + [False] * 3]
     )
-    reading = Reading(circuit, circuit, correct, incorrect)
+    inputs = MetricInputs(circuit, circuit, correct, incorrect)
     # above in two, by one of several correct answers; a tie is no choice
-    assert METRICS["forced_choice"].score(reading).tolist() == [1.0, 1.0, 0.0]
-    assert METRICS["accuracy"].score(reading).tolist() == [0.0, 0.0, 0.0]
-    swapped = Reading(circuit, circuit, incorrect, correct)
+    assert METRICS["forced_choice"].score(inputs).tolist() == [1.0, 1.0, 0.0]
+    assert METRICS["accuracy"].score(inputs).tolist() == [0.0, 0.0, 0.0]
+    swapped = MetricInputs(circuit, circuit, incorrect, correct)
     assert METRICS["forced_choice"].score(swapped).tolist() == [0.0, 0.0, 0.0]
 
 

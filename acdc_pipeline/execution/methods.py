@@ -1,0 +1,233 @@
+"""Running the method of a run, once its model and prompts are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from acdc_pipeline.algorithms import Replay, ScoringProblem, acdc, score_edges
+from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
+from acdc_pipeline.engine import Bench
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
+from acdc_pipeline.execution.checkpoint import Kept
+from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
+from acdc_pipeline.graph.cut import cut
+from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
+from acdc_pipeline.specs import (
+    AcdcMethod,
+    EapIgAcdcMethod,
+    MetricName,
+    RunSpec,
+    ScoredMethod,
+    circuit_method,
+)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run whose model and prompts are ready.
+
+    Args:
+        run: the run.
+        bench: the model at work on the prompts.
+        memory: byte budget beside the weights.
+        progress: listener for the progress of the method.
+        checkpoint: the decisions of an earlier attempt, and the store for those of this one.
+    """
+
+    run: RunSpec
+    bench: Bench
+    memory: int
+    progress: Progress
+    checkpoint: Kept
+
+    def start_progress(self) -> None:
+        """Start a progress display of all edges of the graph."""
+        label = f"{self.run.task} on {self.run.model}"
+        self.progress.start(self.bench.weights.topology.n_edges, label)
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """The circuit that a method found.
+
+    Args:
+        circuit: the edges kept, with their scores.
+        measured: the edges that were present at the method's last measurement: those of the
+            circuit, and those that were never tested.
+        decisions: the decision log; empty for methods that score edges.
+        last_value: the metric of the circuit as the method last measured it, oriented so that
+            higher is worse; None if it did not.
+        details: further values to report, as JSON data.
+    """
+
+    circuit: Circuit
+    measured: frozenset[Edge]
+    decisions: tuple[Decision, ...] = ()
+    last_value: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_method(prepared: PreparedRun) -> MethodResult:
+    """Run the method of a run that finds a circuit.
+
+    Raises:
+        InvalidInput: the size of the circuit does not fit the graph.
+    """
+    method = circuit_method(prepared.run.method)
+    if isinstance(method, AcdcMethod):
+        return _run_acdc(prepared, method)
+    if isinstance(method, EapIgAcdcMethod):
+        return _run_eap_ig_acdc(prepared, method)
+    return _run_scored(prepared, method)
+
+
+def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
+    """Run ACDC, continuing from the decisions in the checkpoint."""
+    bench, checkpoint = prepared.bench, prepared.checkpoint
+    topology = bench.weights.topology
+    search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+    prepared.start_progress()
+    try:
+        with torch.no_grad():
+            result = acdc(
+                Replay(search, checkpoint.log()),
+                topology,
+                threshold=method.threshold,
+                order=method.order,
+                difference=method.difference,
+                on_decision=_Counter(prepared.progress, topology, method.order, topology.edge_set),
+                on_resumable=checkpoint.offer,
+            )
+    finally:
+        prepared.progress.finish()
+    # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
+    # norm couples the heads of a layer, it still counts.
+    removed = {decision.edge for decision in result.decisions if decision.removed}
+    last = result.decisions[-1]
+    return MethodResult(
+        circuit=result.circuit,
+        measured=topology.edge_set - removed,
+        decisions=result.decisions,
+        last_value=last.metric_after if last.removed else last.metric_before,
+        details={
+            "edges_tested": len(result.decisions),
+            "smallest_margin": result.smallest_margin,
+        },
+    )
+
+
+def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodResult:
+    """Run ACDC on the edges with the best scores."""
+    bench, progress = prepared.bench, prepared.progress
+    topology = bench.weights.topology
+    prepared.start_progress()
+    try:
+        screened = screen(_scoring_problem(prepared, method.metric), method)
+        if not screened.edges:
+            raise InvalidInput(
+                f"{method.screen:g} of the edges hold no path from input to logits",
+                field="screen",
+                fix="let more edges through",
+            )
+        counter = _Counter(progress, topology, method.order, screened.edges)
+        with torch.no_grad():
+            search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+            result = eap_ig_acdc(search, screened, method, counter)
+    finally:
+        progress.finish()
+    found = result.acdc
+    removed = {decision.edge for decision in found.decisions if decision.removed}
+    return MethodResult(
+        circuit=found.circuit,
+        measured=topology.edge_set - removed - result.dropped,
+        decisions=found.decisions,
+        last_value=result.last_value,
+        details={
+            "edges_tested": len(found.decisions),
+            "edges_screened_out": topology.n_edges - len(screened),
+            "smallest_margin": found.smallest_margin,
+        },
+    )
+
+
+def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
+    """Score every edge, and cut a circuit of the method's size from the scores."""
+    topology = prepared.bench.weights.topology
+    edges = method.size(topology.n_edges)
+    if edges > topology.n_edges:
+        raise InvalidInput(
+            f"{edges} is more than the graph of {prepared.run.model} has",
+            field="edges",
+            allowed=f"1 to {topology.n_edges}",
+            fix="ask for fewer, or for a share",
+        )
+    prepared.start_progress()
+    try:
+        exact = score_edges(_scoring_problem(prepared, method.metric), method)
+    finally:
+        prepared.progress.finish()
+    # Rounded as they are stored, so that the stored scores give the same circuits when cut again.
+    rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
+    scores = dict(zip(exact, rounded, strict=True))
+    circuit = cut(topology, scores, edges=edges, rank=method.ranking)
+    return MethodResult(circuit=circuit, measured=circuit.edges)
+
+
+def _scoring_problem(prepared: PreparedRun, metric: MetricName) -> ScoringProblem:
+    bench = prepared.bench
+    n_edges = bench.weights.topology.n_edges
+
+    def advance(fraction: float) -> None:
+        # Progress counts edges.
+        scored = round(fraction * n_edges)
+        prepared.progress.advance(scored, 0, n_edges - scored)
+
+    return ScoringProblem(
+        bench=bench,
+        objective=objective_for(bench, metric),
+        differentiable=differentiable_objective_for(bench, metric),
+        seed=prepared.run.seed,
+        memory=prepared.memory,
+        advance=advance,
+    )
+
+
+class _Counter:
+    """Reports decisions as progress. Edges of dead nodes are never tested: `left` is a bound.
+
+    Args:
+        progress: the listener.
+        topology: the graph that is searched.
+        order: the order of the search.
+        candidates: the edges that are tested.
+    """
+
+    def __init__(
+        self, progress: Progress, topology: Topology, order: HeadOrder, candidates: Container[Edge]
+    ) -> None:
+        self.progress = progress
+        self.tested = 0
+        self.kept = 0
+        self.left_from: dict[Receiver, int] = {}
+        left = 0
+        for receiver in reversed(receivers_backwards(topology, order)):
+            sources = topology.sources_of(receiver)
+            left += sum(Edge.into(source, receiver) in candidates for source in sources)
+            self.left_from[receiver] = left
+        self.receiver: Receiver | None = None
+        self.left = 0
+
+    def __call__(self, decision: Decision) -> None:
+        if decision.edge.receiver != self.receiver:
+            self.receiver = decision.edge.receiver
+            self.left = self.left_from[self.receiver]
+        self.tested += 1
+        self.left -= 1
+        self.kept += not decision.removed
+        self.progress.advance(self.tested, self.kept, self.left)
