@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from acdc_pipeline.cli.terminal.interrupts import quiet_during_imports
+from acdc_pipeline.cli.terminal.interrupts import install_interrupt_handler
 
 
 def main() -> int:
     """Runs the command line of this process and gives its exit code."""
-    quiet_during_imports()
+    install_interrupt_handler()
     from acdc_pipeline.cli.main import main as run
 
     return run()

@@ -1,4 +1,4 @@
-"""The entry point: commands put together, failures turned into messages and exit codes.
+"""The entry point: assembles the commands, turns failures into messages and exit codes.
 
 0 done; 1 `regress` found drift; 2 usage or invalid input; 3 execution failed or incomplete;
 4 baseline missing or incompatible; 130 interrupted.
@@ -17,6 +17,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline import __version__
+from acdc_pipeline.cli.app import App, OutputClosed, Root
 from acdc_pipeline.cli.commands import (
     compare,
     demo,
@@ -34,21 +35,30 @@ from acdc_pipeline.cli.commands import (
     tasks,
     wiki,
 )
-from acdc_pipeline.cli.options.completion import mend_words
-from acdc_pipeline.cli.terminal.errors import UNEXPECTED, complain, from_system, from_usage
-from acdc_pipeline.cli.terminal.groups import App, OutputClosed, Root
-from acdc_pipeline.cli.terminal.interrupts import INTERRUPTED, SAID
-from acdc_pipeline.cli.terminal.log_lines import log_shown
-from acdc_pipeline.cli.terminal.streams import flush, open_missing, put, tell
+from acdc_pipeline.cli.options.completion import join_split_words
+from acdc_pipeline.cli.terminal.errors import (
+    UNEXPECTED,
+    print_error,
+    report_system_error,
+    report_usage_error,
+)
+from acdc_pipeline.cli.terminal.interrupts import INTERRUPTED, MESSAGE
+from acdc_pipeline.cli.terminal.streams import (
+    flush_stdout,
+    open_missing_streams,
+    show_log_records,
+    write_stderr,
+    write_stdout,
+)
 from acdc_pipeline.errors import AcdcError
 
 app = App(
     name="acdc",
     cls=Root,
-    help="Finds the circuits inside transformer language models.",
+    help="Find the circuits inside transformer language models.",
     epilog="Example: acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01",
 )
-app.command("demo", short_help="Find circuits in the models that ship here.")(demo.demo)
+app.command("demo", short_help="Find circuits in the bundled models.")(demo.demo)
 app.command("discover")(discover.discover)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
@@ -64,12 +74,12 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(models.app, name="models")
 app.add_typer(wiki.app, name="wiki")
-app.command("doctor", short_help="Say what works on this machine.")(doctor.doctor)
+app.command("doctor", short_help="Check what works on this machine.")(doctor.doctor)
 
 
-def _version(asked: bool | None) -> None:
-    if asked:
-        put(f"acdc {__version__}\n")
+def _print_version(value: bool | None) -> None:
+    if value:
+        write_stdout(f"acdc {__version__}\n")
         raise typer.Exit
 
 
@@ -77,42 +87,48 @@ def _version(asked: bool | None) -> None:
 def _options(
     version: Annotated[
         bool | None,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = None,
 ) -> None:
     pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and gives its exit code. `arguments` defaults to the process's own."""
-    open_missing()
-    mend_words(os.environ)
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: words of the command line; None for those of the process.
+    """
+    open_missing_streams()
+    join_split_words(os.environ)
     try:
-        with log_shown():
+        with show_log_records():
             code = _run(arguments)
     except AcdcError as error:
-        complain(error)
+        print_error(error)
         return error.exit_code
     except typer.TyperException as error:
-        return from_usage(error)
+        return report_usage_error(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (OutputClosed, BrokenPipeError):
         return 128 + signal.SIGPIPE
     except OSError as error:
         if error.filename is None:
-            return _unforeseen()
-        return from_system(error)
-    except Exception:  # noqa: BLE001  (the last place to say so: exit 1 means drift)
-        return _unforeseen()
+            return _report_bug()
+        return report_system_error(error)
+    except Exception:  # noqa: BLE001  (uncaught, it would exit with 1: drift)
+        return _report_bug()
     if code == INTERRUPTED:
-        tell(SAID)
+        write_stderr(MESSAGE)
     return int(code or 0)
 
 
-def _unforeseen() -> int:
-    tell(traceback.format_exc())
-    complain(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
+def _report_bug() -> int:
+    write_stderr(traceback.format_exc())
+    print_error(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
     return UNEXPECTED
 
 
@@ -121,11 +137,11 @@ def _run(arguments: Sequence[str] | None) -> int | None:
         code = get_command(app).main(arguments, prog_name="acdc", standalone_mode=False)
     except OSError as error:
         if error.filename is None:
-            # raises if it is stdout that failed, where Typer or rich wrote to it
-            put("\n")
-            flush()
+            # raises if it was stdout that failed when Typer or rich wrote to it
+            write_stdout("\n")
+            flush_stdout()
         raise
-    flush()
+    flush_stdout()
     return code
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.terminal.output import note
-from acdc_pipeline.cli.terminal.progress import waiting
-from acdc_pipeline.cli.terminal.words import amount, counted
-from acdc_pipeline.cli.views.sweep_display import watched
+from acdc_pipeline.cli.terminal.output import print_note
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.text import format_size, pluralize
+from acdc_pipeline.cli.views.sweep_progress import show_sweep_progress
 from acdc_pipeline.errors import StoreFailed
 from acdc_pipeline.workflows.executors import (
     ExecutionSettings,
@@ -49,7 +49,7 @@ def planned_against(
     from acdc_pipeline.specs import find_sweep
 
     spec = find_sweep(sweep)
-    with waiting(f"planning {spec.name}"):
+    with show_status(f"planning {spec.name}"):
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.sweep import plan_sweep
         from acdc_pipeline.workflows.work import plan_sweep_work
@@ -61,13 +61,16 @@ def planned_against(
 
 def _say_many(cells: int) -> None:
     if cells >= _MANY:
-        note(f"{cells:,} runs to plan: that takes a while, and about {amount(cells * _BYTES_EACH)}")
+        print_note(
+            f"{cells:,} runs to plan: this takes a while, and about "
+            f"{format_size(cells * _BYTES_EACH)}"
+        )
 
 
 def say_what_is_there(work: SweepWork) -> None:
     """Says on stderr how much of a sweep need not be done."""
     if cached := len(work.that_are("cached")):
-        note(f"{cached} of {counted(len(work.plan.runs), 'run')} are in the store already")
+        print_note(f"{cached} of {pluralize(len(work.plan.runs), 'run')} are in the store already")
 
 
 def carry_out(
@@ -92,17 +95,17 @@ def carry_out(
         return outcomes
     results.check_writable()
     # Libraries take seconds to load, in which a log would otherwise hold nothing.
-    note(f"{counted(len(runs), 'run')} to do")
+    print_note(f"{pluralize(len(runs), 'run')} to do")
     try:
-        with waiting("getting ready"):
+        with show_status("getting ready"):
             executor = make_executor(place)
             if leaves_gpu_idle(place):
-                note(
+                print_note(
                     f"note: the GPU of this machine stays idle: profile '{place.name}' has no gpus "
                     "(--device cuda uses it)"
                 )
         with (
-            watched(runs) as listener,
+            show_sweep_progress(runs) as listener,
             closing(execute_runs(runs, results, executor, listener)) as working,
         ):
             for outcome in working:
@@ -110,6 +113,6 @@ def carry_out(
     except (KeyboardInterrupt, StoreFailed):
         there = sum(outcome.state != "failed" for outcome in outcomes)
         if again is not None:
-            note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
+            print_note(f"{there} of {len(runs)} done and in the store; go on with: {again}")
         raise
     return outcomes

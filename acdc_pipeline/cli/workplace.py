@@ -58,7 +58,7 @@ def workplace(context: typer.Context) -> ExecutionSettings:
         SpecError: the profile has a problem; what was given is no amount of memory.
         InvalidInput: no such executor, or no number of threads.
     """
-    memory, threads = shared.memory_of(context), shared.threads_of(context)
+    memory, threads = shared.read_memory(context), shared.read_threads(context)
     return execution_settings(
         context.params["profile"],
         executor=executor_named(context),
@@ -72,4 +72,4 @@ def executor_named(context: typer.Context) -> str | None:
     """The executor that was asked for, None for the profile's. Raises InvalidInput."""
 
     name = context.params["executor"]
-    return None if name is None else check_executor(name, shared.source_of(context, "executor"))
+    return None if name is None else check_executor(name, shared.option_source(context, "executor"))

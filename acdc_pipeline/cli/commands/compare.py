@@ -1,38 +1,26 @@
-"""`acdc compare`: methods side by side, from what the store holds."""
+"""`acdc compare`: all searches of a store; `acdc runs compare`: two runs, or two models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.terminal.output import note, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import shown
-from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import number
-from acdc_pipeline.cli.views.evaluated import figures_by_run
-from acdc_pipeline.cli.views.filters import perhaps
+from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
+from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.progress import show_progress
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
+from acdc_pipeline.cli.terminal.tables import print_table
+from acdc_pipeline.cli.terminal.text import pluralize
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
-    from acdc_pipeline.store import Figures
-
-COLUMNS = (
-    Column("task", "name"),
-    Column("model", "name"),
-    Column("method"),
-    Column("searched by", rank=2),
-    Column("measured in", rank=2),
-    Column("ablation", rank=1),
-    Column("prompts", "number", rank=1),
-    Column("seed", "number", rank=1),
-    Column("circuits", "number", rank=3),
-    Column("CPR", "number"),
-    Column("CMD", "number"),
-    Column("above null", "number", rank=3),
-    Column("stability", "number", rank=4),
-)
+    from acdc_pipeline.regression.pair import Pair, Roles
+    from acdc_pipeline.store import RunRecord, RunSummary, Store
 
 
 def compare(
@@ -44,7 +32,7 @@ def compare(
         typer.Option(
             metavar=shared.METRICS,
             autocompletion=completion.one_of(shared.METRICS),
-            help="What faithfulness is measured in. Default: each task's discovery metric.",
+            help="Metric of faithfulness. Default: each task's discovery metric.",
         ),
     ] = None,
     device: shared.Device = "auto",
@@ -57,94 +45,207 @@ def compare(
     ] = False,
     json: shared.Json = False,
 ) -> None:
-    """CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
+    """Show CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
 
-    Runs that differ in threshold or size alone are one search. Null and stability are what
-    `acdc evaluate` measured of its largest circuit; a dash where it did not.
+    Runs that differ only in threshold or size belong to one search. Null and stability come from
+    the evaluation of its largest circuit; a dash means not evaluated.
 
     Example: acdc run deploy/sweeps/methods.yaml && acdc compare
     """
-    from acdc_pipeline.cli.views.run import evaluation_part
+    from acdc_pipeline.cli.views import comparison
+    from acdc_pipeline.cli.views.run_list import load_figures, suggest_filters
     from acdc_pipeline.specs.names import METRICS, MetricName
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
-    budget, threads_asked = shared.memory_of(context), shared.threads_of(context)
+    memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS)
-    results = shared.store_for_reading(store)
-    found = results.summaries()
+    results = shared.open_store(store)
+    stored = results.summaries()
     summaries = [
         summary
-        for summary in found
+        for summary in stored
         if task in (None, summary.spec.task) and model in (None, summary.spec.model)
     ]
     if not any(summary.edges_kept is not None for summary in summaries):
-        hint = perhaps(task, model, (summary.spec for summary in found))
-        note(f"no circuit to compare{hint}")
+        hint = suggest_filters(task, model, (summary.spec for summary in stored))
+        print_note(f"no circuit to compare{hint}")
         if json:
             print_json({"store": results.url, "searches": []})
         return
-    with stdout_kept_clean(), shown() as progress:
+    with reserve_stdout(), show_progress() as progress:
         from acdc_pipeline.execution.worker import Worker
-        from acdc_pipeline.workflows.compare import compare as compared
+        from acdc_pipeline.workflows.compare import compare as compare_searches
 
-        shared.use_threads(threads_asked)
-        worker = Worker(device=device, memory=budget)
-        found = compared(
+        shared.use_threads(thread_count)
+        searches = compare_searches(
             results,
             summaries,
-            worker,
+            Worker(device=device, memory=memory_budget),
             cast("MetricName | None", metric),
-            lambda spec: progress.doing(f"{spec.method.name}: {spec.task} in {spec.model}"),
+            lambda spec: progress.step(f"{spec.method.name}: {spec.task} in {spec.model}"),
         )
-    evaluated = figures_by_run(results, [one.run.run_id() for one in found])
-    for one in found:
-        if one.problem is not None:
-            note(f"{one.run.method.name}: {one.run.task} in {one.run.model}: {one.problem}")
+    figures = load_figures(results, [search.run.run_id() for search in searches])
+    for search in searches:
+        if search.problem is not None:
+            run = search.run
+            print_note(f"{run.method.name}: {run.task} in {run.model}: {search.problem}")
     if json:
-        searches = [
+        documents = [comparison.search_document(s, figures.get(s.run.run_id())) for s in searches]
+        print_json({"store": results.url, "searches": documents})
+    elif markdown:
+        print_line(comparison.searches_markdown(searches))
+    else:
+        rows = [comparison.search_row(search, figures) for search in searches]
+        print_table(comparison.SEARCH_COLUMNS, rows)
+
+
+def compare_runs(
+    first: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", autocompletion=completion.runs, help="A: a run id, or its first digits."
+        ),
+    ] = None,
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", autocompletion=completion.runs, help="B, likewise."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            autocompletion=completion.models,
+            help="Instead of runs, given twice: A, then B, as runs name them; MODEL@DIGITS for "
+            "one of several revisions.",
+        ),
+    ] = None,
+    svg: Annotated[
+        Path | None,
+        typer.Option(parser=file_parser("--svg"), metavar="FILE", help="Draw what they share."),
+    ] = None,
+    force: shared.Force = False,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """Show which edges and which roles of heads the circuits of two runs, or two models, share.
+
+    Of two models, those runs are compared that have the same task, method, prompts and seed.
+    Roles come from profiles in the store. Models of different shape are compared by role alone.
+
+    \b
+    Examples:
+      acdc runs compare 3f2a91c0 90cc71aa
+      acdc runs compare --model zoo:gpt2-4l-s0 --model zoo:gpt2-4l-s0-edited
+      acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
+    """
+    from acdc_pipeline.cli.views import comparison
+    from acdc_pipeline.cli.views.drawing import draw_pairs
+    from acdc_pipeline.cli.views.run import evaluation_part
+    from acdc_pipeline.cli.views.run_list import load_figures
+    from acdc_pipeline.regression.pair import compared, runs_of
+
+    runs = [run for run in (first, second) if run is not None]
+    models = model or []
+    if (len(runs), len(models)) not in ((2, 0), (0, 2)):
+        given = " and ".join((pluralize(len(runs), "run"), pluralize(len(models), "model")))
+        raise InvalidInput(
+            f"{given} to compare",
+            where="runs compare",
+            allowed="two runs, RUN RUN; or two models, --model A --model B",
+        )
+    check_drawing(svg, force=force, json=json, command="runs compare")
+    results = shared.open_store(store)
+    records = [_run_with_circuit(results, run) for run in runs]
+    summaries = results.summaries()
+    sides = (
+        [_runs_on_same_model(summaries, record) for record in records]
+        if records
+        else [runs_of(summaries, text) for text in models]
+    )
+    roles = [_roles(results, side) for side in sides]
+    pairs = (
+        [compared(records[0], records[1], roles[0], roles[1])]
+        if records
+        else _pairs_of_models(results, sides, roles)
+    )
+    if svg is not None:
+        names = [_name(record) for record in records] or models
+        write_bytes(svg, draw_pairs(names[0], names[1], pairs).encode())
+        if svg == STDOUT:
+            return
+    ids = [record.spec.run_id() for record in records]
+    figures = load_figures(results, ids) if records else {}
+    if json:
+        print_json(
             {
-                "run_id": one.run.run_id(),
-                **one.run.plain(),
-                "circuits": one.circuits,
-                "measured_in": one.metric,
-                "cpr": one.cpr,
-                "cmd": one.cmd,
-                "problem": one.problem,
-                **evaluation_part(evaluated.get(one.run.run_id())),
+                "store": results.url,
+                "runs": [{"run_id": i, **evaluation_part(figures.get(i))} for i in ids],
+                "models": [
+                    {"model": side[0].spec.model, "revision": side[0].spec.model_revision}
+                    for side in sides
+                ],
+                "same_shape": all(pair.edges is not None for pair in pairs),
+                "pairs": [comparison.pair_document(pair) for pair in pairs],
+                "drawing": None if svg is None else str(svg),
             }
-            for one in found
-        ]
-        print_json({"store": results.url, "searches": searches})
+        )
         return
-    if markdown:
-        from acdc_pipeline.cli.views.comparison_table import comparison_table
+    if records:
+        comparison.print_pair_of_runs(summaries, records, pairs[0], figures)
+    else:
+        print_line(f"A {models[0]}\nB {models[1]}\n")
+        print_table(comparison.PAIR_COLUMNS, [comparison.pair_row(pair) for pair in pairs])
+    if any(pair.edges is None for pair in pairs):
+        print_note(
+            "\nnote: the models differ in shape and are compared by role alone", indent="      "
+        )
+    unknown = {s[0].spec.model for s, known in zip(sides, roles, strict=True) if known is None}
+    for ref in sorted(unknown):
+        print_note(f"note: no profile of {ref} in the store, so no roles: acdc heads {ref}")
 
-        say(comparison_table(found))
-        return
-    rows = [
-        {
-            "task": one.run.task,
-            "model": one.run.model,
-            "method": one.run.method.name,
-            "searched by": one.run.method.plain()["metric"],
-            "measured in": one.metric,
-            "ablation": one.run.method.plain()["ablation"],
-            "prompts": str(one.run.prompts),
-            "seed": str(one.run.seed),
-            "circuits": str(one.circuits),
-            "CPR": number(one.cpr),
-            "CMD": number(one.cmd),
-            **(_evaluated(evaluated.get(one.run.run_id())) if evaluated else {}),
-        }
-        for one in found
+
+def _run_with_circuit(results: Store, prefix: str) -> RunRecord:
+    record = results.get(results.resolve(prefix))
+    if record.circuit is None:
+        raise InvalidInput("this run has no circuit", where=record.spec.run_id()[:8])
+    return record
+
+
+def _runs_on_same_model(summaries: Sequence[RunSummary], record: RunRecord) -> list[RunSummary]:
+    model = (record.spec.model, record.spec.model_revision)
+    return [s for s in summaries if (s.spec.model, s.spec.model_revision) == model]
+
+
+def _name(record: RunRecord) -> str:
+    from acdc_pipeline.cli.views.run import run_name
+
+    return f"{record.spec.run_id()[:8]}, {run_name(record.spec)}"
+
+
+def _pairs_of_models(
+    results: Store, sides: Sequence[list[RunSummary]], roles: Sequence[Roles | None]
+) -> list[Pair]:
+    from acdc_pipeline.regression.pair import compared, questions_of
+
+    first, second = (questions_of(side) for side in sides)
+    pairs = [
+        compared(results.get(first[q].run_id), results.get(second[q].run_id), *roles)
+        for q in first
+        if q in second
     ]
-    print_table(COLUMNS, rows)
+    if not pairs:
+        raise InvalidInput(
+            "the models have no run of the same task, method, prompts and seed",
+            where=results.url,
+            fix="run a sweep that names both models, or name two runs: acdc runs compare RUN RUN",
+        )
+    return sorted(pairs, key=lambda pair: (pair.cell.task, pair.cell.stem))
 
 
-def _evaluated(figures: Figures | None) -> dict[str, str]:
-    from acdc_pipeline.cli.views.run_list import evaluation_cells
+def _roles(results: Store, side: list[RunSummary]) -> Roles | None:
+    from acdc_pipeline.regression.pair import roles_in
 
-    cells = evaluation_cells(figures)
-    return {name: cells[name] for name in ("above null", "stability")}
+    profiles = [s for s in side if s.spec.method.name == "profile"]
+    return roles_in(results.get(s.run_id) for s in profiles)

@@ -9,13 +9,14 @@ import typer
 from acdc_pipeline.cli.commands import wiki
 from acdc_pipeline.cli.commands.run import SweepName
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.options.shared import repeat_command
 from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
-from acdc_pipeline.cli.terminal.output import note, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, relative
-from acdc_pipeline.cli.views.run_names import method_name, run_name
-from acdc_pipeline.cli.views.sweep import say_failures
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.views.run import method_name, run_name
+from acdc_pipeline.cli.views.sweep import print_failures
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.workflows.executors import check_executor, execution_settings
 
@@ -70,15 +71,15 @@ def demo(
         PROFILE,
         executor=check_executor(executor, "--executor"),
         device=device,
-        memory=shared.memory_of(context),
-        threads=shared.threads_of(context),
+        memory=shared.read_memory(context),
+        threads=shared.read_threads(context),
     )
-    with stdout_kept_clean():
+    with reserve_stdout():
         results, work = planned_against(sweep, store, place, None)
         cached = {planned.run_id for planned in work.that_are("cached")}
         say_what_is_there(work)
         todo = work.that_are("to run", "failed before")
-        outcomes = carry_out(todo, results, place, again=same_command(context))
+        outcomes = carry_out(todo, results, place, again=repeat_command(context))
         built = wiki.built_from(results, out)
     there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
     records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in there]
@@ -93,14 +94,16 @@ def demo(
         site = None if built is None else str(built)
         print_json({"store": results.url, "runs": documents, "failed": failed, "wiki": site})
     else:
-        _show(results, records, shared.same_store(context))
+        _show(results, records, shared.repeat_option(context, "store"))
         if built is not None:
-            say(f"\nThe wiki, a page for every head: open {relative(str(built))} in a browser")
-    say_failures(work, outcomes, hint="")
+            print_line(
+                f"\nThe wiki, a page for every head: open {relative_path(str(built))} in a browser"
+            )
+    print_failures(work, outcomes, hint="")
     if failed:
         total = len(work.plan.runs) + len(work.plan.refused)
         raise ExecutionFailed(
-            f"{len(failed)} of {counted(total, 'run')} failed", fix="see the messages above"
+            f"{len(failed)} of {pluralize(total, 'run')} failed", fix="see the messages above"
         )
 
 
@@ -136,16 +139,16 @@ def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
     print_table(COLUMNS, rows)
     for record in records:
         for doubt in record.details.get("warnings", ()):
-            note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
+            print_note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
     folder = _path(results, records[0]).removesuffix(f"/{records[0].spec.run_id()}")
-    say(f"\nStored in {relative(folder)}/, a folder for each run.")
+    print_line(f"\nStored in {relative_path(folder)}/, a folder for each run.")
     circuits = [(r, len(r.circuit)) for r in records if r.circuit is not None]
     if circuits:
         best, _ = min(
             circuits, key=lambda found: (-found[0].metrics.get("accuracy", 0.0), found[1])
         )
-        say(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
-    say(f"All of them: acdc runs list{same_store}")
+        print_line(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
+    print_line(f"All of them: acdc runs list{same_store}")
 
 
 def _path(results: Store, record: RunRecord) -> str:

@@ -8,10 +8,11 @@ import typer
 
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.completion import METHODS
-from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, decimal, whole
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import shown
-from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer_parser, number_parser
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.progress import show_progress
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
 SEARCHES = ("acdc", "eap-ig-acdc")
 USUAL_THRESHOLD = 0.01
@@ -49,7 +50,7 @@ def discover(
     threshold: Annotated[
         float | None,
         typer.Option(
-            parser=decimal("--threshold"),
+            parser=number_parser("--threshold"),
             metavar="NUMBER",
             help="Of searches (acdc, eap-ig-acdc): an edge goes if removing it costs less than "
             "this; above 0. Default: 0.01.",
@@ -75,7 +76,7 @@ def discover(
     share: Annotated[
         float | None,
         typer.Option(
-            parser=decimal("--share"),
+            parser=number_parser("--share"),
             metavar="NUMBER",
             help="Of methods that score every edge: how much of the graph to keep, up to 1. "
             "Default: 0.05.",
@@ -84,7 +85,7 @@ def discover(
     edges: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--edges", 1),
+            parser=integer_parser("--edges", 1),
             metavar="N",
             help="Of methods that score every edge: how many to keep, in place of --share.",
         ),
@@ -100,7 +101,7 @@ def discover(
     steps: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--steps", 1),
+            parser=integer_parser("--steps", 1),
             metavar="N",
             help="Of eap-ig-…: at how many points gradients are taken; default 5. Of methods that "
             "train gates: of the optimiser; default 300.",
@@ -109,7 +110,7 @@ def discover(
     rounds: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--rounds", 1),
+            parser=integer_parser("--rounds", 1),
             metavar="N",
             help="Of eap-ig-inputs: in how many rounds edges go, the scores of those left taken "
             "anew in each. Default: 1.",
@@ -118,7 +119,7 @@ def discover(
     screen: Annotated[
         float | None,
         typer.Option(
-            parser=decimal("--screen"),
+            parser=number_parser("--screen"),
             metavar="NUMBER",
             help="Of eap-ig-acdc: how much of the graph is searched, up to 1. Default: 0.2.",
         ),
@@ -126,7 +127,7 @@ def discover(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            parser=decimal("--learning-rate"),
+            parser=number_parser("--learning-rate"),
             metavar="NUMBER",
             help="Of methods that train gates. Default: 0.1.",
         ),
@@ -134,7 +135,7 @@ def discover(
     penalty: Annotated[
         float | None,
         typer.Option(
-            parser=decimal("--penalty"),
+            parser=number_parser("--penalty"),
             metavar="NUMBER",
             help="Of subnetwork-probing: what keeping all gates open costs. Default: 1.",
         ),
@@ -142,7 +143,7 @@ def discover(
     prompts: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--prompts", 1, MOST_PROMPTS),
+            parser=integer_parser("--prompts", 1, MAX_PROMPTS),
             metavar="N",
             help="How many prompt pairs. Default: 64, or all that a file of pairs has.",
         ),
@@ -150,7 +151,7 @@ def discover(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0, MOST_SEED),
+            parser=integer_parser("--seed", 0, MAX_SEED),
             metavar="N",
             help="Seed of everything that is drawn.",
         ),
@@ -173,7 +174,7 @@ def discover(
       acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
-    budget, threads_asked = shared.memory_of(context), shared.threads_of(context)
+    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
     from acdc_pipeline.specs import find_task, method_for
 
     spec = find_task(task)
@@ -201,9 +202,9 @@ def discover(
         where="discover",
         written=_option,
     )
-    with stdout_kept_clean(), shown() as progress:
-        progress.wait(f"loading {model}")
-        progress.tests = method in SEARCHES
+    with reserve_stdout(), show_progress() as progress:
+        progress.status(f"loading {model}")
+        progress.tests_edges = method in SEARCHES
         from acdc_pipeline.execution.plan import plan_run
         from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.store import open_store
@@ -219,19 +220,20 @@ def discover(
     from acdc_pipeline.cli.views.run import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:
-        has = counted(run.prompts, "prompt pair")
-        note(f"note: task '{run.task}' has {has}, fewer than asked for; all are used")
+        has = pluralize(run.prompts, "prompt pair")
+        print_note(f"note: task '{run.task}' has {has}, fewer than asked for; all are used")
     for doubt in record.details.get("warnings", ()):
-        note(f"note: {doubt}")
+        print_note(f"note: {doubt}")
     path = results.path(run.run_id())
     if json:
         print_json({**run_document(record), "cached": cached, "store": results.url, "path": path})
         return
     print_facts(
-        run_facts(record) | {"stored": relative(path) + (" (was there already)" if cached else "")}
+        run_facts(record)
+        | {"stored": relative_path(path) + (" (was there already)" if cached else "")}
     )
-    name, same = run.run_id()[:8], shared.same_store(context)
-    say(f"\nDraw it:    acdc runs show {name}{same}\nMeasure it: acdc evaluate {name}{same}")
+    name, same = run.run_id()[:8], shared.repeat_option(context, "store")
+    print_line(f"\nDraw it:    acdc runs show {name}{same}\nMeasure it: acdc evaluate {name}{same}")
 
 
 def _option(parameter: str) -> str:

@@ -14,10 +14,11 @@ from typing import Literal
 import typer
 
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.terminal.output import PROSE, print_json, stdout_kept_clean, terminal_width
-from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.output import PROSE_WIDTH, print_json, terminal_width
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 from acdc_pipeline.errors import AcdcError
 
 Status = Literal["ok", "note", "problem"]
@@ -40,7 +41,7 @@ def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
 
     Example: acdc doctor
     """
-    with stdout_kept_clean(), waiting("looking"):
+    with reserve_stdout(), show_status("looking"):
         checks: list[Callable[[], Finding]] = [
             _python,
             *(lambda name=name: _package(name) for name in PACKAGES),
@@ -64,7 +65,7 @@ def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
         rows = [
             {"what": f.what, "state": _MARKS[f.status], "found": _with_fix(f)} for f in findings
         ]
-        print_table(COLUMNS, rows, width=terminal_width() or PROSE)
+        print_table(COLUMNS, rows, width=terminal_width() or PROSE_WIDTH)
     if not _all_well(findings):
         raise typer.Exit(3)
 
@@ -139,8 +140,8 @@ def _cache() -> Finding:
     folder = cache_folder()
     models = [path for path in (folder / "models").glob("*") if path.is_dir()]
     size = sum(file.stat().st_size for path in models for file in path.iterdir())
-    held = f"{counted(len(models), 'converted model')}, {size / 2**30:.1f} GiB"
-    return Finding("cache", "note", f"{relative(str(folder))}: {held} (ACDC_CACHE moves it)")
+    held = f"{pluralize(len(models), 'converted model')}, {size / 2**30:.1f} GiB"
+    return Finding("cache", "note", f"{relative_path(str(folder))}: {held} (ACDC_CACHE moves it)")
 
 
 def _device() -> Finding:
@@ -162,8 +163,8 @@ def _machine() -> Finding:
     return Finding(
         "machine",
         "ok",
-        f"{counted(os.cpu_count() or 1, 'CPU')} with a load of {psutil.getloadavg()[0]:.1f}, "
-        f"torch uses {counted(torch.get_num_threads(), 'thread')} (--threads sets it); "
+        f"{pluralize(os.cpu_count() or 1, 'CPU')} with a load of {psutil.getloadavg()[0]:.1f}, "
+        f"torch uses {pluralize(torch.get_num_threads(), 'thread')} (--threads sets it); "
         f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB memory free",
     )
 
@@ -183,7 +184,7 @@ def _zoo() -> Finding:
     names = [describe_model(f"zoo:{name}").ref.removeprefix("zoo:") for name in list_zoo()]
     if not names:
         return Finding("zoo", "problem", "no model ships with it", "reinstall acdc-pipeline")
-    return Finding("zoo", "ok", f"{counted(len(names), 'model')}: {', '.join(names)}")
+    return Finding("zoo", "ok", f"{pluralize(len(names), 'model')}: {', '.join(names)}")
 
 
 def _engine() -> Finding:
@@ -201,21 +202,21 @@ def _engine() -> Finding:
 
 
 def _store(url: str | None) -> Finding:
-    results = shared.store_for_reading(url)
+    results = shared.open_store(url)
     folder = results.place.folder
     count = len(results.run_ids())
     if folder is None:
-        return Finding("store", "ok", f"{results.url}: {counted(count, 'run')}")
+        return Finding("store", "ok", f"{results.url}: {pluralize(count, 'run')}")
     nearest = next(p for p in (folder, *folder.parents) if p.exists())
     if not os.access(nearest, os.W_OK):
         return Finding(
             "store",
             "problem",
-            f"{relative(results.url)} cannot be written",
+            f"{relative_path(results.url)} cannot be written",
             "choose another store with --store or ACDC_STORE",
         )
-    state = counted(count, "run") if folder.exists() else "not there yet, will be made"
-    return Finding("store", "ok", f"{relative(results.url)}: {state}")
+    state = pluralize(count, "run") if folder.exists() else "not there yet, will be made"
+    return Finding("store", "ok", f"{relative_path(results.url)}: {state}")
 
 
 def _hub() -> Finding:
@@ -223,7 +224,7 @@ def _hub() -> Finding:
 
     cached = sorted(Path(HF_HUB_CACHE).glob("models--*"))
     mode = "offline (HF_HUB_OFFLINE)" if HF_HUB_OFFLINE else "downloads allowed"
-    return Finding("hub", "note", f"{mode}; {counted(len(cached), 'model')} in the local cache")
+    return Finding("hub", "note", f"{mode}; {pluralize(len(cached), 'model')} in the local cache")
 
 
 def _ray() -> Finding:

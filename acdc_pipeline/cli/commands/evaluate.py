@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.edge_list import read_edges
-from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.terminal.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import shown
+from acdc_pipeline.cli.options.parsers import (
+    MAX_PROMPTS,
+    MAX_SEED,
+    file_parser,
+    integer_parser,
+    parse_circuit,
+)
+from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
+from acdc_pipeline.cli.terminal.output import (
+    print_facts,
+    print_json,
+    print_line,
+    print_note,
+    print_warnings,
+)
+from acdc_pipeline.cli.terminal.progress import show_progress
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.cli.views.evaluated import warn_of_damage
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -69,7 +80,7 @@ def evaluate(
     prompts: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--prompts", 1, MOST_PROMPTS),
+            parser=integer_parser("--prompts", 1, MAX_PROMPTS),
             metavar="N",
             help="With TASK MODEL: how many prompt pairs. Default: 64.",
         ),
@@ -85,7 +96,7 @@ def evaluate(
     null: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--null", 0),
+            parser=integer_parser("--null", 0),
             metavar="N",
             help="Random circuits of equal size; 0 for none. Default: 50, fewer in large models.",
         ),
@@ -93,7 +104,7 @@ def evaluate(
     draws: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--draws", 0),
+            parser=integer_parser("--draws", 0),
             metavar="N",
             help="Measure completeness, minimality and causal scrubbing, with so many random sets "
             "of nodes and rounds of scrubbing; 0 for none. Of --full: 5.",
@@ -102,7 +113,7 @@ def evaluate(
     restarts: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--restarts", 0),
+            parser=integer_parser("--restarts", 0),
             metavar="N",
             help="Measure the worst knockout, by so many greedy searches for the nodes without "
             "which circuit and model differ most; 0 for none. Of --full: 2.",
@@ -111,7 +122,7 @@ def evaluate(
     resamples: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--resamples", 0),
+            parser=integer_parser("--resamples", 0),
             metavar="N",
             help="Measure stability and transfer, by so many searches on resampled prompts; 0 for "
             "none. Of --full: 5.",
@@ -120,7 +131,7 @@ def evaluate(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0, MOST_SEED),
+            parser=integer_parser("--seed", 0, MAX_SEED),
             metavar="N",
             help="Seed of everything that is drawn here.",
         ),
@@ -128,7 +139,7 @@ def evaluate(
     svg: Annotated[
         Path | None,
         typer.Option(
-            parser=file_for("--svg"), metavar="FILE", help="Draw the curve there; - for stdout."
+            parser=file_parser("--svg"), metavar="FILE", help="Draw the curve there; - for stdout."
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
@@ -158,14 +169,14 @@ def evaluate(
       acdc evaluate 3f2a91c0 --full --svg curve.svg
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
     """
-    budget, threads_asked = shared.memory_of(context), shared.threads_of(context)
+    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
     _check_options(run, model, edges, metric, ablation, prompts)
     if json and svg == STDOUT:
         raise InvalidInput("--svg - and --json exclude one another", where="evaluate")
     if svg is not None and svg != STDOUT and not force:
         check_new(svg)
-    with stdout_kept_clean(), shown() as progress:
-        progress.wait("loading")
+    with reserve_stdout(), show_progress() as progress:
+        progress.status("loading")
         from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.workflows.effort import effort_of
         from acdc_pipeline.workflows.evaluate import evaluate as measured
@@ -183,7 +194,7 @@ def evaluate(
         )
         answer: Answer | None = None
         if model is None:
-            results = shared.store_for_reading(store)
+            results = shared.open_store(store)
             spec, task, circuit = _stored(results, run)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
@@ -200,12 +211,12 @@ def evaluate(
     from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
     from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
 
-    warn_of_damage(damaged)
+    print_warnings(damaged)
     if answer is not None and answer.unkept is not None:
-        note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
+        print_note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
     picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}") if svg else ""
     if svg == STDOUT:
-        say(picture.rstrip("\n"))
+        print_line(picture.rstrip("\n"))
         return
     if svg is not None:
         write_bytes(svg, picture.encode())
@@ -225,7 +236,7 @@ def evaluate(
         | ({"drawing": str(svg)} if svg else {})
     )
     if rows := curve_rows(figures):
-        say("")
+        print_line("")
         print_table(CURVE_COLUMNS, rows)
 
 
@@ -301,7 +312,7 @@ def _given(
 
     task = find_task(task_name)
     topology = describe_supported(ModelRef.parse(model)).topology
-    circuit = read_edges(edges, topology)
+    circuit = parse_circuit(edges, topology)
     spec = run_of_circuit(
         circuit,
         task,

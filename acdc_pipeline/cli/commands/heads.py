@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import shown
-from acdc_pipeline.cli.terminal.words import counted, percent, relative
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer_parser
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.progress import show_progress
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
+from acdc_pipeline.cli.terminal.text import format_percent, pluralize, relative_path
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def heads(
     prompts: Annotated[
         int,
         typer.Option(
-            parser=whole("--prompts", 2, MOST_PROMPTS),
+            parser=integer_parser("--prompts", 2, MAX_PROMPTS),
             metavar="N",
             help="Prompt pairs of each task, or all that a file of pairs has.",
         ),
@@ -60,7 +61,7 @@ def heads(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0, MOST_SEED),
+            parser=integer_parser("--seed", 0, MAX_SEED),
             metavar="N",
             help="Seed of everything that is drawn.",
         ),
@@ -82,15 +83,15 @@ def heads(
       acdc heads hf:openai-community/gpt2 --tasks ioi,induction --text novel.txt
       acdc heads zoo:gpt2-4l-s0 --score direct_effect --json
     """
-    budget, threads_asked = shared.memory_of(context), shared.threads_of(context)
+    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
     method = _method(_read(text))
     if score is not None:
         _check_score(score)
     from acdc_pipeline.specs import find_task
 
-    with stdout_kept_clean(), shown() as progress:
-        progress.counts = "heads"
-        progress.wait(f"loading {model}")
+    with reserve_stdout(), show_progress() as progress:
+        progress.unit = "heads"
+        progress.status(f"loading {model}")
         specs = [find_task(name) for name in _tasks(model, tasks)]
         from acdc_pipeline.execution.plan import plan_run
         from acdc_pipeline.execution.worker import Worker
@@ -185,19 +186,20 @@ def _show(
 
     first = records[0]
     n_layers, n_heads = first.details["n_layers"], first.details["n_heads"]
-    size = f"{counted(n_layers, 'layer')} of {counted(n_heads, 'head')}"
+    size = f"{pluralize(n_layers, 'layer')} of {pluralize(n_heads, 'head')}"
     tasks = {
-        f"on {record.spec.task}": f"{counted(record.spec.prompts, 'prompt')}, whole model "
-        f"{percent(record.metrics.get('model_accuracy'))} right, "
-        f"forced choice {percent(record.metrics.get('model_forced_choice'))}; {relative(path)}"
+        f"on {record.spec.task}": f"{pluralize(record.spec.prompts, 'prompt')}, whole model "
+        f"{format_percent(record.metrics.get('model_accuracy'))} right, "
+        f"forced choice {format_percent(record.metrics.get('model_forced_choice'))}; "
+        + relative_path(path)
         + (" (was there already)" if was_there else f", {record.wall_seconds:.1f} s")
         for record, was_there, path in zip(records, cached, paths, strict=True)
     }
     print_facts({"model": f"{first.spec.model} ({first.spec.dtype}), {size}", **tasks})
     for record in records:
         for doubt in record.details.get("warnings", ()):
-            note(f"note: {record.spec.task}: {doubt}")
-    say("")
+            print_note(f"note: {record.spec.task}: {doubt}")
+    print_line("")
     print_mosaic(records, score or DEFAULT_SCORE)
-    say("")
+    print_line("")
     print_heads(records)

@@ -8,20 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.numbers import MOST_SEED, whole
-from acdc_pipeline.cli.terminal.groups import App
+from acdc_pipeline.cli.options.parsers import MAX_SEED, integer_parser
 from acdc_pipeline.cli.terminal.output import (
-    PROSE,
-    note,
+    PROSE_WIDTH,
     print_facts,
     print_json,
-    say,
-    stdout_kept_clean,
+    print_line,
+    print_note,
 )
-from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import UNBROKEN, counted
+from acdc_pipeline.cli.terminal.text import UNBROKEN, pluralize
 from acdc_pipeline.errors import ParityError
 
 app = App(help="What circuits can be found in.")
@@ -54,7 +54,7 @@ def list_models(json: shared.Json = False) -> None:
 
     Example: acdc models list
     """
-    with stdout_kept_clean(), waiting("reading the models"):
+    with reserve_stdout(), show_status("reading the models"):
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
         found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
@@ -82,12 +82,12 @@ def list_models(json: shared.Json = False) -> None:
         for known in (False, True)
     )
     print_table(COLUMNS, trained)
-    say("\nCompiled by hand, with circuits that are known:\n")
+    print_line("\nCompiled by hand, with circuits that are known:\n")
     print_table(COMPILED, compiled)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
-    note(
+    print_note(
         f"\nhf:, dir: and gguf: models of these architectures work too: {families}",
-        off_terminal=PROSE,
+        width=PROSE_WIDTH,
     )
 
 
@@ -97,7 +97,7 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
 
     Example: acdc models show zoo:gpt2-4l-s0
     """
-    with stdout_kept_clean(), waiting(f"reading {model}"):
+    with reserve_stdout(), show_status(f"reading {model}"):
         from acdc_pipeline.models import describe_model
 
         found = describe_model(model)
@@ -110,15 +110,15 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
     kv = (
         ""
         if found.n_kv_heads == found.n_heads
-        else f", {counted(found.n_kv_heads, 'key/value head')}"
+        else f", {pluralize(found.n_kv_heads, 'key/value head')}"
     )
     print_facts(
         {
             "model": found.ref,
             "revision": found.revision,
             "architecture": f"{found.family} ({found.architecture})",
-            "size": f"{counted(found.n_layers, 'layer')} of {counted(found.n_heads, 'head')}{kv}, "
-            f"width {found.d_model}, vocabulary {found.vocab}",
+            "size": f"{pluralize(found.n_layers, 'layer')} of {pluralize(found.n_heads, 'head')}"
+            f"{kv}, width {found.d_model}, vocabulary {found.vocab}",
             "edges": str(found.n_edges),
             **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
             **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),
@@ -135,7 +135,9 @@ def check_model(
     seed: Annotated[
         int,
         typer.Option(
-            parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the random tokens."
+            parser=integer_parser("--seed", 0, MAX_SEED),
+            metavar="N",
+            help="Seed of the random tokens.",
         ),
     ] = 0,
     json: shared.Json = False,
@@ -144,7 +146,7 @@ def check_model(
 
     Example: acdc models check hf:openai-community/gpt2
     """
-    with stdout_kept_clean(), waiting(f"checking {model}"):
+    with reserve_stdout(), show_status(f"checking {model}"):
         from acdc_pipeline.workflows.model_check import check_model as checked
 
         result = checked(model, dtype=dtype, device=device, seed=seed)

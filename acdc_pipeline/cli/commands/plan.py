@@ -10,10 +10,17 @@ import typer
 from acdc_pipeline.cli.commands.run import ShardOf, SweepName
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.sweeping import planned_against
-from acdc_pipeline.cli.terminal.output import print_facts, print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import amount, clock, counted, relative, span
-from acdc_pipeline.cli.views.sweep import refusal_document, say_failures
+from acdc_pipeline.cli.terminal.text import (
+    format_clock,
+    format_size,
+    format_span,
+    pluralize,
+    relative_path,
+)
+from acdc_pipeline.cli.views.sweep import print_failures, refusal_document
 from acdc_pipeline.cli.workplace import (
     ExecutorName,
     ProfileName,
@@ -59,7 +66,7 @@ def plan(
       acdc plan deploy/sweeps/paper.yaml --profile gpu --json
     """
     place = execution_settings(profile, executor=executor_named(context))
-    with stdout_kept_clean():
+    with reserve_stdout():
         results, work = planned_against(sweep, store, place, shard)
         from acdc_pipeline.workflows.forecast import forecast
 
@@ -69,9 +76,9 @@ def plan(
         return
     if cells:
         print_table(COLUMNS, [_row(cell) for cell in cells])
-        say("")
+        print_line("")
     print_facts(_facts(work, cells, results, place))
-    say_failures(work, (), hint="--retry-failed tries again")
+    print_failures(work, (), hint="--retry-failed tries again")
 
 
 def _row(cell: CellForecast) -> dict[str, str]:
@@ -82,8 +89,8 @@ def _row(cell: CellForecast) -> dict[str, str]:
         "task": cell.task,
         **{name: str(count or "–") for name, count in zip(names, counts, strict=True)},
         "edges": "–" if cell.edges is None else str(cell.edges),
-        "time": clock(cell.seconds) if cell.to_run else "–",
-        "memory": "–" if cell.memory is None else amount(cell.memory),
+        "time": format_clock(cell.seconds) if cell.to_run else "–",
+        "memory": "–" if cell.memory is None else format_size(cell.memory),
     }
 
 
@@ -99,19 +106,19 @@ def _facts(
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     facts = {
-        "sweep": f"{work.plan.name}: {counted(sum(counts.values()), 'run')}"
+        "sweep": f"{work.plan.name}: {pluralize(sum(counts.values()), 'run')}"
         + (f", {', '.join(parts)}" if parts else ""),
-        "store": relative(results.url),
+        "store": relative_path(results.url),
     }
     if to_run:
         profile, seconds = place.profile, sum(cell.seconds for cell in cells)
         workers = profile.workers
         facts |= {
             "edge tests": f"at most {sum(cell.edge_tests for cell in cells):,}",
-            "time": f"about {span(seconds / workers)} on {counted(workers, 'worker')} of profile "
-            f"'{place.name}' ({profile.executor}), {_hours(place, seconds)}",
+            "time": f"about {format_span(seconds / workers)} on {pluralize(workers, 'worker')} of "
+            f"profile '{place.name}' ({profile.executor}), {_hours(place, seconds)}",
             "estimated from": _basis(to_run, sum(cell.measured for cell in cells)),
-            "memory": f"at most {amount(max(cell.memory or 0 for cell in cells))} a worker, "
+            "memory": f"at most {format_size(max(cell.memory or 0 for cell in cells))} a worker, "
             "with the weights",
         }
     return facts
@@ -130,12 +137,12 @@ def _basis(to_run: int, measured: int) -> str:
     parts = []
     if measured:
         parts.append(
-            f"runs of the same task and model in the store ({counted(measured, 'run')}; "
+            f"runs of the same task and model in the store ({pluralize(measured, 'run')}; "
             "made on whatever they were made on)"
         )
     if counted_runs:
         parts.append(
-            f"a count of operations ({counted(counted_runs, 'run')}; it can be wrong by a factor "
+            f"a count of operations ({pluralize(counted_runs, 'run')}; it can be wrong by a factor "
             f"of 10): an edge test takes {SHARE_OF_FORWARD:.0%} of a forward pass, a CPU does "
             f"{CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
         )

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.commands.run import SweepName
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.cluster import note_other_version
-from acdc_pipeline.cli.options.numbers import whole
-from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.options.parsers import file_parser, integer_parser
+from acdc_pipeline.cli.options.shared import repeat_command
 from acdc_pipeline.cli.sweeping import carry_out
-from acdc_pipeline.cli.terminal.errors import complain
-from acdc_pipeline.cli.terminal.files import STDOUT, check_file, file_for, write_bytes
+from acdc_pipeline.cli.terminal.errors import print_error
+from acdc_pipeline.cli.terminal.files import STDOUT, check_writable, write_bytes
 from acdc_pipeline.cli.terminal.interrupts import temporary_folder
-from acdc_pipeline.cli.terminal.output import note, print_json, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import waiting
-from acdc_pipeline.cli.terminal.words import relative
+from acdc_pipeline.cli.terminal.output import print_json, print_note
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
+from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.cli.views.regression import print_report
 from acdc_pipeline.cli.workplace import ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
@@ -73,7 +74,7 @@ def regress(
     seeds: Annotated[
         int,
         typer.Option(
-            parser=whole("--seeds", LEAST_SEEDS, 1000),
+            parser=integer_parser("--seeds", LEAST_SEEDS, 1000),
             metavar="N",
             help="Other samples of prompts that the tolerances of new baselines are measured from.",
         ),
@@ -83,7 +84,7 @@ def regress(
         typer.Option(
             "--junit-xml",
             "--junit",
-            parser=file_for("--junit-xml"),
+            parser=file_parser("--junit-xml"),
             metavar="FILE",
             help="Write JUnit XML: drift is a failure, what kept a cell from being compared an "
             "error.",
@@ -94,7 +95,7 @@ def regress(
         typer.Option(
             "--markdown",
             "--summary",
-            parser=file_for("--markdown"),
+            parser=file_parser("--markdown"),
             metavar="FILE",
             help="Write Markdown. In a GitHub workflow it goes to the step summary by itself.",
         ),
@@ -134,7 +135,7 @@ def regress(
       acdc regress --replace zoo:gpt2-4l-s0=dir:out/model --junit-xml regress.xml
       acdc regress --update-baseline --reason "trained with a new tokenizer"
     """
-    note_other_version()
+    print_version_note()
     place = workplace_of(context)
     source = context.get_parameter_source("store")
     given = store if source is not None and source.name == "COMMANDLINE" else None
@@ -152,18 +153,18 @@ def regress(
     folder = folder_to_write(baselines)
     check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())
-    with stdout_kept_clean(), _store_at(given) as results:
-        with waiting("planning"):
+    with reserve_stdout(), _store_at(given) as results:
+        with show_status("planning"):
             name, cells = plan_cells(sweep, place.profile.dtype, replacements)
             if not cached:
                 check_fresh(results, cells)
-        again = None if given is None else f"{same_command(context)} --cached"
+        again = None if given is None else f"{repeat_command(context)} --cached"
 
         def execute(runs: Sequence[PlannedRun]) -> list[Outcome]:
             return carry_out(runs, results, place, again=again)
 
         report = run_regression(
-            name, cells, execute, results, known, comparing=lambda: waiting("comparing")
+            name, cells, execute, results, known, comparing=lambda: show_status("comparing")
         )
         if update_baseline:
             report = update_baselines(
@@ -171,7 +172,7 @@ def regress(
             )
     report = dataclasses.replace(
         report,
-        baselines=relative(report.baselines),
+        baselines=relative_path(report.baselines),
         store=None if given is None else report.store,
     )
     if json:
@@ -180,8 +181,8 @@ def regress(
         print_report(report)
     written = _written(report, junit, summary, wiki)
     if report.exit_code == NO_BASELINE and not os.environ.get("CI"):
-        again = same_command(context, without=("json", "junit", "summary"))
-        note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
+        again = repeat_command(context, without=("json", "junit", "summary"))
+        print_note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
     if report.exit_code or not written:
         raise typer.Exit(report.exit_code or ExecutionFailed.exit_code)
 
@@ -224,7 +225,7 @@ def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> No
             continue
         if json and path == STDOUT:
             raise InvalidInput("stdout is taken by --json", field=option, allowed="a file")
-        check_file(path)
+        check_writable(path)
     if junit is not None and junit == summary:
         raise InvalidInput("is the file of --junit-xml", field="--markdown", where=str(summary))
 
@@ -258,13 +259,13 @@ def _written(report: Report, junit: Path | None, summary: Path | None, wiki: str
             with Path(step).open("ab") as file:
                 file.write(shown)
         except OSError as error:
-            note(f"acdc: warning: GITHUB_STEP_SUMMARY cannot be written: {error.strerror}")
+            print_note(f"acdc: warning: GITHUB_STEP_SUMMARY cannot be written: {error.strerror}")
     try:
         if junit is not None:
             write_bytes(junit, junit_xml(report))
         if summary is not None:
             write_bytes(summary, shown)
     except InvalidInput as error:
-        complain(error)
+        print_error(error)
         return False
     return True

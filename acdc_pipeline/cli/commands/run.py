@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 
+from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.cluster import note_other_version
-from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.options.shared import repeat_command
 from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
-from acdc_pipeline.cli.terminal.output import print_json, say, stdout_kept_clean
+from acdc_pipeline.cli.terminal.output import print_json, print_line
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.cli.terminal.words import counted, relative
-from acdc_pipeline.cli.views.sweep import COLUMNS, rows_of, say_failures, sweep_document
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.views.sweep import COLUMNS, print_failures, sweep_document, sweep_rows
 from acdc_pipeline.cli.workplace import ExecutorName, ProfileName, SweepDevice
 from acdc_pipeline.cli.workplace import workplace as workplace_of
 from acdc_pipeline.errors import ExecutionFailed
@@ -64,33 +65,33 @@ def run(
       acdc run deploy/sweeps/zoo.yaml --executor ray --profile gpu
       acdc run zoo --shard 3/8 --store s3://bucket/results
     """
-    note_other_version()
+    print_version_note()
     place = workplace_of(context)
-    with stdout_kept_clean():
+    with reserve_stdout():
         results, work = planned_against(sweep, store, place, shard)
         todo = work.that_are("to run", "failed before") if retry_failed else work.that_are("to run")
         say_what_is_there(work)
-        outcomes = carry_out(todo, results, place, again=same_command(context))
+        outcomes = carry_out(todo, results, place, again=repeat_command(context))
     ids = [planned.run_id for planned in work.plan.runs]
     summaries = results.summaries(ids)
     if json:
         paths = {summary.run_id: results.path(summary.run_id) for summary in summaries}
         print_json(sweep_document(work, outcomes, results.url, paths))
     elif work.plan.runs or work.plan.refused:
-        print_table(COLUMNS, rows_of(work, outcomes, summaries))
+        print_table(COLUMNS, sweep_rows(work, outcomes, summaries))
         before = len(work.that_are("cached"))
-        say(
-            f"\n{len(summaries)} of {counted(len(ids), 'run')} are in {relative(results.url)}"
-            + (f", {before} of them from before" if before else "")
+        print_line(
+            f"\n{len(summaries)} of {pluralize(len(ids), 'run')} are in "
+            f"{relative_path(results.url)}" + (f", {before} of them from before" if before else "")
         )
     else:
-        say(f"nothing to do: shard {shard} of sweep '{work.plan.name}' has no run")
-    say_failures(work, outcomes, hint="--retry-failed tries again")
+        print_line(f"nothing to do: shard {shard} of sweep '{work.plan.name}' has no run")
+    print_failures(work, outcomes, hint="--retry-failed tries again")
     missing = len(ids) - len(summaries) + len(work.plan.refused)
     if missing:
-        again = same_command(context, without=("retry_failed", "json"))
+        again = repeat_command(context, without=("retry_failed", "json"))
         raise ExecutionFailed(
-            f"{missing} of {counted(len(ids) + len(work.plan.refused), 'run')} failed",
+            f"{missing} of {pluralize(len(ids) + len(work.plan.refused), 'run')} failed",
             fix=f"correct what is said above, then: {again}"
             + (" --retry-failed" if len(summaries) < len(ids) else ""),
         )

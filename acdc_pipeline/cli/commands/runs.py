@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acdc_pipeline.cli.commands import runs_clean as clean
-from acdc_pipeline.cli.commands import runs_compare
+from acdc_pipeline.cli.app import App
+from acdc_pipeline.cli.commands import compare, runs_clean
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.terminal.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.terminal.groups import App
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say
-from acdc_pipeline.cli.terminal.streams import flush, put
+from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, relative
-from acdc_pipeline.cli.views.evaluated import figures_by_run
-from acdc_pipeline.cli.views.failed_runs import print_failed, print_failed_json
-from acdc_pipeline.cli.views.filters import perhaps
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.views.run_list import (
+    load_figures,
+    print_failed,
+    print_failed_json,
+    suggest_filters,
+)
 from acdc_pipeline.errors import DamagedRun, InvalidInput
 from acdc_pipeline.workflows.export import FORMATS, export_format, export_text
 
@@ -51,11 +54,10 @@ def list_runs(
 
     Example: acdc runs list --task ioi
     """
-    from acdc_pipeline.cli.method_text import size_order
-    from acdc_pipeline.cli.views.run import summary_document
-    from acdc_pipeline.cli.views.run_list import COLUMNS, rows_of
+    from acdc_pipeline.cli.views.run import size_order, summary_document
+    from acdc_pipeline.cli.views.run_list import COLUMNS, run_rows
 
-    results = shared.store_for_reading(store)
+    results = shared.open_store(store)
 
     def fits(spec: RunSpec) -> bool:
         return task in (None, spec.task) and model in (None, spec.model)
@@ -66,7 +68,7 @@ def list_runs(
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
     shown = [s for s in found if fits(s.spec)]
-    evaluated = figures_by_run(results, [s.run_id for s in shown])
+    evaluated = load_figures(results, [s.run_id for s in shown])
     shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
         print_json(
@@ -77,22 +79,24 @@ def list_runs(
             }
         )
     elif shown:
-        print_table(COLUMNS, rows_of(shown, evaluated))
+        print_table(COLUMNS, run_rows(shown, evaluated))
     if not found:
-        note(_nothing_in(results))
+        print_note(_nothing_in(results))
     elif not shown:
-        hint = perhaps(task, model, (summary.spec for summary in found))
-        note(f"none of {counted(len(found), 'run')} in {relative(results.url)} fits{hint}")
+        hint = suggest_filters(task, model, (summary.spec for summary in found))
+        print_note(
+            f"none of {pluralize(len(found), 'run')} in {relative_path(results.url)} fits{hint}"
+        )
     for error in damaged.values():
-        note(f"acdc: warning: {error}".replace("\n", "\n      "))
+        print_note(f"acdc: warning: {error}".replace("\n", "\n      "))
     if failures := results.failures():
-        note(f"{counted(len(failures), 'run')} failed: --failed shows why")
+        print_note(f"{pluralize(len(failures), 'run')} failed: --failed shows why")
 
 
 def _nothing_in(results: Store) -> str:
     if not results.exists:
-        return f"the store {relative(results.url)} does not exist yet"
-    return f"no run yet in {relative(results.url)}"
+        return f"the store {relative_path(results.url)} does not exist yet"
+    return f"no run yet in {relative_path(results.url)}"
 
 
 @app.command("show")
@@ -102,7 +106,7 @@ def show_run(
     svg: Annotated[
         Path | None,
         typer.Option(
-            parser=file_for("--svg"),
+            parser=file_parser("--svg"),
             metavar="FILE",
             help="Where to draw; - for stdout, and nothing else there. Default: "
             "./circuit-RUN.svg, which is written anew each time.",
@@ -119,7 +123,7 @@ def show_run(
     """
     from acdc_pipeline.cli.views.drawing import draw_run
     from acdc_pipeline.cli.views.run import (
-        evaluation_lines,
+        evaluation_facts_of_run,
         evaluation_part,
         run_document,
         run_facts,
@@ -133,18 +137,18 @@ def show_run(
         raise InvalidInput("--svg - and --json exclude one another", where="runs show")
     if svg is not None and svg != STDOUT and not force:
         check_new(svg)
-    results = shared.store_for_reading(store)
+    results = shared.open_store(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
     drawn = None
     if record.circuit is not None and svg == STDOUT:
-        say(draw_run(record, record.circuit).rstrip("\n"))
+        print_line(draw_run(record, record.circuit).rstrip("\n"))
         return
     if record.circuit is not None and not no_svg:
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
         write_bytes(drawn, draw_run(record, record.circuit).encode())
     path = results.path(run_id)
-    figures = figures_by_run(results, [run_id]).get(run_id)
+    figures = load_figures(results, [run_id]).get(run_id)
     if json:
         drawing = None if drawn is None else str(drawn)
         document = (
@@ -157,23 +161,25 @@ def show_run(
         )
         print_json({**document, "edges": edges})
         return
-    again = f"acdc evaluate {run_id[:8]}{shared.same_store(context)}"
-    lines = run_facts(record) | evaluation_lines(record, figures, again) | warning_facts(record)
-    lines["stored"] = relative(path)
+    again = f"acdc evaluate {run_id[:8]}{shared.repeat_option(context, 'store')}"
+    lines = (
+        run_facts(record) | evaluation_facts_of_run(record, figures, again) | warning_facts(record)
+    )
+    lines["stored"] = relative_path(path)
     print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
-        more = f"acdc runs export {run_id[:8]}{shared.same_store(context)}"
+        more = f"acdc runs export {run_id[:8]}{shared.repeat_option(context, 'store')}"
         meaning = circuit_method(record.spec.method).score_meaning
         _print_strongest(record.circuit, meaning, more)
 
 
 def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
-    from acdc_pipeline.cli.views.run import strongest
+    from acdc_pipeline.cli.views.run import strongest_edges
 
-    say(f"\nEdges by score ({meaning}):\n")
-    print_table((Column("edge"), Column("score", "number")), strongest(circuit, STRONGEST))
+    print_line(f"\nEdges by score ({meaning}):\n")
+    print_table((Column("edge"), Column("score", "number")), strongest_edges(circuit, STRONGEST))
     if len(circuit) > STRONGEST:
-        say(f"… and {len(circuit) - STRONGEST} more, see {more}")
+        print_line(f"… and {len(circuit) - STRONGEST} more, see {more}")
 
 
 @app.command("export")
@@ -191,7 +197,7 @@ def export_run(
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=file_for("--out"),
+            parser=file_parser("--out"),
             metavar="FILE",
             help="Default: stdout, which is - too (Parquet only into a pipe).",
         ),
@@ -211,7 +217,7 @@ def export_run(
         raise InvalidInput(
             "Parquet is not text", where="runs export", fix="name a file with --out edges.parquet"
         )
-    results = shared.store_for_reading(store)
+    results = shared.open_store(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
     if form == "parquet":
@@ -223,15 +229,15 @@ def export_run(
     else:
         content = export_text(record, form).encode()
     if out is None:
-        put(content)
-        flush()
+        write_stdout(content)
+        flush_stdout()
         return
     write_bytes(out, content)
-    note(f"wrote {out} ({form})")
+    print_note(f"wrote {out} ({form})")
 
 
-app.command("compare")(runs_compare.compare)
-app.command("clean")(clean.clean)
+app.command("compare")(compare.compare_runs)
+app.command("clean")(runs_clean.clean)
 
 
 def _damage_of(results: Store, whole: set[str]) -> dict[str, DamagedRun]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.terminal.output import note, print_json
-from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.output import print_json, print_note
+from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import amount, counted, duration, relative
+from acdc_pipeline.cli.terminal.text import format_age, format_size, pluralize, relative_path
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def clean(
       acdc runs clean --store s3://bucket/runs --older-than 2d --remove
     """
     age = _seconds(older_than)
-    with waiting("looking for leftovers"):
-        results = shared.store_for_reading(store)
+    with show_status("looking for leftovers"):
+        results = shared.open_store(store)
         found = results.leftovers(older_than=age, now=time.time())
         if remove:
             for item in found:
@@ -65,7 +65,7 @@ def clean(
         return
     if found:
         print_table(COLUMNS, [_row(item) for item in found])
-    note(_summary(results, found, remove))
+    print_note(_summary(results, found, remove))
 
 
 def _seconds(text: str) -> float:
@@ -82,16 +82,16 @@ def _row(item: Leftover) -> dict[str, str]:
     return {
         "path": item.path,
         "what": item.why,
-        "age": duration(item.age),
-        "size": amount(item.size),
+        "age": format_age(item.age),
+        "size": format_size(item.size),
     }
 
 
 def _summary(results: Store, found: list[Leftover], removed: bool) -> str:
-    where = relative(results.url)
+    where = relative_path(results.url)
     if not found:
         return f"nothing to clean in {where}"
-    what = f"{counted(len(found), 'leftover')} ({amount(sum(item.size for item in found))})"
+    what = f"{pluralize(len(found), 'leftover')} ({format_size(sum(item.size for item in found))})"
     if removed:
         return f"removed {what} from {where}"
     return f"{what} in {where}; nothing was removed: add --remove"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acdc_pipeline.cli.commands import jobs as job_commands
 from acdc_pipeline.cli.commands.run import SweepName
-from acdc_pipeline.cli.options import cluster as clusters
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import waiting
-from acdc_pipeline.cli.terminal.streams import tell
-from acdc_pipeline.cli.terminal.words import amount, counted
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
+from acdc_pipeline.cli.terminal.text import format_size, pluralize
 from acdc_pipeline.cli.workplace import ProfileName
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 def submit(
     context: typer.Context,
     sweep: SweepName,
-    address: clusters.Address = None,  # noqa: ARG001  (read from the context)
+    address: job_commands.Address = None,  # noqa: ARG001  (read from the context)
     profile: ProfileName = "gpu",
     store: shared.StoreUrl = None,
-    follow: clusters.Follow = False,
+    follow: job_commands.Follow = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try what failed before once more.")
+        bool, typer.Option("--retry-failed", help="Retry runs that failed before.")
     ] = False,
     shared_disk: Annotated[
         bool,
@@ -44,45 +44,52 @@ def submit(
     insecure: Annotated[
         bool,
         typer.Option(
-            "--insecure", help="Submit to a cluster that runs the jobs of anyone who reaches it."
+            "--insecure",
+            help="Submit even to a cluster that runs the jobs of anyone who can reach it.",
         ),
     ] = False,
     json: shared.Json = False,
 ) -> None:
     """Execute SWEEP as a job of a Ray cluster.
 
-    What travels is the sweep, the tasks it names and the worker profile. The same sweep, tasks,
-    profile and store are the same job: submitting it again finds it, and starts a further attempt
-    only if it failed or was cancelled. Runs that are in the store are not executed again.
+    The sweep, the tasks it names and the worker profile are sent along. The same sweep, tasks,
+    profile and store are the same job: submitting it again finds the job, and starts another
+    attempt only if it failed or was cancelled. Runs in the store are not executed again.
 
     \b
     Examples:
       acdc submit zoo --address http://127.0.0.1:8265 --store s3://bucket/runs --follow
       acdc submit deploy/sweeps/paper.yaml --profile cluster
     """
-    with stdout_kept_clean():
-        place = clusters.address_of(context)
-        with waiting(f"reading {sweep}"):
+    with reserve_stdout():
+        place = job_commands.read_address(context)
+        with show_status(f"reading {sweep}"):
             submission = _submission(sweep, profile, store, retry_failed)
         if not shared_disk:
             _check_disk(submission, place)
-        with waiting(f"asking {place.url}"):
-            found = _cluster(place, insecure)
-            from acdc_pipeline.execution.submission.submit import submit as submit_to
+        with show_status(f"asking {place.url}"):
+            from acdc_pipeline.execution.submission import check_protected
+            from acdc_pipeline.execution.submission.submit import submit as submit_job
 
-            jobs = clusters.jobs_of(found)
-        with waiting(f"submitting {submission.bundle.sweep.name}"):
-            submitted = submit_to(jobs, submission)
+            cluster = job_commands.reach_cluster(place)
+            if not insecure:
+                check_protected(cluster)
+            jobs = job_commands.jobs_of(cluster)
+        with show_status(f"submitting {submission.bundle.sweep.name}"):
+            submitted = submit_job(jobs, submission)
     if not json:
-        _show(context, submission, submitted, found, follow)
+        _show(submission, submitted, cluster)
+        if not follow:
+            _suggest(submitted, shared.repeat_option(context, "address"))
     job = submitted.job
     if follow:
-        # With --json stdout is for the document alone.
-        job = clusters.follow_to_the_end(jobs, job, tell if json else clusters.put_now, context)
+        # with --json, stdout holds the document alone
+        write = write_stderr if json else job_commands.write_at_once
+        job = job_commands.follow_job(jobs, job, write, context)
     if json:
         print_json(
             {
-                **clusters.job_document(job, time.time()),
+                **job_commands.job_document(job, time.time()),
                 "present": submitted.state == "present",
                 "address": place.url,
                 "files": sorted(submission.bundle.files),
@@ -108,7 +115,7 @@ def _submission(sweep: str, profile: str, store: str | None, retry_failed: bool)
 
 
 def _check_disk(submission: Submission, place: ClusterAddress) -> None:
-    """Raises InvalidInput where the job needs this disk and the cluster is elsewhere."""
+    """Raise InvalidInput if the job needs this machine's disk and the cluster runs elsewhere."""
     from acdc_pipeline.execution.submission.disk import needs_this_disk
 
     problem = needs_this_disk(submission.bundle.sweep, submission.store)
@@ -117,41 +124,31 @@ def _check_disk(submission: Submission, place: ClusterAddress) -> None:
     if not place.is_loopback:
         raise problem
     what = "the store" if "://" not in submission.store else "a model"
-    note(f"note: {what} is a folder of this machine, where a cluster behind a tunnel has none")
+    print_note(
+        f"note: {what} is a folder of this machine, which a cluster behind a tunnel cannot read"
+    )
 
 
-def _cluster(place: ClusterAddress, insecure: bool) -> Cluster:
-    from acdc_pipeline.execution.submission import check_protected
-
-    found = clusters.cluster_at(place)
-    if insecure:
-        return found
-    check_protected(found)
-    return found
-
-
-def _show(
-    context: typer.Context,
-    submission: Submission,
-    submitted: Submitted,
-    found: Cluster,
-    follow: bool,
-) -> None:
+def _show(submission: Submission, submitted: Submitted, cluster: Cluster) -> None:
     job, bundle = submitted.job, submission.bundle
-    there = f" (was there already: {job.state})" if submitted.state == "present" else ""
-    facts: dict[str, Any] = {
-        "job": job.id + there,
-        "sweep": f"{bundle.sweep.name}: {counted(len(bundle.tasks), 'task')}, "
-        f"sent as {counted(len(bundle.files), 'file')}, {amount(bundle.size)}",
-        "cluster": f"{found.address.url}, Ray {found.ray_version}"
-        + ("" if found.token else ", open to everyone who reaches it"),
-        "store": submission.store,
-    }
-    print_facts(facts)
-    say("")
-    where = clusters.same_address(context)
-    if job.is_over and not follow:
-        say(f"Its log: acdc logs {job.id}{where}")
-    elif not follow:
-        say(f"Follow it: acdc logs {job.id} --follow{where}")
-        say(f"How it stands: acdc status {job.id}{where}")
+    present = f" (submitted before: {job.state})" if submitted.state == "present" else ""
+    print_facts(
+        {
+            "job": job.id + present,
+            "sweep": f"{bundle.sweep.name}: {pluralize(len(bundle.tasks), 'task')}, "
+            f"sent as {pluralize(len(bundle.files), 'file')}, {format_size(bundle.size)}",
+            "cluster": f"{cluster.address.url}, Ray {cluster.ray_version}"
+            + ("" if cluster.token else ", open to everyone who can reach it"),
+            "store": submission.store,
+        }
+    )
+    print_line("")
+
+
+def _suggest(submitted: Submitted, where: str) -> None:
+    job = submitted.job
+    if job.is_over:
+        print_line(f"Its log: acdc logs {job.id}{where}")
+        return
+    print_line(f"Follow it: acdc logs {job.id} --follow{where}")
+    print_line(f"Its state: acdc status {job.id}{where}")

@@ -1,28 +1,30 @@
-"""`acdc tasks`: behaviours, as data."""
+"""`acdc tasks`: list, show, check and start tasks."""
 
 from __future__ import annotations
 
+import re
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acdc_pipeline.cli.commands import tasks_files as prompt_files
+from acdc_pipeline.cli.app import App
+from acdc_pipeline.cli.commands import tasks_files
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.terminal.groups import App
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import waiting
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_warnings
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, percent, relative
-from acdc_pipeline.cli.views.word_lists import answer_form_text, word_list_text, word_lists_of
-from acdc_pipeline.errors import PromptError, SpecError, UnsupportedModel
+from acdc_pipeline.cli.terminal.text import relative_path
+from acdc_pipeline.errors import InvalidInput, PromptError, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
     from acdc_pipeline.prompts import PromptSet
     from acdc_pipeline.specs import TaskSpec
 
-app = App(help="Behaviours, as data.")
+app = App(help="Tasks: behaviours of models, as data.")
 
 ModelOption = Annotated[
     str | None,
@@ -30,20 +32,9 @@ ModelOption = Annotated[
         "--model",
         metavar="MODEL",
         autocompletion=completion.models,
-        help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
+        help=shared.MODEL_HELP,
     ),
 ]
-Prompts = Annotated[
-    int,
-    typer.Option(
-        parser=whole("--prompts", 1, MOST_PROMPTS), metavar="N", help="How many prompt pairs."
-    ),
-]
-Seed = Annotated[
-    int,
-    typer.Option(parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the prompts."),
-]
-
 
 COLUMNS = (
     Column("task"),
@@ -52,24 +43,61 @@ COLUMNS = (
     Column("reference circuit", rank=1),
 )
 
+TASK_TEMPLATE = """\
+name: {name}
+title: One line for headings
+behaviour: '"Then, Mary and John went to the store. John gave a drink to" -> " Mary"'
+source: {{paper: "who studied this first"}}
+
+generator:
+  kind: template
+  bos: true                     # whether a beginning-of-sequence token comes first
+  templates:                    # sentences that stop right before the answer
+    - "Then, {{A}} and {{B}} went to the {{place}}. {{S}} gave a {{object}} to"
+    - "When {{A}} and {{B}} came to the {{place}}, {{S}} gave the {{object}} to"
+  slots: {{A: names, B: names, place: places, object: objects}}
+  words:                        # lists, here or in a .txt beside this file with one word a line
+    names: [Mary, John, Tom, James, Dan, Martin, Amy, Scott]
+    places: [store, park, school, house]
+    objects: [drink, ring, book, ball]
+  roles: {{S: [A, B], IO: other}} # S is A in one half of the prompts and B in the other
+  corrupted: {{A: fresh, B: fresh, S: fresh}}   # fresh, keep or swap
+
+answers: {{correct: "{{IO}}", incorrect: "{{S}}"}}
+metrics: {{discovery: kl, report: [logit_diff, accuracy]}}
+"""
+
+README_TEMPLATE = """\
+# {name}
+
+What a model has to do here, and why it is interesting.
+
+```sh
+acdc tasks check {name} --model zoo:gpt2-4l-s0
+acdc discover {name} zoo:gpt2-4l-s0
+```
+
+`circuit.yaml` beside this file may hold a published circuit to compare with.
+"""
+
 
 @app.command("list")
 def list_tasks(json: shared.Json = False) -> None:
     """List the tasks of the project and those that come with the package.
 
-    Those that cannot be read are named on stderr and left out.
+    Tasks that cannot be read are named on stderr and left out.
 
     Example: acdc tasks list
     """
     from acdc_pipeline.specs import find_reference, find_task
-    from acdc_pipeline.specs import list_tasks as found_tasks
+    from acdc_pipeline.specs import list_tasks as find_tasks
 
-    rows: list[dict[str, Any]] = []
+    tasks: list[dict[str, Any]] = []
     unusable: dict[str, SpecError] = {}
-    for name, path in found_tasks().items():
+    for name, path in find_tasks().items():
         try:
             task = find_task(path)
-            rows.append(
+            tasks.append(
                 {
                     "name": name,
                     "title": task.title,
@@ -81,61 +109,59 @@ def list_tasks(json: shared.Json = False) -> None:
             )
         except SpecError as error:
             unusable[name] = error
-    for error in unusable.values():
-        note(f"acdc: warning: {error}".replace("\n", "\n      "))
+    print_warnings(unusable.values())
     if json:
         unread = [{"name": n, "problem": e.problem, **e.parts()} for n, e in unusable.items()]
-        print_json({"tasks": rows, "unusable": unread})
+        print_json({"tasks": tasks, "unusable": unread})
         return
-    shown = [
+    rows = [
         {
-            "task": str(row["name"]),
-            "title": str(row["title"]),
-            "generator": str(row["generator"]),
-            "reference circuit": _yes(row["reference_circuit"]),
+            "task": task["name"],
+            "title": task["title"],
+            "generator": task["generator"],
+            "reference circuit": "yes" if task["reference_circuit"] else "no",
         }
-        for row in rows
+        for task in tasks
     ]
-    print_table(COLUMNS, shown)
+    print_table(COLUMNS, rows)
 
 
 @app.command("show")
 def show_task(
     task: shared.TaskName,
     model: ModelOption = None,
-    prompts: Prompts = 3,
-    seed: Seed = 0,
+    prompts: shared.PromptCount = 3,
+    seed: shared.PromptSeed = 0,
     json: shared.Json = False,
 ) -> None:
-    """Show a task; with a model, some of its prompts as that model's tokenizer sees them.
+    """Show a task; with a model, also some prompts as that model's tokenizer sees them.
 
     Example: acdc tasks show ioi --model zoo:gpt2-4l-s0
     """
+    from acdc_pipeline.cli.views.task import print_tokenization, task_facts
     from acdc_pipeline.specs import find_reference, find_task
 
     spec = find_task(task)
     reference = find_reference(task)
-    made, form = (None, None) if model is None else _prompts_of(spec, model, prompts, seed)
-    lists = [] if model is None else word_lists_of(spec, model)
+    made, answer_form = (None, None) if model is None else _prompts(spec, model, prompts, seed)
+    word_lists = [] if model is None else _word_lists(spec, model)
+    pairs = None if made is None else made[1]
     if json:
         print_json(
             {
                 "task": spec.plain(),
                 "definition_hash": spec.definition_hash(),
                 "reference_circuit": None if reference is None else reference.plain(),
-                "word_lists": lists,
-                "answer_form": form,
-                "prompts": None if made is None else made[1],
+                "word_lists": word_lists,
+                "answer_form": answer_form,
+                "prompts": pairs,
             }
         )
         return
-    print_facts(_task_facts(spec, reference is not None))
-    for row in lists:
-        say(f"  {word_list_text(row)}")
-    if form:
-        say(f"  {answer_form_text(form)}")
-    for pair in made[1] if made else ():
-        say("")
+    print_facts(task_facts(spec, reference is not None))
+    print_tokenization(word_lists, answer_form)
+    for pair in pairs or ():
+        print_line("")
         print_facts({name: repr(value) for name, value in pair.items()})
 
 
@@ -143,61 +169,42 @@ def show_task(
 def check_task(
     task: shared.TaskName,
     model: ModelOption = None,
-    prompts: Prompts = 64,
-    seed: Seed = 0,
+    prompts: shared.PromptCount = 64,
+    seed: shared.PromptSeed = 0,
     json: shared.Json = False,
 ) -> None:
     """Check a task's files; with a model, also its tokenizer, and how well it does the task.
 
     Example: acdc tasks check tasks/mine --model zoo:gpt2-4l-s0
     """
+    from acdc_pipeline.cli.views.task import print_check
     from acdc_pipeline.specs import find_reference, find_task
     from acdc_pipeline.specs.catalogue import check_name, task_file
 
     spec = find_task(task)
     if not task.endswith(".jsonl"):
         check_name(spec, task_file(task))
-    reference = find_reference(task)
     report: dict[str, Any] = {
         "task": spec.name,
         "generator": spec.generator.kind,
-        "reference_circuit": reference is not None,
+        "reference_circuit": find_reference(task) is not None,
     }
     if model is not None:
-        (made, _), form = _prompts_of(spec, model, prompts, seed)
+        (made, _), answer_form = _prompts(spec, model, prompts, seed)
         report |= {
             "model": model,
             "prompts": len(made),
             "shortest": int(made.lengths.min()),
             "longest": int(made.lengths.max()),
-            "word_lists": word_lists_of(spec, model),
-            "answer_form": form,
+            "word_lists": _word_lists(spec, model),
+            "answer_form": answer_form,
             "equal_sides": len(made.rows_with_equal_sides),
-            **_how_well(made, model),
+            **_model_accuracies(made, model),
         }
     if json:
         print_json({**report, "ok": True})
-        return
-    say(f"{spec.name}: the files are right" + ("" if model else " (name a --model to try prompts)"))
-    if model is not None:
-        say(
-            f"{model}: {counted(report['prompts'], 'prompt')} of {_lengths(report)}, "
-            "sides equally long, every answer one token"
-        )
-        for row in report["word_lists"]:
-            say(f"  {word_list_text(row)}")
-        if form := report["answer_form"]:
-            say(f"  {answer_form_text(form)}")
-        say(
-            f"  the model's first token is right in {percent(report['model_accuracy'])}, its "
-            f"forced choice in {percent(report['model_forced_choice'])} of them"
-        )
-        if report["not_measured"]:
-            note(f"note: the model was not run: {report['not_measured']}")
-        if equal := report["equal_sides"]:
-            note(
-                f"note: clean and corrupted side are equal in {equal} of {report['prompts']} pairs"
-            )
+    else:
+        print_check(report)
 
 
 @app.command("new")
@@ -205,52 +212,78 @@ def new_task(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Lower-case letters, digits, - and _.")
     ],
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where tasks are kept.")] = Path(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="The folder of all tasks.")] = Path(
         "tasks"
     ),
 ) -> None:
-    """Start a task: a folder with a task.yaml that works, to be changed.
+    """Start a task: a folder with a working task.yaml to edit.
 
     Example: acdc tasks new my_task
     """
-    from acdc_pipeline.cli.commands.task_template import write_task_folder
-
-    written = relative(str(write_task_folder(folder, name)))
-    say(f"wrote {written}")
-    say(f"\nChange task.yaml, then:\n  acdc tasks check {written} --model zoo:gpt2-4l-s0")
+    written = relative_path(str(write_task_folder(folder, name)))
+    print_line(f"wrote {written}")
+    print_line(f"\nEdit task.yaml, then:\n  acdc tasks check {written} --model zoo:gpt2-4l-s0")
 
 
-app.command("import")(prompt_files.import_prompts)
-app.command("export")(prompt_files.export_prompts)
+app.command("import")(tasks_files.import_prompts)
+app.command("export")(tasks_files.export_prompts)
 
 
-def _lengths(report: dict[str, Any]) -> str:
-    shortest, longest = report["shortest"], report["longest"]
-    several = counted(longest, "token")
-    return several if shortest == longest else f"{shortest} to {several}"
-
-
-def _prompts_of(
-    spec: TaskSpec, model: str, count: int, seed: int
-) -> tuple[tuple[PromptSet, list[dict[str, Any]]], str | None]:
-    """The prompts, with each as JSON data; and the form of their answers, where a task has several.
+def write_task_folder(folder: Path, name: str) -> Path:
+    """Write the folder `name` in `folder`, whole or not at all, and return its path.
 
     Raises:
-        PromptError: as `make_prompts` does.
+        InvalidInput: the name is not valid, or is that of a task of the package; the folder
+            exists, or cannot be written.
     """
-    with stdout_kept_clean(), waiting(f"making prompts for {model}"):
-        from acdc_pipeline.models import locate
-        from acdc_pipeline.models.bridge import load_tokenizer
-        from acdc_pipeline.prompts import answer_form, make_prompts
-        from acdc_pipeline.specs import ModelRef
+    from acdc_pipeline.specs.project import bundled
 
-        tokenizer = load_tokenizer(locate(ModelRef.parse(model)).directory)
-        if tokenizer is None:
-            raise PromptError("has no tokenizer to make prompts with", where=model)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise InvalidInput(
+            f"'{name}' is not a task's name",
+            where="tasks new",
+            allowed="lower-case letters, digits, - and _, a letter or digit first",
+        )
+    target = folder / name
+    if target.exists():
+        raise InvalidInput("exists already", where=str(target), fix="choose another name")
+    if (bundled() / "tasks" / name).exists():
+        raise InvalidInput(
+            f"'{name}' comes with acdc, and a task of that name would hide it",
+            where="tasks new",
+            fix="choose another name",
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as temporary:
+            draft = Path(temporary) / name
+            draft.mkdir()
+            (draft / "task.yaml").write_text(TASK_TEMPLATE.format(name=name), encoding="utf-8")
+            (draft / "README.md").write_text(README_TEMPLATE.format(name=name), encoding="utf-8")
+            shutil.move(draft, target)
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot be written: {error.strerror or error}", where=str(target)
+        ) from error
+    return target
+
+
+def _prompts(
+    spec: TaskSpec, model: str, count: int, seed: int
+) -> tuple[tuple[PromptSet, list[dict[str, Any]]], str | None]:
+    """Make prompts. Return them, each as JSON data, and the form of answers if a task has several.
+
+    Raises:
+        PromptError: the model has no tokenizer, or a prompt does not fit it.
+    """
+    with reserve_stdout(), show_status(f"making prompts for {model}"):
+        from acdc_pipeline.prompts import answer_form, make_prompts
+
+        tokenizer = tasks_files.load_tokenizer(model)
         made = make_prompts(spec, tokenizer, n=count, seed=seed)
         form = answer_form(spec, tokenizer)
     answers: dict[int, int] = {int(row): i for i, row in reversed(list(enumerate(made.answer_row)))}
-    shown = [
+    pairs = [
         {
             "clean": made.clean_text[row],
             "corrupted": made.corrupted_text[row],
@@ -260,12 +293,38 @@ def _prompts_of(
         }
         for row in range(len(made))
     ]
-    return (made, shown), form
+    return (made, pairs), form
 
 
-def _how_well(prompts: PromptSet, model: str) -> dict[str, Any]:
-    """Both accuracies of the whole model; None, with the reason, where the engine cannot run it."""
-    with stdout_kept_clean(), waiting(f"running {model}"):
+def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
+    """Return, for each word list, the words that are single tokens of `model`, and the others."""
+    with reserve_stdout():
+        from acdc_pipeline.prompts import word_uses
+
+        uses = word_uses(spec)
+        if not uses:
+            return []
+        try:
+            tokenizer = tasks_files.load_tokenizer(model)
+        except PromptError:
+            return []
+    word_lists = []
+    for use in uses:
+        usable = set(use.fitting(tokenizer))
+        word_lists.append(
+            {
+                "list": use.name,
+                "words": len(use.words),
+                "usable": len(usable),
+                "dropped": [word for word in use.words if word not in usable],
+            }
+        )
+    return word_lists
+
+
+def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:
+    """Measure both accuracies of the whole model; None, with the reason, if it is unsupported."""
+    with reserve_stdout(), show_status(f"running {model}"):
         from acdc_pipeline.execution.memory import default_budget
         from acdc_pipeline.heads.task_profile import model_metrics
         from acdc_pipeline.models import load_model
@@ -280,40 +339,3 @@ def _how_well(prompts: PromptSet, model: str) -> dict[str, Any]:
         found = model_metrics(loaded.weights, prompts.to(device), COUNTED, default_budget(device))
     known = {f"model_{name}": found.get(f"model_{name}") for name in COUNTED}
     return {**known, "not_measured": None}
-
-
-def _task_facts(spec: TaskSpec, published: bool) -> dict[str, str]:
-    source = spec.source
-    link = f"arXiv {source.arxiv}" if source.arxiv else source.url
-    lines = {
-        "task": spec.name,
-        "title": spec.title,
-        "behaviour": spec.behaviour,
-        "source": f"{source.paper} ({link})" if link else source.paper,
-        "generator": spec.generator.kind,
-    }
-    plain = spec.generator.plain()
-    if templates := plain.get("templates"):
-        lines["templates"] = f"{len(templates)}, as in {templates[0]!r}"
-    if words := plain.get("words"):
-        lines["words"] = ", ".join(f"{len(entries)} {name}" for name, entries in words.items())
-    if rows := plain.get("rows"):
-        lines["rows"] = f"{len(rows)}, of {', '.join(rows[0])}"
-    for field in ("roles", "corrupted"):
-        if isinstance(plain.get(field), dict):
-            lines[field] = ", ".join(f"{k}: {_role(v)}" for k, v in plain[field].items())
-    if spec.answers is not None:
-        lines["answers"] = (
-            f"{' or '.join(spec.answers.correct)}, not {' or '.join(spec.answers.incorrect)}"
-        )
-    lines["metrics"] = f"{spec.metrics.discovery}; reported: {', '.join(spec.metrics.report)}"
-    lines["reference circuit"] = _yes(published)
-    return lines
-
-
-def _role(value: Any) -> str:
-    return " or ".join(value) if isinstance(value, list) else str(value)
-
-
-def _yes(value: object) -> str:
-    return "yes" if value else "no"

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.numbers import MOST_PROMPTS, MOST_SEED, whole
-from acdc_pipeline.cli.terminal.files import STDOUT, check_new, file_for, write_bytes
-from acdc_pipeline.cli.terminal.output import note, stdout_kept_clean
-from acdc_pipeline.cli.terminal.progress import waiting
-from acdc_pipeline.cli.terminal.streams import flush, put
-from acdc_pipeline.cli.terminal.words import counted
+from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
+from acdc_pipeline.cli.terminal.output import print_note
+from acdc_pipeline.cli.terminal.progress import show_status
+from acdc_pipeline.cli.terminal.streams import flush_stdout, reserve_stdout, write_stdout
+from acdc_pipeline.cli.terminal.text import pluralize
 from acdc_pipeline.errors import InvalidInput, PromptError
 
 if TYPE_CHECKING:
-    from acdc_pipeline.specs import TaskSpec
-    from acdc_pipeline.specs.prompt_pair import PromptPair
-
-Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
+    from transformers import PreTrainedTokenizerBase
 
 
 def import_prompts(
@@ -30,14 +26,14 @@ def import_prompts(
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=file_for("--out"),
+            parser=file_parser("--out"),
             metavar="PAIRS.jsonl",
             help="Default: the same name, ending in .jsonl; - for stdout.",
         ),
     ] = None,
-    force: Force = False,
+    force: shared.Force = False,
 ) -> None:
-    """Turn a prompt file of auto-circuit (JSON with "prompts") into pairs that are a task.
+    """Convert a prompt file of auto-circuit (JSON with "prompts") into a task of prompt pairs.
 
     Example: acdc tasks import prompts.json --out prompts.jsonl
     """
@@ -46,46 +42,40 @@ def import_prompts(
     target = file.with_suffix(".jsonl") if out is None else out
     if target not in (STDOUT, target.with_suffix(".jsonl")):
         raise InvalidInput(
-            "pairs are a task only in a file of this kind", where=str(target), allowed="*.jsonl"
+            "prompt pairs are a task only in a file of this kind",
+            where=str(target),
+            allowed="*.jsonl",
         )
     pairs = read_auto_circuit(file)
     _write(target, pair_lines(pairs), force)
     if target != STDOUT:
-        note(f"wrote {counted(len(pairs), 'pair')} to {target}; try: acdc tasks check {target}")
+        print_note(
+            f"wrote {pluralize(len(pairs), 'pair')} to {target}; try: acdc tasks check {target}"
+        )
         if any(isinstance(pair.clean, str) for pair in pairs):
-            note(
+            print_note(
                 "texts of such a file begin without a beginning-of-sequence token; "
-                "a task.yaml with `kind: pairs` and `bos: true` gives them one"
+                "a task.yaml with `kind: pairs` and `bos: true` adds one"
             )
 
 
 def export_prompts(
     task: shared.TaskName,
     model: Annotated[
-        str, typer.Option("--model", metavar="MODEL", help="Whose tokenizer makes the prompts.")
+        str, typer.Option("--model", metavar="MODEL", help="The model whose tokenizer is used.")
     ],
-    prompts: Annotated[
-        int,
-        typer.Option(
-            parser=whole("--prompts", 1, MOST_PROMPTS), metavar="N", help="How many prompt pairs."
-        ),
-    ] = 64,
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=whole("--seed", 0, MOST_SEED), metavar="N", help="Seed of the prompts."
-        ),
-    ] = 0,
+    prompts: shared.PromptCount = 64,
+    seed: shared.PromptSeed = 0,
     out: Annotated[
         Path,
-        typer.Option(parser=file_for("--out"), metavar="FILE", help="Default: stdout."),
+        typer.Option(parser=file_parser("--out"), metavar="FILE", help="Default: stdout."),
     ] = STDOUT,
-    force: Force = False,
+    force: shared.Force = False,
 ) -> None:
     """Write the prompts of a task as auto-circuit reads them, for one model's tokenizer.
 
-    Texts are without a beginning-of-sequence token. Prompts of token ids are written as ids, with
-    all that the model sees, and so are their answers.
+    Texts are without a beginning-of-sequence token. Prompts of token ids, and their answers, are
+    written as ids, with every token that the model sees.
 
     Example: acdc tasks export ioi --model zoo:gpt2-4l-s0 --out ioi.json
     """
@@ -93,29 +83,32 @@ def export_prompts(
     from acdc_pipeline.specs.auto_circuit import auto_circuit_document
 
     spec = find_task(task)
-    with stdout_kept_clean(), waiting(f"making prompts for {model}"):
-        document = auto_circuit_document(_pairs(spec, model, prompts, seed))
+    with reserve_stdout(), show_status(f"making prompts for {model}"):
+        from acdc_pipeline.prompts.written import written_pairs
+
+        pairs = written_pairs(spec, load_tokenizer(model), n=prompts, seed=seed)
+        document = auto_circuit_document(pairs)
     _write(out, json.dumps(document, ensure_ascii=False, indent=1) + "\n", force)
     if out != STDOUT:
-        note(f"wrote {counted(len(document['prompts']), 'prompt')} to {out}")
+        print_note(f"wrote {pluralize(len(document['prompts']), 'prompt')} to {out}")
 
 
-def _pairs(spec: TaskSpec, model: str, n: int, seed: int) -> Iterable[PromptPair]:
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model. Raises PromptError if it has none."""
     from acdc_pipeline.models import locate
-    from acdc_pipeline.models.bridge import load_tokenizer
-    from acdc_pipeline.prompts.written import written_pairs
+    from acdc_pipeline.models.bridge import load_tokenizer as load_from
     from acdc_pipeline.specs import ModelRef
 
-    tokenizer = load_tokenizer(locate(ModelRef.parse(model)).directory)
+    tokenizer = load_from(locate(ModelRef.parse(model)).directory)
     if tokenizer is None:
         raise PromptError("has no tokenizer to make prompts with", where=model)
-    return written_pairs(spec, tokenizer, n=n, seed=seed)
+    return tokenizer
 
 
 def _write(target: Path, text: str, force: bool) -> None:
     if target == STDOUT:
-        put(text.encode())
-        flush()
+        write_stdout(text.encode())
+        flush_stdout()
         return
     if not force:
         check_new(target)

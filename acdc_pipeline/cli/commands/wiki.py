@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.numbers import whole
-from acdc_pipeline.cli.terminal.groups import App
-from acdc_pipeline.cli.terminal.output import note, print_facts, print_json, say, stdout_kept_clean
-from acdc_pipeline.cli.terminal.stages import counting
-from acdc_pipeline.cli.terminal.words import counted, relative
+from acdc_pipeline.cli.options.parsers import integer_parser
+from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.progress import show_stages
+from acdc_pipeline.cli.terminal.streams import reserve_stdout
+from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
@@ -48,7 +49,7 @@ def build_wiki(
     jobs: Annotated[
         int | None,
         typer.Option(
-            parser=whole("--jobs", 1, 512),
+            parser=integer_parser("--jobs", 1, 512),
             metavar="N",
             help="Processes. Default: one for each core.",
         ),
@@ -63,18 +64,18 @@ def build_wiki(
     Example: acdc wiki build --out public
     """
     folder = out or default_folder()
-    with stdout_kept_clean(), counting() as progress:
+    with reserve_stdout(), show_stages() as progress:
         from acdc_pipeline.errors import InvalidInput
         from acdc_pipeline.wiki.build import build
         from acdc_pipeline.wiki.notes import notes_folder
 
         if notes is not None and not notes.is_dir():
             raise InvalidInput("is no folder", where=str(notes), field="--notes")
-        results = shared.store_for_reading(store)
+        results = shared.open_store(store)
         if not results.exists:
             raise InvalidInput(
                 "the store does not exist",
-                where=relative(results.url),
+                where=relative_path(results.url),
                 field="--store",
                 fix="name the store that holds the runs, or make some: acdc discover",
             )
@@ -90,8 +91,8 @@ def build_wiki(
         print_json(_document(built))
         return
     print_facts(_facts(built))
-    say(f"\nOpen {relative(str(built.out / 'index.html'))} in a browser,")
-    say(f"or serve it on this machine: acdc wiki serve{_same_folder(out)}")
+    print_line(f"\nOpen {relative_path(str(built.out / 'index.html'))} in a browser,")
+    print_line(f"or serve it on this machine: acdc wiki serve{_same_folder(out)}")
 
 
 def built_from(store: Store, out: Path | None) -> Path | None:
@@ -101,7 +102,7 @@ def built_from(store: Store, out: Path | None) -> Path | None:
     from acdc_pipeline.wiki.build import build
     from acdc_pipeline.wiki.notes import notes_folder
 
-    with counting() as progress:
+    with show_stages() as progress:
         built = build(store, out or default_folder(), notes=notes_folder(), progress=progress)
     _warn(built)
     return built.out / "index.html"
@@ -113,7 +114,7 @@ def serve_wiki(
     port: Annotated[
         int,
         typer.Option(
-            parser=whole("--port", 0, 65535),
+            parser=integer_parser("--port", 0, 65535),
             metavar="N",
             help="Port on 127.0.0.1; 0 takes any that is free.",
         ),
@@ -130,7 +131,9 @@ def serve_wiki(
 
     with site_server(out or default_folder(), port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
-        note(f"serving {relative(str(out or default_folder()))} at {address} (Ctrl-C ends it)")
+        print_note(
+            f"serving {relative_path(str(out or default_folder()))} at {address} (Ctrl-C ends it)"
+        )
         if open_browser:
             webbrowser.open(address)
         server.serve_forever()
@@ -146,13 +149,15 @@ def default_folder() -> Path:
 
 def _warn(built: Built) -> None:
     for damage in built.site.damaged[:_NOTES_SHOWN]:
-        note(f"left out: {damage}")
+        print_note(f"left out: {damage}")
     if len(built.site.damaged) > _NOTES_SHOWN:
-        note(f"and {counted(len(built.site.damaged) - _NOTES_SHOWN, 'more damaged run')}")
+        print_note(f"and {pluralize(len(built.site.damaged) - _NOTES_SHOWN, 'more damaged run')}")
     for stray in built.site.notes.strays[:_NOTES_SHOWN]:
-        note(f"note about nothing on this site: {stray}")
+        print_note(f"note about nothing on this site: {stray}")
     if not built.site.models:
-        note(f"no run in {built.site.store} has a circuit or scores of heads: the wiki is empty")
+        print_note(
+            f"no run in {built.site.store} has a circuit or scores of heads: the wiki is empty"
+        )
 
 
 def _document(built: Built) -> dict[str, Any]:
@@ -179,10 +184,10 @@ def _document(built: Built) -> dict[str, Any]:
 def _facts(built: Built) -> dict[str, str]:
     site = built.site
     return {
-        "wiki": relative(str(built.out)),
-        "from": f"{counted(site.runs, 'run')} in {relative(site.store)}",
+        "wiki": relative_path(str(built.out)),
+        "from": f"{pluralize(site.runs, 'run')} in {relative_path(site.store)}",
         "models": f"{len(site.models):,}, {site.heads:,} heads",
-        "circuits": f"{site.circuits:,} of {counted(len(site.tasks), 'task')}",
+        "circuits": f"{site.circuits:,} of {pluralize(len(site.tasks), 'task')}",
         "files": f"{built.files:,} ({built.bytes / 1e6:.1f} MB), {built.written:,} written, "
         f"{built.removed:,} removed",
     }

@@ -1,6 +1,6 @@
-"""What a shell may complete: names of tasks, models, methods, sweeps and profiles, ids of runs.
+"""Shell completion: names of tasks, models, methods, sweeps and profiles, ids of runs.
 
-Nothing heavy is imported: a shell waits for the answer.
+Nothing heavy is imported: the user waits for the answer.
 """
 
 from __future__ import annotations
@@ -26,90 +26,89 @@ METHODS = (
     "subnetwork-probing",
     "random",
 )
-"""Written out, since asking the specs for it would load them for every `--help`."""
+"""Literal, since importing the specs would slow down every `--help`."""
 
-_ASKED = "_ACDC_COMPLETE"
+_REQUEST = "_ACDC_COMPLETE"
 _KIND = "_ACDC_COMPLETE_KIND"
 
 
 def tasks(incomplete: str) -> list[str]:
-    """Names of tasks that begin so."""
+    """Complete the name of a task."""
     from acdc_pipeline.specs.catalogue import list_tasks
 
-    return _beginning(incomplete, list_tasks())
+    return _with_prefix(incomplete, list_tasks())
 
 
 def sweeps(incomplete: str) -> list[str]:
-    """Names of sweeps that begin so."""
+    """Complete the name of a sweep."""
     from acdc_pipeline.specs.catalogue import list_sweeps
 
-    return _beginning(incomplete, list_sweeps())
+    return _with_prefix(incomplete, list_sweeps())
 
 
 def profiles(incomplete: str) -> list[str]:
-    """Names of worker profiles that begin so."""
+    """Complete the name of a worker profile."""
     from acdc_pipeline.specs.catalogue import list_profiles
 
-    return _beginning(incomplete, list_profiles())
+    return _with_prefix(incomplete, list_profiles())
 
 
 def methods(incomplete: str) -> list[str]:
-    """Names of methods that begin so."""
-    return _beginning(incomplete, METHODS)
+    """Complete the name of a method."""
+    return _with_prefix(incomplete, METHODS)
 
 
 def models(incomplete: str) -> list[str]:
-    """References of models that begin so: those of the zoo, and the other kinds."""
+    """Complete a model reference: one of the zoo, or the kind of another."""
     from acdc_pipeline.models.zoo import list_zoo
 
     kind = os.environ.get(_KIND, "")
     known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:", "gguf:"]
-    return [name.removeprefix(kind) for name in _beginning(kind + incomplete, known)]
+    return [name.removeprefix(kind) for name in _with_prefix(kind + incomplete, known)]
 
 
 def scores(incomplete: str) -> list[str]:
-    """Names of scores of heads that begin so."""
+    """Complete the name of a head score."""
     from acdc_pipeline.specs.head_scores import SCORES
 
-    return _beginning(incomplete, SCORES)
+    return _with_prefix(incomplete, SCORES)
 
 
 def one_of(metavar: str) -> Callable[[str], list[str]]:
-    """What completes an option whose values its help names: `kl|nll`, `cpu|cuda[:N]`."""
+    """Make the completion of an option from its metavar, such as `kl|nll` or `cpu|cuda[:N]`."""
     values = [value.partition("[")[0] for value in metavar.split("|")]
-
-    def choices(incomplete: str) -> list[str]:
-        return _beginning(incomplete, values)
-
-    return choices
+    return lambda incomplete: _with_prefix(incomplete, values)
 
 
 def runs(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of runs that begin so, of a store in a folder; no shell waits for an object store."""
+    """Complete a run id, for a store in a folder: an object store would answer too slowly."""
     from acdc_pipeline.errors import AcdcError
     from acdc_pipeline.specs import find_settings
     from acdc_pipeline.store import open_store
 
     try:
         store = open_store(context.params.get("store") or find_settings().store)
-        return _beginning(incomplete.lower(), store.run_ids() if store.folder else ())
+        return _with_prefix(incomplete.lower(), store.run_ids() if store.folder else ())
     except AcdcError:
-        # a command that is typed to its end says what is wrong
+        # the command itself will report the error
         return []
 
 
 def runs_and_tasks(context: typer.Context, incomplete: str) -> list[str]:
-    """Ids of runs, and names of tasks, that begin so."""
+    """Complete a run id or the name of a task."""
     return [*runs(context, incomplete), *tasks(incomplete)]
 
 
-def mend_words(environment: MutableMapping[str, str]) -> None:
-    """Puts the words of a Bash command line together again where Bash cut them at colons.
+def join_split_words(environment: MutableMapping[str, str]) -> None:
+    """Rejoin the words of a Bash command line that Bash split at colons.
 
-    Bash hands `zoo:attn` over as three words, and puts what is answered behind the colon. So the
-    word being completed becomes `attn`, and its kind, `zoo:`, is kept for `models`.
+    Bash passes `zoo:attn` as three words, and inserts the answer behind the colon. So the word to
+    complete becomes `attn`, and its kind, `zoo:`, is kept for `models`.
+
+    Args:
+        environment: variables that Bash passes the command line in, changed in place.
     """
-    if environment.get(_ASKED) != "complete_bash":
+    if environment.get(_REQUEST) != "complete_bash":
         return
     words = environment.get("COMP_WORDS", "").split()
     at = int(environment.get("COMP_CWORD", "0"))
@@ -128,5 +127,5 @@ def mend_words(environment: MutableMapping[str, str]) -> None:
     environment["COMP_WORDS"] = shlex.join([*joined, current])
 
 
-def _beginning(incomplete: str, known: Iterable[str]) -> list[str]:
+def _with_prefix(incomplete: str, known: Iterable[str]) -> list[str]:
     return [name for name in known if name.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""Options that several commands take, each with one meaning."""
+"""Options that several commands share, and what commands read from their context."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.numbers import MOST_THREADS, whole
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, MAX_THREADS, integer_parser
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
 
-# Written out, since asking the specs for them would load them for every `--help`.
+# Literal, since importing the specs would slow down every `--help`.
 METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy|forced_choice"
 ABLATIONS = "corrupted|zero|mean"
 DTYPES = "float32|float64|bfloat16|float16"
 
 DEVICES = "auto|cpu|cuda[:N]|mps"
+
+MODEL_HELP = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE."
 
 StoreUrl = Annotated[
     str | None,
@@ -28,12 +30,12 @@ StoreUrl = Annotated[
         metavar="URL",
         envvar="ACDC_STORE",
         show_envvar=False,
-        help="Where runs are kept: a folder or any URL that fsspec opens. Default: ACDC_STORE, "
+        help="Where runs are stored: a folder or any URL that fsspec opens. Default: ACDC_STORE, "
         "else results/runs of the project folder, else ./acdc-results.",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", help="Put one JSON document on stdout, and nothing else there.")
+    bool, typer.Option("--json", help="Print one JSON document on stdout, and nothing else there.")
 ]
 Device = Annotated[
     str,
@@ -42,7 +44,7 @@ Device = Annotated[
         autocompletion=completion.one_of(DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
-        help="Where to compute. It is no part of a run's identity.",
+        help="Where to compute. It does not change the run id.",
     ),
 ]
 Memory = Annotated[
@@ -51,7 +53,7 @@ Memory = Annotated[
         metavar="SIZE",
         envvar="ACDC_MEMORY",
         show_envvar=False,
-        help="Byte budget of the search, as in 4GiB. Default: half of what is free.",
+        help="Memory budget of the search, as in 4GiB. Default: half of the free memory.",
     ),
 ]
 Threads = Annotated[
@@ -60,7 +62,7 @@ Threads = Annotated[
         metavar="N",
         envvar="ACDC_THREADS",
         show_envvar=False,
-        help="CPU threads of torch. On a machine that others use too, 1 is often the fastest. "
+        help="CPU threads of torch. On a shared machine 1 is often fastest. "
         "Default: torch's own choice.",
     ),
 ]
@@ -85,7 +87,7 @@ ModelName = Annotated[
     typer.Argument(
         metavar="MODEL",
         autocompletion=completion.models,
-        help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
+        help=MODEL_HELP,
     ),
 ]
 RunPrefix = Annotated[
@@ -108,31 +110,74 @@ OfModel = Annotated[
         "--model",
         metavar="MODEL",
         autocompletion=completion.models,
-        help="Only runs in this model.",
+        help="Only runs on this model.",
     ),
 ]
 
 
-def memory_of(context: typer.Context) -> int | None:
-    """The byte budget that was asked for; None if none was. Raises SpecError."""
+Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
+Seed = Annotated[
+    int,
+    typer.Option(
+        parser=integer_parser("--seed", 0, MAX_SEED),
+        metavar="N",
+        help="Seed of all random choices.",
+    ),
+]
+PromptSeed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        parser=integer_parser("--seed", 0, MAX_SEED),
+        metavar="N",
+        help="Seed of the prompts.",
+    ),
+]
+PromptCount = Annotated[
+    int,
+    typer.Option(
+        "--prompts",
+        parser=integer_parser("--prompts", 1, MAX_PROMPTS),
+        metavar="N",
+        help="Number of prompt pairs.",
+    ),
+]
+
+
+def read_memory(context: typer.Context) -> int | None:
+    """Return the byte budget given by `--memory`; None if there is none. Raises SpecError."""
     from acdc_pipeline.specs.profile import bytes_of
 
     text = context.params["memory"]
     try:
         return None if text is None else bytes_of(text)
     except InvalidInput as error:
-        error.field = source_of(context, "memory")
+        error.field = option_source(context, "memory")
         raise
 
 
-def threads_of(context: typer.Context) -> int | None:
-    """How many threads were asked for; None if nobody asked. Raises InvalidInput."""
+def read_threads(context: typer.Context) -> int | None:
+    """Return the number of threads given by `--threads`; None if there is none.
+
+    Raises:
+        InvalidInput: it is no number in range.
+    """
     text = context.params["threads"]
-    return None if text is None else whole(source_of(context, "threads"), 1, MOST_THREADS)(text)
+    if text is None:
+        return None
+    return integer_parser(option_source(context, "threads"), 1, MAX_THREADS)(text)
 
 
-def source_of(context: typer.Context, name: str) -> str:
-    """Where an option got its value: `--threads`, `ACDC_THREADS`, `acdc.yaml: threads`."""
+def use_threads(count: int | None) -> None:
+    """Make torch compute with `count` threads from now on; None changes nothing."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def option_source(context: typer.Context, name: str) -> str:
+    """Name the source of an option's value: `--threads`, `ACDC_THREADS`, `acdc.yaml: threads`."""
     source = context.get_parameter_source(name)
     return {
         "ENVIRONMENT": f"ACDC_{name.upper()}",
@@ -140,27 +185,47 @@ def source_of(context: typer.Context, name: str) -> str:
     }.get("" if source is None else source.name, f"--{name}")
 
 
-def use_threads(count: int | None) -> None:
-    """Makes torch compute with `count` threads from now on; None leaves it alone."""
-    if count is not None:
-        import torch
-
-        torch.set_num_threads(count)
+def is_typed(context: typer.Context, name: str) -> bool:
+    """Return whether a parameter's value comes from the command line itself."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
-def same_store(context: typer.Context) -> str:
-    """What a command that is suggested needs behind it to look into the store of this one.
+def repeat_option(context: typer.Context, name: str) -> str:
+    """Return ` --store URL` for a suggested command, if `--store` was typed; else nothing.
 
-    Empty unless `--store` was typed: environment and `acdc.yaml` hold for the next command too.
+    Environment and `acdc.yaml` hold for the next command too.
     """
-    source = context.get_parameter_source("store")
-    if source is None or source.name != "COMMANDLINE":
+    if not is_typed(context, name):
         return ""
-    return f" --store {shlex.quote(context.params['store'])}"
+    return f" --{name} {shlex.quote(str(context.params[name]))}"
 
 
-def store_for_reading(url: str | None) -> Store:
-    """The store, which has to exist. Raises StoreError."""
-    from acdc_pipeline.store import open_store
+def repeat_command(context: typer.Context, *, without: tuple[str, ...] = ()) -> str:
+    """Return the command that was typed, such as `acdc run demo --shard 1/2`.
 
-    return open_store(url)
+    Args:
+        context: context of the running command.
+        without: names of parameters to leave out.
+    """
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in without or not is_typed(context, name):
+            continue
+        value = context.params[name]
+        if parameter.param_type_name == "argument":
+            words.append(str(value))
+        elif isinstance(value, bool):
+            words += [parameter.opts[0]] if value else []
+        else:
+            values = value if isinstance(value, (list, tuple)) else [value]
+            words += [word for one in values for word in (parameter.opts[0], str(one))]
+    return shlex.join(words)
+
+
+def open_store(url: str | None) -> Store:
+    """Open the store for reading. Raises StoreError."""
+    from acdc_pipeline.store import open_store as open_for_reading
+
+    return open_for_reading(url)

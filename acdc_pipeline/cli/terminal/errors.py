@@ -1,4 +1,4 @@
-"""What goes wrong, said on stderr in one form."""
+"""Errors on stderr, all in one form, and their exit codes."""
 
 from __future__ import annotations
 
@@ -6,60 +6,60 @@ import errno
 
 import typer
 
-from acdc_pipeline.cli.terminal.output import note
-from acdc_pipeline.cli.terminal.streams import tell
+from acdc_pipeline.cli.terminal.output import print_note
+from acdc_pipeline.cli.terminal.streams import write_stderr
 from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, with_suggestion
 
 UNEXPECTED = 3
+"""Exit code of a bug; 1 would mean drift."""
 
 _INDENT = "      "
-_LONGEST = 200
+_MAX_NAME = 200
 
 
-def complain(error: AcdcError) -> None:
-    """Writes `acdc: …` to stderr, what is allowed and the fix on indented lines below."""
-    note(told(error), indent=_INDENT)
+def print_error(error: AcdcError) -> None:
+    """Write `acdc: …` to stderr, with what is allowed and the fix on indented lines below."""
+    print_note(error_text(error), indent=_INDENT)
 
 
-def told(error: AcdcError) -> str:
-    """The message of `complain`, without the newline at its end."""
+def error_text(error: AcdcError) -> str:
+    """Return the message that `print_error` writes."""
     return "acdc: " + str(error).replace("\n", f"\n{_INDENT}")
 
 
-def from_system(error: OSError) -> int:
-    """Says which file the system refused, and gives the exit code for it.
+def report_system_error(error: OSError) -> int:
+    """Print which file the system refused, and return the exit code.
 
-    What commands expect of their files they say themselves. This is for a name that no file can
-    have, wherever it was asked for, and for a file that went away or changed hands meanwhile.
+    Commands check the files they are given themselves. This is for names that no file can have
+    and for files that disappear or change owner while a command runs.
     """
     name = str(error.filename)
     kind = InvalidInput if error.errno == errno.ENAMETOOLONG else ExecutionFailed
-    where = name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…"
-    fault = kind(f"cannot be used: {error.strerror or error}", where=where)
-    complain(fault)
-    return fault.exit_code
+    where = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+    failure = kind(f"cannot be used: {error.strerror or error}", where=where)
+    print_error(failure)
+    return failure.exit_code
 
 
-def from_usage(error: typer.TyperException) -> int:
-    """Says what was wrong with the command line, and gives the exit code for it."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "acdc"
+def report_usage_error(error: typer.TyperException) -> int:
+    """Print what is wrong with the command line, and return the exit code."""
     if type(error).__name__ == "NoArgsIsHelpError":
-        tell(error.format_message() + "\n")
-        return InvalidInput.exit_code
-    complain(_usage_error(error, command))
+        write_stderr(error.format_message() + "\n")
+    else:
+        print_error(_usage_error(error))
     return InvalidInput.exit_code
 
 
-def _usage_error(error: typer.TyperException, command: str) -> InvalidInput:
+def _usage_error(error: typer.TyperException) -> InvalidInput:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "acdc"
     where = command.partition(" ")[2] or None
     fix = f"'{command} --help'"
-    if option := getattr(error, "option_name", None):
-        context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if option and type(error).__name__ == "NoSuchOption":
         known = [name for p in context.command.params for name in p.opts] if context else []
         options = [name for name in known if name.startswith("--")]
-        if type(error).__name__ == "NoSuchOption":
-            allowed = with_suggestion(", ".join([*options, "--help"]), option, options)
-            return InvalidInput(f"unknown option '{option}'", where=where, allowed=allowed, fix=fix)
+        allowed = with_suggestion(", ".join([*options, "--help"]), option, options)
+        return InvalidInput(f"unknown option '{option}'", where=where, allowed=allowed, fix=fix)
     message = error.format_message().rstrip(".")
     return InvalidInput(message[:1].lower() + message[1:], where=where, fix=fix)

@@ -1,4 +1,4 @@
-"""Files that a command writes where the user said: whole or not at all."""
+"""Files written where the user asked for them: whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
 
 STDOUT = Path("-")
-"""What stands for stdout where a file is asked for."""
+"""Stands for stdout where a file is expected."""
 
 # Names of streams that this process has open. Where one leads to a file (`> file`), the file is
 # the shell's: it is neither replaced nor opened again, which would cut off what it holds.
@@ -20,70 +19,65 @@ _STREAM = re.compile(r"/dev/(?:stdin|stdout|stderr)|/(?:dev|proc/self)/fd/[0-9]+
 _NUMBERS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
-def file_for(option: str) -> Callable[[str | Path], Path]:
-    """Reads names of files to write. What it returns raises InvalidInput for an empty one."""
-
-    def read(text: str | Path) -> Path:
-        if not str(text).strip():
-            raise InvalidInput(
-                "the name of the file is empty", field=option, allowed="a file, or - for stdout"
-            )
-        path = Path(text)
-        return STDOUT if _stream(path) == 1 else path
-
-    return read
-
-
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path`.
+    """Write `content` to `path`.
 
     A file is replaced in one step and keeps its permissions, also where `path` is a link to it.
-    What is no file, as a pipe, a device or an open stream (`/dev/fd/3`), is written to.
+    A pipe, a device or an open stream (`/dev/fd/3`) is written to.
 
     Raises:
-        InvalidInput: its folder does not exist, or it cannot be written; the file that was there
-            is untouched.
+        InvalidInput: its folder does not exist, or it cannot be written; an existing file is
+            left unchanged.
     """
     try:
-        if (number := _stream(path)) is not None:
+        if (number := stream_number(path)) is not None:
             with os.fdopen(os.dup(number), "wb") as stream:
                 stream.write(content)
         elif path.exists() and not path.is_file():
             with path.open("wb") as stream:
                 stream.write(content)
         else:
-            _replace(_target(path), content)
+            _replace(_link_target(path), content)
     except OSError as error:
         raise InvalidInput(
             f"cannot be written: {error.strerror or error}", where=str(path)
         ) from error
 
 
-def check_file(path: Path) -> None:
-    """Raises InvalidInput if `path` cannot be written; what is there already may be replaced."""
-    if _stream(path) is not None:
+def check_writable(path: Path) -> None:
+    """Raise InvalidInput if `path` cannot be written; an existing file may be replaced."""
+    if stream_number(path) is not None:
         return
-    target = _target(path)
+    target = _link_target(path)
     _check_folder(target)
     if path.is_dir():
         raise InvalidInput("is a folder", where=str(path), allowed="a file, or - for stdout")
     if not (target.exists() and not target.is_file()) and not os.access(target.parent, os.W_OK):
         raise InvalidInput(
-            f"cannot be written: no new file may be made in {target.parent}", where=str(path)
+            f"cannot be written: no permission to create files in {target.parent}", where=str(path)
         )
 
 
 def check_new(path: Path) -> None:
-    """Raises InvalidInput if writing `path` would replace something, or if it cannot be written."""
-    check_file(path)
-    if _stream(path) is None and path.is_file():
+    """Raise InvalidInput if `path` cannot be written, or would replace an existing file."""
+    check_writable(path)
+    if stream_number(path) is None and path.is_file():
         raise InvalidInput(
             "exists already", where=str(path), fix="add --force to replace it, or choose another"
         )
 
 
-def _stream(path: Path) -> int | None:
-    """Number of the open stream that `path` stands for; None for every other name."""
+def check_drawing(svg: Path | None, *, force: bool, json: bool, command: str) -> None:
+    """Raise InvalidInput if `--svg` conflicts with `--json`, or the drawing cannot be written."""
+    if svg == STDOUT:
+        if json:
+            raise InvalidInput("--svg - and --json exclude one another", where=command)
+    elif svg is not None and not force:
+        check_new(svg)
+
+
+def stream_number(path: Path) -> int | None:
+    """Return the number of the open stream that `path` stands for; None for any other name."""
     text = path.as_posix()
     if not _STREAM.fullmatch(text):
         return None
@@ -104,8 +98,8 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _target(path: Path) -> Path:
-    """What `path` leads to, itself where it is no link. Raises InvalidInput for a loop of links."""
+def _link_target(path: Path) -> Path:
+    """Resolve a link; any other path is returned as it is. Raises InvalidInput for a loop."""
     if not path.is_symlink():
         return path
     try:
@@ -116,11 +110,10 @@ def _target(path: Path) -> Path:
 
 def _check_folder(path: Path) -> None:
     if not path.parent.exists():
-        folder = str(path.parent)
         raise InvalidInput(
             "cannot be written: its folder does not exist",
             where=str(path),
-            fix=f"mkdir -p {shlex.quote(folder)}",
+            fix=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while modules are imported.
+"""Ctrl-C, also while modules are imported.
 
 A KeyboardInterrupt inside an import surfaces as whatever error the library makes of it, or ends
 the process in C++. Nothing is lost by leaving at once.
@@ -16,35 +16,35 @@ from pathlib import Path
 from types import FrameType
 
 INTERRUPTED = 130
-SAID = (
-    "\nacdc: interrupted; what was not finished is not in the store, and the same command goes on "
+MESSAGE = (
+    "\nacdc: interrupted; unfinished work is not in the store, and the same command continues "
     "from what is\n"
 )
 
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
-def quiet_during_imports() -> None:
-    """From now on Ctrl-C during an import ends the process with 130, and elsewhere interrupts it.
+def install_interrupt_handler() -> None:
+    """Make Ctrl-C end the process with 130 during an import, and interrupt it elsewhere.
 
     Where it is ignored, as behind `nohup`, it stays ignored.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupted)
+        signal.signal(signal.SIGINT, _interrupt)
 
 
 @contextlib.contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that is gone at the end, also where Ctrl-C during an import is the end."""
+    """Make a folder that is removed at the end, also if Ctrl-C during an import is the end."""
     before = signal.getsignal(signal.SIGINT)
     with tempfile.TemporaryDirectory(prefix=prefix) as name:
 
         def leave(number: int, frame: FrameType | None) -> None:
-            if _importing(frame):
+            if _is_importing(frame):
                 shutil.rmtree(name, ignore_errors=True)
-            _interrupted(number, frame)
+            _interrupt(number, frame)
 
-        if before is not _interrupted:
+        if before is not _interrupt:
             yield Path(name)
             return
         signal.signal(signal.SIGINT, leave)
@@ -54,17 +54,17 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
             signal.signal(signal.SIGINT, before)
 
 
-def _interrupted(_number: int, frame: FrameType | None) -> None:
-    if _importing(frame):
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    if _is_importing(frame):
         if os.isatty(2):
-            os.write(2, _SHOW_CURSOR)  # a bar may have hidden it
+            os.write(2, _SHOW_CURSOR)  # a progress bar may have hidden it
         with contextlib.suppress(OSError):
-            os.write(2, SAID.encode())
+            os.write(2, MESSAGE.encode())
         os._exit(INTERRUPTED)
     raise KeyboardInterrupt
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

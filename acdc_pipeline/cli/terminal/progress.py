@@ -1,4 +1,4 @@
-"""What a command is doing: a bar on a terminal, plain lines elsewhere, on stderr either way."""
+"""Progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -7,101 +7,56 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from acdc_pipeline.cli.terminal.streams import tell
+from acdc_pipeline.cli.terminal.streams import write_stderr
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 SECONDS_BETWEEN_LINES = 5.0
 
-
-def brief(text: str) -> str:
-    """`text` with the folders of a model's path left out: they would hide what comes after."""
-    return re.sub(r"\b(dir|gguf):[^:\n]*/", r"\1:…/", text)
+Stages = Callable[[str, int, int], None]
+"""Listener to work in stages: its name, items done, items in total (0 if unknown)."""
 
 
-@contextlib.contextmanager
-def shown() -> Iterator[Bar | Lines]:
-    """A listener to searches that suits where stderr goes; what it shows is gone at the end."""
-    listener = Bar() if sys.stderr.isatty() else Lines(time.monotonic)
-    try:
-        yield listener
-    finally:
-        listener.finish()
+@runtime_checkable
+class Display(Protocol):
+    """Where progress is shown."""
 
+    def begin(self, label: str, total: int | None, state: str, line: str) -> None:
+        """Show the start of `total` units of work; None if their number is unknown.
 
-@contextlib.contextmanager
-def waiting(text: str) -> Iterator[None]:
-    """Shows `text` to whoever sits at the terminal for as long as it takes; logs do without."""
-    with shown() as listener:
-        listener.wait(text)
-        yield
+        Args:
+            label: name of the work.
+            total: units of work.
+            state: text beside a bar.
+            line: text behind the label in a log; empty for none.
+        """
+        ...
+
+    def update(self, done: float | int, state: str | None, line: str) -> None:
+        """Show that `done` units are done; a log line appears if the last one is old enough."""
+        ...
+
+    def finish(self) -> None:
+        """Remove what does not stay."""
+        ...
 
 
 class Bar:
-    """A bar that disappears when the search is over.
-
-    Attributes:
-        prefix: stands before the label of each search.
-        counts: what is counted.
-        tests: whether edges are tested one by one, and some of them kept.
-    """
+    """A rich progress bar that disappears at the end."""
 
     def __init__(self) -> None:
-        self.prefix = ""
-        self.counts = "edges"
-        self.tests = True
-        self._shown: RichProgress | None = None
-        self._part = 1
+        self._progress: RichProgress | None = None
 
-    def wait(self, text: str) -> None:
-        """Says what takes time before a search begins."""
-        self._show(text, None, "")
-
-    def doing(self, text: str) -> None:
-        """Says at which of several parts of the work we are."""
-        self.wait(text)
-
-    def part(self, name: str, number: int, of: int) -> None:
-        """Shows which part of several begins, on a bar over all of them."""
-        self._part = number
-        self._show(name, of, f"part {number} of {of}")
-        self.share(0.0)
-
-    def share(self, done: float) -> None:
-        """Moves the bar within a part."""
-        if self._shown is not None:
-            self._shown.update(self._shown.tasks[0].id, completed=self._part - 1 + done)
-
-    def start(self, total_edges: int, label: str) -> None:
-        """Shows an empty bar."""
-        self._show(label, total_edges, f"of {total_edges} {self.counts}")
-
-    def advance(self, tested: int, kept: int, left: int) -> None:
-        """Moves the bar: edges that never need a test count as done."""
-        if self._shown is not None:
-            task = self._shown.tasks[0]
-            done = (task.total or 0) - left
-            state = f"{tested} tested, {kept} kept"
-            if self.counts != "edges" or not self.tests:
-                state = f"{tested} of {tested + left} {self.counts}"
-            self._shown.update(task.id, completed=done, state=state)
-
-    def finish(self) -> None:
-        """Takes the bar away."""
-        if self._shown is not None:
-            self._shown.stop()
-            self._shown = None
-
-    def _show(self, text: str, total: int | None, state: str) -> None:
+    def begin(self, label: str, total: int | None, state: str, line: str) -> None:
+        """Replace the bar by an empty one."""
         from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as RichProgress
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.finish()
-        self._shown = RichProgress(
+        self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[state]}", markup=False),
@@ -110,66 +65,162 @@ class Bar:
             refresh_per_second=4,
             transient=True,
         )
-        self._shown.add_task(brief(f"{self.prefix}{text}"), total=total, state=state)
-        self._shown.start()
+        self._progress.add_task(shorten_model_paths(label), total=total, state=state)
+        self._progress.start()
+
+    def update(self, done: float | int, state: str | None, line: str) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            task = self._progress.tasks[0]
+            state = task.fields["state"] if state is None else state
+            self._progress.update(task.id, completed=done, state=state)
+
+    def finish(self) -> None:
+        """Remove the bar."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
 
 
 class Lines:
-    """A line every few seconds, for logs.
+    """Lines for a log.
 
-    Attributes:
-        prefix: stands before the label of each search.
-        counts, tests: as in `Bar`.
+    Args:
+        clock: seconds since any origin.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.prefix = ""
-        self.counts = "edges"
-        self.tests = True
         self._clock = clock
-        self._last = 0.0
+        self._last: float | None = None
         self._label = ""
-        self._total = 0
 
-    def wait(self, text: str) -> None:
-        """Nothing: a log is not impatient."""
-
-    def doing(self, text: str) -> None:
-        """A line for each part of the work, which may take minutes."""
-        tell(brief(f"{self.prefix}{text}\n"))
-
-    def part(self, name: str, number: int, of: int) -> None:
-        """A line for each part."""
-        self._label = f"{self.prefix}{name}"
-        self._last = self._clock()
-        self._write(f"part {number} of {of}")
-
-    def share(self, done: float) -> None:
-        """Says how far the part is, if the last line is old enough."""
-        if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
+    def begin(self, label: str, total: int | None, state: str, line: str) -> None:
+        """Write a line at once."""
+        self._label = label
+        if line or self._last is None:
             self._last = self._clock()
-            self._write(f"{done:.0%} done")
+        if line:
+            self._write(line)
 
-    def start(self, total_edges: int, label: str) -> None:
-        """Says that the search begins."""
-        self._label, self._total = f"{self.prefix}{label}", total_edges
-        self._last = self._clock()
-        doing = "profiling" if self.counts != "edges" else "searching"
-        if not self.tests:
-            doing = "scoring"
-        self._write(f"{doing} {total_edges} {self.counts}")
-
-    def advance(self, tested: int, kept: int, left: int) -> None:
-        """Says how far it is, if the last line is old enough."""
-        if self._clock() - self._last >= SECONDS_BETWEEN_LINES:
+    def update(self, done: float | int, state: str | None, line: str) -> None:
+        """Write a line if the last one is old enough."""
+        if self._last is None or self._clock() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = self._clock()
-            if self.counts != "edges" or not self.tests:
-                self._write(f"{tested} of {self._total} {self.counts}")
-                return
-            self._write(f"{tested} tested, {kept} kept, at most {left} of {self._total} left")
+            self._write(line)
 
     def finish(self) -> None:
-        """Nothing: the result follows."""
+        """Nothing: lines stay."""
 
-    def _write(self, text: str) -> None:
-        tell(brief(f"{self._label}: {text}\n"))
+    def _write(self, line: str) -> None:
+        write_stderr(shorten_model_paths(f"{self._label}: {line}\n"))
+
+
+class SearchProgress:
+    """Listener to searches, scorings, profiles and evaluations.
+
+    Args:
+        display: where to show them.
+
+    Attributes:
+        prefix: text before the label of each search.
+        unit: what is counted, in the plural.
+        tests_edges: whether edges are tested one by one, and some of them kept.
+    """
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self.prefix = ""
+        self.unit = "edges"
+        self.tests_edges = True
+        self._total = 0
+        self._parts_done = 0
+
+    def status(self, text: str) -> None:
+        """Show on a terminal what takes time before the work itself; a log does without."""
+        self._display.begin(f"{self.prefix}{text}", None, "", "")
+
+    def step(self, text: str) -> None:
+        """Show that one of several pieces of work begins; in a log too, for it may take minutes."""
+        self._display.begin(f"{self.prefix}{text}", None, "", "measuring")
+
+    def part(self, name: str, number: int, of: int) -> None:
+        """Show that part `number` of `of`, counted from 1, begins."""
+        self._parts_done = number - 1
+        text = f"part {number} of {of}"
+        self._display.begin(f"{self.prefix}{name}", of, text, text)
+        self._display.update(self._parts_done, None, text)
+
+    def share(self, done: float) -> None:
+        """Show that the share `done` of the part is done."""
+        self._display.update(self._parts_done + done, None, f"{done:.0%} done")
+
+    def start(self, total_edges: int, label: str) -> None:
+        """Show that a search begins."""
+        self._total = total_edges
+        verb = "searching" if self.tests_edges else "scoring"
+        verb = verb if self.unit == "edges" else "profiling"
+        self._display.begin(
+            f"{self.prefix}{label}",
+            total_edges,
+            f"of {total_edges} {self.unit}",
+            f"{verb} {total_edges} {self.unit}",
+        )
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        """Show how far it is; edges that will never need a test count as done."""
+        if self.tests_edges and self.unit == "edges":
+            state = f"{tested} tested, {kept} kept"
+            line = f"{state}, at most {left} of {self._total} left"
+        else:
+            state = line = f"{tested} of {self._total} {self.unit}"
+        self._display.update(self._total - left, state, line)
+
+    def finish(self) -> None:
+        """Remove what does not stay."""
+        self._display.finish()
+
+
+@contextlib.contextmanager
+def show_progress() -> Iterator[SearchProgress]:
+    """Give a listener whose display suits stderr: a bar on a terminal, else lines."""
+    with _display() as display:
+        yield SearchProgress(display)
+
+
+@contextlib.contextmanager
+def show_status(text: str) -> Iterator[None]:
+    """Show `text` on a terminal while the block runs; a log does without."""
+    with show_progress() as progress:
+        progress.status(text)
+        yield
+
+
+@contextlib.contextmanager
+def show_stages() -> Iterator[Stages]:
+    """Give a listener to work in stages whose display suits stderr."""
+    current = None
+    with _display() as display:
+
+        def listen(stage: str, done: int, total: int) -> None:
+            nonlocal current
+            state = f"{done:,} of {total:,}" if total else f"{done:,}"
+            if (stage, total) != current:
+                current = stage, total
+                display.begin(stage, total or None, state, "")
+            display.update(done, state, state)
+
+        yield listen
+
+
+def shorten_model_paths(text: str) -> str:
+    """Drop the folders from a model's path, which would push out what comes after."""
+    return re.sub(r"\b(dir|gguf):[^:\n]*/", r"\1:…/", text)
+
+
+@contextlib.contextmanager
+def _display() -> Iterator[Display]:
+    display = Bar() if sys.stderr.isatty() else Lines(time.monotonic)
+    try:
+        yield display
+    finally:
+        display.finish()

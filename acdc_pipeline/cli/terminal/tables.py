@@ -1,4 +1,7 @@
-"""Tables that fit the terminal: a column goes before a number or an id is cut."""
+"""Tables that fit the terminal: columns are left out before a number or an id is cut.
+
+rich shortens or wraps every column alike; here each column says how it gives way.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.terminal.output import (
-    note,
     print_facts,
+    print_line,
+    print_note,
     print_renderable,
-    say,
     terminal_width,
 )
-from acdc_pipeline.cli.terminal.words import printable, shortened, wrapped
+from acdc_pipeline.cli.terminal.text import NONE, replace_control_characters, shorten, wrap
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-GAP = 2
-LEAST_NAME = 14
-NONE = "–"
-"""In the place of a value that there is not."""
+_GAP = 2
+_MIN_NAME = 14
 
 Row = Mapping[str, str]
 
@@ -31,12 +32,12 @@ class Column:
     """A column of a table, and how it gives way where there is no room.
 
     Args:
-        name: its head, and the key of its cells.
-        kind: `whole` is never shortened; neither is `number`, which stands on the right; `name`
-            may lose its middle to `…`; `prose` wraps at words.
-        rank: columns of the highest rank are left out first, and before them those that are the
-            same in every row; those without any value before a name is shortened. Rank 0 always
-            stays.
+        name: head of the column, and key of its cells.
+        kind: `whole` is never shortened; neither is `number`, which is right-aligned; `name` may
+            lose its middle to `…`; `prose` wraps at words.
+        rank: columns of the highest rank are left out first, those whose cells are all equal
+            before the others; a column without any value goes before a name is shortened. Rank 0
+            always stays.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns that there is room for, how wide each is, and the names of the others."""
+    """The columns that fit, their widths, and the names of the columns left out."""
 
     columns: tuple[Column, ...]
     widths: Mapping[str, int]
@@ -54,44 +55,39 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Of the whole table."""
-        return _total(self.widths.values())
+        """Width of the whole table."""
+        return _total_width(self.widths.values())
 
 
 def print_table(
     columns: Sequence[Column], rows: Sequence[Row], *, width: int | None = None
 ) -> None:
-    """Prints a table of at least one row, and says on stderr what had no room.
+    """Print a table of at least one row; name on stderr the columns left out.
 
-    Where not even the columns of rank 0 have room, each row is a block of its own, with a line for
-    each column.
+    Where not even the columns of rank 0 fit, each row becomes a block with a line per column.
 
     Args:
-        columns: from left to right; those that no row has are passed over.
+        columns: columns from left to right; those missing from the first row are skipped.
         rows: cells by the name of their column.
-        width: how wide it may be; None means the terminal, and off a terminal no limit.
+        width: greatest width; None means the terminal's, and off a terminal no limit.
     """
     width = width or terminal_width()
-    rows = [{name: printable(cell) for name, cell in row.items()} for row in rows]
+    rows = [{name: replace_control_characters(cell) for name, cell in row.items()} for row in rows]
     shown = [column for column in columns if column.name in rows[0]]
-    layout = fitted(shown, rows, width)
+    layout = fit_columns(shown, rows, width)
     if width is not None and layout.width > width:
-        _print_blocks(shown, rows)
+        for index, row in enumerate(rows):
+            if index:
+                print_line("")
+            print_facts({column.name: row[column.name] for column in shown})
         return
-    print_renderable(built(layout, rows), width=layout.width)
+    print_renderable(build_table(layout, rows), width=layout.width)
     if layout.left_out:
-        note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+        print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 
 
-def _print_blocks(columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    for at, row in enumerate(rows):
-        if at:
-            say("")
-        print_facts({column.name: row[column.name] for column in columns})
-
-
-def built(layout: Layout, rows: Sequence[Row]) -> Table:
-    """`rows` as something that rich prints, in the columns and widths of `layout`."""
+def build_table(layout: Layout, rows: Sequence[Row]) -> Table:
+    """Build the rich table of `rows` in the columns and widths of `layout`."""
     from rich import box
     from rich.table import Table
 
@@ -114,58 +110,51 @@ def built(layout: Layout, rows: Sequence[Row]) -> Table:
     return table
 
 
-def fitted(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:
-    """How `columns` fit into `width`; wider than that where even the rest needs more."""
-    full = {c.name: max(len(c.name), *(_longest(row[c.name]) for row in rows)) for c in columns}
+def fit_columns(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:
+    """Choose the columns that fit into `width`; if even rank 0 does not fit, it is exceeded."""
+    full = {c.name: max(len(c.name), *(_line_width(row[c.name]) for row in rows)) for c in columns}
     if width is None:
         return Layout(tuple(columns), full, ())
-    least = {c.name: _least(c, rows, full[c.name]) for c in columns}
+    least = {c.name: _min_width(c, rows, full[c.name]) for c in columns}
     kept = list(columns)
     for column in sorted(columns, key=lambda c: -c.rank):
-        if (
-            column.rank
-            and _says_nothing(column, rows)
-            and _total(full[c.name] for c in kept) > width
-        ):
+        empty = all(row[column.name] == NONE for row in rows)
+        if column.rank and empty and _total_width(full[c.name] for c in kept) > width:
             kept.remove(column)
-    while _total(least[c.name] for c in kept) > width and any(c.rank for c in kept):
-        kept.remove(max((c for c in kept if c.rank), key=lambda c: (_is_one(c, rows), c.rank)))
+    while _total_width(least[c.name] for c in kept) > width and any(c.rank for c in kept):
+        kept.remove(max((c for c in kept if c.rank), key=lambda c: (_is_constant(c, rows), c.rank)))
     widths = {c.name: least[c.name] for c in kept}
     for column in sorted(kept, key=lambda c: c.kind == "prose"):
-        spare = max(0, width - _total(widths.values()))
+        spare = max(0, width - _total_width(widths.values()))
         widths[column.name] = min(full[column.name], widths[column.name] + spare)
     return Layout(tuple(kept), widths, tuple(c.name for c in columns if c not in kept))
 
 
-def _least(column: Column, rows: Sequence[Row], full: int) -> int:
+def _min_width(column: Column, rows: Sequence[Row], full: int) -> int:
     if column.kind == "name":
-        return min(full, max(len(column.name), LEAST_NAME))
+        return min(full, max(len(column.name), _MIN_NAME))
     if column.kind == "prose":
         words = [len(word) for row in rows for word in row[column.name].split(" ")]
-        return min(full, max(len(column.name), LEAST_NAME, *words))
+        return min(full, max(len(column.name), _MIN_NAME, *words))
     return full
 
 
-def _says_nothing(column: Column, rows: Sequence[Row]) -> bool:
-    return all(row[column.name] == NONE for row in rows)
-
-
-def _is_one(column: Column, rows: Sequence[Row]) -> bool:
-    """Whether all of several rows have the same there, so that it tells none of them apart."""
+def _is_constant(column: Column, rows: Sequence[Row]) -> bool:
+    """Return whether several rows have the same cell, which then tells none of them apart."""
     return len(rows) > 1 and len({row[column.name] for row in rows}) == 1
 
 
 def _cell(row: Row, column: Column, layout: Layout) -> str:
     text, width = row[column.name], layout.widths[column.name]
     if column.kind == "name":
-        return shortened(text, width)
-    return wrapped(text, width) if column.kind == "prose" else text
+        return shorten(text, width)
+    return wrap(text, width) if column.kind == "prose" else text
 
 
-def _longest(text: str) -> int:
+def _line_width(text: str) -> int:
     return max((len(line) for line in text.splitlines()), default=0)
 
 
-def _total(widths: Iterable[int]) -> int:
+def _total_width(widths: Iterable[int]) -> int:
     each = list(widths)
-    return sum(each) + GAP * (len(each) - 1)
+    return sum(each) + _GAP * (len(each) - 1)

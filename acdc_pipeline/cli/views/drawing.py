@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.terminal.words import number, percent
+from acdc_pipeline.cli.terminal.text import format_number, format_percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.regression.pair import Pair
     from acdc_pipeline.store import RunRecord
     from acdc_pipeline.workflows.evaluation import Evaluation
 
 
 def draw_run(record: RunRecord, circuit: Circuit) -> str:
     """Draw the circuit of `record`."""
-    from acdc_pipeline.cli.views.run_names import method_name
+    from acdc_pipeline.cli.views.run import method_name
     from acdc_pipeline.plotting.circuit import draw_circuit
     from acdc_pipeline.specs import circuit_method
 
@@ -23,11 +25,12 @@ def draw_run(record: RunRecord, circuit: Circuit) -> str:
         circuit,
         title=f"{spec.task} in {spec.model}",
         subtitle=f"{method_name(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
-        f"KL to the whole model {number(metrics.get('kl'))}, "
-        f"accuracy {percent(metrics.get('accuracy'))} "
-        f"(whole model {percent(metrics.get('model_accuracy'))}), "
-        f"forced choice {percent(metrics.get('forced_choice'))} "
-        f"(whole model {percent(metrics.get('model_forced_choice'))}). Run {spec.run_id()[:8]}.",
+        f"KL to the whole model {format_number(metrics.get('kl'))}, "
+        f"accuracy {format_percent(metrics.get('accuracy'))} "
+        f"(whole model {format_percent(metrics.get('model_accuracy'))}), "
+        f"forced choice {format_percent(metrics.get('forced_choice'))} "
+        f"(whole model {format_percent(metrics.get('model_forced_choice'))}). "
+        f"Run {spec.run_id()[:8]}.",
     )
 
 
@@ -37,10 +40,14 @@ def draw_evaluation(found: Evaluation, *, title: str) -> str:
     from acdc_pipeline.plotting.scatter import Mark
 
     def mark(share: float, faithfulness: float, name: str) -> Mark:
-        return Mark(share, faithfulness, f"{name}: faithfulness {number(faithfulness)}")
+        return Mark(share, faithfulness, f"{name}: faithfulness {format_number(faithfulness)}")
 
     share = len(found.circuit) / found.circuit.topology.n_edges
-    areas = "" if found.cpr is None else f" CPR {number(found.cpr)}, CMD {number(found.cmd)}."
+    areas = (
+        ""
+        if found.cpr is None
+        else f" CPR {format_number(found.cpr)}, CMD {format_number(found.cmd)}."
+    )
     return draw_faithfulness_curve(
         [
             # A share that allows no circuit is part of the line but has no dot.
@@ -53,5 +60,20 @@ def draw_evaluation(found: Evaluation, *, title: str) -> str:
         [mark(share, value, "random circuit") for value in found.null],
         title=title,
         subtitle=f"Faithfulness in {found.scale.metric} against the share of edges.{areas} "
-        f"Circle: the circuit, {percent(share)}. Grey: random circuits of its size.",
+        f"Circle: the circuit, {format_percent(share)}. Grey: random circuits of its size.",
     )
+
+
+def draw_pairs(first: str, second: str, pairs: Sequence[Pair]) -> str:
+    """Draw what the circuits of two runs or models, named `first` and `second`, share."""
+    from acdc_pipeline.plotting.overlap import OverlapRow, draw_overlap
+
+    rows = [
+        OverlapRow(
+            pair.label,
+            pair.edges.counts if pair.edges else None,
+            pair.role_edges.counts if pair.role_edges else None,
+        )
+        for pair in pairs
+    ]
+    return draw_overlap(first, second, rows)

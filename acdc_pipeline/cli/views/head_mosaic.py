@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.terminal.output import PROSE, note, print_renderable, say, terminal_width
-from acdc_pipeline.cli.terminal.words import wrapped
+from acdc_pipeline.cli.terminal.output import (
+    PROSE_WIDTH,
+    print_line,
+    print_note,
+    print_renderable,
+    terminal_width,
+)
+from acdc_pipeline.cli.terminal.text import wrap
 
 if TYPE_CHECKING:
     from acdc_pipeline.plotting.heatmap import TextMosaic
@@ -26,17 +32,17 @@ def print_mosaic(records: Sequence[RunRecord], score: str) -> None:
     definition = SCORES[score]
     for index, record in enumerate(records if definition.per == "task" else records[:1]):
         if index:
-            say("")
+            print_line("")
         task = record.spec.task if definition.per == "task" else None
         metric = metric_key(score, task)
         rows = [row for row in record.heads if row.metric == metric]
         title = definition.title if task is None else f"{definition.title} on {task}"
         if not rows:
-            note(f"{title}: no head of this model has this score", off_terminal=PROSE)
+            print_note(f"{title}: no head of this model has this score", width=PROSE_WIDTH)
             continue
         values = {(row.layer, row.head): row.value for row in rows}
         claim = f"{title}: {definition.claim[:1].lower()}{definition.claim[1:]}"
-        say(wrapped(claim, terminal_width()))
+        print_line(wrap(claim, terminal_width()))
         layers, heads = record.details["n_layers"], record.details["n_heads"]
         _print(TextMosaic(values, layers, heads, _scale(definition, values)))
 
@@ -44,7 +50,7 @@ def print_mosaic(records: Sequence[RunRecord], score: str) -> None:
 def _print(mosaic: TextMosaic) -> None:
     from rich.text import Text
 
-    table = mosaic.table(terminal_width() or PROSE)
+    table = mosaic.table(terminal_width() or PROSE_WIDTH)
     widths = [max(len(row[index]) for row in table) for index in range(len(table[0]))]
     lines = Text()
     for head, row in enumerate(table, start=-1):
@@ -59,7 +65,7 @@ def _print(mosaic: TextMosaic) -> None:
     negative = any(value < 0 for value in mosaic.values.values())
     high = mosaic.scale.high
     legend = f"█ is {high:.3g}" + (f", ≣ is -{high:.3g}" if negative else "")
-    say(f"(columns are layers; {legend})")
+    print_line(f"(columns are layers; {legend})")
 
 
 def _style(mosaic: TextMosaic, layer: int, head: int) -> str:

@@ -1,13 +1,13 @@
-"""What heads behave as: a table of the heads that have a role."""
+"""The roles of attention heads as a table, and the nearest misses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.output import PROSE, note
+from acdc_pipeline.cli.terminal.output import PROSE_WIDTH, print_note
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, number
+from acdc_pipeline.cli.terminal.text import format_number, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.heads.near_misses import NearMiss
@@ -23,43 +23,38 @@ COLUMNS = (
     Column("evidence", rank=2),
 )
 
-MOST_ROWS = 60
-"""Roles that are shown; the rest is in the store."""
-
-MOST_NEAR = 12
-"""Near misses that are shown, the nearest ones."""
+MAX_ROLES = 60
+MAX_NEAR_MISSES = 12
 
 
 def print_heads(records: Sequence[RunRecord]) -> None:
-    """Prints the roles of all heads, those of several tasks together."""
+    """Print the roles of all heads, those on several tasks together, and the near misses."""
     roles = merged_roles(records)
     total = len({(row.layer, row.head) for row in records[0].heads})
     if not roles:
-        note("No score of any head crosses its line and exceeds its null.", off_terminal=PROSE)
-        _print_near_misses(records)
-        return
-    print_table(COLUMNS, _rows(roles[:MOST_ROWS]))
-    without = total - len({role["head"] for role in roles})
-    told = [f"{counted(without, 'head')} without a role"] if without else []
-    if len(roles) > MOST_ROWS:
-        told.append(f"{len(roles) - MOST_ROWS} more roles: --json")
-    if told:
-        note(f"({'; '.join(told)})", off_terminal=PROSE)
-    _print_near_misses(records)
-
-
-def _print_near_misses(records: Sequence[RunRecord]) -> None:
-    """Prints what comes nearest to a role, of heads that have none in any of `records`."""
+        _note("no head has a score above both its threshold and its null")
+    else:
+        print_table(COLUMNS, _rows(roles[:MAX_ROLES]))
+        without = total - len({role["head"] for role in roles})
+        rest = [f"{pluralize(without, 'head')} without a role"] if without else []
+        if len(roles) > MAX_ROLES:
+            rest.append(f"{len(roles) - MAX_ROLES} more roles: --json")
+        if rest:
+            _note(f"({'; '.join(rest)})")
     misses = merged_near_misses(records)
-    for miss in misses[:MOST_NEAR]:
+    for miss in misses[:MAX_NEAR_MISSES]:
         where = "" if miss.on is None else f" on {miss.on}"
-        note(f"{miss.node}{where}: {miss.describe()} ({miss.reason})", off_terminal=PROSE)
-    if len(misses) > MOST_NEAR:
-        note(f"({len(misses) - MOST_NEAR} more near misses: --json)", off_terminal=PROSE)
+        _note(f"{miss.node}{where}: {miss.describe()} ({miss.reason})")
+    if len(misses) > MAX_NEAR_MISSES:
+        _note(f"({len(misses) - MAX_NEAR_MISSES} more near misses: --json)")
+
+
+def _note(text: str) -> None:
+    print_note(text, width=PROSE_WIDTH)
 
 
 def merged_near_misses(records: Sequence[RunRecord]) -> list[NearMiss]:
-    """The near misses of heads without a role in several profiles, each once, nearest first."""
+    """Merge the near misses of heads without a role from several profiles, nearest first."""
     from acdc_pipeline.heads.near_misses import NearMiss
 
     with_role = {role["head"] for role in merged_roles(records)}
@@ -73,7 +68,7 @@ def merged_near_misses(records: Sequence[RunRecord]) -> list[NearMiss]:
 
 
 def merged_roles(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """The roles in several profiles of one model, each once, in the order of heads."""
+    """Merge the roles from several profiles of one model, in the order of heads."""
     from acdc_pipeline.graph import Node
     from acdc_pipeline.specs.head_scores import ROLES
 
@@ -81,13 +76,13 @@ def merged_roles(records: Sequence[RunRecord]) -> list[dict[str, Any]]:
     for record in records:
         for role in (record.profile or {}).get("roles", ()):
             found.setdefault((role["head"], role["role"], role["on"]), role)
-    order = {name: place for place, name in enumerate(ROLES)}
+    order = {name: index for index, name in enumerate(ROLES)}
 
-    def place(role: dict[str, Any]) -> tuple[int, int, int]:
+    def position(role: dict[str, Any]) -> tuple[int, int, int]:
         node = Node.parse(role["head"])
         return node.layer or 0, node.head or 0, order.get(role["role"], len(order))
 
-    return sorted(found.values(), key=place)
+    return sorted(found.values(), key=position)
 
 
 def _rows(roles: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
@@ -113,11 +108,11 @@ def _rows(roles: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _evidence(role: Mapping[str, Any]) -> str:
-    """What kinds there are, and whether it is the other heads of the model that tell."""
+    """Return the kinds of evidence; below the threshold, the head exceeds the model's others."""
     kinds = ", ".join(role["evidence"])
-    line = role.get("below_line")
-    return kinds if line is None else f"{kinds}; below {line:.2f}, stands out"
+    threshold = role.get("below_line")
+    return kinds if threshold is None else f"{kinds}; below {threshold:.2f}, stands out"
 
 
 def _value(value: float) -> str:
-    return f"{value:.2f}" if abs(value) < 100 else number(value)
+    return f"{value:.2f}" if abs(value) < 100 else format_number(value)

@@ -1,22 +1,19 @@
-"""A regression as the terminal shows it: a row for each cell, and why."""
+"""A regression: a row per cell, and why cells are not ok."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.terminal.output import note, say
+from acdc_pipeline.cli.terminal.output import print_line, print_note
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.words import counted, number
+from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.regression.report import Report
     from acdc_pipeline.regression.verdict import Verdict
 
-MOST_EDGES = 8
-"""So many edges gained, and as many lost, are named on the terminal."""
-
-MOST_FILES = 3
-"""So many baselines that no cell asks for are named there."""
+MAX_EDGES_NAMED = 8
+MAX_FILES_NAMED = 3
 
 COLUMNS = (
     Column("status"),
@@ -33,7 +30,7 @@ COLUMNS = (
 
 
 def print_report(report: Report) -> None:
-    """The table on stdout, and below it why cells are not ok."""
+    """Print the table and the reasons why cells are not ok; notes about the others on stderr."""
     from acdc_pipeline.regression.report import summary_line
 
     if report.verdicts:
@@ -41,18 +38,17 @@ def print_report(report: Report) -> None:
     for verdict in report.verdicts:
         if verdict.status != "ok" and f"{verdict.cell.stem}.json" not in report.updated:
             _explain(verdict)
-    for said in dict.fromkeys(n for v in report.verdicts if v.status == "ok" for n in v.notes):
-        about = [v for v in report.verdicts if v.status == "ok" and said in v.notes]
-        where = str(about[0].cell) if len(about) == 1 else f"{counted(len(about), 'cell')}"
-        note(f"note: {where}: {said}", indent="      ")
+    passed = [verdict for verdict in report.verdicts if verdict.status == "ok"]
+    for text in dict.fromkeys(text for verdict in passed for text in verdict.notes):
+        cells = [verdict.cell for verdict in passed if text in verdict.notes]
+        where = str(cells[0]) if len(cells) == 1 else pluralize(len(cells), "cell")
+        print_note(f"note: {where}: {text}", indent="      ")
     if report.unused:
-        left = len(report.unused) - MOST_FILES
-        more = f" and {left} more" if left > 0 else ""
-        names = ", ".join(report.unused[:MOST_FILES])
-        note(f"note: this sweep has no cell for {names}{more}", indent="      ")
+        names = list_first(report.unused, MAX_FILES_NAMED)
+        print_note(f"note: this sweep has no cell for {names}", indent="      ")
     for name in report.updated:
-        say(f"wrote {report.baselines}/{name}")
-    say(f"\n{summary_line(report)}")
+        print_line(f"wrote {report.baselines}/{name}")
+    print_line(f"\n{summary_line(report)}")
 
 
 def _row(verdict: Verdict) -> dict[str, str]:
@@ -65,27 +61,26 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "task": cell.task,
         "model": cell.model,
         "method": cell.method_text,
-        "Jaccard": "–" if edges is None else f"{1 - edges.distance:.3f}",
-        "at least": "–" if edges is None else f"{1 - edges.limit:.3f}",
-        "gained": str(len(gained)) if edges else "–",
-        "lost": str(len(lost)) if edges else "–",
-        "faithfulness": "–"
+        "Jaccard": NONE if edges is None else f"{1 - edges.distance:.3f}",
+        "at least": NONE if edges is None else f"{1 - edges.limit:.3f}",
+        "gained": str(len(gained)) if edges else NONE,
+        "lost": str(len(lost)) if edges else NONE,
+        "faithfulness": NONE
         if faithfulness is None
-        else f"{number(faithfulness.was)} -> {number(faithfulness.now)}",
+        else f"{format_number(faithfulness.was)} -> {format_number(faithfulness.now)}",
         "seconds": f"{verdict.seconds:.1f}",
     }
 
 
 def _explain(verdict: Verdict) -> None:
-    say(f"\n{verdict.status}: {verdict.cell}")
+    print_line(f"\n{verdict.status}: {verdict.cell}")
     for cause in verdict.causes:
-        say(f"  {cause}")
+        print_line(f"  {cause}")
     for what, (gained, lost) in (("edges", verdict.edges), ("heads", verdict.heads)):
         for how, names in (("gained", gained), ("lost", lost)):
             if names:
-                more = f" and {len(names) - MOST_EDGES} more" if len(names) > MOST_EDGES else ""
-                say(f"  {what} {how}: {', '.join(names[:MOST_EDGES])}{more}")
-    for said in verdict.notes:
-        say(f"  note: {said}")
+                print_line(f"  {what} {how}: {list_first(names, MAX_EDGES_NAMED)}")
+    for text in verdict.notes:
+        print_line(f"  note: {text}")
     if verdict.error is not None and verdict.error.fix:
-        say(f"  fix: {verdict.error.fix}")
+        print_line(f"  fix: {verdict.error.fix}")

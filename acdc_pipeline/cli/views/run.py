@@ -1,24 +1,157 @@
-"""A run, as commands show it."""
+"""A run: its name in a line of text, its facts, its JSON document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.method_text import method_text
-from acdc_pipeline.cli.terminal.words import counted, kept_text, number, percent, share_text
-from acdc_pipeline.cli.views.evaluation import measured_facts
-from acdc_pipeline.specs import circuit_method
-from acdc_pipeline.specs.names import COUNTED
-from acdc_pipeline.store.figures import faithfulness_by_metric
+from acdc_pipeline.cli.terminal.text import (
+    NONE,
+    format_kept,
+    format_kept_share,
+    format_number,
+    format_percent,
+    pluralize,
+)
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import Method, ProfileMethod, RunSpec
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
 
 
+def run_name(spec: RunSpec) -> str:
+    """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`, with the seed unless it is 0."""
+    seed = f", seed {spec.seed}" if spec.seed else ""
+    how = method_name(spec.method)
+    how = f"at {how.removeprefix('acdc ')}" if spec.method.name == "acdc" else f"by {how}"
+    return f"{spec.task} in {spec.model} {how}{seed}"
+
+
+def method_name(method: Method) -> str:
+    """The method with the one number that decides how large its circuits are.
+
+    `acdc 0.01` at a threshold, `eap 5%` of the graph's edges, `eap 60 edges`; `profile` has none.
+    """
+    return f"{method.name} {size_text(method)}".rstrip()
+
+
+def size_text(method: Method) -> str:
+    """`0.01`, `5%` or `60 edges`; empty for a method that finds no circuit."""
+    values = method.plain()
+    if (threshold := values.get("threshold")) is not None:
+        return f"{threshold:g}"
+    if (edges := values.get("edges")) is not None:
+        return pluralize(edges, "edge")
+    share = values.get("share")
+    return "" if share is None else f"{100 * share:.3g}%"
+
+
+def size_order(method: Method) -> tuple[str, float]:
+    """A sort key that groups methods by name, the sparsest circuits of each first."""
+    values = method.plain()
+    if (threshold := values.get("threshold")) is not None:
+        return method.name, -threshold
+    return method.name, values.get("share") or float(values.get("edges") or 0)
+
+
+def method_text(method: Method) -> str:
+    """The method with all its parameters.
+
+    `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
+    """
+    from acdc_pipeline.specs import ProfileMethod, SearchMethod
+
+    if isinstance(method, ProfileMethod):
+        return _profile_text(method)
+    size = size_text(method)
+    if isinstance(method, SearchMethod):
+        size = f"threshold {size}"
+    elif size.endswith("%"):
+        size = f"{size} of the edges"
+    parts = [method.name, size, method.metric, f"{method.ablation} ablation"]
+    shown = {"name", "threshold", "share", "edges", "metric", "ablation"}
+    parts += [
+        value if isinstance(value, str) else f"{name.replace('_', ' ')} {value:g}"
+        for name, value in method.plain().items()
+        if name not in shown
+    ]
+    return ", ".join(parts)
+
+
+def _profile_text(method: ProfileMethod) -> str:
+    parts = [
+        "profile of heads",
+        f"period {method.period}",
+        pluralize(method.sequences, "sequence"),
+        pluralize(method.tokens, "token"),
+    ]
+    if method.text is not None:
+        parts.append(f"a text of {pluralize(len(method.text), 'character')}")
+    return ", ".join(parts)
+
+
+def run_facts(record: RunRecord) -> dict[str, str]:
+    """Describe a run and its results."""
+    from acdc_pipeline.specs import circuit_method
+    from acdc_pipeline.specs.names import COUNTED
+
+    spec, metrics = record.spec, record.metrics
+    facts = {
+        "run": spec.run_id(),
+        "task": f"{spec.task}, {pluralize(spec.prompts, 'prompt')}, seed {spec.seed}",
+        "model": f"{spec.model} ({spec.dtype})",
+        "method": method_text(spec.method),
+    }
+    if record.circuit is not None:
+        kept, total = edge_counts(record)
+        facts["edges kept"] = f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
+    if record.profile is not None:
+        facts |= _profile_facts(record)
+    if "kl" in metrics:
+        scale = f"{format_number(metrics.get('ablated_kl'))} with every edge removed"
+        facts["KL"] = f"{format_number(metrics['kl'])} nats to the whole model ({scale})"
+        facts["faithfulness"] = _faithfulness_text(record)
+    if "accuracy" in metrics:
+        facts |= {name.replace("_", " "): _percent_of_answers(metrics, name) for name in COUNTED}
+    for name, value in metrics.items():
+        if name in ("kl", *COUNTED) or name.startswith(("model_", "ablated_")):
+            continue
+        whole = format_number(metrics.get(f"model_{name}"))
+        facts[name] = f"{format_number(value)} (whole model {whole})"
+    if reference := record.details.get("reference"):
+        facts["reference"] = _reference_text(reference, circuit_method(spec.method).ablation)
+    facts["time"] = f"{record.wall_seconds:.1f} s"
+    return facts
+
+
+def evaluation_facts_of_run(
+    record: RunRecord, figures: Figures | None, command: str
+) -> dict[str, str]:
+    """Describe the evaluation of a run; of one without, give the command that evaluates it.
+
+    Args:
+        record: the run.
+        figures: its evaluation.
+        command: the command that evaluates it.
+    """
+    if record.circuit is None:
+        return {}
+    if figures is None:
+        return {"evaluation": f"{NONE} ({command})"}
+    from acdc_pipeline.cli.views.evaluation import measured_facts
+
+    return measured_facts(figures.document)
+
+
+def warning_facts(record: RunRecord) -> dict[str, str]:
+    """Return the warnings attached to a run; empty if there are none."""
+    warnings = record.details.get("warnings") or ()
+    return {"warning": "\n".join(warnings)} if warnings else {}
+
+
 def run_document(record: RunRecord) -> dict[str, Any]:
-    """A run as JSON data: what was run, and what came of it."""
+    """Return a run and its results as JSON data."""
     kept, total = edge_counts(record)
     return {
         "run_id": record.spec.run_id(),
@@ -34,7 +167,7 @@ def run_document(record: RunRecord) -> dict[str, Any]:
 
 
 def summary_document(summary: RunSummary, figures: Figures | None = None) -> dict[str, Any]:
-    """A line of a list of runs as JSON data."""
+    """Return a run of a list as JSON data."""
     return {
         "run_id": summary.run_id,
         **summary.spec.plain(),
@@ -48,115 +181,69 @@ def summary_document(summary: RunSummary, figures: Figures | None = None) -> dic
 
 
 def evaluation_part(figures: Figures | None) -> dict[str, Any]:
-    """What was measured of a circuit as JSON data; null where nothing was."""
+    """Return the evaluation of a circuit as JSON data; null without one."""
     if figures is None:
         return {"evaluation": None}
     return {"evaluation": {**figures.document, "evaluations": list(figures.evaluations)}}
 
 
-def evaluation_lines(record: RunRecord, figures: Figures | None, again: str) -> dict[str, str]:
-    """What was measured of a run, for people; of one that was not measured, how to.
-
-    Args:
-        record: the run.
-        figures: what was measured of it.
-        again: the command that measures it.
-    """
-    if record.circuit is None:
-        return {}
-    if figures is None:
-        return {"evaluation": f"– ({again})"}
-    return measured_facts(figures.document)
-
-
-def run_facts(record: RunRecord) -> dict[str, str]:
-    """A run for people."""
-    spec, metrics = record.spec, record.metrics
-    lines = {
-        "run": spec.run_id(),
-        "task": f"{spec.task}, {counted(spec.prompts, 'prompt')}, seed {spec.seed}",
-        "model": f"{spec.model} ({spec.dtype})",
-        "method": method_text(spec),
-    }
-    if record.circuit is not None:
-        lines["edges kept"] = edges_text(*edge_counts(record))
-    if record.profile is not None:
-        lines |= _profile_facts(record)
-    if "kl" in metrics:
-        scale = f"{number(metrics.get('ablated_kl'))} with every edge removed"
-        lines["KL"] = f"{number(metrics['kl'])} nats to the whole model ({scale})"
-        lines["faithfulness"] = faithfulness_text(record)
-    if "accuracy" in metrics:
-        lines |= {name.replace("_", " "): share_of_answers(metrics, name) for name in COUNTED}
-    for name, value in metrics.items():
-        if name in ("kl", *COUNTED) or name.startswith(("model_", "ablated_")):
-            continue
-        lines[name] = f"{number(value)} (whole model {number(metrics.get(f'model_{name}'))})"
-    if reference := record.details.get("reference"):
-        lines["reference"] = reference_text(reference, circuit_method(spec.method).ablation)
-    lines["time"] = f"{record.wall_seconds:.1f} s"
-    return lines
-
-
-def share_of_answers(metrics: Mapping[str, float], name: str) -> str:
-    """`95.3% (whole model 100.0%)`, of a metric that counts answers; `–` where it is not known."""
-    if name not in metrics:
-        return percent(None)
-    return f"{percent(metrics[name])} (whole model {percent(metrics.get(f'model_{name}'))})"
-
-
-def faithfulness_text(record: RunRecord) -> str:
-    """`0.960 in kl, 0.812 in logit_diff`: the metric that was searched by comes first."""
-    found = faithfulness_by_metric(record.metrics, circuit_method(record.spec.method).metric)
-    return ", ".join(f"{number(value)} in {name}" for name, value in found.items()) or number(None)
-
-
-def _profile_facts(record: RunRecord) -> dict[str, str]:
-    roles = (record.profile or {}).get("roles", [])
-    heads = {(score.layer, score.head) for score in record.heads}
-    named = {role["head"] for role in roles}
-    whole = {
-        name.replace("_", " "): f"{percent(record.metrics.get(f'model_{name}'))} (whole model)"
-        for name in COUNTED
-    }
-    return {
-        "heads": f"{len(heads)}, {counted(len(record.heads), 'score')}",
-        "roles": f"{len(roles)}, of {counted(len(named), 'head')}",
-        **whole,
-    }
-
-
-def warning_facts(record: RunRecord) -> dict[str, str]:
-    """What makes a run mean little, for people; nothing where nothing does."""
-    warnings = record.details.get("warnings") or ()
-    return {"warning": "\n".join(warnings)} if warnings else {}
-
-
-def reference_text(reference: dict[str, Any], ablation: str) -> str:
-    """`4 of 7 edges of the known circuit found, 0 others`."""
-    theirs = reference["ablation"]
-    text = (
-        f"{reference['found']} of {reference['total']} {reference['compared']} of the known "
-        f"circuit found, {reference['others']} others"
-    )
-    return text if theirs in (None, ablation) else f"{text} (known under {theirs} ablation)"
-
-
 def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
-    """Edges of the circuit and of the whole graph; None where a run finds no circuit."""
+    """Return the edges of the circuit and of the whole graph; None if the run has no circuit."""
     if record.circuit is None:
         return None, None
     return len(record.circuit), record.circuit.topology.n_edges
 
 
-def edges_text(kept: int | None, total: int | None) -> str:
-    """`41 of 1281 (3.2%)`."""
-    return "–" if kept is None else f"{kept_text(kept, total)} ({share_text(kept, total)})"
-
-
-def strongest(circuit: Circuit, count: int) -> list[dict[str, str]]:
-    """The edges of the highest scores, best first, as rows of `edge` and `score`."""
+def strongest_edges(circuit: Circuit, count: int) -> list[dict[str, str]]:
+    """Return the edges of the highest scores, best first, as rows of `edge` and `score`."""
     return [
-        {"edge": str(edge), "score": number(circuit.scores.get(edge))}
+        {"edge": str(edge), "score": format_number(circuit.scores.get(edge))}
         for edge in circuit.strongest(count)
     ]
+
+
+def _percent_of_answers(metrics: Mapping[str, float], name: str) -> str:
+    """`95.3% (whole model 100.0%)`, of a metric that counts answers."""
+    if name not in metrics:
+        return NONE
+    whole = format_percent(metrics.get(f"model_{name}"))
+    return f"{format_percent(metrics[name])} (whole model {whole})"
+
+
+def _faithfulness_text(record: RunRecord) -> str:
+    """`0.960 in kl, 0.812 in logit_diff`, the metric of the search first."""
+    from acdc_pipeline.specs import circuit_method
+    from acdc_pipeline.store.figures import faithfulness_by_metric
+
+    found = faithfulness_by_metric(record.metrics, circuit_method(record.spec.method).metric)
+    return ", ".join(f"{format_number(value)} in {name}" for name, value in found.items()) or NONE
+
+
+def _profile_facts(record: RunRecord) -> dict[str, str]:
+    from acdc_pipeline.specs.names import COUNTED
+
+    roles = (record.profile or {}).get("roles", [])
+    heads = {(score.layer, score.head) for score in record.heads}
+    with_role = {role["head"] for role in roles}
+    whole = {
+        name.replace("_", " "): f"{format_percent(record.metrics.get(f'model_{name}'))} "
+        "(whole model)"
+        for name in COUNTED
+    }
+    return {
+        "heads": f"{len(heads)}, {pluralize(len(record.heads), 'score')}",
+        "roles": f"{len(roles)}, of {pluralize(len(with_role), 'head')}",
+        **whole,
+    }
+
+
+def _reference_text(reference: dict[str, Any], ablation: str) -> str:
+    """`4 of 7 edges of the known circuit found, 0 others`."""
+    known_under = reference["ablation"]
+    text = (
+        f"{reference['found']} of {reference['total']} {reference['compared']} of the known "
+        f"circuit found, {reference['others']} others"
+    )
+    return (
+        text if known_under in (None, ablation) else f"{text} (known under {known_under} ablation)"
+    )

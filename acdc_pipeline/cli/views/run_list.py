@@ -1,18 +1,28 @@
-"""The columns of a list of runs: what each is, and the settings that tell them apart."""
+"""Lists of runs: their columns, the settings that tell runs apart, failed runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.tables import Column
-from acdc_pipeline.cli.terminal.words import kept_text, number, percent, share_text
-from acdc_pipeline.cli.views.run_names import method_name
-from acdc_pipeline.store.figures import faithfulness_of
+from acdc_pipeline.cli.terminal.output import print_json, print_note, print_warnings
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.text import (
+    NONE,
+    format_kept,
+    format_kept_share,
+    format_number,
+    format_percent,
+    pluralize,
+    relative_path,
+)
+from acdc_pipeline.cli.views.run import method_name
+from acdc_pipeline.errors import nearest
 
 if TYPE_CHECKING:
+    from acdc_pipeline.errors import AcdcError
     from acdc_pipeline.specs import RunSpec
-    from acdc_pipeline.store import Figures, RunSummary
+    from acdc_pipeline.store import Figures, RunFailure, RunSummary, Store
 
 SETTINGS = (
     Column("prompts", "number", rank=2),
@@ -48,66 +58,80 @@ COLUMNS = (
     Column("stability", "number", rank=5),
     Column("seconds", "number", rank=5),
 )
+FAILED_COLUMNS = (
+    Column("run"),
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("method", rank=1),
+    Column("seed", "number", rank=2),
+    Column("tries", "number", rank=2),
+    Column("problem", "prose"),
+)
 
 
-def rows_of(
-    runs: Sequence[RunSummary], evaluated: Mapping[str, Figures] | None = None
+def run_rows(
+    runs: Sequence[RunSummary], figures: Mapping[str, Figures] | None = None
 ) -> list[dict[str, str]]:
-    """`runs` as rows of `COLUMNS`.
+    """Return `runs` as rows of `COLUMNS`.
 
     Args:
-        runs: of one list.
-        evaluated: what was measured of some of them, by id; the columns are left out where nothing
-            was measured of any.
+        runs: the runs of one list.
+        figures: evaluations by run id; if none of the runs has one, their columns are left out.
     """
-    settings = settings_apart([s.spec for s in runs])
-    known = evaluated or {}
-    measured = any(s.run_id in known for s in runs)
+    from acdc_pipeline.store.figures import faithfulness_of
+
+    settings = differing_settings([run.spec for run in runs])
+    known = figures or {}
+    evaluated = any(run.run_id in known for run in runs)
     return [
         {
-            "run": s.run_id[:8],
-            "task": s.spec.task,
-            "model": s.spec.model,
-            "method": method_name(s.spec.method),
-            **apart,
-            **result_cells(s.edges_kept, s.edges_total, s.metrics, s.wall_seconds),
-            **(evaluation_cells(known.get(s.run_id)) if measured else {}),
-            "faithfulness": number(faithfulness_of(s.metrics, s.spec.method.plain().get("metric"))),
+            "run": run.run_id[:8],
+            "task": run.spec.task,
+            "model": run.spec.model,
+            "method": method_name(run.spec.method),
+            **differing,
+            **result_cells(run.edges_kept, run.edges_total, run.metrics, run.wall_seconds),
+            **(evaluation_cells(known.get(run.run_id)) if evaluated else {}),
+            "faithfulness": format_number(
+                faithfulness_of(run.metrics, run.spec.method.plain().get("metric"))
+            ),
         }
-        for s, apart in zip(runs, settings, strict=True)
+        for run, differing in zip(runs, settings, strict=True)
     ]
 
 
 def result_cells(
     kept: int | None, total: int | None, metrics: Mapping[str, float], seconds: float
 ) -> dict[str, str]:
-    """What came of a run, as cells of `COLUMNS`."""
+    """Return the results of a run as cells of `COLUMNS`."""
     return {
-        "edges kept": kept_text(kept, total),
-        "share": share_text(kept, total),
-        "KL": number(metrics.get("kl")),
-        "accuracy": percent(metrics.get("accuracy")),
-        "forced choice": percent(metrics.get("forced_choice")),
+        "edges kept": format_kept(kept, total),
+        "share": format_kept_share(kept, total),
+        "KL": format_number(metrics.get("kl")),
+        "accuracy": format_percent(metrics.get("accuracy")),
+        "forced choice": format_percent(metrics.get("forced_choice")),
         "seconds": f"{seconds:.1f}",
     }
 
 
 def evaluation_cells(figures: Figures | None) -> dict[str, str]:
-    """What was measured of a circuit, as cells of `COLUMNS`; a dash for what was not."""
+    """Return an evaluation as cells of `COLUMNS`; a dash for what was not measured."""
     return {
-        "above null": percent(None if figures is None else figures.percentile),
-        "CPR": number(None if figures is None else figures.cpr),
-        "stability": number(None if figures is None else figures.jaccard),
+        "above null": format_percent(None if figures is None else figures.percentile),
+        "CPR": format_number(None if figures is None else figures.cpr),
+        "stability": format_number(None if figures is None else figures.jaccard),
     }
 
 
-def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
-    """For each of `specs` the settings in which two of them differ.
+def differing_settings(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
+    """Return, for each run, the settings in which two of the runs differ.
+
+    Task and model are not settings; but their hashes are where one name has stood for more than
+    one version. A setting that only some methods have does not tell those from the others: the
+    method's name does.
 
     Args:
-        specs: the runs of one list. Task and model are not settings; but the hash of what goes by
-            one name is, where that name has stood for more than one thing. A setting that only
-            some methods have is no difference to those that lack it: the method's name says so.
+        specs: the runs of one list.
     """
     plain = [_settings(spec) for spec in specs]
     differing = {
@@ -115,9 +139,9 @@ def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
         for column in SETTINGS
         if len({settings[column.name] for settings in plain if column.name in settings}) > 1
     }
-    tasks = _with_several((spec.task, spec.task_hash) for spec in specs)
-    models = _with_several((spec.model, spec.model_revision) for spec in specs)
-    rows = [{name: settings.get(name, "–") for name in differing} for settings in plain]
+    tasks = _has_versions((spec.task, spec.task_hash) for spec in specs)
+    models = _has_versions((spec.model, spec.model_revision) for spec in specs)
+    rows = [{name: settings.get(name, NONE) for name in differing} for settings in plain]
     for row, spec in zip(rows, specs, strict=True):
         if tasks:
             row["task version"] = spec.task_hash[:8]
@@ -126,12 +150,101 @@ def settings_apart(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
     return rows
 
 
+def load_figures(results: Store, run_ids: Iterable[str]) -> Mapping[str, Figures]:
+    """Return the evaluations of runs by run id; print a warning for each damaged one."""
+    from acdc_pipeline.store import figures_of
+
+    found = results.evaluations(run_ids)
+    print_warnings(found.damaged)
+    return {run_id: figures_of(some) for run_id, some in found.by_run.items()}
+
+
+def suggest_filters(task: str | None, model: str | None, specs: Iterable[RunSpec]) -> str:
+    """` (did you mean --task ioi?)` if no run has the name of a filter but a similar one."""
+    runs = list(specs)
+    known = {"--task": {run.task for run in runs}, "--model": {run.model for run in runs}}
+    similar = [
+        f"{option} {close}"
+        for option, name in (("--task", task), ("--model", model))
+        if name is not None
+        and name not in known[option]
+        and (close := nearest(name, known[option]))
+    ]
+    return f" (did you mean {' '.join(similar)}?)" if similar else ""
+
+
+def print_failed(results: Store, fits: Callable[[RunSpec], bool]) -> None:
+    """Print the failed runs that fit as a table, and a warning for each unreadable failure."""
+    failures = results.failures()
+    shown = _fitting_failures(failures, fits)
+    if shown:
+        print_table(FAILED_COLUMNS, [_failed_row(failure) for failure in shown])
+        print_note("\nto retry them: acdc run SWEEP --retry-failed")
+    elif failures:
+        count = pluralize(len(failures), "failed run")
+        print_note(f"none of {count} in {relative_path(results.url)} fits")
+    else:
+        print_note(f"no failed run in {relative_path(results.url)}")
+    print_warnings(results.damaged_failures())
+
+
+def print_failed_json(results: Store, fits: Callable[[RunSpec], bool]) -> None:
+    """Print the failed runs that fit as one JSON document."""
+    print_json(
+        {
+            "store": results.url,
+            "failed": [
+                _failure_document(failure)
+                for failure in _fitting_failures(results.failures(), fits)
+            ],
+            "damaged": [error_document(damage) for damage in results.damaged_failures()],
+        }
+    )
+
+
+def error_document(error: AcdcError) -> dict[str, Any]:
+    """Return an error as JSON data."""
+    return {"kind": type(error).__name__, "problem": error.problem, **error.parts()}
+
+
+def _failure_document(failure: RunFailure) -> dict[str, Any]:
+    return {
+        "run_id": failure.run_id,
+        **failure.spec.plain(),
+        "error": {"kind": failure.kind, "problem": failure.problem, **failure.error().parts()},
+        "attempts": failure.attempts,
+        "worker": failure.worker,
+        "traceback": list(failure.traceback),
+    }
+
+
+def _fitting_failures(
+    failures: Iterable[RunFailure], fits: Callable[[RunSpec], bool]
+) -> list[RunFailure]:
+    fitting = (failure for failure in failures if fits(failure.spec))
+    return sorted(fitting, key=lambda f: (f.spec.task, f.spec.model, f.run_id))
+
+
+def _failed_row(failure: RunFailure) -> dict[str, str]:
+    spec = failure.spec
+    return {
+        "run": failure.run_id[:8],
+        "task": spec.task,
+        "model": spec.model,
+        "method": method_name(spec.method),
+        "seed": str(spec.seed),
+        "tries": str(failure.attempts),
+        "problem": str(failure.error()).splitlines()[0],
+    }
+
+
 def _settings(spec: RunSpec) -> dict[str, str]:
     run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype}
     both = run | spec.method.plain()
     return {name.replace("_", " "): str(value) for name, value in both.items()}
 
 
-def _with_several(pairs: Iterable[tuple[str, str]]) -> bool:
+def _has_versions(pairs: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a name occurs with more than one version."""
     different = set(pairs)
     return len({name for name, _ in different}) < len(different)

@@ -1,4 +1,4 @@
-"""A sweep, as commands show it when it is over: a table of its cells, and what failed."""
+"""A finished sweep: a table of its cells, its failures, its JSON document."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.output import note
+from acdc_pipeline.cli.terminal.output import print_note, print_warnings
 from acdc_pipeline.cli.terminal.tables import Column
-from acdc_pipeline.cli.terminal.words import counted, kept_text, number
+from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first, pluralize
+from acdc_pipeline.cli.views.run_list import error_document
 from acdc_pipeline.errors import AcdcError
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 Cell = tuple[str, str]
 """A model and a task."""
 
-MOST_PLACES = 4
-"""So many cells are named beside a cause that they share."""
+MAX_CELLS_NAMED = 4
+"""Cells named beside an error that they share."""
 
 COLUMNS = (
     Column("model", "name"),
@@ -36,25 +37,25 @@ COLUMNS = (
 )
 
 
-def rows_of(
+def sweep_rows(
     work: SweepWork, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
 ) -> list[dict[str, str]]:
-    """One row of `COLUMNS` for each task in each model, in the sweep's order.
+    """Return one row of `COLUMNS` per task and model, in the sweep's order.
 
     Args:
-        work: what was planned.
-        outcomes: what came of it.
-        summaries: the runs of the sweep that are in the store now.
+        work: the planned sweep.
+        outcomes: outcomes of the runs that were executed.
+        summaries: runs of the sweep that are in the store now.
     """
     counts: dict[Cell, Counter[str]] = {cell_of(run): Counter() for run in work.plan.runs}
     for refusal in work.plan.refused:
-        counts.setdefault(_refused(refusal), Counter())["failed"] += 1
+        counts.setdefault(_refused_cell(refusal), Counter())["failed"] += 1
     states = {outcome.planned.run_id: outcome.state for outcome in outcomes}
     seconds: dict[Cell, float] = defaultdict(float)
     for outcome in outcomes:
         seconds[cell_of(outcome.planned)] += outcome.seconds
     for run in work.plan.runs:
-        counts[cell_of(run)][_word(states.get(run.run_id), work.standing(run))] += 1
+        counts[cell_of(run)][_column(states.get(run.run_id), work.standing(run))] += 1
     found: dict[Cell, list[RunSummary]] = {}
     for summary in summaries:
         found.setdefault((summary.spec.model, summary.spec.task), []).append(summary)
@@ -62,7 +63,7 @@ def rows_of(
         {
             "model": model,
             "task": task,
-            **{word: str(count[word] or "–") for word in ("new", "cached", "failed")},
+            **{name: str(count[name] or NONE) for name in ("new", "cached", "failed")},
             **_ranges(found.get((model, task), [])),
             "seconds": f"{seconds[model, task]:.1f}",
         }
@@ -71,15 +72,15 @@ def rows_of(
 
 
 def cell_of(planned: PlannedRun) -> Cell:
-    """Which row of a table a run counts in."""
+    """Return the cell of a run: its model and task."""
     return planned.run.model, planned.run.task
 
 
-def _refused(refusal: Refusal) -> Cell:
+def _refused_cell(refusal: Refusal) -> Cell:
     return str(refusal.cell.model), refusal.cell.task.name
 
 
-def _word(state: str | None, standing: str) -> str:
+def _column(state: str | None, standing: str) -> str:
     if state is None:
         return {"cached": "cached", "failed before": "failed"}.get(standing, "left")
     return {"committed": "new", "present": "cached"}.get(state, "failed")
@@ -90,57 +91,53 @@ def _ranges(found: Sequence[RunSummary]) -> dict[str, str]:
     total = max((s.edges_total or 0 for s in found), default=0)
     divergences = [s.metrics["kl"] for s in found if "kl" in s.metrics]
     return {
-        "edges kept": _range([str(k) for k in sorted(kept)], kept_text(0, total)[1:]),
-        "KL": _range([number(k) for k in sorted(divergences)], ""),
+        "edges kept": _range([str(k) for k in sorted(kept)], f" of {total}"),
+        "KL": _range([format_number(k) for k in sorted(divergences)], ""),
     }
 
 
 def _range(values: Sequence[str], unit: str) -> str:
     if not values:
-        return "–"
+        return NONE
     first, last = values[0], values[-1]
     return (first if first == last else f"{first}–{last}") + unit
 
 
-def say_failures(work: SweepWork, outcomes: Sequence[Outcome], hint: str) -> None:
-    """Names every cause once on stderr, with the runs it stopped; damaged causes too.
+def print_failures(work: SweepWork, outcomes: Sequence[Outcome], hint: str) -> None:
+    """Print every error once on stderr, with the cells it stopped; unreadable failures too.
 
     Args:
-        work: what was planned; its refusals failed, and what failed before and was not tried now.
-        outcomes: what came of it.
-        hint: how to try again what failed before.
+        work: the planned sweep, with cells that are refused and runs that failed before.
+        outcomes: outcomes of the runs that were executed.
+        hint: how to retry runs that failed before.
     """
-    now = [(o.planned, o.error) for o in outcomes if o.error is not None]
-    for problem in work.damaged:
-        note(f"acdc: warning: {problem}".replace("\n", "\n      "))
-    _say_grouped("failed", ((cell_of(planned), error) for planned, error in now))
-    _say_grouped("cannot be planned", ((_refused(r), r.error) for r in work.plan.refused))
-    tried = {planned.run_id for planned, _ in now}
+    print_warnings(work.damaged)
+    _print_grouped("failed", ((cell_of(o.planned), o.error) for o in outcomes if o.error))
+    _print_grouped("cannot be planned", ((_refused_cell(r), r.error) for r in work.plan.refused))
+    executed = {outcome.planned.run_id for outcome in outcomes}
     before = [
         (cell_of(run), work.failures[run.run_id].error())
         for run in work.that_are("failed before")
-        if run.run_id not in tried and run.run_id not in {o.planned.run_id for o in outcomes}
+        if run.run_id not in executed
     ]
-    _say_grouped(f"left out, failed before ({hint})", before)
+    _print_grouped(f"left out, failed before ({hint})", before)
 
 
-def _say_grouped(what: str, causes: Iterable[tuple[Cell, AcdcError]]) -> None:
-    """Each cause once, and behind it where it struck."""
+def _print_grouped(what: str, errors: Iterable[tuple[Cell, AcdcError]]) -> None:
     grouped: dict[str, Counter[Cell]] = {}
-    for cell, error in causes:
+    for cell, error in errors:
         grouped.setdefault(str(error), Counter())[cell] += 1
     for text, cells in grouped.items():
-        places = [f"{task} in {model}" for model, task in cells]
-        more = f" and {len(places) - MOST_PLACES} more" if len(places) > MOST_PLACES else ""
-        note(f"\n{counted(cells.total(), 'run')} {what}: {', '.join(places[:MOST_PLACES])}{more}")
+        names = list_first([f"{task} in {model}" for model, task in cells], MAX_CELLS_NAMED)
+        print_note(f"\n{pluralize(cells.total(), 'run')} {what}: {names}")
         for line in text.splitlines():
-            note(f"  {line}", indent="  ")
+            print_note(f"  {line}", indent="  ")
 
 
 def sweep_document(
     work: SweepWork, outcomes: Sequence[Outcome], store: str, paths: dict[str, str]
 ) -> dict[str, Any]:
-    """A sweep that is over, as JSON data."""
+    """Return a finished sweep as JSON data."""
     ended = {outcome.planned.run_id: outcome for outcome in outcomes}
     runs = [_run_document(work, run, ended.get(run.run_id), paths) for run in work.plan.runs]
     states = Counter(run["state"] for run in runs)
@@ -157,7 +154,7 @@ def sweep_document(
 
 
 def refusal_document(refusal: Refusal) -> dict[str, Any]:
-    """A cell that is no run, as JSON data."""
+    """Return a cell that cannot be planned as JSON data."""
     cell = refusal.cell
     return {
         "task": cell.task.name,
@@ -169,15 +166,10 @@ def refusal_document(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def error_document(error: AcdcError) -> dict[str, Any]:
-    """An error as JSON data."""
-    return {"kind": type(error).__name__, "problem": error.problem, **error.parts()}
-
-
 def _run_document(
     work: SweepWork, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
 ) -> dict[str, Any]:
-    """One run: `state` is committed, present, failed, or skipped, which failed before."""
+    """Return a run as JSON data; state `skipped` is a run that failed before."""
     document = {"run_id": run.run_id, **run.run.plain()}
     if outcome is not None:
         return document | {

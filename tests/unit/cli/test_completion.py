@@ -106,21 +106,23 @@ def test_shell_completes_a_method_behind_a_model_with_a_colon():
         ),
     ],
 )
-def test_mend_words_joins_what_bash_cut(words: list[str], at: int, becomes: list[str], kind: str):
+def test_join_split_words_joins_what_bash_cut(
+    words: list[str], at: int, becomes: list[str], kind: str
+):
     environment = {
         "_ACDC_COMPLETE": "complete_bash",
         "COMP_WORDS": " ".join(words),
         "COMP_CWORD": str(at),
     }
-    completion.mend_words(environment)
+    completion.join_split_words(environment)
     assert environment["COMP_WORDS"].replace("''", "").split(" ") == becomes
     assert environment["COMP_CWORD"] == str(len(becomes) - 1)
     assert environment["_ACDC_COMPLETE_KIND"] == kind
 
 
-def test_mend_words_leaves_other_shells_alone():
+def test_join_split_words_leaves_other_shells_alone():
     environment = {"_ACDC_COMPLETE": "complete_zsh", "COMP_WORDS": "a : b"}
-    completion.mend_words(environment)
+    completion.join_split_words(environment)
     assert environment == {"_ACDC_COMPLETE": "complete_zsh", "COMP_WORDS": "a : b"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.cli.options.edge_list import read_edges
+from acdc_pipeline.cli.options.parsers import parse_circuit
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Topology
 
@@ -16,7 +16,7 @@ TOPOLOGY = Topology(4, 8, has_mlp=True)
 def test_edges_named_at_greater_length_than_a_file_name_are_read():
     names = [str(edge) for edge in TOPOLOGY.edges]
     assert len(",".join(names)) > 10_000
-    assert len(read_edges(",".join(names), TOPOLOGY)) == len(names)
+    assert len(parse_circuit(",".join(names), TOPOLOGY)) == len(names)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_edges_named_at_greater_length_than_a_file_name_are_read():
 def test_edges_in_a_file_that_holds_no_circuit_are_refused(tmp_path: Path, text: str):
     (tmp_path / "circuit.json").write_text(text)
     with pytest.raises(InvalidInput):
-        read_edges(str(tmp_path / "circuit.json"), TOPOLOGY)
+        parse_circuit(str(tmp_path / "circuit.json"), TOPOLOGY)
 
 
 @pytest.mark.parametrize("text", ["<?xml version='1.0'?><graphml/>", "digraph circuit {}"])
@@ -45,7 +45,7 @@ def test_edges_in_a_format_that_is_written_only_are_refused_with_those_that_are_
     tmp_path: Path, text: str
 ):
     (tmp_path / "circuit").write_text(text)
-    with pytest.raises(InvalidInput, match="written and not read") as raised:
-        read_edges(str(tmp_path / "circuit"), TOPOLOGY)
+    with pytest.raises(InvalidInput, match="written but not read") as raised:
+        parse_circuit(str(tmp_path / "circuit"), TOPOLOGY)
     assert raised.value.fix is not None
     assert "node-link" in raised.value.fix

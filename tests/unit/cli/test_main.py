@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from acdc_pipeline import __version__
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.terminal.errors import told
+from acdc_pipeline.cli.terminal.errors import error_text
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
 from tests.command_line import acdc, run_acdc, start_acdc
 
@@ -158,7 +158,7 @@ def test_error_is_told_with_indented_lines_below():
         field="corrupted.A",
         allowed="fresh, keep, swap (did you mean 'fresh'?)",
     )
-    assert told(error) == (
+    assert error_text(error) == (
         "acdc: tasks/ioi/task.yaml: corrupted.A: 'frsh' is not a rule\n"
         "      allowed: fresh, keep, swap (did you mean 'fresh'?)"
     )

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
-from acdc_pipeline.cli.terminal.progress import Bar, Lines, brief, waiting
+from acdc_pipeline.cli.terminal.progress import (
+    Bar,
+    Lines,
+    SearchProgress,
+    shorten_model_paths,
+    show_status,
+)
 
 
 def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):
     now = [0.0]
-    lines = Lines(lambda: now[0])
+    lines = SearchProgress(Lines(lambda: now[0]))
     lines.start(100, "ioi on m")
     for tested, seconds in ((1, 1.0), (2, 4.9), (3, 5.0), (4, 6.0), (5, 10.1)):
         now[0] = seconds
@@ -21,7 +27,7 @@ def test_lines_speak_at_the_start_and_then_only_when_time_has_passed(capsys):
 
 
 def test_bar_writes_nothing_to_stdout_and_can_be_used_again(capsys):
-    bar = Bar()
+    bar = SearchProgress(Bar())
     for _ in range(2):
         bar.start(10, "label [not markup]")
         bar.advance(5, 1, 4)
@@ -30,12 +36,12 @@ def test_bar_writes_nothing_to_stdout_and_can_be_used_again(capsys):
 
 
 def test_waiting_is_shown_on_a_terminal_only(capsys, monkeypatch):
-    with waiting("reading zoo:x"):
+    with show_status("reading zoo:x"):
         pass
     assert capsys.readouterr() == ("", "")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    with waiting("reading zoo:x"):
+    with show_status("reading zoo:x"):
         pass
     out, err = capsys.readouterr()
     assert out == ""
@@ -44,16 +50,16 @@ def test_waiting_is_shown_on_a_terminal_only(capsys, monkeypatch):
 
 
 def test_search_of_many_says_which_one_it_is(capsys):
-    lines = Lines(lambda: 0.0)
+    lines = SearchProgress(Lines(lambda: 0.0))
     lines.prefix = "[2/8] "
-    lines.wait("loading")
+    lines.status("loading")
     lines.start(100, "ioi on m")
     assert capsys.readouterr().err == "[2/8] ioi on m: searching 100 edges\n"
 
 
 def test_lines_name_each_part_and_then_how_far_it_is_when_time_has_passed(capsys):
     now = [0.0]
-    lines = Lines(lambda: now[0])
+    lines = SearchProgress(Lines(lambda: now[0]))
     lines.prefix = "evaluating ioi on m: "
     for number, name in enumerate(("curve", "null"), 1):
         lines.part(name, number, 2)
@@ -71,7 +77,7 @@ def test_lines_name_each_part_and_then_how_far_it_is_when_time_has_passed(capsys
 def test_bar_over_parts_says_which_part_it_is_at(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
-    bar = Bar()
+    bar = SearchProgress(Bar())
     bar.prefix = "evaluating ioi on m: "
     bar.part("null", 2, 3)
     bar.share(0.5)
@@ -83,16 +89,19 @@ def test_bar_over_parts_says_which_part_it_is_at(capsys, monkeypatch):
 
 
 def test_brief_leaves_out_the_folders_of_a_model_and_nothing_else():
-    assert brief("ioi in gguf:/a/b c/d.gguf: null") == "ioi in gguf:…/d.gguf: null"
-    assert brief("ioi in gguf:/a/b/d.Q4_1.gguf: null") == "ioi in gguf:…/d.Q4_1.gguf: null"
-    assert brief("ioi in dir:models/tiny: null") == "ioi in dir:…/tiny: null"
-    assert brief("ioi in hf:org/name: null") == "ioi in hf:org/name: null"
+    assert shorten_model_paths("ioi in gguf:/a/b c/d.gguf: null") == "ioi in gguf:…/d.gguf: null"
+    assert (
+        shorten_model_paths("ioi in gguf:/a/b/d.Q4_1.gguf: null")
+        == "ioi in gguf:…/d.Q4_1.gguf: null"
+    )
+    assert shorten_model_paths("ioi in dir:models/tiny: null") == "ioi in dir:…/tiny: null"
+    assert shorten_model_paths("ioi in hf:org/name: null") == "ioi in hf:org/name: null"
 
 
 def test_lines_of_a_method_that_tests_no_edge_say_how_many_are_scored(capsys):
     now = iter([0.0, 6.0, 6.0])
-    lines = Lines(lambda: next(now))
-    lines.tests = False
+    lines = SearchProgress(Lines(lambda: next(now)))
+    lines.tests_edges = False
     lines.start(100, "ioi by eap")
     lines.advance(40, 0, 60)
     assert capsys.readouterr().err.splitlines() == [

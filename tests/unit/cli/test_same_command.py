@@ -8,7 +8,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.options.same_command import same_command
+from acdc_pipeline.cli.options.shared import repeat_command
 
 
 def again(line: str, **without: tuple[str, ...]) -> str:
@@ -16,7 +16,7 @@ def again(line: str, **without: tuple[str, ...]) -> str:
     group = get_command(app)
     command = group.commands[name]  # pyright: ignore[reportAttributeAccessIssue]
     parent = typer.Context(group, info_name="acdc")
-    return same_command(command.make_context(name, words, parent=parent), **without)
+    return repeat_command(command.make_context(name, words, parent=parent), **without)
 
 
 def test_command_is_what_was_typed_and_no_more(monkeypatch):

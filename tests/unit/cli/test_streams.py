@@ -66,16 +66,16 @@ def test_interrupt_during_an_import_ends_the_command_with_one_line(tmp_path):
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.splitlines()[1:] == [
-        "acdc: interrupted; what was not finished is not in the store, and the same command goes "
-        "on from what is"
+        "acdc: interrupted; unfinished work is not in the store, and the same command "
+        "continues from what is"
     ]
 
 
 def test_interrupt_during_an_import_leaves_no_temporary_folder(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     program = """
-from acdc_pipeline.cli.terminal.interrupts import quiet_during_imports, temporary_folder
-quiet_during_imports()
+from acdc_pipeline.cli.terminal.interrupts import install_interrupt_handler, temporary_folder
+install_interrupt_handler()
 with temporary_folder("acdc-") as folder:
     (folder / "kept").touch()
     import slow

@@ -7,10 +7,12 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from acdc_pipeline.cli.views.sweep_display import watched
-from acdc_pipeline.cli.views.sweep_lines import SweepLines
-from acdc_pipeline.cli.views.sweep_live import SweepLive
-from acdc_pipeline.cli.views.tally import Tally
+from acdc_pipeline.cli.views.sweep_progress import (
+    SweepLines,
+    SweepLive,
+    SweepProgress,
+    show_sweep_progress,
+)
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.executor import Outcome, State, SweepListener
 from acdc_pipeline.execution.planned import PlannedRun
@@ -43,55 +45,55 @@ def named(model: str, task: str, seed: int = 0) -> PlannedRun:
     return PlannedRun(one.run.model_copy(update={"model": model, "task": task}), one.task)
 
 
-def test_tally_counts_ends_and_forgets_who_is_done(clock: Clock):
-    tally = Tally(4, clock)
-    tally.started("w", planned(0), 1)
-    tally.started("v", planned(1), 2)
-    tally.advanced("w", 5, 2, 15)
-    assert [(worker, busy.attempt, busy.share) for worker, busy in tally.at_work()] == [
+def test_progress_counts_ends_and_forgets_who_is_done(clock: Clock):
+    progress = SweepProgress(4, clock)
+    progress.started("w", planned(0), 1)
+    progress.started("v", planned(1), 2)
+    progress.advanced("w", 5, 2, 15)
+    assert [(worker, run.attempt, run.share) for worker, run in progress.workers] == [
         ("w", 1, 0.25),
         ("v", 2, 0.0),
     ]
-    tally.ended(ended(0))
-    tally.ended(ended(1, "failed", "v"))
-    tally.ended(ended(2, "present"))
-    assert (tally.done, tally.states["failed"], tally.at_work()) == (3, 1, [])
+    progress.ended(ended(0))
+    progress.ended(ended(1, "failed", "v"))
+    progress.ended(ended(2, "present"))
+    assert (progress.done, progress.states["failed"], progress.workers) == (3, 1, [])
 
 
-def test_tally_is_not_disturbed_by_a_worker_that_has_no_run(clock: Clock):
-    tally = Tally(2, clock)
-    tally.advanced("late", 1, 1, 1)
-    tally.lost("late", None, "gone")
-    assert tally.at_work() == []
+def test_progress_is_not_disturbed_by_a_worker_that_has_no_run(clock: Clock):
+    progress = SweepProgress(2, clock)
+    progress.advanced("late", 1, 1, 1)
+    progress.lost("late", None, "gone")
+    assert progress.workers == []
 
 
-def test_tally_takes_zeros_for_a_worker_that_has_not_begun(clock: Clock):
-    tally = Tally(2, clock)
-    tally.started("w", planned(0), 1)
-    tally.advanced("w", 0, 0, 0)
-    assert [(busy.left, busy.share) for _, busy in tally.at_work()] == [(None, 0.0)]
+def test_progress_takes_zeros_for_a_worker_that_has_not_begun(clock: Clock):
+    progress = SweepProgress(2, clock)
+    progress.started("w", planned(0), 1)
+    progress.advanced("w", 0, 0, 0)
+    assert [(run.left, run.share) for _, run in progress.workers] == [(None, 0.0)]
 
 
-def test_tally_keeps_workers_in_the_order_they_first_came(clock: Clock):
-    tally = Tally(9, clock)
+def test_progress_keeps_workers_in_the_order_they_first_came(clock: Clock):
+    progress = SweepProgress(9, clock)
     for worker in ("b", "a", "c"):
-        tally.started(worker, planned(0), 1)
-    tally.ended(ended(0, worker="b"))
-    tally.started("b", planned(1), 1)
-    assert [worker for worker, _ in tally.at_work()] == ["b", "a", "c"]
+        progress.started(worker, planned(0), 1)
+    progress.ended(ended(0, worker="b"))
+    progress.started("b", planned(1), 1)
+    assert [worker for worker, _ in progress.workers] == ["b", "a", "c"]
 
 
-def test_tally_expects_the_rest_to_take_as_long_as_what_was_worked_on(clock: Clock):
-    tally = Tally(10, clock)
-    tally.ended(ended(0, "present"))
-    assert tally.seconds_left is None  # runs that were there say nothing
+def test_progress_expects_the_rest_to_take_as_long_as_what_was_worked_on(clock: Clock):
+    progress = SweepProgress(10, clock)
+    progress.ended(ended(0, "present"))
+    assert progress.seconds_left is None  # runs that were there say nothing
     clock.now += 30
-    tally.ended(ended(1))
-    tally.ended(ended(2, "failed"))
-    assert tally.seconds_left == pytest.approx(15 * 7)
-    tally.started("w", planned(3), 1)
-    tally.advanced("w", 1, 0, 1)  # half a run more: 30 s for 2.5 runs, 6.5 to go
-    assert tally.seconds_left == pytest.approx(12 * 6.5)
+    progress.ended(ended(1))
+    progress.ended(ended(2, "failed"))
+    assert progress.seconds_left == pytest.approx(15 * 7)
+    progress.started("w", planned(3), 1)
+    progress.advanced("w", 1, 0, 1)  # half a run more: 30 s for 2.5 runs, 6.5 to go
+    assert progress.seconds_left == pytest.approx(12 * 6.5)
 
 
 def test_lines_number_the_runs_that_end_and_say_how(capsys, clock: Clock):
@@ -216,9 +218,9 @@ def test_picture_leaves_only_failures_behind_in_a_large_sweep(clock: Clock):
 
 
 def test_display_is_lines_off_a_terminal_and_a_picture_on_one(capsys, monkeypatch):
-    with watched(RUNS) as listener:
+    with show_sweep_progress(RUNS) as listener:
         assert isinstance(listener, SweepLines)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    with watched(RUNS) as listener:
+    with show_sweep_progress(RUNS) as listener:
         assert isinstance(listener, SweepLive)
     assert capsys.readouterr().out == ""

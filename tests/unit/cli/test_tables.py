@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from acdc_pipeline.cli.terminal.output import note, print_facts, say
-from acdc_pipeline.cli.terminal.tables import Column, fitted, print_table
-from acdc_pipeline.cli.terminal.words import counted, number, shortened, span, wrapped
+from acdc_pipeline.cli.terminal.output import print_facts, print_line, print_note
+from acdc_pipeline.cli.terminal.tables import Column, fit_columns, print_table
+from acdc_pipeline.cli.terminal.text import format_number, format_span, pluralize, shorten, wrap
 from tests.command_line import Outcome, acdc
 
 WIDTHS = (60, 80, 100, 160)
@@ -52,22 +52,22 @@ def two_runs(capsys) -> list[str]:
 
 
 def test_column_of_the_highest_rank_goes_first_and_rank_0_stays():
-    left_out = {width: fitted(COLUMNS, [ROW], width).left_out for width in (200, 60, 50, 10)}
+    left_out = {width: fit_columns(COLUMNS, [ROW], width).left_out for width in (200, 60, 50, 10)}
     assert left_out == {200: (), 60: (), 50: ("seconds",), 10: ("said", "seconds")}
 
 
 def test_column_that_is_the_same_in_every_row_goes_before_one_that_tells_them_apart():
     rows = [ROW, ROW | {"run": "90cc71aa", "seconds": "3.0"}]
-    assert fitted(COLUMNS, rows, 50).left_out == ("said",)
-    assert fitted(COLUMNS, rows, 35).left_out == ("said", "seconds")
+    assert fit_columns(COLUMNS, rows, 50).left_out == ("said",)
+    assert fit_columns(COLUMNS, rows, 35).left_out == ("said", "seconds")
 
 
 def test_column_without_a_value_goes_before_a_name_is_cut():
     none = ROW | {"said": "–", "seconds": "–"}
-    layout = fitted(COLUMNS, [none], 60)
+    layout = fit_columns(COLUMNS, [none], 60)
     assert layout.left_out == ("seconds",)
     assert layout.widths["model"] == len(ROW["model"])
-    assert fitted(COLUMNS, [none], 200).left_out == ()
+    assert fit_columns(COLUMNS, [none], 200).left_out == ()
 
 
 def test_terminal_narrower_than_the_least_table_has_a_block_for_each_row(at, two_runs):
@@ -84,7 +84,7 @@ def test_terminal_narrower_than_the_least_table_has_a_block_for_each_row(at, two
 
 @pytest.mark.parametrize("width", [*WIDTHS, 45, 20])
 def test_numbers_and_ids_have_their_whole_width_wherever_they_are_shown(width: int):
-    layout = fitted(COLUMNS, [ROW], width)
+    layout = fit_columns(COLUMNS, [ROW], width)
     for column in layout.columns:
         if column.kind in ("whole", "number"):
             assert layout.widths[column.name] >= len(ROW[column.name])
@@ -92,7 +92,7 @@ def test_numbers_and_ids_have_their_whole_width_wherever_they_are_shown(width: i
 
 
 def test_table_off_a_terminal_shows_everything_in_one_line():
-    layout = fitted(COLUMNS, [ROW], None)
+    layout = fit_columns(COLUMNS, [ROW], None)
     assert layout.left_out == ()
     assert all(layout.widths[name] >= len(text) for name, text in ROW.items())
 
@@ -149,35 +149,41 @@ def test_long_lists_into_a_pipe_wrap_at_words(capsys):
 
 
 def test_name_loses_its_middle():
-    assert shortened("hf:some-organisation/some-model", 11) == "hf:so…model"
-    assert shortened("short", 11) == "short"
+    assert shorten("hf:some-organisation/some-model", 11) == "hf:so…model"
+    assert shorten("short", 11) == "short"
 
 
 def test_text_wraps_between_words_and_keeps_long_ones_whole():
-    assert wrapped("a path is /some/where/else here", 12) == "a path is\n/some/where/else\nhere"
+    assert wrap("a path is /some/where/else here", 12) == "a path is\n/some/where/else\nhere"
 
 
 def test_number_has_three_digits_whatever_they_are():
     values = (None, 0.0, 0.96, 1.0, 20.0, 345.4, 12345.0, 0.0000476)
     shown = ["–", "0", "0.960", "1.00", "20.0", "345", "1.23e+04", "4.76e-05"]
-    assert [number(value) for value in values] == shown
+    assert [format_number(value) for value in values] == shown
 
 
 def test_span_of_time_names_its_two_largest_units():
     seconds = (0.2, 59.4, 78.0, 3725.0, 360000.0)
-    assert [span(s) for s in seconds] == ["0 s", "59 s", "1 min 18 s", "1 h 2 min", "100 h 0 min"]
+    assert [format_span(s) for s in seconds] == [
+        "0 s",
+        "59 s",
+        "1 min 18 s",
+        "1 h 2 min",
+        "100 h 0 min",
+    ]
 
 
 def test_one_of_a_thing_is_singular():
-    assert [counted(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
+    assert [pluralize(n, "run") for n in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
 
 
 def test_table_and_lines_hold_nothing_that_a_terminal_obeys(capsys):
     hostile = "zoo:\x1b]0;title\x07\x1b[2J\u202e\x9b\r"
     print_table((Column("model", "name"),), [{"model": hostile}])
     print_facts({"model": hostile})
-    say(hostile)
-    note(hostile)
+    print_line(hostile)
+    print_note(hostile)
     shown = "".join(capsys.readouterr())
     assert shown.count("title") == 4
     assert not set("\x1b\x07\u202e\x9b\r") & set(shown)

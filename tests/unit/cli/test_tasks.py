@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.cli.commands.task_template import write_task_folder
+from acdc_pipeline.cli.commands.tasks import write_task_folder
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
 from tests.command_line import acdc

@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.main import get_command
 
+from acdc_pipeline.cli.app import default_map
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.options.settings import settings_for
 from acdc_pipeline.cli.workplace import workplace
 from acdc_pipeline.execution.local_executor import LocalExecutor
 from acdc_pipeline.workflows.executors import (
@@ -43,7 +43,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(*words: str) -> ExecutionSettings:
     """What `acdc run s` with `words` behind it executes on."""
     group = get_command(app)
-    parent = typer.Context(group, info_name="acdc", default_map=settings_for(group))
+    parent = typer.Context(group, info_name="acdc", default_map=default_map(group))
     command = group.commands["run"]  # pyright: ignore[reportAttributeAccessIssue]
     return workplace(command.make_context("run", ["s", *words], parent=parent))
 

@@ -1,28 +1,31 @@
-"""Groups of commands, what their help looks like, and the nearest name for an unknown one."""
+"""Groups of commands: the form of their help, suggestions for mistyped names, settings.
+
+Options take their defaults from the project's `acdc.yaml`, below command line and environment.
+"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from acdc_pipeline.cli.options.settings import settings_for
-from acdc_pipeline.cli.terminal.streams import flush
-from acdc_pipeline.errors import UnknownName
+from acdc_pipeline.cli.terminal.streams import flush_stdout
+from acdc_pipeline.errors import InvalidInput, UnknownName
 
 _TYPE = re.compile(r" <\w+>$")
 
 
 class OutputClosed(Exception):
-    """Whoever read our output, `head` for one, has seen enough."""
+    """The reader of stdout, such as `head`, has closed it."""
 
 
 class Command(TyperCommand):
     """A command whose help calls an argument `TASK`, not `{TASK}` or `TASK <str>`."""
 
-    # what commands that ask for their context say it is
+    # the type that commands annotate their context with
     context_class = typer.Context
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -58,15 +61,15 @@ class Group(TyperGroup):
 
 
 class Root(Group):
-    """All commands; `acdc.yaml` gives options their defaults once a command is really run."""
+    """All commands; `acdc.yaml` is read only when one of them is executed."""
 
     def invoke(self, ctx: Any) -> Any:
-        ctx.default_map = settings_for(self)
+        ctx.default_map = default_map(self)
         try:
             result = super().invoke(ctx)
-            flush()
+            flush_stdout()
         except BrokenPipeError:
-            # Typer would end with 1, which means drift.
+            # Typer would exit with 1, which means drift
             raise OutputClosed from None
         return result
 
@@ -79,3 +82,29 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **more: Any) -> Any:
         return super().command(name, cls=Command, **more)
+
+
+def default_map(command: Any) -> dict[str, Any]:
+    """Return the project's `acdc.yaml` as Click's `default_map` for `command` and all below it.
+
+    Raises:
+        InvalidInput: the file is not valid.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise InvalidInput(
+            "the current directory does not exist any more", fix="change to one that does"
+        ) from None
+    if not any((folder / "acdc.yaml").is_file() for folder in (here, *here.parents)):
+        return {}
+    from acdc_pipeline.specs import find_settings
+
+    values = {name: value for name, value in find_settings().plain().items() if value is not None}
+    return _spread(command, values)
+
+
+def _spread(command: Any, values: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(command, TyperGroup):
+        return values
+    return {name: _spread(below, values) for name, below in command.commands.items()}

@@ -1,0 +1,124 @@
+"""Text for people: plurals, numbers, sizes, durations, and wrapping at words."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+NONE = "–"
+"""Shown where there is no value."""
+
+UNBROKEN = "\N{NO-BREAK SPACE}"
+"""A space at which `wrap` ends no line."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def pluralize(count: int, noun: str) -> str:
+    """`1 prompt`, `64 prompts`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def list_first(names: Sequence[str], limit: int) -> str:
+    """`a, b and 3 more`: the first `limit` names, and how many there are besides."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Format a number for a table, as in `0.960` or `20.0`.
+
+    Trailing zeros stay, so that numbers in a column have equally many digits. 0 is `0`.
+    """
+    if value is None:
+        return NONE
+    return f"{value:#.{digits}g}".rstrip(".") if value else "0"
+
+
+def format_percent(value: float | None) -> str:
+    """Format a share for a table, as in `3.2%`."""
+    return NONE if value is None else f"{value:.1%}"
+
+
+def format_kept(kept: int | None, total: int | None) -> str:
+    """`41 of 1281`."""
+    return NONE if kept is None else f"{kept} of {total}"
+
+
+def format_kept_share(kept: int | None, total: int | None) -> str:
+    """`3.2%`."""
+    return NONE if kept is None or not total else f"{kept / total:.1%}"
+
+
+def format_size(size: int) -> str:
+    """Format a number of bytes: `780 Bytes`, `12.3 kB`, `4.1 GB`."""
+    from humanize import naturalsize
+
+    return naturalsize(size)
+
+
+def format_age(seconds: float) -> str:
+    """Format a time span as people say it: `40 seconds`, `3 hours`, `12 days`."""
+    from humanize import naturaldelta
+
+    return naturaldelta(seconds, months=False)
+
+
+def format_span(seconds: float) -> str:
+    """Format a time span for a sentence: `7 s`, `12 min 30 s`, `1 h 2 min`."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def format_clock(seconds: float) -> str:
+    """Format a time span as a stopwatch does: `0:07`, `12:30`, `1:02:03`."""
+    minutes, left = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def relative_path(path: str) -> str:
+    """Return a path below the working directory relative to it; any other path or URL as it is."""
+    if "://" in path:
+        return path
+    short = os.path.relpath(path)
+    return path if short.startswith("..") else str(Path(short))
+
+
+def shorten(text: str, width: int) -> str:
+    """Replace the middle of `text` by `…` if it is longer than `width`."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return text[: width - 1 - end] + "…" + text[len(text) - end :]
+
+
+def replace_control_characters(text: str) -> str:
+    """Replace escape sequences and direction marks by `\ufffd`.
+
+    Names of models and metrics can come from anywhere, and a terminal would obey them.
+    """
+    return _CONTROL.sub("\ufffd", text)
+
+
+def wrap(text: str, width: int | None, indent: str = "") -> str:
+    """Wrap `text` at words; a word longer than a line stays whole.
+
+    Args:
+        text: one line or several.
+        width: longest line; None means no limit.
+        indent: prefix of continuation lines.
+    """
+    lines = replace_control_characters(text).splitlines()
+    if width is not None:
+        wrapper = textwrap.TextWrapper(
+            width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        lines = [part for line in lines for part in wrapper.wrap(line) or [""]]
+    return "\n".join(lines).replace(UNBROKEN, " ")

@@ -1,0 +1,191 @@
+"""Comparisons: searches side by side, and the circuits of two runs or models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from acdc_pipeline.cli.terminal.output import print_facts, print_line
+from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first
+from acdc_pipeline.cli.views import run_list
+from acdc_pipeline.cli.views.run import evaluation_part
+
+if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.regression.pair import Overlap, Pair
+    from acdc_pipeline.store import Figures, RunRecord, RunSummary
+    from acdc_pipeline.workflows.compare import Compared
+
+SEARCH_COLUMNS = (
+    Column("task", "name"),
+    Column("model", "name"),
+    Column("method"),
+    Column("searched by", rank=2),
+    Column("measured in", rank=2),
+    Column("ablation", rank=1),
+    Column("prompts", "number", rank=1),
+    Column("seed", "number", rank=1),
+    Column("circuits", "number", rank=3),
+    Column("CPR", "number"),
+    Column("CMD", "number"),
+    Column("above null", "number", rank=3),
+    Column("stability", "number", rank=4),
+)
+PAIR_COLUMNS = (
+    Column("task", "name"),
+    Column("method"),
+    Column("only A", "number"),
+    Column("both", "number"),
+    Column("only B", "number"),
+    Column("Jaccard", "number"),
+    Column("by role", "number"),
+    Column("roles of both", "prose", rank=1),
+    Column("roles of one", "prose", rank=2),
+)
+
+MAX_EDGES_NAMED = 10
+
+
+def search_row(search: Compared, figures: Mapping[str, Figures]) -> dict[str, str]:
+    """Return a search as a row of `SEARCH_COLUMNS`, those of its evaluation if any run has one."""
+    run = search.run
+    method = run.method.plain()
+    cells = run_list.evaluation_cells(figures.get(run.run_id())) if figures else {}
+    return {
+        "task": run.task,
+        "model": run.model,
+        "method": run.method.name,
+        "searched by": method["metric"],
+        "measured in": search.metric,
+        "ablation": method["ablation"],
+        "prompts": str(run.prompts),
+        "seed": str(run.seed),
+        "circuits": str(search.circuits),
+        **cells,
+        "CPR": format_number(search.cpr),
+        "CMD": format_number(search.cmd),
+    }
+
+
+def search_document(search: Compared, figures: Figures | None) -> dict[str, Any]:
+    """Return a search as JSON data."""
+    return {
+        "run_id": search.run.run_id(),
+        **search.run.plain(),
+        "circuits": search.circuits,
+        "measured_in": search.metric,
+        "cpr": search.cpr,
+        "cmd": search.cmd,
+        "problem": search.problem,
+        **evaluation_part(figures),
+    }
+
+
+def searches_markdown(searches: Sequence[Compared]) -> str:
+    """Return a Markdown table of `CPR / CMD`: a row per task and model, a column per method.
+
+    Several searches in one cell, such as those of other seeds, go one below the other. An en dash
+    means no search, or one without a curve.
+    """
+    from acdc_pipeline.specs import METHODS
+
+    methods = [name for name in METHODS if any(s.run.method.name == name for s in searches)]
+    rows: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for search in sorted(searches, key=lambda search: (search.run.task, search.run.model)):
+        row = rows.setdefault((search.run.task, search.run.model.removeprefix("zoo:")), {})
+        known = search.cpr is not None and search.cmd is not None
+        areas = f"{search.cpr:.2f} / {search.cmd:.2f}" if known else NONE
+        row.setdefault(search.run.method.name, []).append(areas)
+    lines = [_markdown_line(["task", "model", *methods]), "|---" * (len(methods) + 2) + "|"]
+    for (task, model), row in rows.items():
+        areas = ["<br>".join(row.get(name, [NONE])) for name in methods]
+        lines.append(_markdown_line([task, model, *areas]))
+    return "\n".join(lines)
+
+
+def _markdown_line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def print_pair_of_runs(
+    summaries: Sequence[RunSummary],
+    records: Sequence[RunRecord],
+    pair: Pair,
+    figures: Mapping[str, Figures],
+) -> None:
+    """Print two runs, what their circuits share, and the strongest edges of each part.
+
+    Args:
+        summaries: all runs of the store.
+        records: the two runs.
+        pair: their comparison.
+        figures: evaluations by run id.
+    """
+    known = {summary.run_id: summary for summary in summaries}
+    rows = run_list.run_rows([known[record.spec.run_id()] for record in records], figures)
+    sides = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
+    print_table((Column(""), *run_list.COLUMNS), sides)
+    print_line("")
+    row = pair_row(pair)
+    print_table(PAIR_COLUMNS, [{k: v for k, v in row.items() if k not in ("task", "method")}])
+    if pair.edges is None:
+        return
+    first, second = (record.circuit for record in records)
+    parts = (
+        ("only A", first, pair.edges.only_a),
+        ("both", first, pair.edges.both),
+        ("only B", second, pair.edges.only_b),
+    )
+    print_line("\nThe strongest edges:\n")
+    print_facts(
+        {name: _strongest(circuit, edges) for name, circuit, edges in parts if edges and circuit}
+    )
+
+
+def pair_row(pair: Pair) -> dict[str, str]:
+    """Return a comparison of two runs as a row of `PAIR_COLUMNS`."""
+    edges, roles = pair.edges, pair.roles
+    return {
+        "task": pair.cell.task,
+        "method": pair.cell.method_text,
+        "only A": NONE if edges is None else str(len(edges.only_a)),
+        "both": NONE if edges is None else str(len(edges.both)),
+        "only B": NONE if edges is None else str(len(edges.only_b)),
+        "Jaccard": NONE if edges is None else f"{edges.jaccard:.3f}",
+        "by role": NONE if pair.role_edges is None else f"{pair.role_edges.jaccard:.3f}",
+        "roles of both": NONE if roles is None else ", ".join(roles.both) or "none",
+        "roles of one": NONE
+        if roles is None
+        else ", ".join([*(f"A: {r}" for r in roles.only_a), *(f"B: {r}" for r in roles.only_b)])
+        or "none",
+    }
+
+
+def pair_document(pair: Pair) -> dict[str, Any]:
+    """Return a comparison of two runs as JSON data."""
+    return {
+        "name": str(pair.cell),
+        "cell": pair.cell.plain(),
+        "runs": list(pair.runs),
+        "edges": _overlap_document(pair.edges),
+        "roles": _overlap_document(pair.roles),
+        "role_edges": _overlap_document(pair.role_edges),
+    }
+
+
+def _strongest(circuit: Circuit, edges: Sequence[str]) -> str:
+    wanted = set(edges)
+    names = [name for e in circuit.strongest(len(circuit)) if (name := str(e)) in wanted]
+    return list_first(names, MAX_EDGES_NAMED)
+
+
+def _overlap_document(overlap: Overlap | None) -> dict[str, Any] | None:
+    if overlap is None:
+        return None
+    return {
+        "only_a": list(overlap.only_a),
+        "both": list(overlap.both),
+        "only_b": list(overlap.only_b),
+        "jaccard": overlap.jaccard,
+    }
