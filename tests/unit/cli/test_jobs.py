@@ -85,7 +85,7 @@ def test_status_of_a_cluster_without_jobs_is_no_error(capsys):
         shown = acdc(capsys, "status", "--address", url)
         assert acdc(capsys, "status", "--address", url, "--json").document == {"jobs": []}
     assert (shown.code, shown.out) == (0, "")
-    assert "no sweep was ever submitted" in shown.err
+    assert "no sweep has been submitted" in shown.err
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "cancel"])
