@@ -1,6 +1,6 @@
-"""Models whose circuit is known by construction: weights set by hand, not trained.
+"""Models whose circuit is known by construction: their weights were set by hand.
 
-`python -m acdc_pipeline.models.zoo.compiled --out DIR` writes their directories again.
+`python -m acdc_pipeline.models.zoo.compiled --out DIR` writes their directories.
 """
 
 from acdc_pipeline.models.zoo.compiled.truth import (

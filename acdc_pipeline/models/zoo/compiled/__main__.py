@@ -1,4 +1,4 @@
-"""Writes the shipped directories of the compiled models, their tasks' prompts, and their page.
+"""Write the compiled models, the prompts of their tasks, and their page of the documentation.
 
 python -m acdc_pipeline.models.zoo.compiled \
     --out acdc_pipeline/models/zoo/weights --tasks tasks --docs docs
@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
-from acdc_pipeline.models.zoo.compiled.directory import write_model, write_task_data
-from acdc_pipeline.models.zoo.compiled.pages import write_page
+from acdc_pipeline.models.zoo.compiled.publish import write_model, write_page, write_task_data
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write every compiled model below `--out`, and what else is asked for."""
+    """Write every compiled model below `--out`, optionally task folders and documentation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="directory of model directories")
     parser.add_argument("--tasks", type=Path, help="directory of task folders")

@@ -1,9 +1,11 @@
-"""Writes the weights of a compiled model, one read and one write at a time."""
+"""Set the weights of a compiled model through named subspaces of its residual stream."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,17 +14,39 @@ from torch import Tensor
 
 from acdc_pipeline.graph.edge import Slot
 from acdc_pipeline.graph.topology import Topology
-from acdc_pipeline.models.zoo.compiled.residual import Residual
 
 D_HEAD = 16
-"""Width of every head. Scores are divided by its root, 4, which rounds nothing."""
+"""Width of every head. Its square root, by which scores are divided, is 4 and rounds nothing."""
 
 SHARP = 16.0
-"""A query and a key written at this scale score 16 * 16 / 4 = 64 when they match.
+"""Scale of queries and keys, at which a match scores 16 * 16 / 4 = 64.
 
-Half of that apart, the softmax gives the loser exp(-32) = 1e-14: one-hot for every purpose, and
-finite in every floating-point type.
+A score half of that lower gets a weight of exp(-32) = 1e-14: attention is one-hot for every
+purpose, and scores are finite in every floating-point type.
 """
+
+SCRATCH = "scratch"
+"""Subspace that only distractors write, and that nothing on the way to the logits reads."""
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A residual stream divided into named subspaces, in the order of `widths`."""
+
+    widths: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", MappingProxyType(dict(self.widths)))
+
+    @property
+    def d_model(self) -> int:
+        """Width of the whole stream."""
+        return sum(self.widths.values())
+
+    def __getitem__(self, name: str) -> slice:
+        """Return the coordinates of subspace `name`."""
+        starts = dict(zip(self.widths, accumulate(self.widths.values(), initial=0), strict=False))
+        return slice(starts[name], starts[name] + self.widths[name])
 
 
 @dataclass(frozen=True)
@@ -38,12 +62,12 @@ class Shape:
 
     @property
     def topology(self) -> Topology:
-        """The graph of a model of this shape."""
+        """Graph of a model of this shape."""
         return Topology(self.n_layers, self.n_heads, has_mlp=self.d_mlp > 0)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The fields of its `TransformerBridgeConfig`: no normalisation, learned positions."""
+        """Fields of its `TransformerBridgeConfig`: no normalisation, learned positions."""
         fields: dict[str, Any] = {
             "n_layers": self.n_layers,
             "d_model": self.residual.d_model,
@@ -60,10 +84,10 @@ class Shape:
 
 
 class Builder:
-    """The weights so far; every method adds to them, and what is never written stays zero.
+    """Weights, zero at first, to which every method adds.
 
-    Matrices are given in the coordinates of a named subspace of the residual stream, so a
-    program says which subspace a head reads and writes, which is its circuit.
+    Matrices use the coordinates of a named subspace of the residual stream. The subspaces that
+    heads read and write define the circuit.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -90,11 +114,11 @@ class Builder:
                 self._tensors[f"{mlp}.b_out"] = _zeros(d_model)
 
     def embed(self, subspace: str, codes: Float[Tensor, "vocab width"]) -> None:
-        """Token t is written into `subspace` as row t of `codes`."""
+        """Write row t of `codes` into `subspace` for token t."""
         self._tensors["embed.W_E"][:, self.shape.residual[subspace]] += codes
 
     def embed_positions(self, subspace: str, codes: Float[Tensor, "pos width"]) -> None:
-        """Position p is written into `subspace` as row p of `codes`."""
+        """Write row p of `codes` into `subspace` at position p."""
         self._tensors["pos_embed.W_pos"][:, self.shape.residual[subspace]] += codes
 
     def read(
@@ -105,23 +129,23 @@ class Builder:
         subspace: str,
         matrix: Float[Tensor, "width d_head"],
     ) -> None:
-        """The head's `slot` reads `subspace` through `matrix`."""
+        """Let the head's `slot` read `subspace` through `matrix`."""
         weight = self._tensors[f"blocks.{layer}.attn.W_{slot.upper()}"]
         weight[head, self.shape.residual[subspace]] += matrix
 
     def bias(self, layer: int, head: int, slot: Slot, vector: Float[Tensor, " d_head"]) -> None:
-        """The head's `slot` holds `vector` whatever it reads."""
+        """Add the constant `vector` to the head's `slot`."""
         self._tensors[f"blocks.{layer}.attn.b_{slot.upper()}"][head] += vector
 
     def write(
         self, layer: int, head: int, subspace: str, matrix: Float[Tensor, "d_head width"]
     ) -> None:
-        """The head writes its value into `subspace` through `matrix`."""
+        """Let the head write its value into `subspace` through `matrix`."""
         weight = self._tensors[f"blocks.{layer}.attn.W_O"]
         weight[head, :, self.shape.residual[subspace]] += matrix
 
     def carry(self, layer: int, head: int, reads: str, writes: str, scale: float = 1.0) -> None:
-        """What `reads` holds where the head looks goes into `writes`, times `scale`."""
+        """Copy subspace `reads` from the attended position into `writes`, times `scale`."""
         width = self.shape.residual.widths[reads]
         self.read(layer, head, "v", reads, into_head(width))
         self.write(layer, head, writes, out_of_head(width, scale))
@@ -135,7 +159,7 @@ class Builder:
         bias: float,
         writes: Mapping[str, Float[Tensor, " _"]],
     ) -> None:
-        """Hidden unit `index` of the MLP: relu(reads + bias), times `writes`, by subspace."""
+        """Let hidden unit `index` of the MLP add relu(reads + bias) times `writes`, by subspace."""
         mlp = f"blocks.{layer}.mlp"
         self._tensors[f"{mlp}.b_in"][index] += bias
         for subspace, vector in reads.items():
@@ -144,30 +168,47 @@ class Builder:
             self._tensors[f"{mlp}.W_out"][index, self.shape.residual[subspace]] += vector
 
     def unembed(self, subspace: str, matrix: Float[Tensor, "width vocab"]) -> None:
-        """The logits read `subspace` through `matrix`."""
+        """Let the logits read `subspace` through `matrix`."""
         self._tensors["unembed.W_U"][self.shape.residual[subspace]] += matrix
 
     def unembed_bias(self, token: int, value: float) -> None:
-        """The logit that `token` has whatever the model reads."""
+        """Add the constant `value` to the logit of `token`."""
         self._tensors["unembed.b_U"][token] += value
 
     def tensors(self) -> dict[str, Tensor]:
-        """A float32 copy under TransformerLens names (see `models/tl_format`)."""
+        """Return a float32 copy under the names of `models/tl_format`."""
         return {name: tensor.float() for name, tensor in self._tensors.items()}
 
 
+def one_hot(n: int) -> Float[Tensor, "_ width"]:
+    """Return a code with one coordinate per symbol: products are 1 if equal, else 0."""
+    return torch.eye(n, dtype=torch.float64)
+
+
+def signs(n: int) -> Float[Tensor, "_ width"]:
+    """Return the binary digits of each symbol's number as +1 and -1: 64 symbols in 6 coordinates.
+
+    Products are `width` if equal, else between -`width` and `width - 2`.
+    """
+    width = (n - 1).bit_length()
+    return torch.tensor(
+        [[2.0 * (number >> bit & 1) - 1 for bit in range(width)] for number in range(n)],
+        dtype=torch.float64,
+    )
+
+
 def into_head(width: int, scale: float = 1.0) -> Float[Tensor, "width d_head"]:
-    """A subspace of `width` coordinates as the first coordinates of a head, times `scale`."""
+    """Return the map from a subspace to the first coordinates of a head, times `scale`."""
     return scale * torch.eye(width, D_HEAD, dtype=torch.float64)
 
 
 def out_of_head(width: int, scale: float = 1.0) -> Float[Tensor, "d_head width"]:
-    """The first coordinates of a head as a subspace of `width` coordinates, times `scale`."""
+    """Return the map from the first coordinates of a head to a subspace, times `scale`."""
     return scale * torch.eye(D_HEAD, width, dtype=torch.float64)
 
 
 def flag(index: int, width: int, scale: float = 1.0) -> Float[Tensor, " width"]:
-    """A vector with `scale` at `index` and zeros elsewhere."""
+    """Return a vector with `scale` at `index` and zeros elsewhere."""
     vector = _zeros(width)
     vector[index] = scale
     return vector

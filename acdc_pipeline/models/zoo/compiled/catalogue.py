@@ -1,36 +1,29 @@
-"""All compiled programs. A new one is a file beside this and a line here."""
+"""The table of compiled programs, in the order of the documentation.
+
+A new program is a `Program` in the file of the circuits that it resembles, and a line here.
+"""
 
 from __future__ import annotations
 
-from acdc_pipeline.models.zoo.compiled import (
-    addition,
-    backup,
-    gallery,
-    induction,
-    lookback,
-    lookup,
-    majority,
-    negative,
-    or_gate,
-    relay,
-    reverse,
-    sort,
-    successor,
-)
+from acdc_pipeline.models.zoo.compiled.composition import INDUCTION, LOOKBACK, LOOKUP, RELAY
+from acdc_pipeline.models.zoo.compiled.mlp_steps import MAJORITY, REVERSE, SUCCESSOR
+from acdc_pipeline.models.zoo.compiled.negative import NEGATIVE
+from acdc_pipeline.models.zoo.compiled.parallel_paths import BACKUP, OR, SUM
 from acdc_pipeline.models.zoo.compiled.program import Program
+from acdc_pipeline.models.zoo.compiled.single_heads import GALLERY, SORT
 
 PROGRAMS: tuple[Program, ...] = (
-    induction.PROGRAM,
-    reverse.PROGRAM,
-    lookback.PROGRAM,
-    lookup.PROGRAM,
-    relay.PROGRAM,
-    sort.PROGRAM,
-    successor.PROGRAM,
-    addition.PROGRAM,
-    majority.PROGRAM,
-    negative.PROGRAM,
-    or_gate.PROGRAM,
-    backup.PROGRAM,
-    gallery.PROGRAM,
+    INDUCTION,
+    REVERSE,
+    LOOKBACK,
+    LOOKUP,
+    RELAY,
+    SORT,
+    SUCCESSOR,
+    SUM,
+    MAJORITY,
+    NEGATIVE,
+    OR,
+    BACKUP,
+    GALLERY,
 )

@@ -1,8 +1,8 @@
-"""A compiled model before it is written: its words, weights, task, true edges and heads."""
+"""A compiled model before it is written: vocabulary, weights, task, true edges and heads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,26 +25,24 @@ HeadKind = Literal[
     "suppressing",
     "backup",
 ]
-"""What a head does by construction, on any tokens.
+"""Behaviour of a head on any tokens, by construction.
 
-`previous-token`, `current-token` and `sink` look nowhere but there (from position 1 on);
-`duplicate-token` nowhere but at the earlier place of the current token, at <bos> if it has none;
-`induction` nowhere but at the token behind that place, likewise; `uniform` looks everywhere alike.
-`idle` writes nothing. `copying` raises the logit of the token it looks at and no other more,
-`suppressing` lowers it. `backup` writes where the head it stands in for writes nothing, and
-nothing else.
+`previous-token`, `current-token` and `sink` attend only to that position (from position 1 on);
+`duplicate-token` only to the earlier occurrence of the current token, to <bos> if there is none;
+`induction` only to the token after that occurrence, likewise; `uniform` equally to all positions.
+`idle` writes nothing. `copying` raises the logit of the attended token most, `suppressing` lowers
+it. `backup` writes only where the head that it replaces writes nothing.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class TrueEdge:
-    """An edge the answer needs, why, and under which ablations removing it takes something away.
+    """An edge that the answer needs, with the reason and the ablations under which it matters.
 
-    An edge that carries the same on the clean and the corrupted prompt (a position, say) loses
-    nothing when it is replaced by its corrupted self, and everything when it is set to zero.
+    An edge that carries the same value on the clean and the corrupted prompt, such as a position,
+    matters when it is set to zero, but not when it is replaced by its corrupted value.
 
-    Of several redundant paths, `path` names the one that the edge belongs to; an edge without is
-    on all of them.
+    `path` names the one of several redundant paths to which the edge belongs; None means all.
     """
 
     edge: str
@@ -55,7 +53,7 @@ class TrueEdge:
 
 @dataclass(frozen=True, slots=True)
 class BuiltHead:
-    """A head whose behaviour on any tokens is known: its scores have closed-form values."""
+    """A head with known behaviour on any tokens: its scores have closed-form values."""
 
     head: str
     kinds: tuple[HeadKind, ...]
@@ -68,20 +66,20 @@ class Program:
 
     Args:
         name: name of the zoo model.
-        title: what it computes, in a few words.
-        shows: the shape of its circuit: what a method is tested on.
-        behaviour: an example prompt and its answer.
-        how: the mechanism, for people.
-        task: name of the task whose prompts the model answers and the edges are true for.
-        words: the vocabulary after the special tokens.
-        build: writes the weights.
-        edges: the true edges.
-        heads: the heads that do something known on any tokens.
-        found_by_acdc: the edges exact ACDC keeps, by order of heads inside a layer, where that
-            is not the truth: it tests one edge at a time, so of two redundant paths the one it
-            meets first goes, and the other stays. The same under every ablation.
-        found_because: why ACDC keeps those, for people.
-        pairs: draws prompt pairs without end, for a task that no other generator expresses.
+        title: short description of the computation.
+        shows: property of the circuit on which methods are tested.
+        behaviour: example prompt and answer.
+        how: description of the mechanism.
+        task: name of the task for whose prompts the edges are true.
+        words: vocabulary after the special tokens.
+        build: function that sets the weights.
+        edges: true edges.
+        heads: heads with known behaviour on any tokens.
+        found_by_acdc: edges that exact ACDC keeps, by order of heads inside a layer, where they
+            are not the truth: ACDC tests one edge at a time, removes the first of two redundant
+            paths and keeps the other. The same under every ablation.
+        found_because: explanation of `found_by_acdc`.
+        pairs: endless generator of prompt pairs, for tasks that no other generator expresses.
     """
 
     name: str
@@ -100,20 +98,32 @@ class Program:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token in id order."""
+        """All tokens in id order."""
         return (*SPECIAL, *self.words)
 
     @property
     def has_own_task(self) -> bool:
-        """Whether the task was made for this model, so that its circuit is this one."""
+        """Whether the task was made for this model."""
         return self.task == self.name.replace("-", "_")
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The names of the redundant paths; none where every edge is needed."""
+        """Names of the redundant paths; empty if every edge is needed."""
         return tuple(dict.fromkeys(edge.path for edge in self.edges if edge.path is not None))
 
 
 def token_ids(words: tuple[str, ...]) -> dict[str, int]:
-    """The id of every token of a program with these words."""
+    """Return the id of every token of a program with these words."""
     return {token: number for number, token in enumerate((*SPECIAL, *words))}
+
+
+def prompt_pair(
+    clean: Iterable[str], corrupted: Iterable[str], correct: str, incorrect: str
+) -> PromptPair:
+    """Return a pair of prompts given as words, with answers that begin with a space."""
+    return {
+        "clean": " ".join(clean),
+        "corrupted": " ".join(corrupted),
+        "correct": f" {correct}",
+        "incorrect": f" {incorrect}",
+    }

@@ -1,8 +1,8 @@
-"""Transformers that Tracr compiled from RASP programs, as model directories of this package.
+"""Convert transformers that Tracr compiled from RASP programs into model directories.
 
-Tracr (Lindner et al. 2023, arXiv 2301.05062) comes with the extra `tracr`. What it compiles has
-no normalisation and, unless asked for, no causal mask; its weights are taken over as they are.
-Only the unembedding is ours, since Tracr's gives values and not logits.
+Tracr (Lindner et al. 2023, arXiv 2301.05062) comes with the extra `tracr`. Its models have no
+normalisation and, by default, no causal mask; their weights are kept. Only the unembedding is
+replaced, since Tracr's gives values instead of logits.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from acdc_pipeline.models.tl_format import save_tl_directory
 from acdc_pipeline.models.zoo.tokenizer import SPECIAL, fast, word_level
 
 TRACR_BOS, TRACR_PAD = "compiler_bos", "compiler_pad"
-"""What Tracr calls its special tokens unless told otherwise."""
+"""Default names of special tokens in Tracr."""
 
 LOGIT = 32.0
 """Scale of the logits of a categorical output: 1 for the right value, 0 for the others."""
 
 SHARPNESS = 2.0**15
-"""Of a numerical output: a value v costs this times the square of its distance, in nats."""
+"""Scale of a numerical output: nats per squared distance of a value."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,9 @@ class TracrModel:
     """A compiled program in the TransformerLens format.
 
     Args:
-        config: the fields of its `TransformerBridgeConfig`.
-        tensors: float32, under TransformerLens names.
-        vocabulary: every token in id order: the special ones, the program's inputs, and those
-            of its outputs that are no inputs.
+        config: fields of its `TransformerBridgeConfig`.
+        tensors: float32 weights under TransformerLens names.
+        vocabulary: tokens in id order: special ones, inputs of the program, further outputs.
     """
 
     config: Mapping[str, Any]
@@ -51,32 +50,31 @@ class TracrModel:
 
 
 def from_tracr(assembled: Any, output: str, values: tuple[Fraction, ...] = ()) -> TracrModel:
-    """An `AssembledTransformerModel` of Tracr in the TransformerLens format.
+    """Convert an `AssembledTransformerModel` of Tracr to the TransformerLens format.
 
     Args:
-        assembled: what `compile_rasp_to_model` returns, with Tracr's own names of the special
-            tokens.
-        output: the name of the program's output, as in `sop.named(output)`.
-        values: for a numerical output, those it can have: each becomes a token, and the nearest
-            one is the most probable.
+        assembled: result of `compile_rasp_to_model` with default names of the special tokens.
+        output: name of the program's output, as in `sop.named(output)`.
+        values: possible values of a numerical output: each becomes a token, and the nearest one
+            is the most probable.
 
     Raises:
         InvalidInput: nothing in the residual stream is called `output`.
     """
     inputs = [v for v in assembled.input_encoder.encoding_map if v not in (TRACR_BOS, TRACR_PAD)]
     words = list(dict.fromkeys([*map(str, inputs), *map(str, values)]))
-    directions = _directions(assembled.residual_labels, output)
+    directions = _find_directions(assembled.residual_labels, output)
     words += [value for value in directions if value is not None and value not in words]
     vocabulary = (*SPECIAL, *words)
 
     shape, params = assembled.model_config, assembled.params
     positions = _tensor(params["pos_embed"]["embeddings"])
     tensors = {
-        "embed.W_E": _embedding(assembled, vocabulary),
+        "embed.W_E": _convert_embedding(assembled, vocabulary),
         "pos_embed.W_pos": positions,
     }
     for layer in range(shape.num_layers):
-        tensors |= _layer(params, layer, shape.num_heads, shape.key_size)
+        tensors |= _convert_layer(params, layer, shape.num_heads, shape.key_size)
     tensors |= _unembedding(vocabulary, directions, values, positions.shape[1])
     config = {
         "n_layers": shape.num_layers,
@@ -104,10 +102,10 @@ def write_tracr_model(model: TracrModel, directory: Path) -> None:
     save_tl_directory(directory, model.config, model.tensors, fast(tokenizer, length))
 
 
-def _directions(labels: list[str], output: str) -> dict[str | None, int]:
-    """The coordinate of each value of `output`, or of None where it is a number.
+def _find_directions(labels: list[str], output: str) -> dict[str | None, int]:
+    """Return the coordinate of each value of `output`; of None if it is a number.
 
-    Tracr numbers names that it has met before: `output_7:a`.
+    Tracr numbers repeated names: `output_7:a`.
     """
     pattern = re.compile(rf"{re.escape(output)}(?:_\d+)?(?::(?P<value>.*))?")
     matches = {at: pattern.fullmatch(label) for at, label in enumerate(labels)}
@@ -123,8 +121,10 @@ def _directions(labels: list[str], output: str) -> dict[str | None, int]:
     return found
 
 
-def _embedding(assembled: Any, vocabulary: tuple[str, ...]) -> Float[Tensor, "vocab d_model"]:
-    """Tracr's embedding in the order of `vocabulary`; a token it does not know is nothing."""
+def _convert_embedding(
+    assembled: Any, vocabulary: tuple[str, ...]
+) -> Float[Tensor, "vocab d_model"]:
+    """Return Tracr's embedding in the order of `vocabulary`, zero for tokens it does not know."""
     rows = _tensor(assembled.params["token_embed"]["embeddings"])
     ids = {str(value): at for value, at in assembled.input_encoder.encoding_map.items()}
     ids |= {SPECIAL[0]: ids[TRACR_BOS], SPECIAL[2]: ids[TRACR_PAD]}
@@ -135,8 +135,8 @@ def _embedding(assembled: Any, vocabulary: tuple[str, ...]) -> Float[Tensor, "vo
     return table
 
 
-def _layer(params: Any, layer: int, heads: int, d_head: int) -> dict[str, Tensor]:
-    """One block. Tracr lays the heads of a layer side by side in one matrix."""
+def _convert_layer(params: Any, layer: int, heads: int, d_head: int) -> dict[str, Tensor]:
+    """Return the tensors of one block. Tracr joins the heads of a layer in one matrix."""
     attn, mlp = (f"transformer/layer_{layer}/{part}" for part in ("attn", "mlp"))
     tensors: dict[str, Tensor] = {}
     for slot, name in zip("QKV", ("query", "key", "value"), strict=True):
@@ -159,9 +159,9 @@ def _unembedding(
     values: tuple[Fraction, ...],
     d_model: int,
 ) -> dict[str, Tensor]:
-    """Logits of a categorical output, or, up to a constant, -SHARPNESS (x - v)² of a number x.
+    """Return an unembedding to logits: categorical, or -SHARPNESS (x - v)² for a number x.
 
-    Tokens that are no output of the program stay below those that are.
+    The quadratic form holds up to a constant. Tokens that are no output have lower logits.
     """
     matrix = torch.zeros(d_model, len(vocabulary), dtype=torch.float64)
     bias = torch.full((len(vocabulary),), -LOGIT, dtype=torch.float64)

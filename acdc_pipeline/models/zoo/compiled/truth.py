@@ -1,4 +1,4 @@
-"""The true edges of a compiled model, as its directory states them."""
+"""Read the true edges of compiled models from their directories."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ TRUTH_FILE = "truth.json"
 
 
 def list_compiled() -> tuple[str, ...]:
-    """The names of the shipped models whose circuit is known by construction, sorted."""
+    """Return the names of the shipped models with a circuit known by construction, sorted."""
     return tuple(sorted(path.parent.name for path in WEIGHTS.glob(f"*/{TRUTH_FILE}")))
 
 
 def truth(name: str, ablation: str = "corrupted") -> frozenset[Edge]:
-    """The edges that the answers of compiled model `name` need, on the prompts of its task.
+    """Return the edges that the answers of a compiled model need, on the prompts of its task.
 
-    Of redundant paths all belong to the truth: see `alternatives` for which, and `found_by_acdc`
-    for what ACDC can find.
+    All redundant paths are included: see `alternatives` for a set per path, and `found_by_acdc`
+    for the edges that ACDC can find.
 
     Args:
-        name: a zoo model.
-        ablation: what a removed edge carries: corrupted, zero or mean. An edge that carries a
-            position, say, is needed under `zero` and is not under `corrupted`, where the
-            position that replaces it is the same.
+        name: name of a compiled model.
+        ablation: value that a removed edge carries: corrupted, zero or mean. An edge that carries
+            a position is needed under `zero` but not under `corrupted`, where its value is the
+            same.
 
     Raises:
         UnknownName: no compiled model of that name, or no such ablation.
@@ -37,17 +37,17 @@ def truth(name: str, ablation: str = "corrupted") -> frozenset[Edge]:
 
 
 def true_circuit(name: str, ablation: str = "corrupted") -> Circuit:
-    """`truth` as a circuit in the graph of the model. Raises like `truth`."""
+    """Return `truth` as a circuit in the graph of the model. Raises like `truth`."""
     return Circuit(topology(name), truth(name, ablation))
 
 
 def found_by_acdc(
     name: str, ablation: str = "corrupted", order: str = "reverse-heads"
 ) -> frozenset[Edge]:
-    """The edges that exact ACDC must return: the truth, but for redundant paths.
+    """Return the edges that exact ACDC must find: the truth, with one of redundant paths only.
 
-    Of paths that each suffice alone, the one whose edge is tested first is dropped, since
-    dropping it costs nothing; the one tested last stays. The order of heads decides which.
+    The path tested first is removed without loss; the one tested last stays. The order of heads
+    decides which.
 
     Raises:
         UnknownName: no compiled model of that name, or no such ablation or order.
@@ -61,10 +61,10 @@ def found_by_acdc(
 
 
 def alternatives(name: str, ablation: str = "corrupted") -> tuple[frozenset[Edge], ...]:
-    """Every smallest set of edges that suffices alone: one, the truth, unless paths are redundant.
+    """Return every minimal sufficient set of edges: one per redundant path, or the truth alone.
 
-    All edges outside one of these sets may go together without changing an answer; no edge of it
-    may go then. The truth is their union. Raises like `truth`.
+    All edges outside such a set can be removed together without changing an answer; then none of
+    its edges can. The truth is their union. Raises like `truth`.
     """
     entries = _entries(name, ablation)
     paths = list(dict.fromkeys(entry["path"] for entry in entries if "path" in entry))
@@ -75,9 +75,7 @@ def alternatives(name: str, ablation: str = "corrupted") -> tuple[frozenset[Edge
 
 
 def head_kinds(name: str) -> dict[Node, frozenset[str]]:
-    """The heads of compiled model `name` that do something known on any tokens, and what.
-
-    `HeadKind` in `program` says what each word means. Heads that are not here do something else.
+    """Return the kinds of the heads with known behaviour on any tokens; see `program.HeadKind`.
 
     Raises:
         UnknownName: no compiled model of that name.
@@ -86,17 +84,17 @@ def head_kinds(name: str) -> dict[Node, frozenset[str]]:
 
 
 def topology(name: str) -> Topology:
-    """The full graph of compiled model `name`. Raises UnknownName if there is none."""
+    """Return the full graph of a compiled model. Raises UnknownName."""
     return Topology(**_read(name)["graph"])
 
 
 def task_of(name: str) -> str:
-    """The task whose prompts the truth holds for. Raises UnknownName like `truth`."""
+    """Return the task for whose prompts the truth holds. Raises UnknownName."""
     return _read(name)["task"]
 
 
 def truth_path(name: str) -> Path:
-    """The file the truth of `name` stands in. Raises UnknownName if there is none."""
+    """Return the file that holds the truth of a compiled model. Raises UnknownName."""
     known = list_compiled()
     if name not in known:
         raise UnknownName.among("compiled model", name, known)

@@ -17,11 +17,10 @@ from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.models.tl_format import read_tl_directory
 from acdc_pipeline.models.zoo import compiled, list_zoo, zoo_path
 from acdc_pipeline.models.zoo.compiled.__main__ import main
+from acdc_pipeline.models.zoo.compiled.builder import SCRATCH, Residual, one_hot, signs
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
-from acdc_pipeline.models.zoo.compiled.codes import one_hot, signs
 from acdc_pipeline.models.zoo.compiled.program import Program
-from acdc_pipeline.models.zoo.compiled.residual import SCRATCH, Residual
-from acdc_pipeline.models.zoo.compiled.sort import looked_at
+from acdc_pipeline.models.zoo.compiled.single_heads import find_next
 from acdc_pipeline.specs.catalogue import find_task
 from tests.compiled_prompts import compiled_prompts
 from tests.oracles.compiled_patching import PlainModel, log_softmax
@@ -200,10 +199,10 @@ def test_pairs_of_compiled_sort_lead_elsewhere_by_every_slot_of_the_head():
         clean, corrupted = pair["clean"].split(), pair["corrupted"].split()
         assert len(clean) == len(corrupted) == 7
         answer = pair["correct"].strip()
-        assert clean[looked_at(clean[-1], clean)] == answer
-        assert clean[looked_at(corrupted[-1], clean)] != answer
-        assert clean[looked_at(clean[-1], corrupted)] != answer
-        assert corrupted[looked_at(clean[-1], clean)] != answer
+        assert clean[find_next(clean[-1], clean)] == answer
+        assert clean[find_next(corrupted[-1], clean)] != answer
+        assert clean[find_next(clean[-1], corrupted)] != answer
+        assert corrupted[find_next(clean[-1], clean)] != answer
 
 
 def test_compiled_sum_adds_every_pair_of_digits():
