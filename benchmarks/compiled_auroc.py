@@ -16,7 +16,7 @@ import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import pessimistic_auc, roc_of_circuits, roc_of_scores
-from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.models import load_model
@@ -46,7 +46,7 @@ def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
             seed=0,
             dtype="float64",
         )
-        prepared = PreparedRun(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))
+        prepared = PreparedRun(run, bench, MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
         circuit = run_method(prepared).circuit
         if not is_search:
             rank = circuit_method(run.method).ranking

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.store import Store, open_store
 from benchmarks.trivial import make_trivial, record_of, trivial_runs
 from benchmarks.watched import Watch, executed

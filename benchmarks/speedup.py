@@ -20,9 +20,9 @@ from statistics import median
 
 from acdc_pipeline.execution.checkpoint import NoCheckpoint
 from acdc_pipeline.execution.plan import plan_run
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.progress import Silent
-from acdc_pipeline.execution.ray.allotment import Allotment, make_worker
+from acdc_pipeline.execution.ray.actor import Allotment, make_worker
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import AcdcMethod, find_task
 from acdc_pipeline.store import open_store
 from benchmarks.watched import Watch, executed

@@ -16,7 +16,7 @@ import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import scale_of, value_of
-from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.graph import Circuit
@@ -55,7 +55,9 @@ def circuit_of(
         seed=SEARCHED,
         dtype="float32",
     )
-    return run_method(PreparedRun(run, bench, MEMORY, Silent(), Kept(NoCheckpoint(), {}))).circuit
+    return run_method(
+        PreparedRun(run, bench, MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
+    ).circuit
 
 
 def rows(name: str, asked: argparse.Namespace) -> Iterator[str]:

@@ -6,9 +6,9 @@ No torch: a worker process is at work as soon as it has started.
 from __future__ import annotations
 
 from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.ray.allotment import Allotment
+from acdc_pipeline.execution.ray.actor import Allotment
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.graph import Circuit, Decision, Edge, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord

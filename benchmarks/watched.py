@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from acdc_pipeline.execution.executor import Outcome
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray import RayExecutor
-from acdc_pipeline.execution.ray.allotment import WorkerFactory
+from acdc_pipeline.execution.ray.actor import WorkerFactory
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from tests import records
 

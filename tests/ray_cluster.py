@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 import ray
 from ray.cluster_utils import Cluster
 
-from acdc_pipeline.execution.executor import Outcome
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.specs import WorkerProfile
 from tests.support import REPOSITORY
 

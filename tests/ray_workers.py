@@ -17,9 +17,9 @@ from pathlib import Path
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.executor import RunsOne
+from acdc_pipeline.execution.executor import RunWorker
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.ray.allotment import Allotment, make_worker
+from acdc_pipeline.execution.ray.actor import Allotment, make_worker
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord
 from tests import records
@@ -78,7 +78,7 @@ def together(notes: Path, count: int, allotment: Allotment) -> Quick:
     return Quick(notes)
 
 
-def real_together(notes: Path, count: int, allotment: Allotment) -> RunsOne:
+def real_together(notes: Path, count: int, allotment: Allotment) -> RunWorker:
     """The worker of real runs, but it begins only when `count` of them are ready.
 
     Its searches wait after each decision until the file `go` is among the notes.
@@ -92,7 +92,7 @@ def real_together(notes: Path, count: int, allotment: Allotment) -> RunsOne:
 class _Held:
     """A worker whose searches wait for the file `go` after each decision."""
 
-    worker: RunsOne
+    worker: RunWorker
     notes: Path
 
     def execute(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import SweepSpec, TaskSpec, parse
 from tests import records
 

@@ -19,8 +19,7 @@ from acdc_pipeline.workflows.executors import (
 )
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Outcome
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.store import Store
     from acdc_pipeline.workflows.work import SweepWork
 

@@ -1,4 +1,4 @@
-"""The decisions of a long run, kept as it goes on: another attempt need not begin anew."""
+"""Checkpoints: the decisions of a long run, stored while it works, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -15,57 +15,56 @@ from acdc_pipeline.store import Store
 
 @runtime_checkable
 class Checkpoint(Protocol):
-    """Where one run's decisions are kept until it is committed."""
+    """The checkpoint of one run."""
 
-    def log(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
-        """What an earlier attempt left that worked under the same `conditions`."""
+    def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+        """Return the decisions of an earlier attempt under the same `conditions`."""
         ...
 
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
-        """All decisions so far, at a place to go on from. Kept if it is time to."""
+        """Store all decisions so far if a checkpoint is due."""
         ...
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A checkpoint, and the conditions under which this attempt works.
+class BoundCheckpoint:
+    """A checkpoint with the conditions of this attempt.
 
-    Roundings differ from one version, device or number of threads to the next, and with the byte
-    budget: what was decided under other conditions is not gone on with.
+    Rounding differs between versions, devices, numbers of threads and byte budgets: decisions made
+    under other conditions are not resumed.
     """
 
     checkpoint: Checkpoint
     conditions: Mapping[str, str]
 
-    def log(self) -> tuple[Decision, ...]:
-        """The decisions to begin with."""
-        return self.checkpoint.log(self.conditions)
+    def load(self) -> tuple[Decision, ...]:
+        """Return the decisions to start from."""
+        return self.checkpoint.load(self.conditions)
 
     def offer(self, decisions: Sequence[Decision]) -> None:
-        """All decisions so far, at a place to go on from."""
+        """Store all decisions so far if a checkpoint is due."""
         self.checkpoint.offer(decisions, self.conditions)
 
 
 class NoCheckpoint:
-    """Keeps nothing: for runs that are not stored."""
+    """A checkpoint that stores nothing."""
 
-    def log(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
-        """Nothing."""
+    def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+        """Return no decisions."""
         return ()
 
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class StoreCheckpoint:
-    """Keeps the decisions in the store that the run will be committed to.
+    """A checkpoint in the store that the run will be committed to, which then removes it.
 
     Args:
-        store: the store, which removes them when it is given the run.
+        store: the store.
         run_id: the run.
-        every: seconds from one time to the next, and from the start to the first: what takes
-            less is never written.
-        clock: seconds that only grow.
+        every: seconds between two checkpoints, and before the first: shorter runs have none.
+        clock: monotonic clock, in seconds.
     """
 
     def __init__(
@@ -81,16 +80,16 @@ class StoreCheckpoint:
         self._clock = clock
         self._next = clock() + every
 
-    def log(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
-        """What an earlier attempt left, made under the same `conditions`. Raises StoreError."""
+    def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+        """Return the decisions of an earlier attempt. Raises StoreError."""
         return self._store.checkpoint(self._run_id, conditions)
 
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
-        """Keeps the decisions if `every` seconds have passed since that was last tried."""
+        """Store the decisions if `every` seconds have passed since the last try."""
         if not decisions or self._clock() < self._next:
             return
-        # A search of hours is not given up for its safety net: the store may be back when the run
-        # is committed, and if it is not, that is where it is said.
+        # A long search does not fail for its checkpoint: the store may work again when the run is
+        # committed, and if not, the commit raises the error.
         with suppress(StoreError):
             self._store.save_checkpoint(self._run_id, decisions, conditions)
         self._next = self._clock() + self._every

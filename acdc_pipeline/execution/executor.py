@@ -1,77 +1,30 @@
-"""The executors' common face: runs in, outcomes out, and a listener on the way.
+"""The interface of executors, and the local one, which works in this process.
 
-Two implementations: `local` works in this process, one run after the other, and is the oracle;
-`ray` on actors. The same runs leave the same bytes in the store, whichever did them.
+The Ray executor in `execution.ray` stores the same bytes for the same runs; the local executor is
+its oracle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
-from acdc_pipeline.errors import AcdcError
-from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.errors import AcdcError, NewerRun
+from acdc_pipeline.execution.checkpoint import Checkpoint, StoreCheckpoint
+from acdc_pipeline.execution.progress import Progress, SweepListener
+from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store.failure import failure_of
 
-State = Literal["committed", "present", "failed"]
-"""`present`: the store had it when its turn came; nothing was computed."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one run ended.
-
-    Args:
-        planned: the run.
-        state: what became of it.
-        seconds: how long it took, all attempts together.
-        attempts: how often it was tried.
-        worker: who did it last.
-        edges_kept: size of its circuit; None where there is none, or the run failed.
-        error: why it failed.
-    """
-
-    planned: PlannedRun
-    state: State
-    seconds: float
-    attempts: int
-    worker: str
-    edges_kept: int | None = None
-    error: AcdcError | None = None
+LOCAL_WORKER = "local"
+"""The name of the only worker of the local executor."""
 
 
 @runtime_checkable
-class SweepListener(Protocol):
-    """Told what a sweep does: a live display, plain lines, or metrics."""
-
-    def waiting(self, reason: str) -> None:
-        """Nothing starts before something that takes seconds or more: a cluster, a worker."""
-        ...
-
-    def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
-        """`worker` took up a run; `attempt` counts from 1."""
-        ...
-
-    def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
-        """Edges tested so far, kept so far, and possibly left to test."""
-        ...
-
-    def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
-        """A worker died; the run it had, if any, goes back to the front of the queue."""
-        ...
-
-    def ended(self, outcome: Outcome) -> None:
-        """A run is committed, was there already, or failed for good."""
-        ...
-
-
-@runtime_checkable
-class RunsOne(Protocol):
-    """What a worker process holds: `Worker`, or less where only the overhead is of interest."""
+class RunWorker(Protocol):
+    """Executes one run at a time: `Worker`, or a stand-in that computes nothing."""
 
     def execute(
         self,
@@ -80,9 +33,9 @@ class RunsOne(Protocol):
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RunRecord:
-        """The result of a run, gone on with from its checkpoint where there is one.
+        """Return the result of a run, resumed from its checkpoint if there is one.
 
-        Raises AcdcError where it cannot be had.
+        Raises AcdcError if the run fails.
         """
         ...
 
@@ -94,13 +47,93 @@ class Executor(Protocol):
     def execute(
         self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
     ) -> Iterable[Outcome]:
-        """Works through `runs` and yields each outcome as it comes; in no particular order.
+        """Execute `runs` and yield each outcome as it comes, in no particular order.
 
         A run that fails does not stop the others. Closing the iterator (or Ctrl-C) ends the work
-        between two steps; a run that was not finished is not in the store.
+        between two steps; an unfinished run is not in the store.
 
         Raises:
-            ExecutionFailed: nothing can be executed at all, such as where no cluster answers.
-            InvalidInput: a worker profile asks for what the cluster does not have.
+            ExecutionFailed: nothing can be executed, for example because no cluster answers.
+            InvalidInput: the worker profile requests resources that the cluster does not have.
         """
         ...
+
+
+class LocalExecutor:
+    """Executes runs in this process, in the order given.
+
+    Args:
+        make: creates what executes runs, such as `Worker`. Called for the first run that is not in
+            the store, and again after an unexpected error, which leaves an unknown state.
+        checkpoint: seconds between two checkpoints of a long run.
+    """
+
+    def __init__(self, make: Callable[[], RunWorker], checkpoint: float = 60.0) -> None:
+        self._make = make
+        self._checkpoint = checkpoint
+        self._worker: RunWorker | None = None
+
+    def execute(
+        self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
+    ) -> Generator[Outcome, None, None]:
+        """Execute `runs`; see `Executor`.
+
+        Raises:
+            StoreError: the store cannot be written; committed runs stay.
+            InvalidInput: `make` cannot create a worker, for example on a missing device.
+        """
+        for planned in runs:
+            listener.started(LOCAL_WORKER, planned, 1)
+            started = time.perf_counter()
+            state, kept, error = self._execute_one(planned, store, listener)
+            seconds = time.perf_counter() - started
+            outcome = Outcome(planned, state, seconds, 1, LOCAL_WORKER, kept, error)
+            listener.ended(outcome)
+            yield outcome
+
+    def _execute_one(
+        self, planned: PlannedRun, store: Store, listener: SweepListener
+    ) -> tuple[State, int | None, AcdcError | None]:
+        """Return state, number of edges kept, and error of a run."""
+        try:
+            if store.has(planned.run_id):
+                return "present", None, None
+        except NewerRun as error:
+            return "failed", None, _record_failure(store, planned, error)
+        if self._worker is None:
+            self._worker = self._make()
+        progress = _WorkerProgress(listener)
+        checkpoint = StoreCheckpoint(store, planned.run_id, self._checkpoint)
+        try:
+            record = self._worker.execute(planned.run, planned.task, progress, checkpoint)
+        except AcdcError as error:
+            return "failed", None, _record_failure(store, planned, error)
+        except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
+            self._worker = None
+            return "failed", None, _record_failure(store, planned, error)
+        state: State = "committed" if store.commit(record) else "present"
+        return state, None if record.circuit is None else len(record.circuit), None
+
+
+def _record_failure(store: Store, planned: PlannedRun, error: Exception) -> AcdcError:
+    failure = failure_of(planned.run, error, worker=LOCAL_WORKER)
+    store.record_failure(failure)
+    return failure.error()
+
+
+class _WorkerProgress:
+    """Passes the progress of a search on to a sweep listener."""
+
+    def __init__(self, listener: SweepListener) -> None:
+        self._listener = listener
+
+    def start(self, total_edges: int, label: str) -> None:
+        """Report that nothing is decided yet."""
+        self._listener.advanced(LOCAL_WORKER, 0, 0, total_edges)
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        """Report the progress."""
+        self._listener.advanced(LOCAL_WORKER, tested, kept, left)
+
+    def finish(self) -> None:
+        """Do nothing: the outcome follows."""

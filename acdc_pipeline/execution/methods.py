@@ -13,7 +13,7 @@ from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
-from acdc_pipeline.execution.checkpoint import Kept
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
 from acdc_pipeline.graph.cut import cut
@@ -44,7 +44,7 @@ class PreparedRun:
     bench: Bench
     memory: int
     progress: Progress
-    checkpoint: Kept
+    checkpoint: BoundCheckpoint
 
     def start_progress(self) -> None:
         """Start a progress display of all edges of the graph."""
@@ -96,7 +96,7 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
     try:
         with torch.no_grad():
             result = acdc(
-                Replay(search, checkpoint.log()),
+                Replay(search, checkpoint.load()),
                 topology,
                 threshold=method.threshold,
                 order=method.order,

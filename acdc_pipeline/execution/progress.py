@@ -1,20 +1,51 @@
-"""What a long run reports while it works."""
+"""The listeners to long work: a sweep of runs, the search of one run, an evaluation in parts.
+
+Terminal, notebook and log output implement these protocols, and so do the executors where they pass
+events on.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
+
+
+@runtime_checkable
+class SweepListener(Protocol):
+    """A listener to a sweep: the events of its runs and workers."""
+
+    def waiting(self, reason: str) -> None:
+        """Nothing can start before a slow step: connecting to a cluster, starting a worker."""
+        ...
+
+    def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
+        """A worker started an attempt at a run; attempts count from 1."""
+        ...
+
+    def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
+        """A worker's run has so many edges tested, kept, and possibly left to test."""
+        ...
+
+    def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
+        """A worker died; its run, if it had one, goes back to the front of the queue."""
+        ...
+
+    def ended(self, outcome: Outcome) -> None:
+        """A run was committed, was present already, or failed for good."""
+        ...
+
 
 @runtime_checkable
 class Progress(Protocol):
-    """A listener: a progress bar, plain lines, or a worker's heartbeat."""
+    """A listener to the search of one run."""
 
     def start(self, total_edges: int, label: str) -> None:
         """A search over `total_edges` edges begins."""
         ...
 
     def advance(self, tested: int, kept: int, left: int) -> None:
-        """So many edges tested, so many of them kept, so many possibly left to test."""
+        """The search has so many edges tested, kept, and possibly left to test."""
         ...
 
     def finish(self) -> None:
@@ -22,37 +53,37 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
-    """Reports nothing."""
-
-    def start(self, total_edges: int, label: str) -> None:
-        """Nothing."""
-
-    def advance(self, tested: int, kept: int, left: int) -> None:
-        """Nothing."""
-
-    def finish(self) -> None:
-        """Nothing."""
-
-
 @runtime_checkable
 class PartProgress(Protocol):
-    """A listener to work that has named parts, such as an evaluation."""
+    """A listener to work in named parts, such as an evaluation."""
 
     def part(self, name: str, number: int, of: int) -> None:
         """Part `number` of `of`, counted from 1, begins; the one before it is over."""
         ...
 
     def share(self, done: float) -> None:
-        """So much of the part is done, 0 to 1."""
+        """The fraction `done` of the part is done, from 0 to 1."""
         ...
 
 
+class Silent:
+    """A `Progress` that reports nothing."""
+
+    def start(self, total_edges: int, label: str) -> None:
+        """Do nothing."""
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        """Do nothing."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
 class SilentParts:
-    """Reports nothing."""
+    """A `PartProgress` that reports nothing."""
 
     def part(self, name: str, number: int, of: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def share(self, done: float) -> None:
-        """Nothing."""
+        """Do nothing."""

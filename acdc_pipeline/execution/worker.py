@@ -11,9 +11,8 @@ from torch import Tensor
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logprobs
-from acdc_pipeline.execution.checkpoint import Checkpoint, Kept, NoCheckpoint
-from acdc_pipeline.execution.environment import environment
-from acdc_pipeline.execution.memory import default_budget
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
+from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
@@ -128,7 +127,7 @@ class Worker:
         prompts = ready.prompts
         memory = self.budget
         where = environment(self.device, run.dtype)
-        kept = Kept(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
+        kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         found = run_method(PreparedRun(run, ready.bench, memory, listener, kept))
         metrics, details = report(run, task, ready.bench, ready.nothing, found)
         circuit = found.circuit

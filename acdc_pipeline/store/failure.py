@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +17,10 @@ from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.codec import json_bytes
 
+TRACEBACK_LINES = 12
+"""Lines of a traceback that are kept, counted from its end."""
+
+_MAX_CHARACTERS = 2000
 _PARTS = ("where", "field", "allowed", "fix")
 
 
@@ -55,6 +61,27 @@ class RunFailure:
             if error_class.__name__ == self.kind:
                 return error_class(self.problem, **parts)
         return ExecutionFailed(f"{self.kind}: {self.problem}", **parts)
+
+
+def failure_of(run: RunSpec, error: Exception, *, worker: str, attempts: int = 1) -> RunFailure:
+    """Return the failure of a run that raised `error`, without paths of this machine.
+
+    An AcdcError keeps its parts. Any other error is a bug, here or in a library: it keeps its
+    class, its message and the end of its traceback.
+    """
+    kind = type(error).__name__
+    if isinstance(error, AcdcError):
+        parts = {name: getattr(error, name) for name in _PARTS}
+        return RunFailure(run, kind, error.problem, attempts, worker, **parts)
+    return RunFailure(
+        run,
+        kind,
+        _shortened(str(error).strip() or repr(error)),
+        attempts,
+        worker,
+        fix="report it with the traceback in FAILED.json",
+        traceback=_traceback_lines(error),
+    )
 
 
 def encode_failure(failure: RunFailure) -> bytes:
@@ -109,6 +136,26 @@ def _damaged(run_id: str, problem: str) -> DamagedRun:
         field=layout.FAILURE,
         fix="run it again: without a readable cause the run counts as not attempted",
     )
+
+
+def _traceback_lines(error: BaseException) -> tuple[str, ...]:
+    """Return the end of the traceback, innermost last: `execution/worker.py:91 in execute: …`."""
+    frames = traceback.extract_tb(error.__traceback__)[-(TRACEBACK_LINES - 1) :]
+    message = "".join(traceback.format_exception_only(error)).strip()
+    lines = (f"{_short_path(f.filename)}:{f.lineno} in {f.name}: {f.line or ''}" for f in frames)
+    return (*lines, _shortened(message))
+
+
+def _short_path(filename: str) -> str:
+    """Return the path inside this package, or folder and name of a file outside."""
+    path, package = Path(filename), Path(acdc_pipeline.__file__).parent
+    if path.is_relative_to(package):
+        return str(path.relative_to(package))
+    return "/".join(path.parts[-2:])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
 def _text(value: object) -> str:

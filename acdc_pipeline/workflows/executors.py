@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, get_args
 from acdc_pipeline.errors import InvalidInput, StoreError
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Executor, Outcome, SweepListener
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.executor import Executor
+    from acdc_pipeline.execution.progress import SweepListener
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.specs import WorkerProfile
     from acdc_pipeline.store import Store
 
@@ -80,7 +81,7 @@ def make_executor(settings: ExecutionSettings) -> Executor:
         return RayExecutor(profile, device=settings.device or "auto", memory=settings.memory)
     import torch
 
-    from acdc_pipeline.execution.local_executor import LocalExecutor
+    from acdc_pipeline.execution.executor import LocalExecutor
     from acdc_pipeline.execution.worker import Worker
 
     # no more than torch would use by itself on this computer

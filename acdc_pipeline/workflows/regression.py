@@ -19,8 +19,8 @@ from acdc_pipeline.errors import (
 )
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Executor, Outcome
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.executor import Executor
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.models.fingerprint import Fingerprint
     from acdc_pipeline.regression.baseline import Baseline
     from acdc_pipeline.regression.cell import CellSpec
@@ -346,7 +346,7 @@ def _error_of(outcomes: Mapping[str, Outcome], run: PlannedRun) -> AcdcError | N
 
 def _other_samples(cell: PlannedCell, seeds: int) -> tuple[PlannedRun, ...]:
     """The runs of a cell with the next `seeds` seeds."""
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.runs import PlannedRun
 
     assert cell.planned is not None
     run, task = cell.planned.run, cell.planned.task

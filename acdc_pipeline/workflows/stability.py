@@ -12,7 +12,7 @@ import torch
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard, scale_of, value_of
-from acdc_pipeline.execution.checkpoint import Kept, NoCheckpoint
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.worker import Worker
@@ -124,5 +124,5 @@ def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
 
 def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:
     return run_method(
-        PreparedRun(run, bench, worker.budget, Silent(), Kept(NoCheckpoint(), {}))
+        PreparedRun(run, bench, worker.budget, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
     ).circuit

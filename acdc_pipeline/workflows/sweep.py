@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from acdc_pipeline.errors import AcdcError, InvalidInput, SpecError
 from acdc_pipeline.execution.plan import describe_supported
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
 from acdc_pipeline.models.describe import ModelDescription
 from acdc_pipeline.models.zoo import list_zoo

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from acdc_pipeline.errors import DamagedRun, OutOfMemoryBudget
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.store import RunFailure, Store
 from acdc_pipeline.workflows.sweep import SweepPlan
 

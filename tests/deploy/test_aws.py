@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from acdc_pipeline.execution.ray.preflight import workers_on
+from acdc_pipeline.execution.ray.cluster import workers_on
 from acdc_pipeline.specs import find_profile
 from tests.deploy.deployed import DEPLOY, manifest
 from tests.support import REPOSITORY

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from acdc_pipeline.execution.ray.preflight import workers_on
+from acdc_pipeline.execution.ray.cluster import workers_on
 from acdc_pipeline.specs import find_profile, find_sweep
 from tests.deploy.deployed import locked, manifest, parsed
 from tests.support import REPOSITORY

@@ -12,8 +12,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError, StoreError
-from acdc_pipeline.execution.executor import Executor, Outcome
+from acdc_pipeline.execution.executor import Executor
 from acdc_pipeline.execution.ray import RayExecutor
+from acdc_pipeline.execution.runs import Outcome
 from acdc_pipeline.store import Store, open_store
 from tests import ray_workers
 from tests.planned_runs import planned
@@ -149,7 +150,7 @@ def test_execute_closed_in_the_middle_stops_a_busy_search_between_two_steps(
     assert tested + left == ray_workers.EDGES
     assert kept == 0
     workers = {worker for worker, _, _ in log.starts}
-    assert len(list(notes.glob("stopped-by-Cancelled"))) == 1
+    assert len(list(notes.glob("stopped-by-RunCancelled"))) == 1
     assert [p for p in map(process_of, workers) if _is_alive(p)] == []
     assert store.run_ids() == []
     assert list((Path(store.url) / "tmp").iterdir()) == []
@@ -219,8 +220,10 @@ def test_execute_where_no_worker_can_start_says_why(store: Store):
         list(executor.execute(RUNS, store, Log()))
 
 
-def test_execute_where_every_worker_dies_while_starting_gives_up_when_patience_ends(store: Store):
-    executor = RayExecutor(profile(), worker_factory=ray_workers.stillborn, patience=10.0)
+def test_execute_where_every_worker_dies_while_starting_fails_after_the_timeout(
+    store: Store,
+):
+    executor = RayExecutor(profile(), worker_factory=ray_workers.stillborn, worker_timeout=10.0)
     with pytest.raises(ExecutionFailed, match="no worker for 10 seconds; a worker died while"):
         list(executor.execute(RUNS, store, Log()))
     assert store.failures() == []

@@ -22,11 +22,10 @@ from ray.core.generated.autoscaler_pb2 import (
     DrainNodeReason,  # pyright: ignore[reportAttributeAccessIssue]  (built at import)
 )
 
-from acdc_pipeline.execution.executor import Outcome
-from acdc_pipeline.execution.local_executor import LocalExecutor
+from acdc_pipeline.execution.executor import LocalExecutor
 from acdc_pipeline.execution.plan import plan_run
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray import RayExecutor
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import Store, layout, open_store

@@ -21,7 +21,7 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.workflows.executors import check_executor, execution_settings
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Outcome
+    from acdc_pipeline.execution.runs import Outcome
     from acdc_pipeline.store import RunRecord, Store
     from acdc_pipeline.workflows.work import SweepWork
 

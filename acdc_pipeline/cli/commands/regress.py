@@ -31,8 +31,7 @@ from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Outcome
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.regression.report import Report
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.store import Store

@@ -325,7 +325,7 @@ def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
 def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:
     """Measure both accuracies of the whole model; None, with the reason, if it is unsupported."""
     with reserve_stdout(), show_status(f"running {model}"):
-        from acdc_pipeline.execution.memory import default_budget
+        from acdc_pipeline.execution.environment import default_budget
         from acdc_pipeline.heads.task_profile import model_metrics
         from acdc_pipeline.models import load_model
         from acdc_pipeline.specs.names import COUNTED

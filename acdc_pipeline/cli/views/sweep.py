@@ -13,8 +13,7 @@ from acdc_pipeline.cli.views.run_list import error_document
 from acdc_pipeline.errors import AcdcError
 
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Outcome
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.store import RunSummary
     from acdc_pipeline.workflows.sweep import Refusal
     from acdc_pipeline.workflows.work import SweepWork

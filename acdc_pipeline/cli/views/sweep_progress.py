@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.text import Text
 
-    from acdc_pipeline.execution.executor import Outcome, State
-    from acdc_pipeline.execution.planned import PlannedRun
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 
 SECONDS_OF_SILENCE = 15.0
 MAX_WORKERS_IN_LOG = 4

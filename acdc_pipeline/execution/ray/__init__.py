@@ -1,10 +1,9 @@
-"""Runs executed by actors of a Ray cluster. The one place, with job submission, that imports Ray.
+"""Runs executed by actors of a Ray cluster.
 
-A driver hands runs to worker processes; each executes a run, commits it to the store itself and
-says so. Nothing but the run and its task travels to a worker, and nothing but how it ended comes
-back.
+A driver assigns runs to worker processes; each executes its run, commits it to the store itself and
+reports that. Only the run and its task travel to a worker, and only its outcome comes back.
 """
 
-from acdc_pipeline.execution.ray.driver import RayExecutor
+from acdc_pipeline.execution.ray.executor import RayExecutor
 
 __all__ = ["RayExecutor"]

@@ -1,8 +1,10 @@
-"""A worker process: it executes runs, commits them itself, and can be asked how far it is."""
+"""The worker process: executes runs, commits them, and reports its progress when polled."""
 
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import getpid
 from typing import Literal
@@ -11,31 +13,53 @@ import ray
 
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, NewerRun, StoreError
-from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
-from acdc_pipeline.execution.executor import RunsOne
-from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray.allotment import Allotment, WorkerFactory
-from acdc_pipeline.execution.ray.heartbeat import Cancelled, Heartbeat, Position
+from acdc_pipeline.execution.executor import RunWorker
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.store.failure import failure_of
 from acdc_pipeline.store.probe import StoreProbe
 
-TALK = "talk"
-"""The thread that answers while another computes; what it shall answer is called in its group."""
+CONTROL = "control"
+"""Concurrency group of the methods that answer while a run is being executed."""
+
+Position = tuple[int, int, int]
+"""Edges tested, kept, and possibly left to test."""
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """The part of its machine that a worker process may use.
+
+    Args:
+        device: cpu, cuda[:i] or mps.
+        memory: byte budget of a search; None if the profile gives none.
+        threads: number of threads to compute with.
+        share: fraction of the device, above 0 and at most 1.
+    """
+
+    device: str
+    memory: int | None
+    threads: int
+    share: float
+
+
+WorkerFactory = Callable[[Allotment], RunWorker]
+"""Creates what executes runs, in the worker process. It is pickled by name: a module's function."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every worker of a sweep is told when it starts.
+    """Settings of all workers of a sweep.
 
     Args:
-        probe: file in the store of the sweep, which every worker must see; it holds the store.
-        device: `auto` takes the GPU that Ray gave, else the CPU.
-        memory: byte budget of a search, None for a share of what is free.
-        cpus, gpus: what Ray reserved for it.
+        probe: file in the store of the sweep that every worker must see; it holds the store.
+        device: `auto` takes the GPU that Ray reserved, else the CPU.
+        memory: byte budget of a search; None means a share of the free memory.
+        cpus, gpus: resources that Ray reserves for each worker.
         checkpoint: seconds between two checkpoints of a long run.
-        factory: makes what executes runs.
+        factory: creates what executes runs.
     """
 
     probe: StoreProbe
@@ -48,13 +72,13 @@ class Settings:
 
     @property
     def store(self) -> Store:
-        """Where runs are committed."""
+        """The store that runs are committed to."""
         return self.probe.store
 
 
 @dataclass(frozen=True)
-class Greeting:
-    """Who and where a worker is, once it can work."""
+class WorkerInfo:
+    """Node, name and package version of a worker that is ready."""
 
     node_id: str
     name: str
@@ -63,12 +87,12 @@ class Greeting:
 
 @dataclass(frozen=True)
 class Finished:
-    """How a run ended that did not fail.
+    """The result of a run that did not fail.
 
     Args:
-        state: whether this worker committed it, or found it in the store.
-        edges_kept: size of the circuit; None where none was found here.
-        tested: how many edges were tested.
+        state: whether this worker committed it or found it in the store.
+        edges_kept: size of the circuit; None if none was found here.
+        tested: number of edges tested.
     """
 
     state: Literal["committed", "present"]
@@ -77,74 +101,128 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class Cancelled:
     """The run was cancelled between two steps; the store has nothing of it."""
 
 
 @dataclass(frozen=True)
 class StoreBroke:
-    """The run may be as good as any, but the store does not take it, nor will it take the next."""
+    """The store failed: it does not take this run and will not take the next."""
 
     error: StoreError
 
 
-Answer = Finished | Stopped | RunFailure | StoreBroke
+RunResult = Finished | Cancelled | RunFailure | StoreBroke
+
+
+class RunCancelled(Exception):
+    """The driver cancelled the run: it ends between two steps and is not committed."""
+
+
+class SharedProgress:
+    """The progress of a search, readable and cancellable from another thread.
+
+    The driver polls the last position: a search makes thousands of decisions per second, and none
+    of them should wait for a message. The position is replaced as a whole, so that no lock is
+    needed.
+    """
+
+    def __init__(self) -> None:
+        self._cancelled = threading.Event()
+        self._run_id = ""
+        self._position: tuple[str, Position] = ("", (0, 0, 0))
+
+    @property
+    def position(self) -> tuple[str, Position]:
+        """The id of the current run, and its position at the last decision."""
+        return self._position
+
+    @property
+    def tested(self) -> int:
+        """Number of edges tested so far."""
+        return self._position[1][0]
+
+    def cancel(self) -> None:
+        """Make every further step raise RunCancelled."""
+        self._cancelled.set()
+
+    def begin(self, run_id: str) -> None:
+        """Reset the position for a new run."""
+        self._run_id = run_id
+        self._position = run_id, (0, 0, 0)
+
+    def start(self, total_edges: int, label: str) -> None:
+        """Record the start of a search. Raises RunCancelled."""
+        self._record((0, 0, total_edges))
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        """Record a decision. Raises RunCancelled."""
+        self._record((tested, kept, left))
+
+    def finish(self) -> None:
+        """Do nothing: the last position stays."""
+
+    def _record(self, position: Position) -> None:
+        self._position = self._run_id, position
+        if self._cancelled.is_set():
+            raise RunCancelled
 
 
 class RunActor:
     """The Ray actor. `execute` computes in one thread; `position` and `cancel` use another.
 
-    Ray neither restarts it nor repeats a call: what is done about its death, the driver decides.
+    Ray neither restarts it nor repeats a call; the driver decides what to do when it dies.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._heartbeat = Heartbeat()
-        self._runs_one: RunsOne | None = None
+        self._progress = SharedProgress()
+        self._worker: RunWorker | None = None
         self._task: tuple[ray.ObjectRef, TaskSpec] | None = None
         self._name = f"{socket.gethostname()}:{getpid()}"
 
-    def ready(self) -> Greeting:
-        """Gets ready for the first run.
+    def ready(self) -> WorkerInfo:
+        """Prepare for the first run.
 
         Raises:
-            StoreError: this process does not see the sweep's store.
+            StoreError: this process does not see the store of the sweep.
         """
         self._settings.probe.check_visible(socket.gethostname())
-        self._worker()
-        return Greeting(_node_id(), self._name, acdc_pipeline.__version__)
+        self._worker = self._settings.factory(_allotment(self._settings))
+        return WorkerInfo(_node_id(), self._name, acdc_pipeline.__version__)
 
-    def execute(self, run: RunSpec, task: list[ray.ObjectRef], attempt: int) -> Answer:
-        """Executes one run and commits it, unless the store has it.
+    def execute(self, run: RunSpec, task: list[ray.ObjectRef], attempt: int) -> RunResult:
+        """Execute a run and commit it, unless the store has it.
 
         Args:
-            run: what to do.
-            task: the task it belongs to; runs that share it share the reference.
-            attempt: counts from 1.
+            run: the run.
+            task: reference to its task, shared by all runs of the task.
+            attempt: number of this attempt, from 1.
         """
-        self._heartbeat.begin(run.run_id())
-        planned = PlannedRun(run, self._fetched(task[0]))
+        self._progress.begin(run.run_id())
+        if self._task is None or self._task[0] != task[0]:
+            self._task = task[0], ray.get(task[0])
+        planned = PlannedRun(run, self._task[1])
         try:
-            return self._executed(planned)
-        except Cancelled:
-            return Stopped()
+            return self._execute(planned)
+        except RunCancelled:
+            return Cancelled()
         except AcdcError as error:
-            return failure_of(planned, error, worker=self._name, attempts=attempt)
-        except Exception as error:  # noqa: BLE001  (a bug met by one run is no reason to lose the rest)
-            # What such an error leaves behind in the worker, nobody knows.
-            self._runs_one = None
-            return failure_of(planned, error, worker=self._name, attempts=attempt)
+            return failure_of(run, error, worker=self._name, attempts=attempt)
+        except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
+            self._worker = None  # its state after an unexpected error is unknown
+            return failure_of(run, error, worker=self._name, attempts=attempt)
 
     def position(self) -> tuple[str, Position]:
-        """Which run is being executed, and its edges tested, kept and possibly left."""
-        return self._heartbeat.position
+        """Return the id of the current run, and its edges tested, kept and possibly left."""
+        return self._progress.position
 
     def cancel(self) -> None:
-        """The run being executed ends at its next step, and none begins after it."""
-        self._heartbeat.stop()
+        """End the current run at its next step, and every later run at its first."""
+        self._progress.cancel()
 
-    def _executed(self, planned: PlannedRun) -> Finished | StoreBroke:
-        store, heartbeat = self._settings.store, self._heartbeat
+    def _execute(self, planned: PlannedRun) -> Finished | StoreBroke:
+        store = self._settings.store
         try:
             if store.has(planned.run_id):
                 return Finished("present", None, 0)
@@ -152,42 +230,50 @@ class RunActor:
             raise
         except StoreError as error:
             return StoreBroke(error)
+        if self._worker is None:
+            self._worker = self._settings.factory(_allotment(self._settings))
         checkpoint = StoreCheckpoint(store, planned.run_id, self._settings.checkpoint)
-        record = self._worker().execute(planned.run, planned.task, heartbeat, checkpoint)
+        record = self._worker.execute(planned.run, planned.task, self._progress, checkpoint)
         try:
             state = "committed" if store.commit(record) else "present"
         except StoreError as error:
             return StoreBroke(error)
         kept = None if record.circuit is None else len(record.circuit)
-        return Finished(state, kept, heartbeat.tested)
+        return Finished(state, kept, self._progress.tested)
 
-    def _worker(self) -> RunsOne:
-        if self._runs_one is None:
-            self._runs_one = self._settings.factory(_allotment(self._settings))
-        return self._runs_one
 
-    def _fetched(self, ref: ray.ObjectRef) -> TaskSpec:
-        if self._task is None or self._task[0] != ref:
-            self._task = ref, ray.get(ref)
-        return self._task[1]
+def make_worker(allotment: Allotment) -> RunWorker:
+    """Create the worker that executes real runs.
+
+    All workers of a machine start with the same free memory: where the profile gives no budget,
+    each takes its share of the budget of a single worker.
+    """
+    import torch
+
+    from acdc_pipeline.execution.environment import default_budget
+    from acdc_pipeline.execution.worker import Worker
+    from acdc_pipeline.models import resolve_device
+
+    torch.set_num_threads(allotment.threads)
+    memory = allotment.memory
+    if memory is None:
+        memory = int(default_budget(resolve_device(allotment.device)) * allotment.share)
+    return Worker(device=allotment.device, memory=memory)
 
 
 def _allotment(settings: Settings) -> Allotment:
     has_gpu = bool(ray.get_gpu_ids())
     device = settings.device
     if device == "auto":
-        # Ray made the GPU it gave the only one that is visible; without one, others' are visible.
+        # With a GPU reserved, Ray hides all others; without one, all are visible.
         device = "cuda" if has_gpu else "cpu"
+    cpus = next(n["Resources"]["CPU"] for n in ray.nodes() if n["NodeID"] == _node_id())
     return Allotment(
         device=device,
         memory=settings.memory,
         threads=max(1, int(settings.cpus)),
-        share=min(1.0, settings.gpus if has_gpu else settings.cpus / _cpus_here()),
+        share=min(1.0, settings.gpus if has_gpu else settings.cpus / cpus),
     )
-
-
-def _cpus_here() -> float:
-    return next(n["Resources"]["CPU"] for n in ray.nodes() if n["NodeID"] == _node_id())
 
 
 def _node_id() -> str:

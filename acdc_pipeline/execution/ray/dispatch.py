@@ -1,4 +1,4 @@
-"""The driver's loop: who gets which run, what is tried again, what has failed for good."""
+"""The driver's loop: which worker gets which run, which runs are retried, which have failed."""
 
 from __future__ import annotations
 
@@ -8,56 +8,55 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
-from acdc_pipeline.execution.cause import failure_of
-from acdc_pipeline.execution.executor import Outcome, State, SweepListener
-from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.ray.actor import Finished, Stopped, StoreBroke
-from acdc_pipeline.execution.ray.crew import Crew
-from acdc_pipeline.execution.ray.member import (
-    At,
-    Ended,
-    Event,
-    Lost,
-    Member,
-    Ready,
-    Spell,
-)
+from acdc_pipeline.execution.progress import SweepListener
+from acdc_pipeline.execution.ray.actor import Cancelled, Finished, StoreBroke
+from acdc_pipeline.execution.ray.cluster import draining_nodes
 from acdc_pipeline.execution.ray.metrics import SweepMetrics
-from acdc_pipeline.execution.ray.nodes import draining_nodes
 from acdc_pipeline.execution.ray.queue import RunQueue
+from acdc_pipeline.execution.ray.worker_pool import (
+    Attempt,
+    Event,
+    PooledWorker,
+    PositionReported,
+    RunEnded,
+    WorkerLost,
+    WorkerPool,
+    WorkerReady,
+)
+from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.store.failure import failure_of
 
-# Between two questions to the workers about how far they are, and to Ray about nodes that are
-# being drained; in seconds.
-BEAT = 1.0
+# Seconds between two polls of the workers' positions and of the nodes that are being drained.
+POLL_INTERVAL = 1.0
 
-# Between two words about there being no worker, in seconds.
-SILENCE = 30.0
+# Seconds between two messages that there is no worker.
+MESSAGE_INTERVAL = 30.0
 
-# How long a cancelled run may take to reach its next step, in seconds; loading a model has none.
-GRACE = 10.0
+# Seconds for a cancelled run to reach its next step; loading a model has none.
+CANCEL_TIMEOUT = 10.0
 
 
 @dataclass
-class _Past:
-    """What is known of a run that has begun: all its attempts together."""
+class _History:
+    """The attempts at a run so far."""
 
     attempts: int = 0
     seconds: float = 0.0
     tested: int = 0
 
 
-class Dispatch:
-    """One sweep on its workers.
+class Dispatcher:
+    """Executes the runs of one sweep on a worker pool.
 
     Args:
-        runs: what to do.
-        store: where failures are recorded; the workers have it too.
-        listener: told what happens.
-        crew: the workers.
-        profile: how many of them, and how often a run is tried.
-        patience: seconds without any worker after which to give up.
+        runs: the runs.
+        store: store of failures; the workers commit to it themselves.
+        listener: receives the events of the sweep.
+        pool: the workers.
+        profile: number of workers, and of attempts at a run.
+        worker_timeout: seconds without any worker after which to fail.
     """
 
     def __init__(
@@ -65,183 +64,181 @@ class Dispatch:
         runs: Sequence[PlannedRun],
         store: Store,
         listener: SweepListener,
-        crew: Crew,
+        pool: WorkerPool,
         profile: WorkerProfile,
-        patience: float,
+        worker_timeout: float,
     ) -> None:
         self._queue = RunQueue({run.run_id: run for run in runs}.values())
         self._store = store
         self._listener = listener
-        self._crew = crew
+        self._pool = pool
         self._profile = profile
-        self._patience = patience
+        self._worker_timeout = worker_timeout
         self._metrics = SweepMetrics(time.monotonic)
-        self._past: dict[str, _Past] = {}
+        self._histories: dict[str, _History] = {}
         self._loaded: dict[str, tuple[str, str, str]] = {}
         self._draining: frozenset[str] = frozenset()
-        self._next_beat = time.monotonic()
-        self._next_word = SILENCE
+        self._next_poll = time.monotonic()
+        self._next_message = MESSAGE_INTERVAL
 
     def outcomes(self) -> Generator[Outcome, None, None]:
-        """Works through the runs. Closed early, it cancels those at work and waits for them.
+        """Yield the outcome of every run. Closing it cancels the current runs and waits for them.
 
         Raises:
-            ExecutionFailed: no worker can be started, or none for as long as patience lasts.
-            StoreError: the store does not take what is written to it.
+            ExecutionFailed: no worker can be started, or there was none for `worker_timeout`.
+            StoreError: the store cannot be written.
         """
         try:
-            while self._queue or self._crew.working:
-                self._feed()
-                self._staff()
-                self._check_hope()
-                event = self._crew.wait(max(0.0, self._next_beat - time.monotonic()))
-                if event is not None and (outcome := self._after(event)) is not None:
+            while self._queue or self._pool.busy:
+                self._assign_runs()
+                self._start_workers()
+                self._check_workers()
+                event = self._pool.wait(max(0.0, self._next_poll - time.monotonic()))
+                if event is not None and (outcome := self._handle(event)) is not None:
                     yield outcome
-                if time.monotonic() >= self._next_beat:
-                    self._beat()
-            self._metrics.update(0)
+                if time.monotonic() >= self._next_poll:
+                    self._poll()
+            self._metrics.publish(0)
         finally:
-            for event in self._crew.stop(GRACE):
-                if isinstance(event, Ended) and not isinstance(event.answer, StoreBroke):
-                    self._end(event)
+            for event in self._pool.cancel_runs(CANCEL_TIMEOUT):
+                if isinstance(event, RunEnded) and not isinstance(event.result, StoreBroke):
+                    self._end_run(event)
 
-    def _feed(self) -> None:
-        for member in self._crew.idle:
-            if member.node_id in self._draining:
-                self._lose(Lost(member, None, "its node is being drained"))
-                self._crew.dismiss(member)
-            elif (planned := self._queue.take(member.name)) is not None:
-                self._give(member, planned)
+    def _assign_runs(self) -> None:
+        for worker in self._pool.idle:
+            if worker.node_id in self._draining:
+                self._handle_lost(WorkerLost(worker, None, "its node is being drained"))
+                self._pool.terminate(worker)
+            elif (planned := self._queue.take(worker.name)) is not None:
+                history = self._histories.setdefault(planned.run_id, _History())
+                history.attempts += 1
+                history.tested = 0
+                if self._loaded.get(worker.name) != planned.model:
+                    self._loaded[worker.name] = planned.model
+                    self._metrics.count_model_load()
+                self._pool.assign(worker, planned, history.attempts)
+                self._listener.started(worker.name, planned, history.attempts)
 
-    def _staff(self) -> None:
-        unfinished = len(self._queue) + len(self._crew.working)
-        if started := self._crew.staff(unfinished):
+    def _start_workers(self) -> None:
+        unfinished = len(self._queue) + len(self._pool.busy)
+        if started := self._pool.start_workers(unfinished):
             self._listener.waiting(f"starting {started} worker" + ("s" if started > 1 else ""))
 
-    def _give(self, member: Member, planned: PlannedRun) -> None:
-        past = self._past.setdefault(planned.run_id, _Past())
-        past.attempts += 1
-        past.tested = 0
-        if self._loaded.get(member.name) != planned.model:
-            self._loaded[member.name] = planned.model
-            self._metrics.loaded()
-        self._crew.give(member, planned, past.attempts)
-        self._listener.started(member.name, planned, past.attempts)
+    def _check_workers(self) -> None:
+        """Raise ExecutionFailed if no worker can be started or `worker_timeout` has passed."""
+        error = self._pool.start_error
+        if self._pool.exhausted:
+            raise error or ExecutionFailed("no worker can be started")
+        seconds = self._pool.seconds_without_worker
+        if seconds > self._worker_timeout:
+            raise ExecutionFailed(
+                f"no worker for {self._worker_timeout:g} seconds"
+                + (f"; {error.problem}" if error else ""),
+                where="the Ray cluster",
+                fix="look at 'ray status', and run the command again: what is committed stays",
+            )
+        if seconds < MESSAGE_INTERVAL:
+            self._next_message = MESSAGE_INTERVAL
+        elif seconds >= self._next_message:
+            self._listener.waiting(f"no worker for {seconds:.0f} s; 'ray status' says why")
+            self._next_message += MESSAGE_INTERVAL
 
-    def _check_hope(self) -> None:
-        if self._crew.hopeless:
-            raise self._crew.trouble or ExecutionFailed("no worker can be started")
-        alone = self._crew.seconds_without_worker
-        if alone <= self._patience:
-            self._next_word = SILENCE if alone < SILENCE else self._next_word
-            if alone >= self._next_word:
-                self._listener.waiting(f"no worker for {alone:.0f} s; 'ray status' says why")
-                self._next_word += SILENCE
-            return
-        trouble = self._crew.trouble
-        raise ExecutionFailed(
-            f"no worker for {self._patience:g} seconds"
-            + (f"; {trouble.problem}" if trouble else ""),
-            where="the Ray cluster",
-            fix="look at 'ray status', and run the command again: what is committed stays",
-        )
-
-    def _beat(self) -> None:
-        self._next_beat = time.monotonic() + BEAT
-        self._crew.ask()
-        self._metrics.update(len(self._queue))
+    def _poll(self) -> None:
+        self._next_poll = time.monotonic() + POLL_INTERVAL
+        self._pool.poll_positions()
+        self._metrics.publish(len(self._queue))
         self._draining = draining_nodes()
 
-    def _after(self, event: Event) -> Outcome | None:
+    def _handle(self, event: Event) -> Outcome | None:
         match event:
-            case Ready():
+            case WorkerReady():
                 return None
-            case At():
-                return self._heard(event)
-            case Lost():
-                return self._lose(event)
-            case Ended():
-                return self._end(event)
+            case PositionReported(worker, run_id, position):
+                if worker.planned is not None and worker.planned.run_id == run_id:
+                    self._count_edges(run_id, position[0])
+                    self._listener.advanced(worker.name, *position)
+                return None
+            case WorkerLost():
+                return self._handle_lost(event)
+            case RunEnded():
+                return self._end_run(event)
             case _:
                 assert_never(event)
 
-    def _heard(self, event: At) -> None:
-        planned = event.member.planned
-        if planned is not None and planned.run_id == event.run_id:
-            self._count(planned, event.position[0])
-            self._listener.advanced(event.member.name, *event.position)
+    def _count_edges(self, run_id: str, tested: int) -> None:
+        history = self._histories[run_id]
+        self._metrics.count_edges(tested - history.tested)
+        history.tested = tested
 
-    def _count(self, planned: PlannedRun, tested: int) -> None:
-        past = self._past[planned.run_id]
-        self._metrics.tested(tested - past.tested)
-        past.tested = tested
-
-    def _end(self, event: Ended) -> Outcome | None:
-        member, spell = event.member, event.spell
-        match event.answer:
+    def _end_run(self, event: RunEnded) -> Outcome | None:
+        worker, attempt = event.worker, event.attempt
+        match event.result:
             case StoreBroke(error):
                 raise error
             case RunFailure() as failure:
                 if failure.traceback:
-                    self._distrust(member, failure)
-                return self._fail(spell, failure)
+                    self._reset(worker, failure)
+                return self._fail(attempt, failure)
             case Finished(state, kept, tested):
-                self._count(spell.planned, tested)
-                return self._told(spell, state, member.name, kept)
-            case Stopped():
+                self._count_edges(attempt.planned.run_id, tested)
+                return self._finish(attempt, state, worker.name, kept)
+            case Cancelled():
                 return None
             case _:
-                assert_never(event.answer)
+                assert_never(event.result)
 
-    def _distrust(self, member: Member, failure: RunFailure) -> None:
-        """After an error that nobody foresaw the worker has nothing loaded any more."""
-        self._queue.forget(member.name)
-        self._loaded.pop(member.name, None)
-        # An error of CUDA stays with its process: every later run would meet it again.
+    def _reset(self, worker: PooledWorker, failure: RunFailure) -> None:
+        """Note that after an unexpected error the worker has nothing loaded any more."""
+        self._queue.forget(worker.name)
+        self._loaded.pop(worker.name, None)
+        # An error of CUDA persists in its process: every later run would fail too.
         if "CUDA" in failure.problem:
-            self._crew.dismiss(member)
+            self._pool.terminate(worker)
 
-    def _lose(self, event: Lost) -> Outcome | None:
-        name, spell = event.member.name or "a worker that was starting", event.spell
+    def _handle_lost(self, event: WorkerLost) -> Outcome | None:
+        name, attempt = event.worker.name or "a worker that was starting", event.attempt
         self._queue.forget(name)
         self._loaded.pop(name, None)
-        self._metrics.lost()
-        self._listener.lost(name, spell.planned if spell else None, event.reason)
-        if spell is None:
+        self._metrics.count_lost_worker()
+        self._listener.lost(name, attempt.planned if attempt else None, event.reason)
+        if attempt is None:
             return None
-        planned = spell.planned
+        planned = attempt.planned
         if self._store.has(planned.run_id):
-            # It died after its commit and before its answer.
+            # It died between its commit and its answer.
             circuit = self._store.get(planned.run_id).circuit
-            return self._told(spell, "committed", name, None if circuit is None else len(circuit))
-        if spell.attempt < self._profile.attempts:
-            self._past[planned.run_id].seconds += spell.seconds
+            kept = None if circuit is None else len(circuit)
+            return self._finish(attempt, "committed", name, kept)
+        if attempt.number < self._profile.attempts:
+            self._histories[planned.run_id].seconds += attempt.seconds
             self._queue.put_back(planned)
             return None
-        often = "once" if spell.attempt == 1 else f"{spell.attempt} times"
-        died = ExecutionFailed(
-            f"its worker died {often}; the last time: {event.reason}",
+        times = "once" if attempt.number == 1 else f"{attempt.number} times"
+        error = ExecutionFailed(
+            f"its worker died {times}; the last time: {event.reason}",
             where=str(planned),
             fix="look for memory that runs out on the nodes, and at 'ray logs'; more attempts are "
             "allowed by 'attempts' of the worker profile",
         )
-        return self._fail(spell, failure_of(planned, died, worker=name, attempts=spell.attempt))
+        failure = failure_of(planned.run, error, worker=name, attempts=attempt.number)
+        return self._fail(attempt, failure)
 
-    def _fail(self, spell: Spell, failure: RunFailure) -> Outcome:
+    def _fail(self, attempt: Attempt, failure: RunFailure) -> Outcome:
         self._store.record_failure(failure)
-        return self._told(spell, "failed", failure.worker, None, failure.error())
+        return self._finish(attempt, "failed", failure.worker, None, failure.error())
 
-    def _told(
+    def _finish(
         self,
-        spell: Spell,
+        attempt: Attempt,
         state: State,
         worker: str,
         kept: int | None,
         error: AcdcError | None = None,
     ) -> Outcome:
-        past = self._past.pop(spell.planned.run_id)
-        seconds = past.seconds + spell.seconds
-        outcome = Outcome(spell.planned, state, seconds, past.attempts, worker, kept, error)
-        self._metrics.ended(state)
+        """Report the outcome of a run to metrics and listener, and return it."""
+        history = self._histories.pop(attempt.planned.run_id)
+        seconds = history.seconds + attempt.seconds
+        outcome = Outcome(attempt.planned, state, seconds, history.attempts, worker, kept, error)
+        self._metrics.count_outcome(state)
         self._listener.ended(outcome)
         return outcome

@@ -1,6 +1,6 @@
-"""What a sweep shows to Prometheus, through Ray's metrics. Names appear there with `ray_` before.
+"""Metrics of a sweep for Prometheus, through Ray, which prefixes their names with `ray_`.
 
-The driver counts, for every run passes through it; a worker that dies takes no count with it.
+The driver counts, since every run passes through it: no count is lost with a worker.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from ray.util.metrics import Counter, Gauge
 
-from acdc_pipeline.execution.executor import State
+from acdc_pipeline.execution.runs import State
 
 
 class SweepMetrics:
     """The metrics of one driver.
 
     Args:
-        clock: seconds, for the rate.
+        clock: clock in seconds, for the rate.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -32,29 +32,29 @@ class SweepMetrics:
         self._loads = Counter("acdc_model_loads", "Models loaded by all workers.")
         self._lost = Counter("acdc_workers_lost", "Workers that died or left with their node.")
 
-    def ended(self, state: State) -> None:
-        """A run is over."""
+    def count_outcome(self, state: State) -> None:
+        """Count a run that is over."""
         if state == "failed":
             self._failed.inc()
         else:
             self._done.inc(tags={"state": state})
 
-    def loaded(self) -> None:
-        """A worker was given a run of a model that it does not have loaded."""
+    def count_model_load(self) -> None:
+        """Count a worker that must load a model."""
         self._loads.inc()
 
-    def lost(self) -> None:
-        """A worker is gone."""
+    def count_lost_worker(self) -> None:
+        """Count a lost worker."""
         self._lost.inc()
 
-    def tested(self, edges: int) -> None:
-        """So many more edges were tested."""
+    def count_edges(self, edges: int) -> None:
+        """Count tested edges."""
         self._tested += edges
         if edges > 0:
             self._edges.inc(edges)
 
-    def update(self, queued: int) -> None:
-        """Publishes how many runs wait, and the rate since the last time."""
+    def publish(self, queued: int) -> None:
+        """Publish the number of queued runs, and the rate since the last call."""
         now = self._clock()
         self._queued.set(queued)
         if now > self._since:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.execution.cause import failure_of
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import find_sweep
 from acdc_pipeline.store import open_store
+from acdc_pipeline.store.failure import failure_of
 from acdc_pipeline.workflows.sweep import plan_sweep
 from tests import records
 from tests.command_line import acdc
@@ -43,7 +43,7 @@ def test_plan_counts_what_is_there_what_failed_and_what_is_refused(
     there, failed, left = runs_of(sweep)
     store = open_store(store_url)
     store.commit(replace(records.record(), spec=there.run))
-    store.record_failure(failure_of(failed, PromptError("two tokens"), worker="local"))
+    store.record_failure(failure_of(failed.run, PromptError("two tokens"), worker="local"))
     shown = acdc(capsys, "plan", sweep, "--json")
     assert shown.code == 0
     totals = shown.document["totals"]
@@ -65,7 +65,7 @@ def test_plan_counts_what_is_there_what_failed_and_what_is_refused(
 def test_plan_for_people_says_why_and_how_it_knows(capsys, sweep: Path, store_url: str):
     (_, failed, _) = runs_of(sweep)
     error = PromptError("two tokens", where="a.jsonl:1")
-    open_store(store_url).record_failure(failure_of(failed, error, worker="local"))
+    open_store(store_url).record_failure(failure_of(failed.run, error, worker="local"))
     shown = acdc(capsys, "plan", sweep)
     assert shown.code == 0
     for part in ("small: 6 runs, 2 to run, 1 failed before, 3 refused", "a count of operations"):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store.failure import failure_of
 from tests import records
 from tests.command_line import acdc
 from tests.sweeps import planned
@@ -21,8 +21,8 @@ def store(store_url: str) -> Store:
     store = open_store(store_url)
     store.commit(records.record(0))
     error = PromptError("an answer is two tokens", where="a.jsonl:1", fix="shorten it")
-    store.record_failure(failure_of(planned(1), error, worker="local"))
-    store.record_failure(failure_of(planned(2), KeyError("x"), worker="w1", attempts=4))
+    store.record_failure(failure_of(planned(1).run, error, worker="local"))
+    store.record_failure(failure_of(planned(2).run, KeyError("x"), worker="w1", attempts=4))
     return store
 
 

@@ -14,8 +14,8 @@ from acdc_pipeline.cli.views.sweep_progress import (
     show_sweep_progress,
 )
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.execution.executor import Outcome, State, SweepListener
-from acdc_pipeline.execution.planned import PlannedRun
+from acdc_pipeline.execution.progress import SweepListener
+from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 from tests.sweeps import planned
 
 

@@ -11,7 +11,7 @@ from typer.main import get_command
 from acdc_pipeline.cli.app import default_map
 from acdc_pipeline.cli.main import app
 from acdc_pipeline.cli.workplace import workplace
-from acdc_pipeline.execution.local_executor import LocalExecutor
+from acdc_pipeline.execution.executor import LocalExecutor
 from acdc_pipeline.workflows.executors import (
     ExecutionSettings,
     execution_settings,

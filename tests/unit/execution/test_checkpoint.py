@@ -27,15 +27,15 @@ def test_store_checkpoint_is_written_once_in_so_many_seconds(tmp_path: Path):
     store, clock = open_store(tmp_path), Clock()
     checkpoint = StoreCheckpoint(store, RUN_ID, 60.0, clock)
     checkpoint.offer(RECORD.decisions[:1], HERE)
-    assert checkpoint.log(HERE) == ()
+    assert checkpoint.load(HERE) == ()
     clock.now = 160.0
     checkpoint.offer(RECORD.decisions[:1], HERE)
     clock.now = 219.0
     checkpoint.offer(RECORD.decisions, HERE)
-    assert checkpoint.log(HERE) == RECORD.decisions[:1]
+    assert checkpoint.load(HERE) == RECORD.decisions[:1]
     clock.now = 220.0
     checkpoint.offer(RECORD.decisions, HERE)
-    assert checkpoint.log(HERE) == RECORD.decisions
+    assert checkpoint.load(HERE) == RECORD.decisions
 
 
 def test_store_checkpoint_is_gone_once_the_run_is_committed(tmp_path: Path):
@@ -43,7 +43,7 @@ def test_store_checkpoint_is_gone_once_the_run_is_committed(tmp_path: Path):
     checkpoint = StoreCheckpoint(store, RUN_ID, 0.0, clock)
     checkpoint.offer(RECORD.decisions, HERE)
     store.commit(RECORD)
-    assert checkpoint.log(HERE) == ()
+    assert checkpoint.load(HERE) == ()
 
 
 def test_store_checkpoint_that_cannot_be_written_lets_the_search_go_on(tmp_path: Path):
@@ -56,4 +56,4 @@ def test_store_checkpoint_that_cannot_be_written_lets_the_search_go_on(tmp_path:
 def test_no_checkpoint_never_has_anything():
     checkpoint = NoCheckpoint()
     checkpoint.offer(RECORD.decisions, HERE)
-    assert checkpoint.log(HERE) == ()
+    assert checkpoint.load(HERE) == ()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import OutOfMemoryBudget
-from acdc_pipeline.execution.cause import failure_of
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store.failure import failure_of
 from acdc_pipeline.workflows.sweep import SweepPlan
 from acdc_pipeline.workflows.work import plan_sweep_work
 from tests import records
@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def fail(store: Store, seed: int) -> None:
-    store.record_failure(failure_of(planned(seed), ValueError("no"), worker="local"))
+    store.record_failure(failure_of(planned(seed).run, ValueError("no"), worker="local"))
 
 
 def test_work_on_an_empty_store_is_the_plan_in_its_order(store: Store):
@@ -57,7 +57,7 @@ def test_work_on_a_run_that_failed_and_was_committed_later_is_cached(store: Stor
 
 def test_work_on_a_run_that_had_too_small_a_budget_is_to_be_done_again(store: Store):
     error = OutOfMemoryBudget("16 prompts need 6.3 MB, the budget is 0.0 MB")
-    store.record_failure(failure_of(planned(1), error, worker="local"))
+    store.record_failure(failure_of(planned(1).run, error, worker="local"))
     work = plan_sweep_work(PLAN, store)
     assert work.standing(planned(1)) == "to run"
     assert work.failures == {}

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from acdc_pipeline.execution.planned import PlannedRun
 from acdc_pipeline.execution.ray.queue import RunQueue
+from acdc_pipeline.execution.runs import PlannedRun
 from tests.planned_runs import planned
 
 Model = tuple[str, str, str]

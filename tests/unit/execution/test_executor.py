@@ -9,10 +9,9 @@ import pytest
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, StoreError
 from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.executor import Executor, Outcome, RunsOne, SweepListener
-from acdc_pipeline.execution.local_executor import LocalExecutor
-from acdc_pipeline.execution.planned import PlannedRun
-from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.execution.executor import Executor, LocalExecutor, RunWorker
+from acdc_pipeline.execution.progress import Progress, SweepListener
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord, Store, open_store
@@ -37,7 +36,7 @@ class Scripted:
     ) -> RunRecord:
         self.executed.append(run.seed)
         if checkpoint is not None:
-            self.found.append(checkpoint.log({}))
+            self.found.append(checkpoint.load({}))
             checkpoint.offer(records.record().decisions, {})
         if progress is not None:
             progress.start(5, "label")
@@ -85,7 +84,7 @@ RUNS = [planned(seed) for seed in range(4)]
 
 
 def execute(
-    worker: RunsOne, store: Store, runs: Sequence[PlannedRun] = RUNS, heard: Heard | None = None
+    worker: RunWorker, store: Store, runs: Sequence[PlannedRun] = RUNS, heard: Heard | None = None
 ) -> list[Outcome]:
     return list(LocalExecutor(lambda: worker).execute(runs, store, heard or Heard()))
 
@@ -191,7 +190,7 @@ def test_executor_whose_store_gives_out_stops_with_its_error(store: Store, tmp_p
 
 
 def test_executor_without_a_worker_stops_at_once_and_records_nothing(store: Store):
-    def make() -> RunsOne:
+    def make() -> RunWorker:
         raise InvalidInput("device 'cuda' is not on this machine")
 
     with pytest.raises(InvalidInput, match="cuda"):
@@ -200,7 +199,7 @@ def test_executor_without_a_worker_stops_at_once_and_records_nothing(store: Stor
 
 
 def test_executor_makes_no_worker_where_everything_is_there(store: Store):
-    def make() -> RunsOne:
+    def make() -> RunWorker:
         raise AssertionError
 
     for run in RUNS:

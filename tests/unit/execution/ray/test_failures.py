@@ -12,7 +12,7 @@ from ray.exceptions import (
 )
 
 from acdc_pipeline.errors import ExecutionFailed, PromptError
-from acdc_pipeline.execution.ray.deaths import DEATHS, says_why, why_not_ready
+from acdc_pipeline.execution.ray.failures import WORKER_LOST, describe_failure, start_error
 
 # What Ray 2.60 says.
 KILLED = """The actor died unexpectedly before finishing this task.
@@ -42,16 +42,18 @@ The actor died because its node has died. Node Id: 982db2bf71e4cba5481b9732c699d
         ("", "RayActorError"),
     ],
 )
-def test_says_why_of_a_dead_actor(report: str, says: str):
-    assert says_why(RayActorError(error_msg=report)) == says
+def test_describe_failure_of_a_dead_actor(report: str, says: str):
+    assert describe_failure(RayActorError(error_msg=report)) == says
 
 
-def test_says_why_of_a_preempted_node():
-    assert says_why(RayActorError(error_msg=NODE, preempted=True)) == "its node was preempted"
+def test_describe_failure_of_a_preempted_node():
+    assert (
+        describe_failure(RayActorError(error_msg=NODE, preempted=True)) == "its node was preempted"
+    )
 
 
-def test_says_why_of_a_process_that_ray_killed_for_its_memory():
-    assert says_why(OutOfMemoryError("Task was killed: memory is low.\n")) == (
+def test_describe_failure_of_a_process_that_ray_killed_for_its_memory():
+    assert describe_failure(OutOfMemoryError("Task was killed: memory is low.\n")) == (
         "Task was killed: memory is low"
     )
 
@@ -65,22 +67,22 @@ def test_says_why_of_a_process_that_ray_killed_for_its_memory():
         OwnerDiedError("00", b"", ""),
     ],
 )
-def test_deaths_hold_what_another_worker_could_do(error: Exception):
-    assert isinstance(error, DEATHS)
-    assert "\n" not in says_why(error)
+def test_worker_lost_holds_what_another_worker_could_do(error: Exception):
+    assert isinstance(error, WORKER_LOST)
+    assert "\n" not in describe_failure(error)
 
 
 def task_error(cause: Exception) -> RayTaskError:
     return RayTaskError("ready", "a traceback", cause)
 
 
-def test_why_not_ready_is_the_error_that_was_raised_on_purpose():
+def test_start_error_is_the_error_that_was_raised_on_purpose():
     cause = PromptError("a problem", where="here")
-    assert why_not_ready(task_error(cause)) is cause
+    assert start_error(task_error(cause)) is cause
 
 
-def test_why_not_ready_names_an_error_that_nobody_foresaw():
-    error = why_not_ready(task_error(ModuleNotFoundError("No module named 'x'\nmore")))
+def test_start_error_names_an_error_that_nobody_foresaw():
+    error = start_error(task_error(ModuleNotFoundError("No module named 'x'\nmore")))
     assert type(error) is ExecutionFailed
     assert error.problem == "a worker cannot start: ModuleNotFoundError: No module named 'x'"
     assert "runtime_env" in str(error.fix)

@@ -1,13 +1,16 @@
-"""What a worker profile asks for, held against what a cluster has."""
+"""Whether a worker profile fits on the nodes of a cluster, and whether the cluster may grow."""
 
 from __future__ import annotations
+
+import json
 
 import pytest
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.ray.preflight import (
+from acdc_pipeline.execution.ray.cluster import (
     check_device,
     check_profile,
+    is_autoscaled,
     workers_on,
 )
 from acdc_pipeline.specs import WorkerProfile
@@ -83,3 +86,25 @@ def test_check_device_that_the_profile_provides_passes(device: str, gpus: float)
 def test_check_device_cuda_without_a_gpu_in_the_profile_is_refused(device: str):
     with pytest.raises(InvalidInput, match="the worker profile asks for none"):
         check_device(profile(gpus=0), device)
+
+
+def status(active: dict[str, int] | None) -> bytes:
+    return json.dumps({"time": 0.0, "autoscaler_report": {"active_nodes": active}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("found", "autoscaled"),
+    [
+        (None, False),
+        (b"", False),
+        (json.dumps({"time": 0.0}).encode(), False),
+        (status(None), False),
+        (status({}), False),
+        # Ray watches nodes that somebody started by hand under names of its own.
+        (status({"node_cc7d24": 1, "node_99": 1}), False),
+        (status({"headgroup": 1}), True),
+        (status({"ray.head.default": 1, "ray.worker.gpu": 3}), True),
+    ],
+)
+def test_is_autoscaled(found: bytes | None, autoscaled: bool):
+    assert is_autoscaled(found) == autoscaled

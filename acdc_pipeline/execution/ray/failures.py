@@ -1,4 +1,4 @@
-"""What Ray says when a call did not come back, sorted: a death, or an error of the program."""
+"""Errors of Ray calls, sorted into lost workers and errors of the program, with short messages."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ from ray.exceptions import (
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
 
-DEATHS = (RayActorError, WorkerCrashedError, ObjectLostError, NodeDiedError, OutOfMemoryError)
-"""The process or its node is gone, or out of reach: somebody else can do what it was doing."""
+WORKER_LOST = (RayActorError, WorkerCrashedError, ObjectLostError, NodeDiedError, OutOfMemoryError)
+"""The process or its node is gone or unreachable: another worker can do its work."""
 
 NEVER_STARTS = (RuntimeEnvSetupError, ActorUnschedulableError)
-"""A process like this one will not start next time either."""
+"""The process cannot start, and another one like it could not start either."""
 
-
-# How Ray reports a process that ended: a kind, its own words, and advice of several lines.
+# How Ray reports a process that ended: kind, detail, and advice of several lines.
 _PROCESS_ENDED = re.compile(
     r"Worker exit type: (\w+) Worker exit detail: (.*?)(?:\.? Some common causes|\Z)", re.DOTALL
 )
 
-# Lines of Ray's report that only name things by long numbers.
+# Beginnings of lines in a report of Ray that contain only identifiers.
 _IDENTIFIERS = ("class_name:", "actor_id:", "pid:", "name:", "namespace:", "ip:", "Node Id:")
 
 
-def says_why(error: Exception) -> str:
-    """The death in one line: Ray's report without its identifiers and its advice."""
+def describe_failure(error: Exception) -> str:
+    """Return an error of Ray in one line, without its identifiers and its advice."""
     if getattr(error, "preempted", False):
         return "its node was preempted"
     if isinstance(error, ObjectLostError):
@@ -45,25 +44,25 @@ def says_why(error: Exception) -> str:
             return "its process was killed (out of memory?) or crashed"
         return f"its process ended: {detail.rstrip('.')}"
     lines = [line.strip() for line in str(error).splitlines()]
-    told = [line for line in lines if line and not line.startswith(_IDENTIFIERS)]
-    # The first line says that an actor died, the last one why.
-    reason = told[-1] if told else type(error).__name__
+    lines = [line for line in lines if line and not line.startswith(_IDENTIFIERS)]
+    # The first line reports that an actor died, the last one the reason.
+    reason = lines[-1] if lines else type(error).__name__
     return reason.rstrip(".").replace("the actor's node", "its node")
 
 
-def why_not_ready(error: RayTaskError) -> AcdcError:
-    """The error that a worker met while it started: its own if that was raised on purpose."""
+def start_error(error: RayTaskError) -> AcdcError:
+    """Return the error that a worker raised while it started, unchanged if it is an AcdcError."""
     cause = error.cause
     if isinstance(cause, AcdcError):
         return cause
-    told = str(cause).strip().splitlines() or ["no message"]
-    failure = cannot_start(f"{type(cause).__name__}: {told[0]}")
+    lines = str(cause).strip().splitlines() or ["no message"]
+    failure = cannot_start(f"{type(cause).__name__}: {lines[0]}")
     failure.__cause__ = error
     return failure
 
 
 def cannot_start(reason: str) -> ExecutionFailed:
-    """The error for a worker that would not start the next time either."""
+    """Return the error for a worker that would not start the next time either."""
     return ExecutionFailed(
         f"a worker cannot start: {reason}",
         fix="every node needs this version of acdc-pipeline: from the image of deploy/docker, or "

@@ -1,0 +1,106 @@
+"""The Ray executor: assigns runs to worker processes and retries those that were lost.
+
+Ray itself restarts no worker and repeats no call. A run whose worker or node died goes to the front
+of the queue and is tried again, up to `attempts` times in all; a run that raised an error would
+raise it again and fails at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+
+from ray.exceptions import RayError
+
+from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.execution.progress import SweepListener
+from acdc_pipeline.execution.ray import cluster
+from acdc_pipeline.execution.ray.actor import Settings, WorkerFactory, make_worker
+from acdc_pipeline.execution.ray.dispatch import Dispatcher
+from acdc_pipeline.execution.ray.failures import describe_failure
+from acdc_pipeline.execution.ray.worker_pool import WorkerPool
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
+from acdc_pipeline.specs import WorkerProfile
+from acdc_pipeline.store import Store
+from acdc_pipeline.store.probe import StoreProbe
+
+WORKER_TIMEOUT = 600.0
+"""Seconds without any worker after which a sweep fails: a node may take minutes to start."""
+
+
+class RayExecutor:
+    """Executes runs on actors of a Ray cluster.
+
+    Args:
+        profile: number and resources of the workers.
+        address: `host:port` of a cluster, `auto` or `local`; None is the cluster of the Ray job
+            that this process belongs to, else a new one on this machine.
+        device: `auto` gives a worker the GPU that Ray reserved for it, else the CPU.
+        memory: byte budget of a search; None means that of the profile.
+        worker_factory: creates the object that executes runs, in the worker process.
+        worker_timeout: seconds without any worker after which to fail.
+    """
+
+    def __init__(
+        self,
+        profile: WorkerProfile,
+        *,
+        address: str | None = None,
+        device: str = "auto",
+        memory: int | None = None,
+        worker_factory: WorkerFactory = make_worker,
+        worker_timeout: float = WORKER_TIMEOUT,
+    ) -> None:
+        self.profile = profile
+        self.address = address
+        self.device = device
+        self.memory = memory if memory is not None else profile.memory
+        self.worker_factory = worker_factory
+        self.worker_timeout = worker_timeout
+
+    def execute(
+        self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
+    ) -> Generator[Outcome, None, None]:
+        """Execute runs; see `Executor.execute`.
+
+        Raises:
+            ExecutionFailed: no cluster answers, or no worker can be started.
+            InvalidInput: the cluster has no room for the workers of the profile.
+            StoreError: the store cannot be written, or is another one on the nodes of the workers.
+        """
+        cluster.check_device(self.profile, self.device)
+        if not runs:
+            return
+        with cluster.connect(self.address, listener.waiting) as where, _ray_errors(where):
+            if not cluster.may_grow():
+                cluster.check_profile(self.profile, cluster.node_resources(), where)
+            settings = Settings(
+                probe=StoreProbe(store),
+                device=self.device,
+                memory=self.memory,
+                cpus=self.profile.cpus,
+                gpus=self.profile.gpus,
+                checkpoint=self.profile.checkpoint,
+                factory=self.worker_factory,
+            )
+            pool = WorkerPool(self.profile, settings)
+            try:
+                dispatcher = Dispatcher(
+                    runs, store, listener, pool, self.profile, self.worker_timeout
+                )
+                yield from dispatcher.outcomes()
+            finally:
+                pool.close()
+
+
+@contextmanager
+def _ray_errors(where: str) -> Iterator[None]:
+    """Translate errors of Ray itself into ExecutionFailed."""
+    try:
+        yield
+    except RayError as error:
+        raise ExecutionFailed(
+            f"Ray failed: {describe_failure(error)}",
+            where=where,
+            fix="look at 'ray status', and run the command again: what is committed stays",
+        ) from error
