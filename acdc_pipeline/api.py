@@ -14,11 +14,9 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.search_bar import bar_where_seen
 from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec, find_task, method_for
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.workflows.discovery import discover_into
-from acdc_pipeline.workflows.effort import effort_of
+from acdc_pipeline.workflows.discovery import discover_into, run_of_circuit
 from acdc_pipeline.workflows.evaluate import evaluate as measured
-from acdc_pipeline.workflows.evaluation import Evaluation
-from acdc_pipeline.workflows.given_circuit import run_of_circuit
+from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
 
 
 def discover(
@@ -85,10 +83,11 @@ def discover(
     listener = bar_where_seen() if progress == "auto" else progress
     run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
     results = open_store(store, mode="write") if isinstance(store, str | Path) else store
-    worker = Worker(device=device, memory=memory)
+    make_worker = worker_factory(device, memory)
     if results is None:
-        return found_circuit(worker.execute(run, spec, listener), spec, None)
-    return found_circuit(discover_into(results, run, spec, worker, listener)[0], spec, results)
+        return found_circuit(make_worker().execute(run, spec, listener), spec, None)
+    record, _ = discover_into(results, run, spec, make_worker, listener)
+    return found_circuit(record, spec, results)
 
 
 def evaluate(
@@ -140,5 +139,5 @@ def evaluate(
         seed=seed,
         dtype=dtype,
     )
-    effort = effort_of(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+    effort = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     return measured(Worker(device=device, memory=memory), run, spec, circuit, [], effort)

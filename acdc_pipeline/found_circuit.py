@@ -11,9 +11,8 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.store import RunRecord, Store
-from acdc_pipeline.workflows.effort import effort_of
 from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
 
@@ -104,7 +103,7 @@ class FoundCircuit(Circuit):
 
         Warns where what was measured could not be kept.
         """
-        effort = effort_of(
+        effort = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
         worker = Worker(device=device, memory=memory)

@@ -41,7 +41,7 @@ def profiled(store: Store) -> None:
         task = find_task(name)
         method = ProfileMethod.with_defaults()
         run = plan_run(task, MODEL, method=method, prompts=64, seed=0, dtype="float32")
-        discover_into(store, run, task, worker)
+        discover_into(store, run, task, lambda: worker)
 
 
 def photograph(page_file: Path, picture: Path) -> None:

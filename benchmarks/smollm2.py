@@ -23,8 +23,7 @@ from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import Method, TaskSpec, find_task, method_for
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows.discovery import discover_into
-from acdc_pipeline.workflows.effort import Effort, effort_of
-from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.evaluation import Evaluation, EvaluationPlan, evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 from benchmarks.real_model import fetch_model
 from benchmarks.smollm2_page import (
@@ -84,9 +83,9 @@ class Bench:
         run = plan_run(
             task, self.reference, method=method, prompts=PROMPTS, seed=0, dtype="float32"
         )
-        return discover_into(self.store, run, task, self.worker)[0]
+        return discover_into(self.store, run, task, lambda: self.worker)[0]
 
-    def evaluated(self, task: TaskSpec, record: RunRecord, effort: Effort) -> Evaluation:
+    def evaluated(self, task: TaskSpec, record: RunRecord, effort: EvaluationPlan) -> Evaluation:
         """What a run's circuit is worth."""
         assert record.circuit is not None
         return evaluate_into(
@@ -95,7 +94,7 @@ class Bench:
 
     def resampled(self, task: TaskSpec, record: RunRecord) -> float:
         """Mean pairwise Jaccard of the search on bootstrap resamples of its prompts."""
-        effort = Effort(frozenset({"stability"}), 0, 0, 0, RESAMPLES, 0)
+        effort = EvaluationPlan(frozenset({"stability"}), 0, 0, 0, RESAMPLES, 0)
         found = self.evaluated(task, record, effort)
         assert found.stability is not None
         return found.stability.jaccard
@@ -138,7 +137,7 @@ def circuits(bench: Bench, shown: Sequence[Behaviour]) -> list[Row]:
                 method = method_for(name, {"metric": metric, **size}, task, where="smollm2")
                 bench.say(f"{task.name}: {name} by {metric}")
                 record = bench.run(task, method)
-                found = bench.evaluated(task, record, effort_of("basic", null=10))
+                found = bench.evaluated(task, record, evaluation_plan("basic", null=10))
                 again = name == "eap-ig-inputs" and metric == task.metrics.own
                 jaccard = bench.resampled(task, record) if again else None
                 rows.append(Row(behaviour, record, found, jaccard))
@@ -152,7 +151,7 @@ def areas(bench: Bench, task: TaskSpec) -> list[tuple[str, RunRecord, Evaluation
         values = {"metric": "logit_diff", "share": SHARE, **SETTINGS.get(name, {})}
         bench.say(f"{task.name}: {name}")
         record = bench.run(task, method_for(name, values, task, where="smollm2"))
-        out.append((name, record, bench.evaluated(task, record, effort_of("basic", null=10))))
+        out.append((name, record, bench.evaluated(task, record, evaluation_plan("basic", null=10))))
     return out
 
 
@@ -165,7 +164,7 @@ def profile(bench: Bench, task: TaskSpec) -> RunRecord:
     run = plan_run(
         task, bench.reference, method=method, prompts=4 * PROMPTS, seed=0, dtype="float32"
     )
-    return discover_into(bench.store, run, task, bench.worker)[0]
+    return discover_into(bench.store, run, task, lambda: bench.worker)[0]
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from acdc_pipeline.workflows.executors import (
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.store import Store
-    from acdc_pipeline.workflows.work import SweepWork
+    from acdc_pipeline.workflows.sweep import SweepStatus
 
 _MANY = 50_000
 _BYTES_EACH = 2_000
@@ -30,7 +30,7 @@ _BYTES_EACH = 2_000
 
 def planned_against(
     sweep: str, store: str | None, place: ExecutionSettings, shard: str | None
-) -> tuple[Store, SweepWork]:
+) -> tuple[Store, SweepStatus]:
     """The store, and what `sweep` is in its light. Writes nothing, executes nothing.
 
     Args:
@@ -50,12 +50,11 @@ def planned_against(
     spec = find_sweep(sweep)
     with show_status(f"planning {spec.name}"):
         from acdc_pipeline.store import open_store
-        from acdc_pipeline.workflows.sweep import plan_sweep
-        from acdc_pipeline.workflows.work import plan_sweep_work
+        from acdc_pipeline.workflows.sweep import plan_sweep, sweep_status
 
         results = open_store(store)
-        plan = plan_sweep(spec, dtype=place.profile.dtype, shard=part, counted=_say_many)
-        return results, plan_sweep_work(plan, results)
+        plan = plan_sweep(spec, dtype=place.profile.dtype, shard=part, on_size=_say_many)
+        return results, sweep_status(plan, results)
 
 
 def _say_many(cells: int) -> None:
@@ -66,9 +65,9 @@ def _say_many(cells: int) -> None:
         )
 
 
-def say_what_is_there(work: SweepWork) -> None:
+def say_what_is_there(work: SweepStatus) -> None:
     """Says on stderr how much of a sweep need not be done."""
-    if cached := len(work.that_are("cached")):
+    if cached := len(work.runs("cached")):
         print_note(f"{cached} of {pluralize(len(work.plan.runs), 'run')} are in the store already")
 
 

@@ -1,26 +1,89 @@
-"""The faithfulness curve of what a run found, and which runs belong to one curve."""
+"""Faithfulness curves: which runs form one, and the areas CPR and CMD of every search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.errors import AcdcError, InvalidInput
 from acdc_pipeline.evaluation import (
     Point,
     Scale,
+    circuit_model_distance,
+    circuit_performance_ratio,
     circuits_at_fractions,
     circuits_from_scores,
     curve,
+    scale_of,
 )
+from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
-from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.specs import (
+    RunSpec,
+    TaskSpec,
+    circuit_method,
+    find_task,
+)
 from acdc_pipeline.specs.base import canonical_json
-from acdc_pipeline.store import Store
+from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.store import RunSummary, Store
 
 SIZES = ("threshold", "share", "edges")
-"""Parameters that decide how large a circuit is, and nothing else about a search."""
+"""Parameters that only decide the size of a circuit: runs that differ in them are one search."""
+
+
+@dataclass(frozen=True)
+class SearchAreas:
+    """The areas of one search.
+
+    Args:
+        run: its run with the most edges.
+        circuits: number of circuits in the curve.
+        metric: metric of faithfulness.
+        cpr: area under the faithfulness curve; higher is better. None if it failed.
+        cmd: area between the curve and 1; lower is better.
+        problem: why there are no areas.
+    """
+
+    run: RunSpec
+    circuits: int
+    metric: MetricName
+    cpr: float | None
+    cmd: float | None
+    problem: str | None
+
+
+def compare_searches(
+    store: Store,
+    summaries: Iterable[RunSummary],
+    worker: Worker,
+    metric: MetricName | None,
+    on_search: Callable[[RunSpec], None] = lambda run: None,
+) -> list[SearchAreas]:
+    """Return CPR and CMD of every search among `summaries`, grouped by model.
+
+    Args:
+        store: where the circuits are.
+        summaries: the runs; those without a circuit are skipped.
+        worker: loads the models.
+        metric: metric of faithfulness; None for each task's discovery metric, which is the same
+            for every method, whatever metric its search used.
+        on_search: called before each search is measured.
+    """
+    searches: dict[str, list[RunSummary]] = defaultdict(list)
+    for summary in summaries:
+        if summary.edges_kept is not None:
+            searches[_search_key(summary.spec)].append(summary)
+    found = []
+    for runs in sorted(searches.values(), key=lambda runs: _order(runs[0].spec)):
+        runs.sort(key=lambda summary: summary.edges_kept or 0)
+        on_search(runs[-1].spec)
+        found.append(_areas(store, runs, worker, metric))
+    return found
 
 
 def curve_of(
@@ -31,9 +94,9 @@ def curve_of(
     rank: Rank,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Point, ...]:
-    """The curve of a circuit whose scores, or whose `family`, say what smaller ones look like.
+    """Return the faithfulness curve of a circuit, or () if no smaller circuits are known.
 
-    Empty where neither does.
+    They are cut by the scores of the circuit, or taken from `family`, its search at other sizes.
     """
     topology = circuit.topology
     if circuit.scores.keys() == topology.edge_set:
@@ -43,18 +106,51 @@ def curve_of(
     return curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
 
 
-def family_of(run: RunSpec) -> str:
-    """What runs have in common that are one search at several sizes: the key of a curve."""
+def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
+    """Return the circuits in `store` of the same search as `run`, including its own.
+
+    Raises what `Store.get` raises.
+    """
+    key = _search_key(run)
+    names = [s.run_id for s in store.summaries() if _search_key(s.spec) == key]
+    return [found for name in names if (found := store.get(name).circuit) is not None]
+
+
+def require_same_task(run: RunSpec, task: TaskSpec) -> None:
+    """Raise InvalidInput if `task` has changed since `run` was made."""
+    if task.definition_hash() != run.task_hash:
+        raise InvalidInput(
+            f"the task '{run.task}' has changed since this run was made",
+            where=run.run_id()[:8],
+            fix="run `acdc discover` again, and evaluate that run",
+        )
+
+
+def _search_key(run: RunSpec) -> str:
+    """Equal for runs of one search at several sizes."""
     plain: dict[str, Any] = run.plain()
     method = {name: value for name, value in plain["method"].items() if name not in SIZES}
     return canonical_json({**plain, "method": method, "task": None, "model": None})
 
 
-def circuits_of_family(store: Store, run: RunSpec) -> list[Circuit]:
-    """What the runs of the same search as `run` found that are in `store`, `run` itself included.
+def _order(run: RunSpec) -> tuple[str, str, str]:
+    return run.model, run.task, run.method.name
 
-    Raises what `Store.get` raises.
-    """
-    family = family_of(run)
-    names = [s.run_id for s in store.summaries() if family_of(s.spec) == family]
-    return [found for name in names if (found := store.get(name).circuit) is not None]
+
+def _areas(
+    store: Store, runs: list[RunSummary], worker: Worker, metric: MetricName | None
+) -> SearchAreas:
+    run = runs[-1].spec
+    try:
+        task = find_task(run.task)
+        require_same_task(run, task)
+        by = metric or task.metrics.discovery
+        circuits = [found for s in runs if (found := store.get(s.run_id).circuit) is not None]
+        bench = worker.bench(run, task)
+        rank = circuit_method(run.method).ranking
+        points = curve_of(bench, scale_of(bench, by), circuits[-1], circuits, rank)
+    except AcdcError as error:
+        # A missing model must not keep the others from being compared; the table names the reason.
+        return SearchAreas(run, len(runs), metric or "kl", None, None, str(error.problem))
+    cpr, cmd = circuit_performance_ratio(points), circuit_model_distance(points)
+    return SearchAreas(run, len(circuits), by, cpr, cmd, None)

@@ -1,28 +1,128 @@
-"""One run, here and now: from the store if it is there, else executed and committed."""
+"""Execute one run in this process, unless the store has it; and runs for circuits of one's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
-from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import RunSpec, TaskSpec
-from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.progress import Progress
+    from acdc_pipeline.execution.worker import Worker
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.store import RunRecord, Store
 
 CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints of a single run."""
 
 
 def discover_into(
-    store: Store, run: RunSpec, task: TaskSpec, worker: Worker, progress: Progress | None = None
+    store: Store,
+    run: RunSpec,
+    task: TaskSpec,
+    make_worker: Callable[[], Worker],
+    progress: Progress | None = None,
 ) -> tuple[RunRecord, bool]:
-    """The record of `run`, and whether it was in the store already.
+    """Return the record of `run`, and whether it was in the store already.
 
-    Nothing that readers see reaches the store before the run is complete. One that takes long
-    keeps its decisions there meanwhile, and goes on from them after an interruption.
+    Readers see nothing in the store before the run is complete. A long run keeps checkpoints
+    there, and resumes from them after an interruption.
+
+    Args:
+        store: where the run is, or will be.
+        run: the run.
+        task: generates its prompts.
+        make_worker: makes the worker, only if the store does not have the run: a worker needs
+            libraries that take seconds to import.
+        progress: the listener to the search.
+
+    Raises:
+        StoreError: the store cannot be read or written.
+        AcdcError: as `Worker.execute`.
     """
     run_id = run.run_id()
     if store.has(run_id):
         return store.get(run_id), True
-    record = worker.execute(run, task, progress, StoreCheckpoint(store, run_id, CHECKPOINT_EVERY))
+    worker = make_worker()
+    store.check_writable()
+    checkpoint = StoreCheckpoint(store, run_id, CHECKPOINT_EVERY)
+    record = worker.execute(run, task, progress, checkpoint)
     store.commit(record)
     return record, False
+
+
+def worker_factory(
+    device: str = "auto", memory: int | None = None, threads: int | None = None
+) -> Callable[[], Worker]:
+    """Return a function that makes a worker at its first call, and returns the same one after.
+
+    Args:
+        device: auto, cpu, cuda[:i] or mps.
+        memory: byte budget of a search; None for half of the free memory.
+        threads: CPU threads of torch; None for torch's own choice.
+    """
+
+    @cache
+    def make() -> Worker:
+        import torch
+
+        from acdc_pipeline.execution.worker import Worker
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        return Worker(device=device, memory=memory)
+
+    return make
+
+
+def profile_tasks(model: str) -> list[str]:
+    """Return the tasks on which heads of `model` are profiled by default.
+
+    These are the tasks that a zoo model was trained on, and `induction` for any other model.
+    """
+    if model.startswith("zoo:"):
+        from acdc_pipeline.models.zoo import claimed_tasks
+
+        known = list_tasks()
+        if claimed := [t for t in claimed_tasks(model.removeprefix("zoo:")) if t in known]:
+            return claimed
+    return ["induction"]
+
+
+def run_of_circuit(
+    circuit: Circuit,
+    task: TaskSpec,
+    model: ModelRef | str,
+    *,
+    metric: str | None,
+    ablation: str | None,
+    prompts: int,
+    seed: int,
+    dtype: str,
+    written: Callable[[str], str] = str,
+) -> RunSpec:
+    """Return the run under which a circuit that no search found is measured.
+
+    Args:
+        circuit: a circuit of the model's graph.
+        task: gives the prompts and the default metric.
+        model: the model.
+        metric: name of the metric; None for the task's.
+        ablation: what a removed edge carries; None for `corrupted`.
+        prompts: number of prompt pairs.
+        seed: seed of the prompts.
+        dtype: precision of the weights.
+        written: how errors write the name of a parameter.
+
+    Raises:
+        SpecError: a value is not valid.
+        UnsupportedModel, UnknownName, InvalidInput: as `plan_run`.
+    """
+    given = {"metric": metric, "ablation": ablation, "edges": max(1, len(circuit))}
+    values = {name: value for name, value in given.items() if value is not None}
+    method = method_for("exact", values, task, where="evaluate", written=written)
+    return plan_run(task, model, method=method, prompts=prompts, seed=seed, dtype=dtype)

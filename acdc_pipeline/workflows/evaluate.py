@@ -1,4 +1,4 @@
-"""A circuit measured from every side: what `acdc evaluate` shows."""
+"""Measure a circuit in every way that `acdc evaluate` offers."""
 
 from __future__ import annotations
 
@@ -37,28 +37,33 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTED, MetricName
-from acdc_pipeline.workflows.cheap_null import cheap_null
 from acdc_pipeline.workflows.curves import curve_of
-from acdc_pipeline.workflows.effort import PARTS, Effort, Part
-from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation import PARTS, Evaluation, EvaluationPlan, Measured, Part
 from acdc_pipeline.workflows.stability import stability, transfer
 
 ALIKE = 4
-"""How many prompts agree in their roles when circuits are scrubbed."""
+"""Prompts in a group with equal roles, for causal scrubbing."""
+
+MOST_RANDOM_CIRCUITS = 50
+"""More would tell little more: above all of 50 is above 98 % of all, give or take 2 %."""
+LEAST_RANDOM_CIRCUITS = 10
+
+NULL_OPERATIONS = 2e12
+"""Multiplications and additions for a null: at best ten seconds on two CPU cores."""
 
 Advance = Callable[[float], None]
-"""Hears the share of a part that is done, 0 to 1."""
+"""Called with the finished share of a part, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured, and against what.
+    """A circuit ready to be measured.
 
     Args:
-        worker, run, task, circuit, family, effort: as for `evaluate`.
-        bench: the model at work on the prompts of the run.
-        scale: the metric of the run and its ends.
-        metrics: everything that the circuit itself was measured in.
+        worker, run, task, circuit, family, plan: as for `evaluate`.
+        bench: the model on the prompts of the run.
+        scale: the metric of the run, with its values for the whole and the ablated model.
+        metrics: every metric of the circuit.
     """
 
     worker: Worker
@@ -66,7 +71,7 @@ class Subject:
     task: TaskSpec
     circuit: Circuit
     family: Sequence[Circuit]
-    effort: Effort
+    plan: EvaluationPlan
     bench: Bench
     scale: Scale
     metrics: Mapping[MetricName, Measured]
@@ -78,36 +83,36 @@ def evaluate(
     task: TaskSpec,
     circuit: Circuit,
     family: Sequence[Circuit],
-    effort: Effort,
+    plan: EvaluationPlan,
     progress: PartProgress | None = None,
     known: Mapping[Part, Mapping[str, Any]] | None = None,
     keep: Callable[[Evaluation, Sequence[Part]], None] = lambda found, parts: None,
 ) -> Evaluation:
-    """`circuit` on the prompts of `run`, under its metric and ablation.
+    """Measure `circuit` on the prompts of `run`, under its metric and ablation.
 
     Args:
         worker: loads the model; keeps it for the next call.
-        run: what the circuit is an answer to.
-        task: what its prompts are made by.
-        circuit: what is measured; its scores, if it has one for every edge, make its curve.
-        family: the circuits that the same search found at other thresholds, for the curve where
-            there are no scores. Empty for a circuit that no search found: then nothing is said of
-            curve, stability and transfer unless it has scores.
-        effort: what is measured, and how much is drawn.
-        progress: told what is being measured, and how far that is.
-        known: parts that were measured before with the same effort: their fields.
-        keep: called after each part that was measured, with all that is known by then and the
-            parts that it consists of.
+        run: gives prompts, metric, ablation and, for stability and transfer, the search.
+        task: generates the prompts.
+        circuit: the circuit; scores of every edge, if it has them, make its curve.
+        family: the circuits of the same search at other sizes, for the curve where there are no
+            scores. Empty for a circuit of no search: it has no stability, no transfer, and a
+            curve only if it has scores.
+        plan: the parts to measure, and how much to draw.
+        progress: called as parts begin and advance.
+        known: fields of the parts that were measured before under the same plan.
+        keep: called after each measured part with the evaluation and its parts so far.
 
     Raises:
-        InvalidInput: the metric of the run cannot tell the model from nothing.
+        InvalidInput: the metric of the run does not distinguish the model from the ablated one.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
-    listener, parts, before = progress or SilentParts(), _parts(effort, family), known or {}
+    listener, before = progress or SilentParts(), known or {}
+    parts: list[Part] = [p for p in PARTS if p in plan.parts and (family or p not in OF_SEARCHES)]
     left: list[Part] = [part for part in parts if part not in before]
     total = 1 + len(left)
     listener.part("faithfulness", 1, total)
-    subject = _subject(worker, run, task, circuit, family, effort)
+    subject = _subject(worker, run, task, circuit, family, plan)
     found = Evaluation(
         circuit=circuit,
         scale=subject.scale,
@@ -126,10 +131,32 @@ def evaluate(
     return found
 
 
-def _parts(effort: Effort, family: Sequence[Circuit]) -> list[Part]:
-    """The parts of `effort`, in order, without those of a search where there was none."""
-    of_a_search = ("stability", "transfer")
-    return [p for p in PARTS if p in effort.parts and (family or p not in of_a_search)]
+def cheap_null(bench: Bench) -> int:
+    """Return how many random circuits are cheap: 50 in small models, never fewer than 10.
+
+    The count depends on operations and not on time, so that a circuit has the same null everywhere.
+    """
+    affordable = int(NULL_OPERATIONS / circuit_operations(bench))
+    return max(LEAST_RANDOM_CIRCUITS, min(MOST_RANDOM_CIRCUITS, affordable))
+
+
+def circuit_operations(bench: Bench) -> float:
+    """Return the operations of one circuit: a forward pass in which every head has its own inputs.
+
+    Sums over sources count once per edge.
+    """
+    weights = bench.weights
+    batch, pos = bench.prompts.clean.shape
+    tokens, topology = batch * pos, weights.topology
+    d_model, vocab = weights.w_u.shape
+    total = 2.0 * len(bench.logprobs) * d_model * vocab
+    total += 2.0 * tokens * d_model * topology.n_edges
+    for block in weights.blocks:
+        head, _, d_head = block.attn.w_q.shape
+        total += 2.0 * tokens * head * d_head * (4 * d_model + 2 * pos)
+        if block.mlp is not None:
+            total += 2.0 * tokens * block.mlp.n_weights
+    return total
 
 
 def _subject(
@@ -138,9 +165,9 @@ def _subject(
     task: TaskSpec,
     circuit: Circuit,
     family: Sequence[Circuit],
-    effort: Effort,
+    plan: EvaluationPlan,
 ) -> Subject:
-    """The circuit itself, measured in the metric of the run, KL, the task's own and the counts."""
+    """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
     bench, nothing = worker.bench(run, task), worker.nothing(run, task)
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
@@ -150,19 +177,15 @@ def _subject(
     ours = measure(bench, circuit_logprobs(bench, circuit.edges), names)
     whole, ablated = measure(bench, bench.logprobs, names), measure(bench, nothing, names)
     scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
-    metrics: dict[MetricName, Measured] = {
-        name: Measured(
-            ours[name],
-            whole[name],
-            ablated[name],
-            None
-            if name in COUNTED or whole[name] == ablated[name]
-            else Scale(name, whole[name], ablated[name]).faithfulness(ours[name]),
-        )
-        for name in names
-        if name in ours
-    }
-    return Subject(worker, run, task, circuit, family, effort, bench, scale, metrics)
+    metrics: dict[MetricName, Measured] = {}
+    for name in names:
+        if name not in ours:
+            continue
+        value, faithfulness = ours[name], None
+        if name not in COUNTED and whole[name] != ablated[name]:
+            faithfulness = Scale(name, whole[name], ablated[name]).faithfulness(value)
+        metrics[name] = Measured(value, whole[name], ablated[name], faithfulness)
+    return Subject(worker, run, task, circuit, family, plan, bench, scale, metrics)
 
 
 def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circuit]) -> float | None:
@@ -177,7 +200,7 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
 
 
 def _counted(advance: Advance, total: int) -> Callable[[int], None]:
-    """Forward passes done, as a share of at most `total`."""
+    """Turn counts of forward passes into the share of `total`."""
     done = 0
 
     def add(n: int) -> None:
@@ -202,9 +225,9 @@ def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 
 def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
-    """Random circuits in every metric that has a faithfulness: the forward pass is the same."""
-    bench, effort, circuit = subject.bench, subject.effort, subject.circuit
-    count = cheap_null(bench) if effort.null is None else effort.null
+    """Measure random circuits in every metric with a faithfulness, in one forward pass each."""
+    bench, plan, circuit = subject.bench, subject.plan, subject.circuit
+    count = cheap_null(bench) if plan.null is None else plan.null
     scales: dict[MetricName, Scale] = {
         name: Scale(name, found.model, found.ablated)
         for name, found in subject.metrics.items()
@@ -212,7 +235,7 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
     }
     drawn: dict[MetricName, list[float]] = {name: [] for name in scales}
     size = max(1, len(circuit))
-    others = random_masks(circuit.topology, edges=size, n=count, seed=effort.seed)
+    others = random_masks(circuit.topology, edges=size, n=count, seed=plan.seed)
     for values in measure_circuits(bench, others, list(scales), _counted(advance, count)):
         for name, scale in scales.items():
             drawn[name].append(scale.faithfulness(values[name]))
@@ -220,7 +243,7 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 
 def _completeness(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
     parts = parts_by_node(circuit)
     return {
         "knockouts": completeness(
@@ -228,15 +251,15 @@ def _completeness(subject: Subject, advance: Advance) -> dict[str, Any]:
             scale,
             circuit,
             parts,
-            draws=effort.draws,
-            seed=effort.seed,
-            advance=_counted(advance, 2 * (1 + len(parts) + effort.draws)),
+            draws=plan.draws,
+            seed=plan.seed,
+            advance=_counted(advance, 2 * (1 + len(parts) + plan.draws)),
         )
     }
 
 
 def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
     parts = parts_by_node(circuit)
     return {
         "worst": worst_knockouts(
@@ -244,15 +267,15 @@ def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
             scale,
             circuit,
             parts,
-            restarts=effort.restarts,
-            seed=effort.seed,
-            advance=_counted(advance, effort.restarts * knockouts_of_a_search(len(parts))),
+            restarts=plan.restarts,
+            seed=plan.seed,
+            advance=_counted(advance, plan.restarts * knockouts_of_a_search(len(parts))),
         )
     }
 
 
 def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, effort = subject.bench, subject.scale, subject.circuit, subject.effort
+    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
     parts = parts_by_node(circuit)
     return {
         "needs": minimality(
@@ -260,15 +283,15 @@ def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
             scale,
             circuit,
             parts,
-            draws=effort.draws,
-            seed=effort.seed,
-            advance=_counted(advance, 2 * len(parts) * (1 + effort.draws)),
+            draws=plan.draws,
+            seed=plan.seed,
+            advance=_counted(advance, 2 * len(parts) * (1 + plan.draws)),
         )
     }
 
 
 def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
-    worker, run, effort = subject.worker, subject.run, subject.effort
+    worker, run, plan = subject.worker, subject.run, subject.plan
     method = circuit_method(run.method)
     try:
         prompts = with_partners(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
@@ -279,9 +302,9 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
         bench,
         method.metric,
         subject.circuit,
-        draws=effort.draws,
-        seed=effort.seed,
-        advance=_counted(advance, 2 * effort.draws),
+        draws=plan.draws,
+        seed=plan.seed,
+        advance=_counted(advance, 2 * plan.draws),
     )
     return {"scrubbing": recovery}
 
@@ -302,9 +325,9 @@ def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
 
 
 def _stability(subject: Subject, advance: Advance) -> dict[str, Any]:
-    effort = subject.effort
+    plan = subject.plan
     worker, run, bench = subject.worker, subject.run, subject.bench
-    return {"stability": stability(worker, run, bench, effort.resamples, effort.seed, advance)}
+    return {"stability": stability(worker, run, bench, plan.resamples, plan.seed, advance)}
 
 
 def _transfer(subject: Subject, _: Advance) -> dict[str, Any]:
@@ -322,14 +345,7 @@ MEASURES: Mapping[Part, Callable[[Subject, Advance], dict[str, Any]]] = {
     "stability": _stability,
     "transfer": _transfer,
 }
-"""How each part is measured: fields of an `Evaluation`."""
+"""The function that measures each part and returns fields of an `Evaluation`."""
 
-
-def require_same_task(run: RunSpec, task: TaskSpec) -> None:
-    """Raises InvalidInput if `task` makes other prompts than those `run` was made on."""
-    if task.definition_hash() != run.task_hash:
-        raise InvalidInput(
-            f"the task '{run.task}' has changed since this run was made",
-            where=run.run_id()[:8],
-            fix="run `acdc discover` again, and evaluate that run",
-        )
+OF_SEARCHES: tuple[Part, ...] = ("stability", "transfer")
+"""Parts that repeat the search."""

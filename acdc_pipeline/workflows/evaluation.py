@@ -1,15 +1,34 @@
-"""What is known of a circuit, once it is measured."""
+"""What can be measured of a circuit, how much is drawn for it, and the result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs.names import MetricName
-from acdc_pipeline.workflows.effort import Part
 from acdc_pipeline.workflows.stability import Stability, Transfer
+
+Part = Literal[
+    "curve",
+    "null",
+    "completeness",
+    "worst knockouts",
+    "minimality",
+    "causal scrubbing",
+    "fresh prompts",
+    "stability",
+    "transfer",
+]
+"""What can be measured beside the circuit's own metrics, in order of execution."""
+
+Scope = Literal["basic", "full"]
+"""`basic` takes seconds: few circuits, one forward pass each. `full` is every part."""
+
+PARTS: tuple[Part, ...] = get_args(Part)
+BASIC: frozenset[Part] = frozenset(("curve", "null"))
 
 FIELDS: Mapping[Part, tuple[str, ...]] = {
     "curve": ("curve", "cpr", "cmd"),
@@ -22,18 +41,96 @@ FIELDS: Mapping[Part, tuple[str, ...]] = {
     "stability": ("stability",),
     "transfer": ("transfer",),
 }
-"""What of an `Evaluation` each part measures."""
+"""The fields of an `Evaluation` that each part sets."""
+
+NULL: tuple[Part, ...] = ("null",)
+
+AMOUNTS: Mapping[str, tuple[Part, ...]] = {
+    "draws": ("completeness", "minimality", "causal scrubbing"),
+    "restarts": ("worst knockouts",),
+    "resamples": ("stability", "transfer"),
+}
+"""The parts that use each amount; the null has its own."""
+
+DEFAULTS: Mapping[str, int] = {"draws": 5, "restarts": 2, "resamples": 5}
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The parts to measure, and how much to draw.
+
+    Args:
+        parts: parts beside the circuit's own metrics.
+        null: random circuits of equal size; None for as many as are cheap in the model.
+        draws: random sets of nodes for completeness and minimality, and rounds of scrubbing.
+        restarts: greedy searches for the nodes without which circuit and model differ most.
+        resamples: bootstrap resamples of the prompts on which the search is repeated.
+        seed: seed of all random draws.
+    """
+
+    parts: frozenset[Part]
+    null: int | None
+    draws: int
+    restarts: int
+    resamples: int
+    seed: int
+
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that decides the figures, as JSON data; None for amounts no part uses."""
+        amounts = {
+            name: getattr(self, name) if self.parts.intersection(parts) else None
+            for name, parts in AMOUNTS.items()
+        }
+        null = ("cheap" if self.null is None else self.null) if "null" in self.parts else None
+        parts = [part for part in PARTS if part in self.parts]
+        return {"parts": parts, "null": null, **amounts, "seed": self.seed}
+
+
+def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
+    """The amount that `part` used under `EvaluationPlan.settings`; None for a part without one."""
+    if part == "null":
+        return settings["null"]
+    return next((settings[name] for name, parts in AMOUNTS.items() if part in parts), None)
+
+
+def evaluation_plan(
+    scope: Scope,
+    *,
+    null: int | None = None,
+    draws: int | None = None,
+    restarts: int | None = None,
+    resamples: int | None = None,
+    seed: int = 0,
+) -> EvaluationPlan:
+    """Combine a scope with explicit amounts: a number adds the parts that use it, 0 removes them.
+
+    Args:
+        scope: the parts that are measured by default.
+        null: see `EvaluationPlan`.
+        draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
+            leaves the parts as the scope has them.
+        seed: see `EvaluationPlan`.
+    """
+    given = {"draws": draws, "restarts": restarts, "resamples": resamples}
+    parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
+    if null is not None:
+        parts = parts.union(NULL) if null else parts.difference(NULL)
+    for name, users in AMOUNTS.items():
+        if (amount := given[name]) is not None:
+            parts = parts.union(users) if amount else parts.difference(users)
+    amounts = {name: DEFAULTS[name] if n is None else n for name, n in given.items()}
+    return EvaluationPlan(parts=parts, null=null, **amounts, seed=seed)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of a circuit, beside its two ends, in the metric's own sign.
+    """One metric of a circuit with its two reference points, in the metric's own sign.
 
     Args:
         circuit: m(C).
         model: m(G), of the whole model.
         ablated: m(∅), with every edge removed.
-        faithfulness: (m(C) - m(∅)) / (m(G) - m(∅)); None of metrics that count answers, and where
+        faithfulness: (m(C) - m(∅)) / (m(G) - m(∅)); None for metrics that count answers, and where
             removing every edge changes nothing.
     """
 
@@ -45,27 +142,26 @@ class Measured:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is known of a circuit. None stands for what was not measured, or could not be.
+    """The evaluation of a circuit. None means not measured, or not measurable.
 
     Args:
-        circuit: what was measured.
-        scale: the metric that was searched by, and its ends.
+        circuit: the circuit.
+        scale: the metric of the search, with its values for the whole and the ablated model.
         task_metric: the metric in which the task itself is stated, such as `logit_diff`.
-        metrics: everything that was measured of the circuit, by name: the metric of the search,
-            `kl` and the task's own metric, both accuracies, and what the task reports.
-        curve: faithfulness at ten sizes, smallest fraction first; None where there is nothing to
-            cut by.
-        cpr, cmd: its areas (MIB).
+        metrics: every metric of the circuit: the metric of the search, `kl`, the task's own
+            metric, both accuracies, and those that the task reports.
+        curve: faithfulness at ten sizes, smallest first; None where smaller circuits are unknown.
+        cpr, cmd: areas of the curve (MIB).
         nulls: by metric, faithfulness of random circuits of equal size.
         knockouts: completeness.
         worst: the worst knockout that each greedy search found.
         needs: minimality.
-        auc: pessimistic area under the ROC curve against the task's reference; None without one.
+        auc: pessimistic area under the ROC curve against the task's reference circuit.
         scrubbing: causal scrubbing.
-        unscrubbed: why it could not be done; None where it was done, or not asked for.
-        fresh: faithfulness on prompts of another seed; None too where the task has no others.
-        stability: of the search under resampled prompts; None too where there was no search.
-        transfer: of the search to templates it did not see; likewise.
+        unscrubbed: the reason why scrubbing was not possible.
+        fresh: faithfulness on prompts of another seed; None for a fixed list of prompts.
+        stability: of the search under resampled prompts.
+        transfer: of the search to other templates.
     """
 
     circuit: Circuit
@@ -88,12 +184,12 @@ class Evaluation:
 
     @property
     def value(self) -> float:
-        """m(C) in the metric that was searched by, in its own sign."""
+        """m(C) in the metric of the search, in its own sign."""
         return self.metrics[self.scale.metric].circuit
 
     @property
     def faithfulness(self) -> float:
-        """In the metric that was searched by: 1 is the whole model, 0 nothing."""
+        """Faithfulness in the metric of the search: 1 for the whole model, 0 for no edges."""
         return self.scale.faithfulness(self.value)
 
     @property
@@ -103,12 +199,12 @@ class Evaluation:
 
     @property
     def null(self) -> tuple[float, ...]:
-        """Faithfulness of random circuits in the metric that was searched by; empty without."""
+        """Faithfulness of random circuits in the metric of the search."""
         return (self.nulls or {}).get(self.scale.metric, ())
 
     @property
     def percentile(self) -> float | None:
-        """Share of random circuits that are less faithful, in the metric that was searched by."""
+        """Share of random circuits that are less faithful, in the metric of the search."""
         return self.percentile_in(self.scale.metric)
 
     def percentile_in(self, metric: MetricName) -> float | None:
@@ -119,12 +215,9 @@ class Evaluation:
         return percentile(measured.faithfulness, null)
 
     def __repr__(self) -> str:
-        better = (
-            ""
-            if self.percentile is None
-            else f", above {self.percentile:.0%} of {len(self.null)} random circuits"
-        )
+        rank = self.percentile
+        null = "" if rank is None else f", above {rank:.0%} of {len(self.null)} random circuits"
         return (
             f"<evaluation: faithfulness {self.faithfulness:.3g} ({self.scale.metric}), "
-            f"KL {self.kl:.3g}{better}>"
+            f"KL {self.kl:.3g}{null}>"
         )

@@ -1,32 +1,96 @@
-"""What carrying out a plan would take, for each task in each model."""
+"""Forecast what a sweep will take: measured on similar runs in the store, else by operations."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import fsum
+from typing import Literal
 
-from acdc_pipeline.specs import WorkerProfile
+from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
+from acdc_pipeline.models.describe import ModelDescription
+from acdc_pipeline.specs import (
+    DocstringGenerator,
+    Method,
+    PairsGenerator,
+    PromptPair,
+    RepeatedTokensGenerator,
+    RunSpec,
+    TaskSpec,
+    TemplateGenerator,
+    WorkerProfile,
+)
+from acdc_pipeline.specs.generators import TableGenerator, YearsGenerator
 from acdc_pipeline.store import RunSummary
-from acdc_pipeline.workflows.estimate import Estimate, estimate, past_runs
-from acdc_pipeline.workflows.prompt_length import rough_tokens
-from acdc_pipeline.workflows.work import SweepWork
+from acdc_pipeline.workflows.sweep import SweepStatus
+
+Basis = Literal["store", "count"]
+"""Similar runs in the store (same task, model and method), or a count of operations."""
+
+CPU_RATE = 40e9
+"""Operations per second of one CPU, measured on the engine (docs/speed.md)."""
+GPU_RATE = 1e13
+"""Operations per second of one GPU; an assumption, not a measurement."""
+
+SHARE_OF_FORWARD = 0.02
+"""Cost of testing an edge in forward passes: 0.004 with 0.7 % of the edges kept, 0.2 with 19 %."""
+SECONDS_PER_TEST = 0.002
+"""Overhead per tested edge."""
+
+FORWARDS_OF_SCORES = 30
+"""Forward passes of a method that scores all edges together; each of its steps adds a tenth."""
+
+# Cost of testing an edge in forward passes. In `exact` the rest of the model is intact when an edge
+# is tested, so that the change reaches half the model on average.
+_PER_TEST = {"acdc": SHARE_OF_FORWARD, "eap-ig-acdc": SHARE_OF_FORWARD, "exact": 0.5}
+# Methods that test edges and compute no scores.
+_TESTS_ALONE = ("acdc", "exact")
+
+_ITEMSIZE = {"float64": 8}
+
+_Kind = tuple[str, str, str]
+
+UNKNOWN_LENGTH = 32
+"""Tokens of prompts that a function generates."""
+
+# A word is one token, and so is a punctuation mark; rare words are several.
+_PIECE = re.compile(r"\w+|[^\w\s]")
+
+_PAIRS_READ = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Forecast of one run.
+
+    Args:
+        seconds: time on one worker.
+        edge_tests: upper bound of tested edges; 0 for methods that only score.
+        memory: bytes of a search that keeps every edge, weights included.
+        basis: source of `seconds`.
+    """
+
+    seconds: float
+    edge_tests: int
+    memory: int
+    basis: Basis
 
 
 @dataclass(frozen=True)
 class CellForecast:
-    """The runs of one task in one model.
+    """Forecast of the runs of one task in one model.
 
     Args:
         model, task: names.
-        cached, to_run, failed: runs in the store, to do, and failed before.
-        refused: cells that are no run.
-        edges: of the model's graph; None where the model is refused.
-        edge_tests: of the runs to do, at most.
-        seconds: of the runs to do, on one worker.
-        measured: how many of them are estimated from runs of their kind.
-        memory: bytes of the largest run to do, at most; None where there is none.
+        cached, to_run, failed: runs in the store, to execute, and failed before.
+        refused: cells without a run.
+        edges: size of the model's graph; None if the model is refused.
+        edge_tests: upper bound of tested edges in the runs to execute.
+        seconds: time of the runs to execute on one worker.
+        measured: number of them that are estimated from similar runs.
+        memory: upper bound of bytes of the largest run to execute; None if there is none.
     """
 
     model: str
@@ -43,39 +107,89 @@ class CellForecast:
 
 
 def forecast(
-    work: SweepWork, summaries: Iterable[RunSummary], profile: WorkerProfile
+    work: SweepStatus, summaries: Iterable[RunSummary], profile: WorkerProfile
 ) -> tuple[CellForecast, ...]:
-    """One forecast for each task in each model, in the sweep's order.
+    """Forecast each task in each model, in the order of the sweep.
 
     Args:
-        work: the plan, held against the store.
-        summaries: of the store's runs, those of other sweeps too.
-        profile: on what a worker executes.
+        work: the sweep and the state of its runs.
+        summaries: all runs of the store, including those of other sweeps.
+        profile: the worker profile.
     """
-    past = past_runs(summaries)
-    standings: dict[tuple[str, str], Counter[str]] = {}
+    past: dict[_Kind, list[RunSummary]] = {}
+    for summary in summaries:
+        past.setdefault(_kind(summary.spec), []).append(summary)
+    states: dict[tuple[str, str], Counter[str]] = {}
     estimates: dict[tuple[str, str], list[Estimate]] = {}
     tasks = {id(planned.task): planned.task for planned in work.plan.runs}
     tokens = {key: rough_tokens(task) for key, task in tasks.items()}
     for planned in work.plan.runs:
         cell = planned.run.model, planned.run.task
-        standing = work.standing(planned)
-        standings.setdefault(cell, Counter())[standing] += 1
-        if standing == "to run":
+        state = work.state(planned)
+        states.setdefault(cell, Counter())[state] += 1
+        if state == "to run":
             model = work.plan.models[planned.run.model]
             one = estimate(planned.run, tokens[id(planned.task)], model, past, profile)
             estimates.setdefault(cell, []).append(one)
     for refusal in work.plan.refused:
         cell = str(refusal.cell.model), refusal.cell.task.name
-        standings.setdefault(cell, Counter())["refused"] += 1
+        states.setdefault(cell, Counter())["refused"] += 1
     return tuple(
         _cell(work, model, task, counts, estimates.get((model, task), []))
-        for (model, task), counts in standings.items()
+        for (model, task), counts in states.items()
     )
 
 
+def estimate(
+    run: RunSpec,
+    tokens: int,
+    model: ModelDescription,
+    past: Mapping[_Kind, list[RunSummary]],
+    profile: WorkerProfile,
+) -> Estimate:
+    """Estimate `run` on prompts of `tokens` tokens, within a factor of about ten.
+
+    The time is that of the similar run in `past` with the nearest threshold, scaled by the number
+    of prompts; without one, that of its operations at the rates above.
+    """
+    tests = run.method.edges_tested(model.n_edges)
+    memory = _memory(run, model, tokens)
+    if alike := past.get(_kind(run)):
+        nearest = min(alike, key=lambda summary: _distance(summary.spec.method, run.method))
+        seconds = nearest.wall_seconds * run.prompts / nearest.spec.prompts
+        return Estimate(seconds, tests, memory, "store")
+    forward = _forward_operations(model, run.prompts, tokens)
+    operations = forward * _forwards(run.method, tests)
+    rate = GPU_RATE * min(1.0, profile.gpus) if profile.gpus else CPU_RATE * profile.cpus_each
+    return Estimate(operations / rate + tests * SECONDS_PER_TEST, tests, memory, "count")
+
+
+def parameters(model: ModelDescription) -> int:
+    """Approximate number of weights, with gated MLPs."""
+    attention = 2 * model.d_head * (model.n_heads + model.n_kv_heads)
+    block = model.d_model * (attention + 3 * model.d_mlp)
+    return model.n_layers * block + 2 * model.vocab * model.d_model
+
+
+def rough_tokens(task: TaskSpec) -> int:
+    """Estimate the tokens of a long prompt without a tokenizer: one per word or mark."""
+    bos = int(task.generator.bos)
+    match task.generator:
+        case RepeatedTokensGenerator() as spec:
+            return bos + spec.length[1]
+        case TemplateGenerator() | TableGenerator() | YearsGenerator() as spec:
+            return bos + max(_pieces(text) for text in spec.templates)
+        case DocstringGenerator() as spec:
+            lines = (spec.description_words + 4) * spec.documented
+            return bos + 10 + 2 * spec.arguments + spec.summary_words + lines
+        case PairsGenerator() as spec:
+            return bos + max(_length(pair) for pair in spec.pairs[:_PAIRS_READ])
+        case _:
+            return UNKNOWN_LENGTH
+
+
 def _cell(
-    work: SweepWork, model: str, task: str, counts: Counter[str], todo: list[Estimate]
+    work: SweepStatus, model: str, task: str, counts: Counter[str], todo: list[Estimate]
 ) -> CellForecast:
     description = work.plan.models.get(model)
     return CellForecast(
@@ -87,7 +201,46 @@ def _cell(
         refused=counts["refused"],
         edges=None if description is None else description.n_edges,
         edge_tests=sum(one.edge_tests for one in todo),
-        seconds=fsum(one.seconds for one in todo),
+        seconds=math.fsum(one.seconds for one in todo),
         measured=sum(one.basis == "store" for one in todo),
         memory=max((one.memory for one in todo), default=None),
     )
+
+
+def _forward_operations(model: ModelDescription, prompts: int, tokens: int) -> float:
+    unembedding = model.vocab * model.d_model
+    blocks = parameters(model) - 2 * unembedding
+    return 2.0 * prompts * (tokens * blocks + unembedding)
+
+
+def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
+    shape = ModelShape(model.topology, model.d_model, model.d_head, model.d_mlp, model.vocab)
+    itemsize = _ITEMSIZE.get(run.dtype, 4)
+    search = MemoryPlan(shape, run.prompts, tokens, answers=run.prompts, itemsize=itemsize)
+    return search.most + itemsize * parameters(model)
+
+
+def _forwards(method: Method, tests: int) -> float:
+    testing = tests * _PER_TEST.get(method.name, 0.0)
+    if method.name in _TESTS_ALONE:
+        return testing
+    values = method.plain()
+    points = values.get("steps", 0) * values.get("rounds", 1)
+    return testing + FORWARDS_OF_SCORES * (1 + points / 10)
+
+
+def _kind(run: RunSpec) -> _Kind:
+    return run.task_hash, run.model_revision, run.method.name
+
+
+def _distance(one: Method, other: Method) -> float:
+    a, b = (method.plain().get("threshold") for method in (one, other))
+    return 0.0 if not a or not b else abs(math.log(a / b))
+
+
+def _pieces(text: str) -> int:
+    return len(_PIECE.findall(re.sub(r"\{\w+\}", "word", text)))
+
+
+def _length(pair: PromptPair) -> int:
+    return len(pair.clean) if isinstance(pair.clean, tuple) else _pieces(pair.clean)

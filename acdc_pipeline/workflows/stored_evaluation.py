@@ -1,13 +1,14 @@
-"""An evaluation of a stored run: from the store if it is there, else measured and kept."""
+"""Evaluate a stored run: read the evaluation from the store, or measure and keep it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from acdc_pipeline.errors import DamagedRun, StoreError
+from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
@@ -15,24 +16,30 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, TaskSpec, sha256_of
 from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
-from acdc_pipeline.workflows.curves import circuits_of_family
-from acdc_pipeline.workflows.effort import Effort, Part, amount_of
+from acdc_pipeline.workflows.curves import circuits_of_search
 from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import FIELDS, Evaluation
-from acdc_pipeline.workflows.evaluation_figures import evaluation_figures, evaluation_of
+from acdc_pipeline.workflows.evaluation import (
+    FIELDS,
+    Evaluation,
+    EvaluationPlan,
+    Measured,
+    Part,
+    amount_of,
+)
+from acdc_pipeline.workflows.stability import Stability, Transfer
 
 KEPT_EVERY = 10.0
-"""Seconds between two moments at which parts that are done are put into the store."""
+"""Seconds between two writes of the finished parts into the store."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An evaluation, and what the store has to do with it.
+    """An evaluation and its state in the store.
 
     Args:
-        evaluation: what was measured.
+        evaluation: the evaluation.
         cached: whether it was in the store already.
-        unkept: why it could not be kept, in a store that may only be read, say; None where it was.
+        unkept: why it could not be stored, in a read-only store for example; None if it was.
     """
 
     evaluation: Evaluation
@@ -46,24 +53,27 @@ def evaluate_into(
     run: RunSpec,
     task: TaskSpec,
     circuit: Circuit,
-    effort: Effort,
+    plan: EvaluationPlan,
     progress: PartProgress | None = None,
 ) -> Answer:
-    """The evaluation of the circuit of `run`: from the store, or measured and kept there.
+    """Return the evaluation of the circuit of `run` from the store, or measure and store it.
 
-    The same run, effort and seed is the same evaluation, unless its curve is made of runs at other
-    thresholds and there are others by now. A part that another evaluation of the run has measured
-    with the same seed and amount is taken from there. While it is measured, what is done is kept
-    every `KEPT_EVERY` seconds, so that a call that is killed loses no more. A damaged evaluation
-    counts as absent and is replaced; `Store.evaluations` names it. What was measured is given back
-    even if it cannot be kept.
+    An evaluation is identified by the run, the plan and the seed, and by the other runs that its
+    curve is made of. A part that another evaluation of the run measured with the same seed and
+    amount is reused. Finished parts are written every `KEPT_EVERY` seconds, so that an
+    interrupted call loses little. A damaged evaluation counts as absent and is replaced;
+    `Store.evaluations` names it. The evaluation is returned even if it cannot be stored.
 
-    Raises what `evaluate` raises, and StoreError where the store cannot be read.
+    Raises what `evaluate` raises, and StoreError if the store cannot be read.
     """
     family = _family(store, run, circuit)
-    settings = {**effort.settings(), "circuit": _digest(circuit), "family": _family_digest(family)}
+    digests = {"circuit": _digest(circuit), "family": sha256_of(sorted(map(_digest, family)))[:16]}
+    settings = {**plan.settings(), **digests}
     run_id = run.run_id()
-    kept = _kept(store, run_id, evaluation_id(run_id, settings))
+    try:
+        kept = store.evaluation(run_id, evaluation_id(run_id, settings))
+    except DamagedRun:
+        kept = None  # measured again, and replaced
     if kept is not None:
         return Answer(evaluation_of(kept.figures, circuit), cached=True, unkept=None)
     started = kept_at = time.perf_counter()
@@ -86,18 +96,81 @@ def evaluate_into(
     def keep(found: Evaluation, done: Sequence[Part]) -> None:
         nonlocal kept_at
         if time.perf_counter() - kept_at >= KEPT_EVERY:
-            store_it(found, replace(effort, parts=frozenset(done)).settings())
+            store_it(found, replace(plan, parts=frozenset(done)).settings())
             kept_at = time.perf_counter()
 
     known = _known_parts(store, run_id, settings, circuit)
-    found = evaluate(worker, run, task, circuit, family, effort, progress, known, keep)
+    found = evaluate(worker, run, task, circuit, family, plan, progress, known, keep)
     return Answer(found, cached=False, unkept=store_it(found, {}))
+
+
+def evaluation_figures(found: Evaluation) -> dict[str, Any]:
+    """Return an evaluation as JSON data, by name; None means not measured."""
+    return {
+        "edges_kept": len(found.circuit),
+        "edges_total": found.circuit.topology.n_edges,
+        "metric": found.scale.metric,
+        "task_metric": found.task_metric,
+        "model": found.scale.whole,
+        "ablated": found.scale.nothing,
+        "value": found.value,
+        "faithfulness": found.faithfulness,
+        "kl": found.kl,
+        "metrics": {name: asdict(measured) for name, measured in found.metrics.items()},
+        "curve": None if found.curve is None else [_point(point) for point in found.curve],
+        "cpr": found.cpr,
+        "cmd": found.cmd,
+        "null": _null(found),
+        "completeness": _plain(found.knockouts),
+        "worst_knockouts": _plain(found.worst),
+        "minimality": _plain(found.needs),
+        "auc": found.auc,
+        "causal_scrubbing": None if found.scrubbing is None else asdict(found.scrubbing),
+        "not_scrubbed": found.unscrubbed,
+        "fresh_prompts": found.fresh,
+        "stability": None if found.stability is None else asdict(found.stability),
+        "transfer": None if found.transfer is None else asdict(found.transfer),
+    }
+
+
+def evaluation_of(figures: Mapping[str, Any], circuit: Circuit) -> Evaluation:
+    """Rebuild the evaluation of `circuit` from what `evaluation_figures` returned."""
+    knockouts, worst, needs = (
+        figures[name] for name in ("completeness", "worst_knockouts", "minimality")
+    )
+    curve, null, scrubbing = (figures[name] for name in ("curve", "null", "causal_scrubbing"))
+    stability, transfer = figures["stability"], figures["transfer"]
+    return Evaluation(
+        circuit=circuit,
+        scale=Scale(figures["metric"], figures["model"], figures["ablated"]),
+        task_metric=figures["task_metric"],
+        metrics={name: Measured(**values) for name, values in figures["metrics"].items()},
+        curve=None if curve is None else tuple(_point_of(point, figures) for point in curve),
+        cpr=figures["cpr"],
+        cmd=figures["cmd"],
+        nulls=None
+        if null is None
+        else {name: tuple(one["faithfulness"]) for name, one in null["metrics"].items()},
+        knockouts=None if knockouts is None else tuple(map(_knockout, knockouts)),
+        worst=None if worst is None else tuple(map(_knockout, worst)),
+        needs=None
+        if needs is None
+        else tuple(Need(one["part"], one["score"], tuple(one["without"])) for one in needs),
+        auc=figures["auc"],
+        scrubbing=None if scrubbing is None else Recovery(**scrubbing),
+        unscrubbed=figures["not_scrubbed"],
+        fresh=figures["fresh_prompts"],
+        stability=None
+        if stability is None
+        else Stability(stability["jaccard"], tuple(stability["sizes"])),
+        transfer=None if transfer is None else Transfer(**transfer),
+    )
 
 
 def _known_parts(
     store: Store, run_id: str, settings: Mapping[str, Any], circuit: Circuit
 ) -> dict[Part, dict[str, Any]]:
-    """The parts of `settings` that other evaluations of the run have measured in the same way."""
+    """The parts of `settings` that other evaluations of the run measured with equal settings."""
     out: dict[Part, dict[str, Any]] = {}
     for other in store.evaluations([run_id]).by_run.get(run_id, ()):
         theirs = other.settings
@@ -110,23 +183,53 @@ def _known_parts(
     return out
 
 
-def _kept(store: Store, run_id: str, name: str) -> StoredEvaluation | None:
-    try:
-        return store.evaluation(run_id, name)
-    except DamagedRun:
-        return None  # as of a damaged run: made again, and replaced
-
-
 def _family(store: Store, run: RunSpec, circuit: Circuit) -> list[Circuit]:
-    """What a curve is made of: scores of every edge alone, or the runs at other thresholds."""
+    """The circuits of the curve: this one if every edge has a score, else those of its search."""
     if circuit.scores.keys() == circuit.topology.edge_set:
         return [circuit]
-    return circuits_of_family(store, run)
+    return circuits_of_search(store, run)
 
 
 def _digest(circuit: Circuit) -> str:
     return sha256_of([str(edge) for edge in circuit.sorted_edges])[:16]
 
 
-def _family_digest(family: Sequence[Circuit]) -> str:
-    return sha256_of(sorted(map(_digest, family)))[:16]
+def _point(point: Point) -> dict[str, Any]:
+    """A point of a curve; only its fraction where no circuit is that small.
+
+    The areas use the empty circuit there, so that a search is not rewarded for sizes that it did
+    not find; but no circuit was measured.
+    """
+    plain = asdict(point)
+    return plain if point.edges else {**dict.fromkeys(plain), "fraction": point.fraction}
+
+
+def _point_of(plain: Mapping[str, Any], figures: Mapping[str, Any]) -> Point:
+    if plain["edges"] is not None:
+        return Point(**plain)
+    nothing, kl = figures["ablated"], figures["metrics"]["kl"]["ablated"]
+    return Point(plain["fraction"], 0, nothing, 0.0, kl)
+
+
+def _null(found: Evaluation) -> dict[str, Any] | None:
+    if found.nulls is None:
+        return None
+    return {
+        "drawn": len(found.null),
+        "faithfulness": list(found.null),
+        "percentile": found.percentile,
+        "metrics": {
+            name: {"faithfulness": list(values), "percentile": found.percentile_in(name)}
+            for name, values in found.nulls.items()
+        },
+    }
+
+
+def _plain(found: tuple[Knockout, ...] | tuple[Need, ...] | None) -> list[dict[str, Any]] | None:
+    return None if found is None else [asdict(one) for one in found]
+
+
+def _knockout(plain: Mapping[str, Any]) -> Knockout:
+    return Knockout(
+        tuple(plain["parts"]), plain["circuit"], plain["model"], plain["incompleteness"]
+    )

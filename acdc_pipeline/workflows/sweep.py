@@ -1,12 +1,19 @@
-"""From a sweep to its runs: tasks found, models looked up, every cell pinned to a revision."""
+"""Plan a sweep: find its tasks and models, pin every run, and look up the state of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal
 
-from acdc_pipeline.errors import AcdcError, InvalidInput, SpecError
+from acdc_pipeline.errors import (
+    AcdcError,
+    DamagedRun,
+    InvalidInput,
+    OutOfMemoryBudget,
+    SpecError,
+)
 from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
@@ -14,11 +21,19 @@ from acdc_pipeline.models.describe import ModelDescription
 from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, find_task
 from acdc_pipeline.specs.names import Dtype
+from acdc_pipeline.store import RunFailure, Store
+
+RunState = Literal["cached", "to run", "failed before"]
+
+# A byte budget that was too small says nothing about the next one, and fails at once if it does.
+_RETRIED = OutOfMemoryBudget.__name__
+
+NO_REPLACEMENTS: Mapping[ModelRef, ModelRef] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A cell that no run can be made of, and why: its model is missing or not reproduced."""
+    """A cell without a run, because its model is missing or not supported."""
 
     cell: Cell
     error: AcdcError
@@ -26,13 +41,13 @@ class Refusal:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep, or a shard of it, consists of on this machine.
+    """The runs of a sweep, or of a shard of it.
 
     Args:
-        name: of the sweep.
-        runs: each once, in the sweep's order.
-        refused: the cells that are no runs, in the same order.
-        models: what the models of `runs` are, by reference.
+        name: name of the sweep.
+        runs: the runs, each once, in the order of the sweep.
+        refused: the cells without a run, in the same order.
+        models: descriptions of the models of `runs`, by reference.
     """
 
     name: str
@@ -41,8 +56,29 @@ class SweepPlan:
     models: Mapping[str, ModelDescription]
 
 
-NOBODY: Mapping[ModelRef, ModelRef] = MappingProxyType({})
-"""No model stands in for another."""
+@dataclass(frozen=True)
+class SweepStatus:
+    """A plan with the state of its runs in a store.
+
+    Args:
+        plan: the plan.
+        states: state by run id.
+        failures: earlier failures by run id, of runs that are not in the store.
+        damaged: errors of failure files that cannot be read; their runs count as never executed.
+    """
+
+    plan: SweepPlan
+    states: Mapping[str, RunState]
+    failures: Mapping[str, RunFailure]
+    damaged: tuple[DamagedRun, ...]
+
+    def state(self, planned: PlannedRun) -> RunState:
+        """The state of a run."""
+        return self.states[planned.run_id]
+
+    def runs(self, *states: RunState) -> tuple[PlannedRun, ...]:
+        """The runs in one of `states`, in the order of the sweep."""
+        return tuple(run for run in self.plan.runs if self.state(run) in states)
 
 
 def plan_sweep(
@@ -50,30 +86,29 @@ def plan_sweep(
     *,
     dtype: Dtype,
     shard: Shard = WHOLE,
-    replacements: Mapping[ModelRef, ModelRef] = NOBODY,
-    counted: Callable[[int], None] = lambda size: None,
+    replacements: Mapping[ModelRef, ModelRef] = NO_REPLACEMENTS,
+    on_size: Callable[[int], None] = lambda size: None,
 ) -> SweepPlan:
-    """The runs of `sweep`. Reads tasks and the models' files, loads nothing.
+    """Plan the runs of `sweep` from its tasks and the models' files; no model is loaded.
 
-    A cell whose model is missing or not reproduced is refused and does not stop the rest. Cells
-    that are the same question are one run: those that the sweep itself says twice before it is cut
-    into shards, two references to the same weights within each.
+    A cell whose model is missing or not supported is refused and does not stop the rest. Equal
+    cells are one run: duplicates in the sweep are removed before it is cut into shards, references
+    to equal weights within each shard.
 
     Args:
-        sweep: what to run.
-        dtype: used if the sweep does not say; the worker profile's.
-        shard: which part of it.
-        replacements: models that take the place of others, after the sweep's exclusions: a model is
-            asked what the one that it stands in for would be asked.
-        counted: hears how many cells the whole sweep has, before they are made.
+        sweep: the sweep.
+        dtype: precision where the sweep names none.
+        shard: the part of the sweep.
+        replacements: models to use in place of others, after the sweep's exclusions.
+        on_size: called with the number of cells of the whole sweep before they are made.
 
     Raises:
-        UnknownName: no such task; a zoo name or pattern that matches nothing.
-        SpecError: a task that cannot be read, or a sweep that excludes everything.
+        UnknownName: there is no such task, or a zoo name or pattern matches nothing.
+        SpecError: a task cannot be read, or the sweep excludes everything.
     """
     tasks = {name: find_task(name) for name in sweep.tasks}
     models = sweep.model_refs(list_zoo())
-    counted(sweep.size(tasks, models))
+    on_size(sweep.size(tasks, models))
     cells = sweep.cells(tasks, models, dtype)
     if not cells:
         raise SpecError(
@@ -83,58 +118,69 @@ def plan_sweep(
             fix="remove an exclusion, or add a model",
         )
     cells = tuple(replace(cell, model=replacements.get(cell.model, cell.model)) for cell in cells)
-    hashes = _task_hashes(cells)
-    return _planned(sweep.name, shard_of(_distinct(cells, hashes), shard), hashes)
-
-
-def _task_hashes(cells: Iterable[Cell]) -> dict[int, str]:
-    """The definition hash of each task by its id, for it takes reading all the prompts."""
-    tasks = {id(cell.task): cell.task for cell in cells}
-    return {key: task.definition_hash() for key, task in tasks.items()}
-
-
-def _distinct(cells: Iterable[Cell], hashes: Mapping[int, str]) -> tuple[Cell, ...]:
-    found: dict[tuple[object, ...], Cell] = {}
+    # A definition hash takes reading all prompts of the task, so each is computed once.
+    named = {id(cell.task): cell.task for cell in cells}
+    hashes = {key: task.definition_hash() for key, task in named.items()}
+    distinct: dict[tuple[object, ...], Cell] = {}
     for cell in cells:
-        task = hashes[id(cell.task)]
-        found.setdefault((task, cell.model, cell.method, cell.seed), cell)
-    return tuple(found.values())
+        distinct.setdefault((hashes[id(cell.task)], cell.model, cell.method, cell.seed), cell)
+    return _pin_runs(sweep.name, shard_of(tuple(distinct.values()), shard), hashes)
 
 
-def _planned(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> SweepPlan:
+def sweep_status(plan: SweepPlan, store: Store) -> SweepStatus:
+    """Look up the runs of `plan` in `store`, and verify those that are there.
+
+    A run that was committed after a failure is cached. A damaged run counts as absent, and one
+    that failed for lack of memory as never executed.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    run_ids = [run.run_id for run in plan.runs]
+    present = store.intact(run_ids)
+    failures = {f.run_id: f for f in store.failures() if f.kind != _RETRIED}
+    states: dict[str, RunState] = dict.fromkeys(run_ids, "to run")
+    states |= {i: "failed before" for i in run_ids if i in failures}
+    states |= {i: "cached" for i in run_ids if i in present}
+    return SweepStatus(
+        plan=plan,
+        states=states,
+        failures={i: failures[i] for i in run_ids if i in failures and i not in present},
+        damaged=tuple(store.damaged_failures()),
+    )
+
+
+def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> SweepPlan:
     models: dict[ModelRef, ModelDescription | AcdcError] = {}
     runs: dict[str, PlannedRun] = {}
     refused: list[Refusal] = []
     for cell in cells:
         if cell.model not in models:
-            models[cell.model] = _looked_up(cell.model)
+            models[cell.model] = _describe(cell.model)
         model = models[cell.model]
         if isinstance(model, AcdcError):
             refused.append(Refusal(cell, model))
             continue
-        planned = PlannedRun(_pinned(cell, model, hashes[id(cell.task)]), cell.task)
+        run = RunSpec(
+            task=cell.task.name,
+            task_hash=hashes[id(cell.task)],
+            model=model.ref,
+            model_revision=model.revision,
+            method=cell.method,
+            prompts=cell.task.prompts_for(cell.prompts),
+            seed=cell.seed,
+            dtype=cell.dtype,
+        )
+        planned = PlannedRun(run, cell.task)
         runs.setdefault(planned.run_id, planned)
     described = {m.ref: m for m in models.values() if isinstance(m, ModelDescription)}
     return SweepPlan(name, tuple(runs.values()), tuple(refused), described)
 
 
-def _looked_up(ref: ModelRef) -> ModelDescription | AcdcError:
+def _describe(ref: ModelRef) -> ModelDescription | AcdcError:
     try:
         return describe_supported(ref)
     except AcdcError as error:
         return error
     except OSError as error:
         return InvalidInput(f"cannot be read: {error.strerror or error}", where=str(ref))
-
-
-def _pinned(cell: Cell, model: ModelDescription, task_hash: str) -> RunSpec:
-    return RunSpec(
-        task=cell.task.name,
-        task_hash=task_hash,
-        model=model.ref,
-        model_revision=model.revision,
-        method=cell.method,
-        prompts=cell.task.prompts_for(cell.prompts),
-        seed=cell.seed,
-        dtype=cell.dtype,
-    )

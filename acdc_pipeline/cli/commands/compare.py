@@ -76,7 +76,7 @@ def compare(
         return
     with reserve_stdout(), show_progress() as progress:
         from acdc_pipeline.execution.worker import Worker
-        from acdc_pipeline.workflows.compare import compare as compare_searches
+        from acdc_pipeline.workflows.curves import compare_searches
 
         shared.use_threads(thread_count)
         searches = compare_searches(

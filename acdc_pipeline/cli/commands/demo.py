@@ -23,7 +23,7 @@ from acdc_pipeline.workflows.executors import check_executor, execution_settings
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome
     from acdc_pipeline.store import RunRecord, Store
-    from acdc_pipeline.workflows.work import SweepWork
+    from acdc_pipeline.workflows.sweep import SweepStatus
 
 PROFILE = "laptop"
 """On what the demo executes."""
@@ -76,9 +76,9 @@ def demo(
     )
     with reserve_stdout():
         results, work = planned_against(sweep, store, place, None)
-        cached = {planned.run_id for planned in work.that_are("cached")}
+        cached = {planned.run_id for planned in work.runs("cached")}
         say_what_is_there(work)
-        todo = work.that_are("to run", "failed before")
+        todo = work.runs("to run", "failed before")
         outcomes = carry_out(todo, results, place, again=repeat_command(context))
         built = wiki.built_from(results, out)
     there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
@@ -107,7 +107,7 @@ def demo(
         )
 
 
-def _failed(work: SweepWork, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+def _failed(work: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     ended = [
         {"run": run_name(outcome.planned.run), "error": str(outcome.error)}
         for outcome in outcomes

@@ -206,17 +206,13 @@ def discover(
         progress.status(f"loading {model}")
         progress.tests_edges = method in SEARCHES
         from acdc_pipeline.execution.plan import plan_run
-        from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.store import open_store
-        from acdc_pipeline.workflows.discovery import discover_into
+        from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-        shared.use_threads(threads_asked)
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
-        worker = Worker(device=device, memory=budget)
         results = open_store(store)
-        if not results.has(run.run_id()):
-            results.check_writable()
-        record, cached = discover_into(results, run, spec, worker, progress)
+        make_worker = worker_factory(device, budget, threads_asked)
+        record, cached = discover_into(results, run, spec, make_worker, progress)
     from acdc_pipeline.cli.views.run import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:

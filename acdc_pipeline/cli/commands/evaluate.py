@@ -178,13 +178,13 @@ def evaluate(
     with reserve_stdout(), show_progress() as progress:
         progress.status("loading")
         from acdc_pipeline.execution.worker import Worker
-        from acdc_pipeline.workflows.effort import effort_of
         from acdc_pipeline.workflows.evaluate import evaluate as measured
+        from acdc_pipeline.workflows.evaluation import evaluation_plan
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
         shared.use_threads(threads_asked)
         worker = Worker(device=device, memory=budget)
-        effort = effort_of(
+        effort = evaluation_plan(
             "full" if full else "basic",
             null=null,
             draws=draws,
@@ -209,7 +209,7 @@ def evaluate(
             found = measured(worker, spec, task, circuit, [], effort, progress)
     from acdc_pipeline.cli.views.drawing import draw_evaluation
     from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
-    from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
+    from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
     print_warnings(damaged)
     if answer is not None and answer.unkept is not None:
@@ -284,7 +284,7 @@ def _check_options(
 
 def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
     from acdc_pipeline.specs import find_task
-    from acdc_pipeline.workflows.evaluate import require_same_task
+    from acdc_pipeline.workflows.curves import require_same_task
 
     record = results.get(results.resolve(prefix))
     if record.circuit is None:
@@ -308,7 +308,7 @@ def _given(
     """The circuit that was named, as if a method of its size had found it."""
     from acdc_pipeline.execution.plan import describe_supported
     from acdc_pipeline.specs import ModelRef, find_task
-    from acdc_pipeline.workflows.given_circuit import run_of_circuit
+    from acdc_pipeline.workflows.discovery import run_of_circuit
 
     task = find_task(task_name)
     topology = describe_supported(ModelRef.parse(model)).topology

@@ -94,19 +94,15 @@ def heads(
         progress.status(f"loading {model}")
         specs = [find_task(name) for name in _tasks(model, tasks)]
         from acdc_pipeline.execution.plan import plan_run
-        from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.store import open_store
-        from acdc_pipeline.workflows.discovery import discover_into
+        from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-        shared.use_threads(threads_asked)
-        worker = Worker(device=device, memory=budget)
+        make_worker = worker_factory(device, budget, threads_asked)
         results = open_store(store)
         records, cached = [], []
         for spec in specs:
             run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
-            if not results.has(run.run_id()):
-                results.check_writable()
-            record, was_there = discover_into(results, run, spec, worker, progress)
+            record, was_there = discover_into(results, run, spec, make_worker, progress)
             records.append(record)
             cached.append(was_there)
     paths = [results.path(record.spec.run_id()) for record in records]
@@ -127,14 +123,9 @@ def _tasks(model: str, named: str | None) -> list[str]:
         if not found:
             raise InvalidInput("names no task", field="--tasks", fix="acdc tasks list")
         return list(dict.fromkeys(found))
-    if model.startswith("zoo:"):
-        from acdc_pipeline.models.zoo import claimed_tasks
-        from acdc_pipeline.specs import list_tasks
+    from acdc_pipeline.workflows.discovery import profile_tasks
 
-        known = list_tasks()
-        if claimed := [t for t in claimed_tasks(model.removeprefix("zoo:")) if t in known]:
-            return claimed
-    return ["induction"]
+    return profile_tasks(model)
 
 
 def _read(path: Path | None) -> str | None:

@@ -31,7 +31,7 @@ from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, ExecutionSettings
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
     from acdc_pipeline.workflows.forecast import CellForecast
-    from acdc_pipeline.workflows.work import SweepWork
+    from acdc_pipeline.workflows.sweep import SweepStatus
 
 COLUMNS = (
     Column("model", "name"),
@@ -95,13 +95,13 @@ def _row(cell: CellForecast) -> dict[str, str]:
 
 
 def _facts(
-    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
+    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
 ) -> dict[str, str]:
-    to_run = len(work.that_are("to run"))
+    to_run = len(work.runs("to run"))
     counts = {
-        "in the store": len(work.that_are("cached")),
+        "in the store": len(work.runs("cached")),
         "to run": to_run,
-        "failed before": len(work.that_are("failed before")),
+        "failed before": len(work.runs("failed before")),
         "refused": len(work.plan.refused),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
@@ -131,7 +131,7 @@ def _hours(place: ExecutionSettings, seconds: float) -> str:
 
 
 def _basis(to_run: int, measured: int) -> str:
-    from acdc_pipeline.workflows.estimate import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
+    from acdc_pipeline.workflows.forecast import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
 
     counted_runs = to_run - measured
     parts = []
@@ -150,7 +150,7 @@ def _basis(to_run: int, measured: int) -> str:
 
 
 def _document(
-    work: SweepWork, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
+    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
 ) -> dict[str, Any]:
     seconds = sum(cell.seconds for cell in cells)
     return {
@@ -158,9 +158,9 @@ def _document(
         "store": results.url,
         "profile": {"name": place.name, **place.profile.plain()},
         "totals": {
-            "cached": len(work.that_are("cached")),
-            "to_run": len(work.that_are("to run")),
-            "failed": len(work.that_are("failed before")),
+            "cached": len(work.runs("cached")),
+            "to_run": len(work.runs("to run")),
+            "failed": len(work.runs("failed before")),
             "refused": len(work.plan.refused),
             "edge_tests": sum(cell.edge_tests for cell in cells),
             "seconds": seconds,
@@ -172,7 +172,7 @@ def _document(
             {
                 "run_id": planned.run_id,
                 **planned.run.plain(),
-                "standing": work.standing(planned).replace(" ", "_"),
+                "standing": work.state(planned).replace(" ", "_"),
             }
             for planned in work.plan.runs
         ],

@@ -69,7 +69,7 @@ def run(
     place = workplace_of(context)
     with reserve_stdout():
         results, work = planned_against(sweep, store, place, shard)
-        todo = work.that_are("to run", "failed before") if retry_failed else work.that_are("to run")
+        todo = work.runs("to run", "failed before") if retry_failed else work.runs("to run")
         say_what_is_there(work)
         outcomes = carry_out(todo, results, place, again=repeat_command(context))
     ids = [planned.run_id for planned in work.plan.runs]
@@ -79,7 +79,7 @@ def run(
         print_json(sweep_document(work, outcomes, results.url, paths))
     elif work.plan.runs or work.plan.refused:
         print_table(COLUMNS, sweep_rows(work, outcomes, summaries))
-        before = len(work.that_are("cached"))
+        before = len(work.runs("cached"))
         print_line(
             f"\n{len(summaries)} of {pluralize(len(ids), 'run')} are in "
             f"{relative_path(results.url)}" + (f", {before} of them from before" if before else "")

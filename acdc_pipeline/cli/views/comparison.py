@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.regression.pair import Overlap, Pair
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
-    from acdc_pipeline.workflows.compare import Compared
+    from acdc_pipeline.workflows.curves import SearchAreas
 
 SEARCH_COLUMNS = (
     Column("task", "name"),
@@ -47,7 +47,7 @@ PAIR_COLUMNS = (
 MAX_EDGES_NAMED = 10
 
 
-def search_row(search: Compared, figures: Mapping[str, Figures]) -> dict[str, str]:
+def search_row(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str, str]:
     """Return a search as a row of `SEARCH_COLUMNS`, those of its evaluation if any run has one."""
     run = search.run
     method = run.method.plain()
@@ -68,7 +68,7 @@ def search_row(search: Compared, figures: Mapping[str, Figures]) -> dict[str, st
     }
 
 
-def search_document(search: Compared, figures: Figures | None) -> dict[str, Any]:
+def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, Any]:
     """Return a search as JSON data."""
     return {
         "run_id": search.run.run_id(),
@@ -82,7 +82,7 @@ def search_document(search: Compared, figures: Figures | None) -> dict[str, Any]
     }
 
 
-def searches_markdown(searches: Sequence[Compared]) -> str:
+def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     """Return a Markdown table of `CPR / CMD`: a row per task and model, a column per method.
 
     Several searches in one cell, such as those of other seeds, go one below the other. An en dash

@@ -15,8 +15,7 @@ from acdc_pipeline.errors import AcdcError
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.store import RunSummary
-    from acdc_pipeline.workflows.sweep import Refusal
-    from acdc_pipeline.workflows.work import SweepWork
+    from acdc_pipeline.workflows.sweep import Refusal, SweepStatus
 
 Cell = tuple[str, str]
 """A model and a task."""
@@ -37,7 +36,7 @@ COLUMNS = (
 
 
 def sweep_rows(
-    work: SweepWork, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
+    work: SweepStatus, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
 ) -> list[dict[str, str]]:
     """Return one row of `COLUMNS` per task and model, in the sweep's order.
 
@@ -54,7 +53,7 @@ def sweep_rows(
     for outcome in outcomes:
         seconds[cell_of(outcome.planned)] += outcome.seconds
     for run in work.plan.runs:
-        counts[cell_of(run)][_column(states.get(run.run_id), work.standing(run))] += 1
+        counts[cell_of(run)][_column(states.get(run.run_id), work.state(run))] += 1
     found: dict[Cell, list[RunSummary]] = {}
     for summary in summaries:
         found.setdefault((summary.spec.model, summary.spec.task), []).append(summary)
@@ -102,7 +101,7 @@ def _range(values: Sequence[str], unit: str) -> str:
     return (first if first == last else f"{first}–{last}") + unit
 
 
-def print_failures(work: SweepWork, outcomes: Sequence[Outcome], hint: str) -> None:
+def print_failures(work: SweepStatus, outcomes: Sequence[Outcome], hint: str) -> None:
     """Print every error once on stderr, with the cells it stopped; unreadable failures too.
 
     Args:
@@ -116,7 +115,7 @@ def print_failures(work: SweepWork, outcomes: Sequence[Outcome], hint: str) -> N
     executed = {outcome.planned.run_id for outcome in outcomes}
     before = [
         (cell_of(run), work.failures[run.run_id].error())
-        for run in work.that_are("failed before")
+        for run in work.runs("failed before")
         if run.run_id not in executed
     ]
     _print_grouped(f"left out, failed before ({hint})", before)
@@ -134,7 +133,7 @@ def _print_grouped(what: str, errors: Iterable[tuple[Cell, AcdcError]]) -> None:
 
 
 def sweep_document(
-    work: SweepWork, outcomes: Sequence[Outcome], store: str, paths: dict[str, str]
+    work: SweepStatus, outcomes: Sequence[Outcome], store: str, paths: dict[str, str]
 ) -> dict[str, Any]:
     """Return a finished sweep as JSON data."""
     ended = {outcome.planned.run_id: outcome for outcome in outcomes}
@@ -166,7 +165,7 @@ def refusal_document(refusal: Refusal) -> dict[str, Any]:
 
 
 def _run_document(
-    work: SweepWork, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
+    work: SweepStatus, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
 ) -> dict[str, Any]:
     """Return a run as JSON data; state `skipped` is a run that failed before."""
     document = {"run_id": run.run_id, **run.run.plain()}

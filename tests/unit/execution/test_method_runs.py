@@ -45,7 +45,9 @@ def executed(task: TaskSpec, folder: Path, name: str, **asked: Any) -> RunRecord
     given = ASKED.get(name, {"share": 0.3}) | asked
     method = method_for(name, given, task, where="test")
     run = plan_run(task, f"dir:{directory}", method=method, prompts=3, seed=0, dtype="float64")
-    return discover_into(open_store(folder / "s", mode="write"), run, task, Worker(device="cpu"))[0]
+    return discover_into(
+        open_store(folder / "s", mode="write"), run, task, lambda: Worker(device="cpu")
+    )[0]
 
 
 @pytest.mark.parametrize("name", METHODS)

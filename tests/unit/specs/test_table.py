@@ -11,7 +11,7 @@ from acdc_pipeline.execution.submission.task_files import task_files
 from acdc_pipeline.specs import TaskSpec, load_yaml
 from acdc_pipeline.specs.generators import TableGenerator
 from acdc_pipeline.specs.table_file import read_table
-from acdc_pipeline.workflows.prompt_length import rough_tokens
+from acdc_pipeline.workflows.forecast import rough_tokens
 
 CAPITALS = """\
 name: capitals

@@ -10,7 +10,7 @@ from acdc_pipeline.errors import SpecError
 from acdc_pipeline.execution.submission.task_files import task_files
 from acdc_pipeline.specs import TaskSpec, load_yaml
 from acdc_pipeline.specs.generators import YearsGenerator
-from acdc_pipeline.workflows.prompt_length import rough_tokens
+from acdc_pipeline.workflows.forecast import rough_tokens
 
 YEARS = """\
 name: later

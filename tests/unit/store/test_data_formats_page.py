@@ -13,7 +13,7 @@ from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, tables
 from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
-from acdc_pipeline.workflows.effort import effort_of
+from acdc_pipeline.workflows.evaluation import evaluation_plan
 from tests import records
 from tests.support import REPOSITORY
 
@@ -53,7 +53,7 @@ def test_page_names_every_key_of_the_run_document():
 
 
 def test_page_names_every_key_of_an_evaluation_and_of_its_settings():
-    settings = effort_of("full").settings()
+    settings = evaluation_plan("full").settings()
     kept = StoredEvaluation(RUN_ID, settings, {}, 1.0, {}, 1000.0)
     table = section("evaluations/")
     for key in (*json.loads(encode_evaluation(kept)), *settings):

@@ -11,11 +11,15 @@ from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import StoredEvaluation
 from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
-from acdc_pipeline.workflows.cheap_null import LEAST, MOST, cheap_null, circuit_operations
-from acdc_pipeline.workflows.effort import BASIC, PARTS, effort_of
-from acdc_pipeline.workflows.evaluation import Evaluation, Measured
-from acdc_pipeline.workflows.evaluation_figures import evaluation_figures, evaluation_of
+from acdc_pipeline.workflows.evaluate import (
+    LEAST_RANDOM_CIRCUITS,
+    MOST_RANDOM_CIRCUITS,
+    cheap_null,
+    circuit_operations,
+)
+from acdc_pipeline.workflows.evaluation import BASIC, PARTS, Evaluation, Measured, evaluation_plan
 from acdc_pipeline.workflows.stability import Stability, Transfer
+from acdc_pipeline.workflows.stored_evaluation import evaluation_figures, evaluation_of
 from tests import records
 from tests.compiled_bench import compiled_bench
 from tests.support import REPOSITORY
@@ -81,21 +85,21 @@ def test_evaluation_compares_with_its_null_in_each_metric():
 
 
 def test_effort_amounts_switch_their_parts_on_and_zeros_off():
-    assert effort_of("basic").parts == BASIC == {"curve", "null"}
-    assert effort_of("full").parts == frozenset(PARTS)
-    more = effort_of("basic", restarts=1)
+    assert evaluation_plan("basic").parts == BASIC == {"curve", "null"}
+    assert evaluation_plan("full").parts == frozenset(PARTS)
+    more = evaluation_plan("basic", restarts=1)
     assert (more.parts - BASIC, more.restarts) == ({"worst knockouts"}, 1)
-    assert effort_of("basic", draws=2).parts - BASIC == {
+    assert evaluation_plan("basic", draws=2).parts - BASIC == {
         "completeness",
         "minimality",
         "causal scrubbing",
     }
-    less = effort_of("full", null=0, resamples=0)
+    less = evaluation_plan("full", null=0, resamples=0)
     assert frozenset(PARTS) - less.parts == {"null", "stability", "transfer"}
 
 
 def test_effort_settings_name_what_decides_and_nothing_else():
-    basic = effort_of("basic").settings()
+    basic = evaluation_plan("basic").settings()
     assert basic == {
         "parts": ["curve", "null"],
         "null": "cheap",
@@ -105,21 +109,21 @@ def test_effort_settings_name_what_decides_and_nothing_else():
         "seed": 0,
     }
     # amounts of parts that are left out decide nothing
-    assert effort_of("basic", draws=0, null=None).settings() == basic
-    assert effort_of("basic", draws=3).settings()["draws"] == 3
-    assert effort_of("basic", seed=1).settings() != basic
+    assert evaluation_plan("basic", draws=0, null=None).settings() == basic
+    assert evaluation_plan("basic", draws=3).settings()["draws"] == 3
+    assert evaluation_plan("basic", seed=1).settings() != basic
 
 
 def test_cheap_null_is_fifty_in_a_small_model_and_never_below_ten():
     bench = compiled_bench("compiled-sum", n=8)
-    assert cheap_null(bench) == MOST
+    assert cheap_null(bench) == MOST_RANDOM_CIRCUITS
     # a vocabulary that takes longer than any, by shape alone
     number = torch.empty(1, 1, dtype=torch.float64)
     d_model, vocab = bench.weights.d_model, 1 << 36
     wide = replace(
         bench.weights, w_e=number.expand(vocab, d_model), w_u=number.expand(d_model, vocab)
     )
-    assert cheap_null(replace(bench, weights=wide)) == LEAST
+    assert cheap_null(replace(bench, weights=wide)) == LEAST_RANDOM_CIRCUITS
 
 
 def test_circuit_operations_count_each_product_twice():

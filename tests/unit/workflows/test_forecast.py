@@ -11,17 +11,18 @@ import pytest
 from acdc_pipeline.models.describe import describe_model
 from acdc_pipeline.specs import WorkerProfile, find_profile, find_task, parse
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.workflows.estimate import (
+from acdc_pipeline.workflows.forecast import (
     CPU_RATE,
     GPU_RATE,
     SECONDS_PER_TEST,
     SHARE_OF_FORWARD,
+    UNKNOWN_LENGTH,
+    CellForecast,
+    forecast,
     parameters,
+    rough_tokens,
 )
-from acdc_pipeline.workflows.forecast import CellForecast, forecast
-from acdc_pipeline.workflows.prompt_length import UNKNOWN, rough_tokens
-from acdc_pipeline.workflows.sweep import plan_sweep
-from acdc_pipeline.workflows.work import SweepWork, plan_sweep_work
+from acdc_pipeline.workflows.sweep import SweepStatus, plan_sweep, sweep_status
 from tests import records
 from tests.sweeps import id_task, sweep, write_pairs, write_shape
 
@@ -34,12 +35,12 @@ def store(tmp_path: Path) -> Store:
     return open_store(tmp_path / "store")
 
 
-def work(tmp_path: Path, store: Store, **changes: Any) -> SweepWork:
+def work(tmp_path: Path, store: Store, **changes: Any) -> SweepStatus:
     if not (tmp_path / "m").exists():
         write_shape(tmp_path / "m")
         write_pairs(tmp_path / "two.jsonl")
     spec = sweep(models=[f"dir:{tmp_path / 'm'}"], tasks=[str(tmp_path / "two.jsonl")], **changes)
-    return plan_sweep_work(plan_sweep(spec, dtype="float32"), store)
+    return sweep_status(plan_sweep(spec, dtype="float32"), store)
 
 
 def test_parameters_of_gpt2_are_about_those_it_has(tmp_path: Path):
@@ -127,7 +128,7 @@ def test_forecast_says_what_is_there_and_what_is_refused(tmp_path: Path, store: 
     spec = sweep(
         models=[f"dir:{tmp_path / 'm'}", gone], tasks=[str(tmp_path / "two.jsonl")], seeds=seeds
     )
-    both = plan_sweep_work(plan_sweep(spec, dtype="float32"), store)
+    both = sweep_status(plan_sweep(spec, dtype="float32"), store)
     one, other = forecast(both, (), LAPTOP)
     assert (one.cached, one.to_run, one.failed, one.refused) == (1, 2, 0, 0)
     assert (other.model, other.refused, other.edges, other.memory) == (gone, 3, None, None)
@@ -160,4 +161,4 @@ def test_rough_length_of_pairs_counts_ids_words_and_marks():
     data = id_task("f").plain() | {"generator": function, "reference": None}
     from acdc_pipeline.specs import TaskSpec
 
-    assert rough_tokens(parse(data, TaskSpec, "f.yaml")) == UNKNOWN
+    assert rough_tokens(parse(data, TaskSpec, "f.yaml")) == UNKNOWN_LENGTH

@@ -13,13 +13,12 @@ from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows import stored_evaluation
 from acdc_pipeline.workflows.discovery import discover_into
-from acdc_pipeline.workflows.effort import Effort, effort_of
-from acdc_pipeline.workflows.evaluation_figures import evaluation_figures
-from acdc_pipeline.workflows.stored_evaluation import Answer
+from acdc_pipeline.workflows.evaluation import EvaluationPlan, evaluation_plan
+from acdc_pipeline.workflows.stored_evaluation import Answer, evaluation_figures
 from tests import records
 
 TASK = find_task("compiled_or")
-SMALL = effort_of("full", null=3, draws=1, restarts=1, resamples=2)
+SMALL = evaluation_plan("full", null=3, draws=1, restarts=1, resamples=2)
 
 
 @dataclass
@@ -53,11 +52,11 @@ def store_with_run(folder: Path, worker: Worker) -> tuple[Store, RunRecord]:
         seed=0,
         dtype="float32",
     )
-    return store, discover_into(store, run, TASK, worker)[0]
+    return store, discover_into(store, run, TASK, lambda: worker)[0]
 
 
 def evaluated(
-    store: Store, record: RunRecord, worker: Worker, effort: Effort, listener: Listener
+    store: Store, record: RunRecord, worker: Worker, effort: EvaluationPlan, listener: Listener
 ) -> Answer:
     assert record.circuit is not None
     return stored_evaluation.evaluate_into(
@@ -93,13 +92,13 @@ def test_parts_of_another_evaluation_are_taken_where_seed_and_amount_agree(
     tmp_path: Path, worker: Worker
 ):
     store, record = store_with_run(tmp_path / "store", worker)
-    evaluated(store, record, worker, effort_of("basic", null=3), Listener())
+    evaluated(store, record, worker, evaluation_plan("basic", null=3), Listener())
     more = Listener()
-    evaluated(store, record, worker, effort_of("basic", null=3, restarts=1), more)
+    evaluated(store, record, worker, evaluation_plan("basic", null=3, restarts=1), more)
     assert more.parts == ["faithfulness", "worst knockouts"]
     other_amount, other_seed = Listener(), Listener()
-    evaluated(store, record, worker, effort_of("basic", null=4), other_amount)
+    evaluated(store, record, worker, evaluation_plan("basic", null=4), other_amount)
     assert other_amount.parts == ["faithfulness", "null"]
-    effort = replace(effort_of("basic", null=3), seed=1)
+    effort = replace(evaluation_plan("basic", null=3), seed=1)
     evaluated(store, record, worker, effort, other_seed)
     assert other_seed.parts == ["faithfulness", "curve", "null"]

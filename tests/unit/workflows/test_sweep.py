@@ -8,12 +8,32 @@ from typing import Any
 
 import pytest
 
-from acdc_pipeline.errors import InvalidInput, SpecError, UnknownName, UnsupportedModel
+from acdc_pipeline.errors import (
+    InvalidInput,
+    OutOfMemoryBudget,
+    SpecError,
+    UnknownName,
+    UnsupportedModel,
+)
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.shard import Shard
 from acdc_pipeline.specs import find_task
-from acdc_pipeline.workflows.sweep import plan_sweep
-from tests.sweeps import sweep, write_pairs, write_shape
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.store.failure import failure_of
+from acdc_pipeline.workflows.sweep import SweepPlan, plan_sweep, sweep_status
+from tests import records
+from tests.sweeps import planned, sweep, write_pairs, write_shape
+
+PLAN = SweepPlan("s", tuple(planned(seed) for seed in (3, 1, 2, 0)), (), {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(tmp_path)
+
+
+def fail(store: Store, seed: int) -> None:
+    store.record_failure(failure_of(planned(seed).run, ValueError("no"), worker="local"))
 
 
 def test_sweep_runs_are_what_discover_would_plan():
@@ -129,3 +149,57 @@ def test_sweep_that_names_what_is_not_there_plans_nothing(
 ):
     with pytest.raises(kind, match=message):
         plan_sweep(sweep(**changes), dtype="float32")
+
+
+def test_work_on_an_empty_store_is_the_plan_in_its_order(store: Store):
+    work = sweep_status(PLAN, store)
+    assert work.runs("to run") == PLAN.runs
+    assert work.runs("cached", "failed before") == ()
+    assert not store.folder or list(store.folder.iterdir()) == []
+
+
+def test_work_tells_what_is_there_from_what_failed_and_what_is_left(store: Store):
+    store.commit(records.record(1))
+    fail(store, 2)
+    work = sweep_status(PLAN, store)
+    assert [work.state(run) for run in PLAN.runs] == [
+        "to run",
+        "cached",
+        "failed before",
+        "to run",
+    ]
+    assert work.runs("to run", "failed before") == (planned(3), planned(2), planned(0))
+    assert [failure.problem for failure in work.failures.values()] == ["no"]
+
+
+def test_work_on_a_run_that_failed_and_was_committed_later_is_cached(store: Store):
+    store.commit(records.record(1))
+    fail(store, 1)
+    work = sweep_status(PLAN, store)
+    assert work.state(planned(1)) == "cached"
+    assert work.failures == {}
+
+
+def test_work_on_a_run_that_had_too_small_a_budget_is_to_be_done_again(store: Store):
+    error = OutOfMemoryBudget("16 prompts need 6.3 MB, the budget is 0.0 MB")
+    store.record_failure(failure_of(planned(1).run, error, worker="local"))
+    work = sweep_status(PLAN, store)
+    assert work.state(planned(1)) == "to run"
+    assert work.failures == {}
+
+
+def test_work_on_a_damaged_run_is_to_be_done_again(store: Store, tmp_path: Path):
+    store.commit(records.record(1))
+    edges = tmp_path / "runs" / planned(1).run_id / "edges.parquet"
+    edges.write_bytes(b"x" * edges.stat().st_size)
+    assert sweep_status(PLAN, store).state(planned(1)) == "to run"
+
+
+def test_work_on_a_run_whose_cause_cannot_be_read_is_to_be_done_and_says_so(
+    store: Store, tmp_path: Path
+):
+    fail(store, 1)
+    (tmp_path / "failed" / planned(1).run_id / "FAILED.json").write_text("{")
+    work = sweep_status(PLAN, store)
+    assert work.state(planned(1)) == "to run"
+    assert [damage.where for damage in work.damaged] == [f"run {planned(1).run_id}"]
