@@ -1,4 +1,4 @@
-"""Questions and their answers: one task in one model, cut at several thresholds."""
+"""The circuits of a model, in series that differ only in threshold or size."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from acdc_pipeline.store.figures import faithfulness_by_metric
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 
 EdgeKey = tuple[str, str, str]
+"""Source, destination and slot of an edge."""
 
 SIZES = ("threshold", "share", "edges")
-"""Parameters of methods that say where to cut: cuts of one question differ in nothing else."""
+"""Method parameters that set the size of a circuit."""
 
-_ENOUGH = 0.8
-"""How faithful the circuit shown first should be."""
+_FAITHFUL = 0.8
+"""Faithfulness that the circuit shown first should reach."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """One circuit of a question.
+    """One circuit of a series: the full graph cut at one threshold or to one size.
 
     Args:
-        run: where it comes from.
-        threshold: τ; None where the method has none.
-        edges: what was kept.
+        run: run that found it.
+        threshold: τ; None for methods without one.
+        edges: edges of the circuit.
     """
 
     run: Run
@@ -38,36 +39,41 @@ class Cut:
 
     @property
     def label(self) -> str:
-        """`0.01`, or the number of edges where there is no threshold."""
+        """The threshold, `0.01`, or the number of edges where there is none."""
         return f"{len(self.edges):,}" if self.threshold is None else f"{self.threshold:g}"
 
     @property
+    def size(self) -> float | int:
+        """The threshold, or the number of edges where there is none."""
+        return len(self.edges) if self.threshold is None else self.threshold
+
+    @property
     def share(self) -> float | None:
-        """Kept edges of all edges."""
+        """Edges of the circuit as a share of all edges."""
         total = self.run.edges_total
         return len(self.edges) / total if total else None
 
     @property
     def faithfulness(self) -> float | None:
-        """(m(C) - m(no edge)) / (m(model) - m(no edge)), m the metric of the run.
+        """(m(C) - m(∅)) / (m(M) - m(∅)) in the run's metric m: 1 like the full model M, 0 like no
+        edge at all; not bounded by either.
 
-        1 is the whole model, 0 is what no edge at all gives; it may leave that range. Runs of
-        before it was stored have that of KL, which is 0 for the model itself.
+        For runs of early versions, which did not store it, computed from KL.
         """
         stored = self.run.details.get("faithfulness")
         if isinstance(stored, int | float) and not isinstance(stored, bool):
             return float(stored)
-        kl, nothing = self.run.metrics.get("kl"), self.run.metrics.get("ablated_kl")
-        return None if kl is None or not nothing else 1 - kl / nothing
+        kl, ablated = self.run.metrics.get("kl"), self.run.metrics.get("ablated_kl")
+        return None if kl is None or not ablated else 1 - kl / ablated
 
 
 @dataclass(frozen=True)
-class Question:
-    """A task in a model under one setting of everything but the threshold.
+class CircuitSeries:
+    """The circuits of a task in a model under the same settings except threshold or size.
 
     Args:
         task: name of the task.
-        cuts: from the most demanding cut to the least: the last circuit is the largest.
+        cuts: the circuits, smallest first.
     """
 
     task: str
@@ -75,7 +81,7 @@ class Question:
 
     @property
     def spec(self) -> Any:
-        """What all cuts have in common, as the spec of the first."""
+        """The spec of the first run."""
         return self.cuts[0].run.spec
 
     @property
@@ -87,18 +93,18 @@ class Question:
 
     @property
     def has_thresholds(self) -> bool:
-        """Whether cuts are named by τ rather than by size."""
+        """Whether the circuits differ in threshold rather than in size."""
         return self.cuts[0].threshold is not None
 
     @cached_property
-    def shown(self) -> int:
-        """Index of the cut that says most in least: the sparsest faithful enough."""
-        enough = [i for i, cut in enumerate(self.cuts) if (cut.faithfulness or 0.0) >= _ENOUGH]
-        return enough[0] if enough else len(self.cuts) - 1
+    def first_shown(self) -> int:
+        """Index of the smallest circuit that is faithful enough, else of the largest."""
+        enough = (i for i, cut in enumerate(self.cuts) if (cut.faithfulness or 0.0) >= _FAITHFUL)
+        return next(enough, len(self.cuts) - 1)
 
     @cached_property
-    def presence(self) -> dict[EdgeKey, tuple[bool, ...]]:
-        """For every edge of any cut, which cuts have it; in the order of the graph."""
+    def edges(self) -> dict[EdgeKey, tuple[bool, ...]]:
+        """For every edge of any circuit, which circuits contain it; in the order of the graph."""
         keys: dict[EdgeKey, None] = {}
         for cut in reversed(self.cuts):
             keys |= dict.fromkeys(cut.edges)
@@ -106,80 +112,67 @@ class Question:
 
     @cached_property
     def heads(self) -> dict[str, tuple[bool, ...]]:
-        """For every head that an edge of any cut touches, which cuts have such an edge."""
+        """For every head of any circuit, which circuits contain it."""
         found: dict[str, tuple[bool, ...]] = {}
-        for (src, dst, _), at in self.presence.items():
+        for (src, dst, _), inside in self.edges.items():
             for node in (src, dst):
                 if node[0] == "a":
-                    had = found.get(node, (False,) * len(at))
-                    found[node] = tuple(a or b for a, b in zip(had, at, strict=True))
+                    before = found.get(node, (False,) * len(inside))
+                    found[node] = tuple(a or b for a, b in zip(before, inside, strict=True))
         return found
 
     @cached_property
-    def arriving(self) -> dict[str, list[EdgeKey]]:
-        """The edges of any cut by destination."""
-        return _by_end(self.presence, 1)
+    def incoming(self) -> dict[str, list[EdgeKey]]:
+        """The edges of any circuit by destination."""
+        return _group_by_end(self.edges, 1)
 
     @cached_property
-    def leaving(self) -> dict[str, list[EdgeKey]]:
-        """The edges of any cut by source."""
-        return _by_end(self.presence, 0)
+    def outgoing(self) -> dict[str, list[EdgeKey]]:
+        """The edges of any circuit by source."""
+        return _group_by_end(self.edges, 0)
 
     def score(self, key: EdgeKey) -> float | None:
-        """The score of an edge in the largest circuit that has it."""
+        """Return the score of an edge in the largest circuit that contains it."""
         return next((c.edges[key].score for c in reversed(self.cuts) if key in c.edges), None)
 
-    def survives(self, at: Sequence[bool]) -> Cut | None:
-        """The most demanding cut that has it."""
-        return next((cut for cut, there in zip(self.cuts, at, strict=True) if there), None)
+    def smallest_with_edge(self, key: EdgeKey) -> Cut:
+        """Return the smallest circuit that contains an edge."""
+        return self.cuts[self.edges[key].index(True)]
+
+    def smallest_with_head(self, head: str) -> Cut | None:
+        """Return the smallest circuit that contains a head; None if none does."""
+        inside = self.heads.get(head)
+        return None if inside is None else self.cuts[inside.index(True)]
+
+    def rank(self, key: EdgeKey) -> tuple[int, float]:
+        """Return a sort key: edges of the smallest circuits first, then those of large |score|."""
+        return self.edges[key].index(True), -abs(self.score(key) or 0.0)
+
+    def describe(self, cut: Cut) -> str:
+        """Return `τ = 0.01`, or `12 edges` where there is no threshold."""
+        return f"τ = {cut.label}" if self.has_thresholds else f"{cut.label} edges"
 
 
-def questions_of(runs: Iterable[Run]) -> dict[str, tuple[Question, ...]]:
-    """The questions asked of one model by task, the one with most cuts first."""
+def group_circuits(runs: Iterable[Run]) -> dict[str, tuple[CircuitSeries, ...]]:
+    """Group the runs of a model into series, by task; ACDC and the longest series come first."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.edges is not None:
-            groups.setdefault((run.spec.task, _setting(run)), []).append(run)
-    found: dict[str, list[tuple[tuple[Any, ...], Question]]] = {}
-    for (task, setting), members in groups.items():
-        question = Question(task, _cuts(members))
+            groups.setdefault((run.spec.task, _settings(run)), []).append(run)
+    found: dict[str, list[tuple[tuple[Any, ...], CircuitSeries]]] = {}
+    for (task, settings), members in groups.items():
+        series = CircuitSeries(task, _sort_cuts(members))
         first = members[0].spec
-        rank = (first.method.name != "acdc", -len(question.cuts), -first.prompts, first.seed)
-        found.setdefault(task, []).append(((*rank, setting), question))
+        rank = (first.method.name != "acdc", -len(series.cuts), -first.prompts, first.seed)
+        found.setdefault(task, []).append(((*rank, settings), series))
     return {
-        task: tuple(question for _, question in sorted(ranked, key=lambda pair: pair[0]))
+        task: tuple(series for _, series in sorted(ranked, key=lambda pair: pair[0]))
         for task, ranked in sorted(found.items())
     }
 
 
-def threshold_of(run: Run) -> float | None:
-    """τ of a run; None for methods without one."""
-    return getattr(run.spec.method, "threshold", None)
-
-
-def _by_end(keys: Iterable[EdgeKey], end: int) -> dict[str, list[EdgeKey]]:
-    found: dict[str, list[EdgeKey]] = {}
-    for key in keys:
-        found.setdefault(key[end], []).append(key)
-    return found
-
-
-def _cuts(runs: Sequence[Run]) -> tuple[Cut, ...]:
-    cuts = [
-        Cut(run, threshold_of(run), {edge.key: edge for edge in run.edges or ()}) for run in runs
-    ]
-    return tuple(sorted(cuts, key=lambda c: (-(c.threshold or 0.0), len(c.edges), c.run.run_id)))
-
-
-def _setting(run: Run) -> str:
-    plain = run.spec.plain()
-    method = {name: value for name, value in plain["method"].items() if name not in SIZES}
-    rest = {name: plain[name] for name in ("task_hash", "prompts", "seed", "dtype")}
-    return canonical_json({**rest, "method": method})
-
-
-def measured_facts(figures: Figures) -> dict[str, Any] | None:
-    """The figures by name; None where nothing was measured."""
+def evaluation_data(figures: Figures) -> dict[str, Any] | None:
+    """Return the results of `acdc evaluate` by name; None where the circuit was not evaluated."""
     if not figures.evaluations:
         return None
     needed, nodes = figures.needed or (None, None)
@@ -200,10 +193,36 @@ def measured_facts(figures: Figures) -> dict[str, Any] | None:
 
 
 def other_faithfulness(run: Run) -> tuple[str, float] | None:
-    """Faithfulness in another metric than the run was searched by, and which; None without one.
+    """Return a metric that the run did not optimise, and the faithfulness in it; None without one.
 
-    That is the task's own metric for a search by KL, and KL for any other.
+    This is the task's metric for a search by KL, and KL for all others.
     """
     searched_by = run.spec.method.plain().get("metric", "kl")
     found = faithfulness_by_metric(run.metrics, searched_by)
     return next((item for item in found.items() if item[0] != searched_by), None)
+
+
+def _group_by_end(keys: Iterable[EdgeKey], end: int) -> dict[str, list[EdgeKey]]:
+    found: dict[str, list[EdgeKey]] = {}
+    for key in keys:
+        found.setdefault(key[end], []).append(key)
+    return found
+
+
+def _sort_cuts(runs: Sequence[Run]) -> tuple[Cut, ...]:
+    cuts = [
+        Cut(
+            run,
+            getattr(run.spec.method, "threshold", None),
+            {edge.key: edge for edge in run.edges or ()},
+        )
+        for run in runs
+    ]
+    return tuple(sorted(cuts, key=lambda c: (-(c.threshold or 0.0), len(c.edges), c.run.run_id)))
+
+
+def _settings(run: Run) -> str:
+    plain = run.spec.plain()
+    method = {name: value for name, value in plain["method"].items() if name not in SIZES}
+    rest = {name: plain[name] for name in ("task_hash", "prompts", "seed", "dtype")}
+    return canonical_json({**rest, "method": method})

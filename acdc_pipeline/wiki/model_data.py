@@ -1,144 +1,32 @@
-"""The data behind the pages: JSON for programs, a script for pages opened from a disk.
+"""The data of a model: JSON and Parquet for programs, a script for the pages.
 
-A page on a disk may not fetch files, but may load scripts: `data/x.js` says
-`wikiData("x", …)` with what pages need of `data/x.json`.
+Browsers let a page on a disk load scripts, but not other files. Therefore what pages need of
+`data/x.json` is also in `data/x.js`, which calls `wikiData("x", …)`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acdc_pipeline.wiki.circuits import SIZES, Question, measured_facts
+from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries, evaluation_data
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.site import Chapter
 
 FORMAT = "acdc-pipeline/head-wiki"
 FORMAT_VERSION = 1
 
 _DIGITS = 6
-_ENDS_DIGITS = 4
-"""Of an interval: its ends are drawn at random."""
+_INTERVAL_DIGITS = 4
+"""Significant digits of the ends of an interval, which are random."""
 _PAGE_DIGITS = 5
-"""Pages show three."""
+"""Significant digits in the script; pages show three."""
 
-
-def json_bytes(document: Mapping[str, Any]) -> bytes:
-    """A document as JSON in ASCII; the same document always gives the same bytes."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("ascii") + b"\n"
-
-
-def script_bytes(name: str, document: bytes) -> bytes:
-    """A JSON document as a script that hands it to the page."""
-    # ASCII JSON is a JavaScript expression; `<` cannot close a script that stands in a page.
-    safe = document.rstrip().replace(b"<", b"\\u003c")
-    return b"wikiData(" + json.dumps(name).encode("ascii") + b"," + safe + b");\n"
-
-
-def model_document(chapter: Chapter) -> dict[str, Any]:
-    """Everything about a model: scores in columns, one value a head, layer by layer."""
-    model = chapter.model
-    return {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "model": model.title,
-        "ref": model.ref,
-        "revision": model.revision,
-        "slug": model.slug,
-        "family": model.family,
-        "n_layers": model.n_layers,
-        "n_heads": model.n_heads,
-        "d_model": model.d_model,
-        "data_version": model.data_version,
-        "runs": list(model.run_ids),
-        "scores": {
-            metric: {
-                "values": _column(score.values),
-                "low": _column(score.low, _ENDS_DIGITS),
-                "high": _column(score.high, _ENDS_DIGITS),
-                "n": score.n,
-                "seed": score.seed,
-                "null": model.nulls.get(metric),
-            }
-            for metric, score in model.scores.items()
-        },
-        "roles": [role.plain() for held in model.roles.values() for role in held],
-        "circuits": [
-            _circuits(question) for questions in model.questions.values() for question in questions
-        ],
-    }
-
-
-def page_document(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What the model's pages and the comparison read of `model_document`: a third of it."""
-    kept = {name: document[name] for name in ("slug", "n_layers", "n_heads", "roles", "circuits")}
-    columns = {metric: _shorter(score["values"]) for metric, score in document["scores"].items()}
-    return {**kept, "scores": {metric: {"values": column} for metric, column in columns.items()}}
-
-
-def scores_parquet(model: Model) -> bytes:
-    """A row for every score of every head."""
-    metrics: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in _MEASURED}
-    for metric, score in model.scores.items():
-        layer, head = np.nonzero(np.isfinite(score.values))
-        metrics += [metric] * len(layer)
-        columns = (
-            layer.astype(np.int32),
-            head.astype(np.int32),
-            score.values[layer, head],
-            score.low[layer, head],
-            score.high[layer, head],
-            np.full(len(layer), score.n, np.int64),
-            np.full(len(layer), score.seed, np.int64),
-        )
-        for name, column in zip(_MEASURED, columns, strict=True):
-            parts[name].append(column)
-    whole = {
-        "model": [model.title] * len(metrics),
-        "revision": [model.revision] * len(metrics),
-        "metric": metrics,
-        **{
-            # a NaN is no value here
-            name: pa.array(np.concatenate(columns or [np.zeros(0)]), from_pandas=True)
-            for name, columns in parts.items()
-        },
-    }
-    arrays = [pa.array(whole[field.name]).cast(field.type) for field in _SCORES]
-    return _parquet(pa.Table.from_arrays(arrays, schema=_SCORES), _MEASURED[2:5])
-
-
-def edges_parquet(model: Model) -> bytes:
-    """A row for every edge of every circuit."""
-    columns: dict[str, list[Any]] = {name: [] for name in _EDGES.names}
-    for questions in model.questions.values():
-        for question in questions:
-            for cut in question.cuts:
-                for edge in cut.edges.values():
-                    row = (
-                        model.title,
-                        question.task,
-                        cut.run.run_id,
-                        question.spec.method.name,
-                        cut.threshold,
-                        edge.src,
-                        edge.dst,
-                        edge.slot or None,
-                        edge.score,
-                    )
-                    for name, value in zip(columns, row, strict=True):
-                        columns[name].append(value)
-    return _parquet(pa.Table.from_pydict(columns, schema=_EDGES), ())
-
-
-_MEASURED = ("layer", "head", "value", "ci_low", "ci_high", "n", "seed")
 _SCORES = pa.schema(
     [
         pa.field("model", pa.string(), nullable=False),
@@ -168,13 +56,141 @@ _EDGES = pa.schema(
 )
 
 
-def _circuits(question: Question) -> dict[str, Any]:
+def model_files(model: Model) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of every data file of a model."""
+    document = model_document(model)
+    path = f"data/{model.slug}"
+    yield f"{path}.json", encode_json(document)
+    yield f"{path}.js", encode_script(model.slug, page_document(document))
+    yield f"{path}.scores.parquet", scores_parquet(model)
+    yield f"{path}.edges.parquet", edges_parquet(model)
+
+
+def encode_json(document: Mapping[str, Any]) -> bytes:
+    """Encode a document as ASCII; the same document always gives the same bytes."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def encode_script(name: str, document: Mapping[str, Any]) -> bytes:
+    """Encode a document as a script that passes it to the page."""
+    # ASCII JSON is a JavaScript expression; without `<` it cannot close a script element
+    data = encode_json(document).rstrip().replace(b"<", b"\\u003c")
+    return b"wikiData(" + json.dumps(name).encode("ascii") + b"," + data + b");\n"
+
+
+def model_document(model: Model) -> dict[str, Any]:
+    """Return everything about a model; the values of a score are a list, layer by layer."""
     return {
-        "task": question.task,
-        "method": {k: v for k, v in question.spec.method.plain().items() if k not in SIZES},
-        "prompts": question.spec.prompts,
-        "seed": question.spec.seed,
-        "dtype": question.spec.dtype,
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "model": model.title,
+        "ref": model.ref,
+        "revision": model.revision,
+        "slug": model.slug,
+        "family": model.family,
+        "n_layers": model.n_layers,
+        "n_heads": model.n_heads,
+        "d_model": model.d_model,
+        "data_version": model.data_version,
+        "runs": list(model.run_ids),
+        "scores": {
+            metric: {
+                "values": _column(score.values, _DIGITS),
+                "low": _column(score.low, _INTERVAL_DIGITS),
+                "high": _column(score.high, _INTERVAL_DIGITS),
+                "n": score.n,
+                "seed": score.seed,
+                "null": model.nulls.get(metric),
+            }
+            for metric, score in model.scores.items()
+        },
+        "roles": [role.plain() for held in model.roles.values() for role in held],
+        "circuits": [
+            _circuits(series) for all_series in model.circuits.values() for series in all_series
+        ],
+    }
+
+
+def page_document(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `model_document` that pages read, about a third."""
+    kept = {name: document[name] for name in ("slug", "n_layers", "n_heads", "roles", "circuits")}
+    columns = {
+        metric: score["values"]
+        and [None if value is None else _round(value, _PAGE_DIGITS) for value in score["values"]]
+        for metric, score in document["scores"].items()
+    }
+    return {**kept, "scores": {metric: {"values": column} for metric, column in columns.items()}}
+
+
+def scores_parquet(model: Model) -> bytes:
+    """Return a table with a row for every score of every head."""
+    metrics: list[str] = []
+    parts: dict[str, list[np.ndarray]] = {
+        name: [] for name in ("layer", "head", "value", "ci_low", "ci_high", "n", "seed")
+    }
+    for metric, score in model.scores.items():
+        layer, head = np.nonzero(np.isfinite(score.values))
+        metrics += [metric] * len(layer)
+        columns = (
+            layer.astype(np.int32),
+            head.astype(np.int32),
+            score.values[layer, head],
+            score.low[layer, head],
+            score.high[layer, head],
+            np.full(len(layer), score.n, np.int64),
+            np.full(len(layer), score.seed, np.int64),
+        )
+        for column, part in zip(columns, parts.values(), strict=True):
+            part.append(column)
+    whole = {
+        "model": [model.title] * len(metrics),
+        "revision": [model.revision] * len(metrics),
+        "metric": metrics,
+        **{
+            # turns NaN into null
+            name: pa.array(np.concatenate(columns or [np.zeros(0)]), from_pandas=True)
+            for name, columns in parts.items()
+        },
+    }
+    arrays = [pa.array(whole[field.name]).cast(field.type) for field in _SCORES]
+    return _parquet(
+        pa.Table.from_arrays(arrays, schema=_SCORES), floats=("value", "ci_low", "ci_high")
+    )
+
+
+def edges_parquet(model: Model) -> bytes:
+    """Return a table with a row for every edge of every circuit."""
+    rows = [
+        (
+            model.title,
+            series.task,
+            cut.run.run_id,
+            series.spec.method.name,
+            cut.threshold,
+            edge.src,
+            edge.dst,
+            edge.slot or None,
+            edge.score,
+        )
+        for all_series in model.circuits.values()
+        for series in all_series
+        for cut in series.cuts
+        for edge in cut.edges.values()
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(_EDGES)
+    return _parquet(
+        pa.Table.from_pydict(dict(zip(_EDGES.names, columns, strict=True)), schema=_EDGES)
+    )
+
+
+def _circuits(series: CircuitSeries) -> dict[str, Any]:
+    return {
+        "task": series.task,
+        "method": {k: v for k, v in series.spec.method.plain().items() if k not in SIZES},
+        "prompts": series.spec.prompts,
+        "seed": series.spec.seed,
+        "dtype": series.spec.dtype,
         "cuts": [
             {
                 "run": cut.run.run_id,
@@ -183,37 +199,29 @@ def _circuits(question: Question) -> dict[str, Any]:
                 "edges_total": cut.run.edges_total,
                 "faithfulness": cut.faithfulness,
                 "metrics": dict(cut.run.metrics),
-                "evaluation": measured_facts(cut.run.figures),
+                "evaluation": evaluation_data(cut.run.figures),
             }
-            for cut in question.cuts
+            for cut in series.cuts
         ],
         "heads": {
-            head: (cut.threshold if cut.threshold is not None else len(cut.edges))
-            for head, at in question.heads.items()
-            if (cut := question.survives(at)) is not None
+            head: series.cuts[inside.index(True)].size for head, inside in series.heads.items()
         },
     }
 
 
-def _column(grid: np.ndarray, digits: int = _DIGITS) -> list[float | None] | None:
-    """The values head by head; None for all if none is there."""
+def _column(grid: np.ndarray, digits: int) -> list[float | None] | None:
+    """Return the values head by head; None if all are missing."""
     if not np.isfinite(grid).any():
         return None
-    return [_number(value, digits) for value in grid.ravel().tolist()]
+    return [_round(value, digits) for value in grid.ravel().tolist()]
 
 
-def _shorter(column: list[float | None] | None) -> list[float | None] | None:
-    if column is None:
-        return None
-    return [None if value is None else _number(value, _PAGE_DIGITS) for value in column]
-
-
-def _number(value: float, digits: int) -> float | None:
+def _round(value: float, digits: int) -> float | None:
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
-def _parquet(table: pa.Table, measured: Sequence[str]) -> bytes:
-    """A table as a file; `measured` are columns of 64-bit numbers that hardly repeat."""
+def _parquet(table: pa.Table, floats: Sequence[str] = ()) -> bytes:
+    """Encode a table; `floats` are columns of 64-bit numbers that rarely repeat."""
     sink = pa.BufferOutputStream()
     pq.write_table(
         table,
@@ -221,9 +229,9 @@ def _parquet(table: pa.Table, measured: Sequence[str]) -> bytes:
         version="2.6",
         compression="zstd",
         compression_level=3,
-        # the library takes names as well as a truth value
-        use_dictionary=cast("Any", [n for n in table.column_names if n not in measured]),
-        # their first bytes repeat, where they lie together
-        column_encoding=dict.fromkeys(measured, "BYTE_STREAM_SPLIT") or None,
+        # the annotation of the library lacks names of columns
+        use_dictionary=cast("Any", [name for name in table.column_names if name not in floats]),
+        # the first bytes of such numbers are often the same, and compress well next to each other
+        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT") or None,
     )
     return sink.getvalue().to_pybytes()

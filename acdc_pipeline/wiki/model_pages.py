@@ -1,4 +1,4 @@
-"""Chapters as files: all pages and data of one model."""
+"""The files of each model's section, written by several processes where they changed."""
 
 from __future__ import annotations
 
@@ -10,212 +10,188 @@ from pathlib import Path
 from jinja2 import Environment
 
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.wiki.model_data import (
-    edges_parquet,
-    json_bytes,
-    model_document,
-    page_document,
-    scores_parquet,
-    script_bytes,
-)
-from acdc_pipeline.wiki.models import whole_model
-from acdc_pipeline.wiki.output import Entry, Manifest, Writer, digest_of
-from acdc_pipeline.wiki.page import environment
-from acdc_pipeline.wiki.pages.circuit import circuit_page
-from acdc_pipeline.wiki.pages.head import head_pages
-from acdc_pipeline.wiki.pages.model import model_page
-from acdc_pipeline.wiki.processes import carried_out
-from acdc_pipeline.wiki.runs import read_whole
-from acdc_pipeline.wiki.site import Chapter, Site
+from acdc_pipeline.wiki.model_data import model_files
+from acdc_pipeline.wiki.models import restore_profiles
+from acdc_pipeline.wiki.output import Entry, Manifest, Writer
+from acdc_pipeline.wiki.page import load_templates
+from acdc_pipeline.wiki.pages import render_pages
+from acdc_pipeline.wiki.processes import map_in_processes
+from acdc_pipeline.wiki.runs import read_full_runs
+from acdc_pipeline.wiki.site import Section, Site
+
+Progress = Callable[[str, int, int], None]
+"""Called with the current activity, the amount done and the total; 0 for an unknown total."""
+
+_FEW_HEADS = 500
+"""Up to this number of heads, starting a second process takes longer than it saves."""
+
+_READING = 16
+"""Pages of heads written in the time in which the profiles of a model are read."""
+
+_BATCHES_PER_WORKER = 8
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A chapter to be written.
+class ModelFiles:
+    """The files of all models.
 
     Args:
-        chapter: pickled.
-        before: what the last build wrote for it.
-        heads: the heads whose pages are written, by name; None for all and the rest of the chapter.
+        entries: files by path.
+        digests: digest of each section by slug.
+        neighbours: digests of the nearest heads, by slug and name of the head.
+        written: number of files written.
     """
 
-    chapter: bytes
-    before: dict[str, Entry]
-    heads: frozenset[str] | None = None
+    entries: Mapping[str, Entry]
+    digests: Mapping[str, str]
+    neighbours: Mapping[str, Mapping[str, str]]
+    written: int
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker is asked for.
+class _Job:
+    """A section to write.
 
     Args:
-        out: the folder of the site.
-        store: the folder of the store, where what summaries leave out is read; None where the
-            chapters have it.
-        drafts: the chapters.
+        section: pickled section.
+        before: files of the last build.
+        only: paths of the pages to write; None for all files.
+    """
+
+    section: bytes
+    before: dict[str, Entry]
+    only: frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Sections for one call of a worker process.
+
+    Args:
+        out: folder of the site.
+        store: folder of the store, to read full profiles; None if the sections contain them.
+        jobs: sections.
     """
 
     out: Path
     store: Path | None
-    drafts: Sequence[Draft]
+    jobs: Sequence[_Job]
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """What a worker made: the files of each chapter, and how many of them were written."""
-
-    entries: list[dict[str, Entry]]
-    written: int
-
-
-def deliver(order: Order) -> Delivery:
-    """Writes the chapters of an order, in a process that has no templates yet."""
-    return write(order, environment())
-
-
-def write(order: Order, templates: Environment) -> Delivery:
-    """Writes the chapters of an order."""
-    made: list[dict[str, Entry]] = []
-    written = 0
-    for draft in order.drafts:
-        # it comes from the process that started this one
-        chapter: Chapter = pickle.loads(draft.chapter)
-        if order.store is not None:
-            chapter = completed(chapter, open_store(order.store))
-        writer = Writer(order.out, draft.before)
-        for name, facts in head_pages(chapter, draft.heads):
-            writer.page(templates, f"m/{chapter.model.slug}/{name}.html", "head.html", facts)
-        if draft.heads is None:
-            _write_rest(chapter, writer, templates)
-        made.append({**draft.before, **writer.entries} if draft.heads else writer.entries)
-        written += writer.written
-    return Delivery(made, written)
-
-
-def _write_rest(chapter: Chapter, writer: Writer, templates: Environment) -> None:
-    """Writes what is not about one head."""
-    slug = chapter.model.slug
-    writer.page(templates, f"m/{slug}/index.html", "model.html", model_page(chapter))
-    for task, (question, *others) in chapter.model.questions.items():
-        facts = circuit_page(chapter, question, others)
-        path = f"t/{chapter.tasks[task].slug}/{slug}.html"
-        writer.page(templates, path, "circuit.html", facts)
-    document = model_document(chapter)
-    writer.data(f"data/{slug}.json", json_bytes(document))
-    writer.data(f"data/{slug}.js", script_bytes(slug, json_bytes(page_document(document))))
-    writer.data(f"data/{slug}.scores.parquet", scores_parquet(chapter.model))
-    writer.data(f"data/{slug}.edges.parquet", edges_parquet(chapter.model))
-
-
-def completed(chapter: Chapter, store: Store) -> Chapter:
-    """A chapter made from summaries, with everything that was measured of its model.
-
-    Raises:
-        StoreError: they changed since.
-    """
-    runs = read_whole(store, chapter.model.profile_ids)
-    return replace(chapter, model=whole_model(chapter.model, runs))
-
-
-def pack(chapter: Chapter) -> bytes:
-    """A chapter on its way to a worker."""
-    return pickle.dumps(chapter, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def stamp(chapter: Chapter, program: str) -> str:
-    """Changes when a chapter does: where it is the same, no page of it has to be looked at."""
-    parts = (program, chapter.model.digest, chapter.identity)
-    # a name from outside may hold half of a surrogate pair
-    return digest_of(*(part.encode("utf-8", "surrogatepass") for part in parts))
-
-
-Progress = Callable[[str, int, int], None]
-"""Hears what is done (`reading runs`), how much of it, and how much there is."""
-
-_FEW_HEADS = 500
-"""Up to here a second process costs more than it saves."""
-
-_READING = 16
-"""Pages of heads that could be written while the profiles of their model are read."""
-
-_ORDERS_PER_WORKER = 8
-
-
-@dataclass(frozen=True)
-class Book:
-    """The files of all models."""
-
-    entries: Mapping[str, Entry]
-    stamps: Mapping[str, str]
-    kinships: Mapping[str, Mapping[str, str]]
-    written: int
-
-
-def write_chapters(
+def write_model_files(
     site: Site,
     store: Store,
     out: Path,
     before: Manifest,
-    kinships: Mapping[str, Mapping[str, str]],
     program: str,
     templates: Environment,
     jobs: int,
     progress: Progress,
-) -> Book:
-    """Writes the pages of every model that is not as it was.
+    *,
+    same_scores: bool,
+) -> ModelFiles:
+    """Write the files of every model that changed.
 
-    Of a model that is as it was, but whose heads are like other heads now, only pages of heads.
+    Where only the nearest heads of heads changed, only the pages of these heads are written.
+
+    Args:
+        site: content of the site.
+        store: store of the runs.
+        out: folder of the site.
+        before: manifest of the last build.
+        program: digest of the program.
+        templates: templates of the pages.
+        jobs: number of processes.
+        progress: called after each batch.
+        same_scores: whether head scores and roles of all models are those of the last build.
     """
-    known = before.by_chapter()
-    there = Writer(out, before.files)
-    chapters = [site.chapter(index) for index in range(len(site.models))]
-    stamps = {chapter.model.slug: stamp(chapter, program) for chapter in chapters}
-    same = [
-        before.chapters.get(slug) == stamps[slug]
-        and all(there.is_there(name, entry) for name, entry in known.get(slug, {}).items())
-        for slug in stamps
+    files_before = before.files_by_section()
+    writer = Writer(out, before.files)
+    sections = [site.section(model) for model in site.models]
+    digests = {section.model.slug: section.digest(program) for section in sections}
+    unchanged = {
+        slug
+        for slug, digest in digests.items()
+        if before.sections.get(slug) == digest
+        and all(writer.exists(name, entry) for name, entry in files_before[slug].items())
+    }
+    # the nearest heads depend on scores and roles only
+    neighbours = dict(before.neighbours) if same_scores else {}
+    needed = [
+        index
+        for index, slug in enumerate(digests)
+        if slug not in unchanged or slug not in neighbours
     ]
-    needed = [i for i, c in enumerate(chapters) if not same[i] or c.model.slug not in kinships]
-    chapters = site.with_nearest(chapters, needed)
-    kinships = {**kinships, **{chapters[i].model.slug: chapters[i].kinships for i in needed}}
+    sections = site.add_nearest(sections, needed)
+    neighbours |= {sections[i].model.slug: sections[i].nearest_digests for i in needed}
     entries: dict[str, Entry] = {}
-    todo: list[Draft] = []
-    for chapter, whole in zip(chapters, same, strict=True):
-        slug = chapter.model.slug
-        files_now = known.get(slug, {})
-        moved = _moved(before.kinships.get(slug, {}), kinships[slug]) if whole else None
-        if moved == frozenset():
-            entries |= files_now
-            continue
-        full = chapter if store.folder else completed(chapter, store)
-        todo.append(Draft(pack(full), files_now, moved))
-    heads = sum(c.model.total_heads for c, whole in zip(chapters, same, strict=True) if not whole)
-    heads += sum(_READING + len(draft.heads) for draft in todo if draft.heads)
-    written, done = 0, 0
-    for delivery in _delivered(
-        _orders(todo, out, store.folder, jobs), templates, jobs if heads > _FEW_HEADS else 1
-    ):
-        for made in delivery.entries:
-            entries |= made
-        written += delivery.written
-        done += len(delivery.entries)
+    todo: list[_Job] = []
+    load = 0
+    for section in sections:
+        slug = section.model.slug
+        only = None
+        if slug in unchanged:
+            heads = _changed_keys(before.neighbours.get(slug, {}), neighbours[slug])
+            if not heads:
+                entries |= files_before[slug]
+                continue
+            only = frozenset(f"m/{slug}/{head}.html" for head in heads)
+        load += section.model.total_heads if only is None else _READING + len(only)
+        full = section if store.folder else _read_profiles(section, store)
+        packed = pickle.dumps(full, protocol=pickle.HIGHEST_PROTOCOL)
+        todo.append(_Job(packed, files_before.get(slug, {}), only))
+    size = max(1, -(-len(todo) // (jobs * _BATCHES_PER_WORKER)))
+    batches = [
+        _Batch(out, store.folder, todo[start : start + size]) for start in range(0, len(todo), size)
+    ]
+    results: Iterator[tuple[dict[str, Entry], int, int]]
+    if jobs == 1 or len(batches) < 2 or load <= _FEW_HEADS:
+        results = (_write_batch(batch, templates) for batch in batches)
+    else:
+        results = map_in_processes(_write_batch, batches, jobs)
+    written = done = 0
+    for made, models, files in results:
+        entries |= made
+        written += files
+        done += models
         progress("writing models", done, len(todo))
-    kept = {slug: kinships[slug] for slug in stamps}
-    return Book(entries, stamps, kept, written)
+    return ModelFiles(entries, digests, {slug: neighbours[slug] for slug in digests}, written)
 
 
-def _moved(before: Mapping[str, str], now: Mapping[str, str]) -> frozenset[str]:
-    """The heads that are like others than they were."""
-    return frozenset(head for head in {*before, *now} if before.get(head) != now.get(head))
+def _write_batch(
+    batch: _Batch, templates: Environment | None = None
+) -> tuple[dict[str, Entry], int, int]:
+    """Write the files of a batch; returns them, the number of models and of files written.
+
+    Args:
+        batch: sections to write.
+        templates: None to load them, in a worker process.
+    """
+    templates = templates or load_templates()
+    entries: dict[str, Entry] = {}
+    written = 0
+    for job in batch.jobs:
+        section: Section = pickle.loads(job.section)  # pickled by the parent process
+        if batch.store is not None:
+            section = _read_profiles(section, open_store(batch.store))
+        writer = Writer(batch.out, job.before)
+        for path, content in render_pages("model", section, templates, job.only):
+            writer.write(path, content)
+        if job.only is None:
+            for path, content in model_files(section.model):
+                writer.write(path, content)
+        else:
+            entries |= job.before
+        entries |= writer.entries
+        written += writer.written
+    return entries, len(batch.jobs), written
 
 
-def _orders(todo: Sequence[Draft], out: Path, store: Path | None, jobs: int) -> list[Order]:
-    size = max(1, -(-len(todo) // (jobs * _ORDERS_PER_WORKER)))
-    return [Order(out, store, todo[start : start + size]) for start in range(0, len(todo), size)]
+def _read_profiles(section: Section, store: Store) -> Section:
+    """Read what summaries of profiles leave out. Raises StoreError if the runs changed."""
+    runs = read_full_runs(store, section.model.profile_ids)
+    return replace(section, model=restore_profiles(section.model, runs))
 
 
-def _delivered(orders: Sequence[Order], templates: Environment, jobs: int) -> Iterator[Delivery]:
-    if jobs == 1 or len(orders) < 2:
-        yield from (write(order, templates) for order in orders)
-        return
-    yield from (made for _, made in carried_out(deliver, orders, jobs))
+def _changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    return {key for key in {*before, *now} if before.get(key) != now.get(key)}

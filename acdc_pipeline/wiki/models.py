@@ -1,4 +1,4 @@
-"""The models of a store: each with its shape, its scores and its circuits."""
+"""The models of a store: each with its shape, head scores, roles and circuits."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from acdc_pipeline.errors import StoreError
-from acdc_pipeline.graph import Topology
+from acdc_pipeline.graph import Node, Topology
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import sha256_of
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, metric_key
-from acdc_pipeline.wiki.circuits import Question, questions_of
-from acdc_pipeline.wiki.profile import Profile, merged_nulls
-from acdc_pipeline.wiki.runs import Gathered, Run
-from acdc_pipeline.wiki.scores import Score, merged
-from acdc_pipeline.wiki.slug import slugs
+from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
+from acdc_pipeline.wiki.profile import Profile, merge_nulls
+from acdc_pipeline.wiki.runs import Run, StoreContents
+from acdc_pipeline.wiki.scores import Score, merge_scores
+from acdc_pipeline.wiki.slug import assign_slugs
+
+HeadIndex = tuple[int, int]
+"""Layer and head."""
+
+Roles = Mapping[HeadIndex, tuple[HeadRole, ...]]
 
 _SIZE = re.compile(r"[-_.]?(\d+(\.\d+)?[mbk]|s\d+|\d+l|small|medium|large|xl|base|deduped)$", re.I)
 
-
 _RESERVED = ("build", "index", "schema", "scores", "search")
-"""Files that lie beside those of models."""
+"""Names of other files in the folder of the models' data."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +35,24 @@ class Model:
     """One model at one revision of its weights.
 
     Args:
-        ref: as people refer to it.
-        revision: what pins its weights.
-        slug: its folder on the site.
+        ref: model reference.
+        revision: revision of its weights.
+        slug: name of its folder on the site.
         title: `ref`, with the revision where several are on the site.
-        n_layers, n_heads: its shape.
-        d_model: width of the residual stream; None where no run says.
-        shape: its graph; None where no run found a circuit.
+        n_layers, n_heads: number of layers, and of heads in each.
+        d_model: width of the residual stream; None where unknown.
+        shape: full graph; None for a model without circuits.
         scores: head scores by metric.
-        roles: the kinds of its heads.
-        near_misses: of heads without one, the score that comes nearest to one.
-        warnings: what keeps scores from telling its heads apart.
-        nulls: what chance reaches, by metric; empty where no null was measured.
-        questions: circuits by task; of several questions about one task the fullest is first.
-        profiles: what else its profile runs kept, one for each task.
-        run_ids: the runs that all this comes from.
-        profile_ids: those of them that measured heads.
-        digest: of the files of these runs, and of what was measured of them.
-        measured: of the scores and roles in them.
+        roles: roles by head.
+        near_misses: for heads without a role, the score closest to giving one.
+        warnings: reasons why scores do not tell its heads apart.
+        nulls: null values by metric.
+        circuits: circuits by task; of several series of a task the longest is first.
+        profiles: profiles, one for each task.
+        run_ids: all its runs.
+        profile_ids: runs that measured heads.
+        digest: digest of everything stored about its runs.
+        measured: digest of its head scores and roles.
     """
 
     ref: str
@@ -64,7 +68,7 @@ class Model:
     near_misses: Mapping[HeadIndex, NearMiss]
     warnings: tuple[str, ...]
     nulls: Mapping[str, float]
-    questions: Mapping[str, tuple[Question, ...]]
+    circuits: Mapping[str, tuple[CircuitSeries, ...]]
     profiles: tuple[Profile, ...]
     run_ids: tuple[str, ...]
     profile_ids: tuple[str, ...]
@@ -73,17 +77,24 @@ class Model:
 
     @property
     def total_heads(self) -> int:
-        """All heads of the model."""
+        """Number of heads of all layers."""
         return self.n_layers * self.n_heads
 
     @property
+    def n_circuits(self) -> int:
+        """Number of circuits."""
+        return sum(
+            len(series.cuts) for all_series in self.circuits.values() for series in all_series
+        )
+
+    @property
     def data_version(self) -> str:
-        """Twelve digits that change with every run of this model that comes or goes."""
+        """Twelve hex digits that stand for the set of its runs."""
         return sha256_of(list(self.run_ids))[:12]
 
     @property
     def family(self) -> str:
-        """What its name says without organisation, size and seed: `gpt2`, `pythia`."""
+        """Its name without organisation, size and seed: `gpt2`, `pythia`."""
         name = self.ref.partition("@")[0].partition(":")[2].rpartition("/")[2] or self.ref
         while (shorter := _SIZE.sub("", name)) != name and shorter:
             name = shorter
@@ -91,15 +102,20 @@ class Model:
 
     @cached_property
     def size(self) -> int | None:
-        """About how many weights stand in its layers: 4 d² a layer for attention, 8 d² for MLPs."""
+        """Approximate number of weights in its layers: 4 d² each for attention, 8 d² for MLPs."""
         if self.d_model is None:
             return None
         has_mlp = self.shape is None or self.shape.has_mlp
         return self.n_layers * (12 if has_mlp else 4) * self.d_model**2
 
     def depth(self, layer: int) -> float:
-        """Where a layer is between the first (0) and the last (1)."""
+        """Return the relative depth of a layer: 0 for the first, 1 for the last."""
         return layer / (self.n_layers - 1) if self.n_layers > 1 else 0.0
+
+    def role_names(self, place: HeadIndex) -> str:
+        """Return the names of a head's roles: `induction, previous token`."""
+        names = (role.role.replace("_", " ") for role in self.roles.get(place, ()))
+        return ", ".join(dict.fromkeys(names))
 
 
 def head_name(layer: int, head: int) -> str:
@@ -107,21 +123,32 @@ def head_name(layer: int, head: int) -> str:
     return f"a{layer}.h{head}"
 
 
-def models_of(gathered: Gathered) -> tuple[Model, ...]:
-    """The models of a store, in the order of their names.
+def head_index(node: Node) -> HeadIndex:
+    """Return layer and head of a node."""
+    return node.layer or 0, node.head or 0
 
-    Weights of different revisions are different models. Runs that say nothing of a model's shape
-    (no circuit, no scores) make no page.
+
+def primary_metric(role: str, task: str | None) -> str:
+    """Return the metric by which the heads with a role are ranked."""
+    score = ROLES[role].required[0].score
+    return metric_key(score, task if SCORES[score].per == "task" else None)
+
+
+def group_models(contents: StoreContents) -> tuple[Model, ...]:
+    """Group the runs of a store by model, in the order of names.
+
+    Each revision of the weights is a model of its own. Models without circuits and scores are left
+    out.
     """
     by_weights: dict[tuple[str, str], list[Run]] = {}
-    for run in gathered.runs:
+    for run in contents.runs:
         by_weights.setdefault((run.spec.model, run.spec.model_revision), []).append(run)
     refs = [ref for ref, _ in by_weights]
     titles = {
         (ref, revision): ref if refs.count(ref) == 1 else f"{ref} ({revision[:8]})"
         for ref, revision in by_weights
     }
-    folders = slugs(titles.values(), _RESERVED)
+    folders = assign_slugs(titles.values(), _RESERVED)
     found = [
         _model(ref, revision, titles[ref, revision], folders[titles[ref, revision]], runs)
         for (ref, revision), runs in by_weights.items()
@@ -129,25 +156,49 @@ def models_of(gathered: Gathered) -> tuple[Model, ...]:
     return tuple(sorted((m for m in found if m is not None), key=lambda m: (m.title, m.revision)))
 
 
-def whole_model(model: Model, runs: Sequence[Run]) -> Model:
-    """`model`, of whose profiles only summaries were read, with everything in them.
+def restore_profiles(model: Model, runs: Sequence[Run]) -> Model:
+    """Return a model that was made from summaries, with its full scores and profiles.
 
     Args:
-        model: with summaries.
-        runs: its `profile_ids`, whole and in this order.
+        model: a model made from summaries.
+        runs: the runs `model.profile_ids`, in full and in this order.
 
     Raises:
-        StoreError: they are not what they were.
+        StoreError: the runs changed since.
     """
-    if _measured(runs) != model.measured:
+    if _measured_digest(runs) != model.measured:
         raise StoreError(
             "its runs changed while the wiki was built", where=model.title, fix="build it again"
         )
     return replace(
         model,
-        scores=merged((run.scores for run in runs), model.n_layers, model.n_heads),
+        scores=merge_scores((run.scores for run in runs), model.n_layers, model.n_heads),
         profiles=tuple(run.profile for run in runs if run.profile is not None),
     )
+
+
+def merge_roles(profiles: Iterable[Profile]) -> dict[HeadIndex, tuple[HeadRole, ...]]:
+    """Merge the roles in the profiles of a model, by head."""
+    found: dict[HeadIndex, dict[tuple[str, str | None], HeadRole]] = {}
+    for profile in profiles:
+        for role in profile.roles:
+            found.setdefault(head_index(role.node), {}).setdefault((role.role, role.on), role)
+    order = list(ROLES)
+    return {
+        place: tuple(sorted(roles.values(), key=lambda r: (order.index(r.role), r.on or "")))
+        for place, roles in sorted(found.items())
+    }
+
+
+def merge_near_misses(profiles: Iterable[Profile], roles: Roles) -> dict[HeadIndex, NearMiss]:
+    """Return the nearest miss of every head that has no role in any profile."""
+    found: dict[HeadIndex, NearMiss] = {}
+    for profile in profiles:
+        for miss in profile.near_misses:
+            place = head_index(miss.node)
+            if place not in roles and (place not in found or miss.nearness > found[place].nearness):
+                found[place] = miss
+    return found
 
 
 def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) -> Model | None:
@@ -156,8 +207,9 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
     if sizes is None:
         return None
     profiles = tuple(run.profile for run in runs if run.profile is not None)
-    roles = roles_of(profiles)
-    widths = [run.details.get("d_model") for run in runs]
+    roles = merge_roles(profiles)
+    widths = (run.details.get("d_model") for run in runs)
+    about_heads = [run for run in runs if run.scores or run.profile]
     return Model(
         ref=ref,
         revision=revision,
@@ -165,71 +217,32 @@ def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) 
         title=title,
         n_layers=sizes[0],
         n_heads=sizes[1],
-        d_model=next((int(w) for w in widths if isinstance(w, int)), None),
+        d_model=next((int(width) for width in widths if isinstance(width, int)), None),
         shape=shape,
-        scores=merged((run.scores for run in runs), *sizes),
+        scores=merge_scores((run.scores for run in runs), *sizes),
         roles=roles,
-        near_misses=near_misses_of(profiles, roles),
+        near_misses=merge_near_misses(profiles, roles),
         warnings=tuple(dict.fromkeys(w for profile in profiles for w in profile.warnings)),
-        nulls=merged_nulls(profiles),
-        # Their scores are in `scores` already, and are not carried to other processes twice.
-        questions=questions_of(replace(run, scores={}, profile=None) for run in runs),
+        nulls=merge_nulls(profiles),
+        # without the scores and profiles, which are pickled once already
+        circuits=group_circuits(replace(run, scores={}, profile=None) for run in runs),
         profiles=profiles,
         run_ids=tuple(sorted(run.run_id for run in runs)),
-        profile_ids=tuple(run.run_id for run in runs if run.scores or run.profile),
-        digest=sha256_of(sorted(run.shown for run in runs)),
-        measured=_measured(run for run in runs if run.scores or run.profile),
+        profile_ids=tuple(run.run_id for run in about_heads),
+        digest=sha256_of(sorted(run.content_digest for run in runs)),
+        measured=_measured_digest(about_heads),
     )
 
 
-def _measured(runs: Iterable[Run]) -> str:
+def _measured_digest(runs: Iterable[Run]) -> str:
     return sha256_of(sorted(run.measured for run in runs))
 
 
 def _sizes(runs: Iterable[Run], shape: Topology | None) -> tuple[int, int] | None:
-    """Layers and heads: from a graph, else from the heads that were scored."""
+    """Return the number of layers and heads: from the graph, else from the heads scored."""
     if shape is not None:
         return shape.n_layers, shape.n_heads
     grids = [score.values.shape for run in runs for score in run.scores.values()]
     if not grids:
         return None
     return max(layers for layers, _ in grids), max(heads for _, heads in grids)
-
-
-HeadIndex = tuple[int, int]
-"""Layer and head."""
-
-Roles = Mapping[HeadIndex, tuple[HeadRole, ...]]
-
-
-def roles_of(profiles: Iterable[Profile]) -> dict[HeadIndex, tuple[HeadRole, ...]]:
-    """The roles in a model's profiles by head, each once."""
-    found: dict[HeadIndex, dict[tuple[str, str | None], HeadRole]] = {}
-    for profile in profiles:
-        for role in profile.roles:
-            place = role.node.layer or 0, role.node.head or 0
-            found.setdefault(place, {}).setdefault((role.role, role.on), role)
-    order = list(ROLES)
-    return {
-        place: tuple(sorted(roles.values(), key=lambda r: (order.index(r.role), r.on or "")))
-        for place, roles in sorted(found.items())
-    }
-
-
-def near_misses_of(profiles: Iterable[Profile], roles: Roles) -> dict[HeadIndex, NearMiss]:
-    """For each head that has no role in any profile, the score that comes nearest to one."""
-    found: dict[HeadIndex, NearMiss] = {}
-    for profile in profiles:
-        for miss in profile.near_misses:
-            place = miss.node.layer or 0, miss.node.head or 0
-            if place in roles:
-                continue
-            if place not in found or miss.nearness > found[place].nearness:
-                found[place] = miss
-    return found
-
-
-def primary_metric(role: str, task: str | None) -> str:
-    """The score by which heads of a kind are ranked."""
-    score = ROLES[role].required[0].score
-    return metric_key(score, task if SCORES[score].per == "task" else None)

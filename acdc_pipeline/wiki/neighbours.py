@@ -1,4 +1,4 @@
-"""Heads of other models that score most alike."""
+"""Heads of other models with the most similar scores."""
 
 from __future__ import annotations
 
@@ -12,137 +12,139 @@ from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import HeadIndex, Model, Roles
 from acdc_pipeline.wiki.scores import definition_of
 
-_COMMONPLACE = frozenset(("sink", "current_token"))
-"""Roles that so many heads have that sharing them says little."""
+_COMMON_ROLES = frozenset(("sink", "current_token"))
+"""Roles of so many heads that they do not make a head similar to another."""
 
 _SHOWN = 5
-_PER_ROLE = 3
-_CHUNK = 64
-"""Rows of the matrix of distances at a time: as many as stay in a processor's cache."""
+_CANDIDATES_PER_ROLE = 3
+_MIN_SCORES = 3
+_ROWS_PER_CHUNK = 64
+"""Rows of the distance matrix that fit into the cache of a processor."""
 
 _STEPS = 255
-"""Scores are compared in whole steps of their scales: sums of squares are then whole numbers below
-2^24, which 32-bit floats hold exactly, in whatever order a library adds them."""
+"""Scores are rounded to this number of steps: sums of squares are then integers below 2^24, which
+32-bit floats hold exactly, so that the result does not depend on the order of summation."""
 
 
 class Neighbour(NamedTuple):
     """A head of another model.
 
     Args:
-        model: index among the models of the site.
-        layer, head: which head.
-        likeness: 1 - root mean square difference of the scores, each in 255 steps on the scale of
-            its mosaic; 1 is the same in every score.
+        model: index of the model.
+        layer, head: layer and head.
+        similarity: 1 - root mean square difference of the scores, each divided by the range of its
+            scale; 1 means equal.
     """
 
     model: int
     layer: int
     head: int
-    likeness: float
+    similarity: float
 
 
-def neighbours(
-    models: Sequence[Model], rulers: Mapping[str, ScoreScale], which: Sequence[int]
+def find_neighbours(
+    models: Sequence[Model], scales: Mapping[str, ScoreScale], which: Sequence[int]
 ) -> dict[int, dict[HeadIndex, tuple[Neighbour, ...]]]:
-    """The nearest heads of other models, of every head with a telling role.
+    """Return the nearest heads of other models, for every head with a role that is not common.
 
-    Compared are the scores that need no task, each on the scale of its mosaic. Candidates are the
-    three heads of each kind that lead it in their model.
+    Distances are in the scores that need no task. Candidates are the three best heads of each role
+    in each model.
 
     Args:
-        models: all there are.
-        rulers: the scale of each score.
-        which: indexes of the models whose heads are asked about.
+        models: all models.
+        scales: scale of each score.
+        which: indexes of the models whose heads need neighbours.
     """
     found: dict[int, dict[HeadIndex, tuple[Neighbour, ...]]] = {index: {} for index in which}
     if not which:
         return found
     metrics = [
         metric
-        for metric in rulers
+        for metric in scales
         if definition_of(metric).family in ("random tokens", "weights")
         and all(metric in model.scores for model in models if model.scores)
     ]
-    asking = [(m, place) for m in which for place in _telling(models[m].roles)]
-    answering = [(m, place) for m, model in enumerate(models) for place in _leaders(model.roles)]
-    if len(metrics) < 3 or not answering or len({m for m, _ in answering}) < 2:
+    queries = [(m, place) for m in which for place in _heads_with_telling_role(models[m].roles)]
+    candidates = [(m, place) for m, model in enumerate(models) for place in _leaders(model.roles)]
+    if len(metrics) < _MIN_SCORES or len({m for m, _ in candidates}) < 2:
         return found
-    grids = [_grids(model, metrics, rulers) for model in models]
-    there = np.stack([grids[m][place] for m, place in answering])
-    owner = np.array([m for m, _ in answering])
-    places = [_place(answer) for answer in answering]
-    for start in range(0, len(asking), _CHUNK):
-        some = asking[start : start + _CHUNK]
-        here = np.stack([grids[m][place] for m, place in some])
-        distance = _squares(here, there)
-        distance[owner[None] == np.array([m for m, _ in some])[:, None]] = np.inf
-        order = nearest_places(distance, _SHOWN)
-        near = np.take_along_axis(distance, order, axis=1)
-        likeness = 1 - np.sqrt(near / len(metrics)) / _STEPS
-        for (m, place), columns, alike in zip(some, order.tolist(), likeness.tolist(), strict=True):
+    grids = [_quantize(model, metrics, scales) for model in models]
+    columns = np.stack([grids[m][place] for m, place in candidates])
+    owners = np.array([m for m, _ in candidates])
+    for start in range(0, len(queries), _ROWS_PER_CHUNK):
+        chunk = queries[start : start + _ROWS_PER_CHUNK]
+        rows = np.stack([grids[m][place] for m, place in chunk])
+        distances = _squared_distances(rows, columns)
+        distances[owners[None] == np.array([m for m, _ in chunk])[:, None]] = np.inf
+        nearest = smallest_columns(distances, _SHOWN)
+        near = np.take_along_axis(distances, nearest, axis=1)
+        similarities = 1 - np.sqrt(near / len(metrics)) / _STEPS
+        for (m, place), indexes, values in zip(
+            chunk, nearest.tolist(), similarities.tolist(), strict=True
+        ):
             found[m][place] = tuple(
-                Neighbour(*places[int(i)], round(value, 2))
-                for i, value in zip(columns, alike, strict=True)
+                Neighbour(other, layer, head, round(value, 2))
+                for i, value in zip(indexes, values, strict=True)
                 if value > -np.inf
+                for other, (layer, head) in (candidates[i],)
             )
     return found
 
 
-def _squares(
-    here: Float32[np.ndarray, "row metric"], there: Float32[np.ndarray, "column metric"]
+def _squared_distances(
+    rows: Float32[np.ndarray, "row metric"], columns: Float32[np.ndarray, "column metric"]
 ) -> Float32[np.ndarray, "row column"]:
-    """Squared distances between rows of whole numbers; in place, for there are very many."""
-    distance = (-2 * here) @ there.T
-    distance += (here**2).sum(1)[:, None]
-    distance += (there**2).sum(1)[None]
-    return distance
+    distances = (-2 * rows) @ columns.T
+    distances += (rows**2).sum(1)[:, None]
+    distances += (columns**2).sum(1)[None]
+    return distances
 
 
-def nearest_places(
-    distance: Float32[np.ndarray, "row column"], count: int
+def smallest_columns(
+    values: Float32[np.ndarray, "row column"], count: int
 ) -> Int64[np.ndarray, "row near"]:
-    """In each row the places of the `count` smallest, smallest first; of equals the first counts.
+    """Return the columns of the `count` smallest values of each row, in order; of equal values the
+    first counts.
 
-    All of them where there are fewer.
+    Returns all columns if there are fewer than `count`.
     """
-    rows, columns = distance.shape
+    rows, columns = values.shape
     count = min(count, columns)
-    furthest = np.partition(distance, count - 1, axis=1)[:, count - 1 : count]
-    row, column = np.nonzero(distance <= furthest)
-    order = np.lexsort((column, distance[row, column], row))
-    # of equals at the end there may be more than wanted
+    largest = np.partition(values, count - 1, axis=1)[:, count - 1 : count]
+    row, column = np.nonzero(values <= largest)
+    order = np.lexsort((column, values[row, column], row))
+    # a row has more than `count` entries if several equal the largest
     first = np.searchsorted(row, np.arange(rows))
     return column[order][first[:, None] + np.arange(count)]
 
 
-def _place(answer: tuple[int, HeadIndex]) -> tuple[int, int, int]:
-    model, (layer, head) = answer
-    return model, layer, head
-
-
-def _telling(roles: Roles) -> list[HeadIndex]:
-    return [place for place, held in roles.items() if any(r.role not in _COMMONPLACE for r in held)]
+def _heads_with_telling_role(roles: Roles) -> list[HeadIndex]:
+    return [
+        place for place, held in roles.items() if any(r.role not in _COMMON_ROLES for r in held)
+    ]
 
 
 def _leaders(roles: Roles) -> list[HeadIndex]:
+    """Return the best heads of each role of a model."""
     by_role: dict[str, list[tuple[float, HeadIndex]]] = {}
     for place, held in roles.items():
         for role in held:
-            if role.role not in _COMMONPLACE:
+            if role.role not in _COMMON_ROLES:
                 by_role.setdefault(role.role, []).append((-abs(role.value), place))
-    return sorted({p for ranked in by_role.values() for _, p in sorted(ranked)[:_PER_ROLE]})
+    best = (sorted(ranked)[:_CANDIDATES_PER_ROLE] for ranked in by_role.values())
+    return sorted({place for ranked in best for _, place in ranked})
 
 
-def _grids(
-    model: Model, metrics: Sequence[str], rulers: Mapping[str, ScoreScale]
+def _quantize(
+    model: Model, metrics: Sequence[str], scales: Mapping[str, ScoreScale]
 ) -> Float32[np.ndarray, "layer head metric"]:
-    """The scores of every head, each in steps; what was not measured stands at zero."""
+    """Return the scores of every head in steps of their scales; 0 for missing scores."""
     out = np.zeros((model.n_layers, model.n_heads, len(metrics)))
     for index, metric in enumerate(metrics):
-        ruler = rulers[metric]
+        scale = scales[metric]
         if score := model.scores.get(metric):
             values = np.nan_to_num(score.values)
-            out[..., index] = np.clip((values - ruler.low) / (ruler.high - ruler.low), 0, 1)
+            out[..., index] = np.clip((values - scale.low) / (scale.high - scale.low), 0, 1)
         else:
-            out[..., index] = ruler.zero
+            out[..., index] = scale.zero
     return np.rint(_STEPS * out).astype(np.float32)

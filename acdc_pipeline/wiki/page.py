@@ -1,11 +1,12 @@
-"""Templates -> pages. Everything that a page shows is escaped, and visible."""
+"""Pages: which files they are, what data they show, and how a template turns that into HTML."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latex2mathml.converter import convert
@@ -13,24 +14,89 @@ from markupsafe import Markup
 
 from acdc_pipeline.plotting.heatmap import ThemedPicture
 from acdc_pipeline.wiki import numbers, text
-from acdc_pipeline.wiki.text import name
+from acdc_pipeline.wiki.site import Site
 
 PACKAGE = "acdc_pipeline.wiki"
 
+Data = dict[str, Any]
+"""What a template receives."""
 
-def environment() -> Environment:
-    """The templates with their filters; texts are escaped and made visible on their way out."""
-    folder = str(files(PACKAGE) / "templates")
-    made = Environment(
-        loader=FileSystemLoader(folder),
+Item = TypeVar("Item")
+
+
+class Page(ABC, Generic[Item]):
+    """One kind of page, constructed from what its files are about.
+
+    Attributes:
+        template: file in `templates/`.
+        scope: what the constructor takes, and what the pages depend on. `site`: a Site, anything
+            in it. `scores`: a Site, but only its models, head scores and tasks, so that the pages
+            are kept when only circuits changed. `model`: the Section of one model.
+    """
+
+    template: ClassVar[str]
+    scope: ClassVar[Literal["site", "scores", "model"]]
+
+    @abstractmethod
+    def __init__(self, subject: Any) -> None: ...
+
+    @abstractmethod
+    def paths(self) -> Iterator[tuple[str, Item]]:
+        """Yield the path of every page below the root of the site, with the item it shows."""
+
+    @abstractmethod
+    def data(self, item: Item, /) -> Data:
+        """Return the data of the page of `item`."""
+
+
+class SinglePage(Page[None]):
+    """A page of the whole site that is the only one of its kind.
+
+    Attributes:
+        path: path below the root of the site.
+    """
+
+    path: ClassVar[str]
+    scope = "site"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def paths(self) -> Iterator[tuple[str, None]]:
+        """Yield `path`."""
+        yield self.path, None
+
+
+def frame(depth: int, title: str, *trail: tuple[str, str | None]) -> Data:
+    """Return the data of the base template.
+
+    Args:
+        depth: number of folders between the page and the root of the site.
+        title: title of the page; any text.
+        trail: breadcrumbs after the home page: text, and path below the root; None for the page
+            itself, which comes last.
+    """
+    root = "../" * depth
+    crumbs = [{"text": "Home", "href": f"{root}index.html"}]
+    crumbs += [
+        {"text": text.name(label, 40), "href": None if path is None else root + path}
+        for label, path in trail
+    ]
+    return {"root": root, "title": text.name(title), "crumbs": crumbs if trail else []}
+
+
+def load_templates() -> Environment:
+    """Load the templates and their filters. Text is escaped and made visible on output."""
+    environment = Environment(
+        loader=FileSystemLoader(str(files(PACKAGE) / "templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
-        finalize=_shown,
+        finalize=_make_visible,
     )
-    made.filters |= {
+    environment.filters |= {
         "number": numbers.number,
         "aligned": numbers.aligned,
         "fixed": numbers.fixed,
@@ -40,56 +106,30 @@ def environment() -> Environment:
         "name": text.name,
         "token": text.token,
         "words": text.words,
-        "arrows": lambda behaviour: behaviour.replace("->", "→"),
         "mathml": mathml,
         "background": background,
+        "arrows": lambda behaviour: behaviour.replace("->", "→"),
     }
-    return made
+    return environment
 
 
-def render(made: Environment, template: str, facts: Mapping[str, Any]) -> bytes:
-    """A page as UTF-8."""
-    return made.get_template(template).render(facts).encode("utf-8")
+def render(environment: Environment, template: str, data: Mapping[str, Any]) -> bytes:
+    """Render a page as UTF-8."""
+    return environment.get_template(template).render(data).encode("utf-8")
 
 
 def background(picture: ThemedPicture) -> Markup:
-    """A picture as custom properties of an element's style: one for each theme."""
+    """Return a picture as the CSS custom properties `--l` (light theme) and `--d` (dark theme)."""
     return Markup(f"--l:url({picture.light});--d:url({picture.dark})")
 
 
-def _shown(value: Any) -> Any:
-    """What a template puts out: markup as it is, text with nothing hidden in it."""
+def mathml(latex: str) -> Markup:
+    """Return a formula of this package as a MathML element."""
+    return Markup(re.sub(r"\s+", " ", convert(latex, display="block")))
+
+
+def _make_visible(value: Any) -> Any:
+    """Replace invisible characters in text; leave markup as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return text.plain(value)
     return value
-
-
-def mathml(latex: str) -> Markup:
-    """`latex` as a `<math>` element, with the LaTeX as its description.
-
-    Only formulas of this package come here, so the result counts as markup.
-    """
-    element = convert(latex, display="block")
-    return Markup(re.sub(r"\s+", " ", element))
-
-
-def frame(depth: int, title: str, *trail: tuple[str, str | None]) -> Any:
-    """The facts that the base template needs.
-
-    Args:
-        depth: folders between the page and the site's root.
-        title: of the page; any text.
-        trail: text and address (relative to the root) of each step from the home page to here;
-            the last is this page and has no address.
-    """
-    root = "../" * depth
-    crumbs = [{"text": "Home", "href": f"{root}index.html"}]
-    crumbs += [
-        {"text": name(text, 40), "href": None if href is None else root + href}
-        for text, href in trail
-    ]
-    return {
-        "root": root,
-        "title": name(title),
-        "crumbs": crumbs if trail else [],
-    }

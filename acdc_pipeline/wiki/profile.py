@@ -1,4 +1,4 @@
-"""What a profile run keeps beside its scores: roles, nulls, tokens, attention, snippets."""
+"""The document of a profile run: roles, nulls, singular directions, attention and snippets."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs.head_scores import ROLES
 
 VERSION = 1
-"""The form of the document that is read here."""
+"""Version of the document format."""
 
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcError)
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One singular direction of a head's OV or QK circuit.
+    """A singular direction of a head's OV or QK circuit.
 
     Args:
         circuit: `ov` or `qk`.
         share: singular value as a share of the Frobenius norm.
-        source, target: tokens at its ends.
+        source, target: top tokens of the two singular vectors.
     """
 
     circuit: str
@@ -41,13 +41,13 @@ class Direction:
 
 @dataclass(frozen=True)
 class Pattern:
-    """Attention of a head on one prompt.
+    """The attention pattern of a head on one prompt.
 
     Args:
-        task: whose prompt.
+        task: task of the prompt.
         side: `clean` or `corrupted`.
-        tokens: of the prompt.
-        weights: a row a query, a column a key; 255 is all attention.
+        tokens: tokens of the prompt.
+        weights: rows are queries, columns keys; 255 is an attention of 1.
     """
 
     task: str
@@ -58,14 +58,14 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A text in which a head writes much.
+    """A text at one of whose positions the output of a head is large.
 
     Args:
-        source: what the text is from: a task, or `text`.
+        source: a task, or `text`.
         tokens: the text.
-        query: the position at which the head writes.
-        key: the position that it looks at most there.
-        weight: its attention to that position.
+        query: position of the large output.
+        key: position with the most attention from there.
+        weight: attention from `query` to `key`.
     """
 
     source: str
@@ -80,13 +80,13 @@ class Profile:
     """One profile run of a model on a task.
 
     Args:
-        task: the task.
-        roles: every role of every head.
-        nulls: for each metric the value that chance does not exceed: the highest of its nulls.
-        near_misses: of heads without a role, the scores that come near one.
-        warnings: what keeps scores from telling heads apart.
-        document: tokens, attention and snippets by head. Empty in a summary: a collection of
-            models has far more of them than are looked at at a time.
+        task: name of the task.
+        roles: all roles of all heads.
+        nulls: largest of the null values of each metric.
+        near_misses: for heads without a role, the scores closest to giving one.
+        warnings: reasons why scores do not tell heads apart.
+        document: directions, patterns and snippets by head, as stored. Empty in a summary, to save
+            memory.
     """
 
     task: str
@@ -97,22 +97,42 @@ class Profile:
     document: Mapping[str, Any]
 
     def directions(self, node: str) -> list[Direction]:
-        """The strongest directions of a head's circuits."""
-        return _directions(self.document["top_tokens"].get(node, {}))
+        """Return the largest singular directions of a head."""
+        found = self.document["top_tokens"].get(node, {})
+        return [
+            Direction(
+                circuit,
+                float(direction["share"]),
+                tuple(map(str, direction["source"])),
+                tuple(map(str, direction["target"])),
+            )
+            for circuit in ("ov", "qk")
+            for direction in found.get(circuit, ())
+        ]
 
     def patterns(self, node: str) -> list[Pattern]:
-        """The attention of a head on the prompts that were kept; empty for most heads."""
-        return _patterns(self.task, self.document["attention"], node)
+        """Return the stored attention patterns of a head; most heads have none."""
+        attention = self.document["attention"]
+        encoded = attention["patterns"].get(node)
+        if encoded is None:
+            return []
+        return [
+            Pattern(self.task, str(text["side"]), tokens, _decode_square(weights, len(tokens)))
+            for text, weights in zip(attention["texts"], encoded, strict=True)
+            for tokens in (tuple(map(str, text["tokens"])),)
+        ]
 
     def snippets(self, node: str) -> list[Snippet]:
-        """The texts in which a head writes most, most first."""
-        return _snippets(self.document["snippets"], node)
+        """Return the snippets of a head, largest output first."""
+        texts, heads = self.document["snippets"]["texts"], self.document["snippets"]["heads"]
+        return [_parse_snippet(texts[one["text"]], one) for one in heads.get(node, ())]
 
 
-def profile_from(data: bytes) -> Profile:
-    """The profile in a file; roles that this version does not define are left out.
+def parse_profile(data: bytes) -> Profile:
+    """Parse a profile document; roles unknown to this version are left out.
 
-    Raises DamagedRun if it is none. `checked` says whether pages can show all of it.
+    Raises:
+        DamagedRun: the content is malformed. Examples of heads are checked by `check_examples`.
     """
     try:
         document = read_json(data)
@@ -121,9 +141,9 @@ def profile_from(data: bytes) -> Profile:
                 f"written in form {document['version']!r}", field="profile", allowed=str(VERSION)
             )
         roles = [HeadRole.from_plain(role) for role in document["roles"]]
-        # profiles of before there were near misses have none
+        # missing in profiles of early versions
         near = [NearMiss.from_plain(miss) for miss in document.get("near_misses", ())]
-        profile = Profile(
+        return Profile(
             task=str(document["task"]),
             roles=tuple(r for r in roles if r.role in ROLES and r.node.kind == "head"),
             nulls={
@@ -139,66 +159,36 @@ def profile_from(data: bytes) -> Profile:
         raise
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
-    return profile
 
 
-def checked(profile: Profile) -> Profile:
-    """`profile`, every example of which was read once, so that no page fails over it later.
+def check_examples(profile: Profile) -> None:
+    """Parse all directions, patterns and snippets, so that no page fails on one later.
 
     Raises:
-        DamagedRun: one is none.
+        DamagedRun: one is malformed.
     """
     document = profile.document
     try:
-        for found in document["top_tokens"].values():
-            _directions(found)
+        for node in document["top_tokens"]:
+            profile.directions(node)
         for node in document["attention"]["patterns"]:
-            _patterns(profile.task, document["attention"], node)
+            profile.patterns(node)
         for node in document["snippets"]["heads"]:
-            _snippets(document["snippets"], node)
+            profile.snippets(node)
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
-    return profile
 
 
-def merged_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
-    """The nulls of several profiles; where both have one, the first counts."""
+def merge_nulls(profiles: Iterable[Profile]) -> dict[str, float]:
+    """Merge the nulls of several profiles; the first profile with a metric counts."""
     found: dict[str, float] = {}
     for profile in profiles:
         found = {**profile.nulls, **found}
     return found
 
 
-def _directions(found: Mapping[str, Any]) -> list[Direction]:
-    return [
-        Direction(
-            circuit,
-            float(direction["share"]),
-            tuple(map(str, direction["source"])),
-            tuple(map(str, direction["target"])),
-        )
-        for circuit in ("ov", "qk")
-        for direction in found.get(circuit, ())
-    ]
-
-
-def _patterns(task: str, attention: Mapping[str, Any], node: str) -> list[Pattern]:
-    kept = attention["patterns"].get(node)
-    if kept is None:
-        return []
-    return [
-        Pattern(task, str(text["side"]), tokens, _square(encoded, len(tokens)))
-        for text, encoded in zip(attention["texts"], kept, strict=True)
-        for tokens in (tuple(map(str, text["tokens"])),)
-    ]
-
-
-def _snippets(found: Mapping[str, Any], node: str) -> list[Snippet]:
-    return [_snippet(found["texts"][one["text"]], one) for one in found["heads"].get(node, ())]
-
-
-def _snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:
-    """Where bidirectional attention looks may lie behind the query; outside the text it may not."""
+def _parse_snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:
+    # in bidirectional attention the key may come after the query
     tokens = tuple(map(str, text["tokens"]))
     query, key = int(one["query"]), int(one["key"])
     if not (0 <= query < len(tokens) and 0 <= key < len(tokens)):
@@ -206,7 +196,7 @@ def _snippet(text: Mapping[str, Any], one: Mapping[str, Any]) -> Snippet:
     return Snippet(str(text["from"]), tokens, query, key, float(one["weight"]))
 
 
-def _square(encoded: str, size: int) -> UInt8[np.ndarray, "pos pos"]:
+def _decode_square(encoded: str, size: int) -> UInt8[np.ndarray, "pos pos"]:
     try:
         data = base64.b64decode(encoded, validate=True)
     except binascii.Error as error:

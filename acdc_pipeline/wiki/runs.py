@@ -1,4 +1,4 @@
-"""One run of a store, as the site needs it: its circuit, its head scores, its profile."""
+"""The runs of a store, as the site needs them: circuits, head scores and profiles."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec, sha256_of
-from acdc_pipeline.store import Evaluations, Figures, Store, figures_of, layout, open_store
+from acdc_pipeline.store import Figures, Store, figures_of, layout, open_store, tables
 from acdc_pipeline.store.codec import metrics_of, read_parquet
 from acdc_pipeline.wiki.output import digest_of
-from acdc_pipeline.wiki.processes import carried_out
-from acdc_pipeline.wiki.profile import Profile, checked, profile_from
-from acdc_pipeline.wiki.scores import Score, score_grids
+from acdc_pipeline.wiki.processes import map_in_processes
+from acdc_pipeline.wiki.profile import Profile, check_examples, parse_profile
+from acdc_pipeline.wiki.scores import Score, read_scores
 
 MALFORMED = (
     ValueError,
@@ -38,12 +38,20 @@ MALFORMED = (
     OSError,
     AcdcError,
 )
-"""What content of an unexpected form leads to."""
+"""Errors raised by content of an unexpected form."""
+
+_CONCURRENT_REQUESTS = 32
+"""Requests to an object store at once: each takes tens of milliseconds, however small."""
+
+_FEW_RUNS = 300
+"""Up to this number of runs, starting a second process takes longer than it saves."""
+
+_RUNS_PER_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
 class KeptEdge:
-    """An edge of a circuit: names of its ends, its slot (`""` where there is none), its score."""
+    """An edge of a circuit: names of its ends, slot (`""` where there is none), score."""
 
     src: str
     dst: str
@@ -52,28 +60,28 @@ class KeptEdge:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes it the same edge in another circuit."""
+        """The edge without its score."""
         return self.src, self.dst, self.slot
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run, whole or as `summary_of` leaves it.
+    """One run, in full or as `summarize` leaves it.
 
     Args:
-        run_id: its name in the store.
-        digest: of the files that were read.
-        measured: of those about heads.
-        spec: what was run.
-        shape: the full graph; None where the run finds no circuit.
-        edges: the circuit; None where the run finds none.
-        edges_total: edges of the full graph.
+        run_id: name in the store.
+        digest: digest of the files read.
+        measured: digest of the files about heads.
+        spec: spec of the run.
+        shape: full graph; None for a run without a circuit.
+        edges: edges of the circuit; None for a run without one.
+        edges_total: number of edges of the full graph.
         metrics: metrics of the circuit by name.
-        details: what else `run.json` says.
-        code_version: version of the package that wrote it.
-        scores: scores of heads by metric; empty where there are none.
-        profile: what else a profile run keeps; None for all others.
-        figures: what was measured of its circuit later, beside the run; empty where nothing was.
+        details: `details` of `run.json`.
+        code_version: version of the package that wrote the run.
+        scores: head scores by metric.
+        profile: profile document; None for other runs.
+        figures: results of later evaluations of the circuit.
     """
 
     run_id: str
@@ -91,13 +99,109 @@ class Run:
     figures: Figures = field(default_factory=Figures)
 
     @property
-    def shown(self) -> str:
-        """Changes with everything that pages show of the run."""
+    def content_digest(self) -> str:
+        """Digest of everything that pages show of the run."""
         return f"{self.digest} {sha256_of(self.figures.document)}"
 
 
+@dataclass(frozen=True)
+class CachedRun:
+    """A run read by an earlier build.
+
+    Args:
+        files: the store's listing of its files at that time.
+        run: its summary.
+    """
+
+    files: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class StoreContents:
+    """All runs of a store.
+
+    Args:
+        url: the store, as users write it.
+        runs: summaries of the intact runs, by id.
+        damaged: the problem of each damaged run or evaluation.
+        newest: date of the newest run; None where unknown.
+        files: the store's listing of the files of each run, by id.
+        runs_read: number of runs read from the store; the others were cached.
+    """
+
+    url: str
+    runs: tuple[Run, ...]
+    damaged: tuple[DamagedRun, ...]
+    newest: date | None
+    files: Mapping[str, str] = field(default_factory=dict)
+    runs_read: int = 0
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that stand for the set of runs."""
+        return sha256_of([run.run_id for run in self.runs])[:12]
+
+    @property
+    def cached(self) -> dict[str, CachedRun]:
+        """The runs for the cache of the next build, by id."""
+        return {run.run_id: CachedRun(self.files[run.run_id], run) for run in self.runs}
+
+
+def read_store(
+    store: Store,
+    jobs: int = 1,
+    listener: Callable[[int, int], None] = lambda done, total: None,
+    environment: Mapping[str, str] = os.environ,
+    cached: Mapping[str, CachedRun] | None = None,
+) -> StoreContents:
+    """Read every run of a store; damaged runs are left out and reported.
+
+    Args:
+        store: the store.
+        jobs: number of processes that read a large store on disk.
+        listener: called with the number of runs read and of all runs.
+        environment: environment variables; `SOURCE_DATE_EPOCH` sets the date of the site.
+        cached: runs read by an earlier build, by id; a run is read again if the size or the time
+            of one of its files changed.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ExecutionFailed: a worker process was killed.
+    """
+    states = store.states()
+    same = {
+        run_id: before.run
+        for run_id, before in (cached or {}).items()
+        if run_id in states and states[run_id].files == before.files
+    }
+    new = [run_id for run_id in states if run_id not in same]
+    found: list[Run | DamagedRun] = list(same.values())
+    for batch in _read_summaries(store, new, jobs):
+        found += batch
+        listener(len(found), len(states))
+    evaluated = store.evaluations(states)
+    runs = sorted((item for item in found if isinstance(item, Run)), key=lambda run: run.run_id)
+    damaged = sorted((item for item in found if isinstance(item, DamagedRun)), key=str)
+    return StoreContents(
+        url=store.url,
+        # evaluations may have been added since a run was cached
+        runs=tuple(
+            replace(run, figures=figures_of(evaluated.by_run.get(run.run_id, ()))) for run in runs
+        ),
+        damaged=(*damaged, *evaluated.damaged),
+        newest=_newest_date((state.committed for state in states.values()), environment),
+        files={run_id: state.files for run_id, state in states.items()},
+        runs_read=len(new),
+    )
+
+
 def read_run(store: Store, run_id: str) -> Run:
-    """A run with everything in it, every byte verified. Raises DamagedRun, also if it is gone."""
+    """Read a run in full and verify every byte.
+
+    Raises:
+        DamagedRun: it is damaged or missing.
+    """
     try:
         files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
         document = read_json(files[layout.RUN])
@@ -109,13 +213,13 @@ def read_run(store: Store, run_id: str) -> Run:
             measured=digest_of(heads or b"", profile or b""),
             spec=RunSpec.from_plain(document["spec"]),
             shape=None if topology is None else Topology(**topology),
-            edges=None if topology is None else _edges(files[layout.GRAPH]),
+            edges=None if topology is None else _read_edges(files[layout.GRAPH]),
             edges_total=document["edges_total"],
             metrics=metrics_of(document),
             details=document["details"],
             code_version=str(document["code_version"]),
-            scores={} if heads is None else _scores(heads),
-            profile=None if profile is None else profile_from(profile),
+            scores={} if heads is None else _read_heads(heads),
+            profile=None if profile is None else parse_profile(profile),
         )
     except DamagedRun:
         raise
@@ -124,196 +228,92 @@ def read_run(store: Store, run_id: str) -> Run:
         raise DamagedRun(f"files do not make a run: {problem}", where=f"run {run_id}") from error
 
 
-def summary_of(run: Run) -> Run:
-    """What the whole site needs of a run: no tokens, attention and texts, scores to 7 digits.
+def read_full_runs(store: Store, run_ids: Sequence[str]) -> list[Run]:
+    """Read runs in full. Raises DamagedRun."""
+    if store.folder is not None:
+        return [read_run(store, run_id) for run_id in run_ids]
+    with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
+        return list(pool.map(partial(read_run, store), run_ids))
 
-    The rest is read again where pages about the model are written. Like this a large store fits
-    into memory, and into a file beside the site.
+
+def summarize(run: Run) -> Run:
+    """Reduce a run to what the whole site needs: no examples of heads, scores in single precision.
+
+    The rest is read again when the pages of its model are written. Summaries of a large store fit
+    into memory and into the cache.
 
     Raises:
-        DamagedRun: what is left out cannot be shown on a page.
+        DamagedRun: an example of a head is malformed.
     """
-    return replace(
-        run,
-        scores={metric: _rounded(score) for metric, score in run.scores.items()},
-        profile=None if run.profile is None else replace(checked(run.profile), document={}),
-    )
+    profile = run.profile
+    if profile is not None:
+        check_examples(profile)
+        profile = replace(profile, document={})
+    scores = {metric: _round_score(score) for metric, score in run.scores.items()}
+    return replace(run, scores=scores, profile=profile)
 
 
-def _rounded(score: Score) -> Score:
+def _round_score(score: Score) -> Score:
     values, low, high = (
         grid.astype(np.float32).astype(np.float64) for grid in (score.values, score.low, score.high)
     )
     return replace(score, values=values, low=low, high=high)
 
 
-def _edges(graph: bytes) -> tuple[KeptEdge, ...]:
+def _read_edges(graph: bytes) -> tuple[KeptEdge, ...]:
     return tuple(
         KeptEdge(str(e["source"]), str(e["target"]), str(e["key"]), e.get("score"))
         for e in read_json(graph)["edges"]
     )
 
 
-def _scores(data: bytes) -> dict[str, Score]:
+def _read_heads(data: bytes) -> dict[str, Score]:
     table = read_parquet(data)
     missing = set(tables.HEADS.names) - set(table.schema.names)
     if missing:
         raise DamagedRun(f"lacks {', '.join(sorted(missing))}", field=layout.HEADS)
-    return score_grids(table)
+    return read_scores(table)
 
 
-# An object store answers in tens of milliseconds however little is asked of it.
-_REQUESTS_AT_ONCE = 32
-
-_FEW_RUNS = 300
-"""Up to here a second process costs more than it saves."""
-
-_RUNS_AT_A_TIME = 50
-
-
-@dataclass(frozen=True)
-class Known:
-    """A run that was read before.
-
-    Args:
-        files: what a listing said of its files then.
-        run: its summary.
-    """
-
-    files: str
-    run: Run
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """Everything a store holds.
-
-    Args:
-        url: the store, as people know it.
-        runs: a summary of every whole run, in the order of ids.
-        damaged: what is wrong with each of the others, and with evaluations that are damaged.
-        newest: the day on which the newest run was stored; None where nobody knows.
-        files: what the listing said of the files of each run, by id.
-        read: how many runs were read; the others were known.
-    """
-
-    url: str
-    runs: tuple[Run, ...]
-    damaged: tuple[DamagedRun, ...]
-    newest: date | None
-    files: Mapping[str, str] = field(default_factory=dict)
-    read: int = 0
-
-    @property
-    def version(self) -> str:
-        """Twelve digits that change with every run that comes or goes."""
-        return sha256_of([run.run_id for run in self.runs])[:12]
-
-    @property
-    def known(self) -> dict[str, Known]:
-        """What the next build need not read, by id."""
-        return {run.run_id: Known(self.files[run.run_id], run) for run in self.runs}
-
-
-def gather(
-    store: Store,
-    jobs: int = 1,
-    listener: Callable[[int, int], None] = lambda done, total: None,
-    environment: Mapping[str, str] = os.environ,
-    known: Mapping[str, Known] | None = None,
-) -> Gathered:
-    """Every run of `store`; what is damaged is left out and reported.
-
-    Args:
-        store: where the runs are.
-        jobs: processes that read a store on disk, if it is large.
-        listener: hears how many of how many runs are read.
-        environment: `SOURCE_DATE_EPOCH` in it decides the date of the site.
-        known: runs that were read before, by id; one whose files have another size or time since
-            is read again.
-
-    Raises:
-        StoreError: the store cannot be read.
-        ExecutionFailed: a process that reads was killed.
-    """
-    states = store.states()
-    same = {
-        run_id: before.run
-        for run_id, before in (known or {}).items()
-        if run_id in states and states[run_id].files == before.files
-    }
-    new = [run_id for run_id in states if run_id not in same]
-    found: list[Run | DamagedRun] = list(same.values())
-    for some in _read(store, new, jobs):
-        found += some
-        listener(len(found), len(states))
-    found.sort(key=_place)
-    evaluated = store.evaluations(states)
-    return Gathered(
-        url=store.url,
-        runs=tuple(_with_figures(item, evaluated) for item in found if isinstance(item, Run)),
-        damaged=(*(item for item in found if isinstance(item, DamagedRun)), *evaluated.damaged),
-        newest=_newest((state.committed for state in states.values()), environment),
-        files={run_id: state.files for run_id, state in states.items()},
-        read=len(new),
-    )
-
-
-def read_whole(store: Store, run_ids: Sequence[str]) -> list[Run]:
-    """These runs with everything in them. Raises DamagedRun."""
-    if store.folder is not None:
-        return [read_run(store, run_id) for run_id in run_ids]
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        return list(pool.map(partial(read_run, store), run_ids))
-
-
-def _read(store: Store, run_ids: Sequence[str], jobs: int) -> Iterator[Sequence[Run | DamagedRun]]:
-    """Summaries of the runs, a few at a time, in any order."""
+def _read_summaries(
+    store: Store, run_ids: Sequence[str], jobs: int
+) -> Iterator[Sequence[Run | DamagedRun]]:
+    """Yield summaries of the runs in batches, in any order."""
     folder = store.folder
     if folder is None:
-        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            yield from ((item,) for item in pool.map(partial(_run_or_damage, store), run_ids))
+        with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
+            yield from ((item,) for item in pool.map(partial(_read_summary, store), run_ids))
     elif jobs == 1 or len(run_ids) < _FEW_RUNS:
-        yield from ((_run_or_damage(store, run_id),) for run_id in run_ids)
+        yield from ((_read_summary(store, run_id),) for run_id in run_ids)
     else:
-        parts = [
-            (str(folder), run_ids[start : start + _RUNS_AT_A_TIME])
-            for start in range(0, len(run_ids), _RUNS_AT_A_TIME)
+        batches = [
+            (str(folder), run_ids[start : start + _RUNS_PER_BATCH])
+            for start in range(0, len(run_ids), _RUNS_PER_BATCH)
         ]
-        yield from (some for _, some in carried_out(_read_part, parts, jobs))
+        yield from map_in_processes(_read_batch, batches, jobs)
 
 
-def _read_part(part: tuple[str, Sequence[str]]) -> list[Run | DamagedRun]:
-    folder, run_ids = part
+def _read_batch(batch: tuple[str, Sequence[str]]) -> list[Run | DamagedRun]:
+    folder, run_ids = batch
     store = open_store(folder)
-    return [_run_or_damage(store, run_id) for run_id in run_ids]
+    return [_read_summary(store, run_id) for run_id in run_ids]
 
 
-def _run_or_damage(store: Store, run_id: str) -> Run | DamagedRun:
+def _read_summary(store: Store, run_id: str) -> Run | DamagedRun:
     try:
-        return summary_of(read_run(store, run_id))
+        return summarize(read_run(store, run_id))
     except DamagedRun as damage:
         return damage
 
 
-def _with_figures(run: Run, evaluated: Evaluations) -> Run:
-    """`run` with what was measured of it by now, whatever was known of it before."""
-    return replace(run, figures=figures_of(evaluated.by_run.get(run.run_id, ())))
-
-
-def _place(item: Run | DamagedRun) -> str:
-    """Runs in the order of their ids, damaged ones in that of what they say."""
-    return item.run_id if isinstance(item, Run) else str(item)
-
-
-def _newest(times: Iterable[float | None], environment: Mapping[str, str]) -> date | None:
-    """The day of the newest commit marker, in UTC, unless the environment names another."""
+def _newest_date(times: Iterable[float | None], environment: Mapping[str, str]) -> date | None:
+    """Return the date (UTC) of the newest commit marker, or the one set by the environment."""
     if epoch := environment.get("SOURCE_DATE_EPOCH"):
         try:
             return datetime.fromtimestamp(int(epoch), UTC).date()
         except (ValueError, OverflowError, OSError):
             raise InvalidInput(
-                f"'{epoch}' is no moment",
+                f"'{epoch}' is not a time",
                 field="SOURCE_DATE_EPOCH",
                 allowed="seconds since 1970, or not set",
             ) from None

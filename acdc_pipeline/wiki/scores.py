@@ -1,4 +1,4 @@
-"""Scores of all heads of one model, as grids."""
+"""Head scores of one model as grids, and how a score is distributed over all models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metri
 from acdc_pipeline.wiki.numbers import counted
 
 OTHER = "other scores"
-"""The group of scores that this version does not define."""
+"""Family of the scores that this version does not define."""
+
+MIN_HEADS = 40
+"""Number of heads from which percentiles are given: of fewer, none can be in the top 5 %."""
+
+_SHARES = (0.01, 0.05, 0.25)
 
 Grid = Float64[np.ndarray, "layer head"]
 
@@ -25,11 +30,11 @@ class Score:
     """One metric of every head of a model.
 
     Args:
-        metric: name and version, and the task where it is of one: `induction@1`,
+        metric: name, version and, for a score on prompts, task: `induction@1`,
             `direct_effect@1:ioi`.
-        values: NaN where a head was not measured: missing is not zero.
+        values: NaN where a head was not measured.
         low, high: ends of the bootstrap interval; NaN where there is none.
-        n: samples it is a mean of; 0 if it is read from the weights.
+        n: number of samples averaged; 0 for a score computed from the weights.
         seed: seed of the samples.
     """
 
@@ -46,13 +51,13 @@ class Score:
         return task_of(self.metric)
 
 
-def score_grids(table: pa.Table) -> dict[str, Score]:
-    """The scores in a table of heads by metric, in grids that reach to its last layer and head."""
+def read_scores(table: pa.Table) -> dict[str, Score]:
+    """Return the scores in a table of heads by metric; grids end at its last layer and head."""
     metrics = table["metric"].combine_chunks().dictionary_encode()
     codes = np.from_dlpack(metrics.indices)
-    layer, head = _numbers(table["layer"]), _numbers(table["head"])
+    layer, head = _to_numpy(table["layer"]), _to_numpy(table["head"])
     size = (int(layer.max()) + 1, int(head.max()) + 1) if len(layer) else (0, 0)
-    columns = {name: _numbers(table[name]) for name in ("value", "ci_low", "ci_high", "n", "seed")}
+    columns = {name: _to_numpy(table[name]) for name in ("value", "ci_low", "ci_high", "n", "seed")}
 
     def grid(name: str, rows: np.ndarray) -> Grid:
         filled = np.full(size, np.nan)
@@ -73,34 +78,37 @@ def score_grids(table: pa.Table) -> dict[str, Score]:
     return out
 
 
-def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """A column as it lies in memory, NaN where it holds nothing.
+def _to_numpy(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column without copying, NaN for nulls.
 
-    `to_numpy` would import pandas, which takes longer than all the columns of a store.
+    `ChunkedArray.to_numpy` would import pandas, which takes longer than reading all columns.
     """
     if column.null_count:
         column = pc.fill_null(column.cast(pa.float64()), math.nan)
     return np.from_dlpack(column.combine_chunks())
 
 
-def merged(scores: Iterable[Mapping[str, Score]], n_layers: int, n_heads: int) -> dict[str, Score]:
-    """The scores of a model from those of its runs; where several measure one, the first counts.
+def merge_scores(
+    scores: Iterable[Mapping[str, Score]], n_layers: int, n_heads: int
+) -> dict[str, Score]:
+    """Merge the scores of several runs of a model; the first run with a metric counts.
 
-    Grids get the size of the model: what a run does not reach is missing, what lies outside goes.
+    Grids are cut or padded with NaN to the size of the model.
     """
     out: dict[str, Score] = {}
     for part in scores:
         for metric, score in part.items():
             if metric not in out:
-                sized = {
-                    name: _sized(getattr(score, name), n_layers, n_heads)
-                    for name in ("values", "low", "high")
-                }
-                out[metric] = replace(score, **sized)
+                out[metric] = replace(
+                    score,
+                    values=_resize(score.values, n_layers, n_heads),
+                    low=_resize(score.low, n_layers, n_heads),
+                    high=_resize(score.high, n_layers, n_heads),
+                )
     return out
 
 
-def _sized(grid: np.ndarray, n_layers: int, n_heads: int) -> np.ndarray:
+def _resize(grid: np.ndarray, n_layers: int, n_heads: int) -> np.ndarray:
     if grid.shape == (n_layers, n_heads):
         return grid
     sized = np.full((n_layers, n_heads), np.nan)
@@ -110,32 +118,19 @@ def _sized(grid: np.ndarray, n_layers: int, n_heads: int) -> np.ndarray:
 
 
 def task_of(metric: str) -> str | None:
-    """The task in a metric's name, None where it has none."""
+    """Return the task in the name of a metric; None where it has none."""
     return metric.partition(":")[2] or None
 
 
 def definition_of(metric: str) -> ScoreDefinition:
-    """What a metric means; one that this version does not know is only called by its name."""
+    """Return the definition of a metric; for an unknown one a placeholder with its name."""
     try:
         name, version, _ = parse_metric(metric)
     except ValueError:
-        return _unknown(metric, 0)
+        name, version = metric, 0
     known = SCORES.get(name)
-    return known if known is not None and known.version == version else _unknown(name, version)
-
-
-def in_order(metrics: Iterable[str]) -> list[str]:
-    """`metrics` in the order in which pages show them: as defined, tasks by name, unknown last."""
-    place = {score.key: index for index, score in enumerate(SCORES.values())}
-
-    def key(metric: str) -> tuple[int, str, str]:
-        name, _, task = metric.partition(":")
-        return place.get(name, len(place)), name, task
-
-    return sorted(set(metrics), key=key)
-
-
-def _unknown(name: str, version: int) -> ScoreDefinition:
+    if known is not None and known.version == version:
+        return known
     title = name.replace("_", " ").replace("-", " ")
     return replace(
         next(iter(SCORES.values())),
@@ -152,76 +147,93 @@ def _unknown(name: str, version: int) -> ScoreDefinition:
     )
 
 
-def by_family(metrics: Iterable[str]) -> Mapping[str, list[str]]:
-    """`metrics` in order, grouped by what they are measured on."""
+def family_of(definition: ScoreDefinition) -> str:
+    """Return what a score is measured on."""
+    return definition.family if definition.formula else OTHER
+
+
+def sort_metrics(metrics: Iterable[str]) -> list[str]:
+    """Sort metrics in the order of their definitions, then by task; unknown ones last."""
+    place = {score.key: index for index, score in enumerate(SCORES.values())}
+
+    def key(metric: str) -> tuple[int, str, str]:
+        name, _, task = metric.partition(":")
+        return place.get(name, len(place)), name, task
+
+    return sorted(set(metrics), key=key)
+
+
+def group_by_family(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Sort metrics, and group them by what they are measured on."""
     groups: dict[str, list[str]] = {}
-    for metric in in_order(metrics):
+    for metric in sort_metrics(metrics):
         groups.setdefault(family_of(definition_of(metric)), []).append(metric)
     return groups
 
 
-def family_of(definition: ScoreDefinition) -> str:
-    """What a score is measured on."""
-    return definition.family if definition.formula else OTHER
-
-
-_STEPS = (0.01, 0.05, 0.25)
-
-LEAST_HEADS = 40
-"""Of fewer heads nobody can be in the top 5 %."""
+def group_by_task(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """Group metrics as `group_by_family`, those on prompts by task (`on ioi`), which come last."""
+    groups: dict[str, list[str]] = {}
+    for family, members in group_by_family(metrics).items():
+        for metric in members:
+            task = task_of(metric)
+            groups.setdefault(family if task is None else f"on {task}", []).append(metric)
+    return dict(sorted(groups.items(), key=lambda group: task_of(group[1][0]) is not None))
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the highest and the lowest scores begin.
+class Percentiles:
+    """Where the highest and the lowest scores of all heads of all models begin.
+
+    Only a few percentiles, rounded to two digits: they stay the same while models are added.
 
     Args:
-        high: the least value of the top 1 %, 5 % and 25 %; empty where there are too few heads.
-        low: the largest value of the lowest 1 %, 5 % and 25 %; empty where no score is negative.
-        middle: the median.
-        heads: heads measured.
-        models: models measured.
+        high: least value of the top 1 %, 5 % and 25 %; empty where there are too few heads.
+        low: largest value of the lowest 1 %, 5 % and 25 %; empty where no score is negative.
+        median: the median.
+        heads: number of heads measured.
+        models: number of models measured.
     """
 
     high: tuple[float, ...]
     low: tuple[float, ...]
-    middle: float
+    median: float
     heads: int
     models: int
 
-    def says(self, value: float) -> str:
-        """`top 1 %`, `lowest 5 %`, empty for what is not remarkable."""
-        for share, cut in zip(_STEPS, self.high, strict=False):
-            if value >= cut and value > self.middle:
+    def label(self, value: float) -> str:
+        """Return `top 1 %` or `lowest 5 %`; empty for a value between the outer quarters."""
+        for share, bound in zip(_SHARES, self.high, strict=False):
+            if value >= bound and value > self.median:
                 return f"top {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
-        for share, cut in zip(_STEPS, self.low, strict=False):
-            if value <= cut and value < min(0.0, self.middle):
+        for share, bound in zip(_SHARES, self.low, strict=False):
+            if value <= bound and value < min(0.0, self.median):
                 return f"lowest {100 * share:g}\N{NARROW NO-BREAK SPACE}%"
         return ""
 
     @property
-    def among(self) -> str:
+    def population(self) -> str:
         """`1,024 heads of 4 models`."""
         return f"{counted(self.heads, 'head')} of {counted(self.models, 'model')}"
 
 
-def standing(grids: Iterable[np.ndarray]) -> Standing:
-    """The steps of one score over all models; cuts have two digits, so that they stay put."""
+def compute_percentiles(grids: Iterable[np.ndarray]) -> Percentiles:
+    """Compute the percentiles of one score over the grids of all models."""
     parts = [grid[np.isfinite(grid)] for grid in grids]
     values = np.concatenate(parts) if parts else np.zeros(0)
     models = sum(bool(part.size) for part in parts)
-    if values.size < LEAST_HEADS:
-        return Standing((), (), 0.0, int(values.size), models)
-    high = np.quantile(values, [1 - share for share in _STEPS])
-    low = np.quantile(values, _STEPS) if values.min() < 0 else []
-    return Standing(
-        tuple(_two_digits(v) for v in high),
-        tuple(_two_digits(v) for v in low),
-        _two_digits(float(np.median(values))),
-        int(values.size),
-        models,
+    if values.size < MIN_HEADS:
+        return Percentiles((), (), 0.0, int(values.size), models)
+    high = np.quantile(values, [1 - share for share in _SHARES])
+    low = np.quantile(values, _SHARES) if values.min() < 0 else []
+    return Percentiles(
+        high=tuple(_round(v) for v in high),
+        low=tuple(_round(v) for v in low),
+        median=_round(float(np.median(values))),
+        heads=int(values.size),
+        models=models,
     )
 
 
-def _two_digits(value: float) -> float:
+def _round(value: float) -> float:
     return float(f"{value:.2g}")

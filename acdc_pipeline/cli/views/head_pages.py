@@ -16,10 +16,10 @@ def head_pages(url: str, models: Iterable[str]) -> HeadLink:
         url: of the wiki's first page, or of its folder.
         models: references of the models that are asked for.
     """
-    from acdc_pipeline.wiki.slug import slugs
+    from acdc_pipeline.wiki.slug import assign_slugs
 
     base = url.removesuffix("index.html").rstrip("/")
-    folders = slugs(models, ("index",))
+    folders = assign_slugs(models, ("index",))
 
     def link(model: str, node: str) -> str | None:
         return f"{base}/m/{folders[model]}/{node}.html" if ".h" in node else None

@@ -1,1 +1,63 @@
-"""One file for each kind of page: what it says, as plain data for its template."""
+"""The pages of the site. A page is one module here, a template, and one entry of `PAGES`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Literal
+
+from jinja2 import Environment
+
+from acdc_pipeline.wiki.page import Page, render
+from acdc_pipeline.wiki.pages.circuit import CircuitPage
+from acdc_pipeline.wiki.pages.head import HeadPage
+from acdc_pipeline.wiki.pages.home import (
+    AboutPage,
+    ComparePage,
+    HomePage,
+    ModelListPage,
+    SearchPage,
+)
+from acdc_pipeline.wiki.pages.model import ModelPage
+from acdc_pipeline.wiki.pages.role import RoleListPage, RolePage
+from acdc_pipeline.wiki.pages.score import ScoreListPage, ScorePage
+from acdc_pipeline.wiki.pages.task import TaskListPage, TaskPage
+from acdc_pipeline.wiki.site import Section, Site
+
+PAGES: tuple[type[Page[Any]], ...] = (
+    HomePage,
+    ModelListPage,
+    ModelPage,
+    HeadPage,
+    RoleListPage,
+    RolePage,
+    ScoreListPage,
+    ScorePage,
+    TaskListPage,
+    TaskPage,
+    CircuitPage,
+    AboutPage,
+    SearchPage,
+    ComparePage,
+)
+
+
+def render_pages(
+    scope: Literal["site", "scores", "model"],
+    subject: Site | Section,
+    templates: Environment,
+    only: Collection[str] | None = None,
+) -> Iterator[tuple[str, bytes]]:
+    """Render all pages of a scope; yields path and content of each.
+
+    Args:
+        scope: see `Page`.
+        subject: a Section for the scope `model`, a Site for the others.
+        templates: templates of the pages.
+        only: paths to render; None for all.
+    """
+    for kind in PAGES:
+        if kind.scope == scope:
+            page = kind(subject)
+            for path, item in page.paths():
+                if only is None or path in only:
+                    yield path, render(templates, kind.template, page.data(item))

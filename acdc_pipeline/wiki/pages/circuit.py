@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from markupsafe import Markup
 
@@ -13,103 +12,140 @@ from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import numbers
-from acdc_pipeline.wiki.circuits import SIZES, Cut, Question
-from acdc_pipeline.wiki.page import frame
-from acdc_pipeline.wiki.pages.model import cut_facts
-from acdc_pipeline.wiki.site import Chapter
+from acdc_pipeline.wiki.circuits import (
+    SIZES,
+    CircuitSeries,
+    Cut,
+    EdgeKey,
+    evaluation_data,
+    other_faithfulness,
+)
+from acdc_pipeline.wiki.models import Model, head_index
+from acdc_pipeline.wiki.page import Data, Page, frame
+from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.tasks import Task, published_edges
 from acdc_pipeline.wiki.text import name, plain
 
-Facts = dict[str, Any]
+MAX_ROWS = 1500
+"""Number of edges listed on the page; the Parquet file contains all."""
 
-MOST_ROWS = 1500
-"""Edges listed on the page; the Parquet file has them all."""
-
-_SHOWN_PROMPTS = 3
+_MAX_PROMPTS = 3
 
 
-def circuit_page(chapter: Chapter, question: Question, others: Sequence[Question]) -> Facts:
-    """The facts of the page of a question.
+class CircuitPage(Page[str]):
+    """The page of a task in a model."""
 
-    Args:
-        chapter: the model.
-        question: what the page is about.
-        others: the same task under other settings.
-    """
-    model, task = chapter.model, chapter.tasks[question.task]
-    title = f"{task.title} in {model.title}"
-    trail = (
-        ("Tasks", "t/index.html"),
-        (task.title, f"t/{task.slug}/index.html"),
-        (model.title, None),
-    )
-    label = f"{name(task.title)} in {name(model.title)}"
-    figure = _figure(chapter, question, label)
-    edges = _edges(chapter, question, task)
-    cuts = [cut_facts(question, cut) for cut in question.cuts]
+    template = "circuit.html"
+    scope = "model"
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+
+    def paths(self) -> Iterator[tuple[str, str]]:
+        for task in self.section.model.circuits:
+            yield f"t/{self.section.tasks[task].slug}/{self.section.model.slug}.html", task
+
+    def data(self, task_name: str) -> Data:
+        model, task = self.section.model, self.section.tasks[task_name]
+        series, *others = model.circuits[task_name]
+        trail = (
+            ("Tasks", "t/index.html"),
+            (task.title, f"t/{task.slug}/index.html"),
+            (model.title, None),
+        )
+        label = f"{name(task.title)} in {name(model.title)}"
+        figure = _draw(model, series, label)
+        edges = _edges(model, series, task)
+        cuts = [cut_data(series, cut) for cut in series.cuts]
+        return {
+            **frame(2, f"{task.title} in {model.title}", *trail),
+            "slug": model.slug,
+            "model": model.title,
+            "task": task.title,
+            "behaviour": task.behaviour,
+            "prompts": _prompts(series),
+            "cuts": cuts,
+            "other_metric": next((c["other_metric"] for c in cuts if c["other_metric"]), None),
+            "is_evaluated": any(cut["evaluation"] for cut in cuts),
+            "has_thresholds": series.has_thresholds,
+            "shown": series.first_shown,
+            "figure": Markup(figure.svg),
+            "drawn": figure.drawn,
+            "left_out": figure.left_out,
+            "curve": _plot_faithfulness(series, label),
+            "settings": _settings(series),
+            "heads": _heads(model, series),
+            "edges": edges[:MAX_ROWS],
+            "edges_left_out": max(0, len(edges) - MAX_ROWS),
+            "has_published": any(row["published"] for row in edges),
+            "reference": _reference(series),
+            "warnings": _warnings(series, task),
+            "others": [
+                {
+                    "settings": ", ".join(f"{key} {value}" for key, value in _settings(other)),
+                    "cuts": [cut_data(other, cut) for cut in other.cuts],
+                }
+                for other in others
+            ],
+            "version": model.data_version,
+        }
+
+
+def cut_data(series: CircuitSeries, cut: Cut) -> Data:
+    """Return size and quality of one circuit of a series."""
+    metrics = cut.run.metrics
+    other_metric, faithfulness = other_faithfulness(cut.run) or (None, None)
     return {
-        **frame(2, title, *trail),
-        "slug": model.slug,
-        "model": model.title,
-        "task": {"name": task.name, "title": task.title, "slug": task.slug},
-        "behaviour": task.behaviour,
-        "prompts": _prompts(question),
-        "cuts": cuts,
-        "other_metric": next((cut["other_metric"] for cut in cuts if cut["other_metric"]), None),
-        "has_measured": any(cut["measured"] for cut in cuts),
-        "has_thresholds": question.has_thresholds,
-        "shown": question.shown,
-        "figure": Markup(figure.svg),
-        "drawn": figure.drawn,
-        "left_out": figure.left_out,
-        "curve": _curve(question, label),
-        "settings": _settings(question),
-        "heads": _heads(chapter, question),
-        "edges": edges[:MOST_ROWS],
-        "edges_left_out": max(0, len(edges) - MOST_ROWS),
-        "has_published": any(row["published"] for row in edges),
-        "reference": _reference(question),
-        "warnings": _warnings(question, task),
-        "others": [_other(other) for other in others],
-        "version": model.data_version,
+        "label": cut.label,
+        "is_threshold": series.has_thresholds,
+        "edges": len(cut.edges),
+        "share": cut.share,
+        "faithfulness": cut.faithfulness,
+        "bar": round(100 * min(1.0, max(0.0, cut.faithfulness or 0.0)), 1),
+        "other_metric": other_metric,
+        "other_faithfulness": faithfulness,
+        "evaluation": evaluation_data(cut.run.figures),
+        "kl": metrics.get("kl"),
+        "accuracy": metrics.get("accuracy"),
+        "model_accuracy": metrics.get("model_accuracy"),
+        "forced_choice": metrics.get("forced_choice"),
+        "model_forced_choice": metrics.get("model_forced_choice"),
+        "run": cut.run.run_id,
     }
 
 
-def _figure(chapter: Chapter, question: Question, title: str) -> SeriesFigure:
-    shown = question.cuts[question.shown]
+def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
+    shown = series.cuts[series.first_shown]
     says = (
-        f"{title}: {numbers.counted(len(shown.edges), 'edge')} of "
-        f"{question.shape.n_edges:,}, {_named(question, shown)}. Every edge is in the table below."
+        f"{title}: {numbers.counted(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
+        f"{series.describe(shown)}. Every edge is in the table below."
     )
     drawn = [
-        SeriesEdge(_edge(key), at, question.score(key)) for key, at in question.presence.items()
+        SeriesEdge(_parse_edge(key), inside, series.score(key))
+        for key, inside in series.edges.items()
     ]
 
     def link(node: Node) -> str | None:
-        return f"../../m/{chapter.model.slug}/{node}.html" if node.kind == "head" else None
+        return f"../../m/{model.slug}/{node}.html" if node.kind == "head" else None
 
-    return draw_series(question.shape, drawn, shown=question.shown, label=plain(says), link=link)
+    return draw_series(series.shape, drawn, shown=series.first_shown, label=plain(says), link=link)
 
 
-def _edge(key: tuple[str, str, str]) -> Edge:
+def _parse_edge(key: EdgeKey) -> Edge:
     src, dst, slot = key
     return Edge.into(Node.parse(src), Receiver.parse(f"{dst}<{slot}>" if slot else dst))
 
 
-def _named(question: Question, cut: Cut) -> str:
-    return f"τ = {cut.label}" if question.has_thresholds else f"{cut.label} edges"
-
-
-def _curve(question: Question, title: str) -> Markup | None:
-    """How faithful so many edges are; None where that was not measured."""
+def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
+    """Plot faithfulness against the number of edges; None where it was not measured."""
     points = [
         Mark(
             max(1.0, float(len(cut.edges))),
             cut.faithfulness,
-            plain(f"τ {cut.label}" if question.has_thresholds else cut.label),
+            plain(f"τ {cut.label}" if series.has_thresholds else cut.label),
             css=f"cut-{index}",
         )
-        for index, cut in enumerate(question.cuts)
+        for index, cut in enumerate(series.cuts)
         if cut.faithfulness is not None
     ]
     if not points:
@@ -132,95 +168,79 @@ def _curve(question: Question, title: str) -> Markup | None:
     )
 
 
-def _edges(chapter: Chapter, question: Question, task: Task) -> list[Facts]:
-    """Every edge of any circuit, those that survive longest first."""
-    published = published_edges(chapter.model, task) or frozenset()
-
-    def rank(item: tuple[tuple[str, str, str], tuple[bool, ...]]) -> tuple[int, float]:
-        return item[1].index(True), -abs(question.score(item[0]) or 0.0)
-
+def _edges(model: Model, series: CircuitSeries, task: Task) -> list[Data]:
+    """Return every edge of any circuit, those of the smallest circuits first."""
+    published = published_edges(model, task) or frozenset()
     return [
         {
-            "src": src,
-            "dst": dst,
-            "slot": slot,
-            "src_page": src[0] == "a",
-            "dst_page": dst[0] == "a",
-            "score": question.score((src, dst, slot)),
-            "cut": question.cuts[at.index(True)].label,
-            "first": at.index(True),
-            "published": (src, dst, slot) in published,
+            "src": key[0],
+            "dst": key[1],
+            "slot": key[2],
+            "score": series.score(key),
+            "cut": series.smallest_with_edge(key).label,
+            "first": series.edges[key].index(True),
+            "published": key in published,
         }
-        for (src, dst, slot), at in sorted(question.presence.items(), key=rank)
+        for key in sorted(series.edges, key=series.rank)
     ]
 
 
-def _heads(chapter: Chapter, question: Question) -> list[Facts]:
-    """Every head of any circuit, those that survive longest first."""
+def _heads(model: Model, series: CircuitSeries) -> list[Data]:
+    """Return every head of any circuit, those of the smallest circuits first."""
     rows = []
-    for head, at in question.heads.items():
-        node = Node.parse(head)
-        held = chapter.model.roles.get((node.layer or 0, node.head or 0), ())
-        mine = [r for r in held if r.on in (None, question.task)]
+    for head, inside in series.heads.items():
+        place = head_index(Node.parse(head))
+        roles = [r for r in model.roles.get(place, ()) if r.on in (None, series.task)]
+        first = inside.index(True)
         rows.append(
             {
                 "name": head,
-                "first": at.index(True),
-                "cut": question.cuts[at.index(True)].label,
-                "roles": ", ".join(dict.fromkeys(r.role.replace("_", " ") for r in mine)),
-                "arriving": len(question.arriving.get(head, ())),
-                "leaving": len(question.leaving.get(head, ())),
-                "place": (node.layer or 0, node.head or 0),
+                "first": first,
+                "cut": series.cuts[first].label,
+                "roles": ", ".join(dict.fromkeys(r.role.replace("_", " ") for r in roles)),
+                "incoming": len(series.incoming.get(head, ())),
+                "outgoing": len(series.outgoing.get(head, ())),
+                "place": place,
             }
         )
     return sorted(rows, key=lambda row: (row["first"], row["place"]))
 
 
-def _settings(question: Question) -> list[tuple[str, str]]:
-    spec = question.spec
+def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
+    spec = series.spec
     method = spec.method.plain()
     rows = [("method", str(method.pop("name")))]
     rows += [(key.replace("_", " "), str(v)) for key, v in method.items() if key not in SIZES]
-    return [
-        *rows,
-        ("prompts", f"{spec.prompts:,}"),
-        ("seed", str(spec.seed)),
-        ("precision", spec.dtype),
-    ]
+    rows += [("prompts", f"{spec.prompts:,}"), ("seed", str(spec.seed)), ("precision", spec.dtype)]
+    return rows
 
 
-def _prompts(question: Question) -> list[Facts]:
-    """A few prompts, clean and corrupted."""
-    details = question.cuts[0].run.details
+def _prompts(series: CircuitSeries) -> list[Data]:
+    """Return a few prompts, clean and corrupted."""
+    details = series.cuts[0].run.details
     clean, corrupted = details.get("prompts_clean"), details.get("prompts_corrupted")
     if not isinstance(clean, list) or not isinstance(corrupted, list):
         return []
-    pairs = zip(clean[:_SHOWN_PROMPTS], corrupted, strict=False)
+    pairs = zip(clean[:_MAX_PROMPTS], corrupted, strict=False)
     return [{"clean": str(a), "corrupted": str(b)} for a, b in pairs]
 
 
-def _reference(question: Question) -> Facts | None:
-    """How the circuit shown compares with the published one."""
-    found = question.cuts[question.shown].run.details.get("reference")
+def _reference(series: CircuitSeries) -> Data | None:
+    """Return the comparison of the circuit shown first with the published one."""
+    found = series.cuts[series.first_shown].run.details.get("reference")
     if not isinstance(found, dict):
         return None
     return {key: found.get(key) for key in ("compared", "source", "total", "found", "others")}
 
 
-def _warnings(question: Question, task: Task) -> list[str]:
-    lines: dict[str, None] = {}
-    for cut in question.cuts:
-        said = cut.run.details.get("warnings")
-        lines |= dict.fromkeys(map(str, said if isinstance(said, list) else ()))
-    if task.hash is not None and task.hash != question.spec.task_hash:
-        lines["The task has been changed since these runs: its prompts are no longer the same."] = (
-            None
+def _warnings(series: CircuitSeries, task: Task) -> list[str]:
+    found: dict[str, None] = {}
+    for cut in series.cuts:
+        warnings = cut.run.details.get("warnings")
+        found |= dict.fromkeys(map(str, warnings if isinstance(warnings, list) else ()))
+    lines = list(found)
+    if task.hash is not None and task.hash != series.spec.task_hash:
+        lines.append(
+            "The task has been changed since these runs: its prompts are no longer the same."
         )
-    return list(lines)
-
-
-def _other(question: Question) -> Facts:
-    return {
-        "settings": ", ".join(f"{key} {value}" for key, value in _settings(question)),
-        "cuts": [cut_facts(question, cut) for cut in question.cuts],
-    }
+    return lines

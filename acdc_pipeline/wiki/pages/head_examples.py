@@ -1,30 +1,23 @@
-"""Attention of a head on prompts, the texts it acts on, and the tokens of its directions."""
+"""Examples of what a head does: attention on prompts, snippets, tokens of its directions."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 from acdc_pipeline.plotting.heatmap import draw_attention_mask
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.numbers import percent
+from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet
 from acdc_pipeline.wiki.text import token
 
-Facts = dict[str, Any]
+_MAX_PATTERNS = 2
+"""A prompt and its counterfactual."""
 
-_PATTERNS = 2
-"""A prompt and its control."""
-
-_SNIPPETS = 3
+_MAX_SNIPPETS = 3
 _BEFORE, _AFTER = 9, 2
-"""Tokens shown around the position at which a head writes."""
+"""Number of tokens shown before and after the query."""
 
-_DIRECTIONS = {"ov": 2, "qk": 1}
-_SAYS = {
-    "ov": ("Looking at", "it raises"),
-    "qk": ("From", "it looks at"),
-}
+_MAX_DIRECTIONS = {"ov": 2, "qk": 1}
+_VERBS = {"ov": ("Looking at", "it raises"), "qk": ("From", "it looks at")}
 _CAPTIONS = {
     "clean": "On a prompt of {task}",
     "corrupted": "On its counterfactual, as a control",
@@ -32,110 +25,98 @@ _CAPTIONS = {
 _SIDES = {"clean": "a prompt", "corrupted": "its counterfactual, as a control"}
 
 
-def pattern_facts(model: Model, place: HeadIndex) -> list[Facts]:
-    """The attention on one prompt, and on its counterfactual.
+def pattern_rows(model: Model, place: HeadIndex) -> list[Data]:
+    """Return the attention on one prompt, and on its counterfactual.
 
-    Of several tasks the one counts on which the head has a role, else in whose circuit it is.
+    If there are several tasks, one on which the head has a role comes first, then one whose circuit
+    contains it.
     """
     name = head_name(*place)
     roles = {role.on for role in model.roles.get(place, ())}
 
     def rank(task: str) -> tuple[bool, bool, str]:
-        questions = model.questions.get(task, ())
-        inside = bool(questions) and name in questions[0].heads
+        inside = task in model.circuits and name in model.circuits[task][0].heads
         return task not in roles, not inside, task
 
     profiles = sorted(model.profiles, key=lambda profile: rank(profile.task))
-    kept = next((found for p in profiles if (found := p.patterns(name))), [])
-    return [_pattern(pattern, name) for pattern in kept[:_PATTERNS]]
+    patterns = next((found for p in profiles if (found := p.patterns(name))), [])
+    return [_pattern(pattern, name) for pattern in patterns[:_MAX_PATTERNS]]
 
 
-def snippet_facts(model: Model, place: HeadIndex) -> list[Facts]:
-    """The texts in which the head writes most, a few from every source in turn."""
-    name = head_name(*place)
-    by_profile = [profile.snippets(name) for profile in model.profiles]
+def snippet_rows(model: Model, place: HeadIndex) -> list[Data]:
+    """Return the texts with the largest outputs of the head, from each source in turn."""
+    by_profile = [profile.snippets(head_name(*place)) for profile in model.profiles]
     longest = max(map(len, by_profile), default=0)
     turns = [found[i] for i in range(longest) for found in by_profile if i < len(found)]
-    # Profiles on several tasks read the same file of a user.
+    # profiles on several tasks have the snippets of a user's text file in common
     different = {(s.source, s.tokens, s.query): s for s in reversed(turns)}
-    return [snippet_fact(snippet) for snippet in list(reversed(different.values()))[:_SNIPPETS]]
+    return [snippet_row(snippet) for snippet in list(reversed(different.values()))[:_MAX_SNIPPETS]]
 
 
-def direction_facts(model: Model, place: HeadIndex) -> list[Facts]:
-    """The tokens that the head's OV and QK circuits take to one another."""
+def direction_rows(model: Model, place: HeadIndex) -> list[Data]:
+    """Return the top tokens of the largest singular directions of the head."""
     for profile in model.profiles:
-        found = profile.directions(head_name(*place))
-        if found:
+        if found := profile.directions(head_name(*place)):
             return [
                 _direction(direction)
-                for circuit, count in _DIRECTIONS.items()
+                for circuit, count in _MAX_DIRECTIONS.items()
                 for direction in [d for d in found if d.circuit == circuit][:count]
             ]
     return []
 
 
-def _pattern(pattern: Pattern, name: str) -> Facts:
-    count = len(pattern.tokens)
+def _pattern(pattern: Pattern, name: str) -> Data:
+    count, last = len(pattern.tokens), pattern.weights[-1]
+    key = int(last.argmax())
     says = (
         f"Attention of {name} on {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}: "
-        f"{count} tokens by {count} tokens. {_strongest(pattern)}"
+        f"{count} tokens by {count} tokens. The last token looks most at token {key}, "
+        f"“{pattern.tokens[key].strip()}” ({percent(last[key] / 255)})."
     )
+    caption = _CAPTIONS.get(pattern.side, "On {side} of {task}")
     return {
-        "caption": _CAPTIONS.get(pattern.side, "On {side} of {task}").format(
-            side=pattern.side, task=pattern.task
-        ),
+        "caption": caption.format(side=pattern.side, task=pattern.task),
         "mask": draw_attention_mask(pattern.weights),
         "says": says,
         "tokens": [token(text) for text in pattern.tokens],
     }
 
 
-def _strongest(pattern: Pattern) -> str:
-    """Where the last token looks most."""
-    last = pattern.weights[-1]
-    at = int(last.argmax())
-    looked = pattern.tokens[at].strip()
-    return f"The last token looks most at token {at}, “{looked}” ({percent(last[at] / 255)})."
-
-
-def snippet_fact(snippet: Snippet) -> Facts:
-    """The tokens around the one at which a head writes, and where it looks there."""
+def snippet_row(snippet: Snippet) -> Data:
+    """Return the tokens around the query of a snippet, and the place of its key."""
     start = max(0, snippet.query - _BEFORE)
     end = min(len(snippet.tokens), snippet.query + _AFTER + 1)
+    if snippet.key == snippet.query:
+        where = "itself"
+    elif snippet.key < start:
+        where = "further back"
+    else:
+        where = "shown" if snippet.key < end else "further on"
     return {
         "source": snippet.source,
-        "cut": start > 0,
-        "marked": _marked(snippet, range(start, end)),
+        "truncated": start > 0,
+        "pieces": _mark(snippet, range(start, end)),
         "looked": snippet.tokens[snippet.key],
-        "where": _where(snippet, start, end),
+        "where": where,
         "weight": snippet.weight,
     }
 
 
-def _where(snippet: Snippet, start: int, end: int) -> str:
-    """Where the token looked at is: bidirectional attention may look further on as well."""
-    if snippet.key == snippet.query:
-        return "itself"
-    if snippet.key < start:
-        return "further back"
-    return "shown" if snippet.key < end else "further on"
-
-
-def _marked(snippet: Snippet, places: Sequence[int]) -> list[tuple[str, str]]:
-    """The text in pieces, each with its mark: `query`, `key` or none."""
+def _mark(snippet: Snippet, positions: range) -> list[tuple[str, str]]:
+    """Split a text into pieces, each with a mark: `query`, `key` or none."""
     marks = {snippet.key: "key", snippet.query: "query"}
     pieces: list[tuple[str, str]] = []
-    for place in places:
-        mark = marks.get(place, "")
+    for position in positions:
+        mark = marks.get(position, "")
         if pieces and not mark and not pieces[-1][1]:
-            pieces[-1] = (pieces[-1][0] + snippet.tokens[place], "")
+            pieces[-1] = (pieces[-1][0] + snippet.tokens[position], "")
         else:
-            pieces.append((snippet.tokens[place], mark))
+            pieces.append((snippet.tokens[position], mark))
     return pieces
 
 
-def _direction(direction: Direction) -> Facts:
-    reads, writes = _SAYS[direction.circuit]
+def _direction(direction: Direction) -> Data:
+    reads, writes = _VERBS[direction.circuit]
     return {
         "circuit": direction.circuit.upper(),
         "reads": reads,

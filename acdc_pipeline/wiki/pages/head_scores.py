@@ -1,34 +1,161 @@
-"""Bars beside numbers: where they start and end, and the marks of null and line."""
+"""Tables of a head's scores: value, interval, rank, and a bar on the scale of the score."""
 
 from __future__ import annotations
 
-from markupsafe import Markup
+from collections.abc import Mapping
+
+import numpy as np
+from markupsafe import Markup, escape
 
 from acdc_pipeline.plotting.scales import ScoreScale
+from acdc_pipeline.specs.head_scores import ROLES, metric_key
+from acdc_pipeline.wiki import numbers
+from acdc_pipeline.wiki.models import HeadIndex, head_name
+from acdc_pipeline.wiki.page import Data
+from acdc_pipeline.wiki.scores import family_of
+from acdc_pipeline.wiki.site import RankedScore, Section
+
+_MAX_TASKS = 4
+"""Number of columns that fit into a narrow page."""
+
+_MIN_BAR = 0.01
+"""Length from which a bar is drawn in the table of tasks."""
+
+_WITH_BAR = frozenset(("direct_effect", "zero_ablation", "mean_ablation", "corrupted_ablation"))
+"""Scores on prompts that get a bar: effects on the logit of the answer."""
+
+_MEASURED_ON: Mapping[str, str] = {
+    "random tokens": "a beginning-of-text token, then random tokens said twice",
+    "weights": "read from the matrices, without a prompt",
+    "backup": "while the main heads of each kind write nothing",
+}
+
+_THRESHOLDS: Mapping[str, float] = {
+    metric_key(role.required[0].score): role.required[0].least
+    for role in ROLES.values()
+    if role.on != "task" and role.required[0].of == "score"
+}
+"""Value from which a score gives a role."""
 
 
-def bar(
-    value: float, scale: ScoreScale, null: float | None = None, line: float | None = None
-) -> Markup:
-    """A bar from zero to `value` on the score's own scale. Made of numbers alone.
+class ScoreTables:
+    """The tables of scores of the heads of one model.
 
-    Args:
-        value: the score.
-        scale: where it begins and ends.
-        null: up to here chance goes.
-        line: from here on the score gives a role.
+    Rows are made here and not in a template, because most of a site consists of them. Everything in
+    them is a number, except the links, which are escaped.
     """
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+        # the same on every page
+        self._links = {
+            ranked.slug: f'<th><a href="../../s/{ranked.slug}.html">'
+            f"{escape(ranked.definition.title)}</a>"
+            for ranked in section.ranked_scores
+        }
+
+    @property
+    def any_threshold(self) -> bool:
+        """Whether a bar has a mark where a role begins."""
+        return any(ranked.metric in _THRESHOLDS for ranked in self.section.ranked_scores)
+
+    def families(self, place: HeadIndex) -> list[Data]:
+        """Return a table for every family of scores that need no task."""
+        groups: dict[str, list[str]] = {}
+        for ranked in self.section.ranked_scores:
+            if ranked.task is None:
+                row = self._row(ranked, place)
+                groups.setdefault(family_of(ranked.definition), []).append(row)
+        return [
+            {
+                "title": family.capitalize(),
+                "measured_on": _MEASURED_ON.get(family, ""),
+                "rows": Markup("\n".join(rows)),
+            }
+            for family, rows in groups.items()
+        ]
+
+    def tasks(self, place: HeadIndex) -> Data | None:
+        """Return a table of the scores on prompts: a row for each score, a column for each task.
+
+        If there are too many tasks, those on which the head has a role come first, then those
+        whose circuit contains it.
+        """
+        model = self.section.model
+        by_metric = {r.metric: r for r in self.section.ranked_scores if r.task is not None}
+        roles = {held.on for held in model.roles.get(place, ())}
+        name = head_name(*place)
+        tasks = sorted(
+            {ranked.task for ranked in by_metric.values() if ranked.task},
+            key=lambda task: (
+                task not in roles,
+                not (task in model.circuits and name in model.circuits[task][0].heads),
+                task,
+            ),
+        )
+        if not tasks:
+            return None
+        shown = sorted(tasks[:_MAX_TASKS])
+        slugs = {metric.partition(":")[0]: ranked.slug for metric, ranked in by_metric.items()}
+        rows = []
+        for key, slug in slugs.items():
+            cells = (_cell(by_metric.get(f"{key}:{task}"), place) for task in shown)
+            rows.append(f"<tr>{self._links[slug]}<td>{'<td>'.join(cells)}")
+        return {
+            "tasks": [task_link(self.section, task) for task in shown],
+            "more": len(tasks) - len(shown),
+            "rows": Markup("\n".join(rows)),
+        }
+
+    def _row(self, ranked: RankedScore, place: HeadIndex) -> str:
+        """Return a row: name, bar, value with interval, rank, percentile."""
+        score, link = ranked.score, self._links[ranked.slug]
+        value = float(score.values[place])
+        if np.isnan(value):
+            return f"<tr>{link}<td><td>{numbers.NONE}<td><td>"
+        low, high = float(score.low[place]), float(score.high[place])
+        ends = f"{numbers.brief(low)}…{numbers.brief(high)}"
+        interval = "" if np.isnan(low) else f" <small>{ends}</small>"
+        drawn = _bar(value, ranked.scale, ranked.null, _THRESHOLDS.get(ranked.metric))
+        return (
+            f"<tr>{link}<td>{drawn}<td>{numbers.aligned(value)}{interval}"
+            f"<td>{ranked.ranks[place]}<td>{ranked.percentiles.label(value)}"
+        )
+
+
+def task_link(section: Section, task: str) -> Data:
+    """Return what is needed to link to a task."""
+    return {
+        "name": task,
+        "slug": section.tasks[task].slug,
+        "has_circuit": task in section.model.circuits,
+    }
+
+
+def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:
+    value = float("nan") if ranked is None else float(ranked.score.values[place])
+    if ranked is None or np.isnan(value):
+        return numbers.NONE
+    scale = ranked.scale
+    visible = abs(scale.position(value) - scale.zero) >= _MIN_BAR
+    drawn = visible and ranked.definition.name in _WITH_BAR
+    return numbers.aligned(value) + (_bar(value, scale) if drawn else "")
+
+
+def _bar(
+    value: float, scale: ScoreScale, null: float | None = None, threshold: float | None = None
+) -> str:
+    """Return a bar from zero to `value`, with marks at the null and at the threshold of a role."""
     start, end = sorted((scale.zero, scale.position(value)))
     marks = "" if null is None else f";--n:{_percent(scale.position(null))}"
-    if line is not None:
-        marks += f";--t:{_percent(scale.position(line))}"
+    if threshold is not None:
+        marks += f";--t:{_percent(scale.position(threshold))}"
     css = "sbar" if scale.low < 0 else "bar"
-    # most bars begin at the left
+    # 0 is the default of --a
     begin = f"--a:{_percent(start)};" if start else ""
-    style = f"{begin}--b:{_percent(end)}{marks}"
-    return Markup(f'<i class="{css}" style="{style}"></i>')
+    return f'<i class="{css}" style="{begin}--b:{_percent(end)}{marks}"></i>'
 
 
 def _percent(share: float) -> str:
-    """In half percents: finer than anyone sees, and short."""
+    """Return a percentage, rounded to half a percent."""
     return f"{round(200 * share) / 2:g}%"

@@ -1,114 +1,126 @@
-"""The page of a task: what it asks, and how every model answers it."""
+"""The page of a task: its circuits in every model, and the heads with a role on its prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.circuits import Question
+from acdc_pipeline.wiki.circuits import CircuitSeries
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.page import frame
-from acdc_pipeline.wiki.pages.model import cut_facts
+from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
+from acdc_pipeline.wiki.pages.circuit import cut_data
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import Task
 
-Facts = dict[str, Any]
-
-_SHOWN_HEADS = 6
+_MAX_HEADS = 6
 
 
-def task_pages(site: Site) -> Iterator[tuple[str, Facts]]:
-    """The facts of every task's page by slug."""
+class TaskListPage(SinglePage):
+    """The list of tasks."""
+
+    template = "tasks.html"
+    path = "t/index.html"
+
+    def data(self, _: None) -> Data:
+        return {**frame(1, "Tasks", ("Tasks", None)), "rows": task_rows(self.site)}
+
+
+class TaskPage(Page[Task]):
+    """The page of a task."""
+
+    template = "task.html"
+    scope = "site"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def paths(self) -> Iterator[tuple[str, Task]]:
+        for task in self.site.tasks.values():
+            yield f"t/{task.slug}/index.html", task
+
+    def data(self, task: Task) -> Data:
+        models = [m for m in self.site.models if task.name in m.circuits]
+        found = [(model, model.circuits[task.name][0]) for model in models]
+        labels = _thresholds([series for _, series in found])
+        rows = [_model_row(model, series, labels) for model, series in found]
+        return {
+            **frame(2, task.title, ("Tasks", "t/index.html"), (task.title, None)),
+            "title": task.title,
+            "behaviour": task.behaviour,
+            "source": task.source,
+            "reference": _reference(task),
+            "labels": labels,
+            "any_other": any(not series.has_thresholds for _, series in found),
+            "rows": rows,
+            "any_null": any(row["above_null"] is not None for row in rows),
+            "kinds": _roles(self.site, task),
+        }
+
+
+def task_rows(site: Site) -> list[Data]:
+    """Return every task with the number of its models and circuits."""
+    rows = []
     for task in site.tasks.values():
-        yield task.slug, _page(site, task)
-
-
-def task_index(site: Site) -> Facts:
-    """The facts of the list of tasks."""
-    return frame(1, "Tasks", ("Tasks", None)) | {
-        "rows": [
+        found = [model.circuits[task.name] for model in site.models if task.name in model.circuits]
+        rows.append(
             {
                 "title": task.title,
-                "name": task.name,
                 "slug": task.slug,
                 "behaviour": task.behaviour,
-                "models": sum(task.name in model.questions for model in site.models),
-                "circuits": sum(
-                    len(question.cuts)
-                    for model in site.models
-                    for question in model.questions.get(task.name, ())
-                ),
+                "models": len(found),
+                "circuits": sum(len(series.cuts) for of_model in found for series in of_model),
             }
-            for task in site.tasks.values()
-        ]
-    }
+        )
+    return rows
 
 
-def _page(site: Site, task: Task) -> Facts:
-    asked = [(m, m.questions[task.name][0]) for m in site.models if task.name in m.questions]
-    labels = _columns([question for _, question in asked])
+def _reference(task: Task) -> Data | None:
     reference = task.reference
-    rows = [_row(model, question, labels) for model, question in asked]
+    if reference is None:
+        return None
     return {
-        **frame(2, task.title, ("Tasks", "t/index.html"), (task.title, None)),
-        "name": task.name,
-        "title": task.title,
-        "slug": task.slug,
-        "behaviour": task.behaviour,
-        "source": task.source,
-        "reference": None
-        if reference is None
-        else {
-            "model": reference.model,
-            "source": reference.source,
-            "note": reference.note,
-            "heads": len(reference.heads),
-            "groups": [
-                {"name": name.replace("_", " "), "members": " ".join(map(str, group.nodes))}
-                for name, group in reference.groups.items()
-            ],
-        },
-        "labels": labels,
-        "any_other": any(not question.has_thresholds for _, question in asked),
-        "rows": rows,
-        "any_null": any(row["above_null"] is not None for row in rows),
-        "kinds": _kinds(site, task),
+        "model": reference.model,
+        "source": reference.source,
+        "note": reference.note,
+        "groups": [
+            {"name": name.replace("_", " "), "members": " ".join(map(str, group.nodes))}
+            for name, group in reference.groups.items()
+        ],
     }
 
 
-def _columns(questions: list[Question]) -> list[str]:
-    """The thresholds of any model, the most demanding first."""
-    found = {
+def _thresholds(found: Sequence[CircuitSeries]) -> list[str]:
+    """Return the thresholds of all models, largest first."""
+    labels = {
         cut.threshold: cut.label
-        for question in questions
-        for cut in question.cuts
+        for series in found
+        for cut in series.cuts
         if cut.threshold is not None
     }
-    return [found[threshold] for threshold in sorted(found, reverse=True)]
+    return [labels[threshold] for threshold in sorted(labels, reverse=True)]
 
 
-def _row(model: Model, question: Question, labels: list[str]) -> Facts:
-    by_label = {cut.label: cut_facts(question, cut) for cut in question.cuts}
-    best = question.cuts[question.shown]
+def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
+    by_label = {cut.label: cut_data(series, cut) for cut in series.cuts}
+    shown = series.cuts[series.first_shown]
     return {
         "model": model.title,
         "slug": model.slug,
-        "cells": [by_label.get(label) if question.has_thresholds else None for label in labels],
+        "cells": [by_label.get(label) if series.has_thresholds else None for label in labels],
         "other": None
-        if question.has_thresholds
-        else cut_facts(question, best) | {"method": question.spec.method.name},
-        "above_null": best.run.figures.percentile,
-        "model_accuracy": best.run.metrics.get("model_accuracy"),
-        "model_forced_choice": best.run.metrics.get("model_forced_choice"),
-        "heads": sum(at[question.shown] for at in question.heads.values()),
+        if series.has_thresholds
+        else {**cut_data(series, shown), "method": series.spec.method.name},
+        "above_null": shown.run.figures.percentile,
+        "model_accuracy": shown.run.metrics.get("model_accuracy"),
+        "model_forced_choice": shown.run.metrics.get("model_forced_choice"),
+        "heads": sum(inside[series.first_shown] for inside in series.heads.values()),
         "total_heads": model.total_heads,
     }
 
 
-def _kinds(site: Site, task: Task) -> list[Facts]:
-    """The kinds that heads are of on this task's prompts."""
+def _roles(site: Site, task: Task) -> list[Data]:
+    """Return the roles that heads have on the prompts of the task."""
     rows = []
     for role in ROLES.values():
         found: dict[str, tuple[Model, list[HeadRole]]] = {}
@@ -116,13 +128,13 @@ def _kinds(site: Site, task: Task) -> list[Facts]:
             if held.on == task.name:
                 found.setdefault(model.slug, (model, []))[1].append(held)
         if found:
-            models = [_held(model, all_held) for model, all_held in found.values()]
+            models = [_role_heads(model, all_held) for model, all_held in found.values()]
             rows.append({"role": role.name, "title": role.title, "models": models})
     return rows
 
 
-def _held(model: Model, all_held: list[HeadRole]) -> Facts:
-    first = sorted(all_held, key=lambda held: held.rank)[:_SHOWN_HEADS]
+def _role_heads(model: Model, all_held: list[HeadRole]) -> Data:
+    first = sorted(all_held, key=lambda held: held.rank)[:_MAX_HEADS]
     return {
         "model": model.title,
         "slug": model.slug,

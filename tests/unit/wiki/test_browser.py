@@ -16,8 +16,8 @@ import pytest
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.models import Model, head_name
-from acdc_pipeline.wiki.runs import gather
-from acdc_pipeline.wiki.site import Site, site_of
+from acdc_pipeline.wiki.runs import read_store
+from acdc_pipeline.wiki.site import Site, make_site
 from tests.browser_tab import Tab
 
 pytest.importorskip("playwright.sync_api")
@@ -45,7 +45,7 @@ KINDS_OF_PAGES = (
 
 @pytest.fixture(scope="module")
 def site(small_store: Store) -> Site:
-    return site_of(gather(small_store))
+    return make_site(read_store(small_store))
 
 
 def rows(tab: Tab) -> list[str]:
@@ -89,7 +89,7 @@ def test_search_from_the_home_page_finds_a_head(tab: Callable[..., Tab], scheme:
     assert page.page.locator("h1").inner_text() == "a1.h3"
 
 
-def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Site):
+def test_search_finds_the_heads_of_every_kind_of_query(tab: Callable[..., Tab], site: Site):
     def value(model: Model, metric: str, layer: int, head: int) -> float:
         # the search holds 32-bit numbers
         return float(np.float32(model.scores[metric].values[layer, head]))
@@ -97,13 +97,11 @@ def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Si
     def has(model: Model, layer: int, head: int, role: str) -> bool:
         return any(held.role == role for held in model.roles.get((layer, head), ()))
 
-    def survives(model: Model, layer: int, head: int, task: str) -> float:
-        question = model.questions[task][0]
-        at = question.heads.get(head_name(layer, head))
-        cut = None if at is None else question.survives(at)
+    def largest_threshold(model: Model, layer: int, head: int, task: str) -> float:
+        cut = model.circuits[task][0].smallest_with_head(head_name(layer, head))
         return 0.0 if cut is None or cut.threshold is None else cut.threshold
 
-    questions: dict[str, Callable[[Model, int, int], bool]] = {
+    queries: dict[str, Callable[[Model, int, int], bool]] = {
         "L1H2": lambda m, layer, head: (layer, head) == (1, 2),
         "neox 3.1": lambda m, layer, head: m.slug == "zoo-neox-4l" and (layer, head) == (3, 1),
         "family:gpt2 layer:0": lambda m, layer, head: m.family == "gpt2" and layer == 0,
@@ -113,8 +111,8 @@ def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Si
             value(m, "direct_effect@1:ioi", layer, head) < 0
         ),
         "kind:sink": lambda m, layer, head: has(m, layer, head, "sink"),
-        "task:ioi": lambda m, layer, head: survives(m, layer, head, "ioi") > 0,
-        "ioi>=0.03": lambda m, layer, head: survives(m, layer, head, "ioi") >= 0.03,
+        "task:ioi": lambda m, layer, head: largest_threshold(m, layer, head, "ioi") > 0,
+        "ioi>=0.03": lambda m, layer, head: largest_threshold(m, layer, head, "ioi") >= 0.03,
         "sink>0.1 induction<0.2 layer>=1": lambda m, layer, head: (
             value(m, "sink@1", layer, head) > 0.1
             and value(m, "induction@1", layer, head) < 0.2
@@ -122,7 +120,7 @@ def test_search_answers_every_kind_of_question(tab: Callable[..., Tab], site: Si
         ),
     }
     page = tab()
-    for query, test in questions.items():
+    for query, test in queries.items():
         page.open(f"search.html?q={query.replace('>', '%3E').replace('<', '%3C')}")
         wanted = heads_where(site, test)
         assert set(rows(page)) == wanted, query
@@ -168,15 +166,15 @@ def test_search_orders_by_the_score_and_gives_all_rows_as_csv(tab: Callable[...,
 
 
 def test_slider_changes_the_graph_the_text_and_the_address(tab: Callable[..., Tab], site: Site):
-    question = next(m for m in site.models if m.slug == "zoo-gpt2-4l-s0").questions["ioi"][0]
+    series = next(m for m in site.models if m.slug == "zoo-gpt2-4l-s0").circuits["ioi"][0]
     page = tab()
     page.open("t/ioi/zoo-gpt2-4l-s0.html")
     slider = page.page.locator("#tau")
     visible = page.page.locator("svg.circuit g.edge:not(.off)")
-    counts = [len(cut.edges) for cut in question.cuts]
+    counts = [len(cut.edges) for cut in series.cuts]
     assert len(set(counts)) == len(counts)
-    assert visible.count() == counts[question.shown]
-    for step, cut in enumerate(question.cuts):
+    assert visible.count() == counts[series.first_shown]
+    for step, cut in enumerate(series.cuts):
         slider.fill(str(step))
         assert visible.count() == len(cut.edges)
         assert f"τ = {cut.label}" in page.page.locator("p.now").inner_text()

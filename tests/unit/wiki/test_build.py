@@ -22,11 +22,11 @@ from acdc_pipeline.wiki.output import (
     BUILDING,
     LOCK,
     NAME,
-    alone_in,
-    check_out,
+    check_folder,
+    lock_folder,
     read_manifest,
 )
-from acdc_pipeline.wiki.processes import carried_out
+from acdc_pipeline.wiki.processes import map_in_processes
 from tests import records, wiki_store
 from tests.unit.wiki.conftest import TINY
 from tests.wiki_pages import Page
@@ -66,7 +66,7 @@ def test_build_gives_identical_bytes_in_one_process_and_in_two(
 ):
     monkeypatch.setattr("acdc_pipeline.wiki.model_pages._FEW_HEADS", 1)
     monkeypatch.setattr("acdc_pipeline.wiki.runs._FEW_RUNS", 1)
-    monkeypatch.setattr("acdc_pipeline.wiki.runs._RUNS_AT_A_TIME", 2)
+    monkeypatch.setattr("acdc_pipeline.wiki.runs._RUNS_PER_BATCH", 2)
     two = build(tiny_store, tmp_path / "two", jobs=2)
     assert files_of(two.out) == files_of(tiny_site)
     contents = {name: data for name, data in files_of(two.out).items() if name != NAME}
@@ -89,8 +89,8 @@ def test_build_under_another_hash_seed_finds_every_model_as_it_was(
 
 
 def test_build_whose_worker_is_killed_says_so():
-    with pytest.raises(ExecutionFailed, match="ended before its work did"):
-        list(carried_out(os._exit, [9, 9], jobs=2))
+    with pytest.raises(ExecutionFailed, match="was killed"):
+        list(map_in_processes(os._exit, [9, 9], jobs=2))
 
 
 def test_build_over_its_own_site_writes_nothing(tiny_store: Store, own_site: Path, tiny_site: Path):
@@ -199,7 +199,7 @@ def test_out_folder_with_other_files_is_refused_before_anything_is_written(
 def test_out_that_is_a_file_is_refused(tmp_path: Path):
     (tmp_path / "site").write_text("mine")
     with pytest.raises(InvalidInput, match="is a file"):
-        check_out(tmp_path / "site")
+        check_folder(tmp_path / "site")
 
 
 def test_manifest_that_names_files_outside_is_not_followed(
@@ -243,7 +243,7 @@ def test_task_file_with_a_mistake_is_named(tiny_store: Store, tmp_path: Path):
 
 def test_build_beside_another_in_the_same_folder_is_refused_and_leaves_it_alone(tmp_path: Path):
     store = open_store(tmp_path / "store")
-    with alone_in(tmp_path / "site"), pytest.raises(ExecutionFailed, match="another build"):
+    with lock_folder(tmp_path / "site"), pytest.raises(ExecutionFailed, match="another build"):
         build(store, tmp_path / "site", jobs=1)
     assert not (tmp_path / "site").exists()
     build(store, tmp_path / "site", jobs=1)
@@ -299,3 +299,17 @@ def test_build_shows_what_was_measured_of_a_run_and_a_dash_for_what_was_not(
     # the same bytes as a build from nothing, and none when nothing changed
     assert build(own_store, own_site, jobs=1).written == 0
     assert files_of(build(own_store, own_site.parent / "anew", jobs=1).out) == after
+
+
+def test_build_shows_dashes_for_circuits_that_were_not_evaluated_beside_one_that_was(
+    own_store: Store, own_site: Path
+):
+    first, *others = [s.run_id for s in own_store.summaries() if s.edges_kept is not None]
+    assert others
+    figures = {"metric": "kl", "null": {"drawn": 40, "percentile": 0.875}, "curve": None}
+    own_store.add_evaluation(StoredEvaluation(first, {"seed": 0}, figures, 1.0, {}, 1000.0))
+    build(own_store, own_site, jobs=1)
+    evaluated = [p for p in own_site.glob("t/*/zoo*.html") if 'id="evaluation"' in p.read_text()]
+    (page,) = evaluated
+    rows = page.read_text().split('id="evaluation"')[1].split("</table>")[0].split("<tr>")[1:]
+    assert sorted(row.count('<td class="n">–') for row in rows[1:]) == [9, 10]

@@ -15,15 +15,15 @@ from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.cache import NAME, read_cache, write_cache
 from acdc_pipeline.wiki.output import digest_of, program_digest
-from acdc_pipeline.wiki.runs import Gathered, Known, gather
+from acdc_pipeline.wiki.runs import CachedRun, StoreContents, read_store
 from tests import wiki_store
 from tests.unit.wiki.conftest import TINY
 from tests.unit.wiki.test_build import files_of
 
 
 @pytest.fixture
-def gathered(tiny_store: Store) -> Gathered:
-    return gather(tiny_store)
+def gathered(tiny_store: Store) -> StoreContents:
+    return read_store(tiny_store)
 
 
 def reseal(data: bytes) -> bytes:
@@ -32,8 +32,8 @@ def reseal(data: bytes) -> bytes:
     return line + b"\n" + digest_of(rest[32:]).encode() + rest[32:]
 
 
-def test_cache_gives_back_every_run_as_it_was_read(gathered: Gathered, tmp_path: Path):
-    write_cache(tmp_path, "this", gathered.known)
+def test_cache_gives_back_every_run_as_it_was_read(gathered: StoreContents, tmp_path: Path):
+    write_cache(tmp_path, "this", gathered.cached)
     again = read_cache(tmp_path, "this")
     assert list(again) == [run.run_id for run in gathered.runs]
     for run in gathered.runs:
@@ -52,15 +52,15 @@ def test_gather_reads_what_is_new_or_was_written_since(tiny_store: Store, tmp_pa
     assert tiny_store.folder is not None
     shutil.copytree(tiny_store.folder, tmp_path / "own")
     store = open_store(tmp_path / "own", mode="write")
-    known = gather(store).known
-    assert gather(store, known=known).read == 0
+    known = read_store(store).cached
+    assert read_store(store, cached=known).runs_read == 0
     draw = np.random.default_rng(7)
     store.commit(next(wiki_store.circuit_records(TINY[0], "ioi", (0.05,), draw)))
-    assert gather(store, known=known).read == 1
+    assert read_store(store, cached=known).runs_read == 1
     touched = next(iter(known))
     os.utime(Path(store.path(touched)) / "run.json", (0, 0))
-    again = gather(store, known=known)
-    assert again.read == 2
+    again = read_store(store, cached=known)
+    assert again.runs_read == 2
     assert len(again.runs) == len(known) + 1
 
 
@@ -109,18 +109,18 @@ def empty(data: bytes) -> bytes:
     "spoil", [cut, with_a_flipped_bit, of_another_form, without_an_end, with_other_content, empty]
 )
 def test_cache_that_is_not_what_was_written_counts_as_nothing(
-    gathered: Gathered, tmp_path: Path, spoil: Callable[[bytes], bytes]
+    gathered: StoreContents, tmp_path: Path, spoil: Callable[[bytes], bytes]
 ):
-    write_cache(tmp_path, "this", gathered.known)
+    write_cache(tmp_path, "this", gathered.cached)
     path = tmp_path / NAME
     path.write_bytes(spoil(path.read_bytes()))
     assert read_cache(tmp_path, "this") == {}
 
 
 def test_cache_of_another_version_of_the_program_counts_as_nothing(
-    gathered: Gathered, tmp_path: Path
+    gathered: StoreContents, tmp_path: Path
 ):
-    write_cache(tmp_path, "this", gathered.known)
+    write_cache(tmp_path, "this", gathered.cached)
     assert read_cache(tmp_path, "that") == {}
     assert read_cache(tmp_path / "nowhere", "this") == {}
 
@@ -160,5 +160,5 @@ def test_new_profile_writes_of_other_models_only_heads_that_it_resembles(
 
 def test_known_runs_are_found_by_what_the_listing_says(tiny_store: Store):
     """A run whose listing is another was written since, whatever its name."""
-    known = {i: Known("other", k.run) for i, k in gather(tiny_store).known.items()}
-    assert gather(tiny_store, known=known).read == len(known)
+    known = {i: CachedRun("other", k.run) for i, k in read_store(tiny_store).cached.items()}
+    assert read_store(tiny_store, cached=known).runs_read == len(known)

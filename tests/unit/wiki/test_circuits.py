@@ -5,7 +5,7 @@ import pytest
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import AcdcMethod, RunSpec
 from acdc_pipeline.specs.methods.scored import EapMethod
-from acdc_pipeline.wiki.circuits import Question, questions_of
+from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 
 SHAPE = Topology(2, 2, has_mlp=False)
@@ -52,40 +52,41 @@ SMALL = {"input->a1.h0<v>": 0.5, "a1.h0->logits": 0.7}
 LARGE = {**SMALL, "input->a0.h1<k>": 0.02, "a0.h1->a1.h0<k>": 0.03}
 
 
-def question() -> Question:
+def series() -> CircuitSeries:
     runs = [run(acdc(0.01), LARGE, kl=0.4), run(acdc(0.1), SMALL, kl=2.0)]
-    (found,) = questions_of(runs)["ioi"]
+    (found,) = group_circuits(runs)["ioi"]
     return found
 
 
-def test_question_orders_its_cuts_from_the_most_demanding():
-    found = question()
+def test_series_orders_its_circuits_by_threshold_largest_first():
+    found = series()
     assert [cut.label for cut in found.cuts] == ["0.1", "0.01"]
     assert [len(cut.edges) for cut in found.cuts] == [2, 4]
     assert found.cuts[0].share == pytest.approx(2 / SHAPE.n_edges)
 
 
-def test_question_knows_where_every_head_and_edge_survives():
-    found = question()
+def test_series_knows_the_circuits_of_every_head_and_edge():
+    found = series()
     assert found.heads == {"a1.h0": (True, True), "a0.h1": (False, True)}
-    assert found.presence[("a0.h1", "a1.h0", "k")] == (False, True)
-    survivor = found.survives(found.heads["a0.h1"])
-    assert survivor is not None
-    assert survivor.threshold == 0.01
+    assert found.edges[("a0.h1", "a1.h0", "k")] == (False, True)
+    smallest = found.smallest_with_head("a0.h1")
+    assert smallest is not None
+    assert smallest.threshold == 0.01
+    assert found.smallest_with_head("a0.h0") is None
     assert found.score(("a1.h0", "logits", "")) == 0.7
-    assert found.leaving["a0.h1"] == [("a0.h1", "a1.h0", "k")]
-    assert found.arriving["a1.h0"] == [("a0.h1", "a1.h0", "k"), ("input", "a1.h0", "v")]
+    assert found.outgoing["a0.h1"] == [("a0.h1", "a1.h0", "k")]
+    assert found.incoming["a1.h0"] == [("a0.h1", "a1.h0", "k"), ("input", "a1.h0", "v")]
 
 
-def test_question_shows_the_sparsest_cut_that_is_faithful_by_four_fifths():
+def test_series_shows_the_smallest_circuit_of_a_faithfulness_of_four_fifths():
     # 1 - 2/4 = 0.5 is too little, 1 - 0.4/4 = 0.9 is enough
-    assert question().shown == 1
+    assert series().first_shown == 1
 
 
-def test_runs_under_another_setting_are_another_question_and_the_fullest_comes_first():
+def test_runs_under_other_settings_are_another_series_and_the_longest_comes_first():
     runs = [run(acdc(0.1, ablation="zero"), SMALL), run(acdc(0.1), SMALL), run(acdc(0.01), LARGE)]
-    first, second = questions_of(runs)["ioi"]
-    assert [len(q.cuts) for q in (first, second)] == [2, 1]
+    first, second = group_circuits(runs)["ioi"]
+    assert [len(s.cuts) for s in (first, second)] == [2, 1]
     assert second.spec.method.ablation == "zero"
 
 
@@ -93,7 +94,7 @@ def test_runs_of_a_method_that_scores_are_told_apart_by_size_and_come_after_acdc
     plain = {"name": "eap", "metric": "logit_diff", "ablation": "corrupted", "rank": "magnitude"}
     few = run(EapMethod.model_validate({**plain, "share": None, "edges": 2}), SMALL)
     many = run(EapMethod.model_validate({**plain, "share": None, "edges": 4}), LARGE)
-    first, second = questions_of([many, few, run(acdc(0.1), SMALL)])["ioi"]
+    first, second = group_circuits([many, few, run(acdc(0.1), SMALL)])["ioi"]
     assert first.has_thresholds
     assert not second.has_thresholds
     assert [cut.label for cut in second.cuts] == ["2", "4"]

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from acdc_pipeline.store import Store
-from acdc_pipeline.wiki.models import whole_model
-from acdc_pipeline.wiki.runs import gather, read_whole
-from acdc_pipeline.wiki.site import Site, site_of
+from acdc_pipeline.wiki.models import restore_profiles
+from acdc_pipeline.wiki.runs import read_full_runs, read_store
+from acdc_pipeline.wiki.site import Site, make_site
 
 
 @pytest.fixture(scope="module")
 def site(small_store: Store) -> Site:
-    return site_of(gather(small_store))
+    return make_site(read_store(small_store))
 
 
 def test_model_documents_follow_their_schema(small_site: Path):
@@ -42,20 +42,20 @@ def test_model_document_holds_the_numbers_of_the_store(small_site: Path, site: S
     # six digits are kept
     np.testing.assert_allclose(values, model.scores["induction@1"].values, rtol=1e-5)
     assert document["runs"] == list(model.run_ids)
-    question = model.questions["ioi"][0]
+    series = model.circuits["ioi"][0]
     found = next(c for c in document["circuits"] if c["task"] == "ioi")
-    assert [cut["edges"] for cut in found["cuts"]] == [len(cut.edges) for cut in question.cuts]
-    for head, at in question.heads.items():
-        survivor = question.survives(at)
-        assert survivor is not None
-        assert found["heads"][head] == survivor.threshold
+    assert [cut["edges"] for cut in found["cuts"]] == [len(cut.edges) for cut in series.cuts]
+    for head in series.heads:
+        smallest = series.smallest_with_head(head)
+        assert smallest is not None
+        assert found["heads"][head] == smallest.threshold
 
 
 def test_parquet_files_hold_every_score_and_every_edge(
     small_site: Path, small_store: Store, site: Site
 ):
     summary = site.models[1]
-    model = whole_model(summary, read_whole(small_store, summary.profile_ids))
+    model = restore_profiles(summary, read_full_runs(small_store, summary.profile_ids))
     scores = pq.read_table(
         io.BytesIO((small_site / "data" / f"{model.slug}.scores.parquet").read_bytes())
     )
@@ -67,7 +67,7 @@ def test_parquet_files_hold_every_score_and_every_edge(
     edges = pq.read_table(
         io.BytesIO((small_site / "data" / f"{model.slug}.edges.parquet").read_bytes())
     )
-    cuts = [cut for questions in model.questions.values() for q in questions for cut in q.cuts]
+    cuts = [cut for found in model.circuits.values() for series in found for cut in series.cuts]
     assert edges.num_rows == sum(len(cut.edges) for cut in cuts)
 
 

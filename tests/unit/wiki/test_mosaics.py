@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acdc_pipeline.wiki.pages.mosaics import describe_mosaic
+from acdc_pipeline.wiki.site import describe_mosaic
 
 
 def test_description_of_a_mosaic_gives_extremes_and_what_is_missing():

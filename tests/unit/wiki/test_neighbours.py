@@ -8,12 +8,12 @@ from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.neighbours import nearest_places, neighbours
+from acdc_pipeline.wiki.neighbours import find_neighbours, smallest_columns
 from acdc_pipeline.wiki.scores import Score
 from tests.unit.wiki.test_tasks import model as plain_model
 
 METRICS = ("induction@1", "previous_token@1", "duplicate_token@1")
-RULERS = {metric: ScoreScale(0.0, 1.0) for metric in METRICS}
+SCALES = {metric: ScoreScale(0.0, 1.0) for metric in METRICS}
 
 
 def model(name: str, heads: dict[str, tuple[str, list[float]]]) -> Model:
@@ -38,28 +38,28 @@ def test_neighbours_are_the_heads_of_other_models_that_score_alike():
         "b",
         {"a0.h1": ("induction", [0.6, 0.0, 0.0]), "a1.h1": ("previous_token", [0.0, 0.9, 0.0])},
     )
-    found = neighbours([one, two], RULERS, [0, 1])
+    found = find_neighbours([one, two], SCALES, [0, 1])
     first, second = found[0][1, 0]
     assert (first.model, first.layer, first.head) == (1, 0, 1)
     # scores differ by 0.3 in one of three: 1 - sqrt(0.09 / 3) = 0.83
-    assert first.likeness == 0.83
+    assert first.similarity == 0.83
     assert (second.layer, second.head) == (1, 1)
     assert [n.model for n in found[1][0, 1]] == [0]
-    assert neighbours([one, two], RULERS, [1]) == {1: found[1]}
-    assert neighbours([one, two], RULERS, []) == {}
+    assert find_neighbours([one, two], SCALES, [1]) == {1: found[1]}
+    assert find_neighbours([one, two], SCALES, []) == {}
 
 
 def test_neighbours_of_heads_without_a_telling_role_are_not_looked_for():
     one = model("a", {"a1.h0": ("sink", [0.9, 0.0, 0.0])})
     two = model("b", {"a0.h1": ("induction", [0.6, 0.0, 0.0])})
-    assert neighbours([one, two], RULERS, [0, 1]) == {0: {}, 1: {}}
+    assert find_neighbours([one, two], SCALES, [0, 1]) == {0: {}, 1: {}}
 
 
 def test_neighbours_need_a_second_model_and_three_scores():
     one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
-    assert neighbours([one], RULERS, [0]) == {0: {}}
+    assert find_neighbours([one], SCALES, [0]) == {0: {}}
     few = {"induction@1": ScoreScale(0.0, 1.0)}
-    assert neighbours([one, one], few, [0, 1]) == {0: {}, 1: {}}
+    assert find_neighbours([one, one], few, [0, 1]) == {0: {}, 1: {}}
 
 
 def test_nearest_places_are_those_of_a_stable_sort():
@@ -68,6 +68,6 @@ def test_nearest_places_are_those_of_a_stable_sort():
     distance = draw.integers(0, 7, (40, 30)).astype(np.float32)
     distance[draw.random((40, 30)) < 0.2] = np.inf
     expected = np.argsort(distance, axis=1, kind="stable")
-    np.testing.assert_array_equal(nearest_places(distance, 5), expected[:, :5])
+    np.testing.assert_array_equal(smallest_columns(distance, 5), expected[:, :5])
     few = distance[:, :3]
-    np.testing.assert_array_equal(nearest_places(few, 5), np.argsort(few, axis=1, kind="stable"))
+    np.testing.assert_array_equal(smallest_columns(few, 5), np.argsort(few, axis=1, kind="stable"))

@@ -54,7 +54,7 @@ def test_notes_are_found_by_model_and_head_and_others_are_named(tmp_path: Path):
     found = read_notes(tmp_path, SIZES)
     assert set(found.html) == {("zoo-attn-2l", "a1.h3"), ("zoo-attn-2l", "index")}
     assert found.strays == ("other/a0.h0.md", "zoo-attn-2l/a01.h3.md", "zoo-attn-2l/a1.h8.md")
-    assert found.about("zoo-attn-2l", "a1.h3") == "<p>text</p>\n"
+    assert found.html["zoo-attn-2l", "a1.h3"] == "<p>text</p>\n"
 
 
 def test_note_that_is_no_text_is_refused_by_name(tmp_path: Path):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.wiki.pages.task import task_index
-from acdc_pipeline.wiki.runs import gather
-from acdc_pipeline.wiki.site import Site, site_of
+from acdc_pipeline.wiki.pages.task import task_rows
+from acdc_pipeline.wiki.runs import read_store
+from acdc_pipeline.wiki.site import Site, make_site
 from tests import wiki_store
 from tests.wiki_pages import Page, broken_links
 
@@ -21,7 +21,7 @@ LARGEST_HEAD_PAGE = 16 * 1024
 
 @pytest.fixture(scope="module")
 def site(small_store: Store) -> Site:
-    return site_of(gather(small_store))
+    return make_site(read_store(small_store))
 
 
 def test_every_head_of_every_model_has_a_page(small_pages: dict[str, Page], site: Site):
@@ -29,7 +29,7 @@ def test_every_head_of_every_model_has_a_page(small_pages: dict[str, Page], site
     assert len(heads) == site.heads == 16 + 16 + 16
 
 
-def test_list_of_tasks_counts_the_circuits_of_every_question(tmp_path: Path):
+def test_list_of_tasks_counts_the_circuits_of_every_series(tmp_path: Path):
     store = open_store(tmp_path, mode="write")
     tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
     for record in wiki_store.records([tiny], ("ioi",), (0.1,)):
@@ -37,8 +37,8 @@ def test_list_of_tasks_counts_the_circuits_of_every_question(tmp_path: Path):
         if record.circuit is not None:
             other = record.spec.model_copy(update={"seed": record.spec.seed + 1})
             store.commit(replace(record, spec=other))
-    site = site_of(gather(store))
-    assert [row["circuits"] for row in task_index(site)["rows"]] == [2]
+    site = make_site(read_store(store))
+    assert [row["circuits"] for row in task_rows(site)] == [2]
     assert site.circuits == 2
 
 
@@ -88,9 +88,9 @@ def test_head_page_tells_roles_ranks_and_circuits(small_pages: dict[str, Page], 
     assert "Behaves as an induction head on random tokens" in page.text
     assert f"rank {held[0].rank} of 16" in page.text
     assert ("a", "href", "../../k/induction.html") in page.addresses
-    for question, *_ in model.questions.values():
-        inside = f"a{place[0]}.h{place[1]}" in question.heads
-        assert (f"../../t/{question.task}/{model.slug}.html" in str(page.addresses)) >= inside
+    for series, *_ in model.circuits.values():
+        inside = f"a{place[0]}.h{place[1]}" in series.heads
+        assert (f"../../t/{series.task}/{model.slug}.html" in str(page.addresses)) >= inside
 
 
 def test_head_page_shows_the_note_about_it_above_its_scores(small_pages: dict[str, Page]):
@@ -130,17 +130,17 @@ def test_circuit_page_draws_every_edge_and_marks_which_cut_has_it(
     small_pages: dict[str, Page], site: Site
 ):
     model = site.models[1]
-    question = model.questions["ioi"][0]
+    series = model.circuits["ioi"][0]
     page = small_pages[f"t/ioi/{model.slug}.html"]
     drawn = [e.attributes for e in page.all("g") if "data-s" in e.attributes]
     assert {(e["data-s"], e["data-d"], e["data-at"]) for e in drawn} == {
-        (src, dst, "".join("01"[x] for x in at)) for (src, dst, _), at in question.presence.items()
+        (src, dst, "".join("01"[x] for x in at)) for (src, dst, _), at in series.edges.items()
     }
     off = [e for e in drawn if "off" in str(e["class"]).split()]
-    assert all(str(e["data-at"])[question.shown] == "0" for e in off)
-    assert len(drawn) - len(off) == len(question.cuts[question.shown].edges)
+    assert all(str(e["data-at"])[series.first_shown] == "0" for e in off)
+    assert len(drawn) - len(off) == len(series.cuts[series.first_shown].edges)
     rows = [e for e in page.all("tr") if "data-first" in e.attributes]
-    assert len(rows) == len(question.presence) + len(question.heads)
+    assert len(rows) == len(series.edges) + len(series.heads)
 
 
 def test_kind_page_lists_its_heads_best_first(small_pages: dict[str, Page], site: Site):

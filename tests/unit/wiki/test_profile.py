@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.errors import DamagedRun
-from acdc_pipeline.wiki.models import near_misses_of, primary_metric, roles_of
-from acdc_pipeline.wiki.pages.head_examples import snippet_fact
-from acdc_pipeline.wiki.profile import checked, merged_nulls, profile_from
+from acdc_pipeline.wiki.models import merge_near_misses, merge_roles, primary_metric
+from acdc_pipeline.wiki.pages.head_examples import snippet_row
+from acdc_pipeline.wiki.profile import check_examples, merge_nulls, parse_profile
 
 
 def document(**more: Any) -> bytes:
@@ -70,23 +70,23 @@ def test_profile_gives_the_nearest_miss_of_each_head_without_a_role():
         {**MISS, "head": "a1.h0"},
         {**MISS, "role": "of another version"},
     ]
-    found = profile_from(document(near_misses=misses, warnings=["too short"]))
+    found = parse_profile(document(near_misses=misses, warnings=["too short"]))
     assert found.warnings == ("too short",)
     assert len(found.near_misses) == 3
     # a1.h0 has a role
-    nearest = near_misses_of([found], roles_of([found]))
+    nearest = merge_near_misses([found], merge_roles([found]))
     assert {place: miss.role for place, miss in nearest.items()} == {(1, 1): "duplicate_token"}
     assert nearest[1, 1].describe() == "near miss: duplicate_token 0.39, line 0.40, null 0.06"
 
 
 def test_profile_of_before_there_were_near_misses_has_none():
-    found = profile_from(document())
+    found = parse_profile(document())
     assert found.near_misses == found.warnings == ()
     assert found.roles[0].below_line is None
 
 
 def test_profile_gives_what_was_kept_of_each_head():
-    found = profile_from(document())
+    found = parse_profile(document())
     (role,) = found.roles
     assert str(role.node) == "a1.h0"
     assert found.nulls == {"induction@1": 0.2}
@@ -108,12 +108,12 @@ def test_snippet_says_where_the_token_looked_at_is_before_or_behind_the_query(ke
     """Of twenty tokens those from 5 to 16 are shown around the query, which is 14."""
     text = {"from": "ioi", "tokens": [f" t{i}" for i in range(20)]}
     one = {"text": 0, "query": 14, "key": key, "weight": 0.5, "norm": 1.0}
-    (snippet,) = profile_from(
+    (snippet,) = parse_profile(
         document(snippets={"texts": [text], "heads": {"a1.h0": [one]}})
     ).snippets("a1.h0")
-    facts = snippet_fact(snippet)
+    facts = snippet_row(snippet)
     assert (facts["where"], facts["looked"]) == (where, f" t{key}")
-    underlined = [text for text, mark in facts["marked"] if mark == "key"]
+    underlined = [text for text, mark in facts["pieces"] if mark == "key"]
     assert underlined == ([f" t{key}"] if where == "shown" else [])
 
 
@@ -143,15 +143,15 @@ def test_snippet_says_where_the_token_looked_at_is_before_or_behind_the_query(ke
 )
 def test_profile_of_another_form_is_called_damaged(broken: dict[str, Any]):
     with pytest.raises(DamagedRun):
-        checked(profile_from(document(**broken)))
+        check_examples(parse_profile(document(**broken)))
 
 
 def test_roles_of_several_profiles_count_once_by_head():
-    one, two = profile_from(document()), profile_from(document(task="induction"))
-    assert {place: [r.role for r in held] for place, held in roles_of([one, two]).items()} == {
+    one, two = parse_profile(document()), parse_profile(document(task="induction"))
+    assert {place: [r.role for r in held] for place, held in merge_roles([one, two]).items()} == {
         (1, 0): ["induction"]
     }
-    assert merged_nulls([one, two]) == {"induction@1": 0.2}
+    assert merge_nulls([one, two]) == {"induction@1": 0.2}
 
 
 def test_primary_metric_names_the_task_only_where_the_score_is_one_of_tasks():

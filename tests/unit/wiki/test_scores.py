@@ -5,12 +5,12 @@ import pyarrow as pa
 
 from acdc_pipeline.store import HeadScore, tables
 from acdc_pipeline.wiki.scores import (
-    by_family,
+    compute_percentiles,
     definition_of,
-    in_order,
-    merged,
-    score_grids,
-    standing,
+    group_by_family,
+    merge_scores,
+    read_scores,
+    sort_metrics,
 )
 
 
@@ -23,9 +23,9 @@ def table(*rows: HeadScore) -> pa.Table:
     return tables.heads_table(rows)
 
 
-def test_score_grids_put_values_where_the_heads_are_and_leave_the_rest_missing():
+def test_read_scores_put_values_where_the_heads_are_and_leave_the_rest_missing():
     rows = (row(0, 1, "induction@1", 0.5, 0.4), row(1, 0, "induction@1", 0.25))
-    found = score_grids(table(*rows, row(1, 1, "sink@1", 0.0)))
+    found = read_scores(table(*rows, row(1, 1, "sink@1", 0.0)))
     assert list(found) == ["induction@1", "sink@1"]
     values = found["induction@1"].values
     np.testing.assert_array_equal(values, [[np.nan, 0.5], [0.25, np.nan]])
@@ -33,13 +33,13 @@ def test_score_grids_put_values_where_the_heads_are_and_leave_the_rest_missing()
     assert found["induction@1"].n == 50
     # measured as zero is not missing
     assert found["sink@1"].values[1, 1] == 0.0
-    assert score_grids(table()) == {}
+    assert read_scores(table()) == {}
 
 
 def test_scores_of_several_runs_become_grids_of_the_model_and_the_first_counts():
-    one = score_grids(table(row(0, 0, "sink@1", 0.1)))
-    two = score_grids(table(row(0, 0, "sink@1", 0.2), row(2, 3, "entropy@1", 1.0)))
-    found = merged([one, two], 2, 2)
+    one = read_scores(table(row(0, 0, "sink@1", 0.1)))
+    two = read_scores(table(row(0, 0, "sink@1", 0.2), row(2, 3, "entropy@1", 1.0)))
+    found = merge_scores([one, two], 2, 2)
     np.testing.assert_array_equal(found["sink@1"].values, [[0.1, np.nan], [np.nan, np.nan]])
     # a head that the model does not have
     assert np.isnan(found["entropy@1"].values).all()
@@ -48,14 +48,19 @@ def test_scores_of_several_runs_become_grids_of_the_model_and_the_first_counts()
 
 def test_metrics_come_in_the_order_of_their_definitions_with_unknown_ones_last():
     metrics = ["my_score@3", "ov_copying@2", "direct_effect@1:ioi", "induction@1", "induction@9"]
-    assert in_order(metrics) == [
+    assert sort_metrics(metrics) == [
         "induction@1",
         "ov_copying@2",
         "direct_effect@1:ioi",
         "induction@9",
         "my_score@3",
     ]
-    assert list(by_family(metrics)) == ["random tokens", "weights", "task prompts", "other scores"]
+    assert list(group_by_family(metrics)) == [
+        "random tokens",
+        "weights",
+        "task prompts",
+        "other scores",
+    ]
 
 
 def test_definition_of_an_unknown_score_says_its_name_and_claims_nothing():
@@ -66,22 +71,22 @@ def test_definition_of_an_unknown_score_says_its_name_and_claims_nothing():
     assert definition_of("nonsense").title == "Nonsense"
 
 
-def test_standing_names_the_highest_steps_and_says_nothing_of_the_rest():
-    found = standing([np.arange(1000, dtype=float).reshape(10, 100)])
-    assert found.says(995.0).startswith("top 1\N{NARROW NO-BREAK SPACE}%")
-    assert found.says(960.0).startswith("top 5")
-    assert found.says(800.0).startswith("top 25")
-    assert found.says(500.0) == ""
-    assert found.says(0.0) == ""
-    assert found.among == "1,000 heads of 1 model"
+def test_percentiles_names_the_highest_steps_and_says_nothing_of_the_rest():
+    found = compute_percentiles([np.arange(1000, dtype=float).reshape(10, 100)])
+    assert found.label(995.0).startswith("top 1\N{NARROW NO-BREAK SPACE}%")
+    assert found.label(960.0).startswith("top 5")
+    assert found.label(800.0).startswith("top 25")
+    assert found.label(500.0) == ""
+    assert found.label(0.0) == ""
+    assert found.population == "1,000 heads of 1 model"
 
 
-def test_standing_names_the_lowest_steps_of_signed_scores():
-    found = standing([np.linspace(-1, 1, 201)])
-    assert found.says(-1.0).startswith("lowest 1")
-    assert found.says(1.0).startswith("top 1")
+def test_percentiles_names_the_lowest_steps_of_signed_scores():
+    found = compute_percentiles([np.linspace(-1, 1, 201)])
+    assert found.label(-1.0).startswith("lowest 1")
+    assert found.label(1.0).startswith("top 1")
 
 
-def test_standing_is_silent_where_all_heads_score_alike_or_are_few():
-    assert standing([np.zeros(500)]).says(0.0) == ""
-    assert standing([np.arange(10, dtype=float)]).says(9.0) == ""
+def test_percentiles_is_silent_where_all_heads_score_alike_or_are_few():
+    assert compute_percentiles([np.zeros(500)]).label(0.0) == ""
+    assert compute_percentiles([np.arange(10, dtype=float)]).label(9.0) == ""

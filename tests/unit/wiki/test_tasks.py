@@ -7,8 +7,8 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import ReferenceCircuit
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.scores import Score
-from acdc_pipeline.wiki.tasks import Task, claims_about, published_edges
-from tests.unit.wiki.test_circuits import SHAPE, question
+from acdc_pipeline.wiki.tasks import Task, find_claims, published_edges
+from tests.unit.wiki.test_circuits import SHAPE, series
 
 REFERENCE = ReferenceCircuit.model_validate(
     {
@@ -41,7 +41,7 @@ def model(ref: str = "zoo:attn-2l", *, profiled: str = "yes") -> Model:
         near_misses={},
         warnings=(),
         nulls={},
-        questions={"ioi": (question(),)},
+        circuits={"ioi": (series(),)},
         profiles=(),
         profile_ids=(),
         run_ids=(),
@@ -54,22 +54,22 @@ TASK = Task("ioi", "ioi", "IOI", reference=REFERENCE)
 
 
 def verdicts(found, place: tuple[int, int]) -> list[tuple[str, str]]:
-    return [(f.verdict, f.says) for claim in found[place] for f in claim.findings]
+    return [(f.verdict, f.text) for claim in found[place] for f in claim.findings]
 
 
 def test_claim_agrees_where_circuit_and_role_were_found_too():
-    found = claims_about(model(), [TASK])
+    found = find_claims(model(), [TASK])
     assert verdicts(found, (1, 0)) == [
         ("agrees", "in the circuit found here, up to τ = 0.1"),
         ("agrees", "behaves as an induction head here (0.9)"),
     ]
     (claim,) = found[1, 0]
-    assert claim.says == "in the circuit of ioi, as induction"
+    assert claim.text == "in the circuit of ioi, as induction"
     assert claim.url == "https://arxiv.org/abs/2211.00593"
 
 
 def test_claim_disagrees_where_it_was_looked_for_and_not_found():
-    found = claims_about(model(), [TASK])
+    found = find_claims(model(), [TASK])
     assert verdicts(found, (1, 1)) == [
         ("disagrees", "in no circuit found here, down to τ = 0.01"),
         ("disagrees", "does not pass as an induction head here (0.1)"),
@@ -77,12 +77,12 @@ def test_claim_disagrees_where_it_was_looked_for_and_not_found():
 
 
 def test_claim_of_a_kind_that_is_none_here_is_about_the_circuit_alone():
-    found = claims_about(model(), [TASK])
+    found = find_claims(model(), [TASK])
     assert verdicts(found, (0, 1)) == [("agrees", "in the circuit found here, up to τ = 0.01")]
 
 
 def test_claim_is_not_tested_where_nothing_was_measured():
-    unmeasured = claims_about(model(profiled="no"), [TASK])
+    unmeasured = find_claims(model(profiled="no"), [TASK])
     assert verdicts(unmeasured, (1, 0))[1] == (
         "not tested",
         "whether it behaves as an induction head was not measured",
@@ -90,7 +90,7 @@ def test_claim_is_not_tested_where_nothing_was_measured():
 
 
 def test_claims_about_another_model_do_not_count():
-    assert claims_about(model("zoo:attn-4l"), [TASK]) == {}
+    assert find_claims(model("zoo:attn-4l"), [TASK]) == {}
     assert published_edges(model("zoo:attn-4l"), TASK) is None
 
 

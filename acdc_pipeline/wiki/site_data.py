@@ -1,0 +1,156 @@
+"""The data of the site: list of models, search index, score columns, schema."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from acdc_pipeline.graph import Node
+from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script
+from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
+from acdc_pipeline.wiki.page import PACKAGE
+from acdc_pipeline.wiki.scores import definition_of, task_of
+from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.text import name
+
+
+def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of every data file that is not about one model or score."""
+    schema = json.loads((files(PACKAGE) / "model.schema.json").read_bytes())
+    yield "data/schema.json", encode_json(schema)
+    yield "data/index.json", encode_json(index_document(site))
+    for file, document in (("search", search_document(site)), ("build", build_document(site))):
+        yield f"data/{file}.json", encode_json(document)
+        yield f"data/{file}.js", encode_script(file, document)
+
+
+def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
+    """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64."""
+    for metric in site.metrics:
+        parts = [
+            model.scores[metric].values.ravel()
+            if metric in model.scores
+            else np.full(model.total_heads, np.nan)
+            for model in site.models
+        ]
+        column = np.concatenate(parts).astype("<f4")
+        encoded = base64.b64encode(column.tobytes()).decode("ascii")
+        file = _score_file(site, metric)
+        yield f"data/{file}.js", encode_script(file, {"metric": metric, "float32": encoded})
+
+
+def index_document(site: Site) -> dict[str, Any]:
+    """Return the models with their files, and the definitions of the scores."""
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "data_version": site.version,
+        "models": [
+            {
+                "model": model.title,
+                "ref": model.ref,
+                "revision": model.revision,
+                "slug": model.slug,
+                "n_layers": model.n_layers,
+                "n_heads": model.n_heads,
+                "document": f"{model.slug}.json",
+                "scores": f"{model.slug}.scores.parquet",
+                "edges": f"{model.slug}.edges.parquet",
+            }
+            for model in site.models
+        ],
+        "scores": [
+            {
+                "metric": metric,
+                "title": definition.title,
+                "claim": definition.claim,
+                "formula": definition.formula,
+                "sign": definition.sign,
+                "source": definition.source,
+            }
+            for metric in site.metrics
+            for definition in (definition_of(metric),)
+        ],
+    }
+
+
+def search_document(site: Site) -> dict[str, Any]:
+    """Return all models, roles, tasks and scores, and which heads have which roles and circuits.
+
+    Heads are numbered over all models, layer by layer. `roles` is a flat list of triples of head,
+    role and task (-1 for none), `circuits` one of head, task and the threshold or number of edges
+    of the smallest circuit that contains the head.
+    """
+    kinds = sorted({held.role for m in site.models for r in m.roles.values() for held in r})
+    tasks = list(site.tasks)
+    roles: list[int] = []
+    circuits: list[float] = []
+    first = 0
+    for model in site.models:
+        for place, held in sorted(model.roles.items()):
+            for role in held:
+                task = tasks.index(role.on) if role.on in tasks else -1
+                roles += [first + _number(model, place), kinds.index(role.role), task]
+        for task, (series, *_) in model.circuits.items():
+            for head, inside in sorted(series.heads.items()):
+                number = first + _number(model, head_index(Node.parse(head)))
+                cut = series.cuts[inside.index(True)]
+                circuits += [number, tasks.index(task), float(cut.size)]
+        first += model.total_heads
+    return {
+        "version": site.version,
+        "models": [
+            {
+                "slug": model.slug,
+                "title": name(model.title),
+                "family": name(model.family, 32),
+                "layers": model.n_layers,
+                "heads": model.n_heads,
+            }
+            for model in site.models
+        ],
+        "kinds": [{"name": kind, "title": ROLES[kind].title} for kind in kinds],
+        "tasks": [{"name": task.name, "slug": task.slug} for task in site.tasks.values()],
+        "scores": [
+            {
+                "metric": metric,
+                "name": definition.name,
+                "title": definition.title,
+                "task": task_of(metric),
+                "file": _score_file(site, metric),
+                "low": site.scales[metric].low,
+                "high": site.scales[metric].high,
+            }
+            for metric in site.metrics
+            for definition in (definition_of(metric),)
+        ],
+        "roles": roles,
+        "circuits": circuits,
+    }
+
+
+def build_document(site: Site) -> dict[str, Any]:
+    """Return what the footer of every page says about the site."""
+    return {
+        "version": site.version,
+        "newest": None if site.newest is None else site.newest.isoformat(),
+        "models": len(site.models),
+        "profiled": site.profiled,
+        "heads": site.heads,
+    }
+
+
+def _number(model: Model, place: HeadIndex) -> int:
+    return place[0] * model.n_heads + place[1]
+
+
+def _score_file(site: Site, metric: str) -> str:
+    """Return the path of the script of a score below `data/`, without suffix."""
+    slug, task = site.score_slug(metric), task_of(metric)
+    return f"scores/{slug}" if task is None else f"scores/{slug}.{site.tasks[task].slug}"
