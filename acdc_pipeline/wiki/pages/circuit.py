@@ -116,7 +116,7 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
 
 def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
     shown = series.cuts[series.first_shown]
-    says = (
+    label = (
         f"{title}: {numbers.counted(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
         f"{series.describe(shown)}. Every edge is in the table below."
     )
@@ -128,7 +128,7 @@ def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
     def link(node: Node) -> str | None:
         return f"../../m/{model.slug}/{node}.html" if node.kind == "head" else None
 
-    return draw_series(series.shape, drawn, shown=series.first_shown, label=plain(says), link=link)
+    return draw_series(series.shape, drawn, shown=series.first_shown, label=plain(label), link=link)
 
 
 def _parse_edge(key: EdgeKey) -> Edge:
@@ -150,7 +150,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
     ]
     if not points:
         return None
-    says = f"{title}: " + ", ".join(
+    label = f"{title}: " + ", ".join(
         f"{numbers.percent(point.y)} with {numbers.counted(int(point.x), 'edge')}"
         for point in points
     )
@@ -159,7 +159,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
             points,
             log_axis("edges kept", [point.x for point in points]),
             percent_axis("faithfulness", min(point.y for point in points)),
-            label=plain(says),
+            label=plain(label),
             width=460,
             height=260,
             line=True,

@@ -68,7 +68,7 @@ def direction_rows(model: Model, place: HeadIndex) -> list[Data]:
 def _pattern(pattern: Pattern, name: str) -> Data:
     count, last = len(pattern.tokens), pattern.weights[-1]
     key = int(last.argmax())
-    says = (
+    label = (
         f"Attention of {name} on {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}: "
         f"{count} tokens by {count} tokens. The last token looks most at token {key}, "
         f"“{pattern.tokens[key].strip()}” ({percent(last[key] / 255)})."
@@ -77,7 +77,7 @@ def _pattern(pattern: Pattern, name: str) -> Data:
     return {
         "caption": caption.format(side=pattern.side, task=pattern.task),
         "mask": draw_attention_mask(pattern.weights),
-        "says": says,
+        "label": label,
         "tokens": [token(text) for text in pattern.tokens],
     }
 

@@ -58,10 +58,12 @@ class ModelListPage(SinglePage):
 
     def data(self, _: None) -> Data:
         first = _first_metric(self.site)
-        tiles = {} if first is None else self.site.mosaics(first)
+        pictures = {} if first is None else self.site.mosaics(first)
         return {
             **frame(1, "Models", ("Models", None)),
-            "rows": [_model(model) | {"tile": tiles.get(model.slug)} for model in self.site.models],
+            "rows": [
+                {**_model(model), "picture": pictures.get(model.slug)} for model in self.site.models
+            ],
             "first": None if first is None else definition_of(first).title,
         }
 

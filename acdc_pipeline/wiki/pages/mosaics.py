@@ -36,17 +36,17 @@ def mosaic_settings(site: Site) -> Data:
 
 def panel_rows(site: Site, metric: str) -> list[Data]:
     """Return a mosaic for every model with the score."""
-    tiles = site.mosaics(metric)
+    pictures = site.mosaics(metric)
     return [
         {
             "title": model.title,
             "slug": model.slug,
             "layers": model.n_layers,
             "heads": model.n_heads,
-            "picture": tiles[model.slug],
+            "picture": pictures[model.slug],
         }
         for model in site.models
-        if model.slug in tiles
+        if model.slug in pictures
     ]
 
 

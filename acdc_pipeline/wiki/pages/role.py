@@ -173,7 +173,7 @@ def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
         for model, held in sized[:_MAX_POINTS]
     ]
     ticks = ((0.0, "first"), (0.25, ""), (0.5, "middle"), (0.75, ""), (1.0, "last"))
-    says = (
+    label = (
         f"{heading}: depth of {counted(len(points), 'head')} in "
         f"{counted(_count_models(sized), 'model')} against the size of the model. "
         "Each is in the table below."
@@ -183,6 +183,6 @@ def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
             points,
             log_axis("weights in the layers", [point.x for point in points]),
             Axis("layer", -0.06, 1.06, ticks),
-            label=plain(says),
+            label=plain(label),
         )
     )
