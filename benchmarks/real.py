@@ -35,11 +35,11 @@ from acdc_pipeline.evaluation import (
     completeness,
     differentiable_objective_for,
     measure_circuits,
+    measure_scale,
     minimality,
     objective_for,
     parts_by_node,
     random_masks,
-    scale_of,
     worst_knockouts,
 )
 from acdc_pipeline.graph import LOGITS, Circuit, Edge, Receiver
@@ -158,7 +158,7 @@ def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> 
     table.measure("null: measuring 20 circuits", each, measured(*null))
     circuit = Circuit(topology, frozenset(topology.edges_in(mask)))
     parts = dict(list(parts_by_node(circuit).items())[:8])
-    scale = scale_of(bench, "logit_diff")
+    scale = measure_scale(bench, "logit_diff")
     own, whole = work.circuit(bench, mask), work.forward + work.unembedding
     table.measure(
         f"completeness: {len(parts) + 1} knockouts",

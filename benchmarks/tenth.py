@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.evaluation import scale_of, value_of
+from acdc_pipeline.evaluation import measure_scale, measure_value
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
@@ -64,13 +64,13 @@ def rows(name: str, asked: argparse.Namespace) -> Iterator[str]:
     """The lines of the table for one model."""
     task, model = find_task("ioi"), load_model(f"zoo:{name}", device="cpu")
     benches = [bench_of(model, task, asked.prompts, seed) for seed in (SEARCHED, FRESH)]
-    scales = {by: [scale_of(bench, by) for bench in benches] for by in MEASURED}
+    scales = {by: [measure_scale(bench, by) for bench in benches] for by in MEASURED}
     for metric in asked.metrics:
         for rounds in asked.rounds:
             circuit = circuit_of(name, task, benches[0], metric, rounds, asked.steps)
             size = f"{len(circuit)} of {circuit.topology.n_edges}"
             found = [
-                scale.faithfulness(value_of(bench, by, circuit.edges))
+                scale.faithfulness(measure_value(bench, by, circuit.edges))
                 for by in MEASURED
                 for bench, scale in zip(benches, scales[by], strict=True)
             ]

@@ -1,37 +1,53 @@
-"""What a circuit is worth."""
+"""The quality of a circuit: faithfulness, completeness, minimality, causal scrubbing, stability."""
 
-from acdc_pipeline.evaluation.areas import circuit_model_distance, circuit_performance_ratio
 from acdc_pipeline.evaluation.causal_scrubbing import Recovery, causal_scrubbing
-from acdc_pipeline.evaluation.completeness import Knockout, completeness
+from acdc_pipeline.evaluation.comparison import (
+    mean_pairwise_jaccard,
+    pessimistic_auc,
+    roc_of_circuits,
+    roc_of_scores,
+)
+from acdc_pipeline.evaluation.completeness import (
+    Knockout,
+    completeness,
+    count_search_forwards,
+    worst_knockouts,
+)
 from acdc_pipeline.evaluation.curve import (
     FRACTIONS,
-    Point,
+    CurvePoint,
+    circuit_model_distance,
+    circuit_performance_ratio,
     circuits_at_fractions,
     circuits_from_scores,
-    curve,
+    measure_curve,
 )
-from acdc_pipeline.evaluation.exchange import with_partners
-from acdc_pipeline.evaluation.faithfulness import Scale, scale_of, value_of, values_of
-from acdc_pipeline.evaluation.jaccard import jaccard, mean_pairwise_jaccard
+from acdc_pipeline.evaluation.exchange import select_exchangeable
+from acdc_pipeline.evaluation.faithfulness import (
+    Scale,
+    measure_scale,
+    measure_value,
+    measure_values,
+    percentile,
+    random_masks,
+)
 from acdc_pipeline.evaluation.measure import (
     circuit_logprobs,
     differentiable_objective_for,
     measure,
     measure_circuits,
     objective_for,
+    require_answers,
 )
-from acdc_pipeline.evaluation.minimality import Need, minimality
-from acdc_pipeline.evaluation.null import percentile, random_circuits, random_masks
-from acdc_pipeline.evaluation.parts import Parts, parts_by_edge, parts_by_node
-from acdc_pipeline.evaluation.roc import pessimistic_auc, roc_of_circuits, roc_of_scores
-from acdc_pipeline.evaluation.worst_knockouts import knockouts_of_a_search, worst_knockouts
+from acdc_pipeline.evaluation.minimality import PartScore, minimality
+from acdc_pipeline.evaluation.parts import Parts, parts_by_node
 
 __all__ = [
     "FRACTIONS",
+    "CurvePoint",
     "Knockout",
-    "Need",
+    "PartScore",
     "Parts",
-    "Point",
     "Recovery",
     "Scale",
     "causal_scrubbing",
@@ -41,26 +57,24 @@ __all__ = [
     "circuits_at_fractions",
     "circuits_from_scores",
     "completeness",
-    "curve",
+    "count_search_forwards",
     "differentiable_objective_for",
-    "jaccard",
-    "knockouts_of_a_search",
     "mean_pairwise_jaccard",
     "measure",
     "measure_circuits",
+    "measure_curve",
+    "measure_scale",
+    "measure_value",
+    "measure_values",
     "minimality",
     "objective_for",
-    "parts_by_edge",
     "parts_by_node",
     "percentile",
     "pessimistic_auc",
-    "random_circuits",
     "random_masks",
+    "require_answers",
     "roc_of_circuits",
     "roc_of_scores",
-    "scale_of",
-    "value_of",
-    "values_of",
-    "with_partners",
+    "select_exchangeable",
     "worst_knockouts",
 ]

@@ -1,4 +1,4 @@
-"""Causal scrubbing: a circuit as a hypothesis about which inputs a model's answer depends on."""
+"""Causal scrubbing: a circuit as a hypothesis about the inputs that a model's answer depends on."""
 
 from __future__ import annotations
 
@@ -14,33 +14,39 @@ from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
-from acdc_pipeline.evaluation.exchange import alike, of_one_length
-from acdc_pipeline.evaluation.exchanged_sums import Exchange, ExchangedSums
-from acdc_pipeline.evaluation.interval import ratio_interval
-from acdc_pipeline.evaluation.measure import answer_scores, require_answers
+from acdc_pipeline.evaluation.exchange import (
+    Exchange,
+    ExchangedSums,
+    pool_by_length,
+    pool_by_roles,
+)
+from acdc_pipeline.evaluation.measure import require_answers, score_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricName
 
+RESAMPLES = 1000
+LEVEL = 0.95
+
 _SOURCES = 32
-"""Whose clean outputs are copied and transformed together."""
+"""Number of sources whose clean outputs are transformed together."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How much of a metric is left when everything the hypothesis allows is exchanged.
+    """The part of a metric that survives the exchanges which the hypothesis allows.
 
     Args:
-        metric: what is measured, in its own sign.
-        recovered: share of the metric between the fully scrubbed model (0) and the model (1).
-            Higher is better; it may leave that range.
-        low, high: 95 % bootstrap interval of it, over groups of prompts that agree.
+        metric: the metric, in its own sign.
+        recovered: position of `hypothesis` between the fully scrubbed model (0) and the model (1).
+            Higher is better; values outside that range are possible.
+        low, high: 95 % bootstrap interval of `recovered`, over groups of prompts with equal roles.
         model: the metric of the whole model.
         hypothesis: the metric under the hypothesis, mean over draws.
         scrubbed: the metric with every edge exchanged, mean over draws.
-        prompts: how many prompts.
-        exchangeable: the share of them that agree with another in roles and template, so that
-            something is exchanged inside the circuit too.
+        prompts: number of prompts.
+        exchangeable: share of the prompts that agree with another in roles and template, so that
+            edges of the circuit are exchanged too.
     """
 
     metric: MetricName
@@ -63,44 +69,43 @@ def causal_scrubbing(
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Recovery:
-    """The share of `metric` that survives resampling by the hypothesis `circuit`.
+    """Return the share of `metric` that survives resampling by the hypothesis `circuit`.
 
     Chan et al. 2022, "Causal scrubbing" (Alignment Forum). Every edge outside the circuit carries
-    its source's clean activation on a prompt of the same token length, drawn for each edge on its
-    own. Every edge of the circuit carries its source's current output on a prompt that agrees in
-    template, token length and roles, drawn likewise; where prompts declare no roles, on the prompt
-    itself. A draw shifts the prompts that may stand in for one another in a circle (see `Pool`), so
-    that each prompt meets any of them with the same chance, on every edge anew. The published
-    method recomputes what a receiver reads as a tree of inputs; here sources are run once per draw
-    and shared between their receivers.
+    its source's clean activation on a prompt of the same token length, drawn independently for each
+    edge. Every edge of the circuit carries its source's current output on a prompt of the same
+    template, token length and roles, drawn likewise; if prompts declare no roles, on the prompt
+    itself. A draw shifts each group of such prompts cyclically (see `Pool`), so that a prompt is
+    replaced by any of its group with equal probability. The published method recomputes the inputs
+    of each receiver as a tree; here sources are run once per draw and shared between receivers.
 
     Args:
-        bench: the model at work on prompts each of which has another of its length
-            (see `exchange.with_partners`). Its ablation plays no part.
-        metric: what is measured.
+        bench: the model on prompts each of which shares its length with another
+            (see `exchange.select_exchangeable`). Its ablation is not used.
+        metric: the metric to measure.
         circuit: the hypothesis.
-        draws: how many times everything is drawn anew, at least 1.
-        seed: of all draws and of the bootstrap. The draws of an edge do not depend on the circuit.
-        advance: called with the number of forwards done since the last call, two a draw.
+        draws: number of independent draws, at least 1.
+        seed: of the draws and the bootstrap. The draws of an edge do not depend on the circuit.
+        advance: called with the number of forward passes since the last call, two per draw.
 
     Raises:
-        PromptError: the metric compares with incorrect answers, and a prompt has none.
+        PromptError: the metric needs incorrect answers, and a prompt has none.
     """
     require_answers(bench, metric)
-    anyone, same = of_one_length(bench.prompts), alike(bench.prompts)
+    by_length, by_roles = pool_by_length(bench.prompts), pool_by_roles(bench.prompts)
     n_edges = bench.weights.topology.n_edges
     generator = torch.Generator().manual_seed(seed)
-    ours, nothing = [], []
+    in_circuit, in_nothing = [], []
     for _ in range(draws):
-        outside = Exchange(anyone, anyone.draw(n_edges, generator))
-        inside = Exchange(same, same.draw(n_edges, generator))
+        outside = Exchange(by_length, by_length.draw(n_edges, generator))
+        inside = Exchange(by_roles, by_roles.draw(n_edges, generator))
         logprobs = scrubbed_logprobs(bench, [circuit.edges, frozenset()], outside, inside)
-        for scores, some in zip((ours, nothing), logprobs, strict=True):
-            scores.append(answer_scores(bench, some, metric).double())
+        for scores, some in zip((in_circuit, in_nothing), logprobs, strict=True):
+            scores.append(score_answers(bench, some, metric).double())
         advance(2)
-    model = answer_scores(bench, bench.logprobs, metric).double()
-    hypothesis, scrubbed = torch.stack(ours).mean(0), torch.stack(nothing).mean(0)
-    groups = same.groups.to(bench.prompts.answer_row.device)[bench.prompts.answer_row]
+    model = score_answers(bench, bench.logprobs, metric).double()
+    hypothesis, scrubbed = torch.stack(in_circuit).mean(0), torch.stack(in_nothing).mean(0)
+    groups = by_roles.groups.to(bench.prompts.answer_row.device)[bench.prompts.answer_row]
     share, low, high = ratio_interval(
         hypothesis - scrubbed, model - scrubbed, groups.tolist(), seed=seed
     )
@@ -113,22 +118,22 @@ def causal_scrubbing(
         hypothesis=float(hypothesis.mean()),
         scrubbed=float(scrubbed.mean()),
         prompts=len(bench.prompts),
-        exchangeable=float((same.count > 1).double().mean()),
+        exchangeable=float((by_roles.count > 1).double().mean()),
     )
 
 
 def scrubbed_logprobs(
     bench: Bench, circuits: Sequence[frozenset[Edge]], outside: Exchange, inside: Exchange
 ) -> Float[Tensor, "circuit answer vocab"]:
-    """Log-probabilities at the answers, with sources exchanged edge by edge.
+    """Return log-probabilities at the answers, with sources exchanged edge by edge.
 
     Args:
-        bench: the model at work on the prompts.
+        bench: the model on the prompts.
         circuits: the edges of each hypothesis.
-        outside: what every other edge reads of the clean outputs. Prompts of a group have the
-            same token length.
-        inside: what the edges of the hypothesis read of the current outputs. Each of its groups
-            is part of one of `outside`.
+        outside: prompts whose clean outputs the other edges read. Prompts of a group have the same
+            token length.
+        inside: prompts whose current outputs the edges of the hypothesis read. Each group is part
+            of a group of `outside`.
     """
     present = [bench.weights.topology.edge_mask(edges) for edges in circuits]
     outputs, final = bench.clean.outputs, bench.clean.final
@@ -148,14 +153,49 @@ def scrubbed_logprobs(
         return unembed(bench.weights, at_answers).log_softmax(-1)
 
 
+def ratio_interval(
+    above: Float[Tensor, " answer"],
+    below: Float[Tensor, " answer"],
+    groups: Sequence[int],
+    *,
+    seed: int,
+) -> tuple[float, float, float]:
+    """Return mean(above) / mean(below) and its bootstrap percentile interval (Efron 1979).
+
+    Whole groups are resampled, since the answers of a group depend on each other. If mean(below) is
+    0, the ratio is 1 if mean(above) is 0 too (there was nothing to lose), else 0.
+
+    Args:
+        above, below: numerator and denominator, for each answer.
+        groups: group of each answer, numbered from 0.
+        seed: of the resampling.
+    """
+    at = torch.tensor(groups)
+    n = int(at.max()) + 1
+    sums = torch.zeros(2, n, dtype=torch.float64)
+    sums.index_add_(1, at, torch.stack([above, below]).double().cpu())
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(n, (RESAMPLES, n), generator=generator)
+    ratios = _ratio(sums[0][drawn].sum(1), sums[1][drawn].sum(1))
+    tail = (1 - LEVEL) / 2
+    low, high = ratios.quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return float(_ratio(*sums.sum(1, keepdim=True))), low, high
+
+
+def _ratio(above: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    nothing = below == 0
+    plain = above / below.where(~nothing, torch.ones_like(below))
+    return plain.where(~nothing, (above == 0).double())
+
+
 class _Scrubbed(ReceiverForward):
-    """A forward in which every edge carries its source's output on a prompt of its own.
+    """A forward pass in which every edge carries its source's output on a prompt of its own.
 
     Args:
         weights: the model.
         present: the edges of the hypothesis.
-        clean: what each source writes in the clean run, for the edges that are not present.
-        current: takes what each source writes here, for those that are.
+        clean: outputs of the clean run, read by edges that are not present.
+        current: outputs of this pass, read by edges that are present.
     """
 
     def __init__(
@@ -175,7 +215,7 @@ class _Scrubbed(ReceiverForward):
     def read(self, receivers: Sequence[Receiver]) -> Float[Tensor, "n batch pos d_model"]:
         first = torch.tensor([self.topology.first_edge[receiver] for receiver in receivers])
         edges = first[:, None] + torch.arange(self.n_sources)
-        stream = self.clean.over(edges, ~self.present[edges])
+        stream = self.clean.read(edges, ~self.present[edges])
         if self.present[edges].any():
-            stream = stream + self.current.over(edges, self.present[edges])
+            stream = stream + self.current.read(edges, self.present[edges])
         return stream if self.constant is None else stream + self.constant

@@ -1,4 +1,4 @@
-"""Completeness: what is left out of a circuit should not matter, also once parts of it are gone."""
+"""Completeness: circuit and model should agree when the same parts are removed from both."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.evaluation.faithfulness import Scale, values_of
+from acdc_pipeline.evaluation.faithfulness import Scale, measure_values
 from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
+
+CANDIDATES = 10
+"""Number of parts tried at each step of a search."""
+
+MAX_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Knockout:
     """Circuit and model without the same parts.
 
     Args:
-        parts: K, the names of what was removed from both.
+        parts: K, the names of the parts removed from both.
         circuit: F(C \\ K), in the metric's own sign.
         model: F(M \\ K), likewise.
         incompleteness: |F(C \\ K) - F(M \\ K)| as a share of |m(G) - m(∅)|. Lower is better.
@@ -39,21 +44,21 @@ def completeness(
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Knockout, ...]:
-    """What removing the same parts does to the circuit and to the model (Wang et al. 2022).
+    """Remove the same parts from circuit and model, and compare them (Wang et al. 2022).
 
     The completeness criterion of "Interpretability in the Wild" (arXiv 2211.00593, section 4.1):
-    for every K in C, |F(C \\ K) - F(M \\ K)| should be small. A circuit that lacks a backup fails
-    it, though it is faithful. K is nothing, each part alone, and `draws` random halves; for the
-    K that a greedy search finds, see `worst_knockouts`.
+    for every K in C, |F(C \\ K) - F(M \\ K)| should be small. A circuit without the model's backup
+    heads can be faithful but is not complete. K is the empty set, each part alone, and `draws`
+    random halves; `worst_knockouts` searches for the worst K.
 
     Args:
-        bench: the model at work on the prompts.
+        bench: the model on the prompts.
         scale: the metric F and its ends.
         circuit: C.
-        parts: what is removed; M stands for the whole graph.
-        draws: how many random sets.
-        seed: of those.
-        advance: called with the number of forwards done since the last call, two for every K.
+        parts: the parts that are removed; M is the whole graph.
+        draws: number of random sets.
+        seed: of the random sets.
+        advance: called with the number of forward passes since the last call, two per K.
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
@@ -68,15 +73,78 @@ def knock_out(
     sets: Sequence[tuple[str, ...]],
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Knockout, ...]:
-    """Circuit and model without each of several sets of parts.
+    """Measure circuit and model without each of several sets of parts.
 
-    `advance` is called with the number of forwards done since the last call; there are two a set.
+    `advance` is called with the number of forward passes since the last call, two per set.
     """
     whole = [mask_without(circuit.topology, parts, names) for names in sets]
     own = circuit.topology.edge_mask(circuit.edges)
-    ours = values_of(bench, scale.metric, (own & left for left in whole), advance)
-    models = values_of(bench, scale.metric, whole, advance)
+    circuits = measure_values(bench, scale.metric, (own & mask for mask in whole), advance)
+    models = measure_values(bench, scale.metric, whole, advance)
     return tuple(
-        Knockout(names, mine, model, abs(mine - model) / scale.span)
-        for names, mine, model in zip(sets, ours, models, strict=True)
+        Knockout(names, value, model, abs(value - model) / scale.span)
+        for names, value, model in zip(sets, circuits, models, strict=True)
     )
+
+
+def worst_knockouts(
+    bench: Bench,
+    scale: Scale,
+    circuit: Circuit,
+    parts: Parts,
+    *,
+    restarts: int,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+) -> tuple[Knockout, ...]:
+    """Search greedily, `restarts` times, for the K with the largest incompleteness.
+
+    "Interpretability in the Wild" (Wang et al. 2022, arXiv 2211.00593, section 4.1): K starts
+    empty, and each of `MAX_STEPS` steps adds, of `CANDIDATES` random parts, the one that makes
+    |F(C \\ K) - F(M \\ K)| largest. The worst K visited is returned, so no result is better than
+    that of the empty K. The result is a lower bound on the worst incompleteness.
+
+    Args:
+        bench: the model on the prompts.
+        scale: the metric F and its ends.
+        circuit: C.
+        parts: the parts that are removed; M is the whole graph.
+        restarts: number of searches, each with its own random draws.
+        seed: of the draws.
+        advance: called with the number of forward passes since the last call, in all at most
+            `restarts` times `count_search_forwards`.
+    """
+    known: dict[frozenset[str], Knockout] = {}
+
+    def without(sets: Sequence[tuple[str, ...]]) -> list[Knockout]:
+        unknown = [names for names in sets if frozenset(names) not in known]
+        found = knock_out(bench, scale, circuit, parts, unknown, advance)
+        known.update({frozenset(knockout.parts): knockout for knockout in found})
+        return [known[frozenset(names)] for names in sets]
+
+    rng = random.Random(f"worst knockouts {seed}")
+    return tuple(_search(without, list(parts), rng) for _ in range(restarts))
+
+
+def count_search_forwards(n_parts: int) -> int:
+    """Return the largest number of forward passes of a search: circuit and model for each set."""
+    steps = min(MAX_STEPS, n_parts)
+    return 2 + 2 * sum(min(CANDIDATES, n_parts - step) for step in range(steps))
+
+
+def _search(
+    without: Callable[[Sequence[tuple[str, ...]]], list[Knockout]],
+    left: list[str],
+    rng: random.Random,
+) -> Knockout:
+    (here,) = without([()])
+    worst = here
+    for _ in range(min(MAX_STEPS, len(left))):
+        drawn = rng.sample(left, min(CANDIDATES, len(left)))
+        tried = without([(*here.parts, name) for name in drawn])
+        by_name = dict(zip(drawn, tried, strict=True))
+        taken = max(by_name, key=lambda name: by_name[name].incompleteness)
+        here = by_name[taken]
+        left.remove(taken)
+        worst = max(worst, here, key=lambda knockout: knockout.incompleteness)
+    return worst

@@ -1,11 +1,16 @@
-"""Faithfulness against how much of the graph a circuit has."""
+"""Faithfulness against circuit size, and the areas CPR and CMD of the MIB benchmark.
+
+Mueller et al. 2025, "MIB: A Mechanistic Interpretability Benchmark" (arXiv 2504.13151), section 3.
+CPR and CMD are trapezoidal sums over the fractions of edges at which circuits were measured, on a
+linear axis.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale
@@ -14,18 +19,18 @@ from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.cut import Rank, cut_masks, score_array
 
 FRACTIONS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Of the graph's edges: where the MIB benchmark measures."""
+"""Shares of the graph's edges at which the MIB benchmark measures."""
 
 
 @dataclass(frozen=True)
-class Point:
-    """One circuit on a curve.
+class CurvePoint:
+    """A circuit on a faithfulness curve.
 
     Args:
-        fraction: how much of the graph it was allowed to have.
-        edges: how many edges it has.
-        value: of the metric, in its own sign.
-        faithfulness: 1 is the whole model, 0 nothing.
+        fraction: largest share of the graph's edges allowed.
+        edges: number of edges of the circuit.
+        value: the metric, in its own sign.
+        faithfulness: 1 for the whole model, 0 for the empty circuit.
         kl: KL(model ‖ circuit) in nats, mean over answers; lower is better.
     """
 
@@ -36,16 +41,16 @@ class Point:
     kl: float
 
 
-def curve(
+def measure_curve(
     bench: Bench,
     scale: Scale,
     circuits: Mapping[float, Circuit],
     advance: Callable[[int], None] = lambda _: None,
-) -> tuple[Point, ...]:
-    """The circuits allowed at each fraction, measured; smallest fraction first.
+) -> tuple[CurvePoint, ...]:
+    """Measure the circuit of each fraction, smallest fraction first.
 
-    Neighbours that are the same circuit are measured once. `advance` is called with the number of
-    circuits measured since the last call.
+    Equal neighbours are measured once. `advance` is called with the number of circuits measured
+    since the last call.
     """
     in_order = sorted(circuits.items(), key=lambda item: item[0])
     groups = [
@@ -54,19 +59,19 @@ def curve(
     ]
     masks = (bench.weights.topology.edge_mask(edges) for edges, _ in groups)
     measured = measure_circuits(bench, masks, list(dict.fromkeys([scale.metric, "kl"])), advance)
-    out: list[Point] = []
+    out: list[CurvePoint] = []
     for (edges, parts), found in zip(groups, measured, strict=True):
         value = found[scale.metric]
         faithful = scale.faithfulness(value)
-        out += [Point(part, len(edges), value, faithful, found["kl"]) for part in parts]
+        out += [CurvePoint(part, len(edges), value, faithful, found["kl"]) for part in parts]
     return tuple(out)
 
 
 def circuits_from_scores(
     topology: Topology, scores: Mapping[Edge, float], rank: Rank
 ) -> dict[float, Circuit]:
-    """At each of `FRACTIONS`, the best circuit of at most that many edges, by `graph.cut`."""
-    sizes = {part: most for part in FRACTIONS if (most := _most(part, topology))}
+    """Return for each of `FRACTIONS` the best circuit of at most that size, by `graph.cut`."""
+    sizes = {part: most for part in FRACTIONS if (most := _max_edges(part, topology))}
     masks = cut_masks(topology, score_array(topology, scores), list(sizes.values()), rank)
     out = {part: Circuit(topology, frozenset()) for part in FRACTIONS if part not in sizes}
     for part, mask in zip(sizes, masks, strict=True):
@@ -75,19 +80,41 @@ def circuits_from_scores(
 
 
 def circuits_at_fractions(topology: Topology, found: Collection[Circuit]) -> dict[float, Circuit]:
-    """At each of `FRACTIONS`, the largest of the circuits `found` that has at most that many edges.
+    """Return for each of `FRACTIONS` the largest of the circuits `found` of at most that size.
 
-    Nothing where all are larger; the whole model at 1. For methods that find a circuit at a
-    threshold and give no score to cut by: a search has to be as small as a fraction says before it
-    counts there, so a coarse set of thresholds makes a curve worse and never better.
+    The empty circuit if all are larger; the whole model at 1. For methods that find a circuit per
+    threshold and give no scores to cut by. A coarse set of thresholds can only lower the curve,
+    since a circuit counts only at fractions that are large enough for it.
     """
     choices = [Circuit(topology, frozenset()), *found, Circuit.full(topology)]
     return {
-        part: max((c for c in choices if len(c) <= _most(part, topology)), key=len)
+        part: max((c for c in choices if len(c) <= _max_edges(part, topology)), key=len)
         for part in FRACTIONS
     }
 
 
-def _most(fraction: float, topology: Topology) -> int:
-    # A product such as 0.29 * 100 lies just below the whole number that is meant.
+def _max_edges(fraction: float, topology: Topology) -> int:
+    # Products such as 0.29 * 100 are rounded to just below the integer.
     return math.floor(fraction * topology.n_edges + 1e-9)
+
+
+def circuit_performance_ratio(points: Sequence[CurvePoint]) -> float:
+    """Return CPR: the area under the faithfulness curve. Higher is better, without bounds.
+
+    It rewards components that increase the metric, even beyond that of the model. Faithfulness 1 at
+    every fraction gives 0.999 over 0.001 to 1.
+    """
+    return _area((p.fraction, p.faithfulness) for p in points)
+
+
+def circuit_model_distance(points: Sequence[CurvePoint]) -> float:
+    """Return CMD: the area between the faithfulness curve and 1. Lower is better; 0 is best.
+
+    It asks for the components of the model's behaviour, so a value above the model's is as wrong as
+    one below.
+    """
+    return _area((p.fraction, abs(1 - p.faithfulness)) for p in points)
+
+
+def _area(points: Iterable[tuple[float, float]]) -> float:
+    return sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in pairwise(points))

@@ -1,12 +1,20 @@
-"""Which prompts may stand in for one another."""
+"""Exchanging the outputs of sources between prompts, edge by edge, for causal scrubbing.
+
+Prompts that can replace each other form a group, and every edge shifts the prompts of a group
+cyclically. In the Fourier basis over the m prompts, a shift by k rotates the pair (cosine, sine) of
+frequency f by the angle 2πfk/m, so that the sum over sources is one matrix product per frequency.
+Gathering a row per edge and prompt needs half the arithmetic, but is bound by memory bandwidth.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.errors import PromptError
@@ -16,14 +24,14 @@ from acdc_pipeline.prompts.rows import pick_rows
 
 @dataclass(frozen=True)
 class Pool:
-    """Groups of prompts that may stand in for one another.
+    """Groups of prompts that can replace each other.
 
-    A draw shifts a group in a circle: of m prompts, the one in place p is replaced by the one in
-    place (p + k) mod m, with k drawn from 0 to m - 1, all equally likely.
+    A draw shifts a group cyclically: of m prompts, number p is replaced by number (p + k) mod m,
+    with k uniform on 0 to m - 1.
 
     Args:
-        groups: which group each prompt is in.
-        members: the rows of each group's prompts, in order.
+        groups: group of each prompt.
+        members: the prompts of each group, in order.
     """
 
     groups: Int[Tensor, " batch"]
@@ -31,7 +39,7 @@ class Pool:
 
     @classmethod
     def of(cls, keys: Sequence[Hashable]) -> Pool:
-        """Prompts of the same key may stand in for one another."""
+        """Return the pool in which prompts with equal keys form a group."""
         number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         groups = [number[key] for key in keys]
         rows: list[list[int]] = [[] for _ in number]
@@ -41,38 +49,37 @@ class Pool:
 
     @property
     def count(self) -> Int[Tensor, " batch"]:
-        """How many may stand in for each prompt, itself included."""
+        """Size of each prompt's group."""
         return torch.tensor([len(group) for group in self.members])[self.groups]
 
     def draw(self, n: int, generator: torch.Generator) -> Int[Tensor, "edge group"]:
-        """Shifts of every group, for each of `n` edges on its own."""
+        """Draw the shift of every group, for each of `n` edges independently."""
         chance: Float[Tensor, "edge group"] = torch.rand(
             (n, len(self.members)), generator=generator, dtype=torch.float64
         )
         return (chance * torch.tensor([len(group) for group in self.members])).long()
 
 
-def of_one_length(prompts: PromptSet) -> Pool:
-    """Prompts of the same token length."""
+def pool_by_length(prompts: PromptSet) -> Pool:
+    """Group prompts of equal token length."""
     return Pool.of(prompts.lengths.tolist())
 
 
-def alike(prompts: PromptSet) -> Pool:
-    """Prompts that agree in token length, template and roles; alone where none are declared."""
+def pool_by_roles(prompts: PromptSet) -> Pool:
+    """Group prompts of equal token length, template and roles; those without roles stay alone."""
     if not any(prompts.roles):
         return Pool.of(range(len(prompts)))
     keys = zip(prompts.lengths.tolist(), prompts.template, prompts.roles, strict=True)
-    # Without roles of its own a prompt agrees with nobody.
     return Pool.of([key if key[2] else (row, *key) for row, key in enumerate(keys)])
 
 
-def with_partners(prompts: PromptSet) -> PromptSet:
-    """The prompts that are not the only one of their token length.
+def select_exchangeable(prompts: PromptSet) -> PromptSet:
+    """Return the prompts that share their token length with another.
 
     Raises:
         PromptError: there are none.
     """
-    count = of_one_length(prompts).count
+    count = pool_by_length(prompts).count
     rows = (count > 1).nonzero().flatten().tolist()
     if not rows:
         raise PromptError(
@@ -80,3 +87,111 @@ def with_partners(prompts: PromptSet) -> PromptSet:
             fix="use more prompts",
         )
     return pick_rows(prompts, rows)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The prompt that each edge reads in place of another.
+
+    Args:
+        pool: groups of prompts that can replace each other.
+        shift: for each edge and group, the cyclic shift of its prompts (see `Pool`).
+    """
+
+    pool: Pool
+    shift: Int[Tensor, "edge group"]
+
+    def restricted_to(self, rows: Sequence[int]) -> Exchange:
+        """Return the exchange among the prompts `rows`, which consist of whole groups."""
+        index = {row: i for i, row in enumerate(rows)}
+        groups = self.pool.groups[list(rows)].unique()
+        members = [tuple(index[row] for row in self.pool.members[i]) for i in groups.tolist()]
+        numbered = torch.searchsorted(groups, self.pool.groups[list(rows)])
+        return Exchange(Pool(numbered, tuple(members)), self.shift[:, groups])
+
+
+class ExchangedSums:
+    """Sums over edges, each of which carries its source's output on another prompt.
+
+    Args:
+        exchange: the prompt that each edge reads.
+        n_sources: number of sources of the model; outputs not written yet are zero.
+    """
+
+    def __init__(self, exchange: Exchange, n_sources: int) -> None:
+        self.exchange = exchange
+        self.n_sources = n_sources
+        members = exchange.pool.members
+        # Prompts alone in their group are not exchanged and need no transform.
+        self._alone = [group[0] for group in members if len(group) == 1]
+        self._larger = [i for i, group in enumerate(members) if len(group) > 1]
+        self._parts: list[Tensor] = []  # per larger group: (basis vector, source, pos * d_model)
+        self._outputs = torch.empty(0)
+
+    def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
+        """Store the outputs of `sources`."""
+        by_prompt = written.flatten(2).transpose(0, 1)
+        at = _as_index(sources)
+        if not self._outputs.numel() and not self._parts:
+            self._per_prompt = written.shape[2:]
+            members = [self.exchange.pool.members[group] for group in self._larger]
+            shape = self.n_sources, by_prompt.shape[-1]
+            self._outputs = by_prompt.new_zeros(len(self._alone), *shape)
+            self._parts = [by_prompt.new_zeros(len(group), *shape) for group in members]
+        self._outputs[:, at] = by_prompt[self._alone]
+        for group, parts in zip(self._larger, self._parts, strict=True):
+            members = list(self.exchange.pool.members[group])
+            waves = _waves(len(members)).to(parts)
+            parts[:, at] = (waves @ by_prompt[members].flatten(1)).view(
+                len(waves), len(written), -1
+            )
+
+    def read(
+        self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
+    ) -> Float[Tensor, "n batch pos d_model"]:
+        """Return the sum of each receiver's `kept` edges; `edges` start at the first source."""
+        (n, n_sources), some = edges.shape, kept.any(0).nonzero().flatten()
+        sources = some if 8 * len(some) < n_sources else slice(n_sources)
+        edges, mask = edges[:, sources], kept[:, sources].to(self._outputs)
+        alone = mask @ self._outputs[:, sources]
+        if not self._larger:
+            return alone.transpose(0, 1).unflatten(-1, self._per_prompt)
+        total = mask.new_empty(len(self.exchange.pool.groups), n, self._per_prompt.numel())
+        total[self._alone] = alone
+        for group, parts in zip(self._larger, self._parts, strict=True):
+            members = list(self.exchange.pool.members[group])
+            shift, m = self.exchange.shift[:, group][edges].to(mask.device), len(members)
+            summed = parts.new_empty(m, n, parts.shape[-1])
+            summed[0] = mask @ parts[0, sources]
+            for frequency in range(1, (m + 1) // 2):
+                angle = (shift * frequency % m).to(mask) * (2 * math.pi / m)
+                cos, sin = mask * angle.cos(), mask * angle.sin()
+                at_cos, at_sin = 2 * frequency - 1, 2 * frequency
+                both = torch.cat([cos, -sin]) @ parts[at_cos, sources]
+                both.addmm_(torch.cat([sin, cos]), parts[at_sin, sources])
+                summed[at_cos : at_sin + 1] = both.view(2, n, -1)
+            if m % 2 == 0:
+                summed[-1] = (mask * (1 - 2 * (shift % 2))) @ parts[-1, sources]
+            total[members] = (_waves(m).to(parts).T @ summed.flatten(1)).view(m, n, -1)
+        return total.transpose(0, 1).unflatten(-1, self._per_prompt)
+
+
+@cache
+def _waves(m: int) -> Float[Tensor, "part batch"]:
+    """Return the orthonormal Fourier basis over m cyclic prompts.
+
+    The rows are a constant, cosine and sine of each frequency and, for even m, alternating signs.
+    """
+    angle = torch.arange(m, dtype=torch.float64) * (2 * math.pi / m)
+    rows = [torch.full((m,), math.sqrt(0.5), dtype=torch.float64)]
+    for frequency in range(1, (m + 1) // 2):
+        rows += [(frequency * angle).cos(), (frequency * angle).sin()]
+    if m % 2 == 0:
+        rows.append(math.sqrt(0.5) * (1.0 - 2 * (torch.arange(m) % 2)).double())
+    return torch.stack(rows) * math.sqrt(2 / m)
+
+
+def _as_index(sources: Sequence[int]) -> slice | list[int]:
+    """Return consecutive sources as a slice, which indexes without a copy."""
+    block = range(sources[0], sources[0] + len(sources))
+    return slice(block.start, block.stop) if list(sources) == list(block) else list(sources)

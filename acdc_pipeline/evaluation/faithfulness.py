@@ -1,8 +1,9 @@
-"""How much of what the model does a circuit does."""
+"""Faithfulness of a circuit, and of random circuits of its size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +17,17 @@ from acdc_pipeline.evaluation.measure import (
     measure_circuits,
     require_answers,
 )
-from acdc_pipeline.graph import Edge
+from acdc_pipeline.graph import Edge, Topology
+from acdc_pipeline.graph.cut import cut_masks
 from acdc_pipeline.specs.names import MetricName
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The two ends between which circuits are measured.
+    """The ends of the scale on which circuits are measured.
 
     Args:
-        metric: what is measured, in its own sign.
+        metric: the metric, in its own sign.
         whole: m(G), its value for the whole model.
         nothing: m(∅), its value with every edge removed.
     """
@@ -45,44 +47,64 @@ class Scale:
 
     @property
     def span(self) -> float:
-        """How far the ends are apart: what losing everything costs, without sign."""
+        """|m(G) - m(∅)|: the cost of losing every edge."""
         return abs(self.whole - self.nothing)
 
     def faithfulness(self, value: float) -> float:
-        """(m(C) - m(∅)) / (m(G) - m(∅)): 1 does what the model does, 0 does as little as nothing.
+        """Return (m(C) - m(∅)) / (m(G) - m(∅)): 1 for the whole model, 0 for the empty circuit.
 
-        It may leave that range on both sides: a circuit without a negative head is above 1.
-        Higher is not better above 1; see `areas`. (MIB benchmark, Mueller et al. 2025,
+        Values outside that range are possible: a circuit without a negative head is above 1. Higher
+        is not better above 1; see `circuit_model_distance`. (MIB benchmark, Mueller et al. 2025,
         arXiv 2504.13151, section 3; Hanna et al. 2024, arXiv 2403.17806.)
         """
         return (value - self.nothing) / (self.whole - self.nothing) + 0.0  # 0, never -0
 
 
-def scale_of(bench: Bench, metric: MetricName) -> Scale:
-    """The ends of `metric` on the prompts of `bench`.
+def measure_scale(bench: Bench, metric: MetricName) -> Scale:
+    """Measure the ends of `metric` on the prompts of `bench`.
 
     Raises:
-        PromptError: the metric compares with incorrect answers, and a prompt has none.
+        PromptError: the metric needs incorrect answers, and a prompt has none.
         InvalidInput: removing every edge changes nothing.
     """
     require_answers(bench, metric)
     whole = measure(bench, bench.logprobs, [metric])[metric]
-    return Scale(metric, whole, value_of(bench, metric, ()))
+    return Scale(metric, whole, measure_value(bench, metric, ()))
 
 
-def value_of(bench: Bench, metric: MetricName, edges: Iterable[Edge]) -> float:
-    """`metric` when only `edges` carry clean information: mean over answers, in its own sign."""
+def measure_value(bench: Bench, metric: MetricName, edges: Iterable[Edge]) -> float:
+    """Return the mean of `metric` over answers when only `edges` carry clean information."""
     return measure(bench, circuit_logprobs(bench, edges), [metric])[metric]
 
 
-def values_of(
+def measure_values(
     bench: Bench,
     metric: MetricName,
     masks: Iterable[Bool[np.ndarray, " edge"]],
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[float]:
-    """`value_of` for many circuits at once, each given as a mask over the topology's `edges`.
+    """Return `measure_value` of many circuits, each given as a mask over `topology.edges`.
 
     `advance` is called with the number of circuits measured since the last call.
     """
     return [found[metric] for found in measure_circuits(bench, masks, [metric], advance)]
+
+
+def random_masks(
+    topology: Topology, *, edges: int, n: int, seed: int
+) -> Iterator[Bool[np.ndarray, " edge"]]:
+    """Yield `n` connected circuits of at most `edges` edges, as masks over `topology.edges`.
+
+    Every edge gets a random score, and `graph.cut` keeps the best: each edge kept is on a path from
+    `input` to `logits`, as in circuits that a method finds.
+    """
+    for number in range(n):
+        rng = random.Random(f"{seed} {number}")
+        scores = np.array([rng.random() for _ in range(topology.n_edges)])
+        yield cut_masks(topology, scores, [edges], "signed")[0]
+
+
+def percentile(value: float, null: Sequence[float]) -> float:
+    """Return the share of `null` below `value`, from 0 to 1; equal values count half."""
+    below = sum(other < value for other in null)
+    return (below + sum(other == value for other in null) / 2) / len(null)

@@ -1,10 +1,9 @@
-"""Objectives and metrics of circuits on a bench."""
+"""Metrics of circuits, and the objectives that searches minimise."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,20 +24,18 @@ from acdc_pipeline.graph import Edge
 from acdc_pipeline.metrics import METRICS, MetricInputs
 from acdc_pipeline.specs.names import MetricName
 
-Item = TypeVar("Item")
-
 _BATCH_BYTES = 64 * 2**20
-"""For the masks and for the log-probabilities of the circuits that are measured together."""
+"""Memory for the masks, and for the log-probabilities, of circuits measured together."""
 
-_TOGETHER = 64
-"""Circuits that are measured together: what they have in common is computed once."""
+_MAX_BATCH = 64
+"""Number of circuits measured together, so that common parts are computed once."""
 
 
 def objective_for(bench: Bench, metric: MetricName) -> Objective:
-    """What a search minimises to preserve `metric`: higher is worse.
+    """Return the objective that a search minimises to preserve `metric`; higher is worse.
 
     Raises:
-        PromptError: the metric compares with incorrect answers, and a prompt has none.
+        PromptError: the metric needs incorrect answers, and a prompt has none.
     """
     if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
@@ -47,17 +44,17 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
 
 
 def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObjective:
-    """The same number, with gradients where the metric has any: of log-probabilities, as written.
+    """Return the objective of `objective_for` computed from log-probabilities, with gradients.
 
     Raises:
-        PromptError: the metric compares with incorrect answers, and a prompt has none.
+        PromptError: the metric needs incorrect answers, and a prompt has none.
     """
     entry = METRICS[metric]
     require_answers(bench, metric)
     model, tokens = bench.logprobs, None
     correct, incorrect = answer_masks(bench)
     if entry.depends_on == "answers":
-        # A large vocabulary is not multiplied with for the few tokens that count.
+        # Only the answer tokens of a large vocabulary are needed.
         tokens = (correct | incorrect).any(0).nonzero().flatten()
         model, correct, incorrect = model[:, tokens], correct[:, tokens], incorrect[:, tokens]
 
@@ -70,7 +67,7 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
 
 
 def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
-    """Log-probabilities at the answers when only `edges` carry clean information."""
+    """Return log-probabilities at the answers when only `edges` carry clean information."""
     with torch.no_grad():
         final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
@@ -83,28 +80,24 @@ def measure_circuits(
     metrics: Sequence[MetricName],
     advance: Callable[[int], None] = lambda _: None,
 ) -> list[dict[str, float]]:
-    """`measure` of several circuits, as many at once as memory holds.
+    """Return `measure` of several circuits, measured in batches that fit into memory.
 
     Args:
         bench: the model and its prompts.
-        masks: the edges of each circuit, in the order of the topology's `edges`.
-        metrics: by name; those that compare with incorrect answers are left out where a prompt
-            has none.
+        masks: edges of each circuit, in the order of `topology.edges`.
+        metrics: names of metrics; those that need incorrect answers are left out if a prompt has
+            none.
         advance: called with the number of circuits measured since the last call.
     """
     correct, incorrect = answer_masks(bench)
-    names: list[MetricName] = [
-        name
-        for name in metrics
-        if not METRICS[name].needs_incorrect or _every_answer_has_incorrect(bench)
-    ]
-    at_once = min(_TOGETHER, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
+    names: list[MetricName] = [name for name in metrics if _is_defined(bench, name)]
+    at_once = min(_MAX_BATCH, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
     out: list[dict[str, float]] = []
-    for some in batched(masks, at_once):
+    for batch in _batches(masks, at_once):
         reported = 0
 
-        def run(share: float, n: int = len(some)) -> None:
+        def run(share: float, n: int = len(batch)) -> None:
             nonlocal reported
             advance(int(share * n) - reported)
             reported = int(share * n)
@@ -114,7 +107,7 @@ def measure_circuits(
                 bench.weights,
                 bench.prompts.clean,
                 bench.ablated,
-                np.stack(some),
+                np.stack(batch),
                 bench.layout,
                 run,
             )
@@ -132,23 +125,23 @@ def measure_circuits(
 def measure(
     bench: Bench, logprobs: Float[Tensor, "answer vocab"], metrics: Sequence[MetricName]
 ) -> dict[str, float]:
-    """Each metric's mean over answers, in its own sign.
+    """Return each metric's mean over answers, in its own sign.
 
-    Metrics that compare with incorrect answers are left out where a prompt has none.
+    Metrics that need incorrect answers are left out if a prompt has none.
     """
     correct, incorrect = answer_masks(bench)
     inputs = MetricInputs(bench.logprobs, logprobs, correct, incorrect)
     return {
         name: float(METRICS[name].score(inputs).to(torch.float64).mean())
         for name in metrics
-        if not METRICS[name].needs_incorrect or _every_answer_has_incorrect(bench)
+        if _is_defined(bench, name)
     }
 
 
-def answer_scores(
+def score_answers(
     bench: Bench, logprobs: Float[Tensor, "answer vocab"], metric: MetricName
 ) -> Float[Tensor, " answer"]:
-    """The metric of each answer, in its own sign."""
+    """Return the metric of each answer, in its own sign."""
     correct, incorrect = answer_masks(bench)
     return METRICS[metric].score(MetricInputs(bench.logprobs, logprobs, correct, incorrect))
 
@@ -156,7 +149,7 @@ def answer_scores(
 def answer_masks(
     bench: Bench,
 ) -> tuple[Bool[Tensor, "answer vocab"], Bool[Tensor, "answer vocab"]]:
-    """Which tokens count as correct and as incorrect, for each answer."""
+    """Return which tokens are correct and which incorrect, for each answer."""
     return _mask(bench, bench.prompts.correct), _mask(bench, bench.prompts.incorrect)
 
 
@@ -167,13 +160,14 @@ def _mask(bench: Bench, tokens: Sequence[Sequence[int]]) -> Bool[Tensor, "answer
     return mask
 
 
-def _every_answer_has_incorrect(bench: Bench) -> bool:
-    return all(bench.prompts.incorrect)
+def _is_defined(bench: Bench, metric: MetricName) -> bool:
+    """Return whether every prompt has the answers that `metric` needs."""
+    return not METRICS[metric].needs_incorrect or all(bench.prompts.incorrect)
 
 
 def require_answers(bench: Bench, metric: MetricName) -> None:
-    """Raises PromptError if `metric` compares with incorrect answers and a prompt has none."""
-    if METRICS[metric].needs_incorrect and not _every_answer_has_incorrect(bench):
+    """Raise PromptError if `metric` needs incorrect answers and a prompt has none."""
+    if METRICS[metric].needs_incorrect and not all(bench.prompts.incorrect):
         raise PromptError(
             f"metric '{metric}' compares with incorrect answers, and some prompts have none",
             allowed=", ".join(name for name in METRICS if not METRICS[name].needs_incorrect),
@@ -181,8 +175,10 @@ def require_answers(bench: Bench, metric: MetricName) -> None:
         )
 
 
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter."""
-    left = iter(items)
-    while some := list(islice(left, size)):
-        yield some
+def _batches(
+    masks: Iterable[Bool[np.ndarray, " edge"]], size: int
+) -> Iterator[list[Bool[np.ndarray, " edge"]]]:
+    """Yield the masks in lists of `size`, the last one shorter."""
+    left = iter(masks)
+    while batch := list(islice(left, size)):
+        yield batch

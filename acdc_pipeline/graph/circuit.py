@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -137,6 +137,12 @@ class Circuit:
         from acdc_pipeline.plotting.svg import Drawing
 
         return Drawing(draw_circuit(self, title=title or "circuit", subtitle=subtitle))
+
+
+def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
+    """Return the Jaccard similarity of two sets, from 0 to 1; two empty sets are equal."""
+    union = len(set(a) | set(b))
+    return len(set(a) & set(b)) / union if union else 1.0
 
 
 def _reachable(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from acdc_pipeline.graph import Edge
+from acdc_pipeline.graph.circuit import jaccard
 from acdc_pipeline.regression.finding import Finding
 
 EDGES, HEADS, SIZE, RANKING = "edges", "heads", "size", "ranking"
@@ -35,12 +36,6 @@ def distances(a: Finding, b: Finding) -> dict[str, float]:
     for name in sorted(set(a.metrics) & set(b.metrics)):
         found[name] = abs(a.metrics[name] - b.metrics[name])
     return found
-
-
-def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
-    """Members of both over members of either, 0 to 1; two empty sets are alike."""
-    either = len(set(a) | set(b))
-    return len(set(a) & set(b)) / either if either else 1.0
 
 
 def rank_correlation(a: Mapping[Edge, float], b: Mapping[Edge, float]) -> float | None:

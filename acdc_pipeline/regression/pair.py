@@ -8,9 +8,9 @@ from itertools import product
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Node
+from acdc_pipeline.graph.circuit import jaccard
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.regression.cell import CellSpec, cell_of
-from acdc_pipeline.regression.distance import jaccard
 from acdc_pipeline.specs import canonical_json
 from acdc_pipeline.store import RunRecord, RunSummary
 

@@ -10,14 +10,14 @@ from typing import Any
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import AcdcError, InvalidInput
 from acdc_pipeline.evaluation import (
-    Point,
+    CurvePoint,
     Scale,
     circuit_model_distance,
     circuit_performance_ratio,
     circuits_at_fractions,
     circuits_from_scores,
-    curve,
-    scale_of,
+    measure_curve,
+    measure_scale,
 )
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
@@ -93,17 +93,19 @@ def curve_of(
     family: Sequence[Circuit],
     rank: Rank,
     advance: Callable[[int], None] = lambda _: None,
-) -> tuple[Point, ...]:
+) -> tuple[CurvePoint, ...]:
     """Return the faithfulness curve of a circuit, or () if no smaller circuits are known.
 
     They are cut by the scores of the circuit, or taken from `family`, its search at other sizes.
     """
     topology = circuit.topology
     if circuit.scores.keys() == topology.edge_set:
-        return curve(bench, scale, circuits_from_scores(topology, circuit.scores, rank), advance)
+        return measure_curve(
+            bench, scale, circuits_from_scores(topology, circuit.scores, rank), advance
+        )
     if not family:
         return ()
-    return curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
+    return measure_curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
 
 
 def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
@@ -148,7 +150,7 @@ def _areas(
         circuits = [found for s in runs if (found := store.get(s.run_id).circuit) is not None]
         bench = worker.bench(run, task)
         rank = circuit_method(run.method).ranking
-        points = curve_of(bench, scale_of(bench, by), circuits[-1], circuits, rank)
+        points = curve_of(bench, measure_scale(bench, by), circuits[-1], circuits, rank)
     except AcdcError as error:
         # A missing model must not keep the others from being compared; the table names the reason.
         return SearchAreas(run, len(runs), metric or "kl", None, None, str(error.problem))

@@ -16,21 +16,21 @@ from acdc_pipeline.evaluation import (
     circuit_model_distance,
     circuit_performance_ratio,
     completeness,
-    knockouts_of_a_search,
+    count_search_forwards,
     measure,
     measure_circuits,
+    measure_scale,
+    measure_value,
     minimality,
     parts_by_node,
     pessimistic_auc,
     random_masks,
+    require_answers,
     roc_of_circuits,
     roc_of_scores,
-    scale_of,
-    value_of,
-    with_partners,
+    select_exchangeable,
     worst_knockouts,
 )
-from acdc_pipeline.evaluation.measure import require_answers
 from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.reference import reference_for
 from acdc_pipeline.execution.worker import Worker
@@ -269,7 +269,7 @@ def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
             parts,
             restarts=plan.restarts,
             seed=plan.seed,
-            advance=_counted(advance, plan.restarts * knockouts_of_a_search(len(parts))),
+            advance=_counted(advance, plan.restarts * count_search_forwards(len(parts))),
         )
     }
 
@@ -294,7 +294,7 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
     worker, run, plan = subject.worker, subject.run, subject.plan
     method = circuit_method(run.method)
     try:
-        prompts = with_partners(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
+        prompts = select_exchangeable(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
         bench = set_up(worker.model(run).weights, prompts, method.ablation)
     except PromptError as error:
         return {"unscrubbed": error.problem}
@@ -317,10 +317,10 @@ def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
     prompts = subject.worker.prompts(run, task, seed=run.seed + 1, alike=1)
     fresh = set_up(subject.bench.weights, prompts, method.ablation)
     try:
-        scale = scale_of(fresh, method.metric)
+        scale = measure_scale(fresh, method.metric)
     except InvalidInput:
         return {}
-    value = value_of(fresh, method.metric, subject.circuit.edges)
+    value = measure_value(fresh, method.metric, subject.circuit.edges)
     return {"fresh": scale.faithfulness(value)}
 
 

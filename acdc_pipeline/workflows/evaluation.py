@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale, percentile
+from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.workflows.stability import Stability, Transfer
@@ -168,13 +168,13 @@ class Evaluation:
     scale: Scale
     task_metric: MetricName
     metrics: Mapping[MetricName, Measured]
-    curve: tuple[Point, ...] | None = None
+    curve: tuple[CurvePoint, ...] | None = None
     cpr: float | None = None
     cmd: float | None = None
     nulls: Mapping[MetricName, tuple[float, ...]] | None = None
     knockouts: tuple[Knockout, ...] | None = None
     worst: tuple[Knockout, ...] | None = None
-    needs: tuple[Need, ...] | None = None
+    needs: tuple[PartScore, ...] | None = None
     auc: float | None = None
     scrubbing: Recovery | None = None
     unscrubbed: str | None = None

@@ -11,7 +11,7 @@ import torch
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.evaluation import mean_pairwise_jaccard, scale_of, value_of
+from acdc_pipeline.evaluation import mean_pairwise_jaccard, measure_scale, measure_value
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
@@ -90,12 +90,12 @@ def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
     seen, unseen = (_part(bench, run, rows) for rows in halves)
     metric = circuit_method(run.method).metric
     try:
-        scales = [scale_of(part, metric) for part in (seen, unseen)]
+        scales = [measure_scale(part, metric) for part in (seen, unseen)]
     except InvalidInput:
         return None
     circuit = _search(worker, run, seen)
     values = [
-        scale.faithfulness(value_of(part, metric, circuit.edges))
+        scale.faithfulness(measure_value(part, metric, circuit.edges))
         for part, scale in zip((seen, unseen), scales, strict=True)
     ]
     return Transfer(by, len(circuit), *values)

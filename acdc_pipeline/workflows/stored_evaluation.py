@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from acdc_pipeline.errors import DamagedRun, StoreError
-from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
+from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
@@ -155,7 +155,7 @@ def evaluation_of(figures: Mapping[str, Any], circuit: Circuit) -> Evaluation:
         worst=None if worst is None else tuple(map(_knockout, worst)),
         needs=None
         if needs is None
-        else tuple(Need(one["part"], one["score"], tuple(one["without"])) for one in needs),
+        else tuple(PartScore(one["part"], one["score"], tuple(one["without"])) for one in needs),
         auc=figures["auc"],
         scrubbing=None if scrubbing is None else Recovery(**scrubbing),
         unscrubbed=figures["not_scrubbed"],
@@ -194,7 +194,7 @@ def _digest(circuit: Circuit) -> str:
     return sha256_of([str(edge) for edge in circuit.sorted_edges])[:16]
 
 
-def _point(point: Point) -> dict[str, Any]:
+def _point(point: CurvePoint) -> dict[str, Any]:
     """A point of a curve; only its fraction where no circuit is that small.
 
     The areas use the empty circuit there, so that a search is not rewarded for sizes that it did
@@ -204,11 +204,11 @@ def _point(point: Point) -> dict[str, Any]:
     return plain if point.edges else {**dict.fromkeys(plain), "fraction": point.fraction}
 
 
-def _point_of(plain: Mapping[str, Any], figures: Mapping[str, Any]) -> Point:
+def _point_of(plain: Mapping[str, Any], figures: Mapping[str, Any]) -> CurvePoint:
     if plain["edges"] is not None:
-        return Point(**plain)
+        return CurvePoint(**plain)
     nothing, kl = figures["ablated"], figures["metrics"]["kl"]["ablated"]
-    return Point(plain["fraction"], 0, nothing, 0.0, kl)
+    return CurvePoint(plain["fraction"], 0, nothing, 0.0, kl)
 
 
 def _null(found: Evaluation) -> dict[str, Any] | None:
@@ -225,7 +225,9 @@ def _null(found: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _plain(found: tuple[Knockout, ...] | tuple[Need, ...] | None) -> list[dict[str, Any]] | None:
+def _plain(
+    found: tuple[Knockout, ...] | tuple[PartScore, ...] | None,
+) -> list[dict[str, Any]] | None:
     return None if found is None else [asdict(one) for one in found]
 
 

@@ -12,11 +12,9 @@ from acdc_pipeline.engine import Bench, run_circuit, set_up
 from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.evaluation import causal_scrubbing, with_partners
-from acdc_pipeline.evaluation.causal_scrubbing import scrubbed_logprobs
-from acdc_pipeline.evaluation.exchange import Pool, alike
-from acdc_pipeline.evaluation.exchanged_sums import Exchange
-from acdc_pipeline.evaluation.interval import ratio_interval
+from acdc_pipeline.evaluation import causal_scrubbing, select_exchangeable
+from acdc_pipeline.evaluation.causal_scrubbing import ratio_interval, scrubbed_logprobs
+from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_roles
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled, zoo_path
@@ -162,7 +160,7 @@ def check_truth(name: str):
     """An edge may matter for prompts of other words though both sides of each pair agree in what
     it carries. What differs between prompts is what the truth under mean ablation says."""
     bench = compiled_bench(name, n=32)
-    bench = set_up(bench.weights, with_partners(bench.prompts), "mean")
+    bench = set_up(bench.weights, select_exchangeable(bench.prompts), "mean")
     truth = compiled.true_circuit(name, "mean")
     found = causal_scrubbing(bench, "kl", truth, draws=2, seed=0)
     assert found.recovered >= 0.99
@@ -180,7 +178,7 @@ def check_truth(name: str):
 def test_prompts_of_ioi_agree_in_template_and_names():
     tokenizer = AutoTokenizer.from_pretrained(zoo_path("gpt2-4l-s0"))
     prompts = make_prompts(find_task("ioi", REPOSITORY), tokenizer, n=12, seed=0, alike=4)
-    pool = alike(prompts)
+    pool = pool_by_roles(prompts)
     assert pool.groups.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert pool.count.tolist() == [4] * 12
     assert len(set(prompts.clean_text)) == 12
@@ -189,17 +187,17 @@ def test_prompts_of_ioi_agree_in_template_and_names():
         assert len(set(prompts.correct[four])) == len(set(prompts.incorrect[four])) == 1
         assert len(set(prompts.template[four])) == len(set(prompts.roles[four])) == 1
     plain = make_prompts(find_task("ioi", REPOSITORY), tokenizer, n=12, seed=0)
-    assert alike(plain).count.tolist() == [1] * 12
+    assert pool_by_roles(plain).count.tolist() == [1] * 12
 
 
 def test_prompts_of_unique_length_are_left_out():
     prompts = random_prompts(5, 6, 9, lengths=[3, 4, 3, 5, 4])
-    left = with_partners(prompts)
+    left = select_exchangeable(prompts)
     assert left.lengths.tolist() == [3, 4, 3, 4]
     assert left.correct == tuple(prompts.correct[i] for i in (0, 1, 2, 4))
     assert torch.equal(left.clean[3], prompts.clean[4])
     with pytest.raises(PromptError, match="same number of tokens"):
-        with_partners(random_prompts(2, 6, 9, lengths=[3, 4]))
+        select_exchangeable(random_prompts(2, 6, 9, lengths=[3, 4]))
 
 
 def test_pool_draws_every_shift_of_a_group_with_the_same_chance():
@@ -213,7 +211,7 @@ def test_pool_draws_every_shift_of_a_group_with_the_same_chance():
 
 def test_prompts_without_roles_agree_with_nobody():
     prompts = replace(random_prompts(4, 3, 9), roles=(("x=1",), (), (), ("x=1",)))
-    assert alike(prompts).count.tolist() == [2, 1, 1, 2]
+    assert pool_by_roles(prompts).count.tolist() == [2, 1, 1, 2]
 
 
 def test_ratio_interval_of_equal_answers_has_no_width():

@@ -5,29 +5,37 @@ from __future__ import annotations
 import itertools
 import random
 
+import numpy as np
 import pytest
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import (
+    Parts,
     completeness,
-    jaccard,
     mean_pairwise_jaccard,
+    measure_scale,
+    measure_value,
     minimality,
-    parts_by_edge,
     parts_by_node,
     pessimistic_auc,
     roc_of_circuits,
     roc_of_scores,
-    scale_of,
-    value_of,
     worst_knockouts,
 )
 from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.graph.circuit import jaccard
 from acdc_pipeline.models.zoo import compiled
 from tests.compiled_bench import compiled_bench
 
 TINY = Topology(n_layers=1, n_heads=1, has_mlp=False)
 """Five edges: input into q, k and v, then input and head into the logits."""
+
+
+def parts_by_edge(circuit: Circuit) -> Parts:
+    """One part per edge."""
+    return {
+        str(edge): np.array([circuit.topology.edge_index(edge)]) for edge in circuit.sorted_edges
+    }
 
 
 def of(*indices: int) -> Circuit:
@@ -38,7 +46,7 @@ def test_main_path_of_the_backup_model_is_faithful_and_not_complete():
     name = "compiled-backup"
     bench, topology = compiled_bench(name), compiled_bench(name).weights.topology
     main = Circuit(topology, compiled.found_by_acdc(name))
-    scale = scale_of(bench, "kl")
+    scale = measure_scale(bench, "kl")
     found = {
         k.parts: k for k in completeness(bench, scale, main, parts_by_node(main), draws=0, seed=0)
     }
@@ -53,7 +61,9 @@ def test_both_paths_of_the_backup_model_together_are_complete():
     name = "compiled-backup"
     bench = compiled_bench(name)
     truth = compiled.true_circuit(name)
-    found = completeness(bench, scale_of(bench, "kl"), truth, parts_by_node(truth), draws=4, seed=0)
+    found = completeness(
+        bench, measure_scale(bench, "kl"), truth, parts_by_node(truth), draws=4, seed=0
+    )
     assert max(k.incompleteness for k in found) == pytest.approx(0, abs=1e-4)
 
 
@@ -62,13 +72,13 @@ def test_greedy_search_finds_the_worst_of_all_sets_of_parts(name: str):
     """Of few parts every set can be tried: the oracle is the definition."""
     bench = compiled_bench(name)
     circuit = Circuit(bench.weights.topology, compiled.found_by_acdc(name))
-    scale, parts = scale_of(bench, "kl"), parts_by_node(circuit)
+    scale, parts = measure_scale(bench, "kl"), parts_by_node(circuit)
     whole, every = circuit.topology.edge_set, circuit.topology.edges
     incompleteness = {}
     for n in range(len(parts) + 1):
         for names in itertools.combinations(parts, n):
             gone = {every[place] for part in names for place in parts[part]}
-            ours, model = (value_of(bench, "kl", e - gone) for e in (circuit.edges, whole))
+            ours, model = (measure_value(bench, "kl", e - gone) for e in (circuit.edges, whole))
             incompleteness[names] = abs(ours - model) / scale.span
     for found in worst_knockouts(bench, scale, circuit, parts, restarts=2, seed=0):
         assert found.incompleteness == pytest.approx(max(incompleteness.values()), abs=1e-6)
@@ -77,7 +87,7 @@ def test_greedy_search_finds_the_worst_of_all_sets_of_parts(name: str):
 def test_greedy_search_without_parts_or_restarts_is_nothing_more():
     bench = compiled_bench("compiled-backup")
     whole = Circuit.full(bench.weights.topology)
-    scale = scale_of(bench, "kl")
+    scale = measure_scale(bench, "kl")
     (found,) = worst_knockouts(bench, scale, whole, {}, restarts=1, seed=0)
     assert (found.parts, found.incompleteness) == ((), 0)
     assert worst_knockouts(bench, scale, whole, {}, restarts=0, seed=0) == ()
@@ -86,7 +96,7 @@ def test_greedy_search_without_parts_or_restarts_is_nothing_more():
 def test_redundant_heads_are_needed_only_with_the_other_gone():
     name = "compiled-or"
     bench, truth = compiled_bench(name), compiled.true_circuit(name)
-    scale, parts = scale_of(bench, "kl"), parts_by_node(truth)
+    scale, parts = measure_scale(bench, "kl"), parts_by_node(truth)
     heads = [str(node) for node in truth.nodes if node.kind == "head"]
     assert len(heads) == 2
     alone = {n.part: n for n in minimality(bench, scale, truth, parts, draws=0, seed=0)}
@@ -104,7 +114,7 @@ def test_edge_outside_the_truth_is_not_needed():
     extra = next(edge for edge in truth.topology.edges if edge not in truth)
     circuit = Circuit(truth.topology, truth.edges | {extra})
     found = minimality(
-        bench, scale_of(bench, "kl"), circuit, parts_by_edge(circuit), draws=2, seed=0
+        bench, measure_scale(bench, "kl"), circuit, parts_by_edge(circuit), draws=2, seed=0
     )
     assert {need.part: need for need in found}[str(extra)].score < 1e-6
 
@@ -112,7 +122,9 @@ def test_edge_outside_the_truth_is_not_needed():
 def test_every_true_edge_without_redundancy_is_needed():
     bench = compiled_bench("compiled-induction")
     truth = compiled.true_circuit("compiled-induction")
-    found = minimality(bench, scale_of(bench, "kl"), truth, parts_by_edge(truth), draws=0, seed=0)
+    found = minimality(
+        bench, measure_scale(bench, "kl"), truth, parts_by_edge(truth), draws=0, seed=0
+    )
     assert min(need.score for need in found) > 0.3
 
 
@@ -165,6 +177,6 @@ def test_roc_against_the_whole_graph_is_refused():
 
 
 def test_jaccard_by_hand():
-    assert jaccard(of(0, 1), of(1, 2)) == 1 / 3
-    assert jaccard(of(), of()) == 1
+    assert jaccard(of(0, 1).edges, of(1, 2).edges) == 1 / 3
+    assert jaccard(of().edges, of().edges) == 1
     assert mean_pairwise_jaccard([of(0), of(0), of(1)]) == pytest.approx(1 / 3)

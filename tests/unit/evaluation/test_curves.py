@@ -7,16 +7,16 @@ import pytest
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import (
     FRACTIONS,
-    Point,
+    CurvePoint,
     Scale,
     circuit_model_distance,
     circuit_performance_ratio,
     circuits_at_fractions,
     circuits_from_scores,
-    curve,
+    measure_curve,
+    measure_scale,
     percentile,
-    random_circuits,
-    scale_of,
+    random_masks,
 )
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.models.zoo import compiled
@@ -25,8 +25,15 @@ from tests.compiled_bench import compiled_bench
 SMALL = Topology(n_layers=2, n_heads=4, has_mlp=False)
 
 
-def points(*values: float) -> list[Point]:
-    return [Point(part, 0, 0.0, value, 0.0) for part, value in zip(FRACTIONS, values, strict=True)]
+def random_circuits(topology: Topology, *, edges: int, n: int, seed: int) -> list[Circuit]:
+    masks = random_masks(topology, edges=edges, n=n, seed=seed)
+    return [Circuit(topology, frozenset(topology.edges_in(mask))) for mask in masks]
+
+
+def points(*values: float) -> list[CurvePoint]:
+    return [
+        CurvePoint(part, 0, 0.0, value, 0.0) for part, value in zip(FRACTIONS, values, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,9 +89,9 @@ def test_curve_of_true_scores_jumps_to_the_model_where_the_circuit_fits():
     bench = compiled_bench("compiled-induction")
     truth = compiled.truth("compiled-induction")
     scores = {edge: float(edge in truth) for edge in SMALL.edges}
-    scale = scale_of(bench, "kl")
+    scale = measure_scale(bench, "kl")
     assert scale.whole == 0
-    found = curve(bench, scale, circuits_from_scores(SMALL, scores, "signed"))
+    found = measure_curve(bench, scale, circuits_from_scores(SMALL, scores, "signed"))
     # four true edges of 81: 0.02 allows one edge, on no path of its own; 0.05 allows four
     assert [p.edges for p in found[:4]] == [0, 0, 0, 0]
     assert found[5].edges == 4

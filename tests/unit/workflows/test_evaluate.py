@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from acdc_pipeline.evaluation import Knockout, Need, Point, Recovery, Scale
+from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import StoredEvaluation
 from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
@@ -38,13 +38,13 @@ BARE = Evaluation(
 )
 WHOLE = replace(
     BARE,
-    curve=(Point(0.1, 0, 4.0, 0.0, 4.0), Point(1.0, 3, 1.0, 0.75, 1.0)),
+    curve=(CurvePoint(0.1, 0, 4.0, 0.0, 4.0), CurvePoint(1.0, 3, 1.0, 0.75, 1.0)),
     cpr=0.5,
     cmd=0.25,
     nulls={"kl": (0.1, 0.8), "logit_diff": (0.1, 0.2)},
     knockouts=(Knockout((), 1.0, 0.0, 0.25), Knockout(("a0.h1",), 4.0, 4.0, 0.0)),
     worst=(Knockout(("a0.h1",), 4.0, 3.0, 0.25),),
-    needs=(Need("a0.h1", 0.75, ()),),
+    needs=(PartScore("a0.h1", 0.75, ()),),
     auc=0.5,
     scrubbing=Recovery("kl", 0.9, 0.8, 1.0, 0.0, 0.4, 4.0, 16, 0.5),
     fresh=0.7,

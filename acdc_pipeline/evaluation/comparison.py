@@ -1,26 +1,26 @@
-"""How well edges are told apart that a reference circuit has and that it has not."""
+"""Comparing circuits: with a reference by ROC curves, with each other by Jaccard similarity."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import Circuit, Edge
-from acdc_pipeline.graph.cut import Rank
+from acdc_pipeline.graph.circuit import Rank, jaccard
 
 RocPoint = tuple[float, float]
-"""Share of the wrong edges that are kept, share of the right ones that are."""
+"""Share of the wrong edges that are kept, and share of the right edges that are kept."""
 
 
 def roc_of_scores(
     scores: Mapping[Edge, float], truth: Collection[Edge], rank: Rank
 ) -> tuple[RocPoint, ...]:
-    """One point for each score at which edges could be cut; edges of equal score come together.
+    """Return a point per distinct score; edges of equal score are added together.
 
     Raises:
-        InvalidInput: every edge is right, or none is.
+        InvalidInput: all edges are right, or none.
     """
     right, wrong = _split(scores, truth)
     groups: dict[float, list[Edge]] = defaultdict(list)
@@ -36,7 +36,7 @@ def roc_of_scores(
 
 
 def roc_of_circuits(circuits: Iterable[Circuit], reference: Circuit) -> tuple[RocPoint, ...]:
-    """One point for each circuit, for methods that find one at each threshold.
+    """Return a point per circuit, for methods that find one at each threshold.
 
     Raises:
         InvalidInput: the reference is the whole graph, or empty.
@@ -49,11 +49,11 @@ def roc_of_circuits(circuits: Iterable[Circuit], reference: Circuit) -> tuple[Ro
 
 
 def pessimistic_auc(points: Iterable[RocPoint]) -> float:
-    """Area under the ROC curve, 0 to 1, higher is better; 1 iff one point is perfect.
+    """Return the area under the ROC curve, 0 to 1, higher is better; 1 iff a point is perfect.
 
     Between two points of the Pareto frontier the curve stays at the lower one (Conmy et al. 2023,
-    arXiv 2304.14997, section 4.1), so that circuits nobody found are not counted as found. Chance
-    is 0.5 in the limit of many points, and below it with few; nothing found at all is 0.
+    arXiv 2304.14997, section 4.1): circuits that were not found do not count. Chance level is 0.5
+    in the limit of many points, and lower with few; without points the area is 0.
     """
     frontier = [(0.0, 0.0)]
     for x, y in sorted({*points, (1.0, 1.0)}, key=lambda point: (point[0], -point[1])):
@@ -75,3 +75,9 @@ def _split(
             field="reference",
         )
     return right, every - right
+
+
+def mean_pairwise_jaccard(circuits: Sequence[Circuit]) -> float:
+    """Return the mean Jaccard similarity over all pairs of circuits. Higher is more stable."""
+    pairs = [jaccard(a.edges, b.edges) for a, b in combinations(circuits, 2)]
+    return sum(pairs) / len(pairs)
