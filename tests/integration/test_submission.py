@@ -70,8 +70,7 @@ def cluster(url: str) -> Cluster:
 
 def started(url: str, name: str, command: str) -> Job:
     """A job that executes `command` in place of a sweep; `name` makes it one of its own."""
-    from acdc_pipeline.execution.submission.jobs import Jobs
-    from acdc_pipeline.execution.submission.submit import submit
+    from acdc_pipeline.execution.submission.jobs import Jobs, submit
 
     bundle = bundle_of("small.yaml", "one.yaml")
     return submit(Jobs(cluster(url)), Submission(bundle, f"s3://{name}", command)).job
@@ -110,7 +109,7 @@ def test_job_finds_sweep_tasks_and_profile_beside_it_and_nothing_else(head, caps
 
 
 def test_log_comes_whole_and_once_over_connections_that_break(head, capsys):
-    from acdc_pipeline.execution.submission.follow import Patience, follow
+    from acdc_pipeline.execution.submission.follow import Timeouts, follow
     from acdc_pipeline.execution.submission.jobs import Jobs
 
     job = started(head, "counting", COUNT_TO.format(30))
@@ -123,7 +122,7 @@ def test_log_comes_whole_and_once_over_connections_that_break(head, capsys):
             if len(cuts) < 2 and f"line {4 + 8 * len(cuts)}\n" in "".join(written):
                 cuts.append(line.cut())
 
-        ended = follow(Jobs(cluster(url)), job.id, write, print, Patience(pauses=(0.1,)))
+        ended = follow(Jobs(cluster(url)), job.id, write, print, Timeouts(pauses=(0.1,)))
     assert ended.state == "succeeded"
     assert [cut > 0 for cut in cuts] == [True, True]
     lines = [line for line in "".join(written).splitlines() if line.startswith("line ")]

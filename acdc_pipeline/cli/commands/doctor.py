@@ -245,7 +245,7 @@ def _tokens() -> Finding:
     """Which secrets are set; never what they are."""
     from huggingface_hub import get_token
 
-    from acdc_pipeline.execution.submission.token import find_token
+    from acdc_pipeline.execution.submission.cluster import find_token
 
     known = {"Hugging Face": get_token(), "Ray": find_token(os.environ, Path.home())}
     says = [f"{name}: {'set' if value else 'none'}" for name, value in known.items()]

@@ -87,9 +87,9 @@ def status(
     if job is None:
         _show_all(known, now, json)
         return
-    from acdc_pipeline.execution.submission import named
+    from acdc_pipeline.execution.submission import find_job
 
-    found = named(job, known)
+    found = find_job(job, known)
     if json:
         print_json(job_document(found, now))
         return
@@ -141,7 +141,7 @@ def cancel(
     jobs = _connect(context)
     found = _find_job(jobs, job)
     with reserve_stdout(), show_status(f"stopping {found.id}"):
-        from acdc_pipeline.execution.submission.cancel import cancel as cancel_job
+        from acdc_pipeline.execution.submission.jobs import cancel as cancel_job
 
         ended = cancel_job(jobs, found)
     if json:
@@ -239,9 +239,9 @@ def _connect(context: typer.Context) -> Jobs:
 
 
 def _find_job(jobs: Jobs, name: str) -> Job:
-    from acdc_pipeline.execution.submission import named
+    from acdc_pipeline.execution.submission import find_job
 
-    return named(name, jobs.all())
+    return find_job(name, jobs.all())
 
 
 def _show_all(known: Sequence[Job], now: float, json: bool) -> None:

@@ -20,7 +20,7 @@ from acdc_pipeline.cli.workplace import ProfileName
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Submission
-    from acdc_pipeline.execution.submission.submit import Submitted
+    from acdc_pipeline.execution.submission.jobs import Submitted
 
 
 def submit(
@@ -69,7 +69,7 @@ def submit(
             _check_disk(submission, place)
         with show_status(f"asking {place.url}"):
             from acdc_pipeline.execution.submission import check_protected
-            from acdc_pipeline.execution.submission.submit import submit as submit_job
+            from acdc_pipeline.execution.submission.jobs import submit as submit_job
 
             cluster = job_commands.reach_cluster(place)
             if not insecure:
@@ -102,7 +102,7 @@ def submit(
 
 def _submission(sweep: str, profile: str, store: str | None, retry_failed: bool) -> Submission:
     from acdc_pipeline.execution.submission import Submission, bundle_of, run_command
-    from acdc_pipeline.execution.submission.disk import check_models, located_store
+    from acdc_pipeline.execution.submission.portability import check_models, located_store
     from acdc_pipeline.models import list_zoo
     from acdc_pipeline.store import default_location
 
@@ -116,7 +116,7 @@ def _submission(sweep: str, profile: str, store: str | None, retry_failed: bool)
 
 def _check_disk(submission: Submission, place: ClusterAddress) -> None:
     """Raise InvalidInput if the job needs this machine's disk and the cluster runs elsewhere."""
-    from acdc_pipeline.execution.submission.disk import needs_this_disk
+    from acdc_pipeline.execution.submission.portability import needs_this_disk
 
     problem = needs_this_disk(submission.bundle.sweep, submission.store)
     if problem is None:

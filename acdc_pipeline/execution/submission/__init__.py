@@ -1,16 +1,24 @@
-"""Sweeps as jobs of a Ray cluster: what travels, under which name, and what becomes of it.
+"""Sweeps as jobs of a Ray cluster.
 
-What talks to a cluster through Ray's client stands in `jobs`, `submit` and `cancel`, which import
-ray, and what looks at stores in `disk`; nothing here needs either.
+Only `jobs` imports ray.
 """
 
 from acdc_pipeline.execution.submission.address import ClusterAddress, find_address, parse_address
-from acdc_pipeline.execution.submission.bundle import Bundle, bundle_of
-from acdc_pipeline.execution.submission.cluster import Cluster, check_protected, reach
-from acdc_pipeline.execution.submission.job import Job, named
-from acdc_pipeline.execution.submission.submission import Submission, run_command
-from acdc_pipeline.execution.submission.token import Token, find_token
-from acdc_pipeline.execution.submission.version import other_version
+from acdc_pipeline.execution.submission.cluster import (
+    Cluster,
+    Token,
+    check_protected,
+    find_token,
+    reach,
+)
+from acdc_pipeline.execution.submission.job import Job, find_job
+from acdc_pipeline.execution.submission.submission import (
+    Bundle,
+    Submission,
+    bundle_of,
+    other_version,
+    run_command,
+)
 
 __all__ = [
     "Bundle",
@@ -22,8 +30,8 @@ __all__ = [
     "bundle_of",
     "check_protected",
     "find_address",
+    "find_job",
     "find_token",
-    "named",
     "other_version",
     "parse_address",
     "reach",

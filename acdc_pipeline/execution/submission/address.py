@@ -1,4 +1,4 @@
-"""The address of a cluster's job API, wherever it was named."""
+"""The address of the job API of a cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from acdc_pipeline.errors import InvalidInput
 
 PORT = 8265
-"""Where Ray's dashboard, which answers for jobs, listens unless told otherwise."""
+"""Default port of Ray's dashboard, which serves the job API."""
 
 FORMS = "http://HOST:PORT or https://HOST of the cluster's dashboard"
 
@@ -23,12 +23,11 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class ClusterAddress:
-    """Where a cluster answers for its jobs.
+    """The address of a job API.
 
     Args:
-        url: scheme, host, port if one was given, path if the dashboard is behind one; no `/` at
-            the end.
-        host: name or number, without brackets.
+        url: scheme, host, and if given port and path, without a final `/`.
+        host: name or IP address, without brackets.
     """
 
     url: str
@@ -36,16 +35,16 @@ class ClusterAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the connection goes to this machine, or to a tunnel that begins on it."""
-        number = _number(self.host)
+        """Whether it is this machine, or a tunnel from it."""
+        number = _ip_address(self.host)
         return self.host == "localhost" or (number is not None and number.is_loopback)
 
 
 def find_address(given: str | None, source: str, environment: Mapping[str, str]) -> ClusterAddress:
-    """The address that was `given`, else that of Ray's own variables.
+    """Return the `given` address, else that of Ray's variables.
 
     Raises:
-        InvalidInput: there is none, or it is not that of a job API.
+        InvalidInput: there is none, or it is not the address of a job API.
     """
     if given is not None:
         return parse_address(given, source)
@@ -61,13 +60,13 @@ def find_address(given: str | None, source: str, environment: Mapping[str, str])
 
 
 def parse_address(text: str, source: str) -> ClusterAddress:
-    """The address in `text`, which `source` (an option, a variable) holds.
+    """Return the address in `text`, the value of `source` (an option, a variable).
 
-    Without a scheme, `HOST:PORT` means http, and `HOST` alone Ray's usual port. What stands behind
-    `#`, as in an address copied from a browser, is left out.
+    Without a scheme, `HOST:PORT` means http, and `HOST` alone the default port. A fragment after
+    `#`, as in an address copied from a browser, is ignored.
 
     Raises:
-        InvalidInput: it is not the address of a job API; says what it is, where that is known.
+        InvalidInput: it is not the address of a job API.
     """
     written = text.strip()
     scheme, separator, rest = written.partition("://")
@@ -88,7 +87,7 @@ def parse_address(text: str, source: str) -> ClusterAddress:
     _check_form(written, scheme.lower(), host, source)
     if not separator and port == _GCS_PORT:
         raise _refusal(written, "is where nodes of the cluster meet", source, host)
-    if parts.query or not (_HOST_NAME.fullmatch(host) or _number(host)):
+    if parts.query or not (_HOST_NAME.fullmatch(host) or _ip_address(host)):
         raise _refusal(written, "is not an address", source)
     if not separator and port is None:
         port = PORT
@@ -120,7 +119,7 @@ def _refusal(written: str, problem: str, source: str, host: str = "127.0.0.1") -
     )
 
 
-def _number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host)
     return None

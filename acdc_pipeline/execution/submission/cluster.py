@@ -1,9 +1,11 @@
-"""A cluster that answers: found with small requests before anything is sent or loaded."""
+"""A cluster that answers, found with small requests before anything is sent, and its token."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -11,14 +13,35 @@ from urllib3.exceptions import NameResolutionError, ProtocolError
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput
 from acdc_pipeline.execution.submission.address import PORT, ClusterAddress
-from acdc_pipeline.execution.submission.token import PLACES, Token
 
-PATIENCE = (10.0, 30.0)
-"""Seconds that a connection, and then an answer, may take before a server counts as gone."""
+TIMEOUTS = (10.0, 30.0)
+"""Seconds to wait for a connection, and then for an answer."""
 
-# Asking for a job that does not exist shows whether anyone may ask, and moves few bytes.
+# A small request that is refused without a token: for a job that does not exist.
 _ANY_JOB = "/api/jobs/acdc-none"
 _VERSION = "/api/version"
+
+TOKEN_SOURCES = "RAY_AUTH_TOKEN, else the file RAY_AUTH_TOKEN_PATH, else ~/.ray/auth_token"
+
+_SENDABLE = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True)
+class Token:
+    """The token of a protected cluster. Messages never contain its value.
+
+    Args:
+        value: the token.
+        source: variable or file it was read from.
+    """
+
+    value: str = field(repr=False)
+    source: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers of a request with the token."""
+        return {"Authorization": f"Bearer {self.value}"}
 
 
 @dataclass(frozen=True)
@@ -26,9 +49,9 @@ class Cluster:
     """A cluster whose job API has answered.
 
     Args:
-        address: where.
-        ray_version: of its head node.
-        token: what it asked for and accepted; None where anyone may run jobs.
+        address: address of its job API.
+        ray_version: version of Ray on its head node.
+        token: the token that it required and accepted; None where anyone may run jobs.
     """
 
     address: ClusterAddress
@@ -37,43 +60,44 @@ class Cluster:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What each request carries."""
+        """Headers of each request."""
         return {} if self.token is None else self.token.headers
 
 
 def reach(address: ClusterAddress, find_token: Callable[[], Token | None]) -> Cluster:
-    """The cluster at `address`.
+    """Return the cluster at `address` after checking that it answers.
 
-    It is asked without a token first: a token goes to servers that ask for one, and a cluster
-    that answers for its jobs without one is known to be open to everybody.
+    The first request has no token: a token is sent only to servers that require one, and a cluster
+    that lists its jobs without a token is known to be open to everybody.
 
     Args:
-        find_token: called only if the cluster asks for one.
+        address: address of the job API.
+        find_token: called only if the cluster requires a token.
 
     Raises:
-        InvalidInput: nothing answers, what answers is not Ray, or the token is wrong or missing.
-        ExecutionFailed: it is there, and not ready.
+        InvalidInput: nothing answers, the server is not Ray, or the token is wrong or missing.
+        ExecutionFailed: the cluster is not ready.
     """
-    answer = _ask(address, _VERSION, {})
-    if not _refused(answer):
-        version = _ray_version(address, answer)
-        if not _refused(_ask(address, _ANY_JOB, {})):
+    response = _get(address, _VERSION, {})
+    if not _is_refused(response):
+        version = _ray_version(address, response)
+        if not _is_refused(_get(address, _ANY_JOB, {})):
             return Cluster(address, version, None)
     token = find_token()
     if token is None:
         raise InvalidInput(
             "asks for a token, and there is none",
             where=address.url,
-            allowed=PLACES,
+            allowed=TOKEN_SOURCES,
             fix="export RAY_AUTH_TOKEN=… (on the head node, 'ray get-auth-token' prints it)",
         )
-    if _refused(_ask(address, _ANY_JOB, token.headers)):
+    if _is_refused(_get(address, _ANY_JOB, token.headers)):
         raise wrong_token(address, token)
-    return Cluster(address, _ray_version(address, _ask(address, _VERSION, token.headers)), token)
+    return Cluster(address, _ray_version(address, _get(address, _VERSION, token.headers)), token)
 
 
 def check_protected(cluster: Cluster) -> None:
-    """Raises InvalidInput for a cluster on which whoever reaches it may run commands.
+    """Raise InvalidInput for a cluster that runs the commands of anyone who can reach it.
 
     Ray's job API runs shell commands for anyone who can connect unless it asks for a token
     (CVE-2023-48022).
@@ -87,18 +111,18 @@ def check_protected(cluster: Cluster) -> None:
 
 
 def wrong_token(address: ClusterAddress, token: Token | None) -> InvalidInput:
-    """The error for a cluster that does not accept what it was sent."""
+    """Return the error for a cluster that refuses the token."""
     problem = "asks for a token" if token is None else f"refuses the token of {token.source}"
     return InvalidInput(
         problem,
         where=address.url,
-        allowed=PLACES,
+        allowed=TOKEN_SOURCES,
         fix="use the token that this cluster was started with",
     )
 
 
 def unreachable(address: ClusterAddress, error: Exception) -> AcdcError:
-    """The error in our form for a request that got no answer."""
+    """Return the error for a request that got no answer."""
     where = address.url
     if isinstance(error, requests.exceptions.SSLError):
         return InvalidInput(
@@ -109,7 +133,7 @@ def unreachable(address: ClusterAddress, error: Exception) -> AcdcError:
         )
     if isinstance(error, requests.exceptions.Timeout | TimeoutError):
         return InvalidInput(
-            f"does not answer within {PATIENCE[0]:g} to {PATIENCE[1]:g} seconds",
+            f"does not answer within {TIMEOUTS[0]:g} to {TIMEOUTS[1]:g} seconds",
             where=where,
             fix="look at the cluster, and at firewalls on the way",
         )
@@ -128,38 +152,75 @@ def unreachable(address: ClusterAddress, error: Exception) -> AcdcError:
         return InvalidInput(
             "nothing answers there",
             where=where,
-            fix="start the cluster ('ray start --head'), or lead a tunnel to its dashboard",
+            fix="start the cluster ('ray start --head'), or open a tunnel to its dashboard",
         )
-    return InvalidInput(f"cannot be asked: {error}", where=where)
+    return InvalidInput(f"the request failed: {error}", where=where)
 
 
-def _ask(address: ClusterAddress, path: str, headers: Mapping[str, str]) -> requests.Response:
+def find_token(environment: Mapping[str, str], home: Path) -> Token | None:
+    """Return the token of the user, None if there is none. Sources are in the order of Ray.
+
+    Raises:
+        InvalidInput: a source is given and holds no usable token.
+    """
+    if value := environment.get("RAY_AUTH_TOKEN", "").strip():
+        return _check_token(value, "RAY_AUTH_TOKEN")
+    if named := environment.get("RAY_AUTH_TOKEN_PATH", ""):
+        return _read_token(Path(named), "RAY_AUTH_TOKEN_PATH")
+    default = home / ".ray" / "auth_token"
+    return _read_token(default, None) if default.exists() else None
+
+
+def _read_token(path: Path, variable: str | None) -> Token:
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is not text"
+        raise InvalidInput(
+            f"the token cannot be read: {reason}", where=str(path), field=variable
+        ) from error
+    if not value:
+        raise InvalidInput("holds no token", where=str(path), field=variable, allowed=TOKEN_SOURCES)
+    return _check_token(value, str(path))
+
+
+def _check_token(value: str, source: str) -> Token:
+    if not _SENDABLE.fullmatch(value):
+        raise InvalidInput(
+            "the token holds blanks or characters that no request can carry",
+            where=source,
+            fix="copy it again, in one line",
+        )
+    return Token(value, source)
+
+
+def _get(address: ClusterAddress, path: str, headers: Mapping[str, str]) -> requests.Response:
     try:
         return requests.get(
-            address.url + path, headers=dict(headers), timeout=PATIENCE, allow_redirects=False
+            address.url + path, headers=dict(headers), timeout=TIMEOUTS, allow_redirects=False
         )
     except requests.exceptions.RequestException as error:
         raise unreachable(address, error) from error
 
 
-def _refused(answer: requests.Response) -> bool:
-    return answer.status_code in (401, 403)
+def _is_refused(response: requests.Response) -> bool:
+    return response.status_code in (401, 403)
 
 
-def _ray_version(address: ClusterAddress, answer: requests.Response) -> str:
+def _ray_version(address: ClusterAddress, response: requests.Response) -> str:
     where = address.url
-    if answer.is_redirect:
-        leads = answer.headers["location"].removesuffix(_VERSION)
-        raise InvalidInput(f"leads on to {leads}", where=where, fix=f"--address {leads}")
-    if answer.status_code >= 500:
+    if response.is_redirect:
+        target = response.headers["location"].removesuffix(_VERSION)
+        raise InvalidInput(f"redirects to {target}", where=where, fix=f"--address {target}")
+    if response.status_code >= 500:
         raise ExecutionFailed(
-            f"is not ready: HTTP {answer.status_code} {answer.reason}", where=where
+            f"is not ready: HTTP {response.status_code} {response.reason}", where=where
         )
     try:
-        return str(answer.json()["ray_version"])
+        return str(response.json()["ray_version"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(
-            "is no Ray cluster: something else answers there",
+            "is not a Ray cluster: another server answers there",
             where=where,
             fix=f"name the address of Ray's dashboard, port {PORT} unless changed",
         ) from error

@@ -1,4 +1,4 @@
-"""Following a job's log to its end, over connections that break."""
+"""Following the log of a job to its end, across broken connections."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ import aiohttp
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
 from acdc_pipeline.execution.submission.job import Job
 
-# What Ray's client lets through when a connection breaks.
-_BROKEN = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError)
+# Errors of Ray's client when a connection breaks.
+_CONNECTION_ERRORS = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError)
 
 
 @runtime_checkable
 class JobLog(Protocol):
-    """Where logs come from: `Jobs`."""
+    """The source of jobs and logs: `Jobs`."""
 
     def find(self, job_id: str) -> Job | None:
-        """The job as it is now."""
+        """Return the current state of the job."""
         ...
 
     def log(self, job_id: str) -> str:
-        """Everything written so far."""
+        """Return the log so far."""
         ...
 
     def tail(self, job_id: str) -> AsyncIterator[str]:
-        """The log from its beginning, in pieces."""
+        """Yield the log from its beginning, in pieces."""
         ...
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long to wait for a cluster; in seconds.
+class Timeouts:
+    """Timeouts while following a log, in seconds.
 
     Args:
-        pauses: before each further connection; the last is used again and again.
-        quiet: of silence after which the job is looked up, lest the connection is dead.
-        gone: without any answer, after which the cluster counts as gone.
+        pauses: pause before each further connection; the last one is repeated.
+        quiet: silence after which the job is looked up, in case the connection is dead.
+        gone: time without any answer after which the cluster counts as gone.
     """
 
     pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -51,13 +51,13 @@ class Patience:
 
 @dataclass
 class _Written:
-    """How much of the log has been passed on."""
+    """The part of the log that has been written."""
 
     write: Callable[[str], None]
     characters: int = 0
 
     def take(self, text: str, position: int) -> int:
-        """Passes on what is new of `text`, which begins at `position`; gives where it ends."""
+        """Write the new part of `text`, which begins at `position`. Returns its end."""
         end = position + len(text)
         if end > self.characters:
             self.write(text[max(0, self.characters - position) :])
@@ -69,46 +69,48 @@ def follow(
     jobs: JobLog,
     job_id: str,
     write: Callable[[str], None],
-    tell: Callable[[str], None],
-    patience: Patience | None = None,
+    notify: Callable[[str], None],
+    timeouts: Timeouts | None = None,
 ) -> Job:
-    """Passes on a job's log while it is written, and gives the job once it is over.
+    """Write the log of a job as it grows, and return the job once it is over.
 
-    A connection that breaks is made again, and nothing is passed on twice.
+    Broken connections are renewed, and nothing is written twice.
 
     Args:
-        write: takes the next part of the log.
-        tell: told when the connection is lost and when it is back.
-        patience: None is that of `Patience()`.
+        jobs: source of the job and its log.
+        job_id: the job.
+        write: receives the next part of the log.
+        notify: receives a message when the connection is lost and when it is back.
+        timeouts: None means `Timeouts()`.
 
     Raises:
-        ExecutionFailed: the cluster has gone, or does not know the job any more.
+        ExecutionFailed: the cluster is gone, or does not know the job any more.
     """
-    return asyncio.run(_follow(jobs, job_id, _Written(write), tell, patience or Patience()))
+    return asyncio.run(_follow(jobs, job_id, _Written(write), notify, timeouts or Timeouts()))
 
 
 async def _follow(
     jobs: JobLog,
     job_id: str,
     written: _Written,
-    tell: Callable[[str], None],
-    patience: Patience,
+    notify: Callable[[str], None],
+    timeouts: Timeouts,
 ) -> Job:
     connections = 0
     while True:
         before = written.characters
-        await _one_connection(jobs, job_id, written, patience.quiet)
-        job = await _found(jobs, job_id, tell, patience)
-        # Behind a proxy that lets no websocket through, this is all there ever is.
-        await _rest(jobs, job_id, written)
+        await _one_connection(jobs, job_id, written, timeouts.quiet)
+        job = await _find(jobs, job_id, notify, timeouts)
+        # Behind a proxy that blocks websockets, this is the only source.
+        await _write_rest(jobs, job_id, written)
         if job.is_over:
             return job
         connections = 0 if written.characters > before else connections + 1
-        await asyncio.sleep(patience.pauses[min(connections, len(patience.pauses) - 1)])
+        await asyncio.sleep(timeouts.pauses[min(connections, len(timeouts.pauses) - 1)])
 
 
 async def _one_connection(jobs: JobLog, job_id: str, written: _Written, quiet: float) -> None:
-    """Passes on the log until the connection ends, however it does, or the job is over."""
+    """Write the log until the connection ends or the job is over."""
     position = 0
     async with contextlib.aclosing(_pieces(jobs, job_id, quiet)) as pieces:
         async for text in pieces:
@@ -116,7 +118,7 @@ async def _one_connection(jobs: JobLog, job_id: str, written: _Written, quiet: f
 
 
 async def _pieces(jobs: JobLog, job_id: str, quiet: float) -> AsyncGenerator[str, None]:
-    """The pieces of the log; ends when the connection does, and when the job ended in silence."""
+    """Yield the pieces of the log until the connection ends or a silent job is over."""
     source = aiter(jobs.tail(job_id))
     waiting = asyncio.ensure_future(anext(source))
     try:
@@ -127,31 +129,33 @@ async def _pieces(jobs: JobLog, job_id: str, quiet: float) -> AsyncGenerator[str
                 waiting = asyncio.ensure_future(anext(source))
             elif (job := await asyncio.to_thread(jobs.find, job_id)) is None or job.is_over:
                 return
-    except (StopAsyncIteration, AcdcError, *_BROKEN):
+    except (StopAsyncIteration, AcdcError, *_CONNECTION_ERRORS):
         return
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def _found(jobs: JobLog, job_id: str, tell: Callable[[str], None], patience: Patience) -> Job:
-    """The job as it is now, asked for until the cluster answers."""
+async def _find(
+    jobs: JobLog, job_id: str, notify: Callable[[str], None], timeouts: Timeouts
+) -> Job:
+    """Return the current state of the job, retrying until the cluster answers."""
     loop = asyncio.get_running_loop()
     started, lost = loop.time(), False
     while True:
         try:
             job = await asyncio.to_thread(jobs.find, job_id)
         except AcdcError as error:
-            if loop.time() - started > patience.gone:
+            if loop.time() - started > timeouts.gone:
                 raise ExecutionFailed(
                     f"the cluster does not answer any more: {error.problem}",
                     where=job_id,
-                    fix=f"the job may go on; later, acdc logs {job_id} --follow",
+                    fix=f"the job may still run; later, acdc logs {job_id} --follow",
                 ) from error
             if not lost:
-                tell("connection lost, trying again")
+                notify("connection lost, trying again")
             lost = True
-            await asyncio.sleep(patience.pauses[0])
+            await asyncio.sleep(timeouts.pauses[0])
             continue
         if job is None:
             raise ExecutionFailed(
@@ -160,12 +164,12 @@ async def _found(jobs: JobLog, job_id: str, tell: Callable[[str], None], patienc
                 fix="submit again: runs that are in the store are not executed twice",
             )
         if lost:
-            tell("connected again")
+            notify("connected again")
         return job
 
 
-async def _rest(jobs: JobLog, job_id: str, written: _Written) -> None:
-    """Passes on what came after the last piece, where it can still be had."""
+async def _write_rest(jobs: JobLog, job_id: str, written: _Written) -> None:
+    """Write what followed the last piece, if it is still available."""
     log = ""
     with contextlib.suppress(AcdcError):
         log = await asyncio.to_thread(jobs.log, job_id)

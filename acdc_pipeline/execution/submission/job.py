@@ -12,28 +12,28 @@ from acdc_pipeline.errors import InvalidInput, UnknownName, with_suggestion
 PREFIX = "acdc-"
 
 JobState = Literal["pending", "running", "stopped", "succeeded", "failed"]
-"""`stopped`: somebody cancelled it."""
+"""`stopped`: it was cancelled."""
 
-# What `acdc run` ends with. Python's own 1 (as where the package is missing) is not among them:
-# here it would mean drift.
-_OF_RUN = frozenset((0, 2, 3, 4))
+# Exit codes of `acdc run`. 1 is not among them: Python exits with it too, for example if the
+# package is missing.
+_RUN_EXIT_CODES = frozenset((0, 2, 3, 4))
 _INCOMPLETE = 3
 _NUMBERED = re.compile(r"(.+?)-(\d{1,4})\Z")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a cluster knows about a job.
+    """A job as the cluster reports it.
 
     Args:
-        id: `acdc-` and 20 hex digits; a further attempt has `-2`, `-3`, … behind it.
-        state: where it stands.
-        message: the cluster's own words; of a failed job, the end of its log.
-        started: Unix seconds; None before it was taken up.
-        ended: Unix seconds; None while it is not over.
-        driver_exit_code: of the driver; None while it runs, and where it never ran or was killed
-            with the job.
-        metadata: what `acdc submit` wrote to it: sweep, store and version.
+        id: `acdc-` and 20 hex digits; a further attempt ends in `-2`, `-3`, ….
+        state: state of the job.
+        message: message of the cluster; for a failed job, the end of its log.
+        started: Unix seconds; None before it starts.
+        ended: Unix seconds; None before it is over.
+        driver_exit_code: exit code of the driver; None while it runs, and if it never ran or was
+            killed with the job.
+        metadata: sweep, store and version, as `acdc submit` sent them.
     """
 
     id: str
@@ -46,28 +46,28 @@ class Job:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether it has ended, in any way."""
         return self.state in ("stopped", "succeeded", "failed")
 
     @property
     def exit_code(self) -> int | None:
-        """What a command that followed the job ends with; None while it is not over.
+        """The exit code for a command that follows the job; None before it is over.
 
-        The driver's own code where that is one of `acdc run`, else 3: a driver that was killed, or
-        never started, has not finished.
+        The code of the driver if it is one of `acdc run`, else 3: a driver that was killed or never
+        started has not finished.
         """
         if not self.is_over:
             return None
         if self.state == "succeeded":
             return 0
         code = self.driver_exit_code
-        return code if code in _OF_RUN and code != 0 else _INCOMPLETE
+        return code if code in _RUN_EXIT_CODES and code != 0 else _INCOMPLETE
 
     @property
     def cause(self) -> str | None:
-        """Why it ended, where that is not in its log in plain words."""
+        """Why it failed, if its log does not say so clearly."""
         code = self.driver_exit_code
-        if self.state != "failed" or code in _OF_RUN:
+        if self.state != "failed" or code in _RUN_EXIT_CODES:
             return None
         if re.search(r"No module named '?acdc_pipeline", self.message):
             return (
@@ -86,10 +86,10 @@ class Job:
 
 
 def next_attempt(base: str, known: Mapping[str, Job]) -> str:
-    """The id to submit `base` under.
+    """Return the id to submit `base` under.
 
-    It is that of the last attempt, unless that one failed or was stopped: then the number behind
-    it is one more. An id can never be used twice on one cluster.
+    That of the last attempt, or the next number if that attempt failed or was stopped: an id can be
+    used only once on a cluster.
     """
     attempt, number = base, 1
     while attempt in known and known[attempt].state in ("failed", "stopped"):
@@ -98,14 +98,12 @@ def next_attempt(base: str, known: Mapping[str, Job]) -> str:
     return attempt
 
 
-def named(name: str, jobs: Iterable[Job]) -> Job:
-    """The job that `name` means: an id, or the first characters of one.
-
-    Of several attempts that begin with `name` it is the last.
+def find_job(name: str, jobs: Iterable[Job]) -> Job:
+    """Return the job whose id is `name` or begins with it; of several attempts the last.
 
     Raises:
-        UnknownName: no such job; names the nearest.
-        InvalidInput: jobs that have nothing to do with one another begin so.
+        UnknownName: no such job.
+        InvalidInput: several unrelated jobs begin with `name`.
     """
     by_id = {job.id: job for job in jobs}
     if name in by_id:
@@ -124,7 +122,7 @@ def named(name: str, jobs: Iterable[Job]) -> Job:
 
 
 def attempt_of(job_id: str) -> tuple[str, int]:
-    """The id of the first attempt, and which attempt this one is, counted from 1."""
+    """Return the id of the first attempt, and the number of this one, from 1."""
     match = _NUMBERED.fullmatch(job_id.removeprefix(PREFIX))
     return (PREFIX + match[1], int(match[2])) if match else (job_id, 1)
 

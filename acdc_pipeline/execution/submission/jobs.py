@@ -1,13 +1,16 @@
-"""The jobs of a cluster, through Ray's job client. Importing this imports ray."""
+"""Submitting, reading and cancelling jobs with Ray's job client. Importing this imports ray."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import requests
 from ray.exceptions import AuthenticationError
@@ -15,12 +18,16 @@ from ray.job_submission import JobDetails, JobSubmissionClient, JobType
 
 from acdc_pipeline.errors import ExecutionFailed, SpecError
 from acdc_pipeline.execution.submission.cluster import (
-    PATIENCE,
+    TIMEOUTS,
     Cluster,
     unreachable,
     wrong_token,
 )
-from acdc_pipeline.execution.submission.job import PREFIX, Job, JobState
+from acdc_pipeline.execution.submission.job import PREFIX, Job, JobState, next_attempt
+from acdc_pipeline.execution.submission.submission import Submission
+
+_CANCEL_INTERVAL = 0.5
+"""Seconds between two requests to stop a job."""
 
 _STATES: Mapping[str, JobState] = {
     "PENDING": "pending",
@@ -30,11 +37,11 @@ _STATES: Mapping[str, JobState] = {
     "FAILED": "failed",
 }
 
-# Both would win over the address that a client is given.
-_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+# Both have precedence over the address that a client is given.
+_ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
-# They tell what is uploaded under which hash, and that a log has come to its end.
-_TALKATIVE = (
+# Loggers that report uploads and the end of logs.
+_VERBOSE_LOGGERS = (
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
@@ -42,45 +49,45 @@ _TALKATIVE = (
 
 
 class _Client(JobSubmissionClient):
-    """Ray's client, which would wait for ever for a server that has stopped answering."""
+    """Ray's client with timeouts: its own requests wait for ever."""
 
     def __init__(self, address: str, headers: dict[str, str]) -> None:
         super().__init__(address, headers=headers)
         if self._ssl_context is None:
-            # what aiohttp calls the usual check; it warns of None
+            # the default check, as aiohttp spells it; it warns of None
             self._ssl_context = True
 
-    def _do_request(self, method: str, endpoint: str, **more: Any) -> requests.Response:
-        return super()._do_request(method, endpoint, timeout=PATIENCE, **more)
+    def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
+        return super()._do_request(method, endpoint, timeout=TIMEOUTS, **options)
 
 
 class Jobs:
     """Reads, submits and stops the jobs of one cluster.
 
-    Every method raises InvalidInput where the cluster has gone or refuses the token, and
-    ExecutionFailed where it fails to do what it was asked for.
+    Every method raises InvalidInput if the cluster does not answer or refuses the token, and
+    ExecutionFailed if the request fails.
 
     Args:
-        cluster: as `reach` found it.
+        cluster: the cluster.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        for name in _TALKATIVE:
+        for name in _VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
-        with _without(_ADDRESSES), self._errors():
-            # The token goes along as a header: Ray reads RAY_AUTH_MODE once, on import.
+        with _without_variables(_ADDRESS_VARIABLES), self._errors():
+            # The token is sent as a header: Ray reads RAY_AUTH_MODE only once, on import.
             self._client = _Client(cluster.address.url, dict(cluster.headers))
 
     def all(self) -> tuple[Job, ...]:
-        """Every job that `acdc submit` made, oldest first."""
+        """Return every job of `acdc submit`, oldest first."""
         with self._errors():
             details = self._client.list_jobs()
         ours = [_job(d) for d in details if _is_ours(d)]
         return tuple(sorted(ours, key=lambda job: (job.started or 0.0, job.id)))
 
     def find(self, job_id: str) -> Job | None:
-        """The job of that id, None where there is none."""
+        """Return the job of that id, None if there is none."""
         with self._errors():
             try:
                 return _job(self._client.get_job_info(job_id))
@@ -97,17 +104,17 @@ class Jobs:
         runtime_env: Mapping[str, Any],
         metadata: Mapping[str, str],
     ) -> None:
-        """Starts a job.
+        """Start a job.
 
         Args:
-            job_id: never used on this cluster before.
-            folder: what becomes the job's working folder.
+            job_id: an id that was never used on this cluster.
+            folder: copied to the working folder of the job.
             entrypoint: shell command of the driver.
-            runtime_env: everything else about its surroundings.
-            metadata: shown beside it.
+            runtime_env: other fields of its runtime environment.
+            metadata: shown on the dashboard.
 
         Raises:
-            SpecError: Ray does not take this runtime environment.
+            SpecError: Ray rejects the runtime environment.
         """
         with self._errors():
             try:
@@ -122,29 +129,29 @@ class Jobs:
                 if isinstance(error, requests.exceptions.RequestException):
                     raise
                 raise SpecError(
-                    f"Ray does not take it: {error}", where="worker profile", field="runtime_env"
+                    f"Ray rejects it: {error}", where="worker profile", field="runtime_env"
                 ) from error
 
     def stop(self, job_id: str) -> None:
-        """Asks a job to stop. It has not stopped yet when this returns."""
+        """Request that a job stops, without waiting for it."""
         with self._errors():
             self._client.stop_job(job_id)
 
     def log(self, job_id: str) -> str:
-        """Everything that the driver has written so far."""
+        """Return the log of the driver so far."""
         with self._errors():
             return self._client.get_job_logs(job_id)
 
     def tail(self, job_id: str) -> AsyncIterator[str]:
-        """The log from its beginning, in pieces, as it is written.
+        """Yield the log from its beginning, in pieces, as it is written.
 
-        It may end, or raise what Ray's client raises, whenever the connection does.
+        It may end, or raise errors of Ray's client, when the connection breaks.
         """
         return self._client.tail_job_logs(job_id)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
-        """What goes wrong inside, in our form."""
+        """Translate errors of requests into AcdcErrors."""
         address = self.cluster.address
         try:
             yield
@@ -154,6 +161,68 @@ class Jobs:
             raise unreachable(address, error) from error
         except RuntimeError as error:
             raise ExecutionFailed(_last_line(str(error)), where=address.url) from error
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A job, and whether this submission started it or found it."""
+
+    job: Job
+    state: Literal["started", "present"]
+
+
+def submit(jobs: Jobs, submission: Submission) -> Submitted:
+    """Start the job of `submission`, or find it: the same submission is the same job.
+
+    After a job that failed or was stopped, a further attempt is started.
+
+    Raises:
+        SpecError: the bundle cannot be written, or Ray rejects the runtime environment.
+        ExecutionFailed: the cluster rejects the job.
+    """
+    known = {job.id: job for job in jobs.all()}
+    job_id = next_attempt(submission.id, known)
+    if job_id in known:
+        return Submitted(known[job_id], "present")
+    with tempfile.TemporaryDirectory(prefix="acdc-submit-") as folder:
+        submission.bundle.write(Path(folder))
+        try:
+            jobs.submit(
+                job_id,
+                Path(folder),
+                submission.entrypoint,
+                submission.runtime_env,
+                submission.metadata,
+            )
+        except ExecutionFailed:
+            # another process was faster with the same submission
+            found = jobs.find(job_id)
+            if found is None:
+                raise
+            return Submitted(found, "present")
+    found = jobs.find(job_id)
+    if found is None:
+        raise ExecutionFailed("the cluster accepted the job but does not list it", where=job_id)
+    return Submitted(found, "started")
+
+
+def cancel(jobs: Jobs, job: Job) -> Job:
+    """Stop `job` and return it once it is over.
+
+    Ray gives the driver three seconds to end by itself; an unfinished run is not in the store.
+
+    Raises:
+        ExecutionFailed: the cluster does not know the job any more.
+    """
+    while not job.is_over:
+        # repeated, since a job that is about to start ignores it
+        jobs.stop(job.id)
+        time.sleep(_CANCEL_INTERVAL)
+        found = jobs.find(job.id)
+        if found is None:
+            raise ExecutionFailed("the cluster does not know this job any more", where=job.id)
+        job = found
+    return job
 
 
 def _job(details: JobDetails) -> Job:
@@ -178,13 +247,13 @@ def _seconds(milliseconds: int | None) -> float | None:
 
 
 def _last_line(text: str) -> str:
-    """What a server's traceback comes down to."""
+    """Return the last line of a traceback of the server."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].removesuffix(".") if lines else "the cluster failed to answer"
 
 
 @contextlib.contextmanager
-def _without(names: tuple[str, ...]) -> Iterator[None]:
+def _without_variables(names: tuple[str, ...]) -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield

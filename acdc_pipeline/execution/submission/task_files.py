@@ -17,18 +17,18 @@ from acdc_pipeline.specs.yaml_file import read_yaml, shown
 
 
 def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[str, bytes]:
-    """Contents by path below the task's folder: what `find_task` reads, byte for byte.
+    """Return the files that `find_task` reads, by path below the folder of the task.
 
     These are `task.yaml`, `circuit.yaml` where there is one, the word lists, the `.csv` and the
     `.jsonl` that the task names; or the `.jsonl` alone, for a task that is nothing else.
 
     Args:
-        name_or_path: of a task that `find_task` finds.
-        project: as in `find_task`.
+        name_or_path: name or path of the task.
+        project: project folder, as for `find_task`.
 
     Raises:
         UnknownName: no such task.
-        SpecError: a file cannot be read, or lies outside the task's folder.
+        SpecError: a file cannot be read, or is outside of the folder of the task.
     """
     path = Path(name_or_path)
     if path.suffix == ".jsonl":
@@ -38,14 +38,14 @@ def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[st
     found = {"task.yaml": _bytes(path)}
     if (folder / REFERENCE).is_file():
         found[REFERENCE] = _bytes(folder / REFERENCE)
-    for field, name in _named(read_yaml(path)["generator"], folder):
+    for field, name in _referenced_files(read_yaml(path)["generator"], folder):
         read = inside(folder, name, f"generator.{field}")
-        found[_below(folder, name, f"generator.{field}")] = _bytes(read)
+        found[_normalized(folder, name, f"generator.{field}")] = _bytes(read)
     return found
 
 
-def _named(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
-    """Field and name of every file that a generator, which is valid, refers to."""
+def _referenced_files(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield field and name of every file that a valid generator refers to."""
     kind = GENERATORS[generator["kind"]]
     if kind is PairsGenerator and isinstance(generator.get("file"), str):
         yield "file", generator["file"]
@@ -62,10 +62,10 @@ def _named(generator: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]
                 yield "words", f"{name}.txt"
 
 
-def _below(folder: Path, name: str, field: str) -> str:
-    """`name` without detours: `./a.txt` and `../ioi/a.txt` are both `a.txt`.
+def _normalized(folder: Path, name: str, field: str) -> str:
+    """Return the normalized `name`: `./a.txt` and `../ioi/a.txt` are both `a.txt`.
 
-    Raises SpecError for a detour that comes back only because the folder is a link.
+    Raises SpecError for a path that leads back into the folder only through a link.
     """
     direct = os.path.relpath(os.path.normpath(folder / name), os.path.normpath(folder))
     if Path(direct).parts[0] == os.pardir:

@@ -75,7 +75,7 @@ def test_submit_of_a_store_on_this_disk_to_another_machine_is_refused(capsys, st
 
 def test_submit_of_a_model_on_this_disk_to_another_machine_is_refused(capsys, tmp_path):
     Path("small.yaml").write_text(SWEEP.replace("zoo:compiled-or", f"dir:{tmp_path}"))
-    submit(capsys, "--store", "s3://bucket").refuses("models.0", "lies on the disk of this machine")
+    submit(capsys, "--store", "s3://bucket").refuses("models.0", "is on the disk of this machine")
 
 
 def test_submit_to_an_open_cluster_is_refused(capsys):

@@ -9,7 +9,7 @@ import pytest
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.execution.submission import Bundle, Submission, bundle_of
-from acdc_pipeline.execution.submission import bundle as bundle_module
+from acdc_pipeline.execution.submission import submission as submission_module
 from acdc_pipeline.specs import find_profile, find_sweep, find_task
 from tests.support import REPOSITORY
 
@@ -145,7 +145,7 @@ def test_other_version_is_another_job(project: Path, monkeypatch: pytest.MonkeyP
 def test_files_that_are_too_large_are_refused_naming_the_largest(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bundle_module, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(submission_module, "MAX_BYTES", 2**20)
     pair = {"clean": "x" * 2**20, "corrupted": "y", "correct": " c"}
     Path("pairs.jsonl").write_text(f"{json.dumps(pair)}\n")
     with pytest.raises(SpecError, match=r"1\.\d MiB") as caught:

@@ -80,7 +80,7 @@ def test_wrong_token_is_refused_with_where_it_came_from_and_without_its_value():
 )
 def test_server_that_is_not_ray_is_refused_as_such(answer: Answer):
     with answering(lambda path, headers: answer) as url:
-        assert "is no Ray cluster" in refusal(url).problem
+        assert "is not a Ray cluster" in refusal(url).problem
 
 
 def test_address_that_leads_on_is_refused_with_where_it_leads():

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
-from acdc_pipeline.execution.submission.follow import JobLog, Patience, follow
+from acdc_pipeline.execution.submission.follow import JobLog, Timeouts, follow
 from acdc_pipeline.execution.submission.job import Job, JobState
 
-AT_ONCE = Patience(pauses=(0.0,), quiet=0.0, gone=0.0)
+AT_ONCE = Timeouts(pauses=(0.0,), quiet=0.0, gone=0.0)
 
 
 @dataclass
@@ -72,7 +72,7 @@ def test_connection_that_has_gone_silent_is_given_up_once_the_job_is_over():
 
 def test_cluster_that_is_away_for_a_while_is_waited_for_and_said_once():
     gone = InvalidInput("nothing answers there")
-    patient = Patience(pauses=(0.0,), quiet=60.0, gone=60.0)
+    patient = Timeouts(pauses=(0.0,), quiet=60.0, gone=60.0)
     written: list[str] = []
     told: list[str] = []
     job = follow(Broken("abc", [2], [gone, gone]), "a", written.append, told.append, patient)

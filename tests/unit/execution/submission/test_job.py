@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.errors import InvalidInput, UnknownName
-from acdc_pipeline.execution.submission.job import Job, JobState, attempt_of, named, next_attempt
+from acdc_pipeline.execution.submission.job import Job, JobState, attempt_of, find_job, next_attempt
 
 BASE = "acdc-0123456789abcdef0123"
 OTHER = "acdc-0123456789abcdefffff"
@@ -83,28 +83,28 @@ def test_attempt_that_did_not_fail_is_the_job(state: JobState):
 def test_job_is_named_by_its_id_or_the_beginning_of_one():
     jobs = [job(BASE), job("acdc-ffff56789abcdef01234")]
     for name in (BASE, "acdc-0123", "0123", "acdc-012"):
-        assert named(name, jobs).id == BASE
+        assert find_job(name, jobs).id == BASE
 
 
 def test_beginning_of_several_attempts_names_the_last_and_the_whole_id_the_first():
     jobs = [job(f"{BASE}-10"), job(BASE), job(f"{BASE}-9")]
-    assert named("0123", jobs).id == f"{BASE}-10"
-    assert named(BASE, jobs).id == BASE
+    assert find_job("0123", jobs).id == f"{BASE}-10"
+    assert find_job(BASE, jobs).id == BASE
 
 
 def test_beginning_of_unrelated_jobs_is_refused_with_their_names():
     with pytest.raises(InvalidInput, match="several jobs") as caught:
-        named("0123", [job(BASE), job(OTHER)])
+        find_job("0123", [job(BASE), job(OTHER)])
     assert caught.value.allowed == f"{BASE}, {OTHER}"
 
 
 @pytest.mark.parametrize("name", ["", "acdc-9", "raysubmit_1", f"{BASE}0"])
 def test_unknown_job_is_refused(name: str):
     with pytest.raises(UnknownName):
-        named(name, [job(BASE)])
+        find_job(name, [job(BASE)])
 
 
 def test_unknown_job_suggests_the_nearest():
     with pytest.raises(UnknownName) as caught:
-        named("acdc-0123456789abcdef0132", [job(BASE), job("acdc-ffff56789abcdef01234")])
+        find_job("acdc-0123456789abcdef0132", [job(BASE), job("acdc-ffff56789abcdef01234")])
     assert f"did you mean '{BASE}'?" in str(caught.value)

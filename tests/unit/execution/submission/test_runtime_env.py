@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.execution.submission.runtime_env import check_runtime_env
+from acdc_pipeline.execution.submission.portability import check_runtime_env
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acdc_pipeline.execution.submission.yaml_text import yaml_text
+from acdc_pipeline.execution.submission.submission import yaml_text
 from acdc_pipeline.specs.yaml_file import read_yaml
 from tests.strategies import json_data
 

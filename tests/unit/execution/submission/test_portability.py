@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import InvalidInput, StoreError
-from acdc_pipeline.execution.submission.disk import check_models, located_store, needs_this_disk
+from acdc_pipeline.execution.submission.portability import (
+    check_models,
+    located_store,
+    needs_this_disk,
+)
 from acdc_pipeline.specs import SweepSpec, parse
 
 
