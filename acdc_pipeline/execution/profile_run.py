@@ -15,7 +15,7 @@ from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.tokenization import bos_id
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec
-from acdc_pipeline.specs.names import COUNTED
+from acdc_pipeline.specs.names import COUNTING_METRICS
 
 # How far the work is, roughly, in a model of 270 heads: after what no task decides, and after what
 # the task does; examples are the rest.
@@ -96,7 +96,7 @@ class Profiler:
                 seed=run.seed,
                 memory=memory,
             )
-            names = dict.fromkeys((*COUNTED, task.metrics.discovery, *task.metrics.report))
+            names = dict.fromkeys((*COUNTING_METRICS, task.metrics.discovery, *task.metrics.report))
             return ProfiledHeads(profile, model_metrics(weights, prompts, list(names), memory))
         finally:
             progress.finish()

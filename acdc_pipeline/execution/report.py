@@ -11,7 +11,7 @@ from acdc_pipeline.evaluation import Scale, circuit_logprobs, measure
 from acdc_pipeline.execution.methods import MethodResult
 from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import COUNTED, MetricName
+from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
 
 # A method's last value and a forward over the whole circuit must agree to this, in units of the
 # metric: float32 sums in another order differ by about 1e-6.
@@ -41,7 +41,9 @@ def report(
         ExecutionFailed: the method and a fresh forward disagree about its circuit.
     """
     metric = circuit_method(run.method).metric
-    names: list[MetricName] = list(dict.fromkeys(["kl", *COUNTED, metric, *task.metrics.report]))
+    names: list[MetricName] = list(
+        dict.fromkeys(["kl", *COUNTING_METRICS, metric, *task.metrics.report])
+    )
     metrics = measure(bench, circuit_logprobs(bench, found.measured), names)
     whole = measure(bench, bench.logprobs, names)
     ablated = measure(bench, nothing, names)

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Form, last_words
 from acdc_pipeline.prompts.tokenization import Ids, continuations, encode, pieces, unknown_id
-from acdc_pipeline.specs.years import YearsGenerator
+from acdc_pipeline.specs.generators import YearsGenerator
 
 TWO_DIGITS = tuple(f"{year:02}" for year in range(100))
 

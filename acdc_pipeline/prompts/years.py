@@ -22,7 +22,7 @@ from acdc_pipeline.prompts.year_tokens import (
     texts_before_centuries,
     year_answers,
 )
-from acdc_pipeline.specs.years import YearsGenerator
+from acdc_pipeline.specs.generators import YearsGenerator
 
 
 def years_pairs(

@@ -18,7 +18,7 @@ from acdc_pipeline.regression.cell import CellSpec, differences
 from acdc_pipeline.regression.distance import EDGES, HEADS, SIZE
 from acdc_pipeline.regression.finding import Finding
 from acdc_pipeline.regression.tolerance import Tolerance
-from acdc_pipeline.specs import Spec, bundled, find_project, parse
+from acdc_pipeline.specs import Spec, bundled_folder, find_project, parse
 from acdc_pipeline.specs.base import rejection
 
 SCHEMA_VERSION = 1
@@ -92,7 +92,7 @@ def baselines_folder(given: Path | None) -> Path:
     project = find_project()
     if project is not None and (project / FOLDER).is_dir():
         return project / FOLDER
-    shipped = bundled() / FOLDER
+    shipped = bundled_folder() / FOLDER
     return shipped if shipped.is_dir() else folder_to_write(None)
 
 

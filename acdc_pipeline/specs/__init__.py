@@ -44,10 +44,9 @@ from acdc_pipeline.specs.names import (
     Rule,
 )
 from acdc_pipeline.specs.profile import WorkerProfile
-from acdc_pipeline.specs.project import bundled, find_project
+from acdc_pipeline.specs.project import Settings, bundled_folder, find_project, find_settings
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
-from acdc_pipeline.specs.settings import Settings, find_settings
 from acdc_pipeline.specs.sweep import Cell, SweepSpec
 from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
 
@@ -90,7 +89,7 @@ __all__ = [
     "TaskSpec",
     "TemplateGenerator",
     "WorkerProfile",
-    "bundled",
+    "bundled_folder",
     "canonical_json",
     "circuit_method",
     "find_profile",

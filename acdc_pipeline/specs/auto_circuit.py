@@ -1,10 +1,10 @@
-"""Prompt files of auto-circuit, read and written: one JSON object that lists prompt pairs.
+"""Reading and writing prompt files of auto-circuit: one JSON object that lists prompt pairs.
 
     {"prompts": [{"clean": …, "corrupt": …, "answers": […], "wrong_answers": […]}, …]}
 
-Prompts and answers are texts, or all of them token ids. What else such a file holds labels
-positions (`seq_labels`, `word_idxs`) and has no counterpart here. Its loader puts a
-beginning-of-sequence token in front of texts unless it is told not to; the file does not say.
+Prompts and answers are all texts or all token ids. Further entries of such a file label positions
+(`seq_labels`, `word_idxs`) and have no counterpart here. The loader of auto-circuit puts a
+beginning-of-sequence token in front of texts by default; the file does not record it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.json_text import read_json
+from acdc_pipeline.specs.files import display_path, read_bytes
 from acdc_pipeline.specs.load import parse
 from acdc_pipeline.specs.prompt_pair import PromptPair
-from acdc_pipeline.specs.yaml_file import shown
 
 NAMES: Mapping[str, str] = {
     "clean": "clean",
@@ -26,7 +26,7 @@ NAMES: Mapping[str, str] = {
     "answers": "correct",
     "wrong_answers": "incorrect",
 }
-"""Their names, and ours."""
+"""The field names of auto-circuit, and those of `PromptPair`."""
 
 _ALLOWED = '{"prompts": [{"clean", "corrupt", "answers", "wrong_answers"}, …]}'
 
@@ -35,13 +35,11 @@ def read_auto_circuit(path: Path) -> tuple[PromptPair, ...]:
     """The pairs in an auto-circuit prompt file, in its order.
 
     Raises:
-        SpecError: the file cannot be read, or holds something else; names which prompt.
+        SpecError: the file cannot be read or is not such a file; names the prompt.
     """
-    where = shown(path)
+    where = display_path(path)
     try:
-        document = read_json(path.read_bytes())
-    except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=where) from error
+        document = read_json(read_bytes(path))
     except ValueError as error:
         raise SpecError(f"is not JSON: {error}", where=where, allowed=_ALLOWED) from error
     prompts = document.get("prompts") if isinstance(document, dict) else None
@@ -51,14 +49,14 @@ def read_auto_circuit(path: Path) -> tuple[PromptPair, ...]:
 
 
 def auto_circuit_document(pairs: Iterable[PromptPair]) -> dict[str, Any]:
-    """`pairs` as an auto-circuit prompt file says them; what decides an answer is left out."""
+    """`pairs` as the contents of an auto-circuit prompt file, without their roles."""
     return {
         "prompts": [{theirs: row[ours] for theirs, ours in NAMES.items()} for row in _plain(pairs)]
     }
 
 
 def pair_lines(pairs: Iterable[PromptPair]) -> str:
-    """`pairs` as the `.jsonl` that tasks are made of."""
+    """`pairs` as the text of a `.jsonl` file."""
     kept = ({name: value for name, value in row.items() if value} for row in _plain(pairs))
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
 

@@ -1,4 +1,4 @@
-"""The base of every specification: frozen data that says *what*, never how."""
+"""The base of every specification: frozen, validated data."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:  # noqa: ARG003  (for subclasses)
-        """`data` with the contents of the files it names in `folder`, before validation.
+    def read_files(cls, data: Any, folder: Path) -> Any:  # noqa: ARG003  (for subclasses)
+        """`data` with the contents of the files in `folder` that it names, before validation.
 
-        What is read becomes part of the spec, so that hashing the spec hashes the data.
+        The contents become part of the spec, so that hashing the spec hashes them too.
         """
         return data
 
@@ -36,17 +36,22 @@ class Spec(BaseModel):
 
     @classmethod
     def from_plain(cls, data: Any) -> Self:
-        """The spec from what `plain` gave."""
+        """The spec whose `plain` is `data`."""
         return cls.model_validate_json(json.dumps(data), strict=True)
 
 
+def as_tuple(value: Any) -> Any:
+    """Turn a list into a tuple, for validators that accept lists from Python as well."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def tag_of(kind: type[BaseModel]) -> str:
-    """The only `name` that specs of this `kind` have: what a union tells them apart by."""
+    """The value of `name`, the discriminator of unions, in specs of this `kind`."""
     return get_args(kind.model_fields["name"].annotation)[0]
 
 
 def canonical_json(data: Any) -> str:
-    """The one JSON text of `data`: sorted keys, no spaces, no NaN, UTF-8 kept."""
+    """The canonical JSON text of `data`: sorted keys, no spaces, no NaN, no ASCII escapes."""
     return json.dumps(
         data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
@@ -60,7 +65,7 @@ def sha256_of(data: Any) -> str:
 def rejection(
     field: str, problem: str, *, allowed: str | None = None, fix: str | None = None
 ) -> PydanticCustomError:
-    """What a validator raises to reject `field` (dotted, relative to its spec)."""
+    """The error that a validator raises to reject `field` (dotted, relative to its spec)."""
     context = {"field": field, "problem": problem, "allowed": allowed, "fix": fix}
     return PydanticCustomError("rejected", "{problem}", context)
 
@@ -68,7 +73,7 @@ def rejection(
 def unknown_reference(
     field: str, kind: str, name: str, known: Iterable[str], *, fix: str | None = None
 ) -> PydanticCustomError:
-    """The rejection of a `name` that stands for nothing in the same file."""
+    """The rejection of a `name` that is not defined in the same file."""
     known = list(known)
     allowed = with_suggestion(", ".join(known) or "none are defined", name, known)
     return rejection(field, f"'{name}' is not a {kind}", allowed=allowed, fix=fix)

@@ -1,6 +1,6 @@
 """Finding tasks, worker profiles and sweeps by name.
 
-One order everywhere: an explicit path, then the project folder, then what is bundled.
+The order is always: an explicit path, the project folder, the files that ship with the package.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from typing import TypeVar
 from acdc_pipeline.errors import SpecError, UnknownName
 from acdc_pipeline.specs.base import Spec
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
+from acdc_pipeline.specs.files import display_path
 from acdc_pipeline.specs.generators import PairsGenerator
 from acdc_pipeline.specs.load import load_yaml
 from acdc_pipeline.specs.profile import WorkerProfile
-from acdc_pipeline.specs.project import bundled, find_project
+from acdc_pipeline.specs.project import bundled_folder, find_project
 from acdc_pipeline.specs.prompt_pair import read_pairs
 from acdc_pipeline.specs.sweep import SweepSpec
 from acdc_pipeline.specs.task import REFERENCE, Source, TaskMetrics, TaskSpec
-from acdc_pipeline.specs.yaml_file import shown
-
-_S = TypeVar("_S", bound=Spec)
 
 _S = TypeVar("_S", bound=Spec)
 
@@ -55,7 +53,7 @@ def task_file(name_or_path: str | Path, project: Path | None = None) -> Path:
 
 
 def list_tasks(project: Path | None = None) -> dict[str, Path]:
-    """Every task by name with its `task.yaml`; a project's own hides a bundled namesake."""
+    """Every task by name with its `task.yaml`; those of the project take precedence."""
     found: dict[str, Path] = {}
     for root in _roots(project):
         for path in sorted((root / "tasks").glob("*/task.yaml")):
@@ -66,7 +64,7 @@ def list_tasks(project: Path | None = None) -> dict[str, Path]:
 def find_reference(
     name_or_path: str | Path, project: Path | None = None
 ) -> ReferenceCircuit | None:
-    """The published circuit of a task, or None where nobody published one."""
+    """The published circuit of a task, or None without one."""
     if str(name_or_path).endswith(".jsonl"):
         return None
     path = task_file(name_or_path, project).with_name(REFERENCE)
@@ -84,22 +82,22 @@ def find_sweep(name_or_path: str | Path, project: Path | None = None) -> SweepSp
 
 
 def list_profiles(project: Path | None = None) -> dict[str, Path]:
-    """Every worker profile by name with its file; a project's own hides a bundled namesake."""
+    """Every worker profile by name with its file; those of the project take precedence."""
     return _yaml_files("workers", project)
 
 
 def list_sweeps(project: Path | None = None) -> dict[str, Path]:
-    """Every sweep by name with its file; a project's own hides a bundled namesake."""
+    """Every sweep by name with its file; those of the project take precedence."""
     return _yaml_files("deploy/sweeps", project)
 
 
 def task_from_pairs(path: Path) -> TaskSpec:
-    """A task made of nothing but a `.jsonl` of prompt pairs, named after the file.
+    """A task made from a `.jsonl` of prompt pairs, named after the file.
 
-    No beginning-of-sequence token is put in front: what the file says is what the model sees.
+    No beginning-of-sequence token is put in front: the model sees the prompts as they are.
 
     Raises:
-        SpecError: a line that is not a prompt pair.
+        SpecError: a line is not a prompt pair.
     """
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "pairs"
     pairs = read_pairs(path)
@@ -116,7 +114,7 @@ def task_from_pairs(path: Path) -> TaskSpec:
 
 
 def _roots(project: Path | None) -> list[Path]:
-    roots = [project or find_project(), bundled()]
+    roots = [project or find_project(), bundled_folder()]
     return list(dict.fromkeys(root.resolve() for root in roots if root is not None))
 
 
@@ -141,12 +139,12 @@ def _find_yaml(
 
 
 def check_name(task: TaskSpec, path: Path) -> None:
-    """Raises SpecError unless the task in `path` is called like its folder."""
+    """Raise SpecError unless the task in `path` has the name of its folder."""
     folder = path.resolve().parent.name
     if task.name != folder:
         raise SpecError(
             f"'{task.name}' is not the name of the folder",
-            where=shown(path),
+            where=display_path(path),
             field="name",
             allowed=folder,
         )

@@ -1,4 +1,4 @@
-"""A published circuit, as its paper gives it: the `circuit.yaml` of a task."""
+"""A published circuit, in the terms of its paper: the `circuit.yaml` of a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLOT_LETTERS = ("q", "k", "v", "qk", "qv", "kv", "qkv")
 
 
 class Group(Spec):
-    """Components with one job. A head is `[layer, head]`, an MLP its layer."""
+    """Components with the same function. A head is `[layer, head]`, an MLP its layer."""
 
     heads: tuple[HeadIndex, ...] = ()
     mlps: tuple[Index, ...] = ()
@@ -31,18 +31,18 @@ class Group(Spec):
 
 
 class ReferenceCircuit(Spec):
-    """A circuit somebody published: whole groups and the links between them, or single edges.
+    """A published circuit: groups of components and the links between them, or single edges.
 
     Args:
         model: the model it was found in; a `hf:` reference where there is one.
         source: the citation.
-        ablation: what removed edges carried, if the source says.
-        groups: the components by job.
-        links: `[from group, to group, slots]`; every earlier member feeds every later one.
-            `input` stands for the input node and every MLP (the encoding of Conmy et al. 2023),
-            and brings the edges among them; `logits` takes no slots.
-        edges: single edges, in this package's notation.
-        note: what a reader has to know before comparing with it.
+        ablation: what removed edges carried, if the source states it.
+        groups: the components by function.
+        links: `[from group, to group, slots]`: edges from every member of one group to every later
+            member of the other. `input` is the input node and every MLP (the encoding of Conmy et
+            al. 2023), with the edges among them; `logits` has no slots.
+        edges: single edges, in the notation of this package.
+        note: a caveat for comparisons.
     """
 
     model: str
@@ -86,7 +86,7 @@ class ReferenceCircuit(Spec):
 
     @property
     def names_edges(self) -> bool:
-        """Whether it says which edges there are, and not only which components."""
+        """Whether it specifies edges, and not only components."""
         return bool(self.edges or self.links)
 
     def is_of(self, model: str) -> bool:
@@ -127,6 +127,6 @@ def _without_revision(model: str) -> str:
 
 
 def _inputs(topology: Topology) -> list[Node]:
-    """What `input` stands for: the input node and every MLP, in computation order."""
+    """The nodes that `input` denotes: the input node and every MLP, in computation order."""
     mlps = [mlp(layer) for layer in range(topology.n_layers)] if topology.has_mlp else []
     return [INPUT, *mlps]

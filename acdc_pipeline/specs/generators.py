@@ -1,42 +1,44 @@
-"""How a task makes its prompts: one spec per kind of generator, told apart by `kind`.
-
-`bos` has no default anywhere: whether a beginning-of-sequence token stands in front of every
-prompt changes what heads do with the first position.
-"""
+"""How a task makes its prompts: one spec per kind of generator, told apart by `kind`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
-from acdc_pipeline.specs.folder import inside
+from acdc_pipeline.specs.files import path_inside
 from acdc_pipeline.specs.names import Bos
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 from acdc_pipeline.specs.table import TableGenerator
-from acdc_pipeline.specs.template import TemplateGenerator
-from acdc_pipeline.specs.words import Words, WordsGenerator
-from acdc_pipeline.specs.years import YearsGenerator
+from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
+from acdc_pipeline.specs.words import WordsGenerator
 
 Range = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-"""Smallest and largest, both included."""
+"""Smallest and largest value, both inclusive."""
+
+
+def _check_ranges(spec: Spec, *fields: str) -> None:
+    for field in fields:
+        least, most = getattr(spec, field)
+        if least > most:
+            raise rejection(field, f"{least} is more than {most}", allowed="[least, most]")
 
 
 class RepeatedTokensGenerator(Spec):
     """Random tokens that repeat: `x x A B C D A B C`, and `D` comes next.
 
     Args:
-        length: tokens of a prompt, beginning of sequence not counted, as `[least, most]`.
-        period: tokens of the part that repeats, likewise. Both are drawn for each prompt, so
-            that neither the answer's position nor its distance is fixed.
+        length: tokens per prompt, without the beginning of sequence, as `[least, most]`.
+        period: tokens of the part that repeats, as `[least, most]`. Both are drawn for each prompt,
+            so that neither the position of the answer nor its distance is fixed.
         bos: whether a beginning-of-sequence token comes first.
-        corrupted: what the counterfactual redraws: the `first_copy`, so that nothing is left
-            to look up.
-        answers: where the prediction is read: after the `last` token.
+        corrupted: the part that the counterfactual draws anew: the `first_copy`, so that it holds
+            nothing to copy.
+        answers: the token after which the prediction is read: the `last` one.
     """
 
     kind: Literal["repeated_tokens"]
@@ -50,10 +52,7 @@ class RepeatedTokensGenerator(Spec):
 
     @model_validator(mode="after")
     def _coherent(self) -> RepeatedTokensGenerator:
-        for field in ("length", "period"):
-            least, most = getattr(self, field)
-            if least > most:
-                raise rejection(field, f"{least} is more than {most}", allowed="[least, most]")
+        _check_ranges(self, "length", "period")
         if self.period[1] >= self.length[0]:
             raise rejection(
                 "length",
@@ -64,10 +63,10 @@ class RepeatedTokensGenerator(Spec):
 
 
 class DocstringCorruption(Spec):
-    """What the counterfactual redraws: argument names in the signature, in the docstring.
+    """Which argument names the counterfactual replaces: in the signature, in the docstring.
 
-    In the signature only the documented arguments and the one asked for are redrawn, as in the
-    paper. `fresh` in both, each with names of its own, is the paper's `random_random`.
+    In the signature only the documented arguments and the answer are replaced, as in the paper.
+    `fresh` in both, each with its own names, is `random_random` in the paper.
     """
 
     signature: Literal["fresh", "keep"]
@@ -90,13 +89,15 @@ class DocstringGenerator(WordsGenerator):
     Args:
         bos: whether a beginning-of-sequence token comes first.
         arguments: names in the signature, after `self`.
-        before: how many arguments of the signature come before the first documented one.
-        documented: how many are documented before the one asked for.
+        before: number of arguments in the signature before the first documented one.
+        documented: number of arguments documented before the answer.
         summary_words: words of the summary line.
         description_words: words of each description.
-        functions, names, nouns: word lists for the function's, the arguments' and all other words.
-        words: the lists: inline, or a `.txt` beside the file with one word a line.
-        corrupted: what the counterfactual redraws. `fresh` names differ from every clean one.
+        functions, names, nouns: word lists for the name of the function, the names of the
+            arguments, and all other words.
+        words: the lists: inline, or a `.txt` beside the file with one word per line.
+        corrupted: which names the counterfactual replaces. `fresh` names differ from all clean
+            ones.
 
     The incorrect answers are the other arguments of the clean signature.
     """
@@ -114,7 +115,7 @@ class DocstringGenerator(WordsGenerator):
     corrupted: DocstringCorruption
 
     @classmethod
-    def list_names(cls, data: Any) -> list[str]:
+    def word_list_names(cls, data: Any) -> list[str]:
         names = [data.get(field) for field in ("functions", "names", "nouns")]
         return [name for name in names if isinstance(name, str)]
 
@@ -126,7 +127,7 @@ class DocstringGenerator(WordsGenerator):
         if self.arguments < self.before + self.documented + 1:
             raise rejection(
                 "arguments",
-                f"{self.arguments} leaves no argument to ask for",
+                f"{self.arguments} leaves no argument for the answer",
                 allowed=f"at least {self.before + self.documented + 1} (before + documented + 1)",
             )
         if self.corrupted.signature == self.corrupted.docstring == "keep":
@@ -134,15 +135,91 @@ class DocstringGenerator(WordsGenerator):
         return self
 
 
-class PairsGenerator(Spec):
-    """Prompt pairs that people wrote, taken in their order.
+Century = Annotated[int, Field(ge=10, le=99)]
+Year = Annotated[int, Field(ge=0, le=99)]
+
+PLACEHOLDERS = ("noun", "century", "year")
+
+
+class YearsCorruption(Spec):
+    """The first year of the counterfactual, in the same century.
+
+    Hanna et al. 2023 use 1, which excludes hardly any year of the century.
+    """
+
+    year: Year = Field(description="the last two digits, 0 to 99")
+
+
+class YearsGenerator(WordsGenerator):
+    """`The war lasted from the year 1732 to the year 17`: any year from 33 on is correct.
+
+    Hanna et al. 2023, "How does GPT-2 compute greater-than?". A year consists of the token of its
+    century and the token of its last two digits; years that a tokenizer splits otherwise are left
+    out. If a tokenizer has a token for every digit, the digit of the decade is the answer.
 
     Args:
-        bos: whether a beginning-of-sequence token is put in front of texts (token ids are
-            taken as they are).
-        file: the `.jsonl` beside the task; None when `pairs` came from elsewhere.
-        pairs: its contents; read at load time.
-        lines: where in `file` each pair stands, for error messages.
+        bos: whether a beginning-of-sequence token comes first.
+        templates: the sentences, with `{noun}`, `{century}{year}` and, at their end, `{century}`.
+            They are used in equal shares.
+        nouns: the word list of `{noun}`.
+        words: the list: inline, or the name of a `.txt` beside the file with one word per line; a
+            list that is not here is read from `<list>.txt`.
+        centuries: first two digits of the years, as `[least, most]`.
+        starts: last two digits of the first year, as `[least, most]`.
+        corrupted: the first year of the counterfactual.
+
+    All years of the century after the first one are correct; the first one and all earlier ones are
+    incorrect. Of decades, the later ones are correct and the earlier ones incorrect; that of the
+    first year is neither.
+    """
+
+    kind: Literal["years"]
+    bos: Bos
+    templates: tuple[str, ...] = Field(min_length=1)
+    nouns: str
+    centuries: tuple[Century, Century] = Field(description="[least, most], 10 to 99")
+    starts: tuple[Year, Year] = Field(description="[least, most], 0 to 98")
+    corrupted: YearsCorruption
+
+    @classmethod
+    def word_list_names(cls, data: Any) -> list[str]:
+        name = data.get("nouns")
+        return [name] if isinstance(name, str) else []
+
+    @model_validator(mode="after")
+    def _coherent(self) -> YearsGenerator:
+        if self.nouns not in self.words:
+            raise unknown_reference("nouns", "word list", self.nouns, self.words)
+        _check_ranges(self, "centuries", "starts")
+        if self.starts[1] == 99:
+            raise rejection("starts", "no year of the century is after 99", allowed="at most 98")
+        if self.starts[0] == self.starts[1] == self.corrupted.year:
+            raise rejection("corrupted.year", "nothing differs from the clean prompt")
+        for index, template in enumerate(self.templates):
+            field = f"templates.{index}"
+            for name in placeholders_of(template, field):
+                if name not in PLACEHOLDERS:
+                    raise unknown_reference(field, "placeholder", name, PLACEHOLDERS)
+            shape = "one {noun}, one {century}{year}, and {century} at the end"
+            marks = [template.count(f"{{{name}}}") for name in PLACEHOLDERS]
+            if (
+                marks != [1, 2, 1]
+                or "{century}{year}" not in template
+                or not template.endswith("{century}")
+            ):
+                raise rejection(field, f"{template!r} does not ask for a year", allowed=shape)
+        return self
+
+
+class PairsGenerator(Spec):
+    """Given prompt pairs, used in their order.
+
+    Args:
+        bos: whether a beginning-of-sequence token is put in front of texts (token ids are used
+            unchanged).
+        file: the `.jsonl` beside the task; None if `pairs` come from elsewhere.
+        pairs: its contents, read at load time.
+        lines: the line of each pair in `file`, for error messages.
     """
 
     kind: Literal["pairs"]
@@ -154,18 +231,15 @@ class PairsGenerator(Spec):
     lines: SkipJsonSchema[tuple[int, ...]] = ()
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:
+    def read_files(cls, data: Any, folder: Path) -> Any:
         name = data.get("file")
         if not isinstance(name, str) or "pairs" in data:
             return data
-        pairs = read_pairs(inside(folder, name, "generator.file"))
+        pairs = read_pairs(path_inside(folder, name, "generator.file"))
         return {**data, "pairs": [pair.plain() for pair in pairs.values()], "lines": list(pairs)}
 
-    def deciding(self) -> dict[str, Any]:
-        """What decides the prompts: the pairs, not the file that they come from.
-
-        Roles say which pairs are the same question; they change none.
-        """
+    def hashed_data(self) -> dict[str, Any]:
+        """The data that determines the prompts: the pairs, without their file and their roles."""
         return self.model_dump(
             mode="json", exclude={"file": True, "lines": True, "pairs": {"__all__": {"roles"}}}
         )
@@ -182,8 +256,8 @@ class FunctionGenerator(Spec):
 
     Args:
         name: the entry point.
-        bos: whether a beginning-of-sequence token comes first; handed to the function.
-        options: handed to the function as keyword arguments.
+        bos: whether a beginning-of-sequence token comes first; passed to the function.
+        options: keyword arguments of the function.
     """
 
     kind: Literal["function"]
@@ -192,37 +266,20 @@ class FunctionGenerator(Spec):
     options: Mapping[str, JsonValue] = Field(default_factory=dict)
 
 
-Generator = Annotated[
+_Generators = (
     TemplateGenerator
     | TableGenerator
     | YearsGenerator
     | RepeatedTokensGenerator
     | DocstringGenerator
     | PairsGenerator
-    | FunctionGenerator,
-    Field(discriminator="kind"),
-]
+    | FunctionGenerator
+)
+Generator = Annotated[_Generators, Field(discriminator="kind")]
+"""Any generator; `kind` is the discriminator."""
 
 GENERATORS: Mapping[str, type[Spec]] = {
-    "template": TemplateGenerator,
-    "table": TableGenerator,
-    "years": YearsGenerator,
-    "repeated_tokens": RepeatedTokensGenerator,
-    "docstring": DocstringGenerator,
-    "pairs": PairsGenerator,
-    "function": FunctionGenerator,
+    get_args(generator.model_fields["kind"].annotation)[0]: generator
+    for generator in get_args(_Generators)
 }
-
-__all__ = [
-    "GENERATORS",
-    "DocstringCorruption",
-    "DocstringGenerator",
-    "FunctionGenerator",
-    "Generator",
-    "PairsGenerator",
-    "RepeatedTokensGenerator",
-    "TableGenerator",
-    "TemplateGenerator",
-    "Words",
-    "YearsGenerator",
-]
+"""Every generator by its `kind`."""

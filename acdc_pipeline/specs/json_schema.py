@@ -1,4 +1,4 @@
-"""JSON Schemas of the files people write, for completion and checks in editors.
+"""JSON Schemas of YAML and JSONL files, for completion and checks in editors.
 
 `python -m acdc_pipeline.specs.json_schema docs/schemas` writes them.
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 from acdc_pipeline.specs.base import Spec
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.profile import WorkerProfile
+from acdc_pipeline.specs.project import Settings
 from acdc_pipeline.specs.prompt_pair import PromptPair
-from acdc_pipeline.specs.settings import Settings
 from acdc_pipeline.specs.sweep import SweepSpec
 from acdc_pipeline.specs.task import TaskSpec
 
@@ -29,7 +29,7 @@ SCHEMAS: Mapping[str, type[Spec]] = {
 
 
 def schema_texts() -> dict[str, str]:
-    """File name to contents, one per kind of file."""
+    """The contents of every schema file by file name."""
     return {
         f"{name}.schema.json": json.dumps(
             {"$schema": "https://json-schema.org/draft/2020-12/schema"}
@@ -43,7 +43,7 @@ def schema_texts() -> dict[str, str]:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Writes every schema into `folder` and says which files they are."""
+    """Write every schema into `folder`, and return the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, text in schema_texts().items():

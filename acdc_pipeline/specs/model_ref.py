@@ -17,7 +17,7 @@ GGUF_SUFFIX = ".gguf"
 _ZOO = re.compile(r"[a-z0-9][a-z0-9-]*\Z", re.ASCII)
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?\Z", re.ASCII)
 
-# Written without their organisation in papers and in older code.
+# Models that papers and older code name without their organisation.
 _HOMES = (
     (r"gpt2(-medium|-large|-xl)?", "openai-community"),
     (r"distilgpt2", "distilbert"),
@@ -28,12 +28,12 @@ _HOMES = (
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """Which model, before anything is loaded.
+    """A reference to a model that need not be loaded yet.
 
     Args:
         kind: `zoo`, `hf`, `dir` or `gguf`.
         name: name in the zoo, `ORG/NAME`, or the path as given.
-        revision: of `hf` only; None means the newest, resolved when the run is planned.
+        revision: for `hf` only; None is the newest, resolved when the run is planned.
     """
 
     kind: ModelKind
@@ -47,10 +47,10 @@ class ModelRef:
     def parse(cls, text: str) -> ModelRef:
         """The reference in `text`.
 
-        Names never become paths unchecked: only `dir:` and `gguf:` hold a path.
+        Only `dir:` and `gguf:` may hold a path.
 
         Raises:
-            SpecError: it has none of these forms.
+            SpecError: `text` has none of these forms.
         """
         kind, colon, name = text.partition(":")
         if not colon or kind not in get_args(ModelKind):
@@ -86,6 +86,6 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
 
 
 def _home(name: str) -> str | None:
-    """`ORG/NAME` of a hub model that papers call by its bare name."""
+    """`ORG/NAME` of a hub model that papers call NAME."""
     homes = (home for pattern, home in _HOMES if re.fullmatch(pattern, name.lower()))
     return next((f"{home}/{name.lower()}" for home in homes), None)

@@ -1,4 +1,4 @@
-"""The fixed vocabularies of specifications: one Literal each, and the form of names."""
+"""The fixed vocabularies of specifications, one `Literal` each, and the form of names."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Name = Annotated[
         description="lower-case letters, digits, - and _, a letter or digit first",
     ),
 ]
-"""What tasks and sweeps are called: safe as a folder's name anywhere."""
+"""The name of a task or sweep: valid as a folder name on any system."""
 
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""Torch takes no seeds of more than 64 bits, and JSON keeps 53 of them everywhere."""
+"""A seed: at most 53 bits, which every JSON reader keeps exactly."""
 
 Bos = Annotated[
     bool,
@@ -37,8 +37,8 @@ Bos = Annotated[
 ]
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
-COUNTED: tuple[MetricName, ...] = ("accuracy", "forced_choice")
-"""Metrics that count answers: reported with every circuit, as shares and not as faithfulness."""
+COUNTING_METRICS: tuple[MetricName, ...] = ("accuracy", "forced_choice")
+"""Metrics that count answers: reported with every circuit, as shares rather than faithfulness."""
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 NOUNS: dict[frozenset[str], str] = {
@@ -51,4 +51,4 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(Executor)): "executor",
     frozenset(get_args(Rule)): "rule",
 }
-"""What a member of each vocabulary is called in an error."""
+"""The name of a member of each vocabulary, for errors."""

@@ -1,9 +1,9 @@
-"""A worker profile: on what a run executes. Nothing in it decides a result but `dtype`."""
+"""A worker profile: the resources that runs execute on. Only `dtype` affects a result."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, JsonValue, field_validator
@@ -19,14 +19,14 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     "TiB": 2**40,
 }
 LEAST_MEMORY = 2**10
-"""Bytes. No search fits into less; `60` without a unit means 60 bytes."""
+"""Bytes. No search needs less; a number without a unit is a number of bytes."""
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z", re.ASCII)
 
 
 def bytes_of(text: str) -> int:
-    """`"60GiB"` as bytes. Raises SpecError for what is not an amount of memory."""
+    """`"60GiB"` as bytes. Raises SpecError if `text` is not an amount of memory."""
     match = _QUANTITY.match(text.strip())
     if not match or match[2] not in _BYTES or float(match[1]) == 0:
         raise SpecError(f"'{text}' is not an amount of memory", allowed="as in 60GiB, 512MiB")
@@ -34,46 +34,44 @@ def bytes_of(text: str) -> int:
 
 
 def seconds_of(text: str) -> float:
-    """`"7d"`, `"1h"`, `"10m"`, `"60s"` as seconds. Raises SpecError for what is not a duration."""
+    """`"7d"`, `"1h"`, `"10m"`, `"60s"` as seconds. Raises SpecError for anything else."""
     match = _QUANTITY.match(text.strip())
     if not match or match[2] not in _SECONDS:
         raise SpecError(f"'{text}' is not a duration", allowed="as in 60s, 10m, 1h, 7d")
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def parse_bytes(value: Any) -> Any:
-    """`bytes_of` for texts; numbers are bytes already. Rejects other texts."""
-    try:
-        return bytes_of(value) if isinstance(value, str) else value
-    except SpecError as error:
-        raise rejection("", error.problem, allowed=error.allowed) from error
+def _or_number(of_text: Callable[[str], float]) -> Callable[[Any], Any]:
+    """A validator that converts texts by `of_text` and keeps numbers."""
+
+    def convert(value: Any) -> Any:
+        try:
+            return of_text(value) if isinstance(value, str) else value
+        except SpecError as error:
+            raise rejection("", error.problem, allowed=error.allowed) from error
+
+    return convert
 
 
-def parse_seconds(value: Any) -> Any:
-    """`seconds_of` for texts; numbers are seconds already. Rejects other texts."""
-    try:
-        return seconds_of(value) if isinstance(value, str) else value
-    except SpecError as error:
-        raise rejection("", error.problem, allowed=error.allowed) from error
-
-
-Bytes = Annotated[int, BeforeValidator(parse_bytes, json_schema_input_type=int | str)]
-Seconds = Annotated[float, BeforeValidator(parse_seconds, json_schema_input_type=float | str)]
+Bytes = Annotated[int, BeforeValidator(_or_number(bytes_of), json_schema_input_type=int | str)]
+Seconds = Annotated[
+    float, BeforeValidator(_or_number(seconds_of), json_schema_input_type=float | str)
+]
 
 
 class WorkerProfile(Spec):
-    """On what a sweep executes.
+    """The resources that a sweep executes on.
 
     Args:
-        executor: `local` runs in this process, one run after the other; `ray` on actors.
-        actors: worker processes; each keeps one model loaded.
-        cpus: CPUs of each.
-        gpus: GPUs of each; fractions share one.
-        dtype: precision of runs whose sweep does not say.
+        executor: `local` executes runs one after the other in this process; `ray` on actors.
+        actors: number of worker processes; each keeps one model loaded.
+        cpus: CPUs of each actor.
+        gpus: GPUs of each actor; fractions share one.
+        dtype: precision of runs whose sweep does not specify it.
         memory: the engine's byte budget in each worker; None lets it ask the device.
-        attempts: how often a run is tried when its worker dies.
+        attempts: how often a run is tried if its worker dies.
         checkpoint: seconds between checkpoints of a long run.
-        runtime_env: handed to Ray as it is (visible to every user of the cluster: no secrets).
+        runtime_env: passed to Ray unchanged (visible to all users of the cluster: no secrets).
     """
 
     executor: Executor
@@ -97,10 +95,10 @@ class WorkerProfile(Spec):
 
     @property
     def workers(self) -> int:
-        """How many work at once: one where everything happens in this process."""
+        """The number of processes that work at once: one if the executor is local."""
         return self.actors if self.executor == "ray" else 1
 
     @property
     def cpus_each(self) -> float:
-        """CPUs of one of `workers`: the only one has those of all actors."""
+        """CPUs of one of `workers`; a local executor has those of all actors."""
         return self.cpus * self.actors / self.workers

@@ -1,4 +1,4 @@
-"""Prompt pairs that people bring: one JSON object a line."""
+"""Prompt pairs in a `.jsonl` file: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs.base import Spec, rejection
+from acdc_pipeline.specs.base import Spec, as_tuple, rejection
+from acdc_pipeline.specs.files import display_path, read_bytes
 from acdc_pipeline.specs.load import parse
-from acdc_pipeline.specs.yaml_file import shown
 
 Text = str | tuple[int, ...]
-"""A prompt: text, or token ids taken as they are."""
+"""A prompt: a text, or token ids that are used unchanged."""
 
 _FIX = 'write lines like {"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
 
@@ -24,18 +24,18 @@ _FIX = 'write lines like {"clean": "…", "corrupted": "…", "correct": "…", 
 def _listed(value: Any) -> Any:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    return as_tuple(value)
 
 
 Answer = Annotated[
     tuple[str | int, ...],
     BeforeValidator(_listed, json_schema_input_type=str | int | tuple[str | int, ...]),
 ]
-"""Texts or token ids, any of which counts; a single one needs no list."""
+"""Texts or token ids, any of which counts; a single one need not be a list."""
 
 
 class PromptPair(Spec):
-    """A clean prompt, its counterfactual, and what should and should not follow."""
+    """A clean prompt, its counterfactual, and the correct and incorrect answers."""
 
     clean: Annotated[Text, Field(description="a text or a list of token ids", min_length=1)]
     corrupted: Annotated[Text, Field(description="a text or a list of token ids", min_length=1)]
@@ -54,32 +54,23 @@ class PromptPair(Spec):
 
 
 def read_pairs(path: Path) -> dict[int, PromptPair]:
-    """The pairs in the `.jsonl` file `path` by the number of their line; blank lines are skipped.
+    """The pairs in the `.jsonl` file `path` by line number; blank lines are skipped.
 
     Raises:
-        SpecError: naming file and line.
+        SpecError: a line is not a prompt pair; names file and line.
     """
+    content = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     pairs = {}
-    for number, line in enumerate(_content(path).split(b"\n"), start=1):
-        where = f"{shown(path)}:{number}"
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        where = f"{display_path(path)}:{number}"
         if line.strip():
-            pairs[number] = parse(_read(line, where), PromptPair, where)
+            pairs[number] = parse(_parse_line(line, where), PromptPair, where)
     if not pairs:
-        raise SpecError("holds no prompt pair", where=shown(path), fix=_FIX)
+        raise SpecError("holds no prompt pair", where=display_path(path), fix=_FIX)
     return pairs
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except FileNotFoundError:
-        raise SpecError("no such file", where=shown(path)) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SpecError(f"cannot be read: {reason}", where=shown(path)) from error
-
-
-def _read(line: bytes, where: str) -> Any:
+def _parse_line(line: bytes, where: str) -> Any:
     """The JSON value in `line`. Raises SpecError."""
     try:
         return json.loads(line.decode(), object_pairs_hook=_without_duplicates)

@@ -11,25 +11,25 @@ from acdc_pipeline.specs.methods.registry import Method
 from acdc_pipeline.specs.names import Dtype, Seed
 
 SCHEMA_VERSION = 1
-"""Version of what a run directory holds."""
+"""Version of the contents of a run directory."""
 
-MOST_PROMPTS = 1_000_000
-"""Of one run: more would take days to make, and no computer holds them."""
+MAX_PROMPTS = 1_000_000
+"""The maximum of one run: generating more would take days and exceed any memory."""
 
 RUN_ID_LENGTH = 20
 
 
 class RunSpec(Spec):
-    """Everything that decides a result, and the names people know it by.
+    """Everything that determines a result, and the names of its task and model.
 
     Args:
-        task: name of the task, for people.
+        task: name of the task, for display.
         task_hash: `TaskSpec.definition_hash()`.
-        model: reference as given, for people.
-        model_revision: what pins the weights: a commit, or a hash of their files.
+        model: reference of the model as given, for display.
+        model_revision: identifies the weights: a commit, or a hash of their files.
         method: the method with all its parameters.
-        prompts: how many prompt pairs.
-        seed: seed of everything that is drawn.
+        prompts: number of prompt pairs.
+        seed: seed of every random draw.
         dtype: precision of the computation.
         schema_version: version of the stored form.
     """
@@ -39,15 +39,15 @@ class RunSpec(Spec):
     model: str
     model_revision: str
     method: Method = Field(discriminator="name")
-    prompts: int = Field(ge=1, le=MOST_PROMPTS)
+    prompts: int = Field(ge=1, le=MAX_PROMPTS)
     seed: Seed
     dtype: Dtype
     schema_version: Literal[1] = SCHEMA_VERSION
 
     def run_id(self) -> str:
-        """First 20 hex digits of sha256 over what decides the result, and nothing else.
+        """First 20 hex digits of sha256 over everything that determines the result.
 
-        The names of task and model do not decide it: their hash and revision do.
+        The task counts by its hash and the model by its revision, not by their names.
         """
         deciding = self.model_dump(mode="json", exclude={"task", "model"})
         deciding["method_version"] = self.method.VERSION

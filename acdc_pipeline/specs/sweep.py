@@ -18,7 +18,7 @@ from acdc_pipeline.specs.methods.scored import ScoredMethod, reject_two_sizes
 from acdc_pipeline.specs.methods.search import SearchMethod
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Dtype, Name, Seed
-from acdc_pipeline.specs.run import MOST_PROMPTS
+from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
 
@@ -94,7 +94,7 @@ class Exclusion(Spec):
 
     Args:
         tasks: tasks of the sweep.
-        models: model references; `*` and `?` match.
+        models: model references; `*` and `?` are wildcards.
     """
 
     tasks: tuple[str, ...] = Field(min_length=1)
@@ -109,7 +109,7 @@ class Exclusion(Spec):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a sweep before its model's revision is known."""
+    """One run of a sweep, before the revision of its model is known."""
 
     task: TaskSpec
     model: ModelRef
@@ -120,16 +120,16 @@ class Cell:
 
 
 class SweepSpec(Spec):
-    """What to run, as a file in `deploy/sweeps/` says.
+    """A sweep, as defined by a file in `deploy/sweeps/`.
 
     Args:
         name: lower case, as the file is called.
         tasks: task names or folders.
-        models: model references; `*` and `?` match names in the zoo.
-        methods: methods with lists of parameters.
+        models: model references; `*` and `?` are wildcards for names in the zoo.
+        methods: methods with their parameters.
         prompts: prompt pairs of each run.
-        seeds: each makes other prompts.
-        dtype: None takes the worker profile's.
+        seeds: seeds; each gives other prompts.
+        dtype: precision; None takes that of the worker profile.
         exclude: combinations of task and model that are left out.
     """
 
@@ -137,7 +137,7 @@ class SweepSpec(Spec):
     tasks: tuple[str, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(min_length=1)
     methods: tuple[AnyEntry, ...] = Field(min_length=1)
-    prompts: int = Field(ge=1, le=MOST_PROMPTS)
+    prompts: int = Field(ge=1, le=MAX_PROMPTS)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     dtype: Dtype | None = None
     exclude: tuple[Exclusion, ...] = ()
@@ -173,10 +173,10 @@ class SweepSpec(Spec):
         return self
 
     def model_refs(self, zoo: Iterable[str]) -> tuple[ModelRef, ...]:
-        """The models, patterns replaced by what they match in `zoo`; each once, in order.
+        """The models, with patterns replaced by their matches in `zoo`; each once, in order.
 
         Raises:
-            UnknownName: a pattern or zoo name that matches nothing.
+            UnknownName: a pattern or zoo name matches nothing.
         """
         zoo = list(zoo)
         found: dict[ModelRef, None] = {}
@@ -196,12 +196,12 @@ class SweepSpec(Spec):
     def cells(
         self, tasks: Mapping[str, TaskSpec], models: Sequence[ModelRef], dtype: Dtype
     ) -> tuple[Cell, ...]:
-        """Every run, runs of one model together and thresholds next to each other.
+        """Every run, grouped by model, then by task and seed.
 
         Args:
-            tasks: the tasks by the name this sweep gives them.
-            models: what `model_refs` found.
-            dtype: used if the sweep does not say.
+            tasks: the tasks by their name in this sweep.
+            models: the result of `model_refs`.
+            dtype: the precision if the sweep does not specify it.
         """
         methods = self._methods(tasks)
         return tuple(
@@ -212,7 +212,7 @@ class SweepSpec(Spec):
         )
 
     def size(self, tasks: Mapping[str, TaskSpec], models: Sequence[ModelRef]) -> int:
-        """How many `cells` there are, without making them."""
+        """The number of `cells`, without creating them."""
         methods = self._methods(tasks)
         return sum(len(self.seeds) * len(methods[task]) for _, task in self._pairs(models))
 

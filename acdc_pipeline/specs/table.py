@@ -1,4 +1,4 @@
-"""Prompts from rows of words that belong together: a country and its capital."""
+"""Prompts from the rows of a table, such as a country and its capital."""
 
 from __future__ import annotations
 
@@ -9,29 +9,24 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
-from acdc_pipeline.specs.folder import inside
+from acdc_pipeline.specs.base import Spec, as_tuple, rejection, unknown_reference
+from acdc_pipeline.specs.files import display_path, path_inside, read_table
 from acdc_pipeline.specs.names import Bos
-from acdc_pipeline.specs.table_file import read_table
 from acdc_pipeline.specs.template import placeholders_of
-from acdc_pipeline.specs.yaml_file import shown
+from acdc_pipeline.specs.words import check_word
 
 Row = Mapping[str, str]
 """The words of one row by column."""
 
 ROW = "row"
-"""What `corrupted` calls the whole row."""
+"""The name of the whole row in `corrupted`."""
 
 FRESH = "fresh_"
-"""In front of a column's name in an answer: the word of the counterfactual's row."""
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+"""The prefix of a column name that selects the word of the counterfactual's row."""
 
 
 Rows = Annotated[
-    tuple[Row, ...], BeforeValidator(_tuple, json_schema_input_type=tuple[Row, ...] | str)
+    tuple[Row, ...], BeforeValidator(as_tuple, json_schema_input_type=tuple[Row, ...] | str)
 ]
 
 
@@ -40,18 +35,19 @@ class TableGenerator(Spec):
 
     Args:
         bos: whether a beginning-of-sequence token comes first.
-        templates: the sentences. Each prompt takes one; all are used in equal parts.
+        templates: the sentences, used in equal shares.
         rows: the table: inline, or the name of a `.csv` beside the file. Every row has a word in
-            every column, written without the space that joins it to the text before.
-        split: the column whose words decide which rows are held out; rows with the same word
-            there are held out together.
-        group: the column that a fresh row shares with the row it stands for; None if any may.
-        corrupted: what the counterfactual changes. `{row: fresh}` takes all words from another
-            row, whose correct answers are all others; `{noun: plural}` writes the word of
-            column `plural` wherever `noun` stands, and leaves the rest.
+            every column, written without the space that separates it from the text before.
+        split: the column by whose words rows are held out: rows with the same word there are held
+            out together.
+        group: the column in which a fresh row has to agree with the row it replaces; None if any
+            row may replace it.
+        corrupted: the change that makes the counterfactual. `{row: fresh}` takes all words from
+            another row with other correct answers; `{noun: plural}` writes the word of column
+            `plural` in place of that of `noun`, and keeps the rest.
 
-    Answers may use every column and, with a fresh row, incorrect ones also `{fresh_column}`: its
-    word in that row.
+    Answers may use every column. With a fresh row, incorrect answers may also use
+    `{fresh_column}`, the word of `column` in that row.
     """
 
     kind: Literal["table"]
@@ -65,15 +61,15 @@ class TableGenerator(Spec):
     )
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:
+    def read_files(cls, data: Any, folder: Path) -> Any:
         name = data.get("rows")
         if not isinstance(name, str):
             return data
-        path = inside(folder, name, "generator.rows")
+        path = path_inside(folder, name, "generator.rows")
         if not path.is_file():
             raise SpecError(
                 f"no such file '{name}'",
-                where=shown(folder),
+                where=display_path(folder),
                 field="generator.rows",
                 allowed="a list of rows, or the name of a .csv beside this file",
             )
@@ -81,7 +77,7 @@ class TableGenerator(Spec):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every name a template may use."""
+        """The names that a template may use."""
         return tuple(self.rows[0])
 
     @property
@@ -91,7 +87,7 @@ class TableGenerator(Spec):
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """Every name an incorrect answer may use: columns, then those of the fresh row."""
+        """The names that an incorrect answer may use: columns, then those of the fresh row."""
         fresh = (FRESH + name for name in self.columns) if self.draws_fresh_row else ()
         return (*self.columns, *fresh)
 
@@ -131,12 +127,7 @@ class TableGenerator(Spec):
             for name, word in row.items():
                 if name not in self.columns:
                     raise unknown_reference(f"rows.{index}", "column", name, self.columns)
-                if not word or word != word.strip() or "\n" in word:
-                    raise rejection(
-                        f"rows.{index}.{name}",
-                        f"{word!r} is not a word",
-                        fix="write it without spaces around it",
-                    )
+                check_word(f"rows.{index}.{name}", word)
             if missing := [name for name in self.columns if name not in row]:
                 raise rejection(f"rows.{index}.{missing[0]}", "is missing", fix="write a word")
             words = tuple(row[name] for name in self.columns)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from acdc_pipeline.specs.base import Spec, rejection, sha256_of, unknown_reference
+from acdc_pipeline.specs.base import Spec, as_tuple, rejection, sha256_of, unknown_reference
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
 from acdc_pipeline.specs.load import load_yaml
-from acdc_pipeline.specs.names import COUNTED, MetricName, Name
+from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName, Name
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
@@ -22,9 +22,7 @@ REFERENCE = "circuit.yaml"
 
 
 def _listed(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+    return (value,) if isinstance(value, str) else as_tuple(value)
 
 
 AnswerTexts = Annotated[
@@ -41,9 +39,9 @@ class Source(Spec):
 
 
 class Answers(Spec):
-    """What follows the prompt, as texts with the template's placeholders.
+    """The answers, as texts with placeholders of the template.
 
-    Written without the space that joins them to the prompt. Any of several counts.
+    Written without the space that separates them from the prompt. Any of several counts.
     """
 
     correct: AnswerTexts = Field(min_length=1, description='as in "{IO}", or a list')
@@ -51,26 +49,26 @@ class Answers(Spec):
 
 
 class TaskMetrics(Spec):
-    """The metric that discovery uses unless told otherwise, and those reported with a circuit."""
+    """The default metric of discovery, and those reported with a circuit."""
 
     discovery: MetricName
     report: tuple[MetricName, ...]
 
     @property
     def own(self) -> MetricName:
-        """The metric in which the task itself is stated, such as `logit_diff`.
+        """The metric that measures the behaviour itself, such as `logit_diff`.
 
-        The first of these that compares answers; `kl`, which asks for the model's whole output,
-        where there is no other. Counts of answers are steps, and say less than what they count.
+        The first of the metrics that compares answers, or `kl` if there is none. Metrics that count
+        answers are skipped: they are less sensitive than the others.
         """
         for name in (self.discovery, *self.report):
-            if name != "kl" and name not in COUNTED:
+            if name != "kl" and name not in COUNTING_METRICS:
                 return name
         return "kl"
 
 
 class TaskSpec(Spec):
-    """A task as its `task.yaml` says, with word lists and pair files read in.
+    """A task as defined by its `task.yaml`, with the contents of word lists and pair files.
 
     Args:
         name: lower case, as the folder is called.
@@ -78,8 +76,8 @@ class TaskSpec(Spec):
         behaviour: one line for readers.
         source: where it was first studied.
         generator: how prompts are made.
-        answers: for `template` and `table` only; the other kinds know theirs.
-        metrics: what is measured.
+        answers: the answers of `template` and `table`; the other generators define theirs.
+        metrics: the metrics of discovery and reports.
         reference: the published circuit in the `circuit.yaml` beside, read at load time.
     """
 
@@ -99,7 +97,7 @@ class TaskSpec(Spec):
         return repr(self)
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:
+    def read_files(cls, data: Any, folder: Path) -> Any:
         if (folder / REFERENCE).is_file() and "reference" not in data:
             data = {**data, "reference": load_yaml(folder / REFERENCE, ReferenceCircuit).plain()}
         generator = data.get("generator")
@@ -108,7 +106,7 @@ class TaskSpec(Spec):
         kind = GENERATORS.get(str(generator.get("kind")))
         if kind is None:
             return data
-        return {**data, "generator": kind.with_files_read(generator, folder)}
+        return {**data, "generator": kind.read_files(generator, folder)}
 
     @model_validator(mode="after")
     def _answers_fit(self) -> TaskSpec:
@@ -130,29 +128,28 @@ class TaskSpec(Spec):
         return self
 
     def prompts_for(self, asked: int) -> int:
-        """How many prompt pairs there are for `asked`: pair files have no more than they hold."""
+        """The number of prompt pairs if `asked` are requested: a file of pairs may hold fewer."""
         pairs = self.generator.pairs if isinstance(self.generator, PairsGenerator) else None
         return asked if pairs is None else min(asked, len(pairs))
 
     def definition_hash(self) -> str:
-        """Hex sha256 of what decides the prompts and answers.
+        """Hex sha256 of the data that determines prompts and answers.
 
-        Name, title, behaviour, source, metrics and reference do not: renaming a task changes no
-        result.
+        Name, title, behaviour, source, metrics and reference are not part of it.
         """
         generator = self.generator
-        deciding = (
-            generator.deciding() if isinstance(generator, PairsGenerator) else generator.plain()
+        data = (
+            generator.hashed_data() if isinstance(generator, PairsGenerator) else generator.plain()
         )
         return sha256_of(
-            {"generator": deciding, "answers": self.answers.plain() if self.answers else None}
+            {"generator": data, "answers": self.answers.plain() if self.answers else None}
         )
 
 
 def _check_name(
     generator: TemplateGenerator | TableGenerator, field: Literal["correct", "incorrect"], name: str
 ) -> None:
-    """Raises what pydantic expects if answers may not use the placeholder `name`."""
+    """Reject a placeholder `name` that the answers in `field` may not use."""
     noun, known = "slot or role", generator.placeholders
     if isinstance(generator, TableGenerator):
         noun, known = "column", generator.columns if field == "correct" else generator.placeholders
@@ -161,7 +158,7 @@ def _check_name(
 
 
 def _check_rows_differ(generator: TableGenerator, answers: Answers) -> None:
-    """Raises what pydantic expects if a row makes one answer correct and incorrect."""
+    """Reject a row that makes the same answer correct and incorrect."""
     own = [text for text in answers.incorrect if not _of_fresh_row(text)]
     for index, row in enumerate(generator.rows):
         correct = [text.format_map(row) for text in answers.correct]

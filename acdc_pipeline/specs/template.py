@@ -1,4 +1,4 @@
-"""Prompts from sentences with slots."""
+"""Prompts from sentence templates with slots."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class TemplateGenerator(WordsGenerator):
     """Sentences with `{slot}` placeholders, filled from word lists, cut before the answer.
 
     Args:
-        templates: the sentences. Each prompt takes one; all are used in equal parts.
-        slots: the word list of each slot. Slots of one list get different words.
-        words: the lists: inline, or the name of a `.txt` beside the file with one word a line;
+        templates: the sentences, used in equal shares.
+        slots: the word list of each slot. Slots of the same list get different words.
+        words: the lists: inline, or the name of a `.txt` beside the file with one word per line;
             a list that is not here is read from `<list>.txt`.
         roles: names for slots that are chosen per prompt: `S: [A, B]` is A in one half of the
-            prompts and B in the other, in every template; `IO: other` is the one S is not.
-        corrupted: what the counterfactual does with a slot or role. A slot that is not listed
-            keeps its word; once a slot of a role changes, its roles have to be listed too.
-            `fresh`: a new word of the same list, unlike all words of the prompt and all
+            prompts and B in the other, in every template; `IO: other` is the other slot.
+        corrupted: the rule that makes the counterfactual word of a slot or role. A slot that is
+            not listed keeps its word; if a slot of a role changes, the roles have to be listed too.
+            `fresh`: a new word of the same list, different from all words of the prompt and all
             other new ones; `keep`: the clean word; `swap`: the word of the other role (or, for
             a slot, of the other slot that the roles choose from).
         bos: whether a beginning-of-sequence token comes first.
@@ -43,13 +43,13 @@ class TemplateGenerator(WordsGenerator):
     corrupted: Mapping[str, Rule] = Field(min_length=1, description="slot: fresh, keep or swap")
 
     @classmethod
-    def list_names(cls, data: Any) -> list[str]:
+    def word_list_names(cls, data: Any) -> list[str]:
         slots = data.get("slots", {})
         return [v for v in slots.values() if isinstance(v, str)] if isinstance(slots, dict) else []
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """Every name a template or an answer may use: slots, then roles."""
+        """The names that a template or an answer may use: slots, then roles."""
         return (*self.slots, *self.roles)
 
     @property
@@ -137,7 +137,7 @@ class TemplateGenerator(WordsGenerator):
 
 
 def placeholders_of(text: str, field: str) -> list[str]:
-    """The `{names}` in `text`, in order; `{{` and `}}` stand for braces."""
+    """The `{names}` in `text`, in order; `{{` and `}}` are escaped braces."""
     try:
         parts = list(string.Formatter().parse(text))
     except ValueError as error:

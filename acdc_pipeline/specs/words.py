@@ -1,4 +1,4 @@
-"""Word lists: written inline, or one word a line in a `.txt` beside the YAML file."""
+"""Word lists: inline, or one word per line in a `.txt` beside the YAML file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs.base import Spec, rejection
-from acdc_pipeline.specs.folder import inside
-from acdc_pipeline.specs.yaml_file import read_text, shown
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
+from acdc_pipeline.specs.base import Spec, as_tuple, rejection
+from acdc_pipeline.specs.files import display_path, path_inside, read_text
 
 WordList = Annotated[
-    tuple[str, ...], BeforeValidator(_tuple, json_schema_input_type=tuple[str, ...] | str)
+    tuple[str, ...], BeforeValidator(as_tuple, json_schema_input_type=tuple[str, ...] | str)
 ]
 Words = Mapping[str, WordList]
 
@@ -37,21 +31,21 @@ class WordsGenerator(Spec):
     )
 
     @classmethod
-    def list_names(cls, data: Any) -> list[str]:
-        """The names of lists that the raw `data` refers to, before validation.
-
-        Every generator of this kind says it in its own way; there is none without.
-        """
+    def word_list_names(cls, data: Any) -> list[str]:
+        """The names of the word lists that the raw `data` refers to, before validation."""
         raise NotImplementedError
 
     @classmethod
-    def with_files_read(cls, data: Any, folder: Path) -> Any:
+    def read_files(cls, data: Any, folder: Path) -> Any:
         words = data.get("words", {})
         if not isinstance(words, Mapping):
             return data
         words = {name: _read(folder, value, name) for name, value in words.items()}
-        for name in cls.list_names(data):
-            if name not in words and inside(folder, f"{name}.txt", "generator.words").is_file():
+        for name in cls.word_list_names(data):
+            if (
+                name not in words
+                and path_inside(folder, f"{name}.txt", "generator.words").is_file()
+            ):
                 words[name] = _read(folder, f"{name}.txt", name)
         return {**data, "words": words}
 
@@ -62,24 +56,27 @@ class WordsGenerator(Spec):
             if not entries:
                 raise rejection(name, "holds no word")
             for word in entries:
-                if not word or word != word.strip() or "\n" in word:
-                    raise rejection(
-                        name, f"{word!r} is not a word", fix="write it without spaces around it"
-                    )
+                check_word(name, word)
             if twice := sorted({w for w in entries if entries.count(w) > 1}):
                 raise rejection(name, f"'{twice[0]}' is there twice")
         return words
+
+
+def check_word(field: str, word: str) -> None:
+    """Reject an empty word, or one with spaces around it or line breaks in it."""
+    if not word or word != word.strip() or "\n" in word:
+        raise rejection(field, f"{word!r} is not a word", fix="write it without spaces around it")
 
 
 def _read(folder: Path, value: Any, name: str) -> Any:
     if not isinstance(value, str):
         return value
     field = f"generator.words.{name}"
-    path = inside(folder, value, field)
+    path = path_inside(folder, value, field)
     if not path.is_file():
         raise SpecError(
             f"no such file '{value}'",
-            where=shown(folder),
+            where=display_path(folder),
             field=field,
             allowed="a list of words, or the name of a file with one word a line",
             fix=_instead_of(folder, value, name),
@@ -89,7 +86,7 @@ def _read(folder: Path, value: Any, name: str) -> Any:
 
 
 def _instead_of(folder: Path, value: str, name: str) -> str:
-    """What to write for a list that names the file `value`, which is not there."""
+    """The fix for a list that names the missing file `value`."""
     file = value if value.endswith(".txt") else f"{value}.txt"
     if file != value and (folder / file).is_file():
         return f"write '{name}: {file}'"

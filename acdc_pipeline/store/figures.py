@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from acdc_pipeline.specs.names import COUNTED
+from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.evaluation import StoredEvaluation
 
 GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
@@ -160,7 +160,11 @@ def faithfulness_by_metric(metrics: Mapping[str, float], first: str) -> dict[str
         metrics: metrics of a run, as for `faithfulness_of`.
         first: metric of the search, placed first.
     """
-    names = [name for name in metrics if not name.startswith(_OTHER_STATES) and name not in COUNTED]
+    names = [
+        name
+        for name in metrics
+        if not name.startswith(_OTHER_STATES) and name not in COUNTING_METRICS
+    ]
     found = {
         name: faithfulness_of(metrics, name)
         for name in sorted(names, key=lambda name: (name != first, name != "kl"))

@@ -36,7 +36,7 @@ from acdc_pipeline.execution.reference import reference_for
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import COUNTED, MetricName
+from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import PARTS, Evaluation, EvaluationPlan, Measured, Part
 from acdc_pipeline.workflows.stability import stability, transfer
@@ -172,7 +172,9 @@ def _subject(
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
     names: list[MetricName] = list(
-        dict.fromkeys([searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTED])
+        dict.fromkeys(
+            [searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTING_METRICS]
+        )
     )
     ours = measure(bench, circuit_logprobs(bench, circuit.edges), names)
     whole, ablated = measure(bench, bench.logprobs, names), measure(bench, nothing, names)
@@ -182,7 +184,7 @@ def _subject(
         if name not in ours:
             continue
         value, faithfulness = ours[name], None
-        if name not in COUNTED and whole[name] != ablated[name]:
+        if name not in COUNTING_METRICS and whole[name] != ablated[name]:
             faithfulness = Scale(name, whole[name], ablated[name]).faithfulness(value)
         metrics[name] = Measured(value, whole[name], ablated[name], faithfulness)
     return Subject(worker, run, task, circuit, family, plan, bench, scale, metrics)

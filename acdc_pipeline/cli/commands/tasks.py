@@ -236,7 +236,7 @@ def write_task_folder(folder: Path, name: str) -> Path:
         InvalidInput: the name is not valid, or is that of a task of the package; the folder
             exists, or cannot be written.
     """
-    from acdc_pipeline.specs.project import bundled
+    from acdc_pipeline.specs.project import bundled_folder
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise InvalidInput(
@@ -247,7 +247,7 @@ def write_task_folder(folder: Path, name: str) -> Path:
     target = folder / name
     if target.exists():
         raise InvalidInput("exists already", where=str(target), fix="choose another name")
-    if (bundled() / "tasks" / name).exists():
+    if (bundled_folder() / "tasks" / name).exists():
         raise InvalidInput(
             f"'{name}' comes with acdc, and a task of that name would hide it",
             where="tasks new",
@@ -328,14 +328,16 @@ def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:
         from acdc_pipeline.execution.environment import default_budget
         from acdc_pipeline.heads.task_profile import model_metrics
         from acdc_pipeline.models import load_model
-        from acdc_pipeline.specs.names import COUNTED
+        from acdc_pipeline.specs.names import COUNTING_METRICS
 
         try:
             loaded = load_model(model)
         except UnsupportedModel as error:
-            unknown = {f"model_{name}": None for name in COUNTED}
+            unknown = {f"model_{name}": None for name in COUNTING_METRICS}
             return {**unknown, "not_measured": error.problem}
         device = loaded.weights.device
-        found = model_metrics(loaded.weights, prompts.to(device), COUNTED, default_budget(device))
-    known = {f"model_{name}": found.get(f"model_{name}") for name in COUNTED}
+        found = model_metrics(
+            loaded.weights, prompts.to(device), COUNTING_METRICS, default_budget(device)
+        )
+    known = {f"model_{name}": found.get(f"model_{name}") for name in COUNTING_METRICS}
     return {**known, "not_measured": None}

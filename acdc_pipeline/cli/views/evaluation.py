@@ -14,7 +14,7 @@ from acdc_pipeline.cli.terminal.text import (
     list_first,
     pluralize,
 )
-from acdc_pipeline.specs.names import COUNTED
+from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.figures import SUPERFLUOUS
 
 Facts = Mapping[str, Any]
@@ -86,7 +86,7 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
     faithful = {
         name: metrics[name]["faithfulness"]
         for name in dict.fromkeys((*first, *metrics))
-        if name in metrics and name not in COUNTED
+        if name in metrics and name not in COUNTING_METRICS
     }
     lines["faithfulness"] = ", ".join(
         f"{format_number(v)} in {name}" for name, v in faithful.items()
@@ -97,7 +97,7 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
         lines["KL" if name == "kl" else name] = (
             f"{format_number(one['circuit'])} ({whole}nothing {format_number(one['ablated'])})"
         )
-    for name in COUNTED:
+    for name in COUNTING_METRICS:
         one = metrics.get(name)
         lines[name.replace("_", " ")] = (
             format_percent(None)

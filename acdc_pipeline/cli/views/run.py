@@ -94,7 +94,7 @@ def _profile_text(method: ProfileMethod) -> str:
 def run_facts(record: RunRecord) -> dict[str, str]:
     """Describe a run and its results."""
     from acdc_pipeline.specs import circuit_method
-    from acdc_pipeline.specs.names import COUNTED
+    from acdc_pipeline.specs.names import COUNTING_METRICS
 
     spec, metrics = record.spec, record.metrics
     facts = {
@@ -113,9 +113,11 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         facts["KL"] = f"{format_number(metrics['kl'])} nats to the whole model ({scale})"
         facts["faithfulness"] = _faithfulness_text(record)
     if "accuracy" in metrics:
-        facts |= {name.replace("_", " "): _percent_of_answers(metrics, name) for name in COUNTED}
+        facts |= {
+            name.replace("_", " "): _percent_of_answers(metrics, name) for name in COUNTING_METRICS
+        }
     for name, value in metrics.items():
-        if name in ("kl", *COUNTED) or name.startswith(("model_", "ablated_")):
+        if name in ("kl", *COUNTING_METRICS) or name.startswith(("model_", "ablated_")):
             continue
         whole = format_number(metrics.get(f"model_{name}"))
         facts[name] = f"{format_number(value)} (whole model {whole})"
@@ -220,7 +222,7 @@ def _faithfulness_text(record: RunRecord) -> str:
 
 
 def _profile_facts(record: RunRecord) -> dict[str, str]:
-    from acdc_pipeline.specs.names import COUNTED
+    from acdc_pipeline.specs.names import COUNTING_METRICS
 
     roles = (record.profile or {}).get("roles", [])
     heads = {(score.layer, score.head) for score in record.heads}
@@ -228,7 +230,7 @@ def _profile_facts(record: RunRecord) -> dict[str, str]:
     whole = {
         name.replace("_", " "): f"{format_percent(record.metrics.get(f'model_{name}'))} "
         "(whole model)"
-        for name in COUNTED
+        for name in COUNTING_METRICS
     }
     return {
         "heads": f"{len(heads)}, {pluralize(len(record.heads), 'score')}",

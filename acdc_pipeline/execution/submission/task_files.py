@@ -9,11 +9,10 @@ from typing import Any
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.catalogue import task_file
-from acdc_pipeline.specs.folder import inside
+from acdc_pipeline.specs.files import display_path, path_inside, read_yaml
 from acdc_pipeline.specs.generators import GENERATORS, PairsGenerator, TableGenerator
 from acdc_pipeline.specs.task import REFERENCE
 from acdc_pipeline.specs.words import WordsGenerator
-from acdc_pipeline.specs.yaml_file import read_yaml, shown
 
 
 def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[str, bytes]:
@@ -39,7 +38,7 @@ def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[st
     if (folder / REFERENCE).is_file():
         found[REFERENCE] = _bytes(folder / REFERENCE)
     for field, name in _referenced_files(read_yaml(path)["generator"], folder):
-        read = inside(folder, name, f"generator.{field}")
+        read = path_inside(folder, name, f"generator.{field}")
         found[_normalized(folder, name, f"generator.{field}")] = _bytes(read)
     return found
 
@@ -56,7 +55,7 @@ def _referenced_files(generator: dict[str, Any], folder: Path) -> Iterator[tuple
         for name, value in words.items():
             if isinstance(value, str):
                 yield f"words.{name}", value
-        for name in kind.list_names(generator):
+        for name in kind.word_list_names(generator):
             # the rule of `WordsGenerator`: a list that is not named is a file of its name
             if name not in words and (folder / f"{name}.txt").is_file():
                 yield "words", f"{name}.txt"
@@ -71,7 +70,7 @@ def _normalized(folder: Path, name: str, field: str) -> str:
     if Path(direct).parts[0] == os.pardir:
         raise SpecError(
             f"'{name}' leads out of the folder",
-            where=shown(folder),
+            where=display_path(folder),
             field=field,
             allowed="the name of a file beside this one",
         )
@@ -82,4 +81,6 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror or error}", where=shown(path)) from error
+        raise SpecError(
+            f"cannot be read: {error.strerror or error}", where=display_path(path)
+        ) from error

@@ -8,7 +8,7 @@ import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
 from acdc_pipeline.specs import (
-    bundled,
+    bundled_folder,
     find_profile,
     find_project,
     find_reference,
@@ -64,7 +64,7 @@ def test_profile_and_sweep_that_ship_are_found_and_valid(tmp_path: Path):
 def test_sweep_of_the_project_hides_its_bundled_namesake(tmp_path: Path):
     folder = tmp_path / "deploy" / "sweeps"
     folder.mkdir(parents=True)
-    text = (bundled() / "deploy/sweeps/demo.yaml").read_text()
+    text = (bundled_folder() / "deploy/sweeps/demo.yaml").read_text()
     (folder / "demo.yaml").write_text(text.replace("prompts: 64", "prompts: 3"))
     assert find_sweep("demo", tmp_path).prompts == 3
 

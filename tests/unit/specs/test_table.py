@@ -9,8 +9,8 @@ import pytest
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.execution.submission.task_files import task_files
 from acdc_pipeline.specs import TaskSpec, load_yaml
+from acdc_pipeline.specs.files import read_table
 from acdc_pipeline.specs.generators import TableGenerator
-from acdc_pipeline.specs.table_file import read_table
 from acdc_pipeline.workflows.forecast import rough_tokens
 
 CAPITALS = """\
@@ -115,12 +115,12 @@ def test_csv_quotes_blank_lines_spaces_and_a_byte_order_mark_do_not_count(tmp_pa
 
 
 BAD_FILES = [
-    ("", "", "holds no table", "names of the columns"),
-    ("country,capital\n", "", "holds no row", "one row a line"),
+    ("", "", "holds no table", "column names"),
+    ("country,capital\n", "", "holds no row", "one row per line"),
     ("a,a\nb,c\n", ":1", "the column 'a' is there twice", ""),
     ("a,b\nc,d\ne\n", ":3", "has 1 cells, and the table 2 columns", "a, b"),
     ("a,b\nc,\n", ":2", "is empty", "write a word there"),
-    ('a,b\nc,"d\n', ":2", "is not CSV", "names of the columns"),
+    ('a,b\nc,"d\n', ":2", "is not CSV", "column names"),
 ]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.execution.submission.submission import yaml_text
-from acdc_pipeline.specs.yaml_file import read_yaml
+from acdc_pipeline.specs.files import read_yaml
 from tests.strategies import json_data
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import TaskSpec, load_yaml
-from acdc_pipeline.specs.yaml_file import read_yaml
+from acdc_pipeline.specs.files import read_yaml
 
 
 def written(folder: Path, text: str) -> Path:
