@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from acdc_pipeline.cli.options import numbers
+from acdc_pipeline.cli.options import parsers
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import AcdcMethod, RunSpec, parse
 from acdc_pipeline.specs.run import MAX_PROMPTS
@@ -118,6 +118,6 @@ def test_method_has_no_silent_default(field: str):
 
 
 def test_run_of_more_prompts_than_can_be_made_is_refused_as_on_the_command_line():
-    assert run_with(prompts=MAX_PROMPTS).prompts == numbers.MOST_PROMPTS
+    assert run_with(prompts=MAX_PROMPTS).prompts == parsers.MAX_PROMPTS
     with pytest.raises(SpecError, match="prompts: 1000001 is not at most"):
         run_with(prompts=MAX_PROMPTS + 1)
