@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from acdc_pipeline.heads.model_profile import Amounts, profile_model
 from acdc_pipeline.heads.random_weights import random_weights
-from acdc_pipeline.heads.roles import roles_of
+from acdc_pipeline.heads.roles import assign_roles
 from acdc_pipeline.heads.task_profile import profile_task
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts import make_prompts
@@ -42,7 +42,7 @@ def false_roles(model: LoadedModel, seed: int) -> Counter[str]:
     task = find_task("ioi")
     prompts = make_prompts(task, model.tokenizer, n=PROMPTS, seed=seed)
     on_task = profile_task(weights, task, prompts, None, seed=seed, memory=MEMORY)
-    return Counter(role.role for role in roles_of(on_task.facts(profile)))
+    return Counter(role.role for role in assign_roles(on_task.measurements(profile)))
 
 
 def report(names: Sequence[str], models: int) -> list[str]:

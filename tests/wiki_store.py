@@ -18,7 +18,7 @@ import numpy as np
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, head, mlp
 from acdc_pipeline.heads.criteria import Null
 from acdc_pipeline.heads.near_misses import near_misses
-from acdc_pipeline.heads.roles import TOKENS, Facts, roles_of
+from acdc_pipeline.heads.roles import TOKENS, Measurements, assign_roles
 from acdc_pipeline.specs import AcdcMethod, Method, ProfileMethod, RunSpec, find_task
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, metric_key
 from acdc_pipeline.store import HeadScore, RunRecord
@@ -124,8 +124,8 @@ def profile_record(
         ]
         for metric in mine
     }
-    facts = Facts(mine, nulls, {TOKENS: 6.0, task: 5.0}, ("ioi",))
-    roles = roles_of(facts)
+    facts = Measurements(mine, nulls, {TOKENS: 6.0, task: 5.0}, ("ioi",))
+    roles = assign_roles(facts)
     shown = list(dict.fromkeys(role.node for role in roles))[:16]
     rows = [
         HeadScore(

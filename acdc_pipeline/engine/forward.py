@@ -93,10 +93,15 @@ def run_mlp(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*
     return written if block.post_mlp is None else normalise(written, block.post_mlp)
 
 
+def context_length(weights: TransformerWeights) -> int:
+    """The largest number of tokens for which the model has positions."""
+    tables = [block.attn.rotary for block in weights.blocks]
+    return min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
+
+
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
     """Raise PromptError if the model has no position or no embedding for some token."""
-    tables = [block.attn.rotary for block in weights.blocks]
-    longest = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
+    longest = context_length(weights)
     if tokens.shape[1] > longest:
         raise PromptError(
             f"prompts of {tokens.shape[1]} tokens do not fit the model's {longest} positions",

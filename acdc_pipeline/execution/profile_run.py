@@ -8,8 +8,8 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.heads.examples import TextRows, text_rows
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, Report, profile_model
-from acdc_pipeline.heads.profile import HeadProfile, assemble
-from acdc_pipeline.heads.relations import relation_of
+from acdc_pipeline.heads.profile import HeadProfile, assemble_profile
+from acdc_pipeline.heads.relations import task_relation
 from acdc_pipeline.heads.task_profile import model_metrics, profile_task
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
@@ -80,12 +80,12 @@ class Profiler:
                 weights,
                 task,
                 prompts,
-                relation_of(task, model.tokenizer, weights.w_u.shape[1]),
+                task_relation(task, model.tokenizer, weights.w_u.shape[1]),
                 seed=run.seed,
                 memory=memory,
                 report=_between(progress, heads, _MODEL, _TASK),
             )
-            profile = assemble(
+            profile = assemble_profile(
                 run.model,
                 weights,
                 model.tokenizer,

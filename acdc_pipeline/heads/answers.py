@@ -1,8 +1,8 @@
-"""The answer's logit, and what any part of the residual stream adds to it directly.
+"""The answers of prompts: their logits, direct effects on these, and their positions in the prompt.
 
-With the scale of the final norm frozen, logits are linear in what is written into the stream, so a
-direct effect is one dot product with a vector per answer (Elhage et al. 2021, "A Mathematical
-Framework for Transformer Circuits": direct logit attribution).
+With the scale of the final norm frozen, logits are linear in the residual stream, so a direct
+effect is one dot product with a vector per answer (Elhage et al. 2021, "A Mathematical Framework
+for Transformer Circuits": direct logit attribution).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 _COLUMNS = 8192
 
 
-CLEAR = 3.0
-"""Standard errors that a mean answer logit has to be above zero for a model to answer at all."""
+SIGNIFICANT = 3.0
+"""Number of standard errors above zero at which a mean answer logit counts as significant."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MeanLogit:
 
     Args:
         mean: over answers.
-        error: standard error of the mean; 0 of a single answer.
+        error: standard error of the mean; 0 for a single answer.
     """
 
     mean: float
@@ -41,30 +41,30 @@ class MeanLogit:
 
     @classmethod
     def of(cls, logits: Float[Tensor, " answer"]) -> MeanLogit:
-        """Mean and standard error of at least one answer logit."""
+        """The mean and standard error of at least one answer logit."""
         values = logits.cpu().to(torch.float64)
         error = float(values.std()) / len(values) ** 0.5 if len(values) > 1 else 0.0
         return cls(float(values.mean()), error)
 
     @property
-    def shared(self) -> float:
-        """What heads can have a share of: the mean, and 0 where it may as well be chance.
+    def significant(self) -> float:
+        """The mean, or 0 where it is not significantly positive.
 
-        A model of random weights has a mean answer logit too, near zero, of either sign, and its
-        heads have large shares of it.
+        Scores of heads are compared with it as shares. A model of random weights has a mean answer
+        logit near zero, of either sign, and its heads would have large shares of it.
         """
-        return self.mean if self.mean > CLEAR * self.error else 0.0
+        return self.mean if self.mean > SIGNIFICANT * self.error else 0.0
 
 
 @dataclass(frozen=True)
 class AnswerLogit:
-    """The answer logit: correct less incorrect, before any soft cap.
+    """The answer logit: mean of the correct tokens minus mean of the incorrect ones, uncapped.
 
     Args:
         norm: the final norm.
-        direction: for each answer, the mean unembedding of the correct tokens, less that of the
+        direction: for each answer, the mean unembedding of the correct tokens, minus that of the
             incorrect ones.
-        bias: the same of the unembedding's bias.
+        bias: the same difference of the unembedding's biases.
     """
 
     norm: Norm
@@ -72,16 +72,20 @@ class AnswerLogit:
     bias: Float[Tensor, " answer"]
 
     def of(self, final: Float[Tensor, "*state answer d_model"]) -> Float[Tensor, "*state answer"]:
-        """The answer logit of final residual streams. Higher is better."""
+        """The answer logits of final residual streams. Higher is better."""
         return (normalise(final, self.norm) * self.direction).sum(-1) + self.bias
 
-    def direct(self, final: Float[Tensor, "answer d_model"]) -> Float[Tensor, "answer d_model"]:
-        """The vectors g with: a part x of the stream adds x·g to the answer logit, directly.
+    def gradient(self, final: Float[Tensor, "answer d_model"]) -> Float[Tensor, "answer d_model"]:
+        """The vectors g such that a part x of the stream adds x·g to the answer logit directly.
 
-        `final` is the residual stream whose norm scale is kept frozen. Biases of the norm and of
-        the unembedding are no part of the stream, and in no g.
+        The scale of the final norm is frozen at that of `final`. Biases of the norm and of the
+        unembedding are not part of the stream, and not attributed.
         """
         return frozen_gradient(final, self.norm, self.direction)
+
+    def select(self, which: Int[Tensor, " some"]) -> AnswerLogit:
+        """The answer logits of some answers."""
+        return AnswerLogit(self.norm, self.direction[which], self.bias[which])
 
 
 def frozen_gradient(
@@ -89,7 +93,7 @@ def frozen_gradient(
     norm: Norm,
     direction: Float[Tensor, "*lead d_model"],
 ) -> Float[Tensor, "*lead d_model"]:
-    """What takes a part of `final` to its share of `normalise(final)·direction`, scale frozen.
+    """The gradient of `normalise(final)·direction` by `final`, with the norm's scale frozen.
 
     `rows` are the last axes of `lead`.
     """
@@ -99,7 +103,7 @@ def frozen_gradient(
 def unscaled_gradient(
     norm: Norm, direction: Float[Tensor, "*lead d_model"]
 ) -> Float[Tensor, "*lead d_model"]:
-    """`frozen_gradient` but for the factor that the final stream decides."""
+    """`frozen_gradient` without the factor that depends on the final stream."""
     if norm.kind == "none":
         return direction
     weighted = direction if norm.weight is None else direction * norm.weight
@@ -109,7 +113,7 @@ def unscaled_gradient(
 
 
 def frozen_scale(final: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows"]:
-    """What the final norm multiplies each row by, weights aside."""
+    """The factor by which the final norm scales each row, before its weights."""
     if norm.kind == "none":
         return torch.ones_like(final[..., 0])
     if norm.kind == "layer":
@@ -124,7 +128,7 @@ def answer_logit(
 ) -> AnswerLogit:
     """The answer logit of answers with these tokens.
 
-    Where an answer has no incorrect tokens, the mean over the vocabulary takes their place.
+    The mean over the vocabulary replaces the incorrect tokens of an answer that has none.
     """
     centre, centre_bias = mean_unembedding(weights)
     right, right_bias = _means(weights, correct)
@@ -138,7 +142,7 @@ def answer_logit(
 def token_logit(
     weights: TransformerWeights, tokens: Int[Tensor, "*rows"]
 ) -> Float[Tensor, "*rows d_model"]:
-    """Directions of the logits of `tokens`, less the mean over the vocabulary."""
+    """The unembeddings of `tokens`, minus the mean over the vocabulary."""
     centre, _ = mean_unembedding(weights)
     columns = weights.w_u.index_select(1, tokens.flatten()).T.to(weights.dtype)
     return columns.reshape(*tokens.shape, -1) - centre
@@ -147,7 +151,7 @@ def token_logit(
 def mean_unembedding(
     weights: TransformerWeights,
 ) -> tuple[Float[Tensor, " d_model"], Float[Tensor, ""]]:
-    """The mean column of the unembedding, and the mean of its bias."""
+    """The mean column of the unembedding, and the mean of its biases."""
     vocab = weights.w_u.shape[1]
     total = torch.zeros(weights.d_model, dtype=weights.dtype, device=weights.device)
     for columns in weights.w_u.split(_COLUMNS, dim=1):
@@ -159,7 +163,7 @@ def mean_unembedding(
 def _means(
     weights: TransformerWeights, tokens: Sequence[Sequence[int]]
 ) -> tuple[Float[Tensor, "answer d_model"], Float[Tensor, " answer"]]:
-    """Mean unembedding of each set of tokens, and mean bias."""
+    """The mean unembedding of each set of tokens, and the mean bias."""
     counts = torch.tensor([len(ids) for ids in tokens], device=weights.device)
     flat = torch.tensor([token for ids in tokens for token in ids], device=weights.device)
     owner = torch.arange(len(tokens), device=weights.device).repeat_interleave(counts)
@@ -174,39 +178,39 @@ def _means(
 
 
 @dataclass(frozen=True)
-class AnswerPlaces:
-    """Positions before or at each answer's own.
+class AnswerPositions:
+    """Positions of answer tokens within the prompt, up to where the answer is read.
 
     Args:
-        answer: where a correct token stands (IO).
-        repeat: the last place of an incorrect token that stands at two or more (S2).
+        answer: where a correct token occurs (IO).
+        repeat: the last occurrence of an incorrect token that occurs at least twice (S2).
     """
 
     answer: Bool[Tensor, "answer pos"]
     repeat: Bool[Tensor, "answer pos"]
 
 
-def answer_places(prompts: PromptSet) -> AnswerPlaces:
-    """The places of all answers of `prompts`, found by their tokens."""
+def find_answer_positions(prompts: PromptSet) -> AnswerPositions:
+    """Find the tokens of all answers in their prompts."""
     rows = prompts.clean[prompts.answer_row]
     at = torch.arange(rows.shape[1], device=rows.device)
     before = at[None] <= prompts.answer_pos[:, None]
-    right = _stands(rows, prompts.correct) & before
+    right = _occurrences(rows, prompts.correct) & before
     repeat = torch.zeros_like(right)
     for token in range(max((len(ids) for ids in prompts.incorrect), default=0)):
         one = [ids[token : token + 1] for ids in prompts.incorrect]
-        here = _stands(rows, one) & before
+        here = _occurrences(rows, one) & before
         twice = here.sum(-1) >= 2
         last = torch.where(here, at, -1).amax(-1)
         repeat |= (at[None] == last[:, None]) & twice[:, None]
-    return AnswerPlaces(right, repeat)
+    return AnswerPositions(right, repeat)
 
 
 def is_ioi_like(task: TaskSpec) -> bool:
-    """Whether the task's roles make one name the answer because the other is said twice.
+    """Whether the answer is one of two names, and the other occurs in every template.
 
-    So in IOI: of two slots of one list, `S` is the incorrect answer, stands in every template, and
-    `IO`, the one it is not, is the correct one.
+    As in IOI: of two slots filled from one list, `IO` is the correct answer, and `S`, the incorrect
+    one, occurs in every template.
     """
     generator = task.generator
     if not isinstance(generator, TemplateGenerator) or task.answers is None:
@@ -221,8 +225,8 @@ def is_ioi_like(task: TaskSpec) -> bool:
     )
 
 
-def rows_of(prompts: PromptSet, rows: slice) -> tuple[PromptSet, Int[Tensor, " answer"]]:
-    """Some prompts with their answers, and which of all answers those are."""
+def select_prompts(prompts: PromptSet, rows: slice) -> tuple[PromptSet, Int[Tensor, " answer"]]:
+    """Some prompts with their answers, and the indices of these among all answers."""
     inside = (prompts.answer_row >= rows.start) & (prompts.answer_row < rows.stop)
     answers = inside.nonzero().flatten()
     listed = answers.tolist()
@@ -242,10 +246,10 @@ def rows_of(prompts: PromptSet, rows: slice) -> tuple[PromptSet, Int[Tensor, " a
     return part, answers
 
 
-def _stands(
+def _occurrences(
     rows: Int[Tensor, "answer pos"], tokens: Sequence[Sequence[int]]
 ) -> Bool[Tensor, "answer pos"]:
-    """Where each row holds one of its tokens."""
+    """Where each row contains one of its tokens."""
     found = torch.zeros_like(rows, dtype=torch.bool)
     for index, ids in enumerate(tokens):
         if ids:

@@ -1,4 +1,4 @@
-"""Who takes over: what heads do differently once the main heads of a kind write nothing."""
+"""Backup heads: heads that do more of a role's work when its main heads are ablated."""
 
 from __future__ import annotations
 
@@ -14,94 +14,104 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node, Topology
-from acdc_pipeline.heads.answers import answer_logit, frozen_scale, rows_of, unscaled_gradient
+from acdc_pipeline.heads.answers import (
+    AnswerLogit,
+    answer_logit,
+    frozen_scale,
+    select_prompts,
+    unscaled_gradient,
+)
 from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.criteria import Null, nulls_of
 from acdc_pipeline.heads.layer_run import (
     Edits,
     LayerRun,
-    Places,
     attend,
     run_layers,
     run_tokens,
-    silenced,
+    zero_heads,
 )
-from acdc_pipeline.heads.random_tokens import NextToken, one_attention_score
+from acdc_pipeline.heads.random_tokens import NextToken, one_key_score
+from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
 Measure = Callable[[Edits], Float64[np.ndarray, "sample layer head"]]
-"""What every head does under some edits, sample by sample."""
+"""A score of every head under some edits, sample by sample."""
 
 OTHER_HEADS = 8
-"""How often as many other heads are silenced, in the null."""
+"""The number of draws of other heads for the null."""
 
-ON_TOKENS = {
+TOKEN_ROLES = {
     "induction": "copy_attribution",
     "previous_token": "previous_token",
     "duplicate_token": "duplicate_token",
 }
-"""The kinds that are searched for on random tokens, and the score whose change counts: the direct
-effect on the next token where the kind has one, else the attention that makes the kind."""
+"""Roles whose backups are searched for on random tokens, and the score whose change counts: the
+direct effect on the next token if the role has one, otherwise the attention that defines it."""
 
 
 @dataclass(frozen=True)
 class Backup:
-    """How much more each head does of a kind's work.
+    """By how much the score of each head changes when other heads are ablated.
 
     Args:
-        gained: the change of its score when the main heads write nothing; NaN for those.
-        others: the same of later heads when as many other heads write nothing, all together.
+        gained: the change when the main heads of a role are ablated; NaN for those.
+        others: the changes of later heads when equally many other heads are ablated, pooled.
     """
 
     gained: Float64[np.ndarray, "sample layer head"]
     others: Float64[np.ndarray, " value"]
 
+    def values(self, role: str, task: str | None = None) -> tuple[HeadValues, list[Null]]:
+        """The score `backup_ROLE` and its null."""
+        values = HeadValues.of_samples(f"backup_{role}", self.gained, task)
+        return values, nulls_of(values.key, "other heads", self.others)
 
-def backup(
+
+def find_backups(
     measure: Measure,
     mains: Sequence[Node],
-    topology: Topology,
-    like: Tensor,
+    weights: TransformerWeights,
     *,
     seed: int,
-    measured: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Backup:
-    """The search for backups of `mains` (Wang et al. 2022, arXiv 2211.00593, section 3.4).
+    """Search for backups of `mains` (Wang et al. 2022, arXiv 2211.00593, section 3.4).
 
     Args:
-        measure: the score of the kind.
-        mains: the main heads of the kind, at least one.
-        topology: of the model.
-        like: a tensor of the model, for device and type.
-        seed: of the draws of other heads.
-        measured: called after each measurement with the number done and their total.
+        measure: the score of the role.
+        mains: the main heads of the role, at least one.
+        weights: the model.
+        seed: seed of the draws of other heads.
+        progress: called after each measurement with the number done and their total.
     """
-    sets = other_heads(mains, topology, seed)
+    sets = draw_other_heads(mains, weights.topology, seed)
     total = len(sets) + 2
     before = measure(Edits())
-    measured(1, total)
-    gained = measure(silenced(mains, like)) - before
-    measured(2, total)
+    progress(1, total)
+    gained = measure(zero_heads(mains, weights.w_e)) - before
+    progress(2, total)
     for node in mains:
         gained[:, node.layer, node.head] = np.nan
     others = []
     for done, drawn in enumerate(sets, start=3):
-        change = (measure(silenced(drawn, like)) - before).mean(0)
-        measured(done, total)
+        change = (measure(zero_heads(drawn, weights.w_e)) - before).mean(0)
+        progress(done, total)
         first = min(node.layer for node in drawn if node.layer is not None)
         for node in (*drawn, *mains):
             change[node.layer, node.head] = np.nan
-        # nothing can have changed before it
+        # Earlier layers cannot have changed.
         others.append(change[first + 1 :].ravel())
     values = np.concatenate(others) if others else np.empty(0)
     return Backup(gained, values[np.isfinite(values)])
 
 
-def other_heads(mains: Sequence[Node], topology: Topology, seed: int) -> list[list[Node]]:
-    """Up to `OTHER_HEADS` different sets of other heads, one for each main head in its layer.
+def draw_other_heads(mains: Sequence[Node], topology: Topology, seed: int) -> list[list[Node]]:
+    """Draw up to `OTHER_HEADS` different sets of other heads, one per main head in its layer.
 
-    Where a layer has fewer others than main heads, all of them are in every set; a set of none is
-    left out.
+    If a layer has fewer others than main heads, all of them are in every set. Empty sets are left
+    out.
     """
     rng = random.Random(seed)
     layers = sorted({node.layer for node in mains if node.layer is not None})
@@ -119,81 +129,77 @@ def other_heads(mains: Sequence[Node], topology: Topology, seed: int) -> list[li
     return list(sets.values())
 
 
-def on_random_tokens(
+def random_token_measures(
     weights: TransformerWeights,
     tokens: Int[Tensor, "batch pos"],
     period: int,
     mains: Mapping[str, Sequence[Node]],
     memory: int,
 ) -> dict[str, Measure]:
-    """The score of each kind on a sequence of random tokens and its repetition.
+    """The score of each role on repeated random tokens.
 
-    Norms keep the scales that they have in the unedited model, which runs once for all kinds.
+    Norms keep the scales that they have in the unedited model, which runs once for all roles.
 
     Args:
         weights: the model.
         tokens: rows of `1 + 2 * period` tokens.
         period: n of the rows.
-        mains: kinds, of `ON_TOKENS`, with the heads that are going to be silenced, at least one
-            each.
+        mains: roles, of `TOKEN_ROLES`, with the heads that will be ablated, at least one each.
         memory: bytes for activations.
 
     Raises:
-        KeyError: a kind that is not one of `ON_TOKENS`.
+        KeyError: a role that is not one of `TOKEN_ROLES`.
         OutOfMemoryBudget: `memory` does not hold a single row.
     """
     size = rows_at_once(weights, tokens.shape[1], memory)
     starts = {min(node.layer or 0 for node in nodes) for nodes in mains.values()}
-    passes = [
-        _Pass(
-            weights,
-            tokens[rows],
-            {kind: _on_tokens(weights, tokens[rows], period, ON_TOKENS[kind]) for kind in mains},
-            starts,
-        )
-        for rows in chunks(len(tokens), size)
-    ]
-    return {kind: _measured(passes, kind) for kind in mains}
+    passes = []
+    for rows in chunks(len(tokens), size):
+        part = tokens[rows]
+        readers = {role: _token_reader(weights, part, period, TOKEN_ROLES[role]) for role in mains}
+        passes.append(_Pass(weights, part, readers, starts))
+    return {role: _measure(passes, role) for role in mains}
 
 
-def _on_tokens(
+def _token_reader(
     weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], period: int, score: str
 ) -> _Reader:
     if score == "copy_attribution":
         at = NextToken.of(weights, tokens, period)
         return _Reader(
-            _direct_effects(at.gradient, at.places), partial(at.scale, norm=weights.norm_final)
+            lambda run: run.effects(at.gradient, at.places),
+            partial(at.scale, norm=weights.norm_final),
         )
-    read = partial(one_attention_score, name=score, period=period)
+    read = partial(one_key_score, name=score, period=period)
     return _Reader(lambda run: read(run)[..., None], None)
 
 
-def on_task(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Measure:
-    """Direct effects on the answer logit of a task, norm scales as in the unedited model."""
+def task_measure(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Measure:
+    """Direct effects on the answer logit of a task, with norm scales as in the unedited model."""
     size = rows_at_once(weights, prompts.clean.shape[1], memory)
     answers = answer_logit(weights, prompts.correct, prompts.incorrect)
     passes = []
     for rows in chunks(len(prompts), size):
-        part, which = rows_of(prompts, rows)
-        places = part.answer_row[:, None], part.answer_pos[:, None]
-        gradient = unscaled_gradient(weights.norm_final, answers.direction[which, None])
-
-        def scale(final: Tensor, places: Places = places) -> Tensor:
-            return frozen_scale(final[places], weights.norm_final)
-
-        reader = _Reader(_direct_effects(gradient, places), scale)
-        passes.append(_Pass(weights, part.clean, {"mover": reader}, ()))
-    return _measured(passes, "mover")
+        part, which = select_prompts(prompts, rows)
+        passes.append(
+            _Pass(weights, part.clean, {"mover": _answer_reader(part, answers.select(which))}, ())
+        )
+    return _measure(passes, "mover")
 
 
-def _direct_effects(gradient: Tensor, places: Places) -> Callable[[LayerRun], Tensor]:
-    return lambda run: run.effects(gradient, places)
+def _answer_reader(prompts: PromptSet, answers: AnswerLogit) -> _Reader:
+    places = prompts.answer_row[:, None], prompts.answer_pos[:, None]
+    gradient = unscaled_gradient(answers.norm, answers.direction[:, None])
+    return _Reader(
+        lambda run: run.effects(gradient, places),
+        lambda final: frozen_scale(final[places], answers.norm),
+    )
 
 
-def _measured(passes: Sequence[_Pass], kind: str) -> Measure:
+def _measure(passes: Sequence[_Pass], role: str) -> Measure:
     def measure(edits: Edits) -> np.ndarray:
         with torch.no_grad():
-            found = torch.cat([one.measure(kind, edits) for one in passes], dim=-1)
+            found = torch.cat([one.measure(role, edits) for one in passes], dim=-1)
         return found.permute(2, 0, 1).cpu().to(torch.float64).numpy()
 
     return measure
@@ -201,11 +207,11 @@ def _measured(passes: Sequence[_Pass], kind: str) -> Measure:
 
 @dataclass(frozen=True)
 class _Reader:
-    """How a score is read.
+    """How a score is computed.
 
     Args:
         read: the score of every head of a layer at each place of each sample.
-        scale: a factor for each place from the unedited final stream; None for none.
+        scale: a factor for each place, from the unedited final stream; None for none.
     """
 
     read: Callable[[LayerRun], Float[Tensor, "head sample place"]]
@@ -221,16 +227,16 @@ class _Unedited:
 
 
 class _Pass:
-    """Measures scores of some rows again and again, from the first edited layer on.
+    """Measures scores of the same rows under many edits, each from the first edited layer on.
 
-    What the unedited model does is kept: its scores, its final norm's scale, and its residual
-    stream before the layers that edits begin at.
+    Of the unedited model, the scores, the final norm's scale and the residual streams before the
+    layers in `starts` are stored.
 
     Args:
         weights: the model.
         tokens: the rows.
-        readers: the scores, by kind.
-        starts: layers that edits are going to begin at; other ones take a run up to them.
+        readers: the scores, by role.
+        starts: layers at which edits will begin; for others, the stream is computed when needed.
     """
 
     def __init__(
@@ -247,16 +253,16 @@ class _Pass:
         self.unedited: dict[str, _Unedited] = {}
         self.streams: dict[int, Float[Tensor, "batch pos d_model"]] = {}
 
-    def measure(self, kind: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
+    def measure(self, role: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
         """The score of every head under `edits`, mean over places."""
         if not self.unedited:
             self._run_unedited()
-        unedited, read = self.unedited[kind], self.readers[kind].read
+        unedited, read = self.unedited[role], self.readers[role].read
         found = unedited.found
         first = edits.first_layer
         if first is not None:
             layers = list(found[:first])
-            # what follows the last layer's attention is not read
+            # Nothing after the last layer's attention is read.
             last = len(self.weights.blocks) - 1
             stream = run_layers(
                 self.weights,
@@ -271,21 +277,21 @@ class _Pass:
         return (found if unedited.factor is None else found * unedited.factor).mean(-1)
 
     def _run_unedited(self) -> None:
-        layers: dict[str, list[Tensor]] = {kind: [] for kind in self.readers}
+        layers: dict[str, list[Tensor]] = {role: [] for role in self.readers}
 
         def visit(run: LayerRun) -> None:
-            for kind, reader in self.readers.items():
-                layers[kind].append(reader.read(run))
+            for role, reader in self.readers.items():
+                layers[role].append(reader.read(run))
             if run.layer in self.starts:
                 self.streams[run.layer] = run.stream
 
         final = run_tokens(self.weights, self.tokens, visit=visit)
-        for kind, reader in self.readers.items():
+        for role, reader in self.readers.items():
             factor = None if reader.scale is None else reader.scale(final)
-            self.unedited[kind] = _Unedited(torch.stack(layers[kind]), factor)
+            self.unedited[role] = _Unedited(torch.stack(layers[role]), factor)
 
     def _stream(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
-        """The unedited residual stream before `layer`; sets of heads begin at few layers."""
+        """The unedited residual stream before `layer`, stored: edits begin at few layers."""
         if layer not in self.streams:
             start = embed(self.weights, self.tokens)
             self.streams[layer] = run_layers(self.weights, start, stop=layer)

@@ -1,4 +1,4 @@
-"""How many rows go through a model at once, so that a byte budget holds."""
+"""Splitting work to fit a memory budget: rows per batch, and prompts grouped by length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.errors import OutOfMemoryBudget
@@ -15,22 +15,22 @@ from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
 MOST_ROWS = 512
-"""Rows at once however much memory there is: sums of other shapes round differently, so a run
-should not depend on how much of a large memory happens to be free."""
+"""The largest batch, however much memory there is: sums of other shapes round differently, so a
+run should not depend on how much of a large memory happens to be free."""
 
 MOST_TOKENS = 8192
-"""Tokens of the vocabulary at once, likewise."""
+"""The largest part of the vocabulary processed at once, for the same reason."""
 
-# What a core keeps near it, several times over.
+# Several times the cache of a core.
 _CACHE_BYTES = 4 * 2**20
 
 
 def row_bytes(weights: TransformerWeights, pos: int) -> int:
-    """Bytes that one row of `pos` tokens needs while it passes a layer.
+    """Bytes that one row of `pos` tokens needs in a layer.
 
-    Queries, keys, values and what they become; scores, mask and pattern; every head's output, and
-    a copy of it; the stream, before and after its norm; an MLP's hidden units before and after
-    the activation.
+    Counts queries, keys, values and their normalised copies; scores, mask and pattern; every head's
+    output and a copy of it; the stream before and after its norm; the hidden units of an MLP before
+    and after the activation.
     """
     attn = weights.blocks[0].attn
     n_heads, d_model, d_head = attn.w_q.shape
@@ -41,10 +41,10 @@ def row_bytes(weights: TransformerWeights, pos: int) -> int:
 
 
 def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
-    """How many rows of `pos` tokens go through the model at once in `memory` bytes, at most 512.
+    """How many rows of `pos` tokens fit into `memory` bytes, at most `MOST_ROWS`.
 
     Raises:
-        OutOfMemoryBudget: not even one.
+        OutOfMemoryBudget: not even one row fits.
     """
     needed = row_bytes(weights, pos)
     if needed > memory:
@@ -56,10 +56,10 @@ def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
 
 
 def rows_in_cache(weights: TransformerWeights, pos: int) -> int:
-    """How many rows of `pos` tokens are worth running together; `MOST_ROWS` on other devices.
+    """How many rows of `pos` tokens are worth running together; `MOST_ROWS` except on a CPU.
 
-    On a CPU products of a few hundred tokens already run at full rate, and what lies between them
-    (norms, activations) runs several times faster where the hidden units stay in the cache.
+    On a CPU, products of a few hundred tokens already run at full speed, and norms and activations
+    run several times faster if the hidden units stay in the cache.
     """
     if weights.device.type != "cpu":
         return MOST_ROWS
@@ -69,7 +69,7 @@ def rows_in_cache(weights: TransformerWeights, pos: int) -> int:
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:
-    """`range(total)` in slices of at most `size`, at least 1."""
+    """Split `range(total)` into slices of at most `size`; a `size` below 1 counts as 1."""
     size = max(1, size)
     for start in range(0, total, size):
         yield slice(start, min(start + size, total))
@@ -77,13 +77,13 @@ def chunks(total: int, size: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class LengthGroup:
-    """Some prompts of a set, cut behind the last answer of the longest.
+    """Prompts of similar length, cut after the last answer of the longest.
 
     Args:
-        rows: which prompts of the set.
-        width: tokens of each that are computed.
-        answers: which answers of the set are theirs.
-        answer_row: the prompt of each answer, counted within `rows`.
+        rows: the indices of the prompts in their set.
+        width: the number of tokens of each that are computed.
+        answers: the indices of their answers in the set.
+        answer_row: the prompt of each answer, as an index into `rows`.
         answer_pos: the position of each answer.
     """
 
@@ -94,19 +94,27 @@ class LengthGroup:
     answer_pos: Int[Tensor, " answer"]
 
     def places_in(self, states: int) -> Places:
-        """Where the answers stand in `states` copies of the group, one after the other."""
+        """The places of the answers in `states` consecutive copies of the group."""
         first = torch.arange(states, device=self.rows.device) * len(self.rows)
         rows = first[:, None] + self.answer_row
         return rows, self.answer_pos.expand_as(rows)
+
+    def select(self, x: Float[Tensor, "*lead batch pos width"]) -> Float[Tensor, "*lead _ _ width"]:
+        """The part of `x` that belongs to the group's prompts."""
+        return x[..., self.rows, : self.width, :]
 
 
 def length_groups(
     weights: TransformerWeights, prompts: PromptSet, states: int
 ) -> list[LengthGroup]:
-    """All prompts that have an answer, in groups of similar length, the shortest first.
+    """Group all prompts that have an answer by similar length, the shortest first.
 
-    Prompts of one length are in one group, and lengths are put together until `states` copies of
-    a group are worth a batch. Where attention looks ahead, whole prompts are in one group.
+    Under causal attention nothing after an answer affects it: neither padding nor later text has to
+    be computed. Templates of a task can differ in length by half, so a batch as wide as the longest
+    prompt computes a third more tokens than there are.
+
+    Prompts of one length are in one group, and lengths are joined until `states` copies of a group
+    fill a batch. Bidirectional attention reads whole prompts, which form a single group.
     """
     rows, positions = prompts.answer_row.tolist(), prompts.answer_pos.tolist()
     widths: dict[int, int] = {}

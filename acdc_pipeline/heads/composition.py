@@ -1,4 +1,4 @@
-"""How strongly heads read what earlier heads write, from the weights."""
+"""Q-, K- and V-composition: how strongly heads read the outputs of earlier heads, by weights."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.batches import chunks
 from acdc_pipeline.heads.folded import FoldedLayer, folded_layer
+from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 
 PARTNERS = 3
-"""Earlier heads that are kept for each head and slot, the strongest first."""
+"""The number of earlier heads stored for each head and slot, the strongest first."""
 
 
 @dataclass(frozen=True)
 class Composition:
-    """How every head of a model reads earlier ones.
+    """The composition of every head of a model with earlier heads.
 
     Args:
-        strongest: for each slot and head, the composition with the earlier head for which it is
-            largest, less `baseline`; NaN in layer 0, which has no earlier head.
+        strongest: for each slot, the largest composition of each head with any earlier head, minus
+            `baseline`; NaN in layer 0, which has no earlier head.
         partners: for each slot and head, the `PARTNERS` earlier heads it reads most, with the
-            composition less `baseline`.
-        baseline: what matrices turned at random against each other have: the mean square of
-            ‖A R X‖ / (‖A‖‖X‖) over rotations R of d_model dimensions is 1 / d_model.
+            composition minus `baseline`.
+        baseline: the composition of randomly rotated matrices: over rotations R of d_model
+            dimensions, the mean square of ‖A R X‖ / (‖A‖‖X‖) is 1 / d_model.
     """
 
     strongest: Mapping[Slot, np.ndarray]
@@ -40,7 +41,7 @@ class Composition:
 
 @dataclass(frozen=True)
 class _Grams:
-    """Products of one layer's matrices with themselves, and the norms they give."""
+    """Gram matrices of one layer's projections, and the norms that follow from them."""
 
     q: Float[Tensor, "head d_head d_head"]
     k: Float[Tensor, "head d_head d_head"]
@@ -59,10 +60,10 @@ class _Grams:
 
 
 def composition(weights: TransformerWeights, memory: int) -> Composition:
-    """‖W_OV¹ X‖ / (‖W_OV¹‖ ‖X‖) for every pair of heads in different layers, earlier one first.
+    """‖W_OV¹ X‖ / (‖W_OV¹‖ ‖X‖) for every pair of an earlier head (1) and a later one.
 
-    X is W_QK for queries, its transpose for keys, W_OV for values (Elhage et al. 2021). A d_model
-    x d_model matrix is never formed: with M = W_O¹ W_Q, say, the square of the numerator is the
+    X is W_QK for queries, its transpose for keys, W_OV for values (Elhage et al. 2021). No d_model
+    x d_model matrix is formed: with M = W_O¹ W_Q, for queries, the square of the numerator is the
     trace of Mᵀ (W_V¹ᵀ W_V¹) M (W_Kᵀ W_K). NaN where a head's matrices are zero.
     """
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
@@ -87,6 +88,12 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
                     strongest[slot][layer, index] = found[0][1]
         writers.append((reader.w_o, grams))
     return Composition(strongest, partners, baseline)
+
+
+def composition_values(weights: TransformerWeights, composed: Composition) -> list[HeadValues]:
+    """Every score of the family: compositions, and the norms of both circuits."""
+    values = [HeadValues(f"{slot}_composition", composed.strongest[slot]) for slot in SLOTS]
+    return values + [HeadValues(name, norms) for name, norms in circuit_norms(weights).items()]
 
 
 def circuit_norms(weights: TransformerWeights) -> dict[str, np.ndarray]:
@@ -114,7 +121,7 @@ def _pairs(
     slot: Slot,
     memory: int,
 ) -> Float[Tensor, "head head"]:
-    """Composition of every head of an earlier layer (rows) with every head of a later one.
+    """The composition of every head of an earlier layer (rows) with every head of a later one.
 
     `writer` is W_O of the earlier layer. Heads that share a key or value matrix share the product
     with it.
@@ -146,5 +153,5 @@ def _grams(layer: FoldedLayer) -> _Grams:
 def _norm(
     left: Float[Tensor, "head d_head d_head"], right: Float[Tensor, "head d_head d_head"]
 ) -> Float[Tensor, " head"]:
-    """‖A Bᵀ‖ from AᵀA and BᵀB: the root of the trace of their product."""
+    """‖A Bᵀ‖ from AᵀA and BᵀB: the square root of the trace of their product."""
     return (left * right.transpose(-2, -1)).sum((-2, -1)).clamp(min=0).sqrt()

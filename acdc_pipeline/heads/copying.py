@@ -1,4 +1,7 @@
-"""Whether a head's OV circuit takes tokens to themselves, by the eigenvalues of a small matrix."""
+"""Scores of OV circuits from tokens to tokens: eigenvalues, and ranks of target tokens.
+
+Only small matrices, or a few rows of the vocabulary x vocabulary matrix E' W_OV W_U, are formed.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +17,56 @@ from acdc_pipeline.heads.batches import MOST_ROWS, MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
     effective_embedding,
     folded_layer,
+    folded_mean_unembedding,
     folded_unembedding,
     into_unembedding,
-    mean_unembedding,
 )
+from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.specs.head_scores import TOP
 
-# Below this share of the matrix's size, eigenvalues are what rounding left of zeros.
+# Below this share of the matrix's norm, eigenvalues are rounded zeros.
 _ROUNDING = 1e-6
 
 
+def copying_values(
+    weights: TransformerWeights, sample: Int[Tensor, " token"], memory: int
+) -> list[HeadValues]:
+    """Every score of the family that needs no task; `sample` are the tokens to rank."""
+    names = ("copy_at_5", "suppress_at_5")
+    return [
+        HeadValues("ov_copying", ov_copying(weights, memory)),
+        *top_and_bottom_values(weights, sample, names, memory),
+    ]
+
+
+def top_and_bottom_values(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, " token"],
+    names: tuple[str, str],
+    memory: int,
+    task: str | None = None,
+) -> list[HeadValues]:
+    """The share of `tokens` that each head puts among its highest, and its lowest, logits."""
+    ranks = rank_tokens(weights, tokens, tokens, memory, most=TOP)
+    return [
+        HeadValues.of_samples(name, are_top(rank), task)
+        for name, rank in zip(names, (ranks.from_top, ranks.from_bottom), strict=True)
+    ]
+
+
+def are_top(ranks: Int[Tensor, "layer head pair"]) -> Float64[np.ndarray, "pair layer head"]:
+    """1 for ranks among the first `TOP`, otherwise 0."""
+    return (ranks < TOP).permute(2, 0, 1).to(torch.float64).numpy()
+
+
 def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, "layer head"]:
-    """Σλ / Σ|λ| of each head's OV circuit, between -1 and 1; 1 where all tokens gain on the whole.
+    """Σλ / Σ|λ| of each head's OV circuit, between -1 and 1; 1 means that it copies all tokens.
 
     The eigenvalues of E' W_V W_O W_U, tokens to tokens, are those of the d_head x d_head matrix
-    W_O W_U E' W_V and zeros (Elhage et al. 2021, on copying heads). W_U without the mean of its
-    columns: what is added to every logit alike changes no probability, and must change no score.
-    NaN where all are zero: such a head moves no token towards or away from itself.
+    W_O W_U E' W_V, and zeros (Elhage et al. 2021, on copying heads). The mean of W_U's columns is
+    subtracted: adding the same to every logit changes no probability. NaN where all eigenvalues
+    are zero.
     """
     tokens = [_token_matrix(weights, layer, memory) for layer in (0, 1)]
     out = np.empty((len(weights.blocks), weights.topology.n_heads))
@@ -49,10 +85,10 @@ def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, 
 def _token_matrix(
     weights: TransformerWeights, layer: int, memory: int
 ) -> Float[Tensor, "d_model d_model"]:
-    """W_U E', W_U centred, summed over the vocabulary in chunks that fit into `memory` bytes."""
+    """Centred W_U times E', summed over the vocabulary in parts that fit into `memory` bytes."""
     vocab, d_model = min(weights.w_e.shape[0], weights.w_u.shape[1]), weights.d_model
     total = torch.zeros(d_model, d_model, dtype=weights.dtype, device=weights.device)
-    mean = mean_unembedding(weights)
+    mean = folded_mean_unembedding(weights)
     for part in chunks(vocab, vocabulary_at_once(weights, memory)):
         columns = folded_unembedding(weights, part) - mean
         total += columns @ effective_embedding(weights, part, layer)
@@ -60,7 +96,7 @@ def _token_matrix(
 
 
 def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
-    """Tokens of the vocabulary whose E' is computed at once in `memory` bytes."""
+    """The number of tokens whose E' is computed at once in `memory` bytes."""
     mlp = weights.blocks[0].mlp
     d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
     each = weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
@@ -68,22 +104,22 @@ def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
 
 
 FIRST_COLUMNS = 256
-"""Columns of the vocabulary that every pair is held against. Most pairs are settled there."""
+"""Tokens of the vocabulary that every pair is compared with; most pairs are decided there."""
 
 
 @dataclass(frozen=True)
 class TokenRanks:
-    """For each layer, head and pair: how many tokens have a logit at least, or at most, as high.
+    """For each layer, head and pair: how many tokens have at least, or at most, the target's logit.
 
-    The target itself is not counted, so 0 is the first place. Tokens with the same logit all
-    count: a head that writes nothing puts no token first. Counts end where they were told to.
+    The target is not counted, so 0 is the first place. Tokens with an equal logit are counted: a
+    head that writes nothing puts no token first.
     """
 
     from_top: Int[Tensor, "layer head pair"]
     from_bottom: Int[Tensor, "layer head pair"]
 
 
-def token_ranks(
+def rank_tokens(
     weights: TransformerWeights,
     sources: Int[Tensor, " pair"],
     targets: Int[Tensor, " pair"],
@@ -91,14 +127,14 @@ def token_ranks(
     *,
     most: int,
 ) -> TokenRanks:
-    """Ranks of `targets` among all logits of E'[sources] W_OV W_U, in every head, up to `most`.
+    """Rank `targets` among all logits of E'[sources] W_OV W_U in every head. Counts end at `most`.
 
-    A pair is done with as soon as both counts have reached `most`, which for a small `most` is
-    after a few hundred columns of the vocabulary: all others are formed only for heads that put
-    the target near one end.
+    A pair is finished as soon as both counts have reached `most`; for a small `most`, that takes a
+    few hundred columns of the vocabulary. The others are computed only for heads that put the
+    target near one end.
     """
     n_heads, itemsize = weights.topology.n_heads, weights.dtype.itemsize
-    # each pair's embedding, and its value and output in every head: half of the memory, or one
+    # Half of the memory: each pair's embedding, and its value and output in every head.
     d_head = weights.blocks[0].attn.w_o.shape[1]
     pair = itemsize * (n_heads * (d_head + 2 * weights.d_model) + 2 * weights.d_model)
     top, bottom = [], []
@@ -121,7 +157,7 @@ def _ranks(
     memory: int,
     most: int,
 ) -> tuple[Int[Tensor, "head pair"], Int[Tensor, "head pair"]]:
-    """How many tokens are at least as high as the target, and how many at most, in one layer."""
+    """The counts of `TokenRanks` for the heads of one layer."""
     folded = folded_layer(weights, layer)
     w_o = into_unembedding(weights, folded.w_o)
     carried = embedded @ folded.w_v
@@ -149,13 +185,13 @@ def _ranks(
 
 
 def _worth_a_product(w_o: Float[Tensor, "head d_head d_model"]) -> int:
-    """Pairs of a head from which on W_O W_U pays, against a product of each output with W_U."""
+    """The number of pairs above which W_O W_U is cheaper than a product of each output with W_U."""
     _, d_head, d_model = w_o.shape
     return d_head * d_model // max(1, d_model - d_head)
 
 
 def _growing_chunks(total: int, most: int) -> Iterator[slice]:
-    """`range(total)` in slices that grow, from `FIRST_COLUMNS` to `most` or `MOST_TOKENS`."""
+    """Split `range(total)` into slices growing from `FIRST_COLUMNS` to `most` or `MOST_TOKENS`."""
     start, size = 0, FIRST_COLUMNS
     while start < total:
         width = max(1, min(size, most, MOST_TOKENS))
@@ -171,9 +207,9 @@ def _count(
     above: Int[Tensor, " pair"],
     below: Int[Tensor, " pair"],
 ) -> None:
-    """Adds to both counts what the columns of `part` add."""
+    """Add the counts over the columns of `part` to `above` and `below`."""
     inside = ((targets >= part.start) & (targets < part.stop)).nonzero().flatten()
-    # its own column counts neither way, however it was rounded
+    # A target's own column never counts, however it was rounded.
     logits[inside, targets[inside] - part.start] = torch.nan
     above += (logits >= own[:, None]).sum(-1)
     below += (logits <= own[:, None]).sum(-1)

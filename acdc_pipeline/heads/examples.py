@@ -1,10 +1,10 @@
-"""Where heads look on a few prompts, and on their counterfactuals as a control."""
+"""Examples of what heads do: attention patterns on a few prompts, and texts with large outputs."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -22,33 +22,28 @@ from acdc_pipeline.prompts.tokenization import encode
 Side = Literal["clean", "corrupted"]
 
 PROMPTS = 2
-"""Prompts that are shown, from different templates where there are several."""
+"""The number of prompts shown, from different templates if there are several."""
 
 MOST_HEADS = 48
-"""Heads whose patterns are kept: those with a role first, then those of the largest effects."""
+"""The number of heads whose patterns are stored: those with a role, then the largest effects."""
 
 LONGEST = 32
-"""Positions of a pattern: of longer prompts, the last ones."""
+"""The largest number of positions in a pattern: the last ones of longer prompts."""
 
 
 @dataclass(frozen=True)
 class PatternExamples:
-    """Attention of some heads on the same few texts.
-
-    Args:
-        texts: the tokens of each text from `start` on, and what it is.
-        patterns: for each head, its attention on each text.
-    """
+    """Attention patterns of some heads on the same few texts."""
 
     texts: tuple[PatternText, ...]
     patterns: dict[Node, tuple[Float[Tensor, "_ _"], ...]]
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data; a pattern is one byte an entry, 255 for 1, row by row, in base64."""
+        """As JSON data; a pattern has one byte per entry, 255 for 1, row by row, in base64."""
         return {
             "texts": [text.plain() for text in self.texts],
             "patterns": {
-                str(node): [_bytes(pattern) for pattern in patterns]
+                str(node): [_encode(pattern) for pattern in patterns]
                 for node, patterns in self.patterns.items()
             },
         }
@@ -56,7 +51,7 @@ class PatternExamples:
 
 @dataclass(frozen=True)
 class PatternText:
-    """One text: `start` counts the tokens in front that are not shown."""
+    """The last tokens of a prompt; `start` tokens before them are not shown."""
 
     side: Side
     prompt: int
@@ -65,12 +60,7 @@ class PatternText:
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
-        return {
-            "side": self.side,
-            "prompt": self.prompt,
-            "start": self.start,
-            "tokens": list(self.tokens),
-        }
+        return {**asdict(self), "tokens": list(self.tokens)}
 
 
 def pattern_examples(
@@ -79,11 +69,10 @@ def pattern_examples(
     nodes: Sequence[Node],
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> PatternExamples:
-    """The attention of `nodes` on a few of `prompts`, clean and corrupted."""
-    chosen = _chosen(prompts)
+    """The attention patterns of `nodes` on a few of `prompts`, clean and corrupted."""
     texts: list[PatternText] = []
     patterns: dict[Node, list[Tensor]] = {node: [] for node in nodes}
-    for index in chosen:
+    for index in _choose_prompts(prompts):
         length = int(prompts.lengths[index])
         start = max(0, length - LONGEST)
         sides: dict[Side, Tensor] = {"clean": prompts.clean, "corrupted": prompts.corrupted}
@@ -92,18 +81,18 @@ def pattern_examples(
             shown = token_texts(tokenizer, ids[start:].tolist())
             texts.append(PatternText(side, index, start, tuple(shown)))
 
-            def read(run: LayerRun, start: int = start) -> None:
+            def visit(run: LayerRun, start: int = start) -> None:
                 for node, kept in patterns.items():
                     if node.layer == run.layer and node.head is not None:
                         kept.append(run.pattern[node.head, 0, start:, start:].cpu())
 
             with torch.no_grad():
-                run_tokens(weights, ids[None], visit=read)
+                run_tokens(weights, ids[None], visit=visit)
     return PatternExamples(tuple(texts), {node: tuple(kept) for node, kept in patterns.items()})
 
 
-def _chosen(prompts: PromptSet) -> list[int]:
-    """The first prompts of different templates, then any."""
+def _choose_prompts(prompts: PromptSet) -> list[int]:
+    """The first prompts of different templates, then others."""
     first = list(
         {template: i for i, template in reversed(list(enumerate(prompts.template)))}.values()
     )
@@ -111,19 +100,19 @@ def _chosen(prompts: PromptSet) -> list[int]:
     return (sorted(first) + rest)[:PROMPTS]
 
 
-def _bytes(pattern: Float[Tensor, "pos pos"]) -> str:
+def _encode(pattern: Float[Tensor, "pos pos"]) -> str:
     rounded = (255 * pattern).round().clamp(0, 255).to(torch.uint8)
     return base64.b64encode(rounded.numpy().tobytes()).decode("ascii")
 
 
 PER_HEAD = 3
-"""Texts that are kept for each head."""
+"""The number of texts stored for each head."""
 
 WINDOW = 64
-"""Tokens of a piece of a file."""
+"""The number of tokens in a piece of a text file."""
 
 MOST_WINDOWS = 128
-"""Pieces of a file that are read: its first ones."""
+"""The number of pieces of a text file that are read."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +120,9 @@ class TextRows:
     """Texts as rows of tokens, padded on the right.
 
     Args:
-        source: what they are from: a task's name, or `text` for a file.
+        source: their origin: a task's name, or `text` for a file.
         tokens: the rows.
-        lengths: tokens of each, padding excluded.
+        lengths: the number of tokens of each, without padding.
     """
 
     source: str
@@ -143,15 +132,15 @@ class TextRows:
 
 @dataclass(frozen=True)
 class Snippet:
-    """Where a head writes most in one text.
+    """The largest output of a head in one text.
 
     Args:
-        source: which `TextRows`.
-        row: which row of them.
-        query: the position it writes at.
-        key: the position it looks at most there.
-        weight: its attention to that position.
-        norm: the length of what it writes.
+        source: index of the `TextRows`.
+        row: index of the row in them.
+        query: the position of the output.
+        key: the position with the most attention from there.
+        weight: that attention.
+        norm: the norm of the output.
     """
 
     source: int
@@ -173,9 +162,9 @@ def text_rows(
     text: str,
     bos: int | None,
 ) -> TextRows | None:
-    """The beginning of a text in pieces, each behind the beginning-of-text token if there is one.
+    """The beginning of a text in pieces, each after the beginning-of-text token if there is one.
 
-    None where it has not two tokens.
+    None if the text has fewer than two tokens.
     """
     first = [] if bos is None else [bos]
     width = min(WINDOW, weights.n_ctx) - len(first)
@@ -193,13 +182,13 @@ def text_rows(
     )
 
 
-def snippets(
+def find_snippets(
     weights: TransformerWeights, sources: Sequence[TextRows], *, memory: int
 ) -> dict[Node, tuple[Snippet, ...]]:
-    """For every head the `PER_HEAD` texts in which it writes most at one position, most first.
+    """For every head, the `PER_HEAD` texts with its largest outputs at one position, largest first.
 
-    The first position is left out: there is nothing to look at but itself. So are heads that
-    write nothing.
+    Without the first position, which can only attend to itself, and without heads that write
+    nothing.
     """
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
     found: dict[Node, list[Snippet]] = {
@@ -222,7 +211,7 @@ def snippets_plain(
     sources: Sequence[TextRows],
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> dict[str, Any]:
-    """As JSON data: every text once, and for each head where in which."""
+    """As JSON data: every text once, and the snippets of each head with the indices of texts."""
     used = sorted({(s.source, s.row) for best in found.values() for s in best})
     number = {place: index for index, place in enumerate(used)}
     texts = []
@@ -259,50 +248,37 @@ def _collect(
     at = torch.arange(tokens.shape[1], device=tokens.device)
     real = (at >= 1) & (at < lengths[:, None])
 
-    def read(run: LayerRun) -> None:
+    def visit(run: LayerRun) -> None:
         norms = torch.linalg.vector_norm(run.written, dim=-1).masked_fill(~real, 0.0)
         best, query = norms.max(-1)
         batch = torch.arange(len(tokens), device=tokens.device)
-        looked = run.pattern[torch.arange(len(best))[:, None], batch, query]
-        weight, key = looked.max(-1)
-        _keep(run.layer, number, rows.start, (best, query, key, weight), found)
-
-    run_tokens(weights, tokens, visit=read)
-
-
-def _keep(
-    layer: int,
-    number: int,
-    first: int,
-    best: tuple[Float[Tensor, "head batch"], Tensor, Tensor, Float[Tensor, "head batch"]],
-    found: dict[Node, list[Snippet]],
-) -> None:
-    norms, query, key, weight = (part.cpu() for part in best)
-    top = norms.topk(min(PER_HEAD, norms.shape[1]), dim=-1).indices
-    for index, rows in enumerate(top.tolist()):
-        for row in rows:
-            norm = float(norms[index, row])
-            if norm > 0:
-                found[head(layer, index)].append(
+        weight, key = run.pattern[torch.arange(len(best))[:, None], batch, query].max(-1)
+        best, query, key, weight = (part.cpu() for part in (best, query, key, weight))
+        top = best.topk(min(PER_HEAD, best.shape[1]), dim=-1).indices
+        for index, row in ((i, row) for i, of_head in enumerate(top.tolist()) for row in of_head):
+            if best[index, row] > 0:
+                found[head(run.layer, index)].append(
                     Snippet(
                         source=number,
-                        row=first + row,
+                        row=rows.start + row,
                         query=int(query[index, row]),
                         key=int(key[index, row]),
                         weight=float(weight[index, row]),
-                        norm=norm,
+                        norm=float(best[index, row]),
                     )
                 )
 
+    run_tokens(weights, tokens, visit=visit)
+
 
 _LONGEST_TOKEN = 32
-"""Characters of a token that are kept; longer ones lose their end."""
+"""The number of characters after which the text of a token is cut."""
 
 _SENTENCEPIECE_SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
 def token_texts(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -> list[str]:
-    """The text of each token; its number where there is no tokenizer."""
+    """The text of each token, leading spaces included; its id if there is no tokenizer."""
     if tokenizer is None:
         return [str(token) for token in ids]
     return [_text(tokenizer, token)[:_LONGEST_TOKEN] for token in ids]
@@ -311,6 +287,6 @@ def token_texts(tokenizer: PreTrainedTokenizerBase | None, ids: Sequence[int]) -
 def _text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     piece = tokenizer.convert_ids_to_tokens(token)
     if isinstance(piece, str) and piece.startswith(_SENTENCEPIECE_SPACE):
-        # decoding a lone token drops the space in front of it
+        # Decoding a single token drops its leading space.
         return piece.replace(_SENTENCEPIECE_SPACE, " ")
     return str(tokenizer.decode([token]))

@@ -1,8 +1,8 @@
 """Heads as matrices on the residual stream, with the linear part of the norms folded in.
 
-A norm divides each position by a scale, which is positive, and does nothing else that is not
-linear: it centres (LayerNorm) and weighs. Row by row, what is left out is a factor (Elhage et al.
-2021, "A Mathematical Framework for Transformer Circuits", on folding layer norm).
+A norm divides each position by a positive scale; all else it does is linear: it centres (LayerNorm)
+and applies weights. Only that factor of each row is left out (Elhage et al. 2021, "A Mathematical
+Framework for Transformer Circuits", on folding layer norm).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from acdc_pipeline.models.weights import Norm, TransformerWeights
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """One layer's heads: query head h has its own copy of its group's key and value."""
+    """The heads of a layer; each query head has its own copy of its group's key and value."""
 
     w_q: Float[Tensor, "head d_model d_head"]
     w_k: Float[Tensor, "head d_model d_head"]
@@ -30,7 +30,7 @@ class FoldedLayer:
 
 
 def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
-    """The heads of `layer`: x W_V W_O is what a head writes of a stream x, but for its scales.
+    """The heads of `layer`: a head writes x W_V W_O for a stream x, up to the scales of norms.
 
     Rotation, QK norms and biases are left out.
     """
@@ -40,7 +40,7 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     if block.post_attn is not None and block.post_attn.weight is not None:
         w_o = w_o * block.post_attn.weight
     w_q, w_k, w_v = (
-        _reads(matrix.to(weights.dtype), block.norm_attn)
+        _fold(matrix.to(weights.dtype), block.norm_attn)
         for matrix in (attn.w_q, attn.w_k, attn.w_v)
     )
     if attn.heads_per_kv > 1:
@@ -53,24 +53,24 @@ def folded_unembedding(
     weights: TransformerWeights, columns: slice | Int[Tensor, " n"]
 ) -> Float[Tensor, "d_model n"]:
     """Columns of the unembedding, with the final norm's linear part."""
-    return _reads(weights.w_u[:, columns].to(weights.dtype), weights.norm_final)
+    return _fold(weights.w_u[:, columns].to(weights.dtype), weights.norm_final)
 
 
-def mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_model 1"]:
-    """The mean of all columns of the unembedding, as `folded_unembedding` gives them.
+def folded_mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_model 1"]:
+    """The mean of all columns of `folded_unembedding`.
 
-    What is written along it is added to every logit alike, and changes no probability.
+    An output along it adds the same to every logit, and changes no probability.
     """
     mean = weights.w_u.to(weights.dtype).mean(dim=-1, keepdim=True)
-    return _reads(mean, weights.norm_final)
+    return _fold(mean, weights.norm_final)
 
 
 def effective_embedding(
     weights: TransformerWeights, rows: slice | Int[Tensor, " n"], layer: int
 ) -> Float[Tensor, "n d_model"]:
-    """E' of some tokens: what heads of `layer` find where a token stands.
+    """E' of some tokens: the input that they give to heads of `layer`.
 
-    The token embedding, and in layers after the first what the first MLP makes of it (Wang et al.
+    The token embedding, plus in layers after the first the first MLP's output for it (Wang et al.
     2022, arXiv 2211.00593, section 3.1).
     """
     embedding = weights.w_e[rows].to(weights.dtype)
@@ -84,7 +84,7 @@ def effective_embedding(
 def into_unembedding(
     weights: TransformerWeights, rows: Float[Tensor, "*lead d_model"]
 ) -> Float[Tensor, "*lead d_model"]:
-    """`rows` as the linear part of the final norm passes them on to the unembedding.
+    """Apply the linear part of the final norm to `rows`.
 
     rows · `folded_unembedding(columns)` is `into_unembedding(rows)` · W_U[columns].
     """
@@ -94,10 +94,8 @@ def into_unembedding(
     return rows if norm.kind == "none" or norm.weight is None else rows * norm.weight
 
 
-def _reads(
-    matrix: Float[Tensor, "*lead d_model n"], norm: Norm
-) -> Float[Tensor, "*lead d_model n"]:
-    """`matrix` as it acts on what the norm reads."""
+def _fold(matrix: Float[Tensor, "*lead d_model n"], norm: Norm) -> Float[Tensor, "*lead d_model n"]:
+    """Fold the linear part of `norm` into the `matrix` that reads its output."""
     if norm.kind == "none":
         return matrix
     weighted = matrix if norm.weight is None else matrix * norm.weight[:, None]

@@ -1,4 +1,4 @@
-"""One layer at a time, with every head's pattern, values and output in sight."""
+"""The model run layer by layer, with every head's pattern, values and output accessible."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from acdc_pipeline.graph import Node
 from acdc_pipeline.models.weights import Attention, Block, HeadNorm, TransformerWeights
 
 Places = tuple[Int[Tensor, "*rows"], Int[Tensor, "*pos"]]
-"""Rows and positions that index the first two axes of a residual stream together."""
+"""Rows and positions: indices of the first two axes of a residual stream."""
 
 
 @dataclass(frozen=True)
 class Edits:
-    """Changes of single heads; everything after them is recomputed.
+    """Changes to single heads; everything after them is recomputed.
 
     Args:
-        written: what a head writes instead of its own output, after any norm behind attention:
-            the ablation of every edge that leaves it.
-        query_shift: what is added to the residual stream that a head's queries read, and only they.
+        written: replacements of heads' outputs, after any norm that follows attention: the ablation
+            of every edge that leaves the head.
+        query_shift: what is added to the residual stream as read by a head's queries alone.
     """
 
     written: Mapping[Node, Float[Tensor, "*rows pos d_model"]] = field(default_factory=dict)
@@ -35,24 +35,24 @@ class Edits:
 
     @property
     def first_layer(self) -> int | None:
-        """The first layer that is not as it was; None where nothing is changed."""
+        """The first layer that changes; None if there are no edits."""
         layers = [node.layer for node in (*self.written, *self.query_shift)]
         return min((layer for layer in layers if layer is not None), default=None)
 
     def written_in(self, layer: int) -> list[tuple[int, Tensor]]:
-        """The heads of `layer` that write something else, and what."""
+        """The heads of `layer` whose output is replaced, and the replacements."""
         return _of_layer(self.written, layer)
 
     def query_shifts_in(self, layer: int) -> list[tuple[int, Tensor]]:
-        """The heads of `layer` whose queries read something else, and the difference."""
+        """The heads of `layer` whose query input is shifted, and the shifts."""
         return _of_layer(self.query_shift, layer)
 
 
 NO_EDITS = Edits()
 
 
-def silenced(nodes: Iterable[Node], like: Float[Tensor, "*shape"]) -> Edits:
-    """The edits under which `nodes` write nothing. `like` gives device and type."""
+def zero_heads(nodes: Iterable[Node], like: Float[Tensor, "*shape"]) -> Edits:
+    """The edits that replace the outputs of `nodes` with zeros of the device and type of `like`."""
     nothing = torch.zeros((1, 1), device=like.device, dtype=like.dtype)
     return Edits(dict.fromkeys(nodes, nothing))
 
@@ -67,18 +67,18 @@ def _of_layer(changes: Mapping[Node, Tensor], layer: int) -> list[tuple[int, Ten
 
 @dataclass(frozen=True)
 class LayerRun:
-    """The attention of one layer, taken apart.
+    """The attention of one layer.
 
     Args:
-        layer: which.
+        layer: its index.
         block: its weights.
         pattern: attention after softmax.
-        group_values: what each key/value head would carry from each position, its bias included.
-        carried: the values that each head's attention gathers, before its output matrix.
-        replaced: what heads write instead of their own output, after any norm behind attention.
-        post_scale: what that norm divides by at each position, as a factor; None without one.
+        group_values: the values of each key/value head at each position, its bias included.
+        carried: each head's values, summed with its pattern as weights; before its output matrix.
+        replaced: replacements of heads' outputs, after any norm that follows attention.
+        post_scale: the factor of that norm at each position; None without one.
         stream: the residual stream before this layer.
-        attended: the residual stream with all heads of this layer.
+        attended: the residual stream with the outputs of all heads of this layer.
     """
 
     layer: int
@@ -93,16 +93,15 @@ class LayerRun:
 
     @property
     def values(self) -> Float[Tensor, "head batch pos d_head"]:
-        """What each head would carry from each position; a copy where heads share values."""
+        """The values of each head at each position; a copy where heads share values."""
         each = self.block.attn.heads_per_kv
         return self.group_values if each == 1 else self.group_values.repeat_interleave(each, dim=0)
 
     @cached_property
     def written(self) -> Float[Tensor, "head batch pos d_model"]:
-        """What each head writes, after any norm behind attention, replacements included.
+        """The output of each head, after any norm that follows attention, replacements included.
 
-        As large as the stream of the layer times its heads: read `effects` where a dot product
-        is all that is needed.
+        Heads times larger than the stream: use `effects` where a dot product is enough.
         """
         written = self.into_stream(
             self.carried, torch.arange(self.carried.shape[2], device=self.stream.device)
@@ -114,7 +113,7 @@ class LayerRun:
     def into_stream(
         self, carried: Float[Tensor, "head batch n d_head"], at: Int[Tensor, " n"]
     ) -> Float[Tensor, "head batch n d_model"]:
-        """What the heads write at positions `at` when they carry `carried` there."""
+        """The outputs of heads that carry `carried` at positions `at`."""
         out = torch.matmul(carried, widen(self.block.attn.w_o, carried)[:, None])
         if self.post_scale is None:
             return out
@@ -123,11 +122,11 @@ class LayerRun:
     def reading(
         self, gradient: Float[Tensor, "*at d_model"], places: Places
     ) -> Float[Tensor, "head *at d_head"]:
-        """The vectors r with: a head that carries c to `places` adds c·r there.
+        """The gradient by what heads carry: a head that carries c to `places` adds c·r there.
 
         Args:
-            gradient: what takes a part of the residual stream at each place to a number.
-            places: rows and positions, in a form that indexes the stream to the shape `at`.
+            gradient: by the residual stream at each place.
+            places: rows and positions that index the stream to the shape `at`.
         """
         attn = self.block.attn
         gradient = _weighted(self.block, gradient)
@@ -140,7 +139,7 @@ class LayerRun:
     def effects(
         self, gradient: Float[Tensor, "*at d_model"], places: Places
     ) -> Float[Tensor, " head *at"]:
-        """The dot product of what each head writes at `places` with `gradient`."""
+        """The dot product of each head's output at `places` with `gradient`."""
         carried = self.carried[:, places[0], places[1]]
         found = (carried * self.reading(gradient, places)).sum(-1)
         for head, replacement in self.replaced:
@@ -150,7 +149,7 @@ class LayerRun:
 
 
 def _weighted(block: Block, out: Float[Tensor, "*at d_model"]) -> Float[Tensor, "*at d_model"]:
-    """`out` times the weight of the norm behind attention, where there is one."""
+    """Multiply `out` by the weight of the norm that follows attention, if there is one."""
     norm = block.post_attn
     return out if norm is None or norm.weight is None else out * norm.weight
 
@@ -161,11 +160,11 @@ def attend(
     stream: Float[Tensor, "batch pos d_model"],
     edits: Edits = NO_EDITS,
 ) -> LayerRun:
-    """The attention of `layer` on a residual stream."""
+    """Run the attention of `layer` on a residual stream."""
     block = weights.blocks[layer]
     pattern, values, carried = _attention(block, stream, edits.query_shifts_in(layer))
     replaced = edits.written_in(layer)
-    total = _written_by(block, carried)
+    total = _output_sum(block, carried)
     post_scale = None
     if block.post_attn is not None:
         mean_square = total.square().mean(dim=-1, keepdim=True)
@@ -173,7 +172,7 @@ def attend(
     if replaced:
         others = carried.clone()
         others[:, :, [head for head, _ in replaced]] = 0.0
-        total = _written_by(block, others)
+        total = _output_sum(block, others)
     if post_scale is not None:
         total = _weighted(block, total * post_scale)
     attended = total.add_(stream)
@@ -200,7 +199,7 @@ def after_mlp(
     stream: Float[Tensor, "*rows d_model"],
     attended: Float[Tensor, "*rows d_model"],
 ) -> Float[Tensor, "*rows d_model"]:
-    """The residual stream behind `layer`, from those before it and behind its attention."""
+    """The residual stream after `layer`, from those before it and after its attention."""
     block = weights.blocks[layer]
     if block.mlp is None:
         return attended
@@ -216,9 +215,9 @@ def run_layers(
     edits: Edits = NO_EDITS,
     visit: Callable[[LayerRun], None] | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """The residual stream before layer `stop`, from the one before layer `first`.
+    """Run layers from `first` up to, but without, `stop`; None runs all that follow.
 
-    `stop` None means behind the last layer; `visit` sees each layer on the way.
+    `visit` is called with each layer. Returns the residual stream.
     """
     for layer in range(first, len(weights.blocks) if stop is None else stop):
         run = attend(weights, layer, stream, edits)
@@ -236,9 +235,9 @@ def final_at(
     first: int = 0,
     edits: Edits = NO_EDITS,
 ) -> Float[Tensor, "*at d_model"]:
-    """The final residual stream at `places`, from the one before layer `first`.
+    """Run layers from `first` on; returns the final residual stream at `places`.
 
-    The last MLP, which moves nothing between positions, is computed there alone.
+    The last MLP, which moves nothing between positions, is computed at these places only.
     """
     last = len(weights.blocks) - 1
     if first > last:
@@ -248,14 +247,14 @@ def final_at(
     return after_mlp(weights, last, stream[places], attended[places])
 
 
-def final_behind(
+def final_after_attention(
     weights: TransformerWeights,
     layer: int,
     stream: Float[Tensor, "batch pos d_model"],
     attended: Float[Tensor, "batch pos d_model"],
     places: Places,
 ) -> Float[Tensor, "*at d_model"]:
-    """The final residual stream at `places`, from those around the attention of `layer`."""
+    """The final residual stream at `places`, from those before and after a layer's attention."""
     if layer == len(weights.blocks) - 1:
         return after_mlp(weights, layer, stream[places], attended[places])
     after = after_mlp(weights, layer, stream, attended)
@@ -269,19 +268,19 @@ def run_tokens(
     edits: Edits = NO_EDITS,
     visit: Callable[[LayerRun], None] | None = None,
 ) -> Float[Tensor, "batch pos d_model"]:
-    """`run_layers` from the first layer on.
+    """Run the whole model with `run_layers`.
 
     Raises:
-        PromptError: the prompts are longer than the model's context, or name unknown tokens.
+        PromptError: the prompts are longer than the model's context or contain unknown tokens.
     """
     check_tokens(weights, tokens)
     return run_layers(weights, embed(weights, tokens), edits=edits, visit=visit)
 
 
-def _written_by(
+def _output_sum(
     block: Block, carried: Float[Tensor, "batch pos head d_head"]
 ) -> Float[Tensor, "batch pos d_model"]:
-    """What all heads of a layer write together, before any norm behind attention."""
+    """The sum of the outputs of all heads of a layer, before any norm that follows attention."""
     return carried.flatten(2) @ widen(block.attn.w_o, carried).flatten(0, 1)
 
 
@@ -292,10 +291,10 @@ def _attention(
     Float[Tensor, "batch kv_head pos d_head"],
     Float[Tensor, "batch pos head d_head"],
 ]:
-    """Attention of every head, the values of each group, and what each head gathers of them.
+    """The pattern of every head, the values of each group, and what each head carries.
 
-    Queries, keys and values come from one product; heads of a group meet its keys and values in
-    one product too, so that nothing is copied for each head.
+    Queries, keys and values come from one product, and heads of a group are multiplied with its
+    keys and values in one product, so that nothing is copied for each head.
     """
     attn = block.attn
     batch, pos, _ = stream.shape
@@ -308,9 +307,9 @@ def _attention(
             0, (batch, pos)
         )
     if attn.q_norm is not None:
-        q = _normalised(q, attn.q_norm)
+        q = _normalise_heads(q, attn.q_norm)
     if attn.k_norm is not None:
-        k = _normalised(k, attn.k_norm)
+        k = _normalise_heads(k, attn.k_norm)
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     if attn.rotary is not None:
         positions = torch.arange(pos, device=stream.device)
@@ -333,7 +332,7 @@ def _projections(
     matrices = (attn.w_q, attn.w_k, attn.w_v)
     sizes = [len(w) for w in matrices]
     d_model, d_head = attn.w_q.shape[1:]
-    # filled head by head: joining transposed copies takes half as long as the product itself
+    # Filled head by head: joining transposed copies would take half as long as the product.
     wide = x.new_empty(d_model, sum(sizes), d_head)
     for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
         columns.copy_(w.transpose(0, 1))
@@ -346,9 +345,9 @@ def _projections(
     return q, k, v
 
 
-def _normalised(
+def _normalise_heads(
     x: Float[Tensor, "batch pos n d_head"], norm: HeadNorm
 ) -> Float[Tensor, "batch pos n d_head"]:
-    """Queries or keys of all heads, normalised."""
+    """Normalise the queries or keys of all heads."""
     out = normalise_heads(x.permute(2, 0, 1, 3), norm, range(x.shape[2]))
     return out.permute(1, 2, 0, 3)

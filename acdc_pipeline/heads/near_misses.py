@@ -1,16 +1,22 @@
-"""Scores that come near a role without giving it, and what keeps them from telling roles apart."""
+"""Heads whose scores come near a role, warnings about such scores, and a sentence on each head."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from acdc_pipeline.graph import Node, head
-from acdc_pipeline.heads.criteria import Judgement, Reason
-from acdc_pipeline.heads.roles import Facts, HeadRole, judge, metric_of
+from acdc_pipeline.heads.criteria import CriterionCheck, Reason
+from acdc_pipeline.heads.roles import (
+    HeadRole,
+    Measurements,
+    check_criterion,
+    criterion_metric,
+    criterion_sign,
+)
 from acdc_pipeline.specs.head_scores import (
     ROLES,
     TELLING_PERIOD,
@@ -19,10 +25,12 @@ from acdc_pipeline.specs.head_scores import (
 )
 
 NEAR = 0.5
-"""Share of its line from which a value above its null is near."""
+"""The share of its line above which a value that exceeds its null is near."""
 
 BEST = 0.25
 """The same for the highest value of a model in which no head has the role."""
+
+NO_ROLE = "No score crosses its line and exceeds its null."
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,10 @@ class NearMiss:
         role: name of the role.
         on: the task on whose prompts it would have it; None for random tokens and weights.
         metric: the score, with version and task.
-        value: what the head has of it.
-        line: what it would have to reach, nulls taken into account.
-        null: what chance reaches; None where the score has no null.
-        reason: what is missing.
+        value: the head's value of it.
+        line: the value it would have to reach, given the nulls.
+        null: the limit of the nulls; None if the score has none.
+        reason: why the value does not pass.
     """
 
     node: Node
@@ -51,35 +59,19 @@ class NearMiss:
 
     @property
     def nearness(self) -> float:
-        """The value as a share of the line: 1 at the line."""
+        """The value as a share of the line."""
         return self.value / self.line
 
     def plain(self) -> dict[str, Any]:
         """As JSON data."""
-        return {
-            "head": str(self.node),
-            "role": self.role,
-            "on": self.on,
-            "metric": self.metric,
-            "value": self.value,
-            "line": self.line,
-            "null": self.null,
-            "reason": self.reason,
-        }
+        values = asdict(self) | {"node": str(self.node)}
+        return {"head": values.pop("node"), **values}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> NearMiss:
-        """What `plain` gave. Raises KeyError or GraphError for anything else."""
-        return cls(
-            node=Node.parse(data["head"]),
-            role=data["role"],
-            on=data["on"],
-            metric=data["metric"],
-            value=data["value"],
-            line=data["line"],
-            null=data["null"],
-            reason=data["reason"],
-        )
+        """Read what `plain` returned. Raises KeyError or GraphError for anything else."""
+        names = ("role", "on", "metric", "value", "line", "null", "reason")
+        return cls(node=Node.parse(data["head"]), **{name: data[name] for name in names})
 
     def describe(self) -> str:
         """`near miss: induction 0.36, line 0.40, null 0.06`."""
@@ -88,66 +80,69 @@ class NearMiss:
         return f"near miss: {score} {self.value:.2f}, line {self.line:.2f}{null}"
 
 
-def near_misses(facts: Facts, roles: list[HeadRole]) -> list[NearMiss]:
-    """For every head without a role the scores near a line, the nearest first; heads in order.
+def near_misses(measured: Measurements, roles: list[HeadRole]) -> list[NearMiss]:
+    """The scores near a line of heads without a role: in the order of heads, nearest first.
 
-    Near is at least half of the line and above the null, for roles with a lower line for heads that
-    stand out, or above the line where a null keeps it from counting. The best head of a model in
-    which nobody has a role is near from a quarter on. Roles that need several scores are left out:
-    they are special cases of others.
+    A value is near if it exceeds the null and half of the line, for roles that outliers can have
+    below the line, or if it exceeds the line and only a null keeps it from passing. The best head
+    of a model in which no head has the role is near from a quarter of the line. Roles that require
+    several scores are left out: they are special cases of others.
     """
     with_role = {role.node for role in roles}
     found: list[NearMiss] = []
     for name, role in ROLES.items():
-        for task in facts.tasks if role.on == "task" else [None]:
-            found += [m for m in _of_role(facts, name, role, task) if m.node not in with_role]
+        for task in measured.tasks if role.on == "task" else [None]:
+            misses = _of_role(measured, name, role, task)
+            found += [miss for miss in misses if miss.node not in with_role]
     return sorted(found, key=lambda m: (m.node.layer, m.node.head, -m.nearness))
 
 
-def _of_role(facts: Facts, name: str, role: RoleDefinition, task: str | None) -> list[NearMiss]:
+def _of_role(
+    measured: Measurements, name: str, role: RoleDefinition, task: str | None
+) -> list[NearMiss]:
     criterion, *more = role.required
     if more:
         return []
-    judgement = judge(facts, criterion, task)
-    # a model that does not answer has no line that is a share of its answer
-    if judgement is None or not np.isfinite(judgement.line):
+    check = check_criterion(measured, criterion, task)
+    # The line is infinite if it is a share of an answer that the model does not give.
+    if check is None or not np.isfinite(check.line):
         return []
-    metric, sign = metric_of(criterion, task), -1.0 if "minus" in criterion.of else 1.0
+    metric, sign = criterion_metric(criterion, task), criterion_sign(criterion)
     return [
         NearMiss(
             node=head(int(layer), int(index)),
             role=name,
             on=task,
             metric=metric,
-            value=float(sign * judgement.values[layer, index]),
-            line=float(sign * judgement.line),
-            null=float(sign * judgement.null) if np.isfinite(judgement.null) else None,
-            reason=judgement.reason(float(judgement.values[layer, index])),
+            value=float(sign * check.values[layer, index]),
+            line=float(sign * check.line),
+            null=float(sign * check.null) if np.isfinite(check.null) else None,
+            reason=check.reason(float(check.values[layer, index])),
         )
-        for layer, index in np.argwhere(_near(judgement, criterion))
+        for layer, index in np.argwhere(_near(check, criterion))
     ]
 
 
-def _near(judgement: Judgement, criterion: Criterion) -> np.ndarray:
+def _near(check: CriterionCheck, criterion: Criterion) -> np.ndarray:
     """Which heads come near the line and do not pass."""
-    values, passed = judgement.values, judgement.passed
+    values, passed = check.values, check.passed
     with np.errstate(invalid="ignore"):
-        near = values >= judgement.usual_line
+        near = values >= check.usual_line
         if criterion.floor is not None:
-            near |= judgement.exceeds_null & (values >= NEAR * judgement.usual_line)
+            near |= check.exceeds_null & (values >= NEAR * check.usual_line)
         if not passed.any() and np.isfinite(values).any():
-            best = (values == np.nanmax(values)) & judgement.exceeds_null
-            near |= best & (values >= BEST * judgement.usual_line)
+            best = (values == np.nanmax(values)) & check.exceeds_null
+            near |= best & (values >= BEST * check.usual_line)
     return near & ~passed
 
 
-def profile_warnings(facts: Facts, period: int | None, n_ctx: int) -> list[str]:
-    """What keeps the scores of a model from telling its heads' roles apart.
+def profile_warnings(measured: Measurements, period: int | None, n_ctx: int) -> list[str]:
+    """Reasons why the scores of a model cannot tell its heads' roles apart.
 
     Args:
-        facts: of the model.
-        period: how many random tokens were said twice; None where the model holds none.
-        n_ctx: the model's context.
+        measured: the scores and nulls.
+        period: the period of the repeated random tokens; None if the model can hold none.
+        n_ctx: the model's context length.
     """
     out = []
     if period is None:
@@ -163,15 +158,15 @@ def profile_warnings(facts: Facts, period: int | None, n_ctx: int) -> list[str]:
     saturated: list[str] = []
     raised: list[str] = []
     for role in ROLES.values():
-        for task in facts.tasks if role.on == "task" else [None]:
-            judgement = judge(facts, role.required[0], task)
-            if judgement is None or role.special_of is not None:
+        for task in measured.tasks if role.on == "task" else [None]:
+            check = check_criterion(measured, role.required[0], task)
+            if check is None or role.special_of is not None:
                 continue
-            reached = f"{metric_of(role.required[0], task)} ({judgement.null:.2f}"
-            if judgement.saturated:
+            reached = f"{criterion_metric(role.required[0], task)} ({check.null:.2f}"
+            if check.saturated:
                 saturated.append(f"{reached} of 1; no head can be {role.title})")
-            elif judgement.line > judgement.usual_line:
-                lines = f"past {judgement.usual_line:.2f}; the line is {judgement.line:.2f}"
+            elif check.line > check.usual_line:
+                lines = f"past {check.usual_line:.2f}; the line is {check.line:.2f}"
                 raised.append(f"{reached}, {lines})")
     if saturated:
         out.append(f"nulls reach nearly all there is in {', '.join(saturated)}")
@@ -180,18 +175,15 @@ def profile_warnings(facts: Facts, period: int | None, n_ctx: int) -> list[str]:
     return out
 
 
-NOTHING = "No score crosses its line and exceeds its null."
-
-
-def summary(roles: Sequence[HeadRole], near: NearMiss | None = None) -> str:
+def describe_head(roles: Sequence[HeadRole], near: NearMiss | None = None) -> str:
     """`Behaves as an induction head on random tokens (0.98, rank 1 of 16; attention).`
 
     Args:
-        roles: those of one head, the ones to be named first in front.
-        near: what comes nearest to one, for a head without roles.
+        roles: the roles of a head, in the order in which to name them.
+        near: its nearest miss, for a head without roles.
     """
     if not roles:
-        return NOTHING if near is None else f"{NOTHING} {near.describe().capitalize()}."
+        return NO_ROLE if near is None else f"{NO_ROLE} {near.describe().capitalize()}."
     return f"Behaves as {'; as '.join(_clause(role) for role in roles)}."
 
 

@@ -1,4 +1,4 @@
-"""A whole profile: rows for `heads.parquet`, and the document beside it."""
+"""A complete profile: rows for `heads.parquet`, and the document stored with them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from acdc_pipeline.heads.criteria import Null
 from acdc_pipeline.heads.examples import (
     MOST_HEADS,
     TextRows,
+    find_snippets,
     pattern_examples,
     prompt_rows,
-    snippets,
     snippets_plain,
     token_texts,
 )
 from acdc_pipeline.heads.model_profile import ModelProfile
-from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings, summary
-from acdc_pipeline.heads.roles import HeadRole, roles_of
+from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
+from acdc_pipeline.heads.roles import HeadRole, assign_roles
 from acdc_pipeline.heads.singular_tokens import HeadTokens, TopTokens
 from acdc_pipeline.heads.task_profile import TaskProfile
 from acdc_pipeline.models.weights import TransformerWeights
@@ -31,12 +31,12 @@ from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.store import HeadScore
 
 VERSION = 1
-"""Of the document; raised when a reader of the old form would go wrong."""
+"""Version of the document; raised if a reader of the previous version would misread it."""
 
 
 @dataclass(frozen=True)
 class HeadProfile:
-    """What a profile run leaves behind.
+    """The result of a profile run.
 
     Args:
         scores: a row for every score that a head has.
@@ -48,7 +48,7 @@ class HeadProfile:
     document: Mapping[str, Any]
 
 
-def assemble(
+def assemble_profile(
     ref: str,
     weights: TransformerWeights,
     tokenizer: PreTrainedTokenizerBase | None,
@@ -60,26 +60,26 @@ def assemble(
     seed: int,
     memory: int,
 ) -> HeadProfile:
-    """Both profiles of a model put together, with roles and examples.
+    """Combine both profiles of a model, and add roles and examples.
 
     Args:
-        ref: what the model is called in the rows.
+        ref: the model's reference in the rows.
         weights: the model.
-        tokenizer: for the texts of examples; None shows numbers.
+        tokenizer: for the texts of examples; None shows token ids.
         prompts: the task's, on the model's device.
-        model: what no task decides.
-        task: what this one does.
-        text: pieces of a file to look for snippets in.
-        seed: that of both profiles.
+        model: the profile without a task.
+        task: the profile on the task.
+        text: pieces of a file in which to look for snippets.
+        seed: seed of both profiles.
         memory: bytes for activations.
     """
-    facts = task.facts(model)
-    roles = roles_of(facts)
-    near = near_misses(facts, roles)
+    measured = task.measurements(model)
+    roles = assign_roles(measured)
+    near = near_misses(measured, roles)
     values = (*model.values, *task.values)
     nodes = _shown_heads(roles, task, weights)
     sources = [prompt_rows(task.task, prompts), *([] if text is None else [text])]
-    best = snippets(weights, sources, memory=memory)
+    best = find_snippets(weights, sources, memory=memory)
     document = {
         "version": VERSION,
         "model": ref,
@@ -93,7 +93,7 @@ def assemble(
         "nulls": _nulls_plain((*model.nulls, *task.nulls)),
         "roles": [role.plain() for role in roles],
         "near_misses": [miss.plain() for miss in near],
-        "warnings": profile_warnings(facts, model.period, weights.n_ctx),
+        "warnings": profile_warnings(measured, model.period, weights.n_ctx),
         "summaries": _summaries(roles, near, weights),
         "composition": _composition_plain(model),
         "top_tokens": _tokens_plain(model.tokens, tokenizer),
@@ -106,7 +106,7 @@ def assemble(
 def _shown_heads(
     roles: list[HeadRole], task: TaskProfile, weights: TransformerWeights
 ) -> list[Node]:
-    """Heads with a role, then those that write most for or against the answer; in graph order."""
+    """Heads with a role, then those with the largest direct effects; in graph order."""
     (effect,) = (value.mean for value in task.values if value.score == "direct_effect")
     order = np.argsort(-np.abs(effect), axis=None, kind="stable")
     n_heads = weights.topology.n_heads
@@ -131,9 +131,9 @@ def _summaries(
     held: dict[Node, list[HeadRole]] = {node: [] for node in nodes}
     for role in roles:
         held[role.node].append(role)
-    # the nearest of each head: they come with the nearest first
+    # `near` has the nearest of each head first, which overwrites the others here.
     nearest = {miss.node: miss for miss in reversed(near)}
-    return {str(node): summary(held[node], nearest.get(node)) for node in nodes}
+    return {str(node): describe_head(held[node], nearest.get(node)) for node in nodes}
 
 
 def _composition_plain(model: ModelProfile) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What heads tell the movers: their effect on the answer through the movers' queries alone."""
+"""Path patching from heads into the queries of movers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node
-from acdc_pipeline.heads.answers import AnswerLogit, answer_logit, rows_of
-from acdc_pipeline.heads.batches import (
-    LengthGroup,
-    chunks,
-    length_groups,
-    rows_at_once,
-    rows_in_cache,
-)
+from acdc_pipeline.heads.answers import AnswerLogit, answer_logit, select_prompts
+from acdc_pipeline.heads.batches import chunks, length_groups, rows_at_once, rows_in_cache
 from acdc_pipeline.heads.layer_run import Edits, after_mlp, attend, final_at, run_layers
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
@@ -30,21 +24,21 @@ def query_effects(
     movers: Sequence[Node],
     *,
     memory: int,
-    visited: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float64[np.ndarray, "sample layer head"]:
     """The answer logit lost when only the movers' queries see a head's counterfactual output.
 
     Path patching (Wang et al. 2022, arXiv 2211.00593, section 3.2): the edges from the head to
-    the queries of all `movers` behind it carry its output on the counterfactual prompt; what
-    follows from that is recomputed, everything else reads the clean run. NaN for heads with no
-    mover behind them.
+    the queries of all later `movers` carry its output on the counterfactual prompt, and what
+    depends on them is recomputed; everything else is as in the clean run. NaN for heads with no
+    later mover.
 
     Args:
         weights: the model.
         prompts: the task's, on the model's device.
         movers: the heads whose queries are patched.
         memory: bytes for activations.
-        visited: called after each layer of each part of the prompts with the number of layers
+        progress: called after each layer of each part of the prompts with the number of layers
             done and their total.
 
     Raises:
@@ -57,13 +51,13 @@ def query_effects(
         answers = answer_logit(weights, prompts.correct, prompts.incorrect)
         slices = list(chunks(len(prompts), size))
         for rows in slices:
-            part, which = rows_of(prompts, rows)
-            own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
+            part, which = select_prompts(prompts, rows)
             before = len(parts) * last
 
             def layer_done(layer: int, before: int = before) -> None:
-                visited(before + layer + 1, len(slices) * last)
+                progress(before + layer + 1, len(slices) * last)
 
+            own = answers.select(which)
             parts.append(_effects(weights, part, own, movers, last, memory, layer_done))
     found = torch.cat(parts, dim=-1).permute(2, 0, 1)
     return found.cpu().to(torch.float64).numpy()
@@ -95,19 +89,15 @@ def _effects(
     for layer in range(last):
         run, other = attend(weights, layer, streams[layer]), attend(weights, layer, corrupted)
         corrupted = after_mlp(weights, layer, corrupted, other.attended)
-        behind = [node for node in movers if node.layer is not None and node.layer > layer]
-        first = min(node.layer for node in behind if node.layer is not None)
+        later = [node for node in movers if node.layer is not None and node.layer > layer]
+        first = min(node.layer for node in later if node.layer is not None)
         for group in groups:
             at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
-
-            def of_group(x: Tensor, group: LengthGroup = group) -> Tensor:
-                return x[..., group.rows, : group.width, :]
-
-            change = of_group(other.written) - of_group(run.written)
+            change = group.select(other.written) - group.select(run.written)
             for heads in chunks(n_heads, at_once):
                 states = change[heads]
-                edits = Edits(query_shift=dict.fromkeys(behind, states.flatten(0, 1)))
-                stream = of_group(streams[first]).repeat(len(states), 1, 1)
+                edits = Edits(query_shift=dict.fromkeys(later, states.flatten(0, 1)))
+                stream = group.select(streams[first]).repeat(len(states), 1, 1)
                 places = group.places_in(len(states))
                 final[heads, group.answers] = final_at(
                     weights, stream, places, first=first, edits=edits

@@ -1,4 +1,4 @@
-"""The family of scores on random tokens: attention, and direct effects on the repeated token."""
+"""Scores on repeated random tokens: attention patterns, and direct effects on the next token."""
 
 from __future__ import annotations
 
@@ -12,25 +12,83 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import visible_keys
 from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit, unscaled_gradient
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
-Samples = Mapping[str, Float64[np.ndarray, "sample layer head"]]
+LEAST_PERIOD = 2
+
+
+@dataclass(frozen=True)
+class RepeatedSequences:
+    """Rows `b r1 … rn r1 … rn`, all r of a row different.
+
+    Args:
+        tokens: the rows; `b` is the beginning-of-text token, or another random token if the model
+            has none.
+        shuffled: each row with everything after `b` in a random order.
+        period: n.
+    """
+
+    tokens: Int[Tensor, "batch pos"]
+    shuffled: Int[Tensor, "batch pos"]
+    period: int
+
+    def to(self, device: torch.device) -> RepeatedSequences:
+        """The same sequences on another device."""
+        return RepeatedSequences(self.tokens.to(device), self.shuffled.to(device), self.period)
+
+
+def longest_period(
+    weights: TransformerWeights, vocabulary: Sequence[int], limit: int
+) -> int | None:
+    """The largest period, up to `limit`, for which the model has enough positions and tokens.
+
+    Both copies together take at most half of the context, since models are trained less on its far
+    end and small ones fail there. None if that leaves a period below `LEAST_PERIOD`.
+    """
+    period = min(limit, context_length(weights) // 4, len(vocabulary) - 1)
+    return period if period >= LEAST_PERIOD else None
+
+
+def draw_sequences(
+    vocabulary: Sequence[int], *, bos: int | None, period: int, n: int, seed: int
+) -> RepeatedSequences:
+    """Draw `n` rows, the same on every device.
+
+    Args:
+        vocabulary: the tokens to draw from, more than `period`.
+        bos: the first token; None draws another random one.
+        period: n of the rows.
+        n: the number of rows.
+        seed: seed of the draw.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.tensor(sorted(vocabulary))
+    rows, shuffled = [], []
+    for _ in range(n):
+        drawn = pool[torch.randperm(len(pool), generator=generator)[: period + 1]]
+        first = drawn[:1] if bos is None else torch.tensor([bos])
+        twice = drawn[1:].repeat(2)
+        rows.append(torch.cat([first, twice]))
+        order = torch.randperm(2 * period, generator=generator)
+        shuffled.append(torch.cat([first, twice[order]]))
+    return RepeatedSequences(torch.stack(rows), torch.stack(shuffled), period)
 
 
 @dataclass(frozen=True)
 class RandomTokenScores:
-    """What heads do on random tokens said twice.
+    """The scores of all heads on repeated random tokens.
 
     Args:
-        samples: for each score, a value for each row and head.
-        answer: the whole model's logit of the right next token in the second copy, less the
+        samples: for each score, a value per row and head.
+        answer: the whole model's logit of the correct next token in the second copy, minus the
             mean over the vocabulary; mean over rows and positions.
     """
 
-    samples: Samples
+    samples: Mapping[str, Float64[np.ndarray, "sample layer head"]]
     answer: MeanLogit
 
 
@@ -41,11 +99,11 @@ def random_token_scores(
     *,
     memory: int,
 ) -> RandomTokenScores:
-    """Every score of the family, row by row, from one pass.
+    """Compute every score of the family, row by row, in one pass.
 
     Args:
         weights: the model.
-        tokens: rows of `1 + 2 * period` tokens. On shuffled ones the same places are looked at.
+        tokens: rows of `1 + 2 * period` tokens; shuffled rows are read at the same positions.
         period: n of the rows.
         memory: bytes for activations.
 
@@ -57,10 +115,10 @@ def random_token_scores(
     logits = []
     with torch.no_grad():
         for rows in chunks(len(tokens), size):
-            reading = _Reading(NextToken.of(weights, tokens[rows], period))
-            final = run_tokens(weights, tokens[rows], visit=reading)
-            parts.append(reading.scores(final, weights.norm_final))
-            logits.append(reading.next_token.answer_logit(final, weights.norm_final))
+            collector = _Collector(NextToken.of(weights, tokens[rows], period))
+            final = run_tokens(weights, tokens[rows], visit=collector)
+            parts.append(collector.scores(final, weights.norm_final))
+            logits.append(collector.next_token.answer_logit(final, weights.norm_final))
     samples = {
         name: torch.cat([part[name] for part in parts], dim=1).permute(1, 2, 0) for name in parts[0]
     }
@@ -72,13 +130,13 @@ def random_token_scores(
 
 @dataclass(frozen=True)
 class NextToken:
-    """Where the next token is known in the second copy, and what raises its logit.
+    """The places of the second copy at which the next token can be predicted.
 
     Args:
         rows, queries: the places, `batch` x `query` of them. The last position has no next token.
-        sources: where the next token stands in the first copy: `period - 1` back.
-        direction: the next token's unembedding, less the mean over the vocabulary.
-        gradient: the same as it acts on the residual stream, but for the final norm's scale.
+        sources: positions of the next token in the first copy, `period - 1` back.
+        direction: the next token's unembedding, minus the mean over the vocabulary.
+        gradient: of the next token's logit by the residual stream, without the final norm's scale.
     """
 
     rows: Int[Tensor, "batch 1"]
@@ -91,7 +149,7 @@ class NextToken:
     def of(
         cls, weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], period: int
     ) -> NextToken:
-        """The places of rows of `1 + 2 * period` tokens."""
+        """The places in rows of `1 + 2 * period` tokens."""
         queries = torch.arange(period + 1, 2 * period, device=tokens.device)[None]
         sources = queries - (period - 1)
         direction = token_logit(weights, tokens[:, sources[0]])
@@ -113,12 +171,12 @@ class NextToken:
     def answer_logit(
         self, final: Float[Tensor, "batch pos d_model"], norm: Norm
     ) -> Float[Tensor, " batch"]:
-        """The next token's logit less the mean over the vocabulary, mean over the places."""
+        """The next token's logit minus the mean over the vocabulary, mean over the places."""
         return (normalise(final[self.places], norm) * self.direction).sum(-1).mean(-1)
 
 
-class _Reading:
-    """Reads the scores of each layer as it is visited; `found` holds one entry a layer.
+class _Collector:
+    """Collects the scores of each layer as it is visited, one entry per layer.
 
     Direct effects lack the final norm's scale until the final stream is known.
     """
@@ -126,21 +184,13 @@ class _Reading:
     def __init__(self, next_token: NextToken) -> None:
         self.next_token = next_token
         self.period = int(next_token.queries[0, 0]) - 1
-        self.found: dict[str, list[Float[Tensor, "head batch"]]] = {}
+        self.attention: dict[str, list[Float[Tensor, "head batch"]]] = {}
         self.unscaled: dict[str, list[Float[Tensor, "head batch query"]]] = {}
 
     def __call__(self, run: LayerRun) -> None:
         for name, values in attention_scores(run, self.period).items():
-            self.found.setdefault(name, []).append(values)
-        at = self.next_token
-        reading = run.reading(at.gradient, at.places)
-        carried = run.carried[:, at.rows, at.queries]
-        looked = run.pattern[:, at.rows, at.queries, at.sources]
-        source = (run.values[:, at.rows, at.sources] * reading).sum(-1)
-        for name, values in (
-            ("copy_attribution", (carried * reading).sum(-1)),
-            ("anti_induction", -looked * source),
-        ):
+            self.attention.setdefault(name, []).append(values)
+        for name, values in direct_effects(run, self.next_token).items():
             self.unscaled.setdefault(name, []).append(values)
 
     def scores(
@@ -152,98 +202,30 @@ class _Reading:
             name: [(each * scale).mean(-1) for each in layers]
             for name, layers in self.unscaled.items()
         }
-        return {name: torch.stack(each, -1) for name, each in {**self.found, **direct}.items()}
+        return {name: torch.stack(each, -1) for name, each in {**self.attention, **direct}.items()}
 
 
-LEAST_PERIOD = 2
+def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "head batch query"]]:
+    """Direct effects on the next token's logit, without the final norm's scale.
+
+    Formulas are in `specs.head_scores`.
+    """
+    reading = run.reading(at.gradient, at.places)
+    carried = run.carried[:, at.rows, at.queries]
+    attention = run.pattern[:, at.rows, at.queries, at.sources]
+    source = (run.values[:, at.rows, at.sources] * reading).sum(-1)
+    return {
+        "copy_attribution": (carried * reading).sum(-1),
+        "anti_induction": -attention * source,
+    }
 
 
-@dataclass(frozen=True)
-class RepeatedSequences:
-    """Rows `b r1 … rn r1 … rn`, all r of a row different.
+def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "head batch"]]:
+    """Scores of the attention pattern, for each head and row; formulas are in `specs.head_scores`.
 
     Args:
-        tokens: the rows; `b` is the beginning-of-text token, or one more random token where the
-            model has none.
-        shuffled: each row with everything behind `b` in a random order.
-        period: n.
-    """
-
-    tokens: Int[Tensor, "batch pos"]
-    shuffled: Int[Tensor, "batch pos"]
-    period: int
-
-    @property
-    def second(self) -> Int[Tensor, " query"]:
-        """The positions of the second copy."""
-        return torch.arange(self.period + 1, 2 * self.period + 1, device=self.tokens.device)
-
-    def to(self, device: torch.device) -> RepeatedSequences:
-        """The same sequences on another device."""
-        return RepeatedSequences(self.tokens.to(device), self.shuffled.to(device), self.period)
-
-
-def longest_period(
-    weights: TransformerWeights, vocabulary: Sequence[int], asked: int
-) -> int | None:
-    """The largest period up to `asked` for which the model has positions and tokens.
-
-    Both copies together take at most half of the context: models are trained less on its far end,
-    and small ones fail there. None where not even a period of 2 is left.
-    """
-    tables = [block.attn.rotary for block in weights.blocks]
-    positions = min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
-    period = min(asked, positions // 4, len(vocabulary) - 1)
-    return period if period >= LEAST_PERIOD else None
-
-
-def repeated_sequences(
-    vocabulary: Sequence[int], *, bos: int | None, period: int, n: int, seed: int
-) -> RepeatedSequences:
-    """`n` rows, the same for the same seed on every device.
-
-    Args:
-        vocabulary: the tokens to draw from, more than `period`.
-        bos: what stands first; None draws one more token.
+        run: a layer on rows of `1 + 2 * period` tokens, see `RepeatedSequences`.
         period: n of the rows.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    pool = torch.tensor(sorted(vocabulary))
-    rows, shuffled = [], []
-    for _ in range(n):
-        drawn = pool[torch.randperm(len(pool), generator=generator)[: period + 1]]
-        first = drawn[:1] if bos is None else torch.tensor([bos])
-        twice = drawn[1:].repeat(2)
-        rows.append(torch.cat([first, twice]))
-        order = torch.randperm(2 * period, generator=generator)
-        shuffled.append(torch.cat([first, twice[order]]))
-    return RepeatedSequences(torch.stack(rows), torch.stack(shuffled), period)
-
-
-PerRow = dict[str, Float[Tensor, "head batch"]]
-
-ATTENTION_SCORES = (
-    "induction",
-    "duplicate_token",
-    "previous_token",
-    "current_token",
-    "sink",
-    "entropy",
-    "normalised_entropy",
-    "mean_distance",
-)
-
-ONE_KEY = ("induction", "duplicate_token", "previous_token", "current_token")
-"""Scores that look at one key of each query."""
-
-
-def attention_scores(run: LayerRun, period: int) -> PerRow:
-    """Every score of `ATTENTION_SCORES` for each head and row; formulas in `specs.head_scores`.
-
-    Args:
-        run: a layer on rows of `1 + 2 * period` tokens, as `RepeatedSequences` has them.
-        period: n. The key that followed the current token's first occurrence is n - 1 back: its
-            first occurrence is n back, and what followed it one nearer.
     """
     pattern = run.pattern
     pos = pattern.shape[-1]
@@ -252,19 +234,23 @@ def attention_scores(run: LayerRun, period: int) -> PerRow:
     entropy = -torch.special.xlogy(later, later).sum(-1)
     visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
-    away = (at[1:, None] - at[None]).abs().to(pattern.dtype)
+    distance = (at[1:, None] - at[None]).abs().to(pattern.dtype)
+    one_key = ("induction", "duplicate_token", "previous_token", "current_token")
     return {
-        **{name: one_attention_score(run, name, period) for name in ONE_KEY},
+        **{name: one_key_score(run, name, period) for name in one_key},
         "sink": later[..., 0].mean(-1),
         "entropy": entropy.mean(-1),
-        # a window of one key leaves no choice, and no share of it
+        # A query that sees one key has no entropy to be a share of.
         "normalised_entropy": (entropy / uniform)[..., visible > 1].mean(-1),
-        "mean_distance": (later * away).sum(-1).mean(-1),
+        "mean_distance": (later * distance).sum(-1).mean(-1),
     }
 
 
-def one_attention_score(run: LayerRun, name: str, period: int) -> Float[Tensor, "head batch"]:
-    """Mean attention to the one key that a score of `ONE_KEY` is about; arguments as above."""
+def one_key_score(run: LayerRun, name: str, period: int) -> Float[Tensor, "head batch"]:
+    """The mean attention to the one key that each query is scored by; arguments as above.
+
+    Of the current token, the previous occurrence is n back, and what followed it n - 1 back.
+    """
     first, back = {
         "induction": (period + 1, period - 1),
         "duplicate_token": (period + 1, period),

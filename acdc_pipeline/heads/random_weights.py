@@ -1,4 +1,4 @@
-"""Models of the same shape that have learnt nothing."""
+"""Random models of the same shape, for the null of untrained weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from torch import Tensor
 from acdc_pipeline.models.weights import HeadNorm, Norm, Rotary, TransformerWeights
 
 ENOUGH_HEADS = 256
-"""Heads that a null needs: the 99th percentile of 256 values is the third highest."""
+"""The number of heads that a null needs: the 99th percentile of 256 values is the third highest."""
 
 MOST_MODELS = 32
-"""Draws of a model with so few heads that the null stays smaller."""
+"""The largest number of models drawn, even if they have fewer heads."""
 
 
 def random_models(weights: TransformerWeights, seed: int) -> Iterator[TransformerWeights]:
-    """Random models with together at least `ENOUGH_HEADS` heads, or `MOST_MODELS` models.
+    """Draw random models with at least `ENOUGH_HEADS` heads in total, or `MOST_MODELS` models.
 
-    Small models are drawn several times. Of a model with more heads only the first layers are
-    drawn, as many as are needed: without learning, one layer is like the other.
+    Small models are drawn several times. Of larger models only as many of the first layers as are
+    needed are drawn: without training, all layers are alike.
     """
     shallow = replace(weights, blocks=weights.blocks[: _layers(weights)])
     for draw in range(random_model_count(weights)):
@@ -30,7 +30,7 @@ def random_models(weights: TransformerWeights, seed: int) -> Iterator[Transforme
 
 
 def random_model_count(weights: TransformerWeights) -> int:
-    """How many `random_models` there are."""
+    """The number of models that `random_models` draws."""
     return min(MOST_MODELS, -(-ENOUGH_HEADS // (_layers(weights) * weights.topology.n_heads)))
 
 
@@ -39,9 +39,9 @@ def _layers(weights: TransformerWeights) -> int:
 
 
 def random_weights(weights: TransformerWeights, seed: int) -> TransformerWeights:
-    """`weights` with every matrix and bias replaced by normal noise of the same mean square.
+    """Replace every matrix and bias with normal noise of the same mean square.
 
-    Norms and rotary tables stay: they say how the model computes, and hold nothing it looks up.
+    Norms and rotary tables stay: they define how the model computes and store no knowledge.
     """
     return _noise(weights, torch.Generator().manual_seed(seed))
 

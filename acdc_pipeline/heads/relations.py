@@ -1,4 +1,4 @@
-"""The relation that a task is about, as pairs of tokens: what a prompt holds, and its answer."""
+"""Scores of heads' knowledge of relations between tokens: a task's own, and successors in lists."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float64
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.heads.copying import token_logits, token_ranks
+from acdc_pipeline.heads.copying import are_top, rank_tokens, token_logits
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.tokenization import encode, unknown_id
@@ -21,7 +21,7 @@ from acdc_pipeline.specs.head_scores import TOP
 from acdc_pipeline.specs.template import placeholders_of
 
 _LEAST_TABLE_PAIRS = 4
-"""Fewer pairs of single tokens are no relation."""
+"""The least number of pairs of single tokens that make a relation."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,29 @@ class Relation:
 
 
 def word_pairs(task: TaskSpec) -> list[tuple[str, str]]:
-    """What stands in the prompts, and the answer to it: `(France, Paris)`.
+    """The words of a prompt and of its answer, for instance `(France, Paris)`.
 
-    A table of which every template uses one column, the same, and the answer another. Any other
-    task declares no relation.
+    Empty unless the task is a table of which every template uses the same single column, and the
+    answer another.
     """
     generator = task.generator
     if not isinstance(generator, TableGenerator) or task.answers is None:
         return []
     used = {name for text in generator.templates for name in placeholders_of(text, "templates")}
-    asked = placeholders_of(task.answers.correct[0], "answers.correct")
-    if len(used) != 1 or len(asked) != 1 or task.answers.correct[0] != f"{{{asked[0]}}}":
+    answers = placeholders_of(task.answers.correct[0], "answers.correct")
+    if len(used) != 1 or len(answers) != 1 or task.answers.correct[0] != f"{{{answers[0]}}}":
         return []
     (source,) = used
-    pairs = ((row[source], row[asked[0]]) for row in generator.rows)
+    pairs = ((row[source], row[answers[0]]) for row in generator.rows)
     return list(dict.fromkeys(pairs))
 
 
-def relation_of(
+def task_relation(
     task: TaskSpec, tokenizer: PreTrainedTokenizerBase | None, vocab: int
 ) -> Relation | None:
-    """The pairs of `task` whose words are one known token each, with a space in front.
+    """The pairs of `task` whose words are one known token each, with a leading space.
 
-    None where fewer than `_LEAST_TABLE_PAIRS` are left.
+    None if fewer than `_LEAST_TABLE_PAIRS` are left.
     """
     pairs = word_pairs(task) if tokenizer is not None else []
     if tokenizer is None or not pairs:
@@ -78,31 +78,30 @@ def relation_of(
 def relation_values(
     weights: TransformerWeights, relation: Relation, memory: int, task: str
 ) -> HeadValues:
-    """Share of the pairs whose target is among a head's highest logits when it looks at the source.
+    """The share of pairs whose target is among the highest logits of a head that reads the source.
 
     After Elhelo & Geva 2024 (arXiv 2412.11965).
     """
     sources = torch.tensor(relation.sources, device=weights.device)
     targets = torch.tensor(relation.targets, device=weights.device)
-    ranks = token_ranks(weights, sources, targets, memory, most=TOP).from_top
-    hits = (ranks < TOP).permute(2, 0, 1).to(torch.float64).numpy()
-    return HeadValues.of_samples("relation", hits, task)
+    ranks = rank_tokens(weights, sources, targets, memory, most=TOP).from_top
+    return HeadValues.of_samples("relation", are_top(ranks), task)
 
 
 _LISTS_FILE = Path(__file__).with_name("ordered_words.txt")
-"""One list a line, after Gould et al. 2023: numbers in words and digits, days, months, letters."""
+"""A list per line, after Gould et al. 2023: numbers in words and digits, days, months, letters."""
 
 _LEAST_LIST_PAIRS = 8
-"""Fewer pairs of neighbours that are single tokens say nothing of a head."""
+"""The least number of neighbouring single tokens for which a head is scored."""
 
 _LEAST_LIST = 3
-"""A list of two words has only one other word to be confused with."""
+"""The shortest list: in one of two words, only one could be confused with the successor."""
 
 
 def token_lists(tokenizer: PreTrainedTokenizerBase, vocab: int) -> list[list[int]]:
-    """Runs of neighbours in the lists that are one known token each, with a space in front.
+    """The parts of the lists whose words are one known token each, with a leading space.
 
-    Empty where that leaves fewer than `_LEAST_LIST_PAIRS` pairs of neighbours.
+    Empty if they hold fewer than `_LEAST_LIST_PAIRS` pairs of neighbours.
     """
     unknown = unknown_id(tokenizer)
     runs: list[list[int]] = []
@@ -119,13 +118,19 @@ def token_lists(tokenizer: PreTrainedTokenizerBase, vocab: int) -> list[list[int
     return runs if sum(len(run) - 1 for run in runs) >= _LEAST_LIST_PAIRS else []
 
 
+def successor_values(
+    weights: TransformerWeights, lists: Sequence[Sequence[int]]
+) -> list[HeadValues]:
+    """The score `successor`; none without lists."""
+    if not lists:
+        return []
+    return [HeadValues.of_samples("successor", successor_scores(weights, lists))]
+
+
 def successor_scores(
     weights: TransformerWeights, lists: Sequence[Sequence[int]]
 ) -> Float64[np.ndarray, "sample layer head"]:
-    """For each word but the last of each list, whether its successor beats all words of the list.
-
-    1 where it does, strictly, else 0.
-    """
+    """For each word with a successor, 1 if it has the highest logit of the list, else 0."""
     layers = []
     for layer in range(len(weights.blocks)):
         found = []

@@ -1,4 +1,4 @@
-"""The tokens at the ends of a head's strongest directions."""
+"""The tokens at the ends of the strongest singular directions of each head's circuits."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from acdc_pipeline.heads.folded import (
 from acdc_pipeline.models.weights import TransformerWeights
 
 DIRECTIONS = 2
-"""Singular vectors of each circuit that are shown."""
+"""The number of singular vectors shown for each circuit."""
 
 TOKENS = 6
-"""Tokens at the end of each direction."""
+"""The number of tokens shown for each direction."""
 
 
 @dataclass(frozen=True)
 class TopTokens:
-    """What one singular direction of a head's OV or QK circuit takes to what.
+    """The tokens that one singular direction of a head's OV or QK circuit connects.
 
     Args:
-        value: the singular value, as a share of the Frobenius norm: its square is the share of
-            the circuit that this direction is.
-        source: OV: the tokens that the direction reads most. QK: the tokens that ask.
-        target: OV: the tokens whose logits it raises for them. QK: the tokens that are looked at.
+        value: the singular value as a share of the Frobenius norm; its square is the share of the
+            circuit that this direction explains.
+        source: OV: the tokens that the direction reads most. QK: the tokens at the query.
+        target: OV: the tokens whose logits it raises. QK: the tokens at the key.
     """
 
     value: float
@@ -51,15 +51,15 @@ class HeadTokens:
 
 
 def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadTokens]:
-    """The tokens that lie furthest along the singular vectors of every head's OV and QK circuits.
+    """The tokens furthest along the singular vectors of every head's OV and QK circuits.
 
-    Directions of a circuit that is zero are left out. A direction and its negative are the same:
-    the end is shown whose tokens lie further out on the side that reads or asks.
+    Directions of a zero circuit are left out. The sign of a direction is arbitrary: the end is
+    shown whose source tokens lie further out.
     """
     n_layers = len(weights.blocks)
     circuits = [_circuits(weights, layer) for layer in range(n_layers)]
     n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
-    # half of the memory for tokens as heads find them, half for how far they lie along directions
+    # Half of the memory for embedded tokens, half for their projections on the directions.
     in_all = 3 * DIRECTIONS * n_layers * weights.topology.n_heads * weights.dtype.itemsize
     size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
 
@@ -73,7 +73,7 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
         size,
     )
     read: list[_Ends] = []
-    # what heads find where a token stands is the same in every layer behind the first
+    # The effective embedding is the same in every layer after the first.
     for first, stop in ((0, 1), (1, n_layers)):
         group = circuits[first:stop]
         if group:
@@ -106,7 +106,7 @@ def _circuits(weights: TransformerWeights, layer: int) -> tuple[_Directions, _Di
 
 @dataclass(frozen=True)
 class _Directions:
-    """The first singular vectors of A Bᵀ in every head, and their values' shares of its norm."""
+    """The first singular vectors of A Bᵀ in every head, and their values as shares of its norm."""
 
     left: Float[Tensor, "head rank d_model"]
     right: Float[Tensor, "head rank d_model"]
@@ -115,13 +115,13 @@ class _Directions:
 
 @dataclass(frozen=True)
 class _Ends:
-    """The tokens at the two ends of each direction, and how far out the furthest lies."""
+    """The tokens at the two ends of each direction, and the projection of the furthest one."""
 
     tokens: Int[Tensor, "end head rank token"]
     reach: Float[Tensor, "end head rank"]
 
     def split(self, size: int) -> list[_Ends]:
-        """Parts of `size` heads each."""
+        """Split into parts of `size` heads each."""
         parts = zip(self.tokens.split(size, dim=1), self.reach.split(size, dim=1), strict=True)
         return [_Ends(tokens, reach) for tokens, reach in parts]
 
@@ -147,7 +147,7 @@ def _ends(
     vocab: int,
     size: int,
 ) -> _Ends:
-    """The `TOKENS` of `vocab` furthest along each direction and its negative, `size` at a time."""
+    """Find the `TOKENS` furthest along each direction and its negative, `size` tokens at a time."""
     flat = directions.flatten(0, 1)
     best = flat.new_empty(2, len(flat), 0)
     ids = torch.empty(2, len(flat), 0, dtype=torch.int64, device=flat.device)
@@ -164,7 +164,7 @@ def _ends(
 
 
 def _named(directions: _Directions, source: _Ends, target: _Ends) -> list[tuple[TopTokens, ...]]:
-    """The directions of every head by their tokens."""
+    """Describe the directions of every head by their tokens."""
     out = []
     for index, shares in enumerate(directions.share.tolist()):
         found = []

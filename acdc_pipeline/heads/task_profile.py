@@ -1,10 +1,9 @@
-"""Everything about a model's heads on the prompts of one task."""
+"""The profile of a model's heads on the prompts of one task, and the whole model's metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -12,16 +11,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import unembed
-from acdc_pipeline.heads import backup as backups
-from acdc_pipeline.heads.answers import MeanLogit, is_ioi_like, rows_of
+from acdc_pipeline.graph import Node
+from acdc_pipeline.heads.answers import MeanLogit, is_ioi_like, select_prompts
+from acdc_pipeline.heads.backup import find_backups, task_measure
 from acdc_pipeline.heads.batches import chunks, rows_at_once
-from acdc_pipeline.heads.criteria import Null
+from acdc_pipeline.heads.copying import top_and_bottom_values
+from acdc_pipeline.heads.criteria import Null, nulls_of
 from acdc_pipeline.heads.layer_run import run_tokens
-from acdc_pipeline.heads.model_profile import ModelProfile, Report, copy_values, facts_of
+from acdc_pipeline.heads.model_profile import ModelProfile, Report
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.random_weights import random_models
 from acdc_pipeline.heads.relations import Relation, relation_values
-from acdc_pipeline.heads.roles import Facts, heads_with
+from acdc_pipeline.heads.roles import Measurements, heads_with_role
 from acdc_pipeline.heads.task_scores import TaskScores, task_scores
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.metrics import METRICS, MetricInputs
@@ -31,24 +32,24 @@ from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.head_scores import metric_key
 from acdc_pipeline.specs.names import MetricName
 
-# How far the work is at the end of each part, roughly, in a model of 270 heads; the rest is the
+# The completed fraction at the end of each step, roughly, in a model of 270 heads; the rest is the
 # search for backups.
 _ABLATIONS, _ANSWERS, _MOVERS = 0.87, 0.88, 0.98
 
 MOST_ANSWERS = 256
-"""Answer tokens whose copying is ranked: the first ones of the prompts."""
+"""The largest number of answer tokens whose copying is ranked: the first ones of the prompts."""
 
 
 @dataclass(frozen=True)
 class TaskProfile:
-    """What a model's heads do on the prompts of a task.
+    """The scores of a model's heads on the prompts of a task.
 
     Args:
         task: its name.
         values: the scores.
-        nulls: what they are compared with.
+        nulls: their nulls.
         answer: the whole model's answer logit.
-        ioi_like: whether the task's roles make one name the answer as the other is said twice.
+        ioi_like: see `is_ioi_like`.
     """
 
     task: str
@@ -57,12 +58,12 @@ class TaskProfile:
     answer: MeanLogit
     ioi_like: bool
 
-    def facts(self, model: ModelProfile) -> Facts:
-        """This and the model's profile as roles read them."""
-        return facts_of(
+    def measurements(self, model: ModelProfile) -> Measurements:
+        """The measurements of this and the model's profile."""
+        return Measurements.of(
             [*model.values, *self.values],
             [*model.nulls, *self.nulls],
-            {**model.answer_logits, self.task: self.answer.shared},
+            {**model.answer_logits, self.task: self.answer.significant},
             [self.task] if self.ioi_like else [],
         )
 
@@ -77,105 +78,88 @@ def profile_task(
     memory: int,
     report: Report = lambda what, share: None,
 ) -> TaskProfile:
-    """Scores on the prompts, path patching into the movers' queries, and backups of the movers.
+    """Compute scores on the prompts and, if there are movers, query effects and their backups.
 
     Args:
         weights: the model.
-        task: what the prompts are from.
-        prompts: on the model's device.
-        relation: what stands in the prompts and its answers, where the task declares it.
-        seed: of what is drawn for nulls.
+        task: the task.
+        prompts: its prompts, on the model's device.
+        relation: the relation between prompts and answers, if the task declares one.
+        seed: seed of what is drawn for nulls.
         memory: bytes for activations.
-        report: told what is being done.
+        report: progress listener.
 
     Raises:
-        PromptError: prompts the model cannot take.
+        PromptError: the model cannot process the prompts.
         OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
 
-    def visited(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         report("ablations", _ABLATIONS * done / total)
 
     report("ablations", 0.0)
-    scores = task_scores(weights, prompts, memory=memory, visited=visited)
+    scores = task_scores(weights, prompts, memory=memory, progress=progress)
     values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
     nulls = _nulls(task.name, scores)
     report("answers", _ABLATIONS)
     answers = _answer_tokens(weights, prompts)
-    read = partial(_by_weights, answers=answers, relation=relation, memory=memory, task=task.name)
-    values += read(weights)
-    random_values = [read(model) for model in random_models(weights, seed)]
+
+    def weight_values(model: TransformerWeights) -> list[HeadValues]:
+        names = ("answer_copying", "answer_suppression")
+        found = top_and_bottom_values(model, answers, names, memory, task.name)
+        if relation is not None:
+            found.append(relation_values(model, relation, memory, task.name))
+        return found
+
+    values += weight_values(weights)
+    random_values = [weight_values(model) for model in random_models(weights, seed)]
     for drawn in zip(*random_values, strict=True):
         every = np.concatenate([value.mean.ravel() for value in drawn])
-        nulls += _some(Null.of(drawn[0].key, "random weights", every))
-    profile = TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
+        nulls += nulls_of(drawn[0].key, "random weights", every)
     report("movers", _ANSWERS)
-    return _with_movers(weights, prompts, profile, seed, memory, report)
+    measured = Measurements.of(values, nulls, {task.name: scores.answer.significant})
+    movers = heads_with_role(measured, "mover", task.name)
+    if movers:
+        for value, null in _mover_values(weights, task.name, prompts, movers, seed, memory, report):
+            values.append(value)
+            nulls += null
+    return TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
 
 
-def _by_weights(
+def _mover_values(
     weights: TransformerWeights,
-    answers: torch.Tensor,
-    relation: Relation | None,
-    memory: int,
     task: str,
-) -> list[HeadValues]:
-    """What the weights do with the task's own tokens."""
-    names = ("answer_copying", "answer_suppression")
-    values = copy_values(weights, answers, names, memory, task)
-    if relation is not None:
-        values.append(relation_values(weights, relation, memory, task))
-    return values
-
-
-def _with_movers(
-    weights: TransformerWeights,
     prompts: PromptSet,
-    profile: TaskProfile,
+    movers: Sequence[Node],
     seed: int,
     memory: int,
     report: Report,
-) -> TaskProfile:
-    """What can be measured only once it is known which heads are movers."""
-    task = profile.task
-    facts = facts_of(profile.values, profile.nulls, {task: profile.answer.shared})
-    movers = heads_with(facts, "mover", task)
-    if not movers:
-        return profile
+) -> Iterator[tuple[HeadValues, list[Null]]]:
+    """The scores that depend on which heads are movers, with their nulls."""
 
     def patched(done: int, total: int) -> None:
         report("movers", _ANSWERS + (_MOVERS - _ANSWERS) * done / total)
 
-    def measured(done: int, total: int) -> None:
+    def searched(done: int, total: int) -> None:
         report("backup heads", _MOVERS + (1 - _MOVERS) * done / total)
 
-    effects = query_effects(weights, prompts, movers, memory=memory, visited=patched)
-    measure = backups.on_task(weights, prompts, memory)
-    result = backups.backup(
-        measure, movers, weights.topology, weights.w_e, seed=seed, measured=measured
-    )
-    gained = HeadValues.of_samples("backup_mover", result.gained, task)
-    null = Null.of(gained.key, "other heads", result.others)
-    values = (*profile.values, HeadValues.of_samples("query_effect", effects, task), gained)
-    return TaskProfile(
-        task, values, (*profile.nulls, *_some(null)), profile.answer, profile.ioi_like
-    )
+    effects = query_effects(weights, prompts, movers, memory=memory, progress=patched)
+    yield HeadValues.of_samples("query_effect", effects, task), []
+    measure = task_measure(weights, prompts, memory)
+    backups = find_backups(measure, movers, weights, seed=seed, progress=searched)
+    yield backups.values("mover", task)
 
 
 def _nulls(task: str, scores: TaskScores) -> list[Null]:
-    found = _some(Null.of(metric_key("direct_effect", task), "other answers", scores.other_answers))
-    for name, samples in scores.elsewhere.items():
-        found += _some(Null.of(metric_key(name, task), "corrupted prompts", samples.mean(0)))
+    found = nulls_of(metric_key("direct_effect", task), "other answers", scores.other_answers)
+    for name, samples in scores.counterfactual.items():
+        found += nulls_of(metric_key(name, task), "corrupted prompts", samples.mean(0))
     return found
 
 
-def _some(null: Null | None) -> list[Null]:
-    return [] if null is None else [null]
-
-
 def _answer_tokens(weights: TransformerWeights, prompts: PromptSet) -> torch.Tensor:
-    """The different tokens that are right or wrong somewhere, in the order of the prompts."""
-    every: Sequence[tuple[int, ...]] = [*prompts.correct, *prompts.incorrect]
+    """The distinct answer tokens, correct and incorrect, in the order of the prompts."""
+    every = (*prompts.correct, *prompts.incorrect)
     tokens = list(dict.fromkeys(token for ids in every for token in ids))
     return torch.tensor(tokens[:MOST_ANSWERS], device=weights.device)
 
@@ -185,8 +169,7 @@ def model_metrics(
 ) -> dict[str, float]:
     """Each metric of the whole model, mean over answers, under `model_` and its name.
 
-    KL to itself is left out, and metrics that compare with incorrect answers where a prompt has
-    none.
+    Without KL, and without metrics that need incorrect answers if a prompt has none.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single prompt.
@@ -199,7 +182,7 @@ def model_metrics(
     size = rows_at_once(weights, prompts.clean.shape[1], memory)
     with torch.no_grad():
         for rows in chunks(len(prompts), size):
-            part, _ = rows_of(prompts, rows)
+            part, _ = select_prompts(prompts, rows)
             final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
             logprobs = unembed(weights, final).log_softmax(-1)
             right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)

@@ -1,4 +1,4 @@
-"""The family of scores on a task's prompts: direct effects, attention, ablations, self-repair."""
+"""Scores on a task's prompts: direct effects, attention to answers, ablations, self-repair."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from acdc_pipeline.engine.forward import check_tokens, embed, unembed
 from acdc_pipeline.engine.objectives import KlObjective
 from acdc_pipeline.heads.answers import (
     AnswerLogit,
-    AnswerPlaces,
+    AnswerPositions,
     MeanLogit,
     answer_logit,
-    answer_places,
+    find_answer_positions,
     frozen_gradient,
-    rows_of,
+    select_prompts,
 )
 from acdc_pipeline.heads.batches import (
     LengthGroup,
@@ -33,8 +33,8 @@ from acdc_pipeline.heads.layer_run import (
     Places,
     after_mlp,
     attend,
+    final_after_attention,
     final_at,
-    final_behind,
     run_tokens,
 )
 from acdc_pipeline.models.weights import TransformerWeights
@@ -44,24 +44,24 @@ from acdc_pipeline.specs.names import Ablation
 ABLATIONS: tuple[Ablation, ...] = ("zero", "mean", "corrupted")
 
 OTHER_ANSWERS = 8
-"""How many other prompts' answers each prompt is asked for, in the null of direct effects."""
+"""The number of other prompts' answers per prompt, for the null of direct effects."""
 
 
 @dataclass(frozen=True)
 class TaskScores:
-    """What heads do on the prompts of a task.
+    """The scores of all heads on the prompts of a task.
 
     Args:
-        samples: for each score, a value for each answer and head; only answers that have one.
-        other_answers: direct effects on the answers of other prompts, mean over prompts, one draw
-            of answers a row; empty where all prompts share their answers.
-        elsewhere: attention scores on the counterfactual prompts, where the same words would be.
+        samples: for each score, a value per answer and head, for answers that have one.
+        other_answers: direct effects on the answers of other prompts, mean over prompts, one row
+            per draw; empty if all prompts share their answers.
+        counterfactual: attention scores on the counterfactual prompts, at the same positions.
         answer: the whole model's answer logit.
     """
 
     samples: Mapping[str, Float64[np.ndarray, "_ layer head"]]
     other_answers: Float64[np.ndarray, "draw layer head"]
-    elsewhere: Mapping[str, Float64[np.ndarray, "_ layer head"]]
+    counterfactual: Mapping[str, Float64[np.ndarray, "_ layer head"]]
     answer: MeanLogit
 
 
@@ -70,27 +70,27 @@ def task_scores(
     prompts: PromptSet,
     *,
     memory: int,
-    visited: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> TaskScores:
-    """Every score of the family that one pass over the prompts gives.
+    """Compute every score of the family in one pass over the prompts.
 
     Args:
         weights: the model.
         prompts: the task's, on the model's device.
         memory: bytes for activations.
-        visited: called after each layer of each part of the prompts with the work done and all
-            work, in layers: one counts as many as are run again for it, itself included.
+        progress: called after each layer of each part of the prompts with the work done and the
+            total, in layers run: a layer counts itself and all that are run again for it.
 
     Raises:
-        PromptError: prompts the model cannot take.
+        PromptError: the model cannot process the prompts.
         OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
     check_tokens(weights, prompts.clean)
     check_tokens(weights, prompts.corrupted)
-    # Clean and corrupted side by side; the ablated states get what is left.
+    # A quarter for clean and corrupted runs together; ablated states get the rest.
     size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)
-    places = answer_places(prompts)
-    others = other_answers(prompts.correct, prompts.incorrect)
+    places = find_answer_positions(prompts)
+    others = find_other_answers(prompts.correct, prompts.incorrect)
     with torch.no_grad():
         means = _mean_outputs(weights, prompts, size)
         answers = answer_logit(weights, prompts.correct, prompts.incorrect)
@@ -102,22 +102,22 @@ def task_scores(
             part = _Part.of(weights, prompts, rows, answers, others, places)
             for layer in _visit(weights, part, means, memory):
                 done += n_layers - layer
-                visited(done, total)
+                progress(done, total)
             parts.append(part)
     found = {
         name: torch.cat([torch.stack(p.found[name], -1) for p in parts], 1).permute(1, 2, 0)
         for name in parts[0].found
     }
-    return _collected(found, places, torch.cat([part.logit for part in parts]))
+    return _collect(found, places, torch.cat([part.logit for part in parts]))
 
 
-def other_answers(
+def find_other_answers(
     correct: Sequence[Sequence[int]], incorrect: Sequence[Sequence[int]]
 ) -> Int[Tensor, "draw answer"]:
-    """For each answer, answers of other prompts that have another token for the correct one.
+    """For each answer, the indices of answers of other prompts with other correct tokens.
 
-    Neither's correct tokens are among the other's; incorrect ones may be shared. The nearest
-    behind it, going round; no draw where some answer has no such other.
+    The correct tokens of neither are among the tokens of the other; incorrect ones may be shared.
+    The next ones in order are taken, cyclically. There is no draw if some answer has no such other.
     """
     n = len(correct)
     right = [set(ids) for ids in correct]
@@ -133,10 +133,10 @@ def other_answers(
 
 @dataclass(frozen=True)
 class _Part:
-    """Some prompts at work; `found` holds one entry a layer, [head answer] each."""
+    """The state of a pass over some prompts; `found` has one entry per layer, [head answer]."""
 
     prompts: PromptSet
-    mentions: AnswerPlaces
+    mentions: AnswerPositions
     answers: AnswerLogit
     gradient: Float[Tensor, "answer d_model"]
     other_gradients: Float[Tensor, "draw answer d_model"]
@@ -153,18 +153,18 @@ class _Part:
         rows: slice,
         answers: AnswerLogit,
         others: Int[Tensor, "draw answer"],
-        places: AnswerPlaces,
+        places: AnswerPositions,
     ) -> _Part:
-        part, which = rows_of(prompts, rows)
+        part, which = select_prompts(prompts, rows)
         at_answers = (part.answer_row, part.answer_pos)
         final = final_at(weights, embed(weights, part.clean), at_answers)
-        own = AnswerLogit(answers.norm, answers.direction[which], answers.bias[which])
+        own = answers.select(which)
         directions = answers.direction[others.to(which.device)[:, which]]
         return cls(
             prompts=part,
-            mentions=AnswerPlaces(places.answer[which], places.repeat[which]),
+            mentions=AnswerPositions(places.answer[which], places.repeat[which]),
             answers=own,
-            gradient=own.direct(final),
+            gradient=own.gradient(final),
             other_gradients=frozen_gradient(final, weights.norm_final, directions),
             logit=own.of(final),
             divergence=KlObjective(weights, final, unembed(weights, final).log_softmax(-1)),
@@ -187,7 +187,7 @@ def _visit(
     means: list[Float[Tensor, "head pos d_model"]],
     memory: int,
 ) -> Iterator[int]:
-    """Measures one layer after the other, and says which it was."""
+    """Measure one layer after the other, and yield its index."""
     clean, corrupted = embed(weights, part.prompts.clean), embed(weights, part.prompts.corrupted)
     for layer in range(len(weights.blocks)):
         run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
@@ -195,7 +195,7 @@ def _visit(
         part.keep("direct_effect", direct)
         for draw, gradient in enumerate(part.other_gradients):
             part.keep(f"other {draw}", run.effects(gradient, part.places))
-        for side, pattern in (("", run.pattern), ("elsewhere ", other.pattern)):
+        for side, pattern in (("", run.pattern), ("counterfactual ", other.pattern)):
             looked = pattern[:, part.prompts.answer_row, part.prompts.answer_pos]
             part.keep(f"{side}attention_to_answer", (looked * part.mentions.answer).sum(-1))
             part.keep(f"{side}attention_to_repeat", (looked * part.mentions.repeat).sum(-1))
@@ -222,37 +222,35 @@ def _ablated(
     replacement: Float[Tensor, "head _ pos d_model"],
     memory: int,
 ) -> tuple[Float[Tensor, "head answer"], Float[Tensor, "head answer"]]:
-    """Answer logit and KL with each head of a layer replaced, one at a time, in batches.
+    """The answer logit and KL with each head of a layer replaced, one at a time, in batches.
 
-    The unembedding is read for all heads at once, not for each batch.
+    The unembedding is read once for all heads, not once per batch.
     """
     n_heads, _, pos, d_model = run.written.shape
-    # half of the memory holds what stays: both runs of this layer
+    # Half of the memory holds both runs of this layer.
     held = rows_at_once(weights, pos, memory) // 2
     replacement = replacement.expand_as(run.written)
     final = run.written.new_empty(n_heads, len(part.logit), d_model)
     for group in part.groups:
         at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
-
-        def of_group(x: Tensor, group: LengthGroup = group) -> Tensor:
-            return x[..., group.rows, : group.width, :]
-
-        stream, attended, written = map(of_group, (run.stream, run.attended, run.written))
-        change = of_group(replacement) - written
+        stream, attended = group.select(run.stream), group.select(run.attended)
+        change = group.select(replacement) - group.select(run.written)
         for heads in chunks(n_heads, at_once):
             states = change[heads]
-            behind = (attended + states).flatten(0, 1)
-            # only parallel blocks look at it
-            before = stream.repeat(len(states), 1, 1) if weights.parallel else behind
+            after = (attended + states).flatten(0, 1)
+            # Only parallel blocks read it.
+            before = stream.repeat(len(states), 1, 1) if weights.parallel else after
             places = group.places_in(len(states))
-            final[heads, group.answers] = final_behind(weights, run.layer, before, behind, places)
+            final[heads, group.answers] = final_after_attention(
+                weights, run.layer, before, after, places
+            )
     return part.answers.of(final), part.divergence.per_answer(final)
 
 
 def _mean_outputs(
     weights: TransformerWeights, prompts: PromptSet, size: int
 ) -> list[Float[Tensor, "head pos d_model"]]:
-    """What each head writes at each position, mean over the counterfactuals that reach it."""
+    """The mean output of each head at each position, over the counterfactuals that reach it."""
     at = torch.arange(prompts.corrupted.shape[1], device=prompts.corrupted.device)
     real = (at[None] < prompts.lengths[:, None]).to(weights.dtype)
     sums: dict[int, Tensor] = {}
@@ -267,25 +265,25 @@ def _mean_outputs(
     return [sums[layer] / reached for layer in range(len(weights.blocks))]
 
 
-def _collected(
-    found: dict[str, Tensor], places: AnswerPlaces, logits: Float[Tensor, " answer"]
+def _collect(
+    found: dict[str, Tensor], places: AnswerPositions, logits: Float[Tensor, " answer"]
 ) -> TaskScores:
-    """Everything as numpy arrays; attention only over answers that stand in the prompt."""
+    """Convert to numpy arrays; attention only over answers that occur in the prompt."""
     arrays = {name: values.cpu().to(torch.float64).numpy() for name, values in found.items()}
     draws = [arrays.pop(name).mean(0) for name in sorted(arrays) if name.startswith("other ")]
-    elsewhere = {}
+    counterfactual = {}
     for name, place in (
         ("attention_to_answer", places.answer),
         ("attention_to_repeat", places.repeat),
     ):
         has = place.any(-1).cpu().numpy()
-        here, there = arrays.pop(name)[has], arrays.pop(f"elsewhere {name}")[has]
+        here, there = arrays.pop(name)[has], arrays.pop(f"counterfactual {name}")[has]
         if has.any():
-            arrays[name], elsewhere[name] = here, there
+            arrays[name], counterfactual[name] = here, there
     shape = arrays["direct_effect"].shape[1:]
     return TaskScores(
         arrays,
         np.stack(draws) if draws else np.empty((0, *shape)),
-        elsewhere,
+        counterfactual,
         MeanLogit.of(logits),
     )

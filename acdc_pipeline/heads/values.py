@@ -1,4 +1,4 @@
-"""Scores of all heads of a model, sample by sample, on their way to rows of a table."""
+"""A score of all heads of a model, and its rows in the table of scores."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class HeadValues:
 
     Args:
         score: its name in `specs.head_scores`.
-        mean: a value for each head; NaN where a head has none.
-        samples: what `mean` is the mean of; None where it is read from the weights.
-        task: the task on whose prompts it was measured; None for all others.
-        n: how many samples, where they are not kept.
+        mean: the value of each head; NaN where a head has none.
+        samples: the samples that `mean` is the mean of; None if it follows from the weights.
+        task: the task on whose prompts it was measured; None for other scores.
+        n: the number of samples.
     """
 
     score: str
@@ -40,16 +40,16 @@ class HeadValues:
         samples: Float64[np.ndarray, "sample layer head"],
         task: str | None = None,
     ) -> HeadValues:
-        """The mean of `samples`, of which there is at least one."""
+        """The score with at least one sample."""
         return cls(score, samples.mean(0), samples, task, len(samples))
 
     @property
     def key(self) -> str:
-        """Its name in `heads.parquet`."""
+        """The name of the metric in `heads.parquet`."""
         return metric_key(self.score, self.task)
 
     def rows(self, model: str, seed: int) -> list[HeadScore]:
-        """A row for every head that has a value: missing is not zero."""
+        """A row for every head that has a value."""
         low, high = self.interval(seed)
         layers, heads = self.mean.shape
         return [
@@ -72,9 +72,9 @@ class HeadValues:
     def interval(
         self, seed: int
     ) -> tuple[Float64[np.ndarray, "layer head"] | None, Float64[np.ndarray, "layer head"] | None]:
-        """Ends of the percentile bootstrap interval (Efron 1979) over samples, in float64.
+        """The percentile bootstrap interval (Efron 1979) over samples, in float64.
 
-        None for both where there are not two samples.
+        None for both ends with fewer than two samples.
         """
         if self.samples is None or len(self.samples) < 2:
             return None, None

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from acdc_pipeline.heads.near_misses import summary as summarize_roles
+from acdc_pipeline.heads.near_misses import describe_head
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import CircuitSeries, EdgeKey
 from acdc_pipeline.wiki.models import HeadIndex, head_name
@@ -112,7 +112,7 @@ def _summarize_scores(section: Section, place: HeadIndex) -> str:
     if not model.scores:
         return "Its scores were not measured."
     roles, near = model.roles.get(place, ()), model.near_misses.get(place)
-    text = summarize_roles(roles[:_MAX_ROLES], near)
+    text = describe_head(roles[:_MAX_ROLES], near)
     if len(roles) > _MAX_ROLES:
         text += f" {counted(len(roles) - _MAX_ROLES, 'more role')} below."
     elif not roles and near is None and (best := _outermost_score(section, place)):

@@ -43,7 +43,7 @@ def test_direct_effects_of_all_parts_add_up_to_the_answer_logit(name: str, tmp_p
     sources = run_sources(weights, TOKENS)
     final = sources.final[:, -1]
     answers = answer_logit(weights, CORRECT, INCORRECT)
-    gradient = answers.direct(final)
+    gradient = answers.gradient(final)
     parts = (sources.outputs[:, :, -1] * gradient).sum((0, -1))
     # what is no part of the stream, or constant in it: the norm's bias and attention's own
     constants = (final - sources.outputs[:, :, -1].sum(0)) * gradient
@@ -68,7 +68,7 @@ def test_mean_answer_logit_within_three_standard_errors_of_zero_is_nothing_to_sh
     """Of 1 and 3 the mean is 2 with an error of 1; of 3 and 5 it is 4; of -4 there is no answer."""
     found = MeanLogit.of(torch.tensor([1.0, 3.0]))
     assert (found.mean, found.error) == pytest.approx((2.0, 1.0))
-    assert found.shared == 0.0
-    assert MeanLogit.of(torch.tensor([3.0, 5.0])).shared == 4.0
-    assert MeanLogit.of(torch.tensor([-4.0])).shared == 0.0
-    assert MeanLogit.of(torch.tensor([4.0])).shared == 4.0
+    assert found.significant == 0.0
+    assert MeanLogit.of(torch.tensor([3.0, 5.0])).significant == 4.0
+    assert MeanLogit.of(torch.tensor([-4.0])).significant == 0.0
+    assert MeanLogit.of(torch.tensor([4.0])).significant == 4.0

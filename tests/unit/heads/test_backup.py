@@ -14,14 +14,14 @@ from acdc_pipeline.heads.answers import frozen_gradient, token_logit
 from acdc_pipeline.heads.backup import (
     OTHER_HEADS,
     Backup,
-    backup,
-    on_random_tokens,
-    on_task,
-    other_heads,
+    draw_other_heads,
+    find_backups,
+    random_token_measures,
+    task_measure,
 )
 from acdc_pipeline.heads.batches import row_bytes
-from acdc_pipeline.heads.layer_run import Edits, run_tokens, silenced
-from acdc_pipeline.heads.random_tokens import repeated_sequences
+from acdc_pipeline.heads.layer_run import Edits, run_tokens, zero_heads
+from acdc_pipeline.heads.random_tokens import draw_sequences
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import make_prompts
@@ -32,7 +32,7 @@ from tests.hand_built import SHARP, Head, Stream
 MEMORY = 1 << 28
 PERIOD = 6
 STREAM = Stream(vocab=14, positions=2 * PERIOD + 1)
-TOKENS = repeated_sequences(range(1, 14), bos=0, period=PERIOD, n=4, seed=0).tokens
+TOKENS = draw_sequences(range(1, 14), bos=0, period=PERIOD, n=4, seed=0).tokens
 
 
 def standing_in(main: Head, signal: str) -> Head:
@@ -67,8 +67,8 @@ def widened(plain: Head) -> Head:
 
 def searched(weights: TransformerWeights, kind: str, *mains: tuple[int, int]) -> Backup:
     nodes = [head(*main) for main in mains]
-    measures = on_random_tokens(weights, TOKENS, PERIOD, {kind: nodes}, MEMORY)
-    return backup(measures[kind], nodes, weights.topology, weights.w_e, seed=0)
+    measures = random_token_measures(weights, TOKENS, PERIOD, {kind: nodes}, MEMORY)
+    return find_backups(measures[kind], nodes, weights, seed=0)
 
 
 def test_backup_of_a_previous_token_head_is_found_and_nothing_else():
@@ -117,8 +117,8 @@ def test_compiled_backup_is_found_and_only_it():
     model = load_model("zoo:compiled-backup", device="cpu")
     assert model.tokenizer is not None
     prompts = make_prompts(find_task("compiled_backup"), model.tokenizer, n=16, seed=0)
-    measure = on_task(model.weights, prompts, MEMORY)
-    found = backup(measure, [head(0, 1)], model.topology, model.weights.w_e, seed=0)
+    measure = task_measure(model.weights, prompts, MEMORY)
+    found = find_backups(measure, [head(0, 1)], model.weights, seed=0)
     gained = found.gained.mean(0)
     assert gained[1, 2] == pytest.approx(64.0)
     gained[1, 2] = 0
@@ -128,17 +128,17 @@ def test_compiled_backup_is_found_and_only_it():
 
 def test_other_heads_are_as_many_of_the_same_layers_and_no_main_heads():
     mains = [head(1, 0), head(1, 2), head(3, 1)]
-    drawn = other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
+    drawn = draw_other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
     assert len(drawn) == len({frozenset(one) for one in drawn}) == OTHER_HEADS
     for nodes in drawn:
         assert sorted(node.layer or 0 for node in nodes) == [1, 1, 3]
         assert not set(nodes) & set(mains)
-    assert drawn == other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
+    assert drawn == draw_other_heads(mains, Topology(4, 8, has_mlp=False), seed=0)
 
 
 def test_other_heads_of_a_layer_that_is_all_main_heads_are_none():
     topology = Topology(2, 2, has_mlp=False)
-    assert other_heads(topology.heads(0), topology, seed=0) == []
+    assert draw_other_heads(topology.heads(0), topology, seed=0) == []
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2", "neox"])
@@ -150,8 +150,8 @@ def test_measure_from_the_edited_layer_on_is_that_of_whole_runs(
     directory = checkpoints.EVERY[name](tmp_path / name)
     weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
     period = 3
-    tokens = repeated_sequences(range(1, 20), bos=0, period=period, n=4, seed=1).tokens
-    edits = silenced([head(first, 0)], weights.w_e)
+    tokens = draw_sequences(range(1, 20), bos=0, period=period, n=4, seed=1).tokens
+    edits = zero_heads([head(first, 0)], weights.w_e)
     queries = torch.arange(period + 1, 2 * period)
     direction = token_logit(weights, tokens[:, queries - (period - 1)])
     final = run_tokens(weights, tokens)[:, queries]
@@ -167,7 +167,7 @@ def test_measure_from_the_edited_layer_on_is_that_of_whole_runs(
     # the layer that edits begin at was announced, or was not
     for memory, announced in ((MEMORY, first), (row_bytes(weights, tokens.shape[1]), 1 - first)):
         mains = {"induction": [head(announced, 0)]}
-        measure = on_random_tokens(weights, tokens, period, mains, memory)["induction"]
+        measure = random_token_measures(weights, tokens, period, mains, memory)["induction"]
         np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)
         # and once more, from what was kept
         np.testing.assert_allclose(measure(edits), expected, rtol=1e-9, atol=1e-12)
@@ -176,12 +176,12 @@ def test_measure_from_the_edited_layer_on_is_that_of_whole_runs(
 def test_scores_measured_together_are_those_measured_alone(tmp_path: Path):
     directory = checkpoints.EVERY["llama"](tmp_path / "llama")
     weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
-    tokens = repeated_sequences(range(1, 20), bos=0, period=3, n=4, seed=1).tokens
+    tokens = draw_sequences(range(1, 20), bos=0, period=3, n=4, seed=1).tokens
     mains = {"induction": [head(1, 0)], "previous_token": [head(0, 1)]}
-    together = on_random_tokens(weights, tokens, 3, mains, MEMORY)
+    together = random_token_measures(weights, tokens, 3, mains, MEMORY)
     for kind, nodes in mains.items():
-        alone = on_random_tokens(weights, tokens, 3, {kind: nodes}, MEMORY)[kind]
-        for edits in (Edits(), silenced(nodes, weights.w_e)):
+        alone = random_token_measures(weights, tokens, 3, {kind: nodes}, MEMORY)[kind]
+        for edits in (Edits(), zero_heads(nodes, weights.w_e)):
             np.testing.assert_allclose(together[kind](edits), alone(edits), rtol=1e-12)
 
 
@@ -190,14 +190,13 @@ def test_backup_counts_its_measurements_up_to_all_of_them():
     weights = STREAM.weights([plain, plain], [plain, plain])
     seen: list[tuple[int, int]] = []
     nodes = [head(0, 0)]
-    measures = on_random_tokens(weights, TOKENS, PERIOD, {"previous_token": nodes}, MEMORY)
-    backup(
+    measures = random_token_measures(weights, TOKENS, PERIOD, {"previous_token": nodes}, MEMORY)
+    find_backups(
         measures["previous_token"],
         nodes,
-        weights.topology,
-        weights.w_e,
+        weights,
         seed=0,
-        measured=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: seen.append((done, total)),
     )
-    # unedited, the main head silenced, and the one other head of its layer
+    # unedited, the main head zeroed, and the one other head of its layer
     assert seen == [(1, 3), (2, 3), (3, 3)]

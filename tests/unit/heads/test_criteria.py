@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from acdc_pipeline.graph import head
-from acdc_pipeline.heads.criteria import LEAST_OTHERS, Judgement, Null, stands_out
+from acdc_pipeline.heads.criteria import LEAST_OTHERS, CriterionCheck, Null, are_outliers
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
-from acdc_pipeline.heads.near_misses import NearMiss, near_misses, profile_warnings, summary
-from acdc_pipeline.heads.roles import TOKENS, Facts, HeadRole, roles_of
+from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
+from acdc_pipeline.heads.roles import TOKENS, HeadRole, Measurements, assign_roles
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.head_scores import HEADROOM, OUTLIER, ROLES, SCORES, metric_key
 from tests.hand_built import Head, Stream
@@ -21,8 +21,8 @@ STREAM = Stream(vocab=33, positions=65)
 PERIOD = 16
 
 
-def judged(*values: float, null: float = 0.1, bound: float | None = 1.0) -> Judgement:
-    return Judgement.of(
+def judged(*values: float, null: float = 0.1, bound: float | None = 1.0) -> CriterionCheck:
+    return CriterionCheck.of(
         np.array([values]), line=0.4, floor=0.2, nulls=[(null, 0.0), (0.0, 0.0)], bound=bound
     )
 
@@ -58,8 +58,10 @@ def test_half_of_the_heads_may_stand_out_and_most_of_them_may_not():
 
 def test_nothing_stands_out_from_fewer_others_than_say_how_heads_differ():
     few = np.zeros(LEAST_OTHERS - 1)
-    assert not stands_out(np.array([[5.0]]), few).any()
-    assert stands_out(np.array([[5.0, np.nan]]), np.zeros(LEAST_OTHERS)).tolist() == [[True, False]]
+    assert not are_outliers(np.array([[5.0]]), few).any()
+    assert are_outliers(np.array([[5.0, np.nan]]), np.zeros(LEAST_OTHERS)).tolist() == [
+        [True, False]
+    ]
 
 
 def test_spread_of_mostly_equal_others_is_their_mean_deviation():
@@ -67,7 +69,7 @@ def test_spread_of_mostly_equal_others_is_their_mean_deviation():
     others = np.array([0.0, 0.0, 0.0, 0.4])
     limit = OUTLIER * 1.2533 * 0.1
     values = np.array([[limit - 0.01, limit + 0.01]])
-    assert stands_out(values, others).tolist() == [[False, True]]
+    assert are_outliers(values, others).tolist() == [[False, True]]
 
 
 def test_null_past_the_line_raises_it_and_takes_the_floor_away():
@@ -89,48 +91,48 @@ def test_score_without_a_bound_has_room_above_any_null():
     assert found.passed.tolist() == [[False, True]]
 
 
-def facts_of(name: str, values: list[float], high: float) -> Facts:
+def measured_scores(name: str, values: list[float], high: float) -> Measurements:
     key = metric_key(name)
     nulls = [Null(key, kind, 0.0, high, 0.0, 256) for kind in SCORES[name].nulls]
-    return Facts({key: np.array([values])}, {key: nulls}, {TOKENS: 10.0})
+    return Measurements({key: np.array([values])}, {key: nulls}, {TOKENS: 10.0})
 
 
 def test_near_miss_is_told_with_its_line_its_null_and_what_is_missing():
-    facts = facts_of("induction", [0.36, 0.02, 0.08, 0.14, 0.19], 0.06)
-    assert roles_of(facts) == []
-    (miss,) = near_misses(facts, [])
+    measured = measured_scores("induction", [0.36, 0.02, 0.08, 0.14, 0.19], 0.06)
+    assert assign_roles(measured) == []
+    (miss,) = near_misses(measured, [])
     assert miss.describe() == "near miss: induction 0.36, line 0.40, null 0.06"
     assert (miss.node, miss.role, miss.reason) == (head(0, 0), "induction", "below the line")
     assert NearMiss.from_plain(miss.plain()) == miss
-    assert summary([], miss).endswith("Near miss: induction 0.36, line 0.40, null 0.06.")
+    assert describe_head([], miss).endswith("Near miss: induction 0.36, line 0.40, null 0.06.")
 
 
 def test_best_head_of_a_model_without_the_role_is_near_and_chance_is_not():
-    assert [m.node for m in near_misses(facts_of("induction", [0.12, 0.11], 0.06), [])] == [
+    assert [m.node for m in near_misses(measured_scores("induction", [0.12, 0.11], 0.06), [])] == [
         head(0, 0)
     ]
-    assert near_misses(facts_of("induction", [0.12, 0.11], 0.2), []) == []
-    assert near_misses(facts_of("induction", [0.09, 0.08], 0.06), []) == []
+    assert near_misses(measured_scores("induction", [0.12, 0.11], 0.2), []) == []
+    assert near_misses(measured_scores("induction", [0.09, 0.08], 0.06), []) == []
 
 
 def test_head_with_a_role_is_no_near_miss_of_another():
-    facts = facts_of("induction", [0.36, 0.02, 0.08, 0.14, 0.19], 0.06)
+    measured = measured_scores("induction", [0.36, 0.02, 0.08, 0.14, 0.19], 0.06)
     held = HeadRole(head(0, 0), "sink", None, ("attention",), "sink@1", 0.9, 1, 5)
-    assert near_misses(facts, [held]) == []
+    assert near_misses(measured, [held]) == []
 
 
 def test_short_context_and_nulls_that_reach_lines_are_warned_of():
-    facts = facts_of("induction", [0.82, 0.2], 0.825)
-    assert roles_of(facts) == []
-    (miss,) = near_misses(facts, [])
+    measured = measured_scores("induction", [0.82, 0.2], 0.825)
+    assert assign_roles(measured) == []
+    (miss,) = near_misses(measured, [])
     assert miss.reason == "null reaches the line"
-    short, raised = profile_warnings(facts, period=2, n_ctx=8)
+    short, raised = profile_warnings(measured, period=2, n_ctx=8)
     assert "repeat after only 2 (a context of 8 positions)" in short
     assert "induction@1 (0.82, past 0.40; the line is 0.88)" in raised
-    (saturated,) = profile_warnings(facts_of("induction", [0.2], 0.96), period=16, n_ctx=64)
+    (saturated,) = profile_warnings(measured_scores("induction", [0.2], 0.96), period=16, n_ctx=64)
     assert "induction@1 (0.96 of 1; no head can be an induction head)" in saturated
-    assert profile_warnings(facts_of("induction", [0.2], 0.1), period=16, n_ctx=64) == []
-    assert len(profile_warnings(Facts(), period=None, n_ctx=4)) == 1
+    assert profile_warnings(measured_scores("induction", [0.2], 0.1), period=16, n_ctx=64) == []
+    assert len(profile_warnings(Measurements(), period=None, n_ctx=4)) == 1
 
 
 def diluted(sharpness: float) -> Head:
@@ -160,17 +162,21 @@ def profiled(weights: TransformerWeights) -> ModelProfile:
     return profile_model(weights, None, bos=0, amounts=amounts, seed=0, memory=MEMORY)
 
 
+def measured(profile: ModelProfile) -> Measurements:
+    return Measurements.of(profile.values, profile.nulls, profile.answer_logits)
+
+
 def test_diluted_induction_heads_have_the_role_and_the_inert_head_has_none():
     profile = profiled(diluted_model())
     (value,) = (value for value in profile.values if value.score == "induction")
     assert value.mean[1, 1:].min() > 0.33
     assert value.mean[1, 1:].max() < ROLES["induction"].required[0].least
     assert value.mean[1, 0] < 0.06
-    found = [role for role in roles_of(profile.facts()) if role.role == "induction"]
+    found = [role for role in assign_roles(measured(profile)) if role.role == "induction"]
     assert [role.node for role in found] == [head(1, 1), head(1, 2), head(1, 3)]
     assert {role.below_line for role in found} == {0.4}
-    assert "under 0.40, but stands out" in summary(found[:1])
-    assert not [role for role in roles_of(profile.facts()) if role.node == head(1, 0)]
+    assert "under 0.40, but stands out" in describe_head(found[:1])
+    assert not [role for role in assign_roles(measured(profile)) if role.node == head(1, 0)]
 
 
 def test_model_of_eight_positions_is_warned_of():
@@ -180,5 +186,5 @@ def test_model_of_eight_positions_is_warned_of():
     amounts = Amounts(period=PERIOD, sequences=8, tokens=12)
     profile = profile_model(weights, None, bos=0, amounts=amounts, seed=0, memory=MEMORY)
     assert profile.period == 2
-    found = profile_warnings(profile.facts(), profile.period, weights.n_ctx)
+    found = profile_warnings(measured(profile), profile.period, weights.n_ctx)
     assert "repeat after only 2" in found[0]

@@ -12,7 +12,7 @@ from acdc_pipeline.engine.forward import run_sources
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.graph import Edge, head
 from acdc_pipeline.heads.batches import chunks, row_bytes, rows_at_once
-from acdc_pipeline.heads.layer_run import Edits, LayerRun, run_tokens, silenced
+from acdc_pipeline.heads.layer_run import Edits, LayerRun, run_tokens, zero_heads
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from tests import checkpoints
@@ -82,7 +82,7 @@ def test_queries_that_read_something_else_are_their_edges_removed(name: str, tmp
 def test_silenced_heads_write_nothing(tmp_path: Path):
     weights = weights_of("gpt2", tmp_path)
     runs: list[LayerRun] = []
-    run_tokens(weights, TOKENS, edits=silenced([head(1, 1)], weights.w_e), visit=runs.append)
+    run_tokens(weights, TOKENS, edits=zero_heads([head(1, 1)], weights.w_e), visit=runs.append)
     assert not runs[1].written[1].any()
     assert runs[1].written[0].any()
 

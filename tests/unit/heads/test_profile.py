@@ -18,16 +18,16 @@ from acdc_pipeline.heads.examples import (
     MOST_HEADS,
     PER_HEAD,
     TextRows,
+    find_snippets,
     pattern_examples,
     prompt_rows,
-    snippets,
     snippets_plain,
     text_rows,
 )
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
-from acdc_pipeline.heads.profile import HeadProfile, assemble
+from acdc_pipeline.heads.profile import HeadProfile, assemble_profile
 from acdc_pipeline.heads.random_weights import random_weights
-from acdc_pipeline.heads.roles import roles_of
+from acdc_pipeline.heads.roles import Measurements, assign_roles
 from acdc_pipeline.heads.task_profile import profile_task
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.zoo import compiled
@@ -82,7 +82,7 @@ def profiled(name: str) -> HeadProfile:
     task = profile_task(
         model.weights, find_task(compiled.task_of(name)), prompts, None, seed=0, memory=MEMORY
     )
-    return assemble(
+    return assemble_profile(
         f"zoo:{name}",
         model.weights,
         model.tokenizer,
@@ -148,12 +148,16 @@ def test_compiled_induction_the_readers_of_the_previous_token_head_are_known():
     assert max(partners["q"][0][1], partners["v"][0][1]) < 0.05
 
 
+def measured(profile: ModelProfile) -> Measurements:
+    return Measurements.of(profile.values, profile.nulls, profile.answer_logits)
+
+
 def test_model_without_room_for_repeats_has_no_scores_of_that_family():
     profile = model_profile("compiled-majority")
     assert profile.period is profile.answer is None
     families = {SCORES[value.score].family for value in profile.values}
     assert families == {"weights"}
-    assert profile.facts().answer_logits == {}
+    assert measured(profile).answer_logits == {}
 
 
 @pytest.mark.parametrize("name", ["attn-2l", "gpt2-4l-s0", "llama-4l"])
@@ -167,7 +171,7 @@ def test_random_weights_earn_no_more_roles_than_the_null_lets_through(name: str)
     for seed in range(3):
         weights = random_weights(small, seed=10_000 + seed)
         profile = profile_model(weights, None, bos=None, amounts=amounts, seed=seed, memory=MEMORY)
-        given.update(role.role for role in roles_of(profile.facts()))
+        given.update(role.role for role in assign_roles(measured(profile)))
         heads += weights.topology.n_heads * len(weights.blocks)
         for null in profile.nulls:
             (value,) = (value for value in profile.values if value.key == null.metric)
@@ -271,7 +275,7 @@ def test_snippets_are_the_positions_with_the_largest_outputs():
     """a0.h3 of the gallery copies the token before: it writes least behind <bos>."""
     model, prompts = loaded("compiled-gallery"), prompts_of("compiled-gallery", 8)
     rows = prompt_rows("compiled_gallery", prompts)
-    found = snippets(model.weights, [rows, rows], memory=MEMORY)
+    found = find_snippets(model.weights, [rows, rows], memory=MEMORY)
     for node, best in found.items():
         assert len(best) == PER_HEAD
         assert [s.norm for s in best] == sorted((s.norm for s in best), reverse=True)

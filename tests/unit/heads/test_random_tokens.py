@@ -13,11 +13,10 @@ import torch
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.heads.random_tokens import (
-    ATTENTION_SCORES,
     RepeatedSequences,
+    draw_sequences,
     longest_period,
     random_token_scores,
-    repeated_sequences,
 )
 from acdc_pipeline.models import load_model
 from tests import checkpoints
@@ -30,7 +29,7 @@ LENGTH = 2 * PERIOD + 1
 
 
 def sequences(vocab: int = 12, period: int = PERIOD, n: int = 3) -> RepeatedSequences:
-    return repeated_sequences(range(1, vocab), bos=0, period=period, n=n, seed=0)
+    return draw_sequences(range(1, vocab), bos=0, period=period, n=n, seed=0)
 
 
 def scores(*layers: Any) -> dict[str, np.ndarray]:
@@ -58,7 +57,7 @@ def test_uniform_head_has_its_closed_form_everywhere():
         "normalised_entropy": 1.0,
         "mean_distance": np.mean([q / 2 for q in range(1, LENGTH)]),
     }
-    assert {name: found[name].item() for name in ATTENTION_SCORES} == pytest.approx(expected)
+    assert {name: found[name].item() for name in expected} == pytest.approx(expected)
 
 
 def test_idle_head_looks_like_a_uniform_one_and_does_nothing():
@@ -81,7 +80,7 @@ def test_sink_looks_at_the_first_position_alone():
         "normalised_entropy": 0.0,
         "mean_distance": np.mean(range(1, LENGTH)),
     }
-    got = {name: found[name].item() for name in ATTENTION_SCORES}
+    got = {name: found[name].item() for name in expected}
     assert got == pytest.approx(expected, abs=1e-12)
 
 
@@ -126,7 +125,7 @@ def test_attribution_through_the_source_is_part_of_the_whole():
 
 def test_compiled_induction_scores_one_and_nothing_else_does():
     model = load_model("zoo:compiled-induction", device="cpu")
-    drawn = repeated_sequences(range(3, 63), bos=0, period=16, n=16, seed=0)
+    drawn = draw_sequences(range(3, 63), bos=0, period=16, n=16, seed=0)
     found = random_token_scores(model.weights, drawn.tokens, 16, memory=MEMORY)
     induction = found.samples["induction"].mean(0)
     assert induction[1, 2] == pytest.approx(1.0, abs=1e-6)
@@ -222,7 +221,7 @@ def test_sequences_say_different_tokens_twice_and_shuffle_the_same_ones():
 
 
 def test_sequences_without_a_beginning_token_draw_one_more():
-    drawn = repeated_sequences(range(9), bos=None, period=4, n=6, seed=1)
+    drawn = draw_sequences(range(9), bos=None, period=4, n=6, seed=1)
     for row in drawn.tokens.tolist():
         assert len(set(row)) == 5
         assert row.count(row[0]) == 1

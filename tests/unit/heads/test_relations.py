@@ -9,9 +9,9 @@ import torch
 
 from acdc_pipeline.heads.relations import (
     Relation,
-    relation_of,
     relation_values,
     successor_scores,
+    task_relation,
     token_lists,
     word_pairs,
 )
@@ -40,15 +40,15 @@ def test_relation_keeps_pairs_of_known_single_tokens():
     known = [pair for pair in countries if pair in word_pairs(task)]
     words = [word for pair in known for word in pair]
     tokenizer = word_tokenizer([*words, "Norway"])
-    found = relation_of(task, tokenizer, vocab=100)
+    found = task_relation(task, tokenizer, vocab=100)
     if len(known) < 4:
         assert found is None
         return
     assert found is not None
     names = tokenizer.convert_ids_to_tokens([*found.sources, *found.targets])
     assert sorted(name.strip() for name in names) == sorted(words)
-    assert relation_of(task, None, vocab=100) is None
-    assert relation_of(task, word_tokenizer(["France", "Paris"]), vocab=100) is None
+    assert task_relation(task, None, vocab=100) is None
+    assert task_relation(task, word_tokenizer(["France", "Paris"]), vocab=100) is None
 
 
 def shifted_by_one() -> torch.Tensor:

@@ -7,8 +7,8 @@ import pytest
 
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.criteria import Null
-from acdc_pipeline.heads.near_misses import NOTHING, summary
-from acdc_pipeline.heads.roles import TOKENS, Facts, HeadRole, heads_with, roles_of
+from acdc_pipeline.heads.near_misses import NO_ROLE, describe_head
+from acdc_pipeline.heads.roles import TOKENS, HeadRole, Measurements, assign_roles, heads_with_role
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, NullKind, metric_key
 
@@ -22,13 +22,13 @@ def null(metric: str, kind: NullKind, high: float, low: float = 0.0) -> Null:
     return Null(metric, kind, low, high, 0.0, 100)
 
 
-def facts(values: dict[str, np.ndarray], high: float = 0.1, task: str = "ioi") -> Facts:
-    """Facts whose nulls all end at `high` and -`high`; scores of tasks are on `task`."""
+def facts(values: dict[str, np.ndarray], high: float = 0.1, task: str = "ioi") -> Measurements:
+    """Measurements whose nulls all end at `high` and -`high`; scores of tasks are on `task`."""
     keyed = {
         metric_key(name, task if SCORES[name].per == "task" else None): (name, grid)
         for name, grid in values.items()
     }
-    return Facts(
+    return Measurements(
         values={key: grid for key, (_, grid) in keyed.items()},
         nulls={
             key: [null(key, kind, high, -high) for kind in SCORES[name].nulls]
@@ -45,36 +45,36 @@ def names(found: list[HeadRole]) -> list[tuple[str, str, str | None]]:
 
 def test_role_needs_its_line_and_every_null():
     values = {"induction": grid(0.39, 0.4, 0.9, 0.0)}
-    assert names(roles_of(facts(values))) == [
+    assert names(assign_roles(facts(values))) == [
         ("a0.h1", "induction", None),
         ("a0.h2", "induction", None),
     ]
-    assert names(roles_of(facts(values, high=0.5))) == [("a0.h2", "induction", None)]
-    assert roles_of(facts(values, high=0.9)) == []
+    assert names(assign_roles(facts(values, high=0.5))) == [("a0.h2", "induction", None)]
+    assert assign_roles(facts(values, high=0.9)) == []
 
 
 def test_role_whose_null_was_not_measured_is_not_given():
     whole = facts({"induction": grid(1.0)})
-    shuffled = Facts(whole.values, {"induction@1": whole.nulls["induction@1"][:1]})
-    assert roles_of(whole)
-    assert roles_of(shuffled) == []
+    shuffled = Measurements(whole.values, {"induction@1": whole.nulls["induction@1"][:1]})
+    assert assign_roles(whole)
+    assert assign_roles(shuffled) == []
 
 
 def test_missing_score_is_no_score_of_zero():
-    found = roles_of(facts({"sink": grid(np.nan, 0.8, 0.7)}))
+    found = assign_roles(facts({"sink": grid(np.nan, 0.8, 0.7)}))
     assert names(found) == [("a0.h1", "sink", None), ("a0.h2", "sink", None)]
     assert [(role.rank, role.of) for role in found] == [(1, 2), (2, 2)]
 
 
 def test_heads_with_one_value_share_the_better_place():
-    found = roles_of(facts({"sink": grid(0.8, 0.9, 0.9, 0.7)}))
+    found = assign_roles(facts({"sink": grid(0.8, 0.9, 0.9, 0.7)}))
     assert [role.rank for role in found] == [3, 1, 1, 4]
 
 
 def test_supporting_scores_add_evidence_and_decide_nothing():
     # a tenth of the answer logit of 10
     values = {"induction": grid(0.9, 0.9, 0.1), "copy_attribution": grid(1.0, 0.9, 5.0)}
-    found = roles_of(facts(values))
+    found = assign_roles(facts(values))
     assert [(str(role.node), role.evidence) for role in found] == [
         ("a0.h0", ("attention", "causal")),
         ("a0.h1", ("attention",)),
@@ -88,20 +88,20 @@ def test_copying_and_suppressing_are_told_by_ranks_of_tokens_and_not_by_eigenval
         "suppress_at_5": grid(0.0, 0.9, 0.0),
         "ov_copying": grid(0.4, -0.9, 0.99),
     }
-    assert names(roles_of(facts(values))) == [
+    assert names(assign_roles(facts(values))) == [
         ("a0.h0", "copying", None),
         ("a0.h1", "suppressing", None),
     ]
-    assert roles_of(facts(values, high=0.95)) == []
+    assert assign_roles(facts(values, high=0.95)) == []
 
 
 def test_role_of_a_negative_score_has_the_sign_and_the_null_turned_round():
     values = {"direct_effect": grid(0.0, -0.9), "attention_to_answer": grid(0.9, 0.9)}
     values["answer_suppression"] = grid(0.9, 0.9)
-    (lowest,) = roles_of(facts(values))
+    (lowest,) = assign_roles(facts(values))
     assert (str(lowest.node), lowest.role) == ("a0.h1", "copy_suppression")
     assert (lowest.value, lowest.rank) == (-0.9, 1)
-    assert roles_of(facts(values, high=0.95)) == []
+    assert assign_roles(facts(values, high=0.95)) == []
 
 
 MOVER = {
@@ -112,37 +112,37 @@ MOVER = {
 
 
 def test_name_mover_looks_copies_and_writes_and_is_not_called_mover_as_well():
-    assert names(roles_of(facts(MOVER))) == [
+    assert names(assign_roles(facts(MOVER))) == [
         ("a0.h0", "name_mover", "ioi"),
         ("a0.h1", "mover", "ioi"),
         ("a0.h3", "mover", "ioi"),
     ]
     # but it counts as a mover where movers are looked for
-    assert heads_with(facts(MOVER), "mover", "ioi") == [head(0, 0), head(0, 1), head(0, 3)]
+    assert heads_with_role(facts(MOVER), "mover", "ioi") == [head(0, 0), head(0, 1), head(0, 3)]
 
 
 def test_name_movers_are_of_ioi_like_tasks_alone():
     other = facts(MOVER)
-    plain = Facts(other.values, other.nulls, other.answer_logits)
-    assert {role.role for role in roles_of(plain)} == {"mover"}
+    plain = Measurements(other.values, other.nulls, other.answer_logits)
+    assert {role.role for role in assign_roles(plain)} == {"mover"}
 
 
 def test_model_that_does_not_answer_has_no_movers():
     right = facts(MOVER)
-    wrong = Facts(right.values, right.nulls, {"ioi": -1.0}, ("ioi",))
-    assert roles_of(wrong) == []
+    wrong = Measurements(right.values, right.nulls, {"ioi": -1.0}, ("ioi",))
+    assert assign_roles(wrong) == []
 
 
 def test_roles_of_two_tasks_stand_beside_each_other():
     first, second = facts(MOVER, task="ioi"), facts(MOVER, task="other")
-    both = Facts(
+    both = Measurements(
         {**first.values, **second.values},
         {**first.nulls, **second.nulls},
         {"ioi": 4.0, "other": 80.0},
         ("ioi",),
     )
-    assert ("a0.h3", "mover", "ioi") in names(roles_of(both))
-    assert not [role for role in roles_of(both) if role.on == "other"]
+    assert ("a0.h3", "mover", "ioi") in names(assign_roles(both))
+    assert not [role for role in assign_roles(both) if role.on == "other"]
 
 
 def test_every_role_can_be_given_by_the_scores_it_asks_for():
@@ -151,12 +151,12 @@ def test_every_role_can_be_given_by_the_scores_it_asks_for():
         for criterion in role.required:
             value = 100 * criterion.least
             values[criterion.score] = grid(-value if "minus" in criterion.of else value)
-        found = roles_of(facts(values))
+        found = assign_roles(facts(values))
         assert name in {given.role for given in found}, name
 
 
 def test_roles_read_back_from_their_data():
-    for role in roles_of(facts(MOVER)):
+    for role in assign_roles(facts(MOVER)):
         assert HeadRole.from_plain(role.plain()) == role
 
 
@@ -186,11 +186,11 @@ def test_summary_says_on_what_how_much_and_by_which_evidence():
     mover = HeadRole(
         Node.parse("a5.h1"), "mover", "ioi", ("causal",), "direct_effect@1:ioi", 1.5, 1, 144
     )
-    assert summary([role, mover]) == (
+    assert describe_head([role, mover]) == (
         "Behaves as an induction head on random tokens (0.93, rank 2 of 144; attention, causal); "
         "as a mover on ioi (1.50, rank 1 of 144; causal)."
     )
-    assert summary([]) == NOTHING
+    assert describe_head([]) == NO_ROLE
 
 
 def test_interval_holds_the_mean_and_narrows_with_samples():

@@ -13,10 +13,15 @@ from acdc_pipeline.engine.bench import ablated_outputs
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.graph import Edge, head
-from acdc_pipeline.heads.answers import answer_logit, answer_places, is_ioi_like, rows_of
+from acdc_pipeline.heads.answers import (
+    answer_logit,
+    find_answer_positions,
+    is_ioi_like,
+    select_prompts,
+)
 from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.heads.query_effects import query_effects
-from acdc_pipeline.heads.task_scores import ABLATIONS, other_answers, task_scores
+from acdc_pipeline.heads.task_scores import ABLATIONS, find_other_answers, task_scores
 from acdc_pipeline.metrics import kl_divergence
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
@@ -75,7 +80,7 @@ def test_direct_effects_are_dot_products_and_self_repair_what_they_leave(name: s
     answers = answer_logit(weights, p.correct, p.incorrect)
     clean, other = run_sources(weights, p.clean), run_sources(weights, p.corrupted)
     final = clean.final[p.answer_row, p.answer_pos]
-    gradient = answers.direct(final)
+    gradient = answers.gradient(final)
     place = [str(node) for node in weights.topology.sources].index("a1.h0")
     direct, lost = (
         (sources.outputs[place][p.answer_row, p.answer_pos] * gradient).sum(-1).numpy()
@@ -123,7 +128,7 @@ def test_progress_counts_layers_with_those_behind_them_up_to_all_of_them(tmp_pat
         weights,
         prompts(),
         memory=8 * row_bytes(weights, 6),
-        visited=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: seen.append((done, total)),
     )
     # two layers in two parts: the first layer is two layers of work, the second is one
     assert seen == [(2, 6), (3, 6), (5, 6), (6, 6)]
@@ -164,42 +169,42 @@ def prompt_of(clean: list[int], correct: tuple[int, ...], incorrect: tuple[int, 
 
 def test_answer_places_are_the_indirect_object_and_the_second_subject():
     #        bos  IO  and  S   ,   S  gave to  (behind the answer: no place)
-    places = answer_places(prompt_of([0, 5, 9, 7, 8, 7, 3, 4, 5], (5,), (7,)))
+    places = find_answer_positions(prompt_of([0, 5, 9, 7, 8, 7, 3, 4, 5], (5,), (7,)))
     assert places.answer[0].nonzero().flatten().tolist() == [1]
     assert places.repeat[0].nonzero().flatten().tolist() == [5]
 
 
 def test_answer_places_of_words_said_once_or_never_are_none():
-    places = answer_places(prompt_of([0, 1, 2, 3], (9,), (2,)))
+    places = find_answer_positions(prompt_of([0, 1, 2, 3], (9,), (2,)))
     assert not places.answer.any()
     assert not places.repeat.any()
     # two incorrect words that stand there once each are no repeated name
-    places = answer_places(prompt_of([0, 1, 2, 3, 4], (9,), (1, 2)))
+    places = find_answer_positions(prompt_of([0, 1, 2, 3, 4], (9,), (1, 2)))
     assert not places.repeat.any()
 
 
 def test_attention_to_places_counts_only_answers_that_have_them(tmp_path: Path):
     weights = weights_of("gpt2", tmp_path)
     scores = task_scores(weights, prompt_of([0, 5, 9, 7, 8, 7, 3, 4], (5,), (7,)), memory=MEMORY)
-    assert set(scores.elsewhere) == {"attention_to_answer", "attention_to_repeat"}
+    assert set(scores.counterfactual) == {"attention_to_answer", "attention_to_repeat"}
     # the sides are equal, and so is where they look
-    for name, samples in scores.elsewhere.items():
+    for name, samples in scores.counterfactual.items():
         np.testing.assert_allclose(samples, scores.samples[name])
     scores = task_scores(weights, prompt_of([0, 1, 2, 3], (9,), (8,)), memory=MEMORY)
-    assert not scores.elsewhere
+    assert not scores.counterfactual
     assert "attention_to_answer" not in scores.samples
 
 
 def test_other_answers_have_another_right_token_and_may_share_the_wrong_one():
-    drawn = other_answers([(1,), (2,), (1,), (3,)], [(9,), (9,), (9,), (1,)])
+    drawn = find_other_answers([(1,), (2,), (1,), (3,)], [(9,), (9,), (9,), (1,)])
     # 0 and 2 are the same answer; 3 has their right token for a wrong one
     assert drawn.tolist() == [[1, 2, 1, 1]]
-    assert other_answers([(1,), (1,)], [(), ()]).shape == (0, 2)
+    assert find_other_answers([(1,), (1,)], [(), ()]).shape == (0, 2)
 
 
 def test_rows_of_prompts_keep_their_answers():
     p = prompts()
-    part, which = rows_of(p, slice(1, 3))
+    part, which = select_prompts(p, slice(1, 3))
     assert which.tolist() == [1, 2]
     assert part.answer_row.tolist() == [0, 1]
     assert part.correct == p.correct[1:3]

@@ -13,7 +13,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import Slot, head
 from acdc_pipeline.heads.composition import circuit_norms, composition
-from acdc_pipeline.heads.copying import ov_copying, token_ranks
+from acdc_pipeline.heads.copying import ov_copying, rank_tokens
 from acdc_pipeline.heads.folded import effective_embedding, folded_layer
 from acdc_pipeline.heads.random_weights import (
     ENOUGH_HEADS,
@@ -96,7 +96,7 @@ def test_ov_copying_is_that_of_the_whole_token_matrix(name: str, memory: int, tm
 def test_ranks_are_those_of_sorted_rows(name: str, memory: int, tmp_path: Path):
     weights = weights_of(name, tmp_path)
     sources, targets = torch.tensor([1, 5, 9, 3]), torch.tensor([1, 5, 2, 22])
-    ranks = token_ranks(weights, sources, targets, memory, most=weights.w_u.shape[1])
+    ranks = rank_tokens(weights, sources, targets, memory, most=weights.w_u.shape[1])
     for layer in range(len(weights.blocks)):
         for h in range(weights.topology.n_heads):
             rows = tokens_to_tokens(weights, layer, h)
@@ -168,7 +168,7 @@ def test_copying_suppressing_and_idle_heads():
     weights = STREAM.weights([STREAM.uniform(), lowers, STREAM.idle(), elsewhere])
     assert ov_copying(weights, MEMORY)[0] == pytest.approx([1.0, -1.0, np.nan, np.nan], nan_ok=True)
     every = torch.arange(12)
-    ranks = token_ranks(weights, every, every, MEMORY, most=12)
+    ranks = rank_tokens(weights, every, every, MEMORY, most=12)
     assert ranks.from_top[0, 0].tolist() == [0] * 12
     assert ranks.from_bottom[0, 1].tolist() == [0] * 12
     # a head that writes nothing puts no token first: all twelve share one logit
@@ -203,7 +203,7 @@ def test_positive_eigenvalues_put_no_token_first():
     weights = STREAM.weights([along_one_direction(1.0)])
     assert ov_copying(weights, MEMORY)[0] == pytest.approx([1.0])
     every = torch.arange(12)
-    ranks = token_ranks(weights, every, every, MEMORY, most=12)
+    ranks = rank_tokens(weights, every, every, MEMORY, most=12)
     assert ranks.from_top[0, 0].tolist() == list(range(11, -1, -1))
 
 
