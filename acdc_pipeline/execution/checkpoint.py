@@ -23,7 +23,6 @@ class Checkpoint(Protocol):
 
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
         """Store all decisions so far if a checkpoint is due."""
-        ...
 
 
 @dataclass(frozen=True)

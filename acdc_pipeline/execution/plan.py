@@ -1,4 +1,4 @@
-"""From what a person asks for to the run it is, before anything heavy happens."""
+"""Planning a run: from a request to its specification, without loading a model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def plan_run(
     seed: int,
     dtype: str,
 ) -> RunSpec:
-    """The run that this request is. Reads the model's files, loads nothing.
+    """Return the run for a request. Reads files of the model, but loads no weights.
 
-    A run has the prompts that it is made on: asking a file of ten pairs for `prompts=64` is the
-    same question as asking it for ten.
+    The number of prompts is limited to what the task has: for a file of ten pairs, `prompts=64` and
+    `prompts=10` give the same run.
 
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: the engine does not reproduce the model's architecture.
-        SpecError: no run has that many prompts, that seed, or that dtype.
-        InvalidInput: the model is not to be found.
+        SpecError: invalid number of prompts, seed or dtype.
+        InvalidInput: the model cannot be found.
     """
-    asked = parse(
+    requested = parse(
         {
             "task": task.name,
             "task_hash": task.definition_hash(),
@@ -43,7 +43,7 @@ def plan_run(
         "discover",
     )
     description = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
-    return asked.model_copy(
+    return requested.model_copy(
         update={
             "model": description.ref,
             "model_revision": description.revision,
@@ -53,12 +53,12 @@ def plan_run(
 
 
 def describe_supported(ref: ModelRef) -> ModelDescription:
-    """A model's shape and revision; of an `hf:` model no more than its config.json is fetched.
+    """Return shape and revision of a model; of an `hf:` model only its config.json is fetched.
 
     Raises:
         UnknownName: no such zoo model.
         UnsupportedModel: the engine does not reproduce its architecture.
-        InvalidInput: the model is not to be found.
+        InvalidInput: the model cannot be found.
     """
     description = describe_located(ref, pin(ref))
     if description.refused is not None:

@@ -1,4 +1,4 @@
-"""A run that profiles every head; what runs of one model share is computed once."""
+"""Runs that profile every head; what runs of a model share is computed once."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from acdc_pipeline.prompts.tokenization import bos_id
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec
 from acdc_pipeline.specs.names import COUNTING_METRICS
 
-# How far the work is, roughly, in a model of 270 heads: after what no task decides, and after what
-# the task does; examples are the rest.
-_MODEL, _TASK = 0.3, 0.99
+# Approximate progress, in a model of 270 heads, after the part that is the same for all tasks, and
+# after the part of the task; the rest is for examples.
+_AFTER_MODEL, _AFTER_TASK = 0.3, 0.99
 
 
 @dataclass(frozen=True)
 class ProfiledHeads:
-    """What a profile run found, and how the whole model does on its prompts."""
+    """The profile of all heads, and the metrics of the whole model on the prompts."""
 
     profile: HeadProfile
     metrics: dict[str, float]
 
     @property
     def warnings(self) -> list[str]:
-        """What keeps its scores from telling heads apart."""
+        """Reasons why its scores may not distinguish heads."""
         return list(self.profile.document["warnings"])
 
 
 class Profiler:
-    """Profiles heads; keeps what no task decides from one task of a model to the next."""
+    """Profiles heads, and keeps the part of a profile that is the same for all tasks of a model."""
 
     def __init__(self) -> None:
-        self._kept: ModelProfile | None = None
-        self._kept_for: tuple[object, ...] | None = None
+        self._model_part: ModelProfile | None = None
+        self._model_part_key: tuple[object, ...] | None = None
 
     def profile(
         self,
@@ -52,29 +52,29 @@ class Profiler:
         memory: int,
         progress: Progress,
     ) -> ProfiledHeads:
-        """The profile that `run` asks for.
+        """Return the profile of all heads of `model`.
 
         Args:
-            model: loaded, of the run's revision and dtype.
-            run: what to do.
-            method: with which amounts.
-            task: what the prompts are from.
-            prompts: aligned for the model.
+            model: the loaded model, in the revision and dtype of the run.
+            run: the run.
+            method: sample sizes.
+            task: task of the prompts.
+            prompts: prompts aligned for the model.
             memory: bytes for activations.
-            progress: counts heads, as far as the work done goes.
+            progress: listener; progress is counted in heads.
 
         Raises:
-            PromptError: prompts the model cannot take.
+            PromptError: the model cannot process the prompts.
             OutOfMemoryBudget: `memory` does not hold a single prompt.
         """
         weights = model.weights
-        prompts = _checked(model, prompts).to(weights.device)
+        prompts = _check_padding(model, prompts).to(weights.device)
         text = _text(model, method)
         heads = weights.topology.n_heads * weights.topology.n_layers
         progress.start(heads, f"{run.task} on {run.model}")
         try:
             shared = self._model_profile(
-                model, run, method, memory, _between(progress, heads, 0.0, _MODEL)
+                model, run, method, memory, _report_heads(progress, heads, 0.0, _AFTER_MODEL)
             )
             own = profile_task(
                 weights,
@@ -83,7 +83,7 @@ class Profiler:
                 task_relation(task, model.tokenizer, weights.w_u.shape[1]),
                 seed=run.seed,
                 memory=memory,
-                report=_between(progress, heads, _MODEL, _TASK),
+                report=_report_heads(progress, heads, _AFTER_MODEL, _AFTER_TASK),
             )
             profile = assemble_profile(
                 run.model,
@@ -106,8 +106,8 @@ class Profiler:
     ) -> ModelProfile:
         amounts = Amounts(method.period, method.sequences, method.tokens)
         key = (run.model_revision, run.dtype, run.seed, amounts)
-        if self._kept is None or self._kept_for != key:
-            self._kept = profile_model(
+        if self._model_part is None or self._model_part_key != key:
+            self._model_part = profile_model(
                 model.weights,
                 model.tokenizer,
                 bos=_bos(model),
@@ -116,12 +116,12 @@ class Profiler:
                 memory=memory,
                 report=report,
             )
-            self._kept_for = key
-        return self._kept
+            self._model_part_key = key
+        return self._model_part
 
 
 def _bos(model: LoadedModel) -> int | None:
-    """The token that begins a text; None where the model knows none."""
+    """Return the token that begins a text; None if the tokenizer has none."""
     if model.tokenizer is None:
         return None
     try:
@@ -131,7 +131,7 @@ def _bos(model: LoadedModel) -> int | None:
 
 
 def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
-    """Raises PromptError where there is a text and nothing to read it with."""
+    """Return the rows of the text. Raises PromptError if the model has no tokenizer."""
     if method.text is None:
         return None
     if model.tokenizer is None:
@@ -143,8 +143,8 @@ def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
     return text_rows(model.weights, model.tokenizer, method.text, _bos(model))
 
 
-def _checked(model: LoadedModel, prompts: PromptSet) -> PromptSet:
-    """Raises PromptError where padding would be seen."""
+def _check_padding(model: LoadedModel, prompts: PromptSet) -> PromptSet:
+    """Return `prompts`. Raises PromptError if attention would see their padding."""
     sees_padding = model.weights.blocks[0].attn.direction == "bidirectional"
     if sees_padding and len(set(prompts.lengths.tolist())) > 1:
         raise PromptError(
@@ -154,10 +154,10 @@ def _checked(model: LoadedModel, prompts: PromptSet) -> PromptSet:
     return prompts
 
 
-def _between(progress: Progress, heads: int, first: float, last: float) -> Report:
-    """Turns a share of one part of the work into heads."""
+def _report_heads(progress: Progress, heads: int, first: float, last: float) -> Report:
+    """Return a listener that converts the progress of one part of the work into heads."""
 
-    def report(what: str, share: float) -> None:  # noqa: ARG001  (for listeners that say it)
+    def report(what: str, share: float) -> None:  # noqa: ARG001  (part of the signature)
         done = round(heads * (first + (last - first) * share))
         progress.advance(done, 0, heads - done)
 

@@ -1,4 +1,4 @@
-"""A part of a sweep, for machines that share nothing but the store."""
+"""Shards of a sweep, for machines that share only the store."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ WHOLE = Shard(1, 1)
 
 
 def parse_shard(text: str) -> Shard:
-    """`"3/8"` as the third of eight shards.
+    """Parse a shard: `"3/8"` is the third of eight.
 
     Raises:
-        InvalidInput: it has another form, or there is no such shard.
+        InvalidInput: invalid form or number.
     """
     match = _FORM.fullmatch(text.strip())
     if match is None:
@@ -48,20 +48,20 @@ def parse_shard(text: str) -> Shard:
 
 
 def shard_of(cells: Sequence[Cell], shard: Shard) -> tuple[Cell, ...]:
-    """The cells of one shard, in the sweep's order.
+    """Return the cells of one shard, in the order of the sweep.
 
-    A group is what stands in the sweep for one task in one model; its runs share the loaded model
-    and the prepared prompts. Of G groups and N shards, the first N * floor(G / N) groups are dealt
-    whole, one after the other: group g goes to shard g mod N. The fewer than N groups that are left
-    are cut: their runs, in order, are split into N slices whose sizes differ by one at most.
+    A group contains the cells of one task in one model, whose runs share the loaded model and the
+    prompts. Of G groups and N shards, the first N * floor(G / N) groups are assigned as a whole:
+    group g to shard g mod N. The cells of the remaining groups are split, in order, into N slices
+    whose sizes differ by at most one.
 
-    So every cell is in exactly one shard; and as the groups of a sweep are equal in size, so are
-    the shards, to one run. Which cell is where depends on the sweep alone, and not on what the
-    store holds or which models a machine can read.
+    Every cell is in exactly one shard, and the sizes of shards differ by at most one run, since all
+    groups of a sweep have the same size. The assignment depends on the sweep alone, not on the
+    store or on the models that a machine can read.
     """
     groups = [list(group) for _, group in groupby(cells, key=lambda c: (c.model, c.task.name))]
     whole = len(groups) - len(groups) % shard.count
     dealt = [cell for group in groups[shard.index - 1 : whole : shard.count] for cell in group]
     rest = [cell for group in groups[whole:] for cell in group]
-    start, end = (len(rest) * place // shard.count for place in (shard.index - 1, shard.index))
+    start, end = (len(rest) * i // shard.count for i in (shard.index - 1, shard.index))
     return (*dealt, *rest[start:end])

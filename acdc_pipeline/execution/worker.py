@@ -1,4 +1,4 @@
-"""Runs executed in this process, with the model kept loaded from one run to the next."""
+"""The worker: executes runs in this process, and keeps what the next run shares with the last."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from acdc_pipeline.store import RunRecord
 
 @dataclass(frozen=True)
 class Prepared:
-    """What runs share that differ in threshold, metric or order alone.
+    """Intermediate results that runs share if they differ only in threshold, metric or order.
 
     Args:
-        prompts: the task's, under the model's tokenizer.
-        doubts: what there is to say against them.
-        parity: relative error of the engine's clean logits.
-        bench: the clean and the ablated run.
-        nothing: log-probabilities at the answers with every edge removed.
+        prompts: prompts of the task, under the tokenizer of the model.
+        warnings: warnings about the prompts.
+        parity: relative error of the clean logits of the engine.
+        bench: the clean and the ablated forward pass.
+        empty_logprobs: log-probabilities at the answers with every edge removed.
     """
 
     prompts: PromptSet
-    doubts: list[str]
+    warnings: list[str]
     parity: float
     bench: Bench
-    nothing: Float[Tensor, "answer vocab"]
+    empty_logprobs: Float[Tensor, "answer vocab"]
 
 
 class Worker:
-    """Executes runs one after the other; what the next run shares with the last is kept.
+    """Executes runs one after the other, with the model and prompts of the last run kept loaded.
 
     Args:
         device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget of a search; None takes half of what is free.
+        memory: byte budget of a search; None means half of the free memory.
     """
 
     def __init__(self, *, device: str = "auto", memory: int | None = None) -> None:
@@ -67,28 +67,25 @@ class Worker:
 
     @property
     def budget(self) -> int:
-        """Bytes that a search may take beside the weights."""
+        """Byte budget of a search beside the weights."""
         return self.memory if self.memory is not None else default_budget(self.device)
 
     def model(self, run: RunSpec) -> LoadedModel:
-        """The model of `run`, loaded. Raises like `execute`."""
+        """Load the model of `run`. Raises like `execute`."""
         return self._load(run)
 
     def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
-        """The model of `run` at work on its prompts, as its method meets them.
-
-        Raises like `execute`.
-        """
+        """Return the bench of `run`: its model on its prompts. Raises like `execute`."""
         return self._prepare(self._load(run), run, task).bench
 
-    def nothing(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
-        """Log-probabilities at the answers with every edge removed. Raises like `execute`."""
-        return self._prepare(self._load(run), run, task).nothing
+    def empty_logprobs(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
+        """Return the log-probabilities with every edge removed. Raises like `execute`."""
+        return self._prepare(self._load(run), run, task).empty_logprobs
 
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
-        """As many prompts as `run` has, of another seed or in groups that agree in their roles.
+        """Return as many prompts as `run` has, of another seed or in groups of `alike` roles.
 
-        Pair files have one set of prompts, whatever the seed. Raises like `execute`.
+        Pair files have the same prompts for every seed. Raises like `execute`.
         """
         return _prompts(self._load(run), run, task, seed, alike)
 
@@ -99,26 +96,26 @@ class Worker:
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RunRecord:
-        """The result of `run`, whose prompts come from `task`.
+        """Return the result of `run`, whose prompts come from `task`.
 
         Args:
-            run: what to do.
-            task: what its prompts are made by.
-            progress: told how far it is.
-            checkpoint: where a long search keeps its decisions, and finds those of an attempt
-                that was interrupted: the result is the same, to the bit.
+            run: the run.
+            task: its task.
+            progress: listener to the search.
+            checkpoint: decisions of an interrupted attempt, and the place for those of this one;
+                the result of a resumed search is the same to the bit.
 
         Raises:
-            ExecutionFailed: the model's files changed since the run was planned, or the search
-                and its recheck disagree.
-            PromptError: the task's prompts do not fit the model's tokenizer, or no corrupted side
+            ExecutionFailed: the files of the model changed since the run was planned, or the
+                search and its recheck disagree.
+            PromptError: the prompts do not fit the tokenizer of the model, or no corrupted prompt
                 differs from its clean one.
-            GraphError: the task's published circuit names edges that the model does not have.
+            GraphError: the published circuit of the task names edges that the model lacks.
             ParityError: the engine does not reproduce the model.
         """
         listener = progress or Silent()
         model = self._load(run)
-        # The model may serve many runs, and the libraries with it: neither is what this run took.
+        # After loading, which other runs share.
         started = time.perf_counter()
         if isinstance(run.method, ProfileMethod):
             return self._profile(model, run, run.method, task, listener, started)
@@ -129,7 +126,7 @@ class Worker:
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         found = run_method(PreparedRun(run, ready.bench, memory, listener, kept))
-        metrics, details = report(run, task, ready.bench, ready.nothing, found)
+        metrics, details = report(run, task, ready.bench, ready.empty_logprobs, found)
         circuit = found.circuit
         return RunRecord(
             spec=run,
@@ -140,7 +137,7 @@ class Worker:
                 **found.details,
                 **details,
                 "edges_on_a_path": len(circuit.live_edges),
-                "warnings": ready.doubts + doubts_about_result(run, circuit, prompts, metrics),
+                "warnings": ready.warnings + doubts_about_result(run, circuit, prompts, metrics),
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),
@@ -160,7 +157,6 @@ class Worker:
         progress: Progress,
         started: float,
     ) -> RunRecord:
-        """The result of a run that profiles heads. Raises like `execute`."""
         prompts = _prompts(model, run, task, run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         memory = self.budget
@@ -191,11 +187,11 @@ class Worker:
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
             prompts = _prompts(model, run, task, run.seed)
-            doubts = doubts_about_prompts(run, prompts)
+            warnings = doubts_about_prompts(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation)
-            nothing = circuit_logprobs(bench, ())
-            self._prepared = Prepared(prompts, doubts, parity, bench, nothing)
+            empty = circuit_logprobs(bench, ())
+            self._prepared = Prepared(prompts, warnings, parity, bench, empty)
             self._prepared_for = key
         return self._prepared
 

@@ -249,11 +249,6 @@ class Store:
             data = self.backend.read(layout.FAILED, layout.checked_run_id(run_id), layout.FAILURE)
         return None if data is None else decode_failure(run_id, data)
 
-    def clear_failure(self, run_id: str) -> None:
-        """Remove the cause of a failed run, as its next commit would. Raises StoreFailed."""
-        with write_errors(self.url):
-            self.backend.remove_failure(layout.checked_run_id(run_id))
-
     def failures(self) -> list[RunFailure]:
         """Return every run that failed and was not committed since, sorted by id."""
         return [item for item in self._failures() if isinstance(item, RunFailure)]

@@ -168,7 +168,7 @@ def _subject(
     plan: EvaluationPlan,
 ) -> Subject:
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
-    bench, nothing = worker.bench(run, task), worker.nothing(run, task)
+    bench, nothing = worker.bench(run, task), worker.empty_logprobs(run, task)
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
     names: list[MetricName] = list(

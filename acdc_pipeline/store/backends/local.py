@@ -49,15 +49,12 @@ class LocalBackend(Backend):
 
     @property
     def folder(self) -> Path:
-        """The folder."""
         return Path(self.root)
 
     def may_exist(self) -> bool:
-        """Return whether the folder exists."""
         return self.folder.exists()
 
     def check_usable(self) -> None:
-        """Raise StoreError if the location is a file."""
         if self.folder.exists() and not self.folder.is_dir():
             raise StoreError(
                 "is a file, not a folder", where=self.url, fix="choose another store with --store"
@@ -75,12 +72,9 @@ class LocalBackend(Backend):
         """Do nothing: a folder has no bucket."""
 
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
-        """Return `function` of every item, one after the other."""
         return [function(item) for item in items]
 
     def find_runs(self) -> dict[str, FileInfo]:
-        """Return all files below `runs/`. Raises OSError for folders that cannot be read."""
-
         def raise_unless_gone(error: OSError) -> None:
             if not isinstance(error, FileNotFoundError):
                 raise error
@@ -115,14 +109,12 @@ class LocalBackend(Backend):
         return committed
 
     def write(self, data: bytes, *parts: str) -> None:
-        """Create or replace a file by one rename."""
         target = self.folder.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f"{target.name}.{secrets.token_hex(8)}")
         _replace_durably(target, data, aside)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
-        """Create or replace the `FAILED.json` of a run by one rename."""
         tmp, folder = self.folder / layout.TMP, self.folder / layout.FAILED / run_id
         tmp.mkdir(parents=True, exist_ok=True)
         with self._failure_lock(run_id):
@@ -149,7 +141,6 @@ class LocalBackend(Backend):
             path.unlink(missing_ok=True)
 
     def write_probe(self, name: str) -> None:
-        """Create an empty file `name` in `tmp/`."""
         tmp = self.folder / layout.TMP
         tmp.mkdir(parents=True, exist_ok=True)
         (tmp / name).write_bytes(b"")

@@ -47,7 +47,6 @@ class ObjectBackend(Backend):
         return None if self.root.startswith("/") else self.root.partition("/")[0]
 
     def may_exist(self) -> bool:
-        """Return True: nothing is known before the store is read."""
         return True
 
     def check_usable(self) -> None:
@@ -83,7 +82,6 @@ class ObjectBackend(Backend):
             return
 
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
-        """Return `function` of every item, many at once."""
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
             return list(pool.map(function, items))
 
@@ -121,27 +119,22 @@ class ObjectBackend(Backend):
         return committed
 
     def write(self, data: bytes, *parts: str) -> None:
-        """Create or replace an object by one put."""
         self.fs.pipe_file(self.path(*parts), data)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
-        """Create or replace the `FAILED.json` of a run by one put."""
         self.write(data, layout.FAILED, run_id, layout.FAILURE)
 
     def remove_failure(self, run_id: str) -> None:
-        """Delete the `FAILED.json` of a run, if there is one."""
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(layout.FAILED, run_id, layout.FAILURE))
 
     def remove_checkpoint(self, run_id: str) -> None:
-        """Delete the checkpoint of a run, if there is one."""
         self.refresh()
         path = layout.CHECKPOINTS, layout.checkpoint_name(run_id)
         if self.exists(*path):
             self.fs.rm_file(self.path(*path))
 
     def write_probe(self, name: str) -> None:
-        """Put an empty object `name` in `tmp/`."""
         self.write(b"", layout.TMP, name)
 
     def leftovers(self, now: float) -> Iterator[Leftover]:

@@ -83,8 +83,8 @@ def test_failure_that_a_commit_could_not_clear_is_not_listed(store: Store):
 
 def test_failure_cleared_twice_is_no_error(store: Store):
     store.record_failure(FAILURE)
-    store.clear_failure(RUN_ID)
-    store.clear_failure(RUN_ID)
+    store.backend.remove_failure(RUN_ID)
+    store.backend.remove_failure(RUN_ID)
     assert store.failures() == []
 
 
@@ -178,7 +178,7 @@ def _record_and_clear(folder: str, times: int) -> None:
     store = open_store(folder)
     for _ in range(times):
         store.record_failure(FAILURE)
-        store.clear_failure(RUN_ID)
+        store.backend.remove_failure(RUN_ID)
 
 
 def test_processes_that_record_and_clear_one_failure_do_not_disturb_each_other(tmp_path: Path):
