@@ -67,7 +67,7 @@ def test_interrupted_sweep_keeps_what_is_done_and_says_how_to_go_on(sweep: Path,
         rest = process.stderr.read()
         assert process.stdout.read() == ""
     assert process.returncode == 130
-    assert f"go on with: acdc run {sweep} --device cpu --json" in rest
+    assert f"continue with: acdc run {sweep} --device cpu --json" in rest
     assert "Traceback" not in rest
     store = open_store(store_url)
     assert 2 <= len(store.run_ids()) < RUNS

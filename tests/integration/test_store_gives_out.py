@@ -63,7 +63,7 @@ def test_sweep_on_a_disk_that_fills_up_keeps_what_is_done_and_goes_on_with_more_
     done = open_store(disk.folder).run_ids()
     assert 0 < len(done) < len(thresholds)
     assert (
-        f"{len(done)} of {len(thresholds)} done and in the store; go on with: acdc run"
+        f"{len(done)} of {len(thresholds)} done and in the store; continue with: acdc run"
         in failed.err
     )
     assert open_store(disk.folder).damaged() == []

@@ -1,4 +1,4 @@
-"""`acdc demo`: the whole pipeline on the models that ship: sweep, circuits, heads, store, wiki."""
+"""`acdc demo`: the whole pipeline on the bundled models: sweep, circuits, heads, store, wiki."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.commands import wiki
-from acdc_pipeline.cli.commands.run import SweepName
+from acdc_pipeline.cli.commands.run import execute_with_progress, plan_with_store, print_cached
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.shared import repeat_command
-from acdc_pipeline.cli.sweeping import carry_out, planned_against, say_what_is_there
+from acdc_pipeline.cli.options.sweep import SweepName
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from acdc_pipeline.workflows.sweep import SweepStatus
 
 PROFILE = "laptop"
-"""On what the demo executes."""
 
 COLUMNS = (
     Column("run"),
@@ -50,7 +48,7 @@ def demo(
         typer.Option(
             metavar="ray|local",
             autocompletion=completion.one_of("ray|local"),
-            help="On a Ray started for it, or in this process.",
+            help="Execute on a local Ray started for the demo, or in this process.",
         ),
     ] = "ray",
     out: wiki.Folder = None,
@@ -60,14 +58,13 @@ def demo(
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
-    """Find circuits in the models that ship and what their heads do, and make a wiki of both.
+    """Find circuits in the bundled models and what their heads do, and build a wiki of both.
 
-    A Ray of this machine alone is started for it, with two workers. Runs that are in the store
-    already are not computed again.
+    A local Ray with two workers is started for it. Runs in the store are not computed again.
 
     Example: acdc demo
     """
-    place = execution_settings(
+    settings = execution_settings(
         PROFILE,
         executor=check_executor(executor, "--executor"),
         device=device,
@@ -75,14 +72,16 @@ def demo(
         threads=shared.read_threads(context),
     )
     with reserve_stdout():
-        results, work = planned_against(sweep, store, place, None)
+        results, work = plan_with_store(sweep, store, settings, None)
         cached = {planned.run_id for planned in work.runs("cached")}
-        say_what_is_there(work)
+        print_cached(work)
         todo = work.runs("to run", "failed before")
-        outcomes = carry_out(todo, results, place, again=repeat_command(context))
+        outcomes = execute_with_progress(
+            todo, results, settings, resume_command=shared.repeat_command(context)
+        )
         built = wiki.built_from(results, out)
-    there = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
-    records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in there]
+    stored = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
+    records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in stored]
     failed = _failed(work, outcomes)
     if json:
         from acdc_pipeline.cli.views.run import run_document
@@ -120,7 +119,7 @@ def _failed(work: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     return ended + refused
 
 
-def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
+def _show(results: Store, records: list[RunRecord], store_option: str) -> None:
     from acdc_pipeline.cli.views.run import edge_counts
     from acdc_pipeline.cli.views.run_list import result_cells
 
@@ -138,8 +137,8 @@ def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
     ]
     print_table(COLUMNS, rows)
     for record in records:
-        for doubt in record.details.get("warnings", ()):
-            print_note(f"note: {run_name(record.spec)}: {doubt}", indent="      ")
+        for warning in record.details.get("warnings", ()):
+            print_note(f"note: {run_name(record.spec)}: {warning}", indent="      ")
     folder = _path(results, records[0]).removesuffix(f"/{records[0].spec.run_id()}")
     print_line(f"\nStored in {relative_path(folder)}/, a folder for each run.")
     circuits = [(r, len(r.circuit)) for r in records if r.circuit is not None]
@@ -147,8 +146,8 @@ def _show(results: Store, records: list[RunRecord], same_store: str) -> None:
         best, _ = min(
             circuits, key=lambda found: (-found[0].metrics.get("accuracy", 0.0), found[1])
         )
-        print_line(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{same_store}")
-    print_line(f"All of them: acdc runs list{same_store}")
+        print_line(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{store_option}")
+    print_line(f"All of them: acdc runs list{store_option}")
 
 
 def _path(results: Store, record: RunRecord) -> str:

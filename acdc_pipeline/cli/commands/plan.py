@@ -1,4 +1,4 @@
-"""`acdc plan`: what a sweep would do here, and what it would take."""
+"""`acdc plan`: what a sweep would do, and its cost in time and memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from acdc_pipeline.cli.commands.run import ShardOf, SweepName
+from acdc_pipeline.cli.commands.run import plan_with_store
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.sweeping import planned_against
+from acdc_pipeline.cli.options.sweep import (
+    ExecutorName,
+    ProfileName,
+    Shard,
+    SweepName,
+    read_executor,
+)
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
@@ -21,11 +27,6 @@ from acdc_pipeline.cli.terminal.text import (
     relative_path,
 )
 from acdc_pipeline.cli.views.sweep import print_failures, refusal_document
-from acdc_pipeline.cli.workplace import (
-    ExecutorName,
-    ProfileName,
-    executor_named,
-)
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, ExecutionSettings, execution_settings
 
 if TYPE_CHECKING:
@@ -51,33 +52,33 @@ def plan(
     sweep: SweepName,
     profile: ProfileName = DEFAULT_PROFILE,
     executor: ExecutorName = None,  # noqa: ARG001  (read from the context)
-    shard: ShardOf = None,
+    shard: Shard = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
-    """Say what a sweep would do: runs in the store, to run, failed before, and what they take.
+    """Show what a sweep would do: runs in the store, to run and failed before, and their cost.
 
-    Nothing is executed and no store is made. Times are rough: from runs of the same task and model
-    in the store where there are any, else counted.
+    Nothing is executed and no store is created. Times are rough: taken from stored runs of the
+    same task and model if there are any, else from a count of operations.
 
     \b
     Examples:
       acdc plan demo
       acdc plan deploy/sweeps/paper.yaml --profile gpu --json
     """
-    place = execution_settings(profile, executor=executor_named(context))
+    settings = execution_settings(profile, executor=read_executor(context))
     with reserve_stdout():
-        results, work = planned_against(sweep, store, place, shard)
+        results, work = plan_with_store(sweep, store, settings, shard)
         from acdc_pipeline.workflows.forecast import forecast
 
-        cells = forecast(work, results.summaries(), place.profile)
+        cells = forecast(work, results.summaries(), settings.profile)
     if json:
-        print_json(_document(work, cells, results, place))
+        print_json(_document(work, cells, results, settings))
         return
     if cells:
         print_table(COLUMNS, [_row(cell) for cell in cells])
         print_line("")
-    print_facts(_facts(work, cells, results, place))
+    print_facts(_facts(work, cells, results, settings))
     print_failures(work, (), hint="--retry-failed tries again")
 
 
@@ -95,7 +96,7 @@ def _row(cell: CellForecast) -> dict[str, str]:
 
 
 def _facts(
-    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
+    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, settings: ExecutionSettings
 ) -> dict[str, str]:
     to_run = len(work.runs("to run"))
     counts = {
@@ -111,12 +112,12 @@ def _facts(
         "store": relative_path(results.url),
     }
     if to_run:
-        profile, seconds = place.profile, sum(cell.seconds for cell in cells)
+        profile, seconds = settings.profile, sum(cell.seconds for cell in cells)
         workers = profile.workers
         facts |= {
             "edge tests": f"at most {sum(cell.edge_tests for cell in cells):,}",
             "time": f"about {format_span(seconds / workers)} on {pluralize(workers, 'worker')} of "
-            f"profile '{place.name}' ({profile.executor}), {_hours(place, seconds)}",
+            f"profile '{settings.name}' ({profile.executor}), {_hours(settings, seconds)}",
             "estimated from": _basis(to_run, sum(cell.measured for cell in cells)),
             "memory": f"at most {format_size(max(cell.memory or 0 for cell in cells))} a worker, "
             "with the weights",
@@ -124,8 +125,8 @@ def _facts(
     return facts
 
 
-def _hours(place: ExecutionSettings, seconds: float) -> str:
-    profile = place.profile
+def _hours(settings: ExecutionSettings, seconds: float) -> str:
+    profile = settings.profile
     cpu = f"{seconds * profile.cpus_each / 3600:.2g} CPU hours"
     return f"{seconds * profile.gpus / 3600:.2g} GPU hours and {cpu}" if profile.gpus else cpu
 
@@ -150,13 +151,13 @@ def _basis(to_run: int, measured: int) -> str:
 
 
 def _document(
-    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, place: ExecutionSettings
+    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, settings: ExecutionSettings
 ) -> dict[str, Any]:
     seconds = sum(cell.seconds for cell in cells)
     return {
         "sweep": work.plan.name,
         "store": results.url,
-        "profile": {"name": place.name, **place.profile.plain()},
+        "profile": {"name": settings.name, **settings.profile.plain()},
         "totals": {
             "cached": len(work.runs("cached")),
             "to_run": len(work.runs("to run")),
@@ -164,8 +165,8 @@ def _document(
             "refused": len(work.plan.refused),
             "edge_tests": sum(cell.edge_tests for cell in cells),
             "seconds": seconds,
-            "cpu_hours": seconds * place.profile.cpus_each / 3600,
-            "gpu_hours": seconds * place.profile.gpus / 3600,
+            "cpu_hours": seconds * settings.profile.cpus_each / 3600,
+            "gpu_hours": seconds * settings.profile.gpus / 3600,
         },
         "cells": [asdict(cell) for cell in cells],
         "runs": [

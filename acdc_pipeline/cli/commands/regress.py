@@ -1,4 +1,4 @@
-"""`acdc regress`: find the circuits again, and compare them with committed baselines."""
+"""`acdc regress`: repeat a sweep, and compare its circuits with committed baselines."""
 
 from __future__ import annotations
 
@@ -12,33 +12,37 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.commands.jobs import print_version_note
-from acdc_pipeline.cli.commands.run import SweepName
+from acdc_pipeline.cli.commands.run import execute_with_progress
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options.parsers import file_parser, integer_parser
-from acdc_pipeline.cli.options.shared import repeat_command
-from acdc_pipeline.cli.sweeping import carry_out
+from acdc_pipeline.cli.options.sweep import (
+    ExecutorName,
+    ProfileName,
+    SweepDevice,
+    SweepName,
+    read_settings,
+)
 from acdc_pipeline.cli.terminal.errors import print_error
 from acdc_pipeline.cli.terminal.files import STDOUT, check_writable, write_bytes
 from acdc_pipeline.cli.terminal.interrupts import temporary_folder
-from acdc_pipeline.cli.terminal.output import print_json, print_note
+from acdc_pipeline.cli.terminal.output import print_json, print_note, print_warnings
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.cli.views.regression import print_report
-from acdc_pipeline.cli.workplace import ExecutorName, ProfileName, SweepDevice
-from acdc_pipeline.cli.workplace import workplace as workplace_of
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.regression.report import Report
+    from acdc_pipeline.regression.summary import HeadLink
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.store import Store
 
 NO_BASELINE = BaselineError.exit_code
-LEAST_SEEDS = 5
-"""`regression.tolerance` says so too."""
+MIN_SEEDS = 5
+"""The minimum of `regression.tolerance`."""
 
 
 def regress(
@@ -48,36 +52,37 @@ def regress(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the baselines are. Default: results/baselines of the project folder, else "
-            "those that ship.",
+            help="Folder of the baselines. Default: results/baselines of the project folder, else "
+            "the bundled ones.",
         ),
     ] = None,
     replace: Annotated[
         list[str] | None,
         typer.Option(
             metavar="OLD=NEW",
-            help="Put model NEW in the place of the sweep's model OLD, and hold it against OLD's "
-            "baselines. May be given several times.",
+            help="Replace the sweep's model OLD by NEW, and compare it with OLD's baselines. "
+            "May be given several times.",
         ),
     ] = None,
     update_baseline: Annotated[
         bool,
         typer.Option(
             "--update-baseline",
-            help="Write the baselines of cells that drifted or have none; --reason says why.",
+            help="Write new baselines for cells that drifted or have none; needs --reason.",
         ),
     ] = False,
     reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why the baselines change; kept in them.")
+        str | None, typer.Option(metavar="TEXT", help="Why the baselines change; stored in them.")
     ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            parser=integer_parser("--seeds", LEAST_SEEDS, 1000),
+            parser=integer_parser("--seeds", MIN_SEEDS, 1000),
             metavar="N",
-            help="Other samples of prompts that the tolerances of new baselines are measured from.",
+            help="Number of further prompt samples from which the tolerances of new baselines "
+            "are measured.",
         ),
-    ] = LEAST_SEEDS,
+    ] = MIN_SEEDS,
     junit: Annotated[
         Path | None,
         typer.Option(
@@ -85,8 +90,7 @@ def regress(
             "--junit",
             parser=file_parser("--junit-xml"),
             metavar="FILE",
-            help="Write JUnit XML: drift is a failure, what kept a cell from being compared an "
-            "error.",
+            help="Write JUnit XML: drift is a failure, a cell that could not be compared an error.",
         ),
     ] = None,
     summary: Annotated[
@@ -96,16 +100,16 @@ def regress(
             "--summary",
             parser=file_parser("--markdown"),
             metavar="FILE",
-            help="Write Markdown. In a GitHub workflow it goes to the step summary by itself.",
+            help="Write Markdown. In a GitHub workflow the step summary gets it in any case.",
         ),
     ] = None,
     wiki: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A wiki whose pages the heads in the Markdown lead to."),
+        typer.Option(metavar="URL", help="A wiki to which the heads in the Markdown link."),
     ] = None,
     cached: Annotated[
         bool,
-        typer.Option("--cached", help="Take the runs that --store holds, as they are."),
+        typer.Option("--cached", help="Use the runs in --store as they are."),
     ] = False,
     executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
     profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
@@ -116,16 +120,16 @@ def regress(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Keep the fresh runs there. Workers on other machines need one that all reach. "
-            "Default: a temporary folder.",
+            help="Store of the new runs; workers on other machines need one that all of them can "
+            "reach. Default: a temporary folder.",
         ),
     ] = None,
     json: shared.Json = False,
 ) -> None:
-    """Find the circuits of a sweep again, and compare them with committed baselines.
+    """Repeat the searches of a sweep, and compare the circuits with committed baselines.
 
-    Every run is executed afresh. Exit code 1 where a circuit drifted, 3 where a run failed or
-    nothing was compared, 4 where a baseline is missing or of no use.
+    Every run is executed again. Exit code 1 if a circuit drifted, 3 if a run failed or nothing
+    was compared, 4 if a baseline is missing or incompatible.
 
     \b
     Examples:
@@ -135,10 +139,9 @@ def regress(
       acdc regress --update-baseline --reason "trained with a new tokenizer"
     """
     print_version_note()
-    place = workplace_of(context)
-    source = context.get_parameter_source("store")
-    given = store if source is not None and source.name == "COMMANDLINE" else None
-    _check_options(update_baseline, reason, cached, given)
+    settings = read_settings(context)
+    store = store if shared.is_typed(context, "store") else None
+    _check_options(update_baseline, reason, cached, store)
     _check_documents(junit, summary, json)
     from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
     from acdc_pipeline.workflows.regression import (
@@ -152,15 +155,15 @@ def regress(
     folder = folder_to_write(baselines)
     check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())
-    with reserve_stdout(), _store_at(given) as results:
+    with reserve_stdout(), _open_store(store) as results:
         with show_status("planning"):
-            name, cells = plan_cells(sweep, place.profile.dtype, replacements)
+            name, cells = plan_cells(sweep, settings.profile.dtype, replacements)
             if not cached:
                 check_fresh(results, cells)
-        again = None if given is None else f"{repeat_command(context)} --cached"
+        resume = None if store is None else f"{shared.repeat_command(context)} --cached"
 
         def execute(runs: Sequence[PlannedRun]) -> list[Outcome]:
-            return carry_out(runs, results, place, again=again)
+            return execute_with_progress(runs, results, settings, resume_command=resume)
 
         report = run_regression(
             name, cells, execute, results, known, comparing=lambda: show_status("comparing")
@@ -172,16 +175,16 @@ def regress(
     report = dataclasses.replace(
         report,
         baselines=relative_path(report.baselines),
-        store=None if given is None else report.store,
+        store=None if store is None else report.store,
     )
     if json:
         print_json(report.plain())
     else:
         print_report(report)
-    written = _written(report, junit, summary, wiki)
+    written = _write_documents(report, junit, summary, wiki)
     if report.exit_code == NO_BASELINE and not os.environ.get("CI"):
-        again = repeat_command(context, without=("json", "junit", "summary"))
-        print_note(f"\nto make the baselines: {again} --update-baseline --reason TEXT")
+        command = shared.repeat_command(context, without=("json", "junit", "summary"))
+        print_note(f"\nto write the baselines: {command} --update-baseline --reason TEXT")
     if report.exit_code or not written:
         raise typer.Exit(report.exit_code or ExecutionFailed.exit_code)
 
@@ -207,7 +210,7 @@ def _parse_replacements(texts: Iterable[str]) -> dict[ModelRef, ModelRef]:
 
 
 def _check_options(update: bool, reason: str | None, cached: bool, store: str | None) -> None:
-    """Raises InvalidInput where options do not go together."""
+    """Raise InvalidInput if options contradict one another."""
     if update and not (reason or "").strip():
         raise InvalidInput("a new baseline needs a reason", field="--reason", fix="--reason TEXT")
     if reason is not None and not update:
@@ -217,7 +220,7 @@ def _check_options(update: bool, reason: str | None, cached: bool, store: str | 
 
 
 def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> None:
-    """Raises InvalidInput where a document has no place of its own: found out before the runs."""
+    """Raise InvalidInput, before anything runs, if a document cannot be written."""
     documents = {"--junit-xml": junit, "--markdown": summary}
     for option, path in documents.items():
         if path is None:
@@ -230,8 +233,8 @@ def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> No
 
 
 @contextmanager
-def _store_at(url: str | None) -> Iterator[Store]:
-    """The store of the fresh runs, which is gone at the end where nobody asked for it."""
+def _open_store(url: str | None) -> Iterator[Store]:
+    """Open the store of the new runs; without a URL, a temporary one."""
     from acdc_pipeline.store import open_store
 
     if url is not None:
@@ -241,30 +244,48 @@ def _store_at(url: str | None) -> Iterator[Store]:
         yield open_store(folder)
 
 
-def _written(report: Report, junit: Path | None, summary: Path | None, wiki: str | None) -> bool:
-    """Writes the documents that were asked for, and the step summary of a GitHub workflow.
+def _write_documents(
+    report: Report, junit: Path | None, summary: Path | None, wiki: str | None
+) -> bool:
+    """Write the requested documents, and the step summary of a GitHub workflow.
 
-    False where a document could not be written, which says nothing about the circuits.
+    Return False if a document cannot be written, which does not change the verdicts.
     """
-    from acdc_pipeline.cli.views.head_pages import head_pages
     from acdc_pipeline.regression.junit import junit_xml
     from acdc_pipeline.regression.summary import summary_markdown
 
-    models = [verdict.cell.model for verdict in report.verdicts]
-    text = summary_markdown(report, None if wiki is None else head_pages(wiki, models))
-    shown = text.encode("utf-8", "replace")  # names of files are not always text
+    text = summary_markdown(report, None if wiki is None else _head_links(wiki, report))
+    content = text.encode("utf-8", "replace")  # file names need not be valid text
     if step := os.environ.get("GITHUB_STEP_SUMMARY"):
         try:
             with Path(step).open("ab") as file:
-                file.write(shown)
+                file.write(content)
         except OSError as error:
-            print_note(f"acdc: warning: GITHUB_STEP_SUMMARY cannot be written: {error.strerror}")
+            print_warnings([f"GITHUB_STEP_SUMMARY cannot be written: {error.strerror}"])
     try:
         if junit is not None:
             write_bytes(junit, junit_xml(report))
         if summary is not None:
-            write_bytes(summary, shown)
+            write_bytes(summary, content)
     except InvalidInput as error:
         print_error(error)
         return False
     return True
+
+
+def _head_links(wiki: str, report: Report) -> HeadLink:
+    """Make the function that returns the address of a head's page in a published wiki.
+
+    Args:
+        wiki: URL of the wiki's first page, or of its folder.
+        report: report whose heads are linked.
+    """
+    from acdc_pipeline.wiki.slug import slugs
+
+    base = wiki.removesuffix("index.html").rstrip("/")
+    folders = slugs([verdict.cell.model for verdict in report.verdicts], ("index",))
+
+    def link(model: str, node: str) -> str | None:
+        return f"{base}/m/{folders[model]}/{node}.html" if ".h" in node else None
+
+    return link

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.commands import jobs as job_commands
-from acdc_pipeline.cli.commands.run import SweepName
 from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.options.sweep import ProfileName, RetryFailed, SweepName
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
 from acdc_pipeline.cli.terminal.text import format_size, pluralize
-from acdc_pipeline.cli.workplace import ProfileName
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Submission
@@ -30,9 +29,7 @@ def submit(
     profile: ProfileName = "gpu",
     store: shared.StoreUrl = None,
     follow: job_commands.Follow = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Retry runs that failed before.")
-    ] = False,
+    retry_failed: RetryFailed = False,
     shared_disk: Annotated[
         bool,
         typer.Option(

@@ -198,9 +198,9 @@ def test_regress_missing_baseline_is_exit_4_and_offers_to_make_it(
     outcome = regress(baselines=tmp_path / "none")
     assert outcome.code == 4
     assert f"{CELL}: there is no baseline" in outcome.out
-    assert "to make the baselines" not in outcome.err
+    assert "to write the baselines" not in outcome.err
     monkeypatch.delenv("CI")
-    assert "to make the baselines: acdc regress" in regress(baselines=tmp_path / "none").err
+    assert "to write the baselines: acdc regress" in regress(baselines=tmp_path / "none").err
     assert not (tmp_path / "none").exists()
 
 

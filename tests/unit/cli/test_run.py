@@ -143,6 +143,6 @@ def test_run_interrupted_says_how_to_go_on(capsys, monkeypatch, sweep: Path, sto
     monkeypatch.setattr("acdc_pipeline.execution.worker.Worker.execute", interrupt)
     shown = run(capsys, sweep, "--threads", "1")
     assert (shown.code, shown.out) == (130, "")
-    again = f"go on with: acdc run {sweep} --device cpu --threads 1"
+    again = f"continue with: acdc run {sweep} --device cpu --threads 1"
     assert f"0 of 1 done and in the store; {again}" in shown.err
     assert len(open_store(store_url).run_ids()) == 1

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from acdc_pipeline.cli.app import default_map
 from acdc_pipeline.cli.main import app
-from acdc_pipeline.cli.workplace import workplace
+from acdc_pipeline.cli.options.sweep import read_settings
 from acdc_pipeline.execution.executor import LocalExecutor
 from acdc_pipeline.workflows.executors import (
     ExecutionSettings,
@@ -45,7 +45,7 @@ def asked(*words: str) -> ExecutionSettings:
     group = get_command(app)
     parent = typer.Context(group, info_name="acdc", default_map=default_map(group))
     command = group.commands["run"]  # pyright: ignore[reportAttributeAccessIssue]
-    return workplace(command.make_context("run", ["s", *words], parent=parent))
+    return read_settings(command.make_context("run", ["s", *words], parent=parent))
 
 
 def settings(project: Path, text: str) -> None:
