@@ -79,7 +79,7 @@ def demo(
         outcomes = execute_with_progress(
             todo, results, settings, resume_command=shared.repeat_command(context)
         )
-        built = wiki.built_from(results, out)
+        built = wiki.build_from_store(results, out)
     stored = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
     records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in stored]
     failed = _failed(work, outcomes)

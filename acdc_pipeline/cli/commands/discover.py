@@ -16,7 +16,7 @@ from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
 SEARCHES = ("acdc", "eap-ig-acdc")
 USUAL_THRESHOLD = 0.01
-"""Of searches, where the command names none."""
+"""Default of `--threshold`."""
 
 
 def discover(
@@ -165,8 +165,8 @@ def discover(
 ) -> None:
     """Find the circuit of TASK in MODEL and store it.
 
-    The same command again answers from the store. Another seed, threshold or model is another
-    run.
+    The same command again reads the result from the store. Another seed, threshold or model is
+    another run.
 
     \b
     Examples:
@@ -174,7 +174,7 @@ def discover(
       acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
-    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
+    memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     from acdc_pipeline.specs import find_task, method_for
 
     spec = find_task(task)
@@ -211,15 +211,15 @@ def discover(
 
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         results = open_store(store)
-        make_worker = worker_factory(device, budget, threads_asked)
+        make_worker = worker_factory(device, memory_budget, thread_count)
         record, cached = discover_into(results, run, spec, make_worker, progress)
     from acdc_pipeline.cli.views.run import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:
         has = pluralize(run.prompts, "prompt pair")
-        print_note(f"note: task '{run.task}' has {has}, fewer than asked for; all are used")
-    for doubt in record.details.get("warnings", ()):
-        print_note(f"note: {doubt}")
+        print_note(f"note: task '{run.task}' has {has}, fewer than requested; all are used")
+    for warning in record.details.get("warnings", ()):
+        print_note(f"note: {warning}")
     path = results.path(run.run_id())
     if json:
         print_json({**run_document(record), "cached": cached, "store": results.url, "path": path})

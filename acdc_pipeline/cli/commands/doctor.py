@@ -26,7 +26,7 @@ Status = Literal["ok", "note", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: what it is, how it is, and what to do about it."""
+    """The result of one check: its subject, its state, and how to fix it."""
 
     what: str
     status: Status
@@ -35,9 +35,9 @@ class Finding:
 
 
 def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
-    """Look at Python, packages, devices, models, the store, Ray and tokens; say what to fix.
+    """Check Python, packages, devices, models, the store, Ray and tokens, and suggest fixes.
 
-    Exit code 3 if something does not work.
+    Exit code 3 if a check fails.
 
     Example: acdc doctor
     """
@@ -92,7 +92,7 @@ def _all_well(findings: list[Finding]) -> bool:
 
 
 def _safely(check: Callable[[], Finding]) -> Finding:
-    """What `check` found; an error of ours or of an import is a finding, not the end."""
+    """Run a check; an error of ours or of an import becomes a finding."""
     try:
         return check()
     except AcdcError as error:
@@ -134,7 +134,7 @@ def _extras() -> Finding:
 
 
 def _cache() -> Finding:
-    """Where converted models are kept, and how much room they take."""
+    """Find the folder of converted models, and its size."""
     from acdc_pipeline.models.conversion.cache import cache_folder
 
     folder = cache_folder()
@@ -183,7 +183,7 @@ def _zoo() -> Finding:
 
     names = [describe_model(f"zoo:{name}").ref.removeprefix("zoo:") for name in list_zoo()]
     if not names:
-        return Finding("zoo", "problem", "no model ships with it", "reinstall acdc-pipeline")
+        return Finding("zoo", "problem", "no bundled model", "reinstall acdc-pipeline")
     return Finding("zoo", "ok", f"{pluralize(len(names), 'model')}: {', '.join(names)}")
 
 
@@ -215,7 +215,7 @@ def _store(url: str | None) -> Finding:
             f"{relative_path(results.url)} cannot be written",
             "choose another store with --store or ACDC_STORE",
         )
-    state = pluralize(count, "run") if folder.exists() else "not there yet, will be made"
+    state = pluralize(count, "run") if folder.exists() else "does not exist yet"
     return Finding("store", "ok", f"{relative_path(results.url)}: {state}")
 
 
@@ -228,7 +228,7 @@ def _hub() -> Finding:
 
 
 def _ray() -> Finding:
-    """Whether a Ray would be joined or started; it is not started to find out."""
+    """Find whether a Ray would be joined or started, without starting it."""
     if address := os.environ.get("RAY_ADDRESS"):
         return Finding("ray cluster", "note", f"RAY_ADDRESS is set: sweeps go to {address}")
     shared = Path("/dev/shm")  # where Ray keeps what workers hand to one another
@@ -242,7 +242,7 @@ def _ray() -> Finding:
 
 
 def _tokens() -> Finding:
-    """Which secrets are set; never what they are."""
+    """Find which secrets are set, without showing them."""
     from huggingface_hub import get_token
 
     from acdc_pipeline.execution.submission.cluster import find_token
@@ -253,6 +253,6 @@ def _tokens() -> Finding:
 
 
 def _browser() -> Finding:
-    """Where a browser is; only tests of the wiki and pictures of the docs need one."""
+    """Find a browser; only tests of the wiki and pictures of the docs need one."""
     found = next(filter(None, map(which, BROWSERS)), None)
     return Finding("browser", "note", found or "none found; the wiki opens in any")

@@ -1,4 +1,4 @@
-"""`acdc evaluate`: what a circuit is worth."""
+"""`acdc evaluate`: how faithful, complete, minimal and stable a circuit is."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from acdc_pipeline.cli.options.parsers import (
     integer_parser,
     parse_circuit,
 )
-from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
+from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
 from acdc_pipeline.cli.terminal.output import (
     print_facts,
     print_json,
     print_line,
-    print_note,
     print_warnings,
 )
 from acdc_pipeline.cli.terminal.progress import show_progress
@@ -50,15 +49,15 @@ def evaluate(
         typer.Argument(
             metavar="MODEL",
             autocompletion=completion.models,
-            help="zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE.",
+            help=shared.MODEL_HELP,
         ),
     ] = None,
     edges: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|EDGES",
-            help="With TASK MODEL: the circuit. A file that `runs export` wrote (node-link, "
-            "mib-json) or of one edge a line; or edges with commas between them.",
+            help="With TASK MODEL: the circuit, as a file written by `runs export` (node-link, "
+            "mib-json), a file of one edge a line, or edges separated by commas.",
         ),
     ] = None,
     metric: Annotated[
@@ -66,7 +65,7 @@ def evaluate(
         typer.Option(
             metavar=shared.METRICS,
             autocompletion=completion.one_of(shared.METRICS),
-            help="What is measured. Default: the run's own, or the task's.",
+            help="Metric of faithfulness. Default: the run's, or the task's.",
         ),
     ] = None,
     ablation: Annotated[
@@ -82,15 +81,15 @@ def evaluate(
         typer.Option(
             parser=integer_parser("--prompts", 1, MAX_PROMPTS),
             metavar="N",
-            help="With TASK MODEL: how many prompt pairs. Default: 64.",
+            help="With TASK MODEL: number of prompt pairs. Default: 64.",
         ),
     ] = None,
     full: Annotated[
         bool,
         typer.Option(
             "--full",
-            help="Measure everything: completeness, worst knockouts, minimality, causal "
-            "scrubbing, fresh prompts, stability and transfer too. It may take minutes.",
+            help="Also measure completeness, worst knockouts, minimality, causal scrubbing, fresh "
+            "prompts, stability and transfer. This may take minutes.",
         ),
     ] = False,
     null: Annotated[
@@ -98,7 +97,8 @@ def evaluate(
         typer.Option(
             parser=integer_parser("--null", 0),
             metavar="N",
-            help="Random circuits of equal size; 0 for none. Default: 50, fewer in large models.",
+            help="Number of random circuits of equal size; 0 for none. Default: 50, fewer in "
+            "large models.",
         ),
     ] = None,
     draws: Annotated[
@@ -106,8 +106,8 @@ def evaluate(
         typer.Option(
             parser=integer_parser("--draws", 0),
             metavar="N",
-            help="Measure completeness, minimality and causal scrubbing, with so many random sets "
-            "of nodes and rounds of scrubbing; 0 for none. Of --full: 5.",
+            help="Measure completeness, minimality and causal scrubbing with N random sets of "
+            "nodes and N rounds of scrubbing; 0 for none. With --full: 5.",
         ),
     ] = None,
     restarts: Annotated[
@@ -115,8 +115,8 @@ def evaluate(
         typer.Option(
             parser=integer_parser("--restarts", 0),
             metavar="N",
-            help="Measure the worst knockout, by so many greedy searches for the nodes without "
-            "which circuit and model differ most; 0 for none. Of --full: 2.",
+            help="Measure the worst knockout by N greedy searches for the nodes without which "
+            "circuit and model differ most; 0 for none. With --full: 2.",
         ),
     ] = None,
     resamples: Annotated[
@@ -124,8 +124,8 @@ def evaluate(
         typer.Option(
             parser=integer_parser("--resamples", 0),
             metavar="N",
-            help="Measure stability and transfer, by so many searches on resampled prompts; 0 for "
-            "none. Of --full: 5.",
+            help="Measure stability and transfer by N searches on resampled prompts; 0 for none. "
+            "With --full: 5.",
         ),
     ] = None,
     seed: Annotated[
@@ -139,10 +139,12 @@ def evaluate(
     svg: Annotated[
         Path | None,
         typer.Option(
-            parser=file_parser("--svg"), metavar="FILE", help="Draw the curve there; - for stdout."
+            parser=file_parser("--svg"),
+            metavar="FILE",
+            help="Draw the curve; - for stdout.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: shared.Force = False,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
     memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
@@ -152,16 +154,16 @@ def evaluate(
 ) -> None:
     """Measure a circuit: how faithful it is, and with --full how complete, minimal and stable.
 
-    By default: faithfulness in the metric of the search and the task's own, both accuracies, the
-    curve, random circuits. That takes seconds in a small model and about a minute in one of 135
-    million parameters. An option with an amount switches on what it is of.
+    By default: faithfulness in the metrics of the search and of the task, both accuracies, the
+    curve, and random circuits. That takes seconds for a small model and about a minute for one of
+    135 million parameters. An option with a number also switches its measurement on.
 
-    What is measured of RUN is kept beside it in the store: `runs list`, `runs show`, `compare` and
-    the wiki show it, and the same command again answers from there. Of TASK MODEL --edges there
-    is no run, and nothing is stored.
+    The evaluation of RUN is stored beside it: `runs list`, `runs show`, `compare` and the wiki
+    show it, and the same command again reads it from there. For TASK MODEL --edges nothing is
+    stored.
 
-    The curve is cut from the scores of the run, or made of the runs of the same search at other
-    thresholds that are in the store.
+    The curve comes from the scores of the run, or from the stored runs of the same search at
+    other thresholds.
 
     \b
     Examples:
@@ -169,21 +171,18 @@ def evaluate(
       acdc evaluate 3f2a91c0 --full --svg curve.svg
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
     """
-    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
+    memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     _check_options(run, model, edges, metric, ablation, prompts)
-    if json and svg == STDOUT:
-        raise InvalidInput("--svg - and --json exclude one another", where="evaluate")
-    if svg is not None and svg != STDOUT and not force:
-        check_new(svg)
+    check_drawing(svg, force=force, json=json, command="evaluate")
     with reserve_stdout(), show_progress() as progress:
         progress.status("loading")
         from acdc_pipeline.execution.worker import Worker
-        from acdc_pipeline.workflows.evaluate import evaluate as measured
+        from acdc_pipeline.workflows.evaluate import evaluate as evaluate_circuit
         from acdc_pipeline.workflows.evaluation import evaluation_plan
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
-        shared.use_threads(threads_asked)
-        worker = Worker(device=device, memory=budget)
+        shared.use_threads(thread_count)
+        worker = Worker(device=device, memory=memory_budget)
         effort = evaluation_plan(
             "full" if full else "basic",
             null=null,
@@ -195,42 +194,47 @@ def evaluate(
         answer: Answer | None = None
         if model is None:
             results = shared.open_store(store)
-            spec, task, circuit = _stored(results, run)
+            spec, task, circuit = _stored_circuit(results, run)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             answer = evaluate_into(results, worker, spec, task, circuit, effort, progress)
             found = answer.evaluation
         else:
-            spec, task, circuit = _given(
+            spec, task, circuit = _given_circuit(
                 run, model, str(edges), metric, ablation, prompts or 64, seed, dtype
             )
             damaged = ()
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            found = measured(worker, spec, task, circuit, [], effort, progress)
+            found = evaluate_circuit(worker, spec, task, circuit, [], effort, progress)
     from acdc_pipeline.cli.views.drawing import draw_evaluation
     from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
     from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
     print_warnings(damaged)
     if answer is not None and answer.unkept is not None:
-        print_note(f"acdc: warning: not kept: {answer.unkept}".replace("\n", "\n      "))
+        print_warnings([f"not stored: {answer.unkept}"])
     picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}") if svg else ""
     if svg == STDOUT:
         print_line(picture.rstrip("\n"))
         return
     if svg is not None:
         write_bytes(svg, picture.encode())
-    name = {} if model is not None else {"run": spec.run_id()}
-    where = {**name, "task": spec.task, "model": spec.model}
+    run_id = {} if model is not None else {"run": spec.run_id()}
+    identity = {**run_id, "task": spec.task, "model": spec.model}
     figures = evaluation_figures(found)
     if json:
         drawing = None if svg is None else str(svg)
         print_json(
-            {**where, **figures, "cached": answer is not None and answer.cached, "drawing": drawing}
+            {
+                **identity,
+                **figures,
+                "cached": answer is not None and answer.cached,
+                "drawing": drawing,
+            }
         )
         return
     print_facts(
-        where
+        identity
         | evaluation_facts(figures)
         | ({} if answer is None else {"stored": _stored_text(answer)})
         | ({"drawing": str(svg)} if svg else {})
@@ -243,8 +247,8 @@ def evaluate(
 def _stored_text(answer: Answer) -> str:
     if answer.unkept is not None:
         return "no"
-    again = " (was there already: nothing was measured now)" if answer.cached else ""
-    return f"beside the run{again}"
+    cached = " (was there already: nothing was measured now)" if answer.cached else ""
+    return f"beside the run{cached}"
 
 
 def _check_options(
@@ -255,6 +259,7 @@ def _check_options(
     ablation: str | None,
     prompts: int | None,
 ) -> None:
+    """Raise InvalidInput if options and arguments contradict one another."""
     from acdc_pipeline.specs import list_tasks
 
     if model is not None and edges is None:
@@ -264,8 +269,8 @@ def _check_options(
             field="--edges",
             fix="name a file or edges, or evaluate a stored run: acdc evaluate RUN",
         )
-    asked = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
-    of_run = [option for option, value in asked.items() if value is not None]
+    given = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
+    of_run = [option for option, value in given.items() if value is not None]
     if model is None and run in list_tasks():
         raise InvalidInput(
             f"'{run}' is a task, and no model is given",
@@ -282,20 +287,20 @@ def _check_options(
         )
 
 
-def _stored(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
+def _stored_circuit(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
     from acdc_pipeline.specs import find_task
     from acdc_pipeline.workflows.curves import require_same_task
 
     record = results.get(results.resolve(prefix))
     if record.circuit is None:
-        raise InvalidInput("this run found no circuit", where=record.spec.run_id()[:8])
+        raise InvalidInput("this run has no circuit", where=record.spec.run_id()[:8])
     spec = record.spec
     task = find_task(spec.task)
     require_same_task(spec, task)
     return spec, task, record.circuit
 
 
-def _given(
+def _given_circuit(
     task_name: str,
     model: str,
     edges: str,
@@ -305,7 +310,7 @@ def _given(
     seed: int,
     dtype: str,
 ) -> tuple[RunSpec, TaskSpec, Circuit]:
-    """The circuit that was named, as if a method of its size had found it."""
+    """Parse the given circuit, and plan the run of a method that would find one of its size."""
     from acdc_pipeline.execution.plan import describe_supported
     from acdc_pipeline.specs import ModelRef, find_task
     from acdc_pipeline.workflows.discovery import run_of_circuit

@@ -1,4 +1,4 @@
-"""`acdc heads`: what every attention head of a model does."""
+"""`acdc heads`: scores and roles of every attention head of a model."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def heads(
         str | None,
         typer.Option(
             metavar="TASK,…",
-            help="On whose prompts: names, folders or .jsonl files, with commas between. Default: "
-            "what a zoo model has learnt, else induction.",
+            help="Tasks whose prompts are used: names, folders or .jsonl files, separated by "
+            "commas. Default: the tasks that a zoo model has learnt, else induction.",
         ),
     ] = None,
     text: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A text to look for snippets in on which each head does most: its first 20,000 "
-            "characters.",
+            help="A text from which to pick the snippets with the largest effect of each head; its "
+            "first 20,000 characters are used.",
         ),
     ] = None,
     score: Annotated[
@@ -46,8 +46,8 @@ def heads(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.scores,
-            help=f"The score of the mosaic, as in --score {DEFAULT_SCORE}; a wrong name lists "
-            "them.",
+            help=f"The score to show as a mosaic, as in --score {DEFAULT_SCORE}; an unknown name "
+            "lists all.",
         ),
     ] = None,
     prompts: Annotated[
@@ -55,7 +55,7 @@ def heads(
         typer.Option(
             parser=integer_parser("--prompts", 2, MAX_PROMPTS),
             metavar="N",
-            help="Prompt pairs of each task, or all that a file of pairs has.",
+            help="Number of prompt pairs per task; of a file of pairs, at most all.",
         ),
     ] = 64,
     seed: Annotated[
@@ -73,9 +73,9 @@ def heads(
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
-    """Score every attention head of MODEL, say as what it behaves, and store it all.
+    """Score every attention head of MODEL, name the roles of heads, and store the results.
 
-    The same command again answers from the store.
+    The same command again reads them from the store.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def heads(
       acdc heads hf:openai-community/gpt2 --tasks ioi,induction --text novel.txt
       acdc heads zoo:gpt2-4l-s0 --score direct_effect --json
     """
-    budget, threads_asked = shared.read_memory(context), shared.read_threads(context)
+    memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     method = _method(_read(text))
     if score is not None:
         _check_score(score)
@@ -97,7 +97,7 @@ def heads(
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-        make_worker = worker_factory(device, budget, threads_asked)
+        make_worker = worker_factory(device, memory_budget, thread_count)
         results = open_store(store)
         records, cached = [], []
         for spec in specs:
@@ -117,7 +117,7 @@ def heads(
 
 
 def _tasks(model: str, named: str | None) -> list[str]:
-    """The tasks to profile on, each once."""
+    """Return the tasks to profile on, each once."""
     if named is not None:
         found = [name.strip() for name in named.split(",") if name.strip()]
         if not found:
@@ -129,7 +129,7 @@ def _tasks(model: str, named: str | None) -> list[str]:
 
 
 def _read(path: Path | None) -> str | None:
-    """The text in `path`. Raises InvalidInput."""
+    """Read the file of `--text`. Raises InvalidInput."""
     if path is None:
         return None
     try:
@@ -158,7 +158,7 @@ def _check_score(name: str) -> None:
 
 
 def _document(record: RunRecord) -> dict[str, Any]:
-    """A profile as JSON data: the run, the scores, and what is kept beside them."""
+    """Return a profile as JSON data: the run, the scores, roles and near misses."""
     from dataclasses import asdict
 
     from acdc_pipeline.cli.views.run import run_document
@@ -188,8 +188,8 @@ def _show(
     }
     print_facts({"model": f"{first.spec.model} ({first.spec.dtype}), {size}", **tasks})
     for record in records:
-        for doubt in record.details.get("warnings", ()):
-            print_note(f"note: {record.spec.task}: {doubt}")
+        for warning in record.details.get("warnings", ()):
+            print_note(f"note: {record.spec.task}: {warning}")
     print_line("")
     print_mosaic(records, score or DEFAULT_SCORE)
     print_line("")

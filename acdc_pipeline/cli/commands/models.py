@@ -1,4 +1,4 @@
-"""`acdc models`: what circuits can be found in."""
+"""`acdc models`: list, show and check models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import UNBROKEN, pluralize
 from acdc_pipeline.errors import ParityError
 
-app = App(help="What circuits can be found in.")
+app = App(help="Models in which circuits can be found.")
 
 
 COLUMNS = (
@@ -50,7 +50,7 @@ COMPILED = (
 
 @app.command("list")
 def list_models(json: shared.Json = False) -> None:
-    """List the models that ship with the package, and the architectures that are reproduced.
+    """List the bundled models, and the architectures that are supported.
 
     Example: acdc models list
     """
@@ -59,7 +59,7 @@ def list_models(json: shared.Json = False) -> None:
 
         found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
     if json:
-        zoo = [asdict(d) | {"held_out_accuracy": _learnt(card)} for d, card in found]
+        zoo = [asdict(d) | {"held_out_accuracy": _accuracies(card)} for d, card in found]
         print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
         return
     rows = [
@@ -71,7 +71,7 @@ def list_models(json: shared.Json = False) -> None:
             "width": str(d.d_model),
             "vocabulary": str(d.vocab),
             "edges": str(d.n_edges),
-            "held-out accuracy": _learnt_text(_learnt(card)),
+            "held-out accuracy": _accuracies_text(_accuracies(card)),
             "task": ", ".join(card.get("tasks", [])),
             "what its circuit shows": card.get("shows", ""),
         }
@@ -82,7 +82,7 @@ def list_models(json: shared.Json = False) -> None:
         for known in (False, True)
     )
     print_table(COLUMNS, trained)
-    print_line("\nCompiled by hand, with circuits that are known:\n")
+    print_line("\nCompiled by hand, with known circuits:\n")
     print_table(COMPILED, compiled)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
     print_note(
@@ -93,7 +93,7 @@ def list_models(json: shared.Json = False) -> None:
 
 @app.command("show")
 def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
-    """Show a model's shape, and whether the engine reproduces its architecture.
+    """Show a model's shape, and whether its architecture is supported.
 
     Example: acdc models show zoo:gpt2-4l-s0
     """
@@ -102,10 +102,10 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
 
         found = describe_model(model)
         card = _card(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
-        learnt = _learnt(card)
+        accuracies = _accuracies(card)
     if json:
         supported = found.refused is None
-        print_json(asdict(found) | {"supported": supported, "held_out_accuracy": learnt})
+        print_json(asdict(found) | {"supported": supported, "held_out_accuracy": accuracies})
         return
     kv = (
         ""
@@ -120,7 +120,7 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
             "size": f"{pluralize(found.n_layers, 'layer')} of {pluralize(found.n_heads, 'head')}"
             f"{kv}, width {found.d_model}, vocabulary {found.vocab}",
             "edges": str(found.n_edges),
-            **({"held-out accuracy": _learnt_text(learnt)} if learnt else {}),
+            **({"held-out accuracy": _accuracies_text(accuracies)} if accuracies else {}),
             **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),
             "supported": "yes" if found.refused is None else f"no: {found.refused}",
         }
@@ -147,9 +147,9 @@ def check_model(
     Example: acdc models check hf:openai-community/gpt2
     """
     with reserve_stdout(), show_status(f"checking {model}"):
-        from acdc_pipeline.workflows.model_check import check_model as checked
+        from acdc_pipeline.workflows.model_check import check_model as run_check
 
-        result = checked(model, dtype=dtype, device=device, seed=seed)
+        result = run_check(model, dtype=dtype, device=device, seed=seed)
     if json:
         print_json(
             {
@@ -168,7 +168,7 @@ def check_model(
                 "model": d.ref,
                 "architecture": f"{d.family} ({d.architecture})",
                 "reproduced": ", ".join(result.features),
-                "search": "every later layer anew, for heads of a layer move one another"
+                "search": "recomputes every later layer, since heads of a layer affect one another"
                 if result.coupled
                 else "along present edges",
                 "parity error": f"{result.parity_error:.2g} relative on "
@@ -185,17 +185,17 @@ def check_model(
 
 
 def _card(name: str) -> dict[str, Any]:
-    """What stands beside the weights of zoo model `name`; nothing for other models."""
+    """Return the card of a zoo model; empty for other models."""
     from acdc_pipeline.models.zoo import zoo_path
 
     card = zoo_path(name) / "card.json"
     return loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
 
 
-def _learnt(card: dict[str, Any]) -> dict[str, float]:
-    """What a card claims: accuracy by task, on words held out of training."""
+def _accuracies(card: dict[str, Any]) -> dict[str, float]:
+    """Return the accuracies by task that a card claims, on words held out of training."""
     return card.get("held_out_accuracy", {})
 
 
-def _learnt_text(learnt: dict[str, float]) -> str:
-    return ", ".join(f"{task}{UNBROKEN}{value:.1%}" for task, value in learnt.items())
+def _accuracies_text(accuracies: dict[str, float]) -> str:
+    return ", ".join(f"{task}{UNBROKEN}{value:.1%}" for task, value in accuracies.items())

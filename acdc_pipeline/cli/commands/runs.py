@@ -1,22 +1,30 @@
-"""`acdc runs`: what is in the store."""
+"""`acdc runs`: list, show, export and clean the runs of a store; `compare` has its own file."""
 
 from __future__ import annotations
 
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acdc_pipeline.cli.app import App
-from acdc_pipeline.cli.commands import compare, runs_clean
+from acdc_pipeline.cli.commands import compare
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import file_parser
-from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
-from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, check_new, write_bytes
+from acdc_pipeline.cli.terminal.output import (
+    print_facts,
+    print_json,
+    print_line,
+    print_note,
+)
+from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import format_age, format_size, pluralize, relative_path
 from acdc_pipeline.cli.views.run_list import (
     load_figures,
     print_failed,
@@ -29,12 +37,18 @@ from acdc_pipeline.workflows.export import FORMATS, export_format, export_text
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec
-    from acdc_pipeline.store import Store
+    from acdc_pipeline.store import Leftover, Store
 
-app = App(help="What is in the store.")
+app = App(help="Stored runs.")
 
-STRONGEST = 10
-"""How many edges `runs show` names."""
+LEFTOVER_COLUMNS = (
+    Column("path", "name"),
+    Column("what", "prose", rank=2),
+    Column("age", rank=1),
+    Column("size", "number"),
+)
+
+MAX_EDGES_NAMED = 10
 
 
 @app.command("list")
@@ -42,15 +56,15 @@ def list_runs(
     task: shared.OfTask = None,
     model: shared.OfModel = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="The runs that failed, and why, in place of the rest.")
+        bool, typer.Option("--failed", help="List the runs that failed, and why, instead.")
     ] = False,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
     """List the runs of a store. Damaged ones are named on stderr and left out.
 
-    Prompts, seed, metric and the like have a column where the listed runs differ in them; what
-    `acdc evaluate` measured, where it measured any of them. A dash is what was not measured.
+    Settings such as prompts, seed and metric have a column if the listed runs differ in them, and
+    evaluations if any of the runs has one. A dash means not measured.
 
     Example: acdc runs list --task ioi
     """
@@ -68,35 +82,31 @@ def list_runs(
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
     shown = [s for s in found if fits(s.spec)]
-    evaluated = load_figures(results, [s.run_id for s in shown])
+    figures = load_figures(results, [s.run_id for s in shown])
     shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
         print_json(
             {
                 "store": results.url,
-                "runs": [summary_document(s, evaluated.get(s.run_id)) for s in shown],
+                "runs": [summary_document(s, figures.get(s.run_id)) for s in shown],
                 "damaged": [{"run_id": run_id, **_plain(e)} for run_id, e in damaged.items()],
             }
         )
     elif shown:
-        print_table(COLUMNS, run_rows(shown, evaluated))
+        print_table(COLUMNS, run_rows(shown, figures))
     if not found:
-        print_note(_nothing_in(results))
+        where = relative_path(results.url)
+        print_note(
+            f"no run yet in {where}" if results.exists else f"the store {where} does not exist yet"
+        )
     elif not shown:
         hint = suggest_filters(task, model, (summary.spec for summary in found))
         print_note(
             f"none of {pluralize(len(found), 'run')} in {relative_path(results.url)} fits{hint}"
         )
-    for error in damaged.values():
-        print_note(f"acdc: warning: {error}".replace("\n", "\n      "))
+    print_warnings(damaged.values())
     if failures := results.failures():
         print_note(f"{pluralize(len(failures), 'run')} failed: --failed shows why")
-
-
-def _nothing_in(results: Store) -> str:
-    if not results.exists:
-        return f"the store {relative_path(results.url)} does not exist yet"
-    return f"no run yet in {relative_path(results.url)}"
 
 
 @app.command("show")
@@ -108,16 +118,16 @@ def show_run(
         typer.Option(
             parser=file_parser("--svg"),
             metavar="FILE",
-            help="Where to draw; - for stdout, and nothing else there. Default: "
-            "./circuit-RUN.svg, which is written anew each time.",
+            help="File of the drawing; - for stdout, and nothing else there. Default: "
+            "./circuit-RUN.svg, which is overwritten.",
         ),
     ] = None,
     no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: shared.Force = False,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
-    """Show one run, with what `acdc evaluate` measured, and draw its circuit as an SVG file.
+    """Show one run and its evaluation, and draw its circuit as an SVG file.
 
     Example: acdc runs show 3f2a91c0
     """
@@ -133,10 +143,7 @@ def show_run(
 
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
-    if json and svg == STDOUT:
-        raise InvalidInput("--svg - and --json exclude one another", where="runs show")
-    if svg is not None and svg != STDOUT and not force:
-        check_new(svg)
+    check_drawing(svg, force=force, json=json, command="runs show")
     results = shared.open_store(store)
     run_id = results.resolve(run)
     record = results.get(run_id)
@@ -161,14 +168,16 @@ def show_run(
         )
         print_json({**document, "edges": edges})
         return
-    again = f"acdc evaluate {run_id[:8]}{shared.repeat_option(context, 'store')}"
-    lines = (
-        run_facts(record) | evaluation_facts_of_run(record, figures, again) | warning_facts(record)
+    same_run = f"{run_id[:8]}{shared.repeat_option(context, 'store')}"
+    print_facts(
+        run_facts(record)
+        | evaluation_facts_of_run(record, figures, f"acdc evaluate {same_run}")
+        | warning_facts(record)
+        | {"stored": relative_path(path)}
+        | ({"drawing": str(drawn)} if drawn else {})
     )
-    lines["stored"] = relative_path(path)
-    print_facts(lines | ({"drawing": str(drawn)} if drawn else {}))
     if record.circuit:
-        more = f"acdc runs export {run_id[:8]}{shared.repeat_option(context, 'store')}"
+        more = f"acdc runs export {same_run}"
         meaning = circuit_method(record.spec.method).score_meaning
         _print_strongest(record.circuit, meaning, more)
 
@@ -177,9 +186,11 @@ def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
     from acdc_pipeline.cli.views.run import strongest_edges
 
     print_line(f"\nEdges by score ({meaning}):\n")
-    print_table((Column("edge"), Column("score", "number")), strongest_edges(circuit, STRONGEST))
-    if len(circuit) > STRONGEST:
-        print_line(f"… and {len(circuit) - STRONGEST} more, see {more}")
+    print_table(
+        (Column("edge"), Column("score", "number")), strongest_edges(circuit, MAX_EDGES_NAMED)
+    )
+    if len(circuit) > MAX_EDGES_NAMED:
+        print_line(f"… and {len(circuit) - MAX_EDGES_NAMED} more, see {more}")
 
 
 @app.command("export")
@@ -190,7 +201,7 @@ def export_run(
         typer.Option(
             metavar="|".join(FORMATS),
             autocompletion=completion.one_of("|".join(FORMATS)),
-            help="Default: what the name of FILE says, else node-link. That and mib-json can be "
+            help="Default: by the ending of FILE, else node-link. node-link and mib-json can be "
             "read back.",
         ),
     ] = None,
@@ -199,13 +210,13 @@ def export_run(
         typer.Option(
             parser=file_parser("--out"),
             metavar="FILE",
-            help="Default: stdout, which is - too (Parquet only into a pipe).",
+            help="Default: stdout, also written as - (Parquet only into a pipe).",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    force: shared.Force = False,
     store: shared.StoreUrl = None,
 ) -> None:
-    """Write the circuit of a run in a format that other tools read.
+    """Export the circuit of a run in a format that other tools read.
 
     Example: acdc runs export 3f2a91c0 --out circuit.graphml
     """
@@ -237,14 +248,85 @@ def export_run(
 
 
 app.command("compare")(compare.compare_runs)
-app.command("clean")(runs_clean.clean)
 
 
-def _damage_of(results: Store, whole: set[str]) -> dict[str, DamagedRun]:
-    """What is wrong with each run that a listing had to leave out."""
+@app.command("clean")
+def clean_store(
+    older_than: Annotated[
+        str,
+        typer.Option(
+            metavar="AGE",
+            help="Age from which an unfinished attempt counts as abandoned, and a replaced damaged "
+            "run is no longer kept: 90s, 30m, 12h, 7d. It must be longer than any run takes.",
+        ),
+    ] = "7d",
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Remove what is listed. Without it nothing changes.")
+    ] = False,
+    store: shared.StoreUrl = None,
+    json: shared.Json = False,
+) -> None:
+    """List what no run in a store needs; with --remove, remove it.
+
+    Listed are attempts that died, lost a race or lost the server, damaged runs that were replaced,
+    and evaluations of deleted runs. If another attempt committed the run, the age does not matter.
+    Files in use by a running process of this machine stay.
+
+    \b
+    Examples:
+      acdc runs clean
+      acdc runs clean --store s3://bucket/runs --older-than 2d --remove
+    """
+    age = _seconds(older_than)
+    with show_status("looking for leftovers"):
+        results = shared.open_store(store)
+        found = results.leftovers(older_than=age, now=time.time())
+        if remove:
+            for item in found:
+                results.remove(item)
+    if json:
+        leftovers = [asdict(item) for item in found]
+        print_json({"store": results.url, "leftovers": leftovers, "removed": remove})
+        return
+    if found:
+        print_table(LEFTOVER_COLUMNS, [_row(item) for item in found])
+    print_note(_summary(results, found, remove))
+
+
+def _seconds(text: str) -> float:
+    from acdc_pipeline.specs.profile import seconds_of
+
+    try:
+        return seconds_of(text)
+    except InvalidInput as error:
+        error.field = "--older-than"
+        raise
+
+
+def _row(item: Leftover) -> dict[str, str]:
+    return {
+        "path": item.path,
+        "what": item.why,
+        "age": format_age(item.age),
+        "size": format_size(item.size),
+    }
+
+
+def _summary(results: Store, found: list[Leftover], removed: bool) -> str:
+    where = relative_path(results.url)
+    if not found:
+        return f"nothing to clean in {where}"
+    what = f"{pluralize(len(found), 'leftover')} ({format_size(sum(item.size for item in found))})"
+    if removed:
+        return f"removed {what} from {where}"
+    return f"{what} in {where}; nothing was removed: add --remove"
+
+
+def _damage_of(results: Store, readable: set[str]) -> dict[str, DamagedRun]:
+    """Return the damage of each run that is not among the readable ones."""
     damaged: dict[str, DamagedRun] = {}
     for run_id in results.run_ids():
-        if run_id not in whole:
+        if run_id not in readable:
             try:
                 results.get(run_id)
             except DamagedRun as error:

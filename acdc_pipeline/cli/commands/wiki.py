@@ -1,4 +1,4 @@
-"""`acdc wiki`: the results as pages."""
+"""`acdc wiki`: build and serve static pages of the results."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import Store
     from acdc_pipeline.wiki.build import Built
 
-app = App(help="The results as pages: one for every attention head of every model.")
+app = App(help="Static pages of the results, one for every attention head of every model.")
 
 Folder = Annotated[
     Path | None,
     typer.Option(
         "--out",
         metavar="DIR",
-        help="Where the pages are. Default: results/wiki of the project folder, else ./acdc-wiki.",
+        help="Folder of the pages. Default: results/wiki of the project folder, else ./acdc-wiki.",
     ),
 ]
 
-_NOTES_SHOWN = 5
+_MAX_NOTES = 5
 
 
 @app.command("build")
@@ -51,7 +51,7 @@ def build_wiki(
         typer.Option(
             parser=integer_parser("--jobs", 1, 512),
             metavar="N",
-            help="Processes. Default: one for each core.",
+            help="Number of processes. Default: one per core.",
         ),
     ] = None,
     store: shared.StoreUrl = None,
@@ -59,7 +59,7 @@ def build_wiki(
 ) -> None:
     """Build the wiki of a store: static pages that open from disk or from any web server.
 
-    Built again, only what differs is written; the same runs always make the same bytes.
+    A second build writes only what differs; the same runs always give the same bytes.
 
     Example: acdc wiki build --out public
     """
@@ -70,14 +70,14 @@ def build_wiki(
         from acdc_pipeline.wiki.notes import notes_folder
 
         if notes is not None and not notes.is_dir():
-            raise InvalidInput("is no folder", where=str(notes), field="--notes")
+            raise InvalidInput("is not a folder", where=str(notes), field="--notes")
         results = shared.open_store(store)
         if not results.exists:
             raise InvalidInput(
                 "the store does not exist",
                 where=relative_path(results.url),
                 field="--store",
-                fix="name the store that holds the runs, or make some: acdc discover",
+                fix="name the store that holds the runs, or create some: acdc discover",
             )
         built = build(
             results,
@@ -86,17 +86,17 @@ def build_wiki(
             jobs=jobs,
             progress=progress,
         )
-    _warn(built)
+    _print_notes(built)
     if json:
         print_json(_document(built))
         return
     print_facts(_facts(built))
     print_line(f"\nOpen {relative_path(str(built.out / 'index.html'))} in a browser,")
-    print_line(f"or serve it on this machine: acdc wiki serve{_same_folder(out)}")
+    print_line(f"or serve it on this machine: acdc wiki serve{_repeat_folder(out)}")
 
 
-def built_from(store: Store, out: Path | None) -> Path | None:
-    """The first page of a wiki of `store`, built with what a project has; None without runs."""
+def build_from_store(store: Store, out: Path | None) -> Path | None:
+    """Build a wiki with the project's notes and return its first page; None without runs."""
     if not store.run_ids():
         return None
     from acdc_pipeline.wiki.build import build
@@ -104,7 +104,7 @@ def built_from(store: Store, out: Path | None) -> Path | None:
 
     with show_stages() as progress:
         built = build(store, out or default_folder(), notes=notes_folder(), progress=progress)
-    _warn(built)
+    _print_notes(built)
     return built.out / "index.html"
 
 
@@ -116,14 +116,14 @@ def serve_wiki(
         typer.Option(
             parser=integer_parser("--port", 0, 65535),
             metavar="N",
-            help="Port on 127.0.0.1; 0 takes any that is free.",
+            help="Port on 127.0.0.1; 0 for any free one.",
         ),
     ] = 8000,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Show the first page in the browser.")
     ] = False,
 ) -> None:
-    """Serve a wiki that was built, to this machine only, until Ctrl-C.
+    """Serve a built wiki, to this machine only, until Ctrl-C.
 
     Example: acdc wiki serve --port 8080
     """
@@ -132,7 +132,7 @@ def serve_wiki(
     with site_server(out or default_folder(), port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
         print_note(
-            f"serving {relative_path(str(out or default_folder()))} at {address} (Ctrl-C ends it)"
+            f"serving {relative_path(str(out or default_folder()))} at {address} (Ctrl-C to stop)"
         )
         if open_browser:
             webbrowser.open(address)
@@ -140,19 +140,19 @@ def serve_wiki(
 
 
 def default_folder() -> Path:
-    """Where a wiki goes if nobody says so."""
+    """Return the default folder of the wiki."""
     from acdc_pipeline.specs import find_project
 
     project = find_project()
     return Path("acdc-wiki") if project is None else project / "results" / "wiki"
 
 
-def _warn(built: Built) -> None:
-    for damage in built.site.damaged[:_NOTES_SHOWN]:
+def _print_notes(built: Built) -> None:
+    for damage in built.site.damaged[:_MAX_NOTES]:
         print_note(f"left out: {damage}")
-    if len(built.site.damaged) > _NOTES_SHOWN:
-        print_note(f"and {pluralize(len(built.site.damaged) - _NOTES_SHOWN, 'more damaged run')}")
-    for stray in built.site.notes.strays[:_NOTES_SHOWN]:
+    if len(built.site.damaged) > _MAX_NOTES:
+        print_note(f"and {pluralize(len(built.site.damaged) - _MAX_NOTES, 'more damaged run')}")
+    for stray in built.site.notes.strays[:_MAX_NOTES]:
         print_note(f"note about nothing on this site: {stray}")
     if not built.site.models:
         print_note(
@@ -193,5 +193,5 @@ def _facts(built: Built) -> dict[str, str]:
     }
 
 
-def _same_folder(out: Path | None) -> str:
+def _repeat_folder(out: Path | None) -> str:
     return "" if out is None else f" --out {shlex.quote(str(out))}"

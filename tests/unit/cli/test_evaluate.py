@@ -184,7 +184,7 @@ def test_evaluate_in_a_store_that_keeps_nothing_shows_what_it_measured_and_says_
     outcome = acdc(capsys, "evaluate", run[:8], "--null", "2")
     assert outcome.code == 0
     assert "in kl, 1.00 in logit_diff" in outcome.out
-    assert "acdc: warning: not kept: " in outcome.err
+    assert "acdc: warning: not stored: " in outcome.err
     assert "/evaluations)" in outcome.err
 
 

@@ -83,7 +83,7 @@ def test_wiki_build_refuses_a_folder_of_other_things(capsys, store: str, tmp_pat
 
 def test_wiki_build_refuses_notes_that_are_not_there(capsys, store: str, tmp_path: Path):
     acdc(capsys, "wiki", "build", "--out", tmp_path / "site", "--notes", tmp_path / "none").refuses(
-        "--notes", "is no folder"
+        "--notes", "is not a folder"
     )
     assert not (tmp_path / "site").exists()
 
