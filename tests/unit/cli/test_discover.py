@@ -160,7 +160,7 @@ def test_discover_of_few_pairs_is_one_run_however_many_are_asked_for(capsys, tmp
     assert "note: task" not in found.err
     more = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "9", "--json")
     assert more.document["run_id"] == found.document["run_id"]
-    assert "note: task 'mine' has 1 prompt pair, fewer than asked for; all are used\n" in more.err
+    assert "note: task 'mine' has 1 prompt pair, fewer than requested; all are used\n" in more.err
     one = acdc(capsys, "discover", pairs, TARGET[1], "--prompts", "1", "--json")
     assert (one.document["cached"], "note: task" in one.err) == (True, False)
 
