@@ -20,6 +20,7 @@ from acdc_pipeline.cli.terminal.output import (
     print_json,
     print_line,
     print_note,
+    print_warnings,
 )
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
