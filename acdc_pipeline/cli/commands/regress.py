@@ -280,10 +280,10 @@ def _head_links(wiki: str, report: Report) -> HeadLink:
         wiki: URL of the wiki's first page, or of its folder.
         report: report whose heads are linked.
     """
-    from acdc_pipeline.wiki.slug import slugs
+    from acdc_pipeline.wiki.slug import assign_slugs
 
     base = wiki.removesuffix("index.html").rstrip("/")
-    folders = slugs([verdict.cell.model for verdict in report.verdicts], ("index",))
+    folders = assign_slugs([verdict.cell.model for verdict in report.verdicts], ("index",))
 
     def link(model: str, node: str) -> str | None:
         return f"{base}/m/{folders[model]}/{node}.html" if ".h" in node else None
