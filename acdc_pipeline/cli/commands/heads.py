@@ -172,8 +172,7 @@ def _document(record: RunRecord) -> dict[str, Any]:
 def _show(
     records: list[RunRecord], cached: list[bool], paths: list[str], score: str | None
 ) -> None:
-    from acdc_pipeline.cli.views.head_mosaic import print_mosaic
-    from acdc_pipeline.cli.views.heads import print_heads
+    from acdc_pipeline.cli.views.heads import print_heads, print_mosaic
 
     first = records[0]
     n_layers, n_heads = first.details["n_layers"], first.details["n_heads"]
