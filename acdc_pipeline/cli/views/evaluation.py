@@ -95,7 +95,7 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
         one = metrics[name]
         whole = "" if name == "kl" else f"model {format_number(one['model'])}, "
         lines["KL" if name == "kl" else name] = (
-            f"{format_number(one['circuit'])} ({whole}nothing {format_number(one['ablated'])})"
+            f"{format_number(one['circuit'])} ({whole}no edges {format_number(one['ablated'])})"
         )
     for name in COUNTING_METRICS:
         one = metrics.get(name)
@@ -103,7 +103,7 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
             format_percent(None)
             if one is None
             else f"{format_percent(one['circuit'])} (model {format_percent(one['model'])}, "
-            f"nothing {format_percent(one['ablated'])})"
+            f"no edges {format_percent(one['ablated'])})"
         )
     return lines
 
@@ -112,8 +112,8 @@ def _null_text(name: str, one: Facts) -> str:
     values = one["faithfulness"]
     circuits = pluralize(len(values), "random circuit")
     return (
-        f"in {name} above {format_percent(one['percentile'])} of {circuits} of its size "
-        f"(their median {format_number(median(values))})"
+        f"in {name} above {format_percent(one['percentile'])} of {circuits} of equal size "
+        f"(median {format_number(median(values))})"
     )
 
 
