@@ -58,15 +58,15 @@ def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
             _tokens,
             _browser,
         ]
-        findings = [_safely(check) for check in checks]
+        findings = [_run_check(check) for check in checks]
     if json:
-        print_json({"findings": [asdict(f) for f in findings], "ok": _all_well(findings)})
+        print_json({"findings": [asdict(f) for f in findings], "ok": _all_ok(findings)})
     else:
         rows = [
             {"what": f.what, "state": _MARKS[f.status], "found": _with_fix(f)} for f in findings
         ]
         print_table(COLUMNS, rows, width=terminal_width() or PROSE_WIDTH)
-    if not _all_well(findings):
+    if not _all_ok(findings):
         raise typer.Exit(3)
 
 
@@ -87,11 +87,11 @@ def _with_fix(finding: Finding) -> str:
     return finding.found + (f"\nfix: {finding.fix}" if finding.fix else "")
 
 
-def _all_well(findings: list[Finding]) -> bool:
+def _all_ok(findings: list[Finding]) -> bool:
     return all(finding.status != "problem" for finding in findings)
 
 
-def _safely(check: Callable[[], Finding]) -> Finding:
+def _run_check(check: Callable[[], Finding]) -> Finding:
     """Run a check; an error of ours or of an import becomes a finding."""
     try:
         return check()
@@ -248,8 +248,8 @@ def _tokens() -> Finding:
     from acdc_pipeline.execution.submission.cluster import find_token
 
     known = {"Hugging Face": get_token(), "Ray": find_token(os.environ, Path.home())}
-    says = [f"{name}: {'set' if value else 'none'}" for name, value in known.items()]
-    return Finding("tokens", "note", ", ".join(says))
+    states = [f"{name}: {'set' if value else 'none'}" for name, value in known.items()]
+    return Finding("tokens", "note", ", ".join(states))
 
 
 def _browser() -> Finding:

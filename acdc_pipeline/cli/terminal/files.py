@@ -1,4 +1,4 @@
-"""Files written where the user asked for them: whole or not at all."""
+"""Output files of commands: written whole or not at all."""
 
 from __future__ import annotations
 

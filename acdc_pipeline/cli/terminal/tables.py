@@ -1,6 +1,6 @@
 """Tables that fit the terminal: columns are left out before a number or an id is cut.
 
-rich shortens or wraps every column alike; here each column says how it gives way.
+rich shortens or wraps every column alike; here each column defines how it gives way.
 """
 
 from __future__ import annotations

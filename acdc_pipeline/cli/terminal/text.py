@@ -61,7 +61,7 @@ def format_size(size: int) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """Format a time span as people say it: `40 seconds`, `3 hours`, `12 days`."""
+    """Format a time span in words: `40 seconds`, `3 hours`, `12 days`."""
     from humanize import naturaldelta
 
     return naturaldelta(seconds, months=False)

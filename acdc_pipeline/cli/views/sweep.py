@@ -78,9 +78,9 @@ def _refused_cell(refusal: Refusal) -> Cell:
     return str(refusal.cell.model), refusal.cell.task.name
 
 
-def _column(state: str | None, standing: str) -> str:
+def _column(state: str | None, stored_state: str) -> str:
     if state is None:
-        return {"cached": "cached", "failed before": "failed"}.get(standing, "left")
+        return {"cached": "cached", "failed before": "failed"}.get(stored_state, "left")
     return {"committed": "new", "present": "cached"}.get(state, "failed")
 
 

@@ -39,7 +39,7 @@ COLUMNS = (
     Column("time", "number"),
 )
 
-# Before a run has ended, a rate says more about start-up than about the work.
+# before a run has ended, a rate measures start-up rather than the work
 _SECONDS_UNTIL_RATE = 20.0
 _MIN_BAR, _MAX_BAR = 8, 40
 _OTHER_LINES = 6  # lines of the terminal that belong to no worker
