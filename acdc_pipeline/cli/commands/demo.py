@@ -72,17 +72,17 @@ def demo(
         threads=shared.read_threads(context),
     )
     with reserve_stdout():
-        results, work = plan_with_store(sweep, store, settings, None)
-        cached = {planned.run_id for planned in work.runs("cached")}
-        print_cached(work)
-        todo = work.runs("to run", "failed before")
+        results, status = plan_with_store(sweep, store, settings, None)
+        cached = {planned.run_id for planned in status.runs("cached")}
+        print_cached(status)
+        todo = status.runs("to run", "failed before")
         outcomes = execute_with_progress(
             todo, results, settings, resume_command=shared.repeat_command(context)
         )
         built = wiki.build_from_store(results, out)
     stored = {outcome.planned.run_id for outcome in outcomes if outcome.error is None} | cached
-    records = [results.get(run.run_id) for run in work.plan.runs if run.run_id in stored]
-    failed = _failed(work, outcomes)
+    records = [results.get(run.run_id) for run in status.plan.runs if run.run_id in stored]
+    failed = _failed(status, outcomes)
     if json:
         from acdc_pipeline.cli.views.run import run_document
 
@@ -98,15 +98,15 @@ def demo(
             print_line(
                 f"\nThe wiki, a page for every head: open {relative_path(str(built))} in a browser"
             )
-    print_failures(work, outcomes, hint="")
+    print_failures(status, outcomes, hint="")
     if failed:
-        total = len(work.plan.runs) + len(work.plan.refused)
+        total = len(status.plan.runs) + len(status.plan.refused)
         raise ExecutionFailed(
             f"{len(failed)} of {pluralize(total, 'run')} failed", fix="see the messages above"
         )
 
 
-def _failed(work: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+def _failed(status: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     ended = [
         {"run": run_name(outcome.planned.run), "error": str(outcome.error)}
         for outcome in outcomes
@@ -114,7 +114,7 @@ def _failed(work: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     ]
     refused = [
         {"run": f"{r.cell.task.name} in {r.cell.model}", "error": str(r.error)}
-        for r in work.plan.refused
+        for r in status.plan.refused
     ]
     return ended + refused
 

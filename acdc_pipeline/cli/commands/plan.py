@@ -20,6 +20,7 @@ from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_lin
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import (
+    NONE,
     format_clock,
     format_size,
     format_span,
@@ -68,18 +69,18 @@ def plan(
     """
     settings = execution_settings(profile, executor=read_executor(context))
     with reserve_stdout():
-        results, work = plan_with_store(sweep, store, settings, shard)
+        results, status = plan_with_store(sweep, store, settings, shard)
         from acdc_pipeline.workflows.forecast import forecast
 
-        cells = forecast(work, results.summaries(), settings.profile)
+        cells = forecast(status, results.summaries(), settings.profile)
     if json:
-        print_json(_document(work, cells, results, settings))
+        print_json(_document(status, cells, results, settings))
         return
     if cells:
         print_table(COLUMNS, [_row(cell) for cell in cells])
         print_line("")
-    print_facts(_facts(work, cells, results, settings))
-    print_failures(work, (), hint="--retry-failed tries again")
+    print_facts(_facts(status, cells, results, settings))
+    print_failures(status, (), hint="--retry-failed tries again")
 
 
 def _row(cell: CellForecast) -> dict[str, str]:
@@ -88,26 +89,29 @@ def _row(cell: CellForecast) -> dict[str, str]:
     return {
         "model": cell.model,
         "task": cell.task,
-        **{name: str(count or "–") for name, count in zip(names, counts, strict=True)},
-        "edges": "–" if cell.edges is None else str(cell.edges),
-        "time": format_clock(cell.seconds) if cell.to_run else "–",
-        "memory": "–" if cell.memory is None else format_size(cell.memory),
+        **{name: str(count or NONE) for name, count in zip(names, counts, strict=True)},
+        "edges": NONE if cell.edges is None else str(cell.edges),
+        "time": format_clock(cell.seconds) if cell.to_run else NONE,
+        "memory": NONE if cell.memory is None else format_size(cell.memory),
     }
 
 
 def _facts(
-    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, settings: ExecutionSettings
+    status: SweepStatus,
+    cells: tuple[CellForecast, ...],
+    results: Store,
+    settings: ExecutionSettings,
 ) -> dict[str, str]:
-    to_run = len(work.runs("to run"))
+    to_run = len(status.runs("to run"))
     counts = {
-        "in the store": len(work.runs("cached")),
+        "in the store": len(status.runs("cached")),
         "to run": to_run,
-        "failed before": len(work.runs("failed before")),
-        "refused": len(work.plan.refused),
+        "failed before": len(status.runs("failed before")),
+        "refused": len(status.plan.refused),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     facts = {
-        "sweep": f"{work.plan.name}: {pluralize(sum(counts.values()), 'run')}"
+        "sweep": f"{status.plan.name}: {pluralize(sum(counts.values()), 'run')}"
         + (f", {', '.join(parts)}" if parts else ""),
         "store": relative_path(results.url),
     }
@@ -134,16 +138,16 @@ def _hours(settings: ExecutionSettings, seconds: float) -> str:
 def _basis(to_run: int, measured: int) -> str:
     from acdc_pipeline.workflows.forecast import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
 
-    counted_runs = to_run - measured
+    estimated = to_run - measured
     parts = []
     if measured:
         parts.append(
             f"runs of the same task and model in the store ({pluralize(measured, 'run')}; "
-            "made on whatever they were made on)"
+            "on the hardware they ran on)"
         )
-    if counted_runs:
+    if estimated:
         parts.append(
-            f"a count of operations ({pluralize(counted_runs, 'run')}; it can be wrong by a factor "
+            f"a count of operations ({pluralize(estimated, 'run')}; it can be wrong by a factor "
             f"of 10): an edge test takes {SHARE_OF_FORWARD:.0%} of a forward pass, a CPU does "
             f"{CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
         )
@@ -151,18 +155,21 @@ def _basis(to_run: int, measured: int) -> str:
 
 
 def _document(
-    work: SweepStatus, cells: tuple[CellForecast, ...], results: Store, settings: ExecutionSettings
+    status: SweepStatus,
+    cells: tuple[CellForecast, ...],
+    results: Store,
+    settings: ExecutionSettings,
 ) -> dict[str, Any]:
     seconds = sum(cell.seconds for cell in cells)
     return {
-        "sweep": work.plan.name,
+        "sweep": status.plan.name,
         "store": results.url,
         "profile": {"name": settings.name, **settings.profile.plain()},
         "totals": {
-            "cached": len(work.runs("cached")),
-            "to_run": len(work.runs("to run")),
-            "failed": len(work.runs("failed before")),
-            "refused": len(work.plan.refused),
+            "cached": len(status.runs("cached")),
+            "to_run": len(status.runs("to run")),
+            "failed": len(status.runs("failed before")),
+            "refused": len(status.plan.refused),
             "edge_tests": sum(cell.edge_tests for cell in cells),
             "seconds": seconds,
             "cpu_hours": seconds * settings.profile.cpus_each / 3600,
@@ -173,9 +180,9 @@ def _document(
             {
                 "run_id": planned.run_id,
                 **planned.run.plain(),
-                "standing": work.state(planned).replace(" ", "_"),
+                "standing": status.state(planned).replace(" ", "_"),
             }
-            for planned in work.plan.runs
+            for planned in status.plan.runs
         ],
-        "refused": [refusal_document(refusal) for refusal in work.plan.refused],
+        "refused": [refusal_document(refusal) for refusal in status.plan.refused],
     }

@@ -73,31 +73,31 @@ def run(
     print_version_note()
     settings = read_settings(context)
     with reserve_stdout():
-        results, work = plan_with_store(sweep, store, settings, shard)
-        todo = work.runs("to run", "failed before") if retry_failed else work.runs("to run")
-        print_cached(work)
+        results, status = plan_with_store(sweep, store, settings, shard)
+        todo = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
+        print_cached(status)
         outcomes = execute_with_progress(
             todo, results, settings, resume_command=shared.repeat_command(context)
         )
-    ids = [planned.run_id for planned in work.plan.runs]
+    ids = [planned.run_id for planned in status.plan.runs]
     summaries = results.summaries(ids)
     if json:
         paths = {summary.run_id: results.path(summary.run_id) for summary in summaries}
-        print_json(sweep_document(work, outcomes, results.url, paths))
-    elif work.plan.runs or work.plan.refused:
-        print_table(COLUMNS, sweep_rows(work, outcomes, summaries))
-        before = len(work.runs("cached"))
+        print_json(sweep_document(status, outcomes, results.url, paths))
+    elif status.plan.runs or status.plan.refused:
+        print_table(COLUMNS, sweep_rows(status, outcomes, summaries))
+        before = len(status.runs("cached"))
         stored = f"{len(summaries)} of {pluralize(len(ids), 'run')} are in"
         more = f", {before} of them from before" if before else ""
         print_line(f"\n{stored} {relative_path(results.url)}{more}")
     else:
-        print_line(f"nothing to do: shard {shard} of sweep '{work.plan.name}' has no run")
-    print_failures(work, outcomes, hint="--retry-failed tries again")
-    missing = len(ids) - len(summaries) + len(work.plan.refused)
+        print_line(f"nothing to do: shard {shard} of sweep '{status.plan.name}' has no run")
+    print_failures(status, outcomes, hint="--retry-failed tries again")
+    missing = len(ids) - len(summaries) + len(status.plan.refused)
     if missing:
         command = shared.repeat_command(context, without=("retry_failed", "json"))
         raise ExecutionFailed(
-            f"{missing} of {pluralize(len(ids) + len(work.plan.refused), 'run')} failed",
+            f"{missing} of {pluralize(len(ids) + len(status.plan.refused), 'run')} failed",
             fix=f"correct the errors above, then: {command}"
             + (" --retry-failed" if len(summaries) < len(ids) else ""),
         )
@@ -137,10 +137,12 @@ def _note_if_large(runs: int) -> None:
         print_note(f"{runs:,} runs to plan: this takes a while, and about {memory}")
 
 
-def print_cached(work: SweepStatus) -> None:
+def print_cached(status: SweepStatus) -> None:
     """Print on stderr how many runs of a sweep are in the store."""
-    if cached := len(work.runs("cached")):
-        print_note(f"{cached} of {pluralize(len(work.plan.runs), 'run')} are in the store already")
+    if cached := len(status.runs("cached")):
+        print_note(
+            f"{cached} of {pluralize(len(status.plan.runs), 'run')} are in the store already"
+        )
 
 
 def execute_with_progress(

@@ -36,24 +36,24 @@ COLUMNS = (
 
 
 def sweep_rows(
-    work: SweepStatus, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
+    status: SweepStatus, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
 ) -> list[dict[str, str]]:
     """Return one row of `COLUMNS` per task and model, in the sweep's order.
 
     Args:
-        work: the planned sweep.
+        status: the planned sweep.
         outcomes: outcomes of the runs that were executed.
         summaries: runs of the sweep that are in the store now.
     """
-    counts: dict[Cell, Counter[str]] = {cell_of(run): Counter() for run in work.plan.runs}
-    for refusal in work.plan.refused:
+    counts: dict[Cell, Counter[str]] = {cell_of(run): Counter() for run in status.plan.runs}
+    for refusal in status.plan.refused:
         counts.setdefault(_refused_cell(refusal), Counter())["failed"] += 1
     states = {outcome.planned.run_id: outcome.state for outcome in outcomes}
     seconds: dict[Cell, float] = defaultdict(float)
     for outcome in outcomes:
         seconds[cell_of(outcome.planned)] += outcome.seconds
-    for run in work.plan.runs:
-        counts[cell_of(run)][_column(states.get(run.run_id), work.state(run))] += 1
+    for run in status.plan.runs:
+        counts[cell_of(run)][_column(states.get(run.run_id), status.state(run))] += 1
     found: dict[Cell, list[RunSummary]] = {}
     for summary in summaries:
         found.setdefault((summary.spec.model, summary.spec.task), []).append(summary)
@@ -101,21 +101,21 @@ def _range(values: Sequence[str], unit: str) -> str:
     return (first if first == last else f"{first}–{last}") + unit
 
 
-def print_failures(work: SweepStatus, outcomes: Sequence[Outcome], hint: str) -> None:
+def print_failures(status: SweepStatus, outcomes: Sequence[Outcome], hint: str) -> None:
     """Print every error once on stderr, with the cells it stopped; unreadable failures too.
 
     Args:
-        work: the planned sweep, with cells that are refused and runs that failed before.
+        status: the planned sweep, with cells that are refused and runs that failed before.
         outcomes: outcomes of the runs that were executed.
         hint: how to retry runs that failed before.
     """
-    print_warnings(work.damaged)
+    print_warnings(status.damaged)
     _print_grouped("failed", ((cell_of(o.planned), o.error) for o in outcomes if o.error))
-    _print_grouped("cannot be planned", ((_refused_cell(r), r.error) for r in work.plan.refused))
+    _print_grouped("cannot be planned", ((_refused_cell(r), r.error) for r in status.plan.refused))
     executed = {outcome.planned.run_id for outcome in outcomes}
     before = [
-        (cell_of(run), work.failures[run.run_id].error())
-        for run in work.runs("failed before")
+        (cell_of(run), status.failures[run.run_id].error())
+        for run in status.runs("failed before")
         if run.run_id not in executed
     ]
     _print_grouped(f"left out, failed before ({hint})", before)
@@ -133,21 +133,21 @@ def _print_grouped(what: str, errors: Iterable[tuple[Cell, AcdcError]]) -> None:
 
 
 def sweep_document(
-    work: SweepStatus, outcomes: Sequence[Outcome], store: str, paths: dict[str, str]
+    status: SweepStatus, outcomes: Sequence[Outcome], store: str, paths: dict[str, str]
 ) -> dict[str, Any]:
     """Return a finished sweep as JSON data."""
     ended = {outcome.planned.run_id: outcome for outcome in outcomes}
-    runs = [_run_document(work, run, ended.get(run.run_id), paths) for run in work.plan.runs]
+    runs = [_run_document(status, run, ended.get(run.run_id), paths) for run in status.plan.runs]
     states = Counter(run["state"] for run in runs)
     return {
-        "sweep": work.plan.name,
+        "sweep": status.plan.name,
         "store": store,
         "counts": {
             **{state: states[state] for state in ("committed", "present", "failed", "skipped")},
-            "refused": len(work.plan.refused),
+            "refused": len(status.plan.refused),
         },
         "runs": runs,
-        "refused": [refusal_document(refusal) for refusal in work.plan.refused],
+        "refused": [refusal_document(refusal) for refusal in status.plan.refused],
     }
 
 
@@ -165,7 +165,7 @@ def refusal_document(refusal: Refusal) -> dict[str, Any]:
 
 
 def _run_document(
-    work: SweepStatus, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
+    status: SweepStatus, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
 ) -> dict[str, Any]:
     """Return a run as JSON data; state `skipped` is a run that failed before."""
     document = {"run_id": run.run_id, **run.run.plain()}
@@ -179,7 +179,7 @@ def _run_document(
             "error": None if outcome.error is None else error_document(outcome.error),
             "path": paths.get(run.run_id),
         }
-    failure = work.failures.get(run.run_id)
+    failure = status.failures.get(run.run_id)
     return document | {
         "state": "present" if failure is None else "skipped",
         "seconds": 0.0,
