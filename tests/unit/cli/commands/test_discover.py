@@ -14,7 +14,7 @@ from acdc_pipeline.specs import find_reference
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
 from tests.specs_text import write_task
-from tests.unit.cli.test_models import bloom
+from tests.unit.cli.commands.test_models import bloom
 
 TARGET = ("compiled_or", "zoo:compiled-or")
 
