@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import SourceOutputs, run_sources, unembed
+from acdc_pipeline.engine.forward import SourceOutputs, mlp_width, run_sources, unembed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.engine.objectives import Objective
@@ -27,10 +27,8 @@ class Bench:
     """A model on one set of prompts: everything that methods measure against.
 
     Args:
-        weights: the model.
         prompts: the prompts, on the model's device.
         layout: how they are flattened into rows.
-        clean: the sources' outputs on the clean prompts.
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.
         answer_weight: the weight of each answer in objectives, 1 in total; None means equal.
@@ -58,12 +56,11 @@ class Bench:
 
     def memory_plan(self) -> MemoryPlan:
         """The memory that a search of this model on these prompts takes."""
-        mlp = self.weights.blocks[0].mlp
         shape = ModelShape(
             topology=self.weights.topology,
             d_model=self.weights.d_model,
             d_head=self.weights.blocks[0].attn.w_q.shape[2],
-            d_mlp=0 if mlp is None else mlp.w_in.shape[1],
+            d_mlp=mlp_width(self.weights),
             vocab=self.weights.w_u.shape[1],
         )
         return MemoryPlan(

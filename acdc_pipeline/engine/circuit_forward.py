@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from acdc_pipeline.engine.forward import Stream, embed
 from acdc_pipeline.engine.layout import Layout
@@ -23,7 +24,6 @@ from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
     identify_outputs,
     needed_sources,
-    sum_of_few,
 )
 from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
@@ -69,7 +69,6 @@ def run_circuits(
     """Run several circuits on the same prompts. Returns their final residual streams.
 
     Args:
-        weights: the model.
         tokens: the clean prompts.
         ablated: what removed edges carry.
         masks: the edges of each circuit, in the order of the topology's `edges`.
@@ -157,7 +156,6 @@ class _Circuit(ReceiverForward):
     """A pass over the nodes of one circuit that earlier circuits have not computed.
 
     Args:
-        weights: the model.
         bases: what removed edges carry, for these prompts, and its running sums.
         mask: the edges of the circuit.
         shared: current minus ablated outputs of sources, in all circuits.
@@ -203,7 +201,10 @@ class _Circuit(ReceiverForward):
         if mask.sum() * _DENSE < mask.size:
             receiver, source = mask.nonzero()
             starts = np.searchsorted(receiver, np.arange(len(mask)))
-            total = sum_of_few(self.changes, self.row[source], starts)
+            rows, offsets = (
+                torch.from_numpy(a).to(base.device) for a in (self.row[source], starts)
+            )
+            total = functional.embedding_bag(rows, self.changes, offsets, mode="sum")
             total += base.flatten()
         else:
             sources = np.flatnonzero(mask.any(0))
@@ -226,7 +227,6 @@ class _WithoutNodes(ReceiverForward):
     """The whole model without some nodes: all receivers of a layer read one stream.
 
     Args:
-        weights: the model.
         ablated: what the missing nodes write, for these prompts.
         present: the sources that are not missing.
         shared: streams before layers, by the sources present so far; a knockout starts from the

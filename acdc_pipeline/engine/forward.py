@@ -99,6 +99,12 @@ def context_length(weights: TransformerWeights) -> int:
     return min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
 
 
+def mlp_width(weights: TransformerWeights) -> int:
+    """The number of hidden units of an MLP; 0 without MLPs."""
+    mlp = weights.blocks[0].mlp
+    return 0 if mlp is None else mlp.w_in.shape[1]
+
+
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
     """Raise PromptError if the model has no position or no embedding for some token."""
     longest = context_length(weights)

@@ -49,7 +49,6 @@ class ReceiverForward(ABC):
     """Runs the layers; subclasses store outputs in `write` and form inputs from them in `read`.
 
     Args:
-        weights: the model.
         computed: the sources that are computed; None means all.
 
     Attributes:

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
-from torch.nn import functional
 
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
@@ -30,7 +28,6 @@ def needed_sources(
     In coupled layers all heads are needed as soon as one of them is.
 
     Args:
-        weights: the model.
         present: the edges of the circuit.
         known: sources whose output is known; nothing is needed to compute them.
     """
@@ -148,11 +145,3 @@ class SharedChanges:
         while uses and uses[-1] <= circuit:
             uses.pop()
         return uses[-1] if uses else _NEVER
-
-
-def sum_of_few(
-    rows: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"], starts: Int[np.ndarray, " sums"]
-) -> Float[Tensor, "sums numbers"]:
-    """Sums of the rows in `at`, one for each section that begins at one of `starts`."""
-    indices, offsets = (torch.from_numpy(part).to(rows.device) for part in (at, starts))
-    return functional.embedding_bag(indices, rows, offsets, mode="sum")

@@ -14,7 +14,7 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import changed_streams, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.forward import changed_streams, mlp_width, run_mlp, streams_from_outputs
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
 
@@ -28,7 +28,6 @@ class SingleRemovals:
     """Evaluates the whole model without one edge, or without one node.
 
     Args:
-        bench: the model and its prompts.
         objective: the measure of what a removal costs; higher is worse.
         memory: bytes for the states evaluated together.
     """
@@ -122,10 +121,9 @@ def _states_that_fit(bench: Bench, memory: int) -> int:
     """How many states fit into `memory` bytes, counting streams and one layer's temporaries."""
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
-    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
     pos = bench.layout.pos
     streams = (2 * len(bench.weights.blocks) + 8 + 2 * n_heads) * d_model
-    layer = n_heads * (8 * d_head + 4 * pos) + 4 * d_mlp
+    layer = n_heads * (8 * d_head + 4 * pos) + 4 * mlp_width(bench.weights)
     rows = bench.layout.batch * pos
     per_state = rows * (streams + layer) * bench.ablated.element_size()
     return max(1, min(MAX_STATES, memory // per_state))

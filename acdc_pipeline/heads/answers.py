@@ -8,7 +8,7 @@ for Transformer Circuits": direct logit attribution).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,6 +17,7 @@ from torch import Tensor
 from acdc_pipeline.engine.components import normalise, widen
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.rows import pick_rows
 from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 
 # Columns of the unembedding that are averaged at once.
@@ -229,21 +230,8 @@ def select_prompts(prompts: PromptSet, rows: slice) -> tuple[PromptSet, Int[Tens
     """Some prompts with their answers, and the indices of these among all answers."""
     inside = (prompts.answer_row >= rows.start) & (prompts.answer_row < rows.stop)
     answers = inside.nonzero().flatten()
-    listed = answers.tolist()
-    part = replace(
-        prompts,
-        clean=prompts.clean[rows],
-        corrupted=prompts.corrupted[rows],
-        lengths=prompts.lengths[rows],
-        answer_row=prompts.answer_row[answers] - rows.start,
-        answer_pos=prompts.answer_pos[answers],
-        correct=tuple(prompts.correct[i] for i in listed),
-        incorrect=tuple(prompts.incorrect[i] for i in listed),
-        clean_text=prompts.clean_text[rows],
-        corrupted_text=prompts.corrupted_text[rows],
-        template=prompts.template[rows],
-    )
-    return part, answers
+    by_row = prompts.answer_row[answers].argsort(stable=True)
+    return pick_rows(prompts, range(rows.start, rows.stop)), answers[by_row]
 
 
 def _occurrences(

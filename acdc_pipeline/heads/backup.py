@@ -82,7 +82,6 @@ def find_backups(
     Args:
         measure: the score of the role.
         mains: the main heads of the role, at least one.
-        weights: the model.
         seed: seed of the draws of other heads.
         progress: called after each measurement with the number done and their total.
     """
@@ -141,7 +140,6 @@ def random_token_measures(
     Norms keep the scales that they have in the unedited model, which runs once for all roles.
 
     Args:
-        weights: the model.
         tokens: rows of `1 + 2 * period` tokens.
         period: n of the rows.
         mains: roles, of `TOKEN_ROLES`, with the heads that will be ablated, at least one each.
@@ -218,14 +216,6 @@ class _Reader:
     scale: Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "sample place"]] | None
 
 
-@dataclass(frozen=True)
-class _Unedited:
-    """A score of the unedited model, and the factor of its places."""
-
-    found: Float[Tensor, "layer head sample place"]
-    factor: Float[Tensor, "sample place"] | None
-
-
 class _Pass:
     """Measures scores of the same rows under many edits, each from the first edited layer on.
 
@@ -233,7 +223,6 @@ class _Pass:
     layers in `starts` are stored.
 
     Args:
-        weights: the model.
         tokens: the rows.
         readers: the scores, by role.
         starts: layers at which edits will begin; for others, the stream is computed when needed.
@@ -250,15 +239,14 @@ class _Pass:
         self.tokens = tokens
         self.readers = readers
         self.starts = starts
-        self.unedited: dict[str, _Unedited] = {}
+        self.unedited: dict[str, tuple[Tensor, Tensor | None]] = {}
         self.streams: dict[int, Float[Tensor, "batch pos d_model"]] = {}
 
     def measure(self, role: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
         """The score of every head under `edits`, mean over places."""
         if not self.unedited:
             self._run_unedited()
-        unedited, read = self.unedited[role], self.readers[role].read
-        found = unedited.found
+        (found, factor), read = self.unedited[role], self.readers[role].read
         first = edits.first_layer
         if first is not None:
             layers = list(found[:first])
@@ -274,7 +262,7 @@ class _Pass:
             )
             layers.append(read(attend(self.weights, last, stream, edits)))
             found = torch.stack(layers)
-        return (found if unedited.factor is None else found * unedited.factor).mean(-1)
+        return (found if factor is None else found * factor).mean(-1)
 
     def _run_unedited(self) -> None:
         layers: dict[str, list[Tensor]] = {role: [] for role in self.readers}
@@ -288,7 +276,7 @@ class _Pass:
         final = run_tokens(self.weights, self.tokens, visit=visit)
         for role, reader in self.readers.items():
             factor = None if reader.scale is None else reader.scale(final)
-            self.unedited[role] = _Unedited(torch.stack(layers[role]), factor)
+            self.unedited[role] = torch.stack(layers[role]), factor
 
     def _stream(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
         """The unedited residual stream before `layer`, stored: edits begin at few layers."""

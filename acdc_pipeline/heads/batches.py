@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.forward import mlp_width
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.heads.layer_run import Places
 from acdc_pipeline.models.weights import TransformerWeights
@@ -34,10 +35,8 @@ def row_bytes(weights: TransformerWeights, pos: int) -> int:
     """
     attn = weights.blocks[0].attn
     n_heads, d_model, d_head = attn.w_q.shape
-    mlp = weights.blocks[0].mlp
-    d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
     heads = n_heads * (8 * d_head + 3 * pos + 2 * d_model)
-    return weights.dtype.itemsize * pos * (heads + 8 * d_model + 4 * d_mlp)
+    return weights.dtype.itemsize * pos * (heads + 8 * d_model + 4 * mlp_width(weights))
 
 
 def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
@@ -63,8 +62,7 @@ def rows_in_cache(weights: TransformerWeights, pos: int) -> int:
     """
     if weights.device.type != "cpu":
         return MOST_ROWS
-    mlp = weights.blocks[0].mlp
-    widest = max(4 * weights.d_model, 0 if mlp is None else mlp.w_in.shape[1])
+    widest = max(4 * weights.d_model, mlp_width(weights))
     return max(1, _CACHE_BYTES // (weights.dtype.itemsize * pos * widest))
 
 

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.forward import mlp_width
 from acdc_pipeline.heads.batches import MOST_ROWS, MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
     effective_embedding,
@@ -97,9 +98,7 @@ def _token_matrix(
 
 def vocabulary_at_once(weights: TransformerWeights, memory: int) -> int:
     """The number of tokens whose E' is computed at once in `memory` bytes."""
-    mlp = weights.blocks[0].mlp
-    d_mlp = 0 if mlp is None else mlp.w_in.shape[1]
-    each = weights.dtype.itemsize * (6 * weights.d_model + 4 * d_mlp)
+    each = weights.dtype.itemsize * (6 * weights.d_model + 4 * mlp_width(weights))
     return max(1, min(MOST_TOKENS, memory // each))
 
 

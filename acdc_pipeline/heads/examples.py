@@ -151,11 +151,6 @@ class Snippet:
     norm: float
 
 
-def prompt_rows(name: str, prompts: PromptSet) -> TextRows:
-    """The clean prompts of a task."""
-    return TextRows(name, prompts.clean, prompts.lengths)
-
-
 def text_rows(
     weights: TransformerWeights,
     tokenizer: PreTrainedTokenizerBase,

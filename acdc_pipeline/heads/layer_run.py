@@ -70,8 +70,6 @@ class LayerRun:
     """The attention of one layer.
 
     Args:
-        layer: its index.
-        block: its weights.
         pattern: attention after softmax.
         group_values: the values of each key/value head at each position, its bias included.
         carried: each head's values, summed with its pattern as weights; before its output matrix.

@@ -61,8 +61,6 @@ class ModelProfile:
     """The scores of a model's heads that do not depend on a task.
 
     Args:
-        values: the scores.
-        nulls: their nulls.
         answer: the model's logit of the next token in the second copy of random tokens; None if its
             context or vocabulary holds no repeated sequence, and there are no such scores.
         period: the period of the sequences, or None.
@@ -96,13 +94,11 @@ def profile_model(
     """Compute scores on random tokens and from the weights, their nulls, and search for backups.
 
     Args:
-        weights: the model.
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
         amounts: the amounts of data.
         seed: seed of everything that is drawn.
         memory: bytes for activations.
-        report: progress listener.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single sequence.

@@ -38,7 +38,6 @@ class NearMiss:
     """A head without a role, and the score that comes nearest to one.
 
     Args:
-        node: the head.
         role: name of the role.
         on: the task on whose prompts it would have it; None for random tokens and weights.
         metric: the score, with version and task.

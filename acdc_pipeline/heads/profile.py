@@ -17,7 +17,6 @@ from acdc_pipeline.heads.examples import (
     TextRows,
     find_snippets,
     pattern_examples,
-    prompt_rows,
     snippets_plain,
     token_texts,
 )
@@ -64,9 +63,7 @@ def assemble_profile(
 
     Args:
         ref: the model's reference in the rows.
-        weights: the model.
         tokenizer: for the texts of examples; None shows token ids.
-        prompts: the task's, on the model's device.
         model: the profile without a task.
         task: the profile on the task.
         text: pieces of a file in which to look for snippets.
@@ -78,7 +75,8 @@ def assemble_profile(
     near = near_misses(measured, roles)
     values = (*model.values, *task.values)
     nodes = _shown_heads(roles, task, weights)
-    sources = [prompt_rows(task.task, prompts), *([] if text is None else [text])]
+    of_task = TextRows(task.task, prompts.clean, prompts.lengths)
+    sources = [of_task] if text is None else [of_task, text]
     best = find_snippets(weights, sources, memory=memory)
     document = {
         "version": VERSION,

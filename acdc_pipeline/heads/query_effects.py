@@ -34,8 +34,6 @@ def query_effects(
     later mover.
 
     Args:
-        weights: the model.
-        prompts: the task's, on the model's device.
         movers: the heads whose queries are patched.
         memory: bytes for activations.
         progress: called after each layer of each part of the prompts with the number of layers

@@ -62,8 +62,6 @@ def draw_sequences(
         vocabulary: the tokens to draw from, more than `period`.
         bos: the first token; None draws another random one.
         period: n of the rows.
-        n: the number of rows.
-        seed: seed of the draw.
     """
     generator = torch.Generator().manual_seed(seed)
     pool = torch.tensor(sorted(vocabulary))
@@ -102,7 +100,6 @@ def random_token_scores(
     """Compute every score of the family, row by row, in one pass.
 
     Args:
-        weights: the model.
         tokens: rows of `1 + 2 * period` tokens; shuffled rows are read at the same positions.
         period: n of the rows.
         memory: bytes for activations.

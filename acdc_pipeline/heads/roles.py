@@ -70,7 +70,6 @@ class HeadRole:
     """A role that a head behaves as.
 
     Args:
-        node: the head.
         role: name of the role.
         on: the task on whose prompts it does; None for random tokens and weights.
         evidence: the kinds of evidence, weakest first.

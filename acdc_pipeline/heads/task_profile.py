@@ -45,9 +45,6 @@ class TaskProfile:
     """The scores of a model's heads on the prompts of a task.
 
     Args:
-        task: its name.
-        values: the scores.
-        nulls: their nulls.
         answer: the whole model's answer logit.
         ioi_like: see `is_ioi_like`.
     """
@@ -81,13 +78,10 @@ def profile_task(
     """Compute scores on the prompts and, if there are movers, query effects and their backups.
 
     Args:
-        weights: the model.
-        task: the task.
         prompts: its prompts, on the model's device.
         relation: the relation between prompts and answers, if the task declares one.
         seed: seed of what is drawn for nulls.
         memory: bytes for activations.
-        report: progress listener.
 
     Raises:
         PromptError: the model cannot process the prompts.

@@ -22,7 +22,7 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import normalise
-from acdc_pipeline.engine.forward import Stream, embed, run_mlp
+from acdc_pipeline.engine.forward import Stream, embed, mlp_width, run_mlp
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
@@ -39,7 +39,6 @@ def edge_gate_gradient(
     """The gradient of the objective by the gate of each edge, in the order of the graph's edges.
 
     Args:
-        bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
         memory: bytes for activations, which limit how many prompts are processed together.
@@ -67,7 +66,6 @@ def circuit_gradient(
     the step to the clean one.
 
     Args:
-        bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         present: 1 for an edge of the circuit, 0 for another.
         share: from 0 (ablated) to 1 (clean).
@@ -89,7 +87,6 @@ class EdgeGated(ReceiverForward):
     """A forward pass with gated edges, and its backward pass.
 
     Args:
-        weights: the model.
         ablated: what a gate of 0 passes.
         gates: one per edge.
         steps: for each source, the factor of a receiver's gradient; None means its current minus
@@ -231,9 +228,8 @@ def _prompts_that_fit(bench: Bench, memory: int) -> int:
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
-    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
     pos = bench.layout.pos
-    layer = n_heads * (8 * d_model + 14 * d_head + 8 * pos) + 8 * d_mlp
+    layer = n_heads * (8 * d_model + 14 * d_head + 8 * pos) + 8 * mlp_width(bench.weights)
     topology = bench.weights.topology
     row = (3 * len(topology.sources) + len(topology.receivers)) * d_model + layer
     fit = memory // (pos * row * bench.ablated.element_size())
@@ -282,7 +278,6 @@ def node_gate_gradient(
     streams, and a second one backpropagates it group by group.
 
     Args:
-        bench: the model and its prompts.
         objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
         prompts_at_once: the number of prompts whose activations are held.

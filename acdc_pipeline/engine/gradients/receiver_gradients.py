@@ -59,7 +59,6 @@ def receiver_gradients(
     """Yield the gradients of every receiver in `streams`, from the logits backwards.
 
     Args:
-        weights: the model.
         streams: the inputs of its nodes where gradients are taken.
         at_final: gradient by the final stream.
     """

@@ -22,10 +22,7 @@ class CircuitState:
     A node is open once one of its receivers was visited; all other nodes are clean.
 
     Args:
-        weights: the model.
-        clean: the sources' outputs on the clean prompts.
         ablated: what each source's removed edges carry.
-        layout: prompts, positions and answers.
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
 
     Attributes:

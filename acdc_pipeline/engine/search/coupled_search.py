@@ -27,7 +27,7 @@ from acdc_pipeline.engine.components import (
     project,
     widen,
 )
-from acdc_pipeline.engine.forward import SourceOutputs, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.forward import SourceOutputs, mlp_width, run_mlp, streams_from_outputs
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.search import Search
@@ -48,10 +48,7 @@ class CoupledSearch(Search[None]):
     """Correct for every model, but slower than `SubgraphSearch` where heads are independent.
 
     Args:
-        weights: the model.
-        clean: the sources' outputs on the clean prompts.
         ablated: what each source's removed edges carry.
-        layout: prompts, positions and answers.
         objective: the measure of what removing an edge costs; higher is worse.
         memory: bytes for a batch of states.
 
@@ -113,10 +110,6 @@ class CoupledSearch(Search[None]):
         difference = self.layout.select(difference, self.needed(receiver))
         self.inputs[receiver] = self.inputs[receiver] + difference
 
-    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
-        for source in removed:
-            self._remove(receiver, source)
-
     def _commit(self, batch: None, state: int) -> None:
         """Nothing to do: `_remove` updates all that is stored."""
 
@@ -139,13 +132,14 @@ class CoupledSearch(Search[None]):
         rows = self.layout.n_rows(needed)
         block = self.weights.blocks[0]
         n_heads, d_model, d_head = block.attn.w_q.shape
-        d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
         visited = max(
             sum(r.node.layer == layer for r in self.kept) for layer in range(self.topology.n_layers)
         )
         streams = (len(self.alive) + 2 * visited + n_heads + 8) * d_model
         heads = n_heads * (6 * d_head + 3 * self.layout.pos)
-        per_state = rows * (streams + heads + 4 * d_mlp) * self.difference.element_size()
+        per_state = (
+            rows * (streams + heads + 4 * mlp_width(self.weights)) * self.difference.element_size()
+        )
         return max(1, min(MAX_STATES, self.memory // per_state))
 
 
@@ -156,7 +150,6 @@ class _Suffix:
     sum of that over all nodes. Both are cut to the answer rows as soon as nothing else is read.
 
     Args:
-        search: the current circuit.
         start: the receiver.
         delta: the change of its input in each state.
     """

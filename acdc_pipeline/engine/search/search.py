@@ -23,9 +23,6 @@ class Search(ABC, Generic[Batch]):
     """A circuit that is cut from the whole model, receivers visited from the output backwards.
 
     Args:
-        weights: the model.
-        clean: the sources' outputs on the clean prompts.
-        layout: prompts, positions and answers.
         objective: the measure of what removing an edge costs; higher is worse.
         max_states: the largest batch of states.
         overhead: the fixed cost of a batch, in units of one state.
@@ -58,6 +55,7 @@ class Search(ABC, Generic[Batch]):
         self.states_evaluated = 0
         self.speculation: Speculation[Batch] = Speculation(EdgePredictor(), max_states, overhead)
         self._current: float | None = None
+        self._restored = False
 
     def metric(self) -> float:
         """The objective of the current circuit."""
@@ -88,7 +86,10 @@ class Search(ABC, Generic[Batch]):
         """
         self.leave()
         self._begin(receiver, sources)
-        self._adopt(receiver, [source for source in sources if source not in kept])
+        for source in sources:
+            if source not in kept:
+                self._remove(receiver, source)
+        self._restored = True
 
     def leave(self) -> None:
         """Finish the receiver being searched: its surviving edges are final."""
@@ -146,10 +147,6 @@ class Search(ABC, Generic[Batch]):
     @abstractmethod
     def _remove(self, receiver: Receiver, source: Node) -> None:
         """Remove one edge from the circuit."""
-
-    @abstractmethod
-    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
-        """Remove the edges of `removed` into `receiver`, which were tested by another search."""
 
     @abstractmethod
     def _commit(self, batch: Batch, state: int) -> None:

@@ -84,7 +84,6 @@ class OutputChanges:
     Args:
         capacity: the largest number of nodes that can be reached.
         n_states: states of the batch.
-        layout: prompts, positions and answers.
         scratch: memory for the changes, by the rows they are needed at.
         d_model: width of the residual stream.
     """
@@ -145,7 +144,6 @@ class StateBatch:
         start: the receiver whose edges the states lack.
         delta: the change of its input.
         capacity: the largest number of nodes that can be reached.
-        layout: prompts, positions and answers.
         scratch: memory for the changes, at every row and at the answers.
 
     Attributes:

@@ -32,7 +32,7 @@ Rows = Float[Tensor, "state rows d_model"]
 MAX_STATES = 512
 
 # After this many states all activations are recomputed, at the cost of about one state.
-REBASE_AFTER = 256
+RECOMPUTE_AFTER = 256
 
 # Of the first batch, in states: later ones are as large as their predecessors' cost suggests.
 FIRST_OVERHEAD = 4.0
@@ -42,10 +42,7 @@ class SubgraphSearch(Search[StateBatch]):
     """The search for models in which a head changes another's output through edges alone.
 
     Args:
-        weights: the model.
-        clean: the sources' outputs on the clean prompts.
         ablated: what each source's removed edges carry.
-        layout: prompts, positions and answers.
         objective: the measure of what removing an edge costs; higher is worse.
         memory: bytes for the activations of visited receivers and a batch of states.
         plan: the memory that states take.
@@ -68,17 +65,17 @@ class SubgraphSearch(Search[StateBatch]):
         self.memory = memory
         self.plan = plan
         self.scratch = {needed: Scratch(ablated) for needed in Needed}
-        self.rebase_after = REBASE_AFTER
-        self._rebased_at = 0
-        self._restored = False
+        self.recompute_after = RECOMPUTE_AFTER
+        self._recomputed_at = 0
 
     def _refresh(self) -> bool:
-        """Recompute all activations now and then; when, depends on counted states alone."""
-        due = self._restored or self.states_evaluated - self._rebased_at >= self.rebase_after
+        """Recompute all activations after a restore, and regularly, by the count of states."""
+        since = self.states_evaluated - self._recomputed_at
+        due = self._restored or since >= self.recompute_after
         if due:
             self.circuit.recompute(self.scratch)
             self.speculation.overhead = FIRST_OVERHEAD
-            self._rebased_at, self._restored = self.states_evaluated, False
+            self._recomputed_at, self._restored = self.states_evaluated, False
         return due
 
     def _open(self, receiver: Receiver) -> None:
@@ -89,12 +86,6 @@ class SubgraphSearch(Search[StateBatch]):
 
     def _remove(self, receiver: Receiver, source: Node) -> None:
         self.kept[receiver].remove(source)
-
-    def _adopt(self, receiver: Receiver, removed: Sequence[Node]) -> None:
-        """The receiver's input is out of date until all activations are recomputed."""
-        for source in removed:
-            self._remove(receiver, source)
-        self._restored = True
 
     def _commit(self, batch: StateBatch, state: int) -> None:
         self.circuit.apply(batch, state)

@@ -32,11 +32,11 @@ def models() -> dict[str, LoadedModel]:
 
 
 def _search(
-    bench: Bench, threshold: float, rebase_after: int, log: tuple[Decision, ...] = ()
+    bench: Bench, threshold: float, recompute_after: int, log: tuple[Decision, ...] = ()
 ) -> tuple[AcdcResult, list[tuple[Decision, ...]]]:
     search = bench.search(objective_for(bench, "kl"), memory=2**30)
     if isinstance(search, SubgraphSearch):
-        search.rebase_after = rebase_after
+        search.recompute_after = recompute_after
     resumable: list[tuple[Decision, ...]] = []
     with torch.no_grad():
         result = acdc(
@@ -55,7 +55,7 @@ def _search(
     name=st.sampled_from(sorted(checkpoints.EVERY)),
     seed=st.integers(0, 100),
     threshold=st.floats(1e-4, 0.1),
-    rebase_after=st.integers(1, 30),
+    recompute_after=st.integers(1, 30),
     data=st.data(),
 )
 def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
@@ -63,16 +63,16 @@ def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
     name: str,
     seed: int,
     threshold: float,
-    rebase_after: int,
+    recompute_after: int,
     data: st.DataObject,
 ):
     prompts = random_prompts(3, 5, checkpoints.VOCAB, seed)
     bench = set_up(models[name].weights, prompts, "corrupted")
-    whole, resumable = _search(bench, threshold, rebase_after)
+    whole, resumable = _search(bench, threshold, recompute_after)
     if not resumable:
         return
     log = data.draw(st.sampled_from(resumable))
-    again, _ = _search(bench, threshold, rebase_after, log)
+    again, _ = _search(bench, threshold, recompute_after, log)
     assert again.decisions == whole.decisions
     assert again.circuit == whole.circuit
     assert again.smallest_margin == whole.smallest_margin

@@ -20,7 +20,6 @@ from acdc_pipeline.heads.examples import (
     TextRows,
     find_snippets,
     pattern_examples,
-    prompt_rows,
     snippets_plain,
     text_rows,
 )
@@ -274,7 +273,7 @@ def test_patterns_are_cut_to_the_last_positions_and_bounded_in_number():
 def test_snippets_are_the_positions_with_the_largest_outputs():
     """a0.h3 of the gallery copies the token before: it writes least behind <bos>."""
     model, prompts = loaded("compiled-gallery"), prompts_of("compiled-gallery", 8)
-    rows = prompt_rows("compiled_gallery", prompts)
+    rows = TextRows("compiled_gallery", prompts.clean, prompts.lengths)
     found = find_snippets(model.weights, [rows, rows], memory=MEMORY)
     for node, best in found.items():
         assert len(best) == PER_HEAD

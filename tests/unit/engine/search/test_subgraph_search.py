@@ -39,11 +39,11 @@ def models() -> dict[str, LoadedModel]:
 
 
 def _acdc(
-    bench: Bench, threshold: float, memory: int = GIB, rebase_after: int | None = None
+    bench: Bench, threshold: float, memory: int = GIB, recompute_after: int | None = None
 ) -> AcdcResult:
     search = bench.search(objective_for(bench, "kl"), memory=memory)
-    if isinstance(search, SubgraphSearch) and rebase_after is not None:
-        search.rebase_after = rebase_after
+    if isinstance(search, SubgraphSearch) and recompute_after is not None:
+        search.recompute_after = recompute_after
     with torch.no_grad():
         return acdc(
             search,
@@ -65,7 +65,7 @@ def _held(bench: Bench) -> int:
     lengths=st.lists(st.integers(2, 7), min_size=1, max_size=4),
     threshold=st.floats(0.001, 0.5),
     budget=st.integers(0, 200_000),
-    rebase_after=st.integers(1, 100),
+    recompute_after=st.integers(1, 100),
 )
 def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     models: dict[str, LoadedModel],
@@ -74,13 +74,13 @@ def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     lengths: list[int],
     threshold: float,
     budget: int,
-    rebase_after: int,
+    recompute_after: int,
 ):
     if models[name].weights.blocks[0].attn.direction == "bidirectional":
         lengths = [max(lengths)] * len(lengths)
     prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
     bench = set_up(models[name].weights, prompts, "corrupted")
-    result = _acdc(bench, threshold, _held(bench) + budget, rebase_after)
+    result = _acdc(bench, threshold, _held(bench) + budget, recompute_after)
     present = set(bench.weights.topology.edge_set)
     for decision in result.decisions:
         fresh = measure(bench, circuit_logprobs(bench, present - {decision.edge}), ["kl"])["kl"]
