@@ -10,7 +10,6 @@ import typer
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import (
     MAX_PROMPTS,
-    MAX_SEED,
     file_parser,
     integer_parser,
     parse_circuit,
@@ -128,14 +127,7 @@ def evaluate(
             "With --full: 5.",
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=integer_parser("--seed", 0, MAX_SEED),
-            metavar="N",
-            help="Seed of everything that is drawn here.",
-        ),
-    ] = 0,
+    seed: shared.Seed = 0,
     svg: Annotated[
         Path | None,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer_parser
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, integer_parser
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
@@ -58,14 +58,7 @@ def heads(
             help="Number of prompt pairs per task; of a file of pairs, at most all.",
         ),
     ] = 64,
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=integer_parser("--seed", 0, MAX_SEED),
-            metavar="N",
-            help="Seed of everything that is drawn.",
-        ),
-    ] = 0,
+    seed: shared.Seed = 0,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
     memory: shared.Memory = None,  # noqa: ARG001  (read from the context)

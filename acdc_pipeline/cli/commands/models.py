@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from json import loads
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.parsers import MAX_SEED, integer_parser
 from acdc_pipeline.cli.terminal.output import (
     PROSE_WIDTH,
     print_facts,
@@ -132,14 +129,7 @@ def check_model(
     model: shared.ModelName,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
-    seed: Annotated[
-        int,
-        typer.Option(
-            parser=integer_parser("--seed", 0, MAX_SEED),
-            metavar="N",
-            help="Seed of the random tokens.",
-        ),
-    ] = 0,
+    seed: shared.Seed = 0,
     json: shared.Json = False,
 ) -> None:
     """Compare the engine's logits with the model's own, on random tokens.
