@@ -56,24 +56,9 @@ class PartProgress(Protocol):
         """The fraction `done` of the part is done, from 0 to 1."""
 
 
-class Silent:
+class Silent(Progress):
     """A `Progress` that reports nothing."""
 
-    def start(self, total_edges: int, label: str) -> None:
-        """Do nothing."""
 
-    def advance(self, tested: int, kept: int, left: int) -> None:
-        """Do nothing."""
-
-    def finish(self) -> None:
-        """Do nothing."""
-
-
-class SilentParts:
+class SilentParts(PartProgress):
     """A `PartProgress` that reports nothing."""
-
-    def part(self, name: str, number: int, of: int) -> None:
-        """Do nothing."""
-
-    def share(self, done: float) -> None:
-        """Do nothing."""

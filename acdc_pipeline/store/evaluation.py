@@ -136,11 +136,6 @@ class Evaluations:
     damaged: tuple[DamagedRun, ...] = ()
 
 
-def read_evaluation(backend: Backend, run_id: str, evaluation_id: str) -> StoredEvaluation | None:
-    """Return the evaluation of that id, None if there is none. Raises DamagedRun."""
-    return _read(backend, layout.checked_run_id(run_id), f"{evaluation_id}.json")
-
-
 def read_evaluations(backend: Backend, run_ids: Iterable[str] | None = None) -> Evaluations:
     """Return the evaluations of `run_ids`, or of all runs.
 
@@ -150,7 +145,7 @@ def read_evaluations(backend: Backend, run_ids: Iterable[str] | None = None) -> 
     def read(path: str) -> tuple[str, StoredEvaluation | DamagedRun | None]:
         run_id, _, name = path.partition("/")
         try:
-            return run_id, _read(backend, run_id, name)
+            return run_id, read_evaluation(backend, run_id, name)
         except DamagedRun as damage:
             return run_id, damage
 
@@ -168,7 +163,8 @@ def read_evaluations(backend: Backend, run_ids: Iterable[str] | None = None) -> 
     )
 
 
-def _read(backend: Backend, run_id: str, name: str) -> StoredEvaluation | None:
+def read_evaluation(backend: Backend, run_id: str, name: str) -> StoredEvaluation | None:
+    """Return the evaluation in the file `name`, None if there is none. Raises DamagedRun."""
     data = backend.read(layout.EVALUATIONS, run_id, name)
     return None if data is None else decode_evaluation(run_id, name, data)
 

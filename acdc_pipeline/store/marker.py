@@ -28,7 +28,7 @@ class Marker:
 
     Args:
         run_id: the run it commits.
-        attempt: subfolder that holds the files; None where they are beside the marker.
+        attempt: subfolder that holds the files; None where they are in the folder of the marker.
         files: every file of the run by name.
     """
 

@@ -32,7 +32,7 @@ class StoreProbe:
     def write(self) -> None:
         """Create the file. Raises StoreError."""
         with storage_errors(self.store.url):
-            self.store.backend.write_probe(self.name)
+            self.store.backend.write(b"", layout.TMP, self.name)
 
     def remove(self) -> None:
         """Remove the file if it exists. Raises StoreError."""

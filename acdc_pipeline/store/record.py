@@ -146,7 +146,7 @@ def _finite(value: float | None, name: str) -> float | None:
 
 
 def json_data(data: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return `data` as JSON gives it back. Raises StoreError, with `name`, if it is not JSON."""
+    """Return `data` after a round trip through JSON. Raises StoreError with the field `name`."""
     try:
         return json.loads(json.dumps(dict(data), allow_nan=False))
     except (TypeError, ValueError) as error:

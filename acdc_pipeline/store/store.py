@@ -291,7 +291,9 @@ class Store:
         """Return one evaluation of a run, None if there is none. Raises DamagedRun."""
         with storage_errors(self.url):
             self.backend.refresh()
-            return read_evaluation(self.backend, run_id, evaluation_id)
+            return read_evaluation(
+                self.backend, layout.checked_run_id(run_id), f"{evaluation_id}.json"
+            )
 
     def evaluations(self, run_ids: Iterable[str] | None = None) -> Evaluations:
         """Return the evaluations of all runs, or of `run_ids`."""
@@ -301,8 +303,8 @@ class Store:
     def leftovers(self, *, older_than: float, now: float) -> list[Leftover]:
         """Return what interrupted writers left behind and no run needs, sorted by path.
 
-        Only files are considered whose names this package gives and that no process of this
-        machine has locked.
+        Files with names that this package does not use, and files that a process of this machine
+        has locked, are left out.
 
         Args:
             older_than: minimal age, in seconds since the last change, of everything that a writer

@@ -17,7 +17,7 @@ from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.executor import RunWorker
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
-from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.store import RunFailure
 from acdc_pipeline.store.failure import failure_of
 from acdc_pipeline.store.probe import StoreProbe
 
@@ -69,11 +69,6 @@ class Settings:
     gpus: float
     checkpoint: float
     factory: WorkerFactory
-
-    @property
-    def store(self) -> Store:
-        """The store that runs are committed to."""
-        return self.probe.store
 
 
 @dataclass(frozen=True)
@@ -222,7 +217,7 @@ class RunActor:
         self._progress.cancel()
 
     def _execute(self, planned: PlannedRun) -> Finished | StoreBroke:
-        store = self._settings.store
+        store = self._settings.probe.store
         try:
             if store.has(planned.run_id):
                 return Finished("present", None, 0)

@@ -143,7 +143,7 @@ def check_device(profile: WorkerProfile, device: str) -> None:
     """Raise InvalidInput if runs should use GPUs that the profile does not request."""
     if device.startswith("cuda") and not profile.gpus:
         raise InvalidInput(
-            f"device '{device}' needs a GPU, and the worker profile asks for none",
+            f"device '{device}' needs a GPU, and the worker profile requests none",
             field="gpus",
             fix="set gpus: 1 in the worker profile, or use --device auto",
         )
@@ -176,7 +176,7 @@ def _start_ray(wanted: str) -> None:
         raise ExecutionFailed(
             f"no connection to the Ray cluster: {lines[0] if lines else type(error).__name__}",
             where=wanted,
-            fix="look at it with 'ray status'; for one that asks for a token, export "
+            fix="look at it with 'ray status'; for one that requires a token, export "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH",
         ) from error
 

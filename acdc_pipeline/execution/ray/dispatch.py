@@ -21,7 +21,6 @@ from acdc_pipeline.execution.ray.worker_pool import (
     RunEnded,
     WorkerLost,
     WorkerPool,
-    WorkerReady,
 )
 from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 from acdc_pipeline.specs import WorkerProfile
@@ -115,7 +114,7 @@ class Dispatcher:
                 history.tested = 0
                 if self._loaded.get(worker.name) != planned.model:
                     self._loaded[worker.name] = planned.model
-                    self._metrics.count_model_load()
+                    self._metrics.model_loads.inc()
                 self._pool.assign(worker, planned, history.attempts)
                 self._listener.started(worker.name, planned, history.attempts)
 
@@ -151,8 +150,6 @@ class Dispatcher:
 
     def _handle(self, event: Event) -> Outcome | None:
         match event:
-            case WorkerReady():
-                return None
             case PositionReported(worker, run_id, position):
                 if worker.planned is not None and worker.planned.run_id == run_id:
                     self._count_edges(run_id, position[0])
@@ -199,7 +196,7 @@ class Dispatcher:
         name, attempt = event.worker.name or "a worker that was starting", event.attempt
         self._queue.forget(name)
         self._loaded.pop(name, None)
-        self._metrics.count_lost_worker()
+        self._metrics.lost_workers.inc()
         self._listener.lost(name, attempt.planned if attempt else None, event.reason)
         if attempt is None:
             return None

@@ -29,8 +29,10 @@ class SweepMetrics:
         self._queued = Gauge("acdc_runs_queued", "Runs that no worker has taken yet.")
         self._edges = Counter("acdc_edges_tested", "Edges tested by all workers.")
         self._rate = Gauge("acdc_edges_tested_per_second", "By all workers, lately.")
-        self._loads = Counter("acdc_model_loads", "Models loaded by all workers.")
-        self._lost = Counter("acdc_workers_lost", "Workers that died or left with their node.")
+        self.model_loads = Counter("acdc_model_loads", "Models loaded by all workers.")
+        self.lost_workers = Counter(
+            "acdc_workers_lost", "Workers that died or left with their node."
+        )
 
     def count_outcome(self, state: State) -> None:
         """Count a run that is over."""
@@ -38,14 +40,6 @@ class SweepMetrics:
             self._failed.inc()
         else:
             self._done.inc(tags={"state": state})
-
-    def count_model_load(self) -> None:
-        """Count a worker that must load a model."""
-        self._loads.inc()
-
-    def count_lost_worker(self) -> None:
-        """Count a lost worker."""
-        self._lost.inc()
 
     def count_edges(self, edges: int) -> None:
         """Count tested edges."""

@@ -129,7 +129,7 @@ class RunQueue:
         self._push(model)
 
     def forget(self, worker: str) -> None:
-        """Drop what is known about a worker that is gone or has nothing loaded any more."""
+        """Forget a worker that is gone or has nothing loaded any more."""
         if worker not in self._at:
             return
         model, prompts = self._at.pop(worker)

@@ -83,13 +83,6 @@ class PooledWorker:
 
 
 @dataclass(frozen=True)
-class WorkerReady:
-    """A worker can execute runs."""
-
-    worker: PooledWorker
-
-
-@dataclass(frozen=True)
 class RunEnded:
     """A run is over, with or without an error; the worker is idle."""
 
@@ -116,7 +109,7 @@ class WorkerLost:
     reason: str
 
 
-Event = WorkerReady | RunEnded | PositionReported | WorkerLost
+Event = RunEnded | PositionReported | WorkerLost
 
 
 class WorkerPool:
@@ -200,7 +193,7 @@ class WorkerPool:
                 self._calls[ref] = "position", worker
 
     def wait(self, seconds: float) -> Event | None:
-        """Return the next event, None if there is none within `seconds`."""
+        """Return the next event; None after `seconds`, or when a worker became ready."""
         if not self._calls:
             time.sleep(seconds)
             return None
@@ -230,7 +223,7 @@ class WorkerPool:
             self.terminate(worker)
         self._settings.probe.remove()
 
-    def _event(self, ref: ray.ObjectRef) -> Event:
+    def _event(self, ref: ray.ObjectRef) -> Event | None:
         method, worker = self._calls.pop(ref)
         try:
             answer = ray.get(ref)
@@ -256,7 +249,7 @@ class WorkerPool:
             return PositionReported(worker, *answer)
         return RunEnded(worker, worker.end_attempt(), answer)
 
-    def _add(self, worker: PooledWorker, info: WorkerInfo) -> Event:
+    def _add(self, worker: PooledWorker, info: WorkerInfo) -> WorkerLost | None:
         if info.version != acdc_pipeline.__version__:
             versions = f"it has acdc-pipeline {info.version}, not {acdc_pipeline.__version__}"
             return self._give_up_on(worker, cannot_start(versions))
@@ -264,7 +257,7 @@ class WorkerPool:
         worker.name, worker.node_id = info.name, info.node_id
         self._workers[worker.name] = worker
         self._pause = 0.0
-        return WorkerReady(worker)
+        return None
 
     def _give_up_on(self, worker: PooledWorker, error: AcdcError) -> Event:
         """Remove a worker that cannot start; no other one is started in its place."""

@@ -99,7 +99,7 @@ def reach(address: ClusterAddress, find_token: Callable[[], Token | None]) -> Cl
 def check_protected(cluster: Cluster) -> None:
     """Raise InvalidInput for a cluster that runs the commands of anyone who can reach it.
 
-    Ray's job API runs shell commands for anyone who can connect unless it asks for a token
+    Ray's job API runs shell commands for anyone who can connect, unless it requires a token
     (CVE-2023-48022).
     """
     if cluster.token is None:
@@ -187,7 +187,7 @@ def _read_token(path: Path, variable: str | None) -> Token:
 def _check_token(value: str, source: str) -> Token:
     if not _SENDABLE.fullmatch(value):
         raise InvalidInput(
-            "the token holds blanks or characters that no request can carry",
+            "the token contains blanks or characters that cannot be sent in a request",
             where=source,
             fix="copy it again, in one line",
         )

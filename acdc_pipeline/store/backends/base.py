@@ -15,12 +15,13 @@ from typing import Any, TypeVar, cast
 import fsspec
 
 from acdc_pipeline.store import layout
+from acdc_pipeline.store.errors import missing_bucket
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 
 FileInfo = Mapping[str, Any]
-"""What a file system says about a file: at least its `size`."""
+"""Information of a file system about a file: at least its `size`."""
 
 COMMITTED = "the run is committed without it"
 ABANDONED = "an attempt that was never committed"
@@ -67,6 +68,11 @@ class Backend(ABC):
     @property
     def folder(self) -> Path | None:
         """The local folder; None for object stores."""
+        return None
+
+    @property
+    def bucket(self) -> str | None:
+        """The bucket; None for folders and file systems without buckets."""
         return None
 
     def path(self, *parts: str) -> str:
@@ -121,9 +127,20 @@ class Backend(ABC):
     def check_writable(self) -> None:
         """Perform once what a commit does, without a run. Raises OSError or StoreError."""
 
-    @abstractmethod
     def check_bucket(self) -> None:
-        """Raise StoreError if the store is in a bucket that does not exist."""
+        """Raise StoreError if the store is in a bucket that does not exist.
+
+        A bucket that exists but whose properties may not be read passes: whether its content can
+        be read and written shows when that is tried.
+        """
+        if self.bucket is None:
+            return
+        try:
+            self.fs.info(self.bucket)
+        except FileNotFoundError:
+            raise missing_bucket(self.url, self.bucket) from None
+        except PermissionError:
+            return
 
     @abstractmethod
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
@@ -158,10 +175,6 @@ class Backend(ABC):
     @abstractmethod
     def remove_checkpoint(self, run_id: str) -> None:
         """Remove the checkpoint of a run, if there is one."""
-
-    @abstractmethod
-    def write_probe(self, name: str) -> None:
-        """Create an empty file `name` in `tmp/`."""
 
     @abstractmethod
     def leftovers(self, now: float) -> Iterator[Leftover]:

@@ -68,9 +68,6 @@ class LocalBackend(Backend):
         (tmp / name).rename(runs / name)
         (runs / name).rmdir()
 
-    def check_bucket(self) -> None:
-        """Do nothing: a folder has no bucket."""
-
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
         return [function(item) for item in items]
 
@@ -139,11 +136,6 @@ class LocalBackend(Backend):
         """Remove the checkpoint of a run, and what an interrupted write of it left."""
         for path in (self.folder / layout.CHECKPOINTS).glob(f"{run_id}.*"):
             path.unlink(missing_ok=True)
-
-    def write_probe(self, name: str) -> None:
-        tmp = self.folder / layout.TMP
-        tmp.mkdir(parents=True, exist_ok=True)
-        (tmp / name).write_bytes(b"")
 
     def leftovers(self, now: float) -> Iterator[Leftover]:
         """Yield everything that no run needs and no running process holds, however young."""

@@ -19,7 +19,7 @@ from acdc_pipeline.store.backends.base import (
     Backend,
     Leftover,
 )
-from acdc_pipeline.store.errors import missing_bucket, no_conditional_put, storage_errors
+from acdc_pipeline.store.errors import no_conditional_put, storage_errors
 from acdc_pipeline.store.marker import Marker
 from acdc_pipeline.store.reader import is_intact, read_marker, why_unneeded
 
@@ -43,7 +43,6 @@ class ObjectBackend(Backend):
 
     @property
     def bucket(self) -> str | None:
-        """The bucket; None for file systems without buckets."""
         return None if self.root.startswith("/") else self.root.partition("/")[0]
 
     def may_exist(self) -> bool:
@@ -65,21 +64,6 @@ class ObjectBackend(Backend):
         self.fs.rm_file(path)
         if overwritten:
             raise no_conditional_put(self.url)
-
-    def check_bucket(self) -> None:
-        """Raise StoreError if the bucket does not exist.
-
-        A bucket that exists but whose properties may not be read passes: whether its content can
-        be read and written shows when that is tried.
-        """
-        if self.bucket is None:
-            return
-        try:
-            self.fs.info(self.bucket)
-        except FileNotFoundError:
-            raise missing_bucket(self.url, self.bucket) from None
-        except PermissionError:
-            return
 
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
@@ -133,9 +117,6 @@ class ObjectBackend(Backend):
         path = layout.CHECKPOINTS, layout.checkpoint_name(run_id)
         if self.exists(*path):
             self.fs.rm_file(self.path(*path))
-
-    def write_probe(self, name: str) -> None:
-        self.write(b"", layout.TMP, name)
 
     def leftovers(self, now: float) -> Iterator[Leftover]:
         """Yield attempts no marker names, checkpoints, evaluations and probes, however young."""

@@ -84,7 +84,7 @@ def test_check_device_that_the_profile_provides_passes(device: str, gpus: float)
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_check_device_cuda_without_a_gpu_in_the_profile_is_refused(device: str):
-    with pytest.raises(InvalidInput, match="the worker profile asks for none"):
+    with pytest.raises(InvalidInput, match="the worker profile requests none"):
         check_device(profile(gpus=0), device)
 
 
