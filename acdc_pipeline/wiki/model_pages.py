@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment
@@ -61,21 +62,6 @@ class _Job:
     section: bytes
     before: dict[str, Entry]
     only: frozenset[str] | None
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Sections for one call of a worker process.
-
-    Args:
-        out: folder of the site.
-        store: folder of the store, to read full profiles; None if the sections contain them.
-        jobs: sections.
-    """
-
-    out: Path
-    store: Path | None
-    jobs: Sequence[_Job]
 
 
 def write_model_files(
@@ -141,14 +127,13 @@ def write_model_files(
         packed = pickle.dumps(full, protocol=pickle.HIGHEST_PROTOCOL)
         todo.append(_Job(packed, files_before.get(slug, {}), only))
     size = max(1, -(-len(todo) // (jobs * _BATCHES_PER_WORKER)))
-    batches = [
-        _Batch(out, store.folder, todo[start : start + size]) for start in range(0, len(todo), size)
-    ]
+    batches = [todo[start : start + size] for start in range(0, len(todo), size)]
+    write = partial(_write_batch, out, store.folder)
     results: Iterator[tuple[dict[str, Entry], int, int]]
     if jobs == 1 or len(batches) < 2 or load <= _FEW_HEADS:
-        results = (_write_batch(batch, templates) for batch in batches)
+        results = (write(batch, templates) for batch in batches)
     else:
-        results = map_in_processes(_write_batch, batches, jobs)
+        results = map_in_processes(write, batches, jobs)
     written = done = 0
     for made, models, files in results:
         entries |= made
@@ -159,22 +144,24 @@ def write_model_files(
 
 
 def _write_batch(
-    batch: _Batch, templates: Environment | None = None
+    out: Path, store: Path | None, batch: Sequence[_Job], templates: Environment | None = None
 ) -> tuple[dict[str, Entry], int, int]:
     """Write the files of a batch; returns them, the number of models and of files written.
 
     Args:
+        out: folder of the site.
+        store: folder of the store, to read full profiles; None if the sections contain them.
         batch: sections to write.
         templates: None to load them, in a worker process.
     """
     templates = templates or load_templates()
     entries: dict[str, Entry] = {}
     written = 0
-    for job in batch.jobs:
+    for job in batch:
         section: Section = pickle.loads(job.section)  # pickled by the parent process
-        if batch.store is not None:
-            section = _read_profiles(section, open_store(batch.store))
-        writer = Writer(batch.out, job.before)
+        if store is not None:
+            section = _read_profiles(section, open_store(store))
+        writer = Writer(out, job.before)
         for path, content in render_pages("model", section, templates, job.only):
             writer.write(path, content)
         if job.only is None:
@@ -184,7 +171,7 @@ def _write_batch(
             entries |= job.before
         entries |= writer.entries
         written += writer.written
-    return entries, len(batch.jobs), written
+    return entries, len(batch), written
 
 
 def _read_profiles(section: Section, store: Store) -> Section:

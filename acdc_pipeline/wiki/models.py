@@ -17,7 +17,7 @@ from acdc_pipeline.wiki.circuits import CircuitSeries, group_circuits
 from acdc_pipeline.wiki.profile import Profile, merge_nulls
 from acdc_pipeline.wiki.runs import Run, StoreContents
 from acdc_pipeline.wiki.scores import Score, merge_scores
-from acdc_pipeline.wiki.slug import assign_slugs
+from acdc_pipeline.wiki.text import assign_slugs
 
 HeadIndex = tuple[int, int]
 """Layer and head."""

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from acdc_pipeline.plotting.scales import ScoreScale
-from acdc_pipeline.wiki.models import HeadIndex, Model, Roles
+from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.models import HeadIndex, Model, Roles, head_name
 from acdc_pipeline.wiki.scores import definition_of
 
 _COMMON_ROLES = frozenset(("sink", "current_token"))
@@ -26,25 +27,28 @@ _STEPS = 255
 32-bit floats hold exactly, so that the result does not depend on the order of summation."""
 
 
-class Neighbour(NamedTuple):
-    """A head of another model.
+class SimilarHead(NamedTuple):
+    """A head of another model with similar scores.
 
     Args:
-        model: index of the model.
-        layer, head: layer and head.
+        title: title of the other model.
+        slug: folder of the other model.
+        name: name of the head.
         similarity: 1 - root mean square difference of the scores, each divided by the range of its
             scale; 1 means equal.
+        roles: titles of its roles.
     """
 
-    model: int
-    layer: int
-    head: int
+    title: str
+    slug: str
+    name: str
     similarity: float
+    roles: str
 
 
-def find_neighbours(
+def find_similar_heads(
     models: Sequence[Model], scales: Mapping[str, ScoreScale], which: Sequence[int]
-) -> dict[int, dict[HeadIndex, tuple[Neighbour, ...]]]:
+) -> dict[int, dict[HeadIndex, tuple[SimilarHead, ...]]]:
     """Return the nearest heads of other models, for every head with a role that is not common.
 
     Distances are in the scores that need no task. Candidates are the three best heads of each role
@@ -53,9 +57,9 @@ def find_neighbours(
     Args:
         models: all models.
         scales: scale of each score.
-        which: indexes of the models whose heads need neighbours.
+        which: indexes of the models whose heads need similar heads.
     """
-    found: dict[int, dict[HeadIndex, tuple[Neighbour, ...]]] = {index: {} for index in which}
+    found: dict[int, dict[HeadIndex, tuple[SimilarHead, ...]]] = {index: {} for index in which}
     if not which:
         return found
     metrics = [
@@ -69,6 +73,7 @@ def find_neighbours(
     if len(metrics) < _MIN_SCORES or len({m for m, _ in candidates}) < 2:
         return found
     grids = [_quantize(model, metrics, scales) for model in models]
+    named = [_name(models[m], place) for m, place in candidates]
     columns = np.stack([grids[m][place] for m, place in candidates])
     owners = np.array([m for m, _ in candidates])
     for start in range(0, len(queries), _ROWS_PER_CHUNK):
@@ -83,10 +88,9 @@ def find_neighbours(
             chunk, nearest.tolist(), similarities.tolist(), strict=True
         ):
             found[m][place] = tuple(
-                Neighbour(other, layer, head, round(value, 2))
+                named[i]._replace(similarity=round(value, 2))
                 for i, value in zip(indexes, values, strict=True)
                 if value > -np.inf
-                for other, (layer, head) in (candidates[i],)
             )
     return found
 
@@ -116,6 +120,12 @@ def smallest_columns(
     # a row has more than `count` entries if several equal the largest
     first = np.searchsorted(row, np.arange(rows))
     return column[order][first[:, None] + np.arange(count)]
+
+
+def _name(model: Model, place: HeadIndex) -> SimilarHead:
+    """Return a head without its similarity."""
+    titles = dict.fromkeys(ROLES[role.role].title for role in model.roles[place][:2])
+    return SimilarHead(model.title, model.slug, head_name(*place), 0.0, ", ".join(titles))
 
 
 def _heads_with_telling_role(roles: Roles) -> list[HeadIndex]:

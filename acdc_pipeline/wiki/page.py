@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from humanize import ordinal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from acdc_pipeline.plotting.heatmap import ThemedPicture
-from acdc_pipeline.wiki import numbers, text
+from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.site import Site
 
 PACKAGE = "acdc_pipeline.wiki"
@@ -79,10 +80,10 @@ def frame(depth: int, title: str, *trail: tuple[str, str | None]) -> Data:
     root = "../" * depth
     crumbs = [{"text": "Home", "href": f"{root}index.html"}]
     crumbs += [
-        {"text": text.name(label, 40), "href": None if path is None else root + path}
+        {"text": text.show_name(label, 40), "href": None if path is None else root + path}
         for label, path in trail
     ]
-    return {"root": root, "title": text.name(title), "crumbs": crumbs if trail else []}
+    return {"root": root, "title": text.show_name(title), "crumbs": crumbs if trail else []}
 
 
 def load_templates() -> Environment:
@@ -97,15 +98,15 @@ def load_templates() -> Environment:
         finalize=_make_visible,
     )
     environment.filters |= {
-        "number": numbers.number,
-        "aligned": numbers.aligned,
-        "fixed": numbers.fixed,
-        "percent": numbers.percent,
-        "ordinal": numbers.ordinal,
-        "counted": numbers.counted,
-        "name": text.name,
-        "token": text.token,
-        "words": text.words,
+        "number": text.format_number,
+        "aligned": text.format_aligned,
+        "fixed": text.format_fixed,
+        "percent": text.format_percent,
+        "ordinal": ordinal,
+        "counted": text.pluralize,
+        "name": text.show_name,
+        "token": text.show_token,
+        "words": text.show_words,
         "mathml": mathml,
         "background": background,
         "arrows": lambda behaviour: behaviour.replace("->", "→"),
@@ -131,5 +132,5 @@ def mathml(latex: str) -> Markup:
 def _make_visible(value: Any) -> Any:
     """Replace invisible characters in text; leave markup as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return text.plain(value)
+        return text.show_line(value)
     return value

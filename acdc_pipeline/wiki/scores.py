@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from jaxtyping import Float64
 
 from acdc_pipeline.specs.head_scores import SCORES, ScoreDefinition, parse_metric
-from acdc_pipeline.wiki.numbers import counted
+from acdc_pipeline.wiki.text import pluralize
 
 OTHER = "other scores"
 """Family of the scores that this version does not define."""
@@ -214,7 +214,7 @@ class Percentiles:
     @property
     def population(self) -> str:
         """`1,024 heads of 4 models`."""
-        return f"{counted(self.heads, 'head')} of {counted(self.models, 'model')}"
+        return f"{pluralize(self.heads, 'head')} of {pluralize(self.models, 'model')}"
 
 
 def compute_percentiles(grids: Iterable[np.ndarray]) -> Percentiles:

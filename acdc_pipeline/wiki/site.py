@@ -7,18 +7,16 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.heatmap import ThemedPicture, draw_mosaic
 from acdc_pipeline.plotting.scales import ScoreScale, score_scale
-from acdc_pipeline.specs.head_scores import ROLES, ScoreDefinition
+from acdc_pipeline.specs.head_scores import ScoreDefinition
 from acdc_pipeline.wiki.models import HeadIndex, Model, group_models, head_name
-from acdc_pipeline.wiki.neighbours import find_neighbours
+from acdc_pipeline.wiki.neighbours import SimilarHead, find_similar_heads
 from acdc_pipeline.wiki.notes import Notes, read_notes
-from acdc_pipeline.wiki.numbers import counted, number
 from acdc_pipeline.wiki.output import digest_of
 from acdc_pipeline.wiki.runs import StoreContents
 from acdc_pipeline.wiki.scores import (
@@ -30,27 +28,8 @@ from acdc_pipeline.wiki.scores import (
     sort_metrics,
     task_of,
 )
-from acdc_pipeline.wiki.slug import assign_slugs
 from acdc_pipeline.wiki.tasks import Claim, Task, find_claims, find_tasks, published_edges
-from acdc_pipeline.wiki.text import name
-
-
-class SimilarHead(NamedTuple):
-    """A head of another model with similar scores.
-
-    Args:
-        title: title of the other model.
-        slug: folder of the other model.
-        name: name of the head.
-        similarity: 1 means equal scores.
-        roles: titles of its roles.
-    """
-
-    title: str
-    slug: str
-    name: str
-    similarity: float
-    roles: str
+from acdc_pipeline.wiki.text import assign_slugs, format_number, pluralize, show_name
 
 
 @dataclass(frozen=True)
@@ -244,7 +223,7 @@ class Site:
                 model.slug: draw_mosaic(
                     score.values,
                     self.scales[metric],
-                    f"{name(model.title)}. {describe_mosaic(title, score.values)}",
+                    f"{show_name(model.title)}. {describe_mosaic(title, score.values)}",
                 )
                 for model in self.models
                 if (score := model.scores.get(metric)) is not None
@@ -280,19 +259,9 @@ class Site:
     def add_nearest(self, sections: Sequence[Section], which: Sequence[int]) -> list[Section]:
         """Return all sections, those with the indexes `which` with their similar heads."""
         out = list(sections)
-        for index, heads in find_neighbours(self.models, self.scales, which).items():
-            nearest = {
-                place: tuple(self._similar_head(*neighbour) for neighbour in neighbours)
-                for place, neighbours in heads.items()
-            }
+        for index, nearest in find_similar_heads(self.models, self.scales, which).items():
             out[index] = replace(out[index], nearest=nearest)
         return out
-
-    def _similar_head(self, index: int, layer: int, head: int, similarity: float) -> SimilarHead:
-        model = self.models[index]
-        held = model.roles.get((layer, head), ())[:2]
-        roles = ", ".join(dict.fromkeys(ROLES[role.role].title for role in held))
-        return SimilarHead(model.title, model.slug, head_name(layer, head), similarity, roles)
 
 
 def make_site(
@@ -338,16 +307,16 @@ def make_site(
 def describe_mosaic(title: str, values: Grid) -> str:
     """Describe a mosaic for readers who cannot see it."""
     layers, heads = values.shape
-    size = f"{title}, {counted(layers, 'layer')} by {counted(heads, 'head')}"
+    size = f"{title}, {pluralize(layers, 'layer')} by {pluralize(heads, 'head')}"
     if not np.isfinite(values).any():
         return f"{size}: not measured."
     highest = divmod(int(np.nanargmax(values)), heads)
-    text = f"{size}: highest {number(float(values[highest]))} at {head_name(*highest)}"
+    text = f"{size}: highest {format_number(float(values[highest]))} at {head_name(*highest)}"
     if np.nanmin(values) < 0:
         lowest = divmod(int(np.nanargmin(values)), heads)
-        text += f", lowest {number(float(values[lowest]))} at {head_name(*lowest)}"
+        text += f", lowest {format_number(float(values[lowest]))} at {head_name(*lowest)}"
     missing = int((~np.isfinite(values)).sum())
-    return text + (f"; {counted(missing, 'head')} not measured." if missing else ".")
+    return text + (f"; {pluralize(missing, 'head')} not measured." if missing else ".")
 
 
 def _rank(values: np.ndarray) -> np.ndarray:

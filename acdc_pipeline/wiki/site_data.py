@@ -17,7 +17,7 @@ from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
 from acdc_pipeline.wiki.scores import definition_of, task_of
 from acdc_pipeline.wiki.site import Site
-from acdc_pipeline.wiki.text import name
+from acdc_pipeline.wiki.text import show_name
 
 
 def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
@@ -108,8 +108,8 @@ def search_document(site: Site) -> dict[str, Any]:
         "models": [
             {
                 "slug": model.slug,
-                "title": name(model.title),
-                "family": name(model.family, 32),
+                "title": show_name(model.title),
+                "family": show_name(model.family, 32),
                 "layers": model.n_layers,
                 "heads": model.n_heads,
             }

@@ -12,8 +12,7 @@ from acdc_pipeline.specs import ReferenceCircuit, TaskSpec, find_task, list_task
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import EdgeKey
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index, head_name, primary_metric
-from acdc_pipeline.wiki.numbers import number
-from acdc_pipeline.wiki.slug import assign_slugs
+from acdc_pipeline.wiki.text import assign_slugs, format_number
 
 Verdict = Literal["agrees", "disagrees", "not tested"]
 
@@ -181,7 +180,7 @@ def _check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Findi
     score = model.scores.get(primary_metric(name, task.name))
     if score is None:
         return Finding("not tested", f"whether it behaves as {title} was not measured")
-    value = number(float(score.values[place]))
+    value = format_number(float(score.values[place]))
     for held in model.roles.get(place, ()):
         # a special form of the role counts as well
         if name in (held.role, ROLES[held.role].special_of) and held.on in (None, task.name):

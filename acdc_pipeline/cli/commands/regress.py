@@ -280,7 +280,7 @@ def _head_links(wiki: str, report: Report) -> HeadLink:
         wiki: URL of the wiki's first page, or of its folder.
         report: report whose heads are linked.
     """
-    from acdc_pipeline.wiki.slug import assign_slugs
+    from acdc_pipeline.wiki.text import assign_slugs
 
     base = wiki.removesuffix("index.html").rstrip("/")
     folders = assign_slugs([verdict.cell.model for verdict in report.verdicts], ("index",))

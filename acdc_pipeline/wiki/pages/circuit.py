@@ -11,7 +11,7 @@ from acdc_pipeline.graph.edge import Receiver
 from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
-from acdc_pipeline.wiki import numbers
+from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import (
     SIZES,
     CircuitSeries,
@@ -24,7 +24,7 @@ from acdc_pipeline.wiki.models import Model, head_index
 from acdc_pipeline.wiki.page import Data, Page, frame
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.tasks import Task, published_edges
-from acdc_pipeline.wiki.text import name, plain
+from acdc_pipeline.wiki.text import show_line, show_name
 
 MAX_ROWS = 1500
 """Number of edges listed on the page; the Parquet file contains all."""
@@ -53,7 +53,7 @@ class CircuitPage(Page[str]):
             (task.title, f"t/{task.slug}/index.html"),
             (model.title, None),
         )
-        label = f"{name(task.title)} in {name(model.title)}"
+        label = f"{show_name(task.title)} in {show_name(model.title)}"
         figure = _draw(model, series, label)
         edges = _edges(model, series, task)
         cuts = [cut_data(series, cut) for cut in series.cuts]
@@ -117,7 +117,7 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
 def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
     shown = series.cuts[series.first_shown]
     label = (
-        f"{title}: {numbers.counted(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
+        f"{title}: {text.pluralize(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
         f"{series.describe(shown)}. Every edge is in the table below."
     )
     drawn = [
@@ -128,7 +128,9 @@ def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
     def link(node: Node) -> str | None:
         return f"../../m/{model.slug}/{node}.html" if node.kind == "head" else None
 
-    return draw_series(series.shape, drawn, shown=series.first_shown, label=plain(label), link=link)
+    return draw_series(
+        series.shape, drawn, shown=series.first_shown, label=show_line(label), link=link
+    )
 
 
 def _parse_edge(key: EdgeKey) -> Edge:
@@ -142,7 +144,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
         Mark(
             max(1.0, float(len(cut.edges))),
             cut.faithfulness,
-            plain(f"τ {cut.label}" if series.has_thresholds else cut.label),
+            show_line(f"τ {cut.label}" if series.has_thresholds else cut.label),
             css=f"cut-{index}",
         )
         for index, cut in enumerate(series.cuts)
@@ -151,7 +153,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
     if not points:
         return None
     label = f"{title}: " + ", ".join(
-        f"{numbers.percent(point.y)} with {numbers.counted(int(point.x), 'edge')}"
+        f"{text.format_percent(point.y)} with {text.pluralize(int(point.x), 'edge')}"
         for point in points
     )
     return Markup(
@@ -159,7 +161,7 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
             points,
             log_axis("edges kept", [point.x for point in points]),
             percent_axis("faithfulness", min(point.y for point in points)),
-            label=plain(label),
+            label=show_line(label),
             width=460,
             height=260,
             line=True,

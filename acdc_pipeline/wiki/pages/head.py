@@ -12,11 +12,11 @@ from acdc_pipeline.heads.near_misses import describe_head
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import CircuitSeries, EdgeKey
 from acdc_pipeline.wiki.models import HeadIndex, head_name
-from acdc_pipeline.wiki.numbers import counted, joined, number
 from acdc_pipeline.wiki.page import Data, Page, frame
 from acdc_pipeline.wiki.pages.head_examples import direction_rows, pattern_rows, snippet_rows
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables, task_link
 from acdc_pipeline.wiki.site import Section
+from acdc_pipeline.wiki.text import format_number, join_words, pluralize
 
 _MAX_ROLES = 3
 _MAX_CIRCUITS = 4
@@ -95,8 +95,8 @@ class HeadPage(Page[HeadIndex]):
             "nearest": section.nearest.get(place, ()),
             "caveats": _caveats(section),
             "version": model.data_version,
-            "coverage": f"{counted(len(model.scores), 'score')}, in {len(circuits)} of "
-            f"{counted(len(model.circuits), 'task')}",
+            "coverage": f"{pluralize(len(model.scores), 'score')}, in {len(circuits)} of "
+            f"{pluralize(len(model.circuits), 'task')}",
         }
 
     def _neighbour(self, place: HeadIndex, step: int) -> str | None:
@@ -114,7 +114,7 @@ def _summarize_scores(section: Section, place: HeadIndex) -> str:
     roles, near = model.roles.get(place, ()), model.near_misses.get(place)
     text = describe_head(roles[:_MAX_ROLES], near)
     if len(roles) > _MAX_ROLES:
-        text += f" {counted(len(roles) - _MAX_ROLES, 'more role')} below."
+        text += f" {pluralize(len(roles) - _MAX_ROLES, 'more role')} below."
     elif not roles and near is None and (best := _outermost_score(section, place)):
         text += f" Most remarkable is {best}."
     return text
@@ -129,7 +129,7 @@ def _outermost_score(section: Section, place: HeadIndex) -> str:
             if label in _OUTER:
                 title = ranked.definition.title
                 lower = title[:1].lower() + title[1:]
-                return f"{lower}, {number(value)}, in the {label} of all heads"
+                return f"{lower}, {format_number(value)}, in the {label} of all heads"
     return ""
 
 
@@ -145,11 +145,11 @@ def _summarize_circuits(section: Section, place: HeadIndex) -> str:
             until = "up to" if series.has_thresholds else "at"
             inside.append(f"{task} ({until} {series.describe(cut)})")
     if not inside:
-        return f"In no circuit of {joined(list(circuits))}."
+        return f"In no circuit of {join_words(list(circuits))}."
     shown = inside[:_MAX_CIRCUITS]
     if len(inside) > len(shown):
         shown.append(f"{len(inside) - len(shown)} more")
-    return f"In the {'circuit' if len(inside) == 1 else 'circuits'} of {joined(shown)}."
+    return f"In the {'circuit' if len(inside) == 1 else 'circuits'} of {join_words(shown)}."
 
 
 def _emphasize_roles(text: str) -> list[tuple[str, bool]]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from acdc_pipeline.plotting.heatmap import draw_attention_mask
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
-from acdc_pipeline.wiki.numbers import percent
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet
-from acdc_pipeline.wiki.text import token
+from acdc_pipeline.wiki.text import format_percent, show_token
 
 _MAX_PATTERNS = 2
 """A prompt and its counterfactual."""
@@ -71,14 +70,14 @@ def _pattern(pattern: Pattern, name: str) -> Data:
     label = (
         f"Attention of {name} on {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}: "
         f"{count} tokens by {count} tokens. The last token looks most at token {key}, "
-        f"“{pattern.tokens[key].strip()}” ({percent(last[key] / 255)})."
+        f"“{pattern.tokens[key].strip()}” ({format_percent(last[key] / 255)})."
     )
     caption = _CAPTIONS.get(pattern.side, "On {side} of {task}")
     return {
         "caption": caption.format(side=pattern.side, task=pattern.task),
         "mask": draw_attention_mask(pattern.weights),
         "label": label,
-        "tokens": [token(text) for text in pattern.tokens],
+        "tokens": [show_token(text) for text in pattern.tokens],
     }
 
 
@@ -122,6 +121,6 @@ def _direction(direction: Direction) -> Data:
         "reads": reads,
         "writes": writes,
         "share": direction.share**2,
-        "source": " ".join(map(token, direction.source)),
-        "target": " ".join(map(token, direction.target)),
+        "source": " ".join(map(show_token, direction.source)),
+        "target": " ".join(map(show_token, direction.target)),
     }

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
-from acdc_pipeline.wiki import numbers
+from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.scores import family_of
@@ -112,13 +112,13 @@ class ScoreTables:
         score, link = ranked.score, self._links[ranked.slug]
         value = float(score.values[place])
         if np.isnan(value):
-            return f"<tr>{link}<td><td>{numbers.NONE}<td><td>"
+            return f"<tr>{link}<td><td>{text.MISSING}<td><td>"
         low, high = float(score.low[place]), float(score.high[place])
-        ends = f"{numbers.brief(low)}…{numbers.brief(high)}"
+        ends = f"{text.format_aligned(low, 2)}…{text.format_aligned(high, 2)}"
         interval = "" if np.isnan(low) else f" <small>{ends}</small>"
         drawn = _bar(value, ranked.scale, ranked.null, _THRESHOLDS.get(ranked.metric))
         return (
-            f"<tr>{link}<td>{drawn}<td>{numbers.aligned(value)}{interval}"
+            f"<tr>{link}<td>{drawn}<td>{text.format_aligned(value)}{interval}"
             f"<td>{ranked.ranks[place]}<td>{ranked.percentiles.label(value)}"
         )
 
@@ -135,11 +135,11 @@ def task_link(section: Section, task: str) -> Data:
 def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:
     value = float("nan") if ranked is None else float(ranked.score.values[place])
     if ranked is None or np.isnan(value):
-        return numbers.NONE
+        return text.MISSING
     scale = ranked.scale
     visible = abs(scale.position(value) - scale.zero) >= _MIN_BAR
     drawn = visible and ranked.definition.name in _WITH_BAR
-    return numbers.aligned(value) + (_bar(value, scale) if drawn else "")
+    return text.format_aligned(value) + (_bar(value, scale) if drawn else "")
 
 
 def _bar(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from acdc_pipeline import __version__
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.numbers import counted
 from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, panel_rows
 from acdc_pipeline.wiki.pages.role import role_rows
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.scores import definition_of, group_by_task
 from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.text import pluralize
 
 FIRST = "induction"
 """The score of the mosaic shown first."""
@@ -29,10 +29,10 @@ class HomePage(SinglePage):
             **frame(0, "Every attention head of every model"),
             **mosaic_settings(site),
             "counts": [
-                counted(len(site.models), "model"),
-                counted(site.heads, "head"),
-                counted(site.circuits, "circuit"),
-                counted(len(site.tasks), "task"),
+                pluralize(len(site.models), "model"),
+                pluralize(site.heads, "head"),
+                pluralize(site.circuits, "circuit"),
+                pluralize(len(site.tasks), "task"),
             ],
             "first": None
             if first is None

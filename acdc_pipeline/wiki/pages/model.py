@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from acdc_pipeline.plotting.heatmap import draw_mosaic
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki import numbers
+from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import CircuitSeries
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
@@ -78,8 +78,8 @@ class ModelPage(Page[None]):
 
 
 def _about(model: Model) -> list[tuple[str, str]]:
-    layers = numbers.counted(model.n_layers, "layer")
-    rows = [("size", f"{layers} of {numbers.counted(model.n_heads, 'head')}")]
+    layers = text.pluralize(model.n_layers, "layer")
+    rows = [("size", f"{layers} of {text.pluralize(model.n_heads, 'head')}")]
     if model.shape is not None:
         if not model.shape.has_mlp:
             blocks = "attention only"
@@ -90,7 +90,7 @@ def _about(model: Model) -> list[tuple[str, str]]:
         rows.append(("blocks", blocks))
     rows.append(("width", "unknown" if model.d_model is None else f"{model.d_model:,}"))
     if model.size is not None:
-        rows.append(("weights in its layers", f"about {numbers.short(float(model.size))}"))
+        rows.append(("weights in its layers", f"about {text.abbreviate(float(model.size))}"))
     rows.append(("revision", model.revision[:12]))
     if model.shape is not None:
         rows.append(("edges", f"{model.shape.n_edges:,}"))
@@ -161,17 +161,17 @@ def _coverage(section: Section) -> list[str]:
     plain = [metric for metric in model.scores if task_of(metric) is None]
     tasks = sorted({task for metric in model.scores if (task := task_of(metric))})
     lines = [
-        f"{numbers.counted(len(plain), 'score')} of each head"
+        f"{text.pluralize(len(plain), 'score')} of each head"
         if plain
         else "no scores: this model was not profiled (acdc heads MODEL does it)",
-        f"scores on the prompts of {numbers.joined(tasks)}" if tasks else "no scores on prompts",
-        f"circuits of {numbers.joined(list(model.circuits))}" if model.circuits else "no circuits",
-        f"{numbers.counted(len(model.run_ids), 'run')} in all",
+        f"scores on the prompts of {text.join_words(tasks)}" if tasks else "no scores on prompts",
+        f"circuits of {text.join_words(list(model.circuits))}" if model.circuits else "no circuits",
+        f"{text.pluralize(len(model.run_ids), 'run')} in all",
     ]
     if not model.nulls and model.scores:
         lines.append("no null was measured, so no roles are given")
     if section.unmeasured and model.scores:
-        lines.append(f"not measured here: {numbers.joined(_titles(section.unmeasured))}")
+        lines.append(f"not measured here: {text.join_words(_titles(section.unmeasured))}")
     return lines
 
 

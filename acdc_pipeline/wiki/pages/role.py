@@ -11,12 +11,11 @@ from acdc_pipeline.plotting.axes import Axis, log_axis
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefinition, metric_key
 from acdc_pipeline.wiki.models import Model, head_index, primary_metric
-from acdc_pipeline.wiki.numbers import counted, number
 from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, panel_rows
 from acdc_pipeline.wiki.pages.score import definition_data
 from acdc_pipeline.wiki.site import Site
-from acdc_pipeline.wiki.text import name, plain
+from acdc_pipeline.wiki.text import format_number, pluralize, show_line, show_name
 
 _MAX_ROWS = 40
 _MAX_POINTS = 400
@@ -78,8 +77,8 @@ class RolePage(Page[RoleDefinition]):
                 *(_criterion(site, c, "required") for c in role.required),
                 *(_criterion(site, c, "supporting") for c in role.supporting),
             ],
-            "spread": f"{counted(_count_heads(found), 'head')} in "
-            f"{counted(_count_models(found), 'model')} of {site.profiled} profiled",
+            "spread": f"{pluralize(_count_heads(found), 'head')} in "
+            f"{pluralize(_count_models(found), 'model')} of {site.profiled} profiled",
             "definition": definition_data(SCORES[role.required[0].score]),
             "mosaics": [
                 {
@@ -129,7 +128,7 @@ def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
         "title": score.title,
         "slug": site.score_slugs.get(score.name),
         "need": need,
-        "threshold": _THRESHOLDS[criterion.of].format(least=number(criterion.least)),
+        "threshold": _THRESHOLDS[criterion.of].format(least=format_number(criterion.least)),
         "evidence": criterion.evidence,
         "nulls": ", ".join(score.nulls),
     }
@@ -167,15 +166,15 @@ def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
         Mark(
             float(model.size or 0),
             model.depth(head_index(held.node)[0]),
-            plain(f"{name(model.title)} {held.node}: {number(held.value)}"),
+            show_line(f"{show_name(model.title)} {held.node}: {format_number(held.value)}"),
             f"../m/{model.slug}/{held.node}.html",
         )
         for model, held in sized[:_MAX_POINTS]
     ]
     ticks = ((0.0, "first"), (0.25, ""), (0.5, "middle"), (0.75, ""), (1.0, "last"))
     label = (
-        f"{heading}: depth of {counted(len(points), 'head')} in "
-        f"{counted(_count_models(sized), 'model')} against the size of the model. "
+        f"{heading}: depth of {pluralize(len(points), 'head')} in "
+        f"{pluralize(_count_models(sized), 'model')} against the size of the model. "
         "Each is in the table below."
     )
     return Markup(
@@ -183,6 +182,6 @@ def _plot_depths(found: list[Holder], heading: str) -> Markup | None:
             points,
             log_axis("weights in the layers", [point.x for point in points]),
             Axis("layer", -0.06, 1.06, ticks),
-            label=plain(label),
+            label=show_line(label),
         )
     )

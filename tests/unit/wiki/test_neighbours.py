@@ -8,7 +8,7 @@ from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.neighbours import find_neighbours, smallest_columns
+from acdc_pipeline.wiki.neighbours import find_similar_heads, smallest_columns
 from acdc_pipeline.wiki.scores import Score
 from tests.unit.wiki.test_tasks import model as plain_model
 
@@ -38,28 +38,28 @@ def test_neighbours_are_the_heads_of_other_models_that_score_alike():
         "b",
         {"a0.h1": ("induction", [0.6, 0.0, 0.0]), "a1.h1": ("previous_token", [0.0, 0.9, 0.0])},
     )
-    found = find_neighbours([one, two], SCALES, [0, 1])
+    found = find_similar_heads([one, two], SCALES, [0, 1])
     first, second = found[0][1, 0]
-    assert (first.model, first.layer, first.head) == (1, 0, 1)
+    assert (first.title, first.name) == ("b", "a0.h1")
     # scores differ by 0.3 in one of three: 1 - sqrt(0.09 / 3) = 0.83
     assert first.similarity == 0.83
-    assert (second.layer, second.head) == (1, 1)
-    assert [n.model for n in found[1][0, 1]] == [0]
-    assert find_neighbours([one, two], SCALES, [1]) == {1: found[1]}
-    assert find_neighbours([one, two], SCALES, []) == {}
+    assert second.name == "a1.h1"
+    assert [n.title for n in found[1][0, 1]] == ["a"]
+    assert find_similar_heads([one, two], SCALES, [1]) == {1: found[1]}
+    assert find_similar_heads([one, two], SCALES, []) == {}
 
 
 def test_neighbours_of_heads_without_a_telling_role_are_not_looked_for():
     one = model("a", {"a1.h0": ("sink", [0.9, 0.0, 0.0])})
     two = model("b", {"a0.h1": ("induction", [0.6, 0.0, 0.0])})
-    assert find_neighbours([one, two], SCALES, [0, 1]) == {0: {}, 1: {}}
+    assert find_similar_heads([one, two], SCALES, [0, 1]) == {0: {}, 1: {}}
 
 
 def test_neighbours_need_a_second_model_and_three_scores():
     one = model("a", {"a1.h0": ("induction", [0.9, 0.0, 0.0])})
-    assert find_neighbours([one], SCALES, [0]) == {0: {}}
+    assert find_similar_heads([one], SCALES, [0]) == {0: {}}
     few = {"induction@1": ScoreScale(0.0, 1.0)}
-    assert find_neighbours([one, one], few, [0, 1]) == {0: {}, 1: {}}
+    assert find_similar_heads([one, one], few, [0, 1]) == {0: {}, 1: {}}
 
 
 def test_nearest_places_are_those_of_a_stable_sort():
