@@ -1,4 +1,4 @@
-"""The site over http, for this machine alone."""
+"""Serve the site over HTTP, on the loopback address only."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, whatever a page may say. Bars and pictures have their style in place."""
+"""Loads nothing from other origins. Bars and pictures have inline styles."""
 
 
 def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
-    """A server of the site in `folder`, bound to the loopback address and not yet serving.
+    """Return a server of a site, bound to the loopback address, but not yet serving.
 
     Args:
-        folder: what `build` wrote.
-        port: 0 takes a free one; `server_port` says which.
+        folder: folder of the site.
+        port: 0 for a free port, see `server_port`.
 
     Raises:
-        InvalidInput: there is no site, or the port is taken.
+        InvalidInput: there is no site, or the port cannot be used.
     """
     if not (folder / "index.html").is_file() or not (folder / NAME).is_file():
-        raise InvalidInput("holds no wiki", where=str(folder), fix="'acdc wiki build' makes one")
+        raise InvalidInput("holds no wiki", where=str(folder), fix="build one: acdc wiki build")
     try:
         return ThreadingHTTPServer((HOST, port), partial(_Pages, directory=str(folder)))
     except OverflowError:
@@ -50,10 +50,10 @@ def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 class _Pages(SimpleHTTPRequestHandler):
-    """Files of one folder, read only, for who asks for this machine by its own name.
+    """Serves the files of one folder to requests for `localhost`.
 
-    A page elsewhere can make a name of its own point here (DNS rebinding) and would then read the
-    answers; such a request carries that name, and is refused.
+    Requests for other host names are refused: another site could let its own name point to this
+    machine (DNS rebinding) and read the answers.
     """
 
     protocol_version = "HTTP/1.1"
@@ -61,19 +61,19 @@ class _Pages(SimpleHTTPRequestHandler):
     sys_version = ""
 
     def send_head(self) -> Any:
-        if not self._is_for_us():
+        if not self._is_local_request():
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to localhost only")
             return None
         if any(part.startswith(".") for part in self.path.split("?")[0].split("/")):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
-        if not self._is_of_the_site(self.translate_path(self.path)):
+        if not self._is_inside(self.translate_path(self.path)):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()
 
-    def _is_of_the_site(self, name: str) -> bool:
-        """Whether it is a file or a folder that lies in ours: no link out of it, pipe or device."""
+    def _is_inside(self, name: str) -> bool:
+        """Return whether a path is a file or folder of the site, not a link out of it."""
         if "\0" in name:
             return False
         path, folder = Path(name), Path(self.directory)
@@ -91,14 +91,14 @@ class _Pages(SimpleHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        # a build may follow at any time
+        # the site may be rebuilt at any time
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the reader knows what she opened."""
+        """Log nothing."""
 
-    def _is_for_us(self) -> bool:
+    def _is_local_request(self) -> bool:
         name, _, port = self.headers.get("Host", "").partition(":")
         ours = cast("ThreadingHTTPServer", self.server).server_port
         return name.lower() in _NAMES and (port or "80") == str(ours)

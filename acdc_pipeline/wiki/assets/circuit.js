@@ -1,4 +1,4 @@
-// The slider over the circuits of one question, and what a node touches.
+// The slider over the circuits of a series, and the edges of a node under the pointer.
 (function () {
   "use strict";
   var slider = document.querySelector(".slider");
@@ -38,7 +38,7 @@
 
   var wanted = labels.indexOf(decodeURIComponent((location.hash.match(/^#tau=(.+)$/) || [])[1] || ""));
   var first = wanted < 0 ? +slider.dataset.shown : wanted;
-  // where the screen is narrower than the drawing, its middle comes first
+  // on a screen narrower than the drawing, scroll to the middle
   var figure = svg.closest(".figure");
   figure.scrollLeft = (figure.scrollWidth - figure.clientWidth) / 2;
   slider.hidden = labels.length < 2;

@@ -1,4 +1,4 @@
-// Two heads side by side: what was measured of both, on the scales of the site.
+// Comparison of two heads: their scores, roles and circuits.
 (function () {
   "use strict";
   var form = document.querySelector(".pickers");

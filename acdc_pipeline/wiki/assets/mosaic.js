@@ -1,5 +1,5 @@
-// Mosaics over models: the score under the pointer; and on the home page another score, drawn from
-// its column in the page's own colours.
+// Mosaics of all models: shows the score under the pointer and, on the home page, draws another
+// score from its column in the colours of the page.
 (function () {
   "use strict";
 
@@ -15,7 +15,7 @@
         found.load([wanted], function () {
           if (metric !== wanted) return;
           heads = found;
-          // a pointer that rests since before the scores came
+          // the pointer may have been here before the scores were loaded
           if (last) show(last);
         });
       });
@@ -65,7 +65,7 @@
     original[frame.dataset.slug] = [tile.getAttribute("style"), tile.getAttribute("aria-label")];
   });
 
-  // The legend's gradient holds the colours: what the server drew with is what is drawn with here.
+  // The colours are read from the gradient of the legend, so that they equal those of the build.
   function colours(name) {
     var text = getComputedStyle(document.documentElement).getPropertyValue(name);
     var stops = (text.match(/#[0-9a-f]{6}|rgb\([^)]*\)/gi) || []).map(function (stop) {

@@ -1,4 +1,4 @@
-// The data of the search, and the language of its queries.
+// The data of the search, and the parser of its queries.
 (function () {
   "use strict";
 
@@ -10,7 +10,7 @@
     return out;
   }
 
-  // Heads are numbered over all models; `place` takes a number apart.
+  // Heads are numbered over all models; `place` turns a number into model, layer and head.
   function Heads(data) {
     this.data = data;
     this.first = [];
@@ -48,7 +48,7 @@
 
   Heads.prototype.name = function (at) { return "a" + at.layer + ".h" + at.head; };
 
-  // Loads the columns of `metrics`, then goes on.
+  // Loads the columns of `metrics`, then calls back.
   Heads.prototype.load = function (metrics, then) {
     var heads = this, left = metrics.length;
     if (!left) { then(); return; }
@@ -81,8 +81,7 @@
     "=": function (a, b) { return a === b; }
   };
 
-  // A query as tests: each a kind of test and what it needs. Words that mean nothing else are
-  // parts of a model's name.
+  // Parses a query into tests. Words without another meaning are parts of a model's name.
   function parse(text, heads) {
     var tests = [], data = heads.data;
     text.trim().split(/\s+/).filter(Boolean).forEach(function (word) {

@@ -1,4 +1,4 @@
-// The search page: filters <-> address, rows, pages of rows, CSV.
+// The search page: filters and their address, results, pages of results, CSV.
 (function () {
   "use strict";
   var form = document.getElementById("filters");
@@ -159,7 +159,7 @@
     wikiState(address());
   }
 
-  // A cell that a spreadsheet would take for a formula gets a quote in front.
+  // Cells that a spreadsheet would treat as formulas get a leading quote.
   function safe(text) {
     var guarded = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
     return '"' + guarded.replace(/"/g, '""') + '"';

@@ -1,4 +1,4 @@
-// Loaded in the head, before anything is painted: what the reader chose decides the colours.
+// Loaded in the head, so that the chosen theme applies before the page is painted.
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -7,7 +7,7 @@
   if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
   root.classList.add("js");
   var kept = {}, waiting = 0;
-  // Data arrives as scripts, which call this.
+  // Called by the data scripts.
   window.wikiData = function (name, value) { kept[name] = value; };
   window.wikiGet = function (name, then, failed) {
     if (name in kept) { then(kept[name]); return; }

@@ -1,4 +1,4 @@
-// Every page: theme button, keys, sortable tables, the foot, what a mosaic's cell is.
+// Every page: theme button, keys, sortable tables, footer, cells of a mosaic.
 (function () {
   "use strict";
   var root = document.documentElement;
@@ -11,7 +11,7 @@
     button.addEventListener("click", function () {
       var chosen = next[root.dataset.theme || "auto"];
       if (chosen === "auto") delete root.dataset.theme; else root.dataset.theme = chosen;
-      try { localStorage.setItem("theme", chosen); } catch (error) { /* not kept, then */ }
+      try { localStorage.setItem("theme", chosen); } catch (error) { /* storage may be forbidden */ }
       say();
     });
     say();
@@ -79,7 +79,7 @@
     });
   }
 
-  // The score under the pointer, on the page of a model; and its cell as a link where the page
+  // On the page of a model: shows the score under the pointer, and makes cells links where the page
   // has none.
   function stage(field) {
     var box = field.querySelector(".stage");
@@ -102,7 +102,7 @@
         asked = true;
         wikiGet(root.dataset.model, function (found) {
           data = found;
-          // a pointer that rests since before the scores came
+          // the pointer may have been here before the scores were loaded
           if (last) show(last);
         });
       }
@@ -132,9 +132,9 @@
     });
   }
 
-  // The address says what is shown, so that it can be sent to somebody.
+  // The address contains the current state, so that it can be shared.
   window.wikiState = function (address) {
-    try { history.replaceState(null, "", address); } catch (error) { /* a browser that forbids it */ }
+    try { history.replaceState(null, "", address); } catch (error) { /* forbidden by some browsers */ }
   };
 
   theme();

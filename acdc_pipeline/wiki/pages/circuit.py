@@ -242,7 +242,5 @@ def _warnings(series: CircuitSeries, task: Task) -> list[str]:
         found |= dict.fromkeys(map(str, warnings if isinstance(warnings, list) else ()))
     lines = list(found)
     if task.hash is not None and task.hash != series.spec.task_hash:
-        lines.append(
-            "The task has been changed since these runs: its prompts are no longer the same."
-        )
+        lines.append("The task has changed since these runs, and with it the prompts.")
     return lines

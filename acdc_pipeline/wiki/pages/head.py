@@ -116,7 +116,7 @@ def _summarize_scores(section: Section, place: HeadIndex) -> str:
     if len(roles) > _MAX_ROLES:
         text += f" {pluralize(len(roles) - _MAX_ROLES, 'more role')} below."
     elif not roles and near is None and (best := _outermost_score(section, place)):
-        text += f" Most remarkable is {best}."
+        text += f" Its most extreme score is {best}."
     return text
 
 
@@ -166,7 +166,7 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
     """Return the part of the page about one task whose largest circuit contains the head."""
     cut = series.smallest_with_head(name)
     assert cut is not None
-    is_smallest = series.cuts[0] is cut and len(series.cuts) > 1
+    is_largest_threshold = series.cuts[0] is cut and len(series.cuts) > 1
     sides = (
         _edges(series, "Reads from", series.incoming.get(name, ()), 0),
         _edges(series, "Read by", series.outgoing.get(name, ()), 1),
@@ -179,7 +179,7 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
             for cut, inside in zip(series.cuts, series.heads[name], strict=True)
         ],
         "text": f"In the circuit up to {series.describe(cut)}"
-        + (", the most demanding cut there is." if is_smallest else "."),
+        + (", the largest threshold searched." if is_largest_threshold else "."),
         "sides": [side for side in sides if side["edges"]],
     }
 
@@ -207,10 +207,10 @@ def _caveats(section: Section) -> list[str]:
     model = section.model
     if not model.scores:
         return [
-            "This model was not profiled (acdc heads MODEL does it): its heads have no scores, "
-            "and no roles."
+            "Its heads have no scores and no roles, because the model was not profiled; "
+            "acdc heads MODEL does that."
         ]
     if not model.nulls:
-        return ["No null was measured in this model, so no role is given."]
-    general = "“Behaves as” is about what was measured; on other texts a head may do other things."
+        return ["The heads have no roles, because no null was measured in this model."]
+    general = "“Behaves as” refers to the measurements; on other texts a head may act differently."
     return [general, *(f"{warning[:1].upper()}{warning[1:]}." for warning in model.warnings)]

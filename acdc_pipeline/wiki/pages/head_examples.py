@@ -16,7 +16,7 @@ _BEFORE, _AFTER = 9, 2
 """Number of tokens shown before and after the query."""
 
 _MAX_DIRECTIONS = {"ov": 2, "qk": 1}
-_VERBS = {"ov": ("Looking at", "it raises"), "qk": ("From", "it looks at")}
+_VERBS = {"ov": ("Attending to", "it raises"), "qk": ("From", "it attends to")}
 _CAPTIONS = {
     "clean": "On a prompt of {task}",
     "corrupted": "On its counterfactual, as a control",
@@ -69,7 +69,7 @@ def _pattern(pattern: Pattern, name: str) -> Data:
     key = int(last.argmax())
     label = (
         f"Attention of {name} on {_SIDES.get(pattern.side, pattern.side)} of {pattern.task}: "
-        f"{count} tokens by {count} tokens. The last token looks most at token {key}, "
+        f"{count} tokens by {count} tokens. The last token attends most to token {key}, "
         f"“{pattern.tokens[key].strip()}” ({format_percent(last[key] / 255)})."
     )
     caption = _CAPTIONS.get(pattern.side, "On {side} of {task}")

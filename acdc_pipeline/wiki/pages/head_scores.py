@@ -25,9 +25,9 @@ _WITH_BAR = frozenset(("direct_effect", "zero_ablation", "mean_ablation", "corru
 """Scores on prompts that get a bar: effects on the logit of the answer."""
 
 _MEASURED_ON: Mapping[str, str] = {
-    "random tokens": "a beginning-of-text token, then random tokens said twice",
-    "weights": "read from the matrices, without a prompt",
-    "backup": "while the main heads of each kind write nothing",
+    "random tokens": "a beginning-of-text token, then a sequence of random tokens, repeated once",
+    "weights": "computed from the matrices, without prompts",
+    "backup": "with the outputs of the main heads of each kind set to zero",
 }
 
 _THRESHOLDS: Mapping[str, float] = {

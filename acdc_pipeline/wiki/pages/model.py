@@ -163,13 +163,13 @@ def _coverage(section: Section) -> list[str]:
     lines = [
         f"{text.pluralize(len(plain), 'score')} of each head"
         if plain
-        else "no scores: this model was not profiled (acdc heads MODEL does it)",
+        else "no scores: this model was not profiled; acdc heads MODEL does that",
         f"scores on the prompts of {text.join_words(tasks)}" if tasks else "no scores on prompts",
         f"circuits of {text.join_words(list(model.circuits))}" if model.circuits else "no circuits",
         f"{text.pluralize(len(model.run_ids), 'run')} in all",
     ]
     if not model.nulls and model.scores:
-        lines.append("no null was measured, so no roles are given")
+        lines.append("no null was measured; therefore no roles are given")
     if section.unmeasured and model.scores:
         lines.append(f"not measured here: {text.join_words(_titles(section.unmeasured))}")
     return lines
