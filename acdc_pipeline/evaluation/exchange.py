@@ -19,7 +19,7 @@ from torch import Tensor
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
-from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.prompt_set import pick_rows
 
 
 @dataclass(frozen=True)

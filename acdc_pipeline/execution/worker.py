@@ -24,7 +24,7 @@ from acdc_pipeline.execution.result_warnings import (
     doubts_about_result,
 )
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
-from acdc_pipeline.prompts import PromptSet, id_prompts, make_prompts
+from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.store import RunRecord
 
@@ -214,5 +214,5 @@ def _prompts(
 ) -> PromptSet:
     if model.tokenizer is None:
         vocab = model.weights.w_e.shape[0]
-        return id_prompts(task, vocab=vocab, n=run.prompts, model=str(model.ref))
+        return align_ids(task, vocab=vocab, n=run.prompts, model=str(model.ref))
     return make_prompts(task, model.tokenizer, n=run.prompts, seed=seed, alike=alike)

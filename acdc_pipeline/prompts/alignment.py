@@ -1,4 +1,4 @@
-"""From text pairs to a PromptSet: equal lengths, single-token answers, one tensor a side."""
+"""Align prompt pairs: equal lengths, single-token answers, one tensor per side."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import following, last_words
-from acdc_pipeline.prompts.pair import Answer, Pair
+from acdc_pipeline.prompts.form import join_answer, last_words
+from acdc_pipeline.prompts.pairs import Answer, Pair, list_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.tokenization import (
     Ids,
@@ -19,24 +19,26 @@ from acdc_pipeline.prompts.tokenization import (
     continuations,
     encode,
     pad_id,
-    pieces,
-    shown,
+    quote_end,
+    quote_tokens,
     unknown_id,
     unknown_words,
 )
+from acdc_pipeline.specs.generators import PairsGenerator
+from acdc_pipeline.specs.task import TaskSpec
 
 
 def align(
     pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: bool, name: str
 ) -> PromptSet:
-    """The pairs as tensors, every answer read at the last token of its prompt.
+    """Return the pairs as tensors, with every answer read at the last token of its prompt.
 
     Args:
-        pairs: at least one.
-        tokenizer: the model's own.
-        bos: whether the beginning-of-text token goes first. Sides given as token ids are
-            taken as they are.
-        name: what error messages call the whole; pairs know their own file and line.
+        pairs: at least one pair.
+        tokenizer: tokenizer of the model.
+        bos: whether the beginning-of-text token is prepended. Sides given as token ids are used
+            unchanged.
+        name: name of the task in error messages, for pairs without file and line.
 
     Raises:
         PromptError: two sides differ in length, a prompt is empty or holds text the tokenizer
@@ -52,21 +54,111 @@ def align(
         _check_side(where, "clean", pair.clean, left, tokenizer)
         _check_side(where, "corrupted", pair.corrupted, right, tokenizer)
         _check_lengths(where, pair, left, right, tokenizer)
-    answers = _answer_ids(places, pairs, tokenizer)
-    lengths = [len(ids) for ids in clean]
+    return _build_prompt_set(
+        pairs,
+        (clean, corrupted),
+        _encode_answers(places, pairs, tokenizer),
+        [(_text(pair.clean, tokenizer), _text(pair.corrupted, tokenizer)) for pair in pairs],
+        pad=pad_id(tokenizer),
+    )
+
+
+def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
+    """Return the first `n` pairs of token ids of `task`, for a model without a tokenizer.
+
+    Args:
+        task: task of pairs that hold token ids and no text.
+        vocab: size of the model's vocabulary.
+        n: number of pairs, at least 1; fewer are returned if the task has fewer.
+        model: name of the model in error messages.
+
+    Raises:
+        PromptError: the task needs a tokenizer, two sides differ in length, or an id is not in
+            the vocabulary.
+    """
+    if not isinstance(task.generator, PairsGenerator):
+        raise PromptError(
+            f"task '{task.name}' needs a tokenizer, and the model's directory has none",
+            where=model,
+            allowed="pairs of token ids",
+            fix="save its tokenizer there with tokenizer.save_pretrained(...)",
+        )
+    pairs = list_pairs(task.generator, name=task.name, n=n, split="all")
+    clean = [_require_ids(pair, "clean", pair.clean, vocab, model) for pair in pairs]
+    corrupted = [_require_ids(pair, "corrupted", pair.corrupted, vocab, model) for pair in pairs]
+    for pair, left, right in zip(pairs, clean, corrupted, strict=True):
+        if len(left) != len(right):
+            raise PromptError(
+                f"the sides differ in length: clean {len(left)} tokens, corrupted {len(right)}",
+                where=pair.where,
+                allowed="two sides of as many tokens",
+            )
+    answers = [
+        (
+            _require_ids(pair, "correct", pair.correct, vocab, model),
+            _require_ids(pair, "incorrect", pair.incorrect, vocab, model),
+        )
+        for pair in pairs
+    ]
+    texts = [
+        (" ".join(map(str, left)), " ".join(map(str, right)))
+        for left, right in zip(clean, corrupted, strict=True)
+    ]
+    # Any id can pad: causal attention hides padding from every answer.
+    return _build_prompt_set(pairs, (clean, corrupted), answers, texts, pad=0)
+
+
+def _build_prompt_set(
+    pairs: Sequence[Pair],
+    sides: tuple[Sequence[Ids], Sequence[Ids]],
+    answers: Sequence[tuple[Ids, Ids]],
+    texts: Sequence[tuple[str, str]],
+    *,
+    pad: int,
+) -> PromptSet:
+    clean, corrupted = sides
+    lengths = torch.tensor([len(ids) for ids in clean])
     return PromptSet(
-        clean=_padded(clean, pad_id(tokenizer)),
-        corrupted=_padded(corrupted, pad_id(tokenizer)),
-        lengths=torch.tensor(lengths),
+        clean=_pad_rows(clean, pad),
+        corrupted=_pad_rows(corrupted, pad),
+        lengths=lengths,
         answer_row=torch.arange(len(pairs)),
-        answer_pos=torch.tensor(lengths) - 1,
+        answer_pos=lengths - 1,
         correct=tuple(correct for correct, _ in answers),
         incorrect=tuple(incorrect for _, incorrect in answers),
-        clean_text=tuple(_text(pair.clean, tokenizer) for pair in pairs),
-        corrupted_text=tuple(_text(pair.corrupted, tokenizer) for pair in pairs),
+        clean_text=tuple(text for text, _ in texts),
+        corrupted_text=tuple(text for _, text in texts),
         template=tuple(pair.template for pair in pairs),
         roles=tuple(pair.roles for pair in pairs),
     )
+
+
+def _require_ids(
+    pair: Pair, field: str, value: str | Sequence[str | int], vocab: int, model: str
+) -> Ids:
+    texts = [value] if isinstance(value, str) else [one for one in value if isinstance(one, str)]
+    if texts:
+        raise PromptError(
+            f"{texts[0]!r} is a text, and {model} has no tokenizer",
+            where=pair.where,
+            field=field,
+            allowed="token ids",
+            fix="give token ids, or save a tokenizer beside the model",
+        )
+    ids = tuple(one for one in value if isinstance(one, int))
+    _check_ids(pair.where, field, ids, vocab, "this model")
+    return ids
+
+
+def _check_ids(where: str | None, field: str, ids: Sequence[int], size: int, owner: str) -> None:
+    for token in ids:
+        if not 0 <= token < size:
+            raise PromptError(
+                f"{token} is not a token id",
+                where=where,
+                field=field,
+                allowed=f"0 to {size - 1} for {owner}",
+            )
 
 
 def _encode_sides(
@@ -83,31 +175,17 @@ def _check_side(
     if not ids:
         raise PromptError("is empty", where=where, field=field)
     if not isinstance(side, str):
-        _check_ids(where, field, side, tokenizer)
+        _check_ids(where, field, side, len(tokenizer), "this model's tokenizer")
         return
     unknown = unknown_id(tokenizer)
     if unknown is not None and unknown in ids:
         words = ", ".join(f"'{word}'" for word in unknown_words(tokenizer, side)) or "something"
         raise PromptError(
-            f"this model's tokenizer does not know {words} in {shown(side)}",
+            f"this model's tokenizer does not know {words} in {quote_end(side)}",
             where=where,
             field=field,
             fix="use words of this model's vocabulary, or a model with a larger one",
         )
-
-
-def _check_ids(
-    where: str, field: str, ids: Sequence[int], tokenizer: PreTrainedTokenizerBase
-) -> None:
-    size = len(tokenizer) if ids else 0
-    for token in ids:
-        if not 0 <= token < size:
-            raise PromptError(
-                f"{token} is not a token id",
-                where=where,
-                field=field,
-                allowed=f"0 to {size - 1} for this model's tokenizer",
-            )
 
 
 def _check_lengths(
@@ -116,27 +194,29 @@ def _check_lengths(
     if len(clean) != len(corrupted):
         raise PromptError(
             f"the sides differ in length: clean {len(clean)} tokens"
-            f" ({shown(_text(pair.clean, tokenizer))}), corrupted {len(corrupted)}"
-            f" ({shown(_text(pair.corrupted, tokenizer))})",
+            f" ({quote_end(_text(pair.clean, tokenizer))}), corrupted {len(corrupted)}"
+            f" ({quote_end(_text(pair.corrupted, tokenizer))})",
             where=where,
             allowed="two sides of as many tokens under this model's tokenizer",
             fix="exchange words of one side for shorter or longer ones",
         )
 
 
-def _answer_ids(
+def _encode_answers(
     places: Sequence[str], pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase
 ) -> list[tuple[Ids, Ids]]:
-    """The token ids of the correct and of the incorrect answers of each pair."""
+    """Return the token ids of the correct and of the incorrect answers of each pair."""
     ends = [last_words(pair.clean) if isinstance(pair.clean, str) else "" for pair in pairs]
     sides = [
-        [[_placed(end, answer) for answer in side] for side in (pair.correct, pair.incorrect)]
+        [[_join(end, answer) for answer in side] for side in (pair.correct, pair.incorrect)]
         for pair, end in zip(pairs, ends, strict=True)
     ]
-    needed: dict[tuple[str, str], tuple[str, str]] = {}  # (end of prompt, answer) -> its place
+    needed: dict[tuple[str, str], tuple[str, str]] = {}  # (end of prompt, answer) -> place
     for where, end, (correct, incorrect) in zip(places, ends, sides, strict=True):
         for field, answers in (("correct", correct), ("incorrect", incorrect)):
-            _check_ids(where, field, [a for a in answers if isinstance(a, int)], tokenizer)
+            ids = [answer for answer in answers if isinstance(answer, int)]
+            if ids:
+                _check_ids(where, field, ids, len(tokenizer), "this model's tokenizer")
             for answer in answers:
                 if isinstance(answer, str):
                     needed.setdefault((end, answer), (where, field))
@@ -146,7 +226,7 @@ def _answer_ids(
     unknown = unknown_id(tokenizer)
     for key, ids in zip(needed, continuations(tokenizer, list(needed)), strict=True):
         if ids is None or len(ids) != 1 or ids[0] == unknown:
-            raise _bad_answer(*needed[key], *key, ids, tokenizer)
+            raise _answer_error(*needed[key], *key, ids, tokenizer)
         found[key] = ids[0]
     return [
         (
@@ -157,11 +237,11 @@ def _answer_ids(
     ]
 
 
-def _placed(end: str, answer: Answer) -> Answer:
-    return following(end, answer) if isinstance(answer, str) else answer
+def _join(end: str, answer: Answer) -> Answer:
+    return join_answer(end, answer) if isinstance(answer, str) else answer
 
 
-def _bad_answer(
+def _answer_error(
     where: str,
     field: str,
     end: str,
@@ -171,19 +251,19 @@ def _bad_answer(
 ) -> PromptError:
     fix = "use answers that this tokenizer keeps whole"
     if ids is None:
-        whole = pieces(tokenizer, encode(tokenizer, [end + answer])[0])
+        whole = quote_tokens(tokenizer, encode(tokenizer, [end + answer])[0])
         problem = f"'{answer}' merges with the end of the prompt: {whole}"
         fix = "begin the answer with the space in front of it, and end no prompt with a space"
     elif len(ids) == 1:
         problem = f"'{answer}' is not in the vocabulary of this model's tokenizer"
     else:
-        cut = pieces(tokenizer, ids)
+        cut = quote_tokens(tokenizer, ids)
         problem = f"'{answer}' is {len(ids)} tokens under this model's tokenizer: {cut}"
     allowed = f"one token that follows '{end}'"
     return PromptError(problem, where=where, field=field, allowed=allowed, fix=fix)
 
 
-def _padded(rows: Sequence[Ids], pad: int) -> Int[Tensor, "batch pos"]:
+def _pad_rows(rows: Sequence[Ids], pad: int) -> Int[Tensor, "batch pos"]:
     width = max(len(row) for row in rows)
     return torch.tensor([row + (pad,) * (width - len(row)) for row in rows])
 

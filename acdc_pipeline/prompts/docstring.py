@@ -1,4 +1,4 @@
-"""Python functions whose docstring stops before an argument's name."""
+"""Prompts of Python functions whose docstring stops before the name of an argument."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.prompts.form import Context, Form, context_between
-from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split
-from acdc_pipeline.prompts.word_fit import WordUse
+from acdc_pipeline.prompts.tokenization import WordUse
 from acdc_pipeline.specs.generators import DocstringGenerator
 
 _PARAM = "\n    :param"
@@ -24,17 +24,17 @@ def docstring_pairs(
     split: Split,
     rng: random.Random,
 ) -> list[Pair]:
-    """`n` pairs in the form of Heimersheim & Janiak 2023; the next argument's name is correct.
+    """Return `n` pairs in the form of Heimersheim & Janiak 2023, answered by the next argument.
 
-    No word of one list stands twice in a prompt but for the documented arguments. A space
-    follows the opening quotes, unlike in the paper, so that a word is the same token everywhere.
+    Only the documented arguments are repeated in a prompt. Unlike in the paper, a space follows
+    the opening quotes, so that a word is the same token everywhere.
 
     Raises:
-        PromptError: a word list has too few words left under `tokenizer`.
+        PromptError: a word list has too few usable words under `tokenizer`.
     """
     form = docstring_form(spec)
-    drawn = _drawn(spec, form)
-    lists = {use.name: use.enough(tokenizer, split) for use in docstring_words(spec)}
+    drawn = _list_drawn_holes(spec, form)
+    lists = {use.name: use.require_usable(tokenizer, split) for use in docstring_words(spec)}
     out = []
     for _ in range(n):
         words: dict[str, str] = {}
@@ -43,8 +43,8 @@ def docstring_pairs(
         clean = words | {
             f"documented{i}": words[f"argument{spec.before + i}"] for i in range(spec.documented)
         }
-        changed = {hole: words[f"fresh {hole}"] for hole in _redrawn(spec)}
-        arguments = [words[hole] for hole in _holes("argument", spec.arguments)]
+        changed = {hole: words[f"fresh {hole}"] for hole in _list_fresh_holes(spec)}
+        arguments = [words[hole] for hole in _number_holes("argument", spec.arguments)]
         answer = arguments.pop(spec.before + spec.documented)
         out.append(
             Pair(
@@ -58,20 +58,21 @@ def docstring_pairs(
 
 
 def docstring_words(spec: DocstringGenerator) -> list[WordUse]:
-    """What the prompts do with each word list."""
+    """Return the use of each word list."""
     form = docstring_form(spec)
     return [
         WordUse(name, spec.words[name], _contexts(form, holes), len(holes))
-        for name, holes in _drawn(spec, form).items()
+        for name, holes in _list_drawn_holes(spec, form).items()
     ]
 
 
 def docstring_form(spec: DocstringGenerator) -> Form:
-    """The prompt with holes: `function`, `argument0…`, `summary0…`, `documented0…`, …"""
-    signature = ", ".join(f"{{{hole}}}" for hole in _holes("argument", spec.arguments))
-    summary = _spaced(_holes("summary", spec.summary_words))
+    """Return the prompt with holes: `function`, `argument0…`, `summary0…`, `documented0…`, …"""
+    signature = ", ".join(f"{{{hole}}}" for hole in _number_holes("argument", spec.arguments))
+    summary = _join_holes(_number_holes("summary", spec.summary_words))
     lines = [
-        f"{_PARAM} {{documented{i}}}:" + _spaced(_holes(f"description{i}_", spec.description_words))
+        f"{_PARAM} {{documented{i}}}:"
+        + _join_holes(_number_holes(f"description{i}_", spec.description_words))
         for i in range(spec.documented)
     ]
     return Form.parse(
@@ -79,12 +80,12 @@ def docstring_form(spec: DocstringGenerator) -> Form:
     )
 
 
-def _drawn(spec: DocstringGenerator, form: Form) -> dict[str, list[str]]:
-    """For each word list, the holes that a prompt fills from it."""
-    fresh = [f"fresh {hole}" for hole in _redrawn(spec)]
+def _list_drawn_holes(spec: DocstringGenerator, form: Form) -> dict[str, list[str]]:
+    """Return the holes of a prompt that are filled from each word list."""
+    fresh = [f"fresh {hole}" for hole in _list_fresh_holes(spec)]
     holes_of = {
         "functions": ["function"],
-        "names": [*_holes("argument", spec.arguments), *fresh],
+        "names": [*_number_holes("argument", spec.arguments), *fresh],
         "nouns": [hole for hole in form.holes if hole.startswith(("summary", "description"))],
     }
     drawn: dict[str, list[str]] = {}
@@ -93,11 +94,11 @@ def _drawn(spec: DocstringGenerator, form: Form) -> dict[str, list[str]]:
     return drawn
 
 
-def _redrawn(spec: DocstringGenerator) -> list[str]:
-    """The holes that the counterfactual fills with fresh names."""
-    asked = spec.before + spec.documented
-    signature = [f"argument{i}" for i in range(spec.before, asked + 1)]
-    documented = _holes("documented", spec.documented)
+def _list_fresh_holes(spec: DocstringGenerator) -> list[str]:
+    """Return the holes that the counterfactual fills with fresh names."""
+    answer = spec.before + spec.documented
+    signature = [f"argument{i}" for i in range(spec.before, answer + 1)]
+    documented = _number_holes("documented", spec.documented)
     return [
         *(signature if spec.corrupted.signature == "fresh" else ()),
         *(documented if spec.corrupted.docstring == "fresh" else ()),
@@ -105,7 +106,7 @@ def _redrawn(spec: DocstringGenerator) -> list[str]:
 
 
 def _contexts(form: Form, holes: Sequence[str]) -> tuple[Context, ...]:
-    """What stands around the holes; names also stand where documented and as the answer."""
+    """Return the contexts of the holes; names also occur as documented ones and as the answer."""
     places = {hole.removeprefix("fresh ") for hole in holes}
     if any(hole.startswith("argument") for hole in places):
         places |= {hole for hole in form.holes if hole.startswith("documented")}
@@ -113,9 +114,9 @@ def _contexts(form: Form, holes: Sequence[str]) -> tuple[Context, ...]:
     return (*(c for hole in sorted(places) for c in form.contexts(hole)), answer)
 
 
-def _holes(kind: str, count: int) -> list[str]:
+def _number_holes(kind: str, count: int) -> list[str]:
     return [f"{kind}{i}" for i in range(count)]
 
 
-def _spaced(holes: Sequence[str]) -> str:
+def _join_holes(holes: Sequence[str]) -> str:
     return "".join(f" {{{hole}}}" for hole in holes)

@@ -1,4 +1,4 @@
-"""A text with named holes: `"{A} and {B} went to the {place}"`."""
+"""Texts with named holes, such as `"{A} and {B} went to the {place}"`, and their contexts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Context:
     """The literal text around a hole.
 
     Args:
-        before: what stands in front, at most two words.
-        lead: the one space between `before` and the word, or nothing. It belongs to the word:
-            most tokenizers make it part of the word's token.
-        after: the next word behind.
+        before: text in front of the hole, at most two words.
+        lead: single space between `before` and the hole, or an empty string. Most tokenizers make
+            it part of the following token.
+        after: next word behind the hole.
     """
 
     before: str
@@ -29,14 +29,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A text cut at its holes: `literals[0] holes[0] literals[1] … holes[-1] literals[-1]`."""
+    """A text split at its holes: `literals[0] holes[0] literals[1] … holes[-1] literals[-1]`."""
 
     literals: tuple[str, ...]
     holes: tuple[str, ...]
 
     @classmethod
     def parse(cls, text: str) -> Form:
-        """The form of `text`; `{{` and `}}` stand for braces. Raises ValueError if unbalanced."""
+        """Parse `text`, with `{{` and `}}` for braces. Raises ValueError if they are unbalanced."""
         literals, holes = [""], []
         for literal, hole, _, _ in Formatter().parse(text):
             literals[-1] += literal
@@ -46,14 +46,14 @@ class Form:
         return cls(tuple(literals), tuple(holes))
 
     def fill(self, words: Mapping[str, str]) -> str:
-        """The text with every hole filled."""
+        """Return the text with every hole filled."""
         parts = [self.literals[0]]
         for hole, literal in zip(self.holes, self.literals[1:], strict=True):
             parts += (words[hole], literal)
         return "".join(parts)
 
     def contexts(self, hole: str) -> list[Context]:
-        """What stands around each occurrence of `hole`."""
+        """Return the context of each occurrence of `hole`."""
         return [
             context_between(self.literals[i], self.literals[i + 1])
             for i, name in enumerate(self.holes)
@@ -62,7 +62,7 @@ class Form:
 
 
 def context_between(before: str, after: str) -> Context:
-    """The context of a word between two literal texts."""
+    """Return the context of a word between two literal texts."""
     tail = last_words(before)
     lead = " " if tail.endswith(" ") else ""
     behind = _NEXT_WORD.match(after)
@@ -72,13 +72,13 @@ def context_between(before: str, after: str) -> Context:
 def answer_contexts(
     ends: Iterable[str], answers: Sequence[Form], holes: Sequence[str]
 ) -> list[Context]:
-    """What stands around a word that fills one of `holes` in an answer, behind each prompt's end.
+    """Return the contexts of one of `holes` in the answers, after each of the prompts' ends.
 
-    Only what stands directly in front of a word can merge with it: of an answer of several
-    words, every hole is met behind the literal text before it.
+    Only the text directly in front of a word can merge with it. In an answer of several words that
+    is the literal text before the hole.
     """
     return [
-        context_between(end + joint(end, literal or "A") + literal, "")
+        context_between(end + separator(end, literal or "A") + literal, "")
         for end in dict.fromkeys(ends)
         for answer in answers
         for literal, hole in zip(answer.literals, answer.holes, strict=False)
@@ -87,21 +87,21 @@ def answer_contexts(
 
 
 def last_words(text: str) -> str:
-    """The last two words of `text`: all that can merge with what follows, and few in kind."""
+    """Return the last two words of `text`: only they can merge with the text that follows."""
     parts = text.rsplit(maxsplit=2)
     return text[len(parts[0]) :].lstrip() if len(parts) == 3 else text
 
 
-def following(prompt: str, answer: str) -> str:
-    """`answer` as it stands behind `prompt`: with the space that parts two words.
+def join_answer(prompt: str, answer: str) -> str:
+    """Return `answer` with a space in front if it is a separate word after `prompt`.
 
-    "gave a drink to" + "Mary" is the word Mary, never "toMary". "from 1732 to 17" + "58", and
-    an answer that brings its own space, stay as written.
+    "gave a drink to" + "Mary" gets a space. "from 1732 to 17" + "58" and answers that begin with a
+    space do not.
     """
-    return joint(prompt, answer) + answer
+    return separator(prompt, answer) + answer
 
 
-def joint(prompt: str, answer: str) -> str:
-    """The space between `prompt` and `answer` where they are words of a sentence, or nothing."""
+def separator(prompt: str, answer: str) -> str:
+    """Return the space between `prompt` and `answer` if both are words, or an empty string."""
     end, start = prompt[-1:], answer[:1]
     return " " if (end.isalpha() or end in _PUNCTUATION) and start.isalnum() else ""

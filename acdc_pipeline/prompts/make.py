@@ -1,4 +1,4 @@
-"""From a task to prompts for one model's tokenizer."""
+"""Make the prompts of a task for one tokenizer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.alignment import align
 from acdc_pipeline.prompts.docstring import docstring_pairs, docstring_words
-from acdc_pipeline.prompts.function import function_pairs
-from acdc_pipeline.prompts.pair import Pair
-from acdc_pipeline.prompts.pairs import listed_pairs
+from acdc_pipeline.prompts.pairs import Pair, function_pairs, list_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.repeated_tokens import repeated_tokens_pairs
-from acdc_pipeline.prompts.split import Split, seeded
+from acdc_pipeline.prompts.split import Split, seed_generator
 from acdc_pipeline.prompts.table import table_pairs, table_words
 from acdc_pipeline.prompts.template import template_pairs, template_words
-from acdc_pipeline.prompts.word_fit import WordUse
-from acdc_pipeline.prompts.year_tokens import AnswerForm
-from acdc_pipeline.prompts.years import years_answer_form, years_pairs, years_words
+from acdc_pipeline.prompts.tokenization import WordUse
+from acdc_pipeline.prompts.years import AnswerForm, years_answer_form, years_pairs, years_words
 from acdc_pipeline.specs.generators import (
     DocstringGenerator,
     FunctionGenerator,
@@ -26,6 +23,7 @@ from acdc_pipeline.specs.generators import (
     TableGenerator,
     YearsGenerator,
 )
+from acdc_pipeline.specs.prompt_pair import PromptPair
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.specs.template import TemplateGenerator
 
@@ -39,22 +37,23 @@ def make_prompts(
     split: Split = "all",
     alike: int = 1,
 ) -> PromptSet:
-    """`n` prompt pairs of `task`, aligned under `tokenizer`.
+    """Return `n` prompt pairs of `task`, aligned under `tokenizer`.
 
-    The first k prompts are the same for every n >= k. Pair files give what they have if that is
-    less than `n`, always in their order.
+    The first k prompts are the same for every n >= k. Pair files are used in order and may hold
+    fewer than `n`.
 
     Args:
-        task: what to make.
-        tokenizer: the model's own.
-        n: how many, at least 1.
-        seed: another seed draws other prompts.
-        split: which words may be drawn; a word is held out by its sha256, see `is_held_out`.
-        alike: how many prompts in a row agree in template and roles, where a template has roles.
+        task: task to make prompts of.
+        tokenizer: tokenizer of the model.
+        n: number of prompts, at least 1.
+        seed: seed of the random choices.
+        split: words that may be drawn; see `is_held_out`.
+        alike: number of consecutive prompts with the same template and roles, for templates with
+            roles.
 
     Raises:
-        PromptError: this tokenizer cannot express the task: too few words that are one token,
-            sides of different length, an answer of several tokens; names what and where.
+        PromptError: the tokenizer cannot express the task: too few words that are one token,
+            sides of different length, or an answer of several tokens.
     """
     if n < 1:
         raise PromptError(f"{n} prompts were asked for", field="prompts", allowed="at least 1")
@@ -68,13 +67,13 @@ def make_prompts(
 
 
 def word_uses(task: TaskSpec) -> list[WordUse]:
-    """What `task` does with each of its word lists; none where it has no such lists."""
+    """Return the use of each word list in `task`; empty if it has no such lists."""
     match task.generator:
         case TemplateGenerator() as spec:
-            assert task.answers is not None, "the spec asks for answers"
+            assert task.answers is not None, "the spec requires answers"
             return template_words(spec, task.answers)
         case TableGenerator() as spec:
-            assert task.answers is not None, "the spec asks for answers"
+            assert task.answers is not None, "the spec requires answers"
             return table_words(spec, task.answers)
         case YearsGenerator() as spec:
             return years_words(spec)
@@ -85,10 +84,10 @@ def word_uses(task: TaskSpec) -> list[WordUse]:
 
 
 def answer_form(task: TaskSpec, tokenizer: PreTrainedTokenizerBase) -> AnswerForm | None:
-    """What `tokenizer` makes the answers of a task about years; None for other tasks.
+    """Return the form of the answers in a task about years; None for other tasks.
 
     Raises:
-        PromptError: this tokenizer cannot express the task.
+        PromptError: the tokenizer cannot express the task.
     """
     match task.generator:
         case YearsGenerator() as spec:
@@ -106,16 +105,16 @@ def make_pairs(
     split: Split,
     alike: int = 1,
 ) -> list[Pair]:
-    """The pairs of `make_prompts` before tokenisation. Raises PromptError."""
-    rng = seeded(seed, task.definition_hash(), split)
+    """Return the pairs of `make_prompts` before tokenisation. Raises PromptError."""
+    rng = seed_generator(seed, task.definition_hash(), split)
     match task.generator:
         case TemplateGenerator() as spec:
-            assert task.answers is not None, "the spec asks for answers"
+            assert task.answers is not None, "the spec requires answers"
             return template_pairs(
                 spec, task.answers, tokenizer, n=n, split=split, rng=rng, alike=alike
             )
         case TableGenerator() as spec:
-            assert task.answers is not None, "the spec asks for answers"
+            assert task.answers is not None, "the spec requires answers"
             return table_pairs(spec, task.answers, tokenizer, n=n, split=split, rng=rng)
         case YearsGenerator() as spec:
             return years_pairs(spec, tokenizer, n=n, split=split, rng=rng)
@@ -124,6 +123,37 @@ def make_pairs(
         case DocstringGenerator() as spec:
             return docstring_pairs(spec, tokenizer, n=n, split=split, rng=rng)
         case PairsGenerator() as spec:
-            return listed_pairs(spec, name=task.name, n=n, split=split)
+            return list_pairs(spec, name=task.name, n=n, split=split)
         case FunctionGenerator() as spec:
             return function_pairs(spec, tokenizer, n=n, split=split, rng=rng)
+
+
+def export_pairs(
+    task: TaskSpec, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int
+) -> list[PromptPair]:
+    """Return the prompts of `make_prompts` as pairs for a file, each answer as its exact token.
+
+    Texts have no beginning-of-text token, and their answers are the texts of single tokens with
+    the space in front if it is part of the token. Prompts given as token ids have ids as answers.
+
+    Raises:
+        PromptError: as `make_prompts`.
+    """
+    name = f"task '{task.name}'"
+    pairs = make_pairs(task, tokenizer, n=n, seed=seed, split="all")
+    made = align(pairs, tokenizer, bos=task.generator.bos, name=name)
+    out = []
+    for pair, correct, incorrect in zip(pairs, made.correct, made.incorrect, strict=True):
+        sides = [list(ids) for ids in (correct, incorrect)]
+        if isinstance(pair.clean, str):
+            sides = [[str(tokenizer.decode([token])) for token in ids] for ids in sides]
+        out.append(
+            PromptPair(
+                clean=pair.clean,
+                corrupted=pair.corrupted,
+                correct=tuple(sides[0]),
+                incorrect=tuple(sides[1]),
+                roles=dict(role.split("=", 1) for role in pair.roles),
+            )
+        )
+    return out

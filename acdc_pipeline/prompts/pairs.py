@@ -1,41 +1,81 @@
-"""Prompt pairs that people bring, from a `.jsonl` file."""
+"""Prompt pairs before tokenisation, and those that come from a file or another package."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import cast
 
-from acdc_pipeline.prompts.pair import Pair
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.errors import PromptError, UnknownName
 from acdc_pipeline.prompts.split import Split, in_split
-from acdc_pipeline.specs.generators import PairsGenerator
+from acdc_pipeline.specs.generators import FunctionGenerator, PairsGenerator
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+
+Answer = str | int
+"""Text that follows a prompt, or its token id."""
+
+GROUP = "acdc_pipeline.generators"
+"""Entry-point group of the generator functions in other packages."""
+
+GeneratorFunction = Callable[..., Sequence["Pair"]]
+"""`f(*, n, rng, split, tokenizer, **options) -> pairs`: at least `n` of them, all from `rng`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A clean prompt, its counterfactual, and the answers at the end of the clean prompt.
+
+    Args:
+        clean: text, or token ids.
+        corrupted: text, or token ids; as many tokens as `clean`.
+        correct: correct answers after `clean`, at least one. A text may omit the space after the
+            last word of the prompt.
+        incorrect: incorrect answers after `clean`, possibly none.
+        template: index of the task's template; 0 if there is only one.
+        roles: entries `role=slot=word` such as `S=A=John`. Prompts of one template with the same
+            roles ask the same question. Empty if the task declares no roles.
+        where: file and line of the pair, for error messages.
+    """
+
+    clean: str | tuple[int, ...]
+    corrupted: str | tuple[int, ...]
+    correct: tuple[Answer, ...]
+    incorrect: tuple[Answer, ...]
+    template: int = 0
+    roles: tuple[str, ...] = ()
+    where: str | None = None
 
 
 def load_pairs(path: Path | str) -> list[Pair]:
-    """The pairs in the `.jsonl` file `path`, in its order.
+    """Read the pairs of a `.jsonl` file, in its order.
 
     Raises:
-        SpecError: naming file and line.
+        SpecError: an invalid line, with file and line.
     """
-    return [_pair(row, f"{path}:{line}") for line, row in read_pairs(Path(path)).items()]
+    return [_convert_pair(row, f"{path}:{line}") for line, row in read_pairs(Path(path)).items()]
 
 
-def listed_pairs(spec: PairsGenerator, *, name: str, n: int, split: Split) -> list[Pair]:
-    """The first `n` pairs of `spec` that `split` allows, or all of them if there are fewer.
+def list_pairs(spec: PairsGenerator, *, name: str, n: int, split: Split) -> list[Pair]:
+    """Return the first `n` pairs of `spec` in `split`, or all if there are fewer.
 
-    Pairs are told apart for `split` by their clean side. Where they have lines of a file, errors
-    name those; else `name` and which pair it is.
+    The clean side decides the split of a pair. Errors refer to lines of the file, or to the number
+    of the pair in `name`.
     """
-    places = (
-        [f"{spec.file or name}:{line}" for line in spec.lines]
-        if spec.lines
-        else [f"{spec.file or name}: pair {number}" for number in range(1, len(spec.pairs) + 1)]
-    )
+    if spec.lines:
+        places = [f"{spec.file or name}:{line}" for line in spec.lines]
+    else:
+        places = [f"{spec.file or name}: pair {i}" for i in range(1, len(spec.pairs) + 1)]
     placed = zip(spec.pairs, places, strict=True)
-    kept = [_pair(row, where) for row, where in placed if in_split(str(row.clean), split)]
+    kept = [_convert_pair(row, where) for row, where in placed if in_split(str(row.clean), split)]
     return kept[:n]
 
 
-def _pair(row: PromptPair, where: str) -> Pair:
+def _convert_pair(row: PromptPair, where: str) -> Pair:
     return Pair(
         clean=row.clean,
         corrupted=row.corrupted,
@@ -44,3 +84,43 @@ def _pair(row: PromptPair, where: str) -> Pair:
         roles=tuple(f"{role}={word}" for role, word in sorted(row.roles.items())),
         where=where,
     )
+
+
+def function_pairs(
+    spec: FunctionGenerator,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    n: int,
+    split: Split,
+    rng: random.Random,
+) -> list[Pair]:
+    """Return the first `n` pairs from a Python function that another package installs.
+
+    Raises:
+        UnknownName: no installed package provides the function.
+        PromptError: the function returned fewer pairs, or other objects.
+    """
+    function = cast("GeneratorFunction", _find_entry_point(spec.name).load())
+    made = function(n=n, rng=rng, split=split, tokenizer=tokenizer, **spec.options)
+    pairs = list(made)[:n]
+    if len(pairs) < n or not all(isinstance(pair, Pair) for pair in pairs):
+        raise PromptError(
+            f"'{spec.name}' gave {len(pairs)} pairs"
+            if len(pairs) < n
+            else f"'{spec.name}' gave something else than pairs",
+            field="generator.name",
+            allowed=f"{n} acdc_pipeline.prompts.Pair",
+        )
+    return pairs
+
+
+def _find_entry_point(name: str) -> EntryPoint:
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in found:
+        raise UnknownName.among(
+            "generator function",
+            name,
+            found,
+            fix=f"install a package with '{name}' in its entry-point group {GROUP}",
+        )
+    return found[name]

@@ -1,4 +1,4 @@
-"""Random tokens that repeat: only the repetition says which token comes next."""
+"""Prompts of random tokens that repeat: only the repetition predicts the next token."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.prompts.tokenization import bos_id, regular_ids
 from acdc_pipeline.specs.generators import RepeatedTokensGenerator
 
 Allowed = Callable[[int, int], bool]
-"""Whether two tokens may stand next to each other."""
+"""Test of whether two tokens may be adjacent."""
 
-_DRAWS_A_TOKEN = 500
-_DRAWS_A_PROMPT = 100
+_DRAWS_PER_TOKEN = 500
+_DRAWS_PER_PROMPT = 100
 
 
 def repeated_tokens_pairs(
@@ -28,16 +28,15 @@ def repeated_tokens_pairs(
     split: Split,
     rng: random.Random,
 ) -> list[Pair]:
-    """`n` pairs `x1 … xm r1 … rp r1 … rk` -> `r(k+1)`; nothing else in a prompt repeats.
+    """Return `n` pairs `x1 … xm r1 … rp r1 … rk` -> `r(k+1)`; nothing else in a prompt repeats.
 
-    The length, the period p and the point k at which the second copy stops are drawn for each
-    prompt, so that neither the answer's position nor its distance to the first copy is fixed.
-    The counterfactual has fresh tokens f1 … fp in place of the first copy and keeps the rest,
-    so that nothing repeats. Correct is r(k+1); incorrect is f(k+1), which stands in the same
-    place of the counterfactual.
+    The length, the period p and the end k of the second copy are random, so neither the position
+    of the answer nor its distance to the first copy is fixed. The counterfactual replaces the first
+    copy by fresh tokens f1 … fp and keeps the rest, so nothing repeats. The correct answer is
+    r(k+1), the incorrect one f(k+1), from the same position of the counterfactual.
 
-    The unit of `split` is a pair of adjacent tokens, which is what a model could memorise.
-    "train" prompts with their answers hold no held-out pair, "held_out" ones hold no other.
+    `split` applies to pairs of adjacent tokens, which a model could memorise. "train" prompts with
+    their answers contain no held-out pair, "held_out" ones contain no other.
 
     Raises:
         PromptError: the tokenizer has too few regular tokens.
@@ -51,14 +50,14 @@ def repeated_tokens_pairs(
             field="generator.length",
             fix="make generator.length and generator.period shorter",
         )
-    allowed = _pair_test(tokenizer, tokens, split)
+    allowed = _make_pair_test(tokenizer, tokens, split)
     first = (bos_id(tokenizer),) if spec.bos else ()
     out = []
     for _ in range(n):
         length = rng.randint(*spec.length)
         period = rng.randint(*spec.period)
         stop = rng.randint(1, min(period - 1, length - period))
-        noise, copy, fresh = _draw(rng, tokens, length - period - stop, period, allowed)
+        noise, copy, fresh = _draw_sequences(rng, tokens, length - period - stop, period, allowed)
         out.append(
             Pair(
                 clean=(*first, *noise, *copy, *copy[:stop]),
@@ -70,32 +69,30 @@ def repeated_tokens_pairs(
     return out
 
 
-def _pair_test(tokenizer: PreTrainedTokenizerBase, tokens: list[int], split: Split) -> Allowed:
-    """Which pairs `split` allows. Decided by the tokens' names: ids differ between models."""
+def _make_pair_test(tokenizer: PreTrainedTokenizerBase, tokens: list[int], split: Split) -> Allowed:
+    """Return the test for `split`. It uses the texts of tokens, as ids differ between models."""
     if split == "all":
         return lambda left, right: True
     names = dict(zip(tokens, tokenizer.convert_ids_to_tokens(tokens), strict=True))
     return lambda left, right: in_split(f"{names[left]} {names[right]}", split)
 
 
-def _draw(
-    rng: random.Random, tokens: list[int], before: int, period: int, allowed: Allowed
+def _draw_sequences(
+    rng: random.Random, tokens: list[int], n_noise: int, period: int, allowed: Allowed
 ) -> tuple[list[int], list[int], list[int]]:
-    """Noise, a copy that can stand twice in a row, and a fresh one that can stand first."""
-    for _ in range(_DRAWS_A_PROMPT):
+    """Draw noise, a sequence that may be repeated, and a fresh one that may precede it."""
+    for _ in range(_DRAWS_PER_PROMPT):
         used: set[int] = set()
         noise: list[int] = []
         copy: list[int] = []
         fresh: list[int] = []
         try:
-            for _ in range(before):
-                _extend(noise, rng, tokens, used, allowed, behind=noise[-1:])
-            for left in reversed(range(period)):
-                behind, then = copy[-1:] or noise[-1:], [] if left else copy[:1]
-                _extend(copy, rng, tokens, used, allowed, behind=behind, then=then)
-            for left in reversed(range(period)):
-                behind, then = fresh[-1:] or noise[-1:], [] if left else copy[:1]
-                _extend(fresh, rng, tokens, used, allowed, behind=behind, then=then)
+            for _ in range(n_noise):
+                _append_token(noise, rng, tokens, used, allowed, after=noise[-1:])
+            for row in (copy, fresh):
+                for left in reversed(range(period)):
+                    after, before = row[-1:] or noise[-1:], [] if left else copy[:1]
+                    _append_token(row, rng, tokens, used, allowed, after=after, before=before)
         except _DeadEnd:
             continue
         return noise, copy, fresh
@@ -107,25 +104,25 @@ def _draw(
 
 
 class _DeadEnd(Exception):
-    """No token was found that may stand here."""
+    """No token was found that is allowed at this position."""
 
 
-def _extend(
+def _append_token(
     row: list[int],
     rng: random.Random,
     tokens: list[int],
     used: set[int],
     allowed: Allowed,
     *,
-    behind: Sequence[int],
-    then: Sequence[int] = (),
+    after: Sequence[int],
+    before: Sequence[int] = (),
 ) -> None:
-    """Appends to `row` an unused token that is allowed behind `behind` and in front of `then`."""
-    for _ in range(_DRAWS_A_TOKEN):
+    """Append to `row` an unused token that is allowed after `after` and before `before`."""
+    for _ in range(_DRAWS_PER_TOKEN):
         token = rng.choice(tokens)
-        if token in used or not all(allowed(left, token) for left in behind):
+        if token in used or not all(allowed(left, token) for left in after):
             continue
-        if all(allowed(token, right) for right in then):
+        if all(allowed(token, right) for right in before):
             row.append(token)
             used.add(token)
             return

@@ -1,4 +1,4 @@
-"""Which words are held out of training, and the one source of randomness of a prompt set."""
+"""Words held out of training, and the random stream of a prompt set."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ HELD_OUT_ONE_IN = 5
 
 
 def is_held_out(word: str) -> bool:
-    """Whether `word` never appears in training prompts.
+    """Return whether `word` is excluded from training prompts.
 
-    Decided by the word alone, so that it means the same for every task, seed and machine.
+    Only the word decides, so the split is the same for every task, seed and machine.
     """
     return int.from_bytes(hashlib.sha256(word.encode()).digest()) % HELD_OUT_ONE_IN == 0
 
 
 def in_split(word: str, split: Split) -> bool:
-    """Whether `word` may be drawn under `split`; "all" draws from every word."""
+    """Return whether `word` may be drawn under `split`; "all" allows every word."""
     return split == "all" or is_held_out(word) == (split == "held_out")
 
 
 def held_out_pairs(words: Sequence[str]) -> list[list[bool]]:
-    """`is_held_out` of "first second" for every ordered pair, row by row of the first.
+    """Return `is_held_out("first second")` for every ordered pair, one row per first word.
 
-    Millions of them: what a row has in common is hashed once.
+    There are millions of pairs, so the prefix that a row has in common is hashed once.
     """
     seconds = [word.encode() for word in words]
-    return [_held_out_behind(hashlib.sha256(f"{word} ".encode()), seconds) for word in words]
+    return [_hash_row(hashlib.sha256(f"{word} ".encode()), seconds) for word in words]
 
 
-def _held_out_behind(first: Any, seconds: Iterable[bytes]) -> list[bool]:
+def _hash_row(first: Any, seconds: Iterable[bytes]) -> list[bool]:
     found: list[bool] = []
     for second in seconds:
         both = first.copy()
@@ -44,15 +44,15 @@ def _held_out_behind(first: Any, seconds: Iterable[bytes]) -> list[bool]:
 
 
 def words_in_split(words: Iterable[str], split: Split) -> list[str]:
-    """The words of `split`, in their order."""
+    """Return the words of `split`, in their order."""
     return [word for word in words if in_split(word, split)]
 
 
-def seeded(seed: int, definition_hash: str, split: Split) -> random.Random:
-    """The random stream of one prompt set: of the seed and the task's definition, nothing else.
+def seed_generator(seed: int, definition_hash: str, split: Split) -> random.Random:
+    """Return the random generator of a prompt set, which depends only on the arguments.
 
-    Derived through sha256 rather than Python's hash, which differs between processes. The
-    task's name has no part in it, as it has none in a run's id.
+    It uses sha256, as Python's hash differs between processes. The name of the task has no
+    influence, as in the id of a run.
     """
     digest = hashlib.sha256(f"{seed} {definition_hash} {split}".encode()).digest()
     return random.Random(int.from_bytes(digest))

@@ -1,4 +1,4 @@
-"""Prompts from rows of words that belong together."""
+"""Prompts from sentence templates and a table of words that belong together."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Form, answer_contexts
-from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split, in_split
-from acdc_pipeline.prompts.word_fit import WordUse, why_dropped
+from acdc_pipeline.prompts.tokenization import WordUse, explain_dropped
 from acdc_pipeline.specs.table import FRESH, Row, TableGenerator
 from acdc_pipeline.specs.task import Answers
 
@@ -26,33 +26,33 @@ def table_pairs(
     split: Split,
     rng: random.Random,
 ) -> list[Pair]:
-    """`n` pairs, with templates and rows in equal parts.
+    """Return `n` pairs with templates and rows in equal parts.
 
-    No template meets a row for the second time before every other row. A fresh row is of the same
-    split and group as the row it stands for, and shares no correct answer with it.
+    Every template uses all rows before it uses one again. A fresh row has the split and group of
+    the row that it replaces, and no correct answer in common with it.
 
     Raises:
-        PromptError: no row is left under `tokenizer` and `split`, or none with a fresh one.
+        PromptError: no row is usable under `tokenizer` and `split`, or none has a fresh one.
     """
     forms = [Form.parse(text) for text in spec.templates]
     correct = [Form.parse(text) for text in answers.correct]
     incorrect = [Form.parse(text) for text in answers.incorrect]
-    rows = _usable(spec, answers, tokenizer, split)
-    fresh = _fresh_rows(spec, correct, rows)
-    taken = [index for index in range(len(rows)) if fresh[index] or not spec.draws_fresh_row]
-    if not taken:
-        raise _too_few(spec, answers, tokenizer, split, len(rows))
-    drawn = schedule(rng, len(forms), len(taken))
+    rows = _list_usable_rows(spec, answers, tokenizer, split)
+    fresh = _list_fresh_rows(spec, correct, rows)
+    usable = [index for index in range(len(rows)) if fresh[index] or not spec.draws_fresh_row]
+    if not usable:
+        raise _too_few_rows(spec, answers, tokenizer, split, len(rows))
+    turns = schedule(rng, len(forms), len(usable))
     out = []
     for _ in range(n):
-        template, number = next(drawn)
-        row = rows[taken[number]]
-        other = rows[rng.choice(fresh[taken[number]])] if spec.draws_fresh_row else None
+        template, number = next(turns)
+        row = rows[usable[number]]
+        other = rows[rng.choice(fresh[usable[number]])] if spec.draws_fresh_row else None
         words = dict(row) | {FRESH + name: word for name, word in (other or {}).items()}
         out.append(
             Pair(
                 clean=forms[template].fill(row),
-                corrupted=forms[template].fill(_corrupted(spec, row, other)),
+                corrupted=forms[template].fill(_corrupt(spec, row, other)),
                 correct=tuple(answer.fill(words) for answer in correct),
                 incorrect=tuple(answer.fill(words) for answer in incorrect),
                 template=template,
@@ -62,7 +62,7 @@ def table_pairs(
 
 
 def table_words(spec: TableGenerator, answers: Answers) -> list[WordUse]:
-    """What the templates and answers do with each column, those left out that they do not use."""
+    """Return the use of each column in the templates and answers, without unused columns."""
     forms = [Form.parse(text) for text in spec.templates]
     as_answers = [Form.parse(text) for text in (*answers.correct, *answers.incorrect)]
     ends = [form.literals[-1] or spec.rows[0][form.holes[-1]] for form in forms]
@@ -78,24 +78,24 @@ def table_words(spec: TableGenerator, answers: Answers) -> list[WordUse]:
 
 
 def schedule(rng: random.Random, n_templates: int, n_rows: int) -> Iterator[tuple[int, int]]:
-    """Endless (template, row), every combination once before any comes again.
+    """Yield (template, row) without end, each combination once before any is repeated.
 
-    Both take turns, so that every prefix holds each about equally often.
+    Both take turns, so every prefix contains each about equally often.
     """
     lap = math.lcm(n_templates, n_rows)
     while True:
         templates = rng.sample(range(n_templates), n_templates)
         rows = rng.sample(range(n_rows), n_rows)
         for turn in range(n_templates * n_rows):
-            # after each lap the same two would meet again, unless one of them steps on
+            # After each lap the same combinations would recur, so the rows shift by one.
             yield templates[turn % n_templates], rows[(turn + turn // lap) % n_rows]
 
 
-def _usable(
+def _list_usable_rows(
     spec: TableGenerator, answers: Answers, tokenizer: PreTrainedTokenizerBase, split: Split
 ) -> list[Row]:
-    """The rows of `split` whose words are one token wherever the task puts them."""
-    kept = {use.name: set(use.fitting(tokenizer)) for use in table_words(spec, answers)}
+    """Return the rows of `split` whose words are one token in all their contexts."""
+    kept = {use.name: set(use.list_usable(tokenizer)) for use in table_words(spec, answers)}
     return [
         row
         for row in spec.rows
@@ -104,10 +104,10 @@ def _usable(
     ]
 
 
-def _fresh_rows(
+def _list_fresh_rows(
     spec: TableGenerator, correct: Sequence[Form], rows: Sequence[Row]
 ) -> list[list[int]]:
-    """For each row, those that can stand for it in the counterfactual."""
+    """Return for each row the indices of those that can replace it in the counterfactual."""
     right = [{answer.fill(row) for answer in correct} for row in rows]
     return [
         [
@@ -120,21 +120,21 @@ def _fresh_rows(
     ]
 
 
-def _corrupted(spec: TableGenerator, row: Row, fresh: Row | None) -> Row:
-    """The words of the counterfactual by column."""
+def _corrupt(spec: TableGenerator, row: Row, fresh: Row | None) -> Row:
+    """Return the words of the counterfactual by column."""
     if fresh is not None:
         return fresh
     return dict(row) | {name: row[other] for name, other in spec.corrupted.items()}
 
 
-def _too_few(
+def _too_few_rows(
     spec: TableGenerator,
     answers: Answers,
     tokenizer: PreTrainedTokenizerBase,
     split: Split,
     left: int,
 ) -> PromptError:
-    """Says of one row that is not used what became of it."""
+    """Return the error, with the reason why one of the rows is unusable."""
     allowed = [row for row in spec.rows if in_split(row[spec.split], split)]
     part = f"{len(spec.rows)} rows" + (
         "" if split == "all" else f", {len(allowed)} of them in split '{split}'"
@@ -145,10 +145,10 @@ def _too_few(
         needed = f"2{alike} with different answers needed"
     reason, fix = "", None
     for use in table_words(spec, answers):
-        kept = set(use.fitting(tokenizer))
+        kept = set(use.list_usable(tokenizer))
         lost = [row[use.name] for row in allowed if row[use.name] not in kept]
         if lost:
-            why, fix = why_dropped(tokenizer, lost[0], use.contexts)
+            why, fix = explain_dropped(tokenizer, lost[0], use.contexts)
             reason = f"; {why}"
             break
     return PromptError(

@@ -9,14 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.prompts.form import Context, Form, answer_contexts
-from acdc_pipeline.prompts.pair import Pair
+from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split
-from acdc_pipeline.prompts.word_fit import WordUse
+from acdc_pipeline.prompts.tokenization import WordUse
 from acdc_pipeline.specs.task import Answers
 from acdc_pipeline.specs.template import TemplateGenerator
 
 Choice = Mapping[str, str]
-"""The slot that each role stands for in one prompt."""
+"""The slot of each role in one prompt."""
 
 
 def template_pairs(
@@ -29,24 +29,26 @@ def template_pairs(
     rng: random.Random,
     alike: int = 1,
 ) -> list[Pair]:
-    """`n` pairs, with templates and roles in equal parts.
+    """Return `n` pairs with templates and roles in equal parts.
 
-    Slots of the same word list never hold the same word, and a fresh word is none of them. Each
-    `alike` pairs in a row agree in template and roles, and have other words elsewhere; without
-    roles there is nothing to agree in, and `alike` says nothing.
+    Slots and fresh words of the same word list are all different. Each `alike` consecutive pairs
+    have the same template and roles and different words elsewhere; without roles `alike` has no
+    effect.
 
     Raises:
-        PromptError: a word list has too few words left under `tokenizer`.
+        PromptError: a word list has too few usable words under `tokenizer`.
     """
     forms = [Form.parse(text) for text in spec.templates]
     correct = [Form.parse(text) for text in answers.correct]
     incorrect = [Form.parse(text) for text in answers.incorrect]
-    drawn = _drawn_names(spec)
-    lists = {use.name: use.enough(tokenizer, split) for use in template_words(spec, answers)}
+    drawn = _list_drawn_names(spec)
+    lists = {
+        use.name: use.require_usable(tokenizer, split) for use in template_words(spec, answers)
+    }
     kept = set() if spec.choice is None else {spec.slots[slot] for slot in spec.choice}
     turns = (
         (first, form_and_choice)
-        for form_and_choice in schedule(rng, len(forms), role_choices(spec))
+        for form_and_choice in schedule(rng, len(forms), list_role_choices(spec))
         for first in [True] + [False] * (alike - 1 if kept else 0)
     )
     words: dict[str, str] = {}
@@ -57,7 +59,7 @@ def template_pairs(
                 words.update(zip(names, rng.sample(lists[name], len(names)), strict=True))
         clean = {slot: words[slot] for slot in spec.slots}
         clean |= {role: words[slot] for role, slot in choice.items()}
-        corrupted = {name: _corrupted_word(spec, name, clean, words) for name in clean}
+        corrupted = {name: _corrupt_word(spec, name, clean, words) for name in clean}
         out.append(
             Pair(
                 clean=forms[index].fill(clean),
@@ -72,22 +74,22 @@ def template_pairs(
 
 
 def template_words(spec: TemplateGenerator, answers: Answers) -> list[WordUse]:
-    """What the templates and answers do with each word list."""
+    """Return the use of each word list in the templates and answers."""
     forms = [Form.parse(text) for text in spec.templates]
     as_answers = [Form.parse(text) for text in (*answers.correct, *answers.incorrect)]
     return [
         WordUse(name, spec.words[name], _contexts(spec, name, forms, as_answers), len(names))
-        for name, names in _drawn_names(spec).items()
+        for name, names in _list_drawn_names(spec).items()
     ]
 
 
 def schedule(
     rng: random.Random, n_templates: int, choices: Sequence[Choice]
 ) -> Iterator[tuple[int, Choice]]:
-    """Endless (template, choice), in a seeded order whose every prefix is near balance.
+    """Yield (template, choice) without end, in a random order whose prefixes are nearly balanced.
 
-    A round visits every template once while the choices take turns; after `len(choices)`
-    rounds, each one turn further, every combination came once, and the order is drawn anew.
+    A round visits every template once while the choices take turns. Each round shifts the choices
+    by one; after `len(choices)` rounds every combination occurred once, and a new order is drawn.
     """
     while True:
         templates = rng.sample(range(n_templates), n_templates)
@@ -97,8 +99,8 @@ def schedule(
                 yield template, turns[(number + shift) % len(turns)]
 
 
-def role_choices(spec: TemplateGenerator) -> list[Choice]:
-    """Every way in which the roles stand for slots: ABBA and BABA for IOI."""
+def list_role_choices(spec: TemplateGenerator) -> list[Choice]:
+    """Return every assignment of slots to roles: ABBA and BABA for IOI."""
     if spec.choice is None:
         return [{}]
     chosen, other = str(spec.chosen_role), str(spec.other_role)
@@ -106,29 +108,29 @@ def role_choices(spec: TemplateGenerator) -> list[Choice]:
     return [{chosen: first, other: second}, {chosen: second, other: first}]
 
 
-def _drawn_names(spec: TemplateGenerator) -> dict[str, list[str]]:
-    """For each word list, what a prompt draws from it: slots, then fresh words as `fresh S`."""
+def _list_drawn_names(spec: TemplateGenerator) -> dict[str, list[str]]:
+    """Return the names that draw from each word list: slots, then fresh words as `fresh S`."""
     out: dict[str, list[str]] = {name: [] for name in dict.fromkeys(spec.slots.values())}
     for slot, name in spec.slots.items():
         out[name].append(slot)
     for placeholder, rule in spec.corrupted.items():
         if rule == "fresh":
-            out[_list_of(spec, placeholder)].append(f"fresh {placeholder}")
+            out[_find_list(spec, placeholder)].append(f"fresh {placeholder}")
     return out
 
 
-def _list_of(spec: TemplateGenerator, placeholder: str) -> str:
-    """The word list of a slot or role."""
+def _find_list(spec: TemplateGenerator, placeholder: str) -> str:
+    """Return the word list of a slot or role."""
     if placeholder in spec.slots:
         return spec.slots[placeholder]
     assert spec.choice is not None, "the spec has roles only with a choice of slots"
     return spec.slots[spec.choice[0]]
 
 
-def _corrupted_word(
+def _corrupt_word(
     spec: TemplateGenerator, placeholder: str, clean: Mapping[str, str], words: Mapping[str, str]
 ) -> str:
-    """The word of a slot or role in the counterfactual; unlisted ones keep theirs."""
+    """Return the word of a slot or role in the counterfactual; without a rule it is kept."""
     rule = spec.corrupted.get(placeholder, "keep")
     if rule == "fresh":
         return words[f"fresh {placeholder}"]
@@ -143,8 +145,8 @@ def _corrupted_word(
 def _contexts(
     spec: TemplateGenerator, list_name: str, forms: Sequence[Form], answers: Sequence[Form]
 ) -> tuple[Context, ...]:
-    """Everything that stands around a word of the list, in sentences and as an answer."""
-    names = [name for name in spec.placeholders if _list_of(spec, name) == list_name]
+    """Return the contexts of a word of the list, in sentences and as an answer."""
+    names = [name for name in spec.placeholders if _find_list(spec, name) == list_name]
     inside = [context for form in forms for name in names for context in form.contexts(name)]
     ends = [form.literals[-1] for form in forms if form.literals[-1]]
     return (*inside, *answer_contexts(ends, answers, names))

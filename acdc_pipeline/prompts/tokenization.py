@@ -1,19 +1,21 @@
-"""What one tokenizer makes of words and texts: ids, beginning of text, single tokens."""
+"""Token ids of texts, special tokens, and words that are single tokens in their context."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.form import Context
+from acdc_pipeline.prompts.split import Split, words_in_split
 
 Ids = tuple[int, ...]
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids]:
-    """The token ids of each text, without anything the tokenizer would add around it.
+    """Return the token ids of each text without special tokens around it.
 
     Raises:
         PromptError: the tokenizer refuses one of the texts.
@@ -40,10 +42,10 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Ids
 
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token put in front of every prompt when a task asks for one.
+    """Return the token in front of every prompt of tasks with `bos`.
 
-    The tokenizer's beginning-of-text token; where there is none its end-of-text token, which
-    separates documents in training and therefore stands at the beginning of each.
+    That is the beginning-of-text token, or else the end-of-text token, which precedes each document
+    in training.
 
     Raises:
         PromptError: the tokenizer has neither.
@@ -59,7 +61,7 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Any valid id to pad with: causal attention keeps padding away from every answer."""
+    """Return any valid id for padding, which causal attention hides from every answer."""
     for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if isinstance(token_id, int):
             return token_id
@@ -67,9 +69,9 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The id that stands for text outside the vocabulary, if the tokenizer has such an id.
+    """Return the id of text outside the vocabulary, or None if there is no such id.
 
-    GPT-2 declares its end-of-text token as unknown too, but spells out everything in bytes.
+    GPT-2 declares its end-of-text token as unknown, but encodes any text in bytes.
     """
     unknown = tokenizer.unk_token_id
     if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):
@@ -78,34 +80,34 @@ def unknown_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def regular_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Every token id that stands for ordinary text, ascending."""
+    """Return the token ids of ordinary text, ascending."""
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return sorted(set(tokenizer.get_vocab().values()) - special)
 
 
-def shown(text: str) -> str:
-    """A prompt as error messages quote it: its last 120 characters, where answers are."""
+def quote_end(text: str) -> str:
+    """Return the last 120 characters of a prompt in quotes, for error messages."""
     return repr(text if len(text) <= 120 else f"…{text[-120:]}")
 
 
 def unknown_words(tokenizer: PreTrainedTokenizerBase, text: str) -> list[str]:
-    """The words of `text` that the tokenizer only has its unknown token for."""
+    """Return the words of `text` that contain the unknown token."""
     unknown = unknown_id(tokenizer)
     words = list(dict.fromkeys(text.split()))
-    as_they_stand = [word if text.startswith(word) else f" {word}" for word in words]
-    ids = encode(tokenizer, as_they_stand)
+    in_place = [word if text.startswith(word) else f" {word}" for word in words]
+    ids = encode(tokenizer, in_place)
     return [word for word, own in zip(words, ids, strict=True) if unknown in own]
 
 
-def pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """The tokens of `ids` as a reader sees them: `' Mar' 'ty'`."""
+def quote_tokens(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Return the texts of tokens in quotes: `' Mar' 'ty'`."""
     return " ".join(repr(tokenizer.decode([token])) for token in ids)
 
 
 def continuations(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, str]]
 ) -> list[Ids | None]:
-    """The ids that each `(text, following)` adds to `text`; None where the two merge."""
+    """Return the ids that each `(text, following)` adds to `text`; None where they merge."""
     before = encode(tokenizer, [text for text, _ in texts])
     whole = encode(tokenizer, [text + following for text, following in texts])
     return [
@@ -117,11 +119,11 @@ def continuations(
 def single_token_words(
     tokenizer: PreTrainedTokenizerBase, words: Sequence[str], contexts: Sequence[Context]
 ) -> list[str]:
-    """The words that are one known token of their own in every one of `contexts`.
+    """Return the words that are one known token of their own in every context.
 
-    What stands before a word and what stands behind it are tried one at a time: a tokenizer
-    that lets both matter together would be caught when whole prompts are aligned.
-    Of several words with the same token (a tokenizer that lowers case) the first is kept.
+    The text before and the text after a word are tested separately; tokenizers for which only the
+    combination matters fail later, when whole prompts are aligned. Of several words with the same
+    token, as under a tokenizer that lowers case, the first is kept.
     """
     unknown = unknown_id(tokenizer)
     kept: dict[str, Ids] = dict.fromkeys(words, ())
@@ -141,3 +143,85 @@ def single_token_words(
     for word, ids in kept.items():
         first.setdefault(ids, word)
     return list(first.values())
+
+
+@dataclass(frozen=True, slots=True)
+class WordUse:
+    """The use of a word list in a task.
+
+    Args:
+        name: name of the list.
+        words: words of the list.
+        contexts: contexts of the words in prompts and answers.
+        needed: number of different words in a prompt and its counterfactual.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    contexts: tuple[Context, ...]
+    needed: int
+
+    def list_usable(self, tokenizer: PreTrainedTokenizerBase, split: Split = "all") -> list[str]:
+        """Return the words of `split` that `tokenizer` keeps whole, possibly too few."""
+        allowed = words_in_split(dict.fromkeys(self.words), split)
+        return single_token_words(tokenizer, allowed, self.contexts)
+
+    def require_usable(self, tokenizer: PreTrainedTokenizerBase, split: Split) -> list[str]:
+        """Return the words of `list_usable`.
+
+        Raises:
+            PromptError: there are fewer than `needed`; explains why one of the others is unusable.
+        """
+        kept = self.list_usable(tokenizer, split)
+        if len(kept) >= self.needed:
+            return kept
+        allowed = words_in_split(dict.fromkeys(self.words), split)
+        part = f"{len(self.words)} words" + (
+            "" if split == "all" else f", {len(allowed)} of them in split '{split}'"
+        )
+        dropped = [word for word in allowed if word not in kept]
+        reason, fix = ("", None)
+        if dropped:
+            reason, fix = explain_dropped(tokenizer, dropped[0], self.contexts)
+        raise PromptError(
+            f"too few words: {len(kept)} left of {part}, {self.needed} needed"
+            + (f"; {reason}" if reason else ""),
+            field=f"word list '{self.name}'",
+            allowed="words that are one token wherever the task puts them",
+            fix=fix or f"add words to '{self.name}' that this tokenizer keeps whole",
+        )
+
+
+def explain_dropped(
+    tokenizer: PreTrainedTokenizerBase, word: str, contexts: Sequence[Context]
+) -> tuple[str, str | None]:
+    """Return why `single_token_words` drops `word`, and the fix if its place is the cause."""
+    unknown = unknown_id(tokenizer)
+    for context in dict.fromkeys(contexts):
+        (ids,) = continuations(tokenizer, [(context.before, context.lead + word)])
+        if ids is None:
+            return f"'{word}' merges with '{context.before}' in front of it", None
+        if unknown in ids or len(ids) != 1:
+            fix = _suggest_place(tokenizer, word, context)
+            whole = f"'{context.before}{context.lead}{word}{context.after}'"
+            place = f"at the beginning of {whole}" if not context.before else f"in {whole}"
+            cut = f"is {len(ids)} tokens: {quote_tokens(tokenizer, ids)}"
+            if unknown in ids:
+                cut = "is not in the vocabulary of this model's tokenizer"
+            return f"'{word}' {place} {cut}", fix
+    for context in dict.fromkeys(contexts):
+        (ids,) = continuations(tokenizer, [(context.lead + word, context.after)])
+        if ids is None:
+            return f"'{word}' merges with '{context.after}' behind it", None
+    return f"'{word}' is the same token as another word of the list", None
+
+
+def _suggest_place(tokenizer: PreTrainedTokenizerBase, word: str, context: Context) -> str | None:
+    """Return the fix if `word` would be one token after a space."""
+    if context.lead:
+        return None
+    (ids,) = continuations(tokenizer, [("a", f" {word}")])
+    if ids is None or len(ids) != 1 or ids[0] == unknown_id(tokenizer):
+        return None
+    start = "begin the template with another word" if not context.before else "put a space there"
+    return f"{start}: behind a space, '{word}' is one token"

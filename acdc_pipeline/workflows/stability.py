@@ -17,7 +17,7 @@ from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.prompt_set import pick_rows
 from acdc_pipeline.specs import RunSpec, circuit_method
 
 

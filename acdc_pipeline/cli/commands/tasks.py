@@ -310,7 +310,7 @@ def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
             return []
     word_lists = []
     for use in uses:
-        usable = set(use.fitting(tokenizer))
+        usable = set(use.list_usable(tokenizer))
         word_lists.append(
             {
                 "list": use.name,

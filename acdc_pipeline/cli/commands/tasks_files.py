@@ -84,9 +84,9 @@ def export_prompts(
 
     spec = find_task(task)
     with reserve_stdout(), show_status(f"making prompts for {model}"):
-        from acdc_pipeline.prompts.written import written_pairs
+        from acdc_pipeline.prompts.make import export_pairs
 
-        pairs = written_pairs(spec, load_tokenizer(model), n=prompts, seed=seed)
+        pairs = export_pairs(spec, load_tokenizer(model), n=prompts, seed=seed)
         document = auto_circuit_document(pairs)
     _write(out, json.dumps(document, ensure_ascii=False, indent=1) + "\n", force)
     if out != STDOUT:

@@ -12,8 +12,7 @@ from acdc_pipeline.models.zoo import mixture
 from acdc_pipeline.models.zoo.recipe import PREVIOUS_TOKEN, REMEMBERED
 from acdc_pipeline.models.zoo.tokenizer import bos_id
 from acdc_pipeline.prompts.make import make_prompts
-from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.prompt_set import PromptSet, pick_rows
 from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
 from acdc_pipeline.specs.catalogue import find_task

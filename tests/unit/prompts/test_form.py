@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acdc_pipeline.prompts.form import Context, Form, following, last_words
+from acdc_pipeline.prompts.form import Context, Form, join_answer, last_words
 
 
 def test_form_filled_gives_the_text_with_words_in_its_holes():
@@ -44,4 +44,4 @@ def test_last_words_are_at_most_two(text: str, expected: str):
     ],
 )
 def test_answer_gets_the_space_that_parts_two_words(prompt: str, answer: str, expected: str):
-    assert following(prompt, answer) == expected
+    assert join_answer(prompt, answer) == expected

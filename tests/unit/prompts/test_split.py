@@ -11,7 +11,7 @@ from acdc_pipeline.prompts.split import (
     held_out_pairs,
     in_split,
     is_held_out,
-    seeded,
+    seed_generator,
     words_in_split,
 )
 
@@ -37,7 +37,7 @@ def test_every_word_is_in_split_all(word: str):
 
 def test_streams_differ_by_seed_definition_and_split_and_repeat_otherwise():
     def first(seed: int, definition: str, split: str) -> float:
-        return seeded(seed, definition, split).random()  # pyright: ignore[reportArgumentType]
+        return seed_generator(seed, definition, split).random()  # pyright: ignore[reportArgumentType]
 
     base = first(0, "a", "all")
     assert base == first(0, "a", "all")

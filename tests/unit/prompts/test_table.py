@@ -156,7 +156,7 @@ def test_word_uses_name_each_column_that_the_task_uses():
     rows += [{"id": "2", "country": "Italy", "capital": "Rom"}]
     uses = {use.name: use for use in word_uses(capitals(rows=rows, split="id"))}
     assert list(uses) == ["country", "capital"]
-    assert uses["capital"].fitting(WORDS) == ["Paris"]
+    assert uses["capital"].list_usable(WORDS) == ["Paris"]
 
 
 def test_template_that_ends_with_a_column_asks_for_the_word_behind_a_space():

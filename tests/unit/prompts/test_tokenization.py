@@ -10,7 +10,6 @@ from acdc_pipeline.prompts.tokenization import (
     bos_id,
     continuations,
     encode,
-    pieces,
     regular_ids,
     single_token_words,
     unknown_id,
@@ -79,6 +78,6 @@ def test_unknown_words_of_a_text_are_named_once_each():
     assert unknown_words(word_tokenizer(["a", "b"]), "a x b y x") == ["x", "y"]
 
 
-def test_pieces_are_quoted_so_that_spaces_show():
+def test_quote_tokens_shows_spaces():
     tokenizer = gpt2_tokenizer()
-    assert pieces(tokenizer, encode(tokenizer, [" xylophone"])[0]).startswith("' x' ")
+    assert quote_tokens(tokenizer, encode(tokenizer, [" xylophone"])[0]).startswith("' x' ")

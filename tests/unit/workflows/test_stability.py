@@ -10,7 +10,7 @@ from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
-from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.prompt_set import pick_rows
 from acdc_pipeline.specs import find_task, method_for
 from acdc_pipeline.workflows.stability import resampled
 from tests.support import REPOSITORY
