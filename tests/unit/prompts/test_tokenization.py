@@ -10,6 +10,7 @@ from acdc_pipeline.prompts.tokenization import (
     bos_id,
     continuations,
     encode,
+    quote_tokens,
     regular_ids,
     single_token_words,
     unknown_id,
