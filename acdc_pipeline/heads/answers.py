@@ -17,7 +17,7 @@ from torch import Tensor
 from acdc_pipeline.engine.components import normalise, widen
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 from acdc_pipeline.prompts import PromptSet
-from acdc_pipeline.prompts.rows import pick_rows
+from acdc_pipeline.prompts.prompt_set import pick_rows
 from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 
 # Columns of the unembedding that are averaged at once.
