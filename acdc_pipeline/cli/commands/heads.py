@@ -37,7 +37,7 @@ def heads(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A text from which to pick the snippets with the largest effect of each head; its "
+            help="A text in which to find the snippets where each head has its largest effect; the "
             "first 20,000 characters are used.",
         ),
     ] = None,
