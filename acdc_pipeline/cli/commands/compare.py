@@ -157,7 +157,7 @@ def compare_runs(
         )
     check_drawing(svg, force=force, json=json, command="runs compare")
     results = shared.open_store(store)
-    records = [_run_with_circuit(results, run) for run in runs]
+    records = [shared.find_circuit(results, run)[0] for run in runs]
     summaries = results.summaries()
     sides = (
         [_runs_on_same_model(summaries, record) for record in records]
@@ -204,13 +204,6 @@ def compare_runs(
     unknown = {s[0].spec.model for s, known in zip(sides, roles, strict=True) if known is None}
     for ref in sorted(unknown):
         print_note(f"note: no profile of {ref} in the store, so no roles: acdc heads {ref}")
-
-
-def _run_with_circuit(results: Store, prefix: str) -> RunRecord:
-    record = results.get(results.resolve(prefix))
-    if record.circuit is None:
-        raise InvalidInput("this run has no circuit", where=record.spec.run_id()[:8])
-    return record
 
 
 def _runs_on_same_model(summaries: Sequence[RunSummary], record: RunRecord) -> list[RunSummary]:

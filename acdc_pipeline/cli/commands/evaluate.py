@@ -283,13 +283,10 @@ def _stored_circuit(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Cir
     from acdc_pipeline.specs import find_task
     from acdc_pipeline.workflows.curves import require_same_task
 
-    record = results.get(results.resolve(prefix))
-    if record.circuit is None:
-        raise InvalidInput("this run has no circuit", where=record.spec.run_id()[:8])
-    spec = record.spec
-    task = find_task(spec.task)
-    require_same_task(spec, task)
-    return spec, task, record.circuit
+    record, circuit = shared.find_circuit(results, prefix)
+    task = find_task(record.spec.task)
+    require_same_task(record.spec, task)
+    return record.spec, task, circuit
 
 
 def _given_circuit(

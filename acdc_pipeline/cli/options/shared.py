@@ -12,7 +12,8 @@ from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, MAX_THREADS
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from acdc_pipeline.store import Store
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.store import RunRecord, Store
 
 # Literal, since importing the specs would slow down every `--help`.
 METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy|forced_choice"
@@ -222,6 +223,14 @@ def repeat_command(context: typer.Context, *, without: tuple[str, ...] = ()) -> 
             values = value if isinstance(value, (list, tuple)) else [value]
             words += [word for one in values for word in (parameter.opts[0], str(one))]
     return shlex.join(words)
+
+
+def find_circuit(results: Store, prefix: str) -> tuple[RunRecord, Circuit]:
+    """Return the run whose id begins with `prefix`, and its circuit. Raises InvalidInput."""
+    record = results.get(results.resolve(prefix))
+    if record.circuit is None:
+        raise InvalidInput("this run has no circuit", where=record.spec.run_id()[:8])
+    return record, record.circuit
 
 
 def open_store(url: str | None) -> Store:
