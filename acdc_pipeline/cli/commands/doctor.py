@@ -203,7 +203,7 @@ def _engine() -> Finding:
 
 def _store(url: str | None) -> Finding:
     results = shared.open_store(url)
-    folder = results.place.folder
+    folder = results.folder
     count = len(results.run_ids())
     if folder is None:
         return Finding("store", "ok", f"{results.url}: {pluralize(count, 'run')}")
