@@ -9,7 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.engine.components import normalise, normalise_parts, project, soft_cap, widen
+from acdc_pipeline.engine.components import (
+    Stream,
+    normalise,
+    normalise_parts,
+    project,
+    soft_cap,
+    widen,
+)
 from acdc_pipeline.graph import SLOTS, Slot
 from acdc_pipeline.models.weights import Attention, Block, HeadNorm, Rotary, RotaryPairs
 
@@ -18,9 +25,7 @@ Slots = dict[Slot, Float[Tensor, "head batch pos d_head"]]
 
 
 def run_heads(
-    attn: Attention,
-    x: Float[Tensor, "batch pos d_model"],
-    allowed: Bool[Tensor, "pos pos"],
+    attn: Attention, x: Stream, allowed: Bool[Tensor, "pos pos"]
 ) -> Float[Tensor, "head batch pos d_model"]:
     """The outputs of all heads of a layer for one normalised input, before any norm after them."""
     batch, pos, _ = x.shape
@@ -42,7 +47,7 @@ def run_heads(
     return torch.matmul(z, widen(attn.w_o, z)[:, None])
 
 
-def project_slots(attn: Attention, x: Float[Tensor, "batch pos d_model"]) -> Slots:
+def project_slots(attn: Attention, x: Stream) -> Slots:
     """The queries, keys and values of every query head for one normalised input.
 
     Under grouped-query attention each head gets its own copy of its group's keys and values.
@@ -97,9 +102,7 @@ def attend(
     return normalise_parts(written, written.sum(0), block.post_attn)
 
 
-def run_attention(
-    block: Block, stream: Float[Tensor, "batch pos d_model"]
-) -> Float[Tensor, "batch pos d_model"]:
+def run_attention(block: Block, stream: Stream) -> Stream:
     """The sum of the outputs of all heads of a layer that read the same stream."""
     attn = block.attn
     slots = project_slots(attn, normalise(stream, block.norm_attn))

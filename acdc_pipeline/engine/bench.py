@@ -27,7 +27,6 @@ class Bench:
     """A model on one set of prompts: everything that methods measure against.
 
     Args:
-        prompts: the prompts, on the model's device.
         layout: how they are flattened into rows.
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.

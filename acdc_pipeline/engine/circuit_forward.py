@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.engine.forward import Stream, embed
+from acdc_pipeline.engine.components import Stream
+from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import (
@@ -69,7 +70,6 @@ def run_circuits(
     """Run several circuits on the same prompts. Returns their final residual streams.
 
     Args:
-        tokens: the clean prompts.
         ablated: what removed edges carry.
         masks: the edges of each circuit, in the order of the topology's `edges`.
     """

@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from acdc_pipeline.models.weights import Mlp, Norm
 
+Stream = Float[Tensor, "batch pos d_model"]
+"""A residual stream, or what one source writes to it."""
+
 
 def widen(weight: Float[Tensor, "*shape"], like: Float[Tensor, ...]) -> Float[Tensor, "*shape"]:
     """Cast a matrix stored in 16 bits to the type of `like`; other matrices are returned as is."""
@@ -159,7 +162,6 @@ def rms_input_gradient(
     Args:
         gradient: by `projected`.
         x: the inputs of the heads, before the norm; one of them where all read the same.
-        scale: see `rms_scale`.
         weight: the projection with the norm's weight multiplied in.
         projected: the projections, without a bias.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import run_attention, run_heads, visible_keys
 from acdc_pipeline.engine.components import (
+    Stream,
     mlp_output,
     normalise,
     normalise_parts,
@@ -32,7 +33,7 @@ class SourceOutputs:
     """
 
     outputs: Float[Tensor, "src batch pos d_model"]
-    final: Float[Tensor, "batch pos d_model"]
+    final: Stream
 
 
 def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> SourceOutputs:
@@ -62,9 +63,7 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     return SourceOutputs(torch.cat(outputs), residual)
 
 
-def embed(
-    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]
-) -> Float[Tensor, "batch pos d_model"]:
+def embed(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> Stream:
     """Embed tokens, with the position embedding where the model has one."""
     embedded = weights.w_e[tokens].to(weights.dtype)
     return embedded if weights.w_pos is None else embedded + weights.w_pos[: tokens.shape[1]]
@@ -117,9 +116,6 @@ def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) 
     if tokens.numel() and (int(tokens.min()) < 0 or int(tokens.max()) >= vocab):
         bad = int(tokens.max()) if int(tokens.max()) >= vocab else int(tokens.min())
         raise PromptError(f"token id {bad} is outside the model's vocabulary of {vocab}")
-
-
-Stream = Float[Tensor, "batch pos d_model"]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ class Layout:
     """How prompts and positions are flattened into rows.
 
     Args:
-        batch: number of prompts.
         pos: number of positions, padding included.
         answer_row: prompt of each answer.
         answer_pos: position of each answer.

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
-from acdc_pipeline.engine.components import normalise, project, project_normalised
-from acdc_pipeline.engine.forward import Stream, run_mlp
+from acdc_pipeline.engine.components import Stream, normalise, project, project_normalised
+from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -24,11 +24,7 @@ Outputs = Float[Tensor, "n batch pos d_model"]
 
 
 class Bases:
-    """The inputs of receivers when every source writes its ablated output, as running sums.
-
-    Args:
-        ablated: the ablated output of each source.
-    """
+    """The inputs of receivers when every source writes its ablated output, as running sums."""
 
     def __init__(self, ablated: Float[Tensor, "src batch pos d_model"]) -> None:
         self.ablated = ablated

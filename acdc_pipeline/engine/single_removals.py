@@ -28,7 +28,6 @@ class SingleRemovals:
     """Evaluates the whole model without one edge, or without one node.
 
     Args:
-        objective: the measure of what a removal costs; higher is worse.
         memory: bytes for the states evaluated together.
     """
 

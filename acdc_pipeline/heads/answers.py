@@ -33,7 +33,6 @@ class MeanLogit:
     """The whole model's answer logit over many answers.
 
     Args:
-        mean: over answers.
         error: standard error of the mean; 0 for a single answer.
     """
 

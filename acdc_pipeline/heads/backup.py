@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node, Topology
 from acdc_pipeline.heads.answers import (
@@ -80,9 +81,7 @@ def find_backups(
     """Search for backups of `mains` (Wang et al. 2022, arXiv 2211.00593, section 3.4).
 
     Args:
-        measure: the score of the role.
         mains: the main heads of the role, at least one.
-        seed: seed of the draws of other heads.
         progress: called after each measurement with the number done and their total.
     """
     sets = draw_other_heads(mains, weights.topology, seed)
@@ -141,7 +140,6 @@ def random_token_measures(
 
     Args:
         tokens: rows of `1 + 2 * period` tokens.
-        period: n of the rows.
         mains: roles, of `TOKEN_ROLES`, with the heads that will be ablated, at least one each.
         memory: bytes for activations.
 
@@ -213,7 +211,7 @@ class _Reader:
     """
 
     read: Callable[[LayerRun], Float[Tensor, "head sample place"]]
-    scale: Callable[[Float[Tensor, "batch pos d_model"]], Float[Tensor, "sample place"]] | None
+    scale: Callable[[Stream], Float[Tensor, "sample place"]] | None
 
 
 class _Pass:
@@ -223,8 +221,6 @@ class _Pass:
     layers in `starts` are stored.
 
     Args:
-        tokens: the rows.
-        readers: the scores, by role.
         starts: layers at which edits will begin; for others, the stream is computed when needed.
     """
 
@@ -240,7 +236,7 @@ class _Pass:
         self.readers = readers
         self.starts = starts
         self.unedited: dict[str, tuple[Tensor, Tensor | None]] = {}
-        self.streams: dict[int, Float[Tensor, "batch pos d_model"]] = {}
+        self.streams: dict[int, Stream] = {}
 
     def measure(self, role: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
         """The score of every head under `edits`, mean over places."""
@@ -278,7 +274,7 @@ class _Pass:
             factor = None if reader.scale is None else reader.scale(final)
             self.unedited[role] = torch.stack(layers[role]), factor
 
-    def _stream(self, layer: int) -> Float[Tensor, "batch pos d_model"]:
+    def _stream(self, layer: int) -> Stream:
         """The unedited residual stream before `layer`, stored: edits begin at few layers."""
         if layer not in self.streams:
             start = embed(self.weights, self.tokens)

@@ -41,8 +41,6 @@ class Null:
         kind: the intervention that leaves nothing to find.
         low: 1st percentile of the values; a negative score has to be below it.
         high: 99th percentile.
-        mean: mean of the values.
-        n: number of values.
     """
 
     metric: str
@@ -118,9 +116,7 @@ class CriterionCheck:
         """Check a criterion, with its line raised where a null exceeds it.
 
         Args:
-            values: as in the class.
             line: the usual line.
-            floor: as in the class.
             nulls: 99th percentile and mean of each null.
             bound: the highest value that the score can have; None if there is none, which always
                 leaves room above a null.

@@ -121,7 +121,6 @@ class TextRows:
 
     Args:
         source: their origin: a task's name, or `text` for a file.
-        tokens: the rows.
         lengths: the number of tokens of each, without padding.
     """
 
@@ -136,7 +135,6 @@ class Snippet:
 
     Args:
         source: index of the `TextRows`.
-        row: index of the row in them.
         query: the position of the output.
         key: the position with the most attention from there.
         weight: that attention.

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import attention_pattern, normalise_heads, rotate, visible_keys
-from acdc_pipeline.engine.components import normalise, project, widen
+from acdc_pipeline.engine.components import Stream, normalise, project, widen
 from acdc_pipeline.engine.forward import check_tokens, embed, run_mlp
 from acdc_pipeline.graph import Node
 from acdc_pipeline.models.weights import Attention, Block, HeadNorm, TransformerWeights
@@ -31,7 +31,7 @@ class Edits:
     """
 
     written: Mapping[Node, Float[Tensor, "*rows pos d_model"]] = field(default_factory=dict)
-    query_shift: Mapping[Node, Float[Tensor, "batch pos d_model"]] = field(default_factory=dict)
+    query_shift: Mapping[Node, Stream] = field(default_factory=dict)
 
     @property
     def first_layer(self) -> int | None:
@@ -86,8 +86,8 @@ class LayerRun:
     carried: Float[Tensor, "head batch pos d_head"]
     replaced: tuple[tuple[int, Tensor], ...]
     post_scale: Float[Tensor, "batch pos 1"] | None
-    stream: Float[Tensor, "batch pos d_model"]
-    attended: Float[Tensor, "batch pos d_model"]
+    stream: Stream
+    attended: Stream
 
     @property
     def values(self) -> Float[Tensor, "head batch pos d_head"]:
@@ -153,10 +153,7 @@ def _weighted(block: Block, out: Float[Tensor, "*at d_model"]) -> Float[Tensor, 
 
 
 def attend(
-    weights: TransformerWeights,
-    layer: int,
-    stream: Float[Tensor, "batch pos d_model"],
-    edits: Edits = NO_EDITS,
+    weights: TransformerWeights, layer: int, stream: Stream, edits: Edits = NO_EDITS
 ) -> LayerRun:
     """Run the attention of `layer` on a residual stream."""
     block = weights.blocks[layer]
@@ -206,13 +203,13 @@ def after_mlp(
 
 def run_layers(
     weights: TransformerWeights,
-    stream: Float[Tensor, "batch pos d_model"],
+    stream: Stream,
     *,
     first: int = 0,
     stop: int | None = None,
     edits: Edits = NO_EDITS,
     visit: Callable[[LayerRun], None] | None = None,
-) -> Float[Tensor, "batch pos d_model"]:
+) -> Stream:
     """Run layers from `first` up to, but without, `stop`; None runs all that follow.
 
     `visit` is called with each layer. Returns the residual stream.
@@ -227,7 +224,7 @@ def run_layers(
 
 def final_at(
     weights: TransformerWeights,
-    stream: Float[Tensor, "batch pos d_model"],
+    stream: Stream,
     places: Places,
     *,
     first: int = 0,
@@ -246,11 +243,7 @@ def final_at(
 
 
 def final_after_attention(
-    weights: TransformerWeights,
-    layer: int,
-    stream: Float[Tensor, "batch pos d_model"],
-    attended: Float[Tensor, "batch pos d_model"],
-    places: Places,
+    weights: TransformerWeights, layer: int, stream: Stream, attended: Stream, places: Places
 ) -> Float[Tensor, "*at d_model"]:
     """The final residual stream at `places`, from those before and after a layer's attention."""
     if layer == len(weights.blocks) - 1:
@@ -265,7 +258,7 @@ def run_tokens(
     *,
     edits: Edits = NO_EDITS,
     visit: Callable[[LayerRun], None] | None = None,
-) -> Float[Tensor, "batch pos d_model"]:
+) -> Stream:
     """Run the whole model with `run_layers`.
 
     Raises:
@@ -275,15 +268,13 @@ def run_tokens(
     return run_layers(weights, embed(weights, tokens), edits=edits, visit=visit)
 
 
-def _output_sum(
-    block: Block, carried: Float[Tensor, "batch pos head d_head"]
-) -> Float[Tensor, "batch pos d_model"]:
+def _output_sum(block: Block, carried: Float[Tensor, "batch pos head d_head"]) -> Stream:
     """The sum of the outputs of all heads of a layer, before any norm that follows attention."""
     return carried.flatten(2) @ widen(block.attn.w_o, carried).flatten(0, 1)
 
 
 def _attention(
-    block: Block, stream: Float[Tensor, "batch pos d_model"], query_shifts: list[tuple[int, Tensor]]
+    block: Block, stream: Stream, query_shifts: list[tuple[int, Tensor]]
 ) -> tuple[
     Float[Tensor, "batch head pos pos"],
     Float[Tensor, "batch kv_head pos d_head"],
@@ -320,7 +311,7 @@ def _attention(
 
 
 def _projections(
-    attn: Attention, x: Float[Tensor, "batch pos d_model"]
+    attn: Attention, x: Stream
 ) -> tuple[
     Float[Tensor, "batch pos head d_head"],
     Float[Tensor, "batch pos kv_head d_head"],

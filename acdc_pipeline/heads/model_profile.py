@@ -96,8 +96,6 @@ def profile_model(
     Args:
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
-        amounts: the amounts of data.
-        seed: seed of everything that is drawn.
         memory: bytes for activations.
 
     Raises:

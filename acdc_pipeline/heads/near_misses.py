@@ -38,7 +38,6 @@ class NearMiss:
     """A head without a role, and the score that comes nearest to one.
 
     Args:
-        role: name of the role.
         on: the task on whose prompts it would have it; None for random tokens and weights.
         metric: the score, with version and task.
         value: the head's value of it.
@@ -139,9 +138,7 @@ def profile_warnings(measured: Measurements, period: int | None, n_ctx: int) -> 
     """Reasons why the scores of a model cannot tell its heads' roles apart.
 
     Args:
-        measured: the scores and nulls.
         period: the period of the repeated random tokens; None if the model can hold none.
-        n_ctx: the model's context length.
     """
     out = []
     if period is None:

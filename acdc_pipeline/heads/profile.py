@@ -67,7 +67,6 @@ def assemble_profile(
         model: the profile without a task.
         task: the profile on the task.
         text: pieces of a file in which to look for snippets.
-        seed: seed of both profiles.
         memory: bytes for activations.
     """
     measured = task.measurements(model)

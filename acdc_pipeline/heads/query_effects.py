@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.answers import AnswerLogit, answer_logit, select_prompts
@@ -34,7 +35,6 @@ def query_effects(
     later mover.
 
     Args:
-        movers: the heads whose queries are patched.
         memory: bytes for activations.
         progress: called after each layer of each part of the prompts with the number of layers
             done and their total.
@@ -70,7 +70,7 @@ def _effects(
     memory: int,
     layer_done: Callable[[int], None],
 ) -> Float[Tensor, "layer head answer"]:
-    streams: list[Float[Tensor, "batch pos d_model"]] = []
+    streams: list[Stream] = []
     start = embed(weights, prompts.clean)
     stream = run_layers(weights, start, stop=last, visit=lambda run: streams.append(run.stream))
     streams.append(stream)

@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import visible_keys
-from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit, unscaled_gradient
 from acdc_pipeline.heads.batches import chunks, rows_at_once
@@ -61,7 +61,6 @@ def draw_sequences(
     Args:
         vocabulary: the tokens to draw from, more than `period`.
         bos: the first token; None draws another random one.
-        period: n of the rows.
     """
     generator = torch.Generator().manual_seed(seed)
     pool = torch.tensor(sorted(vocabulary))
@@ -101,7 +100,6 @@ def random_token_scores(
 
     Args:
         tokens: rows of `1 + 2 * period` tokens; shuffled rows are read at the same positions.
-        period: n of the rows.
         memory: bytes for activations.
 
     Raises:
@@ -159,15 +157,11 @@ class NextToken:
         """Rows and positions at which the next token is known."""
         return self.rows, self.queries
 
-    def scale(
-        self, final: Float[Tensor, "batch pos d_model"], norm: Norm
-    ) -> Float[Tensor, "batch query"]:
+    def scale(self, final: Stream, norm: Norm) -> Float[Tensor, "batch query"]:
         """The final norm's scale at the places."""
         return frozen_scale(final[self.places], norm)
 
-    def answer_logit(
-        self, final: Float[Tensor, "batch pos d_model"], norm: Norm
-    ) -> Float[Tensor, " batch"]:
+    def answer_logit(self, final: Stream, norm: Norm) -> Float[Tensor, " batch"]:
         """The next token's logit minus the mean over the vocabulary, mean over the places."""
         return (normalise(final[self.places], norm) * self.direction).sum(-1).mean(-1)
 
@@ -190,9 +184,7 @@ class _Collector:
         for name, values in direct_effects(run, self.next_token).items():
             self.unscaled.setdefault(name, []).append(values)
 
-    def scores(
-        self, final: Float[Tensor, "batch pos d_model"], norm: Norm
-    ) -> dict[str, Float[Tensor, "head batch layer"]]:
+    def scores(self, final: Stream, norm: Norm) -> dict[str, Float[Tensor, "head batch layer"]]:
         """Every score, once the final stream is known."""
         scale = self.next_token.scale(final, norm)
         direct = {
@@ -222,7 +214,6 @@ def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "hea
 
     Args:
         run: a layer on rows of `1 + 2 * period` tokens, see `RepeatedSequences`.
-        period: n of the rows.
     """
     pattern = run.pattern
     pos = pattern.shape[-1]

@@ -34,10 +34,8 @@ class Measurements:
 
     Args:
         values: for each metric, a value for each layer and head; NaN where there is none.
-        nulls: for each metric, its nulls.
         answer_logits: the whole model's answer logit on each task, and under `TOKENS` on repeated
             random tokens; 0 or less if it does not answer.
-        ioi_like: the IOI-like tasks.
     """
 
     values: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -70,7 +68,6 @@ class HeadRole:
     """A role that a head behaves as.
 
     Args:
-        role: name of the role.
         on: the task on whose prompts it does; None for random tokens and weights.
         evidence: the kinds of evidence, weakest first.
         metric: the deciding score, with version and task.

@@ -42,12 +42,7 @@ MOST_ANSWERS = 256
 
 @dataclass(frozen=True)
 class TaskProfile:
-    """The scores of a model's heads on the prompts of a task.
-
-    Args:
-        answer: the whole model's answer logit.
-        ioi_like: see `is_ioi_like`.
-    """
+    """The scores of a model's heads on the prompts of a task."""
 
     task: str
     values: tuple[HeadValues, ...]
@@ -78,9 +73,6 @@ def profile_task(
     """Compute scores on the prompts and, if there are movers, query effects and their backups.
 
     Args:
-        prompts: its prompts, on the model's device.
-        relation: the relation between prompts and answers, if the task declares one.
-        seed: seed of what is drawn for nulls.
         memory: bytes for activations.
 
     Raises:

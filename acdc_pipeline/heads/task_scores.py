@@ -56,7 +56,6 @@ class TaskScores:
         other_answers: direct effects on the answers of other prompts, mean over prompts, one row
             per draw; empty if all prompts share their answers.
         counterfactual: attention scores on the counterfactual prompts, at the same positions.
-        answer: the whole model's answer logit.
     """
 
     samples: Mapping[str, Float64[np.ndarray, "_ layer head"]]

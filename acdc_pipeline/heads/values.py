@@ -24,7 +24,6 @@ class HeadValues:
         mean: the value of each head; NaN where a head has none.
         samples: the samples that `mean` is the mean of; None if it follows from the weights.
         task: the task on whose prompts it was measured; None for other scores.
-        n: the number of samples.
     """
 
     score: str

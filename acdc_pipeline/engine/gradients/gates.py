@@ -21,8 +21,8 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
 from acdc_pipeline.engine.bench import Bench
-from acdc_pipeline.engine.components import normalise
-from acdc_pipeline.engine.forward import Stream, embed, mlp_width, run_mlp
+from acdc_pipeline.engine.components import Stream, normalise
+from acdc_pipeline.engine.forward import embed, mlp_width, run_mlp
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
@@ -39,7 +39,6 @@ def edge_gate_gradient(
     """The gradient of the objective by the gate of each edge, in the order of the graph's edges.
 
     Args:
-        objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
         memory: bytes for activations, which limit how many prompts are processed together.
     """
@@ -66,10 +65,8 @@ def circuit_gradient(
     the step to the clean one.
 
     Args:
-        objective: mean over all answers; higher is worse.
         present: 1 for an edge of the circuit, 0 for another.
         share: from 0 (ablated) to 1 (clean).
-        memory: as in `edge_gate_gradient`.
     """
 
     def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
@@ -88,7 +85,6 @@ class EdgeGated(ReceiverForward):
 
     Args:
         ablated: what a gate of 0 passes.
-        gates: one per edge.
         steps: for each source, the factor of a receiver's gradient; None means its current minus
             its ablated output, which gives the gradient by the gates.
 
@@ -278,7 +274,6 @@ def node_gate_gradient(
     streams, and a second one backpropagates it group by group.
 
     Args:
-        objective: mean over all answers; higher is worse.
         gates: between 0 and 1.
         prompts_at_once: the number of prompts whose activations are held.
     """

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
 from acdc_pipeline.engine.components import (
+    Stream,
     fold_norm,
     normalise,
     project,
     rms_input_gradient,
     rms_scale,
 )
-from acdc_pipeline.engine.forward import Stream, Streams, run_mlp
+from acdc_pipeline.engine.forward import Streams, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp

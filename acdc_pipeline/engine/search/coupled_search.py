@@ -49,7 +49,6 @@ class CoupledSearch(Search[None]):
 
     Args:
         ablated: what each source's removed edges carry.
-        objective: the measure of what removing an edge costs; higher is worse.
         memory: bytes for a batch of states.
 
     Attributes:
@@ -150,7 +149,6 @@ class _Suffix:
     sum of that over all nodes. Both are cut to the answer rows as soon as nothing else is read.
 
     Args:
-        start: the receiver.
         delta: the change of its input in each state.
     """
 

@@ -23,15 +23,11 @@ class Search(ABC, Generic[Batch]):
     """A circuit that is cut from the whole model, receivers visited from the output backwards.
 
     Args:
-        objective: the measure of what removing an edge costs; higher is worse.
-        max_states: the largest batch of states.
         overhead: the fixed cost of a batch, in units of one state.
 
     Attributes:
         kept: the sources that each visited receiver still reads.
         alive: the nodes that some visited receiver still reads.
-        receiver: the receiver being searched.
-        states_evaluated: the number of states evaluated so far.
     """
 
     def __init__(

@@ -73,8 +73,6 @@ class Speculation(Generic[Batch]):
     """The predictions for one receiver's edges, and the batch evaluated on their basis.
 
     Args:
-        predictor: the source of predictions.
-        max_states: the largest batch.
         overhead: the fixed cost of a batch, in units of one state. May change before each plan.
     """
 

@@ -83,9 +83,7 @@ class OutputChanges:
 
     Args:
         capacity: the largest number of nodes that can be reached.
-        n_states: states of the batch.
         scratch: memory for the changes, by the rows they are needed at.
-        d_model: width of the residual stream.
     """
 
     def __init__(
@@ -150,7 +148,6 @@ class StateBatch:
         changes: by how much the outputs of reached nodes change.
         reached: for each reached receiver, the rows it is needed at and its changed sources.
         heads: the new attention parts of each reached head.
-        work: the cost of the batch.
     """
 
     def __init__(

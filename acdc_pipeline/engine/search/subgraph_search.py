@@ -43,7 +43,6 @@ class SubgraphSearch(Search[StateBatch]):
 
     Args:
         ablated: what each source's removed edges carry.
-        objective: the measure of what removing an edge costs; higher is worse.
         memory: bytes for the activations of visited receivers and a batch of states.
         plan: the memory that states take.
     """
