@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+from acdc_pipeline.plotting import svg
 from acdc_pipeline.plotting.circuit_layout import (
     CROWDED,
     GUTTER,
@@ -20,44 +21,25 @@ from acdc_pipeline.plotting.circuit_layout import (
     CircuitLayout,
     layout_circuit,
 )
-from acdc_pipeline.plotting.svg import (
-    BAND,
-    BLUE,
-    GREEN,
-    GREY,
-    GROUND,
-    INK,
-    MUTED,
-    ORANGE,
-    coordinate,
-    document,
-    escape_text,
-    smooth_path,
-    style_sheet,
-    text_element,
-)
 
 if TYPE_CHECKING:
     # `Circuit.draw` imports this module.
     from acdc_pipeline.graph.circuit import Circuit
 
-Link = Callable[[Node], str | None]
-"""The address of a node's page, or None if it has none."""
-
 _LABELS = {"q": "into q", "k": "into k", "v": "into v", "r": "into MLP or logits"}
 
-_STYLE = style_sheet(
+_STYLE = svg.style_sheet(
     "acdc-circuit",
     {
-        "ground": GROUND,
-        "band": BAND,
-        "ink": INK,
-        "muted": MUTED,
+        "ground": svg.GROUND,
+        "band": svg.BAND,
+        "ink": svg.INK,
+        "muted": svg.MUTED,
         "line": ("#c9ced6", "#465060"),
-        "q": BLUE,
-        "k": ORANGE,
-        "v": GREEN,
-        "r": GREY,
+        "q": svg.BLUE,
+        "k": svg.ORANGE,
+        "v": svg.GREEN,
+        "r": svg.GREY,
         "head": ("#ffffff", "#232a34"),
         "mlp": ("#eceaf6", "#322f4a"),
         "end": ("#e6e9ee", "#2e3744"),
@@ -86,10 +68,8 @@ _STYLE = style_sheet(
 )
 
 
-def draw_circuit(
-    circuit: Circuit, *, title: str, subtitle: str = "", link: Link | None = None
-) -> str:
-    """Return the circuit as an SVG document; equal circuits give equal bytes.
+def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
+    """Return the circuit as an SVG svg.document; equal circuits give equal bytes.
 
     Edges run upwards. Their colour shows which input of a head they enter, their width and opacity
     show |score| where there are scores; an edge on no path from input to logits is dashed. Of more
@@ -101,7 +81,6 @@ def draw_circuit(
         circuit: the circuit.
         title: first line; any text.
         subtitle: lines below it; any text.
-        link: addresses of nodes' pages.
     """
     drawn = select_edges(circuit)
     layout = layout_circuit(circuit.topology, drawn)
@@ -111,23 +90,23 @@ def draw_circuit(
     height = header.height + layout.height + footer.height
     parts = [
         *header.parts,
-        f'<g transform="translate(0 {coordinate(header.height)})">',
+        f'<g transform="translate(0 {svg.px(header.height)})">',
         *draw_bands(layout),
         *_edges(circuit, drawn, layout),
-        *_nodes(circuit, layout, link),
+        *_nodes(circuit, layout),
         "</g>",
-        f'<g transform="translate(0 {coordinate(header.height + layout.height)})">',
+        f'<g transform="translate(0 {svg.px(header.height + layout.height)})">',
         *footer.parts,
         "</g>",
     ]
-    return document(
+    return svg.document(
         "acdc-circuit",
         parts,
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
         style=_STYLE,
-        attributes=f' width="{coordinate(layout.width)}" height="{coordinate(height)}" '
+        attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )
 
@@ -157,44 +136,27 @@ def draw_bands(layout: CircuitLayout) -> list[str]:
         top, bottom = min(heights) - 21, max(heights) + 21
         if index % 2 == 0:
             parts.append(
-                f'<rect class="band" x="{coordinate(MARGIN / 2)}" y="{coordinate(top)}" rx="6" '
-                f'width="{coordinate(layout.width - MARGIN)}" height="{coordinate(bottom - top)}"/>'
+                f'<rect class="band" x="{svg.px(MARGIN / 2)}" y="{svg.px(top)}" rx="6" '
+                f'width="{svg.px(layout.width - MARGIN)}" height="{svg.px(bottom - top)}"/>'
             )
         y = (top + bottom) / 2 + 3.8
-        parts.append(text_element("layer", GUTTER + 8, y, f"layer {layer}"))
+        parts.append(svg.text_element("layer", GUTTER + 8, y, f"layer {layer}"))
     return parts
 
 
 def draw_node(
-    layout: CircuitLayout,
-    node: Node,
-    link: Link | None,
-    *,
-    css: str = "",
-    data: str = "",
-    tooltip: str = "",
+    layout: CircuitLayout, node: Node, *, css: str = "", data: str = "", tooltip: str = ""
 ) -> str:
-    """Return the box of a node, as a link if it has a page.
-
-    Args:
-        layout: positions.
-        node: the node.
-        link: addresses of nodes' pages.
-        css: further classes, each after a space.
-        data: further attributes, each after a space.
-        tooltip: text shown on hovering; made of names and numbers only.
-    """
+    """Return the box of a node, with further classes and attributes, each after a space."""
     x, y, width = layout.x[node], layout.y[node], layout.widths[node]
-    shape = (
+    return (
         f'<g class="node {node.kind}{css}"{data}>'
         f"{f'<title>{tooltip}</title>' if tooltip else ''}"
-        f'<rect x="{coordinate(x - width / 2)}" y="{coordinate(y - NODE_HEIGHT / 2)}" '
-        f'width="{coordinate(width)}" height="{coordinate(NODE_HEIGHT)}" '
+        f'<rect x="{svg.px(x - width / 2)}" y="{svg.px(y - NODE_HEIGHT / 2)}" '
+        f'width="{svg.px(width)}" height="{svg.px(NODE_HEIGHT)}" '
         f'rx="{11 if node.kind == "head" else 5}"/>'
-        f'<text x="{coordinate(x)}" y="{coordinate(y + 3.8)}">{node}</text></g>'
+        f'<text x="{svg.px(x)}" y="{svg.px(y + 3.8)}">{node}</text></g>'
     )
-    address = link(node) if link else None
-    return f'<a href="{escape_text(address)}">{shape}</a>' if address else shape
 
 
 def edge_tooltip(edge: Edge, score: float | None) -> str:
@@ -215,15 +177,13 @@ def _edges(circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout) -> li
         strength = math.sqrt(abs(score) / largest) if largest and score is not None else None
         width, opacity = _pen(strength, len(drawn))
         line = (
-            f'<path class="edge {kind}{dead}" d="{smooth_path(path)}" '
-            f'stroke-width="{coordinate(width)}" opacity="{opacity:.2f}">'
-            f"<title>{escape_text(edge_tooltip(edge, score))}</title></path>"
+            f'<path class="edge {kind}{dead}" d="{svg.smooth_path(path)}" '
+            f'stroke-width="{svg.px(width)}" opacity="{opacity:.2f}">'
+            f"<title>{svg.escape_text(edge_tooltip(edge, score))}</title></path>"
         )
         lines.append((strength or 0.0, line))
         x, y = path[-1]
-        ports.append(
-            f'<circle class="port {kind}" cx="{coordinate(x)}" cy="{coordinate(y)}" r="2.2"/>'
-        )
+        ports.append(f'<circle class="port {kind}" cx="{svg.px(x)}" cy="{svg.px(y)}" r="2.2"/>')
     lines.sort(key=lambda line: line[0])
     return [*(line for _, line in lines), *dict.fromkeys(ports)]
 
@@ -240,7 +200,7 @@ def _pen(strength: float | None, edges: int) -> tuple[float, float]:
     return (0.8 + 2.6 * strength) * thin, 0.3 + 0.65 * strength
 
 
-def _nodes(circuit: Circuit, layout: CircuitLayout, link: Link | None) -> list[str]:
+def _nodes(circuit: Circuit, layout: CircuitLayout) -> list[str]:
     live = {INPUT, LOGITS} | {node for e in circuit.live_edges for node in (e.src, e.dst)}
     arriving = Counter(edge.dst for edge in circuit.edges)
     leaving = Counter(edge.src for edge in circuit.edges)
@@ -248,7 +208,6 @@ def _nodes(circuit: Circuit, layout: CircuitLayout, link: Link | None) -> list[s
         draw_node(
             layout,
             node,
-            link,
             css="" if node in live else " dead",
             tooltip=f"{node}: {arriving[node]} in, {leaving[node]} out",
         )
@@ -270,7 +229,7 @@ def _header(title: str, subtitle: str, width: float) -> _Block:
     for text, css, character, leading in ((title, "title", 8.6, 21), (subtitle, "note", 6.3, 17)):
         for line in _wrap(text, width, character):
             y += leading
-            parts.append(text_element(css, MARGIN, y, line))
+            parts.append(svg.text_element(css, MARGIN, y, line))
     return _Block(parts, y + 8)
 
 
@@ -284,15 +243,15 @@ def _footer(circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float)
             x, y = MARGIN, y + 19
         for (css, pen, opacity, label), length in zip(group, lengths, strict=True):
             parts.append(
-                f'<path class="edge {css}" d="M{coordinate(x)} {coordinate(y)}h26" '
-                f'stroke-width="{coordinate(pen)}" opacity="{opacity:.2f}"/>'
+                f'<path class="edge {css}" d="M{svg.px(x)} {svg.px(y)}h26" '
+                f'stroke-width="{svg.px(pen)}" opacity="{opacity:.2f}"/>'
             )
-            parts.append(text_element("note", x + 34, y + 4, label))
+            parts.append(svg.text_element("note", x + 34, y + 4, label))
             x += length
     y += 8 if parts else -14
     for line in _wrap(caption, width, 6.3):
         y += 18
-        parts.append(text_element("note", MARGIN, y, line))
+        parts.append(svg.text_element("note", MARGIN, y, line))
     return _Block(parts, y + 18)
 
 

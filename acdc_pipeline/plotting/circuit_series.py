@@ -7,15 +7,18 @@ the chosen circuit and adds it to the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import Topology
-from acdc_pipeline.plotting.circuit import Link, draw_bands, draw_node, edge_tooltip
+from acdc_pipeline.plotting.circuit import draw_bands, draw_node, edge_tooltip
 from acdc_pipeline.plotting.circuit_layout import MAX_EDGES, CircuitLayout, layout_circuit
-from acdc_pipeline.plotting.svg import coordinate, escape_text, smooth_path
+from acdc_pipeline.plotting.svg import escape_text, px, smooth_path
+
+Link = Callable[[Node], str | None]
+"""Returns the address of a node's page, or None if it has none."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def draw_series(
     """
     chosen = _select(edges)
     layout = layout_circuit(topology, [item.edge for item in chosen])
-    width, height = coordinate(layout.width), coordinate(layout.height)
+    width, height = px(layout.width), px(layout.height)
     parts = [
         f'<svg class="circuit" role="group" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" style="--w:{width}px" aria-label="{escape_text(label)}">',
@@ -95,9 +98,9 @@ def _edges(chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int) -> l
             f'<g class="edge {edge.slot or "r"}{_off(item.present, shown)}" '
             f'data-at="{_digits(item.present)}" data-s="{edge.src}" data-d="{edge.dst}">'
             f"<title>{escape_text(edge_tooltip(edge, item.score))}</title>"
-            f'<path d="{smooth_path(path)}" stroke-width="{coordinate(1.2 + 2.6 * strength)}" '
+            f'<path d="{smooth_path(path)}" stroke-width="{px(1.2 + 2.6 * strength)}" '
             f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
-            f'<circle cx="{coordinate(x)}" cy="{coordinate(y)}" r="2.2"/></g>'
+            f'<circle cx="{px(x)}" cy="{px(y)}" r="2.2"/></g>'
         )
         lines.append((strength, line))
     lines.sort(key=lambda line: line[0])
@@ -113,7 +116,9 @@ def _nodes(
         present = presence.get(node)
         css = "" if present is None else _off(present, shown)
         at = "" if present is None else f' data-at="{_digits(present)}"'
-        parts.append(draw_node(layout, node, link, css=css, data=f'{at} data-n="{node}"'))
+        box = draw_node(layout, node, css=css, data=f'{at} data-n="{node}"')
+        address = link(node)
+        parts.append(f'<a href="{escape_text(address)}">{box}</a>' if address else box)
     return parts
 
 

@@ -157,21 +157,21 @@ def _position(grid: list[list[_Item]]) -> None:
             for other, port in (*item.down, *item.up)
         ]
         item.weight = sum(pull for _, _, pull in item.pulls)
-    weights = [[item.weight or 1.0 for item in row] for row in grid]
-    offsets = [_offsets([a.half_width + b.half_width for a, b in pairwise(row)]) for row in grid]
-    for row, places in zip(grid, offsets, strict=True):
-        _place(row, _pool([0.0] * len(row), [1.0] * len(row), places))
-    rows = list(zip(grid, weights, offsets, strict=True))
+    rows: list[tuple[list[_Item], list[float], list[float]]] = []
+    for row in grid:
+        steps = [a.half_width + b.half_width for a, b in pairwise(row)]
+        _place(row, separate([0.0] * len(row), [1.0] * len(row), steps))
+        rows.append((row, [item.weight or 1.0 for item in row], steps))
     for sweep in range(_POSITION_SWEEPS):
-        for row, weight, places in rows if sweep % 2 == 0 else rows[::-1]:
-            _place(row, _pool([_target(item) for item in row], weight, places))
+        for row, weights, steps in rows if sweep % 2 == 0 else rows[::-1]:
+            _place(row, separate([_target(item) for item in row], weights, steps))
 
 
 def _target(item: _Item) -> float:
     """Return the weighted mean of the positions that an item's neighbours pull it to."""
     if not item.weight:
         return item.x
-    total = 0.0
+    total = 0.0  # `sum` rounds differently from Python 3.12 on
     for other, port, pull in item.pulls:
         total += pull * (other.x + port)
     return total / item.weight
@@ -194,23 +194,8 @@ def separate(
 
     Closest by weighted least squares, within `low` to `high`, which must have room for all steps.
     """
-    return _pool(targets, weights, _offsets(steps), low, high)
-
-
-def _offsets(steps: Sequence[float]) -> list[float]:
-    """Return points exactly `steps` apart, the first at 0."""
-    return list(accumulate(steps, initial=0.0))
-
-
-def _pool(
-    targets: Sequence[float],
-    weights: Sequence[float],
-    offsets: Sequence[float],
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> list[float]:
-    """Solve `separate` by pooling adjacent violators."""
-    pools: list[tuple[float, float, int]] = []  # mean, weight, points
+    offsets = list(accumulate(steps, initial=0.0))
+    pools: list[tuple[float, float, int]] = []  # mean, weight, number of points
     for target, weight, offset in zip(targets, weights, offsets, strict=True):
         mean, total, count = target - offset, weight, 1
         while pools and pools[-1][0] > mean:

@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acdc_pipeline.plotting.svg import (
-    BLUE,
-    GREEN,
-    GROUND,
-    INK,
-    MUTED,
-    ORANGE,
-    coordinate,
-    document,
-    style_sheet,
-    text_element,
-)
+from acdc_pipeline.plotting import svg
 
 _WIDTH, _MARGIN, _LABELS, _NUMBERS = 760.0, 16.0, 250.0, 150.0
 _TOP, _BAR, _ROW = 78.0, 14.0, 46.0
 _PARTS = ("a", "both", "b")
 
-_STYLE = style_sheet(
+_STYLE = svg.style_sheet(
     "acdc-pair",
-    {"ground": GROUND, "ink": INK, "muted": MUTED, "a": BLUE, "both": GREEN, "b": ORANGE},
+    {
+        "ground": svg.GROUND,
+        "ink": svg.INK,
+        "muted": svg.MUTED,
+        "a": svg.BLUE,
+        "both": svg.GREEN,
+        "b": svg.ORANGE,
+    },
     "font-size:12px;fill:var(--ink)",
     """\
 & .ground{fill:var(--ground)}& .title{font-size:16px;font-weight:600}
@@ -53,7 +49,7 @@ class OverlapRow:
 
 
 def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
-    """Return the figure as an SVG document; equal rows give equal bytes.
+    """Return the figure as an SVG svg.document; equal rows give equal bytes.
 
     All bars have the same length. Tooltips and the text beside a bar give the counts.
 
@@ -61,33 +57,31 @@ def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
         a, b: names of the two models or runs; any text.
         rows: the comparisons.
     """
-    parts = [text_element("title", _MARGIN, 28.0, f"{a} and {b}"), *_legend(a, b)]
+    parts = [svg.text_element("title", _MARGIN, 28.0, f"{a} and {b}"), *_legend(a, b)]
     for index, row in enumerate(rows):
         y = _TOP + _ROW * index
-        parts.append(text_element("", _MARGIN, y + 11, row.label))
+        parts.append(svg.text_element("", _MARGIN, y + 11, row.label))
         if row.edges is not None:
             parts += _bar(row.edges, y, "edges")
         if row.role_edges is not None:
             parts += _bar(row.role_edges, y + _BAR + 4, "edges by role")
     height = _TOP + _ROW * len(rows) + _MARGIN
-    return document(
+    return svg.document(
         "acdc-pair",
         parts,
         width=_WIDTH,
         height=height,
         label=f"Edges shared by {a} and {b}",
         style=_STYLE,
-        attributes=f' width="{coordinate(_WIDTH)}" height="{coordinate(height)}"',
+        attributes=f' width="{svg.px(_WIDTH)}" height="{svg.px(height)}"',
     )
 
 
 def _legend(a: str, b: str) -> list[str]:
     parts, x = [], _MARGIN
     for css, label in zip(_PARTS, (f"only {a}", "both", f"only {b}"), strict=True):
-        parts.append(
-            f'<rect class="{css}" x="{coordinate(x)}" y="42" width="12" height="12" rx="2"/>'
-        )
-        parts.append(text_element("note", x + 18, 52.0, label))
+        parts.append(f'<rect class="{css}" x="{svg.px(x)}" y="42" width="12" height="12" rx="2"/>')
+        parts.append(svg.text_element("note", x + 18, 52.0, label))
         x += 18 + 6.2 * len(label) + 24
     return parts
 
@@ -98,10 +92,10 @@ def _bar(counts: Counts, y: float, unit: str) -> list[str]:
     for css, count in zip(_PARTS, counts, strict=True):
         width = space * count / total
         parts.append(
-            f'<rect class="{css}" x="{coordinate(x)}" y="{coordinate(y)}" '
-            f'width="{coordinate(width)}" height="{coordinate(_BAR)}">'
+            f'<rect class="{css}" x="{svg.px(x)}" y="{svg.px(y)}" '
+            f'width="{svg.px(width)}" height="{svg.px(_BAR)}">'
             f"<title>{count} {unit}</title></rect>"
         )
         x += width
     text = f"{' | '.join(map(str, counts))} {unit}"
-    return [*parts, text_element("note", _LABELS + space + 10, y + 11, text)]
+    return [*parts, svg.text_element("note", _LABELS + space + 10, y + 11, text)]

@@ -8,7 +8,7 @@ differ in lightness and that readers with any common form of colour blindness ca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -31,39 +31,27 @@ MISSING = 0
 _QUANTILE = 0.998
 _ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
-_LCH = tuple[float, float, float]
-"""Lightness 0..1, chroma, hue in degrees."""
-
-_KNOTS: dict[tuple[Theme, ScaleKind], tuple[_LCH, ...]] = {
+# Interpolated in OKLCh between five or six colours.
+_COLOURS: dict[tuple[Theme, ScaleKind], str] = {
     ("light", "share"): (
-        (0.970, 0.008, 100.0),
-        (0.890, 0.050, 165.0),
-        (0.740, 0.090, 195.0),
-        (0.560, 0.110, 230.0),
-        (0.390, 0.125, 260.0),
-        (0.240, 0.095, 278.0),
-    ),
-    ("dark", "share"): (
-        (0.245, 0.012, 262.0),
-        (0.345, 0.080, 262.0),
-        (0.500, 0.105, 235.0),
-        (0.680, 0.110, 195.0),
-        (0.840, 0.095, 160.0),
-        (0.960, 0.070, 110.0),
+        "f6f5efedf3ebe5f1e6dceee2d3ecddcae9d9c1e7d4b5e2d1a7dccd99d5ca8acfc6"
+        "7bc8c36bc2bf5bbbbc51b1b946a8b63a9eb32e94b0208bac0d81a90b78a40f6e9f"
+        "12649a145b9416518f17478a183f831938791a316f1a2a661a235d191c5417164b"
     ),
     ("light", "signed"): (
-        (0.400, 0.120, 42.0),
-        (0.680, 0.135, 55.0),
-        (0.965, 0.006, 95.0),
-        (0.640, 0.110, 245.0),
-        (0.370, 0.125, 262.0),
+        "7a2a01853508913f119c4a18a85420b35f27bf6a2ecb7436d77f3ddc8e56e19d6e"
+        "e5ac84e9ba99ecc8afefd7c4f2e5d9f5f3efe0e7ebcbdbe7b7cfe3a2c3de8eb7da"
+        "79abd5639fd04d92ca4587c13e7cb83771ae3066a5295b9c2350931d468a173b80"
+    ),
+    ("dark", "share"): (
+        "1d21261e242f1f2838202c42202f4b21335521365e213d6720446f1e4c771b547f"
+        "165d870e658f046e9707789b0b829f108ca21696a61ba1a920abad37b3af4bbbb0"
+        "5dc3b16ccab37bd2b48ad9b599e0b6a9e4b8b9e8bac8ebbbd7efbde6f3bff4f7c0"
     ),
     ("dark", "signed"): (
-        (0.860, 0.105, 70.0),
-        (0.560, 0.125, 50.0),
-        (0.245, 0.010, 262.0),
-        (0.550, 0.115, 250.0),
-        (0.870, 0.085, 225.0),
+        "fec583f4b778eaaa6ce09d61d68f55cc824ac1753eb76833ad5b279a542a874d2b"
+        "74462c623e2c51372b3f302a2e28281e2125222a35263445293f562c49682f5479"
+        "325f8c346a9f3675b24282bb4d8fc5599ccf65aad871b7e27dc5eb89d3f595e1ff"
     ),
 }
 
@@ -131,50 +119,12 @@ def _round_up(value: float) -> float:
 
 
 @cache
-def palette(theme: Theme, kind: ScaleKind, steps: int = STEPS) -> tuple[RGB, ...]:
-    """Return `steps` colours from the lowest value to the highest."""
-    knots = _KNOTS[theme, kind]
-    return tuple(_rgb(_interpolate(knots, step / (steps - 1))) for step in range(steps))
+def palette(theme: Theme, kind: ScaleKind) -> tuple[RGB, ...]:
+    """Return the `STEPS` colours of a scale, from the lowest value to the highest."""
+    r, g, b = (bytes.fromhex(_COLOURS[theme, kind])[channel::3] for channel in range(3))
+    return tuple(zip(r, g, b, strict=True))
 
 
 def gradient(theme: Theme, kind: ScaleKind) -> str:
     """Return the colour stops of a CSS gradient."""
-    return ",".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(theme, kind, 17))
-
-
-def _interpolate(knots: Sequence[_LCH], share: float) -> _LCH:
-    place = share * (len(knots) - 1)
-    below = min(int(place), len(knots) - 2)
-    part = place - below
-    a, b = knots[below], knots[below + 1]
-    # Interpolated in Cartesian coordinates, where a grey end does not shift the hue.
-    ax, ay = a[1] * math.cos(math.radians(a[2])), a[1] * math.sin(math.radians(a[2]))
-    bx, by = b[1] * math.cos(math.radians(b[2])), b[1] * math.sin(math.radians(b[2]))
-    mx, my = (1 - part) * ax + part * bx, (1 - part) * ay + part * by
-    return ((1 - part) * a[0] + part * b[0], math.hypot(mx, my), math.degrees(math.atan2(my, mx)))
-
-
-def _rgb(lch: _LCH) -> RGB:
-    """Return the nearest displayable colour of the same lightness and hue."""
-    lightness, chroma, hue = lch
-    tries = (_channels(lightness, chroma * (1 - step / 50), hue) for step in range(51))
-    channels = next(c for c in tries if all(-1e-4 <= channel <= 1 + 1e-4 for channel in c))
-    r, g, b = (round(255 * _gamma(min(1.0, max(0.0, channel)))) for channel in channels)
-    return r, g, b
-
-
-def _channels(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    """Return linear RGB of an OKLCh colour (Ottosson 2020, A perceptual color space)."""
-    a, b = chroma * math.cos(math.radians(hue)), chroma * math.sin(math.radians(hue))
-    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
-    middle = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
-    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    return (
-        4.0767416621 * long - 3.3077115913 * middle + 0.2309699292 * short,
-        -1.2684380046 * long + 2.6097574011 * middle - 0.3413193965 * short,
-        -0.0041960863 * long - 0.7034186147 * middle + 1.7076147010 * short,
-    )
-
-
-def _gamma(channel: float) -> float:
-    return 12.92 * channel if channel <= 0.0031308 else 1.055 * channel ** (1 / 2.4) - 0.055
+    return ",".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(theme, kind)[::2])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.plotting.axes import Axis, PlotArea
-from acdc_pipeline.plotting.svg import coordinate, escape_text
+from acdc_pipeline.plotting.svg import escape_text, px
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 16.0, 14.0, 42.0
 _LABEL_WIDTH, _LINE_HEIGHT = 44.0, 12.0
@@ -62,11 +62,11 @@ def draw_scatter(
     ]
     places = [area.point(mark.x, mark.y) for mark in marks]
     if line and len(marks) > 1:
-        path = "L".join(f"{coordinate(a)} {coordinate(b)}" for a, b in places)
+        path = "L".join(f"{px(a)} {px(b)}" for a, b in places)
         parts.append(f'<path class="line" d="M{path}"/>')
     written: list[tuple[float, float]] = []
     for mark, (across, down) in zip(marks, places, strict=True):
-        left, top, text = coordinate(across), coordinate(down), escape_text(mark.label)
+        left, top, text = px(across), px(down), escape_text(mark.label)
         shape = f'<circle cx="{left}" cy="{top}" r="4"/><title>{text}</title>'
         free = all(
             abs(across - a) > _LABEL_WIDTH or abs(down - b) > _LINE_HEIGHT for a, b in written
@@ -83,18 +83,18 @@ def _draw_axes(area: PlotArea, width: int, height: int) -> list[str]:
     """Return grid lines, ticks and titles."""
     parts = []
     for value, text in area.y.ticks:
-        level = coordinate(area.vertical(value))
+        level = px(area.vertical(value))
         parts.append(f'<path class="grid" d="M{_LEFT:g} {level}H{width - _RIGHT:g}"/>')
         parts.append(f'<text class="y" x="{_LEFT - 8:g}" y="{level}" dy=".33em">{text}</text>')
     for value, text in area.x.ticks:
-        left = coordinate(area.horizontal(value))
+        left = px(area.horizontal(value))
         parts.append(f'<path class="tick" d="M{left} {height - _BOTTOM:g}v5"/>')
         parts.append(f'<text class="x" x="{left}" y="{height - _BOTTOM + 19:g}">{text}</text>')
-    middle = coordinate(area.left + area.width / 2)
+    middle = px(area.left + area.width / 2)
     parts.append(
         f'<text class="x" x="{middle}" y="{height - 5}">{escape_text(area.x.title)}</text>'
     )
-    centre = coordinate(area.top + area.height / 2)
+    centre = px(area.top + area.height / 2)
     parts.append(
         f'<text class="x" transform="translate(12 {centre}) rotate(-90)">'
         f"{escape_text(area.y.title)}</text>"

@@ -77,7 +77,7 @@ def document(
         style: style sheet, from `style_sheet`.
         attributes: further attributes of the root element.
     """
-    size = coordinate(width), coordinate(height)
+    size = px(width), px(height)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{css_class}" role="img" '
         f'viewBox="0 0 {size[0]} {size[1]}"{attributes} aria-label="{escape_text(label)}">',
@@ -123,13 +123,10 @@ def _fold(rule: str) -> str:
 
 def text_element(css_class: str, x: float, y: float, text: str) -> str:
     """Return a line of text that starts at (x, y); `text` may be any text."""
-    return (
-        f'<text class="{css_class}" x="{coordinate(x)}" y="{coordinate(y)}">'
-        f"{escape_text(text)}</text>"
-    )
+    return f'<text class="{css_class}" x="{px(x)}" y="{px(y)}">{escape_text(text)}</text>'
 
 
-def coordinate(value: float) -> str:
+def px(value: float) -> str:
     """Format a coordinate: at most one decimal place, never -0."""
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text
@@ -146,8 +143,8 @@ def smooth_path(points: Sequence[Point]) -> str:
     slopes = [0.0, *(_slope(*three) for three in bends), 0.0]
     path = "M" + _pair(*points[0])
     for ((x0, y0), slope0), ((x1, y1), slope1) in pairwise(zip(points, slopes, strict=True)):
-        if coordinate(x0) == coordinate(x1):
-            path += "V" + coordinate(y1)
+        if px(x0) == px(x1):
+            path += "V" + px(y1)
             continue
         reach = (y1 - y0) / 2
         leaving, arriving = (x0 + slope0 * reach, y0 + reach), (x1 - slope1 * reach, y1 - reach)
@@ -156,7 +153,7 @@ def smooth_path(points: Sequence[Point]) -> str:
 
 
 def _pair(x: float, y: float) -> str:
-    return f"{coordinate(x)} {coordinate(y)}"
+    return f"{px(x)} {px(y)}"
 
 
 def _slope(before: Point, here: Point, after: Point) -> float:

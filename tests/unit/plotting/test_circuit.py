@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 
-from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology
+from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Topology
 from acdc_pipeline.plotting.circuit import draw_circuit, select_edges
 from acdc_pipeline.plotting.circuit_layout import NODE_HEIGHT, layout_circuit
 from tests.strategies import circuits
@@ -178,9 +178,7 @@ def test_drawing_strong_edges_are_wider_and_darker_than_weak_ones():
     "hostile", ["<script>alert(1)</script>", "a & b \"c\" 'd'", "\x00\x1b[31m\ud800\uffff", "]]>"]
 )
 def test_drawing_with_hostile_text_is_harmless_and_well_formed(hostile: str):
-    svg = draw_circuit(
-        INDUCTION, title=hostile, subtitle=hostile, link=lambda node: f'"><script>{hostile}'
-    )
+    svg = draw_circuit(INDUCTION, title=hostile, subtitle=hostile)
     root = ElementTree.fromstring(svg.encode())
     assert not list(root.iter(f"{SVG}script"))
     readable = re.sub("[\x00\x1b\ud800\uffff]", "\ufffd", hostile)
@@ -192,14 +190,6 @@ def test_drawing_stands_alone_and_follows_the_readers_scheme():
     assert re.findall(r"(?:https?:)?//[\w.]+", svg) == ["http://www.w3.org"]
     assert "prefers-color-scheme:dark" in svg
     assert 'role="img"' in svg
-
-
-def test_drawing_links_nodes_that_have_a_page():
-    def link(node: Node) -> str | None:
-        return f"a{node.layer}.h{node.head}.html" if node.kind == "head" else None
-
-    root = ElementTree.fromstring(draw_circuit(INDUCTION, title="t", link=link))
-    assert [a.get("href") for a in root.iter(f"{SVG}a")] == ["a0.h3.html", "a1.h5.html"]
 
 
 def test_drawing_long_titles_are_wrapped_and_none_is_lost():

@@ -54,7 +54,7 @@ def test_scales_stay_apart_for_the_common_forms_of_colour_blindness(theme, scale
     # linear RGB matrices of the simulation
     red_blind = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     green_blind = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    colours = np.array(palette(theme, scale, 9)) / 255
+    colours = np.array(palette(theme, scale)[::4]) / 255
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     for matrix in (red_blind, green_blind):
         seen = linear @ matrix.T
