@@ -1,4 +1,4 @@
-"""How much of a task's published circuit a run found."""
+"""The agreement of a circuit with the published circuit of its task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec
 
 
 def reference_for(run: RunSpec, task: TaskSpec, topology: Topology) -> ReferenceCircuit | None:
-    """The published circuit of `task`, if it was found in the model of `run`.
+    """Return the published circuit of `task`, if it is one of the model of `run`.
 
     Raises:
         GraphError: it names an edge that the model does not have.
@@ -23,12 +23,12 @@ def reference_for(run: RunSpec, task: TaskSpec, topology: Topology) -> Reference
 
 
 def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
-    """`circuit` against the published one, as JSON data.
+    """Compare `circuit` with the published one. Returns JSON data.
 
-    Edges are compared, or heads where the reference names no edge. `found` of the `total`
-    published ones are in the circuit, and `others` that are not published; `precision` is
-    found / (found + others), None for an empty circuit, and `recall` is found / total. Both lie
-    between 0 and 1, higher is better. `missing` are the names that were not found.
+    Edges are compared, or heads where the reference names no edge. `found` of the `total` published
+    ones are in the circuit, with `others` that are not published; `precision` is
+    found / (found + others), None for an empty circuit; `recall` is found / total. Both are between
+    0 and 1, higher is better. `missing` are the names of published ones that were not found.
     """
     if reference.names_edges:
         published = reference.circuit(circuit.topology).sorted_edges
@@ -39,19 +39,19 @@ def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
 
 
 def _overlap(
-    what: str, published: Iterable[object], ours: Iterable[object], reference: ReferenceCircuit
+    compared: str, published: Iterable[object], ours: Iterable[object], reference: ReferenceCircuit
 ) -> dict[str, Any]:
-    wanted, had = [str(one) for one in published], {str(one) for one in ours}
-    missing = [name for name in wanted if name not in had]
-    found = len(wanted) - len(missing)
+    expected, present = [str(item) for item in published], {str(item) for item in ours}
+    missing = [name for name in expected if name not in present]
+    found = len(expected) - len(missing)
     return {
-        "compared": what,
+        "compared": compared,
         "source": reference.source,
         "ablation": reference.ablation,
-        "total": len(wanted),
+        "total": len(expected),
         "found": found,
-        "others": len(had) - found,
-        "precision": found / len(had) if had else None,
-        "recall": found / len(wanted),
+        "others": len(present) - found,
+        "precision": found / len(present) if present else None,
+        "recall": found / len(expected),
         "missing": missing,
     }

@@ -1,4 +1,4 @@
-"""The metrics of what a run found, beside those of the whole model and of nothing."""
+"""The metrics of a circuit, of the whole model, and of the empty circuit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
 
-# A method's last value and a forward over the whole circuit must agree to this, in units of the
-# metric: float32 sums in another order differ by about 1e-6.
+# Tolerance, in units of the metric, between the last value of a method and a fresh forward pass of
+# its circuit: float32 sums in another order differ by about 1e-6.
 RECHECK_TOLERANCE = 1e-3
 
 
@@ -22,23 +22,23 @@ def report(
     run: RunSpec,
     task: TaskSpec,
     bench: Bench,
-    nothing: Float[Tensor, "answer vocab"],
+    empty_logprobs: Float[Tensor, "answer vocab"],
     found: MethodResult,
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Metrics by name, and the details about them: among these the circuit's faithfulness.
+    """Return metrics by name, and details about them, such as the faithfulness of the circuit.
 
-    Those of the circuit have the metric's own name; `model_…` are those of the whole model,
-    `ablated_…` those with every edge removed.
+    Metrics of the circuit have plain names; `model_…` are those of the whole model, `ablated_…`
+    those with every edge removed.
 
     Args:
-        run: what was run.
-        task: whose report it is.
-        bench: what the circuit is measured on.
-        nothing: log-probabilities with every edge removed.
-        found: what the method came back with.
+        run: the run.
+        task: its task.
+        bench: model and prompts to measure on.
+        empty_logprobs: log-probabilities with every edge removed.
+        found: result of the method.
 
     Raises:
-        ExecutionFailed: the method and a fresh forward disagree about its circuit.
+        ExecutionFailed: the method and a fresh forward pass disagree about its circuit.
     """
     metric = circuit_method(run.method).metric
     names: list[MetricName] = list(
@@ -46,7 +46,7 @@ def report(
     )
     metrics = measure(bench, circuit_logprobs(bench, found.measured), names)
     whole = measure(bench, bench.logprobs, names)
-    ablated = measure(bench, nothing, names)
+    ablated = measure(bench, empty_logprobs, names)
     details = {}
     if found.last_value is not None:
         details["recheck_error"] = _recheck(metric, found.last_value, metrics[metric])
@@ -59,7 +59,7 @@ def report(
 
 
 def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
-    """How far the method's last value is from a fresh forward over the whole circuit."""
+    """Return the error of the last value of the method against a fresh forward pass."""
     error = abs(oriented - METRICS[metric].sign * fresh)
     if not error <= RECHECK_TOLERANCE * max(1.0, abs(fresh)):
         raise ExecutionFailed(

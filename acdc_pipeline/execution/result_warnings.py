@@ -1,4 +1,4 @@
-"""What makes a result mean little: said beside it, for nothing else would show it."""
+"""Warnings stored with a result: reasons why it may mean little."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
 
-# At or below this share of right answers, there is hardly a behaviour to find a circuit of.
+# Below or at this accuracy the model hardly has the behaviour.
 RARELY_RIGHT = 0.1
 
 DEVIATIONS = 2.0
-"""Standard deviations of the binomial by which a forced choice has to exceed that of guessing."""
+"""Binomial standard deviations by which a forced choice must exceed that of guessing."""
 
 
-def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
-    """That some pairs have two equal sides, where the second side is what removed edges carry.
+def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
+    """Warn of pairs with equal sides, where removed edges carry the corrupted side.
 
     Raises:
-        PromptError: all have, so that removing edges would change nothing.
+        PromptError: all sides are equal, so that removing edges would change nothing.
     """
     equal = prompts.rows_with_equal_sides
     if not equal or circuit_method(run.method).ablation != "corrupted":
@@ -38,38 +38,39 @@ def doubts_about_prompts(run: RunSpec, prompts: PromptSet) -> list[str]:
     ]
 
 
-def doubts_about_result(
+def circuit_warnings(
     run: RunSpec, circuit: Circuit, prompts: PromptSet, metrics: Mapping[str, float]
 ) -> list[str]:
-    """That the model itself fails at the task, or that nothing of the circuit is left."""
-    out = _doubts_about_model(prompts, metrics, "for this circuit to explain")
+    """Warn if the model itself fails at the task, or if the circuit is empty."""
+    warnings = _model_warnings(prompts, metrics, "for this circuit to explain")
     if not circuit.live_edges:
         method = circuit_method(run.method)
         if isinstance(method, SearchMethod):
             cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
         else:
             cause, advice = "so small that no", "try a larger --share"
-        out.append(f"the circuit is empty: {cause} path from input to logits is left; {advice}")
-    return out
+        warnings.append(
+            f"the circuit is empty: {cause} path from input to logits is left; {advice}"
+        )
+    return warnings
 
 
-def doubts_about_profile(prompts: PromptSet, metrics: Mapping[str, float]) -> list[str]:
-    """That corrupted ablation does nothing on some pairs, or that the model fails at the task."""
+def profile_warnings(prompts: PromptSet, metrics: Mapping[str, float]) -> list[str]:
+    """Warn if corrupted ablation has no effect on some pairs, or if the model fails at the task."""
     equal = prompts.rows_with_equal_sides
-    out = []
+    warnings = []
     if equal:
-        out.append(
+        warnings.append(
             f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
             f"(the first: pair {equal[0] + 1}); ablation by the corrupted side does nothing there"
         )
-    return out + _doubts_about_model(prompts, metrics, "that heads could be part of")
+    return warnings + _model_warnings(prompts, metrics, "that heads could be part of")
 
 
 def guessing(prompts: PromptSet) -> float:
-    """The forced choice of a model that guesses, 0 to 1: correct answers among those that count.
+    """Return the forced choice of a model that guesses: the share of correct answers, 0 to 1.
 
-    Of one correct and one incorrect answer it is 0.5. It says nothing where there are no incorrect
-    ones.
+    With one correct and one incorrect answer it is 0.5.
     """
     shares = [
         len(correct) / (len(correct) + len(incorrect))
@@ -78,13 +79,11 @@ def guessing(prompts: PromptSet) -> float:
     return sum(shares) / len(shares)
 
 
-def _doubts_about_model(
-    prompts: PromptSet, metrics: Mapping[str, float], for_what: str
-) -> list[str]:
-    """That the whole model fails: by forced choice, or by first tokens where that does not exist.
+def _model_warnings(prompts: PromptSet, metrics: Mapping[str, float], for_what: str) -> list[str]:
+    """Warn if the whole model fails, by forced choice, or by accuracy where that does not exist.
 
-    A model that prefers " the" to every name may still know the right name, so first tokens say
-    little where there are incorrect answers to compare with.
+    Forced choice is preferred, since a model that puts " the" above every name may still know the
+    right name.
     """
     chosen = metrics.get("model_forced_choice")
     if chosen is None:

@@ -19,9 +19,9 @@ from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.reference import agreement, reference_for
 from acdc_pipeline.execution.report import report
 from acdc_pipeline.execution.result_warnings import (
-    doubts_about_profile,
-    doubts_about_prompts,
-    doubts_about_result,
+    circuit_warnings,
+    profile_warnings,
+    prompt_warnings,
 )
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
@@ -137,7 +137,7 @@ class Worker:
                 **found.details,
                 **details,
                 "edges_on_a_path": len(circuit.live_edges),
-                "warnings": ready.warnings + doubts_about_result(run, circuit, prompts, metrics),
+                "warnings": ready.warnings + circuit_warnings(run, circuit, prompts, metrics),
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),
@@ -167,7 +167,7 @@ class Worker:
             decisions=(),
             metrics=found.metrics,
             details={
-                "warnings": doubts_about_profile(prompts, found.metrics) + found.warnings,
+                "warnings": profile_warnings(prompts, found.metrics) + found.warnings,
                 "n_layers": model.topology.n_layers,
                 "n_heads": model.topology.n_heads,
                 "d_model": model.weights.d_model,
@@ -187,7 +187,7 @@ class Worker:
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
             prompts = _prompts(model, run, task, run.seed)
-            warnings = doubts_about_prompts(run, prompts)
+            warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation)
             empty = circuit_logprobs(bench, ())

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from acdc_pipeline.execution.result_warnings import doubts_about_profile, guessing
+from acdc_pipeline.execution.result_warnings import guessing, profile_warnings
 from acdc_pipeline.prompts import PromptSet
 from tests.prompt_sets import random_prompts
 
@@ -25,7 +25,7 @@ def test_model_is_judged_by_forced_choice_where_there_are_incorrect_answers(
     forced: float, warned: bool
 ):
     # first tokens are all wrong, as of a model that would rather say " the" than a name
-    found = doubts_about_profile(_prompts(), {"model_accuracy": 0.0, "model_forced_choice": forced})
+    found = profile_warnings(_prompts(), {"model_accuracy": 0.0, "model_forced_choice": forced})
     assert [
         f"{forced:.1%} of the prompts, where guessing gives 50.0%" in line for line in found
     ] == ([True] if warned else [])
@@ -34,14 +34,14 @@ def test_model_is_judged_by_forced_choice_where_there_are_incorrect_answers(
 def test_model_that_is_right_everywhere_is_never_warned_about_however_few_prompts():
     one = replace(random_prompts(1, 4, 32), incorrect=((20,),))
     metrics = {"model_accuracy": 1.0, "model_forced_choice": 1.0}
-    assert doubts_about_profile(one, metrics) == []
+    assert profile_warnings(one, metrics) == []
 
 
 def test_model_without_incorrect_answers_is_judged_by_first_tokens():
     prompts = _prompts(incorrect=0)
-    (line,) = doubts_about_profile(prompts, {"model_accuracy": 0.0625})
+    (line,) = profile_warnings(prompts, {"model_accuracy": 0.0625})
     assert "answers only 6.2% of the prompts right" in line
-    assert doubts_about_profile(prompts, {"model_accuracy": 0.5}) == []
+    assert profile_warnings(prompts, {"model_accuracy": 0.5}) == []
 
 
 def test_guessing_is_the_share_of_correct_answers_among_those_that_count():
