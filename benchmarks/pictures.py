@@ -1,7 +1,7 @@
-"""The pictures that README and docs show: `python -m benchmarks.pictures docs/images`.
+"""The pictures of README and docs: `python -m benchmarks.pictures docs/images`.
 
-Finds one circuit, profiles the heads of its model, builds a wiki of both in a temporary folder, and
-writes `circuit.svg` and `wiki-head.png`. The second needs chromium.
+Finds a circuit, profiles the heads of its model, builds a wiki of both in a temporary folder, and
+writes `circuit.svg` and `wiki-head.png`. The latter needs chromium.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ THRESHOLDS = (0.1, 0.03, 0.01)
 WINDOW = {"width": 1100, "height": 860}
 
 
-def searched(store: Store) -> FoundCircuit:
-    """The circuits of the first task at every threshold; gives the most faithful back."""
+def find_circuit(store: Store) -> FoundCircuit:
+    """Search the first task at every threshold, and return the circuit of the lowest."""
     found = [discover(TASKS[0], MODEL, threshold=tau, store=store) for tau in THRESHOLDS]
     return found[-1]
 
 
-def profiled(store: Store) -> None:
-    """Scores of every head, on the prompts of every task."""
+def profile_heads(store: Store) -> None:
+    """Score every head on the prompts of every task."""
     worker = Worker()
     for name in TASKS:
         task = find_task(name)
@@ -44,10 +44,10 @@ def profiled(store: Store) -> None:
         discover_into(store, run, task, lambda: worker)
 
 
-def photograph(page_file: Path, picture: Path) -> None:
-    """What a browser shows of `page_file`, as a PNG."""
-    with sync_playwright() as drive:
-        browser = drive.chromium.launch(
+def take_screenshot(page_file: Path, picture: Path) -> None:
+    """Write what a browser shows of `page_file` as a PNG."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(viewport=WINDOW, color_scheme="light")  # type: ignore[arg-type]
@@ -57,19 +57,19 @@ def photograph(page_file: Path, picture: Path) -> None:
 
 
 def main() -> None:
-    """Writes the pictures into the folder given."""
+    """Write the pictures into the folder given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         store = open_store(Path(scratch) / "store", mode="write")
-        searched(store).draw().save(folder / "circuit.svg")
-        profiled(store)
+        find_circuit(store).draw().save(folder / "circuit.svg")
+        profile_heads(store)
         site = Path(scratch) / "wiki"
         build(store, site)
         [page] = site.rglob(f"{HEAD}.html")
-        photograph(page, folder / "wiki-head.png")
+        take_screenshot(page, folder / "wiki-head.png")
 
 
 if __name__ == "__main__":

@@ -48,17 +48,10 @@ def completeness(
 
     The completeness criterion of "Interpretability in the Wild" (arXiv 2211.00593, section 4.1):
     for every K in C, |F(C \\ K) - F(M \\ K)| should be small. A circuit without the model's backup
-    heads can be faithful but is not complete. K is the empty set, each part alone, and `draws`
-    random halves; `worst_knockouts` searches for the worst K.
-
-    Args:
-        bench: the model on the prompts.
-        scale: the metric F and its ends.
-        circuit: C.
-        parts: the parts that are removed; M is the whole graph.
-        draws: number of random sets.
-        seed: of the random sets.
-        advance: called with the number of forward passes since the last call, two per K.
+    heads can be faithful but is not complete. F is the metric of `scale`, C the circuit and M the
+    whole graph. K is the empty set, each of `parts` alone, and `draws` random halves of them;
+    `worst_knockouts` searches for the worst K. `advance` is called with the number of forward
+    passes since the last call, two per K.
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
@@ -102,17 +95,9 @@ def worst_knockouts(
     "Interpretability in the Wild" (Wang et al. 2022, arXiv 2211.00593, section 4.1): K starts
     empty, and each of `MAX_STEPS` steps adds, of `CANDIDATES` random parts, the one that makes
     |F(C \\ K) - F(M \\ K)| largest. The worst K visited is returned, so no result is better than
-    that of the empty K. The result is a lower bound on the worst incompleteness.
-
-    Args:
-        bench: the model on the prompts.
-        scale: the metric F and its ends.
-        circuit: C.
-        parts: the parts that are removed; M is the whole graph.
-        restarts: number of searches, each with its own random draws.
-        seed: of the draws.
-        advance: called with the number of forward passes since the last call, in all at most
-            `restarts` times `count_search_forwards`.
+    that of the empty K. The result is a lower bound on the worst incompleteness. `advance` is
+    called with the number of forward passes since the last call, in all at most `restarts` times
+    `count_search_forwards`.
     """
     known: dict[frozenset[str], Knockout] = {}
 

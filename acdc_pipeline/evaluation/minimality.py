@@ -43,16 +43,8 @@ def minimality(
     The minimality criterion of "Interpretability in the Wild" (arXiv 2211.00593, section 4.2): for
     every v in C there should be a K in C \\ {v} for which |F(C \\ (K ∪ {v})) - F(C \\ K)| is large.
     The paper chooses K by hand; here it is the empty set and `draws` random halves of the other
-    parts, so a score is a lower bound.
-
-    Args:
-        bench: the model on the prompts.
-        scale: the metric F and its ends.
-        circuit: C.
-        parts: the parts of the circuit.
-        draws: number of random sets K, the same for every part.
-        seed: of the random sets.
-        advance: called with the number of forward passes since the last call.
+    parts, the same for every part, so a score is a lower bound. F is the metric of `scale`, C the
+    circuit. `advance` is called with the number of forward passes since the last call.
     """
     rng = random.Random(f"minimality {seed}")
     sets = list(dict.fromkeys([(), *random_halves(parts, n=draws, rng=rng)]))

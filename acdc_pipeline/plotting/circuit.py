@@ -73,7 +73,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
 
     Edges run upwards. Their colour shows which input of a head they enter, their width and opacity
     show |score| where there are scores; an edge on no path from input to logits is dashed. Of more
-    than 300 edges, those with the largest |score| are drawn, and the caption says so. Colours
+    than 300 edges, those with the largest |score| are drawn, as the caption states. Colours
     follow the reader's light or dark scheme; a page that embeds the figure may set the custom
     properties of `.acdc-circuit`.
 

@@ -96,7 +96,7 @@ def style_sheet(css_class: str, colours: Mapping[str, Colour], text: str, rules:
         css_class: class of the root element.
         colours: custom properties by name.
         text: declarations for all text, beside the font.
-        rules: further rules; `&` stands for the root element.
+        rules: further rules; `&` is the root element.
     """
     root = f".{css_class}"
     light, dark = (
