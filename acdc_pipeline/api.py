@@ -1,22 +1,24 @@
-"""The Python front door: what `acdc discover` and `acdc evaluate` do, as functions."""
+"""The public functions: what the commands of `acdc` do, from Python."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.plan import plan_run
-from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.found_circuit import FoundCircuit, found_circuit
-from acdc_pipeline.graph import Circuit
-from acdc_pipeline.search_bar import bar_where_seen
-from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec, find_task, method_for
-from acdc_pipeline.store import Store, open_store
-from acdc_pipeline.workflows.discovery import discover_into, run_of_circuit
-from acdc_pipeline.workflows.evaluate import evaluate as measured
-from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.progress import Progress, SweepListener
+    from acdc_pipeline.execution.runs import Outcome, PlannedRun
+    from acdc_pipeline.found_circuit import FoundCircuit
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.regression.report import Report
+    from acdc_pipeline.specs import CircuitMethod, ModelRef, SweepSpec, TaskSpec
+    from acdc_pipeline.store import RunRecord, Store
+    from acdc_pipeline.wiki.build import Built
+    from acdc_pipeline.workflows.evaluation import Evaluation
+    from acdc_pipeline.workflows.executors import ExecutionSettings
+    from acdc_pipeline.workflows.sweep import SweepResult
 
 
 def discover(
@@ -41,28 +43,35 @@ def discover(
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
         model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
-        method: its name, or a whole method.
-        prompts: how many prompt pairs; fewer where a file of pairs holds fewer.
-        seed: of everything that is drawn.
+        method: name of the method, or a method with all its parameters.
+        prompts: number of prompt pairs; fewer where a file of pairs holds fewer.
+        seed: seed of all random draws.
         dtype: float32 or float64.
         device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget of the search; None takes half of what is free.
-        store: where to look the run up and to keep it, opened or as a folder or URL; None keeps
+        memory: byte budget of the search; None for half of the free memory.
+        store: where the run is looked up and stored: a store, a folder or a URL. None stores
             nothing.
-        progress: told how far the search is; `auto` shows a bar in a notebook and on a terminal,
-            None shows nothing.
-        parameters: of the method, for which the command line has options; those left out or None
-            have their usual values, such as `metric`, which the task knows.
+        progress: listener to the search; `auto` shows a progress bar in a notebook and on a
+            terminal, None shows nothing.
+        parameters: parameters of the method, as in the options of `acdc discover`. Those that are
+            left out or None have their defaults; that of `metric` comes from the task.
 
     Returns:
-        the circuit, which draws, exports and evaluates itself. Its `run` has the decisions, the
-        metrics and the environment; `warnings` says what makes it mean little, and
-        `run.details["reference"]` how much of the task's published circuit was found.
+        the circuit, which draws, exports and evaluates itself. `run` is its whole record;
+        `warnings` lists what limits the result, and `run.details["reference"]` compares it with
+        the published circuit of the task.
 
     Raises:
-        InvalidInput: something asked for does not exist or does not fit, see `errors`.
+        InvalidInput: an argument is not valid, see `errors`.
         ExecutionFailed: the run did not finish.
     """
+    from acdc_pipeline.errors import InvalidInput
+    from acdc_pipeline.execution.plan import plan_run
+    from acdc_pipeline.found_circuit import found_circuit
+    from acdc_pipeline.search_bar import bar_where_seen
+    from acdc_pipeline.specs import method_for
+    from acdc_pipeline.workflows.discovery import discover_into, worker_factory
+
     if memory is not None and (not isinstance(memory, int) or memory < 1):
         raise InvalidInput(
             f"{memory!r} is not an amount of memory",
@@ -70,7 +79,7 @@ def discover(
             field="memory",
             allowed="a whole number of bytes, at least 1",
         )
-    spec = find_task(task) if isinstance(task, str) else task
+    spec = _task(task)
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
         chosen = method_for(method, given, spec, where="discover")
@@ -82,10 +91,10 @@ def discover(
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
     run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
-    results = open_store(store, mode="write") if isinstance(store, str | Path) else store
     make_worker = worker_factory(device, memory)
-    if results is None:
+    if store is None:
         return found_circuit(make_worker().execute(run, spec, listener), spec, None)
+    results = _store(store)
     record, _ = discover_into(results, run, spec, make_worker, listener)
     return found_circuit(record, spec, results)
 
@@ -107,28 +116,32 @@ def evaluate(
     device: str = "auto",
     memory: int | None = None,
 ) -> Evaluation:
-    """What a circuit that no search of this package found is worth: see `FoundCircuit.evaluate`.
+    """Evaluate a circuit that no search of this package found; see `FoundCircuit.evaluate`.
 
         part = Circuit.of(load_model("zoo:attn-2l").topology, ["input->a0.h0<v>", "a0.h0->logits"])
         evaluate(part, "induction", "zoo:attn-2l").faithfulness
 
     Args:
-        circuit: of the graph of `model`.
+        circuit: a circuit of the graph of `model`.
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
         model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
-        metric: what is measured; None takes the task's.
+        metric: metric of faithfulness; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
-        prompts: how many prompt pairs.
-        seed: of everything that is drawn.
+        prompts: number of prompt pairs.
+        seed: seed of all random draws.
         dtype: precision of the weights.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
         device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget; None takes half of what is free.
+        memory: byte budget; None for half of the free memory.
 
     Raises:
-        InvalidInput: something asked for does not exist or does not fit, see `errors`.
+        InvalidInput: an argument is not valid, see `errors`.
     """
-    spec = find_task(task) if isinstance(task, str) else task
+    from acdc_pipeline.workflows import evaluate as workflow
+    from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
+    from acdc_pipeline.workflows.evaluation import evaluation_plan
+
+    spec = _task(task)
     run = run_of_circuit(
         circuit,
         spec,
@@ -139,5 +152,268 @@ def evaluate(
         seed=seed,
         dtype=dtype,
     )
-    effort = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
-    return measured(Worker(device=device, memory=memory), run, spec, circuit, [], effort)
+    plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+    return workflow.evaluate(worker_factory(device, memory)(), run, spec, circuit, [], plan)
+
+
+def sweep(
+    sweep: SweepSpec | Path | str,
+    *,
+    store: Store | Path | str | None = None,
+    profile: str = "laptop",
+    executor: str | None = None,
+    device: str | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+    shard: str | None = None,
+    retry_failed: bool = False,
+    progress: SweepListener | None = None,
+) -> SweepResult:
+    """Execute the runs of a sweep that the store does not have, as `acdc run` does.
+
+        result = sweep("deploy/sweeps/zoo.yaml", store="results/runs")
+        [record.metrics["kl"] for record in result.records], result.errors
+
+    Args:
+        sweep: a sweep, its name, or its `.yaml` file.
+        store: a store, a folder or a URL; None for the default store.
+        profile: name or file of a worker profile.
+        executor: `local` for this process, `ray` for Ray actors; None for the profile's.
+        device: auto, cpu, cuda[:i] or mps; None for the profile's.
+        memory: byte budget of a search; None for the profile's.
+        threads: CPU threads of torch in this process; None for the profile's.
+        shard: part `I/N` of the sweep; None for all of it.
+        retry_failed: whether to execute runs again that failed before.
+        progress: listener to the sweep.
+
+    Returns:
+        the records and errors of the sweep. A run that fails does not stop the others.
+
+    Raises:
+        InvalidInput: an argument is not valid, see `errors`.
+        ExecutionFailed: nothing can be executed, such as where no cluster answers.
+    """
+    from acdc_pipeline.execution.shard import WHOLE, parse_shard
+    from acdc_pipeline.specs import find_sweep
+    from acdc_pipeline.workflows.sweep import run_sweep
+
+    return run_sweep(
+        find_sweep(str(sweep)) if isinstance(sweep, str | Path) else sweep,
+        _store(store),
+        _settings(profile, executor, device, memory, threads),
+        shard=WHOLE if shard is None else parse_shard(shard),
+        retry_failed=retry_failed,
+        listener=progress,
+    )
+
+
+def profile_heads(
+    model: str,
+    tasks: Sequence[TaskSpec | str] | None = None,
+    *,
+    text: str | None = None,
+    prompts: int = 64,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "auto",
+    memory: int | None = None,
+    store: Store | Path | str | None = None,
+    progress: Progress | None = None,
+) -> list[RunRecord]:
+    """Score every attention head of `model` on each of `tasks`, as `acdc heads` does.
+
+        (record,) = profile_heads("zoo:attn-2l", ["induction"])
+        [score.value for score in record.heads if score.metric == "induction"]
+
+    Args:
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
+        tasks: tasks, names, folders or `.jsonl` files; None for the tasks that a zoo model was
+            trained on, and `induction` for any other model.
+        text: a text in which each head's strongest examples are looked for.
+        prompts: number of prompt pairs of each task, at least 2.
+        seed: seed of all random draws.
+        dtype: precision of the weights.
+        device: auto, cpu, cuda[:i] or mps.
+        memory: byte budget; None for half of the free memory.
+        store: where runs are looked up and stored; None stores nothing.
+        progress: listener to each run.
+
+    Returns:
+        one record per task, with `heads` (the scores) and `profile` (roles and examples).
+
+    Raises:
+        InvalidInput: an argument is not valid, see `errors`.
+        ExecutionFailed: a run did not finish.
+    """
+    from acdc_pipeline.execution.plan import plan_run
+    from acdc_pipeline.specs import ProfileMethod
+    from acdc_pipeline.workflows.discovery import discover_into, profile_tasks, worker_factory
+
+    method = ProfileMethod.with_defaults(text)
+    results = None if store is None else _store(store)
+    make_worker = worker_factory(device, memory)
+    records = []
+    for spec in map(_task, profile_tasks(model) if tasks is None else tasks):
+        run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+        if results is None:
+            records.append(make_worker().execute(run, spec, progress))
+        else:
+            records.append(discover_into(results, run, spec, make_worker, progress)[0])
+    return records
+
+
+def regress(
+    sweep: str = "regress",
+    *,
+    baselines: Path | str | None = None,
+    replace: Mapping[str, str] | None = None,
+    update_reason: str | None = None,
+    seeds: int = 5,
+    store: Store | Path | str | None = None,
+    profile: str = "laptop",
+    executor: str | None = None,
+    device: str | None = None,
+    memory: int | None = None,
+    threads: int | None = None,
+    progress: SweepListener | None = None,
+) -> Report:
+    """Find the circuits of a sweep again and compare them with baselines, as `acdc regress` does.
+
+        report = regress("regress.yaml", baselines="results/baselines")
+        report.exit_code, [str(verdict.cell) for verdict in report.verdicts]
+
+    Args:
+        sweep: name or `.yaml` file of the sweep.
+        baselines: folder of the baselines; None for the project's, or those that ship.
+        replace: models of the sweep, each with a model that takes its place.
+        update_reason: why baselines change; if given, those of cells that drifted or have none
+            are written.
+        seeds: number of other samples of prompts for the tolerances of new baselines, at least 5.
+        store: where the fresh runs go, which must not hold them yet; None for a temporary one.
+        profile, executor, device, memory, threads, progress: as for `sweep`.
+
+    Raises:
+        InvalidInput: an argument is not valid, see `errors`.
+        ExecutionFailed: a baseline cannot be written.
+    """
+    from acdc_pipeline.execution.progress import SilentSweep
+    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
+    from acdc_pipeline.specs import ModelRef
+    from acdc_pipeline.workflows import regression
+    from acdc_pipeline.workflows.executors import execute_runs, make_executor
+
+    given = None if baselines is None else Path(baselines)
+    known, folder = baselines_folder(given), folder_to_write(given)
+    check_folders(known, folder if update_reason else None)
+    settings = _settings(profile, executor, device, memory, threads)
+    replacements = {ModelRef.parse(a): ModelRef.parse(b) for a, b in (replace or {}).items()}
+    name, cells = regression.plan_cells(sweep, settings.profile.dtype, replacements)
+    with tempfile.TemporaryDirectory(prefix="acdc-regress-") as temporary:
+        results = _store(temporary if store is None else store)
+        regression.check_fresh(results, cells)
+
+        def execute(runs: Sequence[PlannedRun]) -> Iterable[Outcome]:
+            if not runs:
+                return ()
+            return execute_runs(runs, results, make_executor(settings), progress or SilentSweep())
+
+        report = regression.run_regression(name, cells, execute, results, known)
+        if update_reason:
+            report = regression.update_baselines(
+                report, cells, execute, results, folder, update_reason, seeds
+            )
+    return report
+
+
+def build_wiki(
+    store: Store | Path | str | None = None,
+    out: Path | str | None = None,
+    *,
+    notes: Path | str | None = None,
+    jobs: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Built:
+    """Build the static wiki of a store, as `acdc wiki build` does.
+
+        build_wiki("results/runs", "public").out / "index.html"
+
+    Args:
+        store: a store, a folder or a URL; None for the default store.
+        out: folder of the site; None for `results/wiki` of the project folder or `acdc-wiki`.
+        notes: folder of hand-written notes; None for `results/notes` of the project folder.
+        jobs: number of processes; None for one per core.
+        progress: called with the current step, the pages done and their total.
+
+    Raises:
+        InvalidInput: an argument is not valid, or `out` holds other files.
+        ExecutionFailed: a process was killed, or another build writes to `out`.
+    """
+    from acdc_pipeline.store import open_store
+    from acdc_pipeline.workflows.site import build_site
+
+    results = open_store(store) if store is None or isinstance(store, str | Path) else store
+    folder, texts = (None if path is None else Path(path) for path in (out, notes))
+    return build_site(results, folder, notes=texts, jobs=jobs, progress=progress)
+
+
+def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | None = None) -> Path:
+    """Write the circuit of a run for other tools, as `acdc runs export` does.
+
+        export(discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01), "ioi.graphml")
+
+    Args:
+        run: a circuit that `discover` returned, or a record of a store.
+        path: the file; it is replaced if it exists.
+        format: node-link, graphml, dot, mib-json, parquet or svg; None for that of the suffix.
+
+    Raises:
+        UnknownName: there is no such format.
+        InvalidInput: the suffix implies another format, or none; or the run has no circuit.
+    """
+    from acdc_pipeline.store import RunRecord
+    from acdc_pipeline.workflows.export import export_bytes, export_format
+
+    path = Path(path)
+    record = run if isinstance(run, RunRecord) else run.run
+    path.write_bytes(export_bytes(record, export_format(format, path)))
+    return path
+
+
+def load_task(name: str) -> TaskSpec:
+    """Find a task by its name, as a task folder, or as a `.jsonl` of prompt pairs.
+
+    Raises:
+        UnknownName: there is no such task.
+        SpecError: the task is not valid.
+    """
+    from acdc_pipeline.specs import find_task
+
+    return find_task(name)
+
+
+def _task(task: TaskSpec | str) -> TaskSpec:
+    return load_task(task) if isinstance(task, str) else task
+
+
+def _store(store: Store | Path | str | None) -> Store:
+    from acdc_pipeline.store import open_store
+
+    if store is None or isinstance(store, str | Path):
+        return open_store(store, mode="write")
+    return store
+
+
+def _settings(
+    profile: str,
+    executor: str | None,
+    device: str | None,
+    memory: int | None,
+    threads: int | None,
+) -> ExecutionSettings:
+    from acdc_pipeline.workflows.executors import check_executor, execution_settings
+
+    if executor is not None:
+        check_executor(executor, "executor")
+    return execution_settings(
+        profile, executor=executor, device=device, memory=memory, threads=threads
+    )

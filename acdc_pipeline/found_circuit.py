@@ -103,14 +103,14 @@ class FoundCircuit(Circuit):
 
         Warns where what was measured could not be kept.
         """
-        effort = evaluation_plan(
+        plan = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
         worker = Worker(device=device, memory=memory)
         spec = self.run.spec
         if self.store is None:
-            return evaluate(worker, spec, self.task, self, [self], effort)
-        answer = evaluate_into(self.store, worker, spec, self.task, self, effort)
+            return evaluate(worker, spec, self.task, self, [self], plan)
+        answer = evaluate_into(self.store, worker, spec, self.task, self, plan)
         if answer.unkept is not None:
             warnings.warn(f"the evaluation was not kept: {answer.unkept}", stacklevel=2)
         return answer.evaluation

@@ -56,6 +56,10 @@ class PartProgress(Protocol):
         """The fraction `done` of the part is done, from 0 to 1."""
 
 
+class SilentSweep(SweepListener):
+    """A `SweepListener` that reports nothing."""
+
+
 class Silent(Progress):
     """A `Progress` that reports nothing."""
 

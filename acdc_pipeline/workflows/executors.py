@@ -124,22 +124,3 @@ def execute_runs(
     finally:
         if isinstance(outcomes, Generator):
             outcomes.close()
-
-
-class SilentSweep:
-    """A listener that reports nothing."""
-
-    def waiting(self, reason: str) -> None:
-        """Report nothing."""
-
-    def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
-        """Report nothing."""
-
-    def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
-        """Report nothing."""
-
-    def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
-        """Report nothing."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Report nothing."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import Method
     from acdc_pipeline.store import RunRecord
 
 FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet", "svg")
@@ -57,8 +59,8 @@ def export_format(name: str | None, out: Path | None) -> str:
     return name or implied[0]
 
 
-def export_text(record: RunRecord, form: str) -> str:
-    """Return the circuit of `record` in one of the textual formats.
+def export_bytes(record: RunRecord, form: str) -> bytes:
+    """Return the circuit of `record` in one of `FORMATS`.
 
     Raises:
         InvalidInput: the run has no circuit.
@@ -70,15 +72,15 @@ def export_text(record: RunRecord, form: str) -> str:
         case "node-link":
             from acdc_pipeline.graph.node_link import node_link_json
 
-            return node_link_json(circuit)
+            return node_link_json(circuit).encode()
         case "graphml":
             from acdc_pipeline.graph.export import circuit_graphml
 
-            return circuit_graphml(circuit)
+            return circuit_graphml(circuit).encode()
         case "dot":
             from acdc_pipeline.graph.export import circuit_dot
 
-            return circuit_dot(circuit)
+            return circuit_dot(circuit).encode()
         case "mib-json":
             from acdc_pipeline.graph.mib import mib_json
 
@@ -88,5 +90,56 @@ def export_text(record: RunRecord, form: str) -> str:
                 from acdc_pipeline.models import describe_model
 
                 width = describe_model(record.spec.model).d_model
-            return mib_json(circuit, d_model=width)
+            return mib_json(circuit, d_model=width).encode()
+        case "parquet":
+            from acdc_pipeline.store.codec import encode
+
+            return encode(record)["edges.parquet"]
+        case "svg":
+            return draw_run(record, circuit).encode()
     raise AssertionError(form)
+
+
+def draw_run(record: RunRecord, circuit: Circuit) -> str:
+    """Draw the circuit of `record` as SVG, with its task, model, method and metrics."""
+    from acdc_pipeline.plotting.circuit import draw_circuit
+    from acdc_pipeline.specs import circuit_method
+
+    spec, metrics = record.spec, record.metrics
+    return draw_circuit(
+        circuit,
+        title=f"{spec.task} in {spec.model}",
+        subtitle=f"{method_label(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
+        f"KL to the whole model {_number(metrics.get('kl'))}, "
+        f"accuracy {_percent(metrics.get('accuracy'))} "
+        f"(whole model {_percent(metrics.get('model_accuracy'))}), "
+        f"forced choice {_percent(metrics.get('forced_choice'))} "
+        f"(whole model {_percent(metrics.get('model_forced_choice'))}). "
+        f"Run {spec.run_id()[:8]}.",
+    )
+
+
+def method_label(method: Method) -> str:
+    """Name a method with the parameter that decides the size of its circuits.
+
+    `acdc 0.01` for a threshold, `eap 5%` for a share of the edges, `eap 60 edges`, `profile`.
+    """
+    values = method.plain()
+    size = ""
+    if (threshold := values.get("threshold")) is not None:
+        size = f"{threshold:g}"
+    elif (edges := values.get("edges")) is not None:
+        size = f"{edges} edge{'' if edges == 1 else 's'}"
+    elif (share := values.get("share")) is not None:
+        size = f"{100 * share:.3g}%"
+    return f"{method.name} {size}".rstrip()
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:#.3g}".rstrip(".") if value else "0"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"

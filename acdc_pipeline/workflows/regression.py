@@ -299,8 +299,9 @@ class CellRunner:
 
     def verdict(self, index: int) -> Verdict:
         """Execute the run of a cell and compare it with its baseline."""
+        from acdc_pipeline.execution.progress import SilentSweep
         from acdc_pipeline.store import open_store
-        from acdc_pipeline.workflows.executors import SilentSweep, execute_runs, make_executor
+        from acdc_pipeline.workflows.executors import execute_runs, make_executor
 
         if self._store is None:
             self._store = tempfile.TemporaryDirectory(prefix="acdc-regress-")

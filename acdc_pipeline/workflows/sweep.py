@@ -15,13 +15,15 @@ from acdc_pipeline.errors import (
     SpecError,
 )
 from acdc_pipeline.execution.plan import describe_supported
-from acdc_pipeline.execution.runs import PlannedRun
+from acdc_pipeline.execution.progress import SilentSweep, SweepListener
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
 from acdc_pipeline.models.describe import ModelDescription
 from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, find_task
 from acdc_pipeline.specs.names import Dtype
-from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.store import RunFailure, RunRecord, Store
+from acdc_pipeline.workflows.executors import ExecutionSettings, execute_runs, make_executor
 
 RunState = Literal["cached", "to run", "failed before"]
 
@@ -79,6 +81,68 @@ class SweepStatus:
     def runs(self, *states: RunState) -> tuple[PlannedRun, ...]:
         """The runs in one of `states`, in the order of the sweep."""
         return tuple(run for run in self.plan.runs if self.state(run) in states)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """An executed sweep.
+
+    Args:
+        store: where its runs are.
+        status: the plan, and the state of its runs before the execution.
+        outcomes: one per executed run.
+    """
+
+    store: Store
+    status: SweepStatus
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def records(self) -> list[RunRecord]:
+        """The runs of the sweep that are in the store, in its order."""
+        done = {o.planned.run_id for o in self.outcomes if o.error is None}
+        done |= {planned.run_id for planned in self.status.runs("cached")}
+        ids = [planned.run_id for planned in self.status.plan.runs]
+        return [self.store.get(run_id) for run_id in ids if run_id in done]
+
+    @property
+    def errors(self) -> list[AcdcError]:
+        """The errors of failed runs and of refused cells."""
+        failed = [o.error for o in self.outcomes if o.error is not None]
+        return failed + [refusal.error for refusal in self.status.plan.refused]
+
+
+def run_sweep(
+    sweep: SweepSpec,
+    store: Store,
+    settings: ExecutionSettings,
+    *,
+    shard: Shard = WHOLE,
+    retry_failed: bool = False,
+    listener: SweepListener | None = None,
+) -> SweepResult:
+    """Plan a sweep and execute the runs that `store` does not have.
+
+    Args:
+        sweep: the sweep.
+        store: where the runs go.
+        settings: how and where they execute.
+        shard: the part of the sweep.
+        retry_failed: whether to execute runs again that failed before.
+        listener: the listener to the execution.
+
+    Raises:
+        InvalidInput: the sweep, the settings or the store is not valid.
+        ExecutionFailed: nothing can be executed, such as where no cluster answers.
+    """
+    plan = plan_sweep(sweep, dtype=settings.profile.dtype, shard=shard)
+    status = sweep_status(plan, store)
+    runs = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
+    if not runs:
+        return SweepResult(store, status, ())
+    store.check_writable()
+    outcomes = execute_runs(runs, store, make_executor(settings), listener or SilentSweep())
+    return SweepResult(store, status, tuple(outcomes))
 
 
 def plan_sweep(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ def test_package_every_public_name_resolves():
 
 
 def test_package_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = acdc_pipeline.nothing
+    with pytest.raises(AttributeError, match="attribute nothing"):
+        _ = acdc_pipeline.nothing  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_discover_compiled_model_returns_its_true_circuit_and_stores_it(tmp_path: Path):
@@ -151,6 +152,82 @@ def test_evaluate_circuit_of_the_true_edges_is_the_whole_model():
     )
     assert worth.faithfulness == pytest.approx(1.0, abs=1e-3)
     assert (worth.null, worth.stability) == ((), None)
+
+
+SWEEP = {
+    "name": "small",
+    "tasks": ["compiled_or"],
+    "models": ["zoo:compiled-or"],
+    "methods": [{"name": "acdc", "thresholds": [0.1]}],
+    "prompts": 4,
+    "seeds": [0],
+}
+
+
+@pytest.fixture
+def small_sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(json.dumps(SWEEP))
+    return path
+
+
+def test_sweep_executes_what_the_store_does_not_have(small_sweep: Path, tmp_path: Path):
+    store = tmp_path / "runs"
+    first = acdc_pipeline.sweep(small_sweep, store=store, device="cpu", threads=1)
+    assert [outcome.state for outcome in first.outcomes] == ["committed"]
+    assert [record.spec.task for record in first.records] == ["compiled_or"]
+    again = acdc_pipeline.sweep(small_sweep, store=store, device="cpu", threads=1)
+    assert (again.outcomes, again.errors) == ((), [])
+    assert [r.spec for r in again.records] == [r.spec for r in first.records]
+
+
+def test_sweep_unknown_executor_is_refused(small_sweep: Path, tmp_path: Path):
+    with pytest.raises(InvalidInput, match="'cloud' is not an executor"):
+        acdc_pipeline.sweep(small_sweep, store=tmp_path, executor="cloud")
+
+
+def test_profile_heads_scores_every_head_and_keeps_the_run(tmp_path: Path):
+    arguments: dict[str, Any] = {"prompts": 4, "store": tmp_path, "device": "cpu"}
+    (record,) = acdc_pipeline.profile_heads("zoo:compiled-or", ["compiled_or"], **arguments)
+    assert {(row.layer, row.head) for row in record.heads} == {(0, head) for head in range(4)}
+    assert acdc_pipeline.open_store(tmp_path).run_ids() == [record.spec.run_id()]
+
+
+def test_regress_writes_baselines_and_then_finds_no_drift(small_sweep: Path, tmp_path: Path):
+    where: dict[str, Any] = {"baselines": tmp_path / "baselines", "device": "cpu", "threads": 1}
+    report = acdc_pipeline.regress(str(small_sweep), update_reason="for a test", **where)
+    assert (report.exit_code, len(report.updated)) == (0, 1)
+    report = acdc_pipeline.regress(str(small_sweep), **where)
+    assert [verdict.status for verdict in report.verdicts] == ["ok"]
+
+
+def test_build_wiki_writes_a_page_for_the_circuit(tmp_path: Path):
+    acdc_pipeline.discover(
+        "compiled_or", "zoo:compiled-or", threshold=0.1, prompts=4, store=tmp_path / "runs"
+    )
+    built = acdc_pipeline.build_wiki(tmp_path / "runs", tmp_path / "wiki", jobs=1)
+    assert (built.out / "index.html").is_file()
+    assert built.site.circuits == 1
+
+
+@pytest.mark.parametrize("suffix", ["json", "graphml", "dot", "parquet", "svg"])
+def test_export_writes_the_format_of_the_suffix(
+    found: acdc_pipeline.FoundCircuit, tmp_path: Path, suffix: str
+):
+    path = acdc_pipeline.export(found, tmp_path / f"circuit.{suffix}")
+    starts = {
+        "json": b"{",
+        "graphml": b"<?xml",
+        "dot": b"digraph",
+        "parquet": b"PAR1",
+        "svg": b"<svg",
+    }
+    assert path.read_bytes().startswith(starts[suffix])
+
+
+def test_export_unknown_suffix_is_refused(found: acdc_pipeline.FoundCircuit, tmp_path: Path):
+    with pytest.raises(InvalidInput, match="suffix of no format"):
+        acdc_pipeline.export(found, tmp_path / "circuit.csv")
 
 
 def test_bar_shows_how_far_a_search_is_and_goes(capsys: pytest.CaptureFixture[str]):

@@ -33,7 +33,7 @@ from acdc_pipeline.cli.views.run_list import (
     suggest_filters,
 )
 from acdc_pipeline.errors import DamagedRun, InvalidInput
-from acdc_pipeline.workflows.export import FORMATS, export_format, export_text
+from acdc_pipeline.workflows.export import FORMATS, export_bytes, export_format
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -132,7 +132,6 @@ def show_run(
 
     Example: acdc runs show 3f2a91c0
     """
-    from acdc_pipeline.cli.views.drawing import draw_run
     from acdc_pipeline.cli.views.run import (
         evaluation_facts_of_run,
         evaluation_part,
@@ -141,6 +140,7 @@ def show_run(
         warning_facts,
     )
     from acdc_pipeline.specs import circuit_method
+    from acdc_pipeline.workflows.export import draw_run
 
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
@@ -234,12 +234,8 @@ def export_run(
     record = results.get(run_id)
     if form == "parquet":
         content = results.read_file(run_id, "edges.parquet")
-    elif form == "svg" and record.circuit is not None:
-        from acdc_pipeline.cli.views.drawing import draw_run
-
-        content = draw_run(record, record.circuit).encode()
     else:
-        content = export_text(record, form).encode()
+        content = export_bytes(record, form)
     if out is None:
         write_stdout(content)
         flush_stdout()

@@ -63,29 +63,11 @@ def build_wiki(
 
     Example: acdc wiki build --out public
     """
-    folder = out or default_folder()
-    with reserve_stdout(), show_stages() as progress:
-        from acdc_pipeline.errors import InvalidInput
-        from acdc_pipeline.wiki.build import build
-        from acdc_pipeline.wiki.notes import notes_folder
+    from acdc_pipeline.workflows.site import build_site
 
-        if notes is not None and not notes.is_dir():
-            raise InvalidInput("is not a folder", where=str(notes), field="--notes")
+    with reserve_stdout(), show_stages() as progress:
         results = shared.open_store(store)
-        if not results.exists:
-            raise InvalidInput(
-                "the store does not exist",
-                where=relative_path(results.url),
-                field="--store",
-                fix="name the store that holds the runs, or create some: acdc discover",
-            )
-        built = build(
-            results,
-            folder,
-            notes=notes or notes_folder(),
-            jobs=jobs,
-            progress=progress,
-        )
+        built = build_site(results, out, notes=notes, jobs=jobs, progress=progress)
     _print_notes(built)
     if json:
         print_json(_document(built))
@@ -99,11 +81,10 @@ def build_from_store(store: Store, out: Path | None) -> Path | None:
     """Build a wiki with the project's notes and return its first page; None without runs."""
     if not store.run_ids():
         return None
-    from acdc_pipeline.wiki.build import build
-    from acdc_pipeline.wiki.notes import notes_folder
+    from acdc_pipeline.workflows.site import build_site
 
     with show_stages() as progress:
-        built = build(store, out or default_folder(), notes=notes_folder(), progress=progress)
+        built = build_site(store, out, progress=progress)
     _print_notes(built)
     return built.out / "index.html"
 
@@ -128,23 +109,15 @@ def serve_wiki(
     Example: acdc wiki serve --port 8080
     """
     from acdc_pipeline.wiki.serve import site_server
+    from acdc_pipeline.workflows.site import default_site_folder
 
-    with site_server(out or default_folder(), port) as server:
+    folder = out or default_site_folder()
+    with site_server(folder, port) as server:
         address = f"http://127.0.0.1:{server.server_port}/"
-        print_note(
-            f"serving {relative_path(str(out or default_folder()))} at {address} (Ctrl-C to stop)"
-        )
+        print_note(f"serving {relative_path(str(folder))} at {address} (Ctrl-C to stop)")
         if open_browser:
             webbrowser.open(address)
         server.serve_forever()
-
-
-def default_folder() -> Path:
-    """Return the default folder of the wiki."""
-    from acdc_pipeline.specs import find_project
-
-    project = find_project()
-    return Path("acdc-wiki") if project is None else project / "results" / "wiki"
 
 
 def _print_notes(built: Built) -> None:

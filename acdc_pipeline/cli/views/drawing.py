@@ -1,4 +1,4 @@
-"""SVG figures of a run: its circuit and its faithfulness curve, with what was measured."""
+"""SVG figures of evaluations and comparisons."""
 
 from __future__ import annotations
 
@@ -8,30 +8,8 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.cli.terminal.text import format_number, format_percent
 
 if TYPE_CHECKING:
-    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.regression.pair import Pair
-    from acdc_pipeline.store import RunRecord
     from acdc_pipeline.workflows.evaluation import Evaluation
-
-
-def draw_run(record: RunRecord, circuit: Circuit) -> str:
-    """Draw the circuit of `record`."""
-    from acdc_pipeline.cli.views.run import method_name
-    from acdc_pipeline.plotting.circuit import draw_circuit
-    from acdc_pipeline.specs import circuit_method
-
-    spec, metrics = record.spec, record.metrics
-    return draw_circuit(
-        circuit,
-        title=f"{spec.task} in {spec.model}",
-        subtitle=f"{method_name(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
-        f"KL to the whole model {format_number(metrics.get('kl'))}, "
-        f"accuracy {format_percent(metrics.get('accuracy'))} "
-        f"(whole model {format_percent(metrics.get('model_accuracy'))}), "
-        f"forced choice {format_percent(metrics.get('forced_choice'))} "
-        f"(whole model {format_percent(metrics.get('model_forced_choice'))}). "
-        f"Run {spec.run_id()[:8]}.",
-    )
 
 
 def draw_evaluation(found: Evaluation, *, title: str) -> str:

@@ -1,0 +1,31 @@
+from .api import (
+    build_wiki,
+    discover,
+    evaluate,
+    export,
+    load_task,
+    profile_heads,
+    regress,
+    sweep,
+)
+from .found_circuit import FoundCircuit
+from .graph import Circuit
+from .models import load_model
+from .store import open_store
+
+__all__ = [
+    "Circuit",
+    "FoundCircuit",
+    "build_wiki",
+    "discover",
+    "evaluate",
+    "export",
+    "load_model",
+    "load_task",
+    "open_store",
+    "profile_heads",
+    "regress",
+    "sweep",
+]
+
+__version__: str

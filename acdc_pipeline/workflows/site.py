@@ -1,0 +1,59 @@
+"""Build the wiki of a store with the defaults of the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from acdc_pipeline.store import Store
+    from acdc_pipeline.wiki.build import Built
+
+
+def default_site_folder() -> Path:
+    """Return `results/wiki` of the project folder, or `acdc-wiki` where there is no project."""
+    from acdc_pipeline.specs import find_project
+
+    project = find_project()
+    return Path("acdc-wiki") if project is None else project / "results" / "wiki"
+
+
+def build_site(
+    store: Store,
+    out: Path | None = None,
+    *,
+    notes: Path | None = None,
+    jobs: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Built:
+    """Build the wiki of `store`; only files that differ are written.
+
+    Args:
+        store: where the runs are.
+        out: folder of the site; None for `default_site_folder`.
+        notes: folder of hand-written notes; None for the project's.
+        jobs: number of processes; None for one per core.
+        progress: called with the current step, the pages done and their total.
+
+    Raises:
+        InvalidInput: there is no such store or notes folder, or `out` holds other files.
+        StoreError: the store cannot be read.
+        ExecutionFailed: a process was killed, or another build writes to `out`.
+    """
+    from acdc_pipeline.wiki.build import build
+    from acdc_pipeline.wiki.notes import notes_folder
+
+    if notes is not None and not notes.is_dir():
+        raise InvalidInput("is no folder", where=str(notes), field="--notes")
+    if not store.exists:
+        raise InvalidInput(
+            "the store does not exist",
+            where=store.url,
+            field="--store",
+            fix="name the store that holds the runs, or make some: acdc discover",
+        )
+    out = default_site_folder() if out is None else out
+    return build(store, out, notes=notes or notes_folder(), jobs=jobs, progress=progress)
