@@ -47,13 +47,13 @@ def build_site(
     from acdc_pipeline.wiki.notes import notes_folder
 
     if notes is not None and not notes.is_dir():
-        raise InvalidInput("is no folder", where=str(notes), field="--notes")
+        raise InvalidInput("is not a folder", where=str(notes), field="--notes")
     if not store.exists:
         raise InvalidInput(
             "the store does not exist",
             where=store.url,
             field="--store",
-            fix="name the store that holds the runs, or make some: acdc discover",
+            fix="name the store that holds the runs, or create some: acdc discover",
         )
     out = default_site_folder() if out is None else out
     return build(store, out, notes=notes or notes_folder(), jobs=jobs, progress=progress)
