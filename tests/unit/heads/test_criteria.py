@@ -97,7 +97,7 @@ def measured_scores(name: str, values: list[float], high: float) -> Measurements
     return Measurements({key: np.array([values])}, {key: nulls}, {TOKENS: 10.0})
 
 
-def test_near_miss_is_told_with_its_line_its_null_and_what_is_missing():
+def test_near_miss_describes_its_line_its_null_and_the_reason():
     measured = measured_scores("induction", [0.36, 0.02, 0.08, 0.14, 0.19], 0.06)
     assert assign_roles(measured) == []
     (miss,) = near_misses(measured, [])

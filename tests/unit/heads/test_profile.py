@@ -160,7 +160,7 @@ def test_model_without_room_for_repeats_has_no_scores_of_that_family():
 
 
 @pytest.mark.parametrize("name", ["attn-2l", "gpt2-4l-s0", "llama-4l"])
-def test_random_weights_earn_no_more_roles_than_the_null_lets_through(name: str):
+def test_random_weights_have_no_more_roles_than_the_null_lets_through(name: str):
     """At 1 head in 100, more than `at_most` come up once in 1,000 runs, of each role and of all."""
     base = loaded(name).weights
     small = replace(base, w_e=base.w_e[:100], w_u=base.w_u[:, :100], b_u=None)

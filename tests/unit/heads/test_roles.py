@@ -81,7 +81,7 @@ def test_supporting_scores_add_evidence_and_decide_nothing():
     ]
 
 
-def test_copying_and_suppressing_are_told_by_ranks_of_tokens_and_not_by_eigenvalues():
+def test_copying_and_suppressing_show_in_ranks_of_tokens_and_not_in_eigenvalues():
     """The first copies, the second suppresses; the third only has positive eigenvalues."""
     values = {
         "copy_at_5": grid(0.9, 0.0, 0.1),
@@ -172,7 +172,7 @@ def test_null_is_strict_where_it_has_few_values():
     assert Null.of("sink@1", "random weights", np.array([np.nan])) is None
 
 
-def test_summary_says_on_what_how_much_and_by_which_evidence():
+def test_description_names_task_value_rank_and_evidence():
     role = HeadRole(
         Node.parse("a5.h1"),
         "induction",

@@ -174,7 +174,7 @@ def test_answer_places_are_the_indirect_object_and_the_second_subject():
     assert places.repeat[0].nonzero().flatten().tolist() == [5]
 
 
-def test_answer_places_of_words_said_once_or_never_are_none():
+def test_answer_positions_of_words_that_occur_once_or_never_are_none():
     places = find_answer_positions(prompt_of([0, 1, 2, 3], (9,), (2,)))
     assert not places.answer.any()
     assert not places.repeat.any()

@@ -183,7 +183,7 @@ def test_search_receiver_that_nothing_reads_is_refused(models: dict[str, LoadedM
         search.visit(Receiver(mlp(1)), [])
 
 
-def test_search_budget_below_one_set_of_activations_says_so(models: dict[str, LoadedModel]):
+def test_search_budget_below_one_set_of_activations_is_refused(models: dict[str, LoadedModel]):
     bench = set_up(models["gpt2"].weights, random_prompts(2, 5, checkpoints.VOCAB), "corrupted")
     with pytest.raises(OutOfMemoryBudget, match="2 prompts"):
         bench.search(objective_for(bench, "kl"), memory=_held(bench) - 1)
