@@ -112,14 +112,13 @@ class LocalBackend(Backend):
         _replace_durably(target, data, aside)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
-        tmp, folder = self.folder / layout.TMP, self.folder / layout.FAILED / run_id
+        tmp = self.folder / layout.TMP
         tmp.mkdir(parents=True, exist_ok=True)
         with self._failure_lock(run_id):
             for abandoned in tmp.glob(f"{run_id}.failed.*"):
                 abandoned.unlink(missing_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
             aside = tmp / f"{run_id}.failed.{secrets.token_hex(8)}"
-            _replace_durably(folder / layout.FAILURE, data, aside)
+            _replace_durably(self.folder / layout.FAILED / run_id / layout.FAILURE, data, aside)
 
     def remove_failure(self, run_id: str) -> None:
         """Remove the `FAILED.json` of a run with its folder, if there is one."""
@@ -275,6 +274,8 @@ def _replace_durably(target: Path, data: bytes, aside: Path) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        # Only now: a write that fails must not leave an empty folder.
+        target.parent.mkdir(parents=True, exist_ok=True)
         aside.replace(target)
     finally:
         aside.unlink(missing_ok=True)
