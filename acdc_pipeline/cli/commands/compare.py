@@ -141,7 +141,6 @@ def compare_runs(
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
     from acdc_pipeline.cli.views import comparison
-    from acdc_pipeline.cli.views.drawing import draw_pairs
     from acdc_pipeline.cli.views.run import evaluation_part
     from acdc_pipeline.cli.views.run_list import load_figures
     from acdc_pipeline.regression.pair import compared, runs_of
@@ -172,7 +171,7 @@ def compare_runs(
     )
     if svg is not None:
         names = [_name(record) for record in records] or models
-        write_bytes(svg, draw_pairs(names[0], names[1], pairs).encode())
+        write_bytes(svg, comparison.draw_pairs(names[0], names[1], pairs).encode())
         if svg == STDOUT:
             return
     ids = [record.spec.run_id() for record in records]

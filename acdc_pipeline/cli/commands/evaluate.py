@@ -198,8 +198,12 @@ def evaluate(
             damaged = ()
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             found = evaluate_circuit(worker, spec, task, circuit, [], effort, progress)
-    from acdc_pipeline.cli.views.drawing import draw_evaluation
-    from acdc_pipeline.cli.views.evaluation import CURVE_COLUMNS, curve_rows, evaluation_facts
+    from acdc_pipeline.cli.views.evaluation import (
+        CURVE_COLUMNS,
+        curve_rows,
+        draw_evaluation,
+        evaluation_facts,
+    )
     from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
     print_warnings(damaged)

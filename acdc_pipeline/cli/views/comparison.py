@@ -174,6 +174,21 @@ def pair_document(pair: Pair) -> dict[str, Any]:
     }
 
 
+def draw_pairs(first: str, second: str, pairs: Sequence[Pair]) -> str:
+    """Draw what the circuits of two runs or models, named `first` and `second`, share."""
+    from acdc_pipeline.plotting.overlap import OverlapRow, draw_overlap
+
+    rows = [
+        OverlapRow(
+            pair.label,
+            pair.edges.counts if pair.edges else None,
+            pair.role_edges.counts if pair.role_edges else None,
+        )
+        for pair in pairs
+    ]
+    return draw_overlap(first, second, rows)
+
+
 def _strongest(circuit: Circuit, edges: Sequence[str]) -> str:
     wanted = set(edges)
     names = [name for e in circuit.strongest(len(circuit)) if (name := str(e)) in wanted]
