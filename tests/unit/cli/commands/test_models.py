@@ -75,7 +75,7 @@ def test_models_check_says_what_is_reproduced_and_how_it_is_searched(capsys, tmp
     assert checked.code == 0
     assert "Gemma 2 (Gemma2ForCausalLM)" in checked.out
     assert "scores capped at 1" in checked.out
-    assert "every later layer anew" in checked.out
+    assert "recomputes every later layer" in checked.out
     assert "parity error" in checked.out
 
 

@@ -177,7 +177,7 @@ def test_runs_show_names_edges_by_score_best_first(capsys, run_id):
 def test_runs_show_names_no_more_edges_than_fit_and_says_where_the_rest_is(
     capsys, run_id, monkeypatch
 ):
-    monkeypatch.setattr("acdc_pipeline.cli.commands.runs.STRONGEST", 2)
+    monkeypatch.setattr("acdc_pipeline.cli.commands.runs.MAX_EDGES_NAMED", 2)
     shown = acdc(capsys, "runs", "show", run_id).out
     assert f"… and 1 more, see acdc runs export {run_id[:8]}\n" in shown
 
