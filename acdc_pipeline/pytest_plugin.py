@@ -112,6 +112,6 @@ class CircuitCase(pytest.Item):
         return "acdc-regress", None, self.name
 
     def _said(self) -> str:
-        from acdc_pipeline.regression.junit import explanation
+        from acdc_pipeline.regression.ci_reports import explain
 
-        return f"{self.verdict.status}: {self.verdict.cell}\n{explanation(self.verdict)}"
+        return f"{self.verdict.status}: {self.verdict.cell}\n{explain(self.verdict)}"

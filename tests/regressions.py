@@ -10,8 +10,7 @@ from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import Baseline, graph_shape
 from acdc_pipeline.regression.cell import cell_of
-from acdc_pipeline.regression.finding import Finding, finding_of
-from acdc_pipeline.regression.tolerance import tolerance
+from acdc_pipeline.regression.finding import Finding, finding_of, tolerance
 from acdc_pipeline.store import RunRecord
 from tests import records
 

@@ -15,9 +15,7 @@ from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
-from acdc_pipeline.regression.distance import EDGES, HEADS, SIZE
-from acdc_pipeline.regression.finding import Finding
-from acdc_pipeline.regression.tolerance import Tolerance
+from acdc_pipeline.regression.finding import EDGES, HEADS, SIZE, Finding, Tolerance
 from acdc_pipeline.specs import Spec, bundled_folder, find_project, parse
 from acdc_pipeline.specs.base import rejection
 

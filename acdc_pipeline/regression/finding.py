@@ -1,22 +1,45 @@
-"""What a run found, as far as two runs are compared in it."""
+"""What is compared of a run, how far apart two runs are, and how far is no drift."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from acdc_pipeline.graph import Circuit, Node
+import numpy as np
+from pydantic import Field
+
+from acdc_pipeline.graph import Circuit, Edge, Node
+from acdc_pipeline.graph.circuit import jaccard
+from acdc_pipeline.specs import Spec
 from acdc_pipeline.store import RunRecord
+
+EDGES, HEADS, SIZE, RANKING = "edges", "heads", "size", "ranking"
+"""Statistics of circuits; every other statistic is a metric, by its name."""
+
+LEAST_RANKED = 3
+"""Fewer shared edges have no meaningful order."""
+
+LEAST_SEEDS = 5
+"""Fewer other samples say too little about their spread."""
+
+LEAST_OF_METRIC = 1e-3
+"""Change of a metric that is never drift, relative to its size where that is above 1: sums of
+32-bit numbers in another order differ by about 1e-6, and one edge at the threshold that falls the
+other way moves a metric by more."""
+
+LEAST_OF_RANKING = 0.05
+"""Change of Spearman's correlation that is never drift: neighbours in the order may swap."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A circuit and its numbers.
+    """The part of a run that is compared.
 
     Args:
-        circuit: the edges kept, with their scores where the method gives any.
-        metrics: those of the circuit and of the whole model (`model_…`) by name, and the
-            circuit's `faithfulness` where it has one.
+        circuit: the circuit, with scores of its edges where the method gives any.
+        metrics: metrics of the circuit and of the whole model (`model_…`) by name, and the
+            `faithfulness` of the circuit if it has one.
     """
 
     circuit: Circuit
@@ -24,14 +47,14 @@ class Finding:
 
     @property
     def heads(self) -> frozenset[Node]:
-        """The heads that an edge of the circuit touches."""
+        """The heads in the circuit."""
         return frozenset(node for node in self.circuit.nodes if node.kind == "head")
 
 
 def finding_of(record: RunRecord) -> Finding:
-    """What is compared of `record`, which holds a circuit.
+    """Return the finding of a run with a circuit.
 
-    Scores of removed edges are left out; so are the metrics with every edge removed, which
+    Scores of removed edges are left out, and so are the metrics of the ablated model, which
     faithfulness accounts for.
     """
     found = record.circuit
@@ -42,3 +65,98 @@ def finding_of(record: RunRecord) -> Finding:
     if faithfulness is not None:
         metrics["faithfulness"] = float(faithfulness)
     return Finding(Circuit(found.topology, found.edges, scores), metrics)
+
+
+def distances(a: Finding, b: Finding) -> dict[str, float]:
+    """Return the distance of two findings in each statistic; 0 where they agree, never negative.
+
+    `edges` and `heads` are 1 - Jaccard of the sets; `size` is the difference in edges; `ranking`
+    is 1 - Spearman's correlation of |score| over the shared edges, and is left out where these are
+    fewer than three or have equal scores; metrics, in their own unit, are compared where both
+    findings have them.
+    """
+    found = {
+        EDGES: 1 - jaccard(a.circuit.edges, b.circuit.edges),
+        HEADS: 1 - jaccard(a.heads, b.heads),
+        SIZE: float(abs(len(a.circuit) - len(b.circuit))),
+    }
+    correlation = rank_correlation(a.circuit.scores, b.circuit.scores)
+    if correlation is not None:
+        found[RANKING] = 1 - correlation
+    for name in sorted(set(a.metrics) & set(b.metrics)):
+        found[name] = abs(a.metrics[name] - b.metrics[name])
+    return found
+
+
+def rank_correlation(a: Mapping[Edge, float], b: Mapping[Edge, float]) -> float | None:
+    """Return Spearman's correlation of |score| over the shared edges; None where undefined."""
+    shared = sorted(set(a) & set(b), key=str)
+    if len(shared) < LEAST_RANKED:
+        return None
+    x, y = (_ranks(np.array([abs(scores[edge]) for edge in shared])) for scores in (a, b))
+    if not (x.std() > 0 and y.std() > 0):
+        return None
+    # equal orders have a correlation of exactly 1, whatever the rounding
+    return 1.0 if np.array_equal(x, y) else float(np.clip(np.corrcoef(x, y)[0, 1], -1, 1))
+
+
+class Tolerance(Spec):
+    """Distances of other samples of prompts from a baseline, and the limits they imply.
+
+    Args:
+        seeds: seeds of the other samples of prompts.
+        measured: distances by statistic, in the order of `seeds`; null where a sample has none.
+        limits: the largest distance of each statistic that is no drift.
+    """
+
+    seeds: tuple[int, ...] = Field(min_length=LEAST_SEEDS)
+    measured: dict[str, tuple[float | None, ...]]
+    limits: dict[str, Annotated[float, Field(ge=0)]]
+
+
+def tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:
+    """Return the tolerance of a baseline.
+
+    A limit is the largest measured distance: a change larger than that of any other sample of
+    prompts is drift. It is never below the effect of rounding, see `floor`.
+
+    Args:
+        reference: the finding of the baseline.
+        others: findings by seed, at least `LEAST_SEEDS` of them.
+    """
+    rows = [distances(reference, finding) for finding in others.values()]
+    names = dict.fromkeys(name for row in rows for name in row)
+    largest = {name: max(row[name] for row in rows if name in row) for name in names}
+    return Tolerance(
+        seeds=tuple(others),
+        measured={name: tuple(_short(row.get(name)) for row in rows) for name in names},
+        limits={name: max(floor(name, reference), largest[name]) for name in names},
+    )
+
+
+def floor(statistic: str, reference: Finding) -> float:
+    """Return the distance that is never drift: that of one exchanged edge, or of rounding.
+
+    A circuit of n edges that loses one and gains one shares n - 1 of n + 1, a distance of
+    2 / (n + 1); one of n heads that gains one shares n of n + 1.
+    """
+    if statistic == EDGES:
+        return 2 / (len(reference.circuit) + 1)
+    if statistic == HEADS:
+        return 1 / (len(reference.heads) + 1)
+    if statistic == SIZE:
+        return 1.0
+    if statistic == RANKING:
+        return LEAST_OF_RANKING
+    return LEAST_OF_METRIC * max(1.0, abs(reference.metrics[statistic]))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share their mean rank."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[place]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")

@@ -11,8 +11,15 @@ from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import UPDATE, Baseline, graph_shape
 from acdc_pipeline.regression.cell import CellSpec
 from acdc_pipeline.regression.changes import changes_between
-from acdc_pipeline.regression.distance import EDGES, HEADS, RANKING, SIZE, distances
-from acdc_pipeline.regression.finding import Finding, finding_of
+from acdc_pipeline.regression.finding import (
+    EDGES,
+    HEADS,
+    RANKING,
+    SIZE,
+    Finding,
+    distances,
+    finding_of,
+)
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.store import RunRecord
 

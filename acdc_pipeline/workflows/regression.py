@@ -366,8 +366,7 @@ def _new_baseline(
     """Make a baseline from the run of a cell and its runs on other samples, all in `store`."""
     import acdc_pipeline
     from acdc_pipeline.regression.baseline import Baseline, graph_shape
-    from acdc_pipeline.regression.finding import finding_of
-    from acdc_pipeline.regression.tolerance import tolerance
+    from acdc_pipeline.regression.finding import finding_of, tolerance
 
     assert cell.planned is not None
     record = store.get(cell.planned.run_id)

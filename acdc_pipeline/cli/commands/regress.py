@@ -35,8 +35,8 @@ from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
+    from acdc_pipeline.regression.ci_reports import HeadLink
     from acdc_pipeline.regression.report import Report
-    from acdc_pipeline.regression.summary import HeadLink
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.store import Store
 
@@ -251,8 +251,7 @@ def _write_documents(
 
     Return False if a document cannot be written, which does not change the verdicts.
     """
-    from acdc_pipeline.regression.junit import junit_xml
-    from acdc_pipeline.regression.summary import summary_markdown
+    from acdc_pipeline.regression.ci_reports import junit_xml, summary_markdown
 
     text = summary_markdown(report, None if wiki is None else _head_links(wiki, report))
     content = text.encode("utf-8", "replace")  # file names need not be valid text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.graph import Edge
-from acdc_pipeline.regression.distance import distances, jaccard, rank_correlation
+from acdc_pipeline.graph.circuit import jaccard
+from acdc_pipeline.regression.finding import distances, rank_correlation
 from tests.regressions import EDGES, finding
 
 

@@ -7,9 +7,8 @@ from xml.etree import ElementTree
 import pytest
 
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.regression.junit import junit_xml
+from acdc_pipeline.regression.ci_reports import junit_xml, summary_markdown
 from acdc_pipeline.regression.report import Report, summary_line
-from acdc_pipeline.regression.summary import summary_markdown
 from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, no_baseline
 from tests.regressions import EDGES, MODEL, baseline, record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.regression.tolerance import Tolerance, floor, tolerance
+from acdc_pipeline.regression.finding import Tolerance, floor, tolerance
 from acdc_pipeline.specs import parse
 from tests.regressions import EDGES, finding
 
