@@ -33,33 +33,37 @@ from acdc_pipeline.wiki.text import assign_slugs, format_number, pluralize, show
 
 
 @dataclass(frozen=True)
-class RankedScore:
-    """A score of a model, in comparison with other heads.
+class SiteScore:
+    """A score of at least one model.
 
     Args:
         metric: name, version and task.
         definition: definition of the score.
-        score: values of the model's heads.
-        ranks: rank of each head in the model, 1 the highest; equal scores have equal ranks.
-        scale: scale of the score.
+        slug: name of its page.
+        scale: scale, the same for all models.
         percentiles: distribution over all models.
-        null: null value; None if none was measured.
-        slug: page of the score.
     """
 
     metric: str
-    definition: ScoreDefinition
-    score: Score
-    ranks: np.ndarray
+    definition: ScoreDefinition = field(repr=False)
+    slug: str
     scale: ScoreScale
     percentiles: Percentiles
-    null: float | None
-    slug: str
 
     @property
     def task(self) -> str | None:
         """The task on whose prompts it was measured; None for all others."""
         return task_of(self.metric)
+
+
+@dataclass(frozen=True)
+class RankedScore:
+    """A score of one model: values, rank of each head (1 the highest), null value."""
+
+    site: SiteScore
+    values: Score
+    ranks: np.ndarray
+    null: float | None
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,19 @@ class Section:
         model: the model.
         claims: published claims by head.
         nearest: similar heads of other models, by head.
-        scales: scale of each of its scores, the same for all models.
-        percentiles: distribution of each of its scores over all models.
+        scores: its scores in comparison with other models, in the order of pages.
         unmeasured: scores of other models that this one lacks, on its own tasks or none.
         tasks: its tasks by name.
         notes: notes as HTML by name of the head; `index` is about the model.
-        score_slugs: page of each score by name.
     """
 
     model: Model
     claims: Mapping[HeadIndex, tuple[Claim, ...]]
     nearest: Mapping[HeadIndex, tuple[SimilarHead, ...]]
-    scales: Mapping[str, ScoreScale]
-    percentiles: Mapping[str, Percentiles]
+    scores: Mapping[str, SiteScore]
     unmeasured: tuple[str, ...]
     tasks: Mapping[str, Task]
     notes: Mapping[str, str]
-    score_slugs: Mapping[str, str]
 
     def digest(self, program: str) -> str:
         """Return a digest of everything that its pages show, except `nearest`.
@@ -99,15 +99,16 @@ class Section:
             model.title,
             model.slug,
             self.claims,
-            self.scales,
             # pages of heads do not show the counts
-            [(metric, replace(p, heads=0, models=0)) for metric, p in self.percentiles.items()],
+            [
+                replace(score, percentiles=replace(score.percentiles, heads=0, models=0))
+                for score in self.scores.values()
+            ],
             self.unmeasured,
             # sorted, because the order of a set differs between processes
             {name: sorted(published_edges(model, t) or ()) for name, t in self.tasks.items()},
             [replace(task, reference=None) for task in self.tasks.values()],
             self.notes,
-            self.score_slugs,
         )
         # names may contain lone surrogates
         return digest_of(
@@ -129,18 +130,9 @@ class Section:
     def ranked_scores(self) -> tuple[RankedScore, ...]:
         """Every score of the model, in the order of pages."""
         return tuple(
-            RankedScore(
-                metric=metric,
-                definition=definition,
-                score=score,
-                ranks=_rank(score.values),
-                scale=self.scales[metric],
-                percentiles=self.percentiles[metric],
-                null=self.model.nulls.get(metric),
-                slug=self.score_slugs[definition.name],
-            )
-            for metric in sort_metrics(self.model.scores)
-            for score, definition in ((self.model.scores[metric], definition_of(metric)),)
+            RankedScore(score, values, _rank(values.values), self.model.nulls.get(metric))
+            for metric, score in self.scores.items()
+            for values in (self.model.scores[metric],)
         )
 
 
@@ -156,10 +148,7 @@ class Site:
         damaged: problems of the runs left out.
         models: models in the order of their names.
         tasks: tasks by name.
-        metrics: scores of any model, in the order of pages.
-        score_slugs: page of each score by name.
-        scales: scale of each score.
-        percentiles: distribution of each score over all models.
+        scores: scores of any model by metric, in the order of pages.
         notes: hand-written notes.
     """
 
@@ -170,10 +159,7 @@ class Site:
     damaged: tuple[str, ...]
     models: tuple[Model, ...]
     tasks: Mapping[str, Task]
-    metrics: tuple[str, ...]
-    score_slugs: Mapping[str, str]
-    scales: Mapping[str, ScoreScale]
-    percentiles: Mapping[str, Percentiles]
+    scores: Mapping[str, SiteScore]
     notes: Notes
     _mosaics: dict[str, dict[str, ThemedPicture]] = field(
         default_factory=dict, compare=False, repr=False
@@ -199,7 +185,7 @@ class Site:
         """Everything that the pages of roles and scores show, as text; circuits are not in it."""
         models = [(m.title, m.slug, m.n_layers, m.n_heads, m.size, m.measured) for m in self.models]
         tasks = [(task.name, task.slug) for task in self.tasks.values()]
-        return repr((models, tasks, self.metrics, self.score_slugs, self.scales, self.percentiles))
+        return repr((models, tasks, list(self.scores.values())))
 
     @cached_property
     def holders(self) -> Mapping[str, Sequence[tuple[Model, HeadRole]]]:
@@ -211,19 +197,16 @@ class Site:
                     found.setdefault(held.role, []).append((model, held))
         return found
 
-    def score_slug(self, metric: str) -> str:
-        """Return the page of the score of a metric."""
-        return self.score_slugs[definition_of(metric).name]
-
     def mosaics(self, metric: str) -> Mapping[str, ThemedPicture]:
         """Return the mosaics of a score, by slug of the model."""
         if metric not in self._mosaics:
-            title = definition_of(metric).title
+            about = self.scores[metric]
             self._mosaics[metric] = {
                 model.slug: draw_mosaic(
                     score.values,
-                    self.scales[metric],
-                    f"{show_name(model.title)}. {describe_mosaic(title, score.values)}",
+                    about.scale,
+                    f"{show_name(model.title)}. "
+                    + describe_mosaic(about.definition.title, score.values),
                 )
                 for model in self.models
                 if (score := model.scores.get(metric)) is not None
@@ -238,11 +221,12 @@ class Site:
             claims=find_claims(model, self.tasks.values()),
             nearest={},
             # only what its pages show, so that its digest is independent of the other models
-            scales={metric: self.scales[metric] for metric in model.scores},
-            percentiles={metric: self.percentiles[metric] for metric in model.scores},
+            scores={
+                metric: score for metric, score in self.scores.items() if metric in model.scores
+            },
             unmeasured=tuple(
                 metric
-                for metric in self.metrics
+                for metric in self.scores
                 if metric not in model.scores and task_of(metric) in own_tasks
             ),
             tasks={
@@ -253,13 +237,13 @@ class Site:
             notes={
                 about: html for (slug, about), html in self.notes.html.items() if slug == model.slug
             },
-            score_slugs={definition_of(m).name: self.score_slug(m) for m in model.scores},
         )
 
     def add_nearest(self, sections: Sequence[Section], which: Sequence[int]) -> list[Section]:
         """Return all sections, those with the indexes `which` with their similar heads."""
         out = list(sections)
-        for index, nearest in find_similar_heads(self.models, self.scales, which).items():
+        scales = {metric: score.scale for metric, score in self.scores.items()}
+        for index, nearest in find_similar_heads(self.models, scales, which).items():
             out[index] = replace(out[index], nearest=nearest)
         return out
 
@@ -279,12 +263,19 @@ def make_site(
         InvalidInput: a note cannot be read.
     """
     models = group_models(contents)
-    metrics = tuple(sort_metrics(metric for model in models for metric in model.scores))
-    grids = {
-        metric: [m.scores[metric].values for m in models if metric in m.scores]
-        for metric in metrics
-    }
+    metrics = sort_metrics(metric for model in models for metric in model.scores)
     definitions = {metric: definition_of(metric) for metric in metrics}
+    slugs = assign_slugs({definition.name for definition in definitions.values()}, ("index",))
+    scores = {}
+    for metric, definition in definitions.items():
+        grids = [model.scores[metric].values for model in models if metric in model.scores]
+        scores[metric] = SiteScore(
+            metric,
+            definition,
+            slugs[definition.name],
+            score_scale(definition.low, definition.high, grids),
+            compute_percentiles(grids),
+        )
     return Site(
         store=contents.url,
         version=contents.version,
@@ -293,13 +284,7 @@ def make_site(
         damaged=tuple(str(error).splitlines()[0] for error in contents.damaged),
         models=models,
         tasks=find_tasks(models, project),
-        metrics=metrics,
-        score_slugs=assign_slugs({d.name for d in definitions.values()}, ("index",)),
-        scales={
-            metric: score_scale(definition.low, definition.high, grids[metric])
-            for metric, definition in definitions.items()
-        },
-        percentiles={metric: compute_percentiles(grids[metric]) for metric in metrics},
+        scores=scores,
         notes=read_notes(notes, {m.slug: (m.n_layers, m.n_heads) for m in models}),
     )
 

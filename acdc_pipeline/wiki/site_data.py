@@ -15,8 +15,7 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
-from acdc_pipeline.wiki.scores import definition_of, task_of
-from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import show_name
 
 
@@ -32,7 +31,7 @@ def site_files(site: Site) -> Iterator[tuple[str, bytes]]:
 
 def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
     """Yield a script for each score: all heads as 32-bit numbers, little endian, in base64."""
-    for metric in site.metrics:
+    for metric, score in site.scores.items():
         parts = [
             model.scores[metric].values.ravel()
             if metric in model.scores
@@ -41,7 +40,7 @@ def score_files(site: Site) -> Iterator[tuple[str, bytes]]:
         ]
         column = np.concatenate(parts).astype("<f4")
         encoded = base64.b64encode(column.tobytes()).decode("ascii")
-        file = _score_file(site, metric)
+        file = _score_file(site, score)
         yield f"data/{file}.js", encode_script(file, {"metric": metric, "float32": encoded})
 
 
@@ -67,15 +66,14 @@ def index_document(site: Site) -> dict[str, Any]:
         ],
         "scores": [
             {
-                "metric": metric,
-                "title": definition.title,
-                "claim": definition.claim,
-                "formula": definition.formula,
-                "sign": definition.sign,
-                "source": definition.source,
+                "metric": score.metric,
+                "title": score.definition.title,
+                "claim": score.definition.claim,
+                "formula": score.definition.formula,
+                "sign": score.definition.sign,
+                "source": score.definition.source,
             }
-            for metric in site.metrics
-            for definition in (definition_of(metric),)
+            for score in site.scores.values()
         ],
     }
 
@@ -119,16 +117,15 @@ def search_document(site: Site) -> dict[str, Any]:
         "tasks": [{"name": task.name, "slug": task.slug} for task in site.tasks.values()],
         "scores": [
             {
-                "metric": metric,
-                "name": definition.name,
-                "title": definition.title,
-                "task": task_of(metric),
-                "file": _score_file(site, metric),
-                "low": site.scales[metric].low,
-                "high": site.scales[metric].high,
+                "metric": score.metric,
+                "name": score.definition.name,
+                "title": score.definition.title,
+                "task": score.task,
+                "file": _score_file(site, score),
+                "low": score.scale.low,
+                "high": score.scale.high,
             }
-            for metric in site.metrics
-            for definition in (definition_of(metric),)
+            for score in site.scores.values()
         ],
         "roles": roles,
         "circuits": circuits,
@@ -150,7 +147,7 @@ def _number(model: Model, place: HeadIndex) -> int:
     return place[0] * model.n_heads + place[1]
 
 
-def _score_file(site: Site, metric: str) -> str:
+def _score_file(site: Site, score: SiteScore) -> str:
     """Return the path of the script of a score below `data/`, without suffix."""
-    slug, task = site.score_slug(metric), task_of(metric)
-    return f"scores/{slug}" if task is None else f"scores/{slug}.{site.tasks[task].slug}"
+    suffix = "" if score.task is None else f".{site.tasks[score.task].slug}"
+    return f"scores/{score.slug}{suffix}"

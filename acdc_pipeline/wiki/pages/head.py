@@ -123,11 +123,11 @@ def _summarize_scores(section: Section, place: HeadIndex) -> str:
 def _outermost_score(section: Section, place: HeadIndex) -> str:
     """Return the first score in which the head is in the top or lowest 1 % of all heads."""
     for ranked in section.ranked_scores:
-        value = float(ranked.score.values[place])
-        if ranked.task is None and not np.isnan(value):
-            label = ranked.percentiles.label(value)
+        value = float(ranked.values.values[place])
+        if ranked.site.task is None and not np.isnan(value):
+            label = ranked.site.percentiles.label(value)
             if label in _OUTER:
-                title = ranked.definition.title
+                title = ranked.site.definition.title
                 lower = title[:1].lower() + title[1:]
                 return f"{lower}, {format_number(value)}, in the {label} of all heads"
     return ""

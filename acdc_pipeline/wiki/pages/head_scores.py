@@ -49,23 +49,23 @@ class ScoreTables:
         self.section = section
         # the same on every page
         self._links = {
-            ranked.slug: f'<th><a href="../../s/{ranked.slug}.html">'
-            f"{escape(ranked.definition.title)}</a>"
+            ranked.site.slug: f'<th><a href="../../s/{ranked.site.slug}.html">'
+            f"{escape(ranked.site.definition.title)}</a>"
             for ranked in section.ranked_scores
         }
 
     @property
     def any_threshold(self) -> bool:
         """Whether a bar has a mark where a role begins."""
-        return any(ranked.metric in _THRESHOLDS for ranked in self.section.ranked_scores)
+        return any(ranked.site.metric in _THRESHOLDS for ranked in self.section.ranked_scores)
 
     def families(self, place: HeadIndex) -> list[Data]:
         """Return a table for every family of scores that need no task."""
         groups: dict[str, list[str]] = {}
         for ranked in self.section.ranked_scores:
-            if ranked.task is None:
+            if ranked.site.task is None:
                 row = self._row(ranked, place)
-                groups.setdefault(family_of(ranked.definition), []).append(row)
+                groups.setdefault(family_of(ranked.site.definition), []).append(row)
         return [
             {
                 "title": family.capitalize(),
@@ -82,11 +82,13 @@ class ScoreTables:
         whose circuit contains it.
         """
         model = self.section.model
-        by_metric = {r.metric: r for r in self.section.ranked_scores if r.task is not None}
+        by_metric = {
+            r.site.metric: r for r in self.section.ranked_scores if r.site.task is not None
+        }
         roles = {held.on for held in model.roles.get(place, ())}
         name = head_name(*place)
         tasks = sorted(
-            {ranked.task for ranked in by_metric.values() if ranked.task},
+            {ranked.site.task for ranked in by_metric.values() if ranked.site.task},
             key=lambda task: (
                 task not in roles,
                 not (task in model.circuits and name in model.circuits[task][0].heads),
@@ -96,7 +98,7 @@ class ScoreTables:
         if not tasks:
             return None
         shown = sorted(tasks[:_MAX_TASKS])
-        slugs = {metric.partition(":")[0]: ranked.slug for metric, ranked in by_metric.items()}
+        slugs = {metric.partition(":")[0]: ranked.site.slug for metric, ranked in by_metric.items()}
         rows = []
         for key, slug in slugs.items():
             cells = (_cell(by_metric.get(f"{key}:{task}"), place) for task in shown)
@@ -109,17 +111,17 @@ class ScoreTables:
 
     def _row(self, ranked: RankedScore, place: HeadIndex) -> str:
         """Return a row: name, bar, value with interval, rank, percentile."""
-        score, link = ranked.score, self._links[ranked.slug]
+        score, link = ranked.values, self._links[ranked.site.slug]
         value = float(score.values[place])
         if np.isnan(value):
             return f"<tr>{link}<td><td>{text.MISSING}<td><td>"
         low, high = float(score.low[place]), float(score.high[place])
         ends = f"{text.format_aligned(low, 2)}…{text.format_aligned(high, 2)}"
         interval = "" if np.isnan(low) else f" <small>{ends}</small>"
-        drawn = _bar(value, ranked.scale, ranked.null, _THRESHOLDS.get(ranked.metric))
+        drawn = _bar(value, ranked.site.scale, ranked.null, _THRESHOLDS.get(ranked.site.metric))
         return (
             f"<tr>{link}<td>{drawn}<td>{text.format_aligned(value)}{interval}"
-            f"<td>{ranked.ranks[place]}<td>{ranked.percentiles.label(value)}"
+            f"<td>{ranked.ranks[place]}<td>{ranked.site.percentiles.label(value)}"
         )
 
 
@@ -133,12 +135,12 @@ def task_link(section: Section, task: str) -> Data:
 
 
 def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:
-    value = float("nan") if ranked is None else float(ranked.score.values[place])
+    value = float("nan") if ranked is None else float(ranked.values.values[place])
     if ranked is None or np.isnan(value):
         return text.MISSING
-    scale = ranked.scale
+    scale = ranked.site.scale
     visible = abs(scale.position(value) - scale.zero) >= _MIN_BAR
-    drawn = visible and ranked.definition.name in _WITH_BAR
+    drawn = visible and ranked.site.definition.name in _WITH_BAR
     return text.format_aligned(value) + (_bar(value, scale) if drawn else "")
 
 

@@ -8,8 +8,8 @@ from acdc_pipeline.wiki.page import Data, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, panel_rows
 from acdc_pipeline.wiki.pages.role import role_rows
 from acdc_pipeline.wiki.pages.task import task_rows
-from acdc_pipeline.wiki.scores import definition_of, group_by_task
-from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.scores import group_by_task
+from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import pluralize
 
 FIRST = "induction"
@@ -24,7 +24,7 @@ class HomePage(SinglePage):
 
     def data(self, _: None) -> Data:
         site = self.site
-        first = _first_metric(site)
+        first = _first_score(site)
         return {
             **frame(0, "Every attention head of every model"),
             **mosaic_settings(site),
@@ -34,13 +34,11 @@ class HomePage(SinglePage):
                 pluralize(site.circuits, "circuit"),
                 pluralize(len(site.tasks), "task"),
             ],
-            "first": None
-            if first is None
-            else {**_score(site, first), "scale": site.scales[first]},
-            "panels": [] if first is None else panel_rows(site, first),
+            "first": None if first is None else {**_score(first), "scale": first.scale},
+            "panels": [] if first is None else panel_rows(site, first.metric),
             "choices": [
-                {"title": title, "scores": [_score(site, metric) for metric in metrics]}
-                for title, metrics in group_by_task(site.metrics).items()
+                {"title": title, "scores": [_score(site.scores[metric]) for metric in metrics]}
+                for title, metrics in group_by_task(site.scores).items()
             ],
             "kinds": [row for row in role_rows(site) if row["heads"]],
             "profiled": site.profiled,
@@ -57,14 +55,14 @@ class ModelListPage(SinglePage):
     path = "m/index.html"
 
     def data(self, _: None) -> Data:
-        first = _first_metric(self.site)
-        pictures = {} if first is None else self.site.mosaics(first)
+        first = _first_score(self.site)
+        pictures = {} if first is None else self.site.mosaics(first.metric)
         return {
             **frame(1, "Models", ("Models", None)),
             "rows": [
                 {**_model(model), "picture": pictures.get(model.slug)} for model in self.site.models
             ],
-            "first": None if first is None else definition_of(first).title,
+            "first": None if first is None else first.definition.title,
         }
 
 
@@ -112,18 +110,18 @@ class ComparePage(SinglePage):
         return frame(0, "Compare two heads", ("Compare", None))
 
 
-def _first_metric(site: Site) -> str | None:
-    named = (metric for metric in site.metrics if definition_of(metric).name == FIRST)
-    return next(named, next(iter(site.metrics), None))
+def _first_score(site: Site) -> SiteScore | None:
+    scores = list(site.scores.values())
+    named = (score for score in scores if score.definition.name == FIRST)
+    return next(named, scores[0] if scores else None)
 
 
-def _score(site: Site, metric: str) -> Data:
-    definition = definition_of(metric)
+def _score(score: SiteScore) -> Data:
     return {
-        "metric": metric,
-        "title": definition.title,
-        "claim": definition.claim,
-        "slug": site.score_slug(metric),
+        "metric": score.metric,
+        "title": score.definition.title,
+        "claim": score.definition.claim,
+        "slug": score.slug,
     }
 
 

@@ -98,17 +98,17 @@ def _about(model: Model) -> list[tuple[str, str]]:
 
 
 def _mosaic(section: Section, metric: str) -> Data:
-    definition, task = definition_of(metric), task_of(metric)
-    values, scale = section.model.scores[metric].values, section.scales[metric]
-    slug = section.score_slugs[definition.name]
+    score, values = section.scores[metric], section.model.scores[metric].values
+    title = score.definition.title
+    suffix = "" if score.task is None else f".{section.tasks[score.task].slug}"
     return {
         "key": metric,
-        "id": slug if task is None else f"{slug}.{section.tasks[task].slug}",
-        "title": definition.title,
-        "claim": definition.claim,
-        "slug": slug,
-        "picture": draw_mosaic(values, scale, describe_mosaic(definition.title, values)),
-        "scale": scale,
+        "id": f"{score.slug}{suffix}",
+        "title": title,
+        "claim": score.definition.claim,
+        "slug": score.slug,
+        "picture": draw_mosaic(values, score.scale, describe_mosaic(title, values)),
+        "scale": score.scale,
         "top": _top(values),
     }
 

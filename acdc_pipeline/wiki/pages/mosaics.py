@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from acdc_pipeline.wiki.models import Model, head_name
@@ -77,16 +75,6 @@ def leader_rows(site: Site, metric: str, count: int, sign: int = 1) -> list[Data
         }
         for _, title, layer, head, model in rows[:count]
     ]
-
-
-def metrics_by_task(site: Site, key: str) -> Mapping[str, str]:
-    """Return the metrics of a score by task; `""` is the task of a score that needs none."""
-    found: dict[str, str] = {}
-    for metric in site.metrics:
-        name, _, task = metric.partition(":")
-        if name == key:
-            found[task] = metric
-    return found
 
 
 def _none_if_nan(value: float) -> float | None:

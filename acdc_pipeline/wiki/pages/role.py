@@ -84,7 +84,7 @@ class RolePage(Page[RoleDefinition]):
                 {
                     "task": task or "",
                     "metric": metric,
-                    "scale": site.scales[metric],
+                    "scale": site.scores[metric].scale,
                     "panels": panel_rows(site, metric),
                 }
                 for task, metric in _deciding_metrics(site, role)
@@ -126,7 +126,9 @@ def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
     score = SCORES[criterion.score]
     return {
         "title": score.title,
-        "slug": site.score_slugs.get(score.name),
+        "slug": next(
+            (s.slug for s in site.scores.values() if s.definition.name == score.name), None
+        ),
         "need": need,
         "threshold": _THRESHOLDS[criterion.of].format(least=format_number(criterion.least)),
         "evidence": criterion.evidence,
@@ -140,7 +142,7 @@ def _deciding_metrics(site: Site, role: RoleDefinition) -> list[tuple[str | None
         found = [(task, primary_metric(role.name, task)) for task in site.tasks]
     else:
         found = [(None, metric_key(role.required[0].score))]
-    return [(task, metric) for task, metric in found if metric in site.scales]
+    return [(task, metric) for task, metric in found if metric in site.scores]
 
 
 def _leader(model: Model, held: HeadRole) -> Data:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from acdc_pipeline.specs.head_scores import NULLS, ROLES, ScoreDefinition
 from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
 from acdc_pipeline.wiki.pages.mosaics import (
     leader_rows,
-    metrics_by_task,
     mosaic_settings,
     panel_rows,
 )
-from acdc_pipeline.wiki.scores import definition_of, group_by_family
-from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.scores import group_by_family
+from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.tasks import arxiv_url
 
 _MAX_ROWS = 20
@@ -27,13 +26,16 @@ class ScoreListPage(SinglePage):
 
     def data(self, _: None) -> Data:
         groups = {
-            family: [_row(self.site, key) for key in _score_keys(metrics)]
-            for family, metrics in group_by_family(self.site.metrics).items()
+            family: [
+                _row(self.site, members)
+                for members in _group_by_task(self.site.scores[metric] for metric in metrics)
+            ]
+            for family, metrics in group_by_family(self.site.scores).items()
         }
         return {**frame(1, "Scores", ("Scores", None)), "groups": groups}
 
 
-class ScorePage(Page[str]):
+class ScorePage(Page[list[SiteScore]]):
     """The page of a score."""
 
     template = "score.html"
@@ -42,12 +44,12 @@ class ScorePage(Page[str]):
     def __init__(self, site: Site) -> None:
         self.site = site
 
-    def paths(self) -> Iterator[tuple[str, str]]:
-        for key in _score_keys(self.site.metrics):
-            yield f"s/{self.site.score_slug(key)}.html", key
+    def paths(self) -> Iterator[tuple[str, list[SiteScore]]]:
+        for members in _group_by_task(self.site.scores.values()):
+            yield f"s/{members[0].slug}.html", members
 
-    def data(self, key: str) -> Data:
-        site, definition = self.site, definition_of(key)
+    def data(self, members: list[SiteScore]) -> Data:
+        site, definition = self.site, members[0].definition
         signed = definition.low is None or definition.low < 0
         return {
             **frame(1, definition.title, ("Scores", "s/index.html"), (definition.title, None)),
@@ -60,16 +62,16 @@ class ScorePage(Page[str]):
             ],
             "mosaics": [
                 {
-                    "task": task,
-                    "task_slug": site.tasks[task].slug if task else "",
-                    "metric": metric,
-                    "scale": site.scales[metric],
-                    "population": site.percentiles[metric].population,
-                    "panels": panel_rows(site, metric),
-                    "leaders": leader_rows(site, metric, _MAX_ROWS),
-                    "lowest": leader_rows(site, metric, _MAX_ROWS // 2, -1) if signed else [],
+                    "task": score.task,
+                    "task_slug": site.tasks[score.task].slug if score.task else "",
+                    "metric": score.metric,
+                    "scale": score.scale,
+                    "population": score.percentiles.population,
+                    "panels": panel_rows(site, score.metric),
+                    "leaders": leader_rows(site, score.metric, _MAX_ROWS),
+                    "lowest": leader_rows(site, score.metric, _MAX_ROWS // 2, -1) if signed else [],
                 }
-                for task, metric in metrics_by_task(site, key).items()
+                for score in members
             ],
         }
 
@@ -89,17 +91,19 @@ def definition_data(definition: ScoreDefinition) -> Data:
     }
 
 
-def _score_keys(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics without their tasks, each once."""
-    return list(dict.fromkeys(metric.partition(":")[0] for metric in metrics))
+def _group_by_task(scores: Iterable[SiteScore]) -> list[list[SiteScore]]:
+    """Group scores that differ in their tasks only."""
+    groups: dict[str, list[SiteScore]] = {}
+    for score in scores:
+        groups.setdefault(score.metric.partition(":")[0], []).append(score)
+    return list(groups.values())
 
 
-def _row(site: Site, key: str) -> Data:
-    definition = definition_of(key)
-    metrics = set(metrics_by_task(site, key).values())
+def _row(site: Site, members: list[SiteScore]) -> Data:
+    definition, metrics = members[0].definition, {score.metric for score in members}
     return {
         "title": definition.title,
-        "slug": site.score_slug(key),
+        "slug": members[0].slug,
         "name": definition.name,
         "claim": definition.claim,
         "models": sum(not metrics.isdisjoint(model.scores) for model in site.models),
