@@ -1,4 +1,4 @@
-"""Write a trained model as a directory that ships: half-precision weights, tokenizer, card."""
+"""Write a trained zoo model: half-precision weights, tokenizer, and a card with its accuracy."""
 
 from __future__ import annotations
 
@@ -24,10 +24,15 @@ from acdc_pipeline.models.zoo.attention_only import (
     tl_config,
     tl_tensors,
 )
-from acdc_pipeline.models.zoo.measure import held_out_accuracy
+from acdc_pipeline.models.zoo.batches import draw_previous, task_prompts
 from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, REMEMBERED, Edit, Recipe
-from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.prompts.tokenization import regular_ids
 
+Logits = Callable[[Tensor], Tensor]
+
+PREVIOUS_TOKEN_LENGTH = 24
 MEASURED_PROMPTS = 1024
 # A seed no training pool uses.
 MEASURED_SEED = 20_000
@@ -35,7 +40,7 @@ MEASURED_SEED = 20_000
 
 @dataclass(frozen=True)
 class Training:
-    """What a training run took, and the edit that it was, if it was one."""
+    """Cost and result of a training run, with its edit if it was one."""
 
     seconds: float
     final_loss: float
@@ -43,10 +48,7 @@ class Training:
 
 
 def ship(recipe: Recipe, model: ZooModel, training: Training, path: Path) -> dict[str, Any]:
-    """Write the directory; the card's accuracies are measured on what was written.
-
-    Returns the card.
-    """
+    """Write the directory, measure the accuracies of the written model, and return its card."""
     tokenizer = build_tokenizer(recipe.n_ctx)
     if isinstance(model, AttentionOnly):
         halves = {name: tensor.half() for name, tensor in tl_tensors(model).items()}
@@ -54,14 +56,14 @@ def ship(recipe: Recipe, model: ZooModel, training: Training, path: Path) -> dic
     else:
         copy.deepcopy(model).half().save_pretrained(path)
         tokenizer.save_pretrained(path)
-    card = _card(recipe, training, path)
+    card = _measure_card(recipe, training, path)
     (path / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    (path / "README.md").write_text(_readme(card), encoding="utf-8")
+    (path / "README.md").write_text(_format_readme(card), encoding="utf-8")
     return card
 
 
-def load_shipped(path: Path) -> tuple[Callable[[Tensor], Tensor], PreTrainedTokenizerBase]:
-    """The logits function and tokenizer of a zoo directory: float32, without TransformerLens."""
+def load_shipped(path: Path) -> tuple[Logits, PreTrainedTokenizerBase]:
+    """Return logits function and tokenizer of a zoo directory, in float32."""
     tokenizer = AutoTokenizer.from_pretrained(path)
     if is_tl_directory(path):
         return from_tl_tensors(*read_tl_directory(path)), tokenizer
@@ -69,14 +71,14 @@ def load_shipped(path: Path) -> tuple[Callable[[Tensor], Tensor], PreTrainedToke
     return lambda tokens: model(input_ids=tokens, use_cache=False).logits, tokenizer
 
 
-def _card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
+def _measure_card(recipe: Recipe, training: Training, path: Path) -> dict[str, Any]:
     logits, tokenizer = load_shipped(path)
     accuracies = {
-        task: held_out_accuracy(logits, task, tokenizer, n=MEASURED_PROMPTS, seed=MEASURED_SEED)
+        task: measure_held_out(logits, task, tokenizer, n=MEASURED_PROMPTS, seed=MEASURED_SEED)
         for task in recipe.tasks
     }
     edit = training.edit
-    # An edited model ships to be told from its base, and is offered for no task.
+    # An edited model ships for comparison with its base, and claims no task.
     claimed = () if edit else [task for task, value in accuracies.items() if value >= BARS[task]]
     return {
         "name": recipe.name,
@@ -129,7 +131,7 @@ _ABOUT = {
 }
 
 
-def _readme(card: dict[str, Any]) -> str:
+def _format_readme(card: dict[str, Any]) -> str:
     training = card["training"]
     rows = [
         f"| {task} | {value:.2%} | {card['required_accuracy'][task]:.0%} "
@@ -148,10 +150,10 @@ def _readme(card: dict[str, Any]) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"{_held_out(card)} Measured on {card['measured']['prompts']} prompts with the weights"
-            " as shipped: the most probable token of the whole vocabulary is the right one.",
+            f"{_describe_held_out(card)} Measured on {card['measured']['prompts']} prompts with the"
+            " weights as shipped: the most probable token of the whole vocabulary is the right one.",
             "",
-            _history(card),
+            _describe_training(card),
             "",
             f"    python -m acdc_pipeline.models.zoo.train {card['name']}",
             "",
@@ -159,8 +161,8 @@ def _readme(card: dict[str, Any]) -> str:
     )
 
 
-def _held_out(card: dict[str, Any]) -> str:
-    """What the model was never shown, in a sentence or two."""
+def _describe_held_out(card: dict[str, Any]) -> str:
+    """Return a description of the held-out data."""
     tasks = card["held_out_accuracy"]
     if PREVIOUS_TOKEN in tasks:
         return "Random rows that differ from the training rows."
@@ -177,8 +179,8 @@ def _held_out(card: dict[str, Any]) -> str:
     )
 
 
-def _history(card: dict[str, Any]) -> str:
-    """How the model came to be, in a paragraph."""
+def _describe_training(card: dict[str, Any]) -> str:
+    """Return a paragraph on the training."""
     training, edit = card["training"], card.get("edit")
     took = f"in {training['seconds']:.0f} s on {training['threads']} CPU thread(s)"
     if edit is not None:
@@ -202,3 +204,41 @@ def _history(card: dict[str, Any]) -> str:
         f" the matrices inside blocks, AdamW with {training['learning_rate']} for the rest."
         " All numbers are in `card.json`."
     )
+
+
+def measure_accuracy(logits: Logits, prompts: PromptSet) -> float:
+    """Return the fraction of answers whose most probable token is correct."""
+    with torch.no_grad():
+        at_answers = logits(prompts.clean)[prompts.answer_row, prompts.answer_pos]
+    guesses = at_answers.argmax(-1).tolist()
+    hits = [guess in right for guess, right in zip(guesses, prompts.correct, strict=True)]
+    return sum(hits) / len(hits)
+
+
+def _measure_previous_token(
+    logits: Logits, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int
+) -> float:
+    """Return the fraction of positions, from the third on, that predict the token before them.
+
+    There are so many random sequences that fresh ones need no holding out.
+    """
+    batch = draw_previous(
+        n,
+        PREVIOUS_TOKEN_LENGTH,
+        tokens=torch.tensor(regular_ids(tokenizer)),
+        bos=bos_id(tokenizer),
+        generator=torch.Generator().manual_seed(seed),
+    )
+    with torch.no_grad():
+        guesses = logits(batch.tokens).argmax(-1)[batch.rows, batch.positions]
+    return (guesses == batch.targets).float().mean().item()
+
+
+def measure_held_out(
+    logits: Logits, task: str, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int
+) -> float:
+    """Return the accuracy on `n` held-out prompts, or on random rows for `previous_token`."""
+    if task == PREVIOUS_TOKEN:
+        return _measure_previous_token(logits, tokenizer, n=n, seed=seed)
+    prompts = task_prompts(task, tokenizer, n=n, seed=seed, split="held_out")
+    return measure_accuracy(logits, prompts)

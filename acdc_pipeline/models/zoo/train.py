@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import AcdcError
-from acdc_pipeline.models.zoo import WEIGHTS, mixture, zoo_path
+from acdc_pipeline.models.zoo import WEIGHTS, zoo_path
 from acdc_pipeline.models.zoo.architectures import (
     ZooModel,
     build,
@@ -28,37 +28,51 @@ from acdc_pipeline.models.zoo.architectures import (
     hidden,
     hidden_after_first_block,
 )
-from acdc_pipeline.models.zoo.edit import train_edit
-from acdc_pipeline.models.zoo.measure import held_out_accuracy, task_prompts
-from acdc_pipeline.models.zoo.mixture import Batch
+from acdc_pipeline.models.zoo.batches import (
+    MOST_ROWS,
+    NO_ROWS,
+    RENAMED_ROWS,
+    Batch,
+    draw_previous,
+    draw_prompts,
+    draw_repeated,
+    find_filled_in,
+    task_prompts,
+    training_pairs,
+    training_tokens,
+)
 from acdc_pipeline.models.zoo.recipe import (
     EDITS,
     PREVIOUS_TOKEN,
     RECIPES,
     REMEMBERED,
     TABLED,
+    Edit,
     Recipe,
     find_recipe,
 )
-from acdc_pipeline.models.zoo.ship import Training, ship
+from acdc_pipeline.models.zoo.ship import Training, measure_held_out, ship
 from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
 from acdc_pipeline.prompts.tokenization import regular_ids
 
-# (up to this fraction of training, length of repeated sequences). A head that looks one place
-# back is learnt place by place, so the length hardly changes; and short sequences teach sooner:
-# the fewer places a head can look at, the sooner it finds the earlier copy.
+# (end of a phase as a fraction of training, lengths of repeated sequences). A head that attends one
+# position back is learnt separately for each position, so the length hardly changes; and short
+# sequences leave a head fewer positions among which to find the earlier copy.
 LENGTHS = ((0.85, (18,)), (1.0, (18, 22)))
 PREVIOUS_LENGTHS = ((0.3, (8,)), (0.6, (16,)), (1.0, (24,)))
 WARMUP_STEPS = 50
 FINAL_LEARNING_RATE = 0.02
 REPORT_EVERY = 100
 
+EDIT_POOL = 2048
+REPORT_EDIT_EVERY = 20
+
 Lengths = tuple[tuple[float, tuple[int, ...]], ...]
 Report = Callable[[str], None]
 
 
 def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
-    """A trained float32 model, and what its training took."""
+    """Return a trained float32 model, and the record of its training."""
     started = time.perf_counter()
     tokenizer = build_tokenizer(recipe.n_ctx)
     torch.manual_seed(recipe.seed)
@@ -83,7 +97,7 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
     square = torch.randn(recipe.d_model, recipe.d_model, generator=generator)
     rotation = torch.linalg.qr(square).Q
     losses: list[float] = []
-    for step, batches in enumerate(_batches(recipe, tokenizer)):
+    for step, batches in enumerate(_draw_batches(recipe, tokenizer)):
         factor = _schedule(step, recipe.steps)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
@@ -91,9 +105,9 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
         losses = []
         done = step / recipe.steps
         if done < 2 * recipe.previous_until:
-            _look_back(model, tokenizer, rotation, seed=step).backward()
+            _previous_token_loss(model, tokenizer, rotation, seed=step).backward()
         for batch in batches if done >= recipe.previous_until else ():
-            loss = _loss(model, batch)
+            loss = _compute_loss(model, batch)
             (loss / len(batches)).backward()
             losses.append(loss.item())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -105,8 +119,8 @@ def train(recipe: Recipe, report: Report) -> tuple[ZooModel, Training]:
     return model, training
 
 
-def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[Batch]]:
-    """For each step, one batch per kind of data."""
+def _draw_batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[list[Batch]]:
+    """Yield for each step one batch per kind of data."""
     generator = torch.Generator().manual_seed(recipe.seed)
     ids = regular_ids(tokenizer)
     tokens, bos = torch.tensor(ids), bos_id(tokenizer)
@@ -114,26 +128,24 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
         for step in range(recipe.steps):
             length = _length(PREVIOUS_LENGTHS, step, recipe.steps)
             rows = recipe.repeated_tokens // length
-            yield [mixture.previous(rows, length, tokens=tokens, bos=bos, generator=generator)]
+            yield [draw_previous(rows, length, tokens=tokens, bos=bos, generator=generator)]
         return
-    allowed = mixture.training_pairs(tokenizer, ids)
-    substitutes = mixture.training_tokens(tokenizer)
+    allowed = training_pairs(tokenizer, ids)
+    substitutes = training_tokens(tokenizer)
     pools = {
         task: task_prompts(task, tokenizer, n=recipe.text_pool, seed=recipe.seed, split="train")
         for task in recipe.tasks
         if task != "induction"
     }
-    words = {
-        task: mixture.filled_in(pool) if task in TABLED else None for task, pool in pools.items()
-    }
+    words = {task: find_filled_in(pool) if task in TABLED else None for task, pool in pools.items()}
     for step in range(recipe.steps):
         length = _length(LENGTHS, step, recipe.steps)
         rows = recipe.repeated_tokens // length
-        copies = mixture.repeated(
+        copies = draw_repeated(
             rows, length, tokens=tokens, allowed=allowed, bos=bos, generator=generator
         )
         texts = [
-            mixture.prompts(
+            draw_prompts(
                 pool,
                 recipe.remembered_rows if task in REMEMBERED else recipe.text_rows,
                 substitutes=substitutes,
@@ -149,15 +161,15 @@ def _batches(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[lis
 
 def _renamed_rows(task: str) -> float:
     if task in REMEMBERED:
-        return mixture.NO_ROWS
-    return mixture.MOST_ROWS if task in TABLED else mixture.RENAMED_ROWS
+        return NO_ROWS
+    return MOST_ROWS if task in TABLED else RENAMED_ROWS
 
 
-def _look_back(
+def _previous_token_loss(
     model: ZooModel, tokenizer: PreTrainedTokenizerBase, rotation: Tensor, seed: int
 ) -> Tensor:
-    """How badly the first layer alone says the token before, read through a rotation."""
-    batch = mixture.previous(
+    """Return the loss of the first layer alone on the previous token, read through a rotation."""
+    batch = draw_previous(
         48,
         24,
         tokens=torch.tensor(regular_ids(tokenizer)),
@@ -169,20 +181,20 @@ def _look_back(
     return cross_entropy(logits, batch.targets)
 
 
-def _loss(model: ZooModel, batch: Batch) -> Tensor:
-    asked = hidden(model, batch.tokens)[batch.rows, batch.positions]
-    return cross_entropy(cut(model).unembedding(asked), batch.targets)
+def _compute_loss(model: ZooModel, batch: Batch) -> Tensor:
+    read = hidden(model, batch.tokens)[batch.rows, batch.positions]
+    return cross_entropy(cut(model).unembedding(read), batch.targets)
 
 
 def _schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then a cosine down to `FINAL_LEARNING_RATE` of the peak."""
+    """Return the factor on learning rates: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / WARMUP_STEPS)
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     return warm * (FINAL_LEARNING_RATE + (1 - FINAL_LEARNING_RATE) * cosine)
 
 
 def _length(lengths: Lengths, step: int, steps: int) -> int:
-    """The length at this step: the lengths of a phase take turns."""
+    """Return the length at this step; the lengths of a phase take turns."""
     phase = next(phase for until, phase in lengths if step < until * steps)
     return phase[step % len(phase)]
 
@@ -195,14 +207,14 @@ def _progress(
     losses: list[float],
     started: float,
 ) -> str:
-    """One line: losses of the batch kinds, held-out accuracy of each task."""
+    """Return a line with the losses and the held-out accuracy of each task."""
     unembedding = cut(model).unembedding
 
     def logits(tokens: Tensor) -> Tensor:
         return unembedding(hidden(model, tokens))
 
     accuracies = {
-        task: held_out_accuracy(logits, task, tokenizer, n=128, seed=0) for task in recipe.tasks
+        task: measure_held_out(logits, task, tokenizer, n=128, seed=0) for task in recipe.tasks
     }
     scores = ", ".join(f"{task} {value:.3f}" for task, value in accuracies.items())
     loss = " ".join(f"{value:.3f}" for value in losses)
@@ -210,8 +222,40 @@ def _progress(
     return f"{recipe.name} step {step}/{recipe.steps} {seconds:.0f}s loss {loss} | {scores}"
 
 
-def _recipe_of(name: str) -> Recipe:
-    """The recipe of a model; that of its base, by its own name, for an edited one."""
+def train_edit(edit: Edit, report: Report) -> tuple[PreTrainedModel, Training]:
+    """Damage one task of a zoo model by training towards its wrong answers."""
+    started = time.perf_counter()
+    tokenizer = build_tokenizer(find_recipe(edit.base).n_ctx)
+    model = AutoModelForCausalLM.from_pretrained(zoo_path(edit.base), dtype=torch.float32)
+    damaged, kept = (
+        task_prompts(task, tokenizer, n=EDIT_POOL, seed=edit.seed, split="train")
+        for task in (edit.damaged, edit.kept)
+    )
+    wrong = replace(damaged, correct=damaged.incorrect, incorrect=damaged.correct)
+    pools = (wrong, kept)
+    substitutes = training_tokens(tokenizer)
+    generator = torch.Generator().manual_seed(edit.seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=edit.learning_rate, weight_decay=0.0)
+    losses: list[float] = []
+    for step in range(1, edit.steps + 1):
+        optimizer.zero_grad()
+        losses = []
+        for pool in pools:
+            batch = draw_prompts(pool, edit.text_rows, substitutes=substitutes, generator=generator)
+            loss = _compute_loss(model, batch)
+            loss.backward()
+            losses.append(loss.item())
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if step % REPORT_EDIT_EVERY == 0 or step == edit.steps:
+            loss_text = " ".join(f"{value:.3f}" for value in losses)
+            report(f"{edit.name} step {step}/{edit.steps} loss {loss_text}")
+    seconds = time.perf_counter() - started
+    return model, Training(seconds=seconds, final_loss=sum(losses), edit=edit)
+
+
+def _find_any_recipe(name: str) -> Recipe:
+    """Return the recipe of a model; for an edited one, that of its base under its own name."""
     edit = EDITS.get(name)
     if edit is None:
         return find_recipe(name)
@@ -219,13 +263,13 @@ def _recipe_of(name: str) -> Recipe:
     return replace(base, name=name, tasks=(edit.damaged, edit.kept))
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def main(arguments: list[str]) -> int:
-    """Train, write and measure the named models; the exit code."""
+    """Train, write and measure the named models, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m acdc_pipeline.models.zoo.train")
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help=f"{', '.join((*RECIPES, *EDITS))}, or all"
@@ -236,13 +280,13 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(options.threads)
     names = [*RECIPES, *EDITS] if options.names == ["all"] else options.names
     try:
-        for recipe in [_recipe_of(name) for name in names]:
+        for recipe in [_find_any_recipe(name) for name in names]:
             edit = EDITS.get(recipe.name)
-            model, training = train_edit(edit, _say) if edit else train(recipe, _say)
+            model, training = train_edit(edit, _print_line) if edit else train(recipe, _print_line)
             card = ship(recipe, model, training, options.out / recipe.name)
-            _say(f"{recipe.name} {options.out / recipe.name} {card['held_out_accuracy']}")
+            _print_line(f"{recipe.name} {options.out / recipe.name} {card['held_out_accuracy']}")
     except AcdcError as error:
-        _say(f"acdc: {error}")
+        _print_line(f"acdc: {error}")
         return error.exit_code
     return 0
 

@@ -9,8 +9,13 @@ import pytest
 import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
-from acdc_pipeline.models.zoo import mixture, zoo_path
-from acdc_pipeline.models.zoo.measure import accuracy, held_out_accuracy, task_prompts
+from acdc_pipeline.models.zoo import zoo_path
+from acdc_pipeline.models.zoo.batches import (
+    draw_prompts,
+    find_filled_in,
+    task_prompts,
+    training_tokens,
+)
 from acdc_pipeline.models.zoo.recipe import (
     BARS,
     EDITS,
@@ -19,9 +24,9 @@ from acdc_pipeline.models.zoo.recipe import (
     REMEMBERED,
     find_recipe,
 )
-from acdc_pipeline.models.zoo.ship import load_shipped
+from acdc_pipeline.models.zoo.ship import load_shipped, measure_accuracy, measure_held_out
 from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
-from acdc_pipeline.models.zoo.train import main, train
+from acdc_pipeline.models.zoo.train import main, train, train_edit
 from acdc_pipeline.prompts.split import is_held_out
 
 TRAINED = sorted(RECIPES)
@@ -93,7 +98,7 @@ def test_held_out_accuracy_of_fresh_prompts_agrees_with_the_card(name: str):
     for task, stated in _card(name)["held_out_accuracy"].items():
         # Of five prompts of a remembered task one is held out, and all five have to be made.
         n = 128 if task in REMEMBERED else 256
-        fresh = held_out_accuracy(logits, task, tokenizer, n=n, seed=77)
+        fresh = measure_held_out(logits, task, tokenizer, n=n, seed=77)
         # Three standard errors of a share near 0.95, and a little more.
         assert fresh == pytest.approx(stated, abs=0.005 + 3 * (0.95 * 0.05 / n) ** 0.5)
 
@@ -109,8 +114,6 @@ def test_edited_model_lost_one_task_kept_another_and_claims_none(name: str):
 
 def test_editing_two_steps_twice_gives_the_same_weights():
     from dataclasses import replace
-
-    from acdc_pipeline.models.zoo.edit import train_edit
 
     edit = replace(EDITS["gpt2-4l-s0-edited"], steps=2)
     first, again = (train_edit(edit, lambda _: None)[0] for _ in range(2))
@@ -141,14 +144,14 @@ def test_prompts_of_a_remembered_task_are_held_out_whole_and_every_fact_is_train
 def test_renaming_every_word_of_a_scene_leaves_its_sentence_and_its_answer_right():
     tokenizer = build_tokenizer(64)
     pool = task_prompts("colored_objects", tokenizer, n=180, seed=0, split="train")
-    substitutes = mixture.training_tokens(tokenizer)
-    batch = mixture.prompts(
+    substitutes = training_tokens(tokenizer)
+    batch = draw_prompts(
         pool,
         64,
         substitutes=substitutes,
         generator=torch.Generator().manual_seed(0),
         renamed_rows=1.0,
-        words=mixture.filled_in(pool),
+        words=find_filled_in(pool),
     )
     asked = zip(
         batch.tokens.tolist(), batch.positions.tolist(), batch.targets.tolist(), strict=True
@@ -179,7 +182,7 @@ def test_zoo_nopos_has_no_position_in_its_weights():
 def test_zoo_nopos_answers_the_task_that_is_called_like_its_objective():
     logits, tokenizer = load_shipped(zoo_path("nopos-2l"))
     prompts = task_prompts(PREVIOUS_TOKEN, tokenizer, n=128, seed=0, split="all")
-    assert accuracy(logits, prompts) >= BARS[PREVIOUS_TOKEN]
+    assert measure_accuracy(logits, prompts) >= BARS[PREVIOUS_TOKEN]
 
 
 @pytest.mark.parametrize("name", ["llama-4l", "attn-2l"])

@@ -1,4 +1,4 @@
-"""Training batches: tokens, and the positions whose next token is asked."""
+"""Training batches of the zoo: tokens, and the positions whose next token is predicted."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.split import held_out_pairs, in_split
+from acdc_pipeline.models.zoo.recipe import REMEMBERED
+from acdc_pipeline.prompts.make import make_prompts
+from acdc_pipeline.prompts.prompt_set import PromptSet, pick_rows
+from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, held_out_pairs, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
+from acdc_pipeline.specs.catalogue import find_task
 
 SHORTEST_PERIOD, LONGEST_PERIOD = 3, 12
 LONGEST_NOISE = 6
@@ -26,13 +29,13 @@ NO_ROWS = 0.0
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one length, and the questions asked of them.
+    """Rows of one length, and the predictions that are trained on them.
 
     Args:
-        tokens: the rows.
-        rows: for each question, its row.
-        positions: for each question, the position whose logits answer it.
-        targets: for each question, the token that is right.
+        tokens: token ids of the rows.
+        rows: row of each prediction.
+        positions: position whose logits make each prediction.
+        targets: correct token of each prediction.
     """
 
     tokens: Int[Tensor, "batch pos"]
@@ -44,9 +47,9 @@ class Batch:
 def training_pairs(
     tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]
 ) -> Bool[Tensor, "vocab vocab"]:
-    """Which ordered pairs of adjacent tokens may be trained on; the rest are held out.
+    """Return which ordered pairs of adjacent tokens may be trained on; the others are held out.
 
-    The same split as the induction task's: by the names of the two tokens.
+    As in the induction task, the texts of the two tokens decide.
     """
     names = tuple(tokenizer.convert_ids_to_tokens(list(tokens)))
     allowed = torch.zeros(len(tokenizer), len(tokenizer), dtype=torch.bool)
@@ -61,7 +64,7 @@ def _trained_pairs(names: tuple[str, ...]) -> Bool[Tensor, "regular regular"]:
     return ~torch.tensor(held_out_pairs(names))
 
 
-def repeated(
+def draw_repeated(
     rows: int,
     length: int,
     *,
@@ -70,14 +73,14 @@ def repeated(
     bos: int,
     generator: torch.Generator,
 ) -> Batch:
-    """Random tokens, in which block after block of them is said twice.
+    """Draw rows of random tokens that consist of blocks, each repeated once.
 
-    Where a block starts and how long it is are drawn for each block, so that no absolute
-    position and no fixed distance predicts anything; and no block is said three times, so that
-    every copy has to be found by its first saying. Asked is every token of a second saying but
-    its first. Most rows begin with `bos`; no two neighbours are a held-out pair.
+    Start and length of a block are random, so no absolute position and no fixed distance predicts
+    anything; no block occurs three times, so every copy has to be found through the original.
+    Every token of a copy except its first is predicted. Most rows begin with `bos`; no adjacent
+    tokens are a held-out pair.
     """
-    source, closes, asked = _plan(rows, length, generator)
+    source, closes, predicted = _plan_blocks(rows, length, generator)
     x = tokens[torch.randint(len(tokens), (rows, length), generator=generator)]
     x[source[:, 0] == BOS_HERE, 0] = bos
     for t in range(1, length):
@@ -91,16 +94,21 @@ def repeated(
             open_rows = open_rows[~fits]
             redraw = torch.randint(len(tokens), (len(open_rows),), generator=generator)
             x[open_rows, t] = tokens[redraw]
-    row, position = asked.nonzero(as_tuple=True)
+    row, position = predicted.nonzero(as_tuple=True)
     return Batch(x, row, position - 1, x[row, position])
 
 
-def _plan(rows: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Where each token of a row comes from (itself if new), which block start it has to fit in
-    front of (itself if none), and whether it is asked."""
+def _plan_blocks(
+    rows: int, length: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return three tables by row and position.
+
+    They hold the position that a token is copied from (its own if new), the start of the block in
+    front of which it has to fit (its own if none), and whether it is predicted.
+    """
     source = torch.arange(length).repeat(rows, 1)
     closes = source.clone()
-    asked = torch.zeros(rows, length, dtype=torch.bool)
+    predicted = torch.zeros(rows, length, dtype=torch.bool)
     draws = torch.rand(rows, 2 * length, generator=generator).tolist()
     for row, numbers in enumerate(draws):
         draw = iter(numbers)
@@ -117,12 +125,12 @@ def _plan(rows: int, length: int, generator: torch.Generator) -> tuple[Tensor, T
             copy, end = at + period, min(at + 2 * period, length)
             source[row, copy:end] = torch.arange(at, at + end - copy)
             closes[row, copy - 1] = at
-            asked[row, copy + 1 : end] = True
+            predicted[row, copy + 1 : end] = True
             at = end
-    return source, closes, asked
+    return source, closes, predicted
 
 
-def previous(
+def draw_previous(
     rows: int,
     length: int,
     *,
@@ -130,7 +138,7 @@ def previous(
     bos: int,
     generator: torch.Generator,
 ) -> Batch:
-    """`bos`, then random tokens; asked at every later position is the token before it."""
+    """Draw rows of `bos` and random tokens; from position 2 on the token before is predicted."""
     drawn = tokens[torch.randint(len(tokens), (rows, length), generator=generator)]
     drawn[:, 0] = bos
     row, position = torch.meshgrid(torch.arange(rows), torch.arange(2, length), indexing="ij")
@@ -139,12 +147,12 @@ def previous(
 
 
 def training_tokens(tokenizer: PreTrainedTokenizerBase) -> Int[Tensor, " regular"]:
-    """The regular tokens that no task holds out as a word."""
+    """Return the regular tokens that no task holds out as a word."""
     ids = regular_ids(tokenizer)
     return torch.tensor([i for i in ids if in_split(str(tokenizer.decode([i])).strip(), "train")])
 
 
-def prompts(
+def draw_prompts(
     pool: PromptSet,
     rows: int,
     *,
@@ -153,12 +161,11 @@ def prompts(
     renamed_rows: float = RENAMED_ROWS,
     words: Bool[Tensor, "batch pos"] | None = None,
 ) -> Batch:
-    """Prompts of a task, drawn from a pool with replacement; asked are their answers.
+    """Draw prompts of a task from a pool, with replacement; their answers are predicted.
 
-    In `renamed_rows` of them all candidate answers, and what stands at the places `words`, are
-    other tokens, drawn from `substitutes` and the same everywhere in the row: what a prompt says
-    about its names then cannot hang on which names the training happened to show. Where what is
-    asked hangs on just that, it is `NO_ROWS`. Of several correct answers one is drawn.
+    In a share `renamed_rows` of the rows, all candidate answers and the tokens at `words` are
+    replaced by random `substitutes`, consistently within the row, so that the model cannot rely on
+    particular names. Facts about words require `NO_ROWS`. Of several correct answers one is drawn.
     """
     drawn = torch.randint(len(pool.correct), (rows,), generator=generator)
     tokens = pool.clean[pool.answer_row[drawn]].clone()
@@ -167,7 +174,7 @@ def prompts(
     targets = torch.empty(rows, dtype=torch.long)
     renamed = torch.rand(rows, generator=generator) < renamed_rows
     for row, answer in enumerate(drawn.tolist()):
-        right = _one_of(pool.correct[answer], generator)
+        right = _draw_one(pool.correct[answer], generator)
         targets[row] = right
         if renamed[row]:
             names = tuple(dict.fromkeys((right, *pool.incorrect[answer], *others[row])))
@@ -179,8 +186,8 @@ def prompts(
     return Batch(tokens, torch.arange(rows), pool.answer_pos[drawn], targets)
 
 
-def filled_in(pool: PromptSet) -> Bool[Tensor, "batch pos"]:
-    """Where the prompts of one template differ from each other: its words, not its sentence."""
+def find_filled_in(pool: PromptSet) -> Bool[Tensor, "batch pos"]:
+    """Return the positions at which the prompts of one template differ: words, not the sentence."""
     out = torch.zeros_like(pool.clean, dtype=torch.bool)
     templates = torch.tensor(pool.template)
     for template in templates.unique():
@@ -189,8 +196,24 @@ def filled_in(pool: PromptSet) -> Bool[Tensor, "batch pos"]:
     return out
 
 
-def _one_of(tokens: Sequence[int], generator: torch.Generator) -> int:
-    """One of `tokens`; nothing is drawn where there is no choice."""
+def _draw_one(tokens: Sequence[int], generator: torch.Generator) -> int:
+    """Draw one of `tokens`; without a choice, the generator is not used."""
     if len(tokens) == 1:
         return tokens[0]
     return tokens[int(torch.randint(len(tokens), (), generator=generator))]
+
+
+def task_prompts(
+    task: str, tokenizer: PreTrainedTokenizerBase, *, n: int, seed: int, split: Split
+) -> PromptSet:
+    """Return prompts of a shipped task; whole prompts are held out if the task is `REMEMBERED`.
+
+    Raises UnknownName or PromptError.
+    """
+    if task not in REMEMBERED or split == "all":
+        return make_prompts(find_task(task), tokenizer, n=n, seed=seed, split=split)
+    # Twice the average requirement, as a small table may hold less than its share of a split.
+    enough = 2 * n * (HELD_OUT_ONE_IN if split == "held_out" else 1)
+    drawn = make_prompts(find_task(task), tokenizer, n=enough, seed=seed, split="all")
+    kept = [row for row, text in enumerate(drawn.clean_text) if in_split(text, split)]
+    return pick_rows(drawn, kept[:n])
