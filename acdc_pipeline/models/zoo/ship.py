@@ -151,7 +151,8 @@ def _format_readme(card: dict[str, Any]) -> str:
             *rows,
             "",
             f"{_describe_held_out(card)} Measured on {card['measured']['prompts']} prompts with the"
-            " weights as shipped: the most probable token of the whole vocabulary is the right one.",
+            " weights as shipped: the most probable token of the whole vocabulary is the right"
+            " one.",
             "",
             _describe_training(card),
             "",
