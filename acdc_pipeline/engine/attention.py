@@ -163,18 +163,14 @@ def rotate(
     width = cos.shape[-1]
     rotated, rest = x[..., :width], x[..., width:]
     out = rotated * cos
-    first, second = _pair_axes(rotary.pairs, width)
+    # The first and the second dimension of every pair that rotates together.
+    first, second = slice(0, width, 2), slice(1, width, 2)
+    if rotary.pairs is RotaryPairs.HALVES:
+        first, second = slice(0, width // 2), slice(width // 2, width)
     # In place, pair by pair: a copy of the partners would cost more than all products.
     out[..., first].addcmul_(rotated[..., second], sin[..., first], value=-1)
     out[..., second].addcmul_(rotated[..., first], sin[..., second])
     return torch.cat((out, rest), dim=-1) if rest.shape[-1] else out
-
-
-def _pair_axes(pairs: RotaryPairs, width: int) -> tuple[slice, slice]:
-    """The first and the second dimension of every pair that rotates together."""
-    if pairs is RotaryPairs.HALVES:
-        return slice(0, width // 2), slice(width // 2, width)
-    return slice(0, width, 2), slice(1, width, 2)
 
 
 def attention_pattern(

@@ -49,12 +49,11 @@ class LogprobObjective:
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
         per_state = final.shape[1] * n_tokens * final.element_size()
-        chunks = final.split(max(1, _CHUNK_BYTES // per_state))
-        return torch.cat([self._of_chunk(chunk) for chunk in chunks])
-
-    def _of_chunk(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
-        logprobs = unembed(self.weights, final, self.tokens).log_softmax(-1)
-        return self.sign * mean_over_answers(self.score(logprobs), self.answer_weight)
+        values = []
+        for chunk in final.split(max(1, _CHUNK_BYTES // per_state)):
+            logprobs = unembed(self.weights, chunk, self.tokens).log_softmax(-1)
+            values.append(self.sign * mean_over_answers(self.score(logprobs), self.answer_weight))
+        return torch.cat(values)
 
 
 def mean_over_answers(

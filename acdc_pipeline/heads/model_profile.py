@@ -102,10 +102,14 @@ def profile_model(
         OutOfMemoryBudget: `memory` does not hold a single sequence.
     """
     regular = _regular_tokens(weights, tokenizer)
-    sequences = _sequences(weights, regular, bos, amounts, seed)
+    period = longest_period(weights, regular, amounts.period)
+    sequences = None
+    if period is not None:
+        drawn = draw_sequences(regular, bos=bos, period=period, n=amounts.sequences, seed=seed)
+        sequences = drawn.to(weights.device)
     generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.tensor(regular)[torch.randperm(len(regular), generator=generator)]
-    sample = shuffled[: amounts.tokens].to(weights.device)
+    order = torch.randperm(len(regular), generator=generator)
+    sample = torch.tensor(regular)[order][: amounts.tokens].to(weights.device)
     lists = [] if tokenizer is None else token_lists(tokenizer, weights.w_u.shape[1])
 
     report("weights", 0.0)
@@ -117,7 +121,8 @@ def profile_model(
     if sequences is not None:
         tokens = random_token_scores(weights, sequences.tokens, sequences.period, memory=memory)
         values += [HeadValues.of_samples(name, each) for name, each in tokens.samples.items()]
-        nulls += _shuffled_null(weights, sequences, memory)
+        shuffled = random_token_scores(weights, sequences.shuffled, sequences.period, memory=memory)
+        nulls += _nulls("shuffled tokens", {n: [s.mean(0)] for n, s in shuffled.samples.items()})
     nulls += _random_weights_null(weights, sequences, sample, lists, seed, memory, report)
     if sequences is not None and tokens is not None:
         report("backup heads", _RANDOM_MODELS)
@@ -130,7 +135,7 @@ def profile_model(
         values=tuple(sorted(values, key=lambda value: list(SCORES).index(value.score))),
         nulls=tuple(nulls),
         answer=None if tokens is None else tokens.answer,
-        period=None if sequences is None else sequences.period,
+        period=period,
         composition=composed,
         tokens=named,
     )
@@ -146,20 +151,6 @@ def _regular_tokens(
     return [token for token in regular_ids(tokenizer) if token < vocab]
 
 
-def _sequences(
-    weights: TransformerWeights,
-    regular: Sequence[int],
-    bos: int | None,
-    amounts: Amounts,
-    seed: int,
-) -> RepeatedSequences | None:
-    period = longest_period(weights, regular, amounts.period)
-    if period is None:
-        return None
-    drawn = draw_sequences(regular, bos=bos, period=period, n=amounts.sequences, seed=seed)
-    return drawn.to(weights.device)
-
-
 def _weight_values(
     weights: TransformerWeights,
     sample: torch.Tensor,
@@ -173,13 +164,6 @@ def _weight_values(
         *composition_values(weights, composed),
         *successor_values(weights, lists),
     ]
-
-
-def _shuffled_null(
-    weights: TransformerWeights, sequences: RepeatedSequences, memory: int
-) -> list[Null]:
-    scores = random_token_scores(weights, sequences.shuffled, sequences.period, memory=memory)
-    return _nulls("shuffled tokens", {n: [each.mean(0)] for n, each in scores.samples.items()})
 
 
 def _random_weights_null(

@@ -57,7 +57,11 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     shown whose source tokens lie further out.
     """
     n_layers = len(weights.blocks)
-    circuits = [_circuits(weights, layer) for layer in range(n_layers)]
+    # One layer at a time: folded weights are copies.
+    folded = (folded_layer(weights, layer) for layer in range(n_layers))
+    circuits = [
+        (_directions(f.w_v, f.w_o.transpose(-2, -1)), _directions(f.w_q, f.w_k)) for f in folded
+    ]
     n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
     # Half of the memory for embedded tokens, half for their projections on the directions.
     in_all = 3 * DIRECTIONS * n_layers * weights.topology.n_heads * weights.dtype.itemsize
@@ -93,15 +97,6 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
         for index in range(weights.topology.n_heads):
             out[head(layer, index)] = HeadTokens(ov_tokens[index], qk_tokens[index])
     return out
-
-
-def _circuits(weights: TransformerWeights, layer: int) -> tuple[_Directions, _Directions]:
-    """The first directions of the OV and QK circuits of a layer."""
-    folded = folded_layer(weights, layer)
-    return (
-        _directions(folded.w_v, folded.w_o.transpose(-2, -1)),
-        _directions(folded.w_q, folded.w_k),
-    )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.random_weights import random_models
 from acdc_pipeline.heads.relations import Relation, relation_values
 from acdc_pipeline.heads.roles import Measurements, heads_with_role
-from acdc_pipeline.heads.task_scores import TaskScores, task_scores
+from acdc_pipeline.heads.task_scores import task_scores
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.metrics import METRICS, MetricInputs
 from acdc_pipeline.models.weights import TransformerWeights
@@ -86,7 +86,10 @@ def profile_task(
     report("ablations", 0.0)
     scores = task_scores(weights, prompts, memory=memory, progress=progress)
     values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
-    nulls = _nulls(task.name, scores)
+    effect = metric_key("direct_effect", task.name)
+    nulls = nulls_of(effect, "other answers", scores.other_answers)
+    for name, samples in scores.counterfactual.items():
+        nulls += nulls_of(metric_key(name, task.name), "corrupted prompts", samples.mean(0))
     report("answers", _ABLATIONS)
     answers = _answer_tokens(weights, prompts)
 
@@ -134,13 +137,6 @@ def _mover_values(
     measure = task_measure(weights, prompts, memory)
     backups = find_backups(measure, movers, weights, seed=seed, progress=searched)
     yield backups.values("mover", task)
-
-
-def _nulls(task: str, scores: TaskScores) -> list[Null]:
-    found = nulls_of(metric_key("direct_effect", task), "other answers", scores.other_answers)
-    for name, samples in scores.counterfactual.items():
-        found += nulls_of(metric_key(name, task), "corrupted prompts", samples.mean(0))
-    return found
 
 
 def _answer_tokens(weights: TransformerWeights, prompts: PromptSet) -> torch.Tensor:
