@@ -80,8 +80,8 @@ class App(typer.Typer):
     def __init__(self, *, cls: type[Group] = Group, **more: Any) -> None:
         super().__init__(cls=cls, no_args_is_help=True, rich_markup_mode=None, **more)
 
-    def command(self, name: str | None = None, **more: Any) -> Any:
-        return super().command(name, cls=Command, **more)
+    def command(self, name: str | None = None, *, cls: type[Command] = Command, **more: Any) -> Any:
+        return super().command(name, cls=cls, **more)
 
 
 def default_map(command: Any) -> dict[str, Any]:

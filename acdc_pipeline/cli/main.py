@@ -36,6 +36,7 @@ from acdc_pipeline.cli.commands import (
     wiki,
 )
 from acdc_pipeline.cli.options.completion import join_split_words
+from acdc_pipeline.cli.options.method_help import MethodCommand
 from acdc_pipeline.cli.terminal.errors import (
     UNEXPECTED,
     print_error,
@@ -59,7 +60,7 @@ app = App(
     epilog="Example: acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01",
 )
 app.command("demo", short_help="Find circuits in the bundled models.")(demo.demo)
-app.command("discover")(discover.discover)
+app.command("discover", cls=MethodCommand)(discover.discover)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("heads")(heads.heads)

@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.completion import METHODS
 from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer_parser, number_parser
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
-SEARCHES = ("acdc", "eap-ig-acdc")
-USUAL_THRESHOLD = 0.01
+DEFAULT_THRESHOLD = 0.01
 """Default of `--threshold`."""
 
 
@@ -28,7 +26,7 @@ def discover(
         typer.Option(
             metavar="NAME",
             autocompletion=completion.methods,
-            help=f"How to search: {', '.join(METHODS)}.",
+            help="How to find the circuit: {methods}.",
         ),
     ] = "acdc",
     metric: Annotated[
@@ -36,7 +34,8 @@ def discover(
         typer.Option(
             metavar=shared.METRICS,
             autocompletion=completion.one_of(shared.METRICS),
-            help="What removing an edge may cost. Default: the task's discovery metric.",
+            help="The metric that scores and thresholds refer to. Default: the task's discovery "
+            "metric.",
         ),
     ] = None,
     ablation: Annotated[
@@ -44,7 +43,7 @@ def discover(
         typer.Option(
             metavar=shared.ABLATIONS,
             autocompletion=completion.one_of(shared.ABLATIONS),
-            help="What a removed edge carries. Default: corrupted.",
+            help="What a removed edge carries. Default: {default}.",
         ),
     ] = None,
     threshold: Annotated[
@@ -52,8 +51,8 @@ def discover(
         typer.Option(
             parser=number_parser("--threshold"),
             metavar="NUMBER",
-            help="Of searches (acdc, eap-ig-acdc): an edge goes if removing it costs less than "
-            "this; above 0. Default: 0.01.",
+            help="For {owners}: an edge is removed if that costs less than this; above 0. "
+            f"Default: {DEFAULT_THRESHOLD}.",
         ),
     ] = None,
     order: Annotated[
@@ -61,7 +60,7 @@ def discover(
         typer.Option(
             metavar="reverse-heads|natural",
             autocompletion=completion.one_of("reverse-heads|natural"),
-            help="Of searches: direction among heads of a layer. Default: reverse-heads.",
+            help="For {owners}: direction among the heads of a layer. Default: {default}.",
         ),
     ] = None,
     difference: Annotated[
@@ -69,8 +68,8 @@ def discover(
         typer.Option(
             metavar="signed|abs",
             autocompletion=completion.one_of("signed|abs"),
-            help="Of searches: whether a change for the better counts by its size. "
-            "Default: signed.",
+            help="For {owners}: whether a change for the better counts as none or by its size. "
+            "Default: {default}.",
         ),
     ] = None,
     share: Annotated[
@@ -78,7 +77,7 @@ def discover(
         typer.Option(
             parser=number_parser("--share"),
             metavar="NUMBER",
-            help="Of methods that score every edge: how much of the graph to keep, up to 1. "
+            help="For methods that score every edge: the share of the edges to keep, up to 1. "
             "Default: 0.05.",
         ),
     ] = None,
@@ -87,7 +86,8 @@ def discover(
         typer.Option(
             parser=integer_parser("--edges", 1),
             metavar="N",
-            help="Of methods that score every edge: how many to keep, in place of --share.",
+            help="For methods that score every edge: the number of edges to keep, in place of "
+            "--share.",
         ),
     ] = None,
     rank: Annotated[
@@ -95,7 +95,8 @@ def discover(
         typer.Option(
             metavar="magnitude|signed",
             autocompletion=completion.one_of("magnitude|signed"),
-            help="Of methods whose scores have a sign: whether it counts. Default: magnitude.",
+            help="For methods with signed scores: rank by magnitude or with sign. Default: "
+            "{default}.",
         ),
     ] = None,
     steps: Annotated[
@@ -103,8 +104,8 @@ def discover(
         typer.Option(
             parser=integer_parser("--steps", 1),
             metavar="N",
-            help="Of eap-ig-…: at how many points gradients are taken; default 5. Of methods that "
-            "train gates: of the optimiser; default 300.",
+            help="For eap-ig-…: points at which gradients are taken; default 5. For edge-pruning "
+            "and subnetwork-probing: steps of the optimiser; default 300.",
         ),
     ] = None,
     rounds: Annotated[
@@ -112,8 +113,8 @@ def discover(
         typer.Option(
             parser=integer_parser("--rounds", 1),
             metavar="N",
-            help="Of eap-ig-inputs: in how many rounds edges go, the scores of those left taken "
-            "anew in each. Default: 1.",
+            help="For {owners}: rounds in which edges are removed; the remaining ones are scored "
+            "again in each. Default: {default}.",
         ),
     ] = None,
     screen: Annotated[
@@ -121,7 +122,8 @@ def discover(
         typer.Option(
             parser=number_parser("--screen"),
             metavar="NUMBER",
-            help="Of eap-ig-acdc: how much of the graph is searched, up to 1. Default: 0.2.",
+            help="For {owners}: the share of the edges that is searched, up to 1. Default: "
+            "{default}.",
         ),
     ] = None,
     learning_rate: Annotated[
@@ -129,7 +131,7 @@ def discover(
         typer.Option(
             parser=number_parser("--learning-rate"),
             metavar="NUMBER",
-            help="Of methods that train gates. Default: 0.1.",
+            help="For {owners}: learning rate of the optimiser. Default: {default}.",
         ),
     ] = None,
     penalty: Annotated[
@@ -137,7 +139,7 @@ def discover(
         typer.Option(
             parser=number_parser("--penalty"),
             metavar="NUMBER",
-            help="Of subnetwork-probing: what keeping all gates open costs. Default: 1.",
+            help="For {owners}: the cost of keeping all gates open. Default: {default}.",
         ),
     ] = None,
     prompts: Annotated[
@@ -175,11 +177,12 @@ def discover(
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    from acdc_pipeline.specs import find_task, method_for
+    from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for
 
     spec = find_task(task)
-    if method in SEARCHES and threshold is None:
-        threshold = USUAL_THRESHOLD
+    is_search = method in METHODS and issubclass(METHODS[method], SearchMethod)
+    if is_search and threshold is None:
+        threshold = DEFAULT_THRESHOLD
     parameters = {
         "metric": metric,
         "ablation": ablation,
@@ -204,7 +207,7 @@ def discover(
     )
     with reserve_stdout(), show_progress() as progress:
         progress.status(f"loading {model}")
-        progress.tests_edges = method in SEARCHES
+        progress.tests_edges = is_search
         from acdc_pipeline.execution.plan import plan_run
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
@@ -233,5 +236,5 @@ def discover(
 
 
 def _option(parameter: str) -> str:
-    """How a method's parameter is written on the command line."""
+    """The option for a parameter of a method."""
     return "--" + parameter.replace("_", "-")

@@ -11,23 +11,6 @@ from collections.abc import Callable, Iterable, MutableMapping
 
 import typer
 
-METHODS = (
-    "acdc",
-    "eap-ig-acdc",
-    "eap",
-    "eap-ig-inputs",
-    "eap-ig-activations",
-    "clean-corrupted",
-    "exact",
-    "node-attribution",
-    "node-exact",
-    "hisp",
-    "edge-pruning",
-    "subnetwork-probing",
-    "random",
-)
-"""Literal, since importing the specs would slow down every `--help`."""
-
 _REQUEST = "_ACDC_COMPLETE"
 _KIND = "_ACDC_COMPLETE_KIND"
 
@@ -55,6 +38,8 @@ def profiles(incomplete: str) -> list[str]:
 
 def methods(incomplete: str) -> list[str]:
     """Complete the name of a method."""
+    from acdc_pipeline.specs import METHODS
+
     return _with_prefix(incomplete, METHODS)
 
 

@@ -1,10 +1,9 @@
-"""What every score of a head means, and which scores make a head one of a kind."""
+"""The definitions of head scores, and of the roles that heads have by their scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from acdc_pipeline.specs.head_scores import backup, random_tokens, task_prompts, weights
 from acdc_pipeline.specs.head_scores.definition import (
     EVIDENCE,
     HEADROOM,
@@ -21,22 +20,18 @@ from acdc_pipeline.specs.head_scores.definition import (
     RoleDefinition,
     ScoreDefinition,
 )
+from acdc_pipeline.specs.head_scores.model_scores import RANDOM_TOKEN_SCORES, TOP, WEIGHT_SCORES
 from acdc_pipeline.specs.head_scores.roles import ROLES as _ROLES
-from acdc_pipeline.specs.head_scores.weights import TOP
+from acdc_pipeline.specs.head_scores.task_scores import BACKUP_SCORES, TASK_SCORES
 
 SCORES: Mapping[str, ScoreDefinition] = {
     score.name: score
-    for score in (
-        *random_tokens.SCORES,
-        *weights.SCORES,
-        *task_prompts.SCORES,
-        *backup.SCORES,
-    )
+    for score in (*RANDOM_TOKEN_SCORES, *WEIGHT_SCORES, *TASK_SCORES, *BACKUP_SCORES)
 }
-"""Every score by name, in the order in which pages and tables show them."""
+"""Every score by name, in the order of pages and tables."""
 
 ROLES: Mapping[str, RoleDefinition] = {role.name: role for role in _ROLES}
-"""Every kind of head by name."""
+"""Every role by name."""
 
 
 def metric_key(score: str, task: str | None = None) -> str:
@@ -46,7 +41,7 @@ def metric_key(score: str, task: str | None = None) -> str:
 
 
 def parse_metric(key: str) -> tuple[str, int, str | None]:
-    """Name, version and task of what `metric_key` made. Raises ValueError for anything else."""
+    """Name, version and task in a `metric_key`. Raises ValueError for any other string."""
     name, at, rest = key.partition("@")
     version, colon, task = rest.partition(":")
     if not (name and at and version.isdecimal()) or (colon and not task):

@@ -1,4 +1,4 @@
-"""What a score of a head is, and when it earns the head a role: data, for programs and pages."""
+"""The types of head scores, criteria and roles, and the thresholds that all roles share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Literal
 
 Family = Literal["random tokens", "weights", "task prompts", "backup"]
 Evidence = Literal["weights", "attention", "causal"]
-"""Where a fact comes from, weakest first: what the weights would do, what the head looks at, what
-its output does to the model's."""
+"""The kind of evidence, weakest first: the weights, the attention of the head, and the effect of
+its output on that of the model."""
 
 EVIDENCE: tuple[Evidence, ...] = ("weights", "attention", "causal")
 
@@ -25,50 +25,49 @@ NULLS: dict[NullKind, str] = {
     "corrupted prompts": "every head at the same positions of the counterfactual prompts",
     "other heads": "every later head when as many other heads are ablated instead",
 }
-"""What each null is. A score passes one by exceeding the 99th percentile of its values."""
+"""The description of every null. A score passes it above the 99th percentile of its values."""
 
 NULL_QUANTILE = 0.99
 
 OUTLIER = 3.5
-"""Robust z-score from which a head stands out from the other heads of its model (Iglewicz & Hoaglin
+"""Robust z-score above which a head is an outlier among the heads of its model (Iglewicz & Hoaglin
 1993, How to Detect and Handle Outliers: 0.6745 (x - median) / MAD)."""
 
 NULL_MARGIN = 1.0
-"""How far above a null a head below the usual line has to be, as a multiple of how far the null's
-99th percentile is above its mean: a null is over all layers, and one head in a hundred of all is
-one in twenty of the layer whose weights are largest."""
+"""The margin by which an outlier below the standard threshold has to exceed a null, as a multiple
+of the distance from the null's mean to its 99th percentile. A null covers all layers, and one head
+in a hundred of all may be one in twenty of the layer with the largest weights."""
 
 HEADROOM = 1 / 3
-"""Where a null reaches past the line of a bounded score, the line moves above the null by this
-share of what is left up to the bound."""
+"""If a null exceeds the threshold of a bounded score, the threshold moves above the null by this
+fraction of the distance to the bound."""
 
 TELLING_PERIOD = 8
-"""Random tokens said twice that give attention enough positions to choose between: with n of them a
-head that looks everywhere alike gives each position about 1/(1.5 n), a third at 2 and a twelfth
-at 8."""
+"""The shortest period of repeated random tokens whose attention scores are informative: with period
+n, uniform attention gives each position about 1/(1.5 n), a third at 2 and a twelfth at 8."""
 
 SATURATED = 0.95
-"""Share of a score's bound; where a null reaches it, the score tells no heads apart."""
+"""Fraction of a score's bound; if a null reaches it, the score does not distinguish heads."""
 
 
 @dataclass(frozen=True)
 class ScoreDefinition:
-    """One number that every head has, or lacks where it is not defined.
+    """A number that every head has, unless it is undefined for the head.
 
     Args:
         name: as in `heads.parquet`, before the `@`.
-        version: raised when the same head would get another number.
+        version: raised when the value for the same head would change.
         title: for headings.
-        family: what it is measured on.
-        claim: one sentence: what the number says.
+        family: the data that it is measured on.
+        claim: its meaning, in one sentence.
         formula: LaTeX, with A the attention after softmax, row vectors, W_OV = W_V W_O and
             W_QK = W_Q W_K^T with the linear part of the norms folded in.
         source: citation.
-        sign: what a higher value means.
-        low: least possible value; None where there is none.
-        high: largest possible value.
-        nulls: what it is compared with before it earns a role.
-        per: whether a model has one such number, or one for each task it is profiled on.
+        sign: the meaning of a higher value.
+        low: lowest possible value; None if unbounded.
+        high: highest possible value; None if unbounded.
+        nulls: the nulls that it has to exceed for a role.
+        per: whether there is one value per model, or one per task.
     """
 
     name: str
@@ -86,27 +85,26 @@ class ScoreDefinition:
 
     @property
     def key(self) -> str:
-        """Name and version, as `heads.parquet` has them."""
+        """Name and version, as in `heads.parquet`."""
         return f"{self.name}@{self.version}"
 
     @property
     def scale(self) -> Literal["sequential", "diverging"]:
-        """Whether a colour scale has its zero at one end or in its middle."""
+        """Whether a colour scale has zero at one end or in the middle."""
         return "sequential" if self.low is not None and self.low >= 0 else "diverging"
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """A line that a score has to cross.
+    """A threshold on a score.
 
     Args:
         score: name of the score.
-        evidence: what crossing it is evidence of.
-        least: the line; the score, or its share of the answer's logit, has to be at least this.
-        of: `score` as it is, `minus score`, or `share` and `minus share`: divided by the whole
-            model's answer logit on the same prompts.
-        floor: the line for a head that stands out from the other heads of its model; None where
-            `least` holds for all.
+        evidence: the kind of evidence that the score is.
+        least: the threshold; the quantity `of` has to be at least this.
+        of: the quantity: `score`, `minus score`, or `share` and `minus share`, which divide the
+            score by the whole model's answer logit on the same prompts.
+        floor: the threshold for outliers among the heads of a model; None if `least` holds for all.
     """
 
     score: str
@@ -118,18 +116,19 @@ class Criterion:
 
 @dataclass(frozen=True)
 class RoleDefinition:
-    """A kind of head.
+    """A role of heads.
 
     Args:
-        name: `induction`.
+        name: such as `induction`.
         title: as in "behaves as an induction head".
-        claim: what such a head does, one sentence.
-        required: what a head must cross to get the role, nulls included; the first gives rank.
-        supporting: what strengthens the evidence where it is crossed too.
-        reason: why the lines are where they are.
+        claim: what such a head does, in one sentence.
+        required: the criteria for the role, which include the nulls of their scores; heads are
+            ranked by the first.
+        supporting: criteria that strengthen the evidence.
+        reason: the rationale of the thresholds.
         on: `tokens` for random tokens, `weights`, `task` for the prompts of a task.
         tasks: the tasks it applies to: all, or those whose roles make them IOI-like.
-        special_of: the role that goes without saying on the same task.
+        special_of: the more general role that it implies on the same task.
     """
 
     name: str

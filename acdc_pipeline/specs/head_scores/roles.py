@@ -1,9 +1,8 @@
-"""The kinds of heads, and the lines between them: one table, each line with its reason.
+"""The roles of heads: their criteria, with the rationale of each threshold.
 
-Besides its line, a score has to pass its nulls: their 99th percentile. A score whose nulls were not
-measured gives no role. Most kinds have a second, lower line for heads that stand out from the other
-heads of their model: lines drawn on models that do one thing well are too high for models that do
-many.
+A score also has to exceed the 99th percentile of its nulls; without measured nulls it gives no
+role. Most roles have a second, lower threshold for outliers among the heads of a model: thresholds
+that suit models with one skill are too high for models with many.
 """
 
 from __future__ import annotations
@@ -14,28 +13,27 @@ from acdc_pipeline.specs.head_scores.definition import Criterion, Evidence, Role
 
 ATTENTION = 0.4
 """Two fifths of all attention on one position of dozens. Detectors in teaching material (the ARENA
-exercises) draw the same line; a head can pass it for two positions at once, and no more."""
+exercises) use the same threshold; a head can reach it for at most two positions."""
 
 WEIGHTS = 0.5
-"""Halfway from nothing to every token: more often than not."""
+"""More often than not."""
 
 SHARE = 0.1
-"""A tenth of the answer's logit: ten such heads would carry it alone."""
+"""A tenth of the answer logit: ten such heads would account for all of it."""
 
 ALONE = 0.6
-"""Share of the line that is enough for a head that stands out from its model's other heads: known
-induction heads of a small model that is busy with more have 0.36 of attention, nine tenths of the
-line, where its other heads have 0.06; a share of 0.25 is what a head has that looks at four
-positions alike."""
+"""The threshold for outliers, as a fraction of the standard one. Known induction heads of a small
+model with several skills have 0.36 of attention, nine tenths of the threshold, and its other heads
+0.06; a head that attends to four positions equally has 0.25."""
 
 BACKUP_SHARE = 0.05
-"""Half of what a main head needs: backups share the work (Wang et al. 2022 found eight of them)."""
+"""Half of the threshold of main heads: there are several backups (Wang et al. 2022 found eight)."""
 
 TASK_ATTENTION = 0.3
-"""Lower than on random tokens: prompts of a task hold other things to look at."""
+"""Lower than on random tokens: the prompts of a task have other positions to attend to."""
 
 SINK = 0.6
-"""An induction head rests on the first position all through the first copy: half of the time."""
+"""More than an induction head, which rests on the first position during the first copy."""
 
 
 def _first(
@@ -44,7 +42,7 @@ def _first(
     least: float,
     of: Literal["score", "share"] = "score",
 ) -> Criterion:
-    """A criterion with a lower line for heads that stand out."""
+    """A criterion with a lower threshold for outliers."""
     return Criterion(score, evidence, least, of, floor=ALONE * least)
 
 

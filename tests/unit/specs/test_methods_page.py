@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from acdc_pipeline.cli.commands import discover
+import pytest
+
+from acdc_pipeline.cli.main import main
 from acdc_pipeline.specs import METHODS
 from tests.support import REPOSITORY
 
@@ -21,5 +23,8 @@ def test_page_names_every_option_of_every_method():
             assert f"--{parameter.replace('_', '-')}" in PAGE, parameter
 
 
-def test_command_line_names_every_method():
-    assert sorted(discover.METHODS) == sorted(METHODS)
+def test_command_line_names_every_method(capsys: pytest.CaptureFixture[str]):
+    assert main(["discover", "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in METHODS)
+    assert "{" not in shown

@@ -12,7 +12,6 @@ import typer
 
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.models.zoo import list_zoo
-from acdc_pipeline.specs import METHODS
 from acdc_pipeline.specs.names import METRICS, Ablation
 from acdc_pipeline.store import open_store
 from tests.records import record
@@ -145,7 +144,6 @@ def test_completion_is_installed_for_a_shell(tmp_path):
 
 
 def test_names_that_are_completed_are_those_that_exist():
-    assert tuple(METHODS) == completion.METHODS
     assert tuple(shared.METRICS.split("|")) == METRICS
     assert tuple(shared.ABLATIONS.split("|")) == get_args(Ablation)
     assert "ioi" in completion.tasks("")

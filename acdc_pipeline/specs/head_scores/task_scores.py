@@ -1,15 +1,21 @@
-"""Scores on the prompts of a task. Logits are those before any soft cap.
+"""Scores on the prompts of a task, and scores of backup heads.
 
-The *answer logit* of an output x is x (mean W_U[correct] - mean W_U[incorrect]); where a prompt has
-no incorrect answers, the mean over the vocabulary takes their place.
+Logits are those before any soft cap. The *answer logit* of an output x is
+x (mean W_U[correct] - mean W_U[incorrect]); for prompts without incorrect answers, the mean over
+the vocabulary replaces the second term.
+
+A backup score is the difference that a head makes once the main heads of a kind write nothing
+(Wang et al. found backups of name movers; here every kind has a score). The main heads are those
+that have the role, and are set to zero. Norms after them are frozen, so that a score measures the
+change of the head itself.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from acdc_pipeline.specs.head_scores.definition import ScoreDefinition
-from acdc_pipeline.specs.head_scores.random_tokens import MCDOUGALL, WANG
+from acdc_pipeline.specs.head_scores.model_scores import MCDOUGALL, WANG
 
 RUSHING = "Rushing & Nanda 2024, Explorations of Self-Repair in Language Models, arXiv 2402.15390"
 ZHANG = "Zhang & Nanda 2023, Towards Best Practices of Activation Patching, arXiv 2309.16042"
@@ -54,7 +60,7 @@ def _kl(name: str) -> ScoreDefinition:
     )
 
 
-SCORES = (
+TASK_SCORES = (
     ScoreDefinition(
         name="direct_effect",
         title="Direct logit attribution",
@@ -148,4 +154,53 @@ SCORES = (
         high=None,
         **_ON_TASK,
     ),
+)
+
+_BACKUP_SOURCE = (
+    f"{WANG}, section 3.4 (backup name movers); McGrath et al. 2023, The Hydra Effect, \
+arXiv 2307.15771"
+)
+
+
+def _of_attention(kind: str, heads: str) -> ScoreDefinition:
+    return ScoreDefinition(
+        name=f"backup_{kind}",
+        version=1,
+        title=f"Backup of {heads}",
+        family="backup",
+        claim=f"How much more attention of the kind the head has while the {heads} write nothing.",
+        formula=rf"s_\text{{{heads}}}(h \mid M \leftarrow 0) - s_\text{{{heads}}}(h)",
+        source=_BACKUP_SOURCE,
+        sign="higher: takes over more; negative: it needed them",
+        low=-1.0,
+        high=1.0,
+        nulls=("other heads",),
+    )
+
+
+def _of_direct_effect(
+    kind: str, heads: str, where: str, per: Literal["model", "task"]
+) -> ScoreDefinition:
+    return ScoreDefinition(
+        name=f"backup_{kind}",
+        version=1,
+        title=f"Backup of {heads}",
+        family="backup",
+        claim=f"How much more the head adds, directly, to the answer logit {where} while the "
+        f"{heads} write nothing.",
+        formula=r"\mathrm{DE}(h \mid M \leftarrow 0) - \mathrm{DE}(h)",
+        source=_BACKUP_SOURCE,
+        sign="higher: takes over more; negative: it needed them",
+        low=None,
+        high=None,
+        nulls=("other heads",),
+        per=per,
+    )
+
+
+BACKUP_SCORES = (
+    _of_direct_effect("induction", "induction heads", "on repeated random tokens", "model"),
+    _of_attention("previous_token", "previous-token heads"),
+    _of_attention("duplicate_token", "duplicate-token heads"),
+    _of_direct_effect("mover", "movers", "on a task's prompts", "task"),
 )
