@@ -20,10 +20,10 @@ _BEHIND = 0.999
 def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> EdgeScores:
     """Scores of `eap-ig-inputs` in `rounds` circuits, each cut from the previous one.
 
-    The score of an edge in the whole model predicts poorly what it is worth once most edges are
+    The score of an edge in the whole model is a poor estimate of its effect once most edges are
     removed. So round r of R scores the edges of the circuit of round r - 1 within that circuit, and
     `graph.cut` keeps the best n · (k / n)^(r / R) of n edges, where k is the size of the circuit to
-    find. Pruning in rounds of geometrically decreasing size, with the saliency computed anew in
+    find. Pruning in rounds of geometrically decreasing size, with the saliency computed again in
     each, is the "progressive skeletonization" of de Jorge et al. 2021 (arXiv 2006.09081, section 3,
     equations 5 and 6) and the iterative ranking of Verdenius et al. 2020 (arXiv 2006.00896); here
     the saliency is that of edges, and removed edges do not return.
@@ -34,12 +34,12 @@ def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> Edge
     """
     topology = problem.bench.weights.topology
     n_edges = topology.n_edges
-    left = topology.edge_set
+    remaining = topology.edge_set
     dropped: list[dict[Edge, float]] = []
     scores: Mapping[Edge, float] = {}
     for round_ in range(1, method.rounds + 1):
         done = (round_ - 1) / method.rounds
-        scores = _scores_in_circuit(problem, method, left, done=done)
+        scores = _scores_in_circuit(problem, method, remaining, done=done)
         if round_ == method.rounds:
             break
         share = (method.size(n_edges) / n_edges) ** (round_ / method.rounds)
@@ -47,34 +47,34 @@ def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> Edge
         kept = cut(topology, scores, edges=size, rank=method.rank).edges
         if not kept:
             break
-        dropped.append({edge: scores[edge] for edge in left - kept})
-        left = kept
+        dropped.append({edge: scores[edge] for edge in remaining - kept})
+        remaining = kept
     out = dict(scores)
-    for gone in reversed(dropped):
-        out |= _scale_below(gone, min(abs(score) for score in out.values()))
+    for group in reversed(dropped):
+        out |= _scale_below(group, min(abs(score) for score in out.values()))
     return {edge: out[edge] for edge in topology.edges}
 
 
 def _scores_in_circuit(
-    problem: ScoringProblem, method: EapIgInputsMethod, left: frozenset[Edge], *, done: float
+    problem: ScoringProblem, method: EapIgInputsMethod, remaining: frozenset[Edge], *, done: float
 ) -> Mapping[Edge, float]:
     """(ablated_u - output of u in the circuit) · mean ∂M/∂input_v in the circuit, by edge."""
     bench = problem.bench
     edges = bench.weights.topology.edges
-    present = torch.from_numpy(bench.weights.topology.edge_mask(left)).to(bench.ablated)
+    present = torch.from_numpy(bench.weights.topology.edge_mask(remaining)).to(bench.ablated)
     total = torch.zeros_like(present)
     for k in range(1, method.steps + 1):
-        slopes = circuit_gradient(
+        gradient = circuit_gradient(
             bench, problem.differentiable, present, k / method.steps, problem.memory
         )
-        total += slopes / method.steps
+        total += gradient / method.steps
         problem.advance(done + k / method.steps / method.rounds)
     scored = zip(edges, total.tolist(), strict=True)
-    return {edge: score for edge, score in scored if edge in left}
+    return {edge: score for edge, score in scored if edge in remaining}
 
 
-def _scale_below(gone: Mapping[Edge, float], weakest: float) -> dict[Edge, float]:
+def _scale_below(scores: Mapping[Edge, float], weakest: float) -> dict[Edge, float]:
     """Scale the scores of dropped edges to rank below the weakest remaining edge."""
-    strongest = max((abs(score) for score in gone.values()), default=0.0)
+    strongest = max((abs(score) for score in scores.values()), default=0.0)
     factor = min(1.0, _BEHIND * weakest / strongest) if strongest else 1.0
-    return {edge: factor * score for edge, score in gone.items()}
+    return {edge: factor * score for edge, score in scores.items()}

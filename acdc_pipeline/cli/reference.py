@@ -53,7 +53,8 @@ def _commands(group: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 def _section(path: tuple[str, ...], command: Any) -> str:
     context = typer.Context(command, info_name=" ".join(("acdc", *path)))
     text, examples = _help(command)
-    rows = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
+    command.get_params(context)  # fills in the help of `MethodCommand`
+    rows = [record for p in command.params if (record := p.get_help_record(context))]
     usage = " ".join(command.collect_usage_pieces(context))
     lines = [f"## acdc {' '.join(path)}", "", text, "", "```text", f"acdc {' '.join(path)} {usage}"]
     lines += ["```", ""]

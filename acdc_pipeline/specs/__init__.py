@@ -1,4 +1,4 @@
-"""What people write: tasks, methods, sweeps, worker profiles, runs, and where they are found."""
+"""Specifications: tasks, methods, sweeps, worker profiles, runs, and how they are found."""
 
 from acdc_pipeline.specs.base import Spec, canonical_json, sha256_of
 from acdc_pipeline.specs.catalogue import (

@@ -1,4 +1,8 @@
-"""How a task makes its prompts: one spec per kind of generator, told apart by `kind`."""
+"""Generators of prompts: one spec per kind.
+
+`bos` never has a default: a beginning-of-sequence token in front of every prompt changes what heads
+do at the first position.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +40,8 @@ class RepeatedTokensGenerator(Spec):
         period: tokens of the part that repeats, as `[least, most]`. Both are drawn for each prompt,
             so that neither the position of the answer nor its distance is fixed.
         bos: whether a beginning-of-sequence token comes first.
-        corrupted: the part that the counterfactual draws anew: the `first_copy`, so that it holds
-            nothing to copy.
+        corrupted: the part that is drawn again in the counterfactual: the `first_copy`, so that
+            there is nothing to copy.
         answers: the token after which the prediction is read: the `last` one.
     """
 

@@ -127,10 +127,10 @@ class TaskSpec(Spec):
             _check_rows_differ(generator, self.answers)
         return self
 
-    def prompts_for(self, asked: int) -> int:
-        """The number of prompt pairs if `asked` are requested: a file of pairs may hold fewer."""
+    def prompts_for(self, requested: int) -> int:
+        """The number of prompt pairs if `requested` are requested: a pair file may hold fewer."""
         pairs = self.generator.pairs if isinstance(self.generator, PairsGenerator) else None
-        return asked if pairs is None else min(asked, len(pairs))
+        return requested if pairs is None else min(requested, len(pairs))
 
     def definition_hash(self) -> str:
         """Hex sha256 of the data that determines prompts and answers.

@@ -96,7 +96,7 @@ class BaseCircuitMethod(BaseMethod):
     """A method that finds a circuit.
 
     Attributes:
-        SCORE: what the score of an edge means, as shown to users; `{metric}` stands for the metric.
+        SCORE: the meaning of an edge score, for users; `{metric}` is replaced by the metric.
         UNFIT: metrics that the method cannot use, and why.
     """
 

@@ -16,8 +16,8 @@ class SearchMethod(BaseCircuitMethod):
 
     Args:
         threshold: τ > 0, in units of the metric; no value suits every task.
-        metric: what is measured after each removal; by default the task's discovery metric.
-        ablation: what a removed edge carries.
+        metric: the metric measured after each removal; by default the task's discovery metric.
+        ablation: the value that a removed edge carries.
         order: direction among the heads of one layer.
         difference: whether a change for the better counts as none (`signed`) or by its size
             (`abs`). The defaults of order and difference are the paper's.
