@@ -35,8 +35,8 @@ from acdc_pipeline.cli.commands import (
     tasks,
     wiki,
 )
+from acdc_pipeline.cli.method_help import MethodCommand
 from acdc_pipeline.cli.options.completion import join_split_words
-from acdc_pipeline.cli.options.method_help import MethodCommand
 from acdc_pipeline.cli.terminal.errors import (
     UNEXPECTED,
     print_error,
