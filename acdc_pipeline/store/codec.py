@@ -14,7 +14,6 @@ from pydantic import ValidationError
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Circuit, Decision, Topology
-from acdc_pipeline.graph.node_link import node_link_json
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec, canonical_json
 from acdc_pipeline.store import layout, tables
@@ -41,6 +40,9 @@ def encode(record: RunRecord) -> dict[str, bytes]:
     if record.circuit is not None:
         parts[layout.EDGES] = tables.edges_table(run_id, record.circuit)
         parts[layout.NODES] = tables.nodes_table(run_id, record.circuit)
+        # Reading a run needs no networkx.
+        from acdc_pipeline.graph.node_link import node_link_json
+
         files[layout.GRAPH] = node_link_json(_without_removed_scores(record.circuit)).encode()
     if record.decisions:
         parts[layout.STEPS] = tables.steps_table(record.decisions)

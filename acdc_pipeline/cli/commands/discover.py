@@ -209,10 +209,12 @@ def discover(
         progress.status(f"loading {model}")
         progress.tests_edges = is_search
         from acdc_pipeline.execution.plan import plan_run
+
+        run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
+        # A request that is not valid is refused before the store is imported.
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-        run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         results = open_store(store)
         make_worker = worker_factory(device, memory_budget, thread_count)
         record, cached = discover_into(results, run, spec, make_worker, progress)

@@ -27,7 +27,6 @@ from platformdirs import user_cache_path
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import unreadable
-from acdc_pipeline.store.locks import lock
 
 ENVIRONMENT_VARIABLE = "ACDC_CACHE"
 MANIFEST = "converted.json"
@@ -74,6 +73,9 @@ def convert_once(parts: Mapping[str, str], convert: Callable[[Path], None]) -> C
         if (found := _read_converted(target)) is not None:
             return found
         models.mkdir(parents=True, exist_ok=True)
+        # The store takes a while to import, and most models need no conversion.
+        from acdc_pipeline.store.locks import lock
+
         with lock(models / f"{key}.lock"):
             if (found := _read_converted(target)) is not None:  # another process made it meanwhile
                 return found
