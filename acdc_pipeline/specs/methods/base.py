@@ -131,5 +131,6 @@ class BaseCircuitMethod(BaseMethod):
     def _metric_fits(self) -> Self:
         if self.metric in self.UNFIT:
             allowed = ", ".join(name for name in METRICS if name not in self.UNFIT)
-            raise rejection("metric", f"'{self.metric}' {self.UNFIT[self.metric]}", allowed=allowed)
+            reason = f"{self.UNFIT[self.metric]}, so {self.name} cannot use it"
+            raise rejection("metric", f"'{self.metric}' {reason}", allowed=allowed)
         return self
