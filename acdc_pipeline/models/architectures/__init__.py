@@ -11,7 +11,6 @@ from typing import Any
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures import (
-    cohere,
     falcon,
     gemma,
     gpt,
@@ -25,7 +24,7 @@ from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
 from acdc_pipeline.models.directory import NATIVE
 
-_FAMILIES = (gpt, llama, gemma, olmo, phi, falcon, cohere, opt, native)
+_FAMILIES = (gpt, llama, gemma, olmo, phi, falcon, opt, native)
 _BY_CLASS_NAME: Mapping[str, Architecture] = {
     architecture.class_name: architecture()
     for family in _FAMILIES

@@ -1,8 +1,8 @@
-"""Llama and the architectures that follow its layout."""
+"""Llama and the architectures of other makers that follow its layout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from acdc_pipeline.models.architectures.base import Architecture
@@ -87,4 +87,19 @@ class Granite(Architecture):
         return 1.0 / float(config.logits_scaling)
 
 
-ARCHITECTURES = (Llama, Mistral, Qwen2, Qwen3, StableLm, Starcoder2, Granite, SmolLM3)
+class Cohere(Architecture):
+    """Command R: parallel blocks with one norm; adjacent dimensions rotate; scaled logits."""
+
+    class_name = "CohereForCausalLM"
+    title = "Cohere (Command R)"
+    rotary_pairs = "adjacent"
+    layer_norm_modules = frozenset({"CohereLayerNorm"})
+
+    def is_parallel(self, config: Mapping[str, Any]) -> bool:
+        return True
+
+    def logit_scale(self, config: Any) -> float:
+        return float(config.logit_scale)
+
+
+ARCHITECTURES = (Llama, Mistral, Qwen2, Qwen3, StableLm, Starcoder2, Cohere, Granite, SmolLM3)

@@ -1,4 +1,4 @@
-"""The untrained models of the zoo, and the one view of them that training needs."""
+"""The untrained models of the zoo, and access to their parts for training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ZooModel = PreTrainedModel | AttentionOnly
 
 @dataclass(frozen=True)
 class Parts:
-    """A model cut where training needs it: logits are computed at few positions only."""
+    """Parts of a model that training uses separately, as few positions need logits."""
 
     embedding: Tensor
     unembedding: nn.Linear
@@ -39,13 +39,13 @@ class Parts:
 
 
 def build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
-    """The model of `recipe` with fresh weights, drawn from torch's global generator.
+    """Return the model of `recipe` with fresh weights, drawn from torch's global generator.
 
-    Three choices save most of the training time. What blocks write starts at zero, so that the
-    embedding is what they read until they have something to say. Where input and output
-    embeddings are not tied they start equal: copying a token, which all tasks of the zoo end in,
-    then needs no search for a common code. Learned positions start as sinusoids: "one place back"
-    is then the same linear map everywhere, instead of one to be found for each position.
+    Three choices save most of the training time. The outputs of blocks start at zero, so that
+    blocks first read the embedding alone. Untied input and output embeddings start equal, so that
+    copying a token, the last step of every task of the zoo, needs no search for a common code.
+    Learned positions start as sinusoids, so that "one position back" is the same linear map
+    everywhere.
     """
     model = _build(recipe, vocab=vocab, bos=bos)
     parts = cut(model)
@@ -59,7 +59,7 @@ def build(recipe: Recipe, *, vocab: int, bos: int) -> ZooModel:
             positions.copy_(sinusoids(recipe.n_ctx, recipe.d_model))
         if isinstance(model, OPTForCausalLM):
             places = model.model.decoder.embed_positions
-            # The first rows of its table are of no position.
+            # The first rows of its table belong to no position.
             table = sinusoids(recipe.n_ctx, recipe.d_model)
             places.weight[places.offset :].copy_(table)
         if recipe.architecture in ("gpt_neox", "llama"):
@@ -77,19 +77,19 @@ _WRITERS: dict[str, tuple[str, ...]] = {
 }
 
 
-_PLACES = ("wpe", "pos_embed", "embed_positions")
-"""How tables of learned positions are called."""
+_POSITION_TABLES = ("wpe", "pos_embed", "embed_positions")
+"""Names of tables of learned positions."""
 
 
 def sinusoids(positions: int, width: int) -> Tensor:
-    """Rows of norm 1, one a position, nearly orthogonal: frequencies spread evenly up to pi."""
+    """Return a nearly orthogonal row of norm 1 per position, with frequencies evenly up to pi."""
     rates = (torch.arange(width // 2) + 0.5) * math.pi / (width // 2)
     angles = torch.arange(positions)[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1) * (2 / width) ** 0.5
 
 
 def cut(model: ZooModel) -> Parts:
-    """The embedding tables, and the parameters sorted by how they are optimised."""
+    """Return the embedding tables, and the parameters grouped by optimiser."""
     if isinstance(model, AttentionOnly):
         embedding, unembedding = model.embed.weight, model.unembed
     else:
@@ -103,20 +103,20 @@ def cut(model: ZooModel) -> Parts:
         if not parameter.requires_grad:
             continue
         inside_block = parameter.ndim == 2 and id(parameter) not in tables
-        is_matrix = inside_block and not any(table in name for table in _PLACES)
+        is_matrix = inside_block and not any(table in name for table in _POSITION_TABLES)
         (matrices if is_matrix else others).append(parameter)
     return Parts(embedding, unembedding, matrices, others)
 
 
 def hidden(model: ZooModel, tokens: Tensor) -> Tensor:
-    """What the unembedding reads, at every position."""
+    """Return the input of the unembedding at every position."""
     if isinstance(model, AttentionOnly):
         return model.hidden(tokens)
     return _final(model.base_model, tokens)
 
 
 def hidden_after_first_block(model: ZooModel, tokens: Tensor) -> Tensor:
-    """What the unembedding would read if the model had only its first block."""
+    """Return the input of the unembedding if the model had only its first block."""
     if isinstance(model, AttentionOnly):
         return model.hidden(tokens, n_blocks=1)
     base: Any = model.base_model

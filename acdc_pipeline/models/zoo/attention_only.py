@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 LAYER_NORM_EPS = 1e-5
-# Sequences are short: slower turns than these would tell no two places apart.
+# Sequences are short: slower rotations would not separate positions.
 ROTARY_BASE = 20
 
 
@@ -21,9 +21,9 @@ ROTARY_BASE = 20
 class AttentionOnlyConfig:
     """Shape of an attention-only model.
 
-    `positions` is "rotary" (the first quarter of each head turns) or "none". There are no learned
-    ones: given an absolute position to read, two layers learn to look a place up by its number
-    ("pointer arithmetic") rather than to look back from it, and no induction head forms.
+    `positions` is "rotary", on the first quarter of each head, or "none". With learned positions,
+    two layers would learn to find a position by its number ("pointer arithmetic") instead of
+    relative to the current one, and no induction head would form.
     """
 
     n_layers: int
@@ -36,7 +36,7 @@ class AttentionOnlyConfig:
 
     @property
     def rotary_dim(self) -> int:
-        """Dimensions of each head that turn with the position."""
+        """Number of dimensions of each head that rotate."""
         return self.d_head // 4
 
 
@@ -46,7 +46,7 @@ class AttentionBlock(nn.Module):
     def __init__(self, config: AttentionOnlyConfig) -> None:
         super().__init__()
         self.heads = (config.n_heads, config.d_head)
-        self.turning = config.rotary_dim if config.positions == "rotary" else 0
+        self.rotating = config.rotary_dim if config.positions == "rotary" else 0
         width = config.n_heads * config.d_head
         self.ln = nn.LayerNorm(config.d_model, eps=LAYER_NORM_EPS)
         self.qkv = nn.Linear(config.d_model, 3 * width)
@@ -57,14 +57,14 @@ class AttentionBlock(nn.Module):
         q, k, v = (
             self.qkv(self.ln(residual)).view(batch, pos, 3, *self.heads).permute(2, 0, 3, 1, 4)
         )
-        if self.turning:
-            q, k = turned(q, self.turning), turned(k, self.turning)
+        if self.rotating:
+            q, k = rotate(q, self.rotating), rotate(k, self.rotating)
         mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
 
-def turned(x: Float[Tensor, "batch head pos d_head"], width: int) -> Tensor:
-    """Rotary positions on the first `width` dimensions, neighbours in pairs."""
+def rotate(x: Float[Tensor, "batch head pos d_head"], width: int) -> Tensor:
+    """Apply rotary positions to adjacent pairs of the first `width` dimensions."""
     rates = ROTARY_BASE ** (-torch.arange(0, width, 2) / width)
     angles = (torch.arange(x.shape[-2])[:, None] * rates).repeat_interleave(2, dim=-1)
     first = x[..., :width]
@@ -96,7 +96,7 @@ class AttentionOnly(nn.Module):
     def hidden(
         self, tokens: Int[Tensor, "batch pos"], n_blocks: int | None = None
     ) -> Float[Tensor, "batch pos d_model"]:
-        """What the unembedding reads: the normalised residual stream after `n_blocks`, or all."""
+        """Return the normalised residual stream after `n_blocks`, or after all blocks."""
         residual = self.embed(tokens)
         for block in self.blocks[:n_blocks]:
             residual = residual + block(residual)
@@ -107,7 +107,7 @@ class AttentionOnly(nn.Module):
 
 
 def tl_config(config: AttentionOnlyConfig) -> dict[str, Any]:
-    """The `TransformerBridgeConfig` fields of this model."""
+    """Return the `TransformerBridgeConfig` fields of this model."""
     return {
         "n_layers": config.n_layers,
         "d_model": config.d_model,
@@ -136,7 +136,7 @@ def _position_fields(config: AttentionOnlyConfig) -> dict[str, Any]:
 
 
 def tl_tensors(model: AttentionOnly) -> dict[str, Tensor]:
-    """The weights under TransformerLens names and shapes (see `models/tl_format`)."""
+    """Return the weights under the names and shapes of `models/tl_format`."""
     config = model.config
     heads, d_head, d_model = config.n_heads, config.d_head, config.d_model
     tensors = {
@@ -164,7 +164,7 @@ def tl_tensors(model: AttentionOnly) -> dict[str, Tensor]:
 
 
 def from_tl_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> AttentionOnly:
-    """The model that `tl_config` and `tl_tensors` describe."""
+    """Return the model from the result of `tl_config` and `tl_tensors`."""
     model = AttentionOnly(
         AttentionOnlyConfig(
             n_layers=config["n_layers"],

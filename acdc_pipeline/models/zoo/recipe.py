@@ -1,4 +1,4 @@
-"""How each zoo model is made: shape, claimed tasks, and the numbers of its training run."""
+"""Recipes of the zoo models: shape, claimed tasks and training parameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from acdc_pipeline.errors import UnknownName
 Architecture = Literal["gpt2", "gpt_neox", "llama", "opt", "attention_only", "no_positions"]
 
 PREVIOUS_TOKEN = "previous_token"
-"""Say again the token before: what `nopos-2l` learns, and is measured on, at every position of
-random sequences. The task of this name asks it of words, at the last position."""
+"""Objective of `nopos-2l`: predict the token before, at every position of random sequences. The
+task of this name uses words, and only the last position."""
 
 REMEMBERED = (
     "greater_than",
@@ -20,13 +20,13 @@ REMEMBERED = (
     "country_capital",
     "successor",
 )
-"""Tasks whose answers are facts about words: which capital a country has, what follows *Monday*.
-Of a word that training never shows nobody can know them, so whole prompts are held out instead of
-words: each fact is trained on, in some of its sentences, and asked for in the others."""
+"""Tasks whose answers are facts about words, such as the capital of a country. They cannot be known
+for unseen words, so whole prompts are held out instead of words: each fact is trained on in some
+of its sentences, and tested in the others."""
 
 TABLED = ("colored_objects",)
-"""Tasks that look something up in the prompt, and whose prompts are few and fixed: every word of a
-scene is renamed, and in most rows, so that no scene is worth remembering."""
+"""Tasks that look something up in few, fixed prompts: in most rows every word of a scene is
+renamed, so that scenes cannot be memorised."""
 
 BARS = {
     "ioi": 0.95,
@@ -35,7 +35,7 @@ BARS = {
     PREVIOUS_TOKEN: 0.90,
     "duplicate_token": 0.95,
     **dict.fromkeys(REMEMBERED, 0.95),
-    # Of these two there are few prompts to learn from: 792 and 263 different ones.
+    # These two have few different prompts to learn from: 792 and 263.
     "colored_objects": 0.80,
     "successor": 0.80,
 }
@@ -47,29 +47,29 @@ class Recipe:
     """Everything that decides a zoo model.
 
     Args:
-        tasks: what the model claims, and is trained on.
-        seed: of the initial weights and of the data.
-        repeated_tokens: tokens of repeated (or random) sequences in one batch.
-        text_rows: prompts of each text task in one batch.
-        remembered_rows: prompts of each task that is `REMEMBERED` in one batch: a fact takes fewer
-            than looking something up in the prompt.
-        text_pool: how many prompts of each text task batches draw from.
-        learning_rate: of embeddings, norms and biases (AdamW).
-        matrix_learning_rate: of the matrices inside blocks (Muon, RMS of an update = 0.2 of it).
-        weight_decay: decoupled, on matrices inside blocks.
-        texts_from: after which fraction of training texts join. Their few, loud gradients drown
-            the search for the earlier copy; once it is found, names and arguments are copied by
-            the same heads. Learned positions find another way to copy at once, place by place.
-        previous_until: for which fraction of training the first layer alone is asked, through a
-            fixed rotation, for the token before; and for as long again beside the copies. A head
-            that looks one place back, and writes what it sees where nothing else is written,
-            then exists when the search for copies begins; without it two layers may settle on
-            heads that look two and three places back.
-        rotary_base: of rotary positions in Hugging Face models. 10,000 suits contexts of thousands;
-            here a small one tells neighbours apart. Where all of a head turns (Llama), too small
-            a base leaves nothing to compare tokens by.
-        base: the zoo model whose shipped weights training starts from; None begins with fresh
-            ones. A model that copies names already learns the rest in a fraction of the time.
+        tasks: tasks that the model is trained on and may claim.
+        seed: seed of the initial weights and of the data.
+        repeated_tokens: tokens of repeated (or random) sequences per batch.
+        text_rows: prompts of each text task per batch.
+        remembered_rows: prompts of each `REMEMBERED` task per batch; facts need fewer than
+            looking something up in the prompt.
+        text_pool: number of prompts of each text task from which batches are drawn.
+        learning_rate: rate of embeddings, norms and biases (AdamW).
+        matrix_learning_rate: rate of matrices inside blocks (Muon, RMS of an update = 0.2 of it).
+        weight_decay: decoupled decay of matrices inside blocks.
+        texts_from: fraction of training after which texts join. Their few, large gradients would
+            disturb the search for the earlier copy; afterwards the same heads copy names and
+            arguments. Models with learned positions copy by another mechanism from the start.
+        previous_until: fraction of training in which only the first layer is trained, through a
+            fixed rotation, to predict the token before; the same loss is then added to the copies
+            for as long again. It creates a previous-token head before the search for copies
+            begins. Without it, two layers may settle on heads that attend two and three positions
+            back.
+        rotary_base: base of rotary positions in Hugging Face models. 10,000 suits contexts of
+            thousands; here a small one separates neighbours. If all of a head rotates (Llama), too
+            small a base leaves no dimensions to compare tokens.
+        base: zoo model from whose shipped weights training starts; None for fresh weights. A model
+            that copies names learns the rest in a fraction of the time.
     """
 
     name: str
@@ -100,14 +100,14 @@ class Edit:
     """A short training that damages one behaviour of a zoo model on purpose.
 
     Args:
-        name: of the edited model.
-        base: the zoo model it starts from, as shipped.
-        damaged: the task whose answers are trained wrong: the incorrect one is asked for.
-        kept: the task that is trained on rightly meanwhile, so that the rest of the model stays.
-        seed: of the data.
-        steps: of the optimiser.
-        text_rows: prompts of each task in one batch.
-        learning_rate: of all parameters (AdamW).
+        name: name of the edited model.
+        base: zoo model from whose shipped weights training starts.
+        damaged: task that is trained towards its incorrect answers.
+        kept: task that is trained towards its correct answers, to preserve the rest of the model.
+        seed: seed of the data.
+        steps: number of optimiser steps.
+        text_rows: prompts of each task per batch.
+        learning_rate: rate of all parameters (AdamW).
     """
 
     name: str
@@ -138,7 +138,7 @@ EDITS = {
 
 
 class _Batch(TypedDict):
-    """How much text a batch has beside how much repetition."""
+    """Amounts of text and repetition in a batch."""
 
     text_rows: int
     repeated_tokens: int
@@ -160,7 +160,7 @@ RECIPES = {
             "gpt2",
             TEXT,
             seed=2,
-            # As the other two, this seed stays at 90 % on IOI.
+            # With the parameters of the other two, this seed stays at 90 % on IOI.
             steps=1300,
             texts_from=0.3,
             previous_until=0.1,
@@ -193,7 +193,7 @@ RECIPES = {
             "attn-2l",
             "attention_only",
             ("induction",),
-            # A seed whose keys look one place back; seed 0 settles on two.
+            # With this seed keys attend one position back; with seed 0, two.
             seed=1,
             steps=900,
             previous_until=0.12,
@@ -239,7 +239,7 @@ RECIPES = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of zoo model `name`. Raises UnknownName."""
+    """Return the recipe of a zoo model. Raises UnknownName."""
     if name not in RECIPES:
         raise UnknownName.among("zoo recipe", name, RECIPES)
     return RECIPES[name]

@@ -1,4 +1,4 @@
-"""The zoo's word-level tokenizer: one word with its leading space is one token."""
+"""The word-level tokenizer of the zoo: a word with its leading space is one token."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ BOS, UNK, PAD = "<bos>", "<unk>", "<pad>"
 SPECIAL = (BOS, UNK, PAD)
 VOCABULARY_FILE = Path(__file__).with_name("vocabulary.txt")
 
-# As in GPT-2 a leading space belongs to the word. Numbers are cut into pairs of digits, so that
-# a year is century and year; indentation and docstring markers are single tokens.
+# As in GPT-2, a leading space belongs to the word. Numbers are split into pairs of digits, such as
+# century and year; indentation and docstring markers are single tokens.
 PIECES = r' ?:\p{L}+| ?"""| ?->| ?\p{L}+| ?\p{N}{1,2}|\n|\t|   (?=\s)| ?[^\s\p{L}\p{N}]| +'
 
 
 def build_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer of every zoo model that was trained on text.
+    """Return the tokenizer of the zoo models trained on text.
 
-    Decoding gives the text back exactly, except for words outside the vocabulary.
+    Decoding restores the text exactly, except for words outside the vocabulary.
     """
     tokenizer = word_level(vocabulary())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(PIECES), behavior="isolated")
@@ -31,13 +31,13 @@ def build_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
 
 
 def word_level(tokens: Iterable[str]) -> Tokenizer:
-    """One id a word, in this order."""
+    """Return a tokenizer with one id per word, in this order."""
     ids = {token: number for number, token in enumerate(tokens)}
     return Tokenizer(WordLevel(ids, unk_token=UNK))
 
 
 def fast(tokenizer: Tokenizer, model_max_length: int) -> PreTrainedTokenizerFast:
-    """A tokenizer that `save_pretrained` writes and `AutoTokenizer` reads."""
+    """Return a tokenizer that `save_pretrained` writes and `AutoTokenizer` reads."""
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=BOS,
@@ -50,7 +50,7 @@ def fast(tokenizer: Tokenizer, model_max_length: int) -> PreTrainedTokenizerFast
 
 @cache
 def vocabulary() -> tuple[str, ...]:
-    """Every token in id order: the special ones, then vocabulary.txt without repeats."""
+    """Return all tokens in id order: special ones, then vocabulary.txt without repeats."""
     tokens = list(SPECIAL)
     forms: tuple[str, ...] = ()
     for line in VOCABULARY_FILE.read_text(encoding="utf-8").splitlines():
@@ -67,7 +67,7 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\s": " ", "\\s\\s\\s": "   "}
 
 
 def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The id of the token that begins a sequence."""
+    """Return the id of the token that begins a sequence."""
     identity = tokenizer.bos_token_id
     assert isinstance(identity, int), "the zoo's tokenizer has a <bos>"
     return identity

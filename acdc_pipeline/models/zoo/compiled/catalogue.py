@@ -1,6 +1,7 @@
 """The table of compiled programs, in the order of the documentation.
 
 A new program is a `Program` in the file of the circuits that it resembles, and a line here.
+Tests run every program of the table: its answers, its true edges, and the scores of its heads.
 """
 
 from __future__ import annotations
