@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options of the plugin."""
+    """Add the options of the plugin."""
     group = parser.getgroup("acdc", "circuits against their baselines")
     group.addoption(
         "--acdc-baselines",
         metavar="DIR",
-        help="find circuits again and hold them against the baselines in DIR, a test case each",
+        help="find circuits again and compare them with the baselines in DIR, a test case each",
     )
     group.addoption(
         "--acdc-sweep",
@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Adds a case for each cell of the sweep, before `-k` and `-m` choose among them."""
+    """Add a test case for each cell of the sweep, before `-k` and `-m` choose among them."""
     folder = config.getoption("--acdc-baselines")
     if folder is not None:
         collector = Circuits.from_parent(session, name="acdc-regress")
@@ -44,20 +44,20 @@ def pytest_collection_modifyitems(
 
 
 class DriftFound(Exception):
-    """A circuit is not what its baseline says."""
+    """A circuit differs from its baseline."""
 
 
 class NotCompared(Exception):
-    """A circuit could not be held against a baseline."""
+    """A circuit could not be compared with a baseline."""
 
 
 class Circuits(pytest.Collector):
-    """The cells of a sweep. They share one worker, so that models stay loaded."""
+    """The cells of a sweep; they share one worker, so that models stay loaded."""
 
     runner: CellRunner
 
     def open(self, folder: str, sweep: str) -> None:
-        """Plans the sweep. Raises `pytest.UsageError` where that is not possible."""
+        """Plan the sweep. Raises `pytest.UsageError` where that is not possible."""
         from acdc_pipeline.errors import AcdcError
         from acdc_pipeline.workflows.regression import CellRunner
 
@@ -71,17 +71,17 @@ class Circuits(pytest.Collector):
             )
 
     def collect(self) -> Iterator[pytest.Item]:
-        """A case for each cell, in the sweep's order."""
+        """Yield a test case for each cell, in the order of the sweep."""
         for index, planned in enumerate(self.runner.cells):
             yield CircuitCase.from_parent(self, name=str(planned.cell), index=index)
 
     def teardown(self) -> None:
-        """The models and the fresh runs go."""
+        """Release the model and remove the fresh runs."""
         self.runner.close()
 
 
 class CircuitCase(pytest.Item):
-    """One cell: fails where it drifted, and is an error where it could not be compared."""
+    """A cell: drift is a failure, and a cell that cannot be compared an error."""
 
     verdict: Verdict
 
@@ -90,28 +90,28 @@ class CircuitCase(pytest.Item):
         self.index = index
 
     def setup(self) -> None:
-        """Executes the run. Raises NotCompared, which pytest counts as an error."""
+        """Execute the run. Raises NotCompared, which pytest counts as an error."""
         assert isinstance(self.parent, Circuits)
         self.verdict = self.parent.runner.verdict(self.index)
         if not self.verdict.compared:
-            raise NotCompared(self._said())
+            raise NotCompared(self._message())
 
     def runtest(self) -> None:
         """Raises DriftFound."""
         if self.verdict.status == "drift":
-            raise DriftFound(self._said())
+            raise DriftFound(self._message())
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What is to be said of the cell, without a traceback through the plugin."""
+        """Describe the failure, without a traceback through the plugin."""
         if isinstance(excinfo.value, (DriftFound, NotCompared)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Where reports place the case."""
+        """Return the location of the test case in reports."""
         return "acdc-regress", None, self.name
 
-    def _said(self) -> str:
+    def _message(self) -> str:
         from acdc_pipeline.regression.ci_reports import explain
 
         return f"{self.verdict.status}: {self.verdict.cell}\n{explain(self.verdict)}"

@@ -1,4 +1,4 @@
-"""Does the engine reproduce this model? Tried on random tokens."""
+"""Check on random tokens that the engine reproduces a model."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _MOST_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """What a model is, and how far the engine's logits are from its own.
+    """A model's description, and how far the engine's logits are from its own.
 
     Args:
         description: its shape.
-        features: what it consists of, in words.
-        coupled: whether heads of a layer move one another, so that the slower search is used.
-        tokens: how long the prompts were.
-        parity_error: relative to the largest logit.
-        tolerance: what passes.
+        features: its architectural features, in words.
+        coupled: whether heads of a layer affect one another, which takes the slower search.
+        tokens: length of the prompts.
+        parity_error: largest error of a logit, relative to the largest logit.
+        tolerance: largest parity error that passes.
     """
 
     description: ModelDescription
@@ -55,12 +55,12 @@ def check_model(
 ) -> ModelCheck:
     """Load a model and compare the engine with it on 4 prompts of random tokens.
 
-    They have 16 tokens each, or as many as it takes to look past the model's attention windows.
+    They have 16 tokens each, or more if the model's attention windows are longer.
 
     Raises:
         UnsupportedModel: the engine does not reproduce its architecture.
         ParityError: its logits are not finite.
-        InvalidInput: the model is not to be found or cannot be loaded; no such seed.
+        InvalidInput: the model cannot be found or loaded, or the seed is not valid.
     """
     if not 0 <= seed <= _MOST_SEED:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""Does a search find the same circuit on other prompts, and does what it finds hold there?"""
+"""Stability of a search under resampled prompts, and transfer of its circuit to others."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def stability(
     seed: int,
     advance: Callable[[float], None] = lambda _: None,
 ) -> Stability:
-    """The circuits of `resamples` searches, at least two, each on as many prompts drawn anew.
+    """Repeat the search on `resamples` bootstrap samples of the prompts, at least two.
 
-    Prompts are drawn with replacement from those of `bench` (Efron 1979). `advance` hears the share
-    of the searches that is done.
+    Each has as many prompts as `bench`, drawn with replacement (Efron 1979). `advance` is called
+    with the finished share of the searches.
     """
     n, searches = len(bench.prompts), max(2, resamples)
     circuits = []
@@ -74,10 +74,10 @@ def stability(
 
 
 def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
-    """The circuit found on every second template, measured on the others.
+    """Search on every second template and measure the circuit on the others.
 
-    Every second prompt where there is one template. None where a half has no prompt, or where the
-    metric cannot tell the model from nothing on it.
+    With one template, prompts alternate instead. None if a half has no prompt, or if the metric
+    does not distinguish the model from the ablated one on it.
     """
     templates = sorted(set(bench.prompts.template))
     by = "templates" if len(templates) > 1 else "prompts"
@@ -102,10 +102,10 @@ def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
 
 
 def resampled(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
-    """The model on the prompts `rows`, which may name one several times.
+    """Return the bench on the prompts `rows`, which may repeat.
 
-    A prompt that is named k times is computed once and counts k times: of a bootstrap resample
-    that leaves 63 %. Means over the prompts themselves (mean ablation) need every copy.
+    A prompt that occurs k times is computed once with weight k, which leaves 63 % of a bootstrap
+    sample. Mean ablation averages over prompts and needs every copy.
     """
     if circuit_method(run.method).ablation == "mean":
         return _part(bench, run, rows)

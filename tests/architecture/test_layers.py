@@ -12,7 +12,9 @@ import pytest
 from tests.support import PACKAGE, REPOSITORY
 
 LIGHT = [
-    name for name in ("graph", "specs", "store", "wiki", "regression") if (PACKAGE / name).is_dir()
+    name
+    for name in ("graph", "plotting", "specs", "store", "wiki", "regression")
+    if (PACKAGE / name).is_dir()
 ]
 HEAVY = ("ray", "torch", "transformer_lens", "transformers")
 

@@ -175,7 +175,7 @@ def evaluate(
 
         shared.use_threads(thread_count)
         worker = Worker(device=device, memory=memory_budget)
-        effort = evaluation_plan(
+        plan = evaluation_plan(
             "full" if full else "basic",
             null=null,
             draws=draws,
@@ -189,7 +189,7 @@ def evaluate(
             spec, task, circuit = _stored_circuit(results, run)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            answer = evaluate_into(results, worker, spec, task, circuit, effort, progress)
+            answer = evaluate_into(results, worker, spec, task, circuit, plan, progress)
             found = answer.evaluation
         else:
             spec, task, circuit = _given_circuit(
@@ -197,7 +197,7 @@ def evaluate(
             )
             damaged = ()
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            found = evaluate_circuit(worker, spec, task, circuit, [], effort, progress)
+            found = evaluate_circuit(worker, spec, task, circuit, [], plan, progress)
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
         curve_rows,
