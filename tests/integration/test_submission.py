@@ -138,7 +138,7 @@ def test_interrupt_ends_the_following_and_cancel_ends_the_job(head, capsys):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate()
     assert process.returncode == 130
-    assert f"{job.id} goes on" in err
+    assert f"{job.id} continues" in err
     assert "Traceback" not in err
     assert acdc(capsys, "status", job.id, "--json").document["state"] == "running"
     shown = acdc(capsys, "cancel", job.id)
