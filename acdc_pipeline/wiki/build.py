@@ -39,16 +39,7 @@ _SCORES = "*"
 
 @dataclass(frozen=True)
 class Built:
-    """The result of a build.
-
-    Args:
-        out: folder of the site.
-        site: content of the site.
-        files: number of files of the site.
-        written: number of files written; the others were up to date.
-        removed: number of files removed.
-        bytes: size of all files.
-    """
+    """The result of a build: its content, and the numbers of all, written and removed files."""
 
     out: Path
     site: Site

@@ -36,12 +36,7 @@ _MAX_JSON = 1 << 30
 
 
 def read_cache(folder: Path, program: str) -> dict[str, CachedRun]:
-    """Return the cached runs by id; none if the cache is missing or not valid.
-
-    Args:
-        folder: folder of the site.
-        program: digest of the program; another version may read runs in another way.
-    """
+    """Return the cached runs by id; none if the cache is missing or of another program."""
     try:
         data = (folder / NAME).read_bytes()
         start = len(_FORMAT) + _DIGEST_BYTES

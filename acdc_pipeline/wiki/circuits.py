@@ -25,13 +25,7 @@ _FAITHFUL = 0.8
 
 @dataclass(frozen=True)
 class Cut:
-    """One circuit of a series: the full graph cut at one threshold or to one size.
-
-    Args:
-        run: run that found it.
-        threshold: τ; None for methods without one.
-        edges: edges of the circuit.
-    """
+    """One circuit of a series: the full graph cut at one threshold or to one size."""
 
     run: Run
     threshold: float | None
@@ -69,12 +63,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class CircuitSeries:
-    """The circuits of a task in a model under the same settings except threshold or size.
-
-    Args:
-        task: name of the task.
-        cuts: the circuits, smallest first.
-    """
+    """The circuits of a task in a model under the same settings, smallest first."""
 
     task: str
     cuts: tuple[Cut, ...]

@@ -34,14 +34,7 @@ _BATCHES_PER_WORKER = 8
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of all models.
-
-    Args:
-        entries: files by path.
-        digests: digest of each section by slug.
-        neighbours: digests of the nearest heads, by slug and name of the head.
-        written: number of files written.
-    """
+    """The files of all models, and the digests of sections and nearest heads by slug."""
 
     entries: Mapping[str, Entry]
     digests: Mapping[str, str]
@@ -51,13 +44,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class _Job:
-    """A section to write.
-
-    Args:
-        section: pickled section.
-        before: files of the last build.
-        only: paths of the pages to write; None for all files.
-    """
+    """A pickled section to write, its files of the last build, and paths to write (None: all)."""
 
     section: bytes
     before: dict[str, Entry]
@@ -79,17 +66,7 @@ def write_model_files(
     """Write the files of every model that changed.
 
     Where only the nearest heads of heads changed, only the pages of these heads are written.
-
-    Args:
-        site: content of the site.
-        store: store of the runs.
-        out: folder of the site.
-        before: manifest of the last build.
-        program: digest of the program.
-        templates: templates of the pages.
-        jobs: number of processes.
-        progress: called after each batch.
-        same_scores: whether head scores and roles of all models are those of the last build.
+    `same_scores` is whether the scores and roles of all models are those of the last build.
     """
     files_before = before.files_by_section()
     writer = Writer(out, before.files)
@@ -148,11 +125,7 @@ def _write_batch(
 ) -> tuple[dict[str, Entry], int, int]:
     """Write the files of a batch; returns them, the number of models and of files written.
 
-    Args:
-        out: folder of the site.
-        store: folder of the store, to read full profiles; None if the sections contain them.
-        batch: sections to write.
-        templates: None to load them, in a worker process.
+    `store` is None if the sections contain full profiles, `templates` in a worker process.
     """
     templates = templates or load_templates()
     entries: dict[str, Entry] = {}

@@ -35,22 +35,15 @@ class Model:
     """One model at one revision of its weights.
 
     Args:
-        ref: model reference.
-        revision: revision of its weights.
         slug: name of its folder on the site.
         title: `ref`, with the revision where several are on the site.
-        n_layers, n_heads: number of layers, and of heads in each.
-        d_model: width of the residual stream; None where unknown.
         shape: full graph; None for a model without circuits.
-        scores: head scores by metric.
-        roles: roles by head.
         near_misses: for heads without a role, the score closest to giving one.
         warnings: reasons why scores do not tell its heads apart.
         nulls: null values by metric.
         circuits: circuits by task; of several series of a task the longest is first.
-        profiles: profiles, one for each task.
-        run_ids: all its runs.
-        profile_ids: runs that measured heads.
+        profiles: one for each task.
+        profile_ids: the runs that measured heads.
         digest: digest of everything stored about its runs.
         measured: digest of its head scores and roles.
     """
@@ -159,9 +152,7 @@ def group_models(contents: StoreContents) -> tuple[Model, ...]:
 def restore_profiles(model: Model, runs: Sequence[Run]) -> Model:
     """Return a model that was made from summaries, with its full scores and profiles.
 
-    Args:
-        model: a model made from summaries.
-        runs: the runs `model.profile_ids`, in full and in this order.
+    `runs` are the runs `model.profile_ids`, in full and in this order.
 
     Raises:
         StoreError: the runs changed since.

@@ -30,13 +30,8 @@ _STEPS = 255
 class SimilarHead(NamedTuple):
     """A head of another model with similar scores.
 
-    Args:
-        title: title of the other model.
-        slug: folder of the other model.
-        name: name of the head.
-        similarity: 1 - root mean square difference of the scores, each divided by the range of its
-            scale; 1 means equal.
-        roles: titles of its roles.
+    The similarity is 1 - root mean square difference of the scores, each divided by the range of
+    its scale; 1 means equal.
     """
 
     title: str
@@ -52,12 +47,7 @@ def find_similar_heads(
     """Return the nearest heads of other models, for every head with a role that is not common.
 
     Distances are in the scores that need no task. Candidates are the three best heads of each role
-    in each model.
-
-    Args:
-        models: all models.
-        scales: scale of each score.
-        which: indexes of the models whose heads need similar heads.
+    in each model. `which` are the indexes of the models for whose heads they are needed.
     """
     found: dict[int, dict[HeadIndex, tuple[SimilarHead, ...]]] = {index: {} for index in which}
     if not which:

@@ -39,9 +39,9 @@ class Manifest:
     """The state of a site after a build.
 
     Args:
-        files: every file of the site by path.
-        sections: digest of the input of each model's files, by slug.
-        neighbours: digest of the nearest heads of each head, by slug and name of the head.
+        files: every file by path.
+        sections: digest of each model's section, by slug.
+        neighbours: digest of the nearest heads, by slug and name of the head.
     """
 
     files: Mapping[str, Entry]
@@ -106,14 +106,7 @@ def _section_of(path: str) -> str | None:
 
 @dataclass
 class Writer:
-    """Writes files of a site, unless the last build left the same content there.
-
-    Args:
-        out: folder of the site.
-        before: files of the last build.
-        entries: files of this build.
-        written: number of files written.
-    """
+    """Writes the files of a site (`entries`), except those that the last build (`before`) left."""
 
     out: Path
     before: Mapping[str, Entry]
@@ -122,12 +115,7 @@ class Writer:
     _folders: set[Path] = field(default_factory=set)
 
     def write(self, name: str, content: bytes) -> None:
-        """Add a file to the site.
-
-        Args:
-            name: path below the root of the site.
-            content: content of the file.
-        """
+        """Add a file to the site, by its path below the root."""
         entry = Entry(digest_of(content), len(content))
         self.entries[name] = entry
         if self.before.get(name) != entry or not self.exists(name, entry):

@@ -47,11 +47,6 @@ def map_in_processes(
 ) -> Iterator[_Result]:
     """Yield the results of `function` for `items`, in the order of completion.
 
-    Args:
-        function: a picklable function.
-        items: picklable arguments.
-        jobs: number of processes.
-
     Raises:
         ExecutionFailed: a process was killed.
     """

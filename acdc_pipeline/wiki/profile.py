@@ -25,12 +25,9 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, IndexError, AcdcE
 
 @dataclass(frozen=True)
 class Direction:
-    """A singular direction of a head's OV or QK circuit.
+    """A singular direction of a head's `ov` or `qk` circuit, with the top tokens of its vectors.
 
-    Args:
-        circuit: `ov` or `qk`.
-        share: singular value as a share of the Frobenius norm.
-        source, target: top tokens of the two singular vectors.
+    `share` is the singular value as a share of the Frobenius norm.
     """
 
     circuit: str
@@ -41,14 +38,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Pattern:
-    """The attention pattern of a head on one prompt.
-
-    Args:
-        task: task of the prompt.
-        side: `clean` or `corrupted`.
-        tokens: tokens of the prompt.
-        weights: rows are queries, columns keys; 255 is an attention of 1.
-    """
+    """The attention pattern of a head on a prompt: rows are queries, columns keys, 255 means 1."""
 
     task: str
     side: str
@@ -60,12 +50,7 @@ class Pattern:
 class Snippet:
     """A text at one of whose positions the output of a head is large.
 
-    Args:
-        source: a task, or `text`.
-        tokens: the text.
-        query: position of the large output.
-        key: position with the most attention from there.
-        weight: attention from `query` to `key`.
+    The output is large at `query`, which attends most to `key`. `source` is a task, or `text`.
     """
 
     source: str
@@ -80,8 +65,6 @@ class Profile:
     """One profile run of a model on a task.
 
     Args:
-        task: name of the task.
-        roles: all roles of all heads.
         nulls: largest of the null values of each metric.
         near_misses: for heads without a role, the scores closest to giving one.
         warnings: reasons why scores do not tell heads apart.

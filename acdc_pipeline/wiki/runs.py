@@ -69,18 +69,15 @@ class Run:
     """One run, in full or as `summarize` leaves it.
 
     Args:
-        run_id: name in the store.
         digest: digest of the files read.
         measured: digest of the files about heads.
-        spec: spec of the run.
         shape: full graph; None for a run without a circuit.
         edges: edges of the circuit; None for a run without one.
         edges_total: number of edges of the full graph.
         metrics: metrics of the circuit by name.
-        details: `details` of `run.json`.
-        code_version: version of the package that wrote the run.
+        details, code_version: from `run.json`.
         scores: head scores by metric.
-        profile: profile document; None for other runs.
+        profile: None for other than profile runs.
         figures: results of later evaluations of the circuit.
     """
 
@@ -106,12 +103,7 @@ class Run:
 
 @dataclass(frozen=True)
 class CachedRun:
-    """A run read by an earlier build.
-
-    Args:
-        files: the store's listing of its files at that time.
-        run: its summary.
-    """
+    """Summary of a run read by an earlier build, and the store's listing of its files then."""
 
     files: str
     run: Run
@@ -122,8 +114,7 @@ class StoreContents:
     """All runs of a store.
 
     Args:
-        url: the store, as users write it.
-        runs: summaries of the intact runs, by id.
+        runs: summaries of the intact runs, in the order of ids.
         damaged: the problem of each damaged run or evaluation.
         newest: date of the newest run; None where unknown.
         files: the store's listing of the files of each run, by id.
@@ -158,7 +149,6 @@ def read_store(
     """Read every run of a store; damaged runs are left out and reported.
 
     Args:
-        store: the store.
         jobs: number of processes that read a large store on disk.
         listener: called with the number of runs read and of all runs.
         environment: environment variables; `SOURCE_DATE_EPOCH` sets the date of the site.

@@ -30,12 +30,10 @@ class Score:
     """One metric of every head of a model.
 
     Args:
-        metric: name, version and, for a score on prompts, task: `induction@1`,
-            `direct_effect@1:ioi`.
+        metric: name, version and, for a score on prompts, task: `direct_effect@1:ioi`.
         values: NaN where a head was not measured.
         low, high: ends of the bootstrap interval; NaN where there is none.
         n: number of samples averaged; 0 for a score computed from the weights.
-        seed: seed of the samples.
     """
 
     metric: str
@@ -190,9 +188,7 @@ class Percentiles:
     Args:
         high: least value of the top 1 %, 5 % and 25 %; empty where there are too few heads.
         low: largest value of the lowest 1 %, 5 % and 25 %; empty where no score is negative.
-        median: the median.
-        heads: number of heads measured.
-        models: number of models measured.
+        heads, models: number of heads and models measured.
     """
 
     high: tuple[float, ...]

@@ -34,15 +34,7 @@ from acdc_pipeline.wiki.text import assign_slugs, format_number, pluralize, show
 
 @dataclass(frozen=True)
 class SiteScore:
-    """A score of at least one model.
-
-    Args:
-        metric: name, version and task.
-        definition: definition of the score.
-        slug: name of its page.
-        scale: scale, the same for all models.
-        percentiles: distribution over all models.
-    """
+    """A score of at least one model: its definition, its page, and its values over all models."""
 
     metric: str
     definition: ScoreDefinition = field(repr=False)
@@ -71,12 +63,10 @@ class Section:
     """Everything that the pages of one model show; sent to the process that writes them.
 
     Args:
-        model: the model.
         claims: published claims by head.
         nearest: similar heads of other models, by head.
         scores: its scores in comparison with other models, in the order of pages.
         unmeasured: scores of other models that this one lacks, on its own tasks or none.
-        tasks: its tasks by name.
         notes: notes as HTML by name of the head; `index` is about the model.
     """
 
@@ -89,11 +79,7 @@ class Section:
     notes: Mapping[str, str]
 
     def digest(self, program: str) -> str:
-        """Return a digest of everything that its pages show, except `nearest`.
-
-        Args:
-            program: digest of the program.
-        """
+        """Return a digest of the program and of all that its pages show, except `nearest`."""
         model = self.model
         shown = (
             model.title,
@@ -141,15 +127,13 @@ class Site:
     """The content of the whole site.
 
     Args:
-        store: the store, as users write it.
+        store: URL of the store.
         version: changes with the set of runs.
         newest: date of the newest run; None where unknown.
         runs: number of runs.
         damaged: problems of the runs left out.
-        models: models in the order of their names.
-        tasks: tasks by name.
+        models: in the order of their names.
         scores: scores of any model by metric, in the order of pages.
-        notes: hand-written notes.
     """
 
     store: str
@@ -254,7 +238,6 @@ def make_site(
     """Return the content of the site of a store.
 
     Args:
-        contents: runs of the store.
         notes: folder of hand-written notes; None for no notes.
         project: project folder whose tasks come first; None to search from the working directory.
 

@@ -30,9 +30,8 @@ class Task:
     """A task of at least one run.
 
     Args:
-        name: name of the task.
         slug: name of its folder on the site.
-        title: title of the task; its name where there is no `task.yaml`.
+        title: its name where there is no `task.yaml`.
         behaviour: prompt -> continuation; None where there is no `task.yaml`.
         source: citation, and URL or None; None where there is no `task.yaml`.
         hash: current hash of the definition; runs under another hash had other prompts.
@@ -58,15 +57,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a publication claims about a head.
-
-    Args:
-        task: task of the published circuit.
-        text: what is claimed.
-        source: citation.
-        url: URL of the publication; None where unknown.
-        findings: what was measured here.
-    """
+    """What a publication claims about a head, and what was measured here."""
 
     task: str
     text: str

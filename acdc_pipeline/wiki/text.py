@@ -127,11 +127,8 @@ def assign_slugs(names: Iterable[str], reserved: Iterable[str] = ()) -> dict[str
     """Return a file name for each name: short, lower case, safe on every system, and unique.
 
     Depends on the set of names only. Eight digits of the sha256 of the name are appended if the
-    slug loses more than capitals and separators, or if two names have the same slug.
-
-    Args:
-        names: any text.
-        reserved: slugs that may not be used.
+    slug loses more than capitals and separators, if two names have the same slug, or if it is
+    reserved.
     """
     plain = {name: _slug(name) for name in sorted(set(names))}
     taken: dict[str, int] = dict.fromkeys(reserved, 1)

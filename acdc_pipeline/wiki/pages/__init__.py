@@ -47,13 +47,9 @@ def render_pages(
     templates: Environment,
     only: Collection[str] | None = None,
 ) -> Iterator[tuple[str, bytes]]:
-    """Render all pages of a scope; yields path and content of each.
+    """Yield path and content of every page of a scope, or of those whose path is in `only`.
 
-    Args:
-        scope: see `Page`.
-        subject: a Section for the scope `model`, a Site for the others.
-        templates: templates of the pages.
-        only: paths to render; None for all.
+    The subject is a Section for the scope `model`, a Site for the others.
     """
     for kind in PAGES:
         if kind.scope == scope:

@@ -30,6 +30,7 @@ MAX_ROWS = 1500
 """Number of edges listed on the page; the Parquet file contains all."""
 
 _MAX_PROMPTS = 3
+_METRICS = ("kl", "accuracy", "model_accuracy", "forced_choice", "model_forced_choice")
 
 
 class CircuitPage(Page[str]):
@@ -93,7 +94,6 @@ class CircuitPage(Page[str]):
 
 def cut_data(series: CircuitSeries, cut: Cut) -> Data:
     """Return size and quality of one circuit of a series."""
-    metrics = cut.run.metrics
     other_metric, faithfulness = other_faithfulness(cut.run) or (None, None)
     return {
         "label": cut.label,
@@ -105,11 +105,7 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
         "other_metric": other_metric,
         "other_faithfulness": faithfulness,
         "evaluation": evaluation_data(cut.run.figures),
-        "kl": metrics.get("kl"),
-        "accuracy": metrics.get("accuracy"),
-        "model_accuracy": metrics.get("model_accuracy"),
-        "forced_choice": metrics.get("forced_choice"),
-        "model_forced_choice": metrics.get("model_forced_choice"),
+        **{metric: cut.run.metrics.get(metric) for metric in _METRICS},
         "run": cut.run.run_id,
     }
 

@@ -185,14 +185,7 @@ def _circuit(section: Section, series: CircuitSeries, name: str) -> Data:
 
 
 def _edges(series: CircuitSeries, title: str, keys: Sequence[EdgeKey], end: int) -> Data:
-    """Return the incoming or outgoing edges, those of the smallest circuits first.
-
-    Args:
-        series: the circuits.
-        title: heading.
-        keys: edges of the head.
-        end: 0 to show the sources, 1 to show the destinations.
-    """
+    """Return the sources (`end` 0) or destinations (1) of edges, smallest circuits first."""
     return {
         "title": title,
         "edges": [

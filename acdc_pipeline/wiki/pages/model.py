@@ -58,20 +58,7 @@ class ModelPage(Page[None]):
             ],
             "kinds": _roles(model),
             "circuits": [_circuits(section, series) for series, *_ in model.circuits.values()],
-            "layers": [
-                {
-                    "layer": layer,
-                    "heads": [
-                        {
-                            "name": head_name(layer, head),
-                            "head": head,
-                            "roles": model.role_names((layer, head)),
-                        }
-                        for head in range(model.n_heads)
-                    ],
-                }
-                for layer in range(model.n_layers)
-            ],
+            "roles": {head_name(*place): model.role_names(place) for place in model.roles},
             "coverage": _coverage(section),
             "version": model.data_version,
         }
