@@ -280,8 +280,8 @@ def test_mosaics_without_links_lead_to_the_head_that_is_clicked(
     browser: Any, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Of models with very many heads a page holds no link for each cell."""
-    for module in ("panels", "model"):
-        monkeypatch.setattr(f"acdc_pipeline.wiki.pages.{module}.MOST_LINKED", 1)
+    for module in ("mosaics", "model"):
+        monkeypatch.setattr(f"acdc_pipeline.wiki.pages.{module}.MAX_LINKED", 1)
     out = build(tiny_store, tmp_path / "site", jobs=1).out
     context = browser.new_context(viewport={"width": 1200, "height": 900})
     page = Tab(context.new_page(), f"{out.as_uri()}/")
