@@ -50,7 +50,7 @@ def test_open_cluster_is_refused_unless_asked_for_and_a_failing_sweep_ends_with_
     assert acdc(capsys, "status", "--address", head, "--json").document == {"jobs": []}
     shown = acdc(capsys, *arguments, "--insecure", "--follow")
     assert shown.code == 3, shown.out + shown.err
-    assert "open to everyone who reaches it" in shown.out
+    assert "open to everyone who can reach it" in shown.out
     assert "1 of 1 run failed" in shown.out
     assert "failed after" in shown.err
     assert open_store(store_url).run_ids() == []
