@@ -1,4 +1,4 @@
-"""A circuit as `discover` gives it back: it knows the run that found it, and can be measured."""
+"""The circuit that `discover` returns: with its run, and methods to draw and evaluate it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FoundCircuit(Circuit):
 
     @property
     def warnings(self) -> list[str]:
-        """What makes the result mean little; empty if nothing is known to."""
+        """What limits the meaning of the result; empty if nothing is known to."""
         return list(self.run.details.get("warnings", ()))
 
     def __repr__(self) -> str:
@@ -77,7 +77,7 @@ class FoundCircuit(Circuit):
         device: str = "auto",
         memory: int | None = None,
     ) -> Evaluation:
-        """What the circuit is worth: how faithful it is, and if asked how complete and stable.
+        """Evaluate the circuit: its faithfulness and, on request, completeness and stability.
 
         The model is loaded again. Where the circuit came from a store, what is measured is kept
         beside its run, and the same call again answers from there. docs/evaluation.md defines the

@@ -1,4 +1,4 @@
-"""A baseline: what a cell was found to be, committed as a small text file."""
+"""Baselines: the expected circuit of a cell, committed as a small text file."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class GraphShape(Spec):
 
 
 class Baseline(Spec):
-    """What is expected of a cell, on what it was measured, and how far from it is no drift.
+    """The expected result of a cell, its conditions, and its tolerance.
 
     Args:
         schema_version: of the file.
         cell: the question.
-        reason: why the baseline is what it is, in the words of who made it.
+        reason: why the baseline was made or changed, as given by its author.
         task_hash: of the task's definition.
         method_version: of the method.
         code_version: of this package.

@@ -1,4 +1,4 @@
-"""What changed about a model between its baseline and now, in words."""
+"""Differences between the fingerprints of a model, in words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Changes:
 
 
 def changes_between(was: Fingerprint, now: Fingerprint) -> Changes:
-    """What differs between two fingerprints."""
+    """Return the differences between two fingerprints."""
     if was.revision == now.revision:
         return Changes()
     definition = []

@@ -1,4 +1,4 @@
-"""A regression that is over: its verdicts, and the exit code that follows."""
+"""The report of a regression: its verdicts and exit code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a sweep that was held against its baselines.
+    """The verdicts on the cells of a sweep.
 
     Args:
         sweep: name of it.
@@ -40,7 +40,7 @@ class Report:
 
     @property
     def compared(self) -> int:
-        """How many cells were held against a baseline."""
+        """Number of cells that were compared with a baseline."""
         return sum(verdict.compared for verdict in self.verdicts)
 
     @property

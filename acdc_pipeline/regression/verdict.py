@@ -1,4 +1,4 @@
-"""What is to be said of one cell: as expected, drifted, failed, or nothing to compare with."""
+"""The verdict on one cell: as expected, drifted, failed, or without a usable baseline."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A cell and what came of it.
+    """The outcome of one cell.
 
     Args:
         cell: the question.
         status: `missing` and `incompatible` say that there is no baseline to compare with.
-        causes: why it is not ok, the most telling first; empty where it is.
-        notes: what else is worth knowing, and no drift by itself.
+        causes: why it is not ok, most important first.
+        notes: further remarks that are no drift by themselves.
         deviations: every statistic that was compared; empty where nothing was.
         edges: names of the edges gained, and of those lost.
         heads: names of the heads gained, and of those lost.
@@ -91,7 +91,7 @@ class Verdict:
 
     @property
     def compared(self) -> bool:
-        """Whether a fresh run was held against a baseline."""
+        """Whether a fresh run was compared with a baseline."""
         return self.status in ("ok", "drift")
 
 
