@@ -43,7 +43,7 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 # Every function of the package checks its annotations, tensor shapes included.
-install_import_hook("acdc_pipeline", f"{typecheck.__name__}.beartyped")
+install_import_hook(["acdc_pipeline", "benchmarks.zoo"], f"{typecheck.__name__}.beartyped")
 
 
 @pytest.fixture(autouse=True)

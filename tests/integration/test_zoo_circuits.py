@@ -11,7 +11,7 @@ from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.models import LoadedModel, load_model
-from acdc_pipeline.models.zoo.tokenizer import bos_id
+from acdc_pipeline.prompts.tokenization import bos_id
 
 
 @pytest.mark.parametrize("model", ["gpt2-4l-s0"])

@@ -31,7 +31,7 @@ TASKS = (
 
 
 def zoo_tokenizer() -> PreTrainedTokenizerBase:
-    from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+    from benchmarks.zoo.tokenizer import build_tokenizer
 
     return build_tokenizer(256)
 

@@ -18,7 +18,7 @@ TASKS = ("ioi", "induction", "docstring", "previous_token")
 
 
 def zoo_tokenizer() -> PreTrainedTokenizerBase:
-    from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
+    from benchmarks.zoo.tokenizer import build_tokenizer
 
     return build_tokenizer(256)
 

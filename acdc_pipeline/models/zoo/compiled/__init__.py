@@ -1,6 +1,6 @@
 """Models whose circuit is known by construction: their weights were set by hand.
 
-`python -m acdc_pipeline.models.zoo.compiled --out DIR` writes their directories.
+In a checkout, `python -m benchmarks.zoo.compiled --out DIR` writes their directories.
 """
 
 from acdc_pipeline.models.zoo.compiled.truth import (

@@ -17,18 +17,18 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from acdc_pipeline.models.tl_format import is_tl_directory, read_tl_directory, save_tl_directory
-from acdc_pipeline.models.zoo.architectures import ZooModel
-from acdc_pipeline.models.zoo.attention_only import (
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.prompts.tokenization import bos_id, regular_ids
+from benchmarks.zoo.architectures import ZooModel
+from benchmarks.zoo.attention_only import (
     AttentionOnly,
     from_tl_tensors,
     tl_config,
     tl_tensors,
 )
-from acdc_pipeline.models.zoo.batches import draw_previous, task_prompts
-from acdc_pipeline.models.zoo.recipe import BARS, PREVIOUS_TOKEN, REMEMBERED, Edit, Recipe
-from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
-from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.tokenization import regular_ids
+from benchmarks.zoo.batches import draw_previous, task_prompts
+from benchmarks.zoo.recipe import BARS, PREVIOUS_TOKEN, REMEMBERED, Edit, Recipe
+from benchmarks.zoo.tokenizer import build_tokenizer
 
 Logits = Callable[[Tensor], Tensor]
 
@@ -156,7 +156,7 @@ def _format_readme(card: dict[str, Any]) -> str:
             "",
             _describe_training(card),
             "",
-            f"    python -m acdc_pipeline.models.zoo.train {card['name']}",
+            f"    python -m benchmarks.zoo.train {card['name']}",
             "",
         ]
     )

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.models.zoo.recipe import REMEMBERED
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet, pick_rows
 from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, held_out_pairs, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
 from acdc_pipeline.specs.catalogue import find_task
+from benchmarks.zoo.recipe import REMEMBERED
 
 SHORTEST_PERIOD, LONGEST_PERIOD = 3, 12
 LONGEST_NOISE = 6

@@ -1,4 +1,4 @@
-"""Train zoo models: `python -m acdc_pipeline.models.zoo.train NAME... [--out DIR]`.
+"""Train zoo models: `python -m benchmarks.zoo.train NAME... [--out DIR]`.
 
 Everything is seeded: the same command on the same machine and thread count gives the same
 weights. Without `--out` the shipped directories are replaced.
@@ -21,14 +21,15 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.models.zoo import WEIGHTS, zoo_path
-from acdc_pipeline.models.zoo.architectures import (
+from acdc_pipeline.prompts.tokenization import bos_id, regular_ids
+from benchmarks.zoo.architectures import (
     ZooModel,
     build,
     cut,
     hidden,
     hidden_after_first_block,
 )
-from acdc_pipeline.models.zoo.batches import (
+from benchmarks.zoo.batches import (
     MOST_ROWS,
     NO_ROWS,
     RENAMED_ROWS,
@@ -41,7 +42,7 @@ from acdc_pipeline.models.zoo.batches import (
     training_pairs,
     training_tokens,
 )
-from acdc_pipeline.models.zoo.recipe import (
+from benchmarks.zoo.recipe import (
     EDITS,
     PREVIOUS_TOKEN,
     RECIPES,
@@ -51,9 +52,8 @@ from acdc_pipeline.models.zoo.recipe import (
     Recipe,
     find_recipe,
 )
-from acdc_pipeline.models.zoo.ship import Training, measure_held_out, ship
-from acdc_pipeline.models.zoo.tokenizer import bos_id, build_tokenizer
-from acdc_pipeline.prompts.tokenization import regular_ids
+from benchmarks.zoo.ship import Training, measure_held_out, ship
+from benchmarks.zoo.tokenizer import build_tokenizer
 
 # (end of a phase as a fraction of training, lengths of repeated sequences). A head that attends one
 # position back is learnt separately for each position, so the length hardly changes; and short
@@ -270,7 +270,7 @@ def _print_line(line: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Train, write and measure the named models, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m acdc_pipeline.models.zoo.train")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo.train")
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help=f"{', '.join((*RECIPES, *EDITS))}, or all"
     )

@@ -10,13 +10,14 @@ import torch
 
 from acdc_pipeline.models import describe_model, list_zoo, load_model
 from acdc_pipeline.models.zoo import zoo_path
-from acdc_pipeline.models.zoo.batches import (
+from acdc_pipeline.prompts.split import is_held_out
+from benchmarks.zoo.batches import (
     draw_prompts,
     find_filled_in,
     task_prompts,
     training_tokens,
 )
-from acdc_pipeline.models.zoo.recipe import (
+from benchmarks.zoo.recipe import (
     BARS,
     EDITS,
     PREVIOUS_TOKEN,
@@ -24,10 +25,9 @@ from acdc_pipeline.models.zoo.recipe import (
     REMEMBERED,
     find_recipe,
 )
-from acdc_pipeline.models.zoo.ship import load_shipped, measure_accuracy, measure_held_out
-from acdc_pipeline.models.zoo.tokenizer import build_tokenizer
-from acdc_pipeline.models.zoo.train import main, train, train_edit
-from acdc_pipeline.prompts.split import is_held_out
+from benchmarks.zoo.ship import load_shipped, measure_accuracy, measure_held_out
+from benchmarks.zoo.tokenizer import build_tokenizer
+from benchmarks.zoo.train import main, train, train_edit
 
 TRAINED = sorted(RECIPES)
 FIRST = [f"gpt2-4l-s{seed}" for seed in range(3)] + [

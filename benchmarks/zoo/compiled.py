@@ -1,8 +1,14 @@
-"""Write a compiled model: its zoo directory, the prompts of its task, and its documentation."""
+"""Write the compiled models, the prompts of their tasks, and their page of the documentation.
+
+python -m benchmarks.zoo.compiled \
+    --out acdc_pipeline/models/zoo/weights --tasks tasks --docs docs
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -14,13 +20,14 @@ from tokenizers import pre_tokenizers
 
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models.tl_format import save_tl_directory
+from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.models.zoo.compiled.program import Program
 from acdc_pipeline.models.zoo.compiled.truth import TRUTH_FILE
 from acdc_pipeline.models.zoo.tokenizer import fast, word_level
 from acdc_pipeline.plotting.circuit import draw_circuit
 from acdc_pipeline.specs.names import Ablation
 
-COMMAND = "python -m acdc_pipeline.models.zoo.compiled --out DIR"
+COMMAND = "python -m benchmarks.zoo.compiled --out DIR"
 ABLATIONS = get_args(Ablation)
 PAGE = "compiled-models.md"
 PAIRS = 256
@@ -207,3 +214,22 @@ def _format_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _join(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write every compiled model below `--out`, optionally task folders and documentation."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="directory of model directories")
+    parser.add_argument("--tasks", type=Path, help="directory of task folders")
+    parser.add_argument("--docs", type=Path, help="directory of compiled-models.md")
+    given = parser.parse_args(arguments)
+    for program in PROGRAMS:
+        sys.stdout.write(f"{write_model(program, given.out)}\n")
+        if given.tasks:
+            write_task_data(program, given.tasks)
+    if given.docs:
+        write_page(PROGRAMS, given.docs)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,8 +22,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from acdc_pipeline.models.zoo.attention_only import AttentionOnly, AttentionOnlyConfig
-from acdc_pipeline.models.zoo.recipe import Recipe
+from benchmarks.zoo.attention_only import AttentionOnly, AttentionOnlyConfig
+from benchmarks.zoo.recipe import Recipe
 
 ZooModel = PreTrainedModel | AttentionOnly
 

@@ -1,0 +1,1 @@
+"""Makes the models of the zoo: trains or edits them, measures them, and writes their folders."""
