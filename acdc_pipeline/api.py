@@ -1,4 +1,7 @@
-"""The public functions: what the commands of `acdc` do, from Python."""
+"""The public functions: what the commands of `acdc` do, from Python.
+
+Each raises InvalidInput for an argument that is not valid; see `errors`.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def discover(
         seed: seed of all random draws.
         dtype: float32 or float64.
         device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget of the search; None for half of the free memory.
+        memory: byte budget; None for half of the free memory.
         store: where the run is looked up and stored: a store, a folder or a URL. None stores
             nothing.
         progress: listener to the search; `auto` shows a progress bar in a notebook and on a
@@ -62,13 +65,11 @@ def discover(
         the published circuit of the task.
 
     Raises:
-        InvalidInput: an argument is not valid, see `errors`.
         ExecutionFailed: the run did not finish.
     """
     from acdc_pipeline.errors import InvalidInput
     from acdc_pipeline.execution.plan import plan_run
-    from acdc_pipeline.found_circuit import found_circuit
-    from acdc_pipeline.search_bar import bar_where_seen
+    from acdc_pipeline.found_circuit import bar_where_seen, found_circuit
     from acdc_pipeline.specs import method_for
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
@@ -123,19 +124,10 @@ def evaluate(
 
     Args:
         circuit: a circuit of the graph of `model`.
-        task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
-        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
         metric: metric of faithfulness; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
-        prompts: number of prompt pairs.
-        seed: seed of all random draws.
-        dtype: precision of the weights.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
-        device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget; None for half of the free memory.
-
-    Raises:
-        InvalidInput: an argument is not valid, see `errors`.
+        task, model, prompts, seed, dtype, device, memory: as for `discover`.
     """
     from acdc_pipeline.workflows import evaluate as workflow
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
@@ -179,8 +171,7 @@ def sweep(
         store: a store, a folder or a URL; None for the default store.
         profile: name or file of a worker profile.
         executor: `local` for this process, `ray` for Ray actors; None for the profile's.
-        device: auto, cpu, cuda[:i] or mps; None for the profile's.
-        memory: byte budget of a search; None for the profile's.
+        device, memory: as for `discover`; None for the profile's.
         threads: CPU threads of torch in this process; None for the profile's.
         shard: part `I/N` of the sweep; None for all of it.
         retry_failed: whether to execute runs again that failed before.
@@ -190,7 +181,6 @@ def sweep(
         the records and errors of the sweep. A run that fails does not stop the others.
 
     Raises:
-        InvalidInput: an argument is not valid, see `errors`.
         ExecutionFailed: nothing can be executed, such as where no cluster answers.
     """
     from acdc_pipeline.execution.shard import WHOLE, parse_shard
@@ -226,23 +216,17 @@ def profile_heads(
         [score.value for score in record.heads if score.metric == "induction"]
 
     Args:
-        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
         tasks: tasks, names, folders or `.jsonl` files; None for the tasks that a zoo model was
             trained on, and `induction` for any other model.
         text: a text in which each head's strongest examples are looked for.
         prompts: number of prompt pairs of each task, at least 2.
-        seed: seed of all random draws.
-        dtype: precision of the weights.
-        device: auto, cpu, cuda[:i] or mps.
-        memory: byte budget; None for half of the free memory.
-        store: where runs are looked up and stored; None stores nothing.
         progress: listener to each run.
+        model, seed, dtype, device, memory, store: as for `discover`.
 
     Returns:
         one record per task, with `heads` (the scores) and `profile` (roles and examples).
 
     Raises:
-        InvalidInput: an argument is not valid, see `errors`.
         ExecutionFailed: a run did not finish.
     """
     from acdc_pipeline.execution.plan import plan_run
@@ -293,7 +277,6 @@ def regress(
         profile, executor, device, memory, threads, progress: as for `sweep`.
 
     Raises:
-        InvalidInput: an argument is not valid, see `errors`.
         ExecutionFailed: a baseline cannot be written.
     """
     from acdc_pipeline.execution.progress import SilentSweep
@@ -348,12 +331,10 @@ def build_wiki(
         InvalidInput: an argument is not valid, or `out` holds other files.
         ExecutionFailed: a process was killed, or another build writes to `out`.
     """
-    from acdc_pipeline.store import open_store
     from acdc_pipeline.workflows.site import build_site
 
-    results = open_store(store) if store is None or isinstance(store, str | Path) else store
     folder, texts = (None if path is None else Path(path) for path in (out, notes))
-    return build_site(results, folder, notes=texts, jobs=jobs, progress=progress)
+    return build_site(_store(store, "read"), folder, notes=texts, jobs=jobs, progress=progress)
 
 
 def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | None = None) -> Path:
@@ -395,12 +376,10 @@ def _task(task: TaskSpec | str) -> TaskSpec:
     return load_task(task) if isinstance(task, str) else task
 
 
-def _store(store: Store | Path | str | None) -> Store:
+def _store(store: Store | Path | str | None, mode: Literal["read", "write"] = "write") -> Store:
     from acdc_pipeline.store import open_store
 
-    if store is None or isinstance(store, str | Path):
-        return open_store(store, mode="write")
-    return store
+    return open_store(store, mode) if store is None or isinstance(store, str | Path) else store
 
 
 def _settings(

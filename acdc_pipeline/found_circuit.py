@@ -1,10 +1,13 @@
-"""The circuit that `discover` returns: with its run, and methods to draw and evaluate it."""
+"""What `discover` returns, a circuit with its run, and the bar that it shows meanwhile."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+from tqdm.std import tqdm
 
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
@@ -22,7 +25,7 @@ class FoundCircuit(Circuit):
 
     Args:
         run: the whole record: spec, decisions, metrics, environment.
-        task: what its prompts are made by.
+        task: the task of its prompts.
         store: where runs of the same search at other thresholds are; None where nothing was kept.
     """
 
@@ -94,8 +97,7 @@ class FoundCircuit(Circuit):
             restarts: greedy searches for the nodes without which circuit and model differ most.
             resamples: searches on resampled prompts, for stability and transfer.
             seed: of everything that is drawn here.
-            device: auto, cpu, cuda[:i] or mps.
-            memory: byte budget; None takes half of what is free.
+            device, memory: as for `discover`.
 
         Raises:
             InvalidInput: the metric cannot tell the model from nothing.
@@ -123,3 +125,37 @@ def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> Fou
     return FoundCircuit(
         circuit.topology, circuit.edges, circuit.scores, run=record, task=task, store=store
     )
+
+
+class SearchBar:
+    """A `Progress` bar on stderr that is gone when the search is over.
+
+    It is plain text, so that a notebook shows it without any widget being installed.
+    """
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def start(self, total_edges: int, label: str) -> None:
+        self.finish()
+        self._bar = tqdm(total=total_edges, desc=label, unit=" edges", leave=False)
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        """Moves the bar: edges that never need a test count as done."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{tested} tested, {kept} kept", refresh=False)
+            self._bar.update((self._bar.total or 0) - left - self._bar.n)
+
+    def finish(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def bar_where_seen() -> SearchBar | None:
+    """A bar where somebody looks: in a notebook or at a terminal; None in scripts and logs."""
+    # whoever runs inside IPython has imported it
+    shell = sys.modules.get("IPython")
+    running = None if shell is None else shell.get_ipython()
+    in_notebook = type(running).__name__ == "ZMQInteractiveShell"
+    return SearchBar() if in_notebook or sys.stderr.isatty() else None

@@ -21,6 +21,7 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import Method, TaskSpec, find_task, method_for
+from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows.discovery import discover_into
 from acdc_pipeline.workflows.evaluation import Evaluation, EvaluationPlan, evaluation_plan

@@ -1,6 +1,9 @@
-"""The metrics of a circuit, of the whole model, and of the empty circuit."""
+"""The metrics of a circuit, and its agreement with the published circuit of its task."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,8 +12,9 @@ from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import Scale, circuit_logprobs, measure
 from acdc_pipeline.execution.methods import MethodResult
+from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.metrics import METRICS
-from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
 
 # Tolerance, in units of the metric, between the last value of a method and a fresh forward pass of
@@ -29,13 +33,6 @@ def report(
 
     Metrics of the circuit have plain names; `model_…` are those of the whole model, `ablated_…`
     those with every edge removed.
-
-    Args:
-        run: the run.
-        task: its task.
-        bench: model and prompts to measure on.
-        empty_logprobs: log-probabilities with every edge removed.
-        found: result of the method.
 
     Raises:
         ExecutionFailed: the method and a fresh forward pass disagree about its circuit.
@@ -58,6 +55,35 @@ def report(
     return metrics, details
 
 
+def reference_for(run: RunSpec, task: TaskSpec, topology: Topology) -> ReferenceCircuit | None:
+    """Return the published circuit of `task`, if it is one of the model of `run`.
+
+    Raises:
+        GraphError: it names an edge that the model does not have.
+    """
+    reference = task.reference
+    if reference is None or not reference.is_of(run.model):
+        return None
+    reference.circuit(topology)
+    return reference
+
+
+def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
+    """Compare `circuit` with the published one. Returns JSON data.
+
+    Edges are compared, or heads where the reference names no edge. `found` of the `total` published
+    ones are in the circuit, with `others` that are not published; `precision` is
+    found / (found + others), None for an empty circuit; `recall` is found / total. Both are between
+    0 and 1, higher is better. `missing` are the names of published ones that were not found.
+    """
+    if reference.names_edges:
+        published = reference.circuit(circuit.topology).sorted_edges
+        return _overlap("edges", published, circuit.sorted_edges, reference)
+    published = sorted(reference.heads, key=lambda node: (node.layer or 0, node.head or 0))
+    ours = [node for node in circuit.nodes if node.kind == "head"]
+    return _overlap("heads", published, ours, reference)
+
+
 def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
     """Return the error of the last value of the method against a fresh forward pass."""
     error = abs(oriented - METRICS[metric].sign * fresh)
@@ -68,3 +94,22 @@ def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
             fix="run again with --dtype float64, and report the model",
         )
     return error
+
+
+def _overlap(
+    compared: str, published: Iterable[object], ours: Iterable[object], reference: ReferenceCircuit
+) -> dict[str, Any]:
+    expected, present = [str(item) for item in published], {str(item) for item in ours}
+    missing = [name for name in expected if name not in present]
+    found = len(expected) - len(missing)
+    return {
+        "compared": compared,
+        "source": reference.source,
+        "ablation": reference.ablation,
+        "total": len(expected),
+        "found": found,
+        "others": len(present) - found,
+        "precision": found / len(present) if present else None,
+        "recall": found / len(expected),
+        "missing": missing,
+    }

@@ -16,8 +16,7 @@ from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
-from acdc_pipeline.execution.reference import agreement, reference_for
-from acdc_pipeline.execution.report import report
+from acdc_pipeline.execution.report import agreement, reference_for, report
 from acdc_pipeline.execution.result_warnings import (
     circuit_warnings,
     profile_warnings,

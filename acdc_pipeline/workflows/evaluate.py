@@ -32,7 +32,7 @@ from acdc_pipeline.evaluation import (
     worst_knockouts,
 )
 from acdc_pipeline.execution.progress import PartProgress, SilentParts
-from acdc_pipeline.execution.reference import reference_for
+from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method

@@ -10,8 +10,8 @@ import pytest
 
 import acdc_pipeline
 from acdc_pipeline.errors import InvalidInput, SpecError
+from acdc_pipeline.found_circuit import SearchBar, bar_where_seen
 from acdc_pipeline.models.zoo.compiled import true_circuit
-from acdc_pipeline.search_bar import SearchBar, bar_where_seen
 
 
 def test_package_every_public_name_resolves():

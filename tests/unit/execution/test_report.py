@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import GraphError
-from acdc_pipeline.execution.reference import agreement, reference_for
+from acdc_pipeline.execution.report import agreement, reference_for
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import ReferenceCircuit, find_task, parse
 from tests import records
