@@ -60,10 +60,7 @@ class StoreCheckpoint:
     """A checkpoint in the store that the run will be committed to, which then removes it.
 
     Args:
-        store: the store.
-        run_id: the run.
         every: seconds between two checkpoints, and before the first: shorter runs have none.
-        clock: monotonic clock, in seconds.
     """
 
     def __init__(

@@ -54,15 +54,6 @@ class Profiler:
     ) -> ProfiledHeads:
         """Return the profile of all heads of `model`.
 
-        Args:
-            model: the loaded model, in the revision and dtype of the run.
-            run: the run.
-            method: sample sizes.
-            task: task of the prompts.
-            prompts: prompts aligned for the model.
-            memory: bytes for activations.
-            progress: listener; progress is counted in heads.
-
         Raises:
             PromptError: the model cannot process the prompts.
             OutOfMemoryBudget: `memory` does not hold a single prompt.

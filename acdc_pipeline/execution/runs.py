@@ -18,7 +18,6 @@ class PlannedRun:
     """A run and the task its prompts come from: everything that a worker needs.
 
     Args:
-        run: the run, with the revision of its model.
         task: the task itself, so that workers need not find its folder.
     """
 
@@ -44,13 +43,10 @@ class Outcome:
     """The outcome of a run.
 
     Args:
-        planned: the run.
         state: whether it was committed, present or failed.
         seconds: duration of all attempts together.
-        attempts: number of attempts.
         worker: name of the worker of the last attempt.
         edges_kept: size of its circuit; None without a circuit.
-        error: the cause, if it failed.
     """
 
     planned: PlannedRun

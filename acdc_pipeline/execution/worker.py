@@ -33,11 +33,7 @@ class Prepared:
     """Intermediate results that runs share if they differ only in threshold, metric or order.
 
     Args:
-        prompts: prompts of the task, under the tokenizer of the model.
-        warnings: warnings about the prompts.
         parity: relative error of the clean logits of the engine.
-        bench: the clean and the ablated forward pass.
-        empty_logprobs: log-probabilities at the answers with every edge removed.
     """
 
     prompts: PromptSet
@@ -51,7 +47,6 @@ class Worker:
     """Executes runs one after the other, with the model and prompts of the last run kept loaded.
 
     Args:
-        device: auto, cpu, cuda[:i] or mps.
         memory: byte budget of a search; None means half of the free memory.
     """
 
@@ -98,9 +93,6 @@ class Worker:
         """Return the result of `run`, whose prompts come from `task`.
 
         Args:
-            run: the run.
-            task: its task.
-            progress: listener to the search.
             checkpoint: decisions of an interrupted attempt, and the place for those of this one;
                 the result of a resumed search is the same to the bit.
 

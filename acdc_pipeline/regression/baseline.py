@@ -39,19 +39,8 @@ class Baseline(Spec):
     """The expected result of a cell, its conditions, and its tolerance.
 
     Args:
-        schema_version: of the file.
-        cell: the question.
         reason: why the baseline was made or changed, as given by its author.
-        task_hash: of the task's definition.
-        method_version: of the method.
-        code_version: of this package.
-        run_id: the run that it is made of.
-        model: the fingerprint of the model.
-        environment: versions, device and precision that it was measured with.
-        graph: the full graph.
         edges: the circuit's edges, each with its score; null where the method gives none.
-        metrics: of the circuit and of the whole model.
-        tolerance: the limits.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION

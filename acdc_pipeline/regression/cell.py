@@ -19,12 +19,7 @@ class CellSpec(Spec):
     """The question that a baseline answers. What may change between two runs is no part of it.
 
     Args:
-        task: name of the task.
         model: the reference of the model, as the sweep has it.
-        method: the method with all its parameters.
-        prompts: how many prompt pairs.
-        seed: of the prompts.
-        dtype: precision of the computation.
     """
 
     task: str
@@ -60,7 +55,6 @@ def cell_of(run: RunSpec, model: str) -> CellSpec:
     """The cell that `run` answers.
 
     Args:
-        run: of a method that finds a circuit.
         model: the model whose baseline it is held against, by the reference that the sweep has.
     """
     return CellSpec(

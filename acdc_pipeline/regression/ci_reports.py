@@ -27,12 +27,7 @@ _SIGNS = {
 
 
 def summary_markdown(report: Report, link: HeadLink | None = None) -> str:
-    """Return the report as Markdown, with all names escaped.
-
-    Args:
-        report: the report.
-        link: returns the address of a head's page.
-    """
+    """Return the report as Markdown, with all names escaped."""
     lines = [
         f"## Circuits of sweep {_escape(report.sweep)}",
         "",

@@ -104,7 +104,6 @@ class Tolerance(Spec):
     """Distances of other samples of prompts from a baseline, and the limits they imply.
 
     Args:
-        seeds: seeds of the other samples of prompts.
         measured: distances by statistic, in the order of `seeds`; null where a sample has none.
         limits: the largest distance of each statistic that is no drift.
     """
@@ -119,10 +118,6 @@ def tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:
 
     A limit is the largest measured distance: a change larger than that of any other sample of
     prompts is drift. It is never below the effect of rounding, see `floor`.
-
-    Args:
-        reference: the finding of the baseline.
-        others: findings by seed, at least `LEAST_SEEDS` of them.
     """
     rows = [distances(reference, finding) for finding in others.values()]
     names = dict.fromkeys(name for row in rows for name in row)

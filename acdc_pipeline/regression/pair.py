@@ -22,13 +22,7 @@ Roles = Mapping[Node, frozenset[str]]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two sets of names.
-
-    Args:
-        only_a: names of the first alone, sorted.
-        both: names of both.
-        only_b: names of the second alone.
-    """
+    """Two sets of names."""
 
     only_a: tuple[str, ...]
     both: tuple[str, ...]
@@ -52,7 +46,6 @@ class Pair:
     Args:
         cell: the question, as the first model was asked it.
         label: task and method in a line; those of both where they were asked differently.
-        runs: the two runs.
         edges: of the circuits; None where the models differ in shape, so that names of edges mean
             different things.
         roles: the kinds of head in the circuits, `name mover (ioi)`; None where a model has no
@@ -73,7 +66,6 @@ def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
     """The runs of one model at one revision.
 
     Args:
-        summaries: of a store.
         text: a reference as runs have it, or one with `@` and the first digits of a revision.
 
     Raises:

@@ -104,12 +104,6 @@ def judge(
     configuration or tokenizer is not what it was, or heads changed places, so that the names of
     heads mean others. Weights that changed are named, and are no
     drift by themselves: training moves them, and the circuit is what is asked about.
-
-    Args:
-        baseline: what is expected.
-        record: the fresh run of the same cell.
-        model: the fingerprint of the model that it is of.
-        seconds: how long it took.
     """
     problem = _incompatible(baseline, record)
     changes = changes_between(baseline.model, model)
@@ -163,15 +157,7 @@ def no_baseline(
     run_id: str | None = None,
     more: tuple[str, ...] = (),
 ) -> Verdict:
-    """The verdict about a cell without a baseline, or (`error`) with one that is of no use.
-
-    Args:
-        cell: the question.
-        error: why its baseline is of no use; None where there is none.
-        seconds: how long the fresh run took.
-        run_id: the fresh run.
-        more: what else is known.
-    """
+    """The verdict about a cell without a baseline, or (`error`) with one that is of no use."""
     status: Status = "missing" if error is None else "incompatible"
     if error is None:
         error = BaselineError("there is no baseline", where=f"{cell.stem}.json", fix=UPDATE)

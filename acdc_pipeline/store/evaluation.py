@@ -33,14 +33,11 @@ class StoredEvaluation:
     """Figures of the circuit of a run.
 
     Args:
-        run_id: the run.
         settings: everything that determines the figures beside the run, as JSON data: parts,
             sample sizes, seed.
         figures: figures by name, as JSON data; None for those that were not measured.
         wall_seconds: duration, in seconds.
-        environment: versions, device, dtype.
         measured_at: time in seconds since 1970 UTC; used only to find the newer of two figures.
-        code_version: version of this package.
 
     Raises:
         StoreError: a value is not JSON data: a NaN is a failed computation and not a figure.

@@ -29,12 +29,8 @@ class RunFailure:
     """A run that failed, and the cause.
 
     Args:
-        spec: the run.
         kind: class name of the error, such as `PromptError` or `RuntimeError`.
-        problem: message of the error.
         where, field, allowed, fix: the other parts of an AcdcError; None where it has none.
-        attempts: number of attempts at the run.
-        worker: name of the worker of the last attempt.
         traceback: last lines of the traceback; empty for an AcdcError, whose parts are clearer.
     """
 

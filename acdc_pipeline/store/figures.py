@@ -154,12 +154,7 @@ def faithfulness_of(metrics: Mapping[str, float], metric: str | None) -> float |
 
 
 def faithfulness_by_metric(metrics: Mapping[str, float], first: str) -> dict[str, float]:
-    """Return the faithfulness in every metric that is not a count of answers.
-
-    Args:
-        metrics: metrics of a run, as for `faithfulness_of`.
-        first: metric of the search, placed first.
-    """
+    """Return the faithfulness in every metric that is not a count of answers."""
     names = [
         name
         for name in metrics

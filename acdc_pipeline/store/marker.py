@@ -27,9 +27,7 @@ class Marker:
     """The content of `_COMMIT.json`.
 
     Args:
-        run_id: the run it commits.
         attempt: subfolder that holds the files; None where they are in the folder of the marker.
-        files: every file of the run by name.
     """
 
     run_id: str

@@ -20,10 +20,6 @@ class StoreProbe:
     """An empty file of a unique name in a store.
 
     Where the process that wrote it is killed, it is removed with the leftovers of the store.
-
-    Args:
-        store: the store that is probed.
-        name: name of the file.
     """
 
     store: Store

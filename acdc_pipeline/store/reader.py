@@ -120,10 +120,6 @@ def is_intact(backend: Backend, run_id: str) -> bool:
 def why_unneeded(backend: Backend, run_id: str, unfinished: str = ABANDONED) -> str | None:
     """Return why a file of `run_id` that no marker names is not needed.
 
-    Args:
-        run_id: the run.
-        unfinished: the reason where the run is not committed.
-
     Returns:
         None if it is not a run id, or if only a newer version of this package can tell.
     """

@@ -20,16 +20,11 @@ class HeadScore:
     """One score of one head.
 
     Args:
-        model: reference of the model.
-        layer: layer of the head, from 0.
-        head: index of the head in its layer, from 0.
         metric: name and version of the score (`induction@1`), with the task if it was measured on
             the prompts of one (`direct_effect@1:ioi`).
         value: the score, in the unit and sign of the metric.
         n: number of samples it is a mean of; 0 for scores computed from the weights.
-        seed: seed of those samples.
         ci_low: lower end of its bootstrap interval, None where it has none.
-        ci_high: upper end of it.
     """
 
     model: str
@@ -52,15 +47,11 @@ class RunRecord:
     because a NaN is a failed computation and not a result.
 
     Args:
-        spec: the run.
         circuit: the circuit that was found; None for runs that search for none.
         decisions: decision log, empty for methods without one.
-        metrics: metrics of the circuit, by name.
         details: further results as JSON data: smallest margin, edges tested, ….
         wall_seconds: duration without the loading of the model, in seconds.
-        environment: versions, device, dtype.
         parity_error: largest difference between the logits of the engine and of the model.
-        heads: scores of heads, for runs that profile them.
         profile: further results of such runs, as JSON data: roles, nulls, examples.
 
     Raises:
@@ -108,13 +99,7 @@ class RunSummary:
     """What a list of runs shows of a run, without its tables.
 
     Args:
-        run_id: id of the run in the store.
-        spec: the run.
         edges_kept: edges of the circuit; None where there is no circuit.
-        edges_total: edges of the full graph.
-        metrics: metrics of the circuit, by name.
-        wall_seconds: duration without the loading of the model, in seconds.
-        parity_error: largest difference between the logits of the engine and of the model.
         code_version: version of this package that wrote it.
     """
 

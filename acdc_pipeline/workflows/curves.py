@@ -42,8 +42,6 @@ class SearchAreas:
 
     Args:
         run: its run with the most edges.
-        circuits: number of circuits in the curve.
-        metric: metric of faithfulness.
         cpr: area under the faithfulness curve; higher is better. None if it failed.
         cmd: area between the curve and 1; lower is better.
         problem: why there are no areas.
@@ -67,12 +65,8 @@ def compare_searches(
     """Return CPR and CMD of every search among `summaries`, grouped by model.
 
     Args:
-        store: where the circuits are.
-        summaries: the runs; those without a circuit are skipped.
-        worker: loads the models.
         metric: metric of faithfulness; None for each task's discovery metric, which is the same
             for every method, whatever metric its search used.
-        on_search: called before each search is measured.
     """
     searches: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in summaries:

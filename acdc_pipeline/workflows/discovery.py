@@ -33,12 +33,8 @@ def discover_into(
     there, and resumes from them after an interruption.
 
     Args:
-        store: where the run is, or will be.
-        run: the run.
-        task: generates its prompts.
         make_worker: makes the worker, only if the store does not have the run: a worker needs
             libraries that take seconds to import.
-        progress: the listener to the search.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -61,7 +57,6 @@ def worker_factory(
     """Return a function that makes a worker at its first call, and returns the same one after.
 
     Args:
-        device: auto, cpu, cuda[:i] or mps.
         memory: byte budget of a search; None for half of the free memory.
         threads: CPU threads of torch; None for torch's own choice.
     """
@@ -108,14 +103,7 @@ def run_of_circuit(
     """Return the run under which a circuit that no search found is measured.
 
     Args:
-        circuit: a circuit of the model's graph.
-        task: gives the prompts and the default metric.
-        model: the model.
-        metric: name of the metric; None for the task's.
         ablation: what a removed edge carries; None for `corrupted`.
-        prompts: number of prompt pairs.
-        seed: seed of the prompts.
-        dtype: precision of the weights.
         written: how errors write the name of a parameter.
 
     Raises:

@@ -60,7 +60,6 @@ class Subject:
     """A circuit ready to be measured.
 
     Args:
-        worker, run, task, circuit, family, plan: as for `evaluate`.
         bench: the model on the prompts of the run.
         scale: the metric of the run, with its values for the whole and the ablated model.
         metrics: every metric of the circuit.
@@ -91,15 +90,11 @@ def evaluate(
     """Measure `circuit` on the prompts of `run`, under its metric and ablation.
 
     Args:
-        worker: loads the model; keeps it for the next call.
         run: gives prompts, metric, ablation and, for stability and transfer, the search.
-        task: generates the prompts.
         circuit: the circuit; scores of every edge, if it has them, make its curve.
         family: the circuits of the same search at other sizes, for the curve where there are no
             scores. Empty for a circuit of no search: it has no stability, no transfer, and a
             curve only if it has scores.
-        plan: the parts to measure, and how much to draw.
-        progress: called as parts begin and advance.
         known: fields of the parts that were measured before under the same plan.
         keep: called after each measured part with the evaluation and its parts so far.
 

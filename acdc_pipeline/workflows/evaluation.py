@@ -65,7 +65,6 @@ class EvaluationPlan:
         draws: random sets of nodes for completeness and minimality, and rounds of scrubbing.
         restarts: greedy searches for the nodes without which circuit and model differ most.
         resamples: bootstrap resamples of the prompts on which the search is repeated.
-        seed: seed of all random draws.
     """
 
     parts: frozenset[Part]
@@ -105,11 +104,8 @@ def evaluation_plan(
     """Combine a scope with explicit amounts: a number adds the parts that use it, 0 removes them.
 
     Args:
-        scope: the parts that are measured by default.
-        null: see `EvaluationPlan`.
         draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
             leaves the parts as the scope has them.
-        seed: see `EvaluationPlan`.
     """
     given = {"draws": draws, "restarts": restarts, "resamples": resamples}
     parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
@@ -145,7 +141,6 @@ class Evaluation:
     """The evaluation of a circuit. None means not measured, or not measurable.
 
     Args:
-        circuit: the circuit.
         scale: the metric of the search, with its values for the whole and the ablated model.
         task_metric: the metric in which the task itself is stated, such as `logit_diff`.
         metrics: every metric of the circuit: the metric of the search, `kl`, the task's own
@@ -153,15 +148,10 @@ class Evaluation:
         curve: faithfulness at ten sizes, smallest first; None where smaller circuits are unknown.
         cpr, cmd: areas of the curve (MIB).
         nulls: by metric, faithfulness of random circuits of equal size.
-        knockouts: completeness.
-        worst: the worst knockout that each greedy search found.
-        needs: minimality.
         auc: pessimistic area under the ROC curve against the task's reference circuit.
         scrubbing: causal scrubbing.
         unscrubbed: the reason why scrubbing was not possible.
         fresh: faithfulness on prompts of another seed; None for a fixed list of prompts.
-        stability: of the search under resampled prompts.
-        transfer: of the search to other templates.
     """
 
     circuit: Circuit

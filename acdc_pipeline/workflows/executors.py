@@ -24,7 +24,6 @@ class ExecutionSettings:
     """A worker profile with the settings that override it.
 
     Args:
-        name: name of the profile.
         profile: the profile, with the executor that was chosen.
         device: a torch device or `auto`; None for the profile's.
         memory: byte budget of a search; None for half of the free memory.

@@ -29,7 +29,6 @@ def export_format(name: str | None, out: Path | None) -> str:
     """Return the format called `name`, or the one that the suffix of `out` implies.
 
     Args:
-        name: one of `FORMATS`, or None.
         out: the file to be written; None for a stream.
 
     Raises:

@@ -69,7 +69,6 @@ class Estimate:
         seconds: time on one worker.
         edge_tests: upper bound of tested edges; 0 for methods that only score.
         memory: bytes of a search that keeps every edge, weights included.
-        basis: source of `seconds`.
     """
 
     seconds: float
@@ -83,9 +82,7 @@ class CellForecast:
     """Forecast of the runs of one task in one model.
 
     Args:
-        model, task: names.
         cached, to_run, failed: runs in the store, to execute, and failed before.
-        refused: cells without a run.
         edges: size of the model's graph; None if the model is refused.
         edge_tests: upper bound of tested edges in the runs to execute.
         seconds: time of the runs to execute on one worker.
@@ -109,13 +106,7 @@ class CellForecast:
 def forecast(
     work: SweepStatus, summaries: Iterable[RunSummary], profile: WorkerProfile
 ) -> tuple[CellForecast, ...]:
-    """Forecast each task in each model, in the order of the sweep.
-
-    Args:
-        work: the sweep and the state of its runs.
-        summaries: all runs of the store, including those of other sweeps.
-        profile: the worker profile.
-    """
+    """Forecast each task in each model, in the order of the sweep."""
     past: dict[_Kind, list[RunSummary]] = {}
     for summary in summaries:
         past.setdefault(_kind(summary.spec), []).append(summary)

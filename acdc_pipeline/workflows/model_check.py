@@ -29,10 +29,7 @@ class ModelCheck:
     """A model's description, and how far the engine's logits are from its own.
 
     Args:
-        description: its shape.
-        features: its architectural features, in words.
         coupled: whether heads of a layer affect one another, which takes the slower search.
-        tokens: length of the prompts.
         parity_error: largest error of a logit, relative to the largest logit.
         tolerance: largest parity error that passes.
     """

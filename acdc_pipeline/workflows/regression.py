@@ -40,7 +40,6 @@ class PlannedCell:
     """A cell with its run.
 
     Args:
-        cell: task, model and method that a baseline belongs to.
         planned: the run; None where `error` says why there is none.
         error: the reason, such as a missing model.
     """
@@ -58,7 +57,6 @@ def plan_cells(
     Runs that find no circuit, such as head profiles, are left out.
 
     Args:
-        sweep: a name, or a file.
         dtype: precision where the sweep names none.
         replacements: models of the sweep, each with the model that takes its place and is
             compared with its baselines.
@@ -121,11 +119,6 @@ def run_regression(
     cell is an error.
 
     Args:
-        sweep: name of the sweep.
-        cells: its cells.
-        execute: executes the runs into `store`.
-        store: where the runs are.
-        baselines: folder of the baselines.
         comparing: a context manager around the comparison, to show progress.
 
     Raises:
@@ -171,15 +164,6 @@ def update_baselines(
 
     A cell keeps its baseline, and becomes an error, if a run on another sample of prompts fails.
 
-    Args:
-        report: of the regression.
-        cells: its cells.
-        execute: executes the runs on other samples of prompts into `store`.
-        store: where the runs are.
-        folder: where baselines are written.
-        reason: why the baselines change.
-        seeds: number of other samples of prompts to measure the tolerance from.
-
     Raises:
         ExecutionFailed: a file cannot be written.
     """
@@ -216,15 +200,7 @@ def judge_cell(
     outcomes: Mapping[str, Outcome],
     fingerprints: Fingerprints,
 ) -> Verdict:
-    """Compare one cell with its baseline.
-
-    Args:
-        cell: the cell.
-        baselines: folder of the baselines.
-        store: where its run is, if it succeeded.
-        outcomes: outcomes by run id, without runs that were not executed.
-        fingerprints: of the models.
-    """
+    """Compare one cell with its baseline."""
     from acdc_pipeline.regression.baseline import read_baseline
     from acdc_pipeline.regression.verdict import judge, judge_failure, no_baseline
 
@@ -276,10 +252,6 @@ class Fingerprints:
 
 class CellRunner:
     """The cells of a sweep, executed one at a time in this process and compared.
-
-    Args:
-        folder: of the baselines.
-        sweep: a name, or a file.
 
     Raises:
         InvalidInput: the sweep is not valid, or the folder does not exist.

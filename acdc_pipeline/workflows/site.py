@@ -31,13 +31,6 @@ def build_site(
 ) -> Built:
     """Build the wiki of `store`; only files that differ are written.
 
-    Args:
-        store: where the runs are.
-        out: folder of the site; None for `default_site_folder`.
-        notes: folder of hand-written notes; None for the project's.
-        jobs: number of processes; None for one per core.
-        progress: called with the current step, the pages done and their total.
-
     Raises:
         InvalidInput: there is no such store or notes folder, or `out` holds other files.
         StoreError: the store cannot be read.

@@ -27,7 +27,6 @@ class Stability:
 
     Args:
         jaccard: mean pairwise Jaccard of the circuits' edges, 0 to 1; higher is more stable.
-        sizes: edges of each circuit.
     """
 
     jaccard: float
@@ -40,7 +39,6 @@ class Transfer:
 
     Args:
         by: whether the halves have different templates, or only different prompts.
-        edges: edges of the circuit found.
         seen: its faithfulness on the half it was found on.
         unseen: its faithfulness on the other.
     """

@@ -37,7 +37,6 @@ class Answer:
     """An evaluation and its state in the store.
 
     Args:
-        evaluation: the evaluation.
         cached: whether it was in the store already.
         unkept: why it could not be stored, in a read-only store for example; None if it was.
     """

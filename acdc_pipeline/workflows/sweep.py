@@ -46,7 +46,6 @@ class SweepPlan:
     """The runs of a sweep, or of a shard of it.
 
     Args:
-        name: name of the sweep.
         runs: the runs, each once, in the order of the sweep.
         refused: the cells without a run, in the same order.
         models: descriptions of the models of `runs`, by reference.
@@ -63,8 +62,6 @@ class SweepStatus:
     """A plan with the state of its runs in a store.
 
     Args:
-        plan: the plan.
-        states: state by run id.
         failures: earlier failures by run id, of runs that are not in the store.
         damaged: errors of failure files that cannot be read; their runs count as never executed.
     """
@@ -88,9 +85,7 @@ class SweepResult:
     """An executed sweep.
 
     Args:
-        store: where its runs are.
         status: the plan, and the state of its runs before the execution.
-        outcomes: one per executed run.
     """
 
     store: Store
@@ -123,14 +118,6 @@ def run_sweep(
 ) -> SweepResult:
     """Plan a sweep and execute the runs that `store` does not have.
 
-    Args:
-        sweep: the sweep.
-        store: where the runs go.
-        settings: how and where they execute.
-        shard: the part of the sweep.
-        retry_failed: whether to execute runs again that failed before.
-        listener: the listener to the execution.
-
     Raises:
         InvalidInput: the sweep, the settings or the store is not valid.
         ExecutionFailed: nothing can be executed, such as where no cluster answers.
@@ -160,9 +147,6 @@ def plan_sweep(
     to equal weights within each shard.
 
     Args:
-        sweep: the sweep.
-        dtype: precision where the sweep names none.
-        shard: the part of the sweep.
         replacements: models to use in place of others, after the sweep's exclusions.
         on_size: called with the number of cells of the whole sweep before they are made.
 

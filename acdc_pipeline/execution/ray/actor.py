@@ -33,9 +33,6 @@ class Allotment:
     """The part of its machine that a worker process may use.
 
     Args:
-        device: cpu, cuda[:i] or mps.
-        memory: byte budget of a search; None if the profile gives none.
-        threads: number of threads to compute with.
         share: fraction of the device, above 0 and at most 1.
     """
 
@@ -58,8 +55,6 @@ class Settings:
         device: `auto` takes the GPU that Ray reserved, else the CPU.
         memory: byte budget of a search; None means a share of the free memory.
         cpus, gpus: resources that Ray reserves for each worker.
-        checkpoint: seconds between two checkpoints of a long run.
-        factory: creates what executes runs.
     """
 
     probe: StoreProbe
@@ -85,9 +80,7 @@ class Finished:
     """The result of a run that did not fail.
 
     Args:
-        state: whether this worker committed it or found it in the store.
         edges_kept: size of the circuit; None if none was found here.
-        tested: number of edges tested.
     """
 
     state: Literal["committed", "present"]
@@ -187,13 +180,7 @@ class RunActor:
         return WorkerInfo(_node_id(), self._name, acdc_pipeline.__version__)
 
     def execute(self, run: RunSpec, task: list[ray.ObjectRef], attempt: int) -> RunResult:
-        """Execute a run and commit it, unless the store has it.
-
-        Args:
-            run: the run.
-            task: reference to its task, shared by all runs of the task.
-            attempt: number of this attempt, from 1.
-        """
+        """Execute a run and commit it, unless the store has it."""
         self._progress.begin(run.run_id())
         if self._task is None or self._task[0] != task[0]:
             self._task = task[0], ray.get(task[0])

@@ -107,11 +107,6 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
 
     Ray would queue an impossible request for ever. It knows no memory of GPUs: whether a byte
     budget fits a GPU shows when a worker starts.
-
-    Args:
-        profile: number and resources of the workers.
-        nodes: resources of each node.
-        where: address of the cluster, for the message.
     """
     room = sum(workers_on(node, profile.cpus, profile.gpus) for node in nodes)
     if room >= profile.actors:

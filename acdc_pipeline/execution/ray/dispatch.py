@@ -50,11 +50,7 @@ class Dispatcher:
     """Executes the runs of one sweep on a worker pool.
 
     Args:
-        runs: the runs.
         store: store of failures; the workers commit to it themselves.
-        listener: receives the events of the sweep.
-        pool: the workers.
-        profile: number of workers, and of attempts at a run.
         worker_timeout: seconds without any worker after which to fail.
     """
 

@@ -32,12 +32,10 @@ class RayExecutor:
     """Executes runs on actors of a Ray cluster.
 
     Args:
-        profile: number and resources of the workers.
         address: `host:port` of a cluster, `auto` or `local`; None is the cluster of the Ray job
             that this process belongs to, else a new one on this machine.
         device: `auto` gives a worker the GPU that Ray reserved for it, else the CPU.
         memory: byte budget of a search; None means that of the profile.
-        worker_factory: creates the object that executes runs, in the worker process.
         worker_timeout: seconds without any worker after which to fail.
     """
 

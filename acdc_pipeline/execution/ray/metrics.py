@@ -13,11 +13,7 @@ from acdc_pipeline.execution.runs import State
 
 
 class SweepMetrics:
-    """The metrics of one driver.
-
-    Args:
-        clock: clock in seconds, for the rate.
-    """
+    """The metrics of one driver."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -22,12 +22,7 @@ _Priority = tuple[int, float, int]
 
 @dataclass(eq=False)
 class _Runs:
-    """The runs of one prompt set in one model.
-
-    Args:
-        waiting: queued runs, in order of execution.
-        workers: number of workers that have prepared the prompt set.
-    """
+    """The runs of one prompt set in one model."""
 
     waiting: deque[PlannedRun] = field(default_factory=deque)
     workers: int = 0
@@ -38,9 +33,6 @@ class _Model:
     """The runs of one model.
 
     Args:
-        position: position of the model in the sweep.
-        waiting: number of its queued runs.
-        workers: number of workers that have it loaded.
         returned: ids of runs that were put back because their worker died.
         unprepared: prompt sets that no worker has prepared, in order.
         prepared: those that a worker has prepared.
@@ -66,11 +58,7 @@ class _Model:
 
 
 class RunQueue:
-    """Queued runs, and what each worker has loaded.
-
-    Args:
-        runs: the runs in their default order.
-    """
+    """Queued runs, and what each worker has loaded."""
 
     def __init__(self, runs: Iterable[PlannedRun]) -> None:
         self._models: dict[tuple[str, str, str], _Model] = {}

@@ -39,13 +39,7 @@ _Method = Literal["ready", "execute", "position"]
 
 @dataclass(frozen=True)
 class Attempt:
-    """An attempt at a run, which is over.
-
-    Args:
-        planned: the run.
-        number: number of the attempt, from 1.
-        seconds: duration of this attempt.
-    """
+    """An attempt at a run, which is over."""
 
     planned: PlannedRun
     number: int
@@ -57,11 +51,9 @@ class PooledWorker:
     """A worker process as the driver knows it.
 
     Args:
-        actor: handle of the actor.
         name: host and process id; empty until it is ready.
         node_id: node; empty until it is ready.
         planned: the run it executes, None while it is idle.
-        attempt: number of the attempt at that run.
         since: when it was assigned that run, in seconds of a monotonic clock.
         polled: whether a request for its position is pending.
     """
@@ -113,12 +105,7 @@ Event = RunEnded | PositionReported | WorkerLost
 
 
 class WorkerPool:
-    """Workers that are starting, idle or busy.
-
-    Args:
-        profile: number and resources of the workers.
-        settings: settings of every worker.
-    """
+    """Workers that are starting, idle or busy."""
 
     def __init__(self, profile: WorkerProfile, settings: Settings) -> None:
         options: dict[str, Any] = {

@@ -31,7 +31,6 @@ class Token:
     """The token of a protected cluster. Messages never contain its value.
 
     Args:
-        value: the token.
         source: variable or file it was read from.
     """
 
@@ -49,7 +48,6 @@ class Cluster:
     """A cluster whose job API has answered.
 
     Args:
-        address: address of its job API.
         ray_version: version of Ray on its head node.
         token: the token that it required and accepted; None where anyone may run jobs.
     """
@@ -69,10 +67,6 @@ def reach(address: ClusterAddress, find_token: Callable[[], Token | None]) -> Cl
 
     The first request has no token: a token is sent only to servers that require one, and a cluster
     that lists its jobs without a token is known to be open to everybody.
-
-    Args:
-        address: address of the job API.
-        find_token: called only if the cluster requires a token.
 
     Raises:
         InvalidInput: nothing answers, the server is not Ray, or the token is wrong or missing.

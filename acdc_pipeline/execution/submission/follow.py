@@ -77,11 +77,7 @@ def follow(
     Broken connections are renewed, and nothing is written twice.
 
     Args:
-        jobs: source of the job and its log.
-        job_id: the job.
-        write: receives the next part of the log.
         notify: receives a message when the connection is lost and when it is back.
-        timeouts: None means `Timeouts()`.
 
     Raises:
         ExecutionFailed: the cluster is gone, or does not know the job any more.

@@ -27,7 +27,6 @@ class Job:
 
     Args:
         id: `acdc-` and 20 hex digits; a further attempt ends in `-2`, `-3`, ….
-        state: state of the job.
         message: message of the cluster; for a failed job, the end of its log.
         started: Unix seconds; None before it starts.
         ended: Unix seconds; None before it is over.

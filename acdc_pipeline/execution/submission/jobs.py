@@ -66,9 +66,6 @@ class Jobs:
 
     Every method raises InvalidInput if the cluster does not answer or refuses the token, and
     ExecutionFailed if the request fails.
-
-    Args:
-        cluster: the cluster.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -109,9 +106,7 @@ class Jobs:
         Args:
             job_id: an id that was never used on this cluster.
             folder: copied to the working folder of the job.
-            entrypoint: shell command of the driver.
             runtime_env: other fields of its runtime environment.
-            metadata: shown on the dashboard.
 
         Raises:
             SpecError: Ray rejects the runtime environment.

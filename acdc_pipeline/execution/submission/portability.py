@@ -58,12 +58,7 @@ def check_models(sweep: SweepSpec) -> None:
 
 
 def needs_this_disk(sweep: SweepSpec, store: str) -> InvalidInput | None:
-    """Return the error for the first item that exists only on this machine, None if none does.
-
-    Args:
-        sweep: the sweep.
-        store: result of `located_store`.
-    """
+    """Return the error for the first item that exists only on this machine, None if none does."""
     for index, model in _local_models(sweep):
         return InvalidInput(
             f"'{model}' is on the disk of this machine; weights are not sent with a job",

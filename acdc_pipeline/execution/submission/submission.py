@@ -120,13 +120,7 @@ def bundle_of(
 
 @dataclass(frozen=True)
 class Submission:
-    """A job to submit.
-
-    Args:
-        bundle: its files.
-        store: store of its runs.
-        entrypoint: shell command of the driver.
-    """
+    """A job to submit."""
 
     bundle: Bundle
     store: str
@@ -158,12 +152,7 @@ class Submission:
 
 
 def run_command(store: str, *options: str) -> str:
-    """Return the shell command that executes a bundle in its folder.
-
-    Args:
-        store: store of the runs.
-        options: further options of `acdc run`.
-    """
+    """Return the shell command that executes a bundle in its folder."""
     words = ["python", "-m", "acdc_pipeline", "run", SWEEP, "--executor", "ray"]
     words += ["--profile", PROFILE, "--store", store, *options]
     return f"{VERSION_VARIABLE}={shlex.quote(__version__)} {shlex.join(words)}"

@@ -21,10 +21,6 @@ def task_files(name_or_path: str | Path, project: Path | None = None) -> dict[st
     These are `task.yaml`, `circuit.yaml` where there is one, the word lists, the `.csv` and the
     `.jsonl` that the task names; or the `.jsonl` alone, for a task that is nothing else.
 
-    Args:
-        name_or_path: name or path of the task.
-        project: project folder, as for `find_task`.
-
     Raises:
         UnknownName: no such task.
         SpecError: a file cannot be read, or is outside of the folder of the task.

@@ -57,7 +57,6 @@ class Backend(ABC):
 
     Args:
         url: address of the store as users write it.
-        fs: file system that holds it.
         root: path of the store inside `fs`.
     """
 
@@ -151,10 +150,6 @@ class Backend(ABC):
         """Commit `files` as the run `run_id`: all of it appears at once, or nothing.
 
         Of concurrent writers exactly one succeeds. A damaged run is replaced.
-
-        Args:
-            run_id: the run, checked to be a run id.
-            files: files by name, without the marker.
 
         Returns:
             True if this call committed the run, False if it was committed already.
