@@ -16,7 +16,19 @@ from yaml.scanner import ScannerError
 from acdc_pipeline.errors import SpecError
 
 
-class _Loader(yaml.SafeLoader):
+class _UniqueKeys(yaml.constructor.SafeConstructor):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise _at(key_node, "a key has to be a plain name")
+            if key_node.value in seen:
+                raise _at(key_node, f"the key '{key_node.value}' is there twice")
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+class _Loader(_UniqueKeys, yaml.SafeLoader):
     """SafeLoader with YAML 1.2 scalars, without duplicate keys, anchors and aliases.
 
     YAML 1.1 reads the name `No` as false, `1e-3` as a string and `12:30` as 750. Ten lines of
@@ -35,16 +47,6 @@ class _Loader(yaml.SafeLoader):
                 problem_mark=event.start_mark,
             )
         return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise _at(key_node, "a key has to be a plain name")
-            if key_node.value in seen:
-                raise _at(key_node, f"the key '{key_node.value}' is there twice")
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep=deep)
 
 
 def _at(node: yaml.Node, problem: str) -> yaml.MarkedYAMLError:
@@ -65,6 +67,15 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first
     )
+
+
+class _PackageLoader(_UniqueKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def read_package_yaml(path: Path) -> Any:
+    """The data in a file of the package; faster than `read_yaml`."""
+    return yaml.load(path.read_bytes(), Loader=_PackageLoader)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -55,19 +55,17 @@ def depth_scores(problem, method):
     return {edge: float(edge.src.layer or 0) + 1.0 for edge in edges}
 '''
 
-SCORE = """    ScoreDefinition(
-        name="layer_number",
-        version=1,
-        title="Layer number",
-        family="weights",
-        claim="The layer that the head is in.",
-        formula="l",
-        source="a test",
-        sign="higher: later",
-        low=0.0,
-        high=None,
-    ),
-)
+SCORE = """
+  - name: layer_number
+    version: 1
+    title: Layer number
+    family: weights
+    claim: The layer that the head is in.
+    formula: l
+    source: a test
+    sign: 'higher: later'
+    low: 0.0
+    high: null
 """
 
 SCORE_VALUES = '''
@@ -153,9 +151,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         registry, "    | scored.EapMethod\n", "    | scored.EapMethod\n    | depth.DepthMethod\n"
     )
 
-    definitions = package / "specs" / "head_scores" / "model_scores.py"
-    assert definitions.read_text().endswith("    ),\n)\n")
-    definitions.write_text(definitions.read_text().removesuffix(")\n") + SCORE)
+    with (package / "specs" / "head_scores" / "scores.yaml").open("a", encoding="utf-8") as file:
+        file.write(SCORE)
     family = package / "heads" / "copying.py"
     replace_once(
         family,

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
 
+from acdc_pipeline.specs.files import read_package_yaml
 from acdc_pipeline.specs.head_scores.definition import (
     EVIDENCE,
     HEADROOM,
@@ -13,6 +17,7 @@ from acdc_pipeline.specs.head_scores.definition import (
     OUTLIER,
     SATURATED,
     TELLING_PERIOD,
+    TOP,
     Criterion,
     Evidence,
     Family,
@@ -20,17 +25,28 @@ from acdc_pipeline.specs.head_scores.definition import (
     RoleDefinition,
     ScoreDefinition,
 )
-from acdc_pipeline.specs.head_scores.model_scores import RANDOM_TOKEN_SCORES, TOP, WEIGHT_SCORES
-from acdc_pipeline.specs.head_scores.roles import ROLES as _ROLES
-from acdc_pipeline.specs.head_scores.task_scores import BACKUP_SCORES, TASK_SCORES
 
-SCORES: Mapping[str, ScoreDefinition] = {
-    score.name: score
-    for score in (*RANDOM_TOKEN_SCORES, *WEIGHT_SCORES, *TASK_SCORES, *BACKUP_SCORES)
-}
+_FOLDER = Path(__file__).parent
+
+
+def _load_scores() -> dict[str, ScoreDefinition]:
+    data = read_package_yaml(_FOLDER / "scores.yaml")
+    scores = [
+        ScoreDefinition(**score | {"source": Template(score["source"]).substitute(data["sources"])})
+        for score in data["scores"]
+    ]
+    return {score.name: score for score in scores}
+
+
+def _load_roles() -> dict[str, RoleDefinition]:
+    roles: list[dict[str, Any]] = read_package_yaml(_FOLDER / "roles.yaml")
+    return {role["name"]: RoleDefinition(**role) for role in roles}
+
+
+SCORES: Mapping[str, ScoreDefinition] = _load_scores()
 """Every score by name, in the order of pages and tables."""
 
-ROLES: Mapping[str, RoleDefinition] = {role.name: role for role in _ROLES}
+ROLES: Mapping[str, RoleDefinition] = _load_roles()
 """Every role by name."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 Family = Literal["random tokens", "weights", "task prompts", "backup"]
 Evidence = Literal["weights", "attention", "causal"]
@@ -49,8 +51,11 @@ n, uniform attention gives each position about 1/(1.5 n), a third at 2 and a twe
 SATURATED = 0.95
 """Fraction of a score's bound; if a null reaches it, the score does not distinguish heads."""
 
+TOP = 5
+"""k of `copy_at_5`, `suppress_at_5`, `answer_copying`, `answer_suppression` and `relation`."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScoreDefinition:
     """A number that every head has, unless it is undefined for the head.
 
@@ -94,7 +99,7 @@ class ScoreDefinition:
         return "sequential" if self.low is not None and self.low >= 0 else "diverging"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Criterion:
     """A threshold on a score.
 
@@ -114,7 +119,7 @@ class Criterion:
     floor: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RoleDefinition:
     """A role of heads.
 
