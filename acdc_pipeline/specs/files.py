@@ -69,7 +69,10 @@ for _tag, _pattern, _first in (
     )
 
 
-class _PackageLoader(_UniqueKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_FastLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _PackageLoader(_UniqueKeys, _FastLoader):
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
