@@ -73,11 +73,11 @@ format: $(INSTALLED) ## rewrite the code in the house format
 	@$(BIN)/ruff format .
 
 schemas: $(INSTALLED) ## regenerate the JSON Schemas that editors use
-	@$(BIN)/python -m acdc_pipeline.specs.json_schema docs/schemas
+	@$(BIN)/python -m benchmarks.docs_pages.json_schemas docs/schemas
 
 docs: schemas ## regenerate what is generated in docs/
-	@$(BIN)/python -m acdc_pipeline.specs.head_scores.page docs/head-scores.md
-	@$(BIN)/python -m acdc_pipeline.cli.reference docs/cli.md
+	@$(BIN)/python -m benchmarks.docs_pages.head_scores docs/head-scores.md
+	@$(BIN)/python -m benchmarks.docs_pages.command_line docs/cli.md
 
 install: $(INSTALLED) ## the environment alone
 

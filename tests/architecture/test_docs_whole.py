@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acdc_pipeline.cli.reference import reference
+from benchmarks.docs_pages.command_line import reference
 from tests.support import REPOSITORY
 
 
@@ -14,4 +14,4 @@ def test_every_page_of_docs_is_in_the_index():
 
 def test_reference_of_the_command_line_is_up_to_date():
     written = (REPOSITORY / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == reference(), "run: python -m acdc_pipeline.cli.reference docs/cli.md"
+    assert written == reference(), "run: python -m benchmarks.docs_pages.command_line docs/cli.md"

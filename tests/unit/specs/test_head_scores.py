@@ -14,7 +14,7 @@ from acdc_pipeline.specs.head_scores import (
     metric_key,
     parse_metric,
 )
-from acdc_pipeline.specs.head_scores.page import page_text
+from benchmarks.docs_pages.head_scores import page_text
 from tests.support import REPOSITORY
 
 EACH_SCORE = pytest.mark.parametrize("score", SCORES.values(), ids=lambda score: score.name)
@@ -63,5 +63,5 @@ def test_metric_keys_of_another_form_are_refused(key: str):
 def test_page_is_what_the_definitions_say():
     page = REPOSITORY / "docs" / "head-scores.md"
     assert page.read_text(encoding="utf-8") == page_text(), (
-        "python -m acdc_pipeline.specs.head_scores.page docs/head-scores.md"
+        "python -m benchmarks.docs_pages.head_scores docs/head-scores.md"
     )

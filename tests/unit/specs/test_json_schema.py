@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from acdc_pipeline.specs.json_schema import schema_texts, write_schemas
+from benchmarks.docs_pages.json_schemas import schema_texts, write_schemas
 from tests.support import REPOSITORY
 
 
 def test_committed_schemas_are_current():
-    """After a change: `python -m acdc_pipeline.specs.json_schema docs/schemas`."""
+    """After a change: `python -m benchmarks.docs_pages.json_schemas docs/schemas`."""
     committed = {
         path.name: path.read_text() for path in (REPOSITORY / "docs" / "schemas").glob("*.json")
     }

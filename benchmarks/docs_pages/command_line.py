@@ -1,4 +1,4 @@
-"""The command line as a page: `python -m acdc_pipeline.cli.reference docs/cli.md`."""
+"""The command line as a page: `python -m benchmarks.docs_pages.command_line docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from acdc_pipeline.cli.main import app
 HEAD = """\
 # The command line
 
-Written by `python -m acdc_pipeline.cli.reference docs/cli.md` from the commands themselves; \
-`--help` behind any of them says the same.
+Written by `python -m benchmarks.docs_pages.command_line docs/cli.md` from the commands \
+themselves; `--help` behind any of them says the same.
 
 `--json` puts one JSON document on stdout and nothing else there; logs and progress go to stderr. \
 Settings: command line, then environment (`ACDC_…`), then `acdc.yaml` of the project folder, then \

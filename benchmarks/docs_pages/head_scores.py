@@ -1,6 +1,6 @@
 """The page about scores and roles of heads, from their definitions.
 
-`python -m acdc_pipeline.specs.head_scores.page docs/head-scores.md` writes it.
+`python -m benchmarks.docs_pages.head_scores docs/head-scores.md` writes it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BEGINNING = """\
 
 `acdc heads MODEL` and the method `profile` of sweeps score every attention head of a model, and
 say as what each behaves. This page is made from the definitions in
-`acdc_pipeline/specs/head_scores/` (`python -m acdc_pipeline.specs.head_scores.page
+`acdc_pipeline/specs/head_scores/` (`python -m benchmarks.docs_pages.head_scores
 docs/head-scores.md`).
 
 Row vectors; $A$ is the attention after softmax, $W_{OV} = W_V W_O$, $W_{QK} = W_Q W_K^\\top$,

@@ -1,6 +1,6 @@
 """JSON Schemas of YAML and JSONL files, for completion and checks in editors.
 
-`python -m acdc_pipeline.specs.json_schema docs/schemas` writes them.
+`python -m benchmarks.docs_pages.json_schemas docs/schemas` writes them.
 """
 
 from __future__ import annotations

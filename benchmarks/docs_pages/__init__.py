@@ -1,0 +1,1 @@
+"""The parts of docs/ that are generated; `make docs` runs them."""
