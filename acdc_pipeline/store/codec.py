@@ -32,18 +32,22 @@ def encode(record: RunRecord) -> dict[str, bytes]:
     `edges`, `nodes` and `graph` exist iff there is a circuit, `steps` iff there is a decision log,
     `heads` iff there are scores of heads, `profile` iff there is one; `run.json` always.
     """
-    run_id = record.spec.run_id()
+    run_id, circuit = record.spec.run_id(), record.circuit
     files = {layout.RUN: json_bytes(_run_document(record))}
     if record.profile is not None:
-        files[layout.PROFILE] = _compact_json_bytes(record.profile)
+        compact = json.dumps(record.profile, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        files[layout.PROFILE] = f"{compact}\n".encode("ascii")
     parts: dict[str, pa.Table] = {}
-    if record.circuit is not None:
-        parts[layout.EDGES] = tables.edges_table(run_id, record.circuit)
-        parts[layout.NODES] = tables.nodes_table(run_id, record.circuit)
+    if circuit is not None:
+        parts[layout.EDGES] = tables.edges_table(run_id, circuit)
+        parts[layout.NODES] = tables.nodes_table(run_id, circuit)
         # Reading a run needs no networkx.
         from acdc_pipeline.graph.node_link import node_link_json
 
-        files[layout.GRAPH] = node_link_json(_without_removed_scores(record.circuit)).encode()
+        # `edges.parquet` has the scores of removed edges, in far fewer bytes.
+        kept = {edge: score for edge, score in circuit.scores.items() if edge in circuit.edges}
+        without = Circuit(circuit.topology, circuit.edges, kept)
+        files[layout.GRAPH] = node_link_json(without).encode()
     if record.decisions:
         parts[layout.STEPS] = tables.steps_table(record.decisions)
     if record.heads:
@@ -161,11 +165,6 @@ def read_parquet(data: bytes) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
-def _compact_json_bytes(document: Mapping[str, Any]) -> bytes:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return (text + "\n").encode("ascii")
-
-
 def _run_document(record: RunRecord) -> dict[str, Any]:
     circuit = record.circuit
     return {
@@ -183,12 +182,6 @@ def _run_document(record: RunRecord) -> dict[str, Any]:
         "environment": record.environment,
         "parity_error": record.parity_error,
     }
-
-
-def _without_removed_scores(circuit: Circuit) -> Circuit:
-    """Drop the scores of removed edges: `edges.parquet` has them, in far fewer bytes."""
-    scores = {e: score for e, score in circuit.scores.items() if e in circuit.edges}
-    return Circuit(circuit.topology, circuit.edges, scores)
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -38,16 +38,8 @@ _PROBLEMS = {
 
 # Errors of a store that was usable before: a failure of the run, not invalid input. The last two
 # are how clients report an internal error of an object store and too many requests.
-_FAILURES = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EIO,
-        getattr(errno, "EREMOTEIO", errno.EIO),
-        errno.EBUSY,
-    )
-)
+_EREMOTEIO = getattr(errno, "EREMOTEIO", errno.EIO)
+_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, _EREMOTEIO, errno.EBUSY)
 
 
 @contextmanager

@@ -60,7 +60,6 @@ class StoredEvaluation:
 
     @property
     def evaluation_id(self) -> str:
-        """The id of the evaluation among those of its run."""
         return evaluation_id(self.run_id, self.settings)
 
 

@@ -67,8 +67,7 @@ def failure_of(run: RunSpec, error: Exception, *, worker: str, attempts: int = 1
     """
     kind = type(error).__name__
     if isinstance(error, AcdcError):
-        parts = {name: getattr(error, name) for name in _PARTS}
-        return RunFailure(run, kind, error.problem, attempts, worker, **parts)
+        return RunFailure(run, kind, error.problem, attempts, worker, **error.parts())
     return RunFailure(
         run,
         kind,

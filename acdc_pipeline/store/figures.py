@@ -28,7 +28,6 @@ GROUPS: Mapping[str, tuple[str | None, tuple[str, ...]]] = {
 SUPERFLUOUS = 0.01
 """A node with a lower minimality score is superfluous (Wang et al. 2022)."""
 
-
 _OTHER_STATES = ("model_", "ablated_")
 """Prefixes of metrics that were not measured on the circuit."""
 

@@ -26,10 +26,7 @@ _READ_ONLY = frozenset(("http", "https", "zip", "tar", "libarchive", "data", "gi
 
 # Options for small files. By default s3fs requests the size of each file before it reads it, and
 # hides the reason of a server that refuses this request.
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"max_concurrency": 1},
-    "s3a": {"max_concurrency": 1},
-}
+_OPTIONS: dict[str, dict[str, Any]] = {key: {"max_concurrency": 1} for key in ("s3", "s3a")}
 
 _KINDS = "a folder, or an object store: s3://bucket/path, gs://bucket/path, …"
 

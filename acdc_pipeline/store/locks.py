@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,11 +22,8 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 def lock(path: Path) -> Iterator[None]:
     """Hold the lock file `path`, waiting for the process that has it."""
     held = _file_lock(path)
-    try:
+    with _where_supported():
         held.acquire()
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
     try:
         yield
     finally:
@@ -36,21 +33,15 @@ def lock(path: Path) -> Iterator[None]:
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` and yield True, or yield False at once if a process has it."""
-    held = _file_lock(path)
-    try:
+    held, acquired = _file_lock(path), False
+    with suppress(Timeout), _where_supported():
         held.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        yield False
-        return
+        acquired = True
     try:
-        yield True
+        yield acquired
     finally:
-        _release(held, path)
+        if acquired:
+            _release(held, path)
 
 
 def is_locked(path: Path) -> bool:
@@ -63,15 +54,22 @@ def is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno == errno.EWOULDBLOCK:
-            return True
-        if error.errno not in _NO_LOCKS:
-            raise
+        with _where_supported():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
     return False
+
+
+@contextmanager
+def _where_supported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def _file_lock(path: Path) -> FileLock:

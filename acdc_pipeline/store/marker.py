@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.json_text import read_json
@@ -50,10 +50,7 @@ class Marker:
                 "schema_version": SCHEMA_VERSION,
                 "run_id": self.run_id,
                 "attempt": self.attempt,
-                "files": {
-                    name: {"sha256": entry.sha256, "size": entry.size}
-                    for name, entry in self.files.items()
-                },
+                "files": {name: asdict(entry) for name, entry in self.files.items()},
             }
         )
 
@@ -101,19 +98,16 @@ class Marker:
         """Raises DamagedRun unless the file `name` is there and has the size committed."""
         if size is None:
             raise damaged_run(self.run_id, f"{name} is missing")
-        if size != self.files[name].size:
-            committed = self.files[name].size
-            raise damaged_run(
-                self.run_id, f"{size} bytes where {committed} were committed", field=name
-            )
+        if size != (committed := self.files[name].size):
+            problem = f"{size} bytes where {committed} were committed"
+            raise damaged_run(self.run_id, problem, field=name)
 
     def check(self, name: str, data: bytes) -> None:
         """Raises DamagedRun unless `data` is what was committed as `name`."""
         self.check_size(name, len(data))
         if hashlib.sha256(data).hexdigest() != self.files[name].sha256:
-            raise damaged_run(
-                self.run_id, "content differs from what was committed (sha256)", field=name
-            )
+            problem = "content differs from what was committed (sha256)"
+            raise damaged_run(self.run_id, problem, field=name)
 
 
 def _damage(run_id: str, problem: str) -> DamagedRun:

@@ -85,7 +85,6 @@ class Store:
 
     @property
     def url(self) -> str:
-        """The address of the store as users write it."""
         return self.backend.url
 
     @property
@@ -164,10 +163,7 @@ class Store:
         return decode(run_id, files)
 
     def read_file(self, run_id: str, name: str) -> bytes:
-        """Return one file of a run (`edges.parquet`), verified.
-
-        Raises UnknownName or DamagedRun.
-        """
+        """Return one file of a run, verified. Raises UnknownName or DamagedRun."""
         with storage_errors(self.url):
             marker = self._marker(run_id)
             if name not in marker.files:
@@ -175,10 +171,7 @@ class Store:
             return read_file(self.backend, marker, name)
 
     def read_present(self, run_id: str, names: Iterable[str]) -> dict[str, bytes]:
-        """Return those of the files `names` that a run has, verified.
-
-        Raises UnknownName or DamagedRun.
-        """
+        """Like `read_file`, those of the files `names` that a run has."""
         with storage_errors(self.url):
             marker = self._marker(run_id)
             present = (name for name in names if name in marker.files)
@@ -240,11 +233,7 @@ class Store:
             self.backend.write_failure(run_id, encode_failure(failure))
 
     def failure(self, run_id: str) -> RunFailure | None:
-        """Return the cause of a failed run, None if there is none.
-
-        Raises:
-            DamagedRun: the stored cause cannot be read.
-        """
+        """Return the cause of a failed run, None if there is none. Raises DamagedRun."""
         with storage_errors(self.url):
             data = self.backend.read(layout.FAILED, layout.checked_run_id(run_id), layout.FAILURE)
         return None if data is None else decode_failure(run_id, data)
@@ -260,10 +249,7 @@ class Store:
     def save_checkpoint(
         self, run_id: str, decisions: Sequence[Decision], conditions: Mapping[str, str]
     ) -> None:
-        """Store the first decisions of an unfinished run, made under `conditions`.
-
-        Raises StoreFailed.
-        """
+        """Store the first decisions of an unfinished run. Raises StoreFailed."""
         name = layout.checkpoint_name(layout.checked_run_id(run_id))
         data = encode_checkpoint(decisions, conditions)
         with write_errors(self.url):

@@ -114,9 +114,9 @@ class Backend(ABC):
         """Return all files below `runs/`, by relative path. Raises OSError for unreadable ones."""
         return self.find(layout.RUNS)
 
-    @abstractmethod
     def may_exist(self) -> bool:
         """Return whether the store may exist, without contacting a server."""
+        return True
 
     @abstractmethod
     def check_usable(self) -> None:
@@ -141,9 +141,9 @@ class Backend(ABC):
         except PermissionError:
             return
 
-    @abstractmethod
     def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
         """Return `function` of every item, in order; concurrently where requests are slow."""
+        return [function(item) for item in items]
 
     @abstractmethod
     def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
@@ -159,9 +159,9 @@ class Backend(ABC):
     def write(self, data: bytes, *parts: str) -> None:
         """Create or replace a file atomically: readers see the old content or the new."""
 
-    @abstractmethod
     def write_failure(self, run_id: str, data: bytes) -> None:
         """Create or replace the `FAILED.json` of a run atomically."""
+        self.write(data, layout.FAILED, run_id, layout.FAILURE)
 
     @abstractmethod
     def remove_failure(self, run_id: str) -> None:

@@ -8,12 +8,11 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.store import layout
@@ -30,9 +29,6 @@ from acdc_pipeline.store.backends.base import (
 from acdc_pipeline.store.locks import is_locked, lock, try_lock
 from acdc_pipeline.store.marker import Marker
 from acdc_pipeline.store.reader import is_intact, why_unneeded
-
-_T = TypeVar("_T")
-_U = TypeVar("_U")
 
 # What a rename raises when the target is a file, or a folder that is not empty.
 _TARGET_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -61,15 +57,12 @@ class LocalBackend(Backend):
             )
 
     def check_writable(self) -> None:
-        """Create, rename and remove an empty folder. Raises OSError where that fails."""
+        """Create, rename and remove an empty folder; see `Backend.check_writable`."""
         runs, tmp = self._make_folders()
         name = layout.new_probe_name()
         (tmp / name).mkdir()
         (tmp / name).rename(runs / name)
         (runs / name).rmdir()
-
-    def map(self, function: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
-        return [function(item) for item in items]
 
     def find_runs(self) -> dict[str, FileInfo]:
         def raise_unless_gone(error: OSError) -> None:
@@ -121,7 +114,6 @@ class LocalBackend(Backend):
             _replace_durably(self.folder / layout.FAILED / run_id / layout.FAILURE, data, aside)
 
     def remove_failure(self, run_id: str) -> None:
-        """Remove the `FAILED.json` of a run with its folder, if there is one."""
         folder = self.folder / layout.FAILED / run_id
         if not folder.exists():
             return

@@ -45,18 +45,11 @@ class ObjectBackend(Backend):
     def bucket(self) -> str | None:
         return None if self.root.startswith("/") else self.root.partition("/")[0]
 
-    def may_exist(self) -> bool:
-        return True
-
     def check_usable(self) -> None:
         """Do nothing: any prefix can be a store."""
 
     def check_writable(self) -> None:
-        """Put, put again and delete an empty object. Raises OSError where that fails.
-
-        Raises:
-            StoreError: the bucket does not exist, or the server lacks conditional writes.
-        """
+        """Put, put again and delete an empty object; see `Backend.check_writable`."""
         self.check_bucket()
         path = self.path(layout.TMP, layout.new_probe_name())
         self._put_if_absent(path, b"")
@@ -76,9 +69,6 @@ class ObjectBackend(Backend):
         the marker `runs/<run_id>/_COMMIT.json`, put only if absent. Writers that lose the race
         delete their own files. Files of a writer that died or lost the connection are found by
         `leftovers`.
-
-        Raises:
-            StoreError: the bucket does not exist.
         """
         if is_intact(self, run_id):
             return False
@@ -104,9 +94,6 @@ class ObjectBackend(Backend):
 
     def write(self, data: bytes, *parts: str) -> None:
         self.fs.pipe_file(self.path(*parts), data)
-
-    def write_failure(self, run_id: str, data: bytes) -> None:
-        self.write(data, layout.FAILED, run_id, layout.FAILURE)
 
     def remove_failure(self, run_id: str) -> None:
         with suppress(FileNotFoundError):
@@ -153,8 +140,7 @@ class ObjectBackend(Backend):
 
     def _put_marker(self, marker: Marker) -> bool:
         """Put `marker` unless an intact run exists. Returns whether ours is the one in place."""
-        run_id = marker.run_id
-        path = layout.RUNS, run_id, layout.MARKER
+        run_id, path = marker.run_id, (layout.RUNS, marker.run_id, layout.MARKER)
         for _ in range(_MARKER_TRIES):
             if self._put_if_absent(self.path(*path), marker.encode()):
                 return True
