@@ -71,12 +71,10 @@ class Circuits(pytest.Collector):
             )
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield a test case for each cell, in the order of the sweep."""
         for index, planned in enumerate(self.runner.cells):
             yield CircuitCase.from_parent(self, name=str(planned.cell), index=index)
 
     def teardown(self) -> None:
-        """Release the model and remove the fresh runs."""
         self.runner.close()
 
 
@@ -90,25 +88,21 @@ class CircuitCase(pytest.Item):
         self.index = index
 
     def setup(self) -> None:
-        """Execute the run. Raises NotCompared, which pytest counts as an error."""
         assert isinstance(self.parent, Circuits)
         self.verdict = self.parent.runner.verdict(self.index)
         if not self.verdict.compared:
             raise NotCompared(self._message())
 
     def runtest(self) -> None:
-        """Raises DriftFound."""
         if self.verdict.status == "drift":
             raise DriftFound(self._message())
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Describe the failure, without a traceback through the plugin."""
         if isinstance(excinfo.value, (DriftFound, NotCompared)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Return the location of the test case in reports."""
         return "acdc-regress", None, self.name
 
     def _message(self) -> str:

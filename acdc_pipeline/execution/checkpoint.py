@@ -37,23 +37,17 @@ class BoundCheckpoint:
     conditions: Mapping[str, str]
 
     def load(self) -> tuple[Decision, ...]:
-        """Return the decisions to start from."""
         return self.checkpoint.load(self.conditions)
 
     def offer(self, decisions: Sequence[Decision]) -> None:
-        """Store all decisions so far if a checkpoint is due."""
         self.checkpoint.offer(decisions, self.conditions)
 
 
-class NoCheckpoint:
+class NoCheckpoint(Checkpoint):
     """A checkpoint that stores nothing."""
 
     def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
-        """Return no decisions."""
         return ()
-
-    def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
-        """Do nothing."""
 
 
 class StoreCheckpoint:
@@ -64,16 +58,10 @@ class StoreCheckpoint:
     """
 
     def __init__(
-        self,
-        store: Store,
-        run_id: str,
-        every: float,
-        clock: Callable[[], float] = time.monotonic,
+        self, store: Store, run_id: str, every: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._store = store
-        self._run_id = run_id
-        self._every = every
-        self._clock = clock
+        self._store, self._run_id = store, run_id
+        self._every, self._clock = every, clock
         self._next = clock() + every
 
     def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:

@@ -106,10 +106,9 @@ class LocalExecutor:
         checkpoint = StoreCheckpoint(store, planned.run_id, self._checkpoint)
         try:
             record = self._worker.execute(planned.run, planned.task, progress, checkpoint)
-        except AcdcError as error:
-            return "failed", None, _record_failure(store, planned, error)
         except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
-            self._worker = None
+            if not isinstance(error, AcdcError):
+                self._worker = None
             return "failed", None, _record_failure(store, planned, error)
         state: State = "committed" if store.commit(record) else "present"
         return state, None if record.circuit is None else len(record.circuit), None
@@ -121,19 +120,14 @@ def _record_failure(store: Store, planned: PlannedRun, error: Exception) -> Acdc
     return failure.error()
 
 
-class _WorkerProgress:
+class _WorkerProgress(Progress):
     """Passes the progress of a search on to a sweep listener."""
 
     def __init__(self, listener: SweepListener) -> None:
         self._listener = listener
 
     def start(self, total_edges: int, label: str) -> None:
-        """Report that nothing is decided yet."""
         self._listener.advanced(LOCAL_WORKER, 0, 0, total_edges)
 
     def advance(self, tested: int, kept: int, left: int) -> None:
-        """Report the progress."""
         self._listener.advanced(LOCAL_WORKER, tested, kept, left)
-
-    def finish(self) -> None:
-        """Do nothing: the outcome follows."""

@@ -9,24 +9,15 @@ from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
 
 
 def plan_run(
-    task: TaskSpec,
-    model: ModelRef | str,
-    *,
-    method: Method,
-    prompts: int,
-    seed: int,
-    dtype: str,
+    task: TaskSpec, model: ModelRef | str, *, method: Method, prompts: int, seed: int, dtype: str
 ) -> RunSpec:
     """Return the run for a request. Reads files of the model, but loads no weights.
 
     The number of prompts is limited to what the task has: for a file of ten pairs, `prompts=64` and
     `prompts=10` give the same run.
 
-    Raises:
-        UnknownName: no such zoo model.
-        UnsupportedModel: the engine does not reproduce the model's architecture.
-        SpecError: invalid number of prompts, seed or dtype.
-        InvalidInput: the model cannot be found.
+    Raises SpecError for an invalid number of prompts, seed or dtype, and what `describe_supported`
+    raises.
     """
     requested = parse(
         {

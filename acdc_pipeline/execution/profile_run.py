@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.heads.examples import TextRows, text_rows
@@ -22,19 +20,6 @@ from acdc_pipeline.specs.names import COUNTING_METRICS
 _AFTER_MODEL, _AFTER_TASK = 0.3, 0.99
 
 
-@dataclass(frozen=True)
-class ProfiledHeads:
-    """The profile of all heads, and the metrics of the whole model on the prompts."""
-
-    profile: HeadProfile
-    metrics: dict[str, float]
-
-    @property
-    def warnings(self) -> list[str]:
-        """Reasons why its scores may not distinguish heads."""
-        return list(self.profile.document["warnings"])
-
-
 class Profiler:
     """Profiles heads, and keeps the part of a profile that is the same for all tasks of a model."""
 
@@ -51,8 +36,8 @@ class Profiler:
         prompts: PromptSet,
         memory: int,
         progress: Progress,
-    ) -> ProfiledHeads:
-        """Return the profile of all heads of `model`.
+    ) -> tuple[HeadProfile, dict[str, float]]:
+        """Return the profile of all heads of `model`, and its metrics on the prompts.
 
         Raises:
             PromptError: the model cannot process the prompts.
@@ -64,9 +49,8 @@ class Profiler:
         heads = weights.topology.n_heads * weights.topology.n_layers
         progress.start(heads, f"{run.task} on {run.model}")
         try:
-            shared = self._model_profile(
-                model, run, method, memory, _report_heads(progress, heads, 0.0, _AFTER_MODEL)
-            )
+            report = _report_heads(progress, heads, 0.0, _AFTER_MODEL)
+            shared = self._model_profile(model, run, method, memory, report)
             own = profile_task(
                 weights,
                 task,
@@ -88,7 +72,7 @@ class Profiler:
                 memory=memory,
             )
             names = dict.fromkeys((*COUNTING_METRICS, task.metrics.discovery, *task.metrics.report))
-            return ProfiledHeads(profile, model_metrics(weights, prompts, list(names), memory))
+            return profile, model_metrics(weights, prompts, list(names), memory)
         finally:
             progress.finish()
 

@@ -32,10 +32,7 @@ def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
             where=f"task '{run.task}'",
             fix="change on the corrupted side what the answer depends on, or use --ablation zero",
         )
-    return [
-        f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
-        f"(the first: pair {equal[0] + 1}); no edge matters there"
-    ]
+    return _equal_sides(prompts, "no edge matters there")
 
 
 def circuit_warnings(
@@ -57,13 +54,7 @@ def circuit_warnings(
 
 def profile_warnings(prompts: PromptSet, metrics: Mapping[str, float]) -> list[str]:
     """Warn if corrupted ablation has no effect on some pairs, or if the model fails at the task."""
-    equal = prompts.rows_with_equal_sides
-    warnings = []
-    if equal:
-        warnings.append(
-            f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
-            f"(the first: pair {equal[0] + 1}); ablation by the corrupted side does nothing there"
-        )
+    warnings = _equal_sides(prompts, "ablation by the corrupted side does nothing there")
     return warnings + _model_warnings(prompts, metrics, "that heads could be part of")
 
 
@@ -77,6 +68,15 @@ def guessing(prompts: PromptSet) -> float:
         for correct, incorrect in zip(prompts.correct, prompts.incorrect, strict=True)
     ]
     return sum(shares) / len(shares)
+
+
+def _equal_sides(prompts: PromptSet, consequence: str) -> list[str]:
+    if not (equal := prompts.rows_with_equal_sides):
+        return []
+    return [
+        f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
+        f"(the first: pair {equal[0] + 1}); {consequence}"
+    ]
 
 
 def _model_warnings(prompts: PromptSet, metrics: Mapping[str, float], for_what: str) -> list[str]:

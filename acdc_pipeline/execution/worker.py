@@ -64,24 +64,20 @@ class Worker:
         """Byte budget of a search beside the weights."""
         return self.memory if self.memory is not None else default_budget(self.device)
 
-    def model(self, run: RunSpec) -> LoadedModel:
-        """Load the model of `run`. Raises like `execute`."""
-        return self._load(run)
-
     def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
         """Return the bench of `run`: its model on its prompts. Raises like `execute`."""
-        return self._prepare(self._load(run), run, task).bench
+        return self._prepare(self.model(run), run, task).bench
 
     def empty_logprobs(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
         """Return the log-probabilities with every edge removed. Raises like `execute`."""
-        return self._prepare(self._load(run), run, task).empty_logprobs
+        return self._prepare(self.model(run), run, task).empty_logprobs
 
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
         """Return as many prompts as `run` has, of another seed or in groups of `alike` roles.
 
         Pair files have the same prompts for every seed. Raises like `execute`.
         """
-        return _prompts(self._load(run), run, task, seed, alike)
+        return _prompts(self.model(run), run, task, seed, alike)
 
     def execute(
         self,
@@ -105,7 +101,7 @@ class Worker:
             ParityError: the engine does not reproduce the model.
         """
         listener = progress or Silent()
-        model = self._load(run)
+        model = self.model(run)
         # After loading, which other runs share.
         started = time.perf_counter()
         if isinstance(run.method, ProfileMethod):
@@ -150,15 +146,16 @@ class Worker:
     ) -> RunRecord:
         prompts = _prompts(model, run, task, run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
-        memory = self.budget
-        found = self._profiler.profile(model, run, method, task, prompts, memory, progress)
+        profile, metrics = self._profiler.profile(
+            model, run, method, task, prompts, self.budget, progress
+        )
         return RunRecord(
             spec=run,
             circuit=None,
             decisions=(),
-            metrics=found.metrics,
+            metrics=metrics,
             details={
-                "warnings": profile_warnings(prompts, found.metrics) + found.warnings,
+                "warnings": profile_warnings(prompts, metrics) + profile.document["warnings"],
                 "n_layers": model.topology.n_layers,
                 "n_heads": model.topology.n_heads,
                 "d_model": model.weights.d_model,
@@ -168,8 +165,8 @@ class Worker:
             wall_seconds=time.perf_counter() - started,
             environment=environment(self.device, run.dtype),
             parity_error=parity,
-            heads=found.profile.scores,
-            profile=dict(found.profile.document),
+            heads=profile.scores,
+            profile=dict(profile.document),
         )
 
     def _prepare(self, model: LoadedModel, run: RunSpec, task: TaskSpec) -> Prepared:
@@ -186,7 +183,8 @@ class Worker:
             self._prepared_for = key
         return self._prepared
 
-    def _load(self, run: RunSpec) -> LoadedModel:
+    def model(self, run: RunSpec) -> LoadedModel:
+        """Load the model of `run`. Raises like `execute`."""
         key = (run.model, run.model_revision, run.dtype)
         if self._model is None or self._key != key:
             self._model = self._key = self._prepared = None

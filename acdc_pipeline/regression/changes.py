@@ -39,20 +39,21 @@ def changes_between(was: Fingerprint, now: Fingerprint) -> Changes:
     if was.revision == now.revision:
         return Changes()
     definition = []
-    if settings := _settings(was.config, now.config):
+    if settings := differing(was.config, now.config):
         definition.append(f"config changed: {', '.join(settings)}")
     if was.tokenizer is not None and now.tokenizer is None:
         definition.append("tokenizer changed: its files are gone")
     elif was.tokenizer != now.tokenizer:
         definition.append("tokenizer changed")
     if was.tokenizer_settings is not None and now.tokenizer_settings is not None:
-        settings = _settings(was.tokenizer_settings, now.tokenizer_settings)
+        settings = differing(was.tokenizer_settings, now.tokenizer_settings)
         if settings:
             definition.append(f"tokenizer settings changed: {', '.join(settings)}")
     return Changes((*definition, *_exchanged(was.heads, now.heads)), _weights(was, now))
 
 
-def _settings(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the settings that differ, as `dropout 0.1 -> 0.0`."""
     return [
         f"{name} {_text(was.get(name, _ABSENT))} -> {_text(now.get(name, _ABSENT))}"
         for name in sorted({*was, *now})

@@ -10,7 +10,7 @@ from acdc_pipeline.errors import AcdcError, BaselineError, PromptError
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import UPDATE, Baseline, graph_shape
 from acdc_pipeline.regression.cell import CellSpec
-from acdc_pipeline.regression.changes import changes_between
+from acdc_pipeline.regression.changes import changes_between, differing
 from acdc_pipeline.regression.finding import (
     EDGES,
     HEADS,
@@ -114,13 +114,14 @@ def judge(
     deviations = _deviations(was, now, baseline.tolerance.limits)
     drifted = sorted((d for d in deviations if d.drifted), key=_telling)
     causes = (*changes.definition, *(str(deviation) for deviation in drifted))
-    elsewhere = _environment(baseline.environment, record.environment)
+    elsewhere = differing(baseline.environment, record.environment)
+    measured = (f"measured elsewhere: {', '.join(elsewhere)}",) if elsewhere else ()
     notes = () if causes else changes.weights
     return Verdict(
         cell=baseline.cell,
         status="drift" if causes else "ok",
         causes=(*causes, *changes.weights) if causes else (),
-        notes=(*notes, *_same_question(baseline, record, was, now), *elsewhere),
+        notes=(*notes, *_same_question(baseline, record, was, now), *measured),
         deviations=deviations,
         edges=_gained_and_lost(now.circuit.edges, was.circuit.edges),
         heads=_gained_and_lost(now.heads, was.heads),
@@ -215,15 +216,6 @@ def _same_question(
     if record.spec.run_id() != baseline.run_id or not moved:
         return ()
     return (f"the same question gave another circuit ({len(moved)} edges differ)",)
-
-
-def _environment(was: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
-    differing = [
-        f"{name} {was.get(name, 'absent')} -> {now.get(name, 'absent')}"
-        for name in sorted({*was, *now})
-        if was.get(name) != now.get(name)
-    ]
-    return (f"measured elsewhere: {', '.join(differing)}",) if differing else ()
 
 
 def _line(error: AcdcError) -> str:

@@ -75,6 +75,11 @@ class Subject:
     scale: Scale
     metrics: Mapping[MetricName, Measured]
 
+    @property
+    def measured(self) -> tuple[Bench, Scale, Circuit]:
+        """Model, metric and circuit, as the measures of a circuit take them."""
+        return self.bench, self.scale, self.circuit
+
 
 def evaluate(
     worker: Worker,
@@ -240,51 +245,28 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 
 def _completeness(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
-    parts = parts_by_node(circuit)
-    return {
-        "knockouts": completeness(
-            bench,
-            scale,
-            circuit,
-            parts,
-            draws=plan.draws,
-            seed=plan.seed,
-            advance=_counted(advance, 2 * (1 + len(parts) + plan.draws)),
-        )
-    }
+    plan, parts = subject.plan, parts_by_node(subject.circuit)
+    counted = _counted(advance, 2 * (1 + len(parts) + plan.draws))
+    found = completeness(
+        *subject.measured, parts, draws=plan.draws, seed=plan.seed, advance=counted
+    )
+    return {"knockouts": found}
 
 
 def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
-    parts = parts_by_node(circuit)
-    return {
-        "worst": worst_knockouts(
-            bench,
-            scale,
-            circuit,
-            parts,
-            restarts=plan.restarts,
-            seed=plan.seed,
-            advance=_counted(advance, plan.restarts * count_search_forwards(len(parts))),
-        )
-    }
+    plan, parts = subject.plan, parts_by_node(subject.circuit)
+    counted = _counted(advance, plan.restarts * count_search_forwards(len(parts)))
+    found = worst_knockouts(
+        *subject.measured, parts, restarts=plan.restarts, seed=plan.seed, advance=counted
+    )
+    return {"worst": found}
 
 
 def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
-    bench, scale, circuit, plan = subject.bench, subject.scale, subject.circuit, subject.plan
-    parts = parts_by_node(circuit)
-    return {
-        "needs": minimality(
-            bench,
-            scale,
-            circuit,
-            parts,
-            draws=plan.draws,
-            seed=plan.seed,
-            advance=_counted(advance, 2 * len(parts) * (1 + plan.draws)),
-        )
-    }
+    plan, parts = subject.plan, parts_by_node(subject.circuit)
+    counted = _counted(advance, 2 * len(parts) * (1 + plan.draws))
+    found = minimality(*subject.measured, parts, draws=plan.draws, seed=plan.seed, advance=counted)
+    return {"needs": found}
 
 
 def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
@@ -295,15 +277,11 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
         bench = set_up(worker.model(run).weights, prompts, method.ablation)
     except PromptError as error:
         return {"unscrubbed": error.problem}
-    recovery = causal_scrubbing(
-        bench,
-        method.metric,
-        subject.circuit,
-        draws=plan.draws,
-        seed=plan.seed,
-        advance=_counted(advance, 2 * plan.draws),
+    counted = _counted(advance, 2 * plan.draws)
+    found = causal_scrubbing(
+        bench, method.metric, subject.circuit, draws=plan.draws, seed=plan.seed, advance=counted
     )
-    return {"scrubbing": recovery}
+    return {"scrubbing": found}
 
 
 def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:

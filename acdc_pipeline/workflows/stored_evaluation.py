@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, TaskSpec, sha256_of
+from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
 from acdc_pipeline.workflows.curves import circuits_of_search
@@ -116,53 +117,46 @@ def evaluation_figures(found: Evaluation) -> dict[str, Any]:
         "faithfulness": found.faithfulness,
         "kl": found.kl,
         "metrics": {name: asdict(measured) for name, measured in found.metrics.items()},
-        "curve": None if found.curve is None else [_point(point) for point in found.curve],
+        "curve": _if_any(found.curve, lambda points: [_point(point) for point in points]),
         "cpr": found.cpr,
         "cmd": found.cmd,
         "null": _null(found),
-        "completeness": _plain(found.knockouts),
-        "worst_knockouts": _plain(found.worst),
-        "minimality": _plain(found.needs),
+        "completeness": _if_any(found.knockouts, _plain),
+        "worst_knockouts": _if_any(found.worst, _plain),
+        "minimality": _if_any(found.needs, _plain),
         "auc": found.auc,
-        "causal_scrubbing": None if found.scrubbing is None else asdict(found.scrubbing),
+        "causal_scrubbing": _if_any(found.scrubbing, asdict),
         "not_scrubbed": found.unscrubbed,
         "fresh_prompts": found.fresh,
-        "stability": None if found.stability is None else asdict(found.stability),
-        "transfer": None if found.transfer is None else asdict(found.transfer),
+        "stability": _if_any(found.stability, asdict),
+        "transfer": _if_any(found.transfer, asdict),
     }
 
 
 def evaluation_of(figures: Mapping[str, Any], circuit: Circuit) -> Evaluation:
     """Rebuild the evaluation of `circuit` from what `evaluation_figures` returned."""
-    knockouts, worst, needs = (
-        figures[name] for name in ("completeness", "worst_knockouts", "minimality")
-    )
-    curve, null, scrubbing = (figures[name] for name in ("curve", "null", "causal_scrubbing"))
-    stability, transfer = figures["stability"], figures["transfer"]
     return Evaluation(
         circuit=circuit,
         scale=Scale(figures["metric"], figures["model"], figures["ablated"]),
         task_metric=figures["task_metric"],
         metrics={name: Measured(**values) for name, values in figures["metrics"].items()},
-        curve=None if curve is None else tuple(_point_of(point, figures) for point in curve),
+        curve=_if_any(
+            figures["curve"], lambda points: tuple(_point_of(p, figures) for p in points)
+        ),
         cpr=figures["cpr"],
         cmd=figures["cmd"],
-        nulls=None
-        if null is None
-        else {name: tuple(one["faithfulness"]) for name, one in null["metrics"].items()},
-        knockouts=None if knockouts is None else tuple(map(_knockout, knockouts)),
-        worst=None if worst is None else tuple(map(_knockout, worst)),
-        needs=None
-        if needs is None
-        else tuple(PartScore(one["part"], one["score"], tuple(one["without"])) for one in needs),
+        nulls=_if_any(figures["null"], _nulls),
+        knockouts=_if_any(figures["completeness"], _knockouts),
+        worst=_if_any(figures["worst_knockouts"], _knockouts),
+        needs=_if_any(figures["minimality"], _needs),
         auc=figures["auc"],
-        scrubbing=None if scrubbing is None else Recovery(**scrubbing),
+        scrubbing=_if_any(figures["causal_scrubbing"], lambda plain: Recovery(**plain)),
         unscrubbed=figures["not_scrubbed"],
         fresh=figures["fresh_prompts"],
-        stability=None
-        if stability is None
-        else Stability(stability["jaccard"], tuple(stability["sizes"])),
-        transfer=None if transfer is None else Transfer(**transfer),
+        stability=_if_any(
+            figures["stability"], lambda p: Stability(p["jaccard"], tuple(p["sizes"]))
+        ),
+        transfer=_if_any(figures["transfer"], lambda plain: Transfer(**plain)),
     )
 
 
@@ -224,13 +218,21 @@ def _null(found: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _plain(
-    found: tuple[Knockout, ...] | tuple[PartScore, ...] | None,
-) -> list[dict[str, Any]] | None:
-    return None if found is None else [asdict(one) for one in found]
+def _nulls(plain: Mapping[str, Any]) -> dict[MetricName, tuple[float, ...]]:
+    return {name: tuple(one["faithfulness"]) for name, one in plain["metrics"].items()}
 
 
-def _knockout(plain: Mapping[str, Any]) -> Knockout:
-    return Knockout(
-        tuple(plain["parts"]), plain["circuit"], plain["model"], plain["incompleteness"]
-    )
+def _plain(found: Sequence[Knockout | PartScore]) -> list[dict[str, Any]]:
+    return [asdict(one) for one in found]
+
+
+def _knockouts(plain: Sequence[Mapping[str, Any]]) -> tuple[Knockout, ...]:
+    return tuple(Knockout(**{**one, "parts": tuple(one["parts"])}) for one in plain)
+
+
+def _needs(plain: Sequence[Mapping[str, Any]]) -> tuple[PartScore, ...]:
+    return tuple(PartScore(one["part"], one["score"], tuple(one["without"])) for one in plain)
+
+
+def _if_any(found: Any, convert: Callable[[Any], Any]) -> Any:
+    return None if found is None else convert(found)

@@ -15,6 +15,7 @@ import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, NewerRun, StoreError
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.executor import RunWorker
+from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure
@@ -107,7 +108,7 @@ class RunCancelled(Exception):
     """The driver cancelled the run: it ends between two steps and is not committed."""
 
 
-class SharedProgress:
+class SharedProgress(Progress):
     """The progress of a search, readable and cancellable from another thread.
 
     The driver polls the last position: a search makes thousands of decisions per second, and none
@@ -127,7 +128,6 @@ class SharedProgress:
 
     @property
     def tested(self) -> int:
-        """Number of edges tested so far."""
         return self._position[1][0]
 
     def cancel(self) -> None:
@@ -135,20 +135,14 @@ class SharedProgress:
         self._cancelled.set()
 
     def begin(self, run_id: str) -> None:
-        """Reset the position for a new run."""
         self._run_id = run_id
         self._position = run_id, (0, 0, 0)
 
     def start(self, total_edges: int, label: str) -> None:
-        """Record the start of a search. Raises RunCancelled."""
         self._record((0, 0, total_edges))
 
     def advance(self, tested: int, kept: int, left: int) -> None:
-        """Record a decision. Raises RunCancelled."""
         self._record((tested, kept, left))
-
-    def finish(self) -> None:
-        """Do nothing: the last position stays."""
 
     def _record(self, position: Position) -> None:
         self._position = self._run_id, position
@@ -189,10 +183,9 @@ class RunActor:
             return self._execute(planned)
         except RunCancelled:
             return Cancelled()
-        except AcdcError as error:
-            return failure_of(run, error, worker=self._name, attempts=attempt)
         except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
-            self._worker = None  # its state after an unexpected error is unknown
+            if not isinstance(error, AcdcError):
+                self._worker = None  # its state after an unexpected error is unknown
             return failure_of(run, error, worker=self._name, attempts=attempt)
 
     def position(self) -> tuple[str, Position]:

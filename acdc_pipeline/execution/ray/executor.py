@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 
 from ray.exceptions import RayError
 
@@ -28,6 +29,7 @@ WORKER_TIMEOUT = 600.0
 """Seconds without any worker after which a sweep fails: a node may take minutes to start."""
 
 
+@dataclass(frozen=True)
 class RayExecutor:
     """Executes runs on actors of a Ray cluster.
 
@@ -39,22 +41,13 @@ class RayExecutor:
         worker_timeout: seconds without any worker after which to fail.
     """
 
-    def __init__(
-        self,
-        profile: WorkerProfile,
-        *,
-        address: str | None = None,
-        device: str = "auto",
-        memory: int | None = None,
-        worker_factory: WorkerFactory = make_worker,
-        worker_timeout: float = WORKER_TIMEOUT,
-    ) -> None:
-        self.profile = profile
-        self.address = address
-        self.device = device
-        self.memory = memory if memory is not None else profile.memory
-        self.worker_factory = worker_factory
-        self.worker_timeout = worker_timeout
+    profile: WorkerProfile
+    _: KW_ONLY
+    address: str | None = None
+    device: str = "auto"
+    memory: int | None = None
+    worker_factory: WorkerFactory = make_worker
+    worker_timeout: float = WORKER_TIMEOUT
 
     def execute(
         self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
@@ -75,7 +68,7 @@ class RayExecutor:
             settings = Settings(
                 probe=StoreProbe(store),
                 device=self.device,
-                memory=self.memory,
+                memory=self.profile.memory if self.memory is None else self.memory,
                 cpus=self.profile.cpus,
                 gpus=self.profile.gpus,
                 checkpoint=self.profile.checkpoint,
@@ -83,10 +76,9 @@ class RayExecutor:
             )
             pool = WorkerPool(self.profile, settings)
             try:
-                dispatcher = Dispatcher(
+                yield from Dispatcher(
                     runs, store, listener, pool, self.profile, self.worker_timeout
-                )
-                yield from dispatcher.outcomes()
+                ).outcomes()
             finally:
                 pool.close()
 

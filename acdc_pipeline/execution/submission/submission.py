@@ -112,7 +112,8 @@ def bundle_of(
         files |= {f"{folder}/{name}": content for name, content in contents.items()}
     sweep = _rename_tasks(sweep, named)
     files[SWEEP] = yaml_text(sweep.plain()).encode()
-    files[PROFILE] = yaml_text(_without_runtime_env(profile).plain()).encode()
+    # The runtime environment is that of the job: Ray rejects a driver that requests it again.
+    files[PROFILE] = yaml_text(profile.model_copy(update={"runtime_env": {}}).plain()).encode()
     bundle = Bundle(sweep, tasks, profile, files)
     _check_size(bundle)
     return bundle
@@ -197,14 +198,6 @@ def _rename_tasks(sweep: SweepSpec, named: Mapping[str, str]) -> SweepSpec:
     )
     tasks = tuple(named[task] for task in sweep.tasks)
     return sweep.model_copy(update={"tasks": tasks, "exclude": exclude})
-
-
-def _without_runtime_env(profile: WorkerProfile) -> WorkerProfile:
-    """Return the profile without its runtime environment, which is that of the job.
-
-    Ray rejects a driver that requests the same environment again.
-    """
-    return profile.model_copy(update={"runtime_env": {}})
 
 
 def _check_size(bundle: Bundle) -> None:
