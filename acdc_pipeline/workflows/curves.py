@@ -22,12 +22,7 @@ from acdc_pipeline.evaluation import (
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
-from acdc_pipeline.specs import (
-    RunSpec,
-    TaskSpec,
-    circuit_method,
-    find_task,
-)
+from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method, find_task
 from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunSummary, Store

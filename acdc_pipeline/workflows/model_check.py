@@ -9,12 +9,7 @@ import torch
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.engine.parity import TOLERANCE
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.models import (
-    ModelDescription,
-    TransformerWeights,
-    describe_model,
-    load_model,
-)
+from acdc_pipeline.models import ModelDescription, TransformerWeights, describe_model, load_model
 from acdc_pipeline.models.describe import list_features
 from acdc_pipeline.specs import ModelRef
 

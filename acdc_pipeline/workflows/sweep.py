@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from acdc_pipeline.errors import (
-    AcdcError,
-    DamagedRun,
-    InvalidInput,
-    OutOfMemoryBudget,
-    SpecError,
-)
+from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput, OutOfMemoryBudget, SpecError
 from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.progress import SilentSweep, SweepListener
 from acdc_pipeline.execution.runs import Outcome, PlannedRun

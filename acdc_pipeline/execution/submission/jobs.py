@@ -17,12 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient, JobType
 
 from acdc_pipeline.errors import ExecutionFailed, SpecError
-from acdc_pipeline.execution.submission.cluster import (
-    TIMEOUTS,
-    Cluster,
-    unreachable,
-    wrong_token,
-)
+from acdc_pipeline.execution.submission.cluster import TIMEOUTS, Cluster, unreachable, wrong_token
 from acdc_pipeline.execution.submission.job import PREFIX, Job, JobState, next_attempt
 from acdc_pipeline.execution.submission.submission import Submission
 
