@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord, Store
     from acdc_pipeline.wiki.build import Built
     from acdc_pipeline.workflows.evaluation import Evaluation
-    from acdc_pipeline.workflows.executors import ExecutionSettings
     from acdc_pipeline.workflows.sweep import SweepResult
 
 
@@ -185,12 +184,16 @@ def sweep(
     """
     from acdc_pipeline.execution.shard import WHOLE, parse_shard
     from acdc_pipeline.specs import find_sweep
+    from acdc_pipeline.workflows.executors import execution_settings
     from acdc_pipeline.workflows.sweep import run_sweep
 
+    settings = execution_settings(
+        profile, executor=executor, device=device, memory=memory, threads=threads
+    )
     return run_sweep(
         find_sweep(str(sweep)) if isinstance(sweep, str | Path) else sweep,
         _store(store),
-        _settings(profile, executor, device, memory, threads),
+        settings,
         shard=WHOLE if shard is None else parse_shard(shard),
         retry_failed=retry_failed,
         listener=progress,
@@ -283,12 +286,14 @@ def regress(
     from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.workflows import regression
-    from acdc_pipeline.workflows.executors import execute_runs, make_executor
+    from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
 
     given = None if baselines is None else Path(baselines)
     known, folder = baselines_folder(given), folder_to_write(given)
     check_folders(known, folder if update_reason else None)
-    settings = _settings(profile, executor, device, memory, threads)
+    settings = execution_settings(
+        profile, executor=executor, device=device, memory=memory, threads=threads
+    )
     replacements = {ModelRef.parse(a): ModelRef.parse(b) for a, b in (replace or {}).items()}
     name, cells = regression.plan_cells(sweep, settings.profile.dtype, replacements)
     with tempfile.TemporaryDirectory(prefix="acdc-regress-") as temporary:
@@ -380,19 +385,3 @@ def _store(store: Store | Path | str | None, mode: Literal["read", "write"] = "w
     from acdc_pipeline.store import open_store
 
     return open_store(store, mode) if store is None or isinstance(store, str | Path) else store
-
-
-def _settings(
-    profile: str,
-    executor: str | None,
-    device: str | None,
-    memory: int | None,
-    threads: int | None,
-) -> ExecutionSettings:
-    from acdc_pipeline.workflows.executors import check_executor, execution_settings
-
-    if executor is not None:
-        check_executor(executor, "executor")
-    return execution_settings(
-        profile, executor=executor, device=device, memory=memory, threads=threads
-    )

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar, Self
 
 
@@ -51,10 +52,8 @@ class AcdcError(Exception):
     ) -> None:
         super().__init__(problem)
         self.problem = problem
-        self.where = where
-        self.field = field
-        self.allowed = allowed
-        self.fix = fix
+        self.where, self.field = where, field
+        self.allowed, self.fix = allowed, fix
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (self.where, self.field, self.problem) if part)
@@ -66,26 +65,17 @@ class AcdcError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.problem, self.parts())
+        return partial(type(self), self.problem, **self.parts()), ()
 
     def parts(self) -> dict[str, str | None]:
         """The keyword parts, as plain data."""
-        return {
-            "where": self.where,
-            "field": self.field,
-            "allowed": self.allowed,
-            "fix": self.fix,
-        }
+        return {name: getattr(self, name) for name in ("where", "field", "allowed", "fix")}
 
     def at(self, where: str) -> Self:
         """The same error, placed in `where` if it did not know its place yet."""
         if self.where is None:
             self.where = where
         return self
-
-
-def _rebuild(kind: type[AcdcError], problem: str, parts: dict[str, str | None]) -> AcdcError:
-    return kind(problem, **parts)
 
 
 class InvalidInput(AcdcError):

@@ -85,7 +85,6 @@ def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
 
 
 def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
-    """Return the error of the last value of the method against a fresh forward pass."""
     error = abs(oriented - METRICS[metric].sign * fresh)
     if not error <= RECHECK_TOLERANCE * max(1.0, abs(fresh)):
         raise ExecutionFailed(

@@ -26,7 +26,6 @@ class PlannedRun:
 
     @cached_property
     def run_id(self) -> str:
-        """The id of the run in the store."""
         return self.run.run_id()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, Self
 
@@ -106,12 +107,7 @@ def check_folders(folder: Path, written: Path | None) -> None:
 
 def graph_shape(topology: Topology) -> GraphShape:
     """The shape of a graph, as a baseline keeps it."""
-    return GraphShape(
-        n_layers=topology.n_layers,
-        n_heads=topology.n_heads,
-        has_mlp=topology.has_mlp,
-        parallel=topology.parallel,
-    )
+    return GraphShape(**asdict(topology))
 
 
 def encode(baseline: Baseline) -> bytes:

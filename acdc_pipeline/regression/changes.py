@@ -30,7 +30,6 @@ class Changes:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every line."""
         return (*self.definition, *self.weights)
 
 

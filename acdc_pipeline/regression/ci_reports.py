@@ -130,7 +130,6 @@ def _details(verdict: Verdict, link: HeadLink | None) -> list[str]:
 
 
 def _name(text: str, verdict: Verdict, link: HeadLink | None) -> str:
-    """Format a node or an edge, with links to the pages of its heads."""
     source, arrow, rest = text.partition("->")
     if link is None:
         return f"`{text}`"

@@ -47,7 +47,6 @@ class Finding:
 
     @property
     def heads(self) -> frozenset[Node]:
-        """The heads in the circuit."""
         return frozenset(node for node in self.circuit.nodes if node.kind == "head")
 
 

@@ -18,12 +18,8 @@ class Report:
     """The verdicts on the cells of a sweep.
 
     Args:
-        sweep: name of it.
         baselines: the folder of the baselines, as people know it.
         store: where the fresh runs are; None where they were not kept.
-        verdicts: one for each cell, in the sweep's order.
-        unused: baseline files that no cell asks for.
-        updated: baseline files that were written.
     """
 
     sweep: str

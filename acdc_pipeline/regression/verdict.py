@@ -35,7 +35,6 @@ class Deviation:
         distance: from the baseline, see `distance.distances`.
         limit: the largest distance that is no drift.
         was: the baseline's value; None where only a distance is known.
-        now: the fresh value.
     """
 
     statistic: str
@@ -66,16 +65,11 @@ class Verdict:
     """The outcome of one cell.
 
     Args:
-        cell: the question.
         status: `missing` and `incompatible` say that there is no baseline to compare with.
         causes: why it is not ok, most important first.
-        notes: further remarks that are no drift by themselves.
         deviations: every statistic that was compared; empty where nothing was.
         edges: names of the edges gained, and of those lost.
         heads: names of the heads gained, and of those lost.
-        run_id: the fresh run; None where there is none.
-        seconds: how long it took.
-        error: what failed, with its parts.
     """
 
     cell: CellSpec

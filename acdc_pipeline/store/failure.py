@@ -47,7 +47,6 @@ class RunFailure:
 
     @property
     def run_id(self) -> str:
-        """The id of the run in the store."""
         return self.spec.run_id()
 
     def error(self) -> AcdcError:

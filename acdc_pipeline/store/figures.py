@@ -56,7 +56,6 @@ class Figures:
 
     @property
     def null_drawn(self) -> int | None:
-        """Number of random circuits."""
         return _part(self.document, "null", "drawn")
 
     @property

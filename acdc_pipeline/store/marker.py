@@ -36,7 +36,6 @@ class Marker:
 
     @classmethod
     def of(cls, run_id: str, files: Mapping[str, bytes], attempt: str | None = None) -> Marker:
-        """Return the marker that commits `files`."""
         entries = {
             name: FileEntry(hashlib.sha256(data).hexdigest(), len(data))
             for name, data in files.items()

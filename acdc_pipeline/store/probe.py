@@ -26,12 +26,10 @@ class StoreProbe:
     name: str = field(default_factory=layout.new_probe_name)
 
     def write(self) -> None:
-        """Create the file. Raises StoreError."""
         with storage_errors(self.store.url):
             self.store.backend.write(b"", layout.TMP, self.name)
 
     def remove(self) -> None:
-        """Remove the file if it exists. Raises StoreError."""
         backend = self.store.backend
         with storage_errors(self.store.url), suppress(FileNotFoundError):
             backend.fs.rm_file(backend.path(layout.TMP, self.name))

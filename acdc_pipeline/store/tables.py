@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -84,8 +84,7 @@ HEADS = pa.schema(
 def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
     """Return every edge of the full graph, in the order of the graph."""
     edges = circuit.topology.edges
-    return _table(
-        EDGES,
+    return pa.Table.from_pydict(
         {
             "run_id": [run_id] * len(edges),
             "src": [str(e.src) for e in edges],
@@ -100,6 +99,7 @@ def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
             "score": [circuit.scores.get(e) for e in edges],
             "present": [e in circuit.edges for e in edges],
         },
+        schema=EDGES,
     )
 
 
@@ -132,8 +132,7 @@ def nodes_table(run_id: str, circuit: Circuit) -> pa.Table:
     touched = set(circuit.nodes)
     arriving = Counter(e.dst for e in circuit.edges)
     leaving = Counter(e.src for e in circuit.edges)
-    return _table(
-        NODES,
+    return pa.Table.from_pydict(
         {
             "run_id": [run_id] * len(nodes),
             "node": [str(n) for n in nodes],
@@ -144,13 +143,13 @@ def nodes_table(run_id: str, circuit: Circuit) -> pa.Table:
             "in_degree": [arriving[n] for n in nodes],
             "out_degree": [leaving[n] for n in nodes],
         },
+        schema=NODES,
     )
 
 
 def steps_table(decisions: Sequence[Decision]) -> pa.Table:
     """Return the decision log, in the order of the decisions."""
-    return _table(
-        STEPS,
+    return pa.Table.from_pydict(
         {
             "step": [d.step for d in decisions],
             "src": [str(d.edge.src) for d in decisions],
@@ -160,6 +159,7 @@ def steps_table(decisions: Sequence[Decision]) -> pa.Table:
             "metric_after": [d.metric_after for d in decisions],
             "removed": [d.removed for d in decisions],
         },
+        schema=STEPS,
     )
 
 
@@ -177,17 +177,14 @@ def decisions_from(table: pa.Table) -> tuple[Decision, ...]:
 def heads_table(scores: Sequence[HeadScore]) -> pa.Table:
     """Return scores of heads, in their order."""
     names = HEADS.names
-    return _table(HEADS, {name: [getattr(s, name) for s in scores] for name in names})
+    columns = {name: [getattr(score, name) for score in scores] for name in names}
+    return pa.Table.from_pydict(columns, schema=HEADS)
 
 
 def heads_from(table: pa.Table) -> tuple[HeadScore, ...]:
     """Return the scores in a table of `heads_table`. Raises StoreError."""
     columns = _columns(table, HEADS)
     return tuple(HeadScore(*row) for row in zip(*columns.values(), strict=True))
-
-
-def _table(schema: pa.Schema, columns: Mapping[str, Sequence[Any]]) -> pa.Table:
-    return pa.Table.from_pydict(dict(columns), schema=schema)
 
 
 def _columns(table: pa.Table, schema: pa.Schema) -> dict[str, list[Any]]:

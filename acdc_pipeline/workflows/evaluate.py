@@ -60,9 +60,7 @@ class Subject:
     """A circuit ready to be measured.
 
     Args:
-        bench: the model on the prompts of the run.
         scale: the metric of the run, with its values for the whole and the ablated model.
-        metrics: every metric of the circuit.
     """
 
     worker: Worker

@@ -49,10 +49,12 @@ def execution_settings(
 
     Raises:
         UnknownName: there is no such profile.
-        SpecError: the profile is not valid.
+        InvalidInput: there is no such executor, or the profile is not valid.
     """
     from acdc_pipeline.specs import find_profile
 
+    if executor is not None:
+        check_executor(executor, "executor")
     found = find_profile(profile)
     if executor is not None:
         found = found.model_copy(update={"executor": executor})

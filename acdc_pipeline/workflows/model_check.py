@@ -38,7 +38,6 @@ class ModelCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether the parity gate lets the model through."""
         return self.parity_error <= self.tolerance
 
 

@@ -286,7 +286,6 @@ class CellRunner:
         return judge_cell(cell, self._folder, store, outcomes, self._fingerprints)
 
     def close(self) -> None:
-        """Remove the store and release the model."""
         if self._store is not None:
             self._store.cleanup()
             self._store = None

@@ -41,7 +41,6 @@ class SweepPlan:
 
     Args:
         runs: the runs, each once, in the order of the sweep.
-        refused: the cells without a run, in the same order.
         models: descriptions of the models of `runs`, by reference.
     """
 
@@ -66,7 +65,6 @@ class SweepStatus:
     damaged: tuple[DamagedRun, ...]
 
     def state(self, planned: PlannedRun) -> RunState:
-        """The state of a run."""
         return self.states[planned.run_id]
 
     def runs(self, *states: RunState) -> tuple[PlannedRun, ...]:

@@ -131,7 +131,6 @@ class SharedProgress(Progress):
         return self._position[1][0]
 
     def cancel(self) -> None:
-        """Make every further step raise RunCancelled."""
         self._cancelled.set()
 
     def begin(self, run_id: str) -> None:

@@ -120,7 +120,6 @@ class Dispatcher:
             self._listener.waiting(f"starting {started} worker" + ("s" if started > 1 else ""))
 
     def _check_workers(self) -> None:
-        """Raise ExecutionFailed if no worker can be started or `worker_timeout` has passed."""
         error = self._pool.start_error
         if self._pool.exhausted:
             raise error or ExecutionFailed("no worker can be started")

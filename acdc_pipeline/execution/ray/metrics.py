@@ -31,14 +31,12 @@ class SweepMetrics:
         )
 
     def count_outcome(self, state: State) -> None:
-        """Count a run that is over."""
         if state == "failed":
             self._failed.inc()
         else:
             self._done.inc(tags={"state": state})
 
     def count_edges(self, edges: int) -> None:
-        """Count tested edges."""
         self._tested += edges
         if edges > 0:
             self._edges.inc(edges)

@@ -22,8 +22,6 @@ _Priority = tuple[int, float, int]
 
 @dataclass(eq=False)
 class _Runs:
-    """The runs of one prompt set in one model."""
-
     waiting: deque[PlannedRun] = field(default_factory=deque)
     workers: int = 0
 
@@ -75,7 +73,6 @@ class RunQueue:
             self._push(model)
 
     def __len__(self) -> int:
-        """Return the number of queued runs."""
         return self._waiting
 
     def take(self, worker: str) -> PlannedRun | None:

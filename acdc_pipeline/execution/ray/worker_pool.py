@@ -130,12 +130,10 @@ class WorkerPool:
 
     @property
     def idle(self) -> list[PooledWorker]:
-        """Workers without a run."""
         return [worker for worker in self._workers.values() if worker.planned is None]
 
     @property
     def busy(self) -> list[PooledWorker]:
-        """Workers that execute a run."""
         return [worker for worker in self._workers.values() if worker.planned is not None]
 
     @property
@@ -188,7 +186,6 @@ class WorkerPool:
         return self._event(done[0]) if done else None
 
     def terminate(self, worker: PooledWorker) -> None:
-        """Kill the process of a worker."""
         self._workers.pop(worker.name, None)
         self._starting.discard(worker)
         for ref in [ref for ref, (_, caller) in self._calls.items() if caller is worker]:
@@ -205,7 +202,6 @@ class WorkerPool:
                 yield event
 
     def close(self) -> None:
-        """Kill all processes."""
         for worker in [*self._workers.values(), *self._starting]:
             self.terminate(worker)
         self._settings.probe.remove()

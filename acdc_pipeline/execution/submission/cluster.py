@@ -39,7 +39,6 @@ class Token:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers of a request with the token."""
         return {"Authorization": f"Bearer {self.value}"}
 
 
@@ -58,7 +57,6 @@ class Cluster:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of each request."""
         return {} if self.token is None else self.token.headers
 
 

@@ -21,13 +21,9 @@ _CONNECTION_ERRORS = (aiohttp.ClientError, OSError, RuntimeError, TimeoutError)
 class JobLog(Protocol):
     """The source of jobs and logs: `Jobs`."""
 
-    def find(self, job_id: str) -> Job | None:
-        """Return the current state of the job."""
-        ...
+    def find(self, job_id: str) -> Job | None: ...
 
-    def log(self, job_id: str) -> str:
-        """Return the log so far."""
-        ...
+    def log(self, job_id: str) -> str: ...
 
     def tail(self, job_id: str) -> AsyncIterator[str]:
         """Yield the log from its beginning, in pieces."""

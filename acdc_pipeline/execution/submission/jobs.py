@@ -79,7 +79,6 @@ class Jobs:
         return tuple(sorted(ours, key=lambda job: (job.started or 0.0, job.id)))
 
     def find(self, job_id: str) -> Job | None:
-        """Return the job of that id, None if there is none."""
         with self._errors():
             try:
                 return _job(self._client.get_job_info(job_id))
@@ -88,20 +87,13 @@ class Jobs:
                     return None
                 raise
 
-    def submit(
-        self,
-        job_id: str,
-        folder: Path,
-        entrypoint: str,
-        runtime_env: Mapping[str, Any],
-        metadata: Mapping[str, str],
-    ) -> None:
+    def submit(self, job_id: str, folder: Path, submission: Submission) -> None:
         """Start a job.
 
         Args:
             job_id: an id that was never used on this cluster.
             folder: copied to the working folder of the job.
-            runtime_env: other fields of its runtime environment.
+            submission: everything else.
 
         Raises:
             SpecError: Ray rejects the runtime environment.
@@ -109,10 +101,10 @@ class Jobs:
         with self._errors():
             try:
                 self._client.submit_job(
-                    entrypoint=entrypoint,
+                    entrypoint=submission.entrypoint,
                     submission_id=job_id,
-                    runtime_env={**runtime_env, "working_dir": str(folder)},
-                    metadata=dict(metadata),
+                    runtime_env={**submission.runtime_env, "working_dir": str(folder)},
+                    metadata=submission.metadata,
                 )
             except (TypeError, ValueError, FileNotFoundError) as error:
                 # RequestException and what it wraps are OSErrors or ValueErrors too
@@ -128,7 +120,6 @@ class Jobs:
             self._client.stop_job(job_id)
 
     def log(self, job_id: str) -> str:
-        """Return the log of the driver so far."""
         with self._errors():
             return self._client.get_job_logs(job_id)
 
@@ -177,13 +168,7 @@ def submit(jobs: Jobs, submission: Submission) -> Submitted:
     with tempfile.TemporaryDirectory(prefix="acdc-submit-") as folder:
         submission.bundle.write(Path(folder))
         try:
-            jobs.submit(
-                job_id,
-                Path(folder),
-                submission.entrypoint,
-                submission.runtime_env,
-                submission.metadata,
-            )
+            jobs.submit(job_id, Path(folder), submission)
         except ExecutionFailed:
             # another process was faster with the same submission
             found = jobs.find(job_id)

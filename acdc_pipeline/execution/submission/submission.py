@@ -59,7 +59,6 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Total size of the files in bytes."""
         return sum(map(len, self.files.values()))
 
     def identity(self) -> dict[str, Any]:
@@ -139,7 +138,6 @@ class Submission:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Metadata of the job, shown on the dashboard of the cluster."""
         return {
             "acdc_sweep": self.bundle.sweep.name,
             "acdc_store": self.store,

@@ -39,9 +39,7 @@ class Leftover:
     Args:
         path: path inside the store (`tmp/3f2a….9c1e…`).
         why: one of the constants above.
-        run_id: the run it belongs to; None where it belongs to none.
         age: seconds since its last change.
-        size: bytes.
     """
 
     path: str

@@ -129,7 +129,6 @@ class LocalBackend(Backend):
             path.unlink(missing_ok=True)
 
     def leftovers(self, now: float) -> Iterator[Leftover]:
-        """Yield everything that no run needs and no running process holds, however young."""
         for path, why, run_id in self._unneeded_paths():
             yield self._leftover(path, why, run_id, now)
 
