@@ -55,9 +55,13 @@ class AcdcError(Exception):
         self.where, self.field = where, field
         self.allowed, self.fix = allowed, fix
 
+    @property
+    def headline(self) -> str:
+        """Place and problem in one line, without what is allowed and the fix."""
+        return ": ".join(part for part in (self.where, self.field, self.problem) if part)
+
     def __str__(self) -> str:
-        head = ": ".join(part for part in (self.where, self.field, self.problem) if part)
-        lines = [head]
+        lines = [self.headline]
         if self.allowed:
             lines.append(f"allowed: {self.allowed}")
         if self.fix:

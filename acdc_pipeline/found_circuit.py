@@ -40,9 +40,7 @@ class FoundCircuit(Circuit):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What was measured of the circuit: `kl` in nats (lower is better), `accuracy`,
-        `forced_choice`, …; of the whole model under `model_…`.
-        """
+        """`kl` in nats (lower is better), `accuracy`, …; of the whole model as `model_…`."""
         return self.run.metrics
 
     @property

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.errors import AcdcError, NewerRun
@@ -33,10 +34,7 @@ class RunWorker(Protocol):
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> RunRecord:
-        """Return the result of a run, resumed from its checkpoint if there is one.
-
-        Raises AcdcError if the run fails.
-        """
+        """Return the result of a run, resumed from its checkpoint. Raises AcdcError if it fails."""
         ...
 
 
@@ -59,6 +57,7 @@ class Executor(Protocol):
         ...
 
 
+@dataclass
 class LocalExecutor:
     """Executes runs in this process, in the order given.
 
@@ -68,10 +67,9 @@ class LocalExecutor:
         checkpoint: seconds between two checkpoints of a long run.
     """
 
-    def __init__(self, make: Callable[[], RunWorker], checkpoint: float = 60.0) -> None:
-        self._make = make
-        self._checkpoint = checkpoint
-        self._worker: RunWorker | None = None
+    make: Callable[[], RunWorker]
+    checkpoint: float = 60.0
+    _worker: RunWorker | None = field(default=None, init=False)
 
     def execute(
         self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
@@ -101,9 +99,9 @@ class LocalExecutor:
         except NewerRun as error:
             return "failed", None, _record_failure(store, planned, error)
         if self._worker is None:
-            self._worker = self._make()
+            self._worker = self.make()
         progress = _WorkerProgress(listener)
-        checkpoint = StoreCheckpoint(store, planned.run_id, self._checkpoint)
+        checkpoint = StoreCheckpoint(store, planned.run_id, self.checkpoint)
         try:
             record = self._worker.execute(planned.run, planned.task, progress, checkpoint)
         except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)

@@ -139,9 +139,9 @@ def judge_failure(
     if baseline is not None and model is not None and isinstance(error, PromptError):
         changes = changes_between(baseline.model, model)
         if changes.definition and model.tokenizer is not None:
-            said = f"the prompts do not fit any more: {_line(error)}"
+            said = f"the prompts do not fit any more: {error.headline}"
             return Verdict(cell, "drift", (*changes.definition, said), error=error, seconds=seconds)
-    return Verdict(cell, "error", (_line(error),), error=error, seconds=seconds)
+    return Verdict(cell, "error", (error.headline,), error=error, seconds=seconds)
 
 
 def no_baseline(
@@ -156,7 +156,7 @@ def no_baseline(
     status: Status = "missing" if error is None else "incompatible"
     if error is None:
         error = BaselineError("there is no baseline", where=f"{cell.stem}.json", fix=UPDATE)
-    causes = (_line(error), *more)
+    causes = (error.headline, *more)
     return Verdict(cell, status, causes, error=error, seconds=seconds, run_id=run_id)
 
 
@@ -210,7 +210,3 @@ def _same_question(
     if record.spec.run_id() != baseline.run_id or not moved:
         return ()
     return (f"the same question gave another circuit ({len(moved)} edges differ)",)
-
-
-def _line(error: AcdcError) -> str:
-    return ": ".join(part for part in (error.where, error.field, error.problem) if part)

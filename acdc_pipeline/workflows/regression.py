@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import acdc_pipeline
 from acdc_pipeline.errors import (
     AcdcError,
     BaselineError,
@@ -17,21 +17,30 @@ from acdc_pipeline.errors import (
     InvalidInput,
     StoreFailed,
 )
+from acdc_pipeline.execution.executor import Executor
+from acdc_pipeline.execution.progress import SilentSweep
+from acdc_pipeline.execution.runs import Outcome, PlannedRun
+from acdc_pipeline.models.fingerprint import Fingerprint
+from acdc_pipeline.models.take_fingerprint import add_head_digests, take_fingerprint
+from acdc_pipeline.models.zoo import list_zoo
+from acdc_pipeline.regression.baseline import (
+    Baseline,
+    graph_shape,
+    read_baseline,
+    unused,
+    write_baseline,
+)
+from acdc_pipeline.regression.cell import CellSpec, cell_of, check_distinct
+from acdc_pipeline.regression.finding import finding_of, tolerance
+from acdc_pipeline.regression.report import Report
+from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, no_baseline
+from acdc_pipeline.specs import ModelRef, ProfileMethod, circuit_method, find_sweep
+from acdc_pipeline.specs.names import Dtype
+from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
+from acdc_pipeline.workflows.sweep import Refusal, plan_sweep
 
-if TYPE_CHECKING:
-    from acdc_pipeline.execution.executor import Executor
-    from acdc_pipeline.execution.runs import Outcome, PlannedRun
-    from acdc_pipeline.models.fingerprint import Fingerprint
-    from acdc_pipeline.regression.baseline import Baseline
-    from acdc_pipeline.regression.cell import CellSpec
-    from acdc_pipeline.regression.report import Report
-    from acdc_pipeline.regression.verdict import Verdict
-    from acdc_pipeline.specs import ModelRef
-    from acdc_pipeline.specs.names import Dtype
-    from acdc_pipeline.store import Store
-    from acdc_pipeline.workflows.sweep import Refusal
-
-Execute = Callable[["Sequence[PlannedRun]"], "Iterable[Outcome]"]
+Execute = Callable[[Sequence[PlannedRun]], Iterable[Outcome]]
 """Executes runs into the store of the regression and returns their outcomes."""
 
 
@@ -65,11 +74,6 @@ def plan_cells(
         InvalidInput: the sweep is not valid, or does not contain a model to be replaced, or
             contains the replacement.
     """
-    from acdc_pipeline.models.zoo import list_zoo
-    from acdc_pipeline.regression.cell import cell_of, check_distinct
-    from acdc_pipeline.specs import ProfileMethod, find_sweep
-    from acdc_pipeline.workflows.sweep import plan_sweep
-
     spec = find_sweep(sweep)
     models = spec.model_refs(list_zoo())
     for old, new in replacements.items():
@@ -124,10 +128,6 @@ def run_regression(
     Raises:
         InvalidInput: the worker profile or the store is not valid.
     """
-    from acdc_pipeline.regression.baseline import unused
-    from acdc_pipeline.regression.report import Report
-    from acdc_pipeline.regression.verdict import judge_failure
-
     fingerprints = Fingerprints()
     failure: AcdcError | None = None
     outcomes: dict[str, Outcome] = {}
@@ -167,9 +167,6 @@ def update_baselines(
     Raises:
         ExecutionFailed: a file cannot be written.
     """
-    from acdc_pipeline.regression.baseline import write_baseline
-    from acdc_pipeline.regression.verdict import judge_failure
-
     samples = {
         verdict.cell.stem: _other_samples(cell, seeds)
         for cell, verdict in zip(cells, report.verdicts, strict=True)
@@ -201,9 +198,6 @@ def judge_cell(
     fingerprints: Fingerprints,
 ) -> Verdict:
     """Compare one cell with its baseline."""
-    from acdc_pipeline.regression.baseline import read_baseline
-    from acdc_pipeline.regression.verdict import judge, judge_failure, no_baseline
-
     baseline: Baseline | None = None
     problem: BaselineError | None = None
     try:
@@ -239,14 +233,10 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        from acdc_pipeline.models.take_fingerprint import take_fingerprint
-
         self.of: Callable[[str], Fingerprint] = cache(take_fingerprint)
         self.with_heads: Callable[[str], Fingerprint] = cache(self._with_heads)
 
     def _with_heads(self, ref: str) -> Fingerprint:
-        from acdc_pipeline.models.take_fingerprint import add_head_digests
-
         return add_head_digests(self.of(ref), ref)
 
 
@@ -258,8 +248,6 @@ class CellRunner:
     """
 
     def __init__(self, folder: str, sweep: str) -> None:
-        from acdc_pipeline.workflows.executors import execution_settings
-
         self._folder = Path(folder)
         if not self._folder.is_dir():
             raise InvalidInput("is not a folder", where=folder)
@@ -271,10 +259,6 @@ class CellRunner:
 
     def verdict(self, index: int) -> Verdict:
         """Execute the run of a cell and compare it with its baseline."""
-        from acdc_pipeline.execution.progress import SilentSweep
-        from acdc_pipeline.store import open_store
-        from acdc_pipeline.workflows.executors import execute_runs, make_executor
-
         if self._store is None:
             self._store = tempfile.TemporaryDirectory(prefix="acdc-regress-")
         if self._executor is None:
@@ -293,9 +277,6 @@ class CellRunner:
 
 
 def _refused_cell(refusal: Refusal, originals: Mapping[str, str]) -> CellSpec:
-    from acdc_pipeline.regression.cell import CellSpec
-    from acdc_pipeline.specs import circuit_method
-
     cell, model = refusal.cell, str(refusal.cell.model)
     return CellSpec(
         task=cell.task.name,
@@ -318,8 +299,6 @@ def _error_of(outcomes: Mapping[str, Outcome], run: PlannedRun) -> AcdcError | N
 
 def _other_samples(cell: PlannedCell, seeds: int) -> tuple[PlannedRun, ...]:
     """The runs of a cell with the next `seeds` seeds."""
-    from acdc_pipeline.execution.runs import PlannedRun
-
     assert cell.planned is not None
     run, task = cell.planned.run, cell.planned.task
     return tuple(
@@ -335,10 +314,6 @@ def _new_baseline(
     fingerprints: Fingerprints,
 ) -> Baseline:
     """Make a baseline from the run of a cell and its runs on other samples, all in `store`."""
-    import acdc_pipeline
-    from acdc_pipeline.regression.baseline import Baseline, graph_shape
-    from acdc_pipeline.regression.finding import finding_of, tolerance
-
     assert cell.planned is not None
     record = store.get(cell.planned.run_id)
     found = finding_of(record)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from acdc_pipeline.store import Store
-    from acdc_pipeline.wiki.build import Built
+from acdc_pipeline.specs import find_project
+from acdc_pipeline.store import Store
+from acdc_pipeline.wiki.build import Built, build
+from acdc_pipeline.wiki.notes import notes_folder
 
 
 def default_site_folder() -> Path:
     """Return `results/wiki` of the project folder, or `acdc-wiki` where there is no project."""
-    from acdc_pipeline.specs import find_project
-
     project = find_project()
     return Path("acdc-wiki") if project is None else project / "results" / "wiki"
 
@@ -36,9 +33,6 @@ def build_site(
         StoreError: the store cannot be read.
         ExecutionFailed: a process was killed, or another build writes to `out`.
     """
-    from acdc_pipeline.wiki.build import build
-    from acdc_pipeline.wiki.notes import notes_folder
-
     if notes is not None and not notes.is_dir():
         raise InvalidInput("is not a folder", where=str(notes), field="--notes")
     if not store.exists:
