@@ -25,7 +25,6 @@ class FoundCircuit(Circuit):
 
     Args:
         run: the whole record: spec, decisions, metrics, environment.
-        task: the task of its prompts.
         store: where runs of the same search at other thresholds are; None where nothing was kept.
     """
 

@@ -15,11 +15,7 @@ State = Literal["committed", "present", "failed"]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run and the task its prompts come from: everything that a worker needs.
-
-    Args:
-        task: the task itself, so that workers need not find its folder.
-    """
+    """A run and the task its prompts come from: everything that a worker needs."""
 
     run: RunSpec
     task: TaskSpec
@@ -42,7 +38,6 @@ class Outcome:
     """The outcome of a run.
 
     Args:
-        state: whether it was committed, present or failed.
         seconds: duration of all attempts together.
         worker: name of the worker of the last attempt.
         edges_kept: size of its circuit; None without a circuit.

@@ -28,11 +28,7 @@ WHOLE = Shard(1, 1)
 
 
 def parse_shard(text: str) -> Shard:
-    """Parse a shard: `"3/8"` is the third of eight.
-
-    Raises:
-        InvalidInput: invalid form or number.
-    """
+    """Parse a shard: `"3/8"` is the third of eight. Raises InvalidInput: invalid form or number."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InvalidInput(

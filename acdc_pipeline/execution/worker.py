@@ -30,11 +30,7 @@ from acdc_pipeline.store import RunRecord
 
 @dataclass(frozen=True)
 class Prepared:
-    """Intermediate results that runs share if they differ only in threshold, metric or order.
-
-    Args:
-        parity: relative error of the clean logits of the engine.
-    """
+    """Intermediate results that runs share if they differ only in threshold, metric or order."""
 
     prompts: PromptSet
     warnings: list[str]
@@ -44,11 +40,7 @@ class Prepared:
 
 
 class Worker:
-    """Executes runs one after the other, with the model and prompts of the last run kept loaded.
-
-    Args:
-        memory: byte budget of a search; None means half of the free memory.
-    """
+    """Executes runs one after the other, with the model and prompts of the last run kept loaded."""
 
     def __init__(self, *, device: str = "auto", memory: int | None = None) -> None:
         self.device = resolve_device(device)

@@ -16,11 +16,7 @@ _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class CellSpec(Spec):
-    """The question that a baseline answers. What may change between two runs is no part of it.
-
-    Args:
-        model: the reference of the model, as the sweep has it.
-    """
+    """The question that a baseline answers. What may change between two runs is no part of it."""
 
     task: str
     model: str

@@ -32,7 +32,7 @@ class Deviation:
 
     Args:
         statistic: `edges`, `heads`, `size`, `ranking`, or a metric.
-        distance: from the baseline, see `distance.distances`.
+        distance: from the baseline, see `finding.distances`.
         limit: the largest distance that is no drift.
         was: the baseline's value; None where only a distance is known.
     """
@@ -68,8 +68,7 @@ class Verdict:
         status: `missing` and `incompatible` say that there is no baseline to compare with.
         causes: why it is not ok, most important first.
         deviations: every statistic that was compared; empty where nothing was.
-        edges: names of the edges gained, and of those lost.
-        heads: names of the heads gained, and of those lost.
+        edges, heads: names of those gained, and of those lost.
     """
 
     cell: CellSpec
@@ -96,8 +95,7 @@ def judge(
 
     It is drift if a statistic is further from the baseline than its limit, or if the model's
     configuration or tokenizer is not what it was, or heads changed places, so that the names of
-    heads mean others. Weights that changed are named, and are no
-    drift by themselves: training moves them, and the circuit is what is asked about.
+    heads mean others. Changed weights are named and no drift by themselves: training moves them.
     """
     problem = _incompatible(baseline, record)
     changes = changes_between(baseline.model, model)

@@ -125,7 +125,6 @@ class Evaluations:
 
     Args:
         by_run: evaluations of each run that has any, the newest last.
-        damaged: errors of the files that cannot be read.
     """
 
     by_run: Mapping[str, tuple[StoredEvaluation, ...]] = field(default_factory=dict)

@@ -56,10 +56,6 @@ def _has_runs(store: Path) -> bool:
 def open_backend(location: str | Path, options: Mapping[str, Any] | None = None) -> Backend:
     """Return the backend that `location` names. Nothing is created and no server is contacted.
 
-    Args:
-        location: a path, or any URL that fsspec supports.
-        options: options of the file system of fsspec (endpoint, credentials, …).
-
     Raises:
         StoreError: no such kind of store, or its library is not installed.
     """

@@ -96,12 +96,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a list of runs shows of a run, without its tables.
-
-    Args:
-        edges_kept: edges of the circuit; None where there is no circuit.
-        code_version: version of this package that wrote it.
-    """
+    """What a list of runs shows of a run, without its tables."""
 
     run_id: str
     spec: RunSpec

@@ -78,11 +78,7 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of a run that did not fail.
-
-    Args:
-        edges_kept: size of the circuit; None if none was found here.
-    """
+    """The result of a run that did not fail."""
 
     state: Literal["committed", "present"]
     edges_kept: int | None

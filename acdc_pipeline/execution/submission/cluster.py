@@ -28,11 +28,7 @@ _SENDABLE = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True)
 class Token:
-    """The token of a protected cluster. Messages never contain its value.
-
-    Args:
-        source: variable or file it was read from.
-    """
+    """The token of a protected cluster. Messages never contain its value."""
 
     value: str = field(repr=False)
     source: str
@@ -47,7 +43,6 @@ class Cluster:
     """A cluster whose job API has answered.
 
     Args:
-        ray_version: version of Ray on its head node.
         token: the token that it required and accepted; None where anyone may run jobs.
     """
 
