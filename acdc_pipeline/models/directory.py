@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.json_text import read_json
+from acdc_pipeline.specs.base import read_json
 
 NATIVE = "TransformerLensNative"
 

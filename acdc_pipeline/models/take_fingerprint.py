@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph import head
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import (
     DAMAGED,
     TOKENIZER_FILES,
@@ -20,6 +19,7 @@ from acdc_pipeline.models.directory import (
 )
 from acdc_pipeline.models.fingerprint import DIGITS, Fingerprint
 from acdc_pipeline.models.location import pin
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.model_ref import ModelRef
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import NATIVE, WEIGHTS_MISMATCH
+from acdc_pipeline.specs.base import read_json
 
 REQUIRED_FIELDS = (
     "n_layers",

@@ -13,12 +13,11 @@ from pydantic import model_validator
 
 from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed, InvalidInput
 from acdc_pipeline.graph import Circuit, Edge, Topology
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
 from acdc_pipeline.regression.finding import EDGES, HEADS, SIZE, Finding, Tolerance
 from acdc_pipeline.specs import Spec, bundled_folder, find_project, parse
-from acdc_pipeline.specs.base import rejection
+from acdc_pipeline.specs.base import read_json, rejection
 
 SCHEMA_VERSION = 1
 

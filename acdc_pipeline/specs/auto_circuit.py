@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.json_text import read_json
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.files import display_path, read_bytes
 from acdc_pipeline.specs.load import parse
 from acdc_pipeline.specs.prompt_pair import PromptPair

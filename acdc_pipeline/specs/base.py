@@ -57,6 +57,18 @@ def canonical_json(data: Any) -> str:
     )
 
 
+def read_json(text: str | bytes) -> Any:
+    """The data in JSON that somebody else wrote.
+
+    Raises:
+        ValueError: it is not JSON, not UTF-8, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+
+
 def sha256_of(data: Any) -> str:
     """Hex sha256 of the canonical JSON of `data`."""
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Circuit, Decision, Topology
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec, canonical_json
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout, tables
 from acdc_pipeline.store.errors import damaged_run
 from acdc_pipeline.store.record import RunRecord, RunSummary

@@ -14,8 +14,8 @@ from typing import Any
 
 import acdc_pipeline
 from acdc_pipeline.errors import DamagedRun, StoreError
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import sha256_of
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.codec import json_bytes

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun, ExecutionFailed
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.codec import json_bytes
 

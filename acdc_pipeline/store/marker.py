@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from acdc_pipeline.errors import DamagedRun
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import SCHEMA_VERSION
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.codec import json_bytes
 from acdc_pipeline.store.errors import damaged_run, newer_run

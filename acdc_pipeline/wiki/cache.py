@@ -19,8 +19,8 @@ import numpy as np
 from acdc_pipeline.graph import Node, Topology
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.wiki.output import digest_of, write_atomically
 from acdc_pipeline.wiki.profile import Profile
 from acdc_pipeline.wiki.runs import MALFORMED, CachedRun, KeptEdge, Run

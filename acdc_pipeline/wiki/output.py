@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
-from acdc_pipeline.json_text import read_json
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store.locks import is_locked, try_lock
 
 NAME = ".acdc-wiki.json"

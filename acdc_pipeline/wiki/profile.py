@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
-from acdc_pipeline.json_text import read_json
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.head_scores import ROLES
 
 VERSION = 1

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.specs import RunSpec, sha256_of
+from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import Figures, Store, figures_of, layout, open_store, tables
 from acdc_pipeline.store.codec import metrics_of, read_parquet
 from acdc_pipeline.wiki.output import digest_of

@@ -141,7 +141,7 @@ def _is_file(text: str) -> bool:
 def _read_json_circuit(content: str, name: str) -> Circuit:
     from acdc_pipeline.graph.mib import from_mib
     from acdc_pipeline.graph.node_link import from_node_link
-    from acdc_pipeline.json_text import read_json
+    from acdc_pipeline.specs.base import read_json
 
     try:
         document: Any = read_json(content)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from acdc_pipeline.errors import AcdcError, InvalidInput
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.config import require_dequantisable
 from acdc_pipeline.models.conversion.cache import (
     Converted,
@@ -35,7 +34,7 @@ from acdc_pipeline.models.directory import (
     unreadable,
     weight_files,
 )
-from acdc_pipeline.specs.base import sha256_of
+from acdc_pipeline.specs.base import read_json, sha256_of
 
 _log = logging.getLogger(__name__)
 

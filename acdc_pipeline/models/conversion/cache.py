@@ -25,8 +25,8 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.json_text import read_json
 from acdc_pipeline.models.directory import unreadable
+from acdc_pipeline.specs.base import read_json
 
 ENVIRONMENT_VARIABLE = "ACDC_CACHE"
 MANIFEST = "converted.json"
