@@ -1,107 +1,42 @@
 """Specifications: tasks, methods, sweeps, worker profiles, runs, and how they are found."""
 
-from acdc_pipeline.specs.base import Spec, canonical_json, sha256_of
-from acdc_pipeline.specs.catalogue import (
-    find_profile,
-    find_reference,
-    find_sweep,
-    find_task,
-    list_tasks,
-)
-from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
-from acdc_pipeline.specs.generators import (
-    DocstringGenerator,
-    FunctionGenerator,
-    Generator,
-    PairsGenerator,
-    RepeatedTokensGenerator,
-    TemplateGenerator,
-)
-from acdc_pipeline.specs.load import load_yaml, parse
-from acdc_pipeline.specs.methods import (
-    METHODS,
-    SCORED_METHODS,
-    AcdcMethod,
-    CircuitMethod,
-    EapIgAcdcMethod,
-    Method,
-    ProfileMethod,
-    ScoredMethod,
-    SearchMethod,
-    circuit_method,
-    method_for,
-)
-from acdc_pipeline.specs.model_ref import ModelRef
-from acdc_pipeline.specs.names import (
-    DTYPES,
-    METRICS,
-    Ablation,
-    Difference,
-    Dtype,
-    HeadOrder,
-    MetricName,
-    Rank,
-    Rule,
-)
-from acdc_pipeline.specs.profile import WorkerProfile
-from acdc_pipeline.specs.project import Settings, bundled_folder, find_project, find_settings
-from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
-from acdc_pipeline.specs.run import SCHEMA_VERSION, RunSpec
-from acdc_pipeline.specs.sweep import Cell, SweepSpec
-from acdc_pipeline.specs.task import Answers, Source, TaskMetrics, TaskSpec
-
-__all__ = [
-    "DTYPES",
-    "METHODS",
-    "METRICS",
-    "SCHEMA_VERSION",
-    "SCORED_METHODS",
-    "Ablation",
-    "AcdcMethod",
-    "Answers",
-    "Cell",
-    "CircuitMethod",
-    "Difference",
-    "DocstringGenerator",
-    "Dtype",
-    "EapIgAcdcMethod",
-    "FunctionGenerator",
-    "Generator",
-    "HeadOrder",
-    "Method",
-    "MetricName",
-    "ModelRef",
-    "PairsGenerator",
-    "ProfileMethod",
-    "PromptPair",
-    "Rank",
-    "ReferenceCircuit",
-    "RepeatedTokensGenerator",
-    "Rule",
-    "RunSpec",
-    "ScoredMethod",
-    "SearchMethod",
-    "Settings",
-    "Source",
-    "Spec",
-    "SweepSpec",
-    "TaskMetrics",
-    "TaskSpec",
-    "TemplateGenerator",
-    "WorkerProfile",
-    "bundled_folder",
-    "canonical_json",
-    "circuit_method",
-    "find_profile",
-    "find_project",
-    "find_reference",
-    "find_settings",
-    "find_sweep",
-    "find_task",
-    "list_tasks",
-    "load_yaml",
-    "method_for",
-    "parse",
-    "read_pairs",
-    "sha256_of",
-]
+from acdc_pipeline.specs.base import Spec as Spec
+from acdc_pipeline.specs.base import canonical_json as canonical_json
+from acdc_pipeline.specs.base import sha256_of as sha256_of
+from acdc_pipeline.specs.catalogue import find_profile as find_profile
+from acdc_pipeline.specs.catalogue import find_reference as find_reference
+from acdc_pipeline.specs.catalogue import find_sweep as find_sweep
+from acdc_pipeline.specs.catalogue import find_task as find_task
+from acdc_pipeline.specs.catalogue import list_tasks as list_tasks
+from acdc_pipeline.specs.circuit_reference import ReferenceCircuit as ReferenceCircuit
+from acdc_pipeline.specs.generators import DocstringGenerator as DocstringGenerator
+from acdc_pipeline.specs.generators import PairsGenerator as PairsGenerator
+from acdc_pipeline.specs.generators import RepeatedTokensGenerator as RepeatedTokensGenerator
+from acdc_pipeline.specs.generators import TemplateGenerator as TemplateGenerator
+from acdc_pipeline.specs.load import load_yaml as load_yaml
+from acdc_pipeline.specs.load import parse as parse
+from acdc_pipeline.specs.methods import METHODS as METHODS
+from acdc_pipeline.specs.methods import SCORED_METHODS as SCORED_METHODS
+from acdc_pipeline.specs.methods import AcdcMethod as AcdcMethod
+from acdc_pipeline.specs.methods import CircuitMethod as CircuitMethod
+from acdc_pipeline.specs.methods import EapIgAcdcMethod as EapIgAcdcMethod
+from acdc_pipeline.specs.methods import Method as Method
+from acdc_pipeline.specs.methods import ProfileMethod as ProfileMethod
+from acdc_pipeline.specs.methods import ScoredMethod as ScoredMethod
+from acdc_pipeline.specs.methods import SearchMethod as SearchMethod
+from acdc_pipeline.specs.methods import circuit_method as circuit_method
+from acdc_pipeline.specs.methods import method_for as method_for
+from acdc_pipeline.specs.model_ref import ModelRef as ModelRef
+from acdc_pipeline.specs.names import Dtype as Dtype
+from acdc_pipeline.specs.names import MetricName as MetricName
+from acdc_pipeline.specs.profile import WorkerProfile as WorkerProfile
+from acdc_pipeline.specs.project import bundled_folder as bundled_folder
+from acdc_pipeline.specs.project import find_project as find_project
+from acdc_pipeline.specs.project import find_settings as find_settings
+from acdc_pipeline.specs.prompt_pair import PromptPair as PromptPair
+from acdc_pipeline.specs.prompt_pair import read_pairs as read_pairs
+from acdc_pipeline.specs.run import SCHEMA_VERSION as SCHEMA_VERSION
+from acdc_pipeline.specs.run import RunSpec as RunSpec
+from acdc_pipeline.specs.sweep import Cell as Cell
+from acdc_pipeline.specs.sweep import SweepSpec as SweepSpec
+from acdc_pipeline.specs.task import TaskSpec as TaskSpec

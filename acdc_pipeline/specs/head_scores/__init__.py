@@ -8,23 +8,20 @@ from string import Template
 from typing import Any
 
 from acdc_pipeline.specs.files import read_package_yaml
-from acdc_pipeline.specs.head_scores.definition import (
-    EVIDENCE,
-    HEADROOM,
-    NULL_MARGIN,
-    NULL_QUANTILE,
-    NULLS,
-    OUTLIER,
-    SATURATED,
-    TELLING_PERIOD,
-    TOP,
-    Criterion,
-    Evidence,
-    Family,
-    NullKind,
-    RoleDefinition,
-    ScoreDefinition,
-)
+from acdc_pipeline.specs.head_scores.definition import EVIDENCE as EVIDENCE
+from acdc_pipeline.specs.head_scores.definition import HEADROOM as HEADROOM
+from acdc_pipeline.specs.head_scores.definition import NULL_MARGIN as NULL_MARGIN
+from acdc_pipeline.specs.head_scores.definition import NULL_QUANTILE as NULL_QUANTILE
+from acdc_pipeline.specs.head_scores.definition import NULLS as NULLS
+from acdc_pipeline.specs.head_scores.definition import OUTLIER as OUTLIER
+from acdc_pipeline.specs.head_scores.definition import SATURATED as SATURATED
+from acdc_pipeline.specs.head_scores.definition import TELLING_PERIOD as TELLING_PERIOD
+from acdc_pipeline.specs.head_scores.definition import TOP as TOP
+from acdc_pipeline.specs.head_scores.definition import Criterion as Criterion
+from acdc_pipeline.specs.head_scores.definition import Evidence as Evidence
+from acdc_pipeline.specs.head_scores.definition import NullKind as NullKind
+from acdc_pipeline.specs.head_scores.definition import RoleDefinition as RoleDefinition
+from acdc_pipeline.specs.head_scores.definition import ScoreDefinition as ScoreDefinition
 
 _FOLDER = Path(__file__).parent
 
@@ -63,26 +60,3 @@ def parse_metric(key: str) -> tuple[str, int, str | None]:
     if not (name and at and version.isdecimal()) or (colon and not task):
         raise ValueError(f"{key!r} is not a metric: write name@version or name@version:task")
     return name, int(version), task or None
-
-
-__all__ = [
-    "EVIDENCE",
-    "HEADROOM",
-    "NULLS",
-    "NULL_MARGIN",
-    "NULL_QUANTILE",
-    "OUTLIER",
-    "ROLES",
-    "SATURATED",
-    "SCORES",
-    "TELLING_PERIOD",
-    "TOP",
-    "Criterion",
-    "Evidence",
-    "Family",
-    "NullKind",
-    "RoleDefinition",
-    "ScoreDefinition",
-    "metric_key",
-    "parse_metric",
-]
