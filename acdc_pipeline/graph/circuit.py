@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -112,17 +112,9 @@ class Circuit:
         """
         from networkx import MultiDiGraph
 
-        topology = self.topology
-        graph = MultiDiGraph(
-            format=FORMAT,
-            version=FORMAT_VERSION,
-            n_layers=topology.n_layers,
-            n_heads=topology.n_heads,
-            has_mlp=topology.has_mlp,
-            parallel=topology.parallel,
-        )
+        graph = MultiDiGraph(format=FORMAT, version=FORMAT_VERSION, **asdict(self.topology))
         if removed := self.scores.keys() - self.edges:
-            in_order = (edge for edge in topology.edges if edge in removed)
+            in_order = (edge for edge in self.topology.edges if edge in removed)
             graph.graph["removed_scores"] = {str(edge): self.scores[edge] for edge in in_order}
         for node in self.nodes:
             graph.add_node(str(node), kind=node.kind, layer=node.layer, head=node.head)
@@ -141,7 +133,7 @@ class Circuit:
 
 def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
     """Return the Jaccard similarity of two sets, from 0 to 1; two empty sets are equal."""
-    union = len(set(a) | set(b))
+    union = len({*a, *b})
     return len(set(a) & set(b)) / union if union else 1.0
 
 

@@ -62,9 +62,8 @@ def cut_masks(
     n_edges = topology.n_edges
     for size in sizes:
         if not 1 <= size <= n_edges:
-            raise GraphError(
-                f"no circuit of this graph has {size} edges", allowed=f"1 to {n_edges}"
-            )
+            problem = f"no circuit of this graph has {size} edges"
+            raise GraphError(problem, allowed=f"1 to {n_edges}")
     growth, lengths = _Growth(topology), [0]
     most = max(sizes, default=0)
     for index in _greedy_indices(topology, scores, rank):

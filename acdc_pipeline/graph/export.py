@@ -6,21 +6,17 @@ Equal circuits give equal text.
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import groupby
 
 import networkx as nx
 
 from acdc_pipeline.graph.circuit import Circuit
-from acdc_pipeline.graph.edge import Edge, Slot
+from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
 
 # Okabe and Ito's palette, as in the SVG figures.
-_COLOURS: dict[Slot | None, str] = {
-    "q": "#0072B2",
-    "k": "#D55E00",
-    "v": "#009E73",
-    None: "#6B7280",
-}
+_COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", None: "#6B7280"}
 
 
 def circuit_graphml(circuit: Circuit) -> str:
@@ -30,16 +26,9 @@ def circuit_graphml(circuit: Circuit) -> str:
     attribute without a value is left out. The id of an edge is its name (`a0.h1->a5.h3<k>`),
     because ids must be unique in a document and slots are not.
     """
-    topology = circuit.topology
-    graph = nx.MultiDiGraph(
-        n_layers=topology.n_layers,
-        n_heads=topology.n_heads,
-        has_mlp=topology.has_mlp,
-        parallel=topology.parallel,
-    )
+    graph = nx.MultiDiGraph(**asdict(circuit.topology))
     for node in circuit.nodes:
-        data = {"kind": node.kind, "layer": node.layer, "head": node.head}
-        graph.add_node(str(node), **_without_none(data))
+        graph.add_node(str(node), **_without_none(asdict(node)))
     for edge in circuit.sorted_edges:
         data = {"slot": edge.slot, "score": circuit.scores.get(edge)}
         graph.add_edge(str(edge.src), str(edge.dst), key=str(edge), **_without_none(data))

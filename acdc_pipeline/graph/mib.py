@@ -16,19 +16,16 @@ from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import LOGITS
-from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.graph.topology import Topology, check_types
 
 
 def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
     """Return the circuit as an EAP-IG graph document.
 
-    Args:
-        circuit: the circuit. Attention-only graphs are written without MLP nodes; the loader
-            treats nodes that are not listed as removed.
-        d_model: width of the model's residual stream.
-
-    The format has no null, so an edge without a score has 0.0. `logits` is always marked as in the
-    graph, even if no edge reaches it.
+    `d_model` is the width of the model's residual stream. Attention-only graphs are written without
+    MLP nodes; the loader treats nodes that are not listed as removed. The format has no null, so an
+    edge without a score has 0.0. `logits` is always marked as in the graph, even if no edge reaches
+    it.
     """
     topology = circuit.topology
     kept = {*circuit.nodes, LOGITS}
@@ -56,11 +53,7 @@ def from_mib(document: Mapping[str, Any]) -> Circuit:
         GraphError: a key is missing, or an edge does not exist in the graph that `cfg` describes.
     """
     cfg, nodes, edges = (_mapping(document, key) for key in ("cfg", "nodes", "edges"))
-    for key, kind in (("n_layers", int), ("n_heads", int), ("parallel_attn_mlp", bool)):
-        if type(cfg.get(key)) is not kind:
-            raise GraphError(
-                f"{cfg.get(key)!r} is not valid", field=f"cfg.{key}", allowed=kind.__name__
-            )
+    check_types(cfg, "cfg", n_layers=int, n_heads=int, parallel_attn_mlp=bool)
     has_mlp = "m0" in nodes
     topology = Topology(cfg["n_layers"], cfg["n_heads"], has_mlp, cfg["parallel_attn_mlp"])
     kept: list[Edge] = []

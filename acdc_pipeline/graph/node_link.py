@@ -16,7 +16,7 @@ import networkx as nx
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
 from acdc_pipeline.graph.edge import Edge
-from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.graph.topology import Topology, check_types
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
@@ -52,11 +52,7 @@ def to_node_link(circuit: Circuit) -> dict[str, Any]:
 
 
 def from_node_link(document: Mapping[str, Any]) -> Circuit:
-    """Return the circuit of a node-link document.
-
-    Raises:
-        GraphError: the document is not that of a circuit.
-    """
+    """Return the circuit of a node-link document. Raises GraphError if it is not one."""
     for field in ("graph", "nodes", "edges"):
         if field not in document:
             raise GraphError("missing", field=field, allowed="a node-link document of a circuit")
@@ -85,20 +81,9 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
             field="graph.format",
             allowed=f"{FORMAT!r} version {FORMAT_VERSION}",
         )
-    for name, kind in (("n_layers", int), ("n_heads", int), ("has_mlp", bool), ("parallel", bool)):
-        # bool is a subclass of int, but True is not a number of layers.
-        if type(attributes.get(name)) is not kind:
-            raise GraphError(
-                f"{attributes.get(name)!r} is not valid",
-                field=f"graph.{name}",
-                allowed=kind.__name__,
-            )
-    return Topology(
-        attributes["n_layers"],
-        attributes["n_heads"],
-        attributes["has_mlp"],
-        attributes["parallel"],
-    )
+    kinds = {"n_layers": int, "n_heads": int, "has_mlp": bool, "parallel": bool}
+    check_types(attributes, "graph", **kinds)
+    return Topology(**{name: attributes[name] for name in kinds})
 
 
 def _number(value: object, field: str) -> float:

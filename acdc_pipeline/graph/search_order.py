@@ -22,7 +22,6 @@ class Decision:
 
     Args:
         step: position in the log, from 0.
-        edge: the edge tested.
         metric_before: metric of the circuit before the test, oriented so that higher is worse.
         metric_after: metric with the edge removed, same orientation.
         removed: whether the edge was removed permanently.
@@ -50,7 +49,8 @@ def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver,
         if topology.has_mlp:
             out.append(Receiver(mlp(layer)))
         for slot in _SLOTS_BACKWARDS:
-            out += [Receiver(node, slot) for node in _heads(topology, layer, order)]
+            heads = topology.heads(layer)
+            out += [Receiver(node, slot) for node in heads[:: 1 if order == "natural" else -1]]
     return tuple(out)
 
 
@@ -60,17 +60,7 @@ def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) 
     if order == "reverse-heads":
         return list(reversed(sources))
     # Layers still come last first; only the heads of a layer are in forward order.
-    position = {node: i for i, node in enumerate(sources)}
     return sorted(
         sources,
-        key=lambda node: (
-            -(node.layer if node.layer is not None else -1),
-            node.kind == "head",
-            position[node],
-        ),
+        key=lambda node: (-(-1 if node.layer is None else node.layer), node.kind == "head"),
     )
-
-
-def _heads(topology: Topology, layer: int, order: HeadOrder) -> list[Node]:
-    heads = topology.heads(layer)
-    return heads if order == "natural" else heads[::-1]

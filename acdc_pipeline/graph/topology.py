@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
@@ -103,7 +104,7 @@ class Topology:
     @cached_property
     def n_edges(self) -> int:
         """Number of edges: 32,491 for GPT-2 small."""
-        return sum(self.n_sources_of(r) for r in self.receivers)
+        return sum(map(self.n_sources_of, self.receivers))
 
     @cached_property
     def source_index(self) -> dict[Node, int]:
@@ -113,12 +114,8 @@ class Topology:
     @cached_property
     def first_edge(self) -> dict[Receiver, int]:
         """Index in `edges` of the first edge into each receiver; the others follow it."""
-        out: dict[Receiver, int] = {}
-        first = 0
-        for receiver in self.receivers:
-            out[receiver] = first
-            first += self.n_sources_of(receiver)
-        return out
+        firsts = accumulate(map(self.n_sources_of, self.receivers), initial=0)
+        return dict(zip(self.receivers, firsts, strict=False))
 
     def edge_index(self, edge: Edge) -> int:
         """Return the index of `edge` in `edges`. Raises GraphError if it does not exist."""
@@ -133,7 +130,7 @@ class Topology:
         """For each of `edges`, the index of its source in `nodes`."""
         import numpy as np
 
-        counts = [self.n_sources_of(receiver) for receiver in self.receivers]
+        counts = map(self.n_sources_of, self.receivers)
         return np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
 
     @cached_property
@@ -146,11 +143,7 @@ class Topology:
         return np.repeat(nodes, [self.n_sources_of(receiver) for receiver in self.receivers])
 
     def edge_mask(self, edges: Iterable[Edge]) -> np.ndarray:
-        """Return which edges of the graph are among `edges`, in the graph's order.
-
-        Raises:
-            GraphError: an edge does not exist in this graph.
-        """
+        """Return which edges are among `edges`, in order. Raises GraphError if one is unknown."""
         import numpy as np
 
         mask = np.zeros(self.n_edges, dtype=bool)
@@ -176,3 +169,12 @@ class Topology:
             f"{', MLPs' if self.has_mlp else ', no MLPs'}"
             f"{', parallel blocks' if self.parallel else ''}",
         )
+
+
+def check_types(values: Mapping[str, Any], path: str, **kinds: type) -> None:
+    """Raise GraphError unless each of `values`, found at `path` of a document, has its type."""
+    for name, kind in kinds.items():
+        # bool is a subclass of int, but True is not a number of layers.
+        if type(value := values.get(name)) is not kind:
+            field = f"{path}.{name}"
+            raise GraphError(f"{value!r} is not valid", field=field, allowed=kind.__name__)
