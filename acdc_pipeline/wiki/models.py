@@ -101,6 +101,11 @@ class Model:
         has_mlp = self.shape is None or self.shape.has_mlp
         return self.n_layers * (12 if has_mlp else 4) * self.d_model**2
 
+    @property
+    def n_roles(self) -> int:
+        """Number of roles that any head has."""
+        return len({held.role for roles in self.roles.values() for held in roles})
+
     def depth(self, layer: int) -> float:
         """Return the relative depth of a layer: 0 for the first, 1 for the last."""
         return layer / (self.n_layers - 1) if self.n_layers > 1 else 0.0

@@ -14,8 +14,10 @@ from latex2mathml.converter import convert
 from markupsafe import Markup
 
 from acdc_pipeline.plotting.heatmap import ThemedPicture
+from acdc_pipeline.specs.head_scores import NULLS, ROLES
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.site import Section, Site
+from acdc_pipeline.wiki.tasks import cite_sources
 
 PACKAGE = "acdc_pipeline.wiki"
 
@@ -50,7 +52,25 @@ class Page(ABC, Generic[Item]):
         """Return the data of the page of `item`."""
 
 
-class SinglePage(Page[None]):
+class SitePage(Page[Item]):
+    """A page about the whole site, or about something that several models have."""
+
+    scope = "site"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+
+class SectionPage(Page[Item]):
+    """A page about one model, or about a part of it."""
+
+    scope = "model"
+
+    def __init__(self, section: Section) -> None:
+        self.section = section
+
+
+class SinglePage(SitePage[None]):
     """A page of the whole site that is the only one of its kind.
 
     Attributes:
@@ -58,10 +78,6 @@ class SinglePage(Page[None]):
     """
 
     path: ClassVar[str]
-    scope = "site"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
 
     def paths(self) -> Iterator[tuple[str, None]]:
         """Yield `path`."""
@@ -97,6 +113,7 @@ def load_templates() -> Environment:
         auto_reload=False,
         finalize=_make_visible,
     )
+    environment.globals |= {"ROLES": ROLES, "NULLS": NULLS}
     environment.filters |= {
         "number": text.format_number,
         "aligned": text.format_aligned,
@@ -109,6 +126,7 @@ def load_templates() -> Environment:
         "words": text.show_words,
         "mathml": mathml,
         "background": background,
+        "cited": cite_sources,
         "arrows": lambda behaviour: behaviour.replace("->", "→"),
     }
     return environment

@@ -104,6 +104,12 @@ def arxiv_url(citation: str) -> str | None:
     return f"https://arxiv.org/abs/{found[1]}" if found else None
 
 
+def cite_sources(text: str) -> list[tuple[str, str | None]]:
+    """Return the citations in a text, which semicolons separate, each with its URL or None."""
+    sources = (part.strip() for part in text.split(";"))
+    return [(source, arxiv_url(source)) for source in sources if source]
+
+
 def published_edges(model: Model, task: Task) -> frozenset[EdgeKey] | None:
     """Return the edges of a task's published circuit; None if it has none for this model."""
     reference = task.reference

@@ -21,8 +21,7 @@ from acdc_pipeline.wiki.circuits import (
     other_faithfulness,
 )
 from acdc_pipeline.wiki.models import Model, head_index
-from acdc_pipeline.wiki.page import Data, Page, frame
-from acdc_pipeline.wiki.site import Section
+from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.tasks import Task, published_edges
 from acdc_pipeline.wiki.text import show_line, show_name
 
@@ -33,14 +32,10 @@ _MAX_PROMPTS = 3
 _METRICS = ("kl", "accuracy", "model_accuracy", "forced_choice", "model_forced_choice")
 
 
-class CircuitPage(Page[str]):
+class CircuitPage(SectionPage[str]):
     """The page of a task in a model."""
 
     template = "circuit.html"
-    scope = "model"
-
-    def __init__(self, section: Section) -> None:
-        self.section = section
 
     def paths(self) -> Iterator[tuple[str, str]]:
         for task in self.section.model.circuits:
@@ -60,19 +55,15 @@ class CircuitPage(Page[str]):
         cuts = [cut_data(series, cut) for cut in series.cuts]
         return {
             **frame(2, f"{task.title} in {model.title}", *trail),
-            "slug": model.slug,
-            "model": model.title,
-            "task": task.title,
-            "behaviour": task.behaviour,
+            "model": model,
+            "task": task,
             "prompts": _prompts(series),
             "cuts": cuts,
             "other_metric": next((c["other_metric"] for c in cuts if c["other_metric"]), None),
             "is_evaluated": any(cut["evaluation"] for cut in cuts),
             "has_thresholds": series.has_thresholds,
             "shown": series.first_shown,
-            "figure": Markup(figure.svg),
-            "drawn": figure.drawn,
-            "left_out": figure.left_out,
+            "figure": figure,
             "curve": _plot_faithfulness(series, label),
             "settings": _settings(series),
             "heads": _heads(model, series),
@@ -88,7 +79,6 @@ class CircuitPage(Page[str]):
                 }
                 for other in others
             ],
-            "version": model.data_version,
         }
 
 
@@ -213,14 +203,14 @@ def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
     return rows
 
 
-def _prompts(series: CircuitSeries) -> list[Data]:
+def _prompts(series: CircuitSeries) -> list[tuple[str, str]]:
     """Return a few prompts, clean and corrupted."""
     details = series.cuts[0].run.details
     clean, corrupted = details.get("prompts_clean"), details.get("prompts_corrupted")
     if not isinstance(clean, list) or not isinstance(corrupted, list):
         return []
     pairs = zip(clean[:_MAX_PROMPTS], corrupted, strict=False)
-    return [{"clean": str(a), "corrupted": str(b)} for a, b in pairs]
+    return [(str(a), str(b)) for a, b in pairs]
 
 
 def _reference(series: CircuitSeries) -> Data | None:

@@ -12,9 +12,9 @@ from acdc_pipeline.heads.near_misses import describe_head
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import CircuitSeries, EdgeKey
 from acdc_pipeline.wiki.models import HeadIndex, head_name
-from acdc_pipeline.wiki.page import Data, Page, frame
+from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.head_examples import direction_rows, pattern_rows, snippet_rows
-from acdc_pipeline.wiki.pages.head_scores import ScoreTables, task_link
+from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.text import format_number, join_words, pluralize
 
@@ -33,14 +33,13 @@ _ROLE_TITLES = re.compile(
 )
 
 
-class HeadPage(Page[HeadIndex]):
+class HeadPage(SectionPage[HeadIndex]):
     """The page of a head."""
 
     template = "head.html"
-    scope = "model"
 
     def __init__(self, section: Section) -> None:
-        self.section = section
+        super().__init__(section)
         self.scores = ScoreTables(section)
 
     def paths(self) -> Iterator[tuple[str, HeadIndex]]:
@@ -60,30 +59,17 @@ class HeadPage(Page[HeadIndex]):
         return {
             **frame(2, f"{name} in {model.title}", *trail, (name, None)),
             "name": name,
-            "slug": model.slug,
-            "model": model.title,
+            "model": model,
             "layer": place[0],
             "head": place[1],
-            "n_layers": model.n_layers,
-            "n_heads": model.n_heads,
             "prev": self._neighbour(place, -1),
             "next": self._neighbour(place, 1),
             "summary": _emphasize_roles(
                 f"{_summarize_scores(section, place)} {_summarize_circuits(section, place)}"
             ),
             "note": Markup(section.notes[name]) if name in section.notes else None,
-            "roles": [
-                {
-                    "role": held.role,
-                    "title": ROLES[held.role].title,
-                    "task": None if held.on is None else task_link(section, held.on),
-                    "value": held.value,
-                    "rank": held.rank,
-                    "of": held.of,
-                    "evidence": list(held.evidence),
-                }
-                for held in model.roles.get(place, ())
-            ],
+            "roles": model.roles.get(place, ()),
+            "tasks": section.tasks,
             "scores": self.scores.families(place),
             "any_line": self.scores.any_threshold,
             "on_tasks": self.scores.tasks(place),

@@ -104,7 +104,7 @@ class ScoreTables:
             cells = (_cell(by_metric.get(f"{key}:{task}"), place) for task in shown)
             rows.append(f"<tr>{self._links[slug]}<td>{'<td>'.join(cells)}")
         return {
-            "tasks": [task_link(self.section, task) for task in shown],
+            "tasks": shown,
             "more": len(tasks) - len(shown),
             "rows": Markup("\n".join(rows)),
         }
@@ -123,15 +123,6 @@ class ScoreTables:
             f"<tr>{link}<td>{drawn}<td>{text.format_aligned(value)}{interval}"
             f"<td>{ranked.ranks[place]}<td>{ranked.site.percentiles.label(value)}"
         )
-
-
-def task_link(section: Section, task: str) -> Data:
-    """Return what is needed to link to a task."""
-    return {
-        "name": task,
-        "slug": section.tasks[task].slug,
-        "has_circuit": task in section.model.circuits,
-    }
 
 
 def _cell(ranked: RankedScore | None, place: HeadIndex) -> str:

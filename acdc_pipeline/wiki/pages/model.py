@@ -13,7 +13,7 @@ from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import CircuitSeries
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
-from acdc_pipeline.wiki.page import Data, Page, frame
+from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.pages.circuit import cut_data
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED
 from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
@@ -24,14 +24,10 @@ _MAX_TITLES = 8
 _MAX_WIDTH, _MAX_HEIGHT, _MAX_CELL, _MIN_CELL = 560, 460, 30, 3
 
 
-class ModelPage(Page[None]):
+class ModelPage(SectionPage[None]):
     """The page of a model."""
 
     template = "model.html"
-    scope = "model"
-
-    def __init__(self, section: Section) -> None:
-        self.section = section
 
     def paths(self) -> Iterator[tuple[str, None]]:
         yield f"m/{self.section.model.slug}/index.html", None
@@ -41,10 +37,7 @@ class ModelPage(Page[None]):
         fitting = min(_MAX_CELL, _MAX_WIDTH // model.n_layers, _MAX_HEIGHT // model.n_heads)
         return {
             **frame(2, model.title, ("Models", "m/index.html"), (model.title, None)),
-            "slug": model.slug,
-            "model": model.title,
-            "n_layers": model.n_layers,
-            "n_heads": model.n_heads,
+            "model": model,
             "about": _about(model),
             "note": Markup(section.notes[NOTE]) if NOTE in section.notes else None,
             "cell": max(_MIN_CELL, fitting),
@@ -60,7 +53,6 @@ class ModelPage(Page[None]):
             "circuits": [_circuits(section, series) for series, *_ in model.circuits.values()],
             "roles": {head_name(*place): model.role_names(place) for place in model.roles},
             "coverage": _coverage(section),
-            "version": model.data_version,
         }
 
 
@@ -89,25 +81,17 @@ def _mosaic(section: Section, metric: str) -> Data:
     title = score.definition.title
     suffix = "" if score.task is None else f".{section.tasks[score.task].slug}"
     return {
-        "key": metric,
+        "score": score,
         "id": f"{score.slug}{suffix}",
-        "title": title,
-        "claim": score.definition.claim,
-        "slug": score.slug,
         "picture": draw_mosaic(values, score.scale, describe_mosaic(title, values)),
-        "scale": score.scale,
         "top": _top(values),
     }
 
 
-def _top(values: np.ndarray) -> list[Data]:
+def _top(values: np.ndarray) -> list[tuple[str, float]]:
     order = np.argsort(np.where(np.isfinite(values), -values, np.inf), axis=None, kind="stable")
     places = [divmod(index, values.shape[1]) for index in order[:_TOP].tolist()]
-    return [
-        {"name": head_name(*place), "value": float(values[place])}
-        for place in places
-        if np.isfinite(values[place])
-    ]
+    return [(head_name(*p), float(values[p])) for p in places if np.isfinite(values[p])]
 
 
 def _roles(model: Model) -> list[Data]:
@@ -122,22 +106,18 @@ def _roles(model: Model) -> list[Data]:
     return [
         {
             "role": role,
-            "title": ROLES[role].title,
             "task": task,
             "count": len(heads),
-            "heads": [{"name": name, "value": value} for _, name, value in sorted(heads)[:_TOP]],
+            "heads": [head for _, *head in sorted(heads)[:_TOP]],
         }
         for (role, task), heads in ranked
     ]
 
 
 def _circuits(section: Section, series: CircuitSeries) -> Data:
-    task = section.tasks[series.task]
     return {
-        "title": task.title,
-        "slug": task.slug,
-        "method": series.spec.method.name,
-        "metric": series.spec.method.metric,
+        "task": section.tasks[series.task],
+        "method": series.spec.method,
         "cuts": [cut_data(series, cut) for cut in series.cuts],
         "others": len(section.model.circuits[series.task]) - 1,
     }

@@ -9,12 +9,11 @@ from markupsafe import Markup
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.plotting.axes import Axis, log_axis
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
-from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefinition, metric_key
+from acdc_pipeline.specs.head_scores import ROLES, SCORES, Criterion, RoleDefinition
 from acdc_pipeline.wiki.models import Model, head_index, primary_metric
-from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
-from acdc_pipeline.wiki.pages.mosaics import mosaic_settings, panel_rows
-from acdc_pipeline.wiki.pages.score import definition_data
-from acdc_pipeline.wiki.site import Site
+from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
+from acdc_pipeline.wiki.pages.mosaics import mosaic_settings
+from acdc_pipeline.wiki.site import Site, SiteScore
 from acdc_pipeline.wiki.text import format_number, pluralize, show_line, show_name
 
 _MAX_ROWS = 40
@@ -44,14 +43,11 @@ class RoleListPage(SinglePage):
         }
 
 
-class RolePage(Page[RoleDefinition]):
+class RolePage(SitePage[RoleDefinition]):
     """The page of a role."""
 
     template = "kind.html"
     scope = "scores"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
 
     def paths(self) -> Iterator[tuple[str, RoleDefinition]]:
         for role in ROLES.values():
@@ -69,28 +65,17 @@ class RolePage(Page[RoleDefinition]):
         return {
             **frame(1, heading, ("Kinds", "k/index.html"), (heading, None)),
             **mosaic_settings(site),
-            "role": role.name,
+            "role": role,
             "title": heading,
-            "claim": role.claim,
-            "reason": role.reason,
             "criteria": [
                 *(_criterion(site, c, "required") for c in role.required),
                 *(_criterion(site, c, "supporting") for c in role.supporting),
             ],
             "spread": f"{pluralize(_count_heads(found), 'head')} in "
             f"{pluralize(_count_models(found), 'model')} of {site.profiled} profiled",
-            "definition": definition_data(SCORES[role.required[0].score]),
-            "mosaics": [
-                {
-                    "task": task or "",
-                    "metric": metric,
-                    "scale": site.scores[metric].scale,
-                    "panels": panel_rows(site, metric),
-                }
-                for task, metric in _deciding_metrics(site, role)
-            ],
-            "on_tasks": role.on == "task",
-            "leaders": [_leader(model, held) for model, held in found[:_MAX_ROWS]],
+            "definition": SCORES[role.required[0].score],
+            "mosaics": _deciding_scores(site, role),
+            "leaders": found[:_MAX_ROWS],
             "more": max(0, len(found) - _MAX_ROWS),
             "depths": _plot_depths(found, heading),
         }
@@ -103,9 +88,7 @@ def role_rows(site: Site) -> list[Data]:
         found = site.holders.get(role.name, ())
         rows.append(
             {
-                "role": role.name,
-                "title": role.title,
-                "claim": role.claim,
+                "role": role,
                 "evidence": list(dict.fromkeys(c.evidence for c in role.required)),
                 "heads": _count_heads(found),
                 "models": _count_models(found),
@@ -124,39 +107,21 @@ def _count_models(holders: Sequence[Holder]) -> int:
 
 def _criterion(site: Site, criterion: Criterion, need: str) -> Data:
     score = SCORES[criterion.score]
+    known = (s.slug for s in site.scores.values() if s.definition.name == score.name)
     return {
-        "title": score.title,
-        "slug": next(
-            (s.slug for s in site.scores.values() if s.definition.name == score.name), None
-        ),
+        "score": score,
+        "slug": next(known, None),
         "need": need,
         "threshold": _THRESHOLDS[criterion.of].format(least=format_number(criterion.least)),
         "evidence": criterion.evidence,
-        "nulls": ", ".join(score.nulls),
     }
 
 
-def _deciding_metrics(site: Site, role: RoleDefinition) -> list[tuple[str | None, str]]:
-    """Return the metric of the first criterion; on prompts, one for every task."""
-    if SCORES[role.required[0].score].per == "task":
-        found = [(task, primary_metric(role.name, task)) for task in site.tasks]
-    else:
-        found = [(None, metric_key(role.required[0].score))]
-    return [(task, metric) for task, metric in found if metric in site.scores]
-
-
-def _leader(model: Model, held: HeadRole) -> Data:
-    return {
-        "model": model.title,
-        "slug": model.slug,
-        "name": str(held.node),
-        "task": held.on,
-        "value": held.value,
-        "rank": held.rank,
-        "of": held.of,
-        "depth": model.depth(head_index(held.node)[0]),
-        "evidence": list(held.evidence),
-    }
+def _deciding_scores(site: Site, role: RoleDefinition) -> list[SiteScore]:
+    """Return the score of the first criterion; on prompts, one for every task."""
+    on_tasks = SCORES[role.required[0].score].per == "task"
+    metrics = (primary_metric(role.name, task) for task in (site.tasks if on_tasks else (None,)))
+    return [site.scores[metric] for metric in metrics if metric in site.scores]
 
 
 def _plot_depths(found: list[Holder], heading: str) -> Markup | None:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from acdc_pipeline.specs.head_scores import NULLS, ROLES, ScoreDefinition
-from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
-from acdc_pipeline.wiki.pages.mosaics import (
-    leader_rows,
-    mosaic_settings,
-    panel_rows,
-)
+from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
+from acdc_pipeline.wiki.pages.mosaics import leader_rows, mosaic_settings
 from acdc_pipeline.wiki.scores import group_by_family
 from acdc_pipeline.wiki.site import Site, SiteScore
-from acdc_pipeline.wiki.tasks import arxiv_url
 
 _MAX_ROWS = 20
 
@@ -27,7 +22,7 @@ class ScoreListPage(SinglePage):
     def data(self, _: None) -> Data:
         groups = {
             family: [
-                _row(self.site, members)
+                (members[0], _count_models(self.site, members))
                 for members in _group_by_task(self.site.scores[metric] for metric in metrics)
             ]
             for family, metrics in group_by_family(self.site.scores).items()
@@ -35,14 +30,11 @@ class ScoreListPage(SinglePage):
         return {**frame(1, "Scores", ("Scores", None)), "groups": groups}
 
 
-class ScorePage(Page[list[SiteScore]]):
+class ScorePage(SitePage[list[SiteScore]]):
     """The page of a score."""
 
     template = "score.html"
     scope = "scores"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
 
     def paths(self) -> Iterator[tuple[str, list[SiteScore]]]:
         for members in _group_by_task(self.site.scores.values()):
@@ -54,41 +46,21 @@ class ScorePage(Page[list[SiteScore]]):
         return {
             **frame(1, definition.title, ("Scores", "s/index.html"), (definition.title, None)),
             **mosaic_settings(site),
-            "definition": definition_data(definition),
+            "definition": definition,
             "roles": [
-                {"role": role.name, "title": role.title}
+                role
                 for role in ROLES.values()
                 if any(c.score == definition.name for c in (*role.required, *role.supporting))
             ],
             "mosaics": [
-                {
-                    "task": score.task,
-                    "task_slug": site.tasks[score.task].slug if score.task else "",
-                    "metric": score.metric,
-                    "scale": score.scale,
-                    "population": score.percentiles.population,
-                    "panels": panel_rows(site, score.metric),
-                    "leaders": leader_rows(site, score.metric, _MAX_ROWS),
-                    "lowest": leader_rows(site, score.metric, _MAX_ROWS // 2, -1) if signed else [],
-                }
+                (
+                    score,
+                    leader_rows(site, score.metric, _MAX_ROWS),
+                    leader_rows(site, score.metric, _MAX_ROWS // 2, -1) if signed else [],
+                )
                 for score in members
             ],
         }
-
-
-def definition_data(definition: ScoreDefinition) -> Data:
-    """Return the definition of a score."""
-    sources = [part.strip() for part in definition.source.split(";") if part.strip()]
-    return {
-        "key": definition.key,
-        "title": definition.title,
-        "claim": definition.claim,
-        "formula": definition.formula,
-        "sign": definition.sign,
-        "family": definition.family if definition.formula else "",
-        "sources": [{"text": text, "url": arxiv_url(text)} for text in sources],
-        "nulls": [{"name": null, "text": NULLS[null]} for null in definition.nulls],
-    }
 
 
 def _group_by_task(scores: Iterable[SiteScore]) -> list[list[SiteScore]]:
@@ -99,12 +71,6 @@ def _group_by_task(scores: Iterable[SiteScore]) -> list[list[SiteScore]]:
     return list(groups.values())
 
 
-def _row(site: Site, members: list[SiteScore]) -> Data:
-    definition, metrics = members[0].definition, {score.metric for score in members}
-    return {
-        "title": definition.title,
-        "slug": members[0].slug,
-        "name": definition.name,
-        "claim": definition.claim,
-        "models": sum(not metrics.isdisjoint(model.scores) for model in site.models),
-    }
+def _count_models(site: Site, members: list[SiteScore]) -> int:
+    metrics = {score.metric for score in members}
+    return sum(not metrics.isdisjoint(model.scores) for model in site.models)

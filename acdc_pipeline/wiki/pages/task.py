@@ -8,7 +8,7 @@ from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import CircuitSeries
 from acdc_pipeline.wiki.models import Model
-from acdc_pipeline.wiki.page import Data, Page, SinglePage, frame
+from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.circuit import cut_data
 from acdc_pipeline.wiki.site import Site
 from acdc_pipeline.wiki.tasks import Task
@@ -26,14 +26,10 @@ class TaskListPage(SinglePage):
         return {**frame(1, "Tasks", ("Tasks", None)), "rows": task_rows(self.site)}
 
 
-class TaskPage(Page[Task]):
+class TaskPage(SitePage[Task]):
     """The page of a task."""
 
     template = "task.html"
-    scope = "site"
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
 
     def paths(self) -> Iterator[tuple[str, Task]]:
         for task in self.site.tasks.values():
@@ -46,10 +42,7 @@ class TaskPage(Page[Task]):
         rows = [_model_row(model, series, labels) for model, series in found]
         return {
             **frame(2, task.title, ("Tasks", "t/index.html"), (task.title, None)),
-            "title": task.title,
-            "behaviour": task.behaviour,
-            "source": task.source,
-            "reference": _reference(task),
+            "task": task,
             "labels": labels,
             "any_other": any(not series.has_thresholds for _, series in found),
             "rows": rows,
@@ -65,29 +58,12 @@ def task_rows(site: Site) -> list[Data]:
         found = [model.circuits[task.name] for model in site.models if task.name in model.circuits]
         rows.append(
             {
-                "title": task.title,
-                "slug": task.slug,
-                "behaviour": task.behaviour,
+                "task": task,
                 "models": len(found),
                 "circuits": sum(len(series.cuts) for of_model in found for series in of_model),
             }
         )
     return rows
-
-
-def _reference(task: Task) -> Data | None:
-    reference = task.reference
-    if reference is None:
-        return None
-    return {
-        "model": reference.model,
-        "source": reference.source,
-        "note": reference.note,
-        "groups": [
-            {"name": name.replace("_", " "), "members": " ".join(map(str, group.nodes))}
-            for name, group in reference.groups.items()
-        ],
-    }
 
 
 def _thresholds(found: Sequence[CircuitSeries]) -> list[str]:
@@ -105,8 +81,7 @@ def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
     by_label = {cut.label: cut_data(series, cut) for cut in series.cuts}
     shown = series.cuts[series.first_shown]
     return {
-        "model": model.title,
-        "slug": model.slug,
+        "model": model,
         "cells": [by_label.get(label) if series.has_thresholds else None for label in labels],
         "other": None
         if series.has_thresholds
@@ -115,7 +90,6 @@ def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
         "model_accuracy": shown.run.metrics.get("model_accuracy"),
         "model_forced_choice": shown.run.metrics.get("model_forced_choice"),
         "heads": sum(inside[series.first_shown] for inside in series.heads.values()),
-        "total_heads": model.total_heads,
     }
 
 
@@ -129,15 +103,14 @@ def _roles(site: Site, task: Task) -> list[Data]:
                 found.setdefault(model.slug, (model, []))[1].append(held)
         if found:
             models = [_role_heads(model, all_held) for model, all_held in found.values()]
-            rows.append({"role": role.name, "title": role.title, "models": models})
+            rows.append({"role": role, "models": models})
     return rows
 
 
 def _role_heads(model: Model, all_held: list[HeadRole]) -> Data:
     first = sorted(all_held, key=lambda held: held.rank)[:_MAX_HEADS]
     return {
-        "model": model.title,
-        "slug": model.slug,
-        "heads": [str(held.node) for held in first],
+        "model": model,
+        "heads": [held.node for held in first],
         "more": len(all_held) - len(first),
     }
