@@ -37,14 +37,12 @@ class Recovery:
     """The part of a metric that survives the exchanges which the hypothesis allows.
 
     Args:
-        metric: the metric, in its own sign.
         recovered: position of `hypothesis` between the fully scrubbed model (0) and the model (1).
             Higher is better; values outside that range are possible.
         low, high: 95 % bootstrap interval of `recovered`, over groups of prompts with equal roles.
         model: the metric of the whole model.
         hypothesis: the metric under the hypothesis, mean over draws.
         scrubbed: the metric with every edge exchanged, mean over draws.
-        prompts: number of prompts.
         exchangeable: share of the prompts that agree with another in roles and template, so that
             edges of the circuit are exchanged too.
     """
@@ -82,8 +80,6 @@ def causal_scrubbing(
     Args:
         bench: the model on prompts each of which shares its length with another
             (see `exchange.select_exchangeable`). Its ablation is not used.
-        metric: the metric to measure.
-        circuit: the hypothesis.
         draws: number of independent draws, at least 1.
         seed: of the draws and the bootstrap. The draws of an edge do not depend on the circuit.
         advance: called with the number of forward passes since the last call, two per draw.
@@ -128,7 +124,6 @@ def scrubbed_logprobs(
     """Return log-probabilities at the answers, with sources exchanged edge by edge.
 
     Args:
-        bench: the model on the prompts.
         circuits: the edges of each hypothesis.
         outside: prompts whose clean outputs the other edges read. Prompts of a group have the same
             token length.
@@ -168,7 +163,6 @@ def ratio_interval(
     Args:
         above, below: numerator and denominator, for each answer.
         groups: group of each answer, numbered from 0.
-        seed: of the resampling.
     """
     at = torch.tensor(groups)
     n = int(at.max()) + 1
@@ -192,7 +186,6 @@ class _Scrubbed(ReceiverForward):
     """A forward pass in which every edge carries its source's output on a prompt of its own.
 
     Args:
-        weights: the model.
         present: the edges of the hypothesis.
         clean: outputs of the clean run, read by edges that are not present.
         current: outputs of this pass, read by edges that are present.

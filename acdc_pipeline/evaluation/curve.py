@@ -28,7 +28,6 @@ class CurvePoint:
 
     Args:
         fraction: largest share of the graph's edges allowed.
-        edges: number of edges of the circuit.
         value: the metric, in its own sign.
         faithfulness: 1 for the whole model, 0 for the empty circuit.
         kl: KL(model ‖ circuit) in nats, mean over answers; lower is better.

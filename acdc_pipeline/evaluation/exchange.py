@@ -30,7 +30,6 @@ class Pool:
     with k uniform on 0 to m - 1.
 
     Args:
-        groups: group of each prompt.
         members: the prompts of each group, in order.
     """
 
@@ -48,16 +47,21 @@ class Pool:
         return cls(torch.tensor(groups), tuple(tuple(group) for group in rows))
 
     @property
+    def sizes(self) -> Int[Tensor, " group"]:
+        """Number of prompts of each group."""
+        return torch.tensor([len(group) for group in self.members])
+
+    @property
     def count(self) -> Int[Tensor, " batch"]:
         """Size of each prompt's group."""
-        return torch.tensor([len(group) for group in self.members])[self.groups]
+        return self.sizes[self.groups]
 
     def draw(self, n: int, generator: torch.Generator) -> Int[Tensor, "edge group"]:
         """Draw the shift of every group, for each of `n` edges independently."""
         chance: Float[Tensor, "edge group"] = torch.rand(
             (n, len(self.members)), generator=generator, dtype=torch.float64
         )
-        return (chance * torch.tensor([len(group) for group in self.members])).long()
+        return (chance * self.sizes).long()
 
 
 def pool_by_length(prompts: PromptSet) -> Pool:
@@ -94,7 +98,6 @@ class Exchange:
     """The prompt that each edge reads in place of another.
 
     Args:
-        pool: groups of prompts that can replace each other.
         shift: for each edge and group, the cyclic shift of its prompts (see `Pool`).
     """
 
@@ -114,7 +117,6 @@ class ExchangedSums:
     """Sums over edges, each of which carries its source's output on another prompt.
 
     Args:
-        exchange: the prompt that each edge reads.
         n_sources: number of sources of the model; outputs not written yet are zero.
     """
 

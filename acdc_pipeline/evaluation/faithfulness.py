@@ -27,7 +27,6 @@ class Scale:
     """The ends of the scale on which circuits are measured.
 
     Args:
-        metric: the metric, in its own sign.
         whole: m(G), its value for the whole model.
         nothing: m(∅), its value with every edge removed.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -10,13 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine import (
-    Bench,
-    KlObjective,
-    LogprobObjective,
-    Objective,
-    run_circuit,
-)
+from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective, run_circuit
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
@@ -58,9 +52,7 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
         tokens = (correct | incorrect).any(0).nonzero().flatten()
         model, correct, incorrect = model[:, tokens], correct[:, tokens], incorrect[:, tokens]
 
-    def score(
-        logprobs: Float[Tensor, "state answer vocab"],
-    ) -> Float[Tensor, "state answer"]:
+    def score(logprobs: Float[Tensor, "state answer vocab"]) -> Float[Tensor, "state answer"]:
         return entry.score(MetricInputs(model, logprobs, correct, incorrect))
 
     return LogprobObjective(bench.weights, score, entry.sign, tokens, bench.answer_weight)
@@ -83,7 +75,6 @@ def measure_circuits(
     """Return `measure` of several circuits, measured in batches that fit into memory.
 
     Args:
-        bench: the model and its prompts.
         masks: edges of each circuit, in the order of `topology.edges`.
         metrics: names of metrics; those that need incorrect answers are left out if a prompt has
             none.
@@ -94,7 +85,8 @@ def measure_circuits(
     at_once = min(_MAX_BATCH, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
     out: list[dict[str, float]] = []
-    for batch in _batches(masks, at_once):
+    left = iter(masks)
+    while batch := list(islice(left, at_once)):
         reported = 0
 
         def run(share: float, n: int = len(batch)) -> None:
@@ -161,24 +153,14 @@ def _mask(bench: Bench, tokens: Sequence[Sequence[int]]) -> Bool[Tensor, "answer
 
 
 def _is_defined(bench: Bench, metric: MetricName) -> bool:
-    """Return whether every prompt has the answers that `metric` needs."""
     return not METRICS[metric].needs_incorrect or all(bench.prompts.incorrect)
 
 
 def require_answers(bench: Bench, metric: MetricName) -> None:
     """Raise PromptError if `metric` needs incorrect answers and a prompt has none."""
-    if METRICS[metric].needs_incorrect and not all(bench.prompts.incorrect):
+    if not _is_defined(bench, metric):
         raise PromptError(
             f"metric '{metric}' compares with incorrect answers, and some prompts have none",
             allowed=", ".join(name for name in METRICS if not METRICS[name].needs_incorrect),
             fix="give incorrect answers, or choose another --metric",
         )
-
-
-def _batches(
-    masks: Iterable[Bool[np.ndarray, " edge"]], size: int
-) -> Iterator[list[Bool[np.ndarray, " edge"]]]:
-    """Yield the masks in lists of `size`, the last one shorter."""
-    left = iter(masks)
-    while batch := list(islice(left, size)):
-        yield batch

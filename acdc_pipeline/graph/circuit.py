@@ -31,7 +31,6 @@ class Circuit:
     """A set of edges kept, with the full graph it was cut from.
 
     Args:
-        topology: the full graph.
         edges: the edges kept; each must exist in `topology`.
         scores: the method's score of each edge, in its own sign and unit; may include removed
             edges and may be empty.

@@ -33,7 +33,6 @@ def cut(topology: Topology, scores: Mapping[Edge, float], *, edges: int, rank: R
     It is empty if the first complete path already has more edges.
 
     Args:
-        topology: the full graph.
         scores: of the edges that may be kept; all become scores of the circuit.
         edges: at least 1, at most the number of edges of the graph.
         rank: whether edges are ranked by |score| or by signed score (higher means more needed).
@@ -51,7 +50,6 @@ def cut_masks(
     """Return the edges that `cut` keeps at each of several sizes, in one pass over the edges.
 
     Args:
-        topology: the full graph.
         scores: in the order of `topology.edges`; NaN for edges that may not be kept.
         sizes: each at least 1, at most the number of edges of the graph.
         rank: as in `cut`.

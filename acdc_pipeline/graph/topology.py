@@ -24,10 +24,8 @@ class Topology:
     """The graph of a transformer before any edge is removed.
 
     Args:
-        n_layers: number of blocks.
         n_heads: query heads per block; with grouped-query attention each has its own `k` and `v`
             receiver (ungrouped, as EAP-IG and MIB count).
-        has_mlp: whether blocks have an MLP.
         parallel: whether attention and MLP of a block read the same residual stream
             (GPT-NeoX, GPT-J, Phi, Falcon, Cohere); then `m{l}` does not read the heads of layer l.
     """

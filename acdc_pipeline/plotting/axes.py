@@ -11,14 +11,7 @@ from acdc_pipeline.plotting.svg import Point
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis from `low` to `high`; values outside are drawn at its ends.
-
-    Args:
-        title: what it measures.
-        low, high: its ends.
-        ticks: values with their labels.
-        log: whether the scale is logarithmic.
-    """
+    """One axis from `low` to `high`; values outside are drawn at its ends."""
 
     title: str
     low: float
@@ -47,15 +40,12 @@ class PlotArea:
     height: float
 
     def point(self, x: float, y: float) -> Point:
-        """Return the place of a pair of values."""
         return self.horizontal(x), self.vertical(y)
 
     def horizontal(self, value: float) -> float:
-        """Return the x of a value on the horizontal axis."""
         return self.left + self.width * self.x.position(value)
 
     def vertical(self, value: float) -> float:
-        """Return the y of a value on the vertical axis."""
         return self.top + self.height * (1 - self.y.position(value))
 
 

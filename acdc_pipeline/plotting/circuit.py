@@ -6,7 +6,6 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph.edge import Edge
@@ -76,27 +75,22 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     than 300 edges, those with the largest |score| are drawn, as the caption states. Colours
     follow the reader's light or dark scheme; a page that embeds the figure may set the custom
     properties of `.acdc-circuit`.
-
-    Args:
-        circuit: the circuit.
-        title: first line; any text.
-        subtitle: lines below it; any text.
     """
     drawn = select_edges(circuit)
     layout = layout_circuit(circuit.topology, drawn)
-    header = _header(title, subtitle, layout.width)
+    header, above = _header(title, subtitle, layout.width)
     caption = _caption(circuit, drawn)
-    footer = _footer(circuit, drawn, caption, layout.width)
-    height = header.height + layout.height + footer.height
+    footer, below = _footer(circuit, drawn, caption, layout.width)
+    height = above + layout.height + below
     parts = [
-        *header.parts,
-        f'<g transform="translate(0 {svg.px(header.height)})">',
+        *header,
+        f'<g transform="translate(0 {svg.px(above)})">',
         *draw_bands(layout),
         *_edges(circuit, drawn, layout),
         *_nodes(circuit, layout),
         "</g>",
-        f'<g transform="translate(0 {svg.px(header.height + layout.height)})">',
-        *footer.parts,
+        f'<g transform="translate(0 {svg.px(above + layout.height)})">',
+        *footer,
         "</g>",
     ]
     return svg.document(
@@ -215,26 +209,21 @@ def _nodes(circuit: Circuit, layout: CircuitLayout) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Lines of text above or below the figure."""
-
-    parts: list[str]
-    height: float
-
-
-def _header(title: str, subtitle: str, width: float) -> _Block:
+def _header(title: str, subtitle: str, width: float) -> tuple[list[str], float]:
+    """Return the lines above the figure, and their height."""
     parts: list[str] = []
     y = 14.0
     for text, css, character, leading in ((title, "title", 8.6, 21), (subtitle, "note", 6.3, 17)):
         for line in _wrap(text, width, character):
             y += leading
             parts.append(svg.text_element(css, MARGIN, y, line))
-    return _Block(parts, y + 8)
+    return parts, y + 8
 
 
-def _footer(circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float) -> _Block:
-    """Return the legend of what the figure contains, and the caption."""
+def _footer(
+    circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float
+) -> tuple[list[str], float]:
+    """Return the legend of what the figure contains with the caption, and their height."""
     parts: list[str] = []
     x, y = MARGIN, 14.0
     for group in _legend(circuit, drawn):
@@ -252,7 +241,7 @@ def _footer(circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float)
     for line in _wrap(caption, width, 6.3):
         y += 18
         parts.append(svg.text_element("note", MARGIN, y, line))
-    return _Block(parts, y + 18)
+    return parts, y + 18
 
 
 _Sample = tuple[str, float, float, str]

@@ -45,10 +45,8 @@ class CircuitLayout:
     """Positions in pixels from the figure's upper left corner.
 
     Args:
-        width, height: size of the figure.
         rows: from the input up.
         x, y: centre of each node.
-        widths: width of each node.
         paths: for each drawn edge the points it passes, upwards.
     """
 
@@ -145,7 +143,6 @@ def _paths(
     widths: dict[Node, float],
     bends: Sequence[Sequence[float]],
 ) -> list[list[Point]]:
-    """Return the points each edge passes."""
     row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
     half = NODE_HEIGHT / 2
     leaves = [x[e.src] for e in drawn]

@@ -26,7 +26,6 @@ class SeriesEdge:
     """An edge of at least one of the circuits.
 
     Args:
-        edge: the edge.
         present: for each circuit, smallest first, whether it contains the edge.
         score: the method's score; None if there is none.
     """
@@ -38,13 +37,7 @@ class SeriesEdge:
 
 @dataclass(frozen=True)
 class SeriesFigure:
-    """The figure.
-
-    Args:
-        svg: the `<svg>` element.
-        drawn: number of edges drawn.
-        left_out: number of edges not drawn.
-    """
+    """An `<svg>` element, and the numbers of edges in it and left out."""
 
     svg: str
     drawn: int
@@ -57,11 +50,9 @@ def draw_series(
     """Draw `edges`; of more than 300, those in the smallest circuits, then by |score|.
 
     Args:
-        topology: the full graph.
         edges: the edges of all circuits, in the graph's order.
         shown: index of the circuit that is visible at first.
         label: description for screen readers; any text.
-        link: addresses of nodes' pages.
     """
     chosen = _select(edges)
     layout = layout_circuit(topology, [item.edge for item in chosen])
@@ -79,8 +70,7 @@ def draw_series(
 
 def _select(edges: Sequence[SeriesEdge]) -> list[SeriesEdge]:
     def key(index: int) -> tuple[int, float]:
-        item = edges[index]
-        return item.present.index(True), -abs(item.score or 0.0)
+        return edges[index].present.index(True), -abs(edges[index].score or 0.0)
 
     return [edges[index] for index in sorted(sorted(range(len(edges)), key=key)[:MAX_EDGES])]
 

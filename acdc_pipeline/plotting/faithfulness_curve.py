@@ -51,9 +51,7 @@ def draw_faithfulness_curve(
 
     Args:
         curve: points of the curve, smallest share first; those without a label get no dot.
-        circuit: the circuit itself.
         null: random circuits of its size.
-        title, subtitle: lines above; any text.
     """
     values = [1.0, 0.0, *(mark.y for mark in (circuit, *null, *curve))]
     # An outlier is drawn at the edge instead of compressing all others.

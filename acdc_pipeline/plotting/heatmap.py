@@ -28,12 +28,7 @@ _NEGATIVE_SHADES = " -=≡≣"
 
 @dataclass(frozen=True)
 class ThemedPicture:
-    """A picture in the colours of both themes, as data URIs.
-
-    Args:
-        light, dark: the picture on a light and on a dark page.
-        label: description for screen readers.
-    """
+    """A picture in the colours of both themes, as data URIs."""
 
     light: str
     dark: str
@@ -82,8 +77,6 @@ class TextMosaic:
 
     Args:
         values: by layer and head; heads without a value are left out.
-        layers: number of columns.
-        heads: number of rows.
         scale: its `high` is shown by the darkest shade.
     """
 

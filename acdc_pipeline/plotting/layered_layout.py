@@ -38,7 +38,6 @@ class Layout:
     """Horizontal positions, in the units of the widths given.
 
     Args:
-        x: centre of every node.
         bends: for each edge, its x in each row between its ends, upwards.
     """
 
@@ -75,7 +74,6 @@ def layered_layout(
     Args:
         rows: nodes of each row, bottom to top; the search starts from their order.
         edges: each from a row to a higher one.
-        widths: width of each node.
         gap: free space between neighbouring nodes.
         bend_gap: distance between neighbouring edges that pass a row.
     """
@@ -111,8 +109,7 @@ def _order(grid: list[list[_Item]]) -> None:
         upward = sweep % 2 == 0
         for row in grid[1:] if upward else grid[-2::-1]:
             row.sort(key=lambda item: _barycentre(item, upward))
-            for place, item in enumerate(row):
-                item.place = place
+            _assign_places([row])
         crossings = _crossings(grid)
         if crossings < fewest:
             best, fewest = [list(row) for row in grid], crossings
@@ -138,7 +135,6 @@ def _barycentre(item: _Item, upward: bool) -> tuple[float, float]:
 
 
 def _crossings(grid: list[list[_Item]]) -> int:
-    """Count the crossings of edges between neighbouring rows."""
     total = 0
     for row in grid[:-1]:
         ends: list[tuple[int, float]] = []

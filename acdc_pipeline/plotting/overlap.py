@@ -38,7 +38,6 @@ class OverlapRow:
     """One comparison.
 
     Args:
-        label: description; any text.
         edges: counts of edges; None if the models differ in shape.
         role_edges: counts of edges between head roles; None if roles are unknown.
     """
@@ -52,10 +51,6 @@ def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
     """Return the figure as an SVG svg.document; equal rows give equal bytes.
 
     All bars have the same length. Tooltips and the text beside a bar give the counts.
-
-    Args:
-        a, b: names of the two models or runs; any text.
-        rows: the comparisons.
     """
     parts = [svg.text_element("title", _MARGIN, 28.0, f"{a} and {b}"), *_legend(a, b)]
     for index, row in enumerate(rows):

@@ -62,7 +62,6 @@ class ScoreScale:
 
     Args:
         low: 0, or -`high` for a score with both signs.
-        high: a round number.
         exceeded: whether some values are outside.
     """
 

@@ -18,9 +18,7 @@ class Mark:
     """One point of a plot.
 
     Args:
-        x, y: coordinates in the units of the axes.
         label: text beside the point or in its tooltip; any text.
-        href: address of its page; None if it has none.
         css: further classes.
     """
 
@@ -46,9 +44,7 @@ def draw_scatter(
 
     Args:
         marks: the points, later ones on top.
-        x, y: the axes.
         label: description for screen readers; any text.
-        width, height: in pixels.
         line: whether neighbouring points are connected.
         labelled: whether labels are written beside the points, where there is space.
     """
@@ -80,7 +76,6 @@ def draw_scatter(
 
 
 def _draw_axes(area: PlotArea, width: int, height: int) -> list[str]:
-    """Return grid lines, ticks and titles."""
     parts = []
     for value, text in area.y.ticks:
         level = px(area.vertical(value))

@@ -36,11 +36,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True)
 class Drawing:
-    """An SVG document, which a notebook shows as a picture.
-
-    Args:
-        svg: the whole document.
-    """
+    """An SVG document, which a notebook shows as a picture."""
 
     svg: str
 
@@ -70,9 +66,6 @@ def document(
     """Return a standalone SVG document with a background.
 
     Args:
-        css_class: class of the root element.
-        parts: the elements.
-        width, height: size of the drawing area.
         label: description for screen readers; any text.
         style: style sheet, from `style_sheet`.
         attributes: further attributes of the root element.
@@ -93,8 +86,6 @@ def style_sheet(css_class: str, colours: Mapping[str, Colour], text: str, rules:
     """Return the style sheet of a document that follows the reader's light or dark scheme.
 
     Args:
-        css_class: class of the root element.
-        colours: custom properties by name.
         text: declarations for all text, beside the font.
         rules: further rules; `&` is the root element.
     """

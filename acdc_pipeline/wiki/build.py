@@ -64,9 +64,7 @@ def build(
     are not part of the site are left alone.
 
     Args:
-        store: store of the runs.
         out: folder of the site; created if it does not exist.
-        notes: folder of hand-written notes.
         project: project folder whose tasks come first.
         jobs: number of processes; None for one on each core.
         progress: called with the current activity, the amount done and the total.
@@ -148,7 +146,6 @@ def _site_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes
 
 
 def _score_files(site: Site, templates: Environment) -> Iterator[tuple[str, bytes]]:
-    """Yield the files about roles and scores."""
     yield from render_pages("scores", site, templates)
     yield from score_files(site)
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,11 @@ _DIGEST_BYTES = 32
 _LENGTH_BYTES = 8
 _MAX_JSON = 1 << 30
 """Bytes of JSON: 100,000 runs."""
+
+_PLAIN = ("digest", "measured", "edges_total", "metrics", "details", "code_version")
+"""Attributes of a run that are JSON already."""
+
+_EDGE = attrgetter("src", "dst", "slot", "score")
 
 
 def read_cache(folder: Path, program: str) -> dict[str, CachedRun]:
@@ -83,7 +90,6 @@ class _Grids:
         self._indexes: dict[tuple[tuple[int, ...], bytes], int] = {}
 
     def add(self, grid: np.ndarray) -> int:
-        """Add a grid, and return its index."""
         data = grid.astype("<f4").tobytes()
         index = self._indexes.setdefault((grid.shape, data), len(self.parts))
         if index == len(self.parts):
@@ -93,23 +99,14 @@ class _Grids:
 
 
 def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
-    run, shape, profile = item.run, item.run.shape, item.run.profile
+    run, profile = item.run, item.run.profile
     return {
         "files": item.files,
         "id": run.run_id,
-        "digest": run.digest,
-        "measured": run.measured,
         "spec": run.spec.plain(),
-        "shape": None
-        if shape is None
-        else (shape.n_layers, shape.n_heads, shape.has_mlp, shape.parallel),
-        "edges": None
-        if run.edges is None
-        else [(edge.src, edge.dst, edge.slot, edge.score) for edge in run.edges],
-        "edges_total": run.edges_total,
-        "metrics": run.metrics,
-        "details": run.details,
-        "code_version": run.code_version,
+        "shape": None if run.shape is None else astuple(run.shape),
+        "edges": None if run.edges is None else list(map(_EDGE, run.edges)),
+        **{name: getattr(run, name) for name in _PLAIN},
         "scores": [
             (s.metric, grids.add(s.values), grids.add(s.low), grids.add(s.high), s.n, s.seed)
             for s in run.scores.values()
@@ -144,15 +141,10 @@ def _decode_run(
     shape, edges, profile = plain["shape"], plain["edges"], plain["profile"]
     run = Run(
         run_id=plain["id"],
-        digest=plain["digest"],
-        measured=plain["measured"],
         spec=RunSpec.from_plain(plain["spec"]),
         shape=None if shape is None else Topology(*shape),
         edges=None if edges is None else tuple(KeptEdge(*edge) for edge in edges),
-        edges_total=plain["edges_total"],
-        metrics=plain["metrics"],
-        details=plain["details"],
-        code_version=plain["code_version"],
+        **{name: plain[name] for name in _PLAIN},
         scores={
             metric: Score(metric, grids[values], grids[low], grids[high], n, seed)
             for metric, values, low, high, n, seed in plain["scores"]

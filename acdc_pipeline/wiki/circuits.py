@@ -9,7 +9,6 @@ from typing import Any
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import canonical_json
-from acdc_pipeline.store import Figures
 from acdc_pipeline.store.figures import faithfulness_by_metric
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 
@@ -38,7 +37,6 @@ class Cut:
 
     @property
     def size(self) -> float | int:
-        """The threshold, or the number of edges where there is none."""
         return len(self.edges) if self.threshold is None else self.threshold
 
     @property
@@ -70,7 +68,6 @@ class CircuitSeries:
 
     @property
     def spec(self) -> Any:
-        """The spec of the first run."""
         return self.cuts[0].run.spec
 
     @property
@@ -157,27 +154,6 @@ def group_circuits(runs: Iterable[Run]) -> dict[str, tuple[CircuitSeries, ...]]:
     return {
         task: tuple(series for _, series in sorted(ranked, key=lambda pair: pair[0]))
         for task, ranked in sorted(found.items())
-    }
-
-
-def evaluation_data(figures: Figures) -> dict[str, Any] | None:
-    """Return the results of `acdc evaluate` by name; None where the circuit was not evaluated."""
-    if not figures.evaluations:
-        return None
-    needed, nodes = figures.needed or (None, None)
-    return {
-        "above_null": figures.percentile,
-        "null_circuits": figures.null_drawn,
-        "cpr": figures.cpr,
-        "cmd": figures.cmd,
-        "incompleteness": figures.incompleteness,
-        "worst_knockout": figures.worst_knockout,
-        "nodes_needed": needed,
-        "nodes": nodes,
-        "scrubbed": figures.scrubbed,
-        "fresh_prompts": figures.fresh,
-        "stability": figures.jaccard,
-        "transfer": figures.transfer,
     }
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries, evaluation_data
+from acdc_pipeline.store import Figures
+from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries
 from acdc_pipeline.wiki.models import Model
 
 FORMAT = "acdc-pipeline/head-wiki"
@@ -79,19 +80,18 @@ def encode_script(name: str, document: Mapping[str, Any]) -> bytes:
     return b"wikiData(" + json.dumps(name).encode("ascii") + b"," + data + b");\n"
 
 
+def pick(item: object, *names: str) -> dict[str, Any]:
+    """Return some attributes of an object by name."""
+    return {name: getattr(item, name) for name in names}
+
+
 def model_document(model: Model) -> dict[str, Any]:
     """Return everything about a model; the values of a score are a list, layer by layer."""
     return {
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "model": model.title,
-        "ref": model.ref,
-        "revision": model.revision,
-        "slug": model.slug,
-        "family": model.family,
-        "n_layers": model.n_layers,
-        "n_heads": model.n_heads,
-        "d_model": model.d_model,
+        **pick(model, "ref", "revision", "slug", "family", "n_layers", "n_heads", "d_model"),
         "data_version": model.data_version,
         "runs": list(model.run_ids),
         "scores": {
@@ -184,13 +184,27 @@ def edges_parquet(model: Model) -> bytes:
     )
 
 
+def evaluation_data(figures: Figures) -> dict[str, Any] | None:
+    """Return the results of `acdc evaluate` by name; None where the circuit was not evaluated."""
+    if not figures.evaluations:
+        return None
+    needed, nodes = figures.needed or (None, None)
+    return {
+        **pick(figures, "cpr", "cmd", "incompleteness", "worst_knockout", "scrubbed", "transfer"),
+        "above_null": figures.percentile,
+        "null_circuits": figures.null_drawn,
+        "nodes_needed": needed,
+        "nodes": nodes,
+        "fresh_prompts": figures.fresh,
+        "stability": figures.jaccard,
+    }
+
+
 def _circuits(series: CircuitSeries) -> dict[str, Any]:
     return {
         "task": series.task,
         "method": {k: v for k, v in series.spec.method.plain().items() if k not in SIZES},
-        "prompts": series.spec.prompts,
-        "seed": series.spec.seed,
-        "dtype": series.spec.dtype,
+        **pick(series.spec, "prompts", "seed", "dtype"),
         "cuts": [
             {
                 "run": cut.run.run_id,

@@ -40,9 +40,7 @@ class Model:
         shape: full graph; None for a model without circuits.
         near_misses: for heads without a role, the score closest to giving one.
         warnings: reasons why scores do not tell its heads apart.
-        nulls: null values by metric.
         circuits: circuits by task; of several series of a task the longest is first.
-        profiles: one for each task.
         profile_ids: the runs that measured heads.
         digest: digest of everything stored about its runs.
         measured: digest of its head scores and roles.
@@ -70,12 +68,10 @@ class Model:
 
     @property
     def total_heads(self) -> int:
-        """Number of heads of all layers."""
         return self.n_layers * self.n_heads
 
     @property
     def n_circuits(self) -> int:
-        """Number of circuits."""
         return sum(
             len(series.cuts) for all_series in self.circuits.values() for series in all_series
         )
@@ -109,6 +105,13 @@ class Model:
     def depth(self, layer: int) -> float:
         """Return the relative depth of a layer: 0 for the first, 1 for the last."""
         return layer / (self.n_layers - 1) if self.n_layers > 1 else 0.0
+
+    def task_rank(self, place: HeadIndex, task: str) -> tuple[bool, bool, str]:
+        """Return a sort key of tasks: first those on which a head has a role, then those whose
+        circuit contains it.
+        """
+        inside = task in self.circuits and head_name(*place) in self.circuits[task][0].heads
+        return task not in {role.on for role in self.roles.get(place, ())}, not inside, task
 
     def role_names(self, place: HeadIndex) -> str:
         """Return the names of a head's roles: `induction, previous token`."""

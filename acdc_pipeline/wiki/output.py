@@ -39,7 +39,6 @@ class Manifest:
     """The state of a site after a build.
 
     Args:
-        files: every file by path.
         sections: digest of each model's section, by slug.
         neighbours: digest of the nearest heads, by slug and name of the head.
     """
@@ -151,8 +150,7 @@ def remove_files(out: Path, names: set[str]) -> None:
         folders |= set(path.relative_to(out).parents)
     for folder in sorted(folders, key=lambda f: -len(f.parts)):
         if folder.parts:
-            with suppress(OSError):  # not empty
-                (out / folder).rmdir()
+            _remove_if_empty(out / folder)
 
 
 def check_folder(folder: Path) -> None:

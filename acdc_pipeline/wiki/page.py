@@ -89,7 +89,6 @@ def frame(depth: int, title: str, *trail: tuple[str, str | None]) -> Data:
 
     Args:
         depth: number of folders between the page and the root of the site.
-        title: title of the page; any text.
         trail: breadcrumbs after the home page: text, and path below the root; None for the page
             itself, which comes last.
     """

@@ -73,12 +73,8 @@ class Run:
         measured: digest of the files about heads.
         shape: full graph; None for a run without a circuit.
         edges: edges of the circuit; None for a run without one.
-        edges_total: number of edges of the full graph.
-        metrics: metrics of the circuit by name.
         details, code_version: from `run.json`.
-        scores: head scores by metric.
         profile: None for other than profile runs.
-        figures: results of later evaluations of the circuit.
     """
 
     run_id: str
@@ -150,7 +146,6 @@ def read_store(
 
     Args:
         jobs: number of processes that read a large store on disk.
-        listener: called with the number of runs read and of all runs.
         environment: environment variables; `SOURCE_DATE_EPOCH` sets the date of the site.
         cached: runs read by an earlier build, by id; a run is read again if the size or the time
             of one of its files changed.

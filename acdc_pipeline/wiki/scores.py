@@ -188,7 +188,6 @@ class Percentiles:
     Args:
         high: least value of the top 1 %, 5 % and 25 %; empty where there are too few heads.
         low: largest value of the lowest 1 %, 5 % and 25 %; empty where no score is negative.
-        heads, models: number of heads and models measured.
     """
 
     high: tuple[float, ...]

@@ -27,7 +27,6 @@ def site_server(folder: Path, port: int) -> ThreadingHTTPServer:
     """Return a server of a site, bound to the loopback address, but not yet serving.
 
     Args:
-        folder: folder of the site.
         port: 0 for a free port, see `server_port`.
 
     Raises:
@@ -64,10 +63,8 @@ class _Pages(SimpleHTTPRequestHandler):
         if not self._is_local_request():
             self.send_error(HTTPStatus.MISDIRECTED_REQUEST, "this server answers to localhost only")
             return None
-        if any(part.startswith(".") for part in self.path.split("?")[0].split("/")):
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return None
-        if not self._is_inside(self.translate_path(self.path)):
+        is_hidden = any(part.startswith(".") for part in self.path.split("?")[0].split("/"))
+        if is_hidden or not self._is_inside(self.translate_path(self.path)):
             self.send_error(HTTPStatus.NOT_FOUND)
             return None
         return super().send_head()

@@ -63,8 +63,6 @@ class Section:
     """Everything that the pages of one model show; sent to the process that writes them.
 
     Args:
-        claims: published claims by head.
-        nearest: similar heads of other models, by head.
         scores: its scores in comparison with other models, in the order of pages.
         unmeasured: scores of other models that this one lacks, on its own tasks or none.
         notes: notes as HTML by name of the head; `index` is about the model.
@@ -127,12 +125,9 @@ class Site:
     """The content of the whole site.
 
     Args:
-        store: URL of the store.
         version: changes with the set of runs.
         newest: date of the newest run; None where unknown.
-        runs: number of runs.
         damaged: problems of the runs left out.
-        models: in the order of their names.
         scores: scores of any model by metric, in the order of pages.
     """
 
@@ -151,12 +146,10 @@ class Site:
 
     @property
     def heads(self) -> int:
-        """Number of heads of all models."""
         return sum(model.total_heads for model in self.models)
 
     @property
     def circuits(self) -> int:
-        """Number of circuits of all models."""
         return sum(model.n_circuits for model in self.models)
 
     @property

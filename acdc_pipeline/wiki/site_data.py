@@ -12,7 +12,7 @@ import numpy as np
 
 from acdc_pipeline.graph import Node
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script
+from acdc_pipeline.wiki.model_data import FORMAT, FORMAT_VERSION, encode_json, encode_script, pick
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index
 from acdc_pipeline.wiki.page import PACKAGE
 from acdc_pipeline.wiki.site import Site, SiteScore
@@ -53,11 +53,7 @@ def index_document(site: Site) -> dict[str, Any]:
         "models": [
             {
                 "model": model.title,
-                "ref": model.ref,
-                "revision": model.revision,
-                "slug": model.slug,
-                "n_layers": model.n_layers,
-                "n_heads": model.n_heads,
+                **pick(model, "ref", "revision", "slug", "n_layers", "n_heads"),
                 "document": f"{model.slug}.json",
                 "scores": f"{model.slug}.scores.parquet",
                 "edges": f"{model.slug}.edges.parquet",
@@ -67,11 +63,7 @@ def index_document(site: Site) -> dict[str, Any]:
         "scores": [
             {
                 "metric": score.metric,
-                "title": score.definition.title,
-                "claim": score.definition.claim,
-                "formula": score.definition.formula,
-                "sign": score.definition.sign,
-                "source": score.definition.source,
+                **pick(score.definition, "title", "claim", "formula", "sign", "source"),
             }
             for score in site.scores.values()
         ],
@@ -114,16 +106,13 @@ def search_document(site: Site) -> dict[str, Any]:
             for model in site.models
         ],
         "kinds": [{"name": kind, "title": ROLES[kind].title} for kind in kinds],
-        "tasks": [{"name": task.name, "slug": task.slug} for task in site.tasks.values()],
+        "tasks": [pick(task, "name", "slug") for task in site.tasks.values()],
         "scores": [
             {
-                "metric": score.metric,
-                "name": score.definition.name,
-                "title": score.definition.title,
-                "task": score.task,
+                **pick(score, "metric", "task"),
+                **pick(score.definition, "name", "title"),
+                **pick(score.scale, "low", "high"),
                 "file": _score_file(site, score),
-                "low": score.scale.low,
-                "high": score.scale.high,
             }
             for score in site.scores.values()
         ],
@@ -135,11 +124,9 @@ def search_document(site: Site) -> dict[str, Any]:
 def build_document(site: Site) -> dict[str, Any]:
     """Return what the footer of every page says about the site."""
     return {
-        "version": site.version,
+        **pick(site, "version", "profiled", "heads"),
         "newest": None if site.newest is None else site.newest.isoformat(),
         "models": len(site.models),
-        "profiled": site.profiled,
-        "heads": site.heads,
     }
 
 

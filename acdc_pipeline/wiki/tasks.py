@@ -30,12 +30,10 @@ class Task:
     """A task of at least one run.
 
     Args:
-        slug: name of its folder on the site.
         title: its name where there is no `task.yaml`.
         behaviour: prompt -> continuation; None where there is no `task.yaml`.
         source: citation, and URL or None; None where there is no `task.yaml`.
         hash: current hash of the definition; runs under another hash had other prompts.
-        reference: published circuit.
     """
 
     name: str

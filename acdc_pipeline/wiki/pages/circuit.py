@@ -17,9 +17,9 @@ from acdc_pipeline.wiki.circuits import (
     CircuitSeries,
     Cut,
     EdgeKey,
-    evaluation_data,
     other_faithfulness,
 )
+from acdc_pipeline.wiki.model_data import evaluation_data
 from acdc_pipeline.wiki.models import Model, head_index
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.tasks import Task, published_edges
@@ -204,7 +204,6 @@ def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
 
 
 def _prompts(series: CircuitSeries) -> list[tuple[str, str]]:
-    """Return a few prompts, clean and corrupted."""
     details = series.cuts[0].run.details
     clean, corrupted = details.get("prompts_clean"), details.get("prompts_corrupted")
     if not isinstance(clean, list) or not isinstance(corrupted, list):

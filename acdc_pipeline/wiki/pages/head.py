@@ -86,7 +86,6 @@ class HeadPage(SectionPage[HeadIndex]):
         }
 
     def _neighbour(self, place: HeadIndex, step: int) -> str | None:
-        """Return the previous or the next head of the model."""
         model = self.section.model
         index = place[0] * model.n_heads + place[1] + step
         return head_name(*divmod(index, model.n_heads)) if 0 <= index < model.total_heads else None
@@ -120,7 +119,6 @@ def _outermost_score(section: Section, place: HeadIndex) -> str:
 
 
 def _summarize_circuits(section: Section, place: HeadIndex) -> str:
-    """Return a sentence about the circuits that contain the head."""
     circuits = section.model.circuits
     if not circuits:
         return "No circuit was searched for in this model."

@@ -25,19 +25,9 @@ _SIDES = {"clean": "a prompt", "corrupted": "its counterfactual, as a control"}
 
 
 def pattern_rows(model: Model, place: HeadIndex) -> list[Data]:
-    """Return the attention on one prompt, and on its counterfactual.
-
-    If there are several tasks, one on which the head has a role comes first, then one whose circuit
-    contains it.
-    """
+    """Return the attention on one prompt, and on its counterfactual, of the first task in rank."""
     name = head_name(*place)
-    roles = {role.on for role in model.roles.get(place, ())}
-
-    def rank(task: str) -> tuple[bool, bool, str]:
-        inside = task in model.circuits and name in model.circuits[task][0].heads
-        return task not in roles, not inside, task
-
-    profiles = sorted(model.profiles, key=lambda profile: rank(profile.task))
+    profiles = sorted(model.profiles, key=lambda profile: model.task_rank(place, profile.task))
     patterns = next((found for p in profiles if (found := p.patterns(name))), [])
     return [_pattern(pattern, name) for pattern in patterns[:_MAX_PATTERNS]]
 

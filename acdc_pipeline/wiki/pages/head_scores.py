@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 from acdc_pipeline.plotting.scales import ScoreScale
 from acdc_pipeline.specs.head_scores import ROLES, metric_key
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.models import HeadIndex, head_name
+from acdc_pipeline.wiki.models import HeadIndex
 from acdc_pipeline.wiki.page import Data
 from acdc_pipeline.wiki.scores import family_of
 from acdc_pipeline.wiki.site import RankedScore, Section
@@ -76,24 +76,13 @@ class ScoreTables:
         ]
 
     def tasks(self, place: HeadIndex) -> Data | None:
-        """Return a table of the scores on prompts: a row for each score, a column for each task.
-
-        If there are too many tasks, those on which the head has a role come first, then those
-        whose circuit contains it.
-        """
-        model = self.section.model
+        """Return a table of the scores on prompts: a row for each score, a column for each task."""
         by_metric = {
             r.site.metric: r for r in self.section.ranked_scores if r.site.task is not None
         }
-        roles = {held.on for held in model.roles.get(place, ())}
-        name = head_name(*place)
         tasks = sorted(
             {ranked.site.task for ranked in by_metric.values() if ranked.site.task},
-            key=lambda task: (
-                task not in roles,
-                not (task in model.circuits and name in model.circuits[task][0].heads),
-                task,
-            ),
+            key=lambda task: self.section.model.task_rank(place, task),
         )
         if not tasks:
             return None

@@ -95,7 +95,6 @@ def _top(values: np.ndarray) -> list[tuple[str, float]]:
 
 
 def _roles(model: Model) -> list[Data]:
-    """Return the best heads with each role."""
     found: dict[tuple[str, str | None], list[tuple[float, str, float]]] = {}
     for place, roles in model.roles.items():
         for held in roles:

@@ -64,7 +64,6 @@ class ScorePage(SitePage[list[SiteScore]]):
 
 
 def _group_by_task(scores: Iterable[SiteScore]) -> list[list[SiteScore]]:
-    """Group scores that differ in their tasks only."""
     groups: dict[str, list[SiteScore]] = {}
     for score in scores:
         groups.setdefault(score.metric.partition(":")[0], []).append(score)

@@ -67,7 +67,6 @@ def task_rows(site: Site) -> list[Data]:
 
 
 def _thresholds(found: Sequence[CircuitSeries]) -> list[str]:
-    """Return the thresholds of all models, largest first."""
     labels = {
         cut.threshold: cut.label
         for series in found
