@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,13 +14,8 @@ from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
-from acdc_pipeline.evaluation.exchange import (
-    Exchange,
-    ExchangedSums,
-    pool_by_length,
-    pool_by_roles,
-)
-from acdc_pipeline.evaluation.measure import require_answers, score_answers
+from acdc_pipeline.evaluation.exchange import Exchange, ExchangedSums, pool_by_length, pool_by_roles
+from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricName
@@ -65,7 +60,7 @@ def causal_scrubbing(
     *,
     draws: int,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> Recovery:
     """Return the share of `metric` that survives resampling by the hypothesis `circuit`.
 
@@ -82,10 +77,8 @@ def causal_scrubbing(
             (see `exchange.select_exchangeable`). Its ablation is not used.
         draws: number of independent draws, at least 1.
         seed: of the draws and the bootstrap. The draws of an edge do not depend on the circuit.
-        advance: called with the number of forward passes since the last call, two per draw.
 
-    Raises:
-        PromptError: the metric needs incorrect answers, and a prompt has none.
+    Raises PromptError, see `require_answers`. There are two forward passes per draw.
     """
     require_answers(bench, metric)
     by_length, by_roles = pool_by_length(bench.prompts), pool_by_roles(bench.prompts)

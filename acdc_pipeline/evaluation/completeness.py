@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale, measure_values
+from acdc_pipeline.evaluation.measure import Advance
 from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
 
@@ -42,7 +43,7 @@ def completeness(
     *,
     draws: int,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> tuple[Knockout, ...]:
     """Remove the same parts from circuit and model, and compare them (Wang et al. 2022).
 
@@ -50,8 +51,7 @@ def completeness(
     for every K in C, |F(C \\ K) - F(M \\ K)| should be small. A circuit without the model's backup
     heads can be faithful but is not complete. F is the metric of `scale`, C the circuit and M the
     whole graph. K is the empty set, each of `parts` alone, and `draws` random halves of them;
-    `worst_knockouts` searches for the worst K. `advance` is called with the number of forward
-    passes since the last call, two per K.
+    `worst_knockouts` searches for the worst K. There are two forward passes per K.
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
@@ -64,12 +64,9 @@ def knock_out(
     circuit: Circuit,
     parts: Parts,
     sets: Sequence[tuple[str, ...]],
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> tuple[Knockout, ...]:
-    """Measure circuit and model without each of several sets of parts.
-
-    `advance` is called with the number of forward passes since the last call, two per set.
-    """
+    """Measure circuit and model without each of several sets of parts."""
     whole = [mask_without(circuit.topology, parts, names) for names in sets]
     own = circuit.topology.edge_mask(circuit.edges)
     circuits = measure_values(bench, scale.metric, (own & mask for mask in whole), advance)
@@ -88,16 +85,15 @@ def worst_knockouts(
     *,
     restarts: int,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> tuple[Knockout, ...]:
     """Search greedily, `restarts` times, for the K with the largest incompleteness.
 
     "Interpretability in the Wild" (Wang et al. 2022, arXiv 2211.00593, section 4.1): K starts
     empty, and each of `MAX_STEPS` steps adds, of `CANDIDATES` random parts, the one that makes
     |F(C \\ K) - F(M \\ K)| largest. The worst K visited is returned, so no result is better than
-    that of the empty K. The result is a lower bound on the worst incompleteness. `advance` is
-    called with the number of forward passes since the last call, in all at most `restarts` times
-    `count_search_forwards`.
+    that of the empty K. The result is a lower bound on the worst incompleteness. There are at most
+    `restarts` times `count_search_forwards` forward passes.
     """
     known: dict[frozenset[str], Knockout] = {}
 

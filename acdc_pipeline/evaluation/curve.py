@@ -8,13 +8,13 @@ linear axis.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale
-from acdc_pipeline.evaluation.measure import measure_circuits
+from acdc_pipeline.evaluation.measure import Advance, measure_circuits
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.cut import Rank, cut_masks, score_array
 
@@ -44,13 +44,9 @@ def measure_curve(
     bench: Bench,
     scale: Scale,
     circuits: Mapping[float, Circuit],
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> tuple[CurvePoint, ...]:
-    """Measure the circuit of each fraction, smallest fraction first.
-
-    Equal neighbours are measured once. `advance` is called with the number of circuits measured
-    since the last call.
-    """
+    """Measure the circuit of each fraction, smallest first; equal neighbours are measured once."""
     in_order = sorted(circuits.items(), key=lambda item: item[0])
     groups = [
         (edges, [part for part, _ in same])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation.measure import (
+    Advance,
     circuit_logprobs,
     measure,
     measure_circuits,
@@ -80,12 +81,9 @@ def measure_values(
     bench: Bench,
     metric: MetricName,
     masks: Iterable[Bool[np.ndarray, " edge"]],
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> list[float]:
-    """Return `measure_value` of many circuits, each given as a mask over `topology.edges`.
-
-    `advance` is called with the number of circuits measured since the last call.
-    """
+    """Return `measure_value` of many circuits, each given as a mask over `topology.edges`."""
     return [found[metric] for found in measure_circuits(bench, masks, [metric], advance)]
 
 

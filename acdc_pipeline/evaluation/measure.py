@@ -18,6 +18,9 @@ from acdc_pipeline.graph import Edge
 from acdc_pipeline.metrics import METRICS, MetricInputs
 from acdc_pipeline.specs.names import MetricName
 
+Advance = Callable[[int], None]
+"""Called with the number of circuits measured, or of forward passes, since the last call."""
+
 _BATCH_BYTES = 64 * 2**20
 """Memory for the masks, and for the log-probabilities, of circuits measured together."""
 
@@ -28,8 +31,7 @@ _MAX_BATCH = 64
 def objective_for(bench: Bench, metric: MetricName) -> Objective:
     """Return the objective that a search minimises to preserve `metric`; higher is worse.
 
-    Raises:
-        PromptError: the metric needs incorrect answers, and a prompt has none.
+    Raises PromptError, see `require_answers`.
     """
     if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
@@ -38,11 +40,7 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
 
 
 def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObjective:
-    """Return the objective of `objective_for` computed from log-probabilities, with gradients.
-
-    Raises:
-        PromptError: the metric needs incorrect answers, and a prompt has none.
-    """
+    """Return the objective of `objective_for` computed from log-probabilities, with gradients."""
     entry = METRICS[metric]
     require_answers(bench, metric)
     model, tokens = bench.logprobs, None
@@ -70,15 +68,12 @@ def measure_circuits(
     bench: Bench,
     masks: Iterable[Bool[np.ndarray, " edge"]],
     metrics: Sequence[MetricName],
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> list[dict[str, float]]:
     """Return `measure` of several circuits, measured in batches that fit into memory.
 
-    Args:
-        masks: edges of each circuit, in the order of `topology.edges`.
-        metrics: names of metrics; those that need incorrect answers are left out if a prompt has
-            none.
-        advance: called with the number of circuits measured since the last call.
+    Each is given as a mask over `topology.edges`. Metrics that need incorrect answers are left out
+    if a prompt has none.
     """
     correct, incorrect = answer_masks(bench)
     names: list[MetricName] = [name for name in metrics if _is_defined(bench, name)]

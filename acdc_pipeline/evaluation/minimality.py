@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation.faithfulness import Scale, measure_values
+from acdc_pipeline.evaluation.measure import Advance
 from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
 
@@ -36,7 +36,7 @@ def minimality(
     *,
     draws: int,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = lambda _: None,
 ) -> tuple[PartScore, ...]:
     """Return the minimality score of each part (Wang et al. 2022).
 
@@ -44,7 +44,7 @@ def minimality(
     every v in C there should be a K in C \\ {v} for which |F(C \\ (K ∪ {v})) - F(C \\ K)| is large.
     The paper chooses K by hand; here it is the empty set and `draws` random halves of the other
     parts, the same for every part, so a score is a lower bound. F is the metric of `scale`, C the
-    circuit. `advance` is called with the number of forward passes since the last call.
+    circuit.
     """
     rng = random.Random(f"minimality {seed}")
     sets = list(dict.fromkeys([(), *random_halves(parts, n=draws, rng=rng)]))

@@ -7,8 +7,10 @@ the chosen circuit and adds it to the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import or_
+from typing import TypeVar
 
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
@@ -17,21 +19,21 @@ from acdc_pipeline.plotting.circuit import draw_bands, draw_node, edge_tooltip
 from acdc_pipeline.plotting.circuit_layout import MAX_EDGES, CircuitLayout, layout_circuit
 from acdc_pipeline.plotting.svg import escape_text, px, smooth_path
 
+Item = TypeVar("Item")
+
+Presence = tuple[bool, ...]
+"""For each circuit, smallest first, whether it contains an edge or a node."""
+
 Link = Callable[[Node], str | None]
 """Returns the address of a node's page, or None if it has none."""
 
 
 @dataclass(frozen=True)
 class SeriesEdge:
-    """An edge of at least one of the circuits.
-
-    Args:
-        present: for each circuit, smallest first, whether it contains the edge.
-        score: the method's score; None if there is none.
-    """
+    """An edge of at least one of the circuits, with the method's score if there is one."""
 
     edge: Edge
-    present: tuple[bool, ...]
+    present: Presence
     score: float | None
 
 
@@ -100,7 +102,9 @@ def _edges(chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int) -> l
 def _nodes(
     chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int, link: Link
 ) -> list[str]:
-    presence = _node_presence(chosen)
+    presence = merge_presence(
+        (node, item.present) for item in chosen for node in (item.edge.src, item.edge.dst)
+    )
     parts = []
     for node in layout.x:
         present = presence.get(node)
@@ -112,18 +116,17 @@ def _nodes(
     return parts
 
 
-def _node_presence(chosen: Sequence[SeriesEdge]) -> Mapping[Node, tuple[bool, ...]]:
-    presence: dict[Node, tuple[bool, ...]] = {}
-    for item in chosen:
-        for node in (item.edge.src, item.edge.dst):
-            known = presence.get(node, (False,) * len(item.present))
-            presence[node] = tuple(a or b for a, b in zip(known, item.present, strict=True))
-    return presence
+def merge_presence(found: Iterable[tuple[Item, Presence]]) -> dict[Item, Presence]:
+    """Return for each item of `found` the circuits that any of its entries names."""
+    merged: dict[Item, Presence] = {}
+    for item, present in found:
+        merged[item] = tuple(map(or_, merged.get(item, present), present))
+    return merged
 
 
-def _digits(present: Sequence[bool]) -> str:
+def _digits(present: Presence) -> str:
     return "".join("1" if value else "0" for value in present)
 
 
-def _off(present: Sequence[bool], shown: int) -> str:
+def _off(present: Presence, shown: int) -> str:
     return "" if present[shown] else " off"

@@ -110,27 +110,26 @@ def _write_site(
     templates = load_templates()
     scores = digest_of(program.encode(), site.measured.encode("utf-8", "surrogatepass"))
     same_scores = before.sections.get(_SCORES) == scores
-    models = write_model_files(
+    models, written = write_model_files(
         site, store, out, before, program, templates, jobs, progress, same_scores=same_scores
     )
-    writer = Writer(out, before.files, dict(models.entries))
-    for made, (path, content) in enumerate(_site_files(site, templates), start=1):
-        writer.write(path, content)
-        progress("writing pages", made, 0)
+    writer = Writer(out, before.files, dict(models.files), written)
+    parts = [("writing pages", _site_files(site, templates))]
     if not same_scores or not _keep_score_files(writer):
-        for made, (path, content) in enumerate(_score_files(site, templates), start=1):
+        parts.append(("comparing models", _score_files(site, templates)))
+    for activity, contents in parts:
+        for made, (path, content) in enumerate(contents, start=1):
             writer.write(path, content)
-            progress("comparing models", made, 0)
+            progress(activity, made, 0)
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
-    sections = {**models.digests, _SCORES: scores}
-    manifest = Manifest(writer.entries, sections, models.neighbours)
+    manifest = Manifest(writer.entries, {**models.sections, _SCORES: scores}, models.neighbours)
     (out / NAME).write_bytes(manifest.encode())
     return Built(
         out=out,
         site=site,
         files=len(writer.entries),
-        written=models.written + writer.written,
+        written=writer.written,
         removed=len(removed),
         bytes=sum(entry.size for entry in writer.entries.values()),
     )

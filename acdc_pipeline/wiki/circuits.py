@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.plotting.circuit_series import Presence, merge_presence
 from acdc_pipeline.specs import canonical_json
 from acdc_pipeline.store.figures import faithfulness_by_metric
 from acdc_pipeline.wiki.runs import KeptEdge, Run
@@ -89,7 +90,7 @@ class CircuitSeries:
         return next(enough, len(self.cuts) - 1)
 
     @cached_property
-    def edges(self) -> dict[EdgeKey, tuple[bool, ...]]:
+    def edges(self) -> dict[EdgeKey, Presence]:
         """For every edge of any circuit, which circuits contain it; in the order of the graph."""
         keys: dict[EdgeKey, None] = {}
         for cut in reversed(self.cuts):
@@ -97,15 +98,10 @@ class CircuitSeries:
         return {key: tuple(key in cut.edges for cut in self.cuts) for key in keys}
 
     @cached_property
-    def heads(self) -> dict[str, tuple[bool, ...]]:
+    def heads(self) -> dict[str, Presence]:
         """For every head of any circuit, which circuits contain it."""
-        found: dict[str, tuple[bool, ...]] = {}
-        for (src, dst, _), inside in self.edges.items():
-            for node in (src, dst):
-                if node[0] == "a":
-                    before = found.get(node, (False,) * len(inside))
-                    found[node] = tuple(a or b for a, b in zip(before, inside, strict=True))
-        return found
+        ends = ((node, inside) for (*nodes, _), inside in self.edges.items() for node in nodes)
+        return merge_presence((node, inside) for node, inside in ends if node[0] == "a")
 
     @cached_property
     def incoming(self) -> dict[str, list[EdgeKey]]:

@@ -125,38 +125,25 @@ def page_document(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def scores_parquet(model: Model) -> bytes:
     """Return a table with a row for every score of every head."""
-    metrics: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("layer", "head", "value", "ci_low", "ci_high", "n", "seed")
-    }
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in _SCORES.names}
     for metric, score in model.scores.items():
-        layer, head = np.nonzero(np.isfinite(score.values))
-        metrics += [metric] * len(layer)
-        columns = (
-            layer.astype(np.int32),
-            head.astype(np.int32),
-            score.values[layer, head],
-            score.low[layer, head],
-            score.high[layer, head],
-            np.full(len(layer), score.n, np.int64),
-            np.full(len(layer), score.seed, np.int64),
-        )
-        for column, part in zip(columns, parts.values(), strict=True):
-            part.append(column)
-    whole = {
-        "model": [model.title] * len(metrics),
-        "revision": [model.revision] * len(metrics),
-        "metric": metrics,
-        **{
-            # turns NaN into null
-            name: pa.array(np.concatenate(columns or [np.zeros(0)]), from_pandas=True)
-            for name, columns in parts.items()
-        },
-    }
-    arrays = [pa.array(whole[field.name]).cast(field.type) for field in _SCORES]
-    return _parquet(
-        pa.Table.from_arrays(arrays, schema=_SCORES), floats=("value", "ci_low", "ci_high")
-    )
+        at = np.nonzero(np.isfinite(score.values))
+        size = len(at[0])
+        row: tuple[Any, ...] = (model.title, model.revision, *at, metric)
+        row += (score.values[at], score.low[at], score.high[at], score.n, score.seed)
+        for part, column in zip(parts.values(), row, strict=True):
+            # numpy's own strings lose a null character at the end
+            kind = object if isinstance(column, str) else None
+            part.append(np.broadcast_to(np.array(column, kind), size))
+    arrays = [
+        # turns NaN into null
+        pa.array(np.concatenate(parts[field.name]), from_pandas=True).cast(field.type)
+        if parts[field.name]
+        else pa.array([], field.type)
+        for field in _SCORES
+    ]
+    table = pa.Table.from_arrays(arrays, schema=_SCORES)
+    return _parquet(table, floats=("value", "ci_low", "ci_high"))
 
 
 def edges_parquet(model: Model) -> bytes:

@@ -33,16 +33,6 @@ _BATCHES_PER_WORKER = 8
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """The files of all models, and the digests of sections and nearest heads by slug."""
-
-    entries: Mapping[str, Entry]
-    digests: Mapping[str, str]
-    neighbours: Mapping[str, Mapping[str, str]]
-    written: int
-
-
-@dataclass(frozen=True)
 class _Job:
     """A pickled section to write, its files of the last build, and paths to write (None: all)."""
 
@@ -62,8 +52,8 @@ def write_model_files(
     progress: Progress,
     *,
     same_scores: bool,
-) -> ModelFiles:
-    """Write the files of every model that changed.
+) -> tuple[Manifest, int]:
+    """Write the files of every model that changed; returns all of them, and the number written.
 
     Where only the nearest heads of heads changed, only the pages of these heads are written.
     `same_scores` is whether the scores and roles of all models are those of the last build.
@@ -117,7 +107,7 @@ def write_model_files(
         written += files
         done += models
         progress("writing models", done, len(todo))
-    return ModelFiles(entries, digests, {slug: neighbours[slug] for slug in digests}, written)
+    return Manifest(entries, digests, {slug: neighbours[slug] for slug in digests}), written
 
 
 def _write_batch(

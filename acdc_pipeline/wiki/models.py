@@ -160,10 +160,8 @@ def group_models(contents: StoreContents) -> tuple[Model, ...]:
 def restore_profiles(model: Model, runs: Sequence[Run]) -> Model:
     """Return a model that was made from summaries, with its full scores and profiles.
 
-    `runs` are the runs `model.profile_ids`, in full and in this order.
-
-    Raises:
-        StoreError: the runs changed since.
+    `runs` are the runs `model.profile_ids`, in full and in this order. Raises StoreError if they
+    changed since.
     """
     if _measured_digest(runs) != model.measured:
         raise StoreError(

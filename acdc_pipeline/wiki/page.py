@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -13,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from latex2mathml.converter import convert
 from markupsafe import Markup
 
-from acdc_pipeline.plotting.heatmap import ThemedPicture
 from acdc_pipeline.specs.head_scores import NULLS, ROLES
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.site import Section, Site
@@ -123,27 +122,12 @@ def load_templates() -> Environment:
         "name": text.show_name,
         "token": text.show_token,
         "words": text.show_words,
-        "mathml": mathml,
-        "background": background,
+        "mathml": lambda latex: Markup(re.sub(r"\s+", " ", convert(latex, display="block"))),
+        "background": lambda p: Markup(f"--l:url({p.light});--d:url({p.dark})"),
         "cited": cite_sources,
         "arrows": lambda behaviour: behaviour.replace("->", "→"),
     }
     return environment
-
-
-def render(environment: Environment, template: str, data: Mapping[str, Any]) -> bytes:
-    """Render a page as UTF-8."""
-    return environment.get_template(template).render(data).encode("utf-8")
-
-
-def background(picture: ThemedPicture) -> Markup:
-    """Return a picture as the CSS custom properties `--l` (light theme) and `--d` (dark theme)."""
-    return Markup(f"--l:url({picture.light});--d:url({picture.dark})")
-
-
-def mathml(latex: str) -> Markup:
-    """Return a formula of this package as a MathML element."""
-    return Markup(re.sub(r"\s+", " ", convert(latex, display="block")))
 
 
 def _make_visible(value: Any) -> Any:

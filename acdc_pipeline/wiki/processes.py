@@ -45,11 +45,7 @@ def infrequent_gc() -> Iterator[None]:
 def map_in_processes(
     function: Callable[[_Item], _Result], items: Sequence[_Item], jobs: int
 ) -> Iterator[_Result]:
-    """Yield the results of `function` for `items`, in the order of completion.
-
-    Raises:
-        ExecutionFailed: a process was killed.
-    """
+    """Yield the results for `items` as completed. Raises ExecutionFailed if a process is killed."""
     # Spawned, not forked: locks held by Arrow's threads would stay locked in a fork.
     with ProcessPoolExecutor(
         min(jobs, len(items)), mp_context=get_context("spawn"), initializer=_start_worker

@@ -145,11 +145,7 @@ def parse_profile(data: bytes) -> Profile:
 
 
 def check_examples(profile: Profile) -> None:
-    """Parse all directions, patterns and snippets, so that no page fails on one later.
-
-    Raises:
-        DamagedRun: one is malformed.
-    """
+    """Parse all directions, patterns and snippets. Raises DamagedRun now, so that no page does."""
     document = profile.document
     try:
         for node in document["top_tokens"]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
 
 from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput
 from acdc_pipeline.graph import Topology
@@ -32,7 +31,6 @@ MALFORMED = (
     TypeError,
     AttributeError,
     IndexError,
-    ValidationError,
     pa.ArrowException,
     zlib.error,
     OSError,
@@ -182,11 +180,7 @@ def read_store(
 
 
 def read_run(store: Store, run_id: str) -> Run:
-    """Read a run in full and verify every byte.
-
-    Raises:
-        DamagedRun: it is damaged or missing.
-    """
+    """Read a run in full and verify every byte. Raises DamagedRun if it is damaged or missing."""
     try:
         files = store.read_present(run_id, (layout.RUN, layout.GRAPH, layout.HEADS, layout.PROFILE))
         document = read_json(files[layout.RUN])
@@ -225,10 +219,7 @@ def summarize(run: Run) -> Run:
     """Reduce a run to what the whole site needs: no examples of heads, scores in single precision.
 
     The rest is read again when the pages of its model are written. Summaries of a large store fit
-    into memory and into the cache.
-
-    Raises:
-        DamagedRun: an example of a head is malformed.
+    into memory and into the cache. Raises DamagedRun if an example of a head is malformed.
     """
     profile = run.profile
     if profile is not None:

@@ -65,11 +65,7 @@ class Claim:
 
 
 def find_tasks(models: Sequence[Model], project: Path | None = None) -> dict[str, Task]:
-    """Return every task for which a model has circuits or scores, by name.
-
-    Raises:
-        SpecError: the file of a task is invalid.
-    """
+    """Return every task for which a model has circuits or scores, by name. Raises SpecError."""
     names = {task for model in models for task in model.circuits}
     names |= {score.task for model in models for score in model.scores.values() if score.task}
     known = list_tasks(project)

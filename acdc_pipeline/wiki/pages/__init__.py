@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment
 
-from acdc_pipeline.wiki.page import Page, render
+from acdc_pipeline.wiki.page import Page
 from acdc_pipeline.wiki.pages.circuit import CircuitPage
 from acdc_pipeline.wiki.pages.head import HeadPage
 from acdc_pipeline.wiki.pages.home import (
@@ -53,7 +53,7 @@ def render_pages(
     """
     for kind in PAGES:
         if kind.scope == scope:
-            page = kind(subject)
+            page, template = kind(subject), templates.get_template(kind.template)
             for path, item in page.paths():
                 if only is None or path in only:
-                    yield path, render(templates, kind.template, page.data(item))
+                    yield path, template.render(page.data(item)).encode("utf-8")

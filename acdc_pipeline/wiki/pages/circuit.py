@@ -12,14 +12,8 @@ from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.circuits import (
-    SIZES,
-    CircuitSeries,
-    Cut,
-    EdgeKey,
-    other_faithfulness,
-)
-from acdc_pipeline.wiki.model_data import evaluation_data
+from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries, Cut, EdgeKey, other_faithfulness
+from acdc_pipeline.wiki.model_data import evaluation_data, pick
 from acdc_pipeline.wiki.models import Model, head_index
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
 from acdc_pipeline.wiki.tasks import Task, published_edges
@@ -86,11 +80,9 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
     """Return size and quality of one circuit of a series."""
     other_metric, faithfulness = other_faithfulness(cut.run) or (None, None)
     return {
-        "label": cut.label,
+        **pick(cut, "label", "share", "faithfulness"),
         "is_threshold": series.has_thresholds,
         "edges": len(cut.edges),
-        "share": cut.share,
-        "faithfulness": cut.faithfulness,
         "bar": round(100 * min(1.0, max(0.0, cut.faithfulness or 0.0)), 1),
         "other_metric": other_metric,
         "other_faithfulness": faithfulness,
