@@ -61,7 +61,6 @@ def _colour_table(theme: Theme, kind: ScaleKind) -> bytes:
 
 
 def _png_uri(cells: UInt8[np.ndarray, "row column"], colours: bytes, opacity: bytes) -> str:
-    """Return an indexed PNG as a data URI; equal cells give equal text."""
     from PIL import Image
 
     image = Image.frombytes("P", cells.shape[::-1], cells.tobytes())

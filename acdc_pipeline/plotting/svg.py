@@ -103,7 +103,6 @@ def style_sheet(css_class: str, colours: Mapping[str, Colour], text: str, rules:
 
 
 def _fold(rule: str) -> str:
-    """Break a CSS rule into lines between declarations."""
     lines = [""]
     for part in re.findall("[^;]+;?", rule):
         if len(lines[-1]) + len(part) > _LONGEST_LINE:

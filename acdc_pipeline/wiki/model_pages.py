@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,8 @@ def write_model_files(
         slug = section.model.slug
         only = None
         if slug in unchanged:
-            heads = _changed_keys(before.neighbours.get(slug, {}), neighbours[slug])
+            old, new = before.neighbours.get(slug, {}), neighbours[slug]
+            heads = {head for head in {*old, *new} if old.get(head) != new.get(head)}
             if not heads:
                 entries |= files_before[slug]
                 continue
@@ -141,7 +142,3 @@ def _read_profiles(section: Section, store: Store) -> Section:
     """Read what summaries of profiles leave out. Raises StoreError if the runs changed."""
     runs = read_full_runs(store, section.model.profile_ids)
     return replace(section, model=restore_profiles(section.model, runs))
-
-
-def _changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
-    return {key for key in {*before, *now} if before.get(key) != now.get(key)}

@@ -215,7 +215,7 @@ def program_digest() -> str:
     package = Path(str(files("acdc_pipeline")))
     folders = ("wiki", "heads", "graph", "plotting", "specs", "store")
     paths = [path for folder in folders for path in (package / folder).rglob("*")]
-    suffixes = (".py", ".html", ".css", ".js", ".json", ".svg", ".txt")
+    suffixes = (".py", ".yaml", ".html", ".css", ".js", ".json", ".svg", ".txt")
     return digest_of(
         *(
             part

@@ -80,7 +80,6 @@ class Profile:
     document: Mapping[str, Any]
 
     def directions(self, node: str) -> list[Direction]:
-        """Return the largest singular directions of a head."""
         found = self.document["top_tokens"].get(node, {})
         return [
             Direction(

@@ -58,7 +58,6 @@ class KeptEdge:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The edge without its score."""
         return self.src, self.dst, self.slot
 
 
@@ -225,15 +224,11 @@ def summarize(run: Run) -> Run:
     if profile is not None:
         check_examples(profile)
         profile = replace(profile, document={})
-    scores = {metric: _round_score(score) for metric, score in run.scores.items()}
+    scores = {
+        metric: score.map_grids(lambda grid: grid.astype(np.float32).astype(np.float64))
+        for metric, score in run.scores.items()
+    }
     return replace(run, scores=scores, profile=profile)
-
-
-def _round_score(score: Score) -> Score:
-    values, low, high = (
-        grid.astype(np.float32).astype(np.float64) for grid in (score.values, score.low, score.high)
-    )
-    return replace(score, values=values, low=low, high=high)
 
 
 def _read_edges(graph: bytes) -> tuple[KeptEdge, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,6 +47,11 @@ class Score:
     def task(self) -> str | None:
         """The task on whose prompts it was measured; None for all others."""
         return task_of(self.metric)
+
+    def map_grids(self, change: Callable[[Grid], Grid]) -> Score:
+        """Return the score with each of its grids changed."""
+        grids = {name: change(getattr(self, name)) for name in ("values", "low", "high")}
+        return replace(self, **grids)
 
 
 def read_scores(table: pa.Table) -> dict[str, Score]:
@@ -97,12 +102,7 @@ def merge_scores(
     for part in scores:
         for metric, score in part.items():
             if metric not in out:
-                out[metric] = replace(
-                    score,
-                    values=_resize(score.values, n_layers, n_heads),
-                    low=_resize(score.low, n_layers, n_heads),
-                    high=_resize(score.high, n_layers, n_heads),
-                )
+                out[metric] = score.map_grids(lambda grid: _resize(grid, n_layers, n_heads))
     return out
 
 

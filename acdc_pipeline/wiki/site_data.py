@@ -135,6 +135,5 @@ def _number(model: Model, place: HeadIndex) -> int:
 
 
 def _score_file(site: Site, score: SiteScore) -> str:
-    """Return the path of the script of a score below `data/`, without suffix."""
     suffix = "" if score.task is None else f".{site.tasks[score.task].slug}"
     return f"scores/{score.slug}{suffix}"

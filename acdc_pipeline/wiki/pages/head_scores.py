@@ -139,5 +139,4 @@ def _bar(
 
 
 def _percent(share: float) -> str:
-    """Return a percentage, rounded to half a percent."""
     return f"{round(200 * share) / 2:g}%"
