@@ -178,10 +178,7 @@ def _ratio(above: Float[Tensor, " n"], below: Float[Tensor, " n"]) -> Float[Tens
 class _Scrubbed(ReceiverForward):
     """A forward pass in which every edge carries its source's output on a prompt of its own.
 
-    Args:
-        present: the edges of the hypothesis.
-        clean: outputs of the clean run, read by edges that are not present.
-        current: outputs of this pass, read by edges that are present.
+    Edges of the hypothesis (`present`) read outputs of this pass (`current`), others `clean` ones.
     """
 
     def __init__(

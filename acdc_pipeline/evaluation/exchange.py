@@ -27,10 +27,7 @@ class Pool:
     """Groups of prompts that can replace each other.
 
     A draw shifts a group cyclically: of m prompts, number p is replaced by number (p + k) mod m,
-    with k uniform on 0 to m - 1.
-
-    Args:
-        members: the prompts of each group, in order.
+    with k uniform on 0 to m - 1. `members` are the prompts of each group, in order.
     """
 
     groups: Int[Tensor, " batch"]
@@ -95,11 +92,7 @@ def select_exchangeable(prompts: PromptSet) -> PromptSet:
 
 @dataclass(frozen=True)
 class Exchange:
-    """The prompt that each edge reads in place of another.
-
-    Args:
-        shift: for each edge and group, the cyclic shift of its prompts (see `Pool`).
-    """
+    """The prompt that each edge reads in place of another, as shifts of groups (see `Pool`)."""
 
     pool: Pool
     shift: Int[Tensor, "edge group"]
@@ -116,8 +109,7 @@ class Exchange:
 class ExchangedSums:
     """Sums over edges, each of which carries its source's output on another prompt.
 
-    Args:
-        n_sources: number of sources of the model; outputs not written yet are zero.
+    Outputs that were not written yet are zero.
     """
 
     def __init__(self, exchange: Exchange, n_sources: int) -> None:

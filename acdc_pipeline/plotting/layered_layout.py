@@ -35,11 +35,7 @@ class LayoutEdge:
 
 @dataclass(frozen=True)
 class Layout:
-    """Horizontal positions, in the units of the widths given.
-
-    Args:
-        bends: for each edge, its x in each row between its ends, upwards.
-    """
+    """Centres of nodes, and of each edge its x in the rows between its ends, upwards."""
 
     x: dict[Node, float]
     bends: list[list[float]]

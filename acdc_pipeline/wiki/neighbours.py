@@ -58,7 +58,12 @@ def find_similar_heads(
         if definition_of(metric).family in ("random tokens", "weights")
         and all(metric in model.scores for model in models if model.scores)
     ]
-    queries = [(m, place) for m in which for place in _heads_with_telling_role(models[m].roles)]
+    queries = [
+        (m, place)
+        for m in which
+        for place, held in models[m].roles.items()
+        if any(role.role not in _COMMON_ROLES for role in held)
+    ]
     candidates = [(m, place) for m, model in enumerate(models) for place in _leaders(model.roles)]
     if len(metrics) < _MIN_SCORES or len({m for m, _ in candidates}) < 2:
         return found
@@ -69,7 +74,10 @@ def find_similar_heads(
     for start in range(0, len(queries), _ROWS_PER_CHUNK):
         chunk = queries[start : start + _ROWS_PER_CHUNK]
         rows = np.stack([grids[m][place] for m, place in chunk])
-        distances = _squared_distances(rows, columns)
+        # |a - b|² = |a|² + |b|² - 2ab
+        distances = (-2 * rows) @ columns.T
+        distances += (rows**2).sum(1)[:, None]
+        distances += (columns**2).sum(1)[None]
         distances[owners[None] == np.array([m for m, _ in chunk])[:, None]] = np.inf
         nearest = smallest_columns(distances, _SHOWN)
         near = np.take_along_axis(distances, nearest, axis=1)
@@ -83,15 +91,6 @@ def find_similar_heads(
                 if value > -np.inf
             )
     return found
-
-
-def _squared_distances(
-    rows: Float32[np.ndarray, "row metric"], columns: Float32[np.ndarray, "column metric"]
-) -> Float32[np.ndarray, "row column"]:
-    distances = (-2 * rows) @ columns.T
-    distances += (rows**2).sum(1)[:, None]
-    distances += (columns**2).sum(1)[None]
-    return distances
 
 
 def smallest_columns(
@@ -116,12 +115,6 @@ def _name(model: Model, place: HeadIndex) -> SimilarHead:
     """Return a head without its similarity."""
     titles = dict.fromkeys(ROLES[role.role].title for role in model.roles[place][:2])
     return SimilarHead(model.title, model.slug, head_name(*place), 0.0, ", ".join(titles))
-
-
-def _heads_with_telling_role(roles: Roles) -> list[HeadIndex]:
-    return [
-        place for place, held in roles.items() if any(r.role not in _COMMON_ROLES for r in held)
-    ]
 
 
 def _leaders(roles: Roles) -> list[HeadIndex]:

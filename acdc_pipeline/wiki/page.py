@@ -70,16 +70,11 @@ class SectionPage(Page[Item]):
 
 
 class SinglePage(SitePage[None]):
-    """A page of the whole site that is the only one of its kind.
-
-    Attributes:
-        path: path below the root of the site.
-    """
+    """A page of the whole site that is the only one of its kind, with its path below the root."""
 
     path: ClassVar[str]
 
     def paths(self) -> Iterator[tuple[str, None]]:
-        """Yield `path`."""
         yield self.path, None
 
 

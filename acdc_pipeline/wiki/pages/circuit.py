@@ -166,7 +166,6 @@ def _edges(model: Model, series: CircuitSeries, task: Task) -> list[Data]:
 
 
 def _heads(model: Model, series: CircuitSeries) -> list[Data]:
-    """Return every head of any circuit, those of the smallest circuits first."""
     rows = []
     for head, inside in series.heads.items():
         place = head_index(Node.parse(head))
