@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.cli.terminal.text import pluralize
 from acdc_pipeline.errors import InvalidInput, UnknownName
@@ -30,8 +29,7 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar=shared.METRICS,
-            autocompletion=completion.one_of(shared.METRICS),
+            **completion.choice(shared.METRICS),
             help="Metric of faithfulness. Default: each task's discovery metric.",
         ),
     ] = None,
@@ -74,7 +72,7 @@ def compare(
         if json:
             print_json({"store": results.url, "searches": []})
         return
-    with reserve_stdout(), show_progress() as progress:
+    with show_progress() as progress:
         from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.workflows.curves import compare_searches
 
@@ -122,8 +120,7 @@ def compare_runs(
         ),
     ] = None,
     svg: Annotated[
-        Path | None,
-        typer.Option(parser=file_parser("--svg"), metavar="FILE", help="Draw what they share."),
+        Path | None, typer.Option(**output_file("--svg"), help="Draw what they share.")
     ] = None,
     force: shared.Force = False,
     store: shared.StoreUrl = None,

@@ -46,8 +46,7 @@ def demo(
     executor: Annotated[
         str,
         typer.Option(
-            metavar="ray|local",
-            autocompletion=completion.one_of("ray|local"),
+            **completion.choice("ray|local"),
             help="Execute on a local Ray started for the demo, or in this process.",
         ),
     ] = "ray",

@@ -7,10 +7,9 @@ from typing import Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer_parser, number_parser
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, number
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
 DEFAULT_THRESHOLD = 0.01
@@ -32,8 +31,7 @@ def discover(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar=shared.METRICS,
-            autocompletion=completion.one_of(shared.METRICS),
+            **completion.choice(shared.METRICS),
             help="The metric that scores and thresholds refer to. Default: the task's discovery "
             "metric.",
         ),
@@ -41,16 +39,14 @@ def discover(
     ablation: Annotated[
         str | None,
         typer.Option(
-            metavar=shared.ABLATIONS,
-            autocompletion=completion.one_of(shared.ABLATIONS),
+            **completion.choice(shared.ABLATIONS),
             help="What a removed edge carries. Default: {default}.",
         ),
     ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            parser=number_parser("--threshold"),
-            metavar="NUMBER",
+            **number("--threshold"),
             help="For {owners}: an edge is removed if that costs less than this; above 0. "
             f"Default: {DEFAULT_THRESHOLD}.",
         ),
@@ -58,16 +54,14 @@ def discover(
     order: Annotated[
         str | None,
         typer.Option(
-            metavar="reverse-heads|natural",
-            autocompletion=completion.one_of("reverse-heads|natural"),
+            **completion.choice("reverse-heads|natural"),
             help="For {owners}: direction among the heads of a layer. Default: {default}.",
         ),
     ] = None,
     difference: Annotated[
         str | None,
         typer.Option(
-            metavar="signed|abs",
-            autocompletion=completion.one_of("signed|abs"),
+            **completion.choice("signed|abs"),
             help="For {owners}: whether a change for the better counts as none or by its size. "
             "Default: {default}.",
         ),
@@ -75,8 +69,7 @@ def discover(
     share: Annotated[
         float | None,
         typer.Option(
-            parser=number_parser("--share"),
-            metavar="NUMBER",
+            **number("--share"),
             help="For methods that score every edge: the share of the edges to keep, up to 1. "
             "Default: 0.05.",
         ),
@@ -84,8 +77,7 @@ def discover(
     edges: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--edges", 1),
-            metavar="N",
+            **integer("--edges", 1),
             help="For methods that score every edge: the number of edges to keep, in place of "
             "--share.",
         ),
@@ -93,8 +85,7 @@ def discover(
     rank: Annotated[
         str | None,
         typer.Option(
-            metavar="magnitude|signed",
-            autocompletion=completion.one_of("magnitude|signed"),
+            **completion.choice("magnitude|signed"),
             help="For methods with signed scores: rank by magnitude or with sign. Default: "
             "{default}.",
         ),
@@ -102,8 +93,7 @@ def discover(
     steps: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--steps", 1),
-            metavar="N",
+            **integer("--steps", 1),
             help="For eap-ig-…: points at which gradients are taken; default 5. For edge-pruning "
             "and subnetwork-probing: steps of the optimiser; default 300.",
         ),
@@ -111,8 +101,7 @@ def discover(
     rounds: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--rounds", 1),
-            metavar="N",
+            **integer("--rounds", 1),
             help="For {owners}: rounds in which edges are removed; the remaining ones are scored "
             "again in each. Default: {default}.",
         ),
@@ -120,8 +109,7 @@ def discover(
     screen: Annotated[
         float | None,
         typer.Option(
-            parser=number_parser("--screen"),
-            metavar="NUMBER",
+            **number("--screen"),
             help="For {owners}: the share of the edges that is searched, up to 1. Default: "
             "{default}.",
         ),
@@ -129,34 +117,27 @@ def discover(
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            parser=number_parser("--learning-rate"),
-            metavar="NUMBER",
+            **number("--learning-rate"),
             help="For {owners}: learning rate of the optimiser. Default: {default}.",
         ),
     ] = None,
     penalty: Annotated[
         float | None,
         typer.Option(
-            parser=number_parser("--penalty"),
-            metavar="NUMBER",
+            **number("--penalty"),
             help="For {owners}: the cost of keeping all gates open. Default: {default}.",
         ),
     ] = None,
     prompts: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--prompts", 1, MAX_PROMPTS),
-            metavar="N",
+            **integer("--prompts", 1, MAX_PROMPTS),
             help="How many prompt pairs. Default: 64, or all that a file of pairs has.",
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            parser=integer_parser("--seed", 0, MAX_SEED),
-            metavar="N",
-            help="Seed of everything that is drawn.",
-        ),
+        typer.Option(**integer("--seed", 0, MAX_SEED), help="Seed of everything that is drawn."),
     ] = 0,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
@@ -205,7 +186,7 @@ def discover(
         where="discover",
         written=_option,
     )
-    with reserve_stdout(), show_progress() as progress:
+    with show_progress() as progress:
         progress.status(f"loading {model}")
         progress.tests_edges = is_search
         from acdc_pipeline.execution.plan import plan_run

@@ -16,7 +16,6 @@ import typer
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal.output import PROSE_WIDTH, print_json, terminal_width
 from acdc_pipeline.cli.terminal.progress import show_status
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 from acdc_pipeline.errors import AcdcError
@@ -41,7 +40,7 @@ def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
 
     Example: acdc doctor
     """
-    with reserve_stdout(), show_status("looking"):
+    with show_status("looking"):
         checks: list[Callable[[], Finding]] = [
             _python,
             *(lambda name=name: _package(name) for name in PACKAGES),

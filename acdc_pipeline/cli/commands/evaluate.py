@@ -10,8 +10,8 @@ import typer
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import (
     MAX_PROMPTS,
-    file_parser,
-    integer_parser,
+    integer,
+    output_file,
     parse_circuit,
 )
 from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
@@ -22,7 +22,6 @@ from acdc_pipeline.cli.terminal.output import (
     print_warnings,
 )
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import InvalidInput
 
@@ -45,11 +44,7 @@ def evaluate(
     ],
     model: Annotated[
         str | None,
-        typer.Argument(
-            metavar="MODEL",
-            autocompletion=completion.models,
-            help=shared.MODEL_HELP,
-        ),
+        typer.Argument(metavar="MODEL", autocompletion=completion.models, help=shared.MODEL_HELP),
     ] = None,
     edges: Annotated[
         str | None,
@@ -62,24 +57,21 @@ def evaluate(
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar=shared.METRICS,
-            autocompletion=completion.one_of(shared.METRICS),
+            **completion.choice(shared.METRICS),
             help="Metric of faithfulness. Default: the run's, or the task's.",
         ),
     ] = None,
     ablation: Annotated[
         str | None,
         typer.Option(
-            metavar=shared.ABLATIONS,
-            autocompletion=completion.one_of(shared.ABLATIONS),
+            **completion.choice(shared.ABLATIONS),
             help="With TASK MODEL: what a removed edge carries. Default: corrupted.",
         ),
     ] = None,
     prompts: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--prompts", 1, MAX_PROMPTS),
-            metavar="N",
+            **integer("--prompts", 1, MAX_PROMPTS),
             help="With TASK MODEL: number of prompt pairs. Default: 64.",
         ),
     ] = None,
@@ -94,8 +86,7 @@ def evaluate(
     null: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--null", 0),
-            metavar="N",
+            **integer("--null", 0),
             help="Number of random circuits of equal size; 0 for none. Default: 50, fewer in "
             "large models.",
         ),
@@ -103,8 +94,7 @@ def evaluate(
     draws: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--draws", 0),
-            metavar="N",
+            **integer("--draws", 0),
             help="Measure completeness, minimality and causal scrubbing with N random sets of "
             "nodes and N rounds of scrubbing; 0 for none. With --full: 5.",
         ),
@@ -112,8 +102,7 @@ def evaluate(
     restarts: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--restarts", 0),
-            metavar="N",
+            **integer("--restarts", 0),
             help="Measure the worst knockout by N greedy searches for the nodes without which "
             "circuit and model differ most; 0 for none. With --full: 2.",
         ),
@@ -121,20 +110,14 @@ def evaluate(
     resamples: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--resamples", 0),
-            metavar="N",
+            **integer("--resamples", 0),
             help="Measure stability and transfer by N searches on resampled prompts; 0 for none. "
             "With --full: 5.",
         ),
     ] = None,
     seed: shared.Seed = 0,
     svg: Annotated[
-        Path | None,
-        typer.Option(
-            parser=file_parser("--svg"),
-            metavar="FILE",
-            help="Draw the curve; - for stdout.",
-        ),
+        Path | None, typer.Option(**output_file("--svg"), help="Draw the curve; - for stdout.")
     ] = None,
     force: shared.Force = False,
     dtype: shared.Dtype = "float32",
@@ -166,7 +149,7 @@ def evaluate(
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     _check_options(run, model, edges, metric, ablation, prompts)
     check_drawing(svg, force=force, json=json, command="evaluate")
-    with reserve_stdout(), show_progress() as progress:
+    with show_progress() as progress:
         progress.status("loading")
         from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.workflows.evaluate import evaluate as evaluate_circuit

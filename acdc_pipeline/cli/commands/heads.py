@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, integer_parser
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import format_percent, pluralize, relative_path
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
@@ -53,8 +52,7 @@ def heads(
     prompts: Annotated[
         int,
         typer.Option(
-            parser=integer_parser("--prompts", 2, MAX_PROMPTS),
-            metavar="N",
+            **integer("--prompts", 2, MAX_PROMPTS),
             help="Number of prompt pairs per task; of a file of pairs, at most all.",
         ),
     ] = 64,
@@ -82,7 +80,7 @@ def heads(
         _check_score(score)
     from acdc_pipeline.specs import find_task
 
-    with reserve_stdout(), show_progress() as progress:
+    with show_progress() as progress:
         progress.unit = "heads"
         progress.status(f"loading {model}")
         specs = [find_task(name) for name in _tasks(model, tasks)]

@@ -14,7 +14,7 @@ import typer
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
-from acdc_pipeline.cli.terminal.streams import flush_stdout, reserve_stdout, write_stdout
+from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import NONE, format_clock
 from acdc_pipeline.errors import AcdcError
@@ -67,8 +67,7 @@ class StillRunning(AcdcError):
 def status(
     context: typer.Context,
     job: Annotated[
-        str | None,
-        typer.Argument(metavar="JOB", help="A job id, or its first characters."),
+        str | None, typer.Argument(metavar="JOB", help="A job id, or its first characters.")
     ] = None,
     address: Address = None,  # noqa: ARG001  (read from the context)
     json: shared.Json = False,
@@ -140,7 +139,7 @@ def cancel(
     """
     jobs = _connect(context)
     found = _find_job(jobs, job)
-    with reserve_stdout(), show_status(f"stopping {found.id}"):
+    with show_status(f"stopping {found.id}"):
         from acdc_pipeline.execution.submission.jobs import cancel as cancel_job
 
         ended = cancel_job(jobs, found)
@@ -234,7 +233,7 @@ def print_version_note() -> None:
 
 def _connect(context: typer.Context) -> Jobs:
     address = read_address(context)
-    with reserve_stdout(), show_status(f"asking {address.url}"):
+    with show_status(f"asking {address.url}"):
         return jobs_of(reach_cluster(address))
 
 

@@ -16,7 +16,6 @@ from acdc_pipeline.cli.terminal.output import (
     print_note,
 )
 from acdc_pipeline.cli.terminal.progress import show_status
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import UNBROKEN, pluralize
 from acdc_pipeline.errors import ParityError
@@ -51,7 +50,7 @@ def list_models(json: shared.Json = False) -> None:
 
     Example: acdc models list
     """
-    with reserve_stdout(), show_status("reading the models"):
+    with show_status("reading the models"):
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
         found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
@@ -94,7 +93,7 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
 
     Example: acdc models show zoo:gpt2-4l-s0
     """
-    with reserve_stdout(), show_status(f"reading {model}"):
+    with show_status(f"reading {model}"):
         from acdc_pipeline.models import describe_model
 
         found = describe_model(model)
@@ -136,7 +135,7 @@ def check_model(
 
     Example: acdc models check hf:openai-community/gpt2
     """
-    with reserve_stdout(), show_status(f"checking {model}"):
+    with show_status(f"checking {model}"):
         from acdc_pipeline.workflows.model_check import check_model as run_check
 
         result = run_check(model, dtype=dtype, device=device, seed=seed)

@@ -14,7 +14,7 @@ import typer
 from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.commands.run import execute_with_progress
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.parsers import file_parser, integer_parser
+from acdc_pipeline.cli.options.parsers import integer, output_file
 from acdc_pipeline.cli.options.sweep import (
     ExecutorName,
     ProfileName,
@@ -77,8 +77,7 @@ def regress(
     seeds: Annotated[
         int,
         typer.Option(
-            parser=integer_parser("--seeds", MIN_SEEDS, 1000),
-            metavar="N",
+            **integer("--seeds", MIN_SEEDS, 1000),
             help="Number of further prompt samples from which the tolerances of new baselines "
             "are measured.",
         ),
@@ -88,8 +87,7 @@ def regress(
         typer.Option(
             "--junit-xml",
             "--junit",
-            parser=file_parser("--junit-xml"),
-            metavar="FILE",
+            **output_file("--junit-xml"),
             help="Write JUnit XML: drift is a failure, a cell that could not be compared an error.",
         ),
     ] = None,
@@ -98,8 +96,7 @@ def regress(
         typer.Option(
             "--markdown",
             "--summary",
-            parser=file_parser("--markdown"),
-            metavar="FILE",
+            **output_file("--markdown"),
             help="Write Markdown. In a GitHub workflow the step summary gets it in any case.",
         ),
     ] = None,
@@ -108,8 +105,7 @@ def regress(
         typer.Option(metavar="URL", help="A wiki to which the heads in the Markdown link."),
     ] = None,
     cached: Annotated[
-        bool,
-        typer.Option("--cached", help="Use the runs in --store as they are."),
+        bool, typer.Option("--cached", help="Use the runs in --store as they are.")
     ] = False,
     executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
     profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001

@@ -13,7 +13,7 @@ import typer
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.commands import compare
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, check_new, write_bytes
 from acdc_pipeline.cli.terminal.output import (
     print_facts,
@@ -117,8 +117,7 @@ def show_run(
     svg: Annotated[
         Path | None,
         typer.Option(
-            parser=file_parser("--svg"),
-            metavar="FILE",
+            **output_file("--svg"),
             help="File of the drawing; - for stdout, and nothing else there. Default: "
             "./circuit-RUN.svg, which is overwritten.",
         ),
@@ -200,8 +199,7 @@ def export_run(
     format: Annotated[
         str | None,
         typer.Option(
-            metavar="|".join(FORMATS),
-            autocompletion=completion.one_of("|".join(FORMATS)),
+            **completion.choice("|".join(FORMATS)),
             help="Default: by the ending of FILE, else node-link. node-link and mib-json can be "
             "read back.",
         ),
@@ -209,8 +207,7 @@ def export_run(
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=file_parser("--out"),
-            metavar="FILE",
+            **output_file("--out"),
             help="Default: stdout, also written as - (Parquet only into a pipe).",
         ),
     ] = None,

@@ -29,10 +29,7 @@ app = App(help="Tasks: behaviours of models, as data.")
 ModelOption = Annotated[
     str | None,
     typer.Option(
-        "--model",
-        metavar="MODEL",
-        autocompletion=completion.models,
-        help=shared.MODEL_HELP,
+        "--model", metavar="MODEL", autocompletion=completion.models, help=shared.MODEL_HELP
     ),
 ]
 
@@ -276,7 +273,7 @@ def _prompts(
     Raises:
         PromptError: the model has no tokenizer, or a prompt does not fit it.
     """
-    with reserve_stdout(), show_status(f"making prompts for {model}"):
+    with show_status(f"making prompts for {model}"):
         from acdc_pipeline.prompts import answer_form, make_prompts
 
         tokenizer = tasks_files.load_tokenizer(model)
@@ -324,7 +321,7 @@ def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
 
 def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:
     """Measure both accuracies of the whole model; None, with the reason, if it is unsupported."""
-    with reserve_stdout(), show_status(f"running {model}"):
+    with show_status(f"running {model}"):
         from acdc_pipeline.execution.environment import default_budget
         from acdc_pipeline.heads.task_profile import model_metrics
         from acdc_pipeline.models import load_model

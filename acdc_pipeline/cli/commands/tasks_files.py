@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.parsers import file_parser
+from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import STDOUT, check_new, write_bytes
 from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.progress import show_status
-from acdc_pipeline.cli.terminal.streams import flush_stdout, reserve_stdout, write_stdout
+from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.text import pluralize
 from acdc_pipeline.errors import InvalidInput, PromptError
 
@@ -26,8 +26,7 @@ def import_prompts(
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=file_parser("--out"),
-            metavar="PAIRS.jsonl",
+            **output_file("--out", "PAIRS.jsonl"),
             help="Default: the same name, ending in .jsonl; - for stdout.",
         ),
     ] = None,
@@ -66,10 +65,7 @@ def export_prompts(
     ],
     prompts: shared.PromptCount = 64,
     seed: shared.PromptSeed = 0,
-    out: Annotated[
-        Path,
-        typer.Option(parser=file_parser("--out"), metavar="FILE", help="Default: stdout."),
-    ] = STDOUT,
+    out: Annotated[Path, typer.Option(**output_file("--out"), help="Default: stdout.")] = STDOUT,
     force: shared.Force = False,
 ) -> None:
     """Write the prompts of a task as auto-circuit reads them, for one model's tokenizer.
@@ -83,7 +79,7 @@ def export_prompts(
     from acdc_pipeline.specs.auto_circuit import auto_circuit_document
 
     spec = find_task(task)
-    with reserve_stdout(), show_status(f"making prompts for {model}"):
+    with show_status(f"making prompts for {model}"):
         from acdc_pipeline.prompts.make import export_pairs
 
         pairs = export_pairs(spec, load_tokenizer(model), n=prompts, seed=seed)

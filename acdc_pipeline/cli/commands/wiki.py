@@ -11,10 +11,9 @@ import typer
 
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.parsers import integer_parser
+from acdc_pipeline.cli.options.parsers import integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_stages
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 
 if TYPE_CHECKING:
@@ -49,9 +48,7 @@ def build_wiki(
     jobs: Annotated[
         int | None,
         typer.Option(
-            parser=integer_parser("--jobs", 1, 512),
-            metavar="N",
-            help="Number of processes. Default: one per core.",
+            **integer("--jobs", 1, 512), help="Number of processes. Default: one per core."
         ),
     ] = None,
     store: shared.StoreUrl = None,
@@ -65,7 +62,7 @@ def build_wiki(
     """
     from acdc_pipeline.workflows.site import build_site
 
-    with reserve_stdout(), show_stages() as progress:
+    with show_stages() as progress:
         results = shared.open_store(store)
         built = build_site(results, out, notes=notes, jobs=jobs, progress=progress)
     _print_notes(built)
@@ -94,11 +91,7 @@ def serve_wiki(
     out: Folder = None,
     port: Annotated[
         int,
-        typer.Option(
-            parser=integer_parser("--port", 0, 65535),
-            metavar="N",
-            help="Port on 127.0.0.1; 0 for any free one.",
-        ),
+        typer.Option(**integer("--port", 0, 65535), help="Port on 127.0.0.1; 0 for any free one."),
     ] = 8000,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Show the first page in the browser.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
 
 import typer
 
@@ -57,6 +58,11 @@ def scores(incomplete: str) -> list[str]:
     from acdc_pipeline.specs.head_scores import SCORES
 
     return _with_prefix(incomplete, SCORES)
+
+
+def choice(metavar: str) -> dict[str, Any]:
+    """Return the metavar of an option, such as `kl|nll`, and its completion, for `typer.Option`."""
+    return {"metavar": metavar, "autocompletion": one_of(metavar)}
 
 
 def one_of(metavar: str) -> Callable[[str], list[str]]:

@@ -29,6 +29,11 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _EDGES_ALLOWED = "a file, or edges such as input->a0.h1<v>,a0.h1->logits"
 
 
+def integer(option: str, least: int, most: int | None = None) -> dict[str, Any]:
+    """Return the parser and the metavar of an option that takes an integer, for `typer.Option`."""
+    return {"parser": integer_parser(option, least, most), "metavar": "N"}
+
+
 def integer_parser(option: str, least: int, most: int | None = None) -> Callable[[str | int], int]:
     """Make a parser of integers from `least` to `most`. The parser raises InvalidInput."""
 
@@ -51,8 +56,8 @@ def integer_parser(option: str, least: int, most: int | None = None) -> Callable
     return parse
 
 
-def number_parser(option: str) -> Callable[[str | float], float]:
-    """Make a parser of decimal numbers. The parser raises InvalidInput."""
+def number(option: str) -> dict[str, Any]:
+    """Return the parser and the metavar of an option that takes a decimal number."""
 
     def parse(text: str | float) -> float:
         try:
@@ -61,7 +66,7 @@ def number_parser(option: str) -> Callable[[str | float], float]:
         except ValueError:
             raise InvalidInput(f"'{_cut(text)}' is not a number", field=option) from None
 
-    return parse
+    return {"parser": parse, "metavar": "NUMBER"}
 
 
 def _cut(value: object) -> str:
@@ -69,8 +74,8 @@ def _cut(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def file_parser(option: str) -> Callable[[str | Path], Path]:
-    """Make a parser of files to write. The parser raises InvalidInput for an empty name."""
+def output_file(option: str, metavar: str = "FILE") -> dict[str, Any]:
+    """Return the parser and the metavar of an option that names a file to write."""
 
     def parse(text: str | Path) -> Path:
         if not str(text).strip():
@@ -80,7 +85,7 @@ def file_parser(option: str) -> Callable[[str | Path], Path]:
         path = Path(text)
         return STDOUT if stream_number(path) == 1 else path
 
-    return parse
+    return {"parser": parse, "metavar": metavar}
 
 
 def parse_circuit(text: str, topology: Topology) -> Circuit:

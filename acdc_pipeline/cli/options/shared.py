@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, MAX_THREADS, integer_parser
+from acdc_pipeline.cli.options.parsers import (
+    MAX_PROMPTS,
+    MAX_SEED,
+    MAX_THREADS,
+    integer,
+    integer_parser,
+)
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -41,8 +47,7 @@ Json = Annotated[
 Device = Annotated[
     str,
     typer.Option(
-        metavar=DEVICES,
-        autocompletion=completion.one_of(DEVICES),
+        **completion.choice(DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
         help="Where to compute. It does not change the run id.",
@@ -70,8 +75,7 @@ Threads = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        metavar=DTYPES,
-        autocompletion=completion.one_of(DTYPES),
+        **completion.choice(DTYPES),
         help="Precision of the model's weights; arithmetic is never below float32.",
     ),
 ]
@@ -84,19 +88,12 @@ TaskName = Annotated[
     ),
 ]
 ModelName = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        autocompletion=completion.models,
-        help=MODEL_HELP,
-    ),
+    str, typer.Argument(metavar="MODEL", autocompletion=completion.models, help=MODEL_HELP)
 ]
 RunPrefix = Annotated[
     str,
     typer.Argument(
-        metavar="RUN",
-        autocompletion=completion.runs,
-        help="A run id, or the first digits of one.",
+        metavar="RUN", autocompletion=completion.runs, help="A run id, or the first digits of one."
     ),
 ]
 OfTask = Annotated[
@@ -118,29 +115,15 @@ OfModel = Annotated[
 
 Force = Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")]
 Seed = Annotated[
-    int,
-    typer.Option(
-        parser=integer_parser("--seed", 0, MAX_SEED),
-        metavar="N",
-        help="Seed of all random choices.",
-    ),
+    int, typer.Option(**integer("--seed", 0, MAX_SEED), help="Seed of all random choices.")
 ]
 PromptSeed = Annotated[
-    int,
-    typer.Option(
-        "--seed",
-        parser=integer_parser("--seed", 0, MAX_SEED),
-        metavar="N",
-        help="Seed of the prompts.",
-    ),
+    int, typer.Option("--seed", **integer("--seed", 0, MAX_SEED), help="Seed of the prompts.")
 ]
 PromptCount = Annotated[
     int,
     typer.Option(
-        "--prompts",
-        parser=integer_parser("--prompts", 1, MAX_PROMPTS),
-        metavar="N",
-        help="Number of prompt pairs.",
+        "--prompts", **integer("--prompts", 1, MAX_PROMPTS), help="Number of prompt pairs."
     ),
 ]
 

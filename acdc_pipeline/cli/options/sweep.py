@@ -49,8 +49,7 @@ ExecutorName = Annotated[
     str | None,
     typer.Option(
         "--executor",
-        metavar="local|ray",
-        autocompletion=completion.one_of("local|ray"),
+        **completion.choice("local|ray"),
         envvar="ACDC_EXECUTOR",
         show_envvar=False,
         help="Execute in this process, or on Ray actors. Default: the profile's executor.",
@@ -60,8 +59,7 @@ SweepDevice = Annotated[
     str | None,
     typer.Option(
         "--device",
-        metavar=shared.DEVICES,
-        autocompletion=completion.one_of(shared.DEVICES),
+        **completion.choice(shared.DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
         help="Where to compute. Default: on a GPU if the profile's gpus is above 0.",

@@ -7,9 +7,9 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
-from acdc_pipeline.cli.terminal.streams import write_stderr
+from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -20,38 +20,14 @@ Stages = Callable[[str, int, int], None]
 """Listener to work in stages: its name, items done, items in total (0 if unknown)."""
 
 
-@runtime_checkable
-class Display(Protocol):
-    """Where progress is shown."""
-
-    def begin(self, label: str, total: int | None, state: str, line: str) -> None:
-        """Show the start of `total` units of work; None if their number is unknown.
-
-        Args:
-            label: name of the work.
-            total: units of work.
-            state: text beside a bar.
-            line: text behind the label in a log; empty for none.
-        """
-        ...
-
-    def update(self, done: float | int, state: str | None, line: str) -> None:
-        """Show that `done` units are done; a log line appears if the last one is old enough."""
-        ...
-
-    def finish(self) -> None:
-        """Remove what does not stay."""
-        ...
-
-
 class Bar:
-    """A rich progress bar that disappears at the end."""
+    """A rich progress bar that disappears at the end. It shows `state`, a log shows `line`."""
 
     def __init__(self) -> None:
         self._progress: RichProgress | None = None
 
     def begin(self, label: str, total: int | None, state: str, line: str) -> None:
-        """Replace the bar by an empty one."""
+        """Replace the bar by an empty one; a `total` of None is unknown."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -69,14 +45,12 @@ class Bar:
         self._progress.start()
 
     def update(self, done: float | int, state: str | None, line: str) -> None:
-        """Move the bar."""
         if self._progress is not None:
             task = self._progress.tasks[0]
             state = task.fields["state"] if state is None else state
             self._progress.update(task.id, completed=done, state=state)
 
     def finish(self) -> None:
-        """Remove the bar."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -95,7 +69,7 @@ class Lines:
         self._label = ""
 
     def begin(self, label: str, total: int | None, state: str, line: str) -> None:
-        """Write a line at once."""
+        """Write the line, unless it is empty."""
         self._label = label
         if line or self._last is None:
             self._last = self._clock()
@@ -127,7 +101,7 @@ class SearchProgress:
         tests_edges: whether edges are tested one by one, and some of them kept.
     """
 
-    def __init__(self, display: Display) -> None:
+    def __init__(self, display: Bar | Lines) -> None:
         self._display = display
         self.prefix = ""
         self.unit = "edges"
@@ -176,7 +150,6 @@ class SearchProgress:
         self._display.update(self._total - left, state, line)
 
     def finish(self) -> None:
-        """Remove what does not stay."""
         self._display.finish()
 
 
@@ -218,9 +191,9 @@ def shorten_model_paths(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _display() -> Iterator[Display]:
+def _display() -> Iterator[Bar | Lines]:
+    """Give the display that suits stderr; meanwhile, stdout is reserved for the answer."""
     display = Bar() if sys.stderr.isatty() else Lines(time.monotonic)
-    try:
+    with reserve_stdout(), contextlib.ExitStack() as stack:
+        stack.callback(display.finish)
         yield display
-    finally:
-        display.finish()

@@ -93,11 +93,9 @@ class SweepProgress:
         self._seen: dict[str, int] = {}
 
     def waiting(self, reason: str) -> None:
-        """Show what the sweep waits for."""
         self._show_message(reason, "dim")
 
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
-        """Count a run as active."""
         self._seen.setdefault(worker, len(self._seen))
         self.active[worker] = ActiveRun(planned, self.clock(), attempt)
 
@@ -110,13 +108,11 @@ class SweepProgress:
         run.total = max(run.total, tested + left)
 
     def lost(self, worker: str, planned: PlannedRun | None, reason: str) -> None:
-        """Show that a worker died."""
         self.active.pop(worker, None)
         run = "" if planned is None else f"; {run_name(planned.run)} goes back into the queue"
         self._show_message(f"{worker} died: {reason}{run}", "yellow")
 
     def ended(self, outcome: Outcome) -> None:
-        """Show how a run ended, with its number among all runs."""
         self.states[outcome.state] += 1
         self.active.pop(outcome.worker, None)
         text = f"[{self.done}/{self.total}] {outcome_text(outcome)}"
@@ -137,7 +133,6 @@ class SweepProgress:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the start."""
         return self.clock() - self._start
 
     @property
@@ -164,12 +159,10 @@ class SweepLines(SweepProgress):
         self._last = clock()
 
     def started(self, worker: str, planned: PlannedRun, attempt: int) -> None:
-        """Count a run as active."""
         super().started(worker, planned, attempt)
         self._break_silence()
 
     def advanced(self, worker: str, tested: int, kept: int, left: int) -> None:
-        """Update the counts of a worker's run."""
         super().advanced(worker, tested, kept, left)
         self._break_silence()
 
@@ -224,13 +217,11 @@ class SweepLive(SweepProgress):
             self.active.pop(outcome.worker, None)
 
     def finish(self) -> None:
-        """Remove the display; its messages stay."""
         self._live.stop()
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        """Draw the display as it is now."""
         from rich.text import Text
 
         now, workers = self.clock(), self.workers
