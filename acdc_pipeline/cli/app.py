@@ -85,11 +85,7 @@ class App(typer.Typer):
 
 
 def default_map(command: Any) -> dict[str, Any]:
-    """Return the project's `acdc.yaml` as Click's `default_map` for `command` and all below it.
-
-    Raises:
-        InvalidInput: the file is not valid.
-    """
+    """Return the project's `acdc.yaml` as Click's `default_map` for `command` and all below it."""
     try:
         here = Path.cwd()
     except FileNotFoundError:

@@ -97,11 +97,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
-
-    Args:
-        arguments: words of the command line; None for those of the process.
-    """
+    """Run the command line, by default that of the process, and return its exit code."""
     open_missing_streams()
     join_split_words(os.environ)
     try:

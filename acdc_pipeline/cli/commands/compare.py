@@ -10,7 +10,7 @@ import typer
 
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
-from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
+from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
@@ -73,14 +73,13 @@ def compare(
             print_json({"store": results.url, "searches": []})
         return
     with show_progress() as progress:
-        from acdc_pipeline.execution.worker import Worker
         from acdc_pipeline.workflows.curves import compare_searches
+        from acdc_pipeline.workflows.discovery import worker_factory
 
-        shared.use_threads(thread_count)
         searches = compare_searches(
             results,
             summaries,
-            Worker(device=device, memory=memory_budget),
+            worker_factory(device, memory_budget, thread_count)(),
             cast("MetricName | None", metric),
             lambda spec: progress.step(f"{spec.method.name}: {spec.task} in {spec.model}"),
         )
@@ -162,14 +161,13 @@ def compare_runs(
     )
     roles = [_roles(results, side) for side in sides]
     pairs = (
-        [compared(records[0], records[1], roles[0], roles[1])]
+        [compared(records[0], records[1], *roles)]
         if records
         else _pairs_of_models(results, sides, roles)
     )
     if svg is not None:
         names = [_name(record) for record in records] or models
-        write_bytes(svg, comparison.draw_pairs(names[0], names[1], pairs).encode())
-        if svg == STDOUT:
+        if write_drawing(svg, comparison.draw_pairs(names[0], names[1], pairs)):
             return
     ids = [record.spec.run_id() for record in records]
     figures = load_figures(results, ids) if records else {}

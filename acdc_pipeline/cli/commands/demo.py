@@ -9,12 +9,12 @@ import typer
 from acdc_pipeline.cli.commands import wiki
 from acdc_pipeline.cli.commands.run import execute_with_progress, plan_with_store, print_cached
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.sweep import SweepName
+from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
-from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.cli.terminal.text import pluralize, relative_path
-from acdc_pipeline.cli.views.run import method_name, run_name
+from acdc_pipeline.cli.views.run import run_name
 from acdc_pipeline.cli.views.sweep import print_failures
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.workflows.executors import check_executor, execution_settings
@@ -26,23 +26,10 @@ if TYPE_CHECKING:
 
 PROFILE = "laptop"
 
-COLUMNS = (
-    Column("run"),
-    Column("task", "name"),
-    Column("model", "name"),
-    Column("method"),
-    Column("edges kept", rank=1),
-    Column("share", "number", rank=3),
-    Column("KL", "number"),
-    Column("accuracy", "number", rank=2),
-    Column("forced choice", "number", rank=2),
-    Column("seconds", "number", rank=4),
-)
-
 
 def demo(
     context: typer.Context,
-    sweep: SweepName = "demo",
+    sweep: sweep_options.SweepName = "demo",
     executor: Annotated[
         str,
         typer.Option(
@@ -120,18 +107,13 @@ def _failed(status: SweepStatus, outcomes: list[Outcome]) -> list[dict[str, Any]
 
 def _show(results: Store, records: list[RunRecord], store_option: str) -> None:
     from acdc_pipeline.cli.views.run import edge_counts
-    from acdc_pipeline.cli.views.run_list import result_cells
+    from acdc_pipeline.cli.views.run_list import COLUMNS, result_cells, run_cells
 
     if not records:
         return
     rows = [
-        {
-            "run": r.spec.run_id()[:8],
-            "task": r.spec.task,
-            "model": r.spec.model,
-            "method": method_name(r.spec.method),
-            **result_cells(*edge_counts(r), r.metrics, r.wall_seconds),
-        }
+        run_cells(r.spec.run_id(), r.spec)
+        | result_cells(*edge_counts(r), r.metrics, r.wall_seconds)
         for r in records
     ]
     print_table(COLUMNS, rows)

@@ -58,14 +58,20 @@ def doctor(store: shared.StoreUrl = None, json: shared.Json = False) -> None:
             _browser,
         ]
         findings = [_run_check(check) for check in checks]
+    ok = all(finding.status != "problem" for finding in findings)
     if json:
-        print_json({"findings": [asdict(f) for f in findings], "ok": _all_ok(findings)})
+        print_json({"findings": [asdict(f) for f in findings], "ok": ok})
     else:
         rows = [
-            {"what": f.what, "state": _MARKS[f.status], "found": _with_fix(f)} for f in findings
+            {
+                "what": f.what,
+                "state": _MARKS[f.status],
+                "found": f.found + (f"\nfix: {f.fix}" if f.fix else ""),
+            }
+            for f in findings
         ]
         print_table(COLUMNS, rows, width=terminal_width() or PROSE_WIDTH)
-    if not _all_ok(findings):
+    if not ok:
         raise typer.Exit(3)
 
 
@@ -80,14 +86,6 @@ PACKAGES = ("torch", "transformer-lens", "transformers", "ray", "pyarrow", "netw
 COLUMNS = (Column("what"), Column("state"), Column("found", "prose"))
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 _MARKS: dict[Status, str] = {"ok": "ok", "note": "–", "problem": "PROBLEM"}
-
-
-def _with_fix(finding: Finding) -> str:
-    return finding.found + (f"\nfix: {finding.fix}" if finding.fix else "")
-
-
-def _all_ok(findings: list[Finding]) -> bool:
-    return all(finding.status != "problem" for finding in findings)
 
 
 def _run_check(check: Callable[[], Finding]) -> Finding:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +15,7 @@ from acdc_pipeline.cli.options.parsers import (
     output_file,
     parse_circuit,
 )
-from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, write_bytes
+from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
 from acdc_pipeline.cli.terminal.output import (
     print_facts,
     print_json,
@@ -147,17 +148,16 @@ def evaluate(
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    _check_options(run, model, edges, metric, ablation, prompts)
+    _check_options(context.params)
     check_drawing(svg, force=force, json=json, command="evaluate")
     with show_progress() as progress:
         progress.status("loading")
-        from acdc_pipeline.execution.worker import Worker
+        from acdc_pipeline.workflows.discovery import worker_factory
         from acdc_pipeline.workflows.evaluate import evaluate as evaluate_circuit
         from acdc_pipeline.workflows.evaluation import evaluation_plan
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
-        shared.use_threads(thread_count)
-        worker = Worker(device=device, memory=memory_budget)
+        worker = worker_factory(device, memory_budget, thread_count)()
         plan = evaluation_plan(
             "full" if full else "basic",
             null=null,
@@ -192,25 +192,16 @@ def evaluate(
     print_warnings(damaged)
     if answer is not None and answer.unkept is not None:
         print_warnings([f"not stored: {answer.unkept}"])
-    picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}") if svg else ""
-    if svg == STDOUT:
-        print_line(picture.rstrip("\n"))
-        return
     if svg is not None:
-        write_bytes(svg, picture.encode())
+        picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}")
+        if write_drawing(svg, picture):
+            return
     run_id = {} if model is not None else {"run": spec.run_id()}
     identity = {**run_id, "task": spec.task, "model": spec.model}
     figures = evaluation_figures(found)
     if json:
-        drawing = None if svg is None else str(svg)
-        print_json(
-            {
-                **identity,
-                **figures,
-                "cached": answer is not None and answer.cached,
-                "drawing": drawing,
-            }
-        )
+        cached, drawing = answer is not None and answer.cached, None if svg is None else str(svg)
+        print_json({**identity, **figures, "cached": cached, "drawing": drawing})
         return
     print_facts(
         identity
@@ -230,26 +221,19 @@ def _stored_text(answer: Answer) -> str:
     return f"beside the run{cached}"
 
 
-def _check_options(
-    run: str,
-    model: str | None,
-    edges: str | None,
-    metric: str | None,
-    ablation: str | None,
-    prompts: int | None,
-) -> None:
+def _check_options(given: Mapping[str, Any]) -> None:
     """Raise InvalidInput if options and arguments contradict one another."""
     from acdc_pipeline.specs import list_tasks
 
-    if model is not None and edges is None:
+    run, model = given["run"], given["model"]
+    if model is not None and given["edges"] is None:
         raise InvalidInput(
             "no circuit is given",
             where="evaluate",
             field="--edges",
             fix="name a file or edges, or evaluate a stored run: acdc evaluate RUN",
         )
-    given = {"--edges": edges, "--metric": metric, "--ablation": ablation, "--prompts": prompts}
-    of_run = [option for option, value in given.items() if value is not None]
+    of_run = [n for n in ("edges", "metric", "ablation", "prompts") if given[n] is not None]
     if model is None and run in list_tasks():
         raise InvalidInput(
             f"'{run}' is a task, and no model is given",
@@ -261,7 +245,7 @@ def _check_options(
         raise InvalidInput(
             "a stored run has its own",
             where="evaluate",
-            field=of_run[0],
+            field=f"--{of_run[0]}",
             fix="leave it out, or give TASK MODEL",
         )
 

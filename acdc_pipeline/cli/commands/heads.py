@@ -15,7 +15,6 @@ from acdc_pipeline.cli.terminal.text import format_percent, pluralize, relative_
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
 if TYPE_CHECKING:
-    from acdc_pipeline.specs import ProfileMethod
     from acdc_pipeline.store import RunRecord
 
 DEFAULT_SCORE = "induction"
@@ -75,11 +74,13 @@ def heads(
       acdc heads zoo:gpt2-4l-s0 --score direct_effect --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    method = _method(_read(text))
-    if score is not None:
-        _check_score(score)
-    from acdc_pipeline.specs import find_task
+    content = _read(text)
+    from acdc_pipeline.specs import ProfileMethod, find_task
+    from acdc_pipeline.specs.head_scores import SCORES
 
+    method = ProfileMethod.with_defaults(content)
+    if score is not None and score not in SCORES:
+        raise UnknownName.among("score", score, SCORES)
     with show_progress() as progress:
         progress.unit = "heads"
         progress.status(f"loading {model}")
@@ -135,29 +136,15 @@ def _read(path: Path | None) -> str | None:
     return text
 
 
-def _method(text: str | None) -> ProfileMethod:
-    from acdc_pipeline.specs import ProfileMethod
-
-    return ProfileMethod.with_defaults(text)
-
-
-def _check_score(name: str) -> None:
-    from acdc_pipeline.specs.head_scores import SCORES
-
-    if name not in SCORES:
-        raise UnknownName.among("score", name, SCORES)
-
-
 def _document(record: RunRecord) -> dict[str, Any]:
     """Return a profile as JSON data: the run, the scores, roles and near misses."""
     from dataclasses import asdict
 
     from acdc_pipeline.cli.views.run import run_document
 
-    rows = [asdict(row) for row in record.heads]
-    for row in rows:
-        del row["model"]
-    return {**run_document(record), "scores": rows, "profile": record.profile}
+    rows = (asdict(row) for row in record.heads)
+    scores = [{name: row[name] for name in row if name != "model"} for row in rows]
+    return {**run_document(record), "scores": scores, "profile": record.profile}
 
 
 def _show(

@@ -9,13 +9,7 @@ import typer
 
 from acdc_pipeline.cli.commands.run import plan_with_store
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.sweep import (
-    ExecutorName,
-    ProfileName,
-    Shard,
-    SweepName,
-    read_executor,
-)
+from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
@@ -50,10 +44,10 @@ COLUMNS = (
 
 def plan(
     context: typer.Context,
-    sweep: SweepName,
-    profile: ProfileName = DEFAULT_PROFILE,
-    executor: ExecutorName = None,  # noqa: ARG001  (read from the context)
-    shard: Shard = None,
+    sweep: sweep_options.SweepName,
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,
+    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context)
+    shard: sweep_options.Shard = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
@@ -67,7 +61,7 @@ def plan(
       acdc plan demo
       acdc plan deploy/sweeps/paper.yaml --profile gpu --json
     """
-    settings = execution_settings(profile, executor=read_executor(context))
+    settings = execution_settings(profile, executor=sweep_options.read_executor(context))
     with reserve_stdout():
         results, status = plan_with_store(sweep, store, settings, shard)
         from acdc_pipeline.workflows.forecast import forecast

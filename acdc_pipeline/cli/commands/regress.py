@@ -14,14 +14,8 @@ import typer
 from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.commands.run import execute_with_progress
 from acdc_pipeline.cli.options import shared
+from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.options.parsers import integer, output_file
-from acdc_pipeline.cli.options.sweep import (
-    ExecutorName,
-    ProfileName,
-    SweepDevice,
-    SweepName,
-    read_settings,
-)
 from acdc_pipeline.cli.terminal.errors import print_error
 from acdc_pipeline.cli.terminal.files import STDOUT, check_writable, write_bytes
 from acdc_pipeline.cli.terminal.interrupts import temporary_folder
@@ -47,7 +41,7 @@ MIN_SEEDS = 5
 
 def regress(
     context: typer.Context,
-    sweep: SweepName = "regress",
+    sweep: sweep_options.SweepName = "regress",
     baselines: Annotated[
         Path | None,
         typer.Option(
@@ -107,9 +101,9 @@ def regress(
     cached: Annotated[
         bool, typer.Option("--cached", help="Use the runs in --store as they are.")
     ] = False,
-    executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
-    profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
-    device: SweepDevice = None,  # noqa: ARG001
+    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
+    device: sweep_options.SweepDevice = None,  # noqa: ARG001
     memory: shared.Memory = None,  # noqa: ARG001
     threads: shared.Threads = None,  # noqa: ARG001
     store: Annotated[
@@ -135,7 +129,7 @@ def regress(
       acdc regress --update-baseline --reason "trained with a new tokenizer"
     """
     print_version_note()
-    settings = read_settings(context)
+    settings = sweep_options.read_settings(context)
     store = store if shared.is_typed(context, "store") else None
     _check_options(update_baseline, reason, cached, store)
     _check_documents(junit, summary, json)
@@ -269,12 +263,7 @@ def _write_documents(
 
 
 def _head_links(wiki: str, report: Report) -> HeadLink:
-    """Make the function that returns the address of a head's page in a published wiki.
-
-    Args:
-        wiki: URL of the wiki's first page, or of its folder.
-        report: report whose heads are linked.
-    """
+    """Return a function for the address of a head's page in the wiki at a URL."""
     from acdc_pipeline.wiki.text import assign_slugs
 
     base = wiki.removesuffix("index.html").rstrip("/")

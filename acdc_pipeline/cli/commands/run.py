@@ -10,15 +10,7 @@ import typer
 
 from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.sweep import (
-    ExecutorName,
-    ProfileName,
-    RetryFailed,
-    Shard,
-    SweepDevice,
-    SweepName,
-    read_settings,
-)
+from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
@@ -47,12 +39,12 @@ _BYTES_PER_RUN = 2_000
 
 def run(
     context: typer.Context,
-    sweep: SweepName,
-    executor: ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
-    profile: ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
-    retry_failed: RetryFailed = False,
-    shard: Shard = None,
-    device: SweepDevice = None,  # noqa: ARG001
+    sweep: sweep_options.SweepName,
+    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
+    retry_failed: sweep_options.RetryFailed = False,
+    shard: sweep_options.Shard = None,
+    device: sweep_options.SweepDevice = None,  # noqa: ARG001
     memory: shared.Memory = None,  # noqa: ARG001
     threads: shared.Threads = None,  # noqa: ARG001
     store: shared.StoreUrl = None,
@@ -71,7 +63,7 @@ def run(
       acdc run zoo --shard 3/8 --store s3://bucket/results
     """
     print_version_note()
-    settings = read_settings(context)
+    settings = sweep_options.read_settings(context)
     with reserve_stdout():
         results, status = plan_with_store(sweep, store, settings, shard)
         todo = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
@@ -106,16 +98,9 @@ def run(
 def plan_with_store(
     sweep: str, store: str | None, settings: ExecutionSettings, shard: str | None
 ) -> tuple[Store, SweepStatus]:
-    """Open the store and plan a sweep against it. Writes nothing, executes nothing.
+    """Open the store and plan a sweep, or its part `I/N`. Writes nothing, executes nothing.
 
-    Args:
-        sweep: name or file of the sweep.
-        store: URL of the store; None for the default.
-        settings: settings whose dtype applies where the sweep names none.
-        shard: part of the sweep as `I/N`; None for all of it.
-
-    Raises:
-        InvalidInput: the sweep, the shard or the store is not valid.
+    The dtype of the settings applies where the sweep names none. Raises InvalidInput.
     """
     from acdc_pipeline.execution.shard import WHOLE, parse_shard
     from acdc_pipeline.specs import find_sweep
@@ -154,19 +139,12 @@ def execute_with_progress(
 ) -> list[Outcome]:
     """Execute `runs`, show progress, and return the outcomes in the order they came.
 
-    If the work is interrupted or the store fails, the command that continues it is printed;
-    committed runs stay in the store.
-
-    Args:
-        runs: runs to execute.
-        results: store of their results.
-        settings: settings to execute them with.
-        resume_command: command that continues the work; None if the store is temporary.
+    If the work is interrupted or the store fails, the command that continues it is printed, unless
+    the store is temporary (None); committed runs stay in the store.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
-        StoreError: the store cannot be written.
-        StoreFailed: the store stopped working meanwhile.
+        StoreError: the store cannot be written, or stopped working meanwhile.
     """
     outcomes: list[Outcome] = []
     if not runs:

@@ -14,7 +14,13 @@ from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.commands import compare
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
-from acdc_pipeline.cli.terminal.files import STDOUT, check_drawing, check_new, write_bytes
+from acdc_pipeline.cli.terminal.files import (
+    STDOUT,
+    check_drawing,
+    check_new,
+    write_bytes,
+    write_drawing,
+)
 from acdc_pipeline.cli.terminal.output import (
     print_facts,
     print_json,
@@ -90,7 +96,10 @@ def list_runs(
             {
                 "store": results.url,
                 "runs": [summary_document(s, figures.get(s.run_id)) for s in shown],
-                "damaged": [{"run_id": run_id, **_plain(e)} for run_id, e in damaged.items()],
+                "damaged": [
+                    {"run_id": run_id, "problem": e.problem, "field": e.field, "fix": e.fix}
+                    for run_id, e in damaged.items()
+                ],
             }
         )
     elif shown:
@@ -148,24 +157,17 @@ def show_run(
     run_id = results.resolve(run)
     record = results.get(run_id)
     drawn = None
-    if record.circuit is not None and svg == STDOUT:
-        print_line(draw_run(record, record.circuit).rstrip("\n"))
-        return
     if record.circuit is not None and not no_svg:
         drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
-        write_bytes(drawn, draw_run(record, record.circuit).encode())
+        if write_drawing(drawn, draw_run(record, record.circuit)):
+            return
     path = results.path(run_id)
     figures = load_figures(results, [run_id]).get(run_id)
     if json:
-        drawing = None if drawn is None else str(drawn)
-        document = (
-            run_document(record)
-            | evaluation_part(figures)
-            | {"store": results.url, "path": path, "drawing": drawing}
-        )
-        edges = (
-            [str(e) for e in record.circuit.sorted_edges] if record.circuit is not None else None
-        )
+        circuit = record.circuit
+        place = {"store": results.url, "path": path, "drawing": drawn and str(drawn)}
+        edges = None if circuit is None else [str(edge) for edge in circuit.sorted_edges]
+        document = run_document(record) | evaluation_part(figures) | place
         print_json({**document, "edges": edges})
         return
     same_run = f"{run_id[:8]}{shared.repeat_option(context, 'store')}"
@@ -283,7 +285,16 @@ def clean_store(
         print_json({"store": results.url, "leftovers": leftovers, "removed": remove})
         return
     if found:
-        print_table(LEFTOVER_COLUMNS, [_row(item) for item in found])
+        rows = [
+            {
+                "path": item.path,
+                "what": item.why,
+                "age": format_age(item.age),
+                "size": format_size(item.size),
+            }
+            for item in found
+        ]
+        print_table(LEFTOVER_COLUMNS, rows)
     print_note(_summary(results, found, remove))
 
 
@@ -295,15 +306,6 @@ def _seconds(text: str) -> float:
     except InvalidInput as error:
         error.field = "--older-than"
         raise
-
-
-def _row(item: Leftover) -> dict[str, str]:
-    return {
-        "path": item.path,
-        "what": item.why,
-        "age": format_age(item.age),
-        "size": format_size(item.size),
-    }
 
 
 def _summary(results: Store, found: list[Leftover], removed: bool) -> str:
@@ -326,7 +328,3 @@ def _damage_of(results: Store, readable: set[str]) -> dict[str, DamagedRun]:
             except DamagedRun as error:
                 damaged[run_id] = error
     return damaged
-
-
-def _plain(error: DamagedRun) -> dict[str, str | None]:
-    return {"problem": error.problem, "field": error.field, "fix": error.fix}

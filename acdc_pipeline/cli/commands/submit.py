@@ -11,7 +11,7 @@ import typer
 
 from acdc_pipeline.cli.commands import jobs as job_commands
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.options.sweep import ProfileName, RetryFailed, SweepName
+from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 def submit(
     context: typer.Context,
-    sweep: SweepName,
+    sweep: sweep_options.SweepName,
     address: job_commands.Address = None,  # noqa: ARG001  (read from the context)
-    profile: ProfileName = "gpu",
+    profile: sweep_options.ProfileName = "gpu",
     store: shared.StoreUrl = None,
     follow: job_commands.Follow = False,
-    retry_failed: RetryFailed = False,
+    retry_failed: sweep_options.RetryFailed = False,
     shared_disk: Annotated[
         bool,
         typer.Option(

@@ -227,12 +227,7 @@ app.command("export")(tasks_files.export_prompts)
 
 
 def write_task_folder(folder: Path, name: str) -> Path:
-    """Write the folder `name` in `folder`, whole or not at all, and return its path.
-
-    Raises:
-        InvalidInput: the name is not valid, or is that of a task of the package; the folder
-            exists, or cannot be written.
-    """
+    """Write the folder `name` in `folder`, whole or not at all, and return its path."""
     from acdc_pipeline.specs.project import bundled_folder
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
@@ -268,11 +263,7 @@ def write_task_folder(folder: Path, name: str) -> Path:
 def _prompts(
     spec: TaskSpec, model: str, count: int, seed: int
 ) -> tuple[tuple[PromptSet, list[dict[str, Any]]], str | None]:
-    """Make prompts. Return them, each as JSON data, and the form of answers if a task has several.
-
-    Raises:
-        PromptError: the model has no tokenizer, or a prompt does not fit it.
-    """
+    """Return prompts, each also as JSON data, and the form of answers if a task has several."""
     with show_status(f"making prompts for {model}"):
         from acdc_pipeline.prompts import answer_form, make_prompts
 

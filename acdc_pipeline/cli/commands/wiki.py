@@ -71,7 +71,8 @@ def build_wiki(
         return
     print_facts(_facts(built))
     print_line(f"\nOpen {relative_path(str(built.out / 'index.html'))} in a browser,")
-    print_line(f"or serve it on this machine: acdc wiki serve{_repeat_folder(out)}")
+    folder = "" if out is None else f" --out {shlex.quote(str(out))}"
+    print_line(f"or serve it on this machine: acdc wiki serve{folder}")
 
 
 def build_from_store(store: Store, out: Path | None) -> Path | None:
@@ -157,7 +158,3 @@ def _facts(built: Built) -> dict[str, str]:
         "files": f"{built.files:,} ({built.bytes / 1e6:.1f} MB), {built.written:,} written, "
         f"{built.removed:,} removed",
     }
-
-
-def _repeat_folder(out: Path | None) -> str:
-    return "" if out is None else f" --out {shlex.quote(str(out))}"

@@ -94,10 +94,7 @@ def join_split_words(environment: MutableMapping[str, str]) -> None:
     """Rejoin the words of a Bash command line that Bash split at colons.
 
     Bash passes `zoo:attn` as three words, and inserts the answer behind the colon. So the word to
-    complete becomes `attn`, and its kind, `zoo:`, is kept for `models`.
-
-    Args:
-        environment: variables that Bash passes the command line in, changed in place.
+    complete becomes `attn`, and its kind, `zoo:`, is kept for `models`. Both go into `environment`.
     """
     if environment.get(_REQUEST) != "complete_bash":
         return

@@ -141,23 +141,11 @@ def read_memory(context: typer.Context) -> int | None:
 
 
 def read_threads(context: typer.Context) -> int | None:
-    """Return the number of threads given by `--threads`; None if there is none.
-
-    Raises:
-        InvalidInput: it is no number in range.
-    """
+    """Return the number of threads given by `--threads`; None if there is none."""
     text = context.params["threads"]
     if text is None:
         return None
     return integer_parser(option_source(context, "threads"), 1, MAX_THREADS)(text)
-
-
-def use_threads(count: int | None) -> None:
-    """Make torch compute with `count` threads from now on; None changes nothing."""
-    if count is not None:
-        import torch
-
-        torch.set_num_threads(count)
 
 
 def option_source(context: typer.Context, name: str) -> str:
@@ -186,12 +174,7 @@ def repeat_option(context: typer.Context, name: str) -> str:
 
 
 def repeat_command(context: typer.Context, *, without: tuple[str, ...] = ()) -> str:
-    """Return the command that was typed, such as `acdc run demo --shard 1/2`.
-
-    Args:
-        context: context of the running command.
-        without: names of parameters to leave out.
-    """
+    """Return the command that was typed, such as `acdc run demo`, without some parameters."""
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""

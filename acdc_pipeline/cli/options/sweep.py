@@ -68,13 +68,7 @@ SweepDevice = Annotated[
 
 
 def read_settings(context: typer.Context) -> ExecutionSettings:
-    """Return the worker profile with the options that override it.
-
-    Raises:
-        UnknownName: there is no such worker profile.
-        SpecError: the profile, or the amount of memory, is not valid.
-        InvalidInput: the executor, or the number of threads, is not valid.
-    """
+    """Return the worker profile with the options that override it. Raises InvalidInput."""
     memory, threads = shared.read_memory(context), shared.read_threads(context)
     return execution_settings(
         context.params["profile"],

@@ -8,6 +8,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
+from acdc_pipeline.cli.terminal.output import print_line
 from acdc_pipeline.errors import InvalidInput
 
 STDOUT = Path("-")
@@ -23,11 +24,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`.
 
     A file is replaced in one step and keeps its permissions, also where `path` is a link to it.
-    A pipe, a device or an open stream (`/dev/fd/3`) is written to.
-
-    Raises:
-        InvalidInput: its folder does not exist, or it cannot be written; an existing file is
-            left unchanged.
+    A pipe, a device or an open stream (`/dev/fd/3`) is written to. Raises InvalidInput.
     """
     try:
         if (number := stream_number(path)) is not None:
@@ -74,6 +71,15 @@ def check_drawing(svg: Path | None, *, force: bool, json: bool, command: str) ->
             raise InvalidInput("--svg - and --json exclude one another", where=command)
     elif svg is not None and not force:
         check_new(svg)
+
+
+def write_drawing(path: Path, drawing: str) -> bool:
+    """Write a drawing to a file, or to stdout; return whether it is on stdout."""
+    if path == STDOUT:
+        print_line(drawing.rstrip("\n"))
+        return True
+    write_bytes(path, drawing.encode())
+    return False
 
 
 def stream_number(path: Path) -> int | None:

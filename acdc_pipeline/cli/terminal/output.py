@@ -72,13 +72,7 @@ def print_line(text: str) -> None:
 
 
 def print_note(text: str, *, width: int | None = None, indent: str = "") -> None:
-    """Print text on stderr, wrapped at words.
-
-    Args:
-        text: one line or several.
-        width: longest line where stderr is not a terminal; None means no limit.
-        indent: prefix of continuation lines.
-    """
+    """Print text on stderr, wrapped at words; `width` holds where stderr is not a terminal."""
     columns = shutil.get_terminal_size().columns if sys.stderr.isatty() else width
     write_stderr(wrap(text, columns, indent) + "\n")
 

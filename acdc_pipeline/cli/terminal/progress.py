@@ -57,11 +57,7 @@ class Bar:
 
 
 class Lines:
-    """Lines for a log.
-
-    Args:
-        clock: seconds since any origin.
-    """
+    """Lines for a log."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -91,9 +87,6 @@ class Lines:
 
 class SearchProgress:
     """Listener to searches, scorings, profiles and evaluations.
-
-    Args:
-        display: where to show them.
 
     Attributes:
         prefix: text before the label of each search.

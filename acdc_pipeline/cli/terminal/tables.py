@@ -55,7 +55,6 @@ class Layout:
 
     @property
     def width(self) -> int:
-        """Width of the whole table."""
         return _total_width(self.widths.values())
 
 
@@ -64,12 +63,8 @@ def print_table(
 ) -> None:
     """Print a table of at least one row; name on stderr the columns left out.
 
-    Where not even the columns of rank 0 fit, each row becomes a block with a line per column.
-
-    Args:
-        columns: columns from left to right; those missing from the first row are skipped.
-        rows: cells by the name of their column.
-        width: greatest width; None means the terminal's, and off a terminal no limit.
+    Columns missing from the first row are skipped. Where not even the columns of rank 0 fit, each
+    row becomes a block with a line per column. Without `width` the terminal limits the table.
     """
     width = width or terminal_width()
     rows = [{name: replace_control_characters(cell) for name, cell in row.items()} for row in rows]

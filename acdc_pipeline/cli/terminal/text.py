@@ -108,13 +108,7 @@ def replace_control_characters(text: str) -> str:
 
 
 def wrap(text: str, width: int | None, indent: str = "") -> str:
-    """Wrap `text` at words; a word longer than a line stays whole.
-
-    Args:
-        text: one line or several.
-        width: longest line; None means no limit.
-        indent: prefix of continuation lines.
-    """
+    """Wrap each line of `text` at words; a word longer than `width` stays whole."""
     lines = replace_control_characters(text).splitlines()
     if width is not None:
         wrapper = textwrap.TextWrapper(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.output import print_facts, print_line
@@ -114,14 +115,7 @@ def print_pair_of_runs(
     pair: Pair,
     figures: Mapping[str, Figures],
 ) -> None:
-    """Print two runs, what their circuits share, and the strongest edges of each part.
-
-    Args:
-        summaries: all runs of the store.
-        records: the two runs.
-        pair: their comparison.
-        figures: evaluations by run id.
-    """
+    """Print two runs, what their circuits share, and the strongest edges of each part."""
     known = {summary.run_id: summary for summary in summaries}
     rows = run_list.run_rows([known[record.spec.run_id()] for record in records], figures)
     sides = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
@@ -146,19 +140,19 @@ def print_pair_of_runs(
 def pair_row(pair: Pair) -> dict[str, str]:
     """Return a comparison of two runs as a row of `PAIR_COLUMNS`."""
     edges, roles = pair.edges, pair.roles
+    counts = [NONE] * 3 if edges is None else map(str, edges.counts)
+    both, one = (), ()
+    if roles is not None:
+        both = roles.both or ["none"]
+        one = [f"A: {r}" for r in roles.only_a] + [f"B: {r}" for r in roles.only_b] or ["none"]
     return {
         "task": pair.cell.task,
         "method": pair.cell.method_text,
-        "only A": NONE if edges is None else str(len(edges.only_a)),
-        "both": NONE if edges is None else str(len(edges.both)),
-        "only B": NONE if edges is None else str(len(edges.only_b)),
+        **dict(zip(("only A", "both", "only B"), counts, strict=True)),
         "Jaccard": NONE if edges is None else f"{edges.jaccard:.3f}",
         "by role": NONE if pair.role_edges is None else f"{pair.role_edges.jaccard:.3f}",
-        "roles of both": NONE if roles is None else ", ".join(roles.both) or "none",
-        "roles of one": NONE
-        if roles is None
-        else ", ".join([*(f"A: {r}" for r in roles.only_a), *(f"B: {r}" for r in roles.only_b)])
-        or "none",
+        "roles of both": ", ".join(both) or NONE,
+        "roles of one": ", ".join(one) or NONE,
     }
 
 
@@ -196,11 +190,4 @@ def _strongest(circuit: Circuit, edges: Sequence[str]) -> str:
 
 
 def _overlap_document(overlap: Overlap | None) -> dict[str, Any] | None:
-    if overlap is None:
-        return None
-    return {
-        "only_a": list(overlap.only_a),
-        "both": list(overlap.both),
-        "only_b": list(overlap.only_b),
-        "jaccard": overlap.jaccard,
-    }
+    return None if overlap is None else asdict(overlap) | {"jaccard": overlap.jaccard}

@@ -41,8 +41,7 @@ CURVE_COLUMNS = (
 def evaluation_facts(figures: Facts) -> dict[str, str]:
     """Describe an evaluation: the circuit in every metric, and every other measurement.
 
-    Args:
-        figures: figures as in `StoredEvaluation.figures`; None was not measured and has no line.
+    `figures` are as in `StoredEvaluation.figures`; what was not measured is None, and has no line.
     """
     edges = {"edges": f"{figures['edges_kept']} of {figures['edges_total']}"}
     return edges | _metric_facts(figures) | measured_facts(figures)
@@ -53,7 +52,11 @@ def measured_facts(figures: Facts) -> dict[str, str]:
     lines: dict[str, str] = {}
     if (null := figures.get("null")) is not None:
         lines["null"] = "\n".join(
-            _null_text(name, one) for name, one in null["metrics"].items() if one["faithfulness"]
+            f"in {name} above {format_percent(one['percentile'])} of "
+            f"{pluralize(len(values), 'random circuit')} of equal size "
+            f"(median {format_number(median(values))})"
+            for name, one in null["metrics"].items()
+            if (values := one["faithfulness"])
         )
     if figures.get("cpr") is not None:
         lines["CPR"] = f"{format_number(figures['cpr'])} (area under the curve; higher is better)"
@@ -83,7 +86,6 @@ def curve_rows(figures: Facts) -> list[dict[str, str]]:
 
 def _metric_facts(figures: Facts) -> dict[str, str]:
     """Describe the circuit in every metric, beside the whole model and no circuit at all."""
-    lines: dict[str, str] = {}
     metrics = figures["metrics"]
     first = (figures["metric"], "kl", figures["task_metric"])
     faithful = {
@@ -91,9 +93,8 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
         for name in dict.fromkeys((*first, *metrics))
         if name in metrics and name not in COUNTING_METRICS
     }
-    lines["faithfulness"] = ", ".join(
-        f"{format_number(v)} in {name}" for name, v in faithful.items()
-    )
+    scores = (f"{format_number(value)} in {name}" for name, value in faithful.items())
+    lines = {"faithfulness": ", ".join(scores)}
     for name in faithful:
         one = metrics[name]
         whole = "" if name == "kl" else f"model {format_number(one['model'])}, "
@@ -101,23 +102,14 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
             f"{format_number(one['circuit'])} ({whole}no edges {format_number(one['ablated'])})"
         )
     for name in COUNTING_METRICS:
-        one = metrics.get(name)
-        lines[name.replace("_", " ")] = (
-            format_percent(None)
-            if one is None
-            else f"{format_percent(one['circuit'])} (model {format_percent(one['model'])}, "
-            f"no edges {format_percent(one['ablated'])})"
-        )
+        text = NONE
+        if one := metrics.get(name):
+            circuit, model, ablated = (
+                format_percent(one[state]) for state in ("circuit", "model", "ablated")
+            )
+            text = f"{circuit} (model {model}, no edges {ablated})"
+        lines[name.replace("_", " ")] = text
     return lines
-
-
-def _null_text(name: str, one: Facts) -> str:
-    values = one["faithfulness"]
-    circuits = pluralize(len(values), "random circuit")
-    return (
-        f"in {name} above {format_percent(one['percentile'])} of {circuits} of equal size "
-        f"(median {format_number(median(values))})"
-    )
 
 
 def _knockout_facts(figures: Facts) -> dict[str, str]:

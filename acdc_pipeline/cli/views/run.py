@@ -130,13 +130,7 @@ def run_facts(record: RunRecord) -> dict[str, str]:
 def evaluation_facts_of_run(
     record: RunRecord, figures: Figures | None, command: str
 ) -> dict[str, str]:
-    """Describe the evaluation of a run; of one without, give the command that evaluates it.
-
-    Args:
-        record: the run.
-        figures: its evaluation.
-        command: the command that evaluates it.
-    """
+    """Describe the evaluation of a run; of one without, give the command that evaluates it."""
     if record.circuit is None:
         return {}
     if figures is None:

@@ -72,12 +72,7 @@ FAILED_COLUMNS = (
 def run_rows(
     runs: Sequence[RunSummary], figures: Mapping[str, Figures] | None = None
 ) -> list[dict[str, str]]:
-    """Return `runs` as rows of `COLUMNS`.
-
-    Args:
-        runs: the runs of one list.
-        figures: evaluations by run id; if none of the runs has one, their columns are left out.
-    """
+    """Return `runs` as rows of `COLUMNS`, those of evaluations only if some run has `figures`."""
     from acdc_pipeline.store.figures import faithfulness_of
 
     settings = differing_settings([run.spec for run in runs])
@@ -85,10 +80,7 @@ def run_rows(
     evaluated = any(run.run_id in known for run in runs)
     return [
         {
-            "run": run.run_id[:8],
-            "task": run.spec.task,
-            "model": run.spec.model,
-            "method": method_name(run.spec.method),
+            **run_cells(run.run_id, run.spec),
             **differing,
             **result_cells(run.edges_kept, run.edges_total, run.metrics, run.wall_seconds),
             **(evaluation_cells(known.get(run.run_id)) if evaluated else {}),
@@ -98,6 +90,16 @@ def run_rows(
         }
         for run, differing in zip(runs, settings, strict=True)
     ]
+
+
+def run_cells(run_id: str, spec: RunSpec) -> dict[str, str]:
+    """Return what identifies a run as cells of `COLUMNS`."""
+    return {
+        "run": run_id[:8],
+        "task": spec.task,
+        "model": spec.model,
+        "method": method_name(spec.method),
+    }
 
 
 def result_cells(
@@ -129,9 +131,6 @@ def differing_settings(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
     Task and model are not settings; but their hashes are where one name has stood for more than
     one version. A setting that only some methods have does not tell those from the others: the
     method's name does.
-
-    Args:
-        specs: the runs of one list.
     """
     plain = [_settings(spec) for spec in specs]
     differing = {
@@ -228,10 +227,7 @@ def _fitting_failures(
 def _failed_row(failure: RunFailure) -> dict[str, str]:
     spec = failure.spec
     return {
-        "run": failure.run_id[:8],
-        "task": spec.task,
-        "model": spec.model,
-        "method": method_name(spec.method),
+        **run_cells(failure.run_id, spec),
         "seed": str(spec.seed),
         "tries": str(failure.attempts),
         "problem": str(failure.error()).splitlines()[0],

@@ -38,13 +38,7 @@ COLUMNS = (
 def sweep_rows(
     status: SweepStatus, outcomes: Sequence[Outcome], summaries: Iterable[RunSummary]
 ) -> list[dict[str, str]]:
-    """Return one row of `COLUMNS` per task and model, in the sweep's order.
-
-    Args:
-        status: the planned sweep.
-        outcomes: outcomes of the runs that were executed.
-        summaries: runs of the sweep that are in the store now.
-    """
+    """Return one row of `COLUMNS` per task and model; `summaries` are in the store now."""
     counts: dict[Cell, Counter[str]] = {cell_of(run): Counter() for run in status.plan.runs}
     for refusal in status.plan.refused:
         counts.setdefault(_refused_cell(refusal), Counter())["failed"] += 1
@@ -104,10 +98,7 @@ def _range(values: Sequence[str], unit: str) -> str:
 def print_failures(status: SweepStatus, outcomes: Sequence[Outcome], hint: str) -> None:
     """Print every error once on stderr, with the cells it stopped; unreadable failures too.
 
-    Args:
-        status: the planned sweep, with cells that are refused and runs that failed before.
-        outcomes: outcomes of the runs that were executed.
-        hint: how to retry runs that failed before.
+    For runs that failed before, `hint` says how to retry them.
     """
     print_warnings(status.damaged)
     _print_grouped("failed", ((cell_of(o.planned), o.error) for o in outcomes if o.error))
@@ -168,24 +159,20 @@ def _run_document(
     status: SweepStatus, run: PlannedRun, outcome: Outcome | None, paths: dict[str, str]
 ) -> dict[str, Any]:
     """Return a run as JSON data; state `skipped` is a run that failed before."""
-    document = {"run_id": run.run_id, **run.run.plain()}
     if outcome is not None:
-        return document | {
-            "state": outcome.state,
-            "seconds": outcome.seconds,
-            "attempts": outcome.attempts,
-            "worker": outcome.worker,
-            "edges_kept": outcome.edges_kept,
-            "error": None if outcome.error is None else error_document(outcome.error),
-            "path": paths.get(run.run_id),
-        }
-    failure = status.failures.get(run.run_id)
-    return document | {
-        "state": "present" if failure is None else "skipped",
-        "seconds": 0.0,
-        "attempts": 0,
-        "worker": None,
-        "edges_kept": None,
-        "error": None if failure is None else error_document(failure.error()),
+        state, error = outcome.state, outcome.error
+    elif failure := status.failures.get(run.run_id):
+        state, error = "skipped", failure.error()
+    else:
+        state, error = "present", None
+    return {
+        "run_id": run.run_id,
+        **run.run.plain(),
+        "state": state,
+        "seconds": outcome.seconds if outcome else 0.0,
+        "attempts": outcome.attempts if outcome else 0,
+        "worker": outcome.worker if outcome else None,
+        "edges_kept": outcome.edges_kept if outcome else None,
+        "error": None if error is None else error_document(error),
         "path": paths.get(run.run_id),
     }

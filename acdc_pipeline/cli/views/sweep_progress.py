@@ -73,11 +73,7 @@ class ActiveRun:
 
 
 class SweepProgress:
-    """A `SweepListener` that counts and shows nothing.
-
-    Args:
-        total: number of runs to execute.
-        clock: seconds since any origin.
+    """A `SweepListener` that counts `total` runs, and shows nothing.
 
     Attributes:
         states: number of runs by how they ended.
@@ -113,10 +109,13 @@ class SweepProgress:
         self._show_message(f"{worker} died: {reason}{run}", "yellow")
 
     def ended(self, outcome: Outcome) -> None:
-        self.states[outcome.state] += 1
-        self.active.pop(outcome.worker, None)
+        self._count(outcome)
         text = f"[{self.done}/{self.total}] {outcome_text(outcome)}"
         self._show_message(text, "dim" if outcome.error is None else "red")
+
+    def _count(self, outcome: Outcome) -> None:
+        self.states[outcome.state] += 1
+        self.active.pop(outcome.worker, None)
 
     def finish(self) -> None:
         """Remove what does not stay."""
@@ -188,13 +187,7 @@ class SweepLines(SweepProgress):
 
 
 class SweepLive(SweepProgress):
-    """A live display at the bottom of a terminal: a line per worker, and a bar for the sweep.
-
-    Args:
-        runs: runs to execute.
-        clock: seconds since any origin.
-        console: terminal to draw on.
-    """
+    """A live display at the bottom of a terminal: a line per worker, and a bar for the sweep."""
 
     def __init__(
         self, runs: Sequence[PlannedRun], clock: Callable[[], float], console: Console
@@ -213,8 +206,7 @@ class SweepLive(SweepProgress):
         if outcome.error is not None or self.total <= MAX_RUNS_NAMED:
             super().ended(outcome)
         else:
-            self.states[outcome.state] += 1
-            self.active.pop(outcome.worker, None)
+            self._count(outcome)
 
     def finish(self) -> None:
         self._live.stop()

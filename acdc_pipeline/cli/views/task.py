@@ -64,11 +64,7 @@ def print_tokenization(word_lists: list[dict[str, Any]], answer_form: str | None
 
 
 def print_check(report: dict[str, Any]) -> None:
-    """Print the result of checking a task's files, and of trying it on a model.
-
-    Args:
-        report: what `acdc tasks check --json` prints.
-    """
+    """Print the report of `acdc tasks check --json`: on a task's files, and on its prompts."""
     model = report.get("model")
     hint = "" if model else " (add --model to try its prompts)"
     print_line(f"{report['task']}: the files are valid{hint}")
