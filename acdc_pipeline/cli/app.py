@@ -40,6 +40,22 @@ class Command(TyperCommand):
         formatter.write_dl = write
 
 
+class MethodCommand(Command):
+    """A command with options for the parameters of methods.
+
+    In the help of an option, `{methods}` stands for the names of all methods, `{owners}` for those
+    of the methods that have the parameter, and `{default}` for its default.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            text = getattr(param, "help", None)
+            if text and "{" in text:
+                param.help = text.format_map(_values(param.name))  # pyright: ignore
+        return params
+
+
 class Group(TyperGroup):
     """Commands in the order they were added, each with the whole first sentence of its help."""
 
@@ -104,3 +120,16 @@ def _spread(command: Any, values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(command, TyperGroup):
         return values
     return {name: _spread(below, values) for name, below in command.commands.items()}
+
+
+def _values(parameter: str) -> dict[str, str]:
+    # Local, since the specs would slow down the help of all commands.
+    from acdc_pipeline.specs import METHODS
+
+    owners = [name for name, method in METHODS.items() if parameter in method.parameters()]
+    defaults = {METHODS[owner].defaults().get(parameter) for owner in owners}
+    return {
+        "methods": ", ".join(METHODS),
+        "owners": ", ".join(owners),
+        "default": " or ".join(f"{value}" for value in sorted(defaults - {None}, key=str)),
+    }

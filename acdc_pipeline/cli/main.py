@@ -17,7 +17,7 @@ import typer
 from typer.main import get_command
 
 from acdc_pipeline import __version__
-from acdc_pipeline.cli.app import App, OutputClosed, Root
+from acdc_pipeline.cli.app import App, MethodCommand, OutputClosed, Root
 from acdc_pipeline.cli.commands import (
     compare,
     demo,
@@ -35,22 +35,9 @@ from acdc_pipeline.cli.commands import (
     tasks,
     wiki,
 )
-from acdc_pipeline.cli.method_help import MethodCommand
 from acdc_pipeline.cli.options.completion import join_split_words
-from acdc_pipeline.cli.terminal.errors import (
-    UNEXPECTED,
-    print_error,
-    report_system_error,
-    report_usage_error,
-)
+from acdc_pipeline.cli.terminal import errors, streams
 from acdc_pipeline.cli.terminal.interrupts import INTERRUPTED, MESSAGE
-from acdc_pipeline.cli.terminal.streams import (
-    flush_stdout,
-    open_missing_streams,
-    show_log_records,
-    write_stderr,
-    write_stdout,
-)
 from acdc_pipeline.errors import AcdcError
 
 app = App(
@@ -80,7 +67,7 @@ app.command("doctor", short_help="Check what works on this machine.")(doctor.doc
 
 def _print_version(value: bool | None) -> None:
     if value:
-        write_stdout(f"acdc {__version__}\n")
+        streams.write_stdout(f"acdc {__version__}\n")
         raise typer.Exit
 
 
@@ -98,16 +85,16 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of the process, and return its exit code."""
-    open_missing_streams()
+    streams.open_missing_streams()
     join_split_words(os.environ)
     try:
-        with show_log_records():
+        with streams.show_log_records():
             code = _run(arguments)
     except AcdcError as error:
-        print_error(error)
+        errors.print_error(error)
         return error.exit_code
     except typer.TyperException as error:
-        return report_usage_error(error)
+        return errors.report_usage_error(error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (OutputClosed, BrokenPipeError):
@@ -115,18 +102,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None:
             return _report_bug()
-        return report_system_error(error)
+        return errors.report_system_error(error)
     except Exception:  # noqa: BLE001  (uncaught, it would exit with 1: drift)
         return _report_bug()
     if code == INTERRUPTED:
-        write_stderr(MESSAGE)
+        streams.write_stderr(MESSAGE)
     return int(code or 0)
 
 
 def _report_bug() -> int:
-    write_stderr(traceback.format_exc())
-    print_error(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
-    return UNEXPECTED
+    streams.write_stderr(traceback.format_exc())
+    errors.print_error(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
+    return errors.UNEXPECTED
 
 
 def _run(arguments: Sequence[str] | None) -> int | None:
@@ -135,10 +122,10 @@ def _run(arguments: Sequence[str] | None) -> int | None:
     except OSError as error:
         if error.filename is None:
             # raises if it was stdout that failed when Typer or rich wrote to it
-            write_stdout("\n")
-            flush_stdout()
+            streams.write_stdout("\n")
+            streams.flush_stdout()
         raise
-    flush_stdout()
+    streams.flush_stdout()
     return code
 
 

@@ -60,8 +60,10 @@ def _section(path: tuple[str, ...], command: Any) -> str:
     lines += ["```", ""]
     if rows:
         lines += ["| | |", "|---|---|"]
-        lines += [f"| `{_cell(_plain(name))}` | {_cell(says)} |" for name, says in rows]
-        lines += [""]
+        for name, says in rows:
+            plain = name.partition(" <")[0].strip("{}")  # without the type that Typer adds
+            lines.append(f"| `{_cell(plain)}` | {_cell(says)} |")
+        lines.append("")
     if examples:
         lines += ["```sh", *examples, "```", ""]
     return "\n".join(lines)
@@ -80,11 +82,6 @@ def _help(command: Any) -> tuple[str, list[str]]:
         elif lines:
             text.append(" ".join(line.strip() for line in lines))
     return "\n\n".join(text), examples
-
-
-def _plain(name: str) -> str:
-    """`--prompts N`, without the type that Typer puts behind."""
-    return name.partition(" <")[0].strip("{}")
 
 
 def _cell(text: str) -> str:

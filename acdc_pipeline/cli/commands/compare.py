@@ -66,7 +66,7 @@ def compare(
         for summary in stored
         if task in (None, summary.spec.task) and model in (None, summary.spec.model)
     ]
-    if not any(summary.edges_kept is not None for summary in summaries):
+    if all(summary.edges_kept is None for summary in summaries):
         hint = suggest_filters(task, model, (summary.spec for summary in stored))
         print_note(f"no circuit to compare{hint}")
         if json:
@@ -137,9 +137,9 @@ def compare_runs(
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
     from acdc_pipeline.cli.views import comparison
-    from acdc_pipeline.cli.views.run import evaluation_part
+    from acdc_pipeline.cli.views.run import evaluation_part, run_name
     from acdc_pipeline.cli.views.run_list import load_figures
-    from acdc_pipeline.regression.pair import compared, runs_of
+    from acdc_pipeline.regression.pair import compared, roles_in, runs_of
 
     runs = [run for run in (first, second) if run is not None]
     models = model or []
@@ -159,14 +159,17 @@ def compare_runs(
         if records
         else [runs_of(summaries, text) for text in models]
     )
-    roles = [_roles(results, side) for side in sides]
+    roles = [
+        roles_in(results.get(s.run_id) for s in side if s.spec.method.name == "profile")
+        for side in sides
+    ]
     pairs = (
         [compared(records[0], records[1], *roles)]
         if records
         else _pairs_of_models(results, sides, roles)
     )
     if svg is not None:
-        names = [_name(record) for record in records] or models
+        names = [f"{r.spec.run_id()[:8]}, {run_name(r.spec)}" for r in records] or models
         if write_drawing(svg, comparison.draw_pairs(names[0], names[1], pairs)):
             return
     ids = [record.spec.run_id() for record in records]
@@ -205,12 +208,6 @@ def _runs_on_same_model(summaries: Sequence[RunSummary], record: RunRecord) -> l
     return [s for s in summaries if (s.spec.model, s.spec.model_revision) == model]
 
 
-def _name(record: RunRecord) -> str:
-    from acdc_pipeline.cli.views.run import run_name
-
-    return f"{record.spec.run_id()[:8]}, {run_name(record.spec)}"
-
-
 def _pairs_of_models(
     results: Store, sides: Sequence[list[RunSummary]], roles: Sequence[Roles | None]
 ) -> list[Pair]:
@@ -229,10 +226,3 @@ def _pairs_of_models(
             fix="run a sweep that names both models, or name two runs: acdc runs compare RUN RUN",
         )
     return sorted(pairs, key=lambda pair: (pair.cell.task, pair.cell.stem))
-
-
-def _roles(results: Store, side: list[RunSummary]) -> Roles | None:
-    from acdc_pipeline.regression.pair import roles_in
-
-    profiles = [s for s in side if s.spec.method.name == "profile"]
-    return roles_in(results.get(s.run_id) for s in profiles)

@@ -73,7 +73,11 @@ def demo(
         from acdc_pipeline.cli.views.run import run_document
 
         documents = [
-            {**run_document(r), "cached": r.spec.run_id() in cached, "path": _path(results, r)}
+            {
+                **run_document(r),
+                "cached": r.spec.run_id() in cached,
+                "path": results.path(r.spec.run_id()),
+            }
             for r in records
         ]
         site = None if built is None else str(built)
@@ -120,7 +124,8 @@ def _show(results: Store, records: list[RunRecord], store_option: str) -> None:
     for record in records:
         for warning in record.details.get("warnings", ()):
             print_note(f"note: {run_name(record.spec)}: {warning}", indent="      ")
-    folder = _path(results, records[0]).removesuffix(f"/{records[0].spec.run_id()}")
+    first = records[0].spec.run_id()
+    folder = results.path(first).removesuffix(f"/{first}")
     print_line(f"\nStored in {relative_path(folder)}/, a folder for each run.")
     circuits = [(r, len(r.circuit)) for r in records if r.circuit is not None]
     if circuits:
@@ -129,7 +134,3 @@ def _show(results: Store, records: list[RunRecord], store_option: str) -> None:
         )
         print_line(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{store_option}")
     print_line(f"All of them: acdc runs list{store_option}")
-
-
-def _path(results: Store, record: RunRecord) -> str:
-    return results.path(record.spec.run_id())

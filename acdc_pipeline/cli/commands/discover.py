@@ -184,7 +184,7 @@ def discover(
         {name: value for name, value in parameters.items() if value is not None},
         spec,
         where="discover",
-        written=_option,
+        written=lambda name: "--" + name.replace("_", "-"),
     )
     with show_progress() as progress:
         progress.status(f"loading {model}")
@@ -216,8 +216,3 @@ def discover(
     )
     name, same = run.run_id()[:8], shared.repeat_option(context, "store")
     print_line(f"\nDraw it:    acdc runs show {name}{same}\nMeasure it: acdc evaluate {name}{same}")
-
-
-def _option(parameter: str) -> str:
-    """The option for a parameter of a method."""
-    return "--" + parameter.replace("_", "-")

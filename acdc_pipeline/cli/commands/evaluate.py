@@ -15,13 +15,8 @@ from acdc_pipeline.cli.options.parsers import (
     output_file,
     parse_circuit,
 )
+from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
-from acdc_pipeline.cli.terminal.output import (
-    print_facts,
-    print_json,
-    print_line,
-    print_warnings,
-)
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import InvalidInput
@@ -29,7 +24,6 @@ from acdc_pipeline.errors import InvalidInput
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec, TaskSpec
-    from acdc_pipeline.store import Store
     from acdc_pipeline.workflows.stored_evaluation import Answer
 
 
@@ -152,6 +146,8 @@ def evaluate(
     check_drawing(svg, force=force, json=json, command="evaluate")
     with show_progress() as progress:
         progress.status("loading")
+        from acdc_pipeline.specs import find_task
+        from acdc_pipeline.workflows.curves import require_same_task
         from acdc_pipeline.workflows.discovery import worker_factory
         from acdc_pipeline.workflows.evaluate import evaluate as evaluate_circuit
         from acdc_pipeline.workflows.evaluation import evaluation_plan
@@ -169,7 +165,9 @@ def evaluate(
         answer: Answer | None = None
         if model is None:
             results = shared.open_store(store)
-            spec, task, circuit = _stored_circuit(results, run)
+            record, circuit = shared.find_circuit(results, run)
+            spec, task = record.spec, find_task(record.spec.task)
+            require_same_task(spec, task)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             answer = evaluate_into(results, worker, spec, task, circuit, plan, progress)
@@ -189,9 +187,9 @@ def evaluate(
     )
     from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
-    print_warnings(damaged)
+    output.print_warnings(damaged)
     if answer is not None and answer.unkept is not None:
-        print_warnings([f"not stored: {answer.unkept}"])
+        output.print_warnings([f"not stored: {answer.unkept}"])
     if svg is not None:
         picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}")
         if write_drawing(svg, picture):
@@ -201,16 +199,16 @@ def evaluate(
     figures = evaluation_figures(found)
     if json:
         cached, drawing = answer is not None and answer.cached, None if svg is None else str(svg)
-        print_json({**identity, **figures, "cached": cached, "drawing": drawing})
+        output.print_json({**identity, **figures, "cached": cached, "drawing": drawing})
         return
-    print_facts(
+    output.print_facts(
         identity
         | evaluation_facts(figures)
         | ({} if answer is None else {"stored": _stored_text(answer)})
         | ({"drawing": str(svg)} if svg else {})
     )
     if rows := curve_rows(figures):
-        print_line("")
+        output.print_line("")
         print_table(CURVE_COLUMNS, rows)
 
 
@@ -248,16 +246,6 @@ def _check_options(given: Mapping[str, Any]) -> None:
             field=f"--{of_run[0]}",
             fix="leave it out, or give TASK MODEL",
         )
-
-
-def _stored_circuit(results: Store, prefix: str) -> tuple[RunSpec, TaskSpec, Circuit]:
-    from acdc_pipeline.specs import find_task
-    from acdc_pipeline.workflows.curves import require_same_task
-
-    record, circuit = shared.find_circuit(results, prefix)
-    task = find_task(record.spec.task)
-    require_same_task(record.spec, task)
-    return record.spec, task, circuit
 
 
 def _given_circuit(

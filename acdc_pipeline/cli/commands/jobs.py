@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +84,13 @@ def status(
     with show_status("asking for jobs"):
         known = jobs.all()
     if job is None:
-        _show_all(known, now, json)
+        newest_first = known[::-1]
+        if json:
+            print_json({"jobs": [job_document(found, now) for found in newest_first]})
+        elif not known:
+            print_note("no sweep has been submitted to this cluster")
+        else:
+            print_table(COLUMNS, [_row(found, now) for found in newest_first])
         return
     from acdc_pipeline.execution.submission import find_job
 
@@ -165,19 +171,10 @@ def reach_cluster(address: ClusterAddress) -> Cluster:
     return reach(address, lambda: find_token(os.environ, Path.home()))
 
 
-def jobs_of(cluster: Cluster) -> Jobs:
-    """Return the jobs of a cluster. Imports ray."""
-    from acdc_pipeline.execution.submission.jobs import Jobs
-
-    return Jobs(cluster)
-
-
 def follow_job(jobs: Jobs, job: Job, write: Callable[[str], None], context: typer.Context) -> Job:
     """Pass the job's log to `write` until the job ends, and print how it ended.
 
-    Raises:
-        StillRunning: Ctrl-C was pressed.
-        ExecutionFailed: the cluster has gone.
+    Raises StillRunning if Ctrl-C was pressed, ExecutionFailed if the cluster has gone.
     """
     from acdc_pipeline.execution.submission.follow import follow
 
@@ -234,23 +231,15 @@ def print_version_note() -> None:
 def _connect(context: typer.Context) -> Jobs:
     address = read_address(context)
     with show_status(f"asking {address.url}"):
-        return jobs_of(reach_cluster(address))
+        from acdc_pipeline.execution.submission.jobs import Jobs
+
+        return Jobs(reach_cluster(address))
 
 
 def _find_job(jobs: Jobs, name: str) -> Job:
     from acdc_pipeline.execution.submission import find_job
 
     return find_job(name, jobs.all())
-
-
-def _show_all(known: Sequence[Job], now: float, json: bool) -> None:
-    newest_first = list(reversed(known))
-    if json:
-        print_json({"jobs": [job_document(job, now) for job in newest_first]})
-    elif not known:
-        print_note("no sweep has been submitted to this cluster")
-    else:
-        print_table(COLUMNS, [_row(job, now) for job in newest_first])
 
 
 def _row(job: Job, now: float) -> dict[str, str]:

@@ -8,13 +8,7 @@ from typing import Any
 
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
-from acdc_pipeline.cli.terminal.output import (
-    PROSE_WIDTH,
-    print_facts,
-    print_json,
-    print_line,
-    print_note,
-)
+from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import UNBROKEN, pluralize
@@ -22,6 +16,8 @@ from acdc_pipeline.errors import ParityError
 
 app = App(help="Models in which circuits can be found.")
 
+ACCURACIES = "held_out_accuracy"
+"""Field of a model's card: accuracies by task, on words held out of training."""
 
 COLUMNS = (
     Column("model"),
@@ -55,8 +51,8 @@ def list_models(json: shared.Json = False) -> None:
 
         found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
     if json:
-        zoo = [asdict(d) | {"held_out_accuracy": _accuracies(card)} for d, card in found]
-        print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
+        zoo = [asdict(d) | {"held_out_accuracy": card.get(ACCURACIES, {})} for d, card in found]
+        output.print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
         return
     rows = [
         {
@@ -67,7 +63,7 @@ def list_models(json: shared.Json = False) -> None:
             "width": str(d.d_model),
             "vocabulary": str(d.vocab),
             "edges": str(d.n_edges),
-            "held-out accuracy": _accuracies_text(_accuracies(card)),
+            "held-out accuracy": _accuracies_text(card.get(ACCURACIES, {})),
             "task": ", ".join(card.get("tasks", [])),
             "what its circuit shows": card.get("shows", ""),
         }
@@ -78,12 +74,12 @@ def list_models(json: shared.Json = False) -> None:
         for known in (False, True)
     )
     print_table(COLUMNS, trained)
-    print_line("\nCompiled by hand, with known circuits:\n")
+    output.print_line("\nCompiled by hand, with known circuits:\n")
     print_table(COMPILED, compiled)
     families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
-    print_note(
+    output.print_note(
         f"\nhf:, dir: and gguf: models of these architectures work too: {families}",
-        width=PROSE_WIDTH,
+        width=output.PROSE_WIDTH,
     )
 
 
@@ -98,17 +94,17 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
 
         found = describe_model(model)
         card = _card(model.removeprefix("zoo:")) if model.startswith("zoo:") else {}
-        accuracies = _accuracies(card)
+        accuracies = card.get(ACCURACIES, {})
     if json:
         supported = found.refused is None
-        print_json(asdict(found) | {"supported": supported, "held_out_accuracy": accuracies})
+        output.print_json(asdict(found) | {"supported": supported, "held_out_accuracy": accuracies})
         return
     kv = (
         ""
         if found.n_kv_heads == found.n_heads
         else f", {pluralize(found.n_kv_heads, 'key/value head')}"
     )
-    print_facts(
+    output.print_facts(
         {
             "model": found.ref,
             "revision": found.revision,
@@ -140,7 +136,7 @@ def check_model(
 
         result = run_check(model, dtype=dtype, device=device, seed=seed)
     if json:
-        print_json(
+        output.print_json(
             {
                 **asdict(result.description),
                 "features": list(result.features),
@@ -152,7 +148,7 @@ def check_model(
         )
     else:
         d = result.description
-        print_facts(
+        output.print_facts(
             {
                 "model": d.ref,
                 "architecture": f"{d.family} ({d.architecture})",
@@ -179,11 +175,6 @@ def _card(name: str) -> dict[str, Any]:
 
     card = zoo_path(name) / "card.json"
     return loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
-
-
-def _accuracies(card: dict[str, Any]) -> dict[str, float]:
-    """Return the accuracies by task that a card claims, on words held out of training."""
-    return card.get("held_out_accuracy", {})
 
 
 def _accuracies_text(accuracies: dict[str, float]) -> str:

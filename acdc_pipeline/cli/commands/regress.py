@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from acdc_pipeline.regression.ci_reports import HeadLink
     from acdc_pipeline.regression.report import Report
     from acdc_pipeline.specs import ModelRef
-    from acdc_pipeline.store import Store
 
 NO_BASELINE = BaselineError.exit_code
 MIN_SEEDS = 5
@@ -134,6 +133,7 @@ def regress(
     _check_options(update_baseline, reason, cached, store)
     _check_documents(junit, summary, json)
     from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
+    from acdc_pipeline.store import open_store
     from acdc_pipeline.workflows.regression import (
         check_fresh,
         plan_cells,
@@ -145,7 +145,9 @@ def regress(
     folder = folder_to_write(baselines)
     check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())
-    with reserve_stdout(), _open_store(store) as results:
+    place = temporary_folder("acdc-regress-") if store is None else nullcontext(store)
+    with reserve_stdout(), place as url:
+        results = open_store(url)
         with show_status("planning"):
             name, cells = plan_cells(sweep, settings.profile.dtype, replacements)
             if not cached:
@@ -220,18 +222,6 @@ def _check_documents(junit: Path | None, summary: Path | None, json: bool) -> No
         check_writable(path)
     if junit is not None and junit == summary:
         raise InvalidInput("is the file of --junit-xml", field="--markdown", where=str(summary))
-
-
-@contextmanager
-def _open_store(url: str | None) -> Iterator[Store]:
-    """Open the store of the new runs; without a URL, a temporary one."""
-    from acdc_pipeline.store import open_store
-
-    if url is not None:
-        yield open_store(url)
-        return
-    with temporary_folder("acdc-regress-") as folder:
-        yield open_store(folder)
 
 
 def _write_documents(

@@ -14,6 +14,7 @@ from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.commands import compare
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
+from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.files import (
     STDOUT,
     check_drawing,
@@ -21,17 +22,17 @@ from acdc_pipeline.cli.terminal.files import (
     write_bytes,
     write_drawing,
 )
-from acdc_pipeline.cli.terminal.output import (
-    print_facts,
-    print_json,
-    print_line,
-    print_note,
-    print_warnings,
-)
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import format_age, format_size, pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import (
+    NONE,
+    format_age,
+    format_number,
+    format_size,
+    pluralize,
+    relative_path,
+)
 from acdc_pipeline.cli.views.run_list import (
     load_figures,
     print_failed,
@@ -92,7 +93,7 @@ def list_runs(
     figures = load_figures(results, [s.run_id for s in shown])
     shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
-        print_json(
+        output.print_json(
             {
                 "store": results.url,
                 "runs": [summary_document(s, figures.get(s.run_id)) for s in shown],
@@ -106,17 +107,17 @@ def list_runs(
         print_table(COLUMNS, run_rows(shown, figures))
     if not found:
         where = relative_path(results.url)
-        print_note(
+        output.print_note(
             f"no run yet in {where}" if results.exists else f"the store {where} does not exist yet"
         )
     elif not shown:
         hint = suggest_filters(task, model, (summary.spec for summary in found))
-        print_note(
+        output.print_note(
             f"none of {pluralize(len(found), 'run')} in {relative_path(results.url)} fits{hint}"
         )
-    print_warnings(damaged.values())
+    output.print_warnings(damaged.values())
     if failures := results.failures():
-        print_note(f"{pluralize(len(failures), 'run')} failed: --failed shows why")
+        output.print_note(f"{pluralize(len(failures), 'run')} failed: --failed shows why")
 
 
 @app.command("show")
@@ -140,13 +141,8 @@ def show_run(
 
     Example: acdc runs show 3f2a91c0
     """
-    from acdc_pipeline.cli.views.run import (
-        evaluation_facts_of_run,
-        evaluation_part,
-        run_document,
-        run_facts,
-        warning_facts,
-    )
+    from acdc_pipeline.cli.views.evaluation import measured_facts
+    from acdc_pipeline.cli.views.run import evaluation_part, run_document, run_facts
     from acdc_pipeline.specs import circuit_method
     from acdc_pipeline.workflows.export import draw_run
 
@@ -168,16 +164,19 @@ def show_run(
         place = {"store": results.url, "path": path, "drawing": drawn and str(drawn)}
         edges = None if circuit is None else [str(edge) for edge in circuit.sorted_edges]
         document = run_document(record) | evaluation_part(figures) | place
-        print_json({**document, "edges": edges})
+        output.print_json({**document, "edges": edges})
         return
     same_run = f"{run_id[:8]}{shared.repeat_option(context, 'store')}"
-    print_facts(
-        run_facts(record)
-        | evaluation_facts_of_run(record, figures, f"acdc evaluate {same_run}")
-        | warning_facts(record)
-        | {"stored": relative_path(path)}
-        | ({"drawing": str(drawn)} if drawn else {})
-    )
+    facts = run_facts(record)
+    if record.circuit is not None:
+        unknown = {"evaluation": f"{NONE} (acdc evaluate {same_run})"}
+        facts |= unknown if figures is None else measured_facts(figures.document)
+    if warnings := record.details.get("warnings"):
+        facts["warning"] = "\n".join(warnings)
+    facts["stored"] = relative_path(path)
+    if drawn is not None:
+        facts["drawing"] = str(drawn)
+    output.print_facts(facts)
     if record.circuit:
         more = f"acdc runs export {same_run}"
         meaning = circuit_method(record.spec.method).score_meaning
@@ -185,14 +184,14 @@ def show_run(
 
 
 def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
-    from acdc_pipeline.cli.views.run import strongest_edges
-
-    print_line(f"\nEdges by score ({meaning}):\n")
-    print_table(
-        (Column("edge"), Column("score", "number")), strongest_edges(circuit, MAX_EDGES_NAMED)
-    )
+    output.print_line(f"\nEdges by score ({meaning}):\n")
+    rows = [
+        {"edge": str(edge), "score": format_number(circuit.scores.get(edge))}
+        for edge in circuit.strongest(MAX_EDGES_NAMED)
+    ]
+    print_table((Column("edge"), Column("score", "number")), rows)
     if len(circuit) > MAX_EDGES_NAMED:
-        print_line(f"… and {len(circuit) - MAX_EDGES_NAMED} more, see {more}")
+        output.print_line(f"… and {len(circuit) - MAX_EDGES_NAMED} more, see {more}")
 
 
 @app.command("export")
@@ -240,7 +239,7 @@ def export_run(
         flush_stdout()
         return
     write_bytes(out, content)
-    print_note(f"wrote {out} ({form})")
+    output.print_note(f"wrote {out} ({form})")
 
 
 app.command("compare")(compare.compare_runs)
@@ -282,7 +281,7 @@ def clean_store(
                 results.remove(item)
     if json:
         leftovers = [asdict(item) for item in found]
-        print_json({"store": results.url, "leftovers": leftovers, "removed": remove})
+        output.print_json({"store": results.url, "leftovers": leftovers, "removed": remove})
         return
     if found:
         rows = [
@@ -295,7 +294,7 @@ def clean_store(
             for item in found
         ]
         print_table(LEFTOVER_COLUMNS, rows)
-    print_note(_summary(results, found, remove))
+    output.print_note(_summary(results, found, remove))
 
 
 def _seconds(text: str) -> float:

@@ -66,12 +66,13 @@ def submit(
             _check_disk(submission, place)
         with show_status(f"asking {place.url}"):
             from acdc_pipeline.execution.submission import check_protected
+            from acdc_pipeline.execution.submission.jobs import Jobs
             from acdc_pipeline.execution.submission.jobs import submit as submit_job
 
             cluster = job_commands.reach_cluster(place)
             if not insecure:
                 check_protected(cluster)
-            jobs = job_commands.jobs_of(cluster)
+            jobs = Jobs(cluster)
         with show_status(f"submitting {submission.bundle.sweep.name}"):
             submitted = submit_job(jobs, submission)
     if not json:

@@ -296,18 +296,16 @@ def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
             tokenizer = tasks_files.load_tokenizer(model)
         except PromptError:
             return []
-    word_lists = []
-    for use in uses:
-        usable = set(use.list_usable(tokenizer))
-        word_lists.append(
-            {
-                "list": use.name,
-                "words": len(use.words),
-                "usable": len(usable),
-                "dropped": [word for word in use.words if word not in usable],
-            }
-        )
-    return word_lists
+    usable = [set(use.list_usable(tokenizer)) for use in uses]
+    return [
+        {
+            "list": use.name,
+            "words": len(use.words),
+            "usable": len(words),
+            "dropped": [word for word in use.words if word not in words],
+        }
+        for use, words in zip(uses, usable, strict=True)
+    ]
 
 
 def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, MutableMapping
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -16,32 +17,21 @@ _REQUEST = "_ACDC_COMPLETE"
 _KIND = "_ACDC_COMPLETE_KIND"
 
 
-def tasks(incomplete: str) -> list[str]:
-    """Complete the name of a task."""
-    from acdc_pipeline.specs.catalogue import list_tasks
+def _one_from(module: str, names: str) -> Callable[[str], list[str]]:
+    """Make the completion of a name from what `names` of `module` lists or returns."""
 
-    return _with_prefix(incomplete, list_tasks())
+    def complete(incomplete: str) -> list[str]:
+        known = getattr(import_module(f"acdc_pipeline.{module}"), names)
+        return _with_prefix(incomplete, known() if callable(known) else known)
 
-
-def sweeps(incomplete: str) -> list[str]:
-    """Complete the name of a sweep."""
-    from acdc_pipeline.specs.catalogue import list_sweeps
-
-    return _with_prefix(incomplete, list_sweeps())
+    return complete
 
 
-def profiles(incomplete: str) -> list[str]:
-    """Complete the name of a worker profile."""
-    from acdc_pipeline.specs.catalogue import list_profiles
-
-    return _with_prefix(incomplete, list_profiles())
-
-
-def methods(incomplete: str) -> list[str]:
-    """Complete the name of a method."""
-    from acdc_pipeline.specs import METHODS
-
-    return _with_prefix(incomplete, METHODS)
+tasks = _one_from("specs.catalogue", "list_tasks")
+sweeps = _one_from("specs.catalogue", "list_sweeps")
+profiles = _one_from("specs.catalogue", "list_profiles")
+methods = _one_from("specs", "METHODS")
+scores = _one_from("specs.head_scores", "SCORES")
 
 
 def models(incomplete: str) -> list[str]:
@@ -51,13 +41,6 @@ def models(incomplete: str) -> list[str]:
     kind = os.environ.get(_KIND, "")
     known = [*(f"zoo:{name}" for name in list_zoo()), "hf:", "dir:", "gguf:"]
     return [name.removeprefix(kind) for name in _with_prefix(kind + incomplete, known)]
-
-
-def scores(incomplete: str) -> list[str]:
-    """Complete the name of a head score."""
-    from acdc_pipeline.specs.head_scores import SCORES
-
-    return _with_prefix(incomplete, SCORES)
 
 
 def choice(metavar: str) -> dict[str, Any]:

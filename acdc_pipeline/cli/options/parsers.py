@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ MAX_THREADS = 512
 """With thousands of threads torch does not start, or ends in C++."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+_edges_error = partial(InvalidInput, field="--edges")
 _EDGES_ALLOWED = "a file, or edges such as input->a0.h1<v>,a0.h1->logits"
 
 
@@ -89,12 +91,9 @@ def output_file(option: str, metavar: str = "FILE") -> dict[str, Any]:
 
 
 def parse_circuit(text: str, topology: Topology) -> Circuit:
-    """Parse the value of `--edges`.
+    """Parse the value of `--edges`: a file, or edges such as `input->a0.h1<v>,a0.h1->logits`.
 
-    Args:
-        text: a file in node-link or MIB JSON or with one edge a line (`#` begins a comment), or
-            edges such as `input->a0.h1<v>,a0.h1->logits`.
-        topology: the graph of the model.
+    A file is node-link or MIB JSON, or has one edge a line (`#` begins a comment).
 
     Raises:
         InvalidInput: the file cannot be read, or holds a circuit of another graph.
@@ -108,32 +107,28 @@ def parse_circuit(text: str, topology: Topology) -> Circuit:
         content = Path(text).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise _edges_error(f"cannot be read: {reason}", text, allowed=_EDGES_ALLOWED) from error
+        raise _edges_error(
+            f"cannot be read: {reason}", where=text, allowed=_EDGES_ALLOWED
+        ) from error
     if content.lstrip().startswith(("<", "digraph")):
         raise _edges_error(
             "looks like GraphML, SVG or DOT, which can be written but not read",
-            text,
+            where=text,
             fix="export the circuit with --format node-link or mib-json",
         )
     if content.lstrip().startswith("{"):
         circuit = _read_json_circuit(content, text)
         if circuit.topology != topology:
-            raise _edges_error("is a circuit in another graph", text)
+            raise _edges_error("is a circuit in another graph", where=text)
         return circuit
     lines = [line.partition("#")[0].strip() for line in content.splitlines()]
     names = [line for line in lines if line]
     if not names:
-        raise _edges_error("names no edge", text)
+        raise _edges_error("names no edge", where=text)
     try:
         return Circuit.of(topology, names)
     except GraphError as error:
         raise error.at(text) from None
-
-
-def _edges_error(
-    problem: str, where: str, *, allowed: str | None = None, fix: str | None = None
-) -> InvalidInput:
-    return InvalidInput(problem, where=where, field="--edges", allowed=allowed, fix=fix)
 
 
 def _is_file(text: str) -> bool:
@@ -151,10 +146,10 @@ def _read_json_circuit(content: str, name: str) -> Circuit:
     try:
         document: Any = read_json(content)
     except ValueError as error:
-        raise _edges_error(f"is not JSON: {error}", name) from error
+        raise _edges_error(f"is not JSON: {error}", where=name) from error
     read = from_mib if "cfg" in document else from_node_link
     try:
         return read(document)
     except GraphError as error:
         problem = f"{error.field}: {error.problem}" if error.field else error.problem
-        raise _edges_error(problem, name, allowed=error.allowed) from error
+        raise _edges_error(problem, where=name, allowed=error.allowed) from error

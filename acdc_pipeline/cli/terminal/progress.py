@@ -111,18 +111,15 @@ class SearchProgress:
         self._display.begin(f"{self.prefix}{text}", None, "", "measuring")
 
     def part(self, name: str, number: int, of: int) -> None:
-        """Show that part `number` of `of`, counted from 1, begins."""
         self._parts_done = number - 1
         text = f"part {number} of {of}"
         self._display.begin(f"{self.prefix}{name}", of, text, text)
         self._display.update(self._parts_done, None, text)
 
     def share(self, done: float) -> None:
-        """Show that the share `done` of the part is done."""
         self._display.update(self._parts_done + done, None, f"{done:.0%} done")
 
     def start(self, total_edges: int, label: str) -> None:
-        """Show that a search begins."""
         self._total = total_edges
         verb = "searching" if self.tests_edges else "scoring"
         verb = verb if self.unit == "edges" else "profiling"

@@ -9,13 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from acdc_pipeline.cli.terminal.output import (
-    print_facts,
-    print_line,
-    print_note,
-    print_renderable,
-    terminal_width,
-)
+from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.text import NONE, replace_control_characters, shorten, wrap
 
 if TYPE_CHECKING:
@@ -66,19 +60,19 @@ def print_table(
     Columns missing from the first row are skipped. Where not even the columns of rank 0 fit, each
     row becomes a block with a line per column. Without `width` the terminal limits the table.
     """
-    width = width or terminal_width()
+    width = width or output.terminal_width()
     rows = [{name: replace_control_characters(cell) for name, cell in row.items()} for row in rows]
     shown = [column for column in columns if column.name in rows[0]]
     layout = fit_columns(shown, rows, width)
     if width is not None and layout.width > width:
         for index, row in enumerate(rows):
             if index:
-                print_line("")
-            print_facts({column.name: row[column.name] for column in shown})
+                output.print_line("")
+            output.print_facts({column.name: row[column.name] for column in shown})
         return
-    print_renderable(build_table(layout, rows), width=layout.width)
+    output.print_renderable(build_table(layout, rows), width=layout.width)
     if layout.left_out:
-        print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
+        output.print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 
 
 def build_table(layout: Layout, rows: Sequence[Row]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ ROUNDING = 1e-8
 """Rounding error of a divergence in nats: equal distributions give this, not exactly 0."""
 
 MAX_NODES_NAMED = 5
+
+_incompleteness = itemgetter("incompleteness")
 
 CURVE_COLUMNS = (
     Column("of the graph", "number"),
@@ -166,10 +169,6 @@ def _resampling_facts(figures: Facts) -> dict[str, str]:
 
 def _worst_text(knockout: Facts) -> str:
     return f"{format_percent(_incompleteness(knockout))} ({_named(knockout['parts'])})"
-
-
-def _incompleteness(knockout: Facts) -> float:
-    return knockout["incompleteness"]
 
 
 def _named(parts: Sequence[str]) -> str:

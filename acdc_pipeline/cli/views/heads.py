@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.output import (
-    PROSE_WIDTH,
-    print_line,
-    print_note,
-    print_renderable,
-    terminal_width,
-)
+from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import format_number, pluralize, wrap
 
@@ -62,7 +56,7 @@ def print_heads(records: Sequence[RunRecord]) -> None:
 
 
 def _note(text: str) -> None:
-    print_note(text, width=PROSE_WIDTH)
+    output.print_note(text, width=output.PROSE_WIDTH)
 
 
 def merged_near_misses(records: Sequence[RunRecord]) -> list[NearMiss]:
@@ -138,17 +132,17 @@ def print_mosaic(records: Sequence[RunRecord], score: str) -> None:
     definition = SCORES[score]
     for index, record in enumerate(records if definition.per == "task" else records[:1]):
         if index:
-            print_line("")
+            output.print_line("")
         task = record.spec.task if definition.per == "task" else None
         metric = metric_key(score, task)
         rows = [row for row in record.heads if row.metric == metric]
         title = definition.title if task is None else f"{definition.title} on {task}"
         if not rows:
-            print_note(f"{title}: no head of this model has this score", width=PROSE_WIDTH)
+            _note(f"{title}: no head of this model has this score")
             continue
         values = {(row.layer, row.head): row.value for row in rows}
         claim = f"{title}: {definition.claim[:1].lower()}{definition.claim[1:]}"
-        print_line(wrap(claim, terminal_width()))
+        output.print_line(wrap(claim, output.terminal_width()))
         layers, heads = record.details["n_layers"], record.details["n_heads"]
         _print_mosaic(TextMosaic(values, layers, heads, _scale(definition, values)))
 
@@ -156,7 +150,7 @@ def print_mosaic(records: Sequence[RunRecord], score: str) -> None:
 def _print_mosaic(mosaic: TextMosaic) -> None:
     from rich.text import Text
 
-    table = mosaic.table(terminal_width() or PROSE_WIDTH)
+    table = mosaic.table(output.terminal_width() or output.PROSE_WIDTH)
     widths = [max(len(row[index]) for row in table) for index in range(len(table[0]))]
     lines = Text()
     for head, row in enumerate(table, start=-1):
@@ -167,11 +161,11 @@ def _print_mosaic(mosaic: TextMosaic) -> None:
             lines.append(cell.ljust(width), style=style)
         lines.append("\n")
     lines.rstrip()
-    print_renderable(lines, width=sum(widths) + 2 * len(widths))
+    output.print_renderable(lines, width=sum(widths) + 2 * len(widths))
     negative = any(value < 0 for value in mosaic.values.values())
     high = mosaic.scale.high
     legend = f"█ is {high:.3g}" + (f", ≣ is -{high:.3g}" if negative else "")
-    print_line(f"(columns are layers; {legend})")
+    output.print_line(f"(columns are layers; {legend})")
 
 
 def _style(mosaic: TextMosaic, layer: int, head: int) -> str:

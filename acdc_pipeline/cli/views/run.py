@@ -15,7 +15,6 @@ from acdc_pipeline.cli.terminal.text import (
 )
 
 if TYPE_CHECKING:
-    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import Method, ProfileMethod, RunSpec
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
 
@@ -127,25 +126,6 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     return facts
 
 
-def evaluation_facts_of_run(
-    record: RunRecord, figures: Figures | None, command: str
-) -> dict[str, str]:
-    """Describe the evaluation of a run; of one without, give the command that evaluates it."""
-    if record.circuit is None:
-        return {}
-    if figures is None:
-        return {"evaluation": f"{NONE} ({command})"}
-    from acdc_pipeline.cli.views.evaluation import measured_facts
-
-    return measured_facts(figures.document)
-
-
-def warning_facts(record: RunRecord) -> dict[str, str]:
-    """Return the warnings attached to a run; empty if there are none."""
-    warnings = record.details.get("warnings") or ()
-    return {"warning": "\n".join(warnings)} if warnings else {}
-
-
 def run_document(record: RunRecord) -> dict[str, Any]:
     """Return a run and its results as JSON data."""
     kept, total = edge_counts(record)
@@ -188,14 +168,6 @@ def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
     if record.circuit is None:
         return None, None
     return len(record.circuit), record.circuit.topology.n_edges
-
-
-def strongest_edges(circuit: Circuit, count: int) -> list[dict[str, str]]:
-    """Return the edges of the highest scores, best first, as rows of `edge` and `score`."""
-    return [
-        {"edge": str(edge), "score": format_number(circuit.scores.get(edge))}
-        for edge in circuit.strongest(count)
-    ]
 
 
 def _percent_of_answers(metrics: Mapping[str, float], name: str) -> str:

@@ -47,15 +47,9 @@ _OTHER_LINES = 6  # lines of the terminal that belong to no worker
 
 @dataclass
 class ActiveRun:
-    """The run that a worker executes.
+    """The run that a worker executes, `since` a time by the clock of the progress.
 
-    Args:
-        planned: the run.
-        since: start, by the clock of the progress.
-        attempt: number of this attempt, from 1.
-        tested, kept: edges tested and kept so far.
-        left: edges possibly left to test; None until the search begins.
-        total: edges to test.
+    Up to `left` edges are left to test; None until the search begins.
     """
 
     planned: PlannedRun

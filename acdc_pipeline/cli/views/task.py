@@ -39,7 +39,10 @@ def task_facts(spec: TaskSpec, has_reference: bool) -> dict[str, str]:
         facts["rows"] = f"{len(rows)}, of {', '.join(rows[0])}"
     for field in ("roles", "corrupted"):
         if isinstance(plain.get(field), dict):
-            facts[field] = ", ".join(f"{k}: {_role_text(v)}" for k, v in plain[field].items())
+            facts[field] = ", ".join(
+                f"{name}: {' or '.join(value) if isinstance(value, list) else value}"
+                for name, value in plain[field].items()
+            )
     if spec.answers is not None:
         facts["answers"] = (
             f"{' or '.join(spec.answers.correct)}, not {' or '.join(spec.answers.incorrect)}"
@@ -88,7 +91,3 @@ def print_check(report: dict[str, Any]) -> None:
         print_note(
             f"note: clean and corrupted side are equal in {equal} of {report['prompts']} pairs"
         )
-
-
-def _role_text(value: Any) -> str:
-    return " or ".join(value) if isinstance(value, list) else str(value)
