@@ -6,7 +6,6 @@ Typer passes defaults through the parsers too, and those have their type already
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +32,6 @@ _EDGES_ALLOWED = "a file, or edges such as input->a0.h1<v>,a0.h1->logits"
 
 def integer(option: str, least: int, most: int | None = None) -> dict[str, Any]:
     """Return the parser and the metavar of an option that takes an integer, for `typer.Option`."""
-    return {"parser": integer_parser(option, least, most), "metavar": "N"}
-
-
-def integer_parser(option: str, least: int, most: int | None = None) -> Callable[[str | int], int]:
-    """Make a parser of integers from `least` to `most`. The parser raises InvalidInput."""
 
     def parse(text: str | int) -> int:
         try:
@@ -55,7 +49,7 @@ def integer_parser(option: str, least: int, most: int | None = None) -> Callable
             )
         return value
 
-    return parse
+    return {"parser": parse, "metavar": "N"}
 
 
 def number(option: str) -> dict[str, Any]:

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.parsers import (
-    MAX_PROMPTS,
-    MAX_SEED,
-    MAX_THREADS,
-    integer,
-    integer_parser,
-)
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, MAX_THREADS, integer
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -145,7 +139,7 @@ def read_threads(context: typer.Context) -> int | None:
     text = context.params["threads"]
     if text is None:
         return None
-    return integer_parser(option_source(context, "threads"), 1, MAX_THREADS)(text)
+    return integer(option_source(context, "threads"), 1, MAX_THREADS)["parser"](text)
 
 
 def option_source(context: typer.Context, name: str) -> str:

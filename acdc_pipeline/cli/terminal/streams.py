@@ -34,7 +34,7 @@ def open_missing_streams() -> None:
 
 
 def write_stdout(content: str | bytes) -> None:
-    """Write to stdout. Raises OutputFailed, or BrokenPipeError if the reader has closed the pipe."""
+    """Write to stdout. Raises OutputFailed, or BrokenPipeError if the reader closed the pipe."""
     try:
         if isinstance(content, bytes):
             sys.stdout.flush()

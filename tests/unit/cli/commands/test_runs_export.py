@@ -150,6 +150,8 @@ def test_dash_is_stdout(capsys, run_id):
     drawn = acdc(capsys, "runs", "show", run_id, "--svg", "-").out
     assert drawn.startswith("<svg")
     assert drawn.rstrip().endswith("</svg>")
+    shared = acdc(capsys, "runs", "compare", run_id, run_id, "--svg", "-").out
+    assert shared.startswith("<svg")
     assert list(Path().iterdir()) == []
     acdc(capsys, "runs", "show", run_id, "--svg", "-", "--json").refuses("exclude one another")
 
