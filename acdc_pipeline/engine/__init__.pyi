@@ -1,16 +1,9 @@
-from .bench import Bench, set_up
-from .circuit_forward import run_circuit, run_circuits
-from .objectives import KlObjective, LogprobObjective, Objective
-from .parity import check_parity, parity_error
-
-__all__ = [
-    "Bench",
-    "KlObjective",
-    "LogprobObjective",
-    "Objective",
-    "check_parity",
-    "parity_error",
-    "run_circuit",
-    "run_circuits",
-    "set_up",
-]
+from .bench import Bench as Bench
+from .bench import set_up as set_up
+from .circuit_forward import run_circuit as run_circuit
+from .circuit_forward import run_circuits as run_circuits
+from .objectives import KlObjective as KlObjective
+from .objectives import LogprobObjective as LogprobObjective
+from .objectives import Objective as Objective
+from .parity import check_parity as check_parity
+from .parity import parity_error as parity_error

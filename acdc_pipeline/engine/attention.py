@@ -30,9 +30,8 @@ def run_heads(
     """The outputs of all heads of a layer for one normalised input, before any norm after them."""
     batch, pos, _ = x.shape
     rows = x.reshape(1, batch * pos, -1)
-    q = project(rows, attn.w_q, attn.b_q).unflatten(1, (batch, pos))
-    k = project(rows, attn.w_k, attn.b_k).unflatten(1, (batch, pos))
-    v = project(rows, attn.w_v, attn.b_v).unflatten(1, (batch, pos))
+    matrices = (attn.w_q, attn.b_q), (attn.w_k, attn.b_k), (attn.w_v, attn.b_v)
+    q, k, v = (project(rows, w, b).unflatten(1, (batch, pos)) for w, b in matrices)
     if attn.q_norm is not None:
         q = normalise_heads(q, attn.q_norm, range(len(q)))
     if attn.k_norm is not None:
@@ -41,8 +40,7 @@ def run_heads(
         positions = torch.arange(pos, device=x.device)
         q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
     if attn.heads_per_kv > 1:
-        k = k.repeat_interleave(attn.heads_per_kv, dim=0)
-        v = v.repeat_interleave(attn.heads_per_kv, dim=0)
+        k, v = (part.repeat_interleave(attn.heads_per_kv, dim=0) for part in (k, v))
     z = attention_pattern(q, k, attn, allowed) @ v
     return torch.matmul(z, widen(attn.w_o, z)[:, None])
 
@@ -96,10 +94,15 @@ def attend(
     if list(heads) != list(range(len(w_o))):
         w_o = w_o[list(heads)]
     rows = project(z.flatten(1, 2), w_o, None)
-    written = rows.unflatten(1, z.shape[1:3])
-    if block.post_attn is None:
-        return written
-    return normalise_parts(written, written.sum(0), block.post_attn)
+    return normalise_outputs(block, rows.unflatten(1, z.shape[1:3]))
+
+
+def normalise_outputs(
+    block: Block, written: Float[Tensor, "head batch pos d_model"]
+) -> Float[Tensor, "head batch pos d_model"]:
+    """Each head's share of what the norm after attention, if any, makes of their sum."""
+    norm = block.post_attn
+    return written if norm is None else normalise_parts(written, written.sum(0), norm)
 
 
 def run_attention(block: Block, stream: Stream) -> Stream:

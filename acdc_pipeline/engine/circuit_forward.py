@@ -21,11 +21,7 @@ from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
-from acdc_pipeline.engine.shared_outputs import (
-    SharedChanges,
-    identify_outputs,
-    needed_sources,
-)
+from acdc_pipeline.engine.shared_outputs import SharedChanges, identify_outputs, needed_sources
 from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 

@@ -9,17 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import run_attention, run_heads, visible_keys
-from acdc_pipeline.engine.components import (
-    Stream,
-    mlp_output,
-    normalise,
-    normalise_parts,
-    soft_cap,
-    widen,
+from acdc_pipeline.engine.attention import (
+    normalise_outputs,
+    run_attention,
+    run_heads,
+    visible_keys,
 )
+from acdc_pipeline.engine.components import Stream, mlp_output, normalise, soft_cap, widen
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.graph import INPUT, Node, Receiver
+from acdc_pipeline.graph import Node, Receiver
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
 
@@ -48,15 +46,11 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     for block in weights.blocks:
         allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
         heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
-        if block.post_attn is not None:
-            heads = normalise_parts(heads, heads.sum(0), block.post_attn)
-        attended = residual + heads.sum(0)
-        if block.attn.b_o is not None:
-            attended = attended + block.attn.b_o
+        heads = normalise_outputs(block, heads)
+        attended = _with_bias(residual + heads.sum(0), block)
         outputs.append(heads)
         if block.mlp is not None:
-            read = residual if weights.parallel else attended
-            written = run_mlp(block, read)
+            written = run_mlp(block, residual if weights.parallel else attended)
             outputs.append(written[None])
             attended = attended + written
         residual = attended
@@ -141,11 +135,11 @@ class Streams:
 
     def of_prompts(self, chosen: slice) -> Streams:
         """The streams of some prompts."""
-        return Streams(
-            {layer: stream[chosen] for layer, stream in self.heads.items()},
-            {layer: stream[chosen] for layer, stream in self.mlps.items()},
-            self.final[chosen],
+        heads, mlps = (
+            {layer: stream[chosen] for layer, stream in streams.items()}
+            for streams in (self.heads, self.mlps)
         )
+        return Streams(heads, mlps, self.final[chosen])
 
 
 def streams_from_outputs(weights: TransformerWeights, clean: SourceOutputs) -> Streams:
@@ -156,19 +150,28 @@ def streams_from_outputs(weights: TransformerWeights, clean: SourceOutputs) -> S
     mlps: dict[int, Stream] = {}
     for layer, block in enumerate(weights.blocks):
         heads[layer] = residual
-        attended = _with_bias(residual + clean.outputs[n : n + n_heads].sum(0), block)
+        residual = _with_bias(residual + clean.outputs[n : n + n_heads].sum(0), block)
         n += n_heads
-        residual = attended
         if block.mlp is not None:
-            mlps[layer] = heads[layer] if weights.parallel else attended
-            residual = attended + clean.outputs[n]
+            mlps[layer] = heads[layer] if weights.parallel else residual
+            residual = residual + clean.outputs[n]
             n += 1
     return Streams(heads, mlps, clean.final)
 
 
-def run_streams(weights: TransformerWeights, embedded: Stream) -> Streams:
-    """Run the model from `embedded`, in place of an embedding of tokens."""
-    return _from_block(weights, embedded, 0)
+def run_streams(weights: TransformerWeights, residual: Stream, first: int = 0) -> Streams:
+    """Run the model from layer `first` on, which reads `residual`."""
+    heads: dict[int, Stream] = {}
+    mlps: dict[int, Stream] = {}
+    for layer in range(first, len(weights.blocks)):
+        block = weights.blocks[layer]
+        heads[layer] = residual
+        attended = _with_bias(residual + run_attention(block, residual), block)
+        if block.mlp is not None:
+            mlps[layer] = residual if weights.parallel else attended
+            attended = attended + run_mlp(block, mlps[layer])
+        residual = attended
+    return Streams(heads, mlps, residual)
 
 
 def changed_streams(
@@ -183,41 +186,14 @@ def changed_streams(
     result holds all prompts of the first state, then all of the next. Nodes that cannot see the
     change are left out.
     """
-    if source == INPUT:
-        return _from_block(weights, _plus(clean.heads[0], change), 0)
-    assert source.layer is not None
-    layer = source.layer
+    layer = -1 if source.layer is None else source.layer  # the input is read by layer 0
     if source.kind == "head" and layer in clean.mlps and not weights.parallel:
-        return _from_mlp(weights, _plus(clean.mlps[layer], change), layer)
+        attended = (clean.mlps[layer] + change).flatten(0, 1)
+        residual = attended + run_mlp(weights.blocks[layer], attended)
+        rest = run_streams(weights, residual, layer + 1)
+        return Streams(rest.heads, {layer: attended, **rest.mlps}, rest.final)
     after = clean.heads.get(layer + 1, clean.final)
-    return _from_block(weights, _plus(after, change), layer + 1)
-
-
-def _from_block(weights: TransformerWeights, residual: Stream, first: int) -> Streams:
-    heads: dict[int, Stream] = {}
-    mlps: dict[int, Stream] = {}
-    for layer in range(first, len(weights.blocks)):
-        block = weights.blocks[layer]
-        heads[layer] = residual
-        attended = _with_bias(residual + run_attention(block, residual), block)
-        if block.mlp is not None:
-            mlps[layer] = residual if weights.parallel else attended
-            attended = attended + run_mlp(block, mlps[layer])
-        residual = attended
-    return Streams(heads, mlps, residual)
-
-
-def _from_mlp(weights: TransformerWeights, attended: Stream, layer: int) -> Streams:
-    written = run_mlp(weights.blocks[layer], attended)
-    rest = _from_block(weights, attended + written, layer + 1)
-    return Streams(rest.heads, {layer: attended, **rest.mlps}, rest.final)
-
-
-def _plus(
-    stream: Stream, change: Float[Tensor, "state batch pos d_model"]
-) -> Float[Tensor, "_ pos d_model"]:
-    """The streams of all prompts in every state."""
-    return (stream + change).flatten(0, 1)
+    return run_streams(weights, (after + change).flatten(0, 1), layer + 1)
 
 
 def _with_bias(attended: Stream, block: Block) -> Stream:

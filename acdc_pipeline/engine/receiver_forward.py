@@ -133,22 +133,17 @@ class ReceiverForward(ABC):
             parts, projected = [normalise(rows, block.norm_attn)] * len(SLOTS), project
         else:
             parts = rows.split(len(heads))
-        slots: Slots = {}
-        for slot, part in zip(SLOTS, parts, strict=True):
-            slots[slot] = projected(part, *slot_weights(block.attn, slot, heads)).unflatten(
-                1, shape
-            )
+        slots: Slots = {
+            slot: projected(part, *slot_weights(block.attn, slot, heads)).unflatten(1, shape)
+            for slot, part in zip(SLOTS, parts, strict=True)
+        }
         allowed = visible_keys(block.attn, shape[1], inputs.device)
         return attend(block, heads, slots, allowed)
-
-    def run_mlp(self, layer: int, inputs: Outputs) -> Outputs:
-        """The output of the MLP of `layer`."""
-        return run_mlp(self.weights.blocks[layer], inputs)
 
     def _by_mlp(self, layer: int) -> Outputs | None:
         if not self.has_mlp(layer):
             return None
-        return self.run_mlp(layer, self.read([Receiver(mlp(layer))]))
+        return run_mlp(self.weights.blocks[layer], self.read([Receiver(mlp(layer))]))
 
     def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
         if bias is not None:

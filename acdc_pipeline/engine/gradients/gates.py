@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +32,9 @@ from acdc_pipeline.models.weights import TransformerWeights
 _ROWS = 192
 """Positions processed together: more do not speed up products, and add memory traffic."""
 
+Backward = Callable[[Stream], Float[Tensor, " gate"]]
+"""From the gradient by the final stream to that by the gates."""
+
 
 def edge_gate_gradient(
     bench: Bench, objective: LogprobObjective, gates: Float[Tensor, " edge"], memory: int
@@ -43,11 +46,11 @@ def edge_gate_gradient(
         memory: bytes for activations, which limit how many prompts are processed together.
     """
 
-    def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
+    def forward(chosen: slice) -> tuple[Stream, Backward]:
         run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates)
-        return run, embed(bench.weights, bench.prompts.clean[chosen])
+        return run.final(embed(bench.weights, bench.prompts.clean[chosen])), run.backward
 
-    return _gradient(bench, objective, forward, memory)
+    return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
 
 
 def circuit_gradient(
@@ -69,15 +72,15 @@ def circuit_gradient(
         share: from 0 (ablated) to 1 (clean).
     """
 
-    def forward(chosen: slice) -> tuple[EdgeGated, Stream]:
+    def forward(chosen: slice) -> tuple[Stream, Backward]:
         ablated = bench.ablated[:, chosen]
         clean = embed(bench.weights, bench.prompts.clean[chosen])
         whole = EdgeGated(bench.weights, ablated, present)
         whole.final(clean)
         run = EdgeGated(bench.weights, ablated, present, steps=-whole.changes)
-        return run, ablated[0] + share * (clean - ablated[0])
+        return run.final(ablated[0] + share * (clean - ablated[0])), run.backward
 
-    return _gradient(bench, objective, forward, memory)
+    return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
 
 
 class EdgeGated(ReceiverForward):
@@ -159,7 +162,7 @@ class EdgeGated(ReceiverForward):
             through: list[Outputs] = []
             if block.mlp is not None:
                 readers.append(Receiver(mlp(layer)))
-                write = partial(self.run_mlp, layer)
+                write = partial(run_mlp, block)
                 through.append(self._backpropagate(readers[0], write, at_outputs[after, None]))
                 if not self.weights.parallel:
                     into(readers, through[0], first, after)
@@ -194,26 +197,24 @@ class EdgeGated(ReceiverForward):
 def _gradient(
     bench: Bench,
     objective: LogprobObjective,
-    forward: Callable[[slice], tuple[EdgeGated, Stream]],
-    memory: int,
-) -> Float[Tensor, " edge"]:
-    """Run forward and backward; twice forward where prompts are split, for the whole objective."""
-    batch = bench.layout.batch
-    at_once = _prompts_that_fit(bench, memory)
-    groups = [slice(i, i + at_once) for i in range(0, batch, at_once)]
-    total = bench.ablated.new_zeros(bench.weights.topology.n_edges)
+    forward: Callable[[slice], tuple[Stream, Backward]],
+    at_once: int,
+) -> Float[Tensor, " gate"]:
+    """Run forward and backward; twice forward where prompts are split, for the whole objective.
+
+    Args:
+        forward: from some prompts to their final stream, and the way back.
+        at_once: the number of prompts whose activations are held.
+    """
+    groups = [slice(i, i + at_once) for i in range(0, bench.layout.batch, at_once)]
     with torch.no_grad():
         if len(groups) == 1:
-            run, embedded = forward(groups[0])
-            whole = run.final(embedded)
-            return run.backward(final_gradient(objective, bench.layout, whole))
-        whole = torch.cat([run.final(at) for run, at in map(forward, groups)])
+            whole, backward = forward(groups[0])
+            return backward(final_gradient(objective, bench.layout, whole))
+        whole = torch.cat([forward(group)[0] for group in groups])
         at_final = final_gradient(objective, bench.layout, whole)
-        for group in groups:
-            run, embedded = forward(group)
-            run.final(embedded)
-            total += run.backward(at_final[group])
-    return total
+        parts = (forward(group)[1](at_final[group]) for group in groups)
+        return reduce(torch.add, parts, bench.ablated.new_zeros(()))
 
 
 def _prompts_that_fit(bench: Bench, memory: int) -> int:
@@ -270,32 +271,16 @@ def node_gate_gradient(
 ) -> Float[Tensor, " src"]:
     """The gradient of the objective by the gate of each source.
 
-    If not all prompts fit at once, a forward pass without gradients gives the gradient by the final
-    streams, and a second one backpropagates it group by group.
-
     Args:
         gates: between 0 and 1.
         prompts_at_once: the number of prompts whose activations are held.
     """
-
-    def final(values: Float[Tensor, " src"], chosen: slice) -> Float[Tensor, "some pos d_model"]:
-        tokens = bench.prompts.clean[chosen]
-        return run_node_gates(bench.weights, tokens, bench.ablated[:, chosen], values)
-
-    batch = bench.layout.batch
-    groups = [slice(i, i + prompts_at_once) for i in range(0, batch, prompts_at_once)]
     leaf = gates.detach().requires_grad_()
-    if len(groups) == 1:
+
+    def forward(chosen: slice) -> tuple[Stream, Backward]:
+        tokens, ablated = bench.prompts.clean[chosen], bench.ablated[:, chosen]
         with torch.enable_grad():
-            out = final(leaf, groups[0])
-        out.backward(final_gradient(objective, bench.layout, out))
-    else:
-        with torch.no_grad():
-            whole = torch.cat([final(leaf, group) for group in groups])
-        at_final = final_gradient(objective, bench.layout, whole)
-        for group in groups:
-            with torch.enable_grad():
-                out = final(leaf, group)
-            out.backward(at_final[group])
-    assert leaf.grad is not None
-    return leaf.grad
+            final = run_node_gates(bench.weights, tokens, ablated, leaf)
+        return final, lambda gradient: torch.autograd.grad(final, leaf, gradient)[0]
+
+    return _gradient(bench, objective, forward, prompts_at_once)

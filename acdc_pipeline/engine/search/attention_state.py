@@ -18,6 +18,9 @@ from acdc_pipeline.engine.search.state_batch import Parts
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
+SlotInputs = dict[Slot, Float[Tensor, "n state _ d_model"]]
+"""What n heads of a layer read in some of their slots, the same for all of them."""
+
 
 class AttentionState:
     """Per needed head: `q`, `k`, `v`, `pattern` and `z` of the current circuit.
@@ -38,11 +41,7 @@ class AttentionState:
     def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
         """Start `node` from the clean residual `stream` of all rows; return the bytes it takes."""
         x = stream[None, None]
-        inputs: dict[Slot, Float[Tensor, "1 1 _ d_model"]] = {
-            "q": self.layout.select(x, needed),
-            "k": x,
-            "v": x,
-        }
+        inputs: SlotInputs = {"q": self.layout.select(x, needed), "k": x, "v": x}
         assert node.layer is not None
         projected = self._project(node.layer, [node], needed, inputs)
         parts = self._attend(node.layer, needed, projected, {})
@@ -53,54 +52,25 @@ class AttentionState:
         """Replace those parts of `node`."""
         self.parts.setdefault(node, {}).update(parts)
 
-    def run(
-        self,
-        layer: int,
-        nodes: list[Node],
-        needed: Needed,
-        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
-    ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
-        """Compute these heads with new `inputs`, in the same slots for all `nodes`.
-
-        Returns the parts that changed, [n state …] each, and what the heads write.
-        """
+    def run(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
+        """Compute heads with new `inputs`; returns the parts that change, [n state …] each."""
+        current = {name: self.current(nodes, name) for name in ("q", "k", "v", "pattern")}
         projected = self._project(layer, nodes, needed, inputs)
-        parts = self._attend(layer, needed, projected, self._current(nodes))
-        return parts, self._output(layer, nodes, parts["z"])
+        return self._attend(layer, needed, projected, current)
 
-    def run_change(
-        self,
-        layer: int,
-        nodes: list[Node],
-        needed: Needed,
-        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
-    ) -> tuple[Parts, Float[Tensor, "n state rows d_model"]]:
-        """Like `run`, but returns by how much the outputs change."""
-        current = self._current(nodes)
-        projected = self._project(layer, nodes, needed, inputs)
-        parts = self._attend(layer, needed, projected, current)
-        return parts, self._output(layer, nodes, parts["z"] - current["z"])
+    def current(self, nodes: list[Node], name: str) -> Float[Tensor, "n 1 ..."]:
+        """One part of these heads in the current circuit."""
+        return torch.stack([self.parts[node][name] for node in nodes])[:, None]
 
-    def _current(self, nodes: list[Node]) -> Parts:
-        return {
-            name: torch.stack([self.parts[node][name] for node in nodes])[:, None]
-            for name in ("q", "k", "v", "pattern", "z")
-        }
-
-    def _output(
+    def output(
         self, layer: int, nodes: list[Node], z: Float[Tensor, "n state batch pos d_head"]
     ) -> Float[Tensor, "n state rows d_model"]:
+        """What heads write, from `z`; of a change of `z`, the change of that."""
         rows = z.flatten(2, 3)
         w_o = self.weights.blocks[layer].attn.w_o[_heads(nodes)]
         return project(rows.flatten(1, 2), w_o, None).unflatten(1, rows.shape[1:3])
 
-    def _project(
-        self,
-        layer: int,
-        nodes: list[Node],
-        needed: Needed,
-        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
-    ) -> Parts:
+    def _project(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
         block = self.weights.blocks[layer]
         heads = _heads(nodes)
         out: Parts = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import SourceOutputs, run_mlp, streams_from_outputs
 from acdc_pipeline.engine.layout import Layout, Needed
-from acdc_pipeline.engine.search.attention_state import AttentionState
+from acdc_pipeline.engine.search.attention_state import AttentionState, SlotInputs
 from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, mlp
 from acdc_pipeline.models.weights import TransformerWeights
@@ -24,11 +24,11 @@ class CircuitState:
     Args:
         ablated: what each source's removed edges carry.
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
+        readers: for each source, the finished receivers that still read it, likewise.
 
     Attributes:
         difference: ablated minus clean output of every source.
         answer_difference: the same at the answers.
-        readers: for each source, the visited receivers that still read it.
         needed: the rows at which each open node is read.
         inputs: what visited receivers read.
         written: what open MLPs write.
@@ -43,6 +43,7 @@ class CircuitState:
         ablated: Float[Tensor, "src batch pos d_model"],
         layout: Layout,
         kept: Mapping[Receiver, list[Node]],
+        readers: Mapping[Node, list[Receiver]],
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
@@ -52,7 +53,7 @@ class CircuitState:
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.answer_difference = layout.at_answers(self.difference)
         self.attention = AttentionState(weights, layout)
-        self.readers: dict[Node, list[Receiver]] = {}
+        self.readers = readers
         self.needed: dict[Node, Needed] = {}
         self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
         self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
@@ -73,10 +74,20 @@ class CircuitState:
         self.inputs[receiver] = self._clean_input(receiver)
         self.held += self.inputs[receiver].nbytes
 
-    def close(self, receiver: Receiver) -> None:
-        """Register `receiver` as a reader of the sources it kept."""
-        for source in self.kept[receiver]:
-            self.readers.setdefault(source, []).append(receiver)
+    def open_heads(
+        self, layer: int, wanted: Callable[[Receiver], bool]
+    ) -> Iterator[tuple[Needed, tuple[Slot, ...], list[Node]]]:
+        """Group open heads of `layer` by the rows they are needed at and their `wanted` slots.
+
+        Heads without such a slot are left out.
+        """
+        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
+        for node in self.topology.heads(layer):
+            if node in self.needed:
+                slots = tuple(slot for slot in SLOTS if wanted(Receiver(node, slot)))
+                if slots:
+                    groups.setdefault((self.needed[node], slots), []).append(node)
+        return ((needed, slots, nodes) for (needed, slots), nodes in groups.items())
 
     def apply(self, batch: StateBatch, state: int) -> None:
         """Make one state of a batch the current one."""
@@ -111,25 +122,18 @@ class CircuitState:
         self._recompute_input(changes, Receiver(LOGITS))
 
     def _recompute_heads(self, changes: OutputChanges, layer: int) -> None:
-        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
-        for node in self.topology.heads(layer):
-            if node in self.needed:
-                visited: tuple[Slot, ...] = tuple(
-                    slot for slot in SLOTS if Receiver(node, slot) in self.kept
-                )
-                groups.setdefault((self.needed[node], visited), []).append(node)
-        for (needed, slots), nodes in groups.items():
-            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {}
+        for needed, slots, nodes in self.open_heads(layer, self.kept.__contains__):
+            inputs: SlotInputs = {}
             for slot in slots:
                 for node in nodes:
                     self._recompute_input(changes, Receiver(node, slot))
                 read = [self.inputs[Receiver(node, slot)] for node in nodes]
                 inputs[slot] = torch.stack(read)[:, None]
-            parts, written = self.attention.run(layer, nodes, needed, inputs)
+            parts = self.attention.run(layer, nodes, needed, inputs)
+            written = self.attention.output(layer, nodes, parts["z"])
             for i, node in enumerate(nodes):
-                self.attention.update(
-                    node, {name: part[i, 0].clone() for name, part in parts.items()}
-                )
+                own = {name: part[i, 0].clone() for name, part in parts.items()}
+                self.attention.update(node, own)
                 changes.add(node, needed, written[i] - self._clean_output(node))
 
     def _recompute_mlp(self, changes: OutputChanges, layer: int, node: Node) -> None:

@@ -21,12 +21,7 @@ from acdc_pipeline.engine.attention import (
     slot_weights,
     visible_keys,
 )
-from acdc_pipeline.engine.components import (
-    normalise,
-    normalise_parts,
-    project,
-    widen,
-)
+from acdc_pipeline.engine.components import normalise, normalise_parts, project, widen
 from acdc_pipeline.engine.forward import SourceOutputs, mlp_width, run_mlp, streams_from_outputs
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objectives import Objective
@@ -78,7 +73,7 @@ class CoupledSearch(Search[None]):
 
         A later layer with a living head attends to all of this one, dead nodes included.
         """
-        layers = {node.layer for node in self.alive if node.kind == "head"}
+        layers = {node.layer for node in self.readers if node.kind == "head"}
         if any(other is not None and other > layer for other in layers):
             return Needed.EVERY
         return Needed.ANSWERS if layer in layers else None
@@ -100,11 +95,8 @@ class CoupledSearch(Search[None]):
         stream = self.streams.read_by(receiver).flatten(0, 1)
         self.inputs[receiver] = self.layout.select(stream, self.needed(receiver))
 
-    def _close(self, receiver: Receiver) -> None:
-        """Nothing to do: the base class notes which nodes are alive."""
-
     def _remove(self, receiver: Receiver, source: Node) -> None:
-        self.kept[receiver].remove(source)
+        super()._remove(receiver, source)
         difference = self.difference[self.topology.source_index[source]]
         difference = self.layout.select(difference, self.needed(receiver))
         self.inputs[receiver] = self.inputs[receiver] + difference
@@ -134,7 +126,7 @@ class CoupledSearch(Search[None]):
         visited = max(
             sum(r.node.layer == layer for r in self.kept) for layer in range(self.topology.n_layers)
         )
-        streams = (len(self.alive) + 2 * visited + n_heads + 8) * d_model
+        streams = (len(self.readers) + 2 * visited + n_heads + 8) * d_model
         heads = n_heads * (6 * d_head + 3 * self.layout.pos)
         per_state = (
             rows * (streams + heads + 4 * mlp_width(self.weights)) * self.difference.element_size()
@@ -206,7 +198,7 @@ class _Suffix:
     def _run_mlp(self, layer: int, stream: Rows) -> None:
         node = mlp(layer)
         receiver = Receiver(node)
-        dead = node not in self.search.alive
+        dead = node not in self.search.readers
         if not self.topology.has_mlp or (dead and self.rows is Needed.ANSWERS):
             return
         if receiver in self.search.inputs:
@@ -226,7 +218,7 @@ class _Suffix:
         z = self._mixed_values(layer, nodes, needed)
         flat = z.permute(1, 2, 0, 3).flatten(2)
         total = flat @ widen(block.attn.w_o, flat).flatten(0, 1)
-        alive = [node for node in nodes if node in self.search.alive]
+        alive = [node for node in nodes if node in self.search.readers]
         rows = [node.head for node in alive if node.head is not None]
         raw = project(z[rows].flatten(1, 2), block.attn.w_o[rows], None)
         parts = raw.unflatten(1, z.shape[1:3])

@@ -27,7 +27,7 @@ class Search(ABC, Generic[Batch]):
 
     Attributes:
         kept: the sources that each visited receiver still reads.
-        alive: the nodes that some visited receiver still reads.
+        readers: for each node that is alive, the finished receivers that still read it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Search(ABC, Generic[Batch]):
         self.layout = layout
         self.objective = objective
         self.kept: dict[Receiver, list[Node]] = {}
-        self.alive: set[Node] = set()
+        self.readers: dict[Node, list[Receiver]] = {}
         self.receiver: Receiver | None = None
         self.states_evaluated = 0
         self.speculation: Speculation[Batch] = Speculation(EdgePredictor(), max_states, overhead)
@@ -94,8 +94,8 @@ class Search(ABC, Generic[Batch]):
         self._finish_batch()
         kept = self.kept[self.receiver]
         self.speculation.learn(kept)
-        self.alive.update(kept)
-        self._close(self.receiver)
+        for source in kept:
+            self.readers.setdefault(source, []).append(self.receiver)
         self.receiver = None
 
     def metric_without(self, edge: Edge) -> float:
@@ -136,13 +136,9 @@ class Search(ABC, Generic[Batch]):
     def _open(self, receiver: Receiver) -> None:
         """Prepare what `receiver` reads and its node holds; all its edges are in `kept`."""
 
-    @abstractmethod
-    def _close(self, receiver: Receiver) -> None:
-        """Note that the edges in `kept` of `receiver` are final."""
-
-    @abstractmethod
     def _remove(self, receiver: Receiver, source: Node) -> None:
         """Remove one edge from the circuit."""
+        self.kept[receiver].remove(source)
 
     @abstractmethod
     def _commit(self, batch: Batch, state: int) -> None:
@@ -161,7 +157,7 @@ class Search(ABC, Generic[Batch]):
     def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         if receiver in self.kept:
             raise GraphError(f"'{receiver}' was already searched")
-        if receiver.node != LOGITS and receiver.node not in self.alive:
+        if receiver.node != LOGITS and receiver.node not in self.readers:
             raise GraphError(f"'{receiver.node}' is dead: no edge out of it survived")
         self.kept[receiver] = list(self.topology.sources_of(receiver))
         self._open(receiver)

@@ -110,31 +110,6 @@ class OutputChanges:
         self.at[Needed.ANSWERS].add(node, change)
 
 
-class BatchWork:
-    """The matrix products of a batch, counted in multiply-adds.
-
-    Counted, never timed: how states are batched must depend on the run alone, or rounding would
-    differ between machines and between repetitions.
-    """
-
-    def __init__(self, n_states: int, device_type: str) -> None:
-        self.n_states = n_states
-        self.fixed = _FIXED_WORK.get(device_type, _FIXED_WORK_ELSEWHERE)
-        self.products = 0
-        self.weights = 0
-
-    def add(self, rows_per_state: int, weights: int) -> None:
-        """Count the product of that many rows of every state with that many weights."""
-        self.products += self.n_states * rows_per_state * weights
-        self.weights += weights
-
-    @property
-    def overhead(self) -> float:
-        """The fixed cost of the batch in units of one state; inf if states cost nothing."""
-        fixed = self.fixed + _WORK_PER_WEIGHT_READ * self.weights
-        return inf if self.products == 0 else fixed * self.n_states / self.products
-
-
 class StateBatch:
     """States that differ in the input of one receiver, and all changes that follow.
 
@@ -164,7 +139,23 @@ class StateBatch:
         self.changes = OutputChanges(capacity, self.n_states, layout, scratch, d_model)
         self.reached: dict[Receiver, tuple[Needed, list[Node]]] = {}
         self.heads: list[tuple[Node, Parts]] = []
-        self.work = BatchWork(self.n_states, delta.device.type)
+        self._fixed_work = _FIXED_WORK.get(delta.device.type, _FIXED_WORK_ELSEWHERE)
+        self._multiply_adds = self._weights_read = 0
+
+    def count_product(self, rows_per_state: int, weights: int) -> None:
+        """Count the product of that many rows of every state with that many weights.
+
+        Counted, never timed: how states are batched must depend on the run alone, or rounding would
+        differ between machines and between repetitions.
+        """
+        self._multiply_adds += self.n_states * rows_per_state * weights
+        self._weights_read += weights
+
+    @property
+    def overhead(self) -> float:
+        """The fixed cost of the batch in units of one state; inf if states cost nothing."""
+        fixed = self._fixed_work + _WORK_PER_WEIGHT_READ * self._weights_read
+        return inf if self._multiply_adds == 0 else fixed * self.n_states / self._multiply_adds
 
     def input_change(self, receiver: Receiver, state: int) -> Float[Tensor, "rows d_model"]:
         """By how much a reached receiver's input changes in one state."""

@@ -19,11 +19,12 @@ from acdc_pipeline.engine.forward import SourceOutputs, run_mlp
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.attention_state import SlotInputs
 from acdc_pipeline.engine.search.circuit_state import CircuitState
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
-from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, mlp
+from acdc_pipeline.graph import LOGITS, Node, Receiver, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
@@ -60,7 +61,7 @@ class SubgraphSearch(Search[StateBatch]):
         super().__init__(
             weights, clean, layout, objective, max_states=MAX_STATES, overhead=FIRST_OVERHEAD
         )
-        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept)
+        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers)
         self.memory = memory
         self.plan = plan
         self.scratch = {needed: Scratch(ablated) for needed in Needed}
@@ -80,18 +81,11 @@ class SubgraphSearch(Search[StateBatch]):
     def _open(self, receiver: Receiver) -> None:
         self.circuit.open(receiver)
 
-    def _close(self, receiver: Receiver) -> None:
-        self.circuit.close(receiver)
-
-    def _remove(self, receiver: Receiver, source: Node) -> None:
-        self.kept[receiver].remove(source)
-
     def _commit(self, batch: StateBatch, state: int) -> None:
         self.circuit.apply(batch, state)
 
     def _states_that_fit(self, receiver: Receiver) -> int:
         """Each state may reach every open node."""
-        del receiver
         per_state = self.plan.state_bytes(
             everywhere=sum(needed is Needed.EVERY for needed in self.circuit.needed.values()),
             at_answers=len(self.circuit.needed),
@@ -113,13 +107,13 @@ class SubgraphSearch(Search[StateBatch]):
         capacity = len(self.circuit.needed)
         batch = StateBatch(receiver, delta, capacity, self.layout, self.scratch)
         final = self._propagate(batch)
-        self.speculation.overhead = batch.work.overhead
+        self.speculation.overhead = batch.overhead
         return final, batch
 
     def _propagate(self, batch: StateBatch) -> Float[Tensor, "state answer d_model"]:
         """Follow the change from the batch's receiver to the logits, at the answers."""
         start, logits = batch.start, Receiver(LOGITS)
-        batch.work.add(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u.numel())
+        batch.count_product(self.layout.n_rows(Needed.ANSWERS), self.weights.w_u.numel())
         changed_input = self.circuit.inputs[start] + batch.delta
         if start == logits:
             return changed_input
@@ -156,17 +150,9 @@ class SubgraphSearch(Search[StateBatch]):
         return inputs
 
     def _reach_heads(self, layer: int, batch: StateBatch) -> None:
-        groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
-        for node in self.topology.heads(layer):
-            if node not in self.circuit.needed:
-                continue
-            slots: tuple[Slot, ...] = tuple(
-                slot for slot in SLOTS if self._reach(Receiver(node, slot), batch)
-            )
-            if slots:
-                groups.setdefault((self.circuit.needed[node], slots), []).append(node)
-        for (_, slots), nodes in groups.items():
-            inputs: dict[Slot, Float[Tensor, "n state _ d_model"]] = {
+        groups = self.circuit.open_heads(layer, lambda receiver: self._reach(receiver, batch))
+        for _, slots, nodes in groups:
+            inputs: SlotInputs = {
                 slot: self._inputs([Receiver(node, slot) for node in nodes], batch)
                 for slot in slots
             }
@@ -183,23 +169,20 @@ class SubgraphSearch(Search[StateBatch]):
         assert node.layer is not None
         block, needed = self.weights.blocks[node.layer], self.circuit.needed[node]
         assert block.mlp is not None
-        batch.work.add(self.layout.n_rows(needed), block.mlp.n_weights)
+        batch.count_product(self.layout.n_rows(needed), block.mlp.n_weights)
         batch.changes.add(node, needed, run_mlp(block, x) - self.circuit.written[node])
 
     def _change_heads(
-        self,
-        layer: int,
-        nodes: list[Node],
-        inputs: dict[Slot, Float[Tensor, "n state _ d_model"]],
-        batch: StateBatch,
+        self, layer: int, nodes: list[Node], inputs: SlotInputs, batch: StateBatch
     ) -> None:
-        needed = self.circuit.needed[nodes[0]]
-        parts, change = self.circuit.attention.run_change(layer, nodes, needed, inputs)
+        needed, attention = self.circuit.needed[nodes[0]], self.circuit.attention
+        parts = attention.run(layer, nodes, needed, inputs)
+        change = attention.output(layer, nodes, parts["z"] - attention.current(nodes, "z"))
         # A head's four projections are of one size.
         size = len(nodes) * self.weights.blocks[layer].attn.w_o[0].numel()
         for x in inputs.values():
-            batch.work.add(x.shape[2], size)
-        batch.work.add(self.layout.n_rows(needed), size)
+            batch.count_product(x.shape[2], size)
+        batch.count_product(self.layout.n_rows(needed), size)
         for i, node in enumerate(nodes):
             batch.heads.append((node, {name: part[i] for name, part in parts.items()}))
             batch.changes.add(node, needed, change[i])
