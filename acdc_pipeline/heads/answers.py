@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.components import normalise, widen
+from acdc_pipeline.heads.folded import fold_norm
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.prompt_set import pick_rows
@@ -22,7 +23,6 @@ from acdc_pipeline.specs import TaskSpec, TemplateGenerator
 
 # Columns of the unembedding that are averaged at once.
 _COLUMNS = 8192
-
 
 SIGNIFICANT = 3.0
 """Number of standard errors above zero at which a mean answer logit counts as significant."""
@@ -61,7 +61,6 @@ class AnswerLogit:
     """The answer logit: mean of the correct tokens minus mean of the incorrect ones, uncapped.
 
     Args:
-        norm: the final norm.
         direction: for each answer, the mean unembedding of the correct tokens, minus that of the
             incorrect ones.
         bias: the same difference of the unembedding's biases.
@@ -97,19 +96,7 @@ def frozen_gradient(
 
     `rows` are the last axes of `lead`.
     """
-    return unscaled_gradient(norm, direction) * frozen_scale(final, norm)[..., None]
-
-
-def unscaled_gradient(
-    norm: Norm, direction: Float[Tensor, "*lead d_model"]
-) -> Float[Tensor, "*lead d_model"]:
-    """`frozen_gradient` without the factor that depends on the final stream."""
-    if norm.kind == "none":
-        return direction
-    weighted = direction if norm.weight is None else direction * norm.weight
-    if norm.kind == "layer":
-        return weighted - weighted.mean(dim=-1, keepdim=True)
-    return weighted
+    return fold_norm(direction, norm, dim=-1) * frozen_scale(final, norm)[..., None]
 
 
 def frozen_scale(final: Float[Tensor, "*rows d_model"], norm: Norm) -> Float[Tensor, "*rows"]:

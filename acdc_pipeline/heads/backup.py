@@ -15,15 +15,10 @@ from torch import Tensor
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.graph import Node, Topology
-from acdc_pipeline.heads.answers import (
-    AnswerLogit,
-    answer_logit,
-    frozen_scale,
-    select_prompts,
-    unscaled_gradient,
-)
+from acdc_pipeline.heads.answers import AnswerLogit, answer_logit, frozen_scale, select_prompts
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.criteria import Null, nulls_of
+from acdc_pipeline.heads.folded import fold_norm
 from acdc_pipeline.heads.layer_run import (
     Edits,
     LayerRun,
@@ -141,7 +136,6 @@ def random_token_measures(
     Args:
         tokens: rows of `1 + 2 * period` tokens.
         mains: roles, of `TOKEN_ROLES`, with the heads that will be ablated, at least one each.
-        memory: bytes for activations.
 
     Raises:
         KeyError: a role that is not one of `TOKEN_ROLES`.
@@ -177,15 +171,14 @@ def task_measure(weights: TransformerWeights, prompts: PromptSet, memory: int) -
     passes = []
     for rows in chunks(len(prompts), size):
         part, which = select_prompts(prompts, rows)
-        passes.append(
-            _Pass(weights, part.clean, {"mover": _answer_reader(part, answers.select(which))}, ())
-        )
+        reader = _answer_reader(part, answers.select(which))
+        passes.append(_Pass(weights, part.clean, {"mover": reader}, ()))
     return _measure(passes, "mover")
 
 
 def _answer_reader(prompts: PromptSet, answers: AnswerLogit) -> _Reader:
     places = prompts.answer_row[:, None], prompts.answer_pos[:, None]
-    gradient = unscaled_gradient(answers.norm, answers.direction[:, None])
+    gradient = fold_norm(answers.direction[:, None], answers.norm, dim=-1)
     return _Reader(
         lambda run: run.effects(gradient, places),
         lambda final: frozen_scale(final[places], answers.norm),

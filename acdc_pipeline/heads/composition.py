@@ -32,11 +32,13 @@ class Composition:
             composition minus `baseline`.
         baseline: the composition of randomly rotated matrices: over rotations R of d_model
             dimensions, the mean square of ‖A R X‖ / (‖A‖‖X‖) is 1 / d_model.
+        norms: ‖W_OV‖ and ‖W_QK‖ of every head, as `ov_norm` and `qk_norm`, [layer head] each.
     """
 
     strongest: Mapping[Slot, np.ndarray]
     partners: Mapping[tuple[Slot, Node], tuple[tuple[Node, float], ...]]
     baseline: float
+    norms: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -87,25 +89,20 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
                 if found:
                     strongest[slot][layer, index] = found[0][1]
         writers.append((reader.w_o, grams))
-    return Composition(strongest, partners, baseline)
-
-
-def composition_values(weights: TransformerWeights, composed: Composition) -> list[HeadValues]:
-    """Every score of the family: compositions, and the norms of both circuits."""
-    values = [HeadValues(f"{slot}_composition", composed.strongest[slot]) for slot in SLOTS]
-    return values + [HeadValues(name, norms) for name, norms in circuit_norms(weights).items()]
-
-
-def circuit_norms(weights: TransformerWeights) -> dict[str, np.ndarray]:
-    """‖W_OV‖ and ‖W_QK‖ of every head, as `ov_norm` and `qk_norm`, [layer head] each."""
-    grams = [_grams(folded_layer(weights, layer)) for layer in range(len(weights.blocks))]
-    return {
-        name: torch.stack([norm.cpu().to(torch.float64) for norm in norms]).numpy()
-        for name, norms in (
-            ("ov_norm", [gram.ov for gram in grams]),
-            ("qk_norm", [gram.qk for gram in grams]),
+    norms = {
+        name: torch.stack([norm.cpu().to(torch.float64) for norm in each]).numpy()
+        for name, each in (
+            ("ov_norm", [grams.ov for _, grams in writers]),
+            ("qk_norm", [grams.qk for _, grams in writers]),
         )
     }
+    return Composition(strongest, partners, baseline, norms)
+
+
+def composition_values(composed: Composition) -> list[HeadValues]:
+    """Every score of the family: compositions, and the norms of both circuits."""
+    values = [HeadValues(f"{slot}_composition", composed.strongest[slot]) for slot in SLOTS]
+    return values + [HeadValues(name, norms) for name, norms in composed.norms.items()]
 
 
 def _strongest(excess: np.ndarray, n_heads: int) -> tuple[tuple[Node, float], ...]:

@@ -41,7 +41,7 @@ class PatternExamples:
     def plain(self) -> dict[str, Any]:
         """As JSON data; a pattern has one byte per entry, 255 for 1, row by row, in base64."""
         return {
-            "texts": [text.plain() for text in self.texts],
+            "texts": [asdict(text) | {"tokens": list(text.tokens)} for text in self.texts],
             "patterns": {
                 str(node): [_encode(pattern) for pattern in patterns]
                 for node, patterns in self.patterns.items()
@@ -57,10 +57,6 @@ class PatternText:
     prompt: int
     start: int
     tokens: tuple[str, ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON data."""
-        return {**asdict(self), "tokens": list(self.tokens)}
 
 
 def pattern_examples(
@@ -183,10 +179,8 @@ def find_snippets(
     Without the first position, which can only attend to itself, and without heads that write
     nothing.
     """
-    n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
-    found: dict[Node, list[Snippet]] = {
-        head(layer, index): [] for layer in range(n_layers) for index in range(n_heads)
-    }
+    heads = (node for node in weights.topology.sources if node.kind == "head")
+    found: dict[Node, list[Snippet]] = {node: [] for node in heads}
     with torch.no_grad():
         for number, source in enumerate(sources):
             size = rows_at_once(weights, source.tokens.shape[1], memory)

@@ -40,12 +40,11 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     if block.post_attn is not None and block.post_attn.weight is not None:
         w_o = w_o * block.post_attn.weight
     w_q, w_k, w_v = (
-        _fold(matrix.to(weights.dtype), block.norm_attn)
+        fold_norm(matrix.to(weights.dtype), block.norm_attn, dim=-2)
         for matrix in (attn.w_q, attn.w_k, attn.w_v)
     )
     if attn.heads_per_kv > 1:
-        w_k = w_k.repeat_interleave(attn.heads_per_kv, dim=0)
-        w_v = w_v.repeat_interleave(attn.heads_per_kv, dim=0)
+        w_k, w_v = (w.repeat_interleave(attn.heads_per_kv, dim=0) for w in (w_k, w_v))
     return FoldedLayer(w_q, w_k, w_v, w_o, attn.heads_per_kv)
 
 
@@ -53,7 +52,7 @@ def folded_unembedding(
     weights: TransformerWeights, columns: slice | Int[Tensor, " n"]
 ) -> Float[Tensor, "d_model n"]:
     """Columns of the unembedding, with the final norm's linear part."""
-    return _fold(weights.w_u[:, columns].to(weights.dtype), weights.norm_final)
+    return fold_norm(weights.w_u[:, columns].to(weights.dtype), weights.norm_final, dim=-2)
 
 
 def folded_mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_model 1"]:
@@ -62,7 +61,7 @@ def folded_mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_mod
     An output along it adds the same to every logit, and changes no probability.
     """
     mean = weights.w_u.to(weights.dtype).mean(dim=-1, keepdim=True)
-    return _fold(mean, weights.norm_final)
+    return fold_norm(mean, weights.norm_final, dim=-2)
 
 
 def effective_embedding(
@@ -94,11 +93,14 @@ def into_unembedding(
     return rows if norm.kind == "none" or norm.weight is None else rows * norm.weight
 
 
-def _fold(matrix: Float[Tensor, "*lead d_model n"], norm: Norm) -> Float[Tensor, "*lead d_model n"]:
-    """Fold the linear part of `norm` into the `matrix` that reads its output."""
+def fold_norm(reader: Float[Tensor, "*shape"], norm: Norm, *, dim: int) -> Float[Tensor, "*shape"]:
+    """Fold the linear part of `norm` into what reads its output along the axis `dim`, from the end.
+
+    With a direction that reads a final stream, the result is the gradient of
+    `normalise(final)·direction` by `final` without the scale, which alone depends on `final`.
+    """
     if norm.kind == "none":
-        return matrix
-    weighted = matrix if norm.weight is None else matrix * norm.weight[:, None]
-    if norm.kind == "rms":
-        return weighted
-    return weighted - weighted.mean(dim=-2, keepdim=True)
+        return reader
+    if norm.weight is not None:
+        reader = reader * norm.weight.view(-1, *[1] * (-1 - dim))
+    return reader - reader.mean(dim=dim, keepdim=True) if norm.kind == "layer" else reader

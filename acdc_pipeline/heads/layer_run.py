@@ -39,14 +39,6 @@ class Edits:
         layers = [node.layer for node in (*self.written, *self.query_shift)]
         return min((layer for layer in layers if layer is not None), default=None)
 
-    def written_in(self, layer: int) -> list[tuple[int, Tensor]]:
-        """The heads of `layer` whose output is replaced, and the replacements."""
-        return _of_layer(self.written, layer)
-
-    def query_shifts_in(self, layer: int) -> list[tuple[int, Tensor]]:
-        """The heads of `layer` whose query input is shifted, and the shifts."""
-        return _of_layer(self.query_shift, layer)
-
 
 NO_EDITS = Edits()
 
@@ -58,6 +50,7 @@ def zero_heads(nodes: Iterable[Node], like: Float[Tensor, "*shape"]) -> Edits:
 
 
 def _of_layer(changes: Mapping[Node, Tensor], layer: int) -> list[tuple[int, Tensor]]:
+    """The heads of `layer` that are changed, and their changes."""
     return [
         (node.head, change)
         for node, change in changes.items()
@@ -101,9 +94,8 @@ class LayerRun:
 
         Heads times larger than the stream: use `effects` where a dot product is enough.
         """
-        written = self.into_stream(
-            self.carried, torch.arange(self.carried.shape[2], device=self.stream.device)
-        )
+        every = torch.arange(self.carried.shape[2], device=self.stream.device)
+        written = self.into_stream(self.carried, every)
         for head, replacement in self.replaced:
             written[head] = replacement
         return written
@@ -157,8 +149,8 @@ def attend(
 ) -> LayerRun:
     """Run the attention of `layer` on a residual stream."""
     block = weights.blocks[layer]
-    pattern, values, carried = _attention(block, stream, edits.query_shifts_in(layer))
-    replaced = edits.written_in(layer)
+    pattern, values, carried = _attention(block, stream, _of_layer(edits.query_shift, layer))
+    replaced = _of_layer(edits.written, layer)
     total = _output_sum(block, carried)
     post_scale = None
     if block.post_attn is not None:

@@ -64,7 +64,6 @@ class ModelProfile:
         answer: the model's logit of the next token in the second copy of random tokens; None if its
             context or vocabulary holds no repeated sequence, and there are no such scores.
         period: the period of the sequences, or None.
-        composition: how heads read earlier ones.
         tokens: the tokens at the ends of each head's strongest directions.
     """
 
@@ -96,7 +95,6 @@ def profile_model(
     Args:
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
-        memory: bytes for activations.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single sequence.
@@ -161,7 +159,7 @@ def _weight_values(
     """The scores of all families that follow from the weights."""
     return [
         *copying_values(weights, sample, memory),
-        *composition_values(weights, composed),
+        *composition_values(composed),
         *successor_values(weights, lists),
     ]
 

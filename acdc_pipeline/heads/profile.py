@@ -11,7 +11,6 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS
-from acdc_pipeline.heads.criteria import Null
 from acdc_pipeline.heads.examples import (
     MOST_HEADS,
     TextRows,
@@ -64,10 +63,7 @@ def assemble_profile(
     Args:
         ref: the model's reference in the rows.
         tokenizer: for the texts of examples; None shows token ids.
-        model: the profile without a task.
-        task: the profile on the task.
         text: pieces of a file in which to look for snippets.
-        memory: bytes for activations.
     """
     measured = task.measurements(model)
     roles = assign_roles(measured)
@@ -87,7 +83,7 @@ def assemble_profile(
             "random_tokens": None if model.answer is None else model.answer.mean,
             "task": task.answer.mean,
         },
-        "nulls": _nulls_plain((*model.nulls, *task.nulls)),
+        "nulls": {name: [n.plain() for n in nulls] for name, nulls in measured.nulls.items()},
         "roles": [role.plain() for role in roles],
         "near_misses": [miss.plain() for miss in near],
         "warnings": profile_warnings(measured, model.period, weights.n_ctx),
@@ -113,24 +109,16 @@ def _shown_heads(
     return sorted(chosen, key=lambda node: (node.layer or 0, node.head or 0))
 
 
-def _nulls_plain(nulls: tuple[Null, ...]) -> dict[str, list[dict[str, Any]]]:
-    out: dict[str, list[dict[str, Any]]] = {}
-    for null in nulls:
-        out.setdefault(null.metric, []).append(null.plain())
-    return out
-
-
 def _summaries(
     roles: list[HeadRole], near: list[NearMiss], weights: TransformerWeights
 ) -> dict[str, str]:
-    topology = weights.topology
-    nodes = [node for layer in range(topology.n_layers) for node in topology.heads(layer)]
-    held: dict[Node, list[HeadRole]] = {node: [] for node in nodes}
-    for role in roles:
-        held[role.node].append(role)
     # `near` has the nearest of each head first, which overwrites the others here.
     nearest = {miss.node: miss for miss in reversed(near)}
-    return {str(node): describe_head(held[node], nearest.get(node)) for node in nodes}
+    return {
+        str(node): describe_head([r for r in roles if r.node == node], nearest.get(node))
+        for node in weights.topology.sources
+        if node.kind == "head"
+    }
 
 
 def _composition_plain(model: ModelProfile) -> dict[str, Any]:

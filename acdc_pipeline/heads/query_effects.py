@@ -35,7 +35,6 @@ def query_effects(
     later mover.
 
     Args:
-        memory: bytes for activations.
         progress: called after each layer of each part of the prompts with the number of layers
             done and their total.
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import visible_keys
 from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import context_length
-from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit, unscaled_gradient
+from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit
 from acdc_pipeline.heads.batches import chunks, rows_at_once
+from acdc_pipeline.heads.folded import fold_norm
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
 from acdc_pipeline.models.weights import Norm, TransformerWeights
 
@@ -100,27 +101,43 @@ def random_token_scores(
 
     Args:
         tokens: rows of `1 + 2 * period` tokens; shuffled rows are read at the same positions.
-        memory: bytes for activations.
 
     Raises:
         OutOfMemoryBudget: `memory` does not hold a single row.
     """
     size = rows_at_once(weights, tokens.shape[1], memory)
-    parts: list[dict[str, Tensor]] = []
-    logits = []
     with torch.no_grad():
-        for rows in chunks(len(tokens), size):
-            collector = _Collector(NextToken.of(weights, tokens[rows], period))
-            final = run_tokens(weights, tokens[rows], visit=collector)
-            parts.append(collector.scores(final, weights.norm_final))
-            logits.append(collector.next_token.answer_logit(final, weights.norm_final))
+        parts = [_score_rows(weights, tokens[rows], period) for rows in chunks(len(tokens), size)]
     samples = {
-        name: torch.cat([part[name] for part in parts], dim=1).permute(1, 2, 0) for name in parts[0]
+        name: torch.cat([part[name] for part, _ in parts], dim=1).permute(1, 2, 0)
+        for name in parts[0][0]
     }
     return RandomTokenScores(
         {name: values.cpu().to(torch.float64).numpy() for name, values in samples.items()},
-        MeanLogit.of(torch.cat(logits)),
+        MeanLogit.of(torch.cat([logits for _, logits in parts])),
     )
+
+
+def _score_rows(
+    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], period: int
+) -> tuple[dict[str, Float[Tensor, "head batch layer"]], Float[Tensor, " batch"]]:
+    """The scores of some rows, and their answer logits."""
+    at, norm = NextToken.of(weights, tokens, period), weights.norm_final
+    attention: dict[str, list[Tensor]] = {}
+    direct: dict[str, list[Tensor]] = {}
+
+    def visit(run: LayerRun) -> None:
+        for name, values in attention_scores(run, period).items():
+            attention.setdefault(name, []).append(values)
+        for name, values in direct_effects(run, at).items():
+            direct.setdefault(name, []).append(values)
+
+    final = run_tokens(weights, tokens, visit=visit)
+    scale = at.scale(final, norm)
+    scaled = {name: [(each * scale).mean(-1) for each in layers] for name, layers in direct.items()}
+    scores = {name: torch.stack(layers, -1) for name, layers in (attention | scaled).items()}
+    # The next token's logit minus the mean over the vocabulary, mean over the places.
+    return scores, (normalise(final[at.places], norm) * at.direction).sum(-1).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -149,7 +166,7 @@ class NextToken:
         sources = queries - (period - 1)
         direction = token_logit(weights, tokens[:, sources[0]])
         rows = torch.arange(len(tokens), device=tokens.device)[:, None]
-        gradient = unscaled_gradient(weights.norm_final, direction)
+        gradient = fold_norm(direction, weights.norm_final, dim=-1)
         return cls(rows, queries, sources, direction, gradient)
 
     @property
@@ -160,38 +177,6 @@ class NextToken:
     def scale(self, final: Stream, norm: Norm) -> Float[Tensor, "batch query"]:
         """The final norm's scale at the places."""
         return frozen_scale(final[self.places], norm)
-
-    def answer_logit(self, final: Stream, norm: Norm) -> Float[Tensor, " batch"]:
-        """The next token's logit minus the mean over the vocabulary, mean over the places."""
-        return (normalise(final[self.places], norm) * self.direction).sum(-1).mean(-1)
-
-
-class _Collector:
-    """Collects the scores of each layer as it is visited, one entry per layer.
-
-    Direct effects lack the final norm's scale until the final stream is known.
-    """
-
-    def __init__(self, next_token: NextToken) -> None:
-        self.next_token = next_token
-        self.period = int(next_token.queries[0, 0]) - 1
-        self.attention: dict[str, list[Float[Tensor, "head batch"]]] = {}
-        self.unscaled: dict[str, list[Float[Tensor, "head batch query"]]] = {}
-
-    def __call__(self, run: LayerRun) -> None:
-        for name, values in attention_scores(run, self.period).items():
-            self.attention.setdefault(name, []).append(values)
-        for name, values in direct_effects(run, self.next_token).items():
-            self.unscaled.setdefault(name, []).append(values)
-
-    def scores(self, final: Stream, norm: Norm) -> dict[str, Float[Tensor, "head batch layer"]]:
-        """Every score, once the final stream is known."""
-        scale = self.next_token.scale(final, norm)
-        direct = {
-            name: [(each * scale).mean(-1) for each in layers]
-            for name, layers in self.unscaled.items()
-        }
-        return {name: torch.stack(each, -1) for name, each in {**self.attention, **direct}.items()}
 
 
 def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "head batch query"]]:

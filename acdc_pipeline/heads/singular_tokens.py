@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -12,11 +13,7 @@ from torch import Tensor
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.batches import chunks
 from acdc_pipeline.heads.copying import vocabulary_at_once
-from acdc_pipeline.heads.folded import (
-    effective_embedding,
-    folded_layer,
-    into_unembedding,
-)
+from acdc_pipeline.heads.folded import effective_embedding, folded_layer, into_unembedding
 from acdc_pipeline.models.weights import TransformerWeights
 
 DIRECTIONS = 2
@@ -67,25 +64,15 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     in_all = 3 * DIRECTIONS * n_layers * weights.topology.n_heads * weights.dtype.itemsize
     size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
 
-    def tokens_written(part: slice) -> Tensor:
-        return weights.w_u[:, part].T.to(weights.dtype)
-
-    written = _ends(
-        torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits]),
-        tokens_written,
-        n_written,
-        size,
-    )
+    rows = torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits])
+    written = _ends(rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), n_written, size)
     read: list[_Ends] = []
     # The effective embedding is the same in every layer after the first.
     for first, stop in ((0, 1), (1, n_layers)):
         group = circuits[first:stop]
         if group:
             directions = [torch.cat([ov.left, qk.left, qk.right]) for ov, qk in group]
-
-            def tokens_read(part: slice, layer: int = first) -> Tensor:
-                return effective_embedding(weights, part, layer)
-
+            tokens_read = partial(effective_embedding, weights, layer=first)
             found = _ends(torch.cat(directions), tokens_read, n_read, size)
             read += found.split(weights.topology.n_heads)
     out: dict[Node, HeadTokens] = {}

@@ -72,9 +72,6 @@ def profile_task(
 ) -> TaskProfile:
     """Compute scores on the prompts and, if there are movers, query effects and their backups.
 
-    Args:
-        memory: bytes for activations.
-
     Raises:
         PromptError: the model cannot process the prompts.
         OutOfMemoryBudget: `memory` does not hold a single prompt.

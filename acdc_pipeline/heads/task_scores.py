@@ -74,7 +74,6 @@ def task_scores(
     """Compute every score of the family in one pass over the prompts.
 
     Args:
-        memory: bytes for activations.
         progress: called after each layer of each part of the prompts with the work done and the
             total, in layers run: a layer counts itself and all that are run again for it.
 

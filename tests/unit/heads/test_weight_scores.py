@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import Slot, head
-from acdc_pipeline.heads.composition import circuit_norms, composition
+from acdc_pipeline.heads.composition import composition
 from acdc_pipeline.heads.copying import ov_copying, rank_tokens
 from acdc_pipeline.heads.folded import effective_embedding, folded_layer
 from acdc_pipeline.heads.random_weights import (
@@ -111,7 +111,8 @@ def test_ranks_are_those_of_sorted_rows(name: str, memory: int, tmp_path: Path):
 @pytest.mark.parametrize("memory", [MEMORY, NARROW])
 def test_composition_and_norms_are_those_of_whole_matrices(name: str, memory: int, tmp_path: Path):
     weights = weights_of(name, tmp_path)
-    found, norms = composition(weights, memory), circuit_norms(weights)
+    found = composition(weights, memory)
+    norms = found.norms
     n_heads = weights.topology.n_heads
     for h in range(n_heads):
         ov, qk = circuits(weights, 1, h)
