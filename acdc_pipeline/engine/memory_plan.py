@@ -70,7 +70,7 @@ class MemoryPlan:
         kept = everywhere * self._stream + at_answers * answers + heads * self._head
         own = 4 * self._stream
         layer = 6 * min(heads, self.shape.topology.n_heads) * self._stream
-        hidden = 4 * self._rows * self.shape.d_mlp * self.itemsize
+        hidden = 4 * self.prompts * self.tokens * self.shape.d_mlp * self.itemsize
         logits = 4 * self.answers * self.shape.vocab * self.itemsize
         return kept + own + max(layer, hidden, logits)
 
@@ -84,12 +84,8 @@ class MemoryPlan:
             )
 
     @property
-    def _rows(self) -> int:
-        return self.prompts * self.tokens
-
-    @property
     def _stream(self) -> int:
-        return self._rows * self.shape.d_model * self.itemsize
+        return self.prompts * self.tokens * self.shape.d_model * self.itemsize
 
     @property
     def _n_heads(self) -> int:
@@ -97,7 +93,7 @@ class MemoryPlan:
 
     @property
     def _head(self) -> int:
-        return self._rows * (4 * self.shape.d_head + self.tokens) * self.itemsize
+        return self.prompts * self.tokens * (4 * self.shape.d_head + self.tokens) * self.itemsize
 
 
 def _megabytes(size: int) -> str:

@@ -32,7 +32,6 @@ class LogprobObjective:
     """A metric of log-probabilities at the answer positions.
 
     Args:
-        weights: the model, for the final norm and the unembedding.
         score: the metric of each answer, from log-probabilities.
         sign: +1 where a higher score is worse, -1 where it is better.
         tokens: the tokens that `score` receives, normalised among themselves, for metrics that

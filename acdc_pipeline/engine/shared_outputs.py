@@ -28,7 +28,6 @@ def needed_sources(
     In coupled layers all heads are needed as soon as one of them is.
 
     Args:
-        present: the edges of the circuit.
         known: sources whose output is known; nothing is needed to compute them.
     """
     topology = weights.topology

@@ -139,7 +139,6 @@ def random_token_measures(
 
     Raises:
         KeyError: a role that is not one of `TOKEN_ROLES`.
-        OutOfMemoryBudget: `memory` does not hold a single row.
     """
     size = rows_at_once(weights, tokens.shape[1], memory)
     starts = {min(node.layer or 0 for node in nodes) for nodes in mains.values()}

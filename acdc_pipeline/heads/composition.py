@@ -41,26 +41,6 @@ class Composition:
     norms: Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class _Grams:
-    """Gram matrices of one layer's projections, and the norms that follow from them."""
-
-    q: Float[Tensor, "head d_head d_head"]
-    k: Float[Tensor, "head d_head d_head"]
-    v: Float[Tensor, "head d_head d_head"]
-    o: Float[Tensor, "head d_head d_head"]
-
-    @property
-    def ov(self) -> Float[Tensor, " head"]:
-        """‖W_V W_O‖."""
-        return _norm(self.v, self.o)
-
-    @property
-    def qk(self) -> Float[Tensor, " head"]:
-        """‖W_Q W_Kᵀ‖."""
-        return _norm(self.q, self.k)
-
-
 def composition(weights: TransformerWeights, memory: int) -> Composition:
     """‖W_OV¹ X‖ / (‖W_OV¹‖ ‖X‖) for every pair of an earlier head (1) and a later one.
 
@@ -74,7 +54,7 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
     }
     partners: dict[tuple[Slot, Node], tuple[tuple[Node, float], ...]] = {}
     baseline = weights.d_model**-0.5
-    writers: list[tuple[Tensor, _Grams]] = []
+    writers: list[tuple[Tensor, dict[str, Tensor]]] = []
     for layer in range(n_layers):
         reader = folded_layer(weights, layer)
         grams = _grams(reader)
@@ -90,11 +70,8 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
                     strongest[slot][layer, index] = found[0][1]
         writers.append((reader.w_o, grams))
     norms = {
-        name: torch.stack([norm.cpu().to(torch.float64) for norm in each]).numpy()
-        for name, each in (
-            ("ov_norm", [grams.ov for _, grams in writers]),
-            ("qk_norm", [grams.qk for _, grams in writers]),
-        )
+        f"{name}_norm": torch.stack([g[name].cpu().to(torch.float64) for _, g in writers]).numpy()
+        for name in ("ov", "qk")
     }
     return Composition(strongest, partners, baseline, norms)
 
@@ -112,9 +89,9 @@ def _strongest(excess: np.ndarray, n_heads: int) -> tuple[tuple[Node, float], ..
 
 def _pairs(
     writer: Float[Tensor, "head d_head d_model"],
-    writer_grams: _Grams,
+    writer_grams: Mapping[str, Tensor],
     reader: FoldedLayer,
-    grams: _Grams,
+    grams: Mapping[str, Tensor],
     slot: Slot,
     memory: int,
 ) -> Float[Tensor, "head head"]:
@@ -124,9 +101,9 @@ def _pairs(
     with it.
     """
     matrix, other, size = {
-        "q": (reader.w_q, grams.k, grams.qk),
-        "k": (reader.w_k[:: reader.heads_per_kv], grams.q, grams.qk),
-        "v": (reader.w_v[:: reader.heads_per_kv], grams.o, grams.ov),
+        "q": (reader.w_q, grams["k"], grams["qk"]),
+        "k": (reader.w_k[:: reader.heads_per_kv], grams["q"], grams["qk"]),
+        "v": (reader.w_v[:: reader.heads_per_kv], grams["o"], grams["ov"]),
     }[slot]
     n_shared, d_model, d_head = matrix.shape
     n_heads = len(other)
@@ -134,21 +111,23 @@ def _pairs(
     rows = []
     for part in chunks(len(writer), memory // (4 * n_heads * d_head**2 * flat.element_size())):
         met = (writer[part] @ flat).unflatten(-1, (n_shared, d_head))
-        left = torch.einsum("wab,wbrc->warc", writer_grams.v[part], met)
+        left = torch.einsum("wab,wbrc->warc", writer_grams["v"][part], met)
         each = other.unflatten(0, (n_shared, -1))
         right = torch.einsum("wbrc,rgcd->wbrgd", met, each)
         square = torch.einsum("wbrc,wbrgc->wrg", left, right).flatten(1).clamp(min=0)
-        rows.append(square.sqrt() / (writer_grams.ov[part, None] * size))
+        rows.append(square.sqrt() / (writer_grams["ov"][part, None] * size))
     return torch.cat(rows)
 
 
-def _grams(layer: FoldedLayer) -> _Grams:
+def _grams(layer: FoldedLayer) -> dict[str, Tensor]:
+    """Gram matrices of a layer's projections, and the norms of their products, head by head.
+
+    ‖A Bᵀ‖ is the square root of the trace of AᵀA times BᵀB.
+    """
     w_o = layer.w_o.transpose(-2, -1)
-    return _Grams(*(m.transpose(-2, -1) @ m for m in (layer.w_q, layer.w_k, layer.w_v, w_o)))
-
-
-def _norm(
-    left: Float[Tensor, "head d_head d_head"], right: Float[Tensor, "head d_head d_head"]
-) -> Float[Tensor, " head"]:
-    """‖A Bᵀ‖ from AᵀA and BᵀB: the square root of the trace of their product."""
-    return (left * right.transpose(-2, -1)).sum((-2, -1)).clamp(min=0).sqrt()
+    matrices = {"q": layer.w_q, "k": layer.w_k, "v": layer.w_v, "o": w_o}
+    grams = {name: m.transpose(-2, -1) @ m for name, m in matrices.items()}
+    for name, left, right in (("ov", "v", "o"), ("qk", "q", "k")):
+        product = grams[left] * grams[right].transpose(-2, -1)
+        grams[name] = product.sum((-2, -1)).clamp(min=0).sqrt()
+    return grams

@@ -166,10 +166,13 @@ def _ranks(
     above = torch.zeros_like(own, dtype=torch.int64)
     below = torch.zeros_like(above)
     vocab = weights.w_u.shape[1]
+    # With more pairs than this, W_O W_U is cheaper than a product of each output with W_U.
+    d_head, d_model = w_o.shape[1:]
+    worth_a_product = d_head * d_model // max(1, d_model - d_head)
     for part in _growing_chunks(vocab, memory // (own.numel() * (own.element_size() + 2))):
         w_u = weights.w_u[:, part].to(weights.dtype)
         open_pairs = (above < most) | (below < most)
-        crowded = open_pairs.sum(-1) > _worth_a_product(w_o)
+        crowded = open_pairs.sum(-1) > worth_a_product
         for heads in crowded.nonzero().flatten().tolist():
             logits = carried[heads] @ (w_o[heads] @ w_u)
             _count(logits, own[heads], targets, part, above[heads], below[heads])
@@ -181,12 +184,6 @@ def _ranks(
             _count(logits, own.flatten()[single], targets[pair], part, found[0], found[1])
             above.view(-1)[single], below.view(-1)[single] = found[0], found[1]
     return above.clamp(max=most).cpu(), below.clamp(max=most).cpu()
-
-
-def _worth_a_product(w_o: Float[Tensor, "head d_head d_model"]) -> int:
-    """The number of pairs above which W_O W_U is cheaper than a product of each output with W_U."""
-    _, d_head, d_model = w_o.shape
-    return d_head * d_model // max(1, d_model - d_head)
 
 
 def _growing_chunks(total: int, most: int) -> Iterator[slice]:

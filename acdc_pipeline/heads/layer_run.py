@@ -14,7 +14,7 @@ from acdc_pipeline.engine.attention import attention_pattern, normalise_heads, r
 from acdc_pipeline.engine.components import Stream, normalise, project, widen
 from acdc_pipeline.engine.forward import check_tokens, embed, run_mlp
 from acdc_pipeline.graph import Node
-from acdc_pipeline.models.weights import Attention, Block, HeadNorm, TransformerWeights
+from acdc_pipeline.models.weights import Block, HeadNorm, TransformerWeights
 
 Places = tuple[Int[Tensor, "*rows"], Int[Tensor, "*pos"]]
 """Rows and positions: indices of the first two axes of a residual stream."""
@@ -280,7 +280,18 @@ def _attention(
     attn = block.attn
     batch, pos, _ = stream.shape
     n_heads, n_groups = attn.w_q.shape[0], attn.w_k.shape[0]
-    q, k, v = _projections(attn, normalise(stream, block.norm_attn))
+    x, matrices = normalise(stream, block.norm_attn), (attn.w_q, attn.w_k, attn.w_v)
+    sizes = [len(w) for w in matrices]
+    # Filled head by head: joining transposed copies would take half as long as the product.
+    wide = x.new_empty(x.shape[-1], sum(sizes), attn.w_q.shape[2])
+    for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
+        columns.copy_(w.transpose(0, 1))
+    out = (x.flatten(0, 1) @ wide.flatten(1)).view(batch, pos, *wide.shape[1:])
+    biases = (attn.b_q, attn.b_k, attn.b_v)
+    q, k, v = (
+        part if bias is None else part + bias
+        for part, bias in zip(out.split(sizes, dim=2), biases, strict=True)
+    )
     for head, shift in query_shifts:
         shifted = normalise(stream + shift, block.norm_attn).flatten(0, 1)[None]
         bias = None if attn.b_q is None else attn.b_q[head : head + 1]
@@ -300,30 +311,6 @@ def _attention(
     pattern = attention_pattern(grouped, k, attn, allowed)
     carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
     return pattern.view(batch, n_heads, pos, pos), v, carried
-
-
-def _projections(
-    attn: Attention, x: Stream
-) -> tuple[
-    Float[Tensor, "batch pos head d_head"],
-    Float[Tensor, "batch pos kv_head d_head"],
-    Float[Tensor, "batch pos kv_head d_head"],
-]:
-    """Queries, keys and values of all heads, as one product."""
-    matrices = (attn.w_q, attn.w_k, attn.w_v)
-    sizes = [len(w) for w in matrices]
-    d_model, d_head = attn.w_q.shape[1:]
-    # Filled head by head: joining transposed copies would take half as long as the product.
-    wide = x.new_empty(d_model, sum(sizes), d_head)
-    for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
-        columns.copy_(w.transpose(0, 1))
-    out = (x.flatten(0, 1) @ wide.flatten(1)).view(*x.shape[:2], -1, d_head)
-    parts = out.split(sizes, dim=2)
-    biases = (attn.b_q, attn.b_k, attn.b_v)
-    q, k, v = (
-        part if bias is None else part + bias for part, bias in zip(parts, biases, strict=True)
-    )
-    return q, k, v
 
 
 def _normalise_heads(

@@ -95,11 +95,10 @@ def profile_model(
     Args:
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
-
-    Raises:
-        OutOfMemoryBudget: `memory` does not hold a single sequence.
     """
-    regular = _regular_tokens(weights, tokenizer)
+    vocab = min(weights.w_e.shape[0], weights.w_u.shape[1])
+    every = range(vocab) if tokenizer is None else regular_ids(tokenizer)
+    regular = [token for token in every if token < vocab]
     period = longest_period(weights, regular, amounts.period)
     sequences = None
     if period is not None:
@@ -137,16 +136,6 @@ def profile_model(
         composition=composed,
         tokens=named,
     )
-
-
-def _regular_tokens(
-    weights: TransformerWeights, tokenizer: PreTrainedTokenizerBase | None
-) -> list[int]:
-    """Tokens of ordinary text that the model has an embedding for."""
-    vocab = min(weights.w_e.shape[0], weights.w_u.shape[1])
-    if tokenizer is None:
-        return list(range(vocab))
-    return [token for token in regular_ids(tokenizer) if token < vocab]
 
 
 def _weight_values(

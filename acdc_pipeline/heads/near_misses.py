@@ -17,12 +17,7 @@ from acdc_pipeline.heads.roles import (
     criterion_metric,
     criterion_sign,
 )
-from acdc_pipeline.specs.head_scores import (
-    ROLES,
-    TELLING_PERIOD,
-    Criterion,
-    RoleDefinition,
-)
+from acdc_pipeline.specs.head_scores import ROLES, TELLING_PERIOD, Criterion, RoleDefinition
 
 NEAR = 0.5
 """The share of its line above which a value that exceeds its null is near."""
@@ -40,10 +35,8 @@ class NearMiss:
     Args:
         on: the task on whose prompts it would have it; None for random tokens and weights.
         metric: the score, with version and task.
-        value: the head's value of it.
         line: the value it would have to reach, given the nulls.
         null: the limit of the nulls; None if the score has none.
-        reason: why the value does not pass.
     """
 
     node: Node

@@ -37,9 +37,6 @@ def query_effects(
     Args:
         progress: called after each layer of each part of the prompts with the number of layers
             done and their total.
-
-    Raises:
-        OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
     last = max((node.layer or 0 for node in movers), default=0)
     size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)

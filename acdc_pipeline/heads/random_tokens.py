@@ -101,9 +101,6 @@ def random_token_scores(
 
     Args:
         tokens: rows of `1 + 2 * period` tokens; shuffled rows are read at the same positions.
-
-    Raises:
-        OutOfMemoryBudget: `memory` does not hold a single row.
     """
     size = rows_at_once(weights, tokens.shape[1], memory)
     with torch.no_grad():
@@ -197,8 +194,7 @@ def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "hea
 def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "head batch"]]:
     """Scores of the attention pattern, for each head and row; formulas are in `specs.head_scores`.
 
-    Args:
-        run: a layer on rows of `1 + 2 * period` tokens, see `RepeatedSequences`.
+    The layer has run on rows of `1 + 2 * period` tokens, see `RepeatedSequences`.
     """
     pattern = run.pattern
     pos = pattern.shape[-1]

@@ -71,7 +71,6 @@ class HeadRole:
         on: the task on whose prompts it does; None for random tokens and weights.
         evidence: the kinds of evidence, weakest first.
         metric: the deciding score, with version and task.
-        value: the head's value of it.
         rank: the rank of that value among all heads of the model, from 1.
         of: the number of heads with that score.
         below_line: the line, if the value is below it and the head has the role as an outlier among

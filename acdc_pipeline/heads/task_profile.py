@@ -74,7 +74,6 @@ def profile_task(
 
     Raises:
         PromptError: the model cannot process the prompts.
-        OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
 
     def progress(done: int, total: int) -> None:
@@ -88,7 +87,8 @@ def profile_task(
     for name, samples in scores.counterfactual.items():
         nulls += nulls_of(metric_key(name, task.name), "corrupted prompts", samples.mean(0))
     report("answers", _ABLATIONS)
-    answers = _answer_tokens(weights, prompts)
+    every = dict.fromkeys(token for ids in (*prompts.correct, *prompts.incorrect) for token in ids)
+    answers = torch.tensor(list(every)[:MOST_ANSWERS], device=weights.device)
 
     def weight_values(model: TransformerWeights) -> list[HeadValues]:
         names = ("answer_copying", "answer_suppression")
@@ -136,22 +136,12 @@ def _mover_values(
     yield backups.values("mover", task)
 
 
-def _answer_tokens(weights: TransformerWeights, prompts: PromptSet) -> torch.Tensor:
-    """The distinct answer tokens, correct and incorrect, in the order of the prompts."""
-    every = (*prompts.correct, *prompts.incorrect)
-    tokens = list(dict.fromkeys(token for ids in every for token in ids))
-    return torch.tensor(tokens[:MOST_ANSWERS], device=weights.device)
-
-
 def model_metrics(
     weights: TransformerWeights, prompts: PromptSet, names: Sequence[MetricName], memory: int
 ) -> dict[str, float]:
     """Each metric of the whole model, mean over answers, under `model_` and its name.
 
     Without KL, and without metrics that need incorrect answers if a prompt has none.
-
-    Raises:
-        OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
     whole = all(prompts.incorrect)
     wanted: list[MetricName] = [

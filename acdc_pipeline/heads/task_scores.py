@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,6 @@ from acdc_pipeline.heads.batches import (
 )
 from acdc_pipeline.heads.layer_run import (
     LayerRun,
-    Places,
     after_mlp,
     attend,
     final_after_attention,
@@ -79,7 +79,6 @@ def task_scores(
 
     Raises:
         PromptError: the model cannot process the prompts.
-        OutOfMemoryBudget: `memory` does not hold a single prompt.
     """
     check_tokens(weights, prompts.clean)
     check_tokens(weights, prompts.corrupted)
@@ -90,21 +89,24 @@ def task_scores(
     with torch.no_grad():
         means = _mean_outputs(weights, prompts, size)
         answers = answer_logit(weights, prompts.correct, prompts.incorrect)
-        parts: list[_Part] = []
         slices = list(chunks(len(prompts), size))
         n_layers = len(weights.blocks)
         done, total = 0, len(slices) * n_layers * (n_layers + 1) // 2
-        for rows in slices:
-            part = _Part.of(weights, prompts, rows, answers, others, places)
-            for layer in _visit(weights, part, means, memory):
-                done += n_layers - layer
-                progress(done, total)
-            parts.append(part)
+
+        def layer_done(layer: int) -> None:
+            nonlocal done
+            done += n_layers - layer
+            progress(done, total)
+
+        parts = [
+            _score_part(weights, prompts, rows, answers, others, places, means, memory, layer_done)
+            for rows in slices
+        ]
     found = {
-        name: torch.cat([torch.stack(p.found[name], -1) for p in parts], 1).permute(1, 2, 0)
-        for name in parts[0].found
+        name: torch.cat([torch.stack(scores[name], -1) for scores, _ in parts], 1).permute(1, 2, 0)
+        for name in parts[0][0]
     }
-    return _collect(found, places, torch.cat([part.logit for part in parts]))
+    return _collect(found, places, torch.cat([logit for _, logit in parts]))
 
 
 def find_other_answers(
@@ -127,107 +129,72 @@ def find_other_answers(
     return torch.tensor([found[:draws] for found in chosen], dtype=torch.int64).view(n, draws).T
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The state of a pass over some prompts; `found` has one entry per layer, [head answer]."""
-
-    prompts: PromptSet
-    mentions: AnswerPositions
-    answers: AnswerLogit
-    gradient: Float[Tensor, "answer d_model"]
-    other_gradients: Float[Tensor, "draw answer d_model"]
-    logit: Float[Tensor, " answer"]
-    divergence: KlObjective
-    groups: list[LengthGroup]
-    found: dict[str, list[Float[Tensor, "head answer"]]]
-
-    @classmethod
-    def of(
-        cls,
-        weights: TransformerWeights,
-        prompts: PromptSet,
-        rows: slice,
-        answers: AnswerLogit,
-        others: Int[Tensor, "draw answer"],
-        places: AnswerPositions,
-    ) -> _Part:
-        part, which = select_prompts(prompts, rows)
-        at_answers = (part.answer_row, part.answer_pos)
-        final = final_at(weights, embed(weights, part.clean), at_answers)
-        own = answers.select(which)
-        directions = answers.direction[others.to(which.device)[:, which]]
-        return cls(
-            prompts=part,
-            mentions=AnswerPositions(places.answer[which], places.repeat[which]),
-            answers=own,
-            gradient=own.gradient(final),
-            other_gradients=frozen_gradient(final, weights.norm_final, directions),
-            logit=own.of(final),
-            divergence=KlObjective(weights, final, unembed(weights, final).log_softmax(-1)),
-            groups=length_groups(weights, part, weights.topology.n_heads),
-            found={},
-        )
-
-    @property
-    def places(self) -> Places:
-        """Rows and positions at which answers are read."""
-        return self.prompts.answer_row, self.prompts.answer_pos
-
-    def keep(self, name: str, values: Float[Tensor, "head answer"]) -> None:
-        self.found.setdefault(name, []).append(values)
-
-
-def _visit(
+def _score_part(
     weights: TransformerWeights,
-    part: _Part,
+    prompts: PromptSet,
+    rows: slice,
+    answers: AnswerLogit,
+    others: Int[Tensor, "draw answer"],
+    places: AnswerPositions,
     means: list[Float[Tensor, "head pos d_model"]],
     memory: int,
-) -> Iterator[int]:
-    """Measure one layer after the other, and yield its index."""
-    clean, corrupted = embed(weights, part.prompts.clean), embed(weights, part.prompts.corrupted)
+    layer_done: Callable[[int], None],
+) -> tuple[dict[str, list[Float[Tensor, "head answer"]]], Float[Tensor, " answer"]]:
+    """The scores on some prompts, layer by layer, and the answer logits."""
+    part, which = select_prompts(prompts, rows)
+    at = (part.answer_row, part.answer_pos)
+    clean, corrupted = embed(weights, part.clean), embed(weights, part.corrupted)
+    final = final_at(weights, clean, at)
+    directions = answers.direction[others.to(which.device)[:, which]]
+    answers = answers.select(which)
+    logits, gradient = answers.of(final), answers.gradient(final)
+    other_gradients = frozen_gradient(final, weights.norm_final, directions)
+    divergence = KlObjective(weights, final, unembed(weights, final).log_softmax(-1))
+    groups = length_groups(weights, part, weights.topology.n_heads)
+    mentions = {"answer": places.answer[which], "repeat": places.repeat[which]}
+    found: dict[str, list[Tensor]] = defaultdict(list)
     for layer in range(len(weights.blocks)):
         run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
-        direct = run.effects(part.gradient, part.places)
-        part.keep("direct_effect", direct)
-        for draw, gradient in enumerate(part.other_gradients):
-            part.keep(f"other {draw}", run.effects(gradient, part.places))
+        direct = run.effects(gradient, at)
+        found["direct_effect"].append(direct)
+        for draw, by_other in enumerate(other_gradients):
+            found[f"other {draw}"].append(run.effects(by_other, at))
         for side, pattern in (("", run.pattern), ("counterfactual ", other.pattern)):
-            looked = pattern[:, part.prompts.answer_row, part.prompts.answer_pos]
-            part.keep(f"{side}attention_to_answer", (looked * part.mentions.answer).sum(-1))
-            part.keep(f"{side}attention_to_repeat", (looked * part.mentions.repeat).sum(-1))
+            looked = pattern[:, at[0], at[1]]
+            for name, place in mentions.items():
+                found[f"{side}attention_to_{name}"].append((looked * place).sum(-1))
         replacements: dict[Ablation, Tensor] = {
             "zero": torch.zeros_like(run.written[:, :1]),
             "mean": means[layer][:, None],
             "corrupted": other.written,
         }
         for ablation, replacement in replacements.items():
-            logit, divergence = _ablated(weights, part, run, replacement, memory)
-            part.keep(f"{ablation}_ablation", part.logit - logit)
-            part.keep(f"{ablation}_ablation_kl", divergence)
-        lost = direct - other.effects(part.gradient, part.places)
-        part.keep("self_repair", lost - part.found["corrupted_ablation"][-1])
+            ablated = _ablate(weights, groups, run, replacement, len(logits), memory)
+            found[f"{ablation}_ablation"].append(logits - answers.of(ablated))
+            found[f"{ablation}_ablation_kl"].append(divergence.per_answer(ablated))
+        lost = direct - other.effects(gradient, at)
+        found["self_repair"].append(lost - found["corrupted_ablation"][-1])
         clean = after_mlp(weights, layer, clean, run.attended)
         corrupted = after_mlp(weights, layer, corrupted, other.attended)
-        yield layer
+        layer_done(layer)
+    return found, logits
 
 
-def _ablated(
+def _ablate(
     weights: TransformerWeights,
-    part: _Part,
+    groups: Sequence[LengthGroup],
     run: LayerRun,
     replacement: Float[Tensor, "head _ pos d_model"],
+    n_answers: int,
     memory: int,
-) -> tuple[Float[Tensor, "head answer"], Float[Tensor, "head answer"]]:
-    """The answer logit and KL with each head of a layer replaced, one at a time, in batches.
-
-    The unembedding is read once for all heads, not once per batch.
-    """
+) -> Float[Tensor, "head answer d_model"]:
+    """The final streams with each head of a layer replaced, one at a time, in batches."""
     n_heads, _, pos, d_model = run.written.shape
     # Half of the memory holds both runs of this layer.
     held = rows_at_once(weights, pos, memory) // 2
     replacement = replacement.expand_as(run.written)
-    final = run.written.new_empty(n_heads, len(part.logit), d_model)
-    for group in part.groups:
+    final = run.written.new_empty(n_heads, n_answers, d_model)
+    for group in groups:
         at_once = min(held, rows_in_cache(weights, group.width)) // len(group.rows)
         stream, attended = group.select(run.stream), group.select(run.attended)
         change = group.select(replacement) - group.select(run.written)
@@ -240,7 +207,7 @@ def _ablated(
             final[heads, group.answers] = final_after_attention(
                 weights, run.layer, before, after, places
             )
-    return part.answers.of(final), part.divergence.per_answer(final)
+    return final
 
 
 def _mean_outputs(

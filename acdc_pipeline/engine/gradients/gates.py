@@ -23,7 +23,7 @@ from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import embed, mlp_width, run_mlp
-from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient
+from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
@@ -163,28 +163,18 @@ class EdgeGated(ReceiverForward):
             if block.mlp is not None:
                 readers.append(Receiver(mlp(layer)))
                 write = partial(run_mlp, block)
-                through.append(self._backpropagate(readers[0], write, at_outputs[after, None]))
+                inputs = self._inputs.pop(readers[0])
+                through.append(backpropagate(write, inputs, at_outputs[after, None]))
                 if not self.weights.parallel:
                     into(readers, through[0], first, after)
             of_heads = [
                 Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
             ]
             write = partial(self.run_heads, layer, heads)
-            through.append(self._backpropagate(of_heads[0], write, at_outputs[first:after]))
+            inputs = self._inputs.pop(of_heads[0])
+            through.append(backpropagate(write, inputs, at_outputs[first:after]))
             into([*readers, *of_heads], torch.cat(through), 0, first)
         return by_gate
-
-    def _backpropagate(
-        self,
-        reader: Receiver,
-        write: Callable[[Outputs], Outputs],
-        at_outputs: Float[Tensor, "node batch pos d_model"],
-    ) -> Outputs:
-        """Backpropagate from the outputs of `reader` and its neighbours to their inputs."""
-        with torch.enable_grad():
-            leaf = self._inputs.pop(reader).requires_grad_()
-            (back,) = torch.autograd.grad(write(leaf), leaf, at_outputs)
-        return back
 
     def _gates_of(
         self, receivers: Sequence[Receiver], start: int, end: int
@@ -269,18 +259,13 @@ def node_gate_gradient(
     gates: Float[Tensor, " src"],
     prompts_at_once: int,
 ) -> Float[Tensor, " src"]:
-    """The gradient of the objective by the gate of each source.
-
-    Args:
-        gates: between 0 and 1.
-        prompts_at_once: the number of prompts whose activations are held.
-    """
+    """The gradient of the objective by the gate of each source, each between 0 and 1."""
     leaf = gates.detach().requires_grad_()
 
     def forward(chosen: slice) -> tuple[Stream, Backward]:
         tokens, ablated = bench.prompts.clean[chosen], bench.ablated[:, chosen]
         with torch.enable_grad():
             final = run_node_gates(bench.weights, tokens, ablated, leaf)
-        return final, lambda gradient: torch.autograd.grad(final, leaf, gradient)[0]
+        return final.detach(), lambda gradient: torch.autograd.grad(final, leaf, gradient)[0]
 
     return _gradient(bench, objective, forward, prompts_at_once)

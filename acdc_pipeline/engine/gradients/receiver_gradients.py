@@ -8,8 +8,9 @@ and are backpropagated through weights and norm one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -28,7 +29,7 @@ from acdc_pipeline.engine.forward import Streams, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
-from acdc_pipeline.models.weights import Block, Norm, TransformerWeights
+from acdc_pipeline.models.weights import Block, TransformerWeights
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,20 @@ class ReceiverGradients:
 
 def final_gradient(objective: LogprobObjective, layout: Layout, final: Stream) -> Stream:
     """The gradient of the objective by the final residual stream; 0 except at the answers."""
+    return backpropagate(
+        lambda leaf: objective(layout.at_answers(leaf.flatten(0, 1))[None]).sum(), final
+    )
+
+
+def backpropagate(
+    function: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "*shape"],
+    at_output: Float[Tensor, "*out"] | None = None,
+) -> Float[Tensor, "*shape"]:
+    """The gradient by `x`, from that by the output of `function`; None for a single number."""
     with torch.enable_grad():
-        leaf = final.detach().requires_grad_()
-        at_answers = layout.at_answers(leaf.flatten(0, 1))
-        (gradient,) = torch.autograd.grad(objective(at_answers[None]).sum(), leaf)
+        leaf = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(leaf), leaf, at_output)
     return gradient
 
 
@@ -61,14 +72,14 @@ def receiver_gradients(
 
     Args:
         streams: the inputs of its nodes where gradients are taken.
-        at_final: gradient by the final stream.
     """
     yield ReceiverGradients((Receiver(LOGITS),), at_final[None])
     gradient = at_final
     for layer in sorted(streams.heads.keys() | streams.mlps.keys(), reverse=True):
         at_output = gradient
         if layer in streams.mlps:
-            by_mlp = _through_mlp(weights, layer, streams.mlps[layer], at_output)
+            write = partial(run_mlp, weights.blocks[layer])
+            by_mlp = backpropagate(write, streams.mlps[layer], at_output)
             yield ReceiverGradients((Receiver(mlp(layer)),), by_mlp[None])
             gradient = gradient + by_mlp
         if layer not in streams.heads:
@@ -80,16 +91,6 @@ def receiver_gradients(
         by_heads = _through_heads(weights, layer, streams.heads[layer], at_output)
         yield ReceiverGradients(receivers, by_heads)
         gradient = gradient + by_heads.sum(0)
-
-
-def _through_mlp(
-    weights: TransformerWeights, layer: int, stream: Stream, at_output: Stream
-) -> Stream:
-    with torch.enable_grad():
-        leaf = stream.detach().requires_grad_()
-        written = run_mlp(weights.blocks[layer], leaf)
-        (gradient,) = torch.autograd.grad(written, leaf, at_output)
-    return gradient
 
 
 def _through_heads(
@@ -112,7 +113,10 @@ def _through_heads(
         weight, _ = slot_weights(block.attn, slot, heads)
         back.append(project(gradient.flatten(1, 2), weight.transpose(1, 2), None))
     normalised = torch.cat(back).unflatten(1, stream.shape[:2])
-    return _through_norm(block.norm_attn, stream, normalised)
+    if block.norm_attn.kind == "none":
+        return normalised
+    norm = partial(normalise, norm=block.norm_attn)
+    return backpropagate(norm, stream.expand_as(normalised), normalised)
 
 
 def _through_rms(
@@ -130,15 +134,3 @@ def _through_rms(
         whole = fold_norm(weight, block.norm_attn, x)
         back.append(rms_input_gradient(gradient.flatten(1, 2), x, scale, whole, without_bias))
     return torch.cat(back).unflatten(1, stream.shape[:2])
-
-
-def _through_norm(
-    norm: Norm, stream: Stream, gradients: Float[Tensor, "n batch pos d_model"]
-) -> Float[Tensor, "n batch pos d_model"]:
-    """Backpropagate several gradients from the output of a norm to its input."""
-    if norm.kind == "none":
-        return gradients
-    with torch.enable_grad():
-        leaf = stream.detach().expand_as(gradients).requires_grad_()
-        (back,) = torch.autograd.grad(normalise(leaf, norm), leaf, gradients)
-    return back

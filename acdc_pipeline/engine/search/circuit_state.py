@@ -22,7 +22,6 @@ class CircuitState:
     A node is open once one of its receivers was visited; all other nodes are clean.
 
     Args:
-        ablated: what each source's removed edges carry.
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
         readers: for each source, the finished receivers that still read it, likewise.
 
@@ -118,7 +117,12 @@ class CircuitState:
             self._recompute_heads(changes, layer)
             node = mlp(layer)
             if self.topology.has_mlp and node in self.needed:
-                self._recompute_mlp(changes, layer, node)
+                self._recompute_input(changes, Receiver(node))
+                self.written[node] = run_mlp(
+                    self.weights.blocks[layer], self.inputs[Receiver(node)]
+                )
+                change = self.written[node] - self._clean_output(node)
+                changes.add(node, self.needed[node], change[None])
         self._recompute_input(changes, Receiver(LOGITS))
 
     def _recompute_heads(self, changes: OutputChanges, layer: int) -> None:
@@ -135,13 +139,6 @@ class CircuitState:
                 own = {name: part[i, 0].clone() for name, part in parts.items()}
                 self.attention.update(node, own)
                 changes.add(node, needed, written[i] - self._clean_output(node))
-
-    def _recompute_mlp(self, changes: OutputChanges, layer: int, node: Node) -> None:
-        receiver = Receiver(node)
-        self._recompute_input(changes, receiver)
-        written = run_mlp(self.weights.blocks[layer], self.inputs[receiver])
-        self.written[node] = written
-        changes.add(node, self.needed[node], (written - self._clean_output(node))[None])
 
     def _recompute_input(self, changes: OutputChanges, receiver: Receiver) -> None:
         """Clean input, plus the difference of removed edges, plus the changes of kept sources."""

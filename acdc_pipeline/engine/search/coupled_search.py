@@ -32,24 +32,17 @@ from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
 
-# Beyond this many states a batch gains nothing: every product is already large.
-MAX_STATES = 128
-
-# The fixed cost of a batch, in states.
-OVERHEAD = 2.0
-
 
 class CoupledSearch(Search[None]):
     """Correct for every model, but slower than `SubgraphSearch` where heads are independent.
-
-    Args:
-        ablated: what each source's removed edges carry.
-        memory: bytes for a batch of states.
 
     Attributes:
         inputs: what each visited receiver reads while every source is clean: ablated outputs on
             removed edges. Receivers that were never visited read every source.
     """
+
+    max_states = 128
+    first_overhead = 2.0
 
     def __init__(
         self,
@@ -60,12 +53,9 @@ class CoupledSearch(Search[None]):
         objective: Objective,
         memory: int,
     ) -> None:
-        super().__init__(
-            weights, clean, layout, objective, max_states=MAX_STATES, overhead=OVERHEAD
-        )
+        super().__init__(weights, clean, layout, objective, memory)
         self.streams = streams_from_outputs(weights, clean)
         self.difference = (ablated - clean.outputs).flatten(1, 2)
-        self.memory = memory
         self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
 
     def needed_heads(self, layer: int) -> Needed | None:
@@ -131,7 +121,7 @@ class CoupledSearch(Search[None]):
         per_state = (
             rows * (streams + heads + 4 * mlp_width(self.weights)) * self.difference.element_size()
         )
-        return max(1, min(MAX_STATES, self.memory // per_state))
+        return max(1, min(self.max_states, self.memory // per_state))
 
 
 class _Suffix:

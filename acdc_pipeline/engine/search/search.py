@@ -23,12 +23,18 @@ class Search(ABC, Generic[Batch]):
     """A circuit that is cut from the whole model, receivers visited from the output backwards.
 
     Args:
-        overhead: the fixed cost of a batch, in units of one state.
+        memory: bytes for what is in addition to the outputs of all sources.
 
     Attributes:
+        max_states: the number of states beyond which a batch gains nothing: every product is
+            already large.
+        first_overhead: the fixed cost of the first batch, in units of one state.
         kept: the sources that each visited receiver still reads.
         readers: for each node that is alive, the finished receivers that still read it.
     """
+
+    max_states: int
+    first_overhead: float
 
     def __init__(
         self,
@@ -36,20 +42,21 @@ class Search(ABC, Generic[Batch]):
         clean: SourceOutputs,
         layout: Layout,
         objective: Objective,
-        *,
-        max_states: int,
-        overhead: float,
+        memory: int,
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
         self.clean = clean
         self.layout = layout
         self.objective = objective
+        self.memory = memory
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
         self.receiver: Receiver | None = None
         self.states_evaluated = 0
-        self.speculation: Speculation[Batch] = Speculation(EdgePredictor(), max_states, overhead)
+        self.speculation: Speculation[Batch] = Speculation(
+            EdgePredictor(), self.max_states, self.first_overhead
+        )
         self._current: float | None = None
         self._restored = False
 

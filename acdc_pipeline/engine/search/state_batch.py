@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import inf, prod
 
 import torch
@@ -61,7 +62,8 @@ class Changes:
     def summed(self, wanted: list[list[Node]]) -> Float[Tensor, "n state rows d_model"]:
         """For each list of nodes, the sum of their changes; no list may be empty."""
         if sum(map(len, wanted)) <= _FEW_TERMS * len(wanted):
-            return torch.stack([self._add_up(nodes) for nodes in wanted])
+            rows = [[self.block[self.column[node]] for node in nodes] for nodes in wanted]
+            return torch.stack([reduce(torch.add, terms) for terms in rows])
         mask = self.block.new_zeros(len(wanted), len(self.column))
         for row, nodes in enumerate(wanted):
             mask[row, [self.column[node] for node in nodes]] = 1
@@ -70,12 +72,6 @@ class Changes:
     def of_state(self, nodes: list[Node], state: int) -> Float[Tensor, "rows d_model"]:
         """The sum of some nodes' changes in one state."""
         return self.block[[self.column[node] for node in nodes], state].sum(0)
-
-    def _add_up(self, nodes: list[Node]) -> Float[Tensor, "state rows d_model"]:
-        total = self.block[self.column[nodes[0]]]
-        for node in nodes[1:]:
-            total = total + self.block[self.column[node]]
-        return total
 
 
 class OutputChanges:
@@ -116,8 +112,7 @@ class StateBatch:
     Args:
         start: the receiver whose edges the states lack.
         delta: the change of its input.
-        capacity: the largest number of nodes that can be reached.
-        scratch: memory for the changes, at every row and at the answers.
+        capacity, scratch: see `OutputChanges`.
 
     Attributes:
         changes: by how much the outputs of reached nodes change.

@@ -29,24 +29,19 @@ from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
 
-# Beyond this many states a batch gains nothing: every product is already large.
-MAX_STATES = 512
-
-# After this many states all activations are recomputed, at the cost of about one state.
-RECOMPUTE_AFTER = 256
-
-# Of the first batch, in states: later ones are as large as their predecessors' cost suggests.
-FIRST_OVERHEAD = 4.0
-
 
 class SubgraphSearch(Search[StateBatch]):
     """The search for models in which a head changes another's output through edges alone.
 
-    Args:
-        ablated: what each source's removed edges carry.
-        memory: bytes for the activations of visited receivers and a batch of states.
-        plan: the memory that states take.
+    Attributes:
+        recompute_after: the number of states after which all activations are recomputed, at the
+            cost of about one state.
     """
+
+    max_states = 512
+    # Later batches are as large as their predecessors' cost suggests.
+    first_overhead = 4.0
+    recompute_after = 256
 
     def __init__(
         self,
@@ -58,14 +53,10 @@ class SubgraphSearch(Search[StateBatch]):
         memory: int,
         plan: MemoryPlan,
     ) -> None:
-        super().__init__(
-            weights, clean, layout, objective, max_states=MAX_STATES, overhead=FIRST_OVERHEAD
-        )
+        super().__init__(weights, clean, layout, objective, memory)
         self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers)
-        self.memory = memory
         self.plan = plan
         self.scratch = {needed: Scratch(ablated) for needed in Needed}
-        self.recompute_after = RECOMPUTE_AFTER
         self._recomputed_at = 0
 
     def _refresh(self) -> bool:
@@ -74,7 +65,7 @@ class SubgraphSearch(Search[StateBatch]):
         due = self._restored or since >= self.recompute_after
         if due:
             self.circuit.recompute(self.scratch)
-            self.speculation.overhead = FIRST_OVERHEAD
+            self.speculation.overhead = self.first_overhead
             self._recomputed_at, self._restored = self.states_evaluated, False
         return due
 
@@ -91,7 +82,7 @@ class SubgraphSearch(Search[StateBatch]):
             at_answers=len(self.circuit.needed),
             heads=len(self.circuit.attention.parts),
         )
-        return max(1, min(MAX_STATES, (self.memory - self.circuit.held) // per_state))
+        return max(1, min(self.max_states, (self.memory - self.circuit.held) // per_state))
 
     def _final(
         self, receiver: Receiver, plan: Sequence[PlannedState]
