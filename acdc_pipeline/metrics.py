@@ -6,10 +6,11 @@ positions where answers are read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -110,6 +111,16 @@ def _max_where(
     values: Float[Tensor, "*state answer vocab"], mask: Bool[Tensor, "answer vocab"]
 ) -> Float[Tensor, "*state answer"]:
     return values.masked_fill(~mask, float("-inf")).amax(-1)
+
+
+def token_mask(
+    like: Float[Tensor, "answer vocab"], tokens: Sequence[Sequence[int]]
+) -> Bool[Tensor, "answer vocab"]:
+    """Mark the tokens of each answer; `like` has the shape and device of the result."""
+    mask = torch.zeros_like(like, dtype=torch.bool)
+    for row, ids in enumerate(tokens):
+        mask[row, list(ids)] = True
+    return mask
 
 
 @dataclass(frozen=True)

@@ -205,18 +205,13 @@ class _Circuit(ReceiverForward):
         else:
             sources = np.flatnonzero(mask.any(0))
             present = torch.from_numpy(mask[:, sources]).to(base)
-            changes = _rows(self.changes, self.row[sources])
+            at = self.row[sources]
+            if bool((np.diff(at) == 1).all()):  # without a copy
+                changes = self.changes[int(at[0]) : int(at[-1]) + 1]
+            else:
+                changes = self.changes[torch.from_numpy(at).to(base.device)]
             total = torch.addmm(base.flatten().expand(len(mask), -1), present, changes)
         return total.view(len(mask), *base.shape)
-
-
-def _rows(
-    table: Float[Tensor, "row numbers"], at: Int[np.ndarray, " n"]
-) -> Float[Tensor, "n numbers"]:
-    """Some rows of a table, without a copy if they are consecutive."""
-    if bool((np.diff(at) == 1).all()):
-        return table[int(at[0]) : int(at[-1]) + 1]
-    return table[torch.from_numpy(at).to(table.device)]
 
 
 class _WithoutNodes(ReceiverForward):

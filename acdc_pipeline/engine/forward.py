@@ -9,12 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import (
-    normalise_outputs,
-    run_attention,
-    run_heads,
-    visible_keys,
-)
+from acdc_pipeline.engine.attention import normalise_outputs, run_attention, run_heads, visible_keys
 from acdc_pipeline.engine.components import Stream, mlp_output, normalise, soft_cap, widen
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Node, Receiver

@@ -120,8 +120,8 @@ class KlObjective:
     ) -> Float[Tensor, "state answer"]:
         change = normalise(final, self.weights.norm_final) - self.base
         w_u, cap = self.weights.w_u, self.weights.logit_cap
-        growth = change.new_zeros(change.shape[:2], dtype=torch.float64)
-        total, mean = torch.zeros_like(growth), torch.zeros_like(growth)
+        weighted = change.new_zeros(change.shape[:2], dtype=torch.float64)
+        total, mean = torch.zeros_like(weighted), torch.zeros_like(weighted)
         width = max(_LEAST_WIDTH, _TILE_BYTES // (change[..., 0].nbytes))
         for start in range(0, w_u.shape[1], width):
             tile = slice(start, start + width)
@@ -129,23 +129,13 @@ class KlObjective:
             if cap is not None and self.logits is not None:
                 d = soft_cap_change(self.logits[:, tile], d, cap)
                 mean += (self.probs[:, tile] * d).sum(-1)
-            growth += torch.expm1(d).mul_(self.probs[:, tile]).sum(-1)
+            weighted += torch.expm1(d).mul_(self.probs[:, tile]).sum(-1)
             total += torch.exp(d).mul_(self.probs[:, tile]).sum(-1)
         if cap is None:
             mean = (change * self.mean_direction).sum(-1)
-        return self._log_of(growth, total, change) - mean.to(change.dtype)
-
-    def _log_of(
-        self,
-        weighted: Float[Tensor, "state answer"],
-        total: Float[Tensor, "state answer"],
-        change: Float[Tensor, "state answer d_model"],
-    ) -> Float[Tensor, "state answer"]:
-        """log Σ p·exp(d), the growth of the normaliser.
-
-        From `weighted` = Σ p·expm1(d), or from `total` = Σ p·exp(d) where the former is near -1
-        and has lost its digits: the model is confident and its top token falls far.
-        """
+        # log Σ p·exp(d), the growth of the normaliser: from Σ p·expm1(d), or from Σ p·exp(d) where
+        # the former is near -1 and has lost its digits: the model is confident and its top token
+        # falls far.
         growth = torch.where(weighted < _LEAST_SUM, total.log(), torch.log1p(weighted))
         growth = growth.to(change.dtype)
         # Beyond some ninety logits exp(d) overflows. The divergence is large there, and the
@@ -157,4 +147,4 @@ class KlObjective:
             if self.weights.logit_cap is not None and self.logits is not None:
                 d = soft_cap_change(self.logits[answer], d, self.weights.logit_cap)
             growth[overflowed] = (d + self.logprobs[answer]).logsumexp(-1)
-        return growth
+        return growth - mean.to(change.dtype)

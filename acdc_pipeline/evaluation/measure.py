@@ -15,7 +15,7 @@ from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
-from acdc_pipeline.metrics import METRICS, MetricInputs
+from acdc_pipeline.metrics import METRICS, MetricInputs, token_mask
 from acdc_pipeline.specs.names import MetricName
 
 Advance = Callable[[int], None]
@@ -137,14 +137,11 @@ def answer_masks(
     bench: Bench,
 ) -> tuple[Bool[Tensor, "answer vocab"], Bool[Tensor, "answer vocab"]]:
     """Return which tokens are correct and which incorrect, for each answer."""
-    return _mask(bench, bench.prompts.correct), _mask(bench, bench.prompts.incorrect)
-
-
-def _mask(bench: Bench, tokens: Sequence[Sequence[int]]) -> Bool[Tensor, "answer vocab"]:
-    mask = torch.zeros_like(bench.logprobs, dtype=torch.bool)
-    for row, ids in enumerate(tokens):
-        mask[row, list(ids)] = True
-    return mask
+    prompts = bench.prompts
+    return (
+        token_mask(bench.logprobs, prompts.correct),
+        token_mask(bench.logprobs, prompts.incorrect),
+    )
 
 
 def _is_defined(bench: Bench, metric: MetricName) -> bool:

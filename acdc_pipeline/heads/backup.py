@@ -157,7 +157,7 @@ def _token_reader(
         at = NextToken.of(weights, tokens, period)
         return _Reader(
             lambda run: run.effects(at.gradient, at.places),
-            partial(at.scale, norm=weights.norm_final),
+            lambda final: frozen_scale(final[at.places], weights.norm_final),
         )
     read = partial(one_key_score, name=score, period=period)
     return _Reader(lambda run: read(run)[..., None], None)

@@ -11,13 +11,13 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import visible_keys
-from acdc_pipeline.engine.components import Stream, normalise
+from acdc_pipeline.engine.components import normalise
 from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.folded import fold_norm
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
-from acdc_pipeline.models.weights import Norm, TransformerWeights
+from acdc_pipeline.models.weights import TransformerWeights
 
 LEAST_PERIOD = 2
 
@@ -130,11 +130,12 @@ def _score_rows(
             direct.setdefault(name, []).append(values)
 
     final = run_tokens(weights, tokens, visit=visit)
-    scale = at.scale(final, norm)
+    read = final[at.places]
+    scale = frozen_scale(read, norm)
     scaled = {name: [(each * scale).mean(-1) for each in layers] for name, layers in direct.items()}
     scores = {name: torch.stack(layers, -1) for name, layers in (attention | scaled).items()}
     # The next token's logit minus the mean over the vocabulary, mean over the places.
-    return scores, (normalise(final[at.places], norm) * at.direction).sum(-1).mean(-1)
+    return scores, (normalise(read, norm) * at.direction).sum(-1).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -170,10 +171,6 @@ class NextToken:
     def places(self) -> Places:
         """Rows and positions at which the next token is known."""
         return self.rows, self.queries
-
-    def scale(self, final: Stream, norm: Norm) -> Float[Tensor, "batch query"]:
-        """The final norm's scale at the places."""
-        return frozen_scale(final[self.places], norm)
 
 
 def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "head batch query"]]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import unembed
@@ -25,7 +24,7 @@ from acdc_pipeline.heads.relations import Relation, relation_values
 from acdc_pipeline.heads.roles import Measurements, heads_with_role
 from acdc_pipeline.heads.task_scores import task_scores
 from acdc_pipeline.heads.values import HeadValues
-from acdc_pipeline.metrics import METRICS, MetricInputs
+from acdc_pipeline.metrics import METRICS, MetricInputs, token_mask
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import TaskSpec
@@ -154,17 +153,8 @@ def model_metrics(
             part, _ = select_prompts(prompts, rows)
             final = run_tokens(weights, part.clean)[part.answer_row, part.answer_pos]
             logprobs = unembed(weights, final).log_softmax(-1)
-            right, wrong = _mask(logprobs, part.correct), _mask(logprobs, part.incorrect)
+            right, wrong = (token_mask(logprobs, ids) for ids in (part.correct, part.incorrect))
             inputs = MetricInputs(logprobs, logprobs, right, wrong)
             for name in wanted:
                 found[name].append(METRICS[name].score(inputs).cpu().to(torch.float64))
     return {f"model_{name}": float(torch.cat(parts).mean()) for name, parts in found.items()}
-
-
-def _mask(
-    logprobs: Float[Tensor, "answer vocab"], tokens: Sequence[Sequence[int]]
-) -> Bool[Tensor, "answer vocab"]:
-    mask = torch.zeros_like(logprobs, dtype=torch.bool)
-    for row, ids in enumerate(tokens):
-        mask[row, list(ids)] = True
-    return mask

@@ -117,23 +117,19 @@ class EdgeGated(ReceiverForward):
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         """Read the sources before a layer once for its heads and its MLP together."""
-        n, node = self.n_sources, receivers[0].node
-        base = self.bases.at(n, self.constant).flatten()
-        if receivers[0].slot is not None:
-            layer = node.layer
-            assert layer is not None
-            every = [*receivers, Receiver(mlp(layer))] if self.topology.has_mlp else receivers
-            total = self._gates_of(every, 0, n) @ self.changes[:n]
-            if self.topology.has_mlp:
-                self._begun = n, total[-1]
-                total = total[:-1]
-            total += base
-        elif self._begun is not None:
-            (before, begun), self._begun = self._begun, None
-            since = self._gates_of(receivers, before, n) @ self.changes[before:n]
-            total = since + begun + base
-        else:
-            total = (self._gates_of(receivers, 0, n) @ self.changes[:n]) + base
+        n, layer = self.n_sources, receivers[0].node.layer
+        every = list(receivers)
+        if receivers[0].slot is not None and self.topology.has_mlp and layer is not None:
+            every.append(Receiver(mlp(layer)))
+        before, begun = self._begun or (0, None)
+        total = self._gates_of(every, before, n) @ self.changes[before:n]
+        self._begun = None
+        if begun is not None:
+            total += begun
+        elif len(every) > len(receivers):
+            self._begun = n, total[-1]
+            total = total[:-1]
+        total += self.bases.at(n, self.constant).flatten()
         shaped = total.view(len(receivers), *self.ablated.shape[1:])
         self._inputs[receivers[0]] = shaped
         return shaped

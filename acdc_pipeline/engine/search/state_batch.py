@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from math import inf, prod
+from math import inf
 
 import torch
 from jaxtyping import Float
@@ -25,22 +25,12 @@ _FIXED_WORK_ELSEWHERE = 5e10
 _WORK_PER_WEIGHT_READ = 20
 
 
-class Scratch:
-    """A growing block of memory that every batch writes its changes into.
+Scratch = dict[Needed, Float[Tensor, "..."]]
+"""Blocks of memory that each batch resizes and writes its changes into.
 
-    The operating system would map and unmap fresh blocks of this size for each batch, which costs
-    as much as filling them.
-    """
-
-    def __init__(self, like: Float[Tensor, ...]) -> None:
-        self._block = like.new_empty(0)
-
-    def take(self, *shape: int) -> Float[Tensor, ...]:
-        """Uninitialised memory of that shape. Invalidates what was taken before."""
-        size = prod(shape)
-        if self._block.numel() < size:
-            self._block = self._block.new_empty(size)
-        return self._block[:size].view(shape)
+The operating system would map and unmap fresh blocks of this size for each batch, which costs as
+much as filling them.
+"""
 
 
 class Changes:
@@ -79,7 +69,8 @@ class OutputChanges:
 
     Args:
         capacity: the largest number of nodes that can be reached.
-        scratch: memory for the changes, by the rows they are needed at.
+        scratch: memory for the changes, by the rows they are needed at. Earlier changes in it
+            become invalid.
     """
 
     def __init__(
@@ -87,15 +78,14 @@ class OutputChanges:
         capacity: int,
         n_states: int,
         layout: Layout,
-        scratch: dict[Needed, Scratch],
+        scratch: Scratch,
         d_model: int,
     ) -> None:
         self.layout = layout
+        shape = capacity, n_states
         self.at = {
-            needed: Changes(
-                scratch[needed].take(capacity, n_states, layout.n_rows(needed), d_model)
-            )
-            for needed in Needed
+            needed: Changes(block.resize_(*shape, layout.n_rows(needed), d_model))
+            for needed, block in scratch.items()
         }
 
     def add(self, node: Node, needed: Needed, change: Float[Tensor, "state rows d_model"]) -> None:
@@ -126,7 +116,7 @@ class StateBatch:
         delta: Float[Tensor, "state rows d_model"],
         capacity: int,
         layout: Layout,
-        scratch: dict[Needed, Scratch],
+        scratch: Scratch,
     ) -> None:
         self.start = start
         self.delta = delta
