@@ -93,8 +93,12 @@ def run_circuits_to_answers(
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
     some = np.flatnonzero(masks.any(axis=1))
     done, total = (len(masks) - len(some)) * layout.batch, len(masks) * layout.batch
-    if done:
-        out[:] = _without_edges(weights, ablated[:, layout.answer_row, layout.answer_pos])
+    if done:  # all removed edges carry the ablated outputs
+        total_ablated = ablated[:, layout.answer_row, layout.answer_pos].sum(0)
+        for block in weights.blocks:
+            if block.attn.b_o is not None:
+                total_ablated += block.attn.b_o
+        out[:] = total_ablated
         advance(done / total)
 
     def keep(number: int, chosen: slice, final: Stream) -> None:
@@ -107,17 +111,6 @@ def run_circuits_to_answers(
 
     _run(weights, tokens, ablated, masks[some], keep)
     return out
-
-
-def _without_edges(
-    weights: TransformerWeights, ablated: Float[Tensor, "src row d_model"]
-) -> Float[Tensor, "row d_model"]:
-    """The final stream of the empty circuit, at some rows."""
-    total = ablated.sum(0)
-    for block in weights.blocks:
-        if block.attn.b_o is not None:
-            total += block.attn.b_o
-    return total
 
 
 def _run(

@@ -89,11 +89,11 @@ def pattern_examples(
 
 def _choose_prompts(prompts: PromptSet) -> list[int]:
     """The first prompts of different templates, then others."""
-    first = list(
-        {template: i for i, template in reversed(list(enumerate(prompts.template)))}.values()
-    )
-    rest = [index for index in range(len(prompts)) if index not in first]
-    return (sorted(first) + rest)[:PROMPTS]
+    first: dict[int, int] = {}
+    for index, template in enumerate(prompts.template):
+        first.setdefault(template, index)
+    rest = [index for index in range(len(prompts)) if index not in first.values()]
+    return [*first.values(), *rest][:PROMPTS]
 
 
 def _encode(pattern: Float[Tensor, "pos pos"]) -> str:

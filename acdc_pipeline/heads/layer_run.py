@@ -298,10 +298,7 @@ def _attention(
         q[:, :, head] = project(shifted, attn.w_q[head : head + 1], bias)[0].unflatten(
             0, (batch, pos)
         )
-    if attn.q_norm is not None:
-        q = _normalise_heads(q, attn.q_norm)
-    if attn.k_norm is not None:
-        k = _normalise_heads(k, attn.k_norm)
+    q, k = _normalise_heads(q, attn.q_norm), _normalise_heads(k, attn.k_norm)
     q, k, v = (part.transpose(1, 2) for part in (q, k, v))
     if attn.rotary is not None:
         positions = torch.arange(pos, device=stream.device)
@@ -314,8 +311,10 @@ def _attention(
 
 
 def _normalise_heads(
-    x: Float[Tensor, "batch pos n d_head"], norm: HeadNorm
+    x: Float[Tensor, "batch pos n d_head"], norm: HeadNorm | None
 ) -> Float[Tensor, "batch pos n d_head"]:
-    """Normalise the queries or keys of all heads."""
+    """Normalise the queries or keys of all heads, if there is a norm for them."""
+    if norm is None:
+        return x
     out = normalise_heads(x.permute(2, 0, 1, 3), norm, range(x.shape[2]))
     return out.permute(1, 2, 0, 3)

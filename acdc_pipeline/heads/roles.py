@@ -136,7 +136,9 @@ def _heads_in_role(
     assert deciding is not None
     metric = criterion_metric(first, task)
     values = measured.values[metric]
-    ranks = _rank(deciding.values)
+    # Heads with equal values share the better rank.
+    finite = deciding.values[np.isfinite(deciding.values)]
+    ranks = 1 + (finite > deciding.values[..., None]).sum(-1)
     out = []
     for layer, index in np.argwhere(np.logical_and.reduce(passed)):
         levels = {criterion.evidence for criterion in role.required}
@@ -151,7 +153,7 @@ def _heads_in_role(
                 metric=metric,
                 value=float(values[layer, index]),
                 rank=int(ranks[layer, index]),
-                of=int(np.isfinite(values).sum()),
+                of=len(finite),
                 below_line=criterion_sign(first) * deciding.line if below else None,
             )
         )
@@ -195,9 +197,3 @@ def criterion_metric(criterion: Criterion, task: str | None) -> str:
     """The metric of a criterion's score, on `task` if it is measured on tasks."""
     per_task = SCORES[criterion.score].per == "task"
     return metric_key(criterion.score, task if per_task else None)
-
-
-def _rank(values: np.ndarray) -> np.ndarray:
-    """Ranks, 1 for the highest; heads with equal values share the better rank."""
-    flat = values[np.isfinite(values)]
-    return 1 + (flat[None, None] > values[..., None]).sum(-1)

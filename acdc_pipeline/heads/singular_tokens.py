@@ -79,10 +79,9 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     targets = written.split(weights.topology.n_heads)
     for layer, (ov, qk) in enumerate(circuits):
         sources, queries, keys = read[3 * layer : 3 * layer + 3]
-        ov_tokens = _named(ov, sources, targets[layer])
-        qk_tokens = _named(qk, queries, keys)
-        for index in range(weights.topology.n_heads):
-            out[head(layer, index)] = HeadTokens(ov_tokens[index], qk_tokens[index])
+        named = zip(_named(ov, sources, targets[layer]), _named(qk, queries, keys), strict=True)
+        for index, (ov_tokens, qk_tokens) in enumerate(named):
+            out[head(layer, index)] = HeadTokens(ov_tokens, qk_tokens)
     return out
 
 

@@ -158,18 +158,14 @@ class _Suffix:
             needed = self.search.needed_heads(layer)
             written = None if starts_at_mlp or needed is None else self._run_heads(layer, needed)
             if needed is not Needed.EVERY and self.rows is Needed.EVERY:
-                self._cut_to_answers()
-                before = self.layout.at_answers(before)
+                self.rows = Needed.ANSWERS
+                self.stream, before = map(self.layout.at_answers, (self.stream, before))
+                self.changed = {n: self.layout.at_answers(rows) for n, rows in self.changed.items()}
             if written is not None:
                 self.changed |= written[0]
                 self.stream = self.stream + written[1]
             self._run_mlp(layer, before if self.weights.parallel else self.stream)
         return self._input(Receiver(LOGITS))
-
-    def _cut_to_answers(self) -> None:
-        self.rows = Needed.ANSWERS
-        self.stream = self.layout.at_answers(self.stream)
-        self.changed = {n: self.layout.at_answers(rows) for n, rows in self.changed.items()}
 
     def _input(self, receiver: Receiver) -> Rows:
         """What a visited receiver reads in each state, at the rows where it is needed."""
@@ -182,9 +178,6 @@ class _Suffix:
                 total = total + self.layout.select(self.changed[source], cut)
         return total.expand(self.n_states, *total.shape[1:])
 
-    def _clean_stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
-        return self.search.streams.read_by(receiver).flatten(0, 1)
-
     def _run_mlp(self, layer: int, stream: Rows) -> None:
         node = mlp(layer)
         receiver = Receiver(node)
@@ -194,7 +187,8 @@ class _Suffix:
         if receiver in self.search.inputs:
             x = self._input(receiver)
         else:
-            x = self.layout.select(self._clean_stream(receiver), self.rows) + stream
+            clean_stream = self.search.streams.read_by(receiver).flatten(0, 1)
+            x = self.layout.select(clean_stream, self.rows) + stream
         clean = self.search.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
         change = run_mlp(self.weights.blocks[layer], x) - self.layout.select(clean, self.rows)
         self.stream = self.stream + change
@@ -255,7 +249,7 @@ class _Suffix:
         n_rows = self.layout.n_rows(needed)
         d_head = block.attn.w_q.shape[2]
         out = self.delta.new_empty(len(nodes), self.n_states, n_rows, d_head)
-        stream = self._clean_stream(receivers[0]) + self.stream
+        stream = self.search.streams.read_by(receivers[0]).flatten(0, 1) + self.stream
         inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
         if own:
             inputs.append((own, torch.stack([self._input(receivers[i]) for i in own])))

@@ -84,8 +84,7 @@ class Search(ABC, Generic[Batch]):
     def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
         """Adopt earlier decisions on `receiver`: of `sources`, `kept` stay. Nothing is evaluated.
 
-        Raises:
-            GraphError: the receiver was visited before, or nothing reads its node.
+        Raises as `visit` does.
         """
         self.leave()
         self._begin(receiver, sources)
