@@ -78,8 +78,8 @@ class MemoryPlan:
         """Raise OutOfMemoryBudget if not even the sources fit into `budget` bytes."""
         if self.sources > budget:
             raise OutOfMemoryBudget(
-                f"{self.prompts} prompts need {_megabytes(self.sources)} before the first edge is "
-                f"tried, the budget is {_megabytes(budget)}",
+                f"{self.prompts} prompts need {self.sources / 1e6:,.1f} MB before the first edge "
+                f"is tried, the budget is {budget / 1e6:,.1f} MB",
                 fix="use fewer prompts or a larger memory budget",
             )
 
@@ -94,7 +94,3 @@ class MemoryPlan:
     @property
     def _head(self) -> int:
         return self.prompts * self.tokens * (4 * self.shape.d_head + self.tokens) * self.itemsize
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

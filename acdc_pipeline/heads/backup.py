@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -159,8 +158,7 @@ def _token_reader(
             lambda run: run.effects(at.gradient, at.places),
             lambda final: frozen_scale(final[at.places], weights.norm_final),
         )
-    read = partial(one_key_score, name=score, period=period)
-    return _Reader(lambda run: read(run)[..., None], None)
+    return _Reader(lambda run: one_key_score(run, score, period)[..., None], None)
 
 
 def task_measure(weights: TransformerWeights, prompts: PromptSet, memory: int) -> Measure:

@@ -73,9 +73,7 @@ def _effects(
     at = (prompts.answer_row, prompts.answer_pos)
     clean = answers.of(final_at(weights, stream, at, first=last))
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
-    out = torch.full(
-        (n_layers, n_heads, len(clean)), torch.nan, dtype=clean.dtype, device=clean.device
-    )
+    out = clean.new_full((n_layers, n_heads, len(clean)), torch.nan)
     held = rows_at_once(weights, prompts.clean.shape[1], memory) // 2
     groups = length_groups(weights, prompts, n_heads)
     corrupted = embed(weights, prompts.corrupted)

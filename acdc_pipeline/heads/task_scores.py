@@ -235,10 +235,8 @@ def _collect(
     arrays = {name: values.cpu().to(torch.float64).numpy() for name, values in found.items()}
     draws = [arrays.pop(name).mean(0) for name in sorted(arrays) if name.startswith("other ")]
     counterfactual = {}
-    for name, place in (
-        ("attention_to_answer", places.answer),
-        ("attention_to_repeat", places.repeat),
-    ):
+    attention = {"attention_to_answer": places.answer, "attention_to_repeat": places.repeat}
+    for name, place in attention.items():
         has = place.any(-1).cpu().numpy()
         here, there = arrays.pop(name)[has], arrays.pop(f"counterfactual {name}")[has]
         if has.any():
