@@ -139,7 +139,7 @@ def _score_part(
     means: list[Float[Tensor, "head pos d_model"]],
     memory: int,
     layer_done: Callable[[int], None],
-) -> tuple[dict[str, list[Float[Tensor, "head answer"]]], Float[Tensor, " answer"]]:
+) -> tuple[dict[str, list[Float[Tensor, "head part"]]], Float[Tensor, " part"]]:
     """The scores on some prompts, layer by layer, and the answer logits."""
     part, which = select_prompts(prompts, rows)
     at = (part.answer_row, part.answer_pos)
