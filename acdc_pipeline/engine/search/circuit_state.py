@@ -104,7 +104,7 @@ class CircuitState:
         every = self.needed_by(receiver) is Needed.EVERY
         return self.difference if every else self.answer_difference
 
-    def recompute(self, scratch: Scratch) -> None:
+    def recompute(self, scratch: dict[Needed, Scratch]) -> None:
         """Recompute the activations of every open node from the clean run and the kept edges.
 
         A search adds up changes, and how these round depends on how they were batched. After this

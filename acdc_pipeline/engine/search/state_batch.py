@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from math import inf
+from math import inf, prod
 
 import torch
 from jaxtyping import Float
@@ -25,12 +25,22 @@ _FIXED_WORK_ELSEWHERE = 5e10
 _WORK_PER_WEIGHT_READ = 20
 
 
-Scratch = dict[Needed, Float[Tensor, "..."]]
-"""Blocks of memory that each batch resizes and writes its changes into.
+class Scratch:
+    """A growing block of memory that every batch writes its changes into.
 
-The operating system would map and unmap fresh blocks of this size for each batch, which costs as
-much as filling them.
-"""
+    The operating system would map and unmap fresh blocks of this size for each batch, which costs
+    as much as filling them.
+    """
+
+    def __init__(self, like: Float[Tensor, ...]) -> None:
+        self._block = like.new_empty(0)
+
+    def take(self, *shape: int) -> Float[Tensor, ...]:
+        """Uninitialised memory of that shape. Invalidates what was taken before."""
+        size = prod(shape)
+        if self._block.numel() < size:
+            self._block = self._block.new_empty(size)
+        return self._block[:size].view(shape)
 
 
 class Changes:
@@ -69,8 +79,7 @@ class OutputChanges:
 
     Args:
         capacity: the largest number of nodes that can be reached.
-        scratch: memory for the changes, by the rows they are needed at. Earlier changes in it
-            become invalid.
+        scratch: memory for the changes, by the rows they are needed at.
     """
 
     def __init__(
@@ -78,13 +87,13 @@ class OutputChanges:
         capacity: int,
         n_states: int,
         layout: Layout,
-        scratch: Scratch,
+        scratch: dict[Needed, Scratch],
         d_model: int,
     ) -> None:
         self.layout = layout
         shape = capacity, n_states
         self.at = {
-            needed: Changes(block.resize_(*shape, layout.n_rows(needed), d_model))
+            needed: Changes(block.take(*shape, layout.n_rows(needed), d_model))
             for needed, block in scratch.items()
         }
 
@@ -116,7 +125,7 @@ class StateBatch:
         delta: Float[Tensor, "state rows d_model"],
         capacity: int,
         layout: Layout,
-        scratch: Scratch,
+        scratch: dict[Needed, Scratch],
     ) -> None:
         self.start = start
         self.delta = delta

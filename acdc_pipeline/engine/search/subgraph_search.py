@@ -23,7 +23,7 @@ from acdc_pipeline.engine.search.attention_state import SlotInputs
 from acdc_pipeline.engine.search.circuit_state import CircuitState
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
-from acdc_pipeline.engine.search.state_batch import StateBatch
+from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
 from acdc_pipeline.graph import LOGITS, Node, Receiver, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -56,7 +56,7 @@ class SubgraphSearch(Search[StateBatch]):
         super().__init__(weights, clean, layout, objective, memory)
         self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers)
         self.plan = plan
-        self.scratch = {needed: ablated.new_empty(0) for needed in Needed}
+        self.scratch = {needed: Scratch(ablated) for needed in Needed}
         self._recomputed_at = 0
 
     def _refresh(self) -> bool:
