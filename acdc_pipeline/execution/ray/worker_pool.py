@@ -242,7 +242,7 @@ class WorkerPool:
         self._pause = 0.0
         return None
 
-    def _give_up_on(self, worker: PooledWorker, error: AcdcError) -> Event:
+    def _give_up_on(self, worker: PooledWorker, error: AcdcError) -> WorkerLost:
         """Remove a worker that cannot start; no other one is started in its place."""
         self.start_error = error
         self._max_workers -= 1
