@@ -114,13 +114,14 @@ def _write_site(
         site, store, out, before, program, templates, jobs, progress, same_scores=same_scores
     )
     writer = Writer(out, before.files, dict(models.files), written)
-    parts = [("writing pages", _site_files(site, templates))]
+    for made, (path, content) in enumerate(_site_files(site, templates), start=1):
+        writer.write(path, content)
+        progress("writing pages", made, 0)
+    # after the lists of roles and scores, which are written by every build
     if not same_scores or not _keep_score_files(writer):
-        parts.append(("comparing models", _score_files(site, templates)))
-    for activity, contents in parts:
-        for made, (path, content) in enumerate(contents, start=1):
+        for made, (path, content) in enumerate(_score_files(site, templates), start=1):
             writer.write(path, content)
-            progress(activity, made, 0)
+            progress("comparing models", made, 0)
     removed = set(before.files) - set(writer.entries)
     remove_files(out, removed)
     manifest = Manifest(writer.entries, {**models.sections, _SCORES: scores}, models.neighbours)

@@ -107,9 +107,7 @@ class Model:
         return layer / (self.n_layers - 1) if self.n_layers > 1 else 0.0
 
     def task_rank(self, place: HeadIndex, task: str) -> tuple[bool, bool, str]:
-        """Return a sort key of tasks: first those on which a head has a role, then those whose
-        circuit contains it.
-        """
+        """Return a sort key: tasks on which a head has a role, then those with it in a circuit."""
         inside = task in self.circuits and head_name(*place) in self.circuits[task][0].heads
         return task not in {role.on for role in self.roles.get(place, ())}, not inside, task
 

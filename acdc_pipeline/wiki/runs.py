@@ -90,7 +90,6 @@ class Run:
 
     @property
     def content_digest(self) -> str:
-        """Digest of everything that pages show of the run."""
         return f"{self.digest} {sha256_of(self.figures.document)}"
 
 
