@@ -83,7 +83,7 @@ class CircuitState:
         groups: dict[tuple[Needed, tuple[Slot, ...]], list[Node]] = {}
         for node in self.topology.heads(layer):
             if node in self.needed:
-                slots = tuple(slot for slot in SLOTS if wanted(Receiver(node, slot)))
+                slots: tuple[Slot, ...] = tuple(s for s in SLOTS if wanted(Receiver(node, s)))
                 if slots:
                     groups.setdefault((self.needed[node], slots), []).append(node)
         return ((needed, slots, nodes) for (needed, slots), nodes in groups.items())
