@@ -14,7 +14,6 @@ from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, require_supported
 from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
-from acdc_pipeline.models.config import require_dequantisable
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import architecture_of, read_config
 from acdc_pipeline.models.location import locate
@@ -92,7 +91,6 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
-    require_dequantisable(config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
     _round_parameters(bridge, precision, where=str(ref))
     try:

@@ -13,6 +13,7 @@ from acdc_pipeline.models.config import require_dequantisable
 from acdc_pipeline.models.conversion.adapter import is_adapter, merge_adapter
 from acdc_pipeline.models.conversion.gguf import convert_gguf
 from acdc_pipeline.models.directory import (
+    TOKENIZER_FILES,
     read_config,
     read_tokenizer_settings,
     unreadable,
@@ -98,14 +99,7 @@ def _locate_adapter_base(name: str, revision: str | None) -> Located:
 
 def _hash_files(directory: Path) -> str:
     """Return a hash of everything that decides the outputs: config, weights and tokenizer."""
-    names = (
-        "config.json",
-        "tokenizer.json",
-        "vocab.json",
-        "vocab.txt",
-        "merges.txt",
-        "tokenizer.model",
-    )
+    names = ("config.json", *TOKENIZER_FILES)
     files = [directory / name for name in names if (directory / name).is_file()]
     total = hashlib.sha256()
     for file in [*files, *weight_files(directory)]:

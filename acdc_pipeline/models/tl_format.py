@@ -20,15 +20,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
 from acdc_pipeline.models.directory import NATIVE, WEIGHTS_MISMATCH
-from acdc_pipeline.specs.base import read_json
 
 REQUIRED_FIELDS = (
     "n_layers",
@@ -188,36 +185,3 @@ def save_tl_directory(
     save_file(contiguous, path / "model.safetensors", metadata={"format": "pt"})
     tokenizer.save_pretrained(path)
     (path / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-
-
-def read_tl_directory(
-    path: Path, dtype: torch.dtype = torch.float32
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the config and the tensors, cast to `dtype`, of a TransformerLens-format directory.
-
-    Raises:
-        InvalidInput: a file is missing or unreadable, or the tensors do not fit the config.
-    """
-    try:
-        config = read_json((path / "config.json").read_bytes())
-        stored = load_file(path / "model.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InvalidInput(
-            f"not a readable TransformerLens-format directory ({error})",
-            where=str(path),
-            allowed="config.json and model.safetensors",
-        ) from error
-    check_tensors(config, stored, where=str(path / "model.safetensors"))
-    return config, {name: tensor.to(dtype) for name, tensor in stored.items()}
-
-
-def is_tl_directory(path: Path) -> bool:
-    """Return whether `config.json` describes a model in the TransformerLens format."""
-    file = path / "config.json"
-    if not file.is_file():
-        return False
-    try:
-        config = read_json(file.read_bytes())
-    except ValueError:
-        return False
-    return isinstance(config, dict) and "model_type" not in config and "d_vocab" in config

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
@@ -21,9 +19,6 @@ Answer = str | int
 
 GROUP = "acdc_pipeline.generators"
 """Entry-point group of the generator functions in other packages."""
-
-GeneratorFunction = Callable[..., Sequence["Pair"]]
-"""`f(*, n, rng, split, tokenizer, **options) -> pairs`: at least `n` of them, all from `rng`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +91,14 @@ def function_pairs(
 ) -> list[Pair]:
     """Return the first `n` pairs from a Python function that another package installs.
 
+    That is `f(*, n, rng, split, tokenizer, **options) -> pairs`: at least `n` of them, all drawn
+    from `rng`.
+
     Raises:
         UnknownName: no installed package provides the function.
         PromptError: the function returned fewer pairs, or other objects.
     """
-    function = cast("GeneratorFunction", _find_entry_point(spec.name).load())
+    function = _find_entry_point(spec.name).load()
     made = function(n=n, rng=rng, split=split, tokenizer=tokenizer, **spec.options)
     pairs = list(made)[:n]
     if len(pairs) < n or not all(isinstance(pair, Pair) for pair in pairs):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 Split = Literal["all", "train", "held_out"]
 
@@ -23,24 +23,6 @@ def is_held_out(word: str) -> bool:
 def in_split(word: str, split: Split) -> bool:
     """Return whether `word` may be drawn under `split`; "all" allows every word."""
     return split == "all" or is_held_out(word) == (split == "held_out")
-
-
-def held_out_pairs(words: Sequence[str]) -> list[list[bool]]:
-    """Return `is_held_out("first second")` for every ordered pair, one row per first word.
-
-    There are millions of pairs, so the prefix that a row has in common is hashed once.
-    """
-    seconds = [word.encode() for word in words]
-    return [_hash_row(hashlib.sha256(f"{word} ".encode()), seconds) for word in words]
-
-
-def _hash_row(first: Any, seconds: Iterable[bytes]) -> list[bool]:
-    found: list[bool] = []
-    for second in seconds:
-        both = first.copy()
-        both.update(second)
-        found.append(int.from_bytes(both.digest()) % HELD_OUT_ONE_IN == 0)
-    return found
 
 
 def words_in_split(words: Iterable[str], split: Split) -> list[str]:

@@ -48,11 +48,14 @@ def table_pairs(
         template, number = next(turns)
         row = rows[usable[number]]
         other = rows[rng.choice(fresh[usable[number]])] if spec.draws_fresh_row else None
+        corrupted = other or dict(row) | {
+            name: row[column] for name, column in spec.corrupted.items()
+        }
         words = dict(row) | {FRESH + name: word for name, word in (other or {}).items()}
         out.append(
             Pair(
                 clean=forms[template].fill(row),
-                corrupted=forms[template].fill(_corrupt(spec, row, other)),
+                corrupted=forms[template].fill(corrupted),
                 correct=tuple(answer.fill(words) for answer in correct),
                 incorrect=tuple(answer.fill(words) for answer in incorrect),
                 template=template,
@@ -118,13 +121,6 @@ def _list_fresh_rows(
         ]
         for index, row in enumerate(rows)
     ]
-
-
-def _corrupt(spec: TableGenerator, row: Row, fresh: Row | None) -> Row:
-    """Return the words of the counterfactual by column."""
-    if fresh is not None:
-        return fresh
-    return dict(row) | {name: row[other] for name, other in spec.corrupted.items()}
 
 
 def _too_few_rows(

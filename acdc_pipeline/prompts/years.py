@@ -202,17 +202,16 @@ def _split_years(
 ) -> YearTokens:
     """Return the tokens of every year of every century after the words of each template."""
     befores = _texts_before_centuries(forms)
-    centuries = _list_centuries(spec)
+    tokens = {
+        century: {digits: set() for digits in TWO_DIGITS} for century in _list_centuries(spec)
+    }
     years = [
         (century, digits, f"{before}{century}")
-        for century in centuries
+        for century in tokens
         for digits in TWO_DIGITS
         for before in befores
     ]
     added = continuations(tokenizer, [(text, digits) for _, digits, text in years])
-    tokens = {
-        century: {digits: set() for digits in TWO_DIGITS} for century in _list_centuries(spec)
-    }
     for (century, digits, _), ids in zip(years, added, strict=True):
         tokens[century][digits].add(ids)
     return tokens

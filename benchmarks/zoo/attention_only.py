@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.tl_format import check_tensors
+from acdc_pipeline.specs.base import read_json
 
 LAYER_NORM_EPS = 1e-5
 # Sequences are short: slower rotations would not separate positions.
@@ -193,3 +200,36 @@ def from_tl_tensors(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         state[f"{block}.out.bias"] = tensors[f"{attn}.b_O"]
     model.load_state_dict(state)
     return model.requires_grad_(False)
+
+
+def read_tl_directory(
+    path: Path, dtype: torch.dtype = torch.float32
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the config and the tensors, cast to `dtype`, of a TransformerLens-format directory.
+
+    Raises:
+        InvalidInput: a file is missing or unreadable, or the tensors do not fit the config.
+    """
+    try:
+        config = read_json((path / "config.json").read_bytes())
+        stored = load_file(path / "model.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InvalidInput(
+            f"not a readable TransformerLens-format directory ({error})",
+            where=str(path),
+            allowed="config.json and model.safetensors",
+        ) from error
+    check_tensors(config, stored, where=str(path / "model.safetensors"))
+    return config, {name: tensor.to(dtype) for name, tensor in stored.items()}
+
+
+def is_tl_directory(path: Path) -> bool:
+    """Return whether `config.json` describes a model in the TransformerLens format."""
+    file = path / "config.json"
+    if not file.is_file():
+        return False
+    try:
+        config = read_json(file.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(config, dict) and "model_type" not in config and "d_vocab" in config

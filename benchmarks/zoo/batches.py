@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
@@ -13,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.prompts.make import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet, pick_rows
-from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, held_out_pairs, in_split
+from acdc_pipeline.prompts.split import HELD_OUT_ONE_IN, Split, in_split
 from acdc_pipeline.prompts.tokenization import regular_ids
 from acdc_pipeline.specs.catalogue import find_task
 from benchmarks.zoo.recipe import REMEMBERED
@@ -62,6 +64,24 @@ def training_pairs(
 @lru_cache(maxsize=1)
 def _trained_pairs(names: tuple[str, ...]) -> Bool[Tensor, "regular regular"]:
     return ~torch.tensor(held_out_pairs(names))
+
+
+def held_out_pairs(words: Sequence[str]) -> list[list[bool]]:
+    """Return `is_held_out("first second")` for every ordered pair, one row per first word.
+
+    There are millions of pairs, so the prefix that a row has in common is hashed once.
+    """
+    seconds = [word.encode() for word in words]
+    return [_hash_row(hashlib.sha256(f"{word} ".encode()), seconds) for word in words]
+
+
+def _hash_row(first: Any, seconds: Iterable[bytes]) -> list[bool]:
+    found: list[bool] = []
+    for second in seconds:
+        both = first.copy()
+        both.update(second)
+        found.append(int.from_bytes(both.digest()) % HELD_OUT_ONE_IN == 0)
+    return found
 
 
 def draw_repeated(

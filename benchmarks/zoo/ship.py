@@ -16,13 +16,15 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from acdc_pipeline.models.tl_format import is_tl_directory, read_tl_directory, save_tl_directory
+from acdc_pipeline.models.tl_format import save_tl_directory
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.tokenization import bos_id, regular_ids
 from benchmarks.zoo.architectures import ZooModel
 from benchmarks.zoo.attention_only import (
     AttentionOnly,
     from_tl_tensors,
+    is_tl_directory,
+    read_tl_directory,
     tl_config,
     tl_tensors,
 )

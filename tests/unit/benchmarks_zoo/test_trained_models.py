@@ -14,6 +14,7 @@ from acdc_pipeline.prompts.split import is_held_out
 from benchmarks.zoo.batches import (
     draw_prompts,
     find_filled_in,
+    held_out_pairs,
     task_prompts,
     training_tokens,
 )
@@ -206,3 +207,9 @@ def test_training_unknown_name_is_one_message_and_exit_2(
     assert main(["gpt2-4l-s9", "--out", str(tmp_path)]) == 2
     assert "gpt2-4l-s" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())
+
+
+def test_pairs_are_held_out_as_their_texts_are():
+    words = [f"w{i}" for i in range(12)] + ["Ġa", ""]
+    held_out = held_out_pairs(words)
+    assert held_out == [[is_held_out(f"{a} {b}") for b in words] for a in words]

@@ -12,6 +12,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models import tl_format
+from benchmarks.zoo.attention_only import is_tl_directory, read_tl_directory
 
 CONFIG = {
     "n_layers": 1,
@@ -57,11 +58,11 @@ def test_expected_shapes_attention_only_has_no_mlp_and_no_parameter_free_norm():
 def test_save_tl_directory_round_trip_keeps_config_tensors_and_tokenizer(tmp_path: Path):
     tensors = random_tensors(CONFIG)
     tl_format.save_tl_directory(tmp_path / "m", CONFIG, tensors, tiny_tokenizer())
-    config, loaded = tl_format.read_tl_directory(tmp_path / "m")
+    config, loaded = read_tl_directory(tmp_path / "m")
     assert config == {"architecture": "TransformerLensNative", **CONFIG}
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
-    assert tl_format.is_tl_directory(tmp_path / "m")
+    assert is_tl_directory(tmp_path / "m")
     assert AutoTokenizer.from_pretrained(tmp_path / "m").get_vocab() == {"a": 0, "b": 1, "<unk>": 2}
 
 
@@ -92,12 +93,12 @@ def test_expected_shapes_unknown_positions_are_refused():
 def test_read_tl_directory_without_weights_says_what_is_expected(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     with pytest.raises(InvalidInput, match=r"config\.json and model\.safetensors"):
-        tl_format.read_tl_directory(tmp_path)
+        read_tl_directory(tmp_path)
 
 
 def test_is_tl_directory_hugging_face_config_is_not_one(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1}))
-    assert not tl_format.is_tl_directory(tmp_path)
+    assert not is_tl_directory(tmp_path)
 
 
 def test_tl_directory_loads_into_the_bridge_with_our_names(tmp_path: Path):
@@ -106,7 +107,7 @@ def test_tl_directory_loads_into_the_bridge_with_our_names(tmp_path: Path):
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     tl_format.save_tl_directory(tmp_path, CONFIG, random_tensors(CONFIG), tiny_tokenizer())
-    fields, tensors = tl_format.read_tl_directory(tmp_path)
+    fields, tensors = read_tl_directory(tmp_path)
     config = TransformerBridgeConfig.from_dict(fields)
     bridge: Any = boot(config)
     bridge.load_state_dict(convert_tl_checkpoint(tensors, config), strict=True)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.prompts.split import (
-    held_out_pairs,
     in_split,
     is_held_out,
     seed_generator,
@@ -42,9 +41,3 @@ def test_streams_differ_by_seed_definition_and_split_and_repeat_otherwise():
     base = first(0, "a", "all")
     assert base == first(0, "a", "all")
     assert len({base, first(1, "a", "all"), first(0, "b", "all"), first(0, "a", "train")}) == 4
-
-
-def test_pairs_are_held_out_as_their_texts_are():
-    words = [f"w{i}" for i in range(12)] + ["Ġa", ""]
-    held_out = held_out_pairs(words)
-    assert held_out == [[is_held_out(f"{a} {b}") for b in words] for a in words]

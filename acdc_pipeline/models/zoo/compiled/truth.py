@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import UnknownName
@@ -93,14 +92,6 @@ def task_of(name: str) -> str:
     return _read(name)["task"]
 
 
-def truth_path(name: str) -> Path:
-    """Return the file that holds the truth of a compiled model. Raises UnknownName."""
-    known = list_compiled()
-    if name not in known:
-        raise UnknownName.among("compiled model", name, known)
-    return WEIGHTS / name / TRUTH_FILE
-
-
 def _entries(name: str, ablation: str) -> list[dict[str, str]]:
     edges = _read(name)["edges"]
     if ablation not in edges:
@@ -109,4 +100,7 @@ def _entries(name: str, ablation: str) -> list[dict[str, str]]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    return json.loads(truth_path(name).read_text(encoding="utf-8"))
+    known = list_compiled()
+    if name not in known:
+        raise UnknownName.among("compiled model", name, known)
+    return json.loads((WEIGHTS / name / TRUTH_FILE).read_text(encoding="utf-8"))

@@ -14,13 +14,13 @@ import torch
 from transformers import AutoTokenizer
 
 from acdc_pipeline.models.bridge import load_bridge
-from acdc_pipeline.models.tl_format import read_tl_directory
 from acdc_pipeline.models.zoo import compiled, list_zoo, zoo_path
 from acdc_pipeline.models.zoo.compiled.builder import SCRATCH, Residual, one_hot, signs
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.models.zoo.compiled.program import Program
 from acdc_pipeline.models.zoo.compiled.single_heads import find_next
 from acdc_pipeline.specs.catalogue import find_task
+from benchmarks.zoo.attention_only import read_tl_directory
 from benchmarks.zoo.compiled import main
 from tests.compiled_prompts import compiled_prompts
 from tests.oracles.compiled_patching import PlainModel, log_softmax
