@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -80,6 +81,7 @@ def acdc(
     """
     kept: list[Edge] = []
     decisions: list[Decision] = []
+    smallest_margin = math.inf
     current = search.metric()
     for receiver in receivers_backwards(topology, order):
         if receiver.node != LOGITS and not any(edge.src == receiver.node for edge in kept):
@@ -95,6 +97,7 @@ def acdc(
             edge = Edge.into(source, receiver)
             after = search.metric_without(edge)
             change = after - current if difference == "signed" else abs(after - current)
+            smallest_margin = min(smallest_margin, abs(change - threshold))
             decision = Decision(len(decisions), edge, current, after, removed=change < threshold)
             if decision.removed:
                 search.remove(edge)
@@ -107,10 +110,5 @@ def acdc(
     return AcdcResult(
         circuit=Circuit.of(topology, kept, {d.edge: d.effect for d in decisions}),
         decisions=tuple(decisions),
-        smallest_margin=min(_margin(d, threshold, difference) for d in decisions),
+        smallest_margin=smallest_margin,
     )
-
-
-def _margin(decision: Decision, threshold: float, difference: Difference) -> float:
-    change = decision.effect if difference == "signed" else abs(decision.effect)
-    return abs(change - threshold)

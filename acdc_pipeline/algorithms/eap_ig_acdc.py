@@ -89,15 +89,7 @@ def eap_ig_acdc(
 
 
 class _ScreenedSearch:
-    """A search in which a visited receiver first loses the edges that are not candidates.
-
-    Args:
-        search: a search that has not started.
-        topology: its graph.
-
-    Attributes:
-        dropped: the edges removed untested.
-    """
+    """A search in which a visited receiver first loses the edges that are not candidates."""
 
     def __init__(self, search: DroppingSearch, topology: Topology) -> None:
         self.search = search

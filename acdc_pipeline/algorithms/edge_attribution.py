@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.forward import Streams
+from acdc_pipeline.engine.forward import Streams, mlp_width
 from acdc_pipeline.engine.gradients.receiver_gradients import (
     ReceiverGradients,
     final_gradient,
@@ -71,7 +71,9 @@ class EdgeAttribution:
             part = streams.of_prompts(chosen)
             for group in receiver_gradients(bench.weights, part, at_final[chosen]):
                 self._add_group(group, step, first)
-            self._report(len(rows), len(step[0]))
+            of_sources = len(rows) / len(self.topology.sources)
+            self._done += self.weight * of_sources * len(step[0]) / bench.layout.batch
+            self.problem.advance(min(1.0, self._done))
 
     def scores(self) -> EdgeScores:
         """The score of every edge of the graph."""
@@ -88,11 +90,6 @@ class EdgeAttribution:
         for receiver, row in zip(group.receivers, products.T.cpu().double(), strict=True):
             self._scores[receiver][first : first + len(seen)] += self.weight * row
 
-    def _report(self, n_sources: int, n_prompts: int) -> None:
-        of_sources = n_sources / len(self.topology.sources)
-        self._done += self.weight * of_sources * n_prompts / self.bench.layout.batch
-        self.problem.advance(min(1.0, self._done))
-
 
 def max_prompts_at_once(bench: Bench, memory: int) -> int:
     """How many prompts can be processed at once in `memory` bytes; at least one.
@@ -102,9 +99,8 @@ def max_prompts_at_once(bench: Bench, memory: int) -> int:
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
-    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
     pos = bench.layout.pos
-    layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * d_mlp
+    layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * mlp_width(bench.weights)
     row = len(bench.weights.topology.sources) * d_model + layer
     per_prompt = pos * row * bench.ablated.element_size()
     enough = math.ceil(_ROWS / pos)

@@ -17,6 +17,7 @@ from torch import Tensor
 from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.forward import mlp_width
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.specs.methods.scored import EdgePruningMethod, SubnetworkProbingMethod
 
@@ -159,7 +160,7 @@ def _max_prompts_on_tape(bench: Bench, memory: int) -> int:
     """
     block = bench.weights.blocks[0]
     n_heads, d_model, d_head = block.attn.w_q.shape
-    d_mlp = 0 if block.mlp is None else block.mlp.w_in.shape[1]
+    d_mlp = mlp_width(bench.weights)
     pos = bench.layout.pos
     layer = n_heads * (11 * d_model + 10 * d_head + 5 * pos) + 6 * d_model + 6 * d_mlp
     per_prompt = pos * len(bench.weights.blocks) * layer * bench.ablated.element_size()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,10 +47,15 @@ class PreparedRun:
     progress: Progress
     checkpoint: BoundCheckpoint
 
-    def start_progress(self) -> None:
-        """Start a progress display of all edges of the graph."""
+    @contextmanager
+    def search_progress(self) -> Iterator[None]:
+        """Report the start and the end of a search over all edges of the graph."""
         label = f"{self.run.task} on {self.run.model}"
         self.progress.start(self.bench.weights.topology.n_edges, label)
+        try:
+            yield
+        finally:
+            self.progress.finish()
 
 
 @dataclass(frozen=True)
@@ -92,20 +98,16 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
     bench, checkpoint = prepared.bench, prepared.checkpoint
     topology = bench.weights.topology
     search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
-    prepared.start_progress()
-    try:
-        with torch.no_grad():
-            result = acdc(
-                Replay(search, checkpoint.load()),
-                topology,
-                threshold=method.threshold,
-                order=method.order,
-                difference=method.difference,
-                on_decision=_Counter(prepared.progress, topology, method.order, topology.edge_set),
-                on_resumable=checkpoint.offer,
-            )
-    finally:
-        prepared.progress.finish()
+    with prepared.search_progress(), torch.no_grad():
+        result = acdc(
+            Replay(search, checkpoint.load()),
+            topology,
+            threshold=method.threshold,
+            order=method.order,
+            difference=method.difference,
+            on_decision=_Counter(prepared.progress, topology, method.order, topology.edge_set),
+            on_resumable=checkpoint.offer,
+        )
     # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
     # norm couples the heads of a layer, it still counts.
     removed = {decision.edge for decision in result.decisions if decision.removed}
@@ -124,10 +126,9 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
 
 def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodResult:
     """Run ACDC on the edges with the best scores."""
-    bench, progress = prepared.bench, prepared.progress
+    bench = prepared.bench
     topology = bench.weights.topology
-    prepared.start_progress()
-    try:
+    with prepared.search_progress():
         screened = screen(_scoring_problem(prepared, method.metric), method)
         if not screened.edges:
             raise InvalidInput(
@@ -135,12 +136,10 @@ def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodRe
                 field="screen",
                 fix="let more edges through",
             )
-        counter = _Counter(progress, topology, method.order, screened.edges)
+        counter = _Counter(prepared.progress, topology, method.order, screened.edges)
         with torch.no_grad():
             search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
             result = eap_ig_acdc(search, screened, method, counter)
-    finally:
-        progress.finish()
     found = result.acdc
     removed = {decision.edge for decision in found.decisions if decision.removed}
     return MethodResult(
@@ -167,11 +166,8 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
             allowed=f"1 to {topology.n_edges}",
             fix="ask for fewer, or for a share",
         )
-    prepared.start_progress()
-    try:
+    with prepared.search_progress():
         exact = score_edges(_scoring_problem(prepared, method.metric), method)
-    finally:
-        prepared.progress.finish()
     # Rounded as they are stored, so that the stored scores give the same circuits when cut again.
     rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
     scores = dict(zip(exact, rounded, strict=True))
@@ -199,14 +195,7 @@ def _scoring_problem(prepared: PreparedRun, metric: MetricName) -> ScoringProble
 
 
 class _Counter:
-    """Reports decisions as progress. Edges of dead nodes are never tested: `left` is a bound.
-
-    Args:
-        progress: the listener.
-        topology: the graph that is searched.
-        order: the order of the search.
-        candidates: the edges that are tested.
-    """
+    """Reports decisions as progress. Edges of dead nodes are never tested: `left` is a bound."""
 
     def __init__(
         self, progress: Progress, topology: Topology, order: HeadOrder, candidates: Container[Edge]

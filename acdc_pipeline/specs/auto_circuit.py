@@ -51,18 +51,17 @@ def read_auto_circuit(path: Path) -> tuple[PromptPair, ...]:
 def auto_circuit_document(pairs: Iterable[PromptPair]) -> dict[str, Any]:
     """`pairs` as the contents of an auto-circuit prompt file, without their roles."""
     return {
-        "prompts": [{theirs: row[ours] for theirs, ours in NAMES.items()} for row in _plain(pairs)]
+        "prompts": [
+            {theirs: row[ours] for theirs, ours in NAMES.items()}
+            for row in (pair.plain() for pair in pairs)
+        ]
     }
 
 
 def pair_lines(pairs: Iterable[PromptPair]) -> str:
     """`pairs` as the text of a `.jsonl` file."""
-    kept = ({name: value for name, value in row.items() if value} for row in _plain(pairs))
+    kept = ({name: value for name, value in pair.plain().items() if value} for pair in pairs)
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-
-
-def _plain(pairs: Iterable[PromptPair]) -> Iterable[dict[str, Any]]:
-    return (pair.plain() for pair in pairs)
 
 
 def _pair(row: Any, where: str) -> PromptPair:

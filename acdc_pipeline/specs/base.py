@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -46,8 +46,12 @@ def as_tuple(value: Any) -> Any:
 
 
 def tag_of(kind: type[BaseModel]) -> str:
-    """The value of `name`, the discriminator of unions, in specs of this `kind`."""
-    return get_args(kind.model_fields["name"].annotation)[0]
+    """The discriminator (`kind` or `name`) of specs of this `kind` in unions, or ""."""
+    for name in ("kind", "name"):
+        field = kind.model_fields.get(name)
+        if field is not None and get_origin(field.annotation) is Literal:
+            return get_args(field.annotation)[0]
+    return ""
 
 
 def canonical_json(data: Any) -> str:

@@ -54,11 +54,7 @@ def task_file(name_or_path: str | Path, project: Path | None = None) -> Path:
 
 def list_tasks(project: Path | None = None) -> dict[str, Path]:
     """Every task by name with its `task.yaml`; those of the project take precedence."""
-    found: dict[str, Path] = {}
-    for root in _roots(project):
-        for path in sorted((root / "tasks").glob("*/task.yaml")):
-            found.setdefault(path.parent.name, path)
-    return dict(sorted(found.items()))
+    return _files("tasks/*/task.yaml", project)
 
 
 def find_reference(
@@ -83,12 +79,12 @@ def find_sweep(name_or_path: str | Path, project: Path | None = None) -> SweepSp
 
 def list_profiles(project: Path | None = None) -> dict[str, Path]:
     """Every worker profile by name with its file; those of the project take precedence."""
-    return _yaml_files("workers", project)
+    return _files("workers/*.yaml", project)
 
 
 def list_sweeps(project: Path | None = None) -> dict[str, Path]:
     """Every sweep by name with its file; those of the project take precedence."""
-    return _yaml_files("deploy/sweeps", project)
+    return _files("deploy/sweeps/*.yaml", project)
 
 
 def task_from_pairs(path: Path) -> TaskSpec:
@@ -113,16 +109,12 @@ def task_from_pairs(path: Path) -> TaskSpec:
     )
 
 
-def _roots(project: Path | None) -> list[Path]:
-    roots = [project or find_project(), bundled_folder()]
-    return list(dict.fromkeys(root.resolve() for root in roots if root is not None))
-
-
-def _yaml_files(folder: str, project: Path | None) -> dict[str, Path]:
+def _files(pattern: str, project: Path | None) -> dict[str, Path]:
+    """The files that match `pattern`, by name: that of the folder for `*/`, else of the file."""
     found: dict[str, Path] = {}
-    for root in _roots(project):
-        for file in sorted((root / folder).glob("*.yaml")):
-            found.setdefault(file.stem, file)
+    for root in (project or find_project(), bundled_folder()):
+        for path in () if root is None else root.resolve().glob(pattern):
+            found.setdefault(path.parent.name if "*/" in pattern else path.stem, path)
     return dict(sorted(found.items()))
 
 
@@ -132,7 +124,7 @@ def _find_yaml(
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         return load_yaml(path, kind)
-    found = _yaml_files(folder, project)
+    found = _files(f"{folder}/*.yaml", project)
     if str(name_or_path) not in found:
         raise UnknownName.among(noun, str(name_or_path), found)
     return load_yaml(found[str(name_or_path)], kind)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, JsonValue, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from acdc_pipeline.specs.base import Spec, rejection, unknown_reference
+from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.files import path_inside
 from acdc_pipeline.specs.names import Bos
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
@@ -283,7 +283,6 @@ Generator = Annotated[_Generators, Field(discriminator="kind")]
 """Any generator; `kind` is the discriminator."""
 
 GENERATORS: Mapping[str, type[Spec]] = {
-    get_args(generator.model_fields["kind"].annotation)[0]: generator
-    for generator in get_args(_Generators)
+    tag_of(generator): generator for generator in get_args(_Generators)
 }
 """Every generator by its `kind`."""

@@ -10,13 +10,13 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from acdc_pipeline.errors import SpecError, with_suggestion
-from acdc_pipeline.specs.base import Spec
+from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.files import display_path, read_yaml
 from acdc_pipeline.specs.names import NOUNS
 
@@ -97,7 +97,8 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             field = ".".join(part for part in (field, context["field"]) if part)
             return field, context["problem"], context["allowed"], context["fix"]
         case "extra_forbidden":
-            known = list(_fields_at(kind, loc[:-1]))
+            models = filter(_is_model, _models_at(kind, loc[:-1]))
+            known = [name for model in models for name in model.model_fields]
             name = str(loc[-1])
             return field, "unknown key", with_suggestion(", ".join(known), name, known), None
         case "missing":
@@ -116,7 +117,8 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             return f"{field}.{key}", f"'{tag}' is not a {key}", allowed, None
         case "union_tag_not_found":
             key = context["discriminator"].strip("'")
-            return f"{field}.{key}", "is missing", _tags_at(kind, loc), None
+            tags = filter(None, map(tag_of, _models_at(kind, loc)))
+            return f"{field}.{key}", "is missing", ", ".join(tags), None
         case "string_pattern_mismatch":
             return field, f"{_show(value)} does not fit", _description(kind, loc), None
     expected = _EXPECTED.get(detail["type"])
@@ -189,7 +191,7 @@ def _models_at(annotation: Any, loc: Location) -> Iterable[Any]:
     elif not loc and origin not in (Union, types.UnionType):
         yield annotation
     elif origin in (Union, types.UnionType):
-        members = [m for m in args if _is_model(m) and loc and _tag(m) == loc[0]]
+        members = [m for m in args if _is_model(m) and loc and tag_of(m) == loc[0]]
         for member in members or args:
             yield from _models_at(member, loc[1:] if members else loc)
     elif _is_model(annotation):
@@ -203,25 +205,6 @@ def _models_at(annotation: Any, loc: Location) -> Iterable[Any]:
 
 def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    """The value of the discriminator in `model`."""
-    for name in ("kind", "name"):
-        field = model.model_fields.get(name)
-        if field is not None and get_origin(field.annotation) is Literal:
-            return str(get_args(field.annotation)[0])
-    return None
-
-
-def _fields_at(kind: type[BaseModel], loc: Location) -> Iterable[str]:
-    for model in _models_at(kind, loc):
-        if _is_model(model):
-            yield from model.model_fields
-
-
-def _tags_at(kind: type[BaseModel], loc: Location) -> str:
-    return ", ".join(tag for model in _models_at(kind, loc) if (tag := _tag(model)))
 
 
 def _description(kind: type[BaseModel], loc: Location) -> str | None:
