@@ -30,28 +30,28 @@ COVERED = {
     "pip install -c constraints.txt -e .": LOCK,
     "pip install -c constraints.txt -e '.[s3]'": LOCK,
     "pip install -c constraints.txt -e '.[gguf,peft]'": LOCK,
-    "acdc doctor": "unit/cli/test_doctor.py::test_doctor_finds_this_installation_well",
+    "acdc doctor": "unit/cli/commands/test_doctor.py::test_doctor_finds_this_installation_well",
     "acdc evaluate RUN": (
-        "unit/cli/test_evaluate.py::"
+        "unit/cli/commands/test_evaluate.py::"
         "test_evaluate_run_with_scores_draws_its_curve_and_repeats_its_search"
     ),
     "acdc heads zoo:gpt2-4l-s0": (
-        "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
+        "unit/cli/commands/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
     ),
     "acdc heads zoo:attn-2l": (
-        "unit/cli/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
+        "unit/cli/commands/test_heads.py::test_heads_for_people_name_the_roles_and_draw_the_mosaic"
     ),
-    "acdc regress": ("unit/cli/test_regress.py::test_regress_unchanged_tree_is_ok"),
+    "acdc regress": ("unit/cli/commands/test_regress.py::test_regress_unchanged_tree_is_ok"),
     "acdc regress --replace zoo:gpt2-4l-s0=zoo:gpt2-4l-s0-edited": (
-        "unit/cli/test_regress.py::test_regress_swapped_heads_are_drift_and_named"
+        "unit/cli/commands/test_regress.py::test_regress_swapped_heads_are_drift_and_named"
     ),
     "acdc --install-completion": (
-        "unit/cli/test_completion.py::test_completion_is_installed_for_a_shell"
+        "unit/cli/options/test_completion.py::test_completion_is_installed_for_a_shell"
     ),
     "acdc heads hf:ORG/NAME --tasks ioi,induction --text FILE": (
-        "unit/cli/test_heads.py::test_heads_text_is_read_for_snippets"
+        "unit/cli/commands/test_heads.py::test_heads_text_is_read_for_snippets"
     ),
-    "acdc wiki serve": "unit/cli/test_wiki.py::test_wiki_serve_ends_with_130_on_ctrl_c",
+    "acdc wiki serve": "unit/cli/commands/test_wiki.py::test_wiki_serve_ends_with_130_on_ctrl_c",
     "acdc run zoo --executor ray": (
         "integration/test_ray_executor.py::test_execute_commits_every_run_once_and_tells_of_each"
     ),
@@ -62,7 +62,7 @@ COVERED = {
         "integration/test_submission.py::"
         "test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job"
     ),
-    "acdc status": "unit/cli/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first",
+    "acdc status": "unit/cli/commands/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first",
 }
 """Lines that need minutes, a cluster or a shell of one's own; the tests that run their like."""
 

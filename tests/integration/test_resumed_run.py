@@ -38,7 +38,7 @@ class Notes:
         self.offered: list[tuple[Decision, ...]] = []
         self._log = log
 
-    def log(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+    def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
         return self._log
 
     def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
