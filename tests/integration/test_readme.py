@@ -62,7 +62,9 @@ COVERED = {
         "integration/test_submission.py::"
         "test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job"
     ),
-    "acdc status": "unit/cli/commands/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first",
+    "acdc status": (
+        "unit/cli/commands/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first"
+    ),
 }
 """Lines that need minutes, a cluster or a shell of one's own; the tests that run their like."""
 
