@@ -23,13 +23,23 @@ class OutputClosed(Exception):
 
 
 class Command(TyperCommand):
-    """A command whose help calls an argument `TASK`, not `{TASK}` or `TASK <str>`."""
+    """A command whose help calls an argument `TASK`, not `{TASK}` or `TASK <str>`.
+
+    The metavar `{metrics}` of an option stands for the names of all metrics.
+    """
 
     # the type that commands annotate their context with
     context_class = typer.Context
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        params = super().get_params(ctx)
+        for param in params:
+            if param.metavar == "{metrics}":
+                param.metavar = _metrics()
+        return params
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         write = formatter.write_dl
@@ -120,6 +130,12 @@ def _spread(command: Any, values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(command, TyperGroup):
         return values
     return {name: _spread(below, values) for name, below in command.commands.items()}
+
+
+def _metrics() -> str:
+    from acdc_pipeline.specs.names import METRICS
+
+    return "|".join(METRICS)
 
 
 def _values(parameter: str) -> dict[str, str]:

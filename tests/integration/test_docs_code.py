@@ -12,6 +12,7 @@ import pytest
 import acdc_pipeline
 from acdc_pipeline.algorithms import ScoringProblem
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
+from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.specs.methods import scored
 from acdc_pipeline.specs.methods.scored import ScoredMethod
 from tests.compiled_bench import compiled_bench
@@ -74,4 +75,6 @@ def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):
     scores = names["source_change"](problem, method)
     assert scores.keys() == bench.weights.topology.edge_set
     assert all(score >= 0 for score in scores.values())
-    assert any(score > 0 for score in scores.values())
+    into = [edge for edge in scores if str(edge.receiver) == "logits"]
+    assert sum(scores[edge] for edge in into) == pytest.approx(1)
+    assert cut(bench.weights.topology, scores, edges=method.size(len(scores)), rank="signed").edges

@@ -29,7 +29,7 @@ def compare(
     metric: Annotated[
         str | None,
         typer.Option(
-            **completion.choice(shared.METRICS),
+            **completion.METRIC,
             help="Metric of faithfulness. Default: each task's discovery metric.",
         ),
     ] = None,

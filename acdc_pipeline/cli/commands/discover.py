@@ -31,7 +31,7 @@ def discover(
     metric: Annotated[
         str | None,
         typer.Option(
-            **completion.choice(shared.METRICS),
+            **completion.METRIC,
             help="The metric that scores and thresholds refer to. Default: the task's discovery "
             "metric.",
         ),

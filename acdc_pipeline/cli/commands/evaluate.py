@@ -52,7 +52,7 @@ def evaluate(
     metric: Annotated[
         str | None,
         typer.Option(
-            **completion.choice(shared.METRICS),
+            **completion.METRIC,
             help="Metric of faithfulness. Default: the run's, or the task's.",
         ),
     ] = None,

@@ -48,6 +48,17 @@ def choice(metavar: str) -> dict[str, Any]:
     return {"metavar": metavar, "autocompletion": one_of(metavar)}
 
 
+def metrics(incomplete: str) -> list[str]:
+    """Complete the name of a metric."""
+    from acdc_pipeline.specs.names import METRICS
+
+    return _with_prefix(incomplete, METRICS)
+
+
+METRIC: dict[str, Any] = {"metavar": "{metrics}", "autocompletion": metrics}
+"""Metavar and completion of a metric; `cli.app.Command` fills in the names."""
+
+
 def one_of(metavar: str) -> Callable[[str], list[str]]:
     """Make the completion of an option from its metavar, such as `kl|nll` or `cpu|cuda[:N]`."""
     values = [value.partition("[")[0] for value in metavar.split("|")]

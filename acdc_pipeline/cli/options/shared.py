@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.store import RunRecord, Store
 
-# Literal, since importing the specs would slow down every `--help`.
-METRICS = "kl|logit_diff|prob_diff|nll|match_nll|accuracy|forced_choice"
+# Literals, since importing the specs would slow down every `--help`.
 ABLATIONS = "corrupted|zero|mean"
 DTYPES = "float32|float64|bfloat16|float16"
 

@@ -82,7 +82,7 @@ def test_ids_and_tasks_are_what_evaluate_takes(
 
 def test_values_that_help_names_are_completed_without_what_is_optional_in_them():
     assert completion.one_of(shared.DEVICES)("") == ["auto", "cpu", "cuda", "mps"]
-    assert completion.one_of(shared.METRICS)("prob") == ["prob_diff"]
+    assert completion.metrics("prob") == ["prob_diff"]
     assert completion.scores("backup_i") == ["backup_induction"]
 
 
@@ -144,7 +144,7 @@ def test_completion_is_installed_for_a_shell(tmp_path):
 
 
 def test_names_that_are_completed_are_those_that_exist():
-    assert tuple(shared.METRICS.split("|")) == METRICS
+    assert completion.metrics("") == list(METRICS)
     assert tuple(shared.ABLATIONS.split("|")) == get_args(Ablation)
     assert "ioi" in completion.tasks("")
     assert completion.sweeps("dem") == ["demo"]
