@@ -9,6 +9,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, MutableMapping
 from importlib import import_module
+from inspect import isfunction
 from typing import Any
 
 import typer
@@ -22,7 +23,7 @@ def _one_from(module: str, names: str) -> Callable[[str], list[str]]:
 
     def complete(incomplete: str) -> list[str]:
         known = getattr(import_module(f"acdc_pipeline.{module}"), names)
-        return _with_prefix(incomplete, known() if callable(known) else known)
+        return _with_prefix(incomplete, known() if isfunction(known) else known)
 
     return complete
 
