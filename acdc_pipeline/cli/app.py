@@ -62,7 +62,7 @@ class MethodCommand(Command):
         for param in params:
             text = getattr(param, "help", None)
             if text and "{" in text:
-                param.help = text.format_map(_values(param.name))  # pyright: ignore
+                setattr(param, "help", text.format_map(_values(param.name)))  # noqa: B010
         return params
 
 
@@ -106,8 +106,10 @@ class App(typer.Typer):
     def __init__(self, *, cls: type[Group] = Group, **more: Any) -> None:
         super().__init__(cls=cls, no_args_is_help=True, rich_markup_mode=None, **more)
 
-    def command(self, name: str | None = None, *, cls: type[Command] = Command, **more: Any) -> Any:
-        return super().command(name, cls=cls, **more)
+    def command(
+        self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **more: Any
+    ) -> Any:
+        return super().command(name, cls=cls or Command, **more)
 
 
 def default_map(command: Any) -> dict[str, Any]:

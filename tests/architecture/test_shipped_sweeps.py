@@ -38,5 +38,6 @@ def test_paper_sweep_has_the_thresholds_of_the_paper():
     # 21 from 1e-4 to 1, evenly spaced in the logarithm, to five decimals
     expected = tuple(round(10 ** (-4 + k / 5), 5) for k in range(21))
     for method in find_sweep("paper").methods:
-        assert method.name == "acdc"
-        assert method.thresholds == expected
+        values = method.model_dump()
+        assert values["name"] == "acdc"
+        assert values["thresholds"] == expected

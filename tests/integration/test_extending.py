@@ -226,8 +226,14 @@ def test_extended_package_profiles_by_its_score_and_builds_its_page(extended: Pa
 
 @pytest.mark.slow
 def test_extended_package_loads_a_model_of_its_architecture(extended: Path):
-    fields = {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 24, "vocab_size": 23}
-    config = OPTConfig(**fields, num_attention_heads=2, num_hidden_layers=2)
+    config = OPTConfig(
+        hidden_size=16,
+        word_embed_proj_dim=16,
+        ffn_dim=24,
+        vocab_size=23,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+    )
     OPTForCausalLM(config).save_pretrained(extended / "model")
     assert "OPT once more" in acdc(extended, "models", "list")
     acdc(extended, "models", "check", f"dir:{extended / 'model'}")
