@@ -1,4 +1,4 @@
-"""What `discover` returns, a circuit with its run, and the bar that it shows meanwhile."""
+"""The result of `discover`, a circuit with its run, and the progress bar of a search."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FoundCircuit(Circuit):
 
     @property
     def warnings(self) -> list[str]:
-        """What limits the meaning of the result; empty if nothing is known to."""
+        """Known limits of the result, as sentences; empty if there are none."""
         return list(self.run.details.get("warnings", ()))
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class FoundCircuit(Circuit):
         return self.draw().svg
 
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
-        """The circuit as a picture; without a title, the task and the model are it."""
+        """Draw the circuit; the default title names the task and the model."""
         spec = self.run.spec
         return super().draw(
             title or f"{spec.task} in {spec.model}",
@@ -116,7 +116,7 @@ class FoundCircuit(Circuit):
 
 
 def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> FoundCircuit:
-    """The circuit of a run that found one."""
+    """Return the circuit of a run that found one."""
     circuit = record.circuit
     assert circuit is not None, "every method that `discover` takes finds a circuit"
     return FoundCircuit(
@@ -125,7 +125,7 @@ def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> Fou
 
 
 class SearchBar:
-    """A `Progress` bar on stderr that is gone when the search is over.
+    """A `Progress` bar on stderr that disappears when the search ends.
 
     It is plain text, so that a notebook shows it without any widget being installed.
     """
@@ -150,7 +150,7 @@ class SearchBar:
 
 
 def bar_where_seen() -> SearchBar | None:
-    """A bar where somebody looks: in a notebook or at a terminal; None in scripts and logs."""
+    """Return a progress bar in a notebook or on a terminal, and None elsewhere."""
     # whoever runs inside IPython has imported it
     shell = sys.modules.get("IPython")
     running = None if shell is None else shell.get_ipython()

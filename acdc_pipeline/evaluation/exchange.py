@@ -13,10 +13,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.shared_outputs import sum_of_few
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.prompt_set import pick_rows
@@ -106,6 +108,10 @@ class Exchange:
         return Exchange(Pool(numbered, tuple(members)), self.shift[:, groups])
 
 
+_SPARSE = 8
+"""Where fewer than one of this many edges is kept, they are summed one by one."""
+
+
 class ExchangedSums:
     """Sums over edges, each of which carries its source's output on another prompt.
 
@@ -120,19 +126,18 @@ class ExchangedSums:
         self._alone = [group[0] for group in members if len(group) == 1]
         self._larger = [i for i, group in enumerate(members) if len(group) > 1]
         self._parts: list[Tensor] = []  # per larger group: (basis vector, source, pos * d_model)
-        self._outputs = torch.empty(0)
+        self._outputs = torch.empty(0)  # of those alone: (source, prompt, pos * d_model)
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
         """Store the outputs of `sources`."""
         by_prompt = written.flatten(2).transpose(0, 1)
-        at = _as_index(sources)
+        at, n, width = _as_index(sources), self.n_sources, by_prompt.shape[-1]
         if not self._outputs.numel() and not self._parts:
             self._per_prompt = written.shape[2:]
             members = [self.exchange.pool.members[group] for group in self._larger]
-            shape = self.n_sources, by_prompt.shape[-1]
-            self._outputs = by_prompt.new_zeros(len(self._alone), *shape)
-            self._parts = [by_prompt.new_zeros(len(group), *shape) for group in members]
-        self._outputs[:, at] = by_prompt[self._alone]
+            self._outputs = by_prompt.new_zeros(n, len(self._alone), width)
+            self._parts = [by_prompt.new_zeros(len(group), n, width) for group in members]
+        self._outputs[at] = by_prompt[_as_index(self._alone)].transpose(0, 1)
         for group, parts in zip(self._larger, self._parts, strict=True):
             members = list(self.exchange.pool.members[group])
             waves = _waves(len(members)).to(parts)
@@ -145,13 +150,13 @@ class ExchangedSums:
     ) -> Float[Tensor, "n batch pos d_model"]:
         """Return the sum of each receiver's `kept` edges; `edges` start at the first source."""
         (n, n_sources), some = edges.shape, kept.any(0).nonzero().flatten()
-        sources = some if 8 * len(some) < n_sources else slice(n_sources)
-        edges, mask = edges[:, sources], kept[:, sources].to(self._outputs)
-        alone = mask @ self._outputs[:, sources]
+        sources = some if _SPARSE * len(some) < n_sources else slice(n_sources)
         if not self._larger:
-            return alone.transpose(0, 1).unflatten(-1, self._per_prompt)
+            return self._sum_alone(kept).unflatten(1, (len(self._alone), *self._per_prompt))
+        edges, mask = edges[:, sources], kept[:, sources].to(self._outputs)
         total = mask.new_empty(len(self.exchange.pool.groups), n, self._per_prompt.numel())
-        total[self._alone] = alone
+        if self._alone:
+            total[self._alone] = self._sum_alone(kept).view(n, len(self._alone), -1).transpose(0, 1)
         for group, parts in zip(self._larger, self._parts, strict=True):
             members = list(self.exchange.pool.members[group])
             shift, m = self.exchange.shift[:, group][edges].to(mask.device), len(members)
@@ -169,6 +174,15 @@ class ExchangedSums:
             total[members] = (_waves(m).to(parts).T @ summed.flatten(1)).view(m, n, -1)
         return total.transpose(0, 1).unflatten(-1, self._per_prompt)
 
+    def _sum_alone(self, kept: Bool[Tensor, "n src"]) -> Float[Tensor, "n alone_pos_d"]:
+        """Return the sums for the prompts that are alone in their group."""
+        outputs = self._outputs.flatten(1)
+        if _SPARSE * int(kept.sum()) >= kept.numel():
+            return kept.to(outputs) @ outputs[: kept.shape[1]]
+        receiver, source = kept.nonzero().cpu().numpy().T
+        starts = np.searchsorted(receiver, np.arange(len(kept)))
+        return sum_of_few(outputs, np.ascontiguousarray(source), starts)
+
 
 @cache
 def _waves(m: int) -> Float[Tensor, "part batch"]:
@@ -185,7 +199,8 @@ def _waves(m: int) -> Float[Tensor, "part batch"]:
     return torch.stack(rows) * math.sqrt(2 / m)
 
 
-def _as_index(sources: Sequence[int]) -> slice | list[int]:
-    """Return consecutive sources as a slice, which indexes without a copy."""
-    block = range(sources[0], sources[0] + len(sources))
-    return slice(block.start, block.stop) if list(sources) == list(block) else list(sources)
+def _as_index(places: Sequence[int]) -> slice | list[int]:
+    """Return consecutive numbers as a slice, which indexes without a copy."""
+    first = places[0] if places else 0
+    block = range(first, first + len(places))
+    return slice(block.start, block.stop) if list(places) == list(block) else list(places)

@@ -170,6 +170,6 @@ def write_baseline(folder: Path, baseline: Baseline) -> Path:
 
 
 def unused(folder: Path, cells: list[CellSpec]) -> tuple[str, ...]:
-    """The names of the baseline files that no cell asks for."""
-    asked = {path_of(folder, cell).name for cell in cells}
-    return tuple(sorted(p.name for p in folder.glob("*.json") if p.name not in asked))
+    """Return the names of the baseline files that belong to no cell."""
+    used = {path_of(folder, cell).name for cell in cells}
+    return tuple(sorted(p.name for p in folder.glob("*.json") if p.name not in used))

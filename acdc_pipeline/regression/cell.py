@@ -16,7 +16,7 @@ _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class CellSpec(Spec):
-    """The question that a baseline answers. What may change between two runs is no part of it."""
+    """The identity of a baseline: a run without what may change between two of them."""
 
     task: str
     model: str
@@ -48,7 +48,7 @@ class CellSpec(Spec):
 
 
 def cell_of(run: RunSpec, model: str) -> CellSpec:
-    """The cell that `run` answers.
+    """Return the cell of `run`.
 
     Args:
         model: the model whose baseline it is held against, by the reference that the sweep has.

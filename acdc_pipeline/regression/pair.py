@@ -41,17 +41,17 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Pair:
-    """One question that both models answered, or two runs of one's choice.
+    """The circuits of two models for the same task and method, or of two given runs.
 
     Args:
-        cell: the question, as the first model was asked it.
-        label: task and method in a line; those of both where they were asked differently.
-        edges: of the circuits; None where the models differ in shape, so that names of edges mean
-            different things.
-        roles: the kinds of head in the circuits, `name mover (ioi)`; None where a model has no
+        cell: task, model and method of the first run.
+        label: task and method in a line; those of both runs where they differ.
+        edges: overlap of the edges; None where the models differ in shape, so that names of edges
+            mean different things.
+        roles: overlap of the roles of heads, such as `name mover (ioi)`; None where a model has no
             profile.
-        role_edges: the edges with heads called by their roles and MLPs without their layer; None
-            likewise.
+        role_edges: overlap of the edges with heads named by their roles and MLPs without their
+            layer; None where a model has no profile.
     """
 
     cell: CellSpec
@@ -94,12 +94,12 @@ def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
 
 
 def questions_of(summaries: Iterable[RunSummary]) -> dict[str, RunSummary]:
-    """The runs that found a circuit, by what was asked of the model."""
+    """Return the runs that found a circuit, by task, method, prompts and seed."""
     return {_question(s): s for s in summaries if s.edges_kept is not None}
 
 
 def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
-    """The roles that profiles give to heads; None where there is no profile."""
+    """Return the roles of each head by its profiles; None where there is no profile."""
     found: dict[Node, set[str]] = {}
     documents = [record.profile for record in profiles if record.profile is not None]
     for document in documents:
@@ -112,7 +112,7 @@ def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
 
 
 def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
-    """What the circuits of two runs share. Both have one."""
+    """Compare the circuits of two runs that found one."""
     assert a.circuit is not None
     assert b.circuit is not None
     one, other = a.circuit, b.circuit
@@ -124,8 +124,8 @@ def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles |
     edges = _overlap(map(str, one.edges), map(str, other.edges)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
     cell = cell_of(a.spec, a.spec.model)
-    asked = [f"{c.task}, {c.method_text}" for c in (cell, cell_of(b.spec, b.spec.model))]
-    return Pair(cell, " and ".join(dict.fromkeys(asked)), runs, edges, roles, role_edges)
+    labels = [f"{c.task}, {c.method_text}" for c in (cell, cell_of(b.spec, b.spec.model))]
+    return Pair(cell, " and ".join(dict.fromkeys(labels)), runs, edges, roles, role_edges)
 
 
 def _question(summary: RunSummary) -> str:

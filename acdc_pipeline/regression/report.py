@@ -73,15 +73,15 @@ class Report:
 
 
 def summary_line(report: Report) -> str:
-    """`12 cells: 11 ok, 1 drift`."""
+    """Return the counts in a line, such as `12 cells: 11 ok, 1 drift`."""
     counts = report.counts
     parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
     total = len(report.verdicts)
-    said = f"{total} cell{'' if total == 1 else 's'}: {', '.join(parts) or 'nothing to compare'}"
+    line = f"{total} cell{'' if total == 1 else 's'}: {', '.join(parts) or 'nothing to compare'}"
     if report.updated:
         written = len(report.updated)
-        return f"{said}; wrote {written} baseline{'' if written == 1 else 's'}"
-    return said if report.compared or not total else f"{said}; nothing was compared"
+        return f"{line}; wrote {written} baseline{'' if written == 1 else 's'}"
+    return line if report.compared or not total else f"{line}; nothing was compared"
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

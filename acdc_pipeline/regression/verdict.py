@@ -129,16 +129,18 @@ def judge_failure(
     error: AcdcError,
     seconds: float = 0.0,
 ) -> Verdict:
-    """The verdict about a run that failed: an error, and never drift.
+    """Return the verdict on a run that failed: an error, not drift.
 
-    But for one: where the tokenizer or the configuration changed and the prompts do not fit it
-    any more, that change is the finding.
+    The exception: where the tokenizer or the configuration changed and the prompts no longer fit
+    it, that change is drift.
     """
     if baseline is not None and model is not None and isinstance(error, PromptError):
         changes = changes_between(baseline.model, model)
         if changes.definition and model.tokenizer is not None:
-            said = f"the prompts do not fit any more: {error.headline}"
-            return Verdict(cell, "drift", (*changes.definition, said), error=error, seconds=seconds)
+            reason = f"the prompts do not fit any more: {error.headline}"
+            return Verdict(
+                cell, "drift", (*changes.definition, reason), error=error, seconds=seconds
+            )
     return Verdict(cell, "error", (error.headline,), error=error, seconds=seconds)
 
 
