@@ -46,6 +46,27 @@ settings.load_profile("suite")
 install_import_hook(["acdc_pipeline", "benchmarks.zoo"], f"{typecheck.__name__}.beartyped")
 
 
+_STATUS = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[_STATUS] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End a process that used Ray as soon as everything is reported.
+
+    Where a node was killed, threads of Ray's core may crash while the interpreter is torn down:
+    all tests passed, and the process ends with a segmentation fault.
+    """
+    if "ray" in sys.modules and _STATUS in config.stash and not hasattr(config, "workerinput"):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(config.stash[_STATUS])
+
+
 @pytest.fixture(autouse=True)
 def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The default results store of this test alone, through the environment."""

@@ -13,12 +13,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
-from acdc_pipeline.engine.shared_outputs import sum_of_few
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.prompt_set import pick_rows
@@ -179,9 +178,9 @@ class ExchangedSums:
         outputs = self._outputs.flatten(1)
         if _SPARSE * int(kept.sum()) >= kept.numel():
             return kept.to(outputs) @ outputs[: kept.shape[1]]
-        receiver, source = kept.nonzero().cpu().numpy().T
-        starts = np.searchsorted(receiver, np.arange(len(kept)))
-        return sum_of_few(outputs, np.ascontiguousarray(source), starts)
+        receiver, source = kept.to(outputs.device).nonzero().T
+        starts = torch.searchsorted(receiver, torch.arange(len(kept), device=receiver.device))
+        return functional.embedding_bag(source, outputs, starts, mode="sum")
 
 
 @cache
