@@ -29,7 +29,7 @@ tasks: [ioi]
 models: ["zoo:gpt2-4l-s0", "zoo:llama-4l"]
 methods:
   - {name: acdc, thresholds: [0.05]}
-  - {name: acdc, thresholds: [0.05], metric: logit_diff, ablation: mean, order: heads}
+  - {name: acdc, thresholds: [0.05], metric: logit_diff, ablation: mean, order: natural}
   - {name: eap-ig-acdc, thresholds: [0.05]}
   - {name: eap}
   - {name: eap-ig-inputs, steps: 3}
@@ -88,15 +88,14 @@ def produce(tree: Path, folder: Path, demo: str) -> None:
     for each in (demo, str(sweep)):
         run(tree, folder, "run", each, "--executor", "local", "--threads", "1")
     runs = sorted(path.name for path in (folder / "store" / "runs").iterdir())
-    for number, run_id in enumerate(runs):
-        if not (folder / "store" / "runs" / run_id / "graph.json").exists():
-            continue
+    circuits = [name for name in runs if (folder / "store" / "runs" / name / "graph.json").exists()]
+    (folder / "exports").mkdir(exist_ok=True)
+    for run_id in circuits[::4]:
         for name, suffix in FORMATS.items():
             out = folder / "exports" / f"{run_id}.{name}.{suffix}"
-            out.parent.mkdir(exist_ok=True)
             run(tree, folder, "runs", "export", run_id, "--format", name, "--out", str(out))
-        if number % 8 == 0:
-            run(tree, folder, "evaluate", run_id)
+    for run_id in circuits[::12]:
+        run(tree, folder, "evaluate", run_id)
     out = folder / "regress.json"
     out.write_text(run(tree, folder, "regress", "--json", "--threads", "1", allowed=(0, 1)))
 
