@@ -54,9 +54,7 @@ FORMATS = {
     "svg": "svg",
 }
 
-VOLATILE = frozenset(
-    {"wall_seconds", "seconds", "environment", "created", "started", "finished", "host", "date"}
-)
+VOLATILE = frozenset({"wall_seconds", "seconds", "environment", "measured_at", "sha256"})
 """Keys of JSON files that two executions do not share."""
 
 
