@@ -17,7 +17,7 @@ from acdc_pipeline.specs.methods.scored import (
 )
 
 
-def eap(problem: ScoringProblem, method: EapMethod) -> EdgeScores:  # noqa: ARG001
+def eap(problem: ScoringProblem, method: EapMethod) -> EdgeScores:
     """A first-order estimate of what removing each edge from the whole model costs.
 
         score(u → v) = (ablated_u - clean_u) · ∂M/∂input_v, at the clean run
@@ -94,7 +94,7 @@ def _groups(topology: Topology) -> Iterator[tuple[Node, ...]]:
 
 def clean_corrupted(
     problem: ScoringProblem,
-    method: CleanCorruptedMethod,  # noqa: ARG001
+    method: CleanCorruptedMethod,
 ) -> EdgeScores:
     """EAP with the mean of two gradients: at the clean run, and where `input` is ablated.
 

@@ -10,7 +10,7 @@ from acdc_pipeline.graph import Edge
 from acdc_pipeline.specs.methods.scored import ExactMethod
 
 
-def exact(problem: ScoringProblem, method: ExactMethod) -> EdgeScores:  # noqa: ARG001
+def exact(problem: ScoringProblem, method: ExactMethod) -> EdgeScores:
     """The exact cost of removing each edge alone.
 
         score(e) = M(model without e) - M(model)

@@ -93,7 +93,7 @@ def subnetwork_probing(problem: ScoringProblem, method: SubnetworkProbingMethod)
 
     def penalty(
         log_alpha: Float[Tensor, " gate"],
-        done: float,  # noqa: ARG001
+        done: float,
     ) -> Float[Tensor, ""]:
         return method.penalty * probability_open(log_alpha).mean()
 

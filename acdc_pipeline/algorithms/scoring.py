@@ -42,7 +42,7 @@ def score_edges(problem: ScoringProblem, method: ScoredMethod) -> EdgeScores:
     return pkgutil.resolve_name(method.COMPUTE)(problem, method)
 
 
-def random_scores(problem: ScoringProblem, method: RandomMethod) -> EdgeScores:  # noqa: ARG001
+def random_scores(problem: ScoringProblem, method: RandomMethod) -> EdgeScores:
     """A uniform random number from 0 to 1 for every edge, drawn from the seed alone.
 
     The null model of all other methods: its circuits are cut by the same rule.

@@ -62,6 +62,7 @@ class MethodCommand(Command):
         for param in params:
             text = getattr(param, "help", None)
             if text and "{" in text:
+                # not every parameter of Click has a help, so pyright takes no assignment
                 setattr(param, "help", text.format_map(_values(param.name)))  # noqa: B010
         return params
 

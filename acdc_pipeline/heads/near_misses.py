@@ -130,14 +130,16 @@ def _near(check: CriterionCheck, criterion: Criterion) -> np.ndarray:
 def profile_warnings(measured: Measurements, period: int | None, n_ctx: int) -> list[str]:
     """Reasons why the scores of a model cannot tell its heads' roles apart.
 
+    They are stored with the profile, so their wording stays.
+
     Args:
         period: the period of the repeated random tokens; None if the model can hold none.
     """
     out = []
     if period is None:
         out.append(
-            f"the context of {n_ctx} positions, or the vocabulary, is too small for repeated "
-            "random tokens: no head has a score on them, or a role that depends on one"
+            f"the context of {n_ctx} positions, or the vocabulary, holds no random tokens said "
+            "twice: no head has a score on them, and no role by one"
         )
     elif period < TELLING_PERIOD:
         out.append(
@@ -158,7 +160,7 @@ def profile_warnings(measured: Measurements, period: int | None, n_ctx: int) -> 
                 lines = f"past {check.usual_line:.2f}; the line is {check.line:.2f}"
                 raised.append(f"{reached}, {lines})")
     if saturated:
-        out.append(f"nulls come near the highest possible value in {', '.join(saturated)}")
+        out.append(f"nulls reach nearly all there is in {', '.join(saturated)}")
     if raised:
         out.append(f"nulls reach past the usual lines in {', '.join(raised)}")
     return out

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch
 
-from acdc_pipeline.errors import InvalidInput, with_suggestion
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.specs.names import check_device
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,6 @@ DTYPES: dict[str, Precision] = {
     "float16": Precision(torch.float16, torch.float32),
 }
 
-_CUDA = re.compile(r"cuda(:\d+)?\Z")
-
 
 def resolve_dtype(name: str) -> Precision:
     """Return the precision of that name. Raises InvalidInput for an unknown one."""
@@ -47,6 +45,7 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         InvalidInput: an unknown name, or a device that is not available.
     """
+    check_device(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
@@ -55,13 +54,6 @@ def resolve_device(name: str) -> torch.device:
         if torch.backends.mps.is_available():
             return torch.device("mps")
         raise InvalidInput("this machine has no mps device", fix="use --device cpu")
-    if not _CUDA.match(name):
-        raise InvalidInput(
-            f"device '{name}' is not known",
-            allowed=with_suggestion(
-                "auto, cpu, cuda[:index], mps", name, ("auto", "cpu", "cuda", "mps")
-            ),
-        )
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(name.partition(":")[2] or 0)
     if index >= count:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from acdc_pipeline.errors import InvalidInput, with_suggestion
 from acdc_pipeline.graph.circuit import Rank
 from acdc_pipeline.graph.search_order import HeadOrder
 
@@ -52,3 +54,16 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(Rule)): "rule",
 }
 """The name of a member of each vocabulary, for errors."""
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device(name: str) -> None:
+    """Raise InvalidInput if `name` cannot be the name of a device, on any machine."""
+    if not _DEVICE.fullmatch(name):
+        raise InvalidInput(
+            f"device '{name}' is not known",
+            allowed=with_suggestion(
+                "auto, cpu, cuda[:index], mps", name, ("auto", "cpu", "cuda", "mps")
+            ),
+        )

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     AnyEntry: TypeAlias = MethodEntry
 else:
     _FORMS = tuple(_entry_form(method) for method in (*METHODS.values(), ProfileMethod))
+    # A union of as many members as there are methods cannot be written with |.
     AnyEntry = Annotated[Union[_FORMS], Field(discriminator="name")]  # noqa: UP007
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
+from acdc_pipeline.specs.names import check_device
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.progress import Progress
@@ -59,7 +60,12 @@ def worker_factory(
     Args:
         memory: byte budget of a search; None for half of the free memory.
         threads: CPU threads of torch; None for torch's own choice.
+
+    Raises:
+        InvalidInput: the name of the device is unknown. Whether this machine has it is known once
+            the worker is made.
     """
+    check_device(device)
 
     @cache
     def make() -> Worker:

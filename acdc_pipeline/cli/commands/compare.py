@@ -34,8 +34,8 @@ def compare(
         ),
     ] = None,
     device: shared.Device = "auto",
-    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: shared.StoreUrl = None,
     markdown: Annotated[
         bool,

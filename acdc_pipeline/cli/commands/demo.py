@@ -39,8 +39,8 @@ def demo(
     ] = "ray",
     out: wiki.Folder = None,
     device: shared.Device = "auto",
-    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:

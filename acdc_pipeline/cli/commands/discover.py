@@ -141,8 +141,8 @@ def discover(
     ] = 0,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
-    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:

@@ -58,8 +58,8 @@ def heads(
     seed: shared.Seed = 0,
     dtype: shared.Dtype = "float32",
     device: shared.Device = "auto",
-    memory: shared.Memory = None,  # noqa: ARG001  (read from the context)
-    threads: shared.Threads = None,  # noqa: ARG001  (read from the context)
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:

@@ -69,7 +69,7 @@ def status(
     job: Annotated[
         str | None, typer.Argument(metavar="JOB", help="A job id, or its first characters.")
     ] = None,
-    address: Address = None,  # noqa: ARG001  (read from the context)
+    address: Address = None,
     json: shared.Json = False,
 ) -> None:
     """Show the state of submitted sweeps: all of a cluster, or one.
@@ -108,7 +108,7 @@ def status(
 def logs(
     context: typer.Context,
     job: JobName,
-    address: Address = None,  # noqa: ARG001  (read from the context)
+    address: Address = None,
     follow: Follow = False,
 ) -> None:
     """Show the log of a submitted sweep.
@@ -133,7 +133,7 @@ def logs(
 def cancel(
     context: typer.Context,
     job: JobName,
-    address: Address = None,  # noqa: ARG001  (read from the context)
+    address: Address = None,
     json: shared.Json = False,
 ) -> None:
     """Stop a submitted sweep, and wait until it has stopped.

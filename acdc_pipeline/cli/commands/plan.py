@@ -39,7 +39,7 @@ def plan(
     context: typer.Context,
     sweep: sweep_options.SweepName,
     profile: sweep_options.ProfileName = DEFAULT_PROFILE,
-    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context)
+    executor: sweep_options.ExecutorName = None,
     shard: sweep_options.Shard = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,

@@ -100,11 +100,11 @@ def regress(
     cached: Annotated[
         bool, typer.Option("--cached", help="Use the runs in --store as they are.")
     ] = False,
-    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
-    profile: sweep_options.ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
-    device: sweep_options.SweepDevice = None,  # noqa: ARG001
-    memory: shared.Memory = None,  # noqa: ARG001
-    threads: shared.Threads = None,  # noqa: ARG001
+    executor: sweep_options.ExecutorName = None,
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,
+    device: sweep_options.SweepDevice = None,
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: Annotated[
         str | None,
         typer.Option(

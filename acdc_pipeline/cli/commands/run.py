@@ -40,13 +40,13 @@ _BYTES_PER_RUN = 2_000
 def run(
     context: typer.Context,
     sweep: sweep_options.SweepName,
-    executor: sweep_options.ExecutorName = None,  # noqa: ARG001  (read from the context, like all that follow it)
-    profile: sweep_options.ProfileName = DEFAULT_PROFILE,  # noqa: ARG001
+    executor: sweep_options.ExecutorName = None,
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,
     retry_failed: sweep_options.RetryFailed = False,
     shard: sweep_options.Shard = None,
-    device: sweep_options.SweepDevice = None,  # noqa: ARG001
-    memory: shared.Memory = None,  # noqa: ARG001
-    threads: shared.Threads = None,  # noqa: ARG001
+    device: sweep_options.SweepDevice = None,
+    memory: shared.Memory = None,
+    threads: shared.Threads = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:

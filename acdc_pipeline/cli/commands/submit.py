@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def submit(
     context: typer.Context,
     sweep: sweep_options.SweepName,
-    address: job_commands.Address = None,  # noqa: ARG001  (read from the context)
+    address: job_commands.Address = None,
     profile: sweep_options.ProfileName = "gpu",
     store: shared.StoreUrl = None,
     follow: job_commands.Follow = False,

@@ -54,6 +54,9 @@ class Architecture:
         for field, value, reason in self.refused_values:
             if field in config and config[field] == value:
                 return f"{reason} ({field}: {json.dumps(value)})"
+        # Parity would not show it where no value of the prompts is clipped.
+        if config.get("clip_qkv") is not None:
+            return "queries, keys and values that are clipped are not reproduced (clip_qkv)"
         return None
 
     def is_parallel(self, config: Mapping[str, Any]) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 
@@ -16,12 +13,6 @@ class Olmo(Architecture):
     title = "OLMo"
     layer_norm_modules = frozenset({"OlmoLayerNorm"})
     norm_eps = 1e-5
-
-    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
-        reason = super().find_refusal(config)
-        if reason is None and config.get("clip_qkv") is not None:
-            return "clipped queries, keys and values are not reproduced (clip_qkv)"
-        return reason
 
 
 class Olmo2(Olmo):

@@ -74,7 +74,7 @@ class BaseMethod(Spec):
         }
 
     @classmethod
-    def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:  # noqa: ARG003
+    def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
         """`values`, with the defaults for `task` where they give none."""
         return {"name": tag_of(cls), **cls.defaults(), **values}
 

@@ -75,7 +75,8 @@ class LocalBackend(Backend):
         runs = self.folder / layout.RUNS
         seen = {path.partition("/")[0] for path in found}
         with suppress(FileNotFoundError, NotADirectoryError):
-            for name in set(os.listdir(runs)) - seen:  # noqa: PTH208  (faster for many runs)
+            # os.listdir is faster than Path.iterdir for many runs
+            for name in set(os.listdir(runs)) - seen:  # noqa: PTH208
                 with suppress(FileNotFoundError, NotADirectoryError):
                     os.listdir(runs / name)  # noqa: PTH208
         return found

@@ -50,6 +50,8 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(
         ("FalconForCausalLM", {"alibi": True}, "ALiBi"),
         ("FalconForCausalLM", {"new_decoder_architecture": True}, "fused projections"),
         ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
+        ("LlamaForCausalLM", {"clip_qkv": 8.0}, "clipped"),
+        ("GPT2LMHeadModel", {"clip_qkv": 8.0}, "clipped"),
         ("Gemma2ForCausalLM", {"attention_bias": True}, "belongs to no head"),
         ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "both sides"),
     ],
