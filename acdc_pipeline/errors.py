@@ -57,7 +57,7 @@ class AcdcError(Exception):
 
     @property
     def headline(self) -> str:
-        """Place and problem in one line, without what is allowed and the fix."""
+        """Place and problem, without what is allowed and the fix."""
         return ": ".join(part for part in (self.where, self.field, self.problem) if part)
 
     def __str__(self) -> str:

@@ -61,7 +61,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     Where a node was killed, threads of Ray's core may crash while the interpreter is torn down:
     all tests passed, and the process ends with a segmentation fault.
     """
-    if "ray" in sys.modules and _STATUS in config.stash and not hasattr(config, "workerinput"):
+    if config.option.markexpr == "ray" and _STATUS in config.stash:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[_STATUS])

@@ -70,7 +70,7 @@ def junit_xml(report: Report) -> bytes:
     document = JUnitXml()
     document.add_testsuite(suite)
     stream = BytesIO()
-    document.write(stream, pretty=True)
+    document.write(stream)  # pretty printing would lose the line breaks of attributes
     return stream.getvalue()
 
 

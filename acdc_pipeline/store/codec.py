@@ -143,7 +143,7 @@ def decode_checkpoint(data: bytes, conditions: Mapping[str, str]) -> tuple[Decis
         if made_under != canonical_json(dict(conditions)):
             return ()
         return tables.decisions_from(table.replace_schema_metadata(None))
-    except (pa.ArrowException, AcdcError, UnicodeDecodeError):
+    except (pa.ArrowException, OSError, AcdcError, UnicodeDecodeError):
         return ()
 
 

@@ -66,7 +66,7 @@ def failure_of(run: RunSpec, error: Exception, *, worker: str, attempts: int = 1
     """
     kind = type(error).__name__
     if isinstance(error, AcdcError):
-        return RunFailure(run, kind, error.problem, attempts, worker, traceback=(), **error.parts())
+        return RunFailure(run, kind, error.problem, attempts, worker, **error.parts())
     return RunFailure(
         run,
         kind,

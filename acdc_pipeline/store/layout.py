@@ -33,8 +33,11 @@ EVALUATION_ID_LENGTH = 16
 
 _RUN_ID = re.compile(rf"[0-9a-f]{{{RUN_ID_LENGTH}}}", re.ASCII)
 _EVALUATION = re.compile(rf"([0-9a-f]{{{EVALUATION_ID_LENGTH}}})\.json", re.ASCII)
-_ATTEMPT = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_PROBE = re.compile(r"probe\.[0-9a-f]{16}", re.ASCII)
+SUFFIX = "[0-9a-f]{16}"
+"""The form of what `new_suffix` returns, as a regular expression."""
+_ATTEMPT = re.compile(SUFFIX, re.ASCII)
+# with a second suffix until it is written
+_PROBE = re.compile(rf"probe\.{SUFFIX}(?:\.{SUFFIX})?", re.ASCII)
 
 
 def is_run_id(name: str) -> bool:
@@ -54,7 +57,12 @@ def is_probe(name: str) -> bool:
 
 def new_probe_name() -> str:
     """Return a name for a file that tests the store, unlike any other."""
-    return f"probe.{secrets.token_hex(8)}"
+    return f"probe.{new_suffix()}"
+
+
+def new_suffix() -> str:
+    """Return a suffix that makes the name of a file unlike any other."""
+    return secrets.token_hex(8)
 
 
 def checkpoint_name(run_id: str) -> str:

@@ -165,7 +165,7 @@ class RunActor:
             StoreError: this process does not see the store of the sweep.
         """
         self._settings.probe.check_visible(socket.gethostname())
-        self._worker = self._settings.factory(_allotment(self._settings))
+        self._ready_worker()
         return WorkerInfo(_node_id(), self._name, acdc_pipeline.__version__)
 
     def execute(self, run: RunSpec, task: list[ray.ObjectRef], attempt: int) -> RunResult:
@@ -191,6 +191,11 @@ class RunActor:
         """End the current run at its next step, and every later run at its first."""
         self._progress.cancel()
 
+    def _ready_worker(self) -> RunWorker:
+        if self._worker is None:
+            self._worker = self._settings.factory(_allotment(self._settings))
+        return self._worker
+
     def _execute(self, planned: PlannedRun) -> Finished | StoreBroke:
         store = self._settings.probe.store
         try:
@@ -200,10 +205,9 @@ class RunActor:
             raise
         except StoreError as error:
             return StoreBroke(error)
-        if self._worker is None:
-            self._worker = self._settings.factory(_allotment(self._settings))
+        worker = self._ready_worker()
         checkpoint = StoreCheckpoint(store, planned.run_id, self._settings.checkpoint)
-        record = self._worker.execute(planned.run, planned.task, self._progress, checkpoint)
+        record = worker.execute(planned.run, planned.task, self._progress, checkpoint)
         try:
             state = "committed" if store.commit(record) else "present"
         except StoreError as error:

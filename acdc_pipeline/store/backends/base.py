@@ -23,12 +23,13 @@ _U = TypeVar("_U")
 FileInfo = Mapping[str, Any]
 """Information of a file system about a file: at least its `size`."""
 
+# Values of `why` in `acdc runs clean --json`: they do not change.
 COMMITTED = "the run is committed without it"
 ABANDONED = "an attempt that was never committed"
 CHECKPOINT = "decisions of a run that was never finished"
 NO_RUN = "an evaluation of a run that is not in the store"
-HALF_WRITTEN = "an evaluation that was not written completely"
-PROBE = "a test of whether the store can be written"
+HALF_WRITTEN = "an evaluation that was never written to its end"
+PROBE = "a trial of whether the store can be written"
 REPLACED = "a damaged run that was replaced"
 
 

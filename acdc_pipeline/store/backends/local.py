@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -33,10 +32,10 @@ from acdc_pipeline.store.reader import is_intact, why_unneeded
 # What a rename raises when the target is a file, or a folder that is not empty.
 _TARGET_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
-_ATTEMPT = re.compile(r"([0-9a-f]+\.[0-9a-f]{16})(?:\.lock)?", re.ASCII)
-_OF_A_RUN = re.compile(r"([0-9a-f]+)\.(?:[0-9a-f]{16}|repair)", re.ASCII)
-_CHECKPOINT = re.compile(r"([0-9a-f]+)\.(?:parquet|(?:parquet\.)?[0-9a-f]{16})", re.ASCII)
-_UNFINISHED_EVALUATION = re.compile(r"[0-9a-f]{16}\.json\.[0-9a-f]{16}", re.ASCII)
+_ATTEMPT = re.compile(rf"([0-9a-f]+\.{layout.SUFFIX})(?:\.lock)?", re.ASCII)
+_OF_A_RUN = re.compile(rf"([0-9a-f]+)\.(?:{layout.SUFFIX}|repair)", re.ASCII)
+_CHECKPOINT = re.compile(rf"([0-9a-f]+)\.(?:parquet|(?:parquet\.)?{layout.SUFFIX})", re.ASCII)
+_UNFINISHED_EVALUATION = re.compile(rf"{layout.SUFFIX}\.json\.{layout.SUFFIX}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class LocalBackend(Backend):
     def write(self, data: bytes, *parts: str) -> None:
         target = self.folder.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f"{target.name}.{secrets.token_hex(8)}")
+        aside = target.with_name(f"{target.name}.{layout.new_suffix()}")
         _replace_durably(target, data, aside)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
@@ -111,7 +110,7 @@ class LocalBackend(Backend):
         with self._failure_lock(run_id):
             for abandoned in tmp.glob(f"{run_id}.failed.*"):
                 abandoned.unlink(missing_ok=True)
-            aside = tmp / f"{run_id}.failed.{secrets.token_hex(8)}"
+            aside = tmp / f"{run_id}.failed.{layout.new_suffix()}"
             _replace_durably(self.folder / layout.FAILED / run_id / layout.FAILURE, data, aside)
 
     def remove_failure(self, run_id: str) -> None:
@@ -172,7 +171,7 @@ class LocalBackend(Backend):
                 if target.exists():
                     quarantine = self.folder / layout.QUARANTINE
                     quarantine.mkdir(exist_ok=True)
-                    target.rename(quarantine / f"{run_id}.{secrets.token_hex(8)}")
+                    target.rename(quarantine / f"{run_id}.{layout.new_suffix()}")
                 if _rename(folder, target):
                     return True
             return False
@@ -249,7 +248,7 @@ def _rename(folder: Path, target: Path) -> bool:
 @contextmanager
 def _attempt_folder(tmp: Path, run_id: str) -> Iterator[Path]:
     """Create a folder in `tmp` that is locked while this process lives, and removed afterwards."""
-    folder = tmp / f"{run_id}.{secrets.token_hex(8)}"
+    folder = tmp / f"{run_id}.{layout.new_suffix()}"
     with lock(_lock_file(folder)):
         folder.mkdir()
         try:
@@ -266,7 +265,7 @@ def _replace_durably(target: Path, data: bytes, aside: Path) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        # Only now: a write that fails must not leave an empty folder.
+        # Only now: where a failure cannot be written, its folder must not stay empty.
         target.parent.mkdir(parents=True, exist_ok=True)
         aside.replace(target)
     finally:

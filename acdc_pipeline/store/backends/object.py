@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -73,7 +72,7 @@ class ObjectBackend(Backend):
         if is_intact(self, run_id):
             return False
         self.check_bucket()
-        attempt = secrets.token_hex(8)
+        attempt = layout.new_suffix()
         folder = self.path(layout.RUNS, run_id, attempt)
         try:
             for name, data in files.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -63,6 +64,13 @@ def test_junit_drift_is_a_failure_and_all_else_an_error():
     drift = suite[1][0]
     assert drift.get("message") == "Jaccard of edges 0.600 (at least 0.667)"
     assert "edges lost: a1.h0->logits, input->logits" in (drift.text or "")
+
+
+def test_junit_message_of_several_lines_keeps_its_line_breaks():
+    error = ExecutionFailed("RuntimeError: one\ntwo")
+    verdict = replace(ERROR, causes=(error.headline,), error=error)
+    case = ElementTree.fromstring(junit_xml(report(verdict)))[0][0]
+    assert case[0].get("message") == "RuntimeError: one\ntwo"
 
 
 def test_junit_of_nothing_compared_is_an_error_of_its_own():

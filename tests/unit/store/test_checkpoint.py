@@ -58,15 +58,30 @@ def test_checkpoint_damaged_counts_as_absent(tmp_path: Path, damage: bytes):
     assert store.checkpoint(RUN_ID, HERE) == ()
 
 
+def test_checkpoint_with_one_damaged_byte_is_read_or_counts_as_absent(tmp_path: Path):
+    store = open_store(tmp_path)
+    store.save_checkpoint(RUN_ID, RECORD.decisions, HERE)
+    path = tmp_path / "checkpoints" / f"{RUN_ID}.parquet"
+    intact = path.read_bytes()
+    absent = 0
+    for at in range(0, len(intact), 7):
+        damaged = bytearray(intact)
+        damaged[at] ^= 0xFF
+        path.write_bytes(damaged)
+        absent += store.checkpoint(RUN_ID, HERE) == ()
+    assert absent > 0
+
+
 def test_checkpoint_name_that_is_no_run_id_is_refused(store: Store):
     with pytest.raises(StoreError, match="not a run id"):
         store.save_checkpoint("../../etc", RECORD.decisions, HERE)
 
 
-def test_checkpoint_interrupted_writer_leaves_the_earlier_one(tmp_path: Path):
+@pytest.mark.parametrize("name", [f"{RUN_ID}.parquet.{'a' * 16}", f"{RUN_ID}.0123456789abcdef"])
+def test_checkpoint_interrupted_writer_leaves_the_earlier_one(tmp_path: Path, name: str):
     store = open_store(tmp_path)
     store.save_checkpoint(RUN_ID, RECORD.decisions, HERE)
-    (tmp_path / "checkpoints" / f"{RUN_ID}.0123456789abcdef").write_bytes(b"PAR1")
+    (tmp_path / "checkpoints" / name).write_bytes(b"PAR1")
     assert store.checkpoint(RUN_ID, HERE) == RECORD.decisions
     store.backend.remove_checkpoint(RUN_ID)
     assert list((tmp_path / "checkpoints").iterdir()) == []
