@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,7 +32,10 @@ methods:
   - {name: acdc, thresholds: [0.05], metric: logit_diff, ablation: mean, order: natural}
   - {name: eap-ig-acdc, thresholds: [0.05]}
   - {name: eap}
+  - {name: acdc, thresholds: [0.05], difference: abs}
+  - {name: eap, rank: signed, ablation: zero}
   - {name: eap-ig-inputs, steps: 3}
+  - {name: eap-ig-inputs, steps: 2, rounds: 2, edges: 40}
   - {name: eap-ig-activations, steps: 2}
   - {name: clean-corrupted}
   - {name: exact}
@@ -42,6 +45,7 @@ methods:
   - {name: edge-pruning, steps: 20}
   - {name: subnetwork-probing, steps: 20}
   - {name: random}
+  - {name: profile}
 prompts: 8
 seeds: [0, 1]
 """
@@ -101,11 +105,12 @@ def produce(tree: Path, folder: Path, demo: str) -> None:
 def compared(path: Path) -> bytes:
     """The content of a file, without what no two executions share."""
     data = path.read_bytes()
-    if path.name == "_COMMIT.json":  # it holds the hash of run.json
-        return b"\n".join(sorted(re.findall(rb'"[^"]+\.parquet": *\{?[^,}]*', data)))
-    if path.suffix == ".json":
-        return json.dumps(without_volatile(json.loads(data)), sort_keys=True).encode()
-    return data
+    if path.suffix != ".json":
+        return data
+    document = without_volatile(json.loads(data))
+    if path.name == "_COMMIT.json":  # run.json holds seconds, and a profile may hold warnings
+        document["files"].pop("run.json")
+    return json.dumps(document).encode()
 
 
 def without_volatile(value: Any) -> Any:
@@ -121,6 +126,8 @@ def differences(before: Path, after: Path) -> list[str]:
         {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
         for folder in (before, after)
     ]
+    if not files[0] & files[1]:
+        sys.exit("nothing to compare")
     out = [f"only before: {name}" for name in sorted(files[0] - files[1])]
     out += [f"only after: {name}" for name in sorted(files[1] - files[0])]
     for name in sorted(files[0] & files[1]):
@@ -145,8 +152,11 @@ def main() -> None:
         for name in ("before", "after"):
             folder = results / name
             if not folder.exists():
-                folder.mkdir(parents=True)
-                produce(getattr(options, name).resolve(), folder.resolve(), options.sweep)
+                partial = results / f"{name}.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                produce(getattr(options, name).resolve(), partial.resolve(), options.sweep)
+                partial.rename(folder)
         found = differences(results / "before", results / "after")
     print("\n".join(found) or "all the same")
     sys.exit(bool(found))

@@ -148,7 +148,7 @@ _TITLES: Mapping[str, str] = {
 
 def quantisation_method(config: Mapping[str, Any]) -> str | None:
     """Return the quantisation method that `config.json` names; None for plain weights."""
-    settings = config.get("quantization_config") or config.get("compression_config")
+    settings = _quantisation_settings(config)
     if not settings:
         return None
     if not isinstance(settings, Mapping):
@@ -185,7 +185,7 @@ def unpacking_settings(config: Mapping[str, Any]) -> dict[str, Any] | None:
     method = quantisation_method(config)
     if method is None:
         return None
-    settings = dict(config["quantization_config"])
+    settings = dict(_quantisation_settings(config))
     return settings | {"dequantize": True} if method == FP8 else settings
 
 
@@ -198,9 +198,13 @@ def dequantise(model: Any, config: Mapping[str, Any]) -> Any:
     return model
 
 
+def _quantisation_settings(config: Mapping[str, Any]) -> Any:
+    return config.get("quantization_config") or config.get("compression_config")
+
+
 def _describe_quantisation(config: Mapping[str, Any], method: str) -> str:
     title = _TITLES.get(method, method)
-    settings = config.get("quantization_config")
+    settings = _quantisation_settings(config)
     if not isinstance(settings, Mapping):
         return title
     bits = settings.get("bits") or settings.get("w_bit")

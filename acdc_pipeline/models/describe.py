@@ -15,6 +15,7 @@ from acdc_pipeline.models.config import (
     MLP_WIDTH,
     VOCABULARY,
     WIDTH,
+    check_sizes,
     read_optional_size,
     read_size,
     require_dequantisable,
@@ -74,6 +75,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     architecture = find_architecture(name)
     require_dequantisable(config, where=str(ref))
     where = str(located.directory / "config.json")
+    check_sizes(config, where)
     n_layers = read_size(config, where, LAYERS)
     n_heads = read_size(config, where, HEADS)
     topology = Topology(

@@ -82,8 +82,8 @@ def _explain(error: ValidationError, data: Any, kind: type[BaseModel], where: st
     others = [p[0] for p in problems if p[0] and not f"{field}.".startswith(f"{p[0]}.")]
     others = list(dict.fromkeys(others))
     if others and (not fix or first["type"] == "missing"):
-        display_path = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        fix = f"{fix or 'correct this first'}; then look at {display_path}"
+        listed = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        fix = f"{fix or 'correct this first'}; then look at {listed}"
     return SpecError(problem, where=where, field=field or None, allowed=allowed, fix=fix)
 
 

@@ -1,4 +1,4 @@
-"""The fixed vocabularies of specifications, one `Literal` each, and the form of names."""
+"""The fixed vocabularies of specifications, one `Literal` each, and the forms of other names."""
 
 from __future__ import annotations
 

@@ -14,8 +14,6 @@ from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
-from acdc_pipeline.specs.methods.scored import ScoredMethod, reject_two_sizes
-from acdc_pipeline.specs.methods.search import SearchMethod
 from acdc_pipeline.specs.model_ref import ModelRef
 from acdc_pipeline.specs.names import Dtype, Name, Seed
 from acdc_pipeline.specs.run import MAX_PROMPTS
@@ -30,6 +28,16 @@ class MethodEntry(Spec):
 
     METHOD: ClassVar[type[Method]]
 
+    # Not before validation: lists of JSON would not become tuples then.
+    @model_validator(mode="after")
+    def _fits_together(self) -> MethodEntry:
+        self.METHOD.check_given(dict(self))
+        for name, listed in self.METHOD.SWEEP_LISTS.items():
+            values = getattr(self, listed)
+            if len(set(values)) < len(values):
+                raise rejection(listed, f"a {name} is there twice")
+        return self
+
     def methods(self, task: TaskSpec) -> tuple[Method, ...]:
         """The methods of the entry on `task`, in the order written."""
         method, values = self.METHOD, self.plain()
@@ -38,24 +46,6 @@ class MethodEntry(Spec):
             method.resolve(values | dict(zip(lists, choice, strict=True)), task, tag_of(method))
             for choice in itertools.product(*lists.values())
         )
-
-
-class _SearchEntry(MethodEntry):
-    @field_validator("thresholds", check_fields=False)
-    @classmethod
-    def _different(cls, thresholds: tuple[float, ...]) -> tuple[float, ...]:
-        if len(set(thresholds)) < len(thresholds):
-            raise rejection("", "a threshold is there twice")
-        return thresholds
-
-
-class _ScoredEntry(MethodEntry):
-    @model_validator(mode="before")
-    @classmethod
-    def _one_size(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            reject_two_sizes(data)
-        return data
 
 
 def _entry_form(method: type[Method]) -> type[MethodEntry]:
@@ -71,13 +61,8 @@ def _entry_form(method: type[Method]) -> type[MethodEntry]:
         elif name not in method.NOT_IN_SWEEPS:
             optional = name in defaults and defaults[name] is None
             fields[name] = (kind | None if optional else kind, defaults.get(name, ...))
-    base = MethodEntry
-    if issubclass(method, SearchMethod):
-        base = _SearchEntry
-    elif issubclass(method, ScoredMethod):
-        base = _ScoredEntry
     title = method.__name__.removesuffix("Method") + "Entry"
-    form = create_model(title, __base__=base, __doc__=method.__doc__, **fields)
+    form = create_model(title, __base__=MethodEntry, __doc__=method.__doc__, **fields)
     form.METHOD = method
     return form
 

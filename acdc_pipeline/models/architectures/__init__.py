@@ -1,7 +1,7 @@
 """Supported architectures, one file per family, and the reasons for refusing others.
 
 A new architecture is a subclass of `Architecture` in the file of its family; a new family is a
-file with a tuple `ARCHITECTURES` and its name in `_FAMILIES`. Nothing here imports torch.
+file with a tuple `ARCHITECTURES` and its name in `_FAMILIES`. Only `extraction` imports torch.
 """
 
 from __future__ import annotations

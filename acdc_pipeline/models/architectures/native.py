@@ -22,7 +22,7 @@ class Native(Architecture):
             return "TransformerLens native ignores parallel_attn_mlp, so its own output is wrong"
         if str(config.get("act_fn")).startswith("solu"):
             return "SoLU activations are not reproduced"
-        return None
+        return super().find_refusal(config)
 
     def count_kv_heads(self, config: Mapping[str, Any], n_heads: int) -> int:
         return int(config.get("n_key_value_heads") or n_heads)

@@ -15,7 +15,7 @@ class Olmo(Architecture):
     norm_eps = 1e-5
 
 
-class Olmo2(Olmo):
+class Olmo2(Architecture):
     """RMS norms after attention and MLP, and one across all queries or keys of a layer."""
 
     class_name = "Olmo2ForCausalLM"

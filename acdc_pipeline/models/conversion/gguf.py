@@ -94,7 +94,6 @@ def _require_package(path: Path) -> None:
 
 
 def _convert(path: Path, directory: Path) -> None:
-
     names = _read_tensor_names(path)
     megabytes = path.stat().st_size / 1e6
     _log.info(

@@ -74,6 +74,10 @@ class BaseMethod(Spec):
         }
 
     @classmethod
+    def check_given(cls, values: Mapping[str, Any]) -> None:
+        """Raise the rejection that a validator needs if `values` exclude one another."""
+
+    @classmethod
     def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:
         """`values`, with the defaults for `task` where they give none."""
         return {"name": tag_of(cls), **cls.defaults(), **values}
@@ -107,6 +111,10 @@ class BaseCircuitMethod(BaseMethod):
         # Fields of every subclass, at the place that they have in the JSON.
         metric: MetricName
         ablation: Ablation
+
+    @classmethod
+    def check_given(cls, values: Mapping[str, Any]) -> None:
+        """Raise the rejection that a validator needs if `values` exclude one another."""
 
     @classmethod
     def complete(cls, values: Mapping[str, Any], task: TaskSpec) -> dict[str, Any]:

@@ -54,11 +54,18 @@ class ScoredMethod(BaseCircuitMethod):
             filled["share"] = DEFAULT_SHARE
         return filled
 
+    @classmethod
+    def check_given(cls, values: Mapping[str, Any]) -> None:
+        if values.get("share") is not None and values.get("edges") is not None:
+            raise rejection(
+                "edges", "cannot go with a share", fix="give a number of edges or a share"
+            )
+
     @model_validator(mode="before")
     @classmethod
     def _has_one_size(cls, data: Any) -> Any:
         if isinstance(data, dict):
-            reject_two_sizes(data)
+            cls.check_given(data)
             if data.get("share") is None and data.get("edges") is None:
                 raise rejection("share", "is missing", fix="give 'share' or 'edges'")
         return data
@@ -245,9 +252,3 @@ class RandomMethod(ScoredMethod):
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.scoring:random_scores"
 
     name: Literal["random"]
-
-
-def reject_two_sizes(values: Mapping[str, Any]) -> None:
-    """Raise the rejection that a validator needs if `values` give two sizes of a circuit."""
-    if values.get("share") is not None and values.get("edges") is not None:
-        raise rejection("edges", "cannot go with a share", fix="give a number of edges or a share")

@@ -133,6 +133,10 @@ def test_describe_size_that_is_none_is_named_with_file_and_field(tmp_path: Path,
     assert raised.value.where == str(directory / "config.json")
     assert raised.value.field == "n_head"
     assert repr(value) in raised.value.problem
+    directory = with_fields(checkpoints.llama(tmp_path / "l"), num_key_value_heads=value)
+    with pytest.raises(InvalidInput, match="is not a size") as raised:
+        describe_model(f"dir:{directory}")
+    assert raised.value.field == "num_key_value_heads"
 
 
 def test_describe_more_layers_than_any_model_has_is_refused_at_once(tmp_path: Path):

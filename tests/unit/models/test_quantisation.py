@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model, locate
+from acdc_pipeline.models.config import require_dequantisable, unpacking_settings
 from acdc_pipeline.specs import ModelRef
 from tests import checkpoints
 from tests.command_line import acdc
@@ -65,6 +66,14 @@ def test_load_model_of_an_fp8_checkpoint_has_its_dequantised_weights(tmp_path: P
     assert torch.equal(attention.w_q.transpose(1, 2).reshape(expected.shape), expected)
     tokens = torch.randint(VOCAB, (3, 8), generator=torch.Generator().manual_seed(0))
     assert parity_error(model, tokens, torch.full((3,), 8)) <= 1e-5
+
+
+def test_settings_of_quantisation_are_found_under_their_older_name():
+    config = {"compression_config": {"quant_method": "fp8", "bits": 8}}
+    assert unpacking_settings(config) == {"quant_method": "fp8", "bits": 8, "dequantize": True}
+    config = {"compression_config": {"quant_method": "gptq", "bits": 4}}
+    with pytest.raises(UnsupportedModel, match=r"GPTQ \(4 bits\)"):
+        require_dequantisable(config, "here")
 
 
 @pytest.mark.parametrize(

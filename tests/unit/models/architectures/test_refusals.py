@@ -12,6 +12,7 @@ from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
 from acdc_pipeline.models.architectures import SUPPORTED, find_refusal
 from acdc_pipeline.models.architectures.refused import REFUSED
+from acdc_pipeline.models.directory import NATIVE
 from tests import checkpoints
 
 
@@ -51,6 +52,7 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(
         ("FalconForCausalLM", {"new_decoder_architecture": True}, "fused projections"),
         ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
         ("LlamaForCausalLM", {"clip_qkv": 8.0}, "clipped"),
+        (NATIVE, {"clip_qkv": 8.0}, "clipped"),
         ("GPT2LMHeadModel", {"clip_qkv": 8.0}, "clipped"),
         ("Gemma2ForCausalLM", {"attention_bias": True}, "belongs to no head"),
         ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "both sides"),
