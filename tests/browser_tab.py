@@ -41,7 +41,10 @@ class Tab:
     def open_address(self, address: str) -> None:
         """Opens a page by its whole address, in the same way."""
         self.page.goto(address)
-        # a page says so while it loads data
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the page has loaded the data it needs."""
         self.page.wait_for_selector("html:not([aria-busy])", state="attached")
 
 

@@ -15,13 +15,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
-from acdc_pipeline.engine.shared_outputs import SharedChanges, identify_outputs, needed_sources
+from acdc_pipeline.engine.shared_outputs import (
+    SharedChanges,
+    identify_outputs,
+    needed_sources,
+    sum_few_rows,
+)
 from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -188,12 +192,7 @@ class _Circuit(ReceiverForward):
         if not mask.any():
             return base[None]
         if mask.sum() * _DENSE < mask.size:
-            receiver, source = mask.nonzero()
-            starts = np.searchsorted(receiver, np.arange(len(mask)))
-            rows, offsets = (
-                torch.from_numpy(a).to(base.device) for a in (self.row[source], starts)
-            )
-            total = functional.embedding_bag(rows, self.changes, offsets, mode="sum")
+            total = sum_few_rows(self.changes, mask, self.row[: mask.shape[1]])
             total += base.flatten()
         else:
             sources = np.flatnonzero(mask.any(0))

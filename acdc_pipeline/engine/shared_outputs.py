@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
@@ -144,3 +146,20 @@ class SharedChanges:
         while uses and uses[-1] <= circuit:
             uses.pop()
         return uses[-1] if uses else _NEVER
+
+
+def sum_few_rows(
+    table: Float[Tensor, "row numbers"],
+    kept: Bool[np.ndarray, "sums src"],
+    row_of: Int[np.ndarray, " src"] | None = None,
+) -> Float[Tensor, "sums numbers"]:
+    """For each line of `kept`, the sum of its rows, one by one: for lines that keep few.
+
+    Args:
+        row_of: the row of each source; None if source i has row i.
+    """
+    line, source = kept.nonzero()
+    rows = source if row_of is None else row_of[source]
+    starts = np.searchsorted(line, np.arange(len(kept)))
+    at, offsets = (torch.from_numpy(part).to(table.device) for part in (rows, starts))
+    return functional.embedding_bag(at, table, offsets, mode="sum")

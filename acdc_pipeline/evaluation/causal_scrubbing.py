@@ -34,7 +34,8 @@ class Recovery:
     Args:
         recovered: position of `hypothesis` between the fully scrubbed model (0) and the model (1).
             Higher is better; values outside that range are possible.
-        low, high: 95 % bootstrap interval of `recovered`, over groups of prompts with equal roles.
+        low, high: 95 % bootstrap interval of `recovered`, over groups of prompts with equal roles,
+            given the draws: their own noise is not in it.
         model: the metric of the whole model.
         hypothesis: the metric under the hypothesis, mean over draws.
         scrubbed: the metric with every edge exchanged, mean over draws.
@@ -68,9 +69,10 @@ def causal_scrubbing(
     its source's clean activation on a prompt of the same token length, drawn independently for each
     edge. Every edge of the circuit carries its source's current output on a prompt of the same
     template, token length and roles, drawn likewise; if prompts declare no roles, on the prompt
-    itself. A draw shifts each group of such prompts cyclically (see `Pool`), so that a prompt is
-    replaced by any of its group with equal probability. The published method recomputes the inputs
-    of each receiver as a tree; here sources are run once per draw and shared between receivers.
+    itself. A draw puts each group of such prompts in random order and shifts it cyclically, by a
+    number of its own for every edge (see `Pool`), so that a prompt is replaced by any of its group
+    with equal probability. The published method recomputes the inputs of each receiver as a tree;
+    here sources are run once per draw and shared between receivers.
 
     Args:
         bench: the model on prompts each of which shares its length with another
@@ -86,8 +88,10 @@ def causal_scrubbing(
     generator = torch.Generator().manual_seed(seed)
     in_circuit, in_nothing = [], []
     for _ in range(draws):
-        outside = Exchange(by_length, by_length.draw(n_edges, generator))
-        inside = Exchange(by_roles, by_roles.draw(n_edges, generator))
+        outside, inside = (
+            Exchange(pool.shuffled(generator), pool.draw(n_edges, generator))
+            for pool in (by_length, by_roles)
+        )
         logprobs = scrubbed_logprobs(bench, [circuit.edges, frozenset()], outside, inside)
         for scores, some in zip((in_circuit, in_nothing), logprobs, strict=True):
             scores.append(score_answers(bench, some, metric).double())
@@ -128,7 +132,7 @@ def scrubbed_logprobs(
     finals = final.new_zeros(len(circuits), *final.shape)
     with torch.no_grad():
         for members in outside.pool.members:
-            rows, length = list(members), int(bench.prompts.lengths[list(members)].max())
+            rows, length = sorted(members), int(bench.prompts.lengths[list(members)].max())
             clean = ExchangedSums(outside.restricted_to(rows), len(outputs))
             for first in range(0, len(outputs), _SOURCES):
                 some = outputs[first : first + _SOURCES, :, :length][:, rows]

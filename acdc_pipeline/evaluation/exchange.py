@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
+from acdc_pipeline.engine.shared_outputs import sum_few_rows
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.prompt_set import pick_rows
@@ -28,7 +27,8 @@ class Pool:
     """Groups of prompts that can replace each other.
 
     A draw shifts a group cyclically: of m prompts, number p is replaced by number (p + k) mod m,
-    with k uniform on 0 to m - 1. `members` are the prompts of each group, in order.
+    with k uniform on 0 to m - 1. `members` are the prompts of each group in the order that is
+    shifted.
     """
 
     groups: Int[Tensor, " batch"]
@@ -53,6 +53,16 @@ class Pool:
     def count(self) -> Int[Tensor, " batch"]:
         """Size of each prompt's group."""
         return self.sizes[self.groups]
+
+    def shuffled(self, generator: torch.Generator) -> Pool:
+        """Return the pool with the prompts of every group in random order.
+
+        Shifts of one draw move neighbours alike; a new order for each draw makes neighbours of any
+        two prompts with the same chance.
+        """
+        orders = [torch.randperm(len(group), generator=generator) for group in self.members]
+        members = zip(self.members, orders, strict=True)
+        return Pool(self.groups, tuple(tuple(of[i] for i in order) for of, order in members))
 
     def draw(self, n: int, generator: torch.Generator) -> Int[Tensor, "edge group"]:
         """Draw the shift of every group, for each of `n` edges independently."""
@@ -108,7 +118,8 @@ class Exchange:
 
 
 _SPARSE = 8
-"""Where fewer than one of this many edges is kept, they are summed one by one."""
+"""If fewer than one edge of this many is kept, the kept ones are summed one by one; if fewer than
+one source of this many is read, only those are multiplied."""
 
 
 class ExchangedSums:
@@ -125,6 +136,7 @@ class ExchangedSums:
         self._alone = [group[0] for group in members if len(group) == 1]
         self._larger = [i for i, group in enumerate(members) if len(group) > 1]
         self._parts: list[Tensor] = []  # per larger group: (basis vector, source, pos * d_model)
+        self._waves: list[Tensor] = []  # per larger group: see `_fourier_basis`
         self._outputs = torch.empty(0)  # of those alone: (source, prompt, pos * d_model)
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
@@ -136,13 +148,12 @@ class ExchangedSums:
             members = [self.exchange.pool.members[group] for group in self._larger]
             self._outputs = by_prompt.new_zeros(n, len(self._alone), width)
             self._parts = [by_prompt.new_zeros(len(group), n, width) for group in members]
+            self._waves = [_fourier_basis(len(group)).to(by_prompt) for group in members]
         self._outputs[at] = by_prompt[_as_index(self._alone)].transpose(0, 1)
-        for group, parts in zip(self._larger, self._parts, strict=True):
+        for group, parts, waves in zip(self._larger, self._parts, self._waves, strict=True):
             members = list(self.exchange.pool.members[group])
-            waves = _waves(len(members)).to(parts)
-            parts[:, at] = (waves @ by_prompt[members].flatten(1)).view(
-                len(waves), len(written), -1
-            )
+            spectrum = waves @ by_prompt[members].flatten(1)
+            parts[:, at] = spectrum.view(len(waves), len(written), -1)
 
     def read(
         self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
@@ -156,7 +167,7 @@ class ExchangedSums:
         total = mask.new_empty(len(self.exchange.pool.groups), n, self._per_prompt.numel())
         if self._alone:
             total[self._alone] = self._sum_alone(kept).view(n, len(self._alone), -1).transpose(0, 1)
-        for group, parts in zip(self._larger, self._parts, strict=True):
+        for group, parts, waves in zip(self._larger, self._parts, self._waves, strict=True):
             members = list(self.exchange.pool.members[group])
             shift, m = self.exchange.shift[:, group][edges].to(mask.device), len(members)
             summed = parts.new_empty(m, n, parts.shape[-1])
@@ -170,7 +181,7 @@ class ExchangedSums:
                 summed[at_cos : at_sin + 1] = both.view(2, n, -1)
             if m % 2 == 0:
                 summed[-1] = (mask * (1 - 2 * (shift % 2))) @ parts[-1, sources]
-            total[members] = (_waves(m).to(parts).T @ summed.flatten(1)).view(m, n, -1)
+            total[members] = (waves.T @ summed.flatten(1)).view(m, n, -1)
         return total.transpose(0, 1).unflatten(-1, self._per_prompt)
 
     def _sum_alone(self, kept: Bool[Tensor, "n src"]) -> Float[Tensor, "n alone_pos_d"]:
@@ -178,13 +189,10 @@ class ExchangedSums:
         outputs = self._outputs.flatten(1)
         if _SPARSE * int(kept.sum()) >= kept.numel():
             return kept.to(outputs) @ outputs[: kept.shape[1]]
-        receiver, source = kept.to(outputs.device).nonzero().T
-        starts = torch.searchsorted(receiver, torch.arange(len(kept), device=receiver.device))
-        return functional.embedding_bag(source, outputs, starts, mode="sum")
+        return sum_few_rows(outputs, kept.cpu().numpy())
 
 
-@cache
-def _waves(m: int) -> Float[Tensor, "part batch"]:
+def _fourier_basis(m: int) -> Float[Tensor, "part batch"]:
     """Return the orthonormal Fourier basis over m cyclic prompts.
 
     The rows are a constant, cosine and sine of each frequency and, for even m, alternating signs.

@@ -52,6 +52,9 @@ AMOUNTS: Mapping[str, tuple[Part, ...]] = {
 }
 """The parts that use each amount; the null has its own."""
 
+_SCRUBBING = 2
+"""Raised when causal scrubbing draws otherwise: what it measured before is not taken over."""
+
 DEFAULTS: Mapping[str, int] = {"draws": 5, "restarts": 2, "resamples": 5}
 
 
@@ -82,13 +85,16 @@ class EvaluationPlan:
         }
         null = ("cheap" if self.null is None else self.null) if "null" in self.parts else None
         parts = [part for part in PARTS if part in self.parts]
-        return {"parts": parts, "null": null, **amounts, "seed": self.seed}
+        scrubbing = {"scrubbing": _SCRUBBING} if "causal scrubbing" in self.parts else {}
+        return {"parts": parts, "null": null, **amounts, **scrubbing, "seed": self.seed}
 
 
 def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
-    """The amount that `part` used under `EvaluationPlan.settings`; None for a part without one."""
+    """What `part` was measured with, of `EvaluationPlan.settings`; None for a part without any."""
     if part == "null":
         return settings["null"]
+    if part == "causal scrubbing":
+        return settings["draws"], settings.get("scrubbing")
     return next((settings[name] for name, parts in AMOUNTS.items() if part in parts), None)
 
 

@@ -8,7 +8,7 @@
   var pages = document.querySelector(".pages");
   var csv = document.querySelector(".csv");
   var ROWS = 50, FIELDS = ["q", "kind", "task", "family", "model", "score", "min", "sort"];
-  var heads = null, hits = [], page = 0, shown = null, url = null;
+  var heads = null, hits = [], page = 0, shown = null, url = null, latest = 0;
 
   function option(value, text) {
     var made = document.createElement("option");
@@ -70,7 +70,9 @@
     var needed = {};
     list.forEach(function (t) { if (t.metric) needed[t.metric] = true; });
     if (shown) needed[shown] = true;
-    heads.load(Object.keys(needed), function () { find(list); });
+    var number = ++latest;
+    // scores of an earlier search may arrive after those of a later one
+    heads.load(Object.keys(needed), function () { if (number === latest) find(list); });
   }
 
   function find(list) {

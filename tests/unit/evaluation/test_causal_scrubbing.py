@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import causal_scrubbing, select_exchangeable
 from acdc_pipeline.evaluation.causal_scrubbing import ratio_interval, scrubbed_logprobs
-from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_roles
+from acdc_pipeline.evaluation.exchange import Exchange, ExchangedSums, Pool, pool_by_roles
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled, zoo_path
@@ -112,8 +113,10 @@ def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: fl
     generator = torch.Generator().manual_seed(7)
     anyone = Pool.of(lengths)
     same = Pool.of(list(zip(lengths, roles, strict=True)))
-    outside = Exchange(anyone, anyone.draw(topology.n_edges, generator))
-    inside = Exchange(same, same.draw(topology.n_edges, generator))
+    outside, inside = (
+        Exchange(pool.shuffled(generator), pool.draw(topology.n_edges, generator))
+        for pool in (anyone, same)
+    )
     edges = [e for e in topology.edges if torch.rand((), generator=generator) < share]
     plain = EdgeByEdge(bench, topology.edge_mask(edges), outside, inside)
     with torch.no_grad():
@@ -207,6 +210,41 @@ def test_pool_draws_every_shift_of_a_group_with_the_same_chance():
     assert (drawn[:, 1] == 0).all()
     # Each of three shifts comes 1,000 times, give or take six standard deviations of 26.
     assert (torch.bincount(drawn[:, 0], minlength=3) - 1000).abs().max() < 155
+
+
+def test_shuffled_pool_keeps_its_groups_and_makes_any_two_prompts_neighbours():
+    pool = Pool.of(["a", "b", "a", "a", "a", "c", "c"])
+    generator = torch.Generator().manual_seed(0)
+    after: Counter[tuple[int, int]] = Counter()
+    for _ in range(1200):
+        shuffled = pool.shuffled(generator)
+        assert torch.equal(shuffled.groups, pool.groups)
+        assert [set(group) for group in shuffled.members] == [{0, 2, 3, 4}, {1}, {5, 6}]
+        first = shuffled.members[0]
+        after.update(zip(first, first[1:] + first[:1], strict=True))
+    # Each of twelve ordered pairs follows in a third of the draws: 400, standard deviation 16.3.
+    assert len(after) == 12
+    assert max(abs(times - 400) for times in after.values()) < 98
+
+
+@pytest.mark.parametrize("kept", [[3], [0, 9], []])
+def test_sums_over_few_sources_equal_a_sum_edge_by_edge(kept: list[int]):
+    generator = torch.Generator().manual_seed(1)
+    pool = Pool.of("aabacdbb")
+    exchange = Exchange(pool, pool.draw(10, generator))
+    outputs = torch.randn(10, 8, 2, 3, generator=generator, dtype=torch.float64)
+    sums = ExchangedSums(exchange, 10)
+    sums.write(outputs, range(10))
+    mask = torch.zeros(1, 10, dtype=torch.bool)
+    mask[0, kept] = True
+    expected = torch.zeros(8, 2, 3, dtype=torch.float64)
+    for edge in kept:
+        for group, members in enumerate(pool.members):
+            for place, row in enumerate(members):
+                shift = int(exchange.shift[edge, group])
+                expected[row] += outputs[edge, members[(place + shift) % len(members)]]
+    found = sums.read(torch.arange(10)[None], mask)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-13)
 
 
 def test_prompts_without_roles_agree_with_nobody():

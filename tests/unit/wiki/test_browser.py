@@ -50,6 +50,7 @@ def site(small_store: Store) -> Site:
 
 def rows(tab: Tab) -> list[str]:
     """The heads that the search lists, as `slug/head`."""
+    tab.settle()
     links = tab.page.locator(".hits tbody a").evaluate_all("all => all.map(a => a.href)")
     return ["/".join(link.split("/")[-2:]).removesuffix(".html") for link in links]
 
@@ -145,6 +146,27 @@ def test_address_of_a_search_restores_filters_and_rows(tab: Callable[..., Tab], 
     assert len(found) > 2
     for name, value in {"q": "layer:1", "sort": "low", "min": "-0.9"}.items():
         assert again.page.input_value(f"[name={name}]") == value
+
+
+def test_scores_that_arrive_late_do_not_replace_a_later_search(tab: Callable[..., Tab]):
+    page = tab("http")
+    page.open("search.html")
+    name = page.page.locator("[name=score] option").first.inner_text()
+    data = page.page.evaluate("new Promise(done => wikiHeads(heads => done(heads.data.scores)))")
+    late = next(score["file"] for score in data if score["metric"] == "ov_copying@2")
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.page.route(f"**/{late}.js", hold)
+    page.page.select_option("[name=score]", "ov_copying@2")
+    page.page.select_option("[name=score]", index=0)
+    page.page.select_option("[name=model]", "zoo-attn-2l")
+    assert len(held) == 1
+    held[0].continue_()
+    assert all(row.startswith("zoo-attn-2l/") for row in rows(page))
+    assert page.page.locator(".hits .score-name").inner_text() in name
 
 
 def test_search_orders_by_the_score_and_gives_all_rows_as_csv(tab: Callable[..., Tab], site: Site):
