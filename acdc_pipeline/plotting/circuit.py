@@ -68,7 +68,7 @@ _STYLE = svg.style_sheet(
 
 
 def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
-    """Return the circuit as an SVG svg.document; equal circuits give equal bytes.
+    """Return an SVG document with the circuit; equal circuits give equal bytes.
 
     Edges run upwards. Their colour shows which input of a head they enter, their width and opacity
     show |score| where there are scores; an edge on no path from input to logits is dashed. Of more

@@ -47,7 +47,7 @@ def draw_faithfulness_curve(
     title: str,
     subtitle: str,
 ) -> str:
-    """Return the figure as an SVG svg.document. `x` is the share of edges, `y` the faithfulness.
+    """Return an SVG document with the figure. `x` is the share of edges, `y` the faithfulness.
 
     Args:
         curve: points of the curve, smallest share first; those without a label get no dot.

@@ -48,7 +48,7 @@ class OverlapRow:
 
 
 def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
-    """Return the figure as an SVG svg.document; equal rows give equal bytes.
+    """Return an SVG document with the figure; equal rows give equal bytes.
 
     All bars have the same length. Tooltips and the text beside a bar give the counts.
     """

@@ -31,7 +31,8 @@ MISSING = 0
 _QUANTILE = 0.998
 _ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
-# Interpolated in OKLCh between five or six colours.
+# STEPS colours per palette, as RRGGBB in hexadecimal, lowest score first. Each palette is an
+# interpolation in OKLCh between five or six chosen colours.
 _COLOURS: dict[tuple[Theme, ScaleKind], str] = {
     ("light", "share"): (
         "f6f5efedf3ebe5f1e6dceee2d3ecddcae9d9c1e7d4b5e2d1a7dccd99d5ca8acfc6"
