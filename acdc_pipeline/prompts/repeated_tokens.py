@@ -88,11 +88,11 @@ def _draw_sequences(
         fresh: list[int] = []
         try:
             for _ in range(n_noise):
-                _append_token(noise, rng, tokens, used, allowed, after=noise[-1:])
+                _append_token(noise, rng, tokens, used, allowed, left=noise[-1:])
             for row in (copy, fresh):
-                for left in reversed(range(period)):
-                    after, before = row[-1:] or noise[-1:], [] if left else copy[:1]
-                    _append_token(row, rng, tokens, used, allowed, after=after, before=before)
+                for remaining in reversed(range(period)):
+                    left, right = row[-1:] or noise[-1:], [] if remaining else copy[:1]
+                    _append_token(row, rng, tokens, used, allowed, left=left, right=right)
         except _DeadEnd:
             continue
         return noise, copy, fresh
@@ -114,15 +114,20 @@ def _append_token(
     used: set[int],
     allowed: Allowed,
     *,
-    after: Sequence[int],
-    before: Sequence[int] = (),
+    left: Sequence[int],
+    right: Sequence[int] = (),
 ) -> None:
-    """Append to `row` an unused token that is allowed after `after` and before `before`."""
+    """Append to `row` an unused token that is allowed beside its neighbours.
+
+    Args:
+        left: the token before it, if any.
+        right: the token after it, if it is known already.
+    """
     for _ in range(_DRAWS_PER_TOKEN):
         token = rng.choice(tokens)
-        if token in used or not all(allowed(left, token) for left in after):
+        if token in used or not all(allowed(before, token) for before in left):
             continue
-        if all(allowed(token, right) for right in before):
+        if all(allowed(token, after) for after in right):
             row.append(token)
             used.add(token)
             return
