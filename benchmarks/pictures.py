@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import ViewportSize, sync_playwright
 
 from acdc_pipeline import FoundCircuit, discover
 from acdc_pipeline.execution.plan import plan_run
@@ -25,7 +25,7 @@ TASKS = ("ioi", "induction")
 MODEL = "zoo:gpt2-4l-s0"
 HEAD = "a2.h1"
 THRESHOLDS = (0.1, 0.03, 0.01)
-WINDOW = {"width": 1100, "height": 860}
+WINDOW: ViewportSize = {"width": 1100, "height": 860}
 
 
 def find_circuit(store: Store) -> FoundCircuit:
@@ -50,7 +50,7 @@ def take_screenshot(page_file: Path, picture: Path) -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport=WINDOW, color_scheme="light")  # type: ignore[arg-type]
+        page = browser.new_page(viewport=WINDOW, color_scheme="light")
         page.goto(page_file.as_uri(), wait_until="load")
         page.screenshot(path=picture)
         browser.close()
