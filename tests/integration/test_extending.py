@@ -160,7 +160,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '        HeadValues("ov_copying", ov_copying(weights, memory)),\n'
         '        HeadValues("layer_number", layer_number(weights)),\n',
     )
-    family.write_text(family.read_text() + SCORE_VALUES)
+    with family.open("a", encoding="utf-8") as file:
+        file.write(SCORE_VALUES)
 
     pages = package / "wiki" / "pages"
     (pages / "count.py").write_text(PAGE)
@@ -181,8 +182,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (architectures / "opt.py").unlink()
     (architectures / "another.py").write_text(FAMILY)
     init = architectures / "__init__.py"
-    text = init.read_text()
-    init.write_text(text.replace("    opt,\n", "    another,\n").replace(" opt,", " another,"))
+    replace_once(init, "    opt,\n", "    another,\n")
+    replace_once(init, " opt, native)", " another, native)")
 
     shutil.copytree(REPOSITORY / "tasks" / "induction", root / "tasks" / "echo")
     replace_once(root / "tasks" / "echo" / "task.yaml", "name: induction", "name: echo")
