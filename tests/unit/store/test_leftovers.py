@@ -114,6 +114,65 @@ def test_trial_of_writing_is_left_over_when_it_is_old(store: Store):
     assert found(store, later=2.0) == {path: PROBE}
 
 
+@pytest.mark.parametrize(
+    "form", ["checkpoints/{run}.parquet.{suffix}", "checkpoints/{run}.{suffix}"]
+)
+def test_checkpoint_that_was_never_written_to_its_end_is_found_and_removed(
+    tmp_path: Path, form: str
+):
+    store = open_store(tmp_path, mode="write")
+    store.commit(RECORD)
+    committed, unknown = (
+        f"checkpoints/{form.format(run=run, suffix='c' * 16)}" for run in (RUN_ID, UNKNOWN)
+    )
+    for path in (committed, unknown):
+        put(store, path, b"half a file")
+    assert found(store) == {committed: COMMITTED}
+    assert found(store, later=2.0) == {committed: COMMITTED, unknown: CHECKPOINT}
+    for item in store.leftovers(older_than=0.0, now=time.time() + 1):
+        store.remove(item)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_write_of_a_checkpoint_that_is_killed_leaves_what_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = open_store(tmp_path, mode="write")
+    path = leave_half_written(store, monkeypatch, "checkpoints", f"{UNKNOWN}.parquet")
+    assert found(store, later=2.0) == {path: CHECKPOINT}
+
+
+def test_write_of_a_probe_that_is_killed_leaves_what_is_found_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = open_store(tmp_path, mode="write")
+    path = leave_half_written(store, monkeypatch, "tmp", f"probe.{'c' * 16}")
+    assert found(store) == {}
+    assert found(store, later=2.0) == {path: PROBE}
+    for item in store.leftovers(older_than=0.0, now=time.time() + 1):
+        store.remove(item)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def leave_half_written(store: Store, monkeypatch: pytest.MonkeyPatch, *parts: str) -> str:
+    """Write a file as a process that is killed before the rename; return the path it leaves."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", kill)
+        patch.setattr(Path, "unlink", kill)  # a killed process tidies nothing
+        with pytest.raises(Killed):
+            store.backend.write(b"data", *parts)
+    [left] = Path(store.url, *parts[:-1]).iterdir()
+    assert left.name != parts[-1]
+    return "/".join((*parts[:-1], left.name))
+
+
 def test_things_with_other_names_are_nobodys_leftovers(store: Store):
     for path in ("tmp/notes.txt", f"runs/{RUN_ID}/mine/a.txt", "runs/README", "quarantine/mine/x"):
         put(store, path, b"kept")
