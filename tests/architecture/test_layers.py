@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
 
-import networkx as nx
 import pytest
 
 from tests.support import PACKAGE, REPOSITORY
@@ -56,34 +53,6 @@ def test_help_loads_nothing_heavy():
     )
     slow = ("pyarrow", "pandas", "pydantic", "rich")
     assert loaded_of((*HEAVY, *slow), run_help) == []
-
-
-def test_no_files_import_one_another_in_a_circle():
-    names = {
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in PACKAGE.rglob("*.py")
-    }
-    imports = nx.DiGraph(
-        (name, imported if imported in names else imported.rpartition(".")[0])
-        for name, path in names.items()
-        for imported in imported_by(ast.parse(path.read_text(encoding="utf-8")).body)
-    )
-    imports.remove_edges_from(list(nx.selfloop_edges(imports)))
-    circles = [sorted(found) for found in nx.strongly_connected_components(imports)]
-    assert [circle for circle in circles if len(circle) > 1] == []
-
-
-def imported_by(statements: Sequence[ast.stmt]) -> Iterator[str]:
-    """What is imported from this package when a module is, as `module.name`."""
-    for statement in statements:
-        if isinstance(statement, ast.ImportFrom) and statement.module:
-            if statement.module.startswith("acdc_pipeline"):
-                yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
-        elif isinstance(statement, ast.If):
-            body = [] if "TYPE_CHECKING" in ast.unparse(statement.test) else statement.body
-            yield from imported_by([*body, *statement.orelse])
-        elif isinstance(statement, (ast.Try, ast.With, ast.ClassDef)):
-            yield from imported_by(statement.body)
 
 
 def loaded_of(suspects: tuple[str, ...], code: str) -> list[str]:
