@@ -114,12 +114,8 @@ def test_trial_of_writing_is_left_over_when_it_is_old(store: Store):
     assert found(store, later=2.0) == {path: PROBE}
 
 
-@pytest.mark.parametrize(
-    "form", ["checkpoints/{run}.parquet.{suffix}", "checkpoints/{run}.{suffix}"]
-)
-def test_checkpoint_that_was_never_written_to_its_end_is_found_and_removed(
-    tmp_path: Path, form: str
-):
+@pytest.mark.parametrize("form", ["{run}.parquet.{suffix}", "{run}.{suffix}"])
+def test_checkpoint_half_written_is_found_and_removed(tmp_path: Path, form: str):
     store = open_store(tmp_path, mode="write")
     store.commit(RECORD)
     committed, unknown = (
