@@ -1,4 +1,4 @@
-"""The command `acdc`, which is `python -m acdc_pipeline` too."""
+"""Entry point of the command `acdc` and of `python -m acdc_pipeline`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from acdc_pipeline.cli.terminal.interrupts import install_interrupt_handler
 
 
 def main() -> int:
-    """Runs the command line of this process and gives its exit code."""
+    """Run the command line of this process and return its exit code."""
     install_interrupt_handler()
     from acdc_pipeline.cli.main import main as run
 

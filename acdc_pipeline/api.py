@@ -5,10 +5,14 @@ Each raises InvalidInput for an argument that is not valid; see `errors`.
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from acdc_pipeline.regression import LEAST_SEEDS
+from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.progress import Progress, SweepListener
@@ -72,13 +76,7 @@ def discover(
     from acdc_pipeline.specs import method_for
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-    if memory is not None and (not isinstance(memory, int) or memory < 1):
-        raise InvalidInput(
-            f"{memory!r} is not an amount of memory",
-            where="discover",
-            field="memory",
-            allowed="a whole number of bytes, at least 1",
-        )
+    make_worker = worker_factory(device, memory)
     spec = _task(task)
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
@@ -91,7 +89,6 @@ def discover(
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
     run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
-    make_worker = worker_factory(device, memory)
     if store is None:
         return found_circuit(make_worker().execute(run, spec, listener), spec, None)
     results = _store(store)
@@ -132,6 +129,8 @@ def evaluate(
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
     from acdc_pipeline.workflows.evaluation import evaluation_plan
 
+    make_worker = worker_factory(device, memory)
+    plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     spec = _task(task)
     run = run_of_circuit(
         circuit,
@@ -143,15 +142,14 @@ def evaluate(
         seed=seed,
         dtype=dtype,
     )
-    plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
-    return workflow.evaluate(worker_factory(device, memory)(), run, spec, circuit, [], plan)
+    return workflow.evaluate(make_worker(), run, spec, circuit, [], plan)
 
 
 def sweep(
     sweep: SweepSpec | Path | str,
     *,
     store: Store | Path | str | None = None,
-    profile: str = "laptop",
+    profile: str = DEFAULT_PROFILE,
     executor: str | None = None,
     device: str | None = None,
     memory: int | None = None,
@@ -190,11 +188,13 @@ def sweep(
     settings = execution_settings(
         profile, executor=executor, device=device, memory=memory, threads=threads
     )
+    part = WHOLE if shard is None else parse_shard(shard)
+    spec = find_sweep(str(sweep)) if isinstance(sweep, str | Path) else sweep
     return run_sweep(
-        find_sweep(str(sweep)) if isinstance(sweep, str | Path) else sweep,
+        spec,
         _store(store),
         settings,
-        shard=WHOLE if shard is None else parse_shard(shard),
+        shard=part,
         retry_failed=retry_failed,
         listener=progress,
     )
@@ -202,7 +202,7 @@ def sweep(
 
 def profile_heads(
     model: str,
-    tasks: Sequence[TaskSpec | str] | None = None,
+    tasks: Sequence[TaskSpec | str] | TaskSpec | str | None = None,
     *,
     text: str | None = None,
     prompts: int = 64,
@@ -219,8 +219,8 @@ def profile_heads(
         [score.value for score in record.heads if score.metric == "induction"]
 
     Args:
-        tasks: tasks, names, folders or `.jsonl` files; None for the tasks that a zoo model was
-            trained on, and `induction` for any other model.
+        tasks: tasks, names, folders or `.jsonl` files, or one of them; None for the tasks that a
+            zoo model was trained on, and `induction` for any other model.
         text: a text in which each head's strongest examples are looked for.
         prompts: number of prompt pairs of each task, at least 2.
         progress: listener to each run.
@@ -232,21 +232,30 @@ def profile_heads(
     Raises:
         ExecutionFailed: a run did not finish.
     """
+    from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.plan import plan_run
-    from acdc_pipeline.specs import ProfileMethod
+    from acdc_pipeline.specs import ProfileMethod, TaskSpec
     from acdc_pipeline.workflows.discovery import discover_into, profile_tasks, worker_factory
 
-    method = ProfileMethod.with_defaults(text)
-    results = None if store is None else _store(store)
+    check_whole(prompts, "prompts", 2, where="profile_heads")
     make_worker = worker_factory(device, memory)
-    records = []
-    for spec in map(_task, profile_tasks(model) if tasks is None else tasks):
-        run = plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
-        if results is None:
-            records.append(make_worker().execute(run, spec, progress))
-        else:
-            records.append(discover_into(results, run, spec, make_worker, progress)[0])
-    return records
+    if tasks is None:
+        tasks = profile_tasks(model)
+    specs = [_task(task) for task in ([tasks] if isinstance(tasks, TaskSpec | str) else tasks)]
+    if not specs:
+        raise InvalidInput(
+            "names no task", where="profile_heads", field="tasks", fix="None takes the model's own"
+        )
+    method = ProfileMethod.with_defaults(text)
+    runs = [
+        plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+        for spec in specs
+    ]
+    planned = zip(runs, specs, strict=True)
+    if store is None:
+        return [make_worker().execute(run, spec, progress) for run, spec in planned]
+    results = _store(store)
+    return [discover_into(results, run, spec, make_worker, progress)[0] for run, spec in planned]
 
 
 def regress(
@@ -255,9 +264,9 @@ def regress(
     baselines: Path | str | None = None,
     replace: Mapping[str, str] | None = None,
     update_reason: str | None = None,
-    seeds: int = 5,
+    seeds: int = LEAST_SEEDS,
     store: Store | Path | str | None = None,
-    profile: str = "laptop",
+    profile: str = DEFAULT_PROFILE,
     executor: str | None = None,
     device: str | None = None,
     memory: int | None = None,
@@ -274,23 +283,30 @@ def regress(
         baselines: folder of the baselines; None for the project's, or those that ship.
         replace: models of the sweep, each with a model that takes its place.
         update_reason: why baselines change; if given, those of cells that drifted or have none
-            are written.
+            are written, with this text.
         seeds: number of other samples of prompts for the tolerances of new baselines, at least 5.
         store: where the fresh runs go, which must not hold them yet; None for a temporary one.
         profile, executor, device, memory, threads, progress: as for `sweep`.
 
+    Returns:
+        the verdicts; `store` is None where the store was temporary.
+
     Raises:
         ExecutionFailed: a baseline cannot be written.
     """
+    from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.progress import SilentSweep
     from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.workflows import regression
     from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
 
+    if update_reason is not None and not update_reason.strip():
+        raise InvalidInput("a new baseline needs a reason", where="regress", field="update_reason")
+    check_whole(seeds, "seeds", LEAST_SEEDS, where="regress")
     given = None if baselines is None else Path(baselines)
     known, folder = baselines_folder(given), folder_to_write(given)
-    check_folders(known, folder if update_reason else None)
+    check_folders(known, None if update_reason is None else folder)
     settings = execution_settings(
         profile, executor=executor, device=device, memory=memory, threads=threads
     )
@@ -306,11 +322,11 @@ def regress(
             return execute_runs(runs, results, make_executor(settings), progress or SilentSweep())
 
         report = regression.run_regression(name, cells, execute, results, known)
-        if update_reason:
+        if update_reason is not None:
             report = regression.update_baselines(
-                report, cells, execute, results, folder, update_reason, seeds
+                report, cells, execute, results, folder, update_reason.strip(), seeds
             )
-    return report
+    return dataclasses.replace(report, store=None) if store is None else report
 
 
 def build_wiki(
@@ -349,19 +365,23 @@ def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | Non
 
     Args:
         run: a circuit that `discover` returned, or a record of a store.
-        path: the file; it is replaced if it exists.
+        path: the file; it is replaced as a whole if it exists.
         format: node-link, graphml, dot, mib-json, parquet or svg; None for that of the suffix.
 
     Raises:
         UnknownName: there is no such format.
-        InvalidInput: the suffix implies another format, or none; or the run has no circuit.
+        InvalidInput: the suffix implies another format, or none; the file cannot be written; or
+            the run has no circuit.
     """
     from acdc_pipeline.store import RunRecord
     from acdc_pipeline.workflows.export import export_bytes, export_format
+    from acdc_pipeline.workflows.files import check_writable, write_bytes
 
     path = Path(path)
+    form = export_format(format, path)
+    check_writable(path)
     record = run if isinstance(run, RunRecord) else run.run
-    path.write_bytes(export_bytes(record, export_format(format, path)))
+    write_bytes(path, export_bytes(record, form))
     return path
 
 

@@ -9,7 +9,7 @@
     │   ├── UnsupportedModel      an architecture the engine does not reproduce
     │   ├── ParityError           the engine's logits differ from the model's
     │   └── StoreError            the results store cannot be read or written
-    │       ├── StoreFailed       exit 3: it gave out at work (full, not answering, read-only now)
+    │       ├── StoreFailed       exit 3: a write failed (store full, unreachable, now read-only)
     │       └── DamagedRun        a run whose files do not match its commit marker
     │           └── NewerRun      a run that a newer version of this program committed
     ├── ExecutionFailed           exit 3: a run did not finish
@@ -76,7 +76,7 @@ class AcdcError(Exception):
         return {name: getattr(self, name) for name in ("where", "field", "allowed", "fix")}
 
     def at(self, where: str) -> Self:
-        """The same error, placed in `where` if it did not know its place yet."""
+        """Set `where` unless it is set already, and return the error itself."""
         if self.where is None:
             self.where = where
         return self
@@ -93,7 +93,7 @@ class SpecError(InvalidInput):
 
 
 class UnknownName(InvalidInput):
-    """A name that stands for nothing here."""
+    """A name that does not exist."""
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str], *, fix: str | None = None) -> Self:
@@ -119,7 +119,7 @@ class UnsupportedModel(InvalidInput):
 
 
 class ParityError(InvalidInput):
-    """The engine's logits differ from the model's own by more than the gate allows."""
+    """The engine's logits differ from the model's own by more than the tolerance."""
 
 
 class StoreError(InvalidInput):
@@ -127,7 +127,7 @@ class StoreError(InvalidInput):
 
 
 class StoreFailed(StoreError):
-    """The store gave out while a run was written; the run did not finish."""
+    """A write to the store failed while a run was in progress; the run did not finish."""
 
     exit_code = 3
 
@@ -137,7 +137,7 @@ class DamagedRun(StoreError):
 
 
 class NewerRun(DamagedRun):
-    """A run that a newer version committed: nothing to read here, and never replaced."""
+    """A run that a newer version committed; it is neither read nor replaced."""
 
 
 class ExecutionFailed(AcdcError):
@@ -152,6 +152,41 @@ class BaselineError(AcdcError):
     """A baseline is missing or was made under incompatible conditions."""
 
     exit_code = 4
+
+
+def check_whole(
+    value: object,
+    field: str,
+    least: int,
+    most: int | None = None,
+    *,
+    where: str | None = None,
+) -> None:
+    """Raise InvalidInput unless `value` is a whole number from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInput(
+            f"'{shorten_value(value)}' is not a whole number", where=where, field=field
+        )
+    if value < least:
+        raise InvalidInput(
+            f"{shorten_value(value)} is too small",
+            where=where,
+            field=field,
+            allowed=f"at least {least}",
+        )
+    if most is not None and value > most:
+        raise InvalidInput(
+            f"{shorten_value(value)} is too large",
+            where=where,
+            field=field,
+            allowed=f"at most {most}",
+        )
+
+
+def shorten_value(value: object) -> str:
+    """`value` as text, at most 40 characters long."""
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from tqdm.std import tqdm
 
-from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
@@ -25,7 +25,8 @@ class FoundCircuit(Circuit):
 
     Args:
         run: the whole record: spec, decisions, metrics, environment.
-        store: where runs of the same search at other thresholds are; None where nothing was kept.
+        store: the store that holds the run and the other runs of its search; None if the run was
+            not stored.
     """
 
     run: RunRecord = field(kw_only=True, compare=False)
@@ -34,7 +35,7 @@ class FoundCircuit(Circuit):
 
     @property
     def run_id(self) -> str:
-        """The hash of everything that decided the circuit; its name in a store."""
+        """Hash of everything that decides the circuit; the name of the run in a store."""
         return self.run.spec.run_id()
 
     @property
@@ -79,39 +80,41 @@ class FoundCircuit(Circuit):
     ) -> Evaluation:
         """Evaluate the circuit: its faithfulness and, on request, completeness and stability.
 
-        The model is loaded again. Where the circuit came from a store, what is measured is kept
-        beside its run, and the same call again answers from there. docs/evaluation.md defines the
-        measures.
+        If the run is in a store, the evaluation is stored with it, and the same call reads it from
+        there; otherwise the model is loaded. docs/evaluation.md defines the measures.
 
         Args:
-            scope: `basic` is the circuit in every metric, its curve and a null, in seconds; `full`
-                is everything.
-            null: random circuits of equal size to compare with; 0 for none, None for 50, or fewer
-                in large models.
-            draws: random sets of nodes to remove, for completeness and minimality, and rounds of
-                causal scrubbing. A number measures them, 0 does not, None is as `scope` says; so
-                it is with the next two.
-            restarts: greedy searches for the nodes without which circuit and model differ most.
-            resamples: searches on resampled prompts, for stability and transfer.
-            seed: of everything that is drawn here.
+            scope: `basic` measures the circuit in every metric, its curve and a null, in seconds;
+                `full` measures everything.
+            null: number of random circuits of equal size; 0 for none, None for 50, or fewer in
+                large models.
+            draws: number of random sets of nodes that are removed, for completeness and
+                minimality, and of rounds of causal scrubbing; 0 leaves these parts out, None
+                measures them if `scope` contains them, with the default number.
+            restarts: number of greedy searches for the nodes without which circuit and model
+                differ most; 0 and None as for `draws`.
+            resamples: number of searches on resampled prompts, for stability and transfer; 0 and
+                None as for `draws`.
+            seed: seed of all random draws of the evaluation.
             device, memory: as for `discover`.
 
         Raises:
-            InvalidInput: the metric cannot tell the model from nothing.
+            InvalidInput: an argument is not valid, or the metric has the same value for the whole
+                and the ablated model.
             ExecutionFailed: a search did not finish.
 
-        Warns where what was measured could not be kept.
+        Warns if the evaluation cannot be stored.
         """
         plan = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
-        worker = Worker(device=device, memory=memory)
+        make_worker = worker_factory(device, memory)
         spec = self.run.spec
         if self.store is None:
-            return evaluate(worker, spec, self.task, self, [self], plan)
-        answer = evaluate_into(self.store, worker, spec, self.task, self, plan)
+            return evaluate(make_worker(), spec, self.task, self, [self], plan)
+        answer = evaluate_into(self.store, make_worker, spec, self.task, self, plan)
         if answer.unkept is not None:
-            warnings.warn(f"the evaluation was not kept: {answer.unkept}", stacklevel=2)
+            warnings.warn(f"the evaluation was not stored: {answer.unkept}", stacklevel=2)
         return answer.evaluation
 
 
@@ -127,7 +130,7 @@ def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> Fou
 class SearchBar:
     """A `Progress` bar on stderr that disappears when the search ends.
 
-    It is plain text, so that a notebook shows it without any widget being installed.
+    It is plain text, which notebooks show without a widget library.
     """
 
     def __init__(self) -> None:
@@ -138,7 +141,7 @@ class SearchBar:
         self._bar = tqdm(total=total_edges, desc=label, unit=" edges", leave=False)
 
     def advance(self, tested: int, kept: int, left: int) -> None:
-        """Moves the bar: edges that never need a test count as done."""
+        """Move the bar; edges that never need a test count as done."""
         if self._bar is not None:
             self._bar.set_postfix_str(f"{tested} tested, {kept} kept", refresh=False)
             self._bar.update((self._bar.total or 0) - left - self._bar.n)
@@ -151,7 +154,7 @@ class SearchBar:
 
 def bar_where_seen() -> SearchBar | None:
     """Return a progress bar in a notebook or on a terminal, and None elsewhere."""
-    # whoever runs inside IPython has imported it
+    # inside IPython, the module is imported already
     shell = sys.modules.get("IPython")
     running = None if shell is None else shell.get_ipython()
     in_notebook = type(running).__name__ == "ZMQInteractiveShell"

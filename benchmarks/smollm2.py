@@ -90,7 +90,7 @@ class Bench:
         """What a run's circuit is worth."""
         assert record.circuit is not None
         return evaluate_into(
-            self.store, self.worker, record.spec, task, record.circuit, effort
+            self.store, lambda: self.worker, record.spec, task, record.circuit, effort
         ).evaluation
 
     def resampled(self, task: TaskSpec, record: RunRecord) -> float:

@@ -32,13 +32,13 @@ def parse_shard(text: str) -> Shard:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InvalidInput(
-            f"'{text}' is not a shard", field="--shard", allowed="I/N, as in 1/8 for the first of 8"
+            f"'{text}' is not a shard", field="shard", allowed="I/N, as in 1/8 for the first of 8"
         )
     shard = Shard(int(match[1]), int(match[2]))
     if not 1 <= shard.index <= shard.count:
         last = max(1, shard.count)
         raise InvalidInput(
-            f"there is no shard {shard}", field="--shard", allowed=f"1/{last} to {last}/{last}"
+            f"there is no shard {shard}", field="shard", allowed=f"1/{last} to {last}/{last}"
         )
     return shard
 

@@ -92,7 +92,7 @@ def check_folders(folder: Path, written: Path | None) -> None:
     """Raise InvalidInput if baselines cannot be read from `folder` or written to `written`."""
     for path in (folder, *(() if written is None else (written,))):
         if path.exists() and not path.is_dir():
-            raise InvalidInput("is not a folder", where=str(path), field="--baselines")
+            raise InvalidInput("is not a folder", where=str(path), field="baselines")
     if written is None:
         return
     parent = next(p for p in (written, *written.absolute().parents) if p.exists())
@@ -100,7 +100,7 @@ def check_folders(folder: Path, written: Path | None) -> None:
         raise InvalidInput(
             f"cannot be written: no new file may be made in {parent}",
             where=str(written),
-            field="--baselines",
+            field="baselines",
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from acdc_pipeline.graph import Circuit, Edge, Node
 from acdc_pipeline.graph.circuit import jaccard
+from acdc_pipeline.regression import LEAST_SEEDS
 from acdc_pipeline.specs import Spec
 from acdc_pipeline.store import RunRecord
 
@@ -19,9 +20,6 @@ EDGES, HEADS, SIZE, RANKING = "edges", "heads", "size", "ranking"
 
 LEAST_RANKED = 3
 """Fewer shared edges have no meaningful order."""
-
-LEAST_SEEDS = 5
-"""Fewer other samples say too little about their spread."""
 
 LEAST_OF_METRIC = 1e-3
 """Change of a metric that is never drift, relative to its size where that is above 1: sums of

@@ -30,8 +30,10 @@ Name = Annotated[
 ]
 """The name of a task or sweep: valid as a folder name on any system."""
 
-Seed = Annotated[int, Field(ge=0, le=2**53 - 1)]
-"""A seed: at most 53 bits, which every JSON reader keeps exactly."""
+MAX_SEED = 2**53 - 1
+"""At most 53 bits, which every JSON reader keeps exactly."""
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 Bos = Annotated[
     bool,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, check_whole
 from acdc_pipeline.plotting.scales import THEMES, gradient
 from acdc_pipeline.store import Store
 from acdc_pipeline.wiki.cache import read_cache, write_cache
@@ -70,16 +70,19 @@ def build(
         progress: called with the current activity, the amount done and the total.
 
     Raises:
-        InvalidInput: `out` holds other files or cannot be written, or a note is invalid.
+        InvalidInput: `jobs` is below 1, `out` holds other files or cannot be written, or a note is
+            invalid.
         SpecError: the file of a task is invalid.
         StoreError: the store cannot be read.
         ExecutionFailed: a worker process was killed, or another build writes to `out`.
     """
+    if jobs is not None:
+        check_whole(jobs, "jobs", 1)
     check_folder(out)
     with lock_folder(out), infrequent_gc():
         before, program = read_manifest(out), program_digest()
         cached = read_cache(out, program)
-        jobs = jobs or count_cores()
+        jobs = count_cores() if jobs is None else jobs
         contents = read_store(
             store, jobs, lambda done, total: progress("reading runs", done, total), cached=cached
         )
@@ -93,7 +96,7 @@ def build(
             (out / BUILDING).unlink()
         except OSError as error:
             raise InvalidInput(
-                f"cannot be written: {error.strerror or error}", where=str(out), field="--out"
+                f"cannot be written: {error.strerror or error}", where=str(out), field="out"
             ) from error
         return built
 

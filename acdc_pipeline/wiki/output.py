@@ -156,14 +156,14 @@ def remove_files(out: Path, names: set[str]) -> None:
 def check_folder(folder: Path) -> None:
     """Raise InvalidInput unless `folder` is new, empty or a wiki."""
     if folder.exists() and not folder.is_dir():
-        raise InvalidInput("is a file, not a folder", where=str(folder), field="--out")
+        raise InvalidInput("is a file, not a folder", where=str(folder), field="out")
     if not folder.is_dir() or any((folder / name).exists() for name in (NAME, BUILDING, LOCK)):
         return
     if next(folder.iterdir(), None) is not None:
         raise InvalidInput(
             "holds other files, and is not a wiki",
             where=str(folder),
-            field="--out",
+            field="out",
             fix="name a new or an empty folder",
         )
 
@@ -188,11 +188,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
                 raise ExecutionFailed(
                     "another build writes to this folder",
                     where=str(folder),
-                    fix="wait until it is finished, or name another folder with --out",
+                    fix="wait until it is finished, or name another folder",
                 )
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
-            raise InvalidInput(problem, where=str(folder), field="--out") from error
+            raise InvalidInput(problem, where=str(folder), field="out") from error
         yield
 
 

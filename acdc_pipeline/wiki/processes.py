@@ -57,7 +57,7 @@ def map_in_processes(
         except BrokenProcessPool as error:
             raise ExecutionFailed(
                 "a process of the build was killed, perhaps for lack of memory",
-                fix="build with fewer processes: --jobs 1",
+                fix="build with fewer processes (jobs: 1)",
             ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -10,6 +10,7 @@ from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
 from acdc_pipeline.specs.names import check_device
+from acdc_pipeline.workflows.executors import check_resources
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.progress import Progress
@@ -34,8 +35,8 @@ def discover_into(
     there, and resumes from them after an interruption.
 
     Args:
-        make_worker: makes the worker, only if the store does not have the run: a worker needs
-            libraries that take seconds to import.
+        make_worker: makes the worker, only if the store does not have the run and can be written: a
+            worker needs libraries that take seconds to import.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -44,8 +45,8 @@ def discover_into(
     run_id = run.run_id()
     if store.has(run_id):
         return store.get(run_id), True
-    worker = make_worker()
     store.check_writable()
+    worker = make_worker()
     checkpoint = StoreCheckpoint(store, run_id, CHECKPOINT_EVERY)
     record = worker.execute(run, task, progress, checkpoint)
     store.commit(record)
@@ -62,10 +63,11 @@ def worker_factory(
         threads: CPU threads of torch; None for torch's own choice.
 
     Raises:
-        InvalidInput: the name of the device is unknown. Whether this machine has it is known once
-            the worker is made.
+        InvalidInput: the name of the device is unknown, or an amount is not valid. Whether this
+            machine has the device is known once the worker is made.
     """
     check_device(device)
+    check_resources(memory, threads)
 
     @cache
     def make() -> Worker:

@@ -45,11 +45,13 @@ ALIKE = 4
 """Prompts in a group with equal roles, for causal scrubbing."""
 
 MOST_RANDOM_CIRCUITS = 50
-"""More would tell little more: above all of 50 is above 98 % of all, give or take 2 %."""
+"""The maximum of `cheap_null`. A circuit that is more faithful than all 50 has an estimated
+percentile of 98 % (Laplace: 51/52) with a standard deviation of 2 %."""
 LEAST_RANDOM_CIRCUITS = 10
+"""The minimum of `cheap_null`."""
 
 NULL_OPERATIONS = 2e12
-"""Multiplications and additions for a null: at best ten seconds on two CPU cores."""
+"""Multiplications and additions of a cheap null: about ten seconds on two CPU cores."""
 
 Advance = Callable[[float], None]
 """Called with the finished share of a part, 0 to 1."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from acdc_pipeline.errors import check_whole
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.names import MAX_SEED, MetricName
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
 Part = Literal[
@@ -112,8 +113,15 @@ def evaluation_plan(
     Args:
         draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
             leaves the parts as the scope has them.
+
+    Raises:
+        InvalidInput: an amount is negative, or the seed is not valid.
     """
+    check_whole(seed, "seed", 0, MAX_SEED)
     given = {"draws": draws, "restarts": restarts, "resamples": resamples}
+    for name, amount in {"null": null, **given}.items():
+        if amount is not None:
+            check_whole(amount, name, 0)
     parts: frozenset[Part] = BASIC if scope == "basic" else frozenset(PARTS)
     if null is not None:
         parts = parts.union(NULL) if null else parts.difference(NULL)

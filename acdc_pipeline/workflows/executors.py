@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from acdc_pipeline.errors import InvalidInput, StoreError
+from acdc_pipeline.errors import InvalidInput, StoreError, check_whole
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Executor
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from acdc_pipeline.store import Store
 
 DEFAULT_PROFILE = "laptop"
+"""The worker profile where none is named."""
+
+MAX_THREADS = 512
+"""With thousands of threads torch does not start, or ends in C++."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,15 @@ def execution_settings(
 
     Raises:
         UnknownName: there is no such profile.
-        InvalidInput: there is no such executor, or the profile is not valid.
+        InvalidInput: there is no such executor or device, the profile is not valid, or an amount
+            is too small or too large.
     """
     from acdc_pipeline.specs import find_profile
+    from acdc_pipeline.specs.names import check_device
 
+    check_resources(memory, threads)
+    if device is not None:
+        check_device(device)
     if executor is not None:
         check_executor(executor, "executor")
     found = find_profile(profile)
@@ -60,6 +69,14 @@ def execution_settings(
         found = found.model_copy(update={"executor": executor})
     memory = found.memory if memory is None else memory
     return ExecutionSettings(profile, found, device, memory, threads)
+
+
+def check_resources(memory: int | None, threads: int | None) -> None:
+    """Raise InvalidInput if a byte budget or a number of torch threads is not valid."""
+    if memory is not None:
+        check_whole(memory, "memory", 1)
+    if threads is not None:
+        check_whole(threads, "threads", 1, MAX_THREADS)
 
 
 def check_executor(name: str, field: str) -> str:
@@ -79,7 +96,11 @@ def make_executor(settings: ExecutionSettings) -> Executor:
     if profile.executor == "ray":
         from acdc_pipeline.execution.ray import RayExecutor
 
-        return RayExecutor(profile, device=settings.device or "auto", memory=settings.memory)
+        return RayExecutor(
+            profile,
+            device="auto" if settings.device is None else settings.device,
+            memory=settings.memory,
+        )
     import torch
 
     from acdc_pipeline.execution.executor import LocalExecutor
@@ -87,14 +108,18 @@ def make_executor(settings: ExecutionSettings) -> Executor:
 
     # no more than torch would use by itself on this computer
     cpus = min(torch.get_num_threads(), math.ceil(profile.cpus_each))
-    torch.set_num_threads(settings.threads or cpus)
-    device = settings.device or ("auto" if profile.gpus > 0 else "cpu")
+    torch.set_num_threads(cpus if settings.threads is None else settings.threads)
+    device = settings.device
+    if device is None:
+        device = "auto" if profile.gpus > 0 else "cpu"
     return LocalExecutor(lambda: Worker(device=device, memory=settings.memory), profile.checkpoint)
 
 
 def leaves_gpu_idle(settings: ExecutionSettings) -> bool:
     """Whether this process would compute on the CPU only because the profile has no GPU."""
-    if settings.profile.executor == "ray" or settings.device or settings.profile.gpus > 0:
+    if settings.profile.executor == "ray" or settings.profile.gpus > 0:
+        return False
+    if settings.device is not None:
         return False
     import torch
 

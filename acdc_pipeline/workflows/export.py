@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,14 @@ BY_SUFFIX: dict[str, tuple[str, ...]] = {
 """Formats by file suffix; the first is the default."""
 
 
-def export_format(name: str | None, out: Path | None) -> str:
+def export_format(
+    name: str | None, out: Path | None, *, written: Callable[[str], str] = str
+) -> str:
     """Return the format called `name`, or the one that the suffix of `out` implies.
 
     Args:
         out: the file to be written; None for a stream.
+        written: how errors write the name of the parameter `format`.
 
     Raises:
         UnknownName: there is no such format.
@@ -46,14 +50,14 @@ def export_format(name: str | None, out: Path | None) -> str:
             f"'{suffix}' is the suffix of no format",
             where=str(out),
             allowed=", ".join(BY_SUFFIX),
-            fix=f"add --format {'|'.join(FORMATS)}",
+            fix=f"choose a format with {written('format')}: {', '.join(FORMATS)}",
         )
     if name is not None and implied and name not in implied:
         suffix = next(suffix for suffix, names in BY_SUFFIX.items() if name in names)
         raise InvalidInput(
-            f"is named like {implied[0]}, and --format is {name}",
+            f"is named like {implied[0]}, and {written('format')} is {name}",
             where=str(out),
-            fix=f"leave --format out, or rename the file to *{suffix}",
+            fix=f"leave {written('format')} out, or rename the file to *{suffix}",
         )
     return name or implied[0]
 

@@ -34,19 +34,11 @@ CPU_RATE = 40e9
 GPU_RATE = 1e13
 """Operations per second of one GPU; an assumption, not a measurement."""
 
-SHARE_OF_FORWARD = 0.02
-"""Cost of testing an edge in forward passes: 0.004 with 0.7 % of the edges kept, 0.2 with 19 %."""
 SECONDS_PER_TEST = 0.002
 """Overhead per tested edge."""
 
 FORWARDS_OF_SCORES = 30
 """Forward passes of a method that scores all edges together; each of its steps adds a tenth."""
-
-# Cost of testing an edge in forward passes. In `exact` the rest of the model is intact when an edge
-# is tested, so that the change reaches half the model on average.
-_PER_TEST = {"acdc": SHARE_OF_FORWARD, "eap-ig-acdc": SHARE_OF_FORWARD, "exact": 0.5}
-# Methods that test edges and compute no scores.
-_TESTS_ALONE = ("acdc", "exact")
 
 _ITEMSIZE = {"float64": 8}
 
@@ -212,8 +204,8 @@ def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
 
 
 def _forwards(method: Method, tests: int) -> float:
-    testing = tests * _PER_TEST.get(method.name, 0.0)
-    if method.name in _TESTS_ALONE:
+    testing = tests * method.TEST_COST
+    if not method.COMPUTES_SCORES:
         return testing
     values = method.plain()
     points = values.get("steps", 0) * values.get("rounds", 1)

@@ -13,7 +13,8 @@ from acdc_pipeline.models import ModelDescription, TransformerWeights, describe_
 from acdc_pipeline.models.describe import list_features
 from acdc_pipeline.specs import ModelRef
 
-# Windows longer than this are looked at from inside only.
+# Prompts are at most this long: longer attention windows are checked only with prompts that fit
+# inside them.
 _LONGEST = 1024
 
 _MOST_SEED = 2**63 - 1

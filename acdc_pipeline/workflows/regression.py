@@ -79,9 +79,9 @@ def plan_cells(
     for old, new in replacements.items():
         if old not in models:
             allowed = ", ".join(map(str, models))
-            raise InvalidInput(f"{old} is not in the sweep", field="--replace", allowed=allowed)
+            raise InvalidInput(f"{old} is not in the sweep", field="replace", allowed=allowed)
         if new in models:
-            raise InvalidInput(f"{new} is in the sweep itself", field="--replace")
+            raise InvalidInput(f"{new} is in the sweep itself", field="replace")
     plan = plan_sweep(spec, dtype=dtype, replacements=replacements)
     originals = {str(new): str(old) for old, new in replacements.items()}
     cells = [
@@ -98,14 +98,16 @@ def plan_cells(
     return spec.name, tuple(cells)
 
 
-def check_fresh(store: Store, cells: Sequence[PlannedCell]) -> None:
+def check_fresh(
+    store: Store, cells: Sequence[PlannedCell], fix: str = "name another store"
+) -> None:
     """Raise InvalidInput if `store` already holds runs of `cells`."""
     ids = [cell.planned.run_id for cell in cells if cell.planned is not None]
     if present := len(store.intact(ids)):
         raise InvalidInput(
             f"holds {present} of these {len(ids)} run{'' if len(ids) == 1 else 's'} already",
             where=store.url,
-            fix="name another store, or take them as they are with --cached",
+            fix=fix,
         )
 
 

@@ -29,17 +29,18 @@ def build_site(
     """Build the wiki of `store`; only files that differ are written.
 
     Raises:
-        InvalidInput: there is no such store or notes folder, or `out` holds other files.
+        InvalidInput: there is no such store or notes folder, `jobs` is below 1, or `out` holds
+            other files.
         StoreError: the store cannot be read.
         ExecutionFailed: a process was killed, or another build writes to `out`.
     """
     if notes is not None and not notes.is_dir():
-        raise InvalidInput("is not a folder", where=str(notes), field="--notes")
+        raise InvalidInput("is not a folder", where=str(notes), field="notes")
     if not store.exists:
         raise InvalidInput(
             "the store does not exist",
             where=store.url,
-            field="--store",
+            field="store",
             fix="name the store that holds the runs, or create some: acdc discover",
         )
     out = default_site_folder() if out is None else out

@@ -49,7 +49,7 @@ class Answer:
 
 def evaluate_into(
     store: Store,
-    worker: Worker,
+    make_worker: Callable[[], Worker],
     run: RunSpec,
     task: TaskSpec,
     circuit: Circuit,
@@ -64,6 +64,9 @@ def evaluate_into(
     interrupted call loses little. A damaged evaluation counts as absent and is replaced;
     `Store.evaluations` names it. The evaluation is returned even if it cannot be stored.
 
+    Args:
+        make_worker: makes the worker, only if something has to be measured.
+
     Raises what `evaluate` raises, and StoreError if the store cannot be read.
     """
     family = _family(store, run, circuit)
@@ -76,6 +79,7 @@ def evaluate_into(
         kept = None  # measured again, and replaced
     if kept is not None:
         return Answer(evaluation_of(kept.figures, circuit), cached=True, unkept=None)
+    worker = make_worker()
     started = kept_at = time.perf_counter()
 
     def store_it(found: Evaluation, measured: Mapping[str, Any]) -> StoreError | None:

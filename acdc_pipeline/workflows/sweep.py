@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -84,9 +85,9 @@ class SweepResult:
     status: SweepStatus
     outcomes: tuple[Outcome, ...]
 
-    @property
+    @cached_property
     def records(self) -> list[RunRecord]:
-        """The runs of the sweep that are in the store, in its order."""
+        """The runs of the sweep that are in the store, in its order, read at the first access."""
         done = {o.planned.run_id for o in self.outcomes if o.error is None}
         done |= {planned.run_id for planned in self.status.runs("cached")}
         ids = [planned.run_id for planned in self.status.plan.runs]

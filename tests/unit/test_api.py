@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def test_discover_negative_threshold_is_refused():
         ({"prompts": -5}, "prompts: -5 is not at least 1"),
         ({"seed": -1}, "seed: -1 is not at least 0"),
         ({"dtype": "float8"}, "dtype: 'float8' is not"),
-        ({"memory": 0}, "memory: 0 is not an amount of memory"),
+        ({"memory": 0}, "memory: 0 is too small"),
         ({"store": "nowhere://x"}, "'nowhere' is not a kind of store"),
     ],
 )
@@ -145,6 +147,12 @@ def test_found_circuit_of_a_store_keeps_its_evaluation_and_answers_from_there(tm
     assert len(store.evaluations().by_run[found.run_id]) == 1
 
 
+@pytest.mark.parametrize("name", ["null", "draws", "restarts", "resamples", "seed"])
+def test_evaluation_negative_amount_is_refused(found: acdc_pipeline.FoundCircuit, name: str):
+    with pytest.raises(InvalidInput, match=f"^{name}: -1 is too small"):
+        found.evaluate(**{name: -1})  # pyright: ignore[reportArgumentType]
+
+
 def test_evaluate_circuit_of_the_true_edges_is_the_whole_model():
     truth = true_circuit("compiled-or", "corrupted")
     worth = acdc_pipeline.evaluate(
@@ -186,11 +194,58 @@ def test_sweep_unknown_executor_is_refused(small_sweep: Path, tmp_path: Path):
         acdc_pipeline.sweep(small_sweep, store=tmp_path, executor="cloud")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"threads": 0}, "threads: 0 is too small"),
+        ({"threads": 513}, "threads: 513 is too large"),
+        ({"memory": -1}, "memory: -1 is too small"),
+        ({"device": "abacus"}, "device 'abacus' is not known"),
+        ({"shard": "3"}, "^shard: '3' is not a shard"),
+        ({"shard": "3/2"}, "^shard: there is no shard 3/2"),
+    ],
+)
+def test_sweep_wrong_argument_is_named(
+    small_sweep: Path, tmp_path: Path, wrong: dict[str, Any], error: str
+):
+    with pytest.raises(InvalidInput, match=error):
+        acdc_pipeline.sweep(small_sweep, store=tmp_path / "runs", **wrong)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_sweep_records_are_read_from_the_store_once(small_sweep: Path, tmp_path: Path):
+    result = acdc_pipeline.sweep(small_sweep, store=tmp_path / "runs", device="cpu", threads=1)
+    (record,) = result.records
+    shutil.rmtree(tmp_path / "runs")
+    assert result.records == [record]
+
+
 def test_profile_heads_scores_every_head_and_keeps_the_run(tmp_path: Path):
     arguments: dict[str, Any] = {"prompts": 4, "store": tmp_path, "device": "cpu"}
     (record,) = acdc_pipeline.profile_heads("zoo:compiled-or", ["compiled_or"], **arguments)
     assert {(row.layer, row.head) for row in record.heads} == {(0, head) for head in range(4)}
     assert acdc_pipeline.open_store(tmp_path).run_ids() == [record.spec.run_id()]
+
+
+def test_profile_heads_takes_a_single_task(tmp_path: Path):
+    arguments: dict[str, Any] = {"prompts": 2, "store": tmp_path, "device": "cpu"}
+    task = acdc_pipeline.load_task("compiled_or")
+    for given in ("compiled_or", task):
+        (record,) = acdc_pipeline.profile_heads("zoo:compiled-or", given, **arguments)
+        assert record.spec.task == "compiled_or"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"prompts": 1}, "profile_heads: prompts: 1 is too small"),
+        ({"tasks": []}, "profile_heads: tasks: names no task"),
+        ({"memory": 0}, "memory: 0 is too small"),
+    ],
+)
+def test_profile_heads_wrong_argument_is_named(wrong: dict[str, Any], error: str):
+    with pytest.raises(InvalidInput, match=error):
+        acdc_pipeline.profile_heads("zoo:compiled-or", **wrong)
 
 
 def test_regress_writes_baselines_and_then_finds_no_drift(small_sweep: Path, tmp_path: Path):
@@ -199,6 +254,36 @@ def test_regress_writes_baselines_and_then_finds_no_drift(small_sweep: Path, tmp
     assert (report.exit_code, len(report.updated)) == (0, 1)
     report = acdc_pipeline.regress(str(small_sweep), **where)
     assert [verdict.status for verdict in report.verdicts] == ["ok"]
+    # the temporary store is gone
+    assert report.store is None
+    kept = acdc_pipeline.regress(str(small_sweep), store=tmp_path / "kept", **where)
+    assert kept.store == str(tmp_path / "kept")
+    with pytest.raises(InvalidInput, match="holds 1 of these 1 run already") as error:
+        acdc_pipeline.regress(str(small_sweep), store=tmp_path / "kept", **where)
+    assert "--" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"update_reason": ""}, "regress: update_reason: a new baseline needs a reason"),
+        ({"update_reason": " \n"}, "regress: update_reason: a new baseline needs a reason"),
+        ({"seeds": 4}, "regress: seeds: 4 is too small\nallowed: at least 5"),
+        ({"threads": 0}, "threads: 0 is too small"),
+        ({"replace": {"zoo:attn-4l": "zoo:neox-4l"}}, "^replace: zoo:attn-4l is not in the sweep"),
+        (
+            {"replace": {"zoo:compiled-or": "zoo:compiled-or"}},
+            "^replace: zoo:compiled-or is in the sweep itself",
+        ),
+        ({"baselines": __file__}, "baselines: is not a folder"),
+    ],
+)
+def test_regress_wrong_argument_is_named_before_anything_runs(
+    small_sweep: Path, tmp_path: Path, wrong: dict[str, Any], error: str
+):
+    with pytest.raises(InvalidInput, match=error):
+        acdc_pipeline.regress(str(small_sweep), store=tmp_path / "runs", **wrong)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_build_wiki_writes_a_page_for_the_circuit(tmp_path: Path):
@@ -208,6 +293,23 @@ def test_build_wiki_writes_a_page_for_the_circuit(tmp_path: Path):
     built = acdc_pipeline.build_wiki(tmp_path / "runs", tmp_path / "wiki", jobs=1)
     assert (built.out / "index.html").is_file()
     assert built.site.circuits == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"jobs": 0}, "^jobs: 0 is too small"),
+        ({"notes": "nowhere"}, "nowhere: notes: is not a folder"),
+        ({"store": "nowhere"}, "nowhere: store: the store does not exist"),
+        ({"out": __file__}, "out: is a file, not a folder"),
+    ],
+)
+def test_build_wiki_wrong_argument_is_named(tmp_path: Path, wrong: dict[str, Any], error: str):
+    acdc_pipeline.open_store(tmp_path / "runs", mode="write").check_writable()
+    given = {"store": tmp_path / "runs", "out": tmp_path / "wiki", **wrong}
+    with pytest.raises(InvalidInput, match=error):
+        acdc_pipeline.build_wiki(**given)
+    assert not (tmp_path / "wiki").exists()
 
 
 @pytest.mark.parametrize("suffix", ["json", "graphml", "dot", "parquet", "svg"])
@@ -228,6 +330,40 @@ def test_export_writes_the_format_of_the_suffix(
 def test_export_unknown_suffix_is_refused(found: acdc_pipeline.FoundCircuit, tmp_path: Path):
     with pytest.raises(InvalidInput, match="suffix of no format"):
         acdc_pipeline.export(found, tmp_path / "circuit.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "error"),
+    [
+        ("circuit.csv", None, "fix: choose a format with format: node-link, "),
+        ("circuit.dot", "graphml", "named like dot, and format is graphml"),
+        ("none/circuit.dot", None, "cannot be written: its folder does not exist"),
+        ("folder.dot", None, "is a folder"),
+    ],
+)
+def test_export_wrong_file_is_named_and_nothing_is_written(
+    found: acdc_pipeline.FoundCircuit, tmp_path: Path, name: str, format: str | None, error: str
+):
+    (tmp_path / "folder.dot").mkdir()
+    with pytest.raises(InvalidInput, match=error) as raised:
+        acdc_pipeline.export(found, tmp_path / name, format=format)
+    assert "--" not in str(raised.value)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "folder.dot"]
+
+
+def test_export_puts_a_new_file_in_the_place_of_the_old_one(
+    found: acdc_pipeline.FoundCircuit, tmp_path: Path
+):
+    path, old = tmp_path / "circuit.dot", tmp_path / "old"
+    path.write_text("before")
+    path.chmod(0o640)
+    os.link(path, old)
+    acdc_pipeline.export(found, path)
+    assert path.read_text().startswith("digraph")
+    assert path.stat().st_mode & 0o777 == 0o640
+    # a file written in place would change under both of its names
+    assert old.read_text() == "before"
+    assert sorted(tmp_path.iterdir()) == [path, old]
 
 
 def test_bar_shows_how_far_a_search_is_and_goes(capsys: pytest.CaptureFixture[str]):

@@ -17,14 +17,12 @@ from acdc_pipeline.cli.terminal.text import pluralize, relative_path
 from acdc_pipeline.cli.views.run import run_name
 from acdc_pipeline.cli.views.sweep import print_failures
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.workflows.executors import check_executor, execution_settings
+from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, check_executor, execution_settings
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome
     from acdc_pipeline.store import RunRecord, Store
     from acdc_pipeline.workflows.sweep import SweepStatus
-
-PROFILE = "laptop"
 
 
 def demo(
@@ -51,7 +49,7 @@ def demo(
     Example: acdc demo
     """
     settings = execution_settings(
-        PROFILE,
+        DEFAULT_PROFILE,
         executor=check_executor(executor, "--executor"),
         device=device,
         memory=shared.read_memory(context),

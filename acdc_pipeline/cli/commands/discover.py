@@ -184,7 +184,7 @@ def discover(
         {name: value for name, value in parameters.items() if value is not None},
         spec,
         where="discover",
-        written=lambda name: "--" + name.replace("_", "-"),
+        written=shared.option_name,
     )
     with show_progress() as progress:
         progress.status(f"loading {model}")

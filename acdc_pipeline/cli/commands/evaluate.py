@@ -153,7 +153,7 @@ def evaluate(
         from acdc_pipeline.workflows.evaluation import evaluation_plan
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
-        worker = worker_factory(device, memory_budget, thread_count)()
+        make_worker = worker_factory(device, memory_budget, thread_count)
         plan = evaluation_plan(
             "full" if full else "basic",
             null=null,
@@ -170,7 +170,7 @@ def evaluate(
             require_same_task(spec, task)
             damaged = results.evaluations([spec.run_id()]).damaged
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            answer = evaluate_into(results, worker, spec, task, circuit, plan, progress)
+            answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
             found = answer.evaluation
         else:
             spec, task, circuit = _given_circuit(
@@ -178,7 +178,7 @@ def evaluate(
             )
             damaged = ()
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            found = evaluate_circuit(worker, spec, task, circuit, [], plan, progress)
+            found = evaluate_circuit(make_worker(), spec, task, circuit, [], plan, progress)
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
         curve_rows,
@@ -275,6 +275,6 @@ def _given_circuit(
         prompts=prompts,
         seed=seed,
         dtype=dtype,
-        written=lambda name: f"--{name}",
+        written=shared.option_name,
     )
     return spec, task, circuit

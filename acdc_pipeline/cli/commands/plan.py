@@ -124,7 +124,8 @@ def _hours(settings: ExecutionSettings, seconds: float) -> str:
 
 
 def _basis(to_run: int, measured: int) -> str:
-    from acdc_pipeline.workflows.forecast import CPU_RATE, GPU_RATE, SHARE_OF_FORWARD
+    from acdc_pipeline.specs import SearchMethod
+    from acdc_pipeline.workflows.forecast import CPU_RATE, GPU_RATE
 
     estimated = to_run - measured
     parts = []
@@ -136,8 +137,8 @@ def _basis(to_run: int, measured: int) -> str:
     if estimated:
         parts.append(
             f"a count of operations ({text.pluralize(estimated, 'run')}; it can be wrong by a "
-            f"factor of 10): an edge test takes {SHARE_OF_FORWARD:.0%} of a forward pass, a CPU "
-            f"does {CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
+            f"factor of 10): an edge test takes {SearchMethod.TEST_COST:.0%} of a forward pass, a "
+            f"CPU does {CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
         )
     return "; ".join(parts)
 

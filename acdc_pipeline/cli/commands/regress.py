@@ -17,7 +17,7 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.options.parsers import integer, output_file
 from acdc_pipeline.cli.terminal.errors import print_error
-from acdc_pipeline.cli.terminal.files import STDOUT, check_writable, write_bytes
+from acdc_pipeline.cli.terminal.files import STDOUT
 from acdc_pipeline.cli.terminal.interrupts import temporary_folder
 from acdc_pipeline.cli.terminal.output import print_json, print_note, print_warnings
 from acdc_pipeline.cli.terminal.progress import show_status
@@ -25,7 +25,9 @@ from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.cli.views.regression import print_report
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
+from acdc_pipeline.regression import LEAST_SEEDS
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
+from acdc_pipeline.workflows.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from acdc_pipeline.specs import ModelRef
 
 NO_BASELINE = BaselineError.exit_code
-MIN_SEEDS = 5
-"""The minimum of `regression.tolerance`."""
 
 
 def regress(
@@ -70,11 +70,11 @@ def regress(
     seeds: Annotated[
         int,
         typer.Option(
-            **integer("--seeds", MIN_SEEDS, 1000),
+            **integer("--seeds", LEAST_SEEDS, 1000),
             help="Number of further prompt samples from which the tolerances of new baselines "
             "are measured.",
         ),
-    ] = MIN_SEEDS,
+    ] = LEAST_SEEDS,
     junit: Annotated[
         Path | None,
         typer.Option(
@@ -143,15 +143,18 @@ def regress(
 
     known = baselines_folder(baselines)
     folder = folder_to_write(baselines)
-    check_folders(known, folder if update_baseline else None)
+    with shared.naming_options("baselines"):
+        check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())
     place = temporary_folder("acdc-regress-") if store is None else nullcontext(store)
     with reserve_stdout(), place as url:
         results = open_store(url)
-        with show_status("planning"):
+        with show_status("planning"), shared.naming_options("replace"):
             name, cells = plan_cells(sweep, settings.profile.dtype, replacements)
             if not cached:
-                check_fresh(results, cells)
+                check_fresh(
+                    results, cells, fix="name another store, or take them as they are with --cached"
+                )
         resume = None if store is None else f"{shared.repeat_command(context)} --cached"
 
         def execute(runs: Sequence[PlannedRun]) -> list[Outcome]:

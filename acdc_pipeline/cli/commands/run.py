@@ -105,7 +105,8 @@ def plan_with_store(
     from acdc_pipeline.execution.shard import WHOLE, parse_shard
     from acdc_pipeline.specs import find_sweep
 
-    part = WHOLE if shard is None else parse_shard(shard)
+    with shared.naming_options("shard"):
+        part = WHOLE if shard is None else parse_shard(shard)
     spec = find_sweep(sweep)
     with show_status(f"planning {spec.name}"):
         from acdc_pipeline.store import open_store

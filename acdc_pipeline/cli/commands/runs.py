@@ -19,7 +19,6 @@ from acdc_pipeline.cli.terminal.files import (
     STDOUT,
     check_drawing,
     check_new,
-    write_bytes,
     write_drawing,
 )
 from acdc_pipeline.cli.terminal.progress import show_status
@@ -41,6 +40,7 @@ from acdc_pipeline.cli.views.run_list import (
 )
 from acdc_pipeline.errors import DamagedRun, InvalidInput
 from acdc_pipeline.workflows.export import FORMATS, export_bytes, export_format
+from acdc_pipeline.workflows.files import write_bytes
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -220,7 +220,7 @@ def export_run(
     Example: acdc runs export 3f2a91c0 --out circuit.graphml
     """
     out = None if out == STDOUT else out
-    form = export_format(format, out)
+    form = export_format(format, out, written=shared.option_name)
     if out is not None and not force:
         check_new(out)
     if form == "parquet" and out is None and sys.stdout.isatty():

@@ -62,7 +62,7 @@ def build_wiki(
     """
     from acdc_pipeline.workflows.site import build_site
 
-    with show_stages() as progress:
+    with show_stages() as progress, shared.naming_options("out", "notes", "store"):
         results = shared.open_store(store)
         built = build_site(results, out, notes=notes, jobs=jobs, progress=progress)
     _print_notes(built)
@@ -81,7 +81,7 @@ def build_from_store(store: Store, out: Path | None) -> Path | None:
         return None
     from acdc_pipeline.workflows.site import build_site
 
-    with show_stages() as progress:
+    with show_stages() as progress, shared.naming_options("out", "notes", "store"):
         built = build_site(store, out, progress=progress)
     _print_notes(built)
     return built.out / "index.html"

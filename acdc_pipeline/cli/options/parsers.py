@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.files import STDOUT, stream_number
-from acdc_pipeline.errors import GraphError, InvalidInput
+from acdc_pipeline.cli.terminal.files import STDOUT
+from acdc_pipeline.errors import GraphError, InvalidInput, check_whole, shorten_value
+from acdc_pipeline.workflows.files import stream_number
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit, Topology
@@ -21,9 +22,6 @@ MAX_PROMPTS = 1_000_000
 
 MAX_SEED = 2**53 - 1
 """The limit of run specifications: neither torch nor all JSON readers take larger numbers."""
-
-MAX_THREADS = 512
-"""With thousands of threads torch does not start, or ends in C++."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _edges_error = partial(InvalidInput, field="--edges")
@@ -40,13 +38,8 @@ def integer(option: str, least: int, most: int | None = None) -> dict[str, Any]:
         except ValueError:
             value = None
         if value is None:
-            raise InvalidInput(f"'{_cut(text)}' is not a whole number", field=option)
-        if value < least:
-            raise InvalidInput(f"{value} is too small", field=option, allowed=f"at least {least}")
-        if most is not None and value > most:
-            raise InvalidInput(
-                f"{_cut(value)} is too large", field=option, allowed=f"at most {most}"
-            )
+            raise InvalidInput(f"'{shorten_value(text)}' is not a whole number", field=option)
+        check_whole(value, option, least, most)
         return value
 
     return {"parser": parse, "metavar": "N"}
@@ -60,14 +53,9 @@ def number(option: str) -> dict[str, Any]:
             # float() takes 1_0 for 10, and digits of other scripts
             return float(text if "_" not in str(text) and str(text).isascii() else "")
         except ValueError:
-            raise InvalidInput(f"'{_cut(text)}' is not a number", field=option) from None
+            raise InvalidInput(f"'{shorten_value(text)}' is not a number", field=option) from None
 
     return {"parser": parse, "metavar": "NUMBER"}
-
-
-def _cut(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
 def output_file(option: str, metavar: str = "FILE") -> dict[str, Any]:

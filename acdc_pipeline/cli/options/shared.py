@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, MAX_THREADS, integer
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer
+from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.workflows.executors import MAX_THREADS
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -139,6 +144,24 @@ def read_threads(context: typer.Context) -> int | None:
     if text is None:
         return None
     return integer(option_source(context, "threads"), 1, MAX_THREADS)["parser"](text)
+
+
+def option_name(parameter: str) -> str:
+    """Return the option that sets a parameter, such as `--learning-rate` for `learning_rate`."""
+    return "--" + parameter.replace("_", "-")
+
+
+@contextmanager
+def naming_options(*parameters: str) -> Iterator[None]:
+    """Name the option in errors about one of `parameters`, and shorten absolute paths in errors."""
+    try:
+        yield
+    except InvalidInput as error:
+        if error.field in parameters:
+            error.field = option_name(error.field)
+        if error.where is not None and Path(error.where).is_absolute():
+            error.where = relative_path(error.where)
+        raise
 
 
 def option_source(context: typer.Context, name: str) -> str:

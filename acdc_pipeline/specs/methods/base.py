@@ -48,11 +48,16 @@ class BaseMethod(Spec):
         VERSION: raised whenever the method would decide differently: part of every run id.
         SWEEP_LISTS: parameters that a sweep gives as a list, by the name of that list.
         NOT_IN_SWEEPS: parameters that a sweep cannot give.
+        TEST_COST: forward passes that the test of one edge costs, for forecasts.
+        COMPUTES_SCORES: whether scores of edges or heads are computed together, as opposed to
+            only testing edges one by one, for forecasts.
     """
 
     VERSION: ClassVar[int]
     SWEEP_LISTS: ClassVar[Mapping[str, str]] = {}
     NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ()
+    TEST_COST: ClassVar[float] = 0.0
+    COMPUTES_SCORES: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         # A Literal in every subclass, at the place that it has in the JSON.

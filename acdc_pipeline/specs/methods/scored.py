@@ -167,6 +167,9 @@ class ExactMethod(RankedMethod):
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one alone costs in {metric}"
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.exact:exact"
+    # the rest of the model is intact, so that a removal changes half of it on average
+    TEST_COST: ClassVar[float] = 0.5
+    COMPUTES_SCORES: ClassVar[bool] = False
 
     name: Literal["exact"]
 

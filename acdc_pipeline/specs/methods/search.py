@@ -25,6 +25,8 @@ class SearchMethod(BaseCircuitMethod):
 
     SCORE: ClassVar[str] = "what removing one costs in {metric}"
     SWEEP_LISTS: ClassVar[Mapping[str, str]] = {"threshold": "thresholds"}
+    # measured: 0.004 with 0.7 % of the edges kept, 0.2 with 19 %
+    TEST_COST: ClassVar[float] = 0.02
 
     name: Any  # comes first in the JSON
     threshold: float = Field(gt=0)
@@ -41,6 +43,7 @@ class AcdcMethod(SearchMethod):
     """Iterative edge pruning by activation patching (Conmy et al. 2023, Algorithm 1)."""
 
     VERSION: ClassVar[int] = 1
+    COMPUTES_SCORES: ClassVar[bool] = False
 
     name: Literal["acdc"]
 

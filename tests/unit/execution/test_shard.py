@@ -114,6 +114,6 @@ def test_shard_is_read(text: str, shard: Shard):
 def test_shard_that_cannot_be_is_refused(text: str, problem: str, allowed: str):
     with pytest.raises(InvalidInput) as raised:
         parse_shard(text)
-    assert raised.value.field == "--shard"
+    assert raised.value.field == "shard"
     assert raised.value.problem == problem
     assert allowed in (raised.value.allowed or "")

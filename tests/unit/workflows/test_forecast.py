@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from acdc_pipeline.models.describe import describe_model
 from acdc_pipeline.specs import WorkerProfile, find_profile, find_task, parse
+from acdc_pipeline.specs.methods.scored import EapMethod
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.workflows.forecast import (
     CPU_RATE,
     GPU_RATE,
     SECONDS_PER_TEST,
-    SHARE_OF_FORWARD,
     UNKNOWN_LENGTH,
     CellForecast,
+    estimate,
     forecast,
     parameters,
     rough_tokens,
@@ -58,7 +59,7 @@ def test_forecast_without_runs_of_its_kind_counts_operations(tmp_path: Path, sto
     blocks = 2 * 16 * (2 * 8 * (2 + 2) + 3 * 64)
     forward = 2 * 2 * (3 * blocks + 40 * 16)  # 2 prompts of 3 tokens, one answer each
     edges = describe_model(f"dir:{tmp_path / 'm'}").n_edges
-    expected = edges * (SHARE_OF_FORWARD * forward / (2 * CPU_RATE) + SECONDS_PER_TEST)
+    expected = edges * (0.02 * forward / (2 * CPU_RATE) + SECONDS_PER_TEST)
     assert cell.seconds == pytest.approx(expected)
     assert (cell.edges, cell.edge_tests, cell.measured) == (edges, edges, 0)
 
@@ -98,6 +99,30 @@ def test_forecast_of_scores_counts_passes_and_no_edge_tests(tmp_path: Path, stor
     (acdc,) = forecast(work(tmp_path, store), (), LAPTOP)
     assert cell.edge_tests == acdc.edge_tests
     assert cell.seconds > acdc.seconds
+
+
+class RemovalMethod(EapMethod):
+    """A method that runs the whole model once for each edge."""
+
+    TEST_COST: ClassVar[float] = 1.0
+    COMPUTES_SCORES: ClassVar[bool] = False
+
+    def edges_tested(self, n_edges: int) -> int:
+        return n_edges
+
+
+def test_forecast_of_a_new_method_takes_its_cost_from_its_class(tmp_path: Path, store: Store):
+    (planned,) = work(tmp_path, store).plan.runs
+    model = describe_model(planned.run.model)
+    method = RemovalMethod(
+        name="eap", metric="logit_diff", ablation="zero", share=0.1, edges=None, rank="signed"
+    )
+    found = estimate(planned.run.model_copy(update={"method": method}), 3, model, {}, LAPTOP)
+    # the forward pass of the test above: 2 prompts of 3 tokens, one answer each
+    forward = 2 * 2 * (3 * 2 * 16 * (2 * 8 * (2 + 2) + 3 * 64) + 40 * 16)
+    expected = model.n_edges * (forward / (2 * CPU_RATE) + SECONDS_PER_TEST)
+    assert found.seconds == pytest.approx(expected)
+    assert found.edge_tests == model.n_edges
 
 
 def test_forecast_of_a_screened_search_counts_the_scores_and_the_edges_that_it_leaves(

@@ -60,7 +60,7 @@ def evaluated(
 ) -> Answer:
     assert record.circuit is not None
     return stored_evaluation.evaluate_into(
-        store, worker, record.spec, TASK, record.circuit, effort, listener
+        store, lambda: worker, record.spec, TASK, record.circuit, effort, listener
     )
 
 
@@ -102,3 +102,18 @@ def test_parts_of_another_evaluation_are_taken_where_seed_and_amount_agree(
     effort = replace(evaluation_plan("basic", null=3), seed=1)
     evaluated(store, record, worker, effort, other_seed)
     assert other_seed.parts == ["faithfulness", "curve", "null"]
+
+
+def test_stored_evaluation_is_read_without_a_worker(tmp_path: Path, worker: Worker):
+    def no_worker() -> Worker:
+        raise AssertionError("nothing is measured")
+
+    store, record = store_with_run(tmp_path, worker)
+    plan = evaluation_plan("basic", null=1)
+    measured = evaluated(store, record, worker, plan, Listener())
+    assert record.circuit is not None
+    again = stored_evaluation.evaluate_into(
+        store, no_worker, record.spec, TASK, record.circuit, plan
+    )
+    assert (measured.cached, again.cached) == (False, True)
+    assert evaluation_figures(again.evaluation) == evaluation_figures(measured.evaluation)

@@ -56,7 +56,10 @@ def test_format_that_is_asked_for_fits_names_that_say_nothing_else(capsys, run_i
     ("more", "parts"),
     [
         (("--out", "c.csv"), ("c.csv: '.csv' is the suffix of no format", ".graphml", "--format")),
-        (("--out", "c.graphml", "--format", "dot"), ("named like graphml", "*.dot")),
+        (
+            ("--out", "c.graphml", "--format", "dot"),
+            ("named like graphml, and --format is dot", "leave --format out", "*.dot"),
+        ),
         (("--out", "none/c.json"), ("its folder does not exist", "mkdir -p none")),
         (("--out", "there.json"), ("there.json: exists already", "--force")),
         (("--out", ""), ("--out: the name of the file is empty", "- for stdout")),

@@ -65,14 +65,17 @@ def test_wiki_build_names_what_it_leaves_out(capsys, store: str, tmp_path: Path)
 
 
 def test_wiki_build_of_a_store_that_is_not_there_leaves_the_wiki_as_it_was(
-    capsys, store: str, tmp_path: Path
+    capsys, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     acdc(capsys, "wiki", "build", "--out", tmp_path / "site")
     before = sorted(path.name for path in (tmp_path / "site").rglob("*"))
     shown = acdc(
         capsys, "wiki", "build", "--out", tmp_path / "site", "--store", tmp_path / "mistyped"
     )
-    shown.refuses("--store", "the store does not exist")
+    shown.refuses("--store: the store does not exist")
+    monkeypatch.chdir(tmp_path)
+    shown = acdc(capsys, "wiki", "build", "--store", tmp_path / "mistyped")
+    shown.refuses("acdc: mistyped: --store: the store does not exist")
     assert sorted(path.name for path in (tmp_path / "site").rglob("*")) == before
 
 
