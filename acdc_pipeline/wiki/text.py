@@ -16,7 +16,9 @@ _MAX_WORDS = 96
 _MAX_SLUG = 60
 
 _BLANKS = {" ": "·", "\n": "⏎", "\r": "␍", "\t": "⇥", "\N{NO-BREAK SPACE}": "⍽"}
-_LINE = {"\n": " ", "\r": " ", "\t": " ", "\N{NO-BREAK SPACE}": "\N{NO-BREAK SPACE}"}
+_LINE = {"\n": " ", "\r": " ", "\t": " "} | {
+    space: space for space in ("\N{NO-BREAK SPACE}", "\N{NARROW NO-BREAK SPACE}")
+}
 
 # scripts and emoji need these inside words
 _JOINERS = "\u200c\u200d"

@@ -340,7 +340,7 @@ def test_comparison_shows_the_numbers_of_both_heads_and_swaps_them(
     wanted = [stored("zoo-attn-2l", 8 + 3), stored("zoo-gpt2-4l-s0", 1)]
     assert shown() == pytest.approx(wanted, rel=0.01)
     circuits = page.page.locator(".comparison tr:has(th:text-is('In circuits up to')) td")
-    assert re.match(r"(ioi|induction) τ = 0\.\d+|–$", circuits.first.inner_text())
+    assert re.match(r"(ioi|induction) τ\s=\s0\.\d+|–$", circuits.first.inner_text())
     page.page.locator(".swap").click()
     page.page.wait_for_url("**a=zoo-gpt2-4l-s0/a0.h1&b=zoo-attn-2l/a1.h3")
     assert shown() == pytest.approx(wanted[::-1], rel=0.01)

@@ -75,6 +75,11 @@ def test_percent_has_a_digit_behind_the_point_below_ten(share: float | None, sho
     assert text.format_percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == shown
 
 
+def test_percent_sign_stays_on_the_line_of_its_number_on_a_page():
+    shown = load_templates().from_string("{{ 0.25|percent }}").render()
+    assert shown == "25\N{NARROW NO-BREAK SPACE}%"
+
+
 @pytest.mark.parametrize(
     ("place", "shown"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (11, "11th"), (112, "112th")]
 )
