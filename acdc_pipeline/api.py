@@ -296,7 +296,11 @@ def regress(
     """
     from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.progress import SilentSweep
-    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
+    from acdc_pipeline.regression.baseline import (
+        baselines_folder,
+        check_folders,
+        new_baselines_folder,
+    )
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.workflows import regression
     from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
@@ -305,7 +309,7 @@ def regress(
         raise InvalidInput("a new baseline needs a reason", where="regress", field="update_reason")
     check_whole(seeds, "seeds", LEAST_SEEDS, where="regress")
     given = None if baselines is None else Path(baselines)
-    known, folder = baselines_folder(given), folder_to_write(given)
+    known, folder = baselines_folder(given), new_baselines_folder(given)
     check_folders(known, None if update_reason is None else folder)
     settings = execution_settings(
         profile, executor=executor, device=device, memory=memory, threads=threads

@@ -106,6 +106,6 @@ class CircuitCase(pytest.Item):
         return "acdc-regress", None, self.name
 
     def _message(self) -> str:
-        from acdc_pipeline.regression.ci_reports import explain
+        from acdc_pipeline.regression.ci_reports import verdict_text
 
-        return f"{self.verdict.status}: {self.verdict.cell}\n{explain(self.verdict)}"
+        return f"{self.verdict.status}: {self.verdict.cell}\n{verdict_text(self.verdict)}"

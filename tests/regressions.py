@@ -10,7 +10,7 @@ from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import Baseline, graph_shape
 from acdc_pipeline.regression.cell import cell_of
-from acdc_pipeline.regression.finding import Finding, finding_of, tolerance
+from acdc_pipeline.regression.finding import Finding, finding_of, measure_tolerance
 from acdc_pipeline.store import RunRecord
 from tests import records
 
@@ -61,6 +61,6 @@ def baseline(others: Mapping[int, Finding] | None = None, **changes: Any) -> Bas
         graph=graph_shape(TOPOLOGY),
         edges={str(e): found.circuit.scores[e] for e in found.circuit.sorted_edges},
         metrics=dict(found.metrics),
-        tolerance=tolerance(found, samples),
+        tolerance=measure_tolerance(found, samples),
     )
     return made.model_copy(update=changes)

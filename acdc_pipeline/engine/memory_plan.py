@@ -80,7 +80,8 @@ class MemoryPlan:
             raise OutOfMemoryBudget(
                 f"{self.prompts} prompts need {self.sources / 1e6:,.1f} MB before the first edge "
                 f"is tried, the budget is {budget / 1e6:,.1f} MB",
-                fix="use fewer prompts or a larger memory budget",
+                fix="use fewer prompts or a larger memory budget (--memory, or memory of the "
+                "profile)",
             )
 
     @property

@@ -49,7 +49,8 @@ def rows_at_once(weights: TransformerWeights, pos: int, memory: int) -> int:
     if needed > memory:
         raise OutOfMemoryBudget(
             f"one prompt of {pos} tokens needs {needed} bytes, the budget is {memory}",
-            fix="use shorter prompts or a larger memory budget",
+            fix="use shorter prompts or a larger memory budget (--memory, or memory of the "
+            "profile)",
         )
     return min(MOST_ROWS, memory // needed)
 

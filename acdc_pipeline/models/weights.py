@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.device import Precision
+from acdc_pipeline.text import pluralize
 
 NormKind = Literal["layer", "rms", "none"]
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
@@ -161,8 +162,9 @@ class TransformerWeights:
 
     def __repr__(self) -> str:
         graph = self.topology
-        layers = f"{graph.n_layers} layer" + ("" if graph.n_layers == 1 else "s")
-        shape = f"{layers} of {graph.n_heads} heads, width {self.d_model}"
+        shape = (
+            f"{pluralize(graph.n_layers, 'layer')} of {graph.n_heads} heads, width {self.d_model}"
+        )
         return f"<weights: {shape}, {graph.n_edges} edges>"
 
     @property

@@ -39,7 +39,7 @@ class Baseline(Spec):
     """The expected result of a cell, its conditions, and its tolerance.
 
     Args:
-        reason: why the baseline was made or changed, as given by its author.
+        reason: why the baseline was made or changed, in the words of its author.
         edges: the circuit's edges, each with its score; null where the method gives none.
     """
 
@@ -58,33 +58,33 @@ class Baseline(Spec):
     tolerance: Tolerance
 
     @model_validator(mode="after")
-    def _compares(self) -> Self:
-        """Without a limit a statistic is not compared, and a file without any passes always."""
+    def _check_limits(self) -> Self:
+        """Refuse a file without limits: a statistic without a limit is not compared."""
         missing = [name for name in (EDGES, HEADS, SIZE) if name not in self.tolerance.limits]
         if missing:
             raise rejection("tolerance.limits", f"has none for {', '.join(missing)}")
         return self
 
     def finding(self) -> Finding:
-        """What is expected. Raises GraphError for edges that the graph does not have."""
+        """Return the expected result. Raises GraphError for edges that the graph does not have."""
         topology = Topology(**self.graph.plain())
         scores = {Edge.parse(e): score for e, score in self.edges.items() if score is not None}
         return Finding(Circuit.of(topology, self.edges, scores), self.metrics)
 
 
 def baselines_folder(given: Path | None) -> Path:
-    """Find the baselines: the given folder, else the project's, else those that ship."""
+    """Return the folder of the baselines: `given`, else the project's, else the bundled one."""
     if given is not None:
         return given
     project = find_project()
     if project is not None and (project / FOLDER).is_dir():
         return project / FOLDER
     shipped = bundled_folder() / FOLDER
-    return shipped if shipped.is_dir() else folder_to_write(None)
+    return shipped if shipped.is_dir() else new_baselines_folder(None)
 
 
-def folder_to_write(given: Path | None) -> Path:
-    """Return where new baselines go: the given folder, else one below the project's or this one."""
+def new_baselines_folder(given: Path | None) -> Path:
+    """Return the folder for new baselines: `given`, else one in the project or working folder."""
     return (find_project() or Path.cwd()) / FOLDER if given is None else given
 
 
@@ -105,33 +105,32 @@ def check_folders(folder: Path, written: Path | None) -> None:
 
 
 def graph_shape(topology: Topology) -> GraphShape:
-    """The shape of a graph, as a baseline keeps it."""
+    """Return the shape of a graph as it is stored in a baseline."""
     return GraphShape(**asdict(topology))
 
 
 def encode(baseline: Baseline) -> bytes:
-    """The bytes of the file; the same baseline always gives the same."""
+    """Return the bytes of the file, always the same for the same baseline."""
     text = json.dumps(
         baseline.plain(), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False
     )
     return (text + "\n").encode()
 
 
-def path_of(folder: Path, cell: CellSpec) -> Path:
-    """Where the baseline of `cell` is, or would be."""
+def baseline_path(folder: Path, cell: CellSpec) -> Path:
+    """Return the path of the baseline of `cell`, whether or not it exists."""
     return folder / f"{cell.stem}.json"
 
 
 def read_baseline(folder: Path, cell: CellSpec) -> Baseline | None:
-    """The baseline of `cell`; None where there is none.
+    """Return the baseline of `cell`, or None if its file does not exist.
 
     Raises:
-        BaselineError: there is a file that cannot be used: it is damaged, of another version, or
-            answers another question.
+        BaselineError: the file is damaged, has another schema version, or holds another cell.
     """
-    path = path_of(folder, cell)
+    path = baseline_path(folder, cell)
     try:
-        # a pipe would be waited for, and a device read for ever
+        # reading a pipe would block, and reading a device might never end
         if path.exists() and not path.is_file():
             raise BaselineError("is not a file")
         baseline = parse(read_json(path.read_bytes()), Baseline, path.name)
@@ -153,8 +152,8 @@ def read_baseline(folder: Path, cell: CellSpec) -> Baseline | None:
 
 
 def write_baseline(folder: Path, baseline: Baseline) -> Path:
-    """Writes the file of `baseline`, in one step, and gives its path. Raises ExecutionFailed."""
-    path = path_of(folder, baseline.cell)
+    """Write the file of `baseline` atomically and return its path. Raises ExecutionFailed."""
+    path = baseline_path(folder, baseline.cell)
     beside = path.with_name(f".{path.name}.new")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +168,7 @@ def write_baseline(folder: Path, baseline: Baseline) -> Path:
     return path
 
 
-def unused(folder: Path, cells: list[CellSpec]) -> tuple[str, ...]:
+def find_unused(folder: Path, cells: list[CellSpec]) -> tuple[str, ...]:
     """Return the names of the baseline files that belong to no cell."""
-    used = {path_of(folder, cell).name for cell in cells}
+    used = {baseline_path(folder, cell).name for cell in cells}
     return tuple(sorted(p.name for p in folder.glob("*.json") if p.name not in used))

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from acdc_pipeline.errors import SpecError
-from acdc_pipeline.specs import CircuitMethod, Dtype, RunSpec, Spec, circuit_method
+from acdc_pipeline.specs import CircuitMethod, Dtype, RunSpec, Spec, circuit_method, method_label
 
 LONGEST_NAME = 80
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class CellSpec(Spec):
-    """The identity of a baseline: a run without what may change between two of them."""
+    """The identity of a baseline: the settings of a run, without hashes of task and model."""
 
     task: str
     model: str
@@ -31,27 +31,25 @@ class CellSpec(Spec):
 
     @property
     def method_text(self) -> str:
-        """The method with what decides how large its circuits are: `acdc 0.03`, `eap 5%`."""
-        values = self.method.plain()
-        if (threshold := values.get("threshold")) is not None:
-            return f"{self.method.name} {threshold:g}"
-        if (share := values.get("share")) is not None:
-            return f"{self.method.name} {100 * share:.3g}%"
-        return f"{self.method.name} {values['edges']} edges"
+        """Name of the method and size of its circuits: `acdc 0.03`, `eap 5%`."""
+        # always the plural: the text is part of names of stored files
+        if (edges := self.method.plain().get("edges")) is not None:
+            return f"{self.method.name} {edges} edges"
+        return method_label(self.method)
 
     @property
     def stem(self) -> str:
-        """The baseline's file name without `.json`: `ioi.zoo-gpt2-4l-s0.acdc-0.03`."""
+        """File name of the baseline without `.json`: `ioi.zoo-gpt2-4l-s0.acdc-0.03`."""
         seed = [f"seed-{self.seed}"] if self.seed else []
         method = re.sub(r"[^A-Za-z0-9._-]+", "-", self.method_text.replace("%", "pc"))
-        return ".".join([_slug(self.task), _slug(self.model), method, *seed])
+        return ".".join([_make_slug(self.task), _make_slug(self.model), method, *seed])
 
 
 def cell_of(run: RunSpec, model: str) -> CellSpec:
     """Return the cell of `run`.
 
     Args:
-        model: the model whose baseline it is held against, by the reference that the sweep has.
+        model: reference, as in the sweep, of the model whose baseline the run is compared with.
     """
     return CellSpec(
         task=run.task,
@@ -64,7 +62,7 @@ def cell_of(run: RunSpec, model: str) -> CellSpec:
 
 
 def check_distinct(cells: Iterable[CellSpec], sweep: str) -> None:
-    """Raises SpecError where two cells of a sweep would share a baseline file."""
+    """Raise SpecError if two cells of a sweep would share a baseline file."""
     taken: dict[str, CellSpec] = {}
     for cell in cells:
         other = taken.setdefault(cell.stem.casefold(), cell)
@@ -78,8 +76,8 @@ def check_distinct(cells: Iterable[CellSpec], sweep: str) -> None:
 
 
 def differences(was: CellSpec, now: CellSpec) -> tuple[str, ...]:
-    """The settings in which two cells differ, as `prompts 64 -> 32`."""
-    before, after = _flat(was), _flat(now)
+    """Return the settings in which two cells differ, as in `prompts 64 -> 32`."""
+    before, after = _flatten(was), _flatten(now)
     return tuple(
         f"{name} {before.get(name)} -> {after.get(name)}"
         for name in dict.fromkeys((*before, *after))
@@ -87,13 +85,13 @@ def differences(was: CellSpec, now: CellSpec) -> tuple[str, ...]:
     )
 
 
-def _flat(cell: CellSpec) -> dict[str, object]:
+def _flatten(cell: CellSpec) -> dict[str, object]:
     plain = cell.plain()
     method = plain.pop("method")
     return plain | {"method" if name == "name" else name: v for name, v in method.items()}
 
 
-def _slug(text: str) -> str:
+def _make_slug(text: str) -> str:
     slug = _OTHER.sub("-", text).strip("-") or "x"
     if len(slug) <= LONGEST_NAME:
         return slug

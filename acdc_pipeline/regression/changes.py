@@ -8,21 +8,20 @@ from typing import Any
 
 from acdc_pipeline.models.fingerprint import Fingerprint
 
-MOST_NAMED = 3
-"""So many tensors are named."""
+MAX_NAMED = 3
+"""Number of changed tensors that are named."""
 
 _ABSENT = object()
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The parts of a model that are not what they were, each in a line.
+    """The parts of a model that changed, one line each.
 
     Args:
-        definition: configuration, tokenizer, and which head is which. A baseline holds for these as
-            they were, whatever the circuit does.
-        weights: the weights, which training moves. They are drift iff the circuit or its metrics
-            are.
+        definition: changes of the configuration, the tokenizer, and the order of heads. These are
+            drift even if the circuit is the same.
+        weights: changes of the weights. By themselves they are no drift.
     """
 
     definition: tuple[str, ...] = ()
@@ -38,34 +37,36 @@ def changes_between(was: Fingerprint, now: Fingerprint) -> Changes:
     if was.revision == now.revision:
         return Changes()
     definition = []
-    if settings := differing(was.config, now.config):
+    if settings := list_differing(was.config, now.config):
         definition.append(f"config changed: {', '.join(settings)}")
     if was.tokenizer is not None and now.tokenizer is None:
         definition.append("tokenizer changed: its files are gone")
     elif was.tokenizer != now.tokenizer:
         definition.append("tokenizer changed")
     if was.tokenizer_settings is not None and now.tokenizer_settings is not None:
-        settings = differing(was.tokenizer_settings, now.tokenizer_settings)
+        settings = list_differing(was.tokenizer_settings, now.tokenizer_settings)
         if settings:
             definition.append(f"tokenizer settings changed: {', '.join(settings)}")
-    return Changes((*definition, *_exchanged(was.heads, now.heads)), _weights(was, now))
+    return Changes(
+        (*definition, *_list_exchanged_heads(was.heads, now.heads)), _describe_weights(was, now)
+    )
 
 
-def differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the settings that differ, as `dropout 0.1 -> 0.0`."""
+def list_differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the settings that differ, as in `dropout 0.1 -> 0.0`."""
     return [
-        f"{name} {_text(was.get(name, _ABSENT))} -> {_text(now.get(name, _ABSENT))}"
+        f"{name} {_value_text(was.get(name, _ABSENT))} -> {_value_text(now.get(name, _ABSENT))}"
         for name in sorted({*was, *now})
         if was.get(name, _ABSENT) != now.get(name, _ABSENT)
     ]
 
 
-def _text(value: object) -> str:
+def _value_text(value: object) -> str:
     return "absent" if value is _ABSENT else str(value)
 
 
-def _exchanged(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """The heads of each layer that are all still there, in other places."""
+def _list_exchanged_heads(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Describe the heads that exchanged places inside their layer."""
     layers = dict.fromkeys(name.partition(".")[0] for name in was)
     found = []
     for layer in layers:
@@ -76,7 +77,7 @@ def _exchanged(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return found
 
 
-def _weights(was: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
+def _describe_weights(was: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
     if not (was.tensors and now.tensors):
         return (f"weights changed: revision {was.revision[:12]} -> {now.revision[:12]}",)
     names = sorted({*was.tensors, *now.tensors})
@@ -85,5 +86,5 @@ def _weights(was: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
         return ()
     if len(changed) == len(names):
         return (f"weights changed: all {len(names)} tensors",)
-    named = ", ".join(changed[:MOST_NAMED]) + (", …" if len(changed) > MOST_NAMED else "")
+    named = ", ".join(changed[:MAX_NAMED]) + (", …" if len(changed) > MAX_NAMED else "")
     return (f"weights changed: {len(changed)} of {len(names)} tensors ({named})",)

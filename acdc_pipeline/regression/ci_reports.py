@@ -11,6 +11,7 @@ from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from acdc_pipeline.regression.report import Report, summary_line
 from acdc_pipeline.regression.verdict import Verdict
+from acdc_pipeline.text import NONE
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -57,10 +58,10 @@ def junit_xml(report: Report) -> bytes:
     for verdict in report.verdicts:
         case = TestCase(_xml_text(str(verdict.cell)), class_name, round(verdict.seconds, 3))
         if verdict.status == "drift":
-            case.result = [_result(Failure, verdict.causes[0], "drift", explain(verdict))]
+            case.result = [_result(Failure, verdict.causes[0], "drift", verdict_text(verdict))]
         elif verdict.status != "ok":
             kind = verdict.status if verdict.error is None else type(verdict.error).__name__
-            case.result = [_result(Error, verdict.causes[0], kind, explain(verdict))]
+            case.result = [_result(Error, verdict.causes[0], kind, verdict_text(verdict))]
         suite.add_testcase(case)
     if not report.compared:
         case = TestCase("cells", class_name, 0)
@@ -74,8 +75,8 @@ def junit_xml(report: Report) -> bytes:
     return stream.getvalue()
 
 
-def explain(verdict: Verdict) -> str:
-    """List everything known about a cell that is not ok, line by line."""
+def verdict_text(verdict: Verdict) -> str:
+    """Return everything known about a cell that is not ok, line by line."""
     lines = list(verdict.causes)
     for what, (gained, lost) in (("edges", verdict.edges), ("heads", verdict.heads)):
         if gained:
@@ -104,9 +105,9 @@ def _row(verdict: Verdict) -> str:
     cells = [
         _SIGNS[verdict.status],
         _escape(str(verdict.cell)),
-        f"{1 - verdict.deviations[0].distance:.3f}" if compared else "–",
-        str(len(gained)) if compared else "–",
-        str(len(lost)) if compared else "–",
+        f"{1 - verdict.deviations[0].distance:.3f}" if compared else NONE,
+        str(len(gained)) if compared else NONE,
+        str(len(lost)) if compared else NONE,
         _escape(verdict.causes[0]) if verdict.causes else "",
     ]
     return f"| {' | '.join(cells)} |"

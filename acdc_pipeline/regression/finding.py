@@ -1,4 +1,4 @@
-"""What is compared of a run, how far apart two runs are, and how far is no drift."""
+"""The compared part of a run, the distances of two runs, and the tolerance of a baseline."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from acdc_pipeline.store import RunRecord
 EDGES, HEADS, SIZE, RANKING = "edges", "heads", "size", "ranking"
 """Statistics of circuits; every other statistic is a metric, by its name."""
 
-LEAST_RANKED = 3
-"""Fewer shared edges have no meaningful order."""
+MIN_RANKED = 3
+"""Least number of shared edges for a rank correlation."""
 
-LEAST_OF_METRIC = 1e-3
+METRIC_FLOOR = 1e-3
 """Change of a metric that is never drift, relative to its size where that is above 1: sums of
 32-bit numbers in another order differ by about 1e-6, and one edge at the threshold that falls the
 other way moves a metric by more."""
 
-LEAST_OF_RANKING = 0.05
+RANKING_FLOOR = 0.05
 """Change of Spearman's correlation that is never drift: neighbours in the order may swap."""
 
 
@@ -88,9 +88,9 @@ def distances(a: Finding, b: Finding) -> dict[str, float]:
 def rank_correlation(a: Mapping[Edge, float], b: Mapping[Edge, float]) -> float | None:
     """Return Spearman's correlation of |score| over the shared edges; None where undefined."""
     shared = sorted(set(a) & set(b), key=str)
-    if len(shared) < LEAST_RANKED:
+    if len(shared) < MIN_RANKED:
         return None
-    x, y = (_ranks(np.array([abs(scores[edge]) for edge in shared])) for scores in (a, b))
+    x, y = (_rank(np.array([abs(scores[edge]) for edge in shared])) for scores in (a, b))
     if not (x.std() > 0 and y.std() > 0):
         return None
     # equal orders have a correlation of exactly 1, whatever the rounding
@@ -102,10 +102,10 @@ class Tolerance(Spec):
 
     Args:
         measured: distances by statistic, in the order of `seeds`; null where a sample has none.
-        limits: the largest distance of each statistic that is no drift.
+        limits: the largest distance of each statistic that is not drift.
     """
 
-    seeds: tuple[int, ...] = Field(min_length=LEAST_SEEDS)
+    seeds: tuple[int, ...] = Field(min_length=MIN_SEEDS)
     measured: dict[str, tuple[float | None, ...]]
     limits: dict[str, Annotated[float, Field(ge=0)]]
 
@@ -121,7 +121,7 @@ def tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:
     largest = {name: max(row[name] for row in rows if name in row) for name in names}
     return Tolerance(
         seeds=tuple(others),
-        measured={name: tuple(_short(row.get(name)) for row in rows) for name in names},
+        measured={name: tuple(_round_distance(row.get(name)) for row in rows) for name in names},
         limits={name: max(floor(name, reference), largest[name]) for name in names},
     )
 
@@ -139,16 +139,16 @@ def floor(statistic: str, reference: Finding) -> float:
     if statistic == SIZE:
         return 1.0
     if statistic == RANKING:
-        return LEAST_OF_RANKING
-    return LEAST_OF_METRIC * max(1.0, abs(reference.metrics[statistic]))
+        return RANKING_FLOOR
+    return METRIC_FLOOR * max(1.0, abs(reference.metrics[statistic]))
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share their mean rank."""
+def _rank(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 1; equal values share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[place]
 
 
-def _short(value: float | None) -> float | None:
+def _round_distance(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""Two models, two revisions of one, or two runs: what their circuits share, by edge and role."""
+"""Compare the circuits of two models, two revisions of a model, or two runs, by edge and role."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from acdc_pipeline.store import RunRecord, RunSummary
 NO_ROLE = "head without a role"
 
 Roles = Mapping[Node, frozenset[str]]
-"""What each head behaves as, as far as profiles say."""
+"""The roles of each head that has any, from head profiles."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two sets of names."""
+    """The names that two sets share, and those that only one of them has."""
 
     only_a: tuple[str, ...]
     both: tuple[str, ...]
@@ -30,12 +30,12 @@ class Overlap:
 
     @property
     def counts(self) -> tuple[int, int, int]:
-        """How many names are only in the first, in both, and only in the second."""
+        """Number of names only in the first set, in both, and only in the second."""
         return len(self.only_a), len(self.both), len(self.only_b)
 
     @property
     def jaccard(self) -> float:
-        """Names of both over names of either."""
+        """Jaccard index of the two sets: size of the intersection over size of the union."""
         return jaccard((*self.only_a, *self.both), (*self.both, *self.only_b))
 
 
@@ -63,10 +63,10 @@ class Pair:
 
 
 def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
-    """The runs of one model at one revision.
+    """Return the runs of one model at one revision.
 
     Args:
-        text: a reference as runs have it, or one with `@` and the first digits of a revision.
+        text: the model's reference, also followed by `@` and the first digits of a revision.
 
     Raises:
         UnknownName: the store has no such model, or several revisions of it.
@@ -93,9 +93,9 @@ def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
     return found
 
 
-def questions_of(summaries: Iterable[RunSummary]) -> dict[str, RunSummary]:
+def runs_by_settings(summaries: Iterable[RunSummary]) -> dict[str, RunSummary]:
     """Return the runs that found a circuit, by task, method, prompts and seed."""
-    return {_question(s): s for s in summaries if s.edges_kept is not None}
+    return {_settings_key(s): s for s in summaries if s.edges_kept is not None}
 
 
 def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
@@ -111,8 +111,12 @@ def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
     return {node: frozenset(names) for node, names in found.items()} if documents else None
 
 
-def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
-    """Compare the circuits of two runs that found one."""
+def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
+    """Compare the circuits of two runs, each of which has one.
+
+    Args:
+        roles_a, roles_b: roles of the heads of each model; None without a profile.
+    """
     assert a.circuit is not None
     assert b.circuit is not None
     one, other = a.circuit, b.circuit
@@ -128,7 +132,7 @@ def compared(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles |
     return Pair(cell, " and ".join(dict.fromkeys(labels)), runs, edges, roles, role_edges)
 
 
-def _question(summary: RunSummary) -> str:
+def _settings_key(summary: RunSummary) -> str:
     spec = summary.spec.plain()
     return canonical_json({k: spec[k] for k in ("task_hash", "method", "prompts", "seed", "dtype")})
 
@@ -146,12 +150,12 @@ def _role_edges(circuit: Circuit, roles: Roles) -> Collection[str]:
     found = set()
     for edge in circuit.edges:
         slot = f"<{edge.slot}>" if edge.slot else ""
-        for src, dst in product(_called(edge.src, roles), _called(edge.dst, roles)):
+        for src, dst in product(_node_labels(edge.src, roles), _node_labels(edge.dst, roles)):
             found.add(f"{src} -> {dst}{slot}")
     return found
 
 
-def _called(node: Node, roles: Roles) -> Collection[str]:
+def _node_labels(node: Node, roles: Roles) -> Collection[str]:
     if node.kind == "head":
         return roles.get(node) or {NO_ROLE}
     return {"MLP" if node.kind == "mlp" else node.kind}

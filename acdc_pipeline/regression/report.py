@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from acdc_pipeline.regression.verdict import Deviation, Status, Verdict
+from acdc_pipeline.text import pluralize
 
 OK, DRIFT, FAILED, NO_BASELINE = 0, 1, 3, 4
 
@@ -18,8 +19,10 @@ class Report:
     """The verdicts on the cells of a sweep.
 
     Args:
-        baselines: the folder of the baselines, as people know it.
-        store: where the fresh runs are; None where they were not kept.
+        baselines: the folder of the baselines, as it is shown.
+        store: the store of the new runs; None if they were not kept.
+        unused: names of baseline files that belong to no cell.
+        updated: names of baseline files that were written.
     """
 
     sweep: str
@@ -31,7 +34,7 @@ class Report:
 
     @property
     def counts(self) -> Counter[Status]:
-        """How many cells have each status."""
+        """Number of cells of each status."""
         return Counter(verdict.status for verdict in self.verdicts)
 
     @property
@@ -41,10 +44,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """1 drift; 3 a run failed, or nothing was compared; 4 no baseline; 0 all as expected.
+        """Exit code: 1 drift; 3 a run failed or nothing was compared; 4 no baseline; 0 otherwise.
 
-        Drift that was found stays found where other cells failed or have no baseline, so 1 comes
-        before 3, and 3 before 4. A cell whose baseline was written now has one.
+        Of several, 1 comes before 3, and 3 before 4. Cells whose baseline was written count as ok.
         """
         written = {name.removesuffix(".json") for name in self.updated}
         left = Counter(v.status for v in self.verdicts if v.cell.stem not in written)
@@ -57,7 +59,7 @@ class Report:
         return OK if self.compared or self.updated else FAILED
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return the report as JSON data."""
         counts = self.counts
         return {
             "sweep": self.sweep,
@@ -77,10 +79,9 @@ def summary_line(report: Report) -> str:
     counts = report.counts
     parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
     total = len(report.verdicts)
-    line = f"{total} cell{'' if total == 1 else 's'}: {', '.join(parts) or 'nothing to compare'}"
+    line = f"{pluralize(total, 'cell')}: {', '.join(parts) or 'nothing to compare'}"
     if report.updated:
-        written = len(report.updated)
-        return f"{line}; wrote {written} baseline{'' if written == 1 else 's'}"
+        return f"{line}; wrote {pluralize(len(report.updated), 'baseline')}"
     return line if report.compared or not total else f"{line}; nothing was compared"
 
 

@@ -10,7 +10,7 @@ from acdc_pipeline.errors import AcdcError, BaselineError, PromptError
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import UPDATE, Baseline, graph_shape
 from acdc_pipeline.regression.cell import CellSpec
-from acdc_pipeline.regression.changes import changes_between, differing
+from acdc_pipeline.regression.changes import changes_between, list_differing
 from acdc_pipeline.regression.finding import (
     EDGES,
     HEADS,
@@ -33,7 +33,7 @@ class Deviation:
     Args:
         statistic: `edges`, `heads`, `size`, `ranking`, or a metric.
         distance: from the baseline, see `finding.distances`.
-        limit: the largest distance that is no drift.
+        limit: the largest distance that is not drift.
         was: the baseline's value; None where only a distance is known.
     """
 
@@ -45,7 +45,7 @@ class Deviation:
 
     @property
     def drifted(self) -> bool:
-        """Whether it is further off than other samples of prompts are."""
+        """Whether the distance exceeds the limit."""
         return self.distance > self.limit
 
     def __str__(self) -> str:
@@ -65,10 +65,10 @@ class Verdict:
     """The outcome of one cell.
 
     Args:
-        status: `missing` and `incompatible` say that there is no baseline to compare with.
-        causes: why it is not ok, most important first.
-        deviations: every statistic that was compared; empty where nothing was.
-        edges, heads: names of those gained, and of those lost.
+        status: `missing` without a baseline, `incompatible` with one that cannot be compared.
+        causes: reasons why the status is not ok, most important first.
+        deviations: every statistic that was compared.
+        edges, heads: names of the gained ones, and of the lost ones.
     """
 
     cell: CellSpec
@@ -91,29 +91,31 @@ class Verdict:
 def judge(
     baseline: Baseline, record: RunRecord, model: Fingerprint, seconds: float = 0.0
 ) -> Verdict:
-    """The verdict about a fresh run.
+    """Return the verdict on a new run.
 
-    It is drift if a statistic is further from the baseline than its limit, or if the model's
-    configuration or tokenizer is not what it was, or heads changed places, so that the names of
-    heads mean others. Changed weights are named and no drift by themselves: training moves them.
+    It is drift if a statistic is further from the baseline than its limit, if the configuration or
+    the tokenizer of the model changed, or if heads exchanged places, so that their names stand for
+    others. Changed weights are named, but are no drift by themselves.
     """
-    problem = _incompatible(baseline, record)
+    problem = _find_incompatibility(baseline, record)
     changes = changes_between(baseline.model, model)
     if problem is not None:
         ran = record.spec.run_id()
-        return no_baseline(baseline.cell, problem, seconds=seconds, run_id=ran, more=changes.all)
+        return judge_without_baseline(
+            baseline.cell, problem, seconds=seconds, run_id=ran, more=changes.all
+        )
     was, now = baseline.finding(), finding_of(record)
-    deviations = _deviations(was, now, baseline.tolerance.limits)
-    drifted = sorted((d for d in deviations if d.drifted), key=_telling)
+    deviations = _list_deviations(was, now, baseline.tolerance.limits)
+    drifted = sorted((d for d in deviations if d.drifted), key=_importance)
     causes = (*changes.definition, *(str(deviation) for deviation in drifted))
-    elsewhere = differing(baseline.environment, record.environment)
+    elsewhere = list_differing(baseline.environment, record.environment)
     measured = (f"measured elsewhere: {', '.join(elsewhere)}",) if elsewhere else ()
     notes = () if causes else changes.weights
     return Verdict(
         cell=baseline.cell,
         status="drift" if causes else "ok",
         causes=(*causes, *changes.weights) if causes else (),
-        notes=(*notes, *_same_question(baseline, record, was, now), *measured),
+        notes=(*notes, *_note_changed_circuit(baseline, record, was, now), *measured),
         deviations=deviations,
         edges=_gained_and_lost(now.circuit.edges, was.circuit.edges),
         heads=_gained_and_lost(now.heads, was.heads),
@@ -144,7 +146,7 @@ def judge_failure(
     return Verdict(cell, "error", (error.headline,), error=error, seconds=seconds)
 
 
-def no_baseline(
+def judge_without_baseline(
     cell: CellSpec,
     error: BaselineError | None = None,
     *,
@@ -152,7 +154,7 @@ def no_baseline(
     run_id: str | None = None,
     more: tuple[str, ...] = (),
 ) -> Verdict:
-    """The verdict about a cell without a baseline, or (`error`) with one that is of no use."""
+    """Return the verdict on a cell without a baseline, or with an unusable one (`error`)."""
     status: Status = "missing" if error is None else "incompatible"
     if error is None:
         error = BaselineError("there is no baseline", where=f"{cell.stem}.json", fix=UPDATE)
@@ -160,8 +162,8 @@ def no_baseline(
     return Verdict(cell, status, causes, error=error, seconds=seconds, run_id=run_id)
 
 
-def _incompatible(baseline: Baseline, record: RunRecord) -> BaselineError | None:
-    """Why the two cannot be compared; None where they can."""
+def _find_incompatibility(baseline: Baseline, record: RunRecord) -> BaselineError | None:
+    """Return the reason why the two cannot be compared; None if they can."""
     spec: RunSpec = record.spec
     assert record.circuit is not None
     problem = None
@@ -179,7 +181,9 @@ def _incompatible(baseline: Baseline, record: RunRecord) -> BaselineError | None
     return BaselineError(problem, where=f"{baseline.cell.stem}.json", fix=UPDATE)
 
 
-def _deviations(was: Finding, now: Finding, limits: Mapping[str, float]) -> tuple[Deviation, ...]:
+def _list_deviations(
+    was: Finding, now: Finding, limits: Mapping[str, float]
+) -> tuple[Deviation, ...]:
     found = []
     values = [dict(finding.metrics) | {SIZE: float(len(finding.circuit))} for finding in (was, now)]
     for name, distance in distances(was, now).items():
@@ -189,8 +193,8 @@ def _deviations(was: Finding, now: Finding, limits: Mapping[str, float]) -> tupl
     return tuple(found)
 
 
-def _telling(deviation: Deviation) -> tuple[int, str]:
-    """Circuits first, then what the whole model does, then the circuit's own metrics."""
+def _importance(deviation: Deviation) -> tuple[int, str]:
+    """Return a sort key: statistics of the circuit, metrics of the model, those of the circuit."""
     name = deviation.statistic
     order = (EDGES, HEADS, SIZE, RANKING)
     if name in order:
@@ -202,10 +206,10 @@ def _gained_and_lost(now: frozenset, was: frozenset) -> tuple[tuple[str, ...], t
     return tuple(sorted(map(str, now - was))), tuple(sorted(map(str, was - now)))
 
 
-def _same_question(
+def _note_changed_circuit(
     baseline: Baseline, record: RunRecord, was: Finding, now: Finding
 ) -> tuple[str, ...]:
-    """Says so where nothing about the question changed and the circuit did."""
+    """Return a note if the same run gave another circuit."""
     moved = was.circuit.edges ^ now.circuit.edges
     if record.spec.run_id() != baseline.run_id or not moved:
         return ()

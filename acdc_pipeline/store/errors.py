@@ -132,17 +132,22 @@ def missing_bucket(where: str, bucket: str) -> StoreError:
     )
 
 
+_RUN_AGAIN = "run it again: a damaged run counts as absent and is replaced"
+
+
 def damaged_run(
-    run_id: str, problem: str, *, field: str | None = None, allowed: str | None = None
+    run_id: str,
+    problem: str,
+    *,
+    field: str | None = None,
+    allowed: str | None = None,
+    fix: str = _RUN_AGAIN,
 ) -> DamagedRun:
-    """Return the error for a run whose files do not match its commit marker."""
-    return DamagedRun(
-        problem,
-        where=f"run {run_id}",
-        field=field,
-        allowed=allowed,
-        fix="run it again: a damaged run counts as absent and is replaced",
-    )
+    """Return the error for a damaged file of a run, which `field` names.
+
+    `fix` holds for the files that a commit marker lists; other files need their own.
+    """
+    return DamagedRun(problem, where=f"run {run_id}", field=field, allowed=allowed, fix=fix)
 
 
 def newer_run(run_id: str, version: int, known: int) -> NewerRun:

@@ -19,6 +19,7 @@ from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.codec import json_bytes
+from acdc_pipeline.store.errors import damaged_run
 from acdc_pipeline.store.record import json_data
 
 FILE_VERSION = 1
@@ -183,9 +184,9 @@ def _list(backend: Backend, wanted: frozenset[str] | None) -> list[str]:
 
 
 def _damaged(run_id: str, name: str, problem: str) -> DamagedRun:
-    return DamagedRun(
+    return damaged_run(
+        run_id,
         problem,
-        where=f"run {run_id}",
         field=f"{layout.EVALUATIONS}/{name}",
         fix=f"acdc evaluate {run_id[:8]}: a damaged evaluation counts as absent and is replaced",
     )

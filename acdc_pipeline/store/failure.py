@@ -5,22 +5,29 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 import acdc_pipeline
-from acdc_pipeline.errors import AcdcError, DamagedRun, ExecutionFailed
+from acdc_pipeline.errors import AcdcError, ExecutionFailed
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.codec import json_bytes
+from acdc_pipeline.store.errors import damaged_run
 
 TRACEBACK_LINES = 12
 """Lines of a traceback that are kept, counted from its end."""
 
 _MAX_CHARACTERS = 2000
+_damaged = partial(
+    damaged_run,
+    field=layout.FAILURE,
+    fix="run it again: without a readable cause the run counts as not attempted",
+)
 _PARTS = ("where", "field", "allowed", "fix")
 
 
@@ -121,15 +128,6 @@ def decode_failure(run_id: str, data: bytes) -> RunFailure:
     if failure.run_id != run_id:
         raise _damaged(run_id, f"is of run {failure.run_id}")
     return failure
-
-
-def _damaged(run_id: str, problem: str) -> DamagedRun:
-    return DamagedRun(
-        problem,
-        where=f"run {run_id}",
-        field=layout.FAILURE,
-        fix="run it again: without a readable cause the run counts as not attempted",
-    )
 
 
 def _traceback_lines(error: BaseException) -> tuple[str, ...]:

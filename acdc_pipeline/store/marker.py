@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
-from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.specs import SCHEMA_VERSION
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.codec import json_bytes
 from acdc_pipeline.store.errors import damaged_run, newer_run
+
+_damaged = partial(damaged_run, field=layout.MARKER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +77,18 @@ class Marker:
                 for name, entry in document["files"].items()
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _damage(run_id, f"not a commit marker ({error!r})") from error
+            raise _damaged(run_id, f"not a commit marker ({error!r})") from error
         if version != SCHEMA_VERSION:
-            raise _damage(
+            raise _damaged(
                 run_id,
                 f"written under schema version {version}; this program reads {SCHEMA_VERSION}",
             )
         if owner != run_id:
-            raise _damage(run_id, f"commits run {owner}")
+            raise _damaged(run_id, f"commits run {owner}")
         if attempt is not None and not (isinstance(attempt, str) and layout.is_attempt(attempt)):
-            raise _damage(run_id, f"{attempt!r} is not an attempt")
+            raise _damaged(run_id, f"{attempt!r} is not an attempt")
         if unknown := sorted(set(files) - set(layout.FILES)):
-            raise _damage(run_id, f"names {unknown[0]!r}, which is not a file of a run")
+            raise _damaged(run_id, f"names {unknown[0]!r}, which is not a file of a run")
         return cls(run_id, attempt, files)
 
     def path_of(self, name: str) -> str:
@@ -107,7 +109,3 @@ class Marker:
         if hashlib.sha256(data).hexdigest() != self.files[name].sha256:
             problem = "content differs from what was committed (sha256)"
             raise damaged_run(self.run_id, problem, field=name)
-
-
-def _damage(run_id: str, problem: str) -> DamagedRun:
-    return damaged_run(run_id, problem, field=layout.MARKER)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.errors import InvalidInput, UnknownName
+from acdc_pipeline.text import format_number, format_percent
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.specs import Method
     from acdc_pipeline.store import RunRecord
 
 FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet", "svg")
@@ -106,43 +106,17 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
 def draw_run(record: RunRecord, circuit: Circuit) -> str:
     """Draw the circuit of `record` as SVG, with its task, model, method and metrics."""
     from acdc_pipeline.plotting.circuit import draw_circuit
-    from acdc_pipeline.specs import circuit_method
+    from acdc_pipeline.specs import circuit_method, method_label
 
     spec, metrics = record.spec, record.metrics
     return draw_circuit(
         circuit,
         title=f"{spec.task} in {spec.model}",
         subtitle=f"{method_label(spec.method)}, {circuit_method(spec.method).ablation} ablation. "
-        f"KL to the whole model {_number(metrics.get('kl'))}, "
-        f"accuracy {_percent(metrics.get('accuracy'))} "
-        f"(whole model {_percent(metrics.get('model_accuracy'))}), "
-        f"forced choice {_percent(metrics.get('forced_choice'))} "
-        f"(whole model {_percent(metrics.get('model_forced_choice'))}). "
+        f"KL to the whole model {format_number(metrics.get('kl'))}, "
+        f"accuracy {format_percent(metrics.get('accuracy'))} "
+        f"(whole model {format_percent(metrics.get('model_accuracy'))}), "
+        f"forced choice {format_percent(metrics.get('forced_choice'))} "
+        f"(whole model {format_percent(metrics.get('model_forced_choice'))}). "
         f"Run {spec.run_id()[:8]}.",
     )
-
-
-def method_label(method: Method) -> str:
-    """Name a method with the parameter that decides the size of its circuits.
-
-    `acdc 0.01` for a threshold, `eap 5%` for a share of the edges, `eap 60 edges`, `profile`.
-    """
-    values = method.plain()
-    size = ""
-    if (threshold := values.get("threshold")) is not None:
-        size = f"{threshold:g}"
-    elif (edges := values.get("edges")) is not None:
-        size = f"{edges} edge{'' if edges == 1 else 's'}"
-    elif (share := values.get("share")) is not None:
-        size = f"{100 * share:.3g}%"
-    return f"{method.name} {size}".rstrip()
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:#.3g}".rstrip(".") if value else "0"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

@@ -25,18 +25,19 @@ from acdc_pipeline.models.take_fingerprint import add_head_digests, take_fingerp
 from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.regression.baseline import (
     Baseline,
+    find_unused,
     graph_shape,
     read_baseline,
-    unused,
     write_baseline,
 )
 from acdc_pipeline.regression.cell import CellSpec, cell_of, check_distinct
-from acdc_pipeline.regression.finding import finding_of, tolerance
+from acdc_pipeline.regression.finding import finding_of, measure_tolerance
 from acdc_pipeline.regression.report import Report
-from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, no_baseline
+from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, judge_without_baseline
 from acdc_pipeline.specs import ModelRef, ProfileMethod, circuit_method, find_sweep
 from acdc_pipeline.specs.names import Dtype
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.text import pluralize
 from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
 from acdc_pipeline.workflows.sweep import Refusal, plan_sweep
 
@@ -105,7 +106,7 @@ def check_fresh(
     ids = [cell.planned.run_id for cell in cells if cell.planned is not None]
     if present := len(store.intact(ids)):
         raise InvalidInput(
-            f"holds {present} of these {len(ids)} run{'' if len(ids) == 1 else 's'} already",
+            f"holds {present} of these {pluralize(len(ids), 'run')} already",
             where=store.url,
             fix=fix,
         )
@@ -149,7 +150,7 @@ def run_regression(
         baselines=str(baselines),
         store=store.url,
         verdicts=tuple(verdicts),
-        unused=unused(baselines, [cell.cell for cell in cells]),
+        unused=find_unused(baselines, [cell.cell for cell in cells]),
     )
 
 
@@ -222,7 +223,7 @@ def judge_cell(
         return judge_failure(cell.cell, baseline, None, outcome.error or error, outcome.seconds)
     if baseline is None:
         run_id = cell.planned.run_id
-        return no_baseline(cell.cell, problem, seconds=outcome.seconds, run_id=run_id)
+        return judge_without_baseline(cell.cell, problem, seconds=outcome.seconds, run_id=run_id)
     return judge(baseline, record, model, outcome.seconds)
 
 
@@ -336,5 +337,5 @@ def _new_baseline(
         graph=graph_shape(circuit.topology),
         edges={str(edge): circuit.scores.get(edge) for edge in circuit.sorted_edges},
         metrics=dict(found.metrics),
-        tolerance=tolerance(found, samples),
+        tolerance=measure_tolerance(found, samples),
     )

@@ -14,8 +14,8 @@ from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.cli.terminal.text import pluralize
 from acdc_pipeline.errors import InvalidInput, UnknownName
+from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.regression.pair import Pair, Roles
@@ -59,7 +59,7 @@ def compare(
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS)
-    results = shared.open_store(store)
+    results = shared.open_store(context)
     stored = results.summaries()
     summaries = [
         summary
@@ -99,6 +99,7 @@ def compare(
 
 
 def compare_runs(
+    context: typer.Context,
     first: Annotated[
         str | None,
         typer.Argument(
@@ -139,7 +140,7 @@ def compare_runs(
     from acdc_pipeline.cli.views import comparison
     from acdc_pipeline.cli.views.run import evaluation_part, run_name
     from acdc_pipeline.cli.views.run_list import load_figures
-    from acdc_pipeline.regression.pair import compared, roles_in, runs_of
+    from acdc_pipeline.regression.pair import pair_runs, roles_in, runs_of
 
     runs = [run for run in (first, second) if run is not None]
     models = model or []
@@ -151,7 +152,7 @@ def compare_runs(
             allowed="two runs, RUN RUN; or two models, --model A --model B",
         )
     check_drawing(svg, force=force, json=json, command="runs compare")
-    results = shared.open_store(store)
+    results = shared.open_store(context)
     records = [shared.find_circuit(results, run)[0] for run in runs]
     summaries = results.summaries()
     sides = (
@@ -164,7 +165,7 @@ def compare_runs(
         for side in sides
     ]
     pairs = (
-        [compared(records[0], records[1], *roles)]
+        [pair_runs(records[0], records[1], *roles)]
         if records
         else _pairs_of_models(results, sides, roles)
     )
@@ -211,11 +212,11 @@ def _runs_on_same_model(summaries: Sequence[RunSummary], record: RunRecord) -> l
 def _pairs_of_models(
     results: Store, sides: Sequence[list[RunSummary]], roles: Sequence[Roles | None]
 ) -> list[Pair]:
-    from acdc_pipeline.regression.pair import compared, questions_of
+    from acdc_pipeline.regression.pair import pair_runs, runs_by_settings
 
-    first, second = (questions_of(side) for side in sides)
+    first, second = (runs_by_settings(side) for side in sides)
     pairs = [
-        compared(results.get(first[q].run_id), results.get(second[q].run_id), *roles)
+        pair_runs(results.get(first[q].run_id), results.get(second[q].run_id), *roles)
         for q in first
         if q in second
     ]

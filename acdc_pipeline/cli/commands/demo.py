@@ -13,10 +13,11 @@ from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.cli.views.run import run_name
 from acdc_pipeline.cli.views.sweep import print_failures
 from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.text import pluralize
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, check_executor, execution_settings
 
 if TYPE_CHECKING:

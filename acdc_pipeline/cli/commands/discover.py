@@ -10,7 +10,8 @@ from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, number
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import relative_path
+from acdc_pipeline.text import pluralize
 
 DEFAULT_THRESHOLD = 0.01
 """Default of `--threshold`."""
@@ -215,4 +216,7 @@ def discover(
         | {"stored": relative_path(path) + (" (was there already)" if cached else "")}
     )
     name, same = run.run_id()[:8], shared.repeat_option(context, "store")
-    print_line(f"\nDraw it:    acdc runs show {name}{same}\nMeasure it: acdc evaluate {name}{same}")
+    print_line("")
+    if record.circuit:  # an empty circuit has nothing to draw
+        print_line(f"Draw it:    acdc runs show {name}{same}")
+    print_line(f"Measure it: acdc evaluate {name}{same}")

@@ -17,8 +17,9 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal.output import PROSE_WIDTH, print_json, terminal_width
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.text import pluralize
 
 Status = Literal["ok", "note", "problem"]
 
@@ -199,7 +200,9 @@ def _engine() -> Finding:
 
 
 def _store(url: str | None) -> Finding:
-    results = shared.open_store(url)
+    from acdc_pipeline.store import open_store
+
+    results = open_store(url)
     folder = results.folder
     count = len(results.run_ids())
     if folder is None:

@@ -164,7 +164,7 @@ def evaluate(
         )
         answer: Answer | None = None
         if model is None:
-            results = shared.open_store(store)
+            results = shared.open_store(context)
             record, circuit = shared.find_circuit(results, run)
             spec, task = record.spec, find_task(record.spec.task)
             require_same_task(spec, task)

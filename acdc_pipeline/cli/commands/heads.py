@@ -11,8 +11,9 @@ from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
-from acdc_pipeline.cli.terminal.text import format_percent, pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput, UnknownName
+from acdc_pipeline.text import format_percent, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import RunRecord

@@ -16,8 +16,9 @@ from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_lin
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import NONE, format_clock
+from acdc_pipeline.cli.terminal.text import format_clock
 from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.text import NONE
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Job

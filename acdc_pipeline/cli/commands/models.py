@@ -11,8 +11,9 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import UNBROKEN, pluralize
+from acdc_pipeline.cli.terminal.text import UNBROKEN
 from acdc_pipeline.errors import ParityError
+from acdc_pipeline.text import pluralize
 
 app = App(help="Models in which circuits can be found.")
 

@@ -10,11 +10,17 @@ import typer
 from acdc_pipeline.cli.commands.run import plan_with_store
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options import sweep as sweep_options
-from acdc_pipeline.cli.terminal import text
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
+from acdc_pipeline.cli.terminal.text import (
+    format_clock,
+    format_size,
+    format_span,
+    relative_path,
+)
 from acdc_pipeline.cli.views.sweep import print_failures, refusal_document
+from acdc_pipeline.text import NONE, pluralize
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, ExecutionSettings, execution_settings
 
 if TYPE_CHECKING:
@@ -76,10 +82,10 @@ def _row(cell: CellForecast) -> dict[str, str]:
     return {
         "model": cell.model,
         "task": cell.task,
-        **{name: str(count or text.NONE) for name, count in zip(names, counts, strict=True)},
-        "edges": text.NONE if cell.edges is None else str(cell.edges),
-        "time": text.format_clock(cell.seconds) if cell.to_run else text.NONE,
-        "memory": text.NONE if cell.memory is None else text.format_size(cell.memory),
+        **{name: str(count or NONE) for name, count in zip(names, counts, strict=True)},
+        "edges": NONE if cell.edges is None else str(cell.edges),
+        "time": format_clock(cell.seconds) if cell.to_run else NONE,
+        "memory": NONE if cell.memory is None else format_size(cell.memory),
     }
 
 
@@ -98,20 +104,20 @@ def _facts(
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     facts = {
-        "sweep": f"{status.plan.name}: {text.pluralize(sum(counts.values()), 'run')}"
+        "sweep": f"{status.plan.name}: {pluralize(sum(counts.values()), 'run')}"
         + (f", {', '.join(parts)}" if parts else ""),
-        "store": text.relative_path(results.url),
+        "store": relative_path(results.url),
     }
     if to_run:
         profile, seconds = settings.profile, sum(cell.seconds for cell in cells)
         workers = profile.workers
         facts |= {
             "edge tests": f"at most {sum(cell.edge_tests for cell in cells):,}",
-            "time": f"about {text.format_span(seconds / workers)} on "
-            f"{text.pluralize(workers, 'worker')} of profile '{settings.name}' "
+            "time": f"about {format_span(seconds / workers)} on "
+            f"{pluralize(workers, 'worker')} of profile '{settings.name}' "
             f"({profile.executor}), {_hours(settings, seconds)}",
             "estimated from": _basis(to_run, sum(cell.measured for cell in cells)),
-            "memory": f"at most {text.format_size(max(cell.memory or 0 for cell in cells))} "
+            "memory": f"at most {format_size(max(cell.memory or 0 for cell in cells))} "
             "a worker, with the weights",
         }
     return facts
@@ -131,12 +137,12 @@ def _basis(to_run: int, measured: int) -> str:
     parts = []
     if measured:
         parts.append(
-            f"runs of the same task and model in the store ({text.pluralize(measured, 'run')}; "
+            f"runs of the same task and model in the store ({pluralize(measured, 'run')}; "
             "on the hardware they ran on)"
         )
     if estimated:
         parts.append(
-            f"a count of operations ({text.pluralize(estimated, 'run')}; it can be wrong by a "
+            f"a count of operations ({pluralize(estimated, 'run')}; it can be wrong by a "
             f"factor of 10): an edge test takes {SearchMethod.TEST_COST:.0%} of a forward pass, a "
             f"CPU does {CPU_RATE:.0e} operations a second and a GPU {GPU_RATE:.0e}"
         )

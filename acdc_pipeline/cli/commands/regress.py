@@ -132,7 +132,11 @@ def regress(
     store = store if shared.is_typed(context, "store") else None
     _check_options(update_baseline, reason, cached, store)
     _check_documents(junit, summary, json)
-    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, folder_to_write
+    from acdc_pipeline.regression.baseline import (
+        baselines_folder,
+        check_folders,
+        new_baselines_folder,
+    )
     from acdc_pipeline.store import open_store
     from acdc_pipeline.workflows.regression import (
         check_fresh,
@@ -142,7 +146,7 @@ def regress(
     )
 
     known = baselines_folder(baselines)
-    folder = folder_to_write(baselines)
+    folder = new_baselines_folder(baselines)
     with shared.naming_options("baselines"):
         check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())

@@ -15,10 +15,11 @@ from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.cli.terminal.text import format_size, pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import format_size, relative_path
 from acdc_pipeline.cli.views.sweep import COLUMNS, print_failures, sweep_document, sweep_rows
 from acdc_pipeline.cli.views.sweep_progress import show_sweep_progress
 from acdc_pipeline.errors import ExecutionFailed, StoreFailed
+from acdc_pipeline.text import pluralize
 from acdc_pipeline.workflows.executors import (
     DEFAULT_PROFILE,
     ExecutionSettings,

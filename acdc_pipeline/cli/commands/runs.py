@@ -24,14 +24,7 @@ from acdc_pipeline.cli.terminal.files import (
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import (
-    NONE,
-    format_age,
-    format_number,
-    format_size,
-    pluralize,
-    relative_path,
-)
+from acdc_pipeline.cli.terminal.text import format_age, format_size, relative_path
 from acdc_pipeline.cli.views.run_list import (
     load_figures,
     print_failed,
@@ -39,6 +32,7 @@ from acdc_pipeline.cli.views.run_list import (
     suggest_filters,
 )
 from acdc_pipeline.errors import DamagedRun, InvalidInput
+from acdc_pipeline.text import NONE, format_number, pluralize
 from acdc_pipeline.workflows.export import FORMATS, export_bytes, export_format
 from acdc_pipeline.workflows.files import write_bytes
 
@@ -61,6 +55,7 @@ MAX_EDGES_NAMED = 10
 
 @app.command("list")
 def list_runs(
+    context: typer.Context,
     task: shared.OfTask = None,
     model: shared.OfModel = None,
     failed: Annotated[
@@ -79,7 +74,7 @@ def list_runs(
     from acdc_pipeline.cli.views.run import size_order, summary_document
     from acdc_pipeline.cli.views.run_list import COLUMNS, run_rows
 
-    results = shared.open_store(store)
+    results = shared.open_store(context)
 
     def fits(spec: RunSpec) -> bool:
         return task in (None, spec.task) and model in (None, spec.model)
@@ -149,7 +144,7 @@ def show_run(
     if no_svg and svg is not None:
         raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
     check_drawing(svg, force=force, json=json, command="runs show")
-    results = shared.open_store(store)
+    results = shared.open_store(context)
     run_id = results.resolve(run)
     record = results.get(run_id)
     drawn = None
@@ -196,6 +191,7 @@ def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
 
 @app.command("export")
 def export_run(
+    context: typer.Context,
     run: shared.RunPrefix,
     format: Annotated[
         str | None,
@@ -227,7 +223,7 @@ def export_run(
         raise InvalidInput(
             "Parquet is not text", where="runs export", fix="name a file with --out edges.parquet"
         )
-    results = shared.open_store(store)
+    results = shared.open_store(context)
     run_id = results.resolve(run)
     record = results.get(run_id)
     if form == "parquet":
@@ -247,6 +243,7 @@ app.command("compare")(compare.compare_runs)
 
 @app.command("clean")
 def clean_store(
+    context: typer.Context,
     older_than: Annotated[
         str,
         typer.Option(
@@ -274,7 +271,7 @@ def clean_store(
     """
     age = _seconds(older_than)
     with show_status("looking for leftovers"):
-        results = shared.open_store(store)
+        results = shared.open_store(context)
         found = results.leftovers(older_than=age, now=time.time())
         if remove:
             for item in found:

@@ -15,7 +15,8 @@ from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
-from acdc_pipeline.cli.terminal.text import format_size, pluralize
+from acdc_pipeline.cli.terminal.text import format_size
+from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Submission

@@ -120,7 +120,8 @@ def list_tasks(json: shared.Json = False) -> None:
         }
         for task in tasks
     ]
-    print_table(COLUMNS, rows)
+    if rows:
+        print_table(COLUMNS, rows)
 
 
 @app.command("show")

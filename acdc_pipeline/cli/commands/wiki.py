@@ -14,7 +14,8 @@ from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options.parsers import integer
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_stages
-from acdc_pipeline.cli.terminal.text import pluralize, relative_path
+from acdc_pipeline.cli.terminal.text import relative_path
+from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.store import Store
@@ -36,6 +37,7 @@ _MAX_NOTES = 5
 
 @app.command("build")
 def build_wiki(
+    context: typer.Context,
     out: Folder = None,
     notes: Annotated[
         Path | None,
@@ -63,7 +65,7 @@ def build_wiki(
     from acdc_pipeline.workflows.site import build_site
 
     with show_stages() as progress, shared.naming_options("out", "notes", "store"):
-        results = shared.open_store(store)
+        results = shared.open_store(context)
         built = build_site(results, out, notes=notes, jobs=jobs, progress=progress)
     _print_notes(built)
     if json:

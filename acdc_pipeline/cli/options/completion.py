@@ -32,6 +32,7 @@ tasks = _one_from("specs.catalogue", "list_tasks")
 sweeps = _one_from("specs.catalogue", "list_sweeps")
 profiles = _one_from("specs.catalogue", "list_profiles")
 methods = _one_from("specs", "METHODS")
+metrics = _one_from("specs.names", "METRICS")
 scores = _one_from("specs.head_scores", "SCORES")
 
 
@@ -47,13 +48,6 @@ def models(incomplete: str) -> list[str]:
 def choice(metavar: str) -> dict[str, Any]:
     """Return the metavar of an option, such as `kl|nll`, and its completion, for `typer.Option`."""
     return {"metavar": metavar, "autocompletion": one_of(metavar)}
-
-
-def metrics(incomplete: str) -> list[str]:
-    """Complete the name of a metric."""
-    from acdc_pipeline.specs.names import METRICS
-
-    return _with_prefix(incomplete, METRICS)
 
 
 METRIC: dict[str, Any] = {"metavar": "{metrics}", "autocompletion": metrics}

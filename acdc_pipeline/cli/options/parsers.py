@@ -31,18 +31,20 @@ _EDGES_ALLOWED = "a file, or edges such as input->a0.h1<v>,a0.h1->logits"
 def integer(option: str, least: int, most: int | None = None) -> dict[str, Any]:
     """Return the parser and the metavar of an option that takes an integer, for `typer.Option`."""
 
-    def parse(text: str | int) -> int:
-        try:
-            # int() takes 1_0 for 10, and refuses thousands of digits
-            value = int(text) if _INTEGER.fullmatch(str(text)) else None
-        except ValueError:
-            value = None
-        if value is None:
-            raise InvalidInput(f"'{shorten_value(text)}' is not a whole number", field=option)
-        check_whole(value, option, least, most)
-        return value
+    return {"parser": partial(parse_integer, option=option, least=least, most=most), "metavar": "N"}
 
-    return {"parser": parse, "metavar": "N"}
+
+def parse_integer(text: str | int, *, option: str, least: int, most: int | None = None) -> int:
+    """Return the integer that `text` states. Raises InvalidInput, which names `option`."""
+    try:
+        # int() takes 1_0 for 10, and refuses thousands of digits
+        value = int(text) if _INTEGER.fullmatch(str(text)) else None
+    except ValueError:
+        value = None
+    if value is None:
+        raise InvalidInput(f"'{shorten_value(text)}' is not a whole number", field=option)
+    check_whole(value, option, least, most)
+    return value
 
 
 def number(option: str) -> dict[str, Any]:

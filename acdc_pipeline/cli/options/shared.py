@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, parse_integer
 from acdc_pipeline.cli.terminal.text import relative_path
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, StoreError
 from acdc_pipeline.workflows.executors import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -128,14 +128,19 @@ PromptCount = Annotated[
 
 def read_memory(context: typer.Context) -> int | None:
     """Return the byte budget given by `--memory`; None if there is none. Raises SpecError."""
-    from acdc_pipeline.specs.profile import bytes_of
+    from acdc_pipeline.specs.profile import LEAST_MEMORY, bytes_of
 
-    text = context.params["memory"]
+    text, option = context.params["memory"], option_source(context, "memory")
+    if text is None:
+        return None
     try:
-        return None if text is None else bytes_of(text)
+        size = bytes_of(text)
     except InvalidInput as error:
-        error.field = option_source(context, "memory")
+        error.field = option
         raise
+    if size < LEAST_MEMORY:
+        raise InvalidInput(f"{text} is too small", field=option, allowed="at least 1KiB")
+    return size
 
 
 def read_threads(context: typer.Context) -> int | None:
@@ -143,7 +148,8 @@ def read_threads(context: typer.Context) -> int | None:
     text = context.params["threads"]
     if text is None:
         return None
-    return integer(option_source(context, "threads"), 1, MAX_THREADS)["parser"](text)
+    option = option_source(context, "threads")
+    return parse_integer(text, option=option, least=1, most=MAX_THREADS)
 
 
 def option_name(parameter: str) -> str:
@@ -215,8 +221,20 @@ def find_circuit(results: Store, prefix: str) -> tuple[RunRecord, Circuit]:
     return record, record.circuit
 
 
-def open_store(url: str | None) -> Store:
-    """Open the store for reading. Raises StoreError."""
+def open_store(context: typer.Context) -> Store:
+    """Open the store of a command that only reads it.
+
+    Raises:
+        StoreError: it cannot be opened, or `--store` names one that does not exist.
+    """
     from acdc_pipeline.store import open_store as open_for_reading
 
-    return open_for_reading(url)
+    results = open_for_reading(context.params["store"])
+    if is_typed(context, "store") and not results.exists:
+        raise StoreError(
+            "the store does not exist",
+            where=results.url,
+            field="--store",
+            fix="check the path; 'acdc discover' and 'acdc run' make a new store",
+        )
+    return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -25,18 +26,23 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def terminal_width() -> int | None:
-    """Return the width of the terminal behind stdout.
+    """Return `COLUMNS`, where it is set, else the width of the terminal behind stdout.
 
     None off a terminal: there lines are as long as they need to be, so that `grep` finds whole
     rows.
     """
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_renderable(renderable: RenderableType, *, width: int) -> None:
+def print_renderable(
+    renderable: RenderableType, *, width: int, longest_rule: int | None = None
+) -> None:
     """Print a rich renderable on stdout, `width` columns wide, without trailing blanks.
 
-    Nothing is interpreted as markup or highlighted.
+    Nothing is interpreted as markup or highlighted. Horizontal rules end at `longest_rule`.
     """
     from rich.console import Console
 
@@ -46,7 +52,9 @@ def print_renderable(renderable: RenderableType, *, width: int) -> None:
     )
     with console.capture() as captured:
         console.print(renderable)
-    write_stdout("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    shown = (line[:longest_rule] if set(line) == {"─"} else line for line in lines)
+    write_stdout("".join(line + "\n" for line in shown))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:

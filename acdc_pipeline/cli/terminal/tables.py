@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.terminal import output
-from acdc_pipeline.cli.terminal.text import NONE, replace_control_characters, shorten, wrap
+from acdc_pipeline.cli.terminal.text import replace_control_characters, shorten, wrap
+from acdc_pipeline.text import NONE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -70,7 +71,8 @@ def print_table(
                 output.print_line("")
             output.print_facts({column.name: row[column.name] for column in shown})
         return
-    output.print_renderable(build_table(layout, rows), width=layout.width)
+    rule = output.PROSE_WIDTH if width is None else None
+    output.print_renderable(build_table(layout, rows), width=layout.width, longest_rule=rule)
     if layout.left_out:
         output.print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 

@@ -1,46 +1,18 @@
-"""Text for people: plurals, numbers, sizes, durations, and wrapping at words."""
+"""Text for the terminal: sizes, durations, paths, and wrapping at words."""
 
 from __future__ import annotations
 
 import os
 import re
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
-NONE = "–"
-"""Shown where there is no value."""
+from acdc_pipeline.text import NONE, format_percent, pluralize
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
 """A space at which `wrap` ends no line."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def pluralize(count: int, noun: str) -> str:
-    """`1 prompt`, `64 prompts`."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def list_first(names: Sequence[str], limit: int) -> str:
-    """`a, b and 3 more`: the first `limit` names, and how many there are besides."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def format_number(value: float | None, digits: int = 3) -> str:
-    """Format a number for a table, as in `0.960` or `20.0`.
-
-    Trailing zeros stay, so that numbers in a column have equally many digits. 0 is `0`.
-    """
-    if value is None:
-        return NONE
-    return f"{value:#.{digits}g}".rstrip(".") if value else "0"
-
-
-def format_percent(value: float | None) -> str:
-    """Format a share for a table, as in `3.2%`."""
-    return NONE if value is None else f"{value:.1%}"
 
 
 def format_kept(kept: int | None, total: int | None) -> str:
@@ -50,7 +22,7 @@ def format_kept(kept: int | None, total: int | None) -> str:
 
 def format_kept_share(kept: int | None, total: int | None) -> str:
     """`3.2%`."""
-    return NONE if kept is None or not total else f"{kept / total:.1%}"
+    return format_percent(None if kept is None or not total else kept / total)
 
 
 def format_size(size: int) -> str:
@@ -61,10 +33,11 @@ def format_size(size: int) -> str:
 
 
 def format_age(seconds: float) -> str:
-    """Format a time span in words: `40 seconds`, `3 hours`, `12 days`."""
-    from humanize import naturaldelta
-
-    return naturaldelta(seconds, months=False)
+    """Format a time span in its largest whole unit, rounded down: `40 seconds`, `3 hours`."""
+    for size, noun in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return pluralize(int(seconds // size), noun)
+    return pluralize(int(seconds), "second")
 
 
 def format_span(seconds: float) -> str:

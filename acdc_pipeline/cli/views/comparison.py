@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.output import print_facts, print_line
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first
 from acdc_pipeline.cli.views import run_list
 from acdc_pipeline.cli.views.run import evaluation_part
+from acdc_pipeline.text import NONE, format_number, list_first
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -131,10 +131,12 @@ def print_pair_of_runs(
         ("both", first, pair.edges.both),
         ("only B", second, pair.edges.only_b),
     )
-    print_line("\nThe strongest edges:\n")
-    print_facts(
-        {name: _strongest(circuit, edges) for name, circuit, edges in parts if edges and circuit}
-    )
+    strongest = {
+        name: _strongest(circuit, edges) for name, circuit, edges in parts if edges and circuit
+    }
+    if strongest:  # two empty circuits have no edges to name
+        print_line("\nThe strongest edges:\n")
+        print_facts(strongest)
 
 
 def pair_row(pair: Pair) -> dict[str, str]:

@@ -8,15 +8,9 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.tables import Column
-from acdc_pipeline.cli.terminal.text import (
-    NONE,
-    format_number,
-    format_percent,
-    list_first,
-    pluralize,
-)
 from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.figures import SUPERFLUOUS
+from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.workflows.evaluation import Evaluation

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import format_number, pluralize, wrap
+from acdc_pipeline.cli.terminal.text import wrap
+from acdc_pipeline.text import format_number, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.heads.near_misses import NearMiss

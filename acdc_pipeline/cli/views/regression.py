@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.terminal.output import print_line, print_note
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first, pluralize
+from acdc_pipeline.text import NONE, format_number, list_first, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.regression.report import Report
@@ -37,7 +37,7 @@ def print_report(report: Report) -> None:
         print_table(COLUMNS, [_row(verdict) for verdict in report.verdicts])
     for verdict in report.verdicts:
         if verdict.status != "ok" and f"{verdict.cell.stem}.json" not in report.updated:
-            _explain(verdict)
+            _print_reasons(verdict)
     passed = [verdict for verdict in report.verdicts if verdict.status == "ok"]
     for text in dict.fromkeys(text for verdict in passed for text in verdict.notes):
         cells = [verdict.cell for verdict in passed if text in verdict.notes]
@@ -72,7 +72,8 @@ def _row(verdict: Verdict) -> dict[str, str]:
     }
 
 
-def _explain(verdict: Verdict) -> None:
+def _print_reasons(verdict: Verdict) -> None:
+    """Print why a cell is not ok, with the first of the edges and heads that changed."""
     print_line(f"\n{verdict.status}: {verdict.cell}")
     for cause in verdict.causes:
         print_line(f"  {cause}")

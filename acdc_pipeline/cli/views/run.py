@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal.text import (
-    NONE,
-    format_kept,
-    format_kept_share,
-    format_number,
-    format_percent,
-    pluralize,
-)
+from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share
+from acdc_pipeline.text import NONE, format_number, format_percent, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import Method, ProfileMethod, RunSpec
@@ -21,29 +15,12 @@ if TYPE_CHECKING:
 
 def run_name(spec: RunSpec) -> str:
     """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`, with the seed unless it is 0."""
+    from acdc_pipeline.specs import method_label
+
     seed = f", seed {spec.seed}" if spec.seed else ""
-    how = method_name(spec.method)
+    how = method_label(spec.method)
     how = f"at {how.removeprefix('acdc ')}" if spec.method.name == "acdc" else f"by {how}"
     return f"{spec.task} in {spec.model} {how}{seed}"
-
-
-def method_name(method: Method) -> str:
-    """The method with the one number that decides how large its circuits are.
-
-    `acdc 0.01` at a threshold, `eap 5%` of the graph's edges, `eap 60 edges`; `profile` has none.
-    """
-    return f"{method.name} {size_text(method)}".rstrip()
-
-
-def size_text(method: Method) -> str:
-    """`0.01`, `5%` or `60 edges`; empty for a method that finds no circuit."""
-    values = method.plain()
-    if (threshold := values.get("threshold")) is not None:
-        return f"{threshold:g}"
-    if (edges := values.get("edges")) is not None:
-        return pluralize(edges, "edge")
-    share = values.get("share")
-    return "" if share is None else f"{100 * share:.3g}%"
 
 
 def size_order(method: Method) -> tuple[str, float]:
@@ -59,11 +36,11 @@ def method_text(method: Method) -> str:
 
     `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
     """
-    from acdc_pipeline.specs import ProfileMethod, SearchMethod
+    from acdc_pipeline.specs import ProfileMethod, SearchMethod, size_label
 
     if isinstance(method, ProfileMethod):
         return _profile_text(method)
-    size = size_text(method)
+    size = size_label(method)
     if isinstance(method, SearchMethod):
         size = f"threshold {size}"
     elif size.endswith("%"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.cli.terminal import text
 from acdc_pipeline.cli.terminal.output import print_json, print_note, print_warnings
 from acdc_pipeline.cli.terminal.tables import Column, print_table
-from acdc_pipeline.cli.views.run import method_name
+from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share, relative_path
 from acdc_pipeline.errors import nearest
+from acdc_pipeline.text import NONE, format_number, format_percent, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.errors import AcdcError
@@ -76,7 +76,7 @@ def run_rows(
             **differing,
             **result_cells(run.edges_kept, run.edges_total, run.metrics, run.wall_seconds),
             **(evaluation_cells(known.get(run.run_id)) if evaluated else {}),
-            "faithfulness": text.format_number(
+            "faithfulness": format_number(
                 faithfulness_of(run.metrics, run.spec.method.plain().get("metric"))
             ),
         }
@@ -86,11 +86,13 @@ def run_rows(
 
 def run_cells(run_id: str, spec: RunSpec) -> dict[str, str]:
     """Return what identifies a run as cells of `COLUMNS`."""
+    from acdc_pipeline.specs import method_label
+
     return {
         "run": run_id[:8],
         "task": spec.task,
         "model": spec.model,
-        "method": method_name(spec.method),
+        "method": method_label(spec.method),
     }
 
 
@@ -99,11 +101,11 @@ def result_cells(
 ) -> dict[str, str]:
     """Return the results of a run as cells of `COLUMNS`."""
     return {
-        "edges kept": text.format_kept(kept, total),
-        "share": text.format_kept_share(kept, total),
-        "KL": text.format_number(metrics.get("kl")),
-        "accuracy": text.format_percent(metrics.get("accuracy")),
-        "forced choice": text.format_percent(metrics.get("forced_choice")),
+        "edges kept": format_kept(kept, total),
+        "share": format_kept_share(kept, total),
+        "KL": format_number(metrics.get("kl")),
+        "accuracy": format_percent(metrics.get("accuracy")),
+        "forced choice": format_percent(metrics.get("forced_choice")),
         "seconds": f"{seconds:.1f}",
     }
 
@@ -111,9 +113,9 @@ def result_cells(
 def evaluation_cells(figures: Figures | None) -> dict[str, str]:
     """Return an evaluation as cells of `COLUMNS`; a dash for what was not measured."""
     return {
-        "above null": text.format_percent(None if figures is None else figures.percentile),
-        "CPR": text.format_number(None if figures is None else figures.cpr),
-        "stability": text.format_number(None if figures is None else figures.jaccard),
+        "above null": format_percent(None if figures is None else figures.percentile),
+        "CPR": format_number(None if figures is None else figures.cpr),
+        "stability": format_number(None if figures is None else figures.jaccard),
     }
 
 
@@ -132,7 +134,7 @@ def differing_settings(specs: Sequence[RunSpec]) -> list[dict[str, str]]:
     }
     tasks = _has_versions((spec.task, spec.task_hash) for spec in specs)
     models = _has_versions((spec.model, spec.model_revision) for spec in specs)
-    rows = [{name: settings.get(name, text.NONE) for name in differing} for settings in plain]
+    rows = [{name: settings.get(name, NONE) for name in differing} for settings in plain]
     for row, spec in zip(rows, specs, strict=True):
         if tasks:
             row["task version"] = spec.task_hash[:8]
@@ -172,10 +174,10 @@ def print_failed(results: Store, fits: Callable[[RunSpec], bool]) -> None:
         print_table(FAILED_COLUMNS, [_failed_row(failure) for failure in shown])
         print_note("\nto retry them: acdc run SWEEP --retry-failed")
     elif failures:
-        count = text.pluralize(len(failures), "failed run")
-        print_note(f"none of {count} in {text.relative_path(results.url)} fits")
+        count = pluralize(len(failures), "failed run")
+        print_note(f"none of {count} in {relative_path(results.url)} fits")
     else:
-        print_note(f"no failed run in {text.relative_path(results.url)}")
+        print_note(f"no failed run in {relative_path(results.url)}")
     print_warnings(results.damaged_failures())
 
 

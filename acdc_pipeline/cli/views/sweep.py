@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.output import print_note, print_warnings
 from acdc_pipeline.cli.terminal.tables import Column
-from acdc_pipeline.cli.terminal.text import NONE, format_number, list_first, pluralize
 from acdc_pipeline.cli.views.run_list import error_document
 from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.text import NONE, format_number, list_first, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun

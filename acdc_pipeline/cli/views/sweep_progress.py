@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.terminal.streams import write_stderr
 from acdc_pipeline.cli.terminal.tables import Column, build_table, fit_columns
-from acdc_pipeline.cli.terminal.text import NONE, format_clock, pluralize, wrap
-from acdc_pipeline.cli.views.run import method_name, run_name
+from acdc_pipeline.cli.terminal.text import format_clock, wrap
+from acdc_pipeline.cli.views.run import run_name
+from acdc_pipeline.text import NONE, pluralize
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -291,12 +292,14 @@ def _state_text(run: ActiveRun) -> str:
 
 def _widest_row(runs: Sequence[PlannedRun]) -> dict[str, str]:
     """Return a row as wide as any will be, so that columns keep their width."""
+    from acdc_pipeline.specs import method_label
+
     specs = [planned.run for planned in runs]
     return {
         "worker": "",
         "model": max((spec.model for spec in specs), key=len),
         "task": max((spec.task for spec in specs), key=len),
-        "method": max((method_name(spec.method) for spec in specs), key=len),
+        "method": max((method_label(spec.method) for spec in specs), key=len),
         "decided": "",
         "kept": "0000",
         "left": "00000",
@@ -305,6 +308,8 @@ def _widest_row(runs: Sequence[PlannedRun]) -> dict[str, str]:
 
 
 def _row(worker: str, run: ActiveRun, now: float) -> dict[str, str]:
+    from acdc_pipeline.specs import method_label
+
     searching = run.left is not None
     spec = run.planned.run
     again = f", try {run.attempt}" if run.attempt > 1 else ""
@@ -312,7 +317,7 @@ def _row(worker: str, run: ActiveRun, now: float) -> dict[str, str]:
         "worker": worker,
         "model": spec.model,
         "task": spec.task,
-        "method": method_name(spec.method) + again,
+        "method": method_label(spec.method) + again,
         "decided": str(run.tested) if searching else NONE,
         "kept": str(run.kept) if searching else NONE,
         "left": str(run.left) if searching else NONE,

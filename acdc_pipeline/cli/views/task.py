@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.output import print_line, print_note
-from acdc_pipeline.cli.terminal.text import format_percent, list_first, pluralize
+from acdc_pipeline.text import format_percent, list_first, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import TaskSpec

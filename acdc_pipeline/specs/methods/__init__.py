@@ -1,5 +1,7 @@
 """Discovery methods: one class each, with its parameters, defaults, version and traits."""
 
+from acdc_pipeline.specs.methods.label import method_label as method_label
+from acdc_pipeline.specs.methods.label import size_label as size_label
 from acdc_pipeline.specs.methods.profile import ProfileMethod as ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS as METHODS
 from acdc_pipeline.specs.methods.registry import SCORED_METHODS as SCORED_METHODS

@@ -11,10 +11,10 @@ import pytest
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
 from acdc_pipeline.regression.baseline import (
     Baseline,
+    baseline_path,
     encode,
-    path_of,
+    find_unused,
     read_baseline,
-    unused,
     write_baseline,
 )
 from acdc_pipeline.regression.cell import CellSpec, check_distinct
@@ -35,7 +35,7 @@ def test_baseline_written_twice_has_the_same_bytes_and_comes_back_equal(tmp_path
     assert read_baseline(tmp_path / "new", made.cell) == made
     assert write_baseline(tmp_path / "new", made).read_bytes() == first == encode(made)
     assert [path.name for path in (tmp_path / "new").iterdir()] == [
-        path_of(tmp_path, made.cell).name
+        baseline_path(tmp_path, made.cell).name
     ]
 
 
@@ -81,7 +81,7 @@ def test_baseline_without_limits_to_hold_a_circuit_against_is_a_baseline_error(
 
 def test_baseline_that_is_a_pipe_is_a_baseline_error(tmp_path: Path):
     made = baseline()
-    os.mkfifo(path_of(tmp_path, made.cell))
+    os.mkfifo(baseline_path(tmp_path, made.cell))
     with pytest.raises(BaselineError, match="is not a file"):
         read_baseline(tmp_path, made.cell)
 
@@ -107,7 +107,7 @@ def test_unused_baselines_are_those_that_no_cell_asks_for(tmp_path: Path):
     other = made.model_copy(update={"cell": made.cell.model_copy(update={"task": "docstring"})})
     for one in (made, other):
         write_baseline(tmp_path, one)
-    assert unused(tmp_path, [made.cell]) == ("docstring.zoo-attn-2l.acdc-0.01.json",)
+    assert find_unused(tmp_path, [made.cell]) == ("docstring.zoo-attn-2l.acdc-0.01.json",)
 
 
 def test_cells_that_would_share_a_file_are_refused_with_what_tells_them_apart():
@@ -132,7 +132,7 @@ def test_baseline_file_keeps_every_field_of_its_cell(tmp_path: Path):
 
 
 def test_baseline_that_cannot_be_written_leaves_the_old_one_and_nothing_beside(tmp_path: Path):
-    path = path_of(tmp_path, baseline().cell)
+    path = baseline_path(tmp_path, baseline().cell)
     path.mkdir()
     with pytest.raises(ExecutionFailed, match="cannot be written"):
         write_baseline(tmp_path, baseline())

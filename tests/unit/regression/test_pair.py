@@ -14,9 +14,9 @@ from acdc_pipeline.plotting.overlap import OverlapRow, draw_overlap
 from acdc_pipeline.regression.pair import (
     NO_ROLE,
     Overlap,
-    compared,
-    questions_of,
+    pair_runs,
     roles_in,
+    runs_by_settings,
     runs_of,
 )
 from acdc_pipeline.store import RunRecord, open_store
@@ -35,7 +35,7 @@ def of(model: str, edges: tuple[str, ...] = EDGES, revision: str = "9" * 40) -> 
 
 
 def test_pair_shared_edges_are_counted_by_hand():
-    pair = compared(of("zoo:a"), of("zoo:b", (*EDGES[:4], "a1.h1->logits")), None, None)
+    pair = pair_runs(of("zoo:a"), of("zoo:b", (*EDGES[:4], "a1.h1->logits")), None, None)
     assert pair.edges == Overlap(("input->logits",), tuple(sorted(EDGES[:4])), ("a1.h1->logits",))
     assert pair.edges is not None
     assert pair.edges.jaccard == pytest.approx(4 / 6)
@@ -45,7 +45,7 @@ def test_pair_shared_edges_are_counted_by_hand():
 def test_pair_edges_by_role_meet_where_the_heads_have_other_names():
     a = of("zoo:a", ("input->a1.h0<v>", "a1.h0->logits"))
     b = of("zoo:b", ("input->a0.h1<v>", "a0.h1->logits"))
-    pair = compared(a, b, MOVER, {head(0, 1): frozenset({"name mover (ioi)"})})
+    pair = pair_runs(a, b, MOVER, {head(0, 1): frozenset({"name mover (ioi)"})})
     assert pair.edges is not None
     assert pair.edges.jaccard == 0
     assert pair.role_edges is not None
@@ -54,7 +54,7 @@ def test_pair_edges_by_role_meet_where_the_heads_have_other_names():
 
 
 def test_pair_head_without_a_role_is_called_so():
-    pair = compared(of("zoo:a"), of("zoo:b"), {}, {})
+    pair = pair_runs(of("zoo:a"), of("zoo:b"), {}, {})
     assert pair.role_edges is not None
     assert f"{NO_ROLE} -> {NO_ROLE}<k>" in pair.role_edges.both
 
@@ -62,7 +62,7 @@ def test_pair_head_without_a_role_is_called_so():
 def test_pair_of_different_shapes_has_roles_alone():
     wide = Circuit.of(Topology(2, 4, has_mlp=False), ["input->a1.h3<v>", "a1.h3->logits"])
     b = replace(of("zoo:b"), circuit=wide)
-    pair = compared(of("zoo:a"), b, MOVER, {head(1, 3): frozenset({"name mover (ioi)"})})
+    pair = pair_runs(of("zoo:a"), b, MOVER, {head(1, 3): frozenset({"name mover (ioi)"})})
     assert pair.edges is None
     assert pair.roles == Overlap((), ("name mover (ioi)",), ())
 
@@ -83,12 +83,12 @@ def test_runs_of_a_model_of_two_revisions_asks_which(tmp_path: Path):
     assert found.spec.model_revision.startswith("3f")
     with pytest.raises(UnknownName, match="unknown model"):
         runs_of(summaries, "zoo:b")
-    first, second = (questions_of(runs_of(summaries, f"zoo:a@{r}")) for r in ("3f", "90"))
+    first, second = (runs_by_settings(runs_of(summaries, f"zoo:a@{r}")) for r in ("3f", "90"))
     assert set(first) == set(second)
 
 
 def test_figure_is_well_formed_and_says_the_counts():
-    pair = compared(of("zoo:a<"), of("zoo:b", EDGES[:3]), MOVER, MOVER)
+    pair = pair_runs(of("zoo:a<"), of("zoo:b", EDGES[:3]), MOVER, MOVER)
     assert pair.edges is not None
     assert pair.role_edges is not None
     row = OverlapRow(pair.label, pair.edges.counts, pair.role_edges.counts)
@@ -137,12 +137,26 @@ def test_runs_compare_of_two_runs_names_what_each_has_alone(
     acdc(capsys, "runs", "compare", runs[0], *where).refuses("two runs, RUN RUN")
 
 
+def test_runs_compare_of_two_empty_circuits_names_no_edge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = open_store(tmp_path / "s", "write")
+    runs = [of("zoo:a", ()), of("zoo:b", (), revision="8" * 40)]
+    for one in runs:
+        store.commit(one)
+    ids = [one.spec.run_id() for one in runs]
+    shown = acdc(capsys, "runs", "compare", *ids, "--store", tmp_path / "s")
+    assert shown.code == 0, shown.err
+    assert ids[0][:8] in shown.out
+    assert "strongest" not in shown.out
+
+
 def test_pair_of_different_questions_is_labelled_with_both():
     a, b = of("zoo:a"), of("zoo:a")
     other = b.spec.model_copy(
         update={"method": b.spec.method.model_copy(update={"threshold": 0.5})}
     )
     threshold = a.spec.method.plain()["threshold"]
-    pair = compared(a, replace(b, spec=other), None, None)
+    pair = pair_runs(a, replace(b, spec=other), None, None)
     assert pair.label == f"ioi, acdc {threshold:g} and ioi, acdc 0.5"
-    assert compared(a, a, None, None).label == f"ioi, acdc {threshold:g}"
+    assert pair_runs(a, a, None, None).label == f"ioi, acdc {threshold:g}"

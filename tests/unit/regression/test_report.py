@@ -10,14 +10,14 @@ import pytest
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.regression.ci_reports import junit_xml, summary_markdown
 from acdc_pipeline.regression.report import Report, summary_line
-from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, no_baseline
+from acdc_pipeline.regression.verdict import Verdict, judge, judge_failure, judge_without_baseline
 from tests.regressions import EDGES, MODEL, baseline, record
 
 CELL = baseline().cell
 OK = judge(baseline(), record(), MODEL, seconds=0.5)
 DRIFT = judge(baseline(), record(EDGES[:3]), MODEL)
 ERROR = judge_failure(CELL, baseline(), MODEL, ExecutionFailed("lost <\x00> & gone", fix="again"))
-MISSING = no_baseline(CELL)
+MISSING = judge_without_baseline(CELL)
 
 
 def report(*verdicts: Verdict, **more: tuple[str, ...]) -> Report:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from acdc_pipeline.errors import ExecutionFailed, PromptError
-from acdc_pipeline.regression.verdict import judge, judge_failure, no_baseline
+from acdc_pipeline.regression.verdict import judge, judge_failure, judge_without_baseline
 from tests.regressions import EDGES, MODEL, baseline, finding, record
 
 SCATTERED = {seed: finding(EDGES[:3]) for seed in range(1, 6)}
@@ -126,7 +126,7 @@ def test_judge_failure_of_prompts_without_a_tokenizer_file_is_an_error():
 
 
 def test_no_baseline_says_how_to_make_one():
-    verdict = no_baseline(baseline().cell)
+    verdict = judge_without_baseline(baseline().cell)
     assert verdict.status == "missing"
     assert verdict.error is not None
     assert "--update-baseline" in str(verdict.error)

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from acdc_pipeline.errors import SpecError, UnknownName
-from acdc_pipeline.specs import METHODS, TaskSpec, circuit_method, load_yaml, method_for
+from acdc_pipeline.specs import (
+    METHODS,
+    ProfileMethod,
+    TaskSpec,
+    circuit_method,
+    load_yaml,
+    method_for,
+    method_label,
+)
 from acdc_pipeline.specs.methods.scored import RandomMethod
 from tests.specs_text import write_task
 
@@ -77,3 +85,25 @@ def test_unknown_method_suggests_the_nearest(task: TaskSpec):
     with pytest.raises(UnknownName, match="unknown method 'randon'") as raised:
         method_for("randon", {}, task, where="here")
     assert "did you mean 'random'?" in (raised.value.allowed or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "label"),
+    [
+        ("acdc", {"threshold": 0.01}, "acdc 0.01"),
+        ("acdc", {"threshold": 1e-05}, "acdc 1e-05"),
+        ("eap", {"share": 0.05}, "eap 5%"),
+        ("eap", {"share": 1 / 3}, "eap 33.3%"),
+        ("eap", {"edges": 60}, "eap 60 edges"),
+        ("eap", {"edges": 1}, "eap 1 edge"),
+    ],
+)
+def test_method_label_names_the_size_of_the_circuits(
+    task: TaskSpec, name: str, values: dict[str, Any], label: str
+):
+    assert method_label(method_for(name, values, task, where="here")) == label
+
+
+def test_method_label_of_a_profile_is_its_name():
+    profile = ProfileMethod(name="profile", period=4, sequences=2, tokens=8, text=None)
+    assert method_label(profile) == "profile"

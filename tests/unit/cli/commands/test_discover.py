@@ -188,6 +188,8 @@ def test_discover_of_what_the_model_cannot_do_says_so(capsys, tmp_path):
     assert "note: the whole model puts a correct answer above every incorrect one" in found.err
     assert "(its first token is right in 0.0%)" in found.err
     assert "note: the circuit is empty: at threshold 100" in found.err
+    assert "Draw it" not in found.out
+    assert "Measure it: acdc evaluate" in found.out
 
 
 def test_discover_in_the_model_of_the_published_circuit_says_how_much_was_found(capsys):
@@ -225,6 +227,8 @@ BAD = [
     ((*TARGET, "--threshold", "0"), ("--threshold: 0.0", "greater than 0")),
     ((*TARGET, "--threshold", "nan"), ("--threshold: nan", "a finite number")),
     ((*TARGET, "--dtype", "float31"), ("float31", "float32")),
+    ((*TARGET, "--memory", "1KB"), ("--memory: 1KB is too small", "at least 1KiB")),
+    ((*TARGET, "--memory", "much"), ("--memory: 'much' is not an amount of memory",)),
     ((*TARGET, "--device", "gpu"), ("device 'gpu'", "auto, cpu, cuda")),
 ]
 
@@ -309,11 +313,32 @@ def test_runs_list_shows_every_run_and_filters(capsys, run_id):
     assert "none of 2 runs in" in acdc(capsys, "runs", "list", "--model", "zoo:x").err
 
 
-def test_runs_list_of_a_store_that_is_not_there_is_empty(capsys, tmp_path):
-    listed = acdc(capsys, "runs", "list", "--store", tmp_path / "none", "--json")
+def test_runs_list_of_a_default_store_that_is_not_there_is_empty(capsys, store_url):
+    listed = acdc(capsys, "runs", "list", "--json")
     assert (listed.code, listed.document["runs"]) == (0, [])
-    assert f"the store {tmp_path / 'none'} does not exist yet" in listed.err
-    assert not (tmp_path / "none").exists()
+    assert "does not exist yet" in listed.err
+    assert not Path(store_url).exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "list"),
+        ("runs", "list", "--failed", "--json"),
+        ("runs", "clean"),
+        ("runs", "export", "3f2a"),
+        ("runs", "show", "3f2a"),
+        ("runs", "compare", "3f2a", "90cc"),
+        ("evaluate", "3f2a"),
+        ("compare",),
+    ],
+    ids=" ".join,
+)
+def test_store_that_is_named_and_does_not_exist_is_refused(capsys, tmp_path, command):
+    absent = tmp_path / "none"
+    shown = acdc(capsys, *command, "--store", absent)
+    shown.refuses(f"{absent}: --store: the store does not exist", "check the path")
+    assert not absent.exists()
 
 
 def test_runs_show_draws_the_circuit_and_says_where(capsys, run_id):

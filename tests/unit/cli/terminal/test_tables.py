@@ -6,9 +6,15 @@ import re
 
 import pytest
 
-from acdc_pipeline.cli.terminal.output import print_facts, print_line, print_note
+from acdc_pipeline.cli.terminal.output import (
+    print_facts,
+    print_line,
+    print_note,
+    terminal_width,
+)
 from acdc_pipeline.cli.terminal.tables import Column, fit_columns, print_table
-from acdc_pipeline.cli.terminal.text import format_number, format_span, pluralize, shorten, wrap
+from acdc_pipeline.cli.terminal.text import format_age, format_span, shorten, wrap
+from acdc_pipeline.text import format_number, pluralize
 from tests.command_line import Outcome, acdc
 
 WIDTHS = (60, 80, 100, 160)
@@ -89,6 +95,22 @@ def test_numbers_and_ids_have_their_whole_width_wherever_they_are_shown(width: i
         if column.kind in ("whole", "number"):
             assert layout.widths[column.name] >= len(ROW[column.name])
     assert layout.width <= width or not any(column.rank for column in layout.columns)
+
+
+def test_rule_off_a_terminal_is_no_longer_than_prose_and_rows_are_whole(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS")
+    text = "word " * 80 + "end"
+    print_table((Column("run"), Column("said", "prose")), [{"run": "3f2a91c0", "said": text}])
+    _, rule, row = capsys.readouterr().out.splitlines()
+    assert rule == "─" * 100
+    assert row == f"3f2a91c0  {text}"
+
+
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("", None), ("0", None), ("x", None)])
+def test_columns_limit_a_table_into_a_pipe(monkeypatch, columns: str, width: int | None):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    monkeypatch.setenv("COLUMNS", columns)
+    assert terminal_width() == width
 
 
 def test_table_off_a_terminal_shows_everything_in_one_line():
@@ -172,6 +194,26 @@ def test_span_of_time_names_its_two_largest_units():
         "1 h 2 min",
         "100 h 0 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (59.9, "59 seconds"),
+        (60, "1 minute"),
+        (119.9, "1 minute"),
+        (3599, "59 minutes"),
+        (3600, "1 hour"),
+        (86399, "23 hours"),
+        (86400, "1 day"),
+        (2 * 86400 - 1, "1 day"),
+        (400 * 86400, "400 days"),
+    ],
+)
+def test_age_is_in_the_largest_whole_unit_rounded_down(seconds: float, text: str):
+    assert format_age(seconds) == text
 
 
 def test_one_of_a_thing_is_singular():

@@ -1,0 +1,34 @@
+"""Text for people: counts, numbers and shares, in one form in every command and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NONE = "–"
+"""Shown where there is no value."""
+
+
+def pluralize(count: int, noun: str) -> str:
+    """`1 prompt`, `64 prompts`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def list_first(names: Sequence[str], limit: int) -> str:
+    """`a, b and 3 more`: the first `limit` names, and how many there are besides."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Format a number for a table, as in `0.960` or `20.0`.
+
+    Trailing zeros stay, so that numbers in a column have equally many digits. 0 is `0`.
+    """
+    if value is None:
+        return NONE
+    return f"{value:#.{digits}g}".rstrip(".") if value else "0"
+
+
+def format_percent(value: float | None) -> str:
+    """Format a share for a table, as in `3.2%`."""
+    return NONE if value is None else f"{value:.1%}"
