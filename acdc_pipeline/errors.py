@@ -96,14 +96,21 @@ class UnknownName(InvalidInput):
     """A name that does not exist."""
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str], *, fix: str | None = None) -> Self:
+    def among(
+        cls,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        where: str | None = None,
+        field: str | None = None,
+        fix: str | None = None,
+    ) -> Self:
         """The error for an unknown `name` of `kind`, suggesting the nearest of `known`."""
         known = sorted(known)
-        return cls(
-            f"unknown {kind} '{name}'",
-            allowed=with_suggestion(", ".join(known) or "none exist yet", name, known),
-            fix=fix,
-        )
+        allowed = ", ".join(known) or "none exist yet"
+        problem = unknown(kind, name, known)
+        return cls(problem, where=where, field=field, allowed=allowed, fix=fix)
 
 
 class PromptError(InvalidInput):
@@ -196,7 +203,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_lower[matches[0]] if matches else None
 
 
-def with_suggestion(allowed: str, name: str, known: Iterable[str]) -> str:
-    """`allowed`, followed by "(did you mean …?)" when one of `known` is close to `name`."""
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """The problem of an unknown name: `unknown metric 'kll'; did you mean 'kl'?`."""
+    return f"unknown {kind} '{name}'{suggestion(str(name), known)}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'kl'?` when one of `known` is close to `name`, else nothing."""
     close = nearest(name, list(known))
-    return f"{allowed} (did you mean '{close}'?)" if close else allowed
+    return f"; did you mean '{close}'?" if close else ""

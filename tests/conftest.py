@@ -22,7 +22,7 @@ from tests.support import REPOSITORY
 # What a developer has set for daily work, or a CI service for its own logs, must not decide tests.
 for name in [name for name in os.environ if name.startswith("ACDC_")]:
     del os.environ[name]
-for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
+for name in ("COLUMNS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
 
 os.environ.update(
@@ -33,7 +33,6 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
     TOKENIZERS_PARALLELISM="false",
     NO_COLOR="1",
-    COLUMNS="120",
 )
 # One thread: small models are faster so, and sums are taken in the same order everywhere.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

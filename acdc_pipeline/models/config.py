@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from acdc_pipeline.errors import InvalidInput, UnsupportedModel, with_suggestion
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel, unknown
 
 # Names of the same size in different families.
 LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
@@ -114,10 +114,10 @@ def _check_activation(config: Mapping[str, Any], where: str) -> None:
         value = config.get(field)
         if value is not None and value not in ACT2FN:
             raise InvalidInput(
-                f"{value!r} is not an activation",
+                unknown("activation", value, ACT2FN),
                 where=where,
                 field=field,
-                allowed=with_suggestion(", ".join(sorted(ACT2FN)), str(value), ACT2FN),
+                allowed=", ".join(sorted(ACT2FN)),
             )
 
 

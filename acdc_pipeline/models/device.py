@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, unknown
 from acdc_pipeline.specs.names import check_device
 
 
@@ -35,7 +35,7 @@ DTYPES: dict[str, Precision] = {
 def resolve_dtype(name: str) -> Precision:
     """Return the precision of that name. Raises InvalidInput for an unknown one."""
     if name not in DTYPES:
-        raise InvalidInput(f"dtype '{name}' is not known", allowed=", ".join(DTYPES))
+        raise InvalidInput(unknown("dtype", name, DTYPES), allowed=", ".join(DTYPES))
     return DTYPES[name]
 
 

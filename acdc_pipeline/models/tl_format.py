@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.errors import InvalidInput, UnsupportedModel, nearest
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel, suggestion
 from acdc_pipeline.models.directory import NATIVE, WEIGHTS_MISMATCH
 
 REQUIRED_FIELDS = (
@@ -66,12 +66,11 @@ def check_native_config(config: Mapping[str, Any], known: Collection[str], where
     _check_values(config, where)
     for field in config:
         if field not in known and field not in _IGNORED:
-            close = nearest(field, known)
             raise InvalidInput(
-                "is not a field of a TransformerBridgeConfig",
+                f"unknown key{suggestion(field, known)}",
                 where=where,
                 field=field,
-                fix=f"did you mean '{close}'?" if close else "remove it",
+                fix="use a field of TransformerBridgeConfig, or remove it",
             )
 
 

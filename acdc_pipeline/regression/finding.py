@@ -105,12 +105,12 @@ class Tolerance(Spec):
         limits: the largest distance of each statistic that is not drift.
     """
 
-    seeds: tuple[int, ...] = Field(min_length=MIN_SEEDS)
+    seeds: tuple[int, ...] = Field(min_length=LEAST_SEEDS)
     measured: dict[str, tuple[float | None, ...]]
     limits: dict[str, Annotated[float, Field(ge=0)]]
 
 
-def tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:
+def measure_tolerance(reference: Finding, others: Mapping[int, Finding]) -> Tolerance:
     """Return the tolerance of a baseline.
 
     A limit is the largest measured distance: a change larger than that of any other sample of

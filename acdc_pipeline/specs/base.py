@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
-from acdc_pipeline.errors import with_suggestion
+from acdc_pipeline.errors import unknown
 
 
 class Spec(BaseModel):
@@ -91,5 +91,5 @@ def unknown_reference(
 ) -> PydanticCustomError:
     """The rejection of a `name` that is not defined in the same file."""
     known = list(known)
-    allowed = with_suggestion(", ".join(known) or "none are defined", name, known)
-    return rejection(field, f"'{name}' is not a {kind}", allowed=allowed, fix=fix)
+    allowed = ", ".join(known) or "none are defined"
+    return rejection(field, unknown(kind, name, known), allowed=allowed, fix=fix)

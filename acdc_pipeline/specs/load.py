@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from acdc_pipeline.errors import SpecError, with_suggestion
+from acdc_pipeline.errors import SpecError, suggestion, unknown
 from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.files import display_path, read_yaml
 from acdc_pipeline.specs.names import NOUNS
@@ -100,21 +100,20 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             models = filter(_is_model, _models_at(kind, loc[:-1]))
             known = [name for model in models for name in model.model_fields]
             name = str(loc[-1])
-            return field, "unknown key", with_suggestion(", ".join(known), name, known), None
+            return field, f"unknown key{suggestion(name, known)}", ", ".join(known), None
         case "missing":
             return field, "is missing", _description(kind, loc), f"add '{loc[-1]}'"
         case "literal_error":
             names = re.findall(r"'([^']*)'", context["expected"])
             noun = NOUNS.get(frozenset(names))
-            problem = f"{_show(value)} is not {'an' if noun and noun[0] in 'aeo' else 'a'} {noun}"
-            if noun is None:
-                problem = f"{_show(value)} is not allowed here"
-            return field, problem, with_suggestion(", ".join(names), str(value), names), None
+            problem = f"{_show(value)} is not allowed here{suggestion(str(value), names)}"
+            if noun is not None and isinstance(value, str):
+                problem = unknown(noun, value, names)
+            return field, problem, ", ".join(names), None
         case "union_tag_invalid":
             names = re.findall(r"'([^']*)'", context["expected_tags"])
             tag, key = context["tag"], context["discriminator"].strip("'")
-            allowed = with_suggestion(", ".join(names), tag, names)
-            return f"{field}.{key}", f"'{tag}' is not a {key}", allowed, None
+            return f"{field}.{key}", unknown(key, tag, names), ", ".join(names), None
         case "union_tag_not_found":
             key = context["discriminator"].strip("'")
             tags = filter(None, map(tag_of, _models_at(kind, loc)))

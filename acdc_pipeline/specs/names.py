@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from acdc_pipeline.errors import InvalidInput, with_suggestion
+from acdc_pipeline.errors import InvalidInput, unknown
 from acdc_pipeline.graph.circuit import Rank
 from acdc_pipeline.graph.search_order import HeadOrder
 
@@ -64,8 +64,6 @@ def check_device(name: str) -> None:
     """Raise InvalidInput if `name` cannot be the name of a device, on any machine."""
     if not _DEVICE.fullmatch(name):
         raise InvalidInput(
-            f"device '{name}' is not known",
-            allowed=with_suggestion(
-                "auto, cpu, cuda[:index], mps", name, ("auto", "cpu", "cuda", "mps")
-            ),
+            unknown("device", name, ("auto", "cpu", "cuda", "mps")),
+            allowed="auto, cpu, cuda[:index], mps",
         )

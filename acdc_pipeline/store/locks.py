@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,11 +19,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for the process that has it."""
+def lock(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock file `path`; call `on_wait` before waiting for a process that has it."""
     held = _file_lock(path)
     with _where_supported():
-        held.acquire()
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            on_wait()
+            held.acquire()
     try:
         yield
     finally:

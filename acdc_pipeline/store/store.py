@@ -369,4 +369,4 @@ class Store:
                 where=self.url,
                 fix="'acdc runs list --failed' shows the causes",
             )
-        return UnknownName(f"no run '{run_id}'", where=self.url, fix=_LIST_COMMAND)
+        return UnknownName(f"unknown run '{run_id}'", where=self.url, fix=_LIST_COMMAND)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from acdc_pipeline.errors import InvalidInput, StoreError, check_whole
+from acdc_pipeline.errors import StoreError, UnknownName, check_whole
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Executor
@@ -80,13 +80,11 @@ def check_resources(memory: int | None, threads: int | None) -> None:
 
 
 def check_executor(name: str, field: str) -> str:
-    """Return `name` if it names an executor. Raises InvalidInput about `field`."""
+    """Return `name` if it names an executor. Raises UnknownName about `field`."""
     from acdc_pipeline.specs.names import Executor
 
     if name not in get_args(Executor):
-        raise InvalidInput(
-            f"'{name}' is not an executor", field=field, allowed=", ".join(get_args(Executor))
-        )
+        raise UnknownName.among("executor", name, get_args(Executor), field=field)
     return name
 
 

@@ -190,7 +190,7 @@ def test_sweep_executes_what_the_store_does_not_have(small_sweep: Path, tmp_path
 
 
 def test_sweep_unknown_executor_is_refused(small_sweep: Path, tmp_path: Path):
-    with pytest.raises(InvalidInput, match="'cloud' is not an executor"):
+    with pytest.raises(InvalidInput, match="unknown executor 'cloud'"):
         acdc_pipeline.sweep(small_sweep, store=tmp_path, executor="cloud")
 
 

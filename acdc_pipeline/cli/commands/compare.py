@@ -58,7 +58,7 @@ def compare(
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     if metric is not None and metric not in METRICS:
-        raise UnknownName.among("metric", metric, METRICS)
+        raise UnknownName.among("metric", metric, METRICS, where="compare", field="--metric")
     results = shared.open_store(context)
     stored = results.summaries()
     summaries = [

@@ -81,7 +81,7 @@ def heads(
 
     method = ProfileMethod.with_defaults(content)
     if score is not None and score not in SCORES:
-        raise UnknownName.among("score", score, SCORES)
+        raise UnknownName.among("score", score, SCORES, where="heads", field="--score")
     with show_progress() as progress:
         progress.unit = "heads"
         progress.status(f"loading {model}")

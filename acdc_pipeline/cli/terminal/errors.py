@@ -8,7 +8,7 @@ import typer
 
 from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.streams import write_stderr
-from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, with_suggestion
+from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, unknown
 
 UNEXPECTED = 3
 """Exit code of a bug; 1 would mean drift."""
@@ -59,7 +59,8 @@ def _usage_error(error: typer.TyperException) -> InvalidInput:
     if option and type(error).__name__ == "NoSuchOption":
         known = [name for p in context.command.params for name in p.opts] if context else []
         options = [name for name in known if name.startswith("--")]
-        allowed = with_suggestion(", ".join([*options, "--help"]), option, options)
-        return InvalidInput(f"unknown option '{option}'", where=where, allowed=allowed, fix=fix)
+        allowed = ", ".join([*options, "--help"])
+        problem = unknown("option", option, options)
+        return InvalidInput(problem, where=where, allowed=allowed, fix=fix)
     message = error.format_message().rstrip(".")
     return InvalidInput(message[:1].lower() + message[1:], where=where, fix=fix)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from acdc_pipeline.errors import InvalidInput, UnknownName, with_suggestion
+from acdc_pipeline.errors import InvalidInput, UnknownName, unknown
 
 PREFIX = "acdc-"
 
@@ -109,10 +109,7 @@ def find_job(name: str, jobs: Iterable[Job]) -> Job:
         return by_id[name]
     found = [key for key in by_id if name and key.startswith((name, PREFIX + name))]
     if not found:
-        raise UnknownName(
-            f"unknown job '{name}'",
-            allowed=with_suggestion("a job that 'acdc status' lists", name, by_id),
-        )
+        raise UnknownName(unknown("job", name, by_id), allowed="a job that 'acdc status' lists")
     if len({attempt_of(key)[0] for key in found}) > 1:
         raise InvalidInput(
             f"several jobs begin with '{name}'", allowed=", ".join(sorted(found)[:5])

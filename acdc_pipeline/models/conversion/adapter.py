@@ -96,7 +96,7 @@ def merge_adapter(
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("peft", "transformers", "tokenizers")},
     }
-    found = convert_once(parts, partial(_merge, directory, base.directory))
+    found = convert_once(directory.name, parts, partial(_merge, directory, base.directory))
     text = f"adapter {RECIPE}\n{adapter}\n{base.revision}\n"
     return found, hashlib.sha256(text.encode()).hexdigest()[:20]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from platformdirs import user_cache_path
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.directory import unreadable
 from acdc_pipeline.specs.base import read_json
+
+_log = logging.getLogger(__name__)
 
 ENVIRONMENT_VARIABLE = "ACDC_CACHE"
 MANIFEST = "converted.json"
@@ -55,10 +59,11 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return user_cache_path("acdc-pipeline", appauthor=False)
 
 
-def convert_once(parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
+def convert_once(name: str, parts: Mapping[str, str], convert: Callable[[Path], None]) -> Converted:
     """Return the folder written by `convert`, which is called only if the cache lacks it.
 
     Args:
+        name: the source, for the message that another process is converting it already.
         parts: everything that decides the content: hashes of the source, versions of libraries.
         convert: function that writes the files into an empty folder.
 
@@ -76,7 +81,8 @@ def convert_once(parts: Mapping[str, str], convert: Callable[[Path], None]) -> C
         # The store takes a while to import, and most models need no conversion.
         from acdc_pipeline.store.locks import lock
 
-        with lock(models / f"{key}.lock"):
+        wait = partial(_log.info, "waiting for another process that is converting %s", name)
+        with lock(models / f"{key}.lock", on_wait=wait):
             if (found := _read_converted(target)) is not None:  # another process made it meanwhile
                 return found
             for old in (target, *models.glob(f"{key}.attempt-*")):

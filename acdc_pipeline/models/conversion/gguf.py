@@ -53,7 +53,7 @@ def convert_gguf(path: Path) -> tuple[Converted, str]:
         "recipe": str(RECIPE),
         **{name: version(name) for name in ("gguf", "transformers", "tokenizers")},
     }
-    found = convert_once(parts, partial(_convert, path))
+    found = convert_once(path.name, parts, partial(_convert, path))
     revision = hashlib.sha256(f"gguf {RECIPE}\n{digest}\n{found.weights}\n".encode()).hexdigest()
     return found, revision[:20]
 

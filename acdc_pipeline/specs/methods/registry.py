@@ -74,7 +74,7 @@ def method_for(
         SpecError: a value is not valid, or belongs to other methods only.
     """
     if name not in METHODS:
-        raise UnknownName.among("method", name, METHODS)
+        raise UnknownName.among("method", name, METHODS, where=where, field=written("method"))
     method = METHODS[name]
     for field in values:
         if field not in method.parameters():

@@ -34,7 +34,7 @@ def test_task_unknown_names_the_nearest(tmp_path: Path):
     write_task(tmp_path / "tasks")
     with pytest.raises(UnknownName, match="unknown task 'ioj'") as raised:
         find_task("ioj", tmp_path)
-    assert "did you mean 'ioi'?" in (raised.value.allowed or "")
+    assert "did you mean 'ioi'?" in raised.value.problem
 
 
 def test_task_path_that_does_not_exist_is_named(tmp_path: Path):
@@ -72,4 +72,4 @@ def test_sweep_of_the_project_hides_its_bundled_namesake(tmp_path: Path):
 def test_profile_unknown_names_the_nearest(tmp_path: Path):
     with pytest.raises(UnknownName, match="unknown worker profile 'labtop'") as raised:
         find_profile("labtop", tmp_path)
-    assert "did you mean 'laptop'?" in (raised.value.allowed or "")
+    assert "did you mean 'laptop'?" in raised.value.problem

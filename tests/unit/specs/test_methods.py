@@ -63,7 +63,11 @@ def test_method_of_a_tiny_share_keeps_one_edge(task: TaskSpec):
         ("acdc", {"share": 0.1}, "here: --share: method 'acdc' has no such parameter"),
         ("acdc", {}, "here: --threshold: is missing"),
         ("acdc", {"nothing": 1}, "here: --nothing: method 'acdc' has no such parameter"),
-        ("acdc", {"threshold": 0.1, "metric": "kll"}, "here: --metric: 'kll' is not a metric"),
+        (
+            "acdc",
+            {"threshold": 0.1, "metric": "kll"},
+            "here: --metric: unknown metric 'kll'; did you mean 'kl'?",
+        ),
     ],
 )
 def test_method_with_a_value_that_does_not_fit_names_the_option(
@@ -84,7 +88,7 @@ def test_method_with_a_foreign_parameter_says_what_it_has_and_whose_that_is(task
 def test_unknown_method_suggests_the_nearest(task: TaskSpec):
     with pytest.raises(UnknownName, match="unknown method 'randon'") as raised:
         method_for("randon", {}, task, where="here")
-    assert "did you mean 'random'?" in (raised.value.allowed or "")
+    assert "did you mean 'random'?" in raised.value.problem
 
 
 @pytest.mark.parametrize(

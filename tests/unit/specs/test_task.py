@@ -93,8 +93,8 @@ BAD = [
     ("kind: template", "sort: x", "generator.kind", "is missing", "template, table, years"),
     ("  bos: false\n", "", "generator.bos", "is missing", "true or false"),
     ("bos: false", "bos: 0", "generator.bos", "0 is not true or false", "true or false"),
-    ("A: fresh", "A: frsh", "generator.corrupted.A", "'frsh' is not a rule", "mean 'fresh'?"),
-    ("A: fresh", "C: fresh", "generator.corrupted.C", "'C' is not a slot or role", "A, B, place"),
+    ("A: fresh", "A: frsh", "generator.corrupted.A", "unknown rule 'frsh'", "mean 'fresh'?"),
+    ("A: fresh", "C: fresh", "generator.corrupted.C", "unknown slot or role 'C'", "A, B, place"),
     (", S: fresh", "", "generator.corrupted.S", "is missing", "fresh, keep, swap"),
     ("B: fresh, ", "place: swap, ", "generator.corrupted.place", "nothing to swap", "A, B, S, IO"),
     (
@@ -104,12 +104,12 @@ BAD = [
         "nothing differs",
         "use fresh",
     ),
-    ("{S} gave", "{T} gave", "generator.templates.0", "'T' is not a slot or role", "A, B, place"),
+    ("{S} gave", "{T} gave", "generator.templates.0", "unknown slot or role 'T'", "A, B, place"),
     ("{S} gave", "{S gave", "generator.templates.0", "unexpected '{'", "{{ and }}"),
     ("{S} gave", "{S!r} gave", "generator.templates.0", "'{S!r}'", "{slot}"),
     ("place: places", "place: plces", "generator.slots.place", "'plces'", "mean 'places'?"),
     ("the {place}", "it", "generator.slots.place", "no template uses it", "remove it"),
-    ("[A, B]", "[A, C]", "generator.roles.S", "'C' is not a slot", "A, B, place, object"),
+    ("[A, B]", "[A, C]", "generator.roles.S", "unknown slot 'C'", "A, B, place, object"),
     ("[A, B]", "[A, place]", "generator.roles.S", "two slots of one word list", ""),
     ("[A, B]", "A", "generator.roles.S", "'A' does not fit", "two slots"),
     ("[A, B]", "other", "generator.roles", "one choice", "S: [A, B] with IO: other"),
@@ -118,13 +118,13 @@ BAD = [
     ("[store, park]", "[store, 3]", "generator.words.places.1", "3 is not a text", "a text"),
     ("[store, park]", "[]", "generator.words.places", "holds no word", ""),
     ("[store, park]", '[" store"]', "generator.words.places", "' store' is not a word", "spaces"),
-    ('"{S}"}', '"{Q}"}', "answers.incorrect", "'Q' is not a slot or role", "A, B, place"),
+    ('"{S}"}', '"{Q}"}', "answers.incorrect", "unknown slot or role 'Q'", "A, B, place"),
     ('answers: {correct: "{IO}", incorrect: "{S}"}\n', "", "answers", "is missing", '"{IO}"'),
     (
         "discovery: kl,",
         "discovery: kll,",
         "metrics.discovery",
-        "'kll' is not a metric",
+        "unknown metric 'kll'",
         "mean 'kl'",
     ),
     ("[logit_diff,", "[logit_dif,", "metrics.report.0", "'logit_dif'", "mean 'logit_diff'?"),
@@ -143,7 +143,7 @@ def test_task_with_a_mistake_is_rejected_naming_field_value_and_fix(
     assert error.where == str(path)
     assert error.field == field
     assert problem in error.problem
-    assert allowed in f"{error.allowed} {error.fix}"
+    assert allowed in f"{error.problem} {error.allowed} {error.fix}"
 
 
 def test_task_without_a_title_says_what_to_add(tmp_path: Path):

@@ -54,13 +54,13 @@ def test_rough_length_is_within_two_tokens_of_a_prompt(tmp_path: Path):
 
 
 BAD = [
-    ("nouns: events", "nouns: evnts", "nouns", "'evnts' is not a word list", "none are defined"),
+    ("nouns: events", "nouns: evnts", "nouns", "unknown word list 'evnts'", "none are defined"),
     ("[16, 17]", "[17, 16]", "centuries", "17 is more than 16", "[least, most]"),
     ("[16, 17]", "[9, 17]", "centuries.0", "9 is not at least 10", ""),
     ("[2, 98]", "[2, 99]", "starts", "no year of the century is after 99", "at most 98"),
     ("[2, 98]", "[1, 1]", "corrupted.year", "nothing differs", ""),
     ("{year: 1}", "{yaer: 1}", "corrupted.yaer", "unknown key", "mean 'year'?"),
-    ("{noun}", "{event}", "templates.0", "'event' is not a placeholder", "noun, century, year"),
+    ("{noun}", "{event}", "templates.0", "unknown placeholder 'event'", "noun, century, year"),
     ("{noun}", "war", "templates.0", "does not ask for a year", "one {noun}"),
     ("to {century}", "to", "templates.0", "does not ask for a year", "{century} at the end"),
     ("to {century}", "to {century} or", "templates.0", "does not ask", "{century} at the end"),
@@ -78,4 +78,4 @@ def test_years_with_a_mistake_are_rejected_naming_field_and_fix(
     own = field if field == "answers" else f"generator.{field}"
     assert raised.value.field == own
     assert problem in raised.value.problem
-    assert advice in f"{raised.value.allowed} {raised.value.fix}"
+    assert advice in f"{raised.value.problem} {raised.value.allowed} {raised.value.fix}"

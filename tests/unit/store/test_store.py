@@ -114,7 +114,7 @@ def test_store_unknown_run_and_file_are_unknown_names(store: Store):
     store.commit(RECORD)
     with pytest.raises(UnknownName) as caught:
         store.get("0" * 20)
-    assert "no run '00000000000000000000'" in str(caught.value)
+    assert "unknown run '00000000000000000000'" in str(caught.value)
     with pytest.raises(UnknownName) as caught:
         store.read_file(RUN_ID, "edge.parquet")
     assert "did you mean 'edges.parquet'?" in str(caught.value)

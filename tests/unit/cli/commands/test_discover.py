@@ -211,7 +211,10 @@ BAD = [
     ((TARGET[0], "zoo:compiled-ro"), ("unknown zoo model", "did you mean 'compiled-or'?")),
     ((TARGET[0], "compiled-or"), ("is not a model reference", "did you mean 'zoo:compiled-or'?")),
     ((TARGET[0], "dir:nowhere"), ("nowhere",)),
-    ((*TARGET, "--method", "adcd"), ("unknown method 'adcd'", "did you mean 'acdc'?")),
+    (
+        (*TARGET, "--method", "adcd"),
+        ("discover: --method: unknown method 'adcd'; did you mean 'acdc'?", "did you mean 'acdc'?"),
+    ),
     ((*TARGET, "--share", "0.1"), ("--share: method 'acdc' has no such parameter", "random")),
     ((*TARGET, "--method", "random", "--threshold", "1"), ("--threshold: method 'random'",)),
     ((*TARGET, "--method", "random", "--share", "2"), ("--share: 2.0 is not at most 1",)),
@@ -219,17 +222,26 @@ BAD = [
         (*TARGET, "--method", "random", "--share", "0.1", "--edges", "3"),
         ("--edges: cannot go with a share",),
     ),
-    ((*TARGET, "--metric", "kll"), ("--metric: 'kll' is not a metric", "did you mean 'kl'?")),
-    ((*TARGET, "--ablation", "zeros"), ("--ablation: 'zeros'", "did you mean 'zero'?")),
-    ((*TARGET, "--order", "forward"), ("--order: 'forward' is not a head order", "natural")),
-    ((*TARGET, "--difference", "sined"), ("--difference: 'sined'", "did you mean 'signed'?")),
+    (
+        (*TARGET, "--metric", "kll"),
+        ("discover: --metric: unknown metric 'kll'; did you mean 'kl'?", "did you mean 'kl'?"),
+    ),
+    (
+        (*TARGET, "--ablation", "zeros"),
+        ("--ablation: unknown ablation 'zeros'", "did you mean 'zero'?"),
+    ),
+    ((*TARGET, "--order", "forward"), ("--order: unknown head order 'forward'", "natural")),
+    (
+        (*TARGET, "--difference", "sined"),
+        ("--difference: unknown difference 'sined'", "did you mean 'signed'?"),
+    ),
     ((*TARGET, "--threshold", "-0.1"), ("--threshold: -0.1", "greater than 0")),
     ((*TARGET, "--threshold", "0"), ("--threshold: 0.0", "greater than 0")),
     ((*TARGET, "--threshold", "nan"), ("--threshold: nan", "a finite number")),
     ((*TARGET, "--dtype", "float31"), ("float31", "float32")),
     ((*TARGET, "--memory", "1KB"), ("--memory: 1KB is too small", "at least 1KiB")),
     ((*TARGET, "--memory", "much"), ("--memory: 'much' is not an amount of memory",)),
-    ((*TARGET, "--device", "gpu"), ("device 'gpu'", "auto, cpu, cuda")),
+    ((*TARGET, "--device", "gpu"), ("unknown device 'gpu'", "auto, cpu, cuda")),
 ]
 
 
@@ -364,7 +376,7 @@ def test_runs_show_cannot_draw_where_it_must_not_write(capsys, run_id):
 
 def test_runs_unknown_prefix_is_refused(capsys, run_id):
     for command in ("show", "export"):
-        acdc(capsys, "runs", command, "zzzz").refuses("no run 'zzzz'", "acdc runs list")
+        acdc(capsys, "runs", command, "zzzz").refuses("unknown run 'zzzz'", "acdc runs list")
 
 
 def test_runs_export_gives_every_format(capsys, run_id):

@@ -89,7 +89,9 @@ def test_filter_that_no_run_fits_suggests_a_name_that_runs_have(
 
 
 def test_device_that_does_not_exist_suggests_the_nearest(capsys):
-    acdc(capsys, *DISCOVER, "--device", "cud").refuses("'cud' is not", "did you mean 'cuda'?")
+    acdc(capsys, *DISCOVER, "--device", "cud").refuses(
+        "unknown device 'cud'", "did you mean 'cuda'?"
+    )
 
 
 def test_device_that_does_not_exist_is_refused_for_a_stored_run_too(capsys):
