@@ -1,0 +1,37 @@
+"""Commands that read a store which does not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.command_line import acdc
+
+
+def test_runs_list_of_a_default_store_that_is_not_there_is_empty(capsys, store_url):
+    listed = acdc(capsys, "runs", "list", "--json")
+    assert (listed.code, listed.document["runs"]) == (0, [])
+    assert "does not exist yet" in listed.err
+    assert not Path(store_url).exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("runs", "list"),
+        ("runs", "list", "--failed", "--json"),
+        ("runs", "clean"),
+        ("runs", "export", "3f2a"),
+        ("runs", "show", "3f2a"),
+        ("runs", "compare", "3f2a", "90cc"),
+        ("evaluate", "3f2a"),
+        ("compare",),
+    ],
+    ids=" ".join,
+)
+def test_store_that_is_named_and_does_not_exist_is_refused(capsys, tmp_path, command):
+    absent = tmp_path / "none"
+    shown = acdc(capsys, *command, "--store", absent)
+    shown.refuses(f"{absent}: --store: the store does not exist", "check the path")
+    assert not absent.exists()
