@@ -96,4 +96,4 @@ def test_device_that_does_not_exist_suggests_the_nearest(capsys):
 
 def test_device_that_does_not_exist_is_refused_for_a_stored_run_too(capsys):
     assert acdc(capsys, *DISCOVER).code == 0
-    acdc(capsys, *DISCOVER, "--device", "cuda:x").refuses("'cuda:x' is not")
+    acdc(capsys, *DISCOVER, "--device", "cuda:x").refuses("unknown device 'cuda:x'")
