@@ -296,11 +296,7 @@ def regress(
     """
     from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.progress import SilentSweep
-    from acdc_pipeline.regression.baseline import (
-        baselines_folder,
-        check_folders,
-        new_baselines_folder,
-    )
+    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, choose_new_folder
     from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.workflows import regression
     from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
@@ -309,7 +305,7 @@ def regress(
         raise InvalidInput("a new baseline needs a reason", where="regress", field="update_reason")
     check_whole(seeds, "seeds", LEAST_SEEDS, where="regress")
     given = None if baselines is None else Path(baselines)
-    known, folder = baselines_folder(given), new_baselines_folder(given)
+    known, folder = baselines_folder(given), choose_new_folder(given)
     check_folders(known, None if update_reason is None else folder)
     settings = execution_settings(
         profile, executor=executor, device=device, memory=memory, threads=threads

@@ -80,10 +80,10 @@ def baselines_folder(given: Path | None) -> Path:
     if project is not None and (project / FOLDER).is_dir():
         return project / FOLDER
     shipped = bundled_folder() / FOLDER
-    return shipped if shipped.is_dir() else new_baselines_folder(None)
+    return shipped if shipped.is_dir() else choose_new_folder(None)
 
 
-def new_baselines_folder(given: Path | None) -> Path:
+def choose_new_folder(given: Path | None) -> Path:
     """Return the folder for new baselines: `given`, else one in the project or working folder."""
     return (find_project() or Path.cwd()) / FOLDER if given is None else given
 

@@ -135,7 +135,7 @@ def regress(
     from acdc_pipeline.regression.baseline import (
         baselines_folder,
         check_folders,
-        new_baselines_folder,
+        choose_new_folder,
     )
     from acdc_pipeline.store import open_store
     from acdc_pipeline.workflows.regression import (
@@ -146,7 +146,7 @@ def regress(
     )
 
     known = baselines_folder(baselines)
-    folder = new_baselines_folder(baselines)
+    folder = choose_new_folder(baselines)
     with shared.naming_options("baselines"):
         check_folders(known, folder if update_baseline else None)
     replacements = _parse_replacements(replace or ())
