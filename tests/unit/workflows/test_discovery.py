@@ -35,7 +35,7 @@ def test_discover_into_a_store_that_cannot_be_written_makes_no_worker(tmp_path: 
         ({"memory": 0}, "memory: 0 is too small"),
         ({"threads": 0}, "threads: 0 is too small"),
         ({"threads": 513}, "threads: 513 is too large"),
-        ({"device": "abacus"}, "device 'abacus' is not known"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
     ],
 )
 def test_worker_factory_refuses_what_no_worker_can_have(wrong: dict[str, int], error: str):
