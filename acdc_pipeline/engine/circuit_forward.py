@@ -24,7 +24,7 @@ from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
     identify_outputs,
     needed_sources,
-    sum_few_rows,
+    sum_rows,
 )
 from acdc_pipeline.graph import LOGITS, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
@@ -192,7 +192,8 @@ class _Circuit(ReceiverForward):
         if not mask.any():
             return base[None]
         if mask.sum() * _DENSE < mask.size:
-            total = sum_few_rows(self.changes, mask, self.row[: mask.shape[1]])
+            receiver, source = mask.nonzero()
+            total = sum_rows(self.changes, self.row[source], receiver, len(mask))
             total += base.flatten()
         else:
             sources = np.flatnonzero(mask.any(0))

@@ -92,6 +92,12 @@ class ReceiverForward(ABC):
             return self.topology.has_mlp
         return bool(self.computed[(layer + 1) * self.width])
 
+    def receivers(self, layer: int) -> list[list[Receiver]]:
+        """The receivers of `layer` that are read, in the parts in which they are read."""
+        heads = self.heads(layer)
+        parts = [_slots_of(layer, heads), [Receiver(mlp(layer))] if self.has_mlp(layer) else []]
+        return [part for part in parts if part]
+
     def final(self, embedded: Stream) -> Stream:
         """Run the model with `embedded` as the output of its `input` node."""
         self.write(embedded[None], [0])
@@ -107,9 +113,7 @@ class ReceiverForward(ABC):
             heads = self.heads(layer)
             by_heads = None
             if heads:
-                nodes = [head(layer, index) for index in heads]
-                receivers = [Receiver(node, slot) for slot in SLOTS for node in nodes]
-                by_heads = self.run_heads(layer, heads, self.read(receivers))
+                by_heads = self.run_heads(layer, heads, self.read(_slots_of(layer, heads)))
             by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
                 self.write(by_heads, [first + index for index in heads])
@@ -148,3 +152,7 @@ class ReceiverForward(ABC):
     def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
         if bias is not None:
             self.constant = bias if self.constant is None else self.constant + bias
+
+
+def _slots_of(layer: int, heads: Sequence[int]) -> list[Receiver]:
+    return [Receiver(head(layer, index), slot) for slot in SLOTS for index in heads]

@@ -148,18 +148,18 @@ class SharedChanges:
         return uses[-1] if uses else _NEVER
 
 
-def sum_few_rows(
+def sum_rows(
     table: Float[Tensor, "row numbers"],
-    kept: Bool[np.ndarray, "sums src"],
-    row_of: Int[np.ndarray, " src"] | None = None,
-) -> Float[Tensor, "sums numbers"]:
-    """For each line of `kept`, the sum of its rows, one by one: for lines that keep few.
+    rows: Int[np.ndarray, " term"],
+    sums: Int[np.ndarray, " term"],
+    n: int,
+) -> Float[Tensor, "sum numbers"]:
+    """Return `n` sums of rows of `table`, each added up row by row: for sums of few rows.
 
     Args:
-        row_of: the row of each source; None if source i has row i.
+        rows: the row of each term.
+        sums: the sum that each term belongs to, in ascending order.
     """
-    line, source = kept.nonzero()
-    rows = source if row_of is None else row_of[source]
-    starts = np.searchsorted(line, np.arange(len(kept)))
+    starts = np.searchsorted(sums, np.arange(n))
     at, offsets = (torch.from_numpy(part).to(table.device) for part in (rows, starts))
     return functional.embedding_bag(at, table, offsets, mode="sum")

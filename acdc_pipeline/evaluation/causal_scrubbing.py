@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,15 @@ from torch import Tensor
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import embed, unembed
-from acdc_pipeline.engine.receiver_forward import ReceiverForward
+from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
-from acdc_pipeline.evaluation.exchange import Exchange, ExchangedSums, pool_by_length, pool_by_roles
+from acdc_pipeline.evaluation.exchange import (
+    Exchange,
+    ExchangedSums,
+    Pool,
+    pool_by_length,
+    pool_by_roles,
+)
 from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
@@ -25,6 +31,15 @@ LEVEL = 0.95
 
 _SOURCES = 32
 """Number of sources whose clean outputs are transformed together."""
+
+_PROMPTS = 10
+"""Least number of prompts that are run together: products with few rows wait for the weights."""
+
+_LAYERS = 4
+"""Layers whose inputs from clean outputs are summed together, to fetch the outputs once."""
+
+_FEW = 32
+"""If fewer than one edge of this many is in a circuit, its edges are summed one by one."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +146,15 @@ def scrubbed_logprobs(
     outputs, final = bench.clean.outputs, bench.clean.final
     finals = final.new_zeros(len(circuits), *final.shape)
     with torch.no_grad():
-        for members in outside.pool.members:
-            rows, length = sorted(members), int(bench.prompts.lengths[list(members)].max())
+        for rows, length in _batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool):
             clean = ExchangedSums(outside.restricted_to(rows), len(outputs))
             for first in range(0, len(outputs), _SOURCES):
                 some = outputs[first : first + _SOURCES, :, :length][:, rows]
                 clean.write(some, range(first, first + len(some)))
             embedded = embed(bench.weights, bench.prompts.clean[rows, :length])
             for mask, to in zip(present, finals, strict=True):
-                current = ExchangedSums(inside.restricted_to(rows), len(outputs))
+                few = bool(mask.mean() * _FEW < 1)
+                current = ExchangedSums(inside.restricted_to(rows), len(outputs), few=few)
                 to[rows, :length] = _Scrubbed(bench.weights, mask, clean, current).final(embedded)
         at_answers = bench.layout.at_answers(finals.flatten(1, 2))
         return unembed(bench.weights, at_answers).log_softmax(-1)
@@ -195,14 +210,60 @@ class _Scrubbed(ReceiverForward):
         super().__init__(weights, needed_sources(weights, present))
         self.present = torch.from_numpy(present)
         self.clean, self.current = clean, current
+        self.clean_sums: dict[Receiver, Outputs] = {}
 
-    def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
-        self.current.write(written, sources)
+    def enter(self, layer: int) -> None:
+        if layer % _LAYERS == 0:
+            self._sum_clean(range(layer, min(layer + _LAYERS, self.topology.n_layers)))
 
-    def read(self, receivers: Sequence[Receiver]) -> Float[Tensor, "n batch pos d_model"]:
+    def _sum_clean(self, layers: range) -> None:
+        """Sum the clean outputs for all receivers of `layers`, which fetches them once."""
+        blocks = [block for layer in layers for block in self.receivers(layer)]
+        receivers = [receiver for block in blocks for receiver in block]
+        if not receivers:
+            return
+        counts = torch.tensor([self.topology.n_sources_of(receiver) for receiver in receivers])
+        first = torch.tensor([self.topology.first_edge[receiver] for receiver in receivers])
+        source = torch.arange(int(counts.max()))
+        exists = source < counts[:, None]
+        edges = first[:, None] + source.where(exists, 0)
+        sums = self.clean.read(edges, ~self.present[edges] & exists)
+        for block, of_block in zip(
+            blocks, sums.split([len(block) for block in blocks]), strict=True
+        ):
+            self.clean_sums[block[0]] = of_block
+
+    def write(self, written: Outputs, sources: Sequence[int]) -> None:
+        if self.present.any():
+            self.current.write(written, sources)
+
+    def read(self, receivers: Sequence[Receiver]) -> Outputs:
         first = torch.tensor([self.topology.first_edge[receiver] for receiver in receivers])
         edges = first[:, None] + torch.arange(self.n_sources)
-        stream = self.clean.read(edges, ~self.present[edges])
-        if self.present[edges].any():
-            stream = stream + self.current.read(edges, self.present[edges])
-        return stream if self.constant is None else stream + self.constant
+        present = self.present[edges]
+        stream = self.clean_sums.pop(receivers[0], None)
+        if stream is None:
+            stream = self.clean.read(edges, ~present)
+        if present.any():
+            stream += self.current.read(edges, present)
+        if self.constant is not None:
+            stream += self.constant
+        return stream
+
+
+def _batches(
+    lengths: Sequence[int], outside: Pool, inside: Pool
+) -> Iterator[tuple[list[int], int]]:
+    """Yield prompts that are run together, and the length that is run.
+
+    They are whole groups of `outside`, the shortest first, with prompts of a group of `inside` side
+    by side.
+    """
+    rows: list[int] = []
+    for group in sorted(outside.members, key=lambda group: max(lengths[row] for row in group)):
+        rows += sorted(group, key=lambda row: (int(inside.groups[row]), row))
+        if len(rows) >= _PROMPTS:
+            yield rows, max(lengths[row] for row in rows)
+            rows = []
+    if rows:
+        yield rows, max(lengths[row] for row in rows)

@@ -3,7 +3,8 @@
 Prompts that can replace each other form a group, and every edge shifts the prompts of a group
 cyclically. In the Fourier basis over the m prompts, a shift by k rotates the pair (cosine, sine) of
 frequency f by the angle 2πfk/m, so that the sum over sources is one matrix product per frequency.
-Gathering a row per edge and prompt needs half the arithmetic, but is bound by memory bandwidth.
+Gathering a row per edge and prompt needs half the arithmetic, but is bound by memory bandwidth: it
+is faster for few edges only.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.shared_outputs import sum_few_rows
+from acdc_pipeline.engine.shared_outputs import sum_rows
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.prompts.prompt_set import pick_rows
@@ -116,80 +118,142 @@ class Exchange:
         numbered = torch.searchsorted(groups, self.pool.groups[list(rows)])
         return Exchange(Pool(numbered, tuple(members)), self.shift[:, groups])
 
+    def read_by(self, edges: Int[np.ndarray, " term"]) -> Int[np.ndarray, "term batch"]:
+        """Return the prompt that each of `edges` reads in place of each prompt."""
+        found = np.empty((len(edges), len(self.pool.groups)), dtype=np.int64)
+        shift = self.shift.numpy()[edges]
+        for group, members in enumerate(self.pool.members):
+            place = np.arange(len(members)) + shift[:, group, None]
+            found[:, list(members)] = np.array(members)[place % len(members)]
+        return found
+
 
 _SPARSE = 8
-"""If fewer than one edge of this many is kept, the kept ones are summed one by one; if fewer than
-one source of this many is read, only those are multiplied."""
+"""If fewer than one source of this many is read, only those are multiplied."""
+
+_TOGETHER = 16
+"""Small groups are transformed together, up to this many prompts, as one matrix of blocks."""
 
 
 class ExchangedSums:
     """Sums over edges, each of which carries its source's output on another prompt.
 
     Outputs that were not written yet are zero.
+
+    Args:
+        few: whether receivers read few edges, so that these are summed one by one.
     """
 
-    def __init__(self, exchange: Exchange, n_sources: int) -> None:
+    def __init__(self, exchange: Exchange, n_sources: int, *, few: bool = False) -> None:
         self.exchange = exchange
         self.n_sources = n_sources
-        members = exchange.pool.members
-        # Prompts alone in their group are not exchanged and need no transform.
-        self._alone = [group[0] for group in members if len(group) == 1]
-        self._larger = [i for i, group in enumerate(members) if len(group) > 1]
-        self._parts: list[Tensor] = []  # per larger group: (basis vector, source, pos * d_model)
-        self._waves: list[Tensor] = []  # per larger group: see `_fourier_basis`
-        self._outputs = torch.empty(0)  # of those alone: (source, prompt, pos * d_model)
+        alone = all(len(group) == 1 for group in exchange.pool.members)
+        self._plain = few or alone  # outputs are kept as they are
+        self._few = few
+        # Of source, prompt and pos * d_model. Part i of a group is in place of its i-th prompt.
+        self._parts = torch.empty(0)
+        self._transforms: list[tuple[slice | list[int], Tensor]] = []
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
         """Store the outputs of `sources`."""
-        by_prompt = written.flatten(2).transpose(0, 1)
-        at, n, width = _as_index(sources), self.n_sources, by_prompt.shape[-1]
-        if not self._outputs.numel() and not self._parts:
+        outputs, at = written.flatten(2), _as_index(sources)
+        if not self._parts.numel():
             self._per_prompt = written.shape[2:]
-            members = [self.exchange.pool.members[group] for group in self._larger]
-            self._outputs = by_prompt.new_zeros(n, len(self._alone), width)
-            self._parts = [by_prompt.new_zeros(len(group), n, width) for group in members]
-            self._waves = [_fourier_basis(len(group)).to(by_prompt) for group in members]
-        self._outputs[at] = by_prompt[_as_index(self._alone)].transpose(0, 1)
-        for group, parts, waves in zip(self._larger, self._parts, self._waves, strict=True):
-            members = list(self.exchange.pool.members[group])
-            spectrum = waves @ by_prompt[members].flatten(1)
-            parts[:, at] = spectrum.view(len(waves), len(written), -1)
+            self._parts = outputs.new_empty(self.n_sources, *outputs.shape[1:])
+            self._unwritten = torch.ones(self.n_sources, dtype=torch.bool)
+            self._transforms = [
+                (_as_index(rows), _transform(groups).to(outputs))
+                for rows, groups in _together(self.exchange.pool.members)
+            ]
+        self._unwritten[at] = False
+        if self._plain:
+            self._parts[at] = outputs
+        else:
+            self._parts[at] = self._transformed(outputs)
 
     def read(
         self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
     ) -> Float[Tensor, "n batch pos d_model"]:
         """Return the sum of each receiver's `kept` edges; `edges` start at the first source."""
+        if self._unwritten[: kept.shape[1]].any():
+            self._parts[: kept.shape[1]][self._unwritten[: kept.shape[1]]] = 0
+            self._unwritten[: kept.shape[1]] = False
+        if self._few:
+            total = self._sum_one_by_one(edges.numpy(), kept.numpy())
+        elif self._plain:
+            total = kept.to(self._parts) @ self._parts[: kept.shape[1]].flatten(1)
+        else:
+            total = self._sum_by_frequency(edges, kept)
+        return total.view(len(edges), -1, *self._per_prompt)
+
+    def _sum_one_by_one(
+        self, edges: Int[np.ndarray, "n src"], kept: Bool[np.ndarray, "n src"]
+    ) -> Float[Tensor, "sum pos_d"]:
+        batch = self._parts.shape[1]
+        receiver, source = kept.nonzero()
+        rows = source[:, None] * batch + self.exchange.read_by(edges[receiver, source])
+        sums = receiver[:, None] * batch + np.arange(batch)
+        order = np.argsort(sums, axis=None, kind="stable")
+        table = self._parts.flatten(0, 1)
+        return sum_rows(table, rows.ravel()[order], sums.ravel()[order], len(kept) * batch)
+
+    def _sum_by_frequency(
+        self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
+    ) -> Float[Tensor, "n batch pos_d"]:
         (n, n_sources), some = edges.shape, kept.any(0).nonzero().flatten()
         sources = some if _SPARSE * len(some) < n_sources else slice(n_sources)
-        if not self._larger:
-            return self._sum_alone(kept).unflatten(1, (len(self._alone), *self._per_prompt))
-        edges, mask = edges[:, sources], kept[:, sources].to(self._outputs)
-        total = mask.new_empty(len(self.exchange.pool.groups), n, self._per_prompt.numel())
-        if self._alone:
-            total[self._alone] = self._sum_alone(kept).view(n, len(self._alone), -1).transpose(0, 1)
-        for group, parts, waves in zip(self._larger, self._parts, self._waves, strict=True):
-            members = list(self.exchange.pool.members[group])
-            shift, m = self.exchange.shift[:, group][edges].to(mask.device), len(members)
-            summed = parts.new_empty(m, n, parts.shape[-1])
-            summed[0] = mask @ parts[0, sources]
+        mask, shifts = kept[:, sources].to(self._parts), self.exchange.shift[edges[:, sources]]
+        parts = self._parts[sources]
+        summed = parts.new_empty(n, *parts.shape[1:])
+        for group, members in enumerate(self.exchange.pool.members):
+            shift, m, place = shifts[:, :, group].to(mask.device), len(members), sorted(members)
+            torch.mm(mask, parts[:, place[0]], out=summed[:, place[0]])
             for frequency in range(1, (m + 1) // 2):
-                angle = (shift * frequency % m).to(mask) * (2 * math.pi / m)
-                cos, sin = mask * angle.cos(), mask * angle.sin()
-                at_cos, at_sin = 2 * frequency - 1, 2 * frequency
-                both = torch.cat([cos, -sin]) @ parts[at_cos, sources]
-                both.addmm_(torch.cat([sin, cos]), parts[at_sin, sources])
-                summed[at_cos : at_sin + 1] = both.view(2, n, -1)
+                angle = torch.arange(m).to(mask) * (frequency * 2 * math.pi / m)
+                cos, sin = mask * angle.cos()[shift], mask * angle.sin()[shift]
+                at_cos, at_sin = place[2 * frequency - 1], place[2 * frequency]
+                both = torch.cat([cos, -sin]) @ parts[:, at_cos]
+                both.addmm_(torch.cat([sin, cos]), parts[:, at_sin])
+                summed[:, at_cos], summed[:, at_sin] = both[:n], both[n:]
             if m % 2 == 0:
-                summed[-1] = (mask * (1 - 2 * (shift % 2))) @ parts[-1, sources]
-            total[members] = (waves.T @ summed.flatten(1)).view(m, n, -1)
-        return total.transpose(0, 1).unflatten(-1, self._per_prompt)
+                signs = mask * (1 - 2 * (shift % 2))
+                torch.mm(signs, parts[:, place[-1]], out=summed[:, place[-1]])
+        return self._transformed(summed, back=True)
 
-    def _sum_alone(self, kept: Bool[Tensor, "n src"]) -> Float[Tensor, "n alone_pos_d"]:
-        """Return the sums for the prompts that are alone in their group."""
-        outputs = self._outputs.flatten(1)
-        if _SPARSE * int(kept.sum()) >= kept.numel():
-            return kept.to(outputs) @ outputs[: kept.shape[1]]
-        return sum_few_rows(outputs, kept.cpu().numpy())
+    def _transformed(
+        self, outputs: Float[Tensor, "n batch pos_d"], *, back: bool = False
+    ) -> Float[Tensor, "n batch pos_d"]:
+        """Return the Fourier transform of `outputs` over the prompts of every group, or undo it."""
+        transforms = [(rows, one.T if back else one) for rows, one in self._transforms]
+        if len(transforms) == 1:
+            return transforms[0][1] @ outputs
+        out = torch.empty_like(outputs)
+        for rows, transform in transforms:
+            out[:, rows] = transform @ outputs[:, rows]
+        return out
+
+
+def _together(
+    members: Sequence[tuple[int, ...]],
+) -> list[tuple[list[int], list[tuple[int, ...]]]]:
+    """Return groups that are transformed together, and their prompts in order."""
+    sets: list[list[tuple[int, ...]]] = []
+    for group in members:
+        if sets and sum(map(len, sets[-1])) + len(group) <= _TOGETHER:
+            sets[-1].append(group)
+        else:
+            sets.append([group])
+    return [(sorted(row for group in groups for row in group), groups) for groups in sets]
+
+
+def _transform(groups: Sequence[tuple[int, ...]]) -> Float[Tensor, "part batch"]:
+    """Return the Fourier transform of several groups, over their prompts in order."""
+    index = {row: i for i, row in enumerate(sorted(row for group in groups for row in group))}
+    transform = torch.zeros(len(index), len(index), dtype=torch.float64)
+    for group in groups:
+        parts, prompts = ([index[row] for row in rows] for rows in (sorted(group), group))
+        transform[torch.tensor(parts)[:, None], torch.tensor(prompts)] = _fourier_basis(len(group))
+    return transform
 
 
 def _fourier_basis(m: int) -> Float[Tensor, "part batch"]:

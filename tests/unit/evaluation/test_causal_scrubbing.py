@@ -103,7 +103,7 @@ class EdgeByEdge(ReceiverForward):
 
 
 @pytest.mark.parametrize("roles", ["aaaaaaaaaaaa", "abcdefghijkl", "aabbbcccccde"])
-@pytest.mark.parametrize("share", [0.1, 0.7])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.7])
 def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: float):
     lengths = [4, 4, 6, 6, 6, 5, 5, 5, 5, 5, 6, 3]
     weights = load_model("zoo:llama-4l", dtype="float64", device="cpu").weights
@@ -227,13 +227,14 @@ def test_shuffled_pool_keeps_its_groups_and_makes_any_two_prompts_neighbours():
     assert max(abs(times - 400) for times in after.values()) < 98
 
 
+@pytest.mark.parametrize("few", [False, True])
 @pytest.mark.parametrize("kept", [[3], [0, 9], []])
-def test_sums_over_few_sources_equal_a_sum_edge_by_edge(kept: list[int]):
+def test_sums_over_few_sources_equal_a_sum_edge_by_edge(kept: list[int], few: bool):
     generator = torch.Generator().manual_seed(1)
     pool = Pool.of("aabacdbb")
     exchange = Exchange(pool, pool.draw(10, generator))
     outputs = torch.randn(10, 8, 2, 3, generator=generator, dtype=torch.float64)
-    sums = ExchangedSums(exchange, 10)
+    sums = ExchangedSums(exchange, 10, few=few)
     sums.write(outputs, range(10))
     mask = torch.zeros(1, 10, dtype=torch.bool)
     mask[0, kept] = True
