@@ -1,13 +1,5 @@
-from .api import (
-    build_wiki,
-    discover,
-    evaluate,
-    export,
-    load_task,
-    profile_heads,
-    regress,
-    sweep,
-)
+from .api import discover, evaluate, export, load_task, profile_heads
+from .api_sweeps import build_wiki, regress, sweep
 from .found_circuit import FoundCircuit
 from .graph import Circuit
 from .models import load_model

@@ -1,30 +1,21 @@
-"""The public functions: what the commands of `acdc` do, from Python.
+"""The public functions over a task and a model: what the commands of `acdc` do, from Python.
 
 Each raises InvalidInput for an argument that is not valid; see `errors`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from acdc_pipeline.regression import LEAST_SEEDS
-from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
-
 if TYPE_CHECKING:
-    from acdc_pipeline.execution.progress import Progress, SweepListener
-    from acdc_pipeline.execution.runs import Outcome, PlannedRun
+    from acdc_pipeline.execution.progress import Progress
     from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.regression.report import Report
-    from acdc_pipeline.specs import CircuitMethod, ModelRef, SweepSpec, TaskSpec
+    from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec
     from acdc_pipeline.store import RunRecord, Store
-    from acdc_pipeline.wiki.build import Built
     from acdc_pipeline.workflows.evaluation import Evaluation
-    from acdc_pipeline.workflows.sweep import SweepResult
 
 
 def discover(
@@ -74,6 +65,7 @@ def discover(
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.found_circuit import bar_where_seen, found_circuit
     from acdc_pipeline.specs import method_for
+    from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
     make_worker = worker_factory(device, memory)
@@ -91,7 +83,7 @@ def discover(
     run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
     if store is None:
         return found_circuit(make_worker().execute(run, spec, listener), spec, None)
-    results = _store(store)
+    results = as_store(store)
     record, _ = discover_into(results, run, spec, make_worker, listener)
     return found_circuit(record, spec, results)
 
@@ -145,61 +137,6 @@ def evaluate(
     return workflow.evaluate(make_worker(), run, spec, circuit, [], plan)
 
 
-def sweep(
-    sweep: SweepSpec | Path | str,
-    *,
-    store: Store | Path | str | None = None,
-    profile: str = DEFAULT_PROFILE,
-    executor: str | None = None,
-    device: str | None = None,
-    memory: int | None = None,
-    threads: int | None = None,
-    shard: str | None = None,
-    retry_failed: bool = False,
-    progress: SweepListener | None = None,
-) -> SweepResult:
-    """Execute the runs of a sweep that the store does not have, as `acdc run` does.
-
-        result = sweep("deploy/sweeps/zoo.yaml", store="results/runs")
-        [record.metrics["kl"] for record in result.records], result.errors
-
-    Args:
-        sweep: a sweep, its name, or its `.yaml` file.
-        store: a store, a folder or a URL; None for the default store.
-        profile: name or file of a worker profile.
-        executor: `local` for this process, `ray` for Ray actors; None for the profile's.
-        device, memory: as for `discover`; None for the profile's.
-        threads: CPU threads of torch in this process; None for the profile's.
-        shard: part `I/N` of the sweep; None for all of it.
-        retry_failed: whether to execute runs again that failed before.
-        progress: listener to the sweep.
-
-    Returns:
-        the records and errors of the sweep. A run that fails does not stop the others.
-
-    Raises:
-        ExecutionFailed: nothing can be executed, such as where no cluster answers.
-    """
-    from acdc_pipeline.execution.shard import WHOLE, parse_shard
-    from acdc_pipeline.specs import find_sweep
-    from acdc_pipeline.workflows.executors import execution_settings
-    from acdc_pipeline.workflows.sweep import run_sweep
-
-    settings = execution_settings(
-        profile, executor=executor, device=device, memory=memory, threads=threads
-    )
-    part = WHOLE if shard is None else parse_shard(shard)
-    spec = find_sweep(str(sweep)) if isinstance(sweep, str | Path) else sweep
-    return run_sweep(
-        spec,
-        _store(store),
-        settings,
-        shard=part,
-        retry_failed=retry_failed,
-        listener=progress,
-    )
-
-
 def profile_heads(
     model: str,
     tasks: Sequence[TaskSpec | str] | TaskSpec | str | None = None,
@@ -235,6 +172,7 @@ def profile_heads(
     from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.specs import ProfileMethod, TaskSpec
+    from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, profile_tasks, worker_factory
 
     check_whole(prompts, "prompts", 2, where="profile_heads")
@@ -254,108 +192,8 @@ def profile_heads(
     planned = zip(runs, specs, strict=True)
     if store is None:
         return [make_worker().execute(run, spec, progress) for run, spec in planned]
-    results = _store(store)
+    results = as_store(store)
     return [discover_into(results, run, spec, make_worker, progress)[0] for run, spec in planned]
-
-
-def regress(
-    sweep: str = "regress",
-    *,
-    baselines: Path | str | None = None,
-    replace: Mapping[str, str] | None = None,
-    update_reason: str | None = None,
-    seeds: int = LEAST_SEEDS,
-    store: Store | Path | str | None = None,
-    profile: str = DEFAULT_PROFILE,
-    executor: str | None = None,
-    device: str | None = None,
-    memory: int | None = None,
-    threads: int | None = None,
-    progress: SweepListener | None = None,
-) -> Report:
-    """Find the circuits of a sweep again and compare them with baselines, as `acdc regress` does.
-
-        report = regress("regress.yaml", baselines="results/baselines")
-        report.exit_code, [str(verdict.cell) for verdict in report.verdicts]
-
-    Args:
-        sweep: name or `.yaml` file of the sweep.
-        baselines: folder of the baselines; None for the project's, or those that ship.
-        replace: models of the sweep, each with a model that takes its place.
-        update_reason: why baselines change; if given, those of cells that drifted or have none
-            are written, with this text.
-        seeds: number of other samples of prompts for the tolerances of new baselines, at least 5.
-        store: where the fresh runs go, which must not hold them yet; None for a temporary one.
-        profile, executor, device, memory, threads, progress: as for `sweep`.
-
-    Returns:
-        the verdicts; `store` is None where the store was temporary.
-
-    Raises:
-        ExecutionFailed: a baseline cannot be written.
-    """
-    from acdc_pipeline.errors import InvalidInput, check_whole
-    from acdc_pipeline.execution.progress import SilentSweep
-    from acdc_pipeline.regression.baseline import baselines_folder, check_folders, choose_new_folder
-    from acdc_pipeline.specs import ModelRef
-    from acdc_pipeline.workflows import regression
-    from acdc_pipeline.workflows.executors import execute_runs, execution_settings, make_executor
-
-    if update_reason is not None and not update_reason.strip():
-        raise InvalidInput("a new baseline needs a reason", where="regress", field="update_reason")
-    check_whole(seeds, "seeds", LEAST_SEEDS, where="regress")
-    given = None if baselines is None else Path(baselines)
-    known, folder = baselines_folder(given), choose_new_folder(given)
-    check_folders(known, None if update_reason is None else folder)
-    settings = execution_settings(
-        profile, executor=executor, device=device, memory=memory, threads=threads
-    )
-    replacements = {ModelRef.parse(a): ModelRef.parse(b) for a, b in (replace or {}).items()}
-    name, cells = regression.plan_cells(sweep, settings.profile.dtype, replacements)
-    with tempfile.TemporaryDirectory(prefix="acdc-regress-") as temporary:
-        results = _store(temporary if store is None else store)
-        regression.check_fresh(results, cells)
-
-        def execute(runs: Sequence[PlannedRun]) -> Iterable[Outcome]:
-            if not runs:
-                return ()
-            return execute_runs(runs, results, make_executor(settings), progress or SilentSweep())
-
-        report = regression.run_regression(name, cells, execute, results, known)
-        if update_reason is not None:
-            report = regression.update_baselines(
-                report, cells, execute, results, folder, update_reason.strip(), seeds
-            )
-    return dataclasses.replace(report, store=None) if store is None else report
-
-
-def build_wiki(
-    store: Store | Path | str | None = None,
-    out: Path | str | None = None,
-    *,
-    notes: Path | str | None = None,
-    jobs: int | None = None,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Built:
-    """Build the static wiki of a store, as `acdc wiki build` does.
-
-        build_wiki("results/runs", "public").out / "index.html"
-
-    Args:
-        store: a store, a folder or a URL; None for the default store.
-        out: folder of the site; None for `results/wiki` of the project folder or `acdc-wiki`.
-        notes: folder of hand-written notes; None for `results/notes` of the project folder.
-        jobs: number of processes; None for one per core.
-        progress: called with the current step, the pages done and their total.
-
-    Raises:
-        InvalidInput: an argument is not valid, or `out` holds other files.
-        ExecutionFailed: a process was killed, or another build writes to `out`.
-    """
-    from acdc_pipeline.workflows.site import build_site
-
-    folder, texts = (None if path is None else Path(path) for path in (out, notes))
-    return build_site(_store(store, "read"), folder, notes=texts, jobs=jobs, progress=progress)
 
 
 def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | None = None) -> Path:
@@ -399,9 +237,3 @@ def load_task(name: str) -> TaskSpec:
 
 def _task(task: TaskSpec | str) -> TaskSpec:
     return load_task(task) if isinstance(task, str) else task
-
-
-def _store(store: Store | Path | str | None, mode: Literal["read", "write"] = "write") -> Store:
-    from acdc_pipeline.store import open_store
-
-    return open_store(store, mode) if store is None or isinstance(store, str | Path) else store

@@ -11,4 +11,5 @@ from acdc_pipeline.store.record import HeadScore as HeadScore
 from acdc_pipeline.store.record import RunRecord as RunRecord
 from acdc_pipeline.store.record import RunSummary as RunSummary
 from acdc_pipeline.store.store import Store as Store
+from acdc_pipeline.store.store import as_store as as_store
 from acdc_pipeline.store.store import open_store as open_store

@@ -74,6 +74,11 @@ def open_store(
     return store
 
 
+def as_store(store: Store | str | Path | None, mode: Mode = "write") -> Store:
+    """Return `store`, opened by `open_store` if it is a location."""
+    return store if isinstance(store, Store) else open_store(store, mode)
+
+
 @dataclass(frozen=True)
 class Store:
     """A store of immutable runs, each complete or absent. Safe for many concurrent processes."""
