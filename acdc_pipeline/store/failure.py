@@ -73,7 +73,8 @@ def failure_of(run: RunSpec, error: Exception, *, worker: str, attempts: int = 1
     """
     kind = type(error).__name__
     if isinstance(error, AcdcError):
-        return RunFailure(run, kind, error.problem, attempts, worker, **error.parts())
+        cause = error.where, error.field, error.allowed, error.fix
+        return RunFailure(run, kind, error.problem, attempts, worker, *cause)
     return RunFailure(
         run,
         kind,
