@@ -1,7 +1,5 @@
 """Discovery methods: one class each, with its parameters, defaults, version and traits."""
 
-from acdc_pipeline.specs.methods.label import method_label as method_label
-from acdc_pipeline.specs.methods.label import size_label as size_label
 from acdc_pipeline.specs.methods.profile import ProfileMethod as ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS as METHODS
 from acdc_pipeline.specs.methods.registry import SCORED_METHODS as SCORED_METHODS
@@ -9,6 +7,8 @@ from acdc_pipeline.specs.methods.registry import CircuitMethod as CircuitMethod
 from acdc_pipeline.specs.methods.registry import Method as Method
 from acdc_pipeline.specs.methods.registry import circuit_method as circuit_method
 from acdc_pipeline.specs.methods.registry import method_for as method_for
+from acdc_pipeline.specs.methods.registry import method_label as method_label
+from acdc_pipeline.specs.methods.registry import size_label as size_label
 from acdc_pipeline.specs.methods.scored import ScoredMethod as ScoredMethod
 from acdc_pipeline.specs.methods.search import AcdcMethod as AcdcMethod
 from acdc_pipeline.specs.methods.search import EapIgAcdcMethod as EapIgAcdcMethod

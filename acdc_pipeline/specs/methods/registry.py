@@ -1,4 +1,4 @@
-"""Every method by name, and how one is chosen.
+"""Every method by name, how one is chosen, and its label in a few words.
 
 A new method is one class in this folder, which names the function that computes it, and its line
 in `CircuitMethod`.
@@ -14,6 +14,7 @@ from acdc_pipeline.specs.base import tag_of
 from acdc_pipeline.specs.methods import scored, search
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.task import TaskSpec
+from acdc_pipeline.text import pluralize
 
 CircuitMethod: TypeAlias = (
     search.AcdcMethod
@@ -98,3 +99,26 @@ def _foreign_parameter(
         allowed=", ".join(map(written, METHODS[name].parameters())),
         fix=advice if owners else None,
     )
+
+
+def method_label(method: Method) -> str:
+    """Return the name of a method with the size of its circuits.
+
+    `acdc 0.01` for a threshold, `eap 5%` for a share of the edges, `eap 60 edges`, `profile`.
+    """
+    return f"{method.name} {size_label(method)}".rstrip()
+
+
+def size_label(method: Method) -> str:
+    """Return the parameter that decides the size of the circuits of a method.
+
+    `0.01` for a threshold, `5%` for a share of the edges, `60 edges`; empty for a method that finds
+    no circuit.
+    """
+    values = method.plain()
+    if (threshold := values.get("threshold")) is not None:
+        return f"{threshold:g}"
+    if (edges := values.get("edges")) is not None:
+        return pluralize(edges, "edge")
+    share = values.get("share")
+    return "" if share is None else f"{100 * share:.3g}%"
