@@ -27,6 +27,7 @@ from acdc_pipeline.engine.shared_outputs import (
     sum_rows,
 )
 from acdc_pipeline.graph import LOGITS, Edge, Receiver
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models.weights import TransformerWeights
 
 _BATCH_BYTES = 16 * 2**20
@@ -51,14 +52,20 @@ def run_circuit(
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
     edges: Iterable[Edge],
+    neurons: NeuronMasks | None = None,
 ) -> Stream:
     """Run a circuit: only `edges` carry their source's current output. Returns the final stream.
+
+    Args:
+        ablated: what removed edges carry.
+        neurons: which dimensions of each source's output `edges` carry; the others are ablated on
+            them too. None means all.
 
     Raises:
         GraphError: an edge does not exist in the model's graph.
     """
     mask = weights.topology.edge_mask(edges)
-    return run_circuits(weights, tokens, ablated, mask[None])[0]
+    return run_circuits(weights, tokens, ablated, mask[None], neurons)[0]
 
 
 def run_circuits(
@@ -66,19 +73,21 @@ def run_circuits(
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
     masks: Bool[np.ndarray, "circuit edge"],
+    neurons: NeuronMasks | None = None,
 ) -> Float[Tensor, "circuit batch pos d_model"]:
     """Run several circuits on the same prompts. Returns their final residual streams.
 
     Args:
         ablated: what removed edges carry.
         masks: the edges of each circuit, in the order of the topology's `edges`.
+        neurons: for all circuits, as in `run_circuit`.
     """
     out = ablated.new_empty(len(masks), *ablated.shape[1:])
 
     def keep(circuit: int, chosen: slice, final: Stream) -> None:
         out[circuit, chosen] = final
 
-    _run(weights, tokens, ablated, masks, keep)
+    _run(weights, tokens, ablated, masks, keep, neurons)
     return out
 
 
@@ -123,11 +132,12 @@ def _run(
     ablated: Float[Tensor, "src batch pos d_model"],
     masks: Bool[np.ndarray, "circuit edge"],
     keep: Callable[[int, slice, Stream], None],
+    neurons: NeuronMasks | None = None,
 ) -> None:
     """Pass the final stream of each circuit to `keep`, for a part of the prompts at a time."""
     batch, pos = tokens.shape
     prompts = max(1, _BATCH_BYTES // ablated[:, :1].nbytes, math.ceil(_LEAST_ROWS / pos))
-    nodes = [_nodes_present(weights, mask) for mask in masks]
+    nodes = [None if neurons is not None else _nodes_present(weights, mask) for mask in masks]
     others = [mask for mask, there in zip(masks, nodes, strict=True) if there is None]
     ids = identify_outputs(weights, others)
     for j in range(0, batch, prompts):
@@ -140,7 +150,7 @@ def _run(
             if there is not None:
                 run = _WithoutNodes(weights, bases.ablated, there, streams)
             else:
-                run = _Circuit(weights, bases, mask, shared, number)
+                run = _Circuit(weights, bases, mask, shared, number, neurons)
                 number += 1
             keep(circuit, chosen, run.final(embedded))
 
@@ -153,6 +163,7 @@ class _Circuit(ReceiverForward):
         mask: the edges of the circuit.
         shared: current minus ablated outputs of sources, in all circuits.
         number: index of the circuit in `shared`.
+        neurons: which dimensions of the sources' outputs edges carry; None for all.
     """
 
     def __init__(
@@ -162,6 +173,7 @@ class _Circuit(ReceiverForward):
         mask: Bool[np.ndarray, " edge"],
         shared: SharedChanges,
         number: int,
+        neurons: NeuronMasks | None,
     ) -> None:
         self.row = shared.held(number)
         needed = needed_sources(weights, mask, known=self.row >= 0)
@@ -175,6 +187,8 @@ class _Circuit(ReceiverForward):
         self.ablated, self.bases = bases.ablated, bases
         self.mask = mask
         self.changes = shared.rows
+        self.neurons = neurons
+        self.kept = None if neurons is None else torch.from_numpy(neurons.kept).to(bases.ablated)
         self.new = set(new.tolist())
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
@@ -182,6 +196,10 @@ class _Circuit(ReceiverForward):
             if source in self.new:
                 change = self.changes[self.row[source]].view_as(output)
                 torch.sub(output, self.ablated[source], out=change)
+                if self.neurons is not None and self.kept is not None:
+                    if self.neurons.basis == "centred":
+                        change -= change.mean(-1, keepdim=True)
+                    change *= self.kept[source]
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         base = self.bases.at(self.n_sources, self.constant)

@@ -15,6 +15,7 @@ from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Edge
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.metrics import METRICS, MetricInputs, token_mask
 from acdc_pipeline.specs.names import MetricName
 
@@ -56,10 +57,18 @@ def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObj
     return LogprobObjective(bench.weights, score, entry.sign, tokens, bench.answer_weight)
 
 
-def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
-    """Return log-probabilities at the answers when only `edges` carry clean information."""
+def circuit_logprobs(
+    bench: Bench,
+    edges: Iterable[Edge],
+    neurons: NeuronMasks | None = None,
+) -> Float[Tensor, "answer vocab"]:
+    """Return log-probabilities at the answers when only `edges` carry clean information.
+
+    Args:
+        neurons: in which dimensions of each source's output they carry it; None for all.
+    """
     with torch.no_grad():
-        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges)
+        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges, neurons)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return unembed(bench.weights, at_answers).log_softmax(-1)
 

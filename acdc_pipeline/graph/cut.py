@@ -64,7 +64,7 @@ def cut_masks(
             raise GraphError(problem, allowed=f"1 to {n_edges}")
     growth, lengths = _Growth(topology), [0]
     most = max(sizes, default=0)
-    for index in _greedy_indices(topology, scores, rank):
+    for index in greedy_indices(topology, scores, rank):
         growth.add(index)
         lengths.append(len(growth.live))
         if lengths[-1] > most:
@@ -91,7 +91,7 @@ def score_array(topology: Topology, scores: Mapping[Edge, float]) -> Float[np.nd
     return out
 
 
-def _greedy_indices(
+def greedy_indices(
     topology: Topology, scores: Float[np.ndarray, " edge"], rank: Rank
 ) -> Iterator[int]:
     """Yield edge indices, best first among those into `logits` or into sources of earlier edges.

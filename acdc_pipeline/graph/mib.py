@@ -8,15 +8,12 @@ loader requires `d_model` even if only edges are scored.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
-from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.files.eap_ig_json import read_eap_ig_json
 from acdc_pipeline.graph.node import LOGITS
-from acdc_pipeline.graph.topology import Topology, check_types
 
 
 def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
@@ -47,40 +44,13 @@ def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
 def from_mib(document: Mapping[str, Any]) -> Circuit:
     """Return the circuit of an EAP-IG graph document, with the scores of its edges.
 
-    Scores of nodes and neurons are ignored: a circuit is a set of edges.
-
     Raises:
-        GraphError: a key is missing, or an edge does not exist in the graph that `cfg` describes.
+        GraphError: as `read_eap_ig_json`; or a node writes only some of its dimensions, which a
+            `Circuit` cannot express.
     """
-    cfg, nodes, edges = (_mapping(document, key) for key in ("cfg", "nodes", "edges"))
-    check_types(cfg, "cfg", n_layers=int, n_heads=int, parallel_attn_mlp=bool)
-    has_mlp = "m0" in nodes
-    topology = Topology(cfg["n_layers"], cfg["n_heads"], has_mlp, cfg["parallel_attn_mlp"])
-    kept: list[Edge] = []
-    scores: dict[Edge, float] = {}
-    for name, data in edges.items():
-        edge = Edge.parse(name)
-        field = f"edges.{name}"
-        if not isinstance(data, Mapping) or not isinstance(data.get("in_graph"), bool):
-            raise GraphError(f"{data!r} is not valid", field=field, allowed="{score, in_graph}")
-        score = data.get("score")
-        if isinstance(score, bool) or not isinstance(score, int | float):
-            raise GraphError(f"{score!r} is not a number", field=f"{field}.score")
-        # EAP-IG writes NaN for an edge without a score.
-        if math.isfinite(score):
-            scores[edge] = float(score)
-        if data["in_graph"]:
-            kept.append(edge)
-    return Circuit(topology, frozenset(kept), scores)
+    return read_eap_ig_json(document).whole_nodes("a circuit of edges alone")
 
 
 def mib_json(circuit: Circuit, *, d_model: int) -> str:
     """Return `to_mib` as JSON in the graph's order; equal circuits give equal text."""
     return json.dumps(to_mib(circuit, d_model=d_model), allow_nan=False) + "\n"
-
-
-def _mapping(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = document.get(key)
-    if not isinstance(value, Mapping):
-        raise GraphError("missing or not an object", field=key, allowed="cfg, nodes, edges")
-    return value

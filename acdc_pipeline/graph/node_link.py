@@ -16,6 +16,8 @@ import networkx as nx
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
 from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.files.circuit_file import check_keys
+from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import Topology, check_types
 
 
@@ -32,14 +34,21 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
     for src, dst, key, data in graph.edges(keys=True, data=True):
         edge = Edge.parse(f"{src}->{dst}<{key}>" if key != NO_SLOT else f"{src}->{dst}")
         edges.append(edge)
+        check_keys(data, f"edges.{edge}", ("score",))
         if "score" in data:
             scores[edge] = _number(data["score"], f"score of {edge}")
     removed = graph.graph.get("removed_scores", {})
     if not isinstance(removed, Mapping):
         raise GraphError("not a mapping from edge to score", field="graph.removed_scores")
+    kept = set(edges)
     for name, value in removed.items():
+        if Edge.parse(name) in kept:
+            raise GraphError("is an edge of the circuit", field=f"graph.removed_scores.{name}")
         scores[Edge.parse(name)] = _number(value, f"graph.removed_scores.{name}")
-    return Circuit(topology, frozenset(edges), scores)
+    circuit = Circuit(topology, frozenset(edges), scores)
+    for name, data in graph.nodes(data=True):
+        _check_node(Node.parse(str(name)), data, topology)
+    return circuit
 
 
 def to_node_link(circuit: Circuit) -> dict[str, Any]:
@@ -58,6 +67,8 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
             raise GraphError("missing", field=field, allowed="a node-link document of a circuit")
     if not isinstance(document["graph"], Mapping):
         raise GraphError("not an object", field="graph", allowed="format, version, n_layers, …")
+    check_keys(document, "", ("directed", "multigraph", "graph", "nodes", "edges"))
+    _check_once(document["edges"])
     if not (document.get("directed") and document.get("multigraph")):
         raise GraphError(
             "not a directed multigraph", allowed='"directed": true and "multigraph": true'
@@ -74,6 +85,30 @@ def node_link_json(circuit: Circuit) -> str:
     return json.dumps(to_node_link(circuit), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
+def _check_node(node: Node, data: Mapping[str, Any], topology: Topology) -> None:
+    """Raise GraphError if a node is not of this graph, or its attributes are not those of its name.
+
+    Attributes may be missing.
+    """
+    topology.check(node)
+    field = f"nodes.{node}"
+    check_keys(data, field, ("kind", "layer", "head"))
+    for name, value in data.items():
+        if value != (own := getattr(node, name)):
+            raise GraphError(f"is {value!r}", field=f"{field}.{name}", allowed=repr(own))
+
+
+def _check_once(edges: object) -> None:
+    """Raise GraphError if an edge is listed twice: networkx would keep the last one."""
+    seen: set[tuple[str, ...]] = set()
+    for edge in edges if isinstance(edges, list) else ():
+        if isinstance(edge, Mapping):
+            ends = tuple(repr(edge.get(key)) for key in ("source", "target", "key"))
+            if ends in seen:
+                raise GraphError(f"{dict(edge)} is listed twice", field="edges")
+            seen.add(ends)
+
+
 def _topology(attributes: Mapping[str, Any]) -> Topology:
     if attributes.get("format") != FORMAT or attributes.get("version") != FORMAT_VERSION:
         raise GraphError(
@@ -83,6 +118,7 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
         )
     kinds = {"n_layers": int, "n_heads": int, "has_mlp": bool, "parallel": bool}
     check_types(attributes, "graph", **kinds)
+    check_keys(attributes, "graph", ("format", "version", *kinds, "removed_scores"))
     return Topology(**{name: attributes[name] for name in kinds})
 
 

@@ -73,6 +73,27 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError("is nested too deeply to be read") from None
 
 
+def read_json_once(text: str | bytes) -> Any:
+    """The data in JSON in which no object has a key twice, of which `read_json` takes the last.
+
+    Raises:
+        ValueError: as `read_json`, or a key occurs twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise ValueError(f"the key '{key}' occurs twice in one object")
+            found[key] = value
+        return found
+
+    try:
+        return json.loads(text, object_pairs_hook=once)
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+
+
 def sha256_of(data: Any) -> str:
     """Hex sha256 of the canonical JSON of `data`."""
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.errors import InvalidInput, PromptError
+from acdc_pipeline.errors import InvalidInput, PromptError, UnsupportedModel
 from acdc_pipeline.evaluation import (
     FRACTIONS,
     Scale,
@@ -35,6 +35,8 @@ from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph.files.circuit_file import CircuitFile
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
 from acdc_pipeline.workflows.curves import curve_of
@@ -91,6 +93,7 @@ def evaluate(
     progress: PartProgress | None = None,
     known: Mapping[Part, Mapping[str, Any]] | None = None,
     keep: Callable[[Evaluation, Sequence[Part]], None] = lambda found, parts: None,
+    neurons: NeuronMasks | None = None,
 ) -> Evaluation:
     """Measure `circuit` on the prompts of `run`, under its metric and ablation.
 
@@ -102,23 +105,30 @@ def evaluate(
             curve only if it has scores.
         known: fields of the parts that were measured before under the same plan.
         keep: called after each measured part with the evaluation and its parts so far.
+        neurons: which dimensions of each node's output the edges of the circuit carry; on the
+            others they carry the ablated output. None for all. With it only the circuit's own
+            metrics can be measured.
 
     Raises:
+        UnsupportedModel: `neurons` masks heads whose outputs are normalised together, or centres
+            outputs where a norm is not a LayerNorm.
         InvalidInput: the metric of the run does not distinguish the model from the ablated one.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
     listener, before = progress or SilentParts(), known or {}
+    if neurons is not None and plan.parts:
+        raise InvalidInput(f"{min(plan.parts)} cannot be measured of a circuit with neuron masks")
     parts: list[Part] = [p for p in PARTS if p in plan.parts and (family or p not in OF_SEARCHES)]
     left: list[Part] = [part for part in parts if part not in before]
     total = 1 + len(left)
     listener.part("faithfulness", 1, total)
-    subject = _subject(worker, run, task, circuit, family, plan)
+    subject = _subject(worker, run, task, circuit, family, plan, neurons)
     found = Evaluation(
         circuit=circuit,
         scale=subject.scale,
         task_metric=task.metrics.own,
         metrics=subject.metrics,
-        auc=_auc(run, task, circuit, family),
+        auc=None if neurons is not None else _auc(run, task, circuit, family),
     )
     done: list[Part] = [part for part in parts if part in before]
     for part in done:
@@ -129,6 +139,23 @@ def evaluate(
         done.append(part)
         keep(found, done)
     return found
+
+
+def evaluate_given(
+    worker: Worker,
+    run: RunSpec,
+    task: TaskSpec,
+    given: CircuitFile,
+    plan: EvaluationPlan,
+    progress: PartProgress | None = None,
+) -> Evaluation:
+    """Measure the circuit of a file; with neuron masks its own metrics alone, see `evaluate`."""
+    if not given.masked:
+        return evaluate(worker, run, task, given.circuit, [], plan, progress)
+    metrics_alone = replace(plan, parts=frozenset[Part]())
+    return evaluate(
+        worker, run, task, given.circuit, [], metrics_alone, progress, neurons=given.masks
+    )
 
 
 def cheap_null(bench: Bench) -> int:
@@ -166,9 +193,12 @@ def _subject(
     circuit: Circuit,
     family: Sequence[Circuit],
     plan: EvaluationPlan,
+    neurons: NeuronMasks | None,
 ) -> Subject:
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
     bench, nothing = worker.bench(run, task), worker.empty_logprobs(run, task)
+    if neurons is not None:
+        _check_masks(bench, neurons, run.model)
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
     names: list[MetricName] = list(
@@ -176,7 +206,7 @@ def _subject(
             [searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTING_METRICS]
         )
     )
-    ours = measure(bench, circuit_logprobs(bench, circuit.edges), names)
+    ours = measure(bench, circuit_logprobs(bench, circuit.edges, neurons), names)
     whole, ablated = measure(bench, bench.logprobs, names), measure(bench, nothing, names)
     scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
     metrics: dict[MetricName, Measured] = {}
@@ -188,6 +218,33 @@ def _subject(
             faithfulness = Scale(name, whole[name], ablated[name]).faithfulness(value)
         metrics[name] = Measured(value, whole[name], ablated[name], faithfulness)
     return Subject(worker, run, task, circuit, family, plan, bench, scale, metrics)
+
+
+def _check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
+    """Raise UnsupportedModel where masks have no exact meaning.
+
+    If outputs of heads are normalised together, what a mask leaves of one changes what the norm
+    makes of the others. Only LayerNorm does not see the mean that centring takes away.
+    """
+    topology = bench.weights.topology
+    norms = {bench.weights.norm_final.kind}
+    for block in bench.weights.blocks:
+        norms |= {norm.kind for norm in (block.norm_attn, block.norm_mlp) if norm is not None}
+    if neurons.basis == "centred" and norms != {"layer"}:
+        raise UnsupportedModel(
+            "its norms are not all LayerNorms, and others see the mean that centring takes away",
+            where=model,
+            fix="mask in the stored basis",
+        )
+    for layer, block in enumerate(bench.weights.blocks):
+        heads = [topology.source_index[node] for node in topology.heads(layer)]
+        if block.post_attn is not None and not neurons.kept[heads].all():
+            raise UnsupportedModel(
+                f"layer {layer} normalises the sum of its heads, so that neuron masks of heads "
+                "have no exact meaning here",
+                where=model,
+                fix="keep all neurons of heads, and mask those of MLPs and of the input",
+            )
 
 
 def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circuit]) -> float | None:

@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.cli.options.given_circuit import (
+    FILE_OPTIONS,
+    check_cut_options,
+    plan_given,
+)
 from acdc_pipeline.cli.options.parsers import (
     MAX_PROMPTS,
     integer,
+    number,
     output_file,
-    parse_circuit,
 )
 from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
@@ -22,8 +27,6 @@ from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.specs import RunSpec, TaskSpec
     from acdc_pipeline.workflows.stored_evaluation import Answer
 
 
@@ -45,8 +48,53 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="FILE|EDGES",
-            help="With TASK MODEL: the circuit, as a file written by `runs export` (node-link, "
-            "mib-json), a file of one edge a line, or edges separated by commas.",
+            help="With TASK MODEL: the circuit, as edges separated by commas or as a file: of "
+            "`runs export` (node-link, mib-json), of EAP-IG, MIB, auto-circuit or the original "
+            "ACDC, a JSON list of edges, one edge a line.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--top", 0),
+            help="With a file of scores: evaluate the circuit of the N best edges.",
+        ),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            **number("--share"),
+            help="In place of --top: the share of the edges, up to 1.",
+        ),
+    ] = None,
+    level: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("edge|node|neuron"),
+            help="With --top or --share: what is counted. Default: what has scores.",
+        ),
+    ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("top-n|greedy|threshold|connected"),
+            help="With --top or --share: how edges are taken. Default: as MIB (top-n) or "
+            "auto-circuit (threshold) does.",
+        ),
+    ] = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("magnitude|signed"),
+            help="With --top or --share: rank by magnitude or with sign. Default: magnitude.",
+        ),
+    ] = None,
+    neuron_basis: Annotated[
+        str | None,
+        typer.Option(
+            **completion.choice("stored|centred"),
+            help="For a file with neuron masks: of which outputs they are. centred: as "
+            "TransformerLens loads models with LayerNorm by default. Default: stored.",
         ),
     ] = None,
     metric: Annotated[
@@ -140,6 +188,7 @@ def evaluate(
       acdc evaluate 3f2a91c0
       acdc evaluate 3f2a91c0 --full --svg curve.svg
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
+      acdc evaluate ioi zoo:gpt2-4l-s0 --edges importances.pt --share 0.05
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     _check_options(context.params)
@@ -147,9 +196,10 @@ def evaluate(
     with show_progress() as progress:
         progress.status("loading")
         from acdc_pipeline.specs import find_task
+        from acdc_pipeline.workflows.circuit_files import mask_figures, notes_on
         from acdc_pipeline.workflows.curves import require_same_task
         from acdc_pipeline.workflows.discovery import worker_factory
-        from acdc_pipeline.workflows.evaluate import evaluate as evaluate_circuit
+        from acdc_pipeline.workflows.evaluate import evaluate_given
         from acdc_pipeline.workflows.evaluation import evaluation_plan
         from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
@@ -163,47 +213,49 @@ def evaluate(
             seed=seed,
         )
         answer: Answer | None = None
+        masks: Mapping[str, Any] = {}
         if model is None:
             results = shared.open_store(context)
             record, circuit = shared.find_circuit(results, run)
             spec, task = record.spec, find_task(record.spec.task)
             require_same_task(spec, task)
-            damaged = results.evaluations([spec.run_id()]).damaged
+            warnings = list(results.evaluations([spec.run_id()]).damaged)
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
             found = answer.evaluation
         else:
-            spec, task, circuit = _given_circuit(
-                run, model, str(edges), metric, ablation, prompts or 64, seed, dtype
-            )
-            damaged = ()
+            spec, task, given = plan_given(context.params)
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            found = evaluate_circuit(make_worker(), spec, task, circuit, [], plan, progress)
+            worker = make_worker()
+            found = evaluate_given(worker, spec, task, given, plan, progress)
+            warnings, masks = notes_on(given, spec, worker.model(spec).weights), mask_figures(given)
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
         curve_rows,
         draw_evaluation,
         evaluation_facts,
+        mask_facts,
     )
     from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
-    output.print_warnings(damaged)
+    output.print_warnings(warnings)
     if answer is not None and answer.unkept is not None:
         output.print_warnings([f"not stored: {answer.unkept}"])
     if svg is not None:
         picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}")
         if write_drawing(svg, picture):
             return
-    run_id = {} if model is not None else {"run": spec.run_id()}
-    identity = {**run_id, "task": spec.task, "model": spec.model}
+    of_run = {} if model is not None else {"run": spec.run_id()}
+    identity = {**of_run, "task": spec.task, "model": spec.model}
     figures = evaluation_figures(found)
     if json:
         cached, drawing = answer is not None and answer.cached, None if svg is None else str(svg)
-        output.print_json({**identity, **figures, "cached": cached, "drawing": drawing})
+        output.print_json({**identity, **figures, **masks, "cached": cached, "drawing": drawing})
         return
     output.print_facts(
         identity
         | evaluation_facts(figures)
+        | mask_facts(masks)
         | ({} if answer is None else {"stored": _stored_text(answer)})
         | ({"drawing": str(svg)} if svg else {})
     )
@@ -231,7 +283,8 @@ def _check_options(given: Mapping[str, Any]) -> None:
             field="--edges",
             fix="name a file or edges, or evaluate a stored run: acdc evaluate RUN",
         )
-    of_run = [n for n in ("edges", "metric", "ablation", "prompts") if given[n] is not None]
+    given_only = ("edges", "metric", "ablation", "prompts", *FILE_OPTIONS)
+    of_run = [name for name in given_only if given[name] is not None]
     if model is None and run in list_tasks():
         raise InvalidInput(
             f"'{run}' is a task, and no model is given",
@@ -243,38 +296,7 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise InvalidInput(
             "a stored run has its own",
             where="evaluate",
-            field=f"--{of_run[0]}",
+            field=shared.option_name(of_run[0]),
             fix="leave it out, or give TASK MODEL",
         )
-
-
-def _given_circuit(
-    task_name: str,
-    model: str,
-    edges: str,
-    metric: str | None,
-    ablation: str | None,
-    prompts: int,
-    seed: int,
-    dtype: str,
-) -> tuple[RunSpec, TaskSpec, Circuit]:
-    """Parse the given circuit, and plan the run of a method that would find one of its size."""
-    from acdc_pipeline.execution.plan import describe_supported
-    from acdc_pipeline.specs import ModelRef, find_task
-    from acdc_pipeline.workflows.discovery import run_of_circuit
-
-    task = find_task(task_name)
-    topology = describe_supported(ModelRef.parse(model)).topology
-    circuit = parse_circuit(edges, topology)
-    spec = run_of_circuit(
-        circuit,
-        task,
-        model,
-        metric=metric,
-        ablation=ablation,
-        prompts=prompts,
-        seed=seed,
-        dtype=dtype,
-        written=shared.option_name,
-    )
-    return spec, task, circuit
+    check_cut_options(given)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.files import STDOUT
-from acdc_pipeline.errors import GraphError, InvalidInput, check_whole, shorten_value
+from acdc_pipeline.errors import InvalidInput, check_whole, shorten_value
 from acdc_pipeline.workflows.files import stream_number
 
 if TYPE_CHECKING:
-    from acdc_pipeline.graph import Circuit, Topology
+    from acdc_pipeline.graph import Topology
+    from acdc_pipeline.graph.files.circuit_file import CircuitFile
 
 MAX_PROMPTS = 1_000_000
 """The limit of run specifications, checked here before anything is loaded."""
@@ -24,8 +25,6 @@ MAX_SEED = 2**53 - 1
 """The limit of run specifications: neither torch nor all JSON readers take larger numbers."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_edges_error = partial(InvalidInput, field="--edges")
-_EDGES_ALLOWED = "a file, or edges such as input->a0.h1<v>,a0.h1->logits"
 
 
 def integer(option: str, least: int, most: int | None = None) -> dict[str, Any]:
@@ -74,45 +73,30 @@ def output_file(option: str, metavar: str = "FILE") -> dict[str, Any]:
     return {"parser": parse, "metavar": metavar}
 
 
-def parse_circuit(text: str, topology: Topology) -> Circuit:
+def parse_circuit(text: str, topology: Topology, d_model: int | None = None) -> CircuitFile:
     """Parse the value of `--edges`: a file, or edges such as `input->a0.h1<v>,a0.h1->logits`.
 
-    A file is node-link or MIB JSON, or has one edge a line (`#` begins a comment).
+    Args:
+        topology, d_model: graph and width of the model.
 
     Raises:
         InvalidInput: the file cannot be read, or holds a circuit of another graph.
-        GraphError: a name is no edge, or no edge of this graph.
+        GraphError: a name is no edge, or no edge of this graph, or named twice.
     """
-    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.graph.files.circuit_file import CircuitFile
+    from acdc_pipeline.graph.files.edge_list import read_edge_list
+    from acdc_pipeline.workflows.circuit_files import read_circuit_file
 
     if "->" in text and not _is_file(text):
-        return Circuit.of(topology, [name.strip() for name in text.split(",") if name.strip()])
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        return CircuitFile("edge list", read_edge_list(names, topology))
     try:
-        content = Path(text).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise _edges_error(
-            f"cannot be read: {reason}", where=text, allowed=_EDGES_ALLOWED
+        return read_circuit_file(Path(text), topology, d_model)
+    except InvalidInput as error:
+        problem = f"{error.field}: {error.problem}" if error.field else error.problem
+        raise InvalidInput(
+            problem, where=error.where, field="--edges", allowed=error.allowed, fix=error.fix
         ) from error
-    if content.lstrip().startswith(("<", "digraph")):
-        raise _edges_error(
-            "looks like GraphML, SVG or DOT, which can be written but not read",
-            where=text,
-            fix="export the circuit with --format node-link or mib-json",
-        )
-    if content.lstrip().startswith("{"):
-        circuit = _read_json_circuit(content, text)
-        if circuit.topology != topology:
-            raise _edges_error("is a circuit in another graph", where=text)
-        return circuit
-    lines = [line.partition("#")[0].strip() for line in content.splitlines()]
-    names = [line for line in lines if line]
-    if not names:
-        raise _edges_error("names no edge", where=text)
-    try:
-        return Circuit.of(topology, names)
-    except GraphError as error:
-        raise error.at(text) from None
 
 
 def _is_file(text: str) -> bool:
@@ -120,20 +104,3 @@ def _is_file(text: str) -> bool:
         return Path(text).is_file()
     except OSError:  # a list of edges is soon longer than the name of a file may be
         return False
-
-
-def _read_json_circuit(content: str, name: str) -> Circuit:
-    from acdc_pipeline.graph.mib import from_mib
-    from acdc_pipeline.graph.node_link import from_node_link
-    from acdc_pipeline.specs.base import read_json
-
-    try:
-        document: Any = read_json(content)
-    except ValueError as error:
-        raise _edges_error(f"is not JSON: {error}", where=name) from error
-    read = from_mib if "cfg" in document else from_node_link
-    try:
-        return read(document)
-    except GraphError as error:
-        problem = f"{error.field}: {error.problem}" if error.field else error.problem
-        raise _edges_error(problem, where=name, allowed=error.allowed) from error

@@ -44,6 +44,18 @@ def evaluation_facts(figures: Facts) -> dict[str, str]:
     return edges | _metric_facts(figures) | measured_facts(figures)
 
 
+def mask_facts(figures: Facts) -> dict[str, str]:
+    """Describe the neuron masks of a circuit, `mask_figures`; nothing without any."""
+    if not (masks := figures.get("neurons")):
+        return {}
+    nodes = [f"{node} {kept}" for node, kept in masks["kept"].items()]
+    return {
+        "neurons": f"of {masks['d_model']} dimensions {list_first(nodes, MAX_NODES_NAMED)} in the "
+        f"circuit; by them {format_number(masks['weighted_edges'])} edges",
+        "not measured": "curve, null and all else but the circuit's own metrics",
+    }
+
+
 def measured_facts(figures: Facts) -> dict[str, str]:
     """Describe what an evaluation measured besides the circuit's metrics."""
     lines: dict[str, str] = {}

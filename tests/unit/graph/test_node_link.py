@@ -94,6 +94,17 @@ def changed(**changes: object) -> dict[str, object]:
         (changed(graph__removed_scores=[1]), "graph.removed_scores"),
         (changed(graph__removed_scores={"a0.h0->m0": "x"}), "graph.removed_scores.a0.h0->m0"),
         (changed(graph__removed_scores={"a0.h0": 1.0}), "not an edge"),
+        (changed(graph__removed_scores={"m0->logits": 1.0}), "an edge of the circuit"),
+        (changed(graph__neurons={}), "graph.neurons"),
+        (changed(neurons={}), "unknown key 'neurons'"),
+        (changed(nodes=[{"id": "m0", "neurons": [1]}]), "nodes.m0.neurons"),
+        (changed(nodes=[{"id": "m0", "layer": 3}]), "nodes.m0.layer"),
+        (changed(nodes=[{"id": "m7"}]), "'m7' is not a node"),
+        (changed(edges=[{"source": "m0", "target": "logits", "key": ""}] * 2), "listed twice"),
+        (
+            changed(edges=[{"source": "m0", "target": "logits", "key": "", "weight": 1}]),
+            "edges.m0->logits.weight",
+        ),
     ],
 )
 def test_node_link_document_without_a_circuit_is_a_graph_error(
