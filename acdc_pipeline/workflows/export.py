@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import InvalidInput, UnknownName
 from acdc_pipeline.text import format_number, format_percent
@@ -13,13 +14,26 @@ if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.store import RunRecord
 
-FORMATS = ("node-link", "graphml", "dot", "mib-json", "parquet", "svg")
+FORMATS = (
+    "node-link",
+    "graphml",
+    "dot",
+    "mib-json",
+    "eap-ig-pt",
+    "auto-circuit",
+    "parquet",
+    "svg",
+)
+
+BINARY = ("eap-ig-pt", "auto-circuit", "parquet")
+"""Formats that are not text."""
 
 BY_SUFFIX: dict[str, tuple[str, ...]] = {
     ".json": ("node-link", "mib-json"),
     ".graphml": ("graphml",),
     ".dot": ("dot",),
     ".gv": ("dot",),
+    ".pt": ("eap-ig-pt", "auto-circuit"),
     ".parquet": ("parquet",),
     ".svg": ("svg",),
 }
@@ -66,7 +80,7 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
     """Return the circuit of `record` in one of `FORMATS`.
 
     Raises:
-        InvalidInput: the run has no circuit.
+        InvalidInput: the run has no circuit, or one that the format cannot express.
     """
     circuit = record.circuit
     if circuit is None:
@@ -87,13 +101,15 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
         case "mib-json":
             from acdc_pipeline.graph.mib import mib_json
 
-            # the format states the model's width, which older runs do not record
-            width = record.details.get("d_model")
-            if width is None:
-                from acdc_pipeline.models import describe_model
+            return mib_json(circuit, d_model=_width(record)).encode()
+        case "eap-ig-pt":
+            from acdc_pipeline.graph.files.eap_ig_pt import eap_ig_matrices
 
-                width = describe_model(record.spec.model).d_model
-            return mib_json(circuit, d_model=width).encode()
+            return _saved_by_torch(eap_ig_matrices(circuit, d_model=_width(record)))
+        case "auto-circuit":
+            from acdc_pipeline.graph.files.auto_circuit import auto_circuit_scores
+
+            return _saved_by_torch(auto_circuit_scores(circuit))
         case "parquet":
             from acdc_pipeline.store.codec import encode
 
@@ -101,6 +117,30 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
         case "svg":
             return draw_run(record, circuit).encode()
     raise AssertionError(form)
+
+
+def _width(record: RunRecord) -> int:
+    """The width of the run's model, which some formats state and older runs do not record."""
+    width = record.details.get("d_model")
+    if width is None:
+        from acdc_pipeline.models import describe_model
+
+        width = describe_model(record.spec.model).d_model
+    return width
+
+
+def _saved_by_torch(contents: Mapping[str, Any]) -> bytes:
+    """Return a file of `torch.save`, arrays saved as tensors."""
+    import numpy as np
+    import torch
+
+    file = BytesIO()
+    tensors = {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in contents.items()
+    }
+    torch.save(tensors, file)
+    return file.getvalue()
 
 
 def draw_run(record: RunRecord, circuit: Circuit) -> str:

@@ -33,7 +33,7 @@ from acdc_pipeline.cli.views.run_list import (
 )
 from acdc_pipeline.errors import DamagedRun, InvalidInput
 from acdc_pipeline.text import NONE, format_number, pluralize
-from acdc_pipeline.workflows.export import FORMATS, export_bytes, export_format
+from acdc_pipeline.workflows.export import BINARY, BY_SUFFIX, FORMATS, export_bytes, export_format
 from acdc_pipeline.workflows.files import write_bytes
 
 if TYPE_CHECKING:
@@ -197,15 +197,15 @@ def export_run(
         str | None,
         typer.Option(
             **completion.choice("|".join(FORMATS)),
-            help="Default: by the ending of FILE, else node-link. node-link and mib-json can be "
-            "read back.",
+            help="Default: by the ending of FILE, else node-link. `evaluate` reads node-link, "
+            "mib-json, eap-ig-pt and auto-circuit.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             **output_file("--out"),
-            help="Default: stdout, also written as - (Parquet only into a pipe).",
+            help="Default: stdout, also written as - (Parquet and .pt only into a pipe).",
         ),
     ] = None,
     force: shared.Force = False,
@@ -219,10 +219,11 @@ def export_run(
     form = export_format(format, out, written=shared.option_name)
     if out is not None and not force:
         check_new(out)
-    if form == "parquet" and out is None and sys.stdout.isatty():
-        raise InvalidInput(
-            "Parquet is not text", where="runs export", fix="name a file with --out edges.parquet"
-        )
+    if form in BINARY and out is None and sys.stdout.isatty():
+        suffix = next(suffix for suffix, names in BY_SUFFIX.items() if form in names)
+        name = "Parquet" if form == "parquet" else form
+        fix = f"name a file with --out edges{suffix}"
+        raise InvalidInput(f"{name} is not text", where="runs export", fix=fix)
     results = shared.open_store(context)
     run_id = results.resolve(run)
     record = results.get(run_id)

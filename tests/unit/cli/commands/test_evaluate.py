@@ -435,3 +435,23 @@ def test_evaluate_scores_alone_asks_for_a_size_and_cuts_to_it(
     }.items():
         acdc(capsys, *given, *more).refuses(*parts)
     acdc(capsys, "evaluate", "abc", "--top", "3").refuses("--top: a stored run has its own")
+
+
+@pytest.mark.parametrize("name", ["c.pt", "c.json", "scores.pt"])
+def test_evaluate_of_an_export_is_that_of_the_run(
+    capsys, store_url: str, tmp_path: Path, name: str
+):
+    case = ("compiled_successor", "zoo:compiled-successor")
+    few = ("--prompts", "8", "--json")
+    method = ("--method", "eap", "--edges", "9", "--rank", "signed")
+    found = acdc(capsys, "discover", *case, *method, *few).document
+    form = {"c.pt": "eap-ig-pt", "c.json": "mib-json", "scores.pt": "auto-circuit"}[name]
+    path = tmp_path / name
+    outcome = acdc(capsys, "runs", "export", found["run_id"], "--format", form, "--out", path)
+    assert outcome.code == 0, outcome.err
+    cut = ()
+    if form == "auto-circuit":
+        cut = ("--top", "9", "--select", "connected", "--rank", "signed")
+    again = acdc(capsys, "evaluate", *case, "--edges", path, *cut, "--null", "0", *few).document
+    assert again["edges_kept"] == found["edges_kept"]
+    assert again["kl"] == found["metrics"]["kl"]
