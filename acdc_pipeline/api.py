@@ -204,13 +204,12 @@ def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | Non
     Args:
         run: a circuit that `discover` returned, or a record of a store.
         path: the file; it is replaced as a whole if it exists.
-        format: node-link, graphml, dot, mib-json, eap-ig-pt, auto-circuit, parquet or svg; None
-            for that of the suffix.
+        format: one of `workflows.export.FORMATS`; None for that of the suffix.
 
     Raises:
         UnknownName: there is no such format.
-        InvalidInput: the suffix implies another format, or none; the file cannot be written; the
-            run has no circuit, or one that the format cannot express.
+        InvalidInput: the suffix implies another format, or none; the file cannot be written; or
+            the run has no circuit that the format can express.
     """
     from acdc_pipeline.store import RunRecord
     from acdc_pipeline.workflows.export import export_bytes, export_format
