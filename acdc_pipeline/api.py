@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec
+    from acdc_pipeline.specs.own_metric import GivenMetric
     from acdc_pipeline.store import RunRecord, Store
     from acdc_pipeline.workflows.evaluation import Evaluation
 
@@ -23,6 +24,7 @@ def discover(
     model: ModelRef | str,
     *,
     method: CircuitMethod | str = "acdc",
+    metric: GivenMetric = None,
     prompts: int = 64,
     seed: int = 0,
     dtype: str = "float32",
@@ -41,6 +43,8 @@ def discover(
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
         model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
         method: name of the method, or a method with all its parameters.
+        metric: name of a metric, a `Metric`, or a function as in `Metric` (higher is better); None
+            for the task's. A function without a version cannot go with a store.
         prompts: number of prompt pairs; fewer where a file of pairs holds fewer.
         seed: seed of all random draws.
         dtype: float32 or float64.
@@ -51,7 +55,7 @@ def discover(
         progress: listener to the search; `auto` shows a progress bar in a notebook and on a
             terminal, None shows nothing.
         parameters: parameters of the method, as in the options of `acdc discover`. Those that are
-            left out or None have their defaults; that of `metric` comes from the task.
+            left out or None have their defaults.
 
     Returns:
         the circuit, which draws, exports and evaluates itself. `run` is its whole record;
@@ -62,14 +66,19 @@ def discover(
         ExecutionFailed: the run did not finish.
     """
     from acdc_pipeline.errors import InvalidInput
+    from acdc_pipeline.execution.own_metric import require_same_metric
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.found_circuit import bar_where_seen, found_circuit
     from acdc_pipeline.specs import method_for
+    from acdc_pipeline.specs.own_metric import check_storable, metric_name, own_metric
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-    make_worker = worker_factory(device, memory)
-    spec = _task(task)
+    if store is not None:
+        check_storable(metric_name(metric), "discover")
+    spec, own = _task(task), own_metric(metric)
+    make_worker = worker_factory(device, memory, own_metric=own)
+    parameters |= {} if metric is None else {"metric": metric_name(metric)}
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
         chosen = method_for(method, given, spec, where="discover")
@@ -82,10 +91,11 @@ def discover(
     listener = bar_where_seen() if progress == "auto" else progress
     run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
     if store is None:
-        return found_circuit(make_worker().execute(run, spec, listener), spec, None)
+        return found_circuit(make_worker().execute(run, spec, listener), spec, None, own)
     results = as_store(store)
     record, _ = discover_into(results, run, spec, make_worker, listener)
-    return found_circuit(record, spec, results)
+    require_same_metric(record, own)
+    return found_circuit(record, spec, results, own)
 
 
 def evaluate(
@@ -93,7 +103,7 @@ def evaluate(
     task: TaskSpec | str,
     model: ModelRef | str,
     *,
-    metric: str | None = None,
+    metric: GivenMetric = None,
     ablation: str = "corrupted",
     prompts: int = 64,
     seed: int = 0,
@@ -112,23 +122,24 @@ def evaluate(
 
     Args:
         circuit: a circuit of the graph of `model`.
-        metric: metric of faithfulness; None for the task's.
+        metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
         task, model, prompts, seed, dtype, device, memory: as for `discover`.
     """
+    from acdc_pipeline.specs.own_metric import metric_name, own_metric
     from acdc_pipeline.workflows import evaluate as workflow
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
     from acdc_pipeline.workflows.evaluation import evaluation_plan
 
-    make_worker = worker_factory(device, memory)
+    make_worker = worker_factory(device, memory, own_metric=own_metric(metric))
     plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     spec = _task(task)
     run = run_of_circuit(
         circuit,
         spec,
         model,
-        metric=metric,
+        metric=metric_name(metric),
         ablation=ablation,
         prompts=prompts,
         seed=seed,

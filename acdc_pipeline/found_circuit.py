@@ -12,6 +12,7 @@ from tqdm.std import tqdm
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord, Store
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
@@ -27,11 +28,13 @@ class FoundCircuit(Circuit):
         run: the whole record: spec, decisions, metrics, environment.
         store: the store that holds the run and the other runs of its search; None if the run was
             not stored.
+        own_metric: the metric of one's own by which it was found; None for a built-in one.
     """
 
     run: RunRecord = field(kw_only=True, compare=False)
     task: TaskSpec = field(kw_only=True, compare=False)
     store: Store | None = field(default=None, kw_only=True, compare=False)
+    own_metric: Metric | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def run_id(self) -> str:
@@ -108,7 +111,7 @@ class FoundCircuit(Circuit):
         plan = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
-        make_worker = worker_factory(device, memory)
+        make_worker = worker_factory(device, memory, own_metric=self.own_metric)
         spec = self.run.spec
         if self.store is None:
             return evaluate(make_worker(), spec, self.task, self, [self], plan)
@@ -118,12 +121,20 @@ class FoundCircuit(Circuit):
         return answer.evaluation
 
 
-def found_circuit(record: RunRecord, task: TaskSpec, store: Store | None) -> FoundCircuit:
+def found_circuit(
+    record: RunRecord, task: TaskSpec, store: Store | None, own_metric: Metric | None = None
+) -> FoundCircuit:
     """Return the circuit of a run that found one."""
     circuit = record.circuit
     assert circuit is not None, "every method that `discover` takes finds a circuit"
     return FoundCircuit(
-        circuit.topology, circuit.edges, circuit.scores, run=record, task=task, store=store
+        circuit.topology,
+        circuit.edges,
+        circuit.scores,
+        run=record,
+        task=task,
+        store=store,
+        own_metric=own_metric,
     )
 
 

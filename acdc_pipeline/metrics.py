@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.own_metric import Outputs
 
 
 def kl_divergence(
@@ -125,11 +125,11 @@ def token_mask(
 
 @dataclass(frozen=True)
 class MetricInputs:
-    """The inputs of every metric.
+    """The inputs of every metric: log-probabilities, or logits for a metric that reads them.
 
     Args:
-        model: log-probabilities of the whole model at the answers.
-        circuit: log-probabilities of the circuits at the answers.
+        model: those of the whole model at the answers.
+        circuit: those of the circuits at the answers.
         correct: which tokens count as correct.
         incorrect: which tokens count as incorrect.
     """
@@ -138,6 +138,21 @@ class MetricInputs:
     circuit: Float[Tensor, "*state answer vocab"]
     correct: Bool[Tensor, "answer vocab"]
     incorrect: Bool[Tensor, "answer vocab"]
+
+
+@dataclass(frozen=True)
+class MetricAnswers:
+    """What a metric of one's own is told about the prompts; see `specs.own_metric.Metric`.
+
+    Args:
+        correct: which tokens count as correct.
+        incorrect: which tokens count as incorrect.
+        model: log-probabilities, or logits, of the whole model at the answers.
+    """
+
+    correct: Bool[Tensor, "answer vocab"]
+    incorrect: Bool[Tensor, "answer vocab"]
+    model: Float[Tensor, "answer vocab"]
 
 
 @dataclass(frozen=True)
@@ -150,12 +165,14 @@ class Metric:
         needs_incorrect: whether it is undefined for answers without incorrect tokens.
         depends_on: `answers` where the logits of the correct and incorrect tokens suffice, since
             the normaliser cancels.
+        reads: whether `MetricInputs` have to hold log-probabilities or logits.
     """
 
     score: Callable[[MetricInputs], Float[Tensor, "*state answer"]]
     higher_is: Literal["better", "worse"]
     needs_incorrect: bool
     depends_on: Literal["answers", "vocabulary"] = "vocabulary"
+    reads: Outputs = "logprobs"
 
     @property
     def sign(self) -> float:
@@ -163,7 +180,7 @@ class Metric:
         return 1.0 if self.higher_is == "worse" else -1.0
 
 
-METRICS: Mapping[MetricName, Metric] = {
+METRICS: Mapping[str, Metric] = {
     "kl": Metric(lambda i: kl_divergence(i.model, i.circuit), "worse", False),
     "logit_diff": Metric(
         lambda i: logit_difference(i.circuit, i.correct, i.incorrect), "better", True, "answers"
@@ -180,4 +197,4 @@ METRICS: Mapping[MetricName, Metric] = {
         lambda i: correct_is_above_incorrect(i.circuit, i.correct, i.incorrect), "better", True
     ),
 }
-"""Every metric by name."""
+"""Every built-in metric by name."""

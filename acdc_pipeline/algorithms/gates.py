@@ -19,6 +19,7 @@ from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import mlp_width
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.methods.scored import EdgePruningMethod, SubnetworkProbingMethod
 
 BETA = 2 / 3
@@ -131,6 +132,9 @@ def train_gates(
         learning_rate: learning rate of Adam, for gates and `ascending`.
         penalty: the cost of open gates, as a function of log α and the fraction of steps done.
         ascending: parameters of the penalty that are maximised while the gates are minimised.
+
+    Raises:
+        InvalidInput: the gradient is 0 in every step, so that the penalty alone would decide.
     """
     bench = problem.bench
     generator = torch.Generator().manual_seed(problem.seed)
@@ -140,15 +144,23 @@ def train_gates(
     if ascending:
         groups.append({"params": list(ascending), "maximize": True})
     optimiser = torch.optim.Adam(groups, lr=learning_rate)
+    steered = False
     with torch.enable_grad():
         for step in range(steps):
             gates = sample_gates(log_alpha, generator)
             slope = gradient(gates.detach())
+            steered = steered or bool(slope.any())
             loss = (gates * slope).sum() + penalty(log_alpha, step / steps)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             problem.advance((step + 1) / steps)
+    if not steered:
+        raise InvalidInput(
+            "its gradient is 0 wherever gates were trained, so that no edge gets a score",
+            field="metric",
+            fix="choose another metric, or a method without gradients: acdc, exact, node-exact",
+        )
     return log_alpha.detach()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
+from acdc_pipeline.specs.own_metric import Metric
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Bench:
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.
         answer_weight: the weight of each answer in objectives, 1 in total; None means equal.
+        own_metric: the metric of one's own that may be measured here beside the built-in ones.
     """
 
     weights: TransformerWeights
@@ -40,6 +43,13 @@ class Bench:
     ablated: Float[Tensor, "src batch pos d_model"]
     logprobs: Float[Tensor, "answer vocab"]
     answer_weight: Float[Tensor, " answer"] | None = None
+    own_metric: Metric | None = None
+
+    @cached_property
+    def logits(self) -> Float[Tensor, "answer vocab"]:
+        """The whole model's logits at the answers, of which `logprobs` are the log-softmax."""
+        with torch.no_grad():
+            return unembed(self.weights, self.layout.at_answers(self.clean.final.flatten(0, 1)))
 
     def search(self, objective: Objective, *, memory: int) -> Search[Any]:
         """A search that starts from the whole model, in `memory` bytes in addition to the weights.
@@ -71,7 +81,12 @@ class Bench:
         )
 
 
-def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) -> Bench:
+def set_up(
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    ablation: Ablation,
+    own_metric: Metric | None = None,
+) -> Bench:
     """Run the model on clean and corrupted prompts, and store what every method needs.
 
     Raises:
@@ -97,7 +112,7 @@ def set_up(weights: TransformerWeights, prompts: PromptSet, ablation: Ablation) 
         ablated = ablated_outputs(weights, prompts.corrupted, prompts.lengths, ablation)
         final = layout.at_answers(clean.final.flatten(0, 1))
         logprobs = unembed(weights, final).log_softmax(-1)
-    return Bench(weights, prompts, layout, clean, ablated, logprobs)
+    return Bench(weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric)
 
 
 def ablated_outputs(

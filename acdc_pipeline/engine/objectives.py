@@ -13,6 +13,7 @@ from torch import Tensor
 from acdc_pipeline.engine.components import normalise, soft_cap_change, widen
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.specs.own_metric import Outputs
 
 # Logits in flight: a large vocabulary times many states would not fit into memory at once.
 _CHUNK_BYTES = 32 * 2**20
@@ -29,14 +30,15 @@ class Objective(Protocol):
 
 @dataclass(frozen=True)
 class LogprobObjective:
-    """A metric of log-probabilities at the answer positions.
+    """A metric of log-probabilities, or logits, at the answer positions.
 
     Args:
-        score: the metric of each answer, from log-probabilities.
+        score: the metric of each answer, from what it `reads`.
         sign: +1 where a higher score is worse, -1 where it is better.
         tokens: the tokens that `score` receives, normalised among themselves, for metrics that
             depend on differences between them alone; None means the whole vocabulary.
         answer_weight: the weight of each answer, 1 in total; None means equal.
+        reads: whether `score` receives log-probabilities or logits.
     """
 
     weights: TransformerWeights
@@ -44,14 +46,17 @@ class LogprobObjective:
     sign: float
     tokens: Int[Tensor, " token"] | None = None
     answer_weight: Float[Tensor, " answer"] | None = None
+    reads: Outputs = "logprobs"
 
     def __call__(self, final: Float[Tensor, "state answer d_model"]) -> Float[Tensor, " state"]:
         n_tokens = self.weights.w_u.shape[1] if self.tokens is None else len(self.tokens)
         per_state = final.shape[1] * n_tokens * final.element_size()
         values = []
         for chunk in final.split(max(1, _CHUNK_BYTES // per_state)):
-            logprobs = unembed(self.weights, chunk, self.tokens).log_softmax(-1)
-            values.append(self.sign * mean_over_answers(self.score(logprobs), self.answer_weight))
+            outputs = unembed(self.weights, chunk, self.tokens)
+            if self.reads == "logprobs":
+                outputs = outputs.log_softmax(-1)
+            values.append(self.sign * mean_over_answers(self.score(outputs), self.answer_weight))
         return torch.cat(values)
 
 

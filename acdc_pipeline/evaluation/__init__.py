@@ -23,12 +23,14 @@ from acdc_pipeline.evaluation.faithfulness import measure_scale as measure_scale
 from acdc_pipeline.evaluation.faithfulness import measure_value as measure_value
 from acdc_pipeline.evaluation.faithfulness import percentile as percentile
 from acdc_pipeline.evaluation.faithfulness import random_masks as random_masks
+from acdc_pipeline.evaluation.measure import circuit_logits as circuit_logits
 from acdc_pipeline.evaluation.measure import circuit_logprobs as circuit_logprobs
 from acdc_pipeline.evaluation.measure import (
     differentiable_objective_for as differentiable_objective_for,
 )
 from acdc_pipeline.evaluation.measure import measure as measure
 from acdc_pipeline.evaluation.measure import measure_circuits as measure_circuits
+from acdc_pipeline.evaluation.measure import metric_of as metric_of
 from acdc_pipeline.evaluation.measure import objective_for as objective_for
 from acdc_pipeline.evaluation.measure import require_answers as require_answers
 from acdc_pipeline.evaluation.minimality import PartScore as PartScore

@@ -24,7 +24,7 @@ from acdc_pipeline.evaluation.exchange import (
 from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.names import MetricKey
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -58,7 +58,7 @@ class Recovery:
             edges of the circuit are exchanged too.
     """
 
-    metric: MetricName
+    metric: MetricKey
     recovered: float
     low: float
     high: float
@@ -71,7 +71,7 @@ class Recovery:
 
 def causal_scrubbing(
     bench: Bench,
-    metric: MetricName,
+    metric: MetricKey,
     circuit: Circuit,
     *,
     draws: int,
@@ -107,11 +107,11 @@ def causal_scrubbing(
             Exchange(pool.shuffled(generator), pool.draw(n_edges, generator))
             for pool in (by_length, by_roles)
         )
-        logprobs = scrubbed_logprobs(bench, [circuit.edges, frozenset()], outside, inside)
-        for scores, some in zip((in_circuit, in_nothing), logprobs, strict=True):
+        logits = scrubbed_logits(bench, [circuit.edges, frozenset()], outside, inside)
+        for scores, some in zip((in_circuit, in_nothing), logits, strict=True):
             scores.append(score_answers(bench, some, metric).double())
         advance(2)
-    model = score_answers(bench, bench.logprobs, metric).double()
+    model = score_answers(bench, bench.logits, metric).double()
     hypothesis, scrubbed = torch.stack(in_circuit).mean(0), torch.stack(in_nothing).mean(0)
     groups = by_roles.groups.to(bench.prompts.answer_row.device)[bench.prompts.answer_row]
     share, low, high = ratio_interval(
@@ -130,10 +130,10 @@ def causal_scrubbing(
     )
 
 
-def scrubbed_logprobs(
+def scrubbed_logits(
     bench: Bench, circuits: Sequence[frozenset[Edge]], outside: Exchange, inside: Exchange
 ) -> Float[Tensor, "circuit answer vocab"]:
-    """Return log-probabilities at the answers, with sources exchanged edge by edge.
+    """Return logits at the answers, with sources exchanged edge by edge.
 
     Args:
         circuits: the edges of each hypothesis.
@@ -157,7 +157,7 @@ def scrubbed_logprobs(
                 current = ExchangedSums(inside.restricted_to(rows), len(outputs), few=few)
                 to[rows, :length] = _Scrubbed(bench.weights, mask, clean, current).final(embedded)
         at_answers = bench.layout.at_answers(finals.flatten(1, 2))
-        return unembed(bench.weights, at_answers).log_softmax(-1)
+        return unembed(bench.weights, at_answers)
 
 
 def ratio_interval(

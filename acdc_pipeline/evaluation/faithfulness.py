@@ -13,14 +13,14 @@ from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation.measure import (
     Advance,
-    circuit_logprobs,
+    circuit_logits,
     measure,
     measure_circuits,
     require_answers,
 )
 from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.graph.cut import cut_masks
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.names import MetricKey
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Scale:
         nothing: m(∅), its value with every edge removed.
     """
 
-    metric: MetricName
+    metric: MetricKey
     whole: float
     nothing: float
 
@@ -60,7 +60,7 @@ class Scale:
         return (value - self.nothing) / (self.whole - self.nothing) + 0.0  # 0, never -0
 
 
-def measure_scale(bench: Bench, metric: MetricName) -> Scale:
+def measure_scale(bench: Bench, metric: MetricKey) -> Scale:
     """Measure the ends of `metric` on the prompts of `bench`.
 
     Raises:
@@ -68,18 +68,18 @@ def measure_scale(bench: Bench, metric: MetricName) -> Scale:
         InvalidInput: removing every edge changes nothing.
     """
     require_answers(bench, metric)
-    whole = measure(bench, bench.logprobs, [metric])[metric]
+    whole = measure(bench, bench.logits, [metric])[metric]
     return Scale(metric, whole, measure_value(bench, metric, ()))
 
 
-def measure_value(bench: Bench, metric: MetricName, edges: Iterable[Edge]) -> float:
+def measure_value(bench: Bench, metric: MetricKey, edges: Iterable[Edge]) -> float:
     """Return the mean of `metric` over answers when only `edges` carry clean information."""
-    return measure(bench, circuit_logprobs(bench, edges), [metric])[metric]
+    return measure(bench, circuit_logits(bench, edges), [metric])[metric]
 
 
 def measure_values(
     bench: Bench,
-    metric: MetricName,
+    metric: MetricKey,
     masks: Iterable[Bool[np.ndarray, " edge"]],
     advance: Advance = lambda _: None,
 ) -> list[float]:

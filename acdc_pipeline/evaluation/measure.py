@@ -14,10 +14,12 @@ from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
+from acdc_pipeline.evaluation.own_metric import built_in_form
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.neurons import NeuronMasks
-from acdc_pipeline.metrics import METRICS, MetricInputs, token_mask
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.metrics import METRICS, Metric, MetricInputs, token_mask
+from acdc_pipeline.specs.names import MetricKey
+from acdc_pipeline.specs.own_metric import Outputs, missing_function
 
 Advance = Callable[[int], None]
 """Called with the number of circuits measured, or of forward passes, since the last call."""
@@ -29,7 +31,20 @@ _MAX_BATCH = 64
 """Number of circuits measured together, so that common parts are computed once."""
 
 
-def objective_for(bench: Bench, metric: MetricName) -> Objective:
+def metric_of(bench: Bench, name: MetricKey) -> Metric:
+    """Return the metric called `name`: a built-in one, or the bench's own.
+
+    Raises InvalidInput for a metric of one's own that the bench does not have.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    own = bench.own_metric
+    if own is None or own.key != name:
+        raise missing_function(name)
+    return built_in_form(own)
+
+
+def objective_for(bench: Bench, metric: MetricKey) -> Objective:
     """Return the objective that a search minimises to preserve `metric`; higher is worse.
 
     Raises PromptError, see `require_answers`.
@@ -40,29 +55,36 @@ def objective_for(bench: Bench, metric: MetricName) -> Objective:
     return differentiable_objective_for(bench, metric)
 
 
-def differentiable_objective_for(bench: Bench, metric: MetricName) -> LogprobObjective:
+def differentiable_objective_for(bench: Bench, metric: MetricKey) -> LogprobObjective:
     """Return the objective of `objective_for` computed from log-probabilities, with gradients."""
-    entry = METRICS[metric]
+    entry = metric_of(bench, metric)
     require_answers(bench, metric)
-    model, tokens = bench.logprobs, None
+    model, tokens = bench.logits if entry.reads == "logits" else bench.logprobs, None
     correct, incorrect = answer_masks(bench)
     if entry.depends_on == "answers":
         # Only the answer tokens of a large vocabulary are needed.
         tokens = (correct | incorrect).any(0).nonzero().flatten()
         model, correct, incorrect = model[:, tokens], correct[:, tokens], incorrect[:, tokens]
 
-    def score(logprobs: Float[Tensor, "state answer vocab"]) -> Float[Tensor, "state answer"]:
-        return entry.score(MetricInputs(model, logprobs, correct, incorrect))
+    def score(outputs: Float[Tensor, "state answer vocab"]) -> Float[Tensor, "state answer"]:
+        return entry.score(MetricInputs(model, outputs, correct, incorrect))
 
-    return LogprobObjective(bench.weights, score, entry.sign, tokens, bench.answer_weight)
+    return LogprobObjective(
+        bench.weights, score, entry.sign, tokens, bench.answer_weight, entry.reads
+    )
 
 
-def circuit_logprobs(
+def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
+    """Return log-probabilities at the answers when only `edges` carry clean information."""
+    return circuit_logits(bench, edges).log_softmax(-1)
+
+
+def circuit_logits(
     bench: Bench,
     edges: Iterable[Edge],
     neurons: NeuronMasks | None = None,
 ) -> Float[Tensor, "answer vocab"]:
-    """Return log-probabilities at the answers when only `edges` carry clean information.
+    """Return logits at the answers when only `edges` carry clean information.
 
     Args:
         neurons: in which dimensions of each source's output they carry it; None for all.
@@ -70,13 +92,13 @@ def circuit_logprobs(
     with torch.no_grad():
         final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges, neurons)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
-        return unembed(bench.weights, at_answers).log_softmax(-1)
+        return unembed(bench.weights, at_answers)
 
 
 def measure_circuits(
     bench: Bench,
     masks: Iterable[Bool[np.ndarray, " edge"]],
-    metrics: Sequence[MetricName],
+    metrics: Sequence[MetricKey],
     advance: Advance = lambda _: None,
 ) -> list[dict[str, float]]:
     """Return `measure` of several circuits, measured in batches that fit into memory.
@@ -84,8 +106,7 @@ def measure_circuits(
     Each is given as a mask over `topology.edges`. Metrics that need incorrect answers are left out
     if a prompt has none.
     """
-    correct, incorrect = answer_masks(bench)
-    names: list[MetricName] = [name for name in metrics if _is_defined(bench, name)]
+    chosen = _defined(bench, metrics)
     at_once = min(_MAX_BATCH, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
     out: list[dict[str, float]] = []
@@ -108,38 +129,39 @@ def measure_circuits(
                 run,
             )
             for final in finals.split(read_at_once):
-                logprobs = unembed(bench.weights, final).log_softmax(-1)
-                inputs = MetricInputs(bench.logprobs, logprobs, correct, incorrect)
+                inputs = _inputs(bench, unembed(bench.weights, final), chosen.values())
                 values = {
-                    name: METRICS[name].score(inputs).to(torch.float64).mean(-1).tolist()
-                    for name in names
+                    name: metric.score(inputs[metric.reads]).to(torch.float64).mean(-1).tolist()
+                    for name, metric in chosen.items()
                 }
-                out += [{name: values[name][i] for name in names} for i in range(len(final))]
+                out += [{name: values[name][i] for name in chosen} for i in range(len(final))]
     return out
 
 
 def measure(
-    bench: Bench, logprobs: Float[Tensor, "answer vocab"], metrics: Sequence[MetricName]
+    bench: Bench, logits: Float[Tensor, "answer vocab"], metrics: Sequence[MetricKey]
 ) -> dict[str, float]:
     """Return each metric's mean over answers, in its own sign.
 
     Metrics that need incorrect answers are left out if a prompt has none.
+
+    Args:
+        logits: at the answers. Log-probabilities serve as well for metrics that read these.
     """
-    correct, incorrect = answer_masks(bench)
-    inputs = MetricInputs(bench.logprobs, logprobs, correct, incorrect)
+    chosen = _defined(bench, metrics)
+    inputs = _inputs(bench, logits, chosen.values())
     return {
-        name: float(METRICS[name].score(inputs).to(torch.float64).mean())
-        for name in metrics
-        if _is_defined(bench, name)
+        name: float(metric.score(inputs[metric.reads]).to(torch.float64).mean())
+        for name, metric in chosen.items()
     }
 
 
 def score_answers(
-    bench: Bench, logprobs: Float[Tensor, "answer vocab"], metric: MetricName
+    bench: Bench, logits: Float[Tensor, "answer vocab"], metric: MetricKey
 ) -> Float[Tensor, " answer"]:
     """Return the metric of each answer, in its own sign."""
-    correct, incorrect = answer_masks(bench)
-    return METRICS[metric].score(MetricInputs(bench.logprobs, logprobs, correct, incorrect))
+    entry = metric_of(bench, metric)
+    return entry.score(_inputs(bench, logits, [entry])[entry.reads])
 
 
 def answer_masks(
@@ -153,11 +175,29 @@ def answer_masks(
     )
 
 
-def _is_defined(bench: Bench, metric: MetricName) -> bool:
-    return not METRICS[metric].needs_incorrect or all(bench.prompts.incorrect)
+def _inputs(
+    bench: Bench, logits: Float[Tensor, "*state answer vocab"], metrics: Iterable[Metric]
+) -> dict[Outputs, MetricInputs]:
+    """Return what the metrics read, by its kind."""
+    masks = answer_masks(bench)
+    inputs: dict[Outputs, MetricInputs] = {
+        "logprobs": MetricInputs(bench.logprobs, logits.log_softmax(-1), *masks)
+    }
+    if any(metric.reads == "logits" for metric in metrics):
+        inputs["logits"] = MetricInputs(bench.logits, logits, *masks)
+    return inputs
 
 
-def require_answers(bench: Bench, metric: MetricName) -> None:
+def _defined(bench: Bench, names: Iterable[MetricKey]) -> dict[MetricKey, Metric]:
+    """Return the metrics that are defined on the prompts, by name."""
+    return {name: metric_of(bench, name) for name in names if _is_defined(bench, name)}
+
+
+def _is_defined(bench: Bench, metric: MetricKey) -> bool:
+    return not metric_of(bench, metric).needs_incorrect or all(bench.prompts.incorrect)
+
+
+def require_answers(bench: Bench, metric: MetricKey) -> None:
     """Raise PromptError if `metric` needs incorrect answers and a prompt has none."""
     if not _is_defined(bench, metric):
         raise PromptError(

@@ -11,9 +11,11 @@ import torch
 
 from acdc_pipeline.algorithms import Replay, ScoringProblem, acdc, score_edges
 from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
+from acdc_pipeline.algorithms.scoring import EdgeScores
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
+from acdc_pipeline.evaluation.own_metric import no_gradient_anywhere
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
@@ -21,12 +23,13 @@ from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import (
     AcdcMethod,
+    CircuitMethod,
     EapIgAcdcMethod,
-    MetricName,
     RunSpec,
     ScoredMethod,
     circuit_method,
 )
+from acdc_pipeline.specs.names import METRICS, MetricKey
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,7 @@ def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodRe
     topology = bench.weights.topology
     with prepared.search_progress():
         screened = screen(_scoring_problem(prepared, method.metric), method)
+        _require_gradient(method, screened.scores)
         if not screened.edges:
             raise InvalidInput(
                 f"{method.screen:g} of the edges hold no path from input to logits",
@@ -168,6 +172,7 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
         )
     with prepared.search_progress():
         exact = score_edges(_scoring_problem(prepared, method.metric), method)
+    _require_gradient(method, exact)
     # Rounded as they are stored, so that the stored scores give the same circuits when cut again.
     rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
     scores = dict(zip(exact, rounded, strict=True))
@@ -175,7 +180,13 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
     return MethodResult(circuit=circuit, measured=circuit.edges)
 
 
-def _scoring_problem(prepared: PreparedRun, metric: MetricName) -> ScoringProblem:
+def _require_gradient(method: CircuitMethod, scores: EdgeScores) -> None:
+    """Raise InvalidInput if a metric of one's own gave a method of gradients nothing but zeros."""
+    if method.UNFIT and method.metric not in METRICS and not any(scores.values()):
+        raise no_gradient_anywhere(method.metric)
+
+
+def _scoring_problem(prepared: PreparedRun, metric: MetricKey) -> ScoringProblem:
     bench = prepared.bench
     n_edges = bench.weights.topology.n_edges
 

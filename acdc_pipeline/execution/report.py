@@ -10,12 +10,11 @@ from torch import Tensor
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.evaluation import Scale, circuit_logprobs, measure
+from acdc_pipeline.evaluation import Scale, circuit_logits, measure, metric_of
 from acdc_pipeline.execution.methods import MethodResult
 from acdc_pipeline.graph import Circuit, Topology
-from acdc_pipeline.metrics import METRICS
 from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
+from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 
 # Tolerance, in units of the metric, between the last value of a method and a fresh forward pass of
 # its circuit: float32 sums in another order differ by about 1e-6.
@@ -26,7 +25,7 @@ def report(
     run: RunSpec,
     task: TaskSpec,
     bench: Bench,
-    empty_logprobs: Float[Tensor, "answer vocab"],
+    empty_logits: Float[Tensor, "answer vocab"],
     found: MethodResult,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return metrics by name, and details about them, such as the faithfulness of the circuit.
@@ -38,15 +37,16 @@ def report(
         ExecutionFailed: the method and a fresh forward pass disagree about its circuit.
     """
     metric = circuit_method(run.method).metric
-    names: list[MetricName] = list(
+    names: list[MetricKey] = list(
         dict.fromkeys(["kl", *COUNTING_METRICS, metric, *task.metrics.report])
     )
-    metrics = measure(bench, circuit_logprobs(bench, found.measured), names)
-    whole = measure(bench, bench.logprobs, names)
-    ablated = measure(bench, empty_logprobs, names)
+    metrics = measure(bench, circuit_logits(bench, found.measured), names)
+    whole = measure(bench, bench.logits, names)
+    ablated = measure(bench, empty_logits, names)
     details = {}
     if found.last_value is not None:
-        details["recheck_error"] = _recheck(metric, found.last_value, metrics[metric])
+        last = metric_of(bench, metric).sign * found.last_value
+        details["recheck_error"] = _recheck(metric, last, metrics[metric])
     if metric in ablated and whole[metric] != ablated[metric]:
         scale = Scale(metric, whole[metric], ablated[metric])
         details["faithfulness"] = scale.faithfulness(metrics[metric])
@@ -84,8 +84,8 @@ def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
     return _overlap("heads", published, ours, reference)
 
 
-def _recheck(metric: MetricName, oriented: float, fresh: float) -> float:
-    error = abs(oriented - METRICS[metric].sign * fresh)
+def _recheck(metric: MetricKey, last: float, fresh: float) -> float:
+    error = abs(last - fresh)
     if not error <= RECHECK_TOLERANCE * max(1.0, abs(fresh)):
         raise ExecutionFailed(
             f"the search ended {error:.1e} away from the {metric} of {fresh:.6g} that a fresh "

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.evaluation import circuit_logprobs
+from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.own_metric import own_metric_details, require_function
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.report import agreement, reference_for, report
@@ -25,6 +26,7 @@ from acdc_pipeline.execution.result_warnings import (
 from acdc_pipeline.models import LoadedModel, load_model, resolve_device
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
 
 
@@ -36,15 +38,26 @@ class Prepared:
     warnings: list[str]
     parity: float
     bench: Bench
-    empty_logprobs: Float[Tensor, "answer vocab"]
+    empty_logits: Float[Tensor, "answer vocab"]
 
 
 class Worker:
-    """Executes runs one after the other, with the model and prompts of the last run kept loaded."""
+    """Executes runs one after the other, with the model and prompts of the last run kept loaded.
 
-    def __init__(self, *, device: str = "auto", memory: int | None = None) -> None:
+    Args:
+        own_metric: the metric of one's own that runs may name.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str = "auto",
+        memory: int | None = None,
+        own_metric: Metric | None = None,
+    ) -> None:
         self.device = resolve_device(device)
         self.memory = memory
+        self.own_metric = own_metric
         self._model: LoadedModel | None = None
         self._key: tuple[str, str, str] | None = None
         self._prepared: Prepared | None = None
@@ -60,9 +73,9 @@ class Worker:
         """Return the bench of `run`: its model on its prompts. Raises like `execute`."""
         return self._prepare(self.model(run), run, task).bench
 
-    def empty_logprobs(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
-        """Return the log-probabilities with every edge removed. Raises like `execute`."""
-        return self._prepare(self.model(run), run, task).empty_logprobs
+    def empty_logits(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
+        """Return the logits with every edge removed. Raises like `execute`."""
+        return self._prepare(self.model(run), run, task).empty_logits
 
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
         """Return as many prompts as `run` has, of another seed or in groups of `alike` roles.
@@ -91,7 +104,10 @@ class Worker:
                 differs from its clean one.
             GraphError: the published circuit of the task names edges that the model lacks.
             ParityError: the engine does not reproduce the model.
+            InvalidInput: the run names a metric of one's own that this worker does not have, or
+                whose values cannot be used.
         """
+        require_function(run, self.own_metric)
         listener = progress or Silent()
         model = self.model(run)
         # After loading, which other runs share.
@@ -105,8 +121,9 @@ class Worker:
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         found = run_method(PreparedRun(run, ready.bench, memory, listener, kept))
-        metrics, details = report(run, task, ready.bench, ready.empty_logprobs, found)
+        metrics, details = report(run, task, ready.bench, ready.empty_logits, found)
         circuit = found.circuit
+        own, own_warnings = own_metric_details(run, self.own_metric, metrics)
         return RunRecord(
             spec=run,
             circuit=circuit,
@@ -116,7 +133,10 @@ class Worker:
                 **found.details,
                 **details,
                 "edges_on_a_path": len(circuit.live_edges),
-                "warnings": ready.warnings + circuit_warnings(run, circuit, prompts, metrics),
+                **own,
+                "warnings": ready.warnings
+                + circuit_warnings(run, circuit, prompts, metrics)
+                + own_warnings,
                 "reference": None if reference is None else agreement(circuit, reference),
                 "d_model": model.weights.w_e.shape[1],
                 "prompts_clean": list(prompts.clean_text[:4]),
@@ -169,8 +189,8 @@ class Worker:
             prompts = _prompts(model, run, task, run.seed)
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
-            bench = set_up(model.weights, prompts, ablation)
-            empty = circuit_logprobs(bench, ())
+            bench = set_up(model.weights, prompts, ablation, self.own_metric)
+            empty = circuit_logits(bench, ())
             self._prepared = Prepared(prompts, warnings, parity, bench, empty)
             self._prepared_for = key
         return self._prepared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import Field
 
@@ -39,6 +39,9 @@ Bos = Annotated[
     bool,
     Field(description="true or false: whether a beginning-of-sequence token comes first"),
 ]
+
+MetricKey: TypeAlias = str
+"""A metric that was computed: a `MetricName`, or name and version of one's own (`margin@1`)."""
 
 METRICS: tuple[MetricName, ...] = get_args(MetricName)
 COUNTING_METRICS: tuple[MetricName, ...] = ("accuracy", "forced_choice")

@@ -15,7 +15,7 @@ from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
 from acdc_pipeline.specs.model_ref import ModelRef
-from acdc_pipeline.specs.names import Dtype, Name, Seed
+from acdc_pipeline.specs.names import Dtype, MetricName, Name, Seed
 from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
@@ -56,6 +56,8 @@ def _entry_form(method: type[Method]) -> type[MethodEntry]:
         kind: Any = field.annotation
         if field.metadata:
             kind = Annotated[(kind, *field.metadata)]
+        if name == "metric":
+            kind = MetricName  # the function of another one cannot be written into a file
         if name in method.SWEEP_LISTS:
             fields[method.SWEEP_LISTS[name]] = (tuple[kind, ...], Field(min_length=1))
         elif name not in method.NOT_IN_SWEEPS:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from acdc_pipeline.errors import DamagedRun, NewerRun, UnknownName
 from acdc_pipeline.graph import Decision
+from acdc_pipeline.specs.own_metric import check_storable
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import COMMITTED, Backend, Leftover
 from acdc_pipeline.store.codec import (
@@ -118,10 +119,12 @@ class Store:
             True if this call stored it, False if the store had it already.
 
         Raises:
+            InvalidInput: the metric of the run is a function without a version.
             NewerRun: a newer version of this package committed the run; it is left unchanged.
             StoreFailed: the store failed (no space, no answer, no permission any more). Nothing is
                 visible then, and committing again is safe.
         """
+        check_storable(getattr(record.spec.method, "metric", None), self.url)
         run_id = layout.checked_run_id(record.spec.run_id())
         files = encode(record)
         with write_errors(self.url):

@@ -10,6 +10,7 @@ from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
 from acdc_pipeline.specs.names import check_device
+from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.workflows.executors import check_resources
 
 if TYPE_CHECKING:
@@ -54,13 +55,17 @@ def discover_into(
 
 
 def worker_factory(
-    device: str = "auto", memory: int | None = None, threads: int | None = None
+    device: str = "auto",
+    memory: int | None = None,
+    threads: int | None = None,
+    own_metric: Metric | None = None,
 ) -> Callable[[], Worker]:
     """Return a function that makes a worker at its first call, and returns the same one after.
 
     Args:
         memory: byte budget of a search; None for half of the free memory.
         threads: CPU threads of torch; None for torch's own choice.
+        own_metric: the metric of one's own that runs may name.
 
     Raises:
         InvalidInput: the name of the device is unknown, or an amount is not valid. Whether this
@@ -77,7 +82,7 @@ def worker_factory(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        return Worker(device=device, memory=memory)
+        return Worker(device=device, memory=memory, own_metric=own_metric)
 
     return make
 

@@ -12,7 +12,7 @@ from acdc_pipeline.evaluation import (
     FRACTIONS,
     Scale,
     causal_scrubbing,
-    circuit_logprobs,
+    circuit_logits,
     circuit_model_distance,
     circuit_performance_ratio,
     completeness,
@@ -31,6 +31,7 @@ from acdc_pipeline.evaluation import (
     select_exchangeable,
     worst_knockouts,
 )
+from acdc_pipeline.execution.own_metric import require_function
 from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.worker import Worker
@@ -38,7 +39,7 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName
+from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import PARTS, Evaluation, EvaluationPlan, Measured, Part
 from acdc_pipeline.workflows.stability import stability, transfer
@@ -75,7 +76,7 @@ class Subject:
     plan: EvaluationPlan
     bench: Bench
     scale: Scale
-    metrics: Mapping[MetricName, Measured]
+    metrics: Mapping[MetricKey, Measured]
 
     @property
     def measured(self) -> tuple[Bench, Scale, Circuit]:
@@ -112,9 +113,11 @@ def evaluate(
     Raises:
         UnsupportedModel: `neurons` masks heads whose outputs are normalised together, or centres
             outputs where a norm is not a LayerNorm.
-        InvalidInput: the metric of the run does not distinguish the model from the ablated one.
+        InvalidInput: the metric of the run does not distinguish the model from the ablated one,
+            or is a function that the worker does not have.
         PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
     """
+    require_function(run, worker.own_metric)
     listener, before = progress or SilentParts(), known or {}
     if neurons is not None and plan.parts:
         raise InvalidInput(f"{min(plan.parts)} cannot be measured of a circuit with neuron masks")
@@ -196,20 +199,20 @@ def _subject(
     neurons: NeuronMasks | None,
 ) -> Subject:
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
-    bench, nothing = worker.bench(run, task), worker.empty_logprobs(run, task)
+    bench, nothing = worker.bench(run, task), worker.empty_logits(run, task)
     if neurons is not None:
         _check_masks(bench, neurons, run.model)
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
-    names: list[MetricName] = list(
+    names: list[MetricKey] = list(
         dict.fromkeys(
             [searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTING_METRICS]
         )
     )
-    ours = measure(bench, circuit_logprobs(bench, circuit.edges, neurons), names)
-    whole, ablated = measure(bench, bench.logprobs, names), measure(bench, nothing, names)
+    ours = measure(bench, circuit_logits(bench, circuit.edges, neurons), names)
+    whole, ablated = measure(bench, bench.logits, names), measure(bench, nothing, names)
     scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
-    metrics: dict[MetricName, Measured] = {}
+    metrics: dict[MetricKey, Measured] = {}
     for name in names:
         if name not in ours:
             continue
@@ -287,12 +290,12 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
     """Measure random circuits in every metric with a faithfulness, in one forward pass each."""
     bench, plan, circuit = subject.bench, subject.plan, subject.circuit
     count = cheap_null(bench) if plan.null is None else plan.null
-    scales: dict[MetricName, Scale] = {
+    scales: dict[MetricKey, Scale] = {
         name: Scale(name, found.model, found.ablated)
         for name, found in subject.metrics.items()
         if found.faithfulness is not None
     }
-    drawn: dict[MetricName, list[float]] = {name: [] for name in scales}
+    drawn: dict[MetricKey, list[float]] = {name: [] for name in scales}
     size = max(1, len(circuit))
     others = random_masks(circuit.topology, edges=size, n=count, seed=plan.seed)
     for values in measure_circuits(bench, others, list(scales), _counted(advance, count)):
@@ -331,7 +334,7 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
     method = circuit_method(run.method)
     try:
         prompts = select_exchangeable(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
-        bench = set_up(worker.model(run).weights, prompts, method.ablation)
+        bench = set_up(worker.model(run).weights, prompts, method.ablation, worker.own_metric)
     except PromptError as error:
         return {"unscrubbed": error.problem}
     counted = _counted(advance, 2 * plan.draws)
@@ -347,7 +350,7 @@ def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
         return {}
     method = circuit_method(run.method)
     prompts = subject.worker.prompts(run, task, seed=run.seed + 1, alike=1)
-    fresh = set_up(subject.bench.weights, prompts, method.ablation)
+    fresh = set_up(subject.bench.weights, prompts, method.ablation, subject.bench.own_metric)
     try:
         scale = measure_scale(fresh, method.metric)
     except InvalidInput:

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from acdc_pipeline.errors import check_whole
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.specs.names import MAX_SEED, MetricName
+from acdc_pipeline.specs.names import MAX_SEED, MetricKey, MetricName
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
 Part = Literal[
@@ -171,11 +171,11 @@ class Evaluation:
     circuit: Circuit
     scale: Scale
     task_metric: MetricName
-    metrics: Mapping[MetricName, Measured]
+    metrics: Mapping[MetricKey, Measured]
     curve: tuple[CurvePoint, ...] | None = None
     cpr: float | None = None
     cmd: float | None = None
-    nulls: Mapping[MetricName, tuple[float, ...]] | None = None
+    nulls: Mapping[MetricKey, tuple[float, ...]] | None = None
     knockouts: tuple[Knockout, ...] | None = None
     worst: tuple[Knockout, ...] | None = None
     needs: tuple[PartScore, ...] | None = None
@@ -211,7 +211,7 @@ class Evaluation:
         """Share of random circuits that are less faithful, in the metric of the search."""
         return self.percentile_in(self.scale.metric)
 
-    def percentile_in(self, metric: MetricName) -> float | None:
+    def percentile_in(self, metric: MetricKey) -> float | None:
         """Share of random circuits that are less faithful in `metric`; None without any."""
         null, measured = (self.nulls or {}).get(metric), self.metrics.get(metric)
         if not null or measured is None or measured.faithfulness is None:

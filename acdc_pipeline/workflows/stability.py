@@ -117,7 +117,7 @@ def resampled(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
 
 def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
     ablation = circuit_method(run.method).ablation
-    return set_up(bench.weights, pick_rows(bench.prompts, rows), ablation)
+    return set_up(bench.weights, pick_rows(bench.prompts, rows), ablation, bench.own_metric)
 
 
 def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:

@@ -14,7 +14,7 @@ from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import RunSpec, TaskSpec, sha256_of
-from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.names import MetricKey
 from acdc_pipeline.store import Store, StoredEvaluation
 from acdc_pipeline.store.evaluation import evaluation_id
 from acdc_pipeline.workflows.curves import circuits_of_search
@@ -222,7 +222,7 @@ def _null(found: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _nulls(plain: Mapping[str, Any]) -> dict[MetricName, tuple[float, ...]]:
+def _nulls(plain: Mapping[str, Any]) -> dict[MetricKey, tuple[float, ...]]:
     return {name: tuple(one["faithfulness"]) for name, one in plain["metrics"].items()}
 
 

@@ -9,22 +9,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import WrapValidator, model_validator
+from pydantic_core import PydanticKnownError
 
 from acdc_pipeline.specs.base import Spec, rejection, tag_of
 from acdc_pipeline.specs.load import parse
-from acdc_pipeline.specs.names import METRICS, Ablation, MetricName, Rank
+from acdc_pipeline.specs.names import METRICS, Ablation, MetricKey, Rank
+from acdc_pipeline.specs.own_metric import is_metric
 from acdc_pipeline.specs.task import TaskSpec
 
-NO_GRADIENT: Mapping[MetricName, str] = {
+
+def _check_metric(value: Any, _: Any) -> str:
+    if not is_metric(value):
+        raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, METRICS))})
+    return value
+
+
+MethodMetric = Annotated[str, WrapValidator(_check_metric)]
+"""The metric of a method: a built-in one, or name and version of one's own (`margin@1`)."""
+
+NO_GRADIENT: Mapping[MetricKey, str] = {
     "accuracy": "has no gradient",
     "forced_choice": "has no gradient",
 }
 """Metrics that gradient-based methods cannot use, and why."""
 
-NO_GRADIENT_AT_CLEAN: Mapping[MetricName, str] = {
+NO_GRADIENT_AT_CLEAN: Mapping[MetricKey, str] = {
     **NO_GRADIENT,
     "kl": "has gradient 0 at the clean prompts, where this method takes it",
 }
@@ -110,11 +122,11 @@ class BaseCircuitMethod(BaseMethod):
     """
 
     SCORE: ClassVar[str]
-    UNFIT: ClassVar[Mapping[MetricName, str]] = {}
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = {}
 
     if TYPE_CHECKING:
         # Fields of every subclass, at the place that they have in the JSON.
-        metric: MetricName
+        metric: MethodMetric
         ablation: Ablation
 
     @classmethod

@@ -13,8 +13,9 @@ from acdc_pipeline.specs.methods.base import (
     NO_GRADIENT_AT_CLEAN,
     BaseCircuitMethod,
     Default,
+    MethodMetric,
 )
-from acdc_pipeline.specs.names import Ablation, MetricName, Rank
+from acdc_pipeline.specs.names import Ablation, MetricKey, Rank
 from acdc_pipeline.specs.task import TaskSpec
 
 DEFAULT_SHARE = 0.05
@@ -42,7 +43,7 @@ class ScoredMethod(BaseCircuitMethod):
 
     COMPUTE: ClassVar[str]
 
-    metric: Annotated[MetricName, Default(None)]
+    metric: Annotated[MethodMetric, Default(None)]
     ablation: Annotated[Ablation, Default("corrupted")]
     share: Annotated[float | None, Field(gt=0, le=1), Default(None)]
     edges: Annotated[int | None, Field(ge=1), Default(None)]
@@ -97,7 +98,7 @@ class EapMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, to first order"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap"
 
     name: Literal["eap"]
@@ -113,7 +114,7 @@ class EapIgInputsMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_inputs"
 
     name: Literal["eap-ig-inputs"]
@@ -143,7 +144,7 @@ class EapIgActivationsMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_activations"
 
     name: Literal["eap-ig-activations"]
@@ -155,7 +156,7 @@ class CleanCorruptedMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by the gradients at both ends"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:clean_corrupted"
 
     name: Literal["clean-corrupted"]
@@ -182,7 +183,7 @@ class NodeAttributionMethod(RankedMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "what removing its weaker end costs in {metric}, to first order"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_attribution"
 
     name: Literal["node-attribution"]
@@ -203,7 +204,7 @@ class HispMethod(ScoredMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "importance of its weaker end within its layer, 0 to 1"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT_AT_CLEAN
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:hisp"
 
     name: Literal["hisp"]
@@ -219,7 +220,7 @@ class EdgePruningMethod(ScoredMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "log-odds of its trained gate"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:edge_pruning"
 
     name: Literal["edge-pruning"]
@@ -238,7 +239,7 @@ class SubnetworkProbingMethod(ScoredMethod):
 
     VERSION: ClassVar[int] = 1
     SCORE: ClassVar[str] = "log-odds of the trained gate of its weaker end"
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:subnetwork_probing"
 
     name: Literal["subnetwork-probing"]

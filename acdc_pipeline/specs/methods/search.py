@@ -7,8 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from acdc_pipeline.specs.methods.base import NO_GRADIENT, BaseCircuitMethod, Default
-from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricName
+from acdc_pipeline.specs.methods.base import (
+    NO_GRADIENT,
+    BaseCircuitMethod,
+    Default,
+    MethodMetric,
+)
+from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricKey
 
 
 class SearchMethod(BaseCircuitMethod):
@@ -30,7 +35,7 @@ class SearchMethod(BaseCircuitMethod):
 
     name: Any  # comes first in the JSON
     threshold: float = Field(gt=0)
-    metric: Annotated[MetricName, Default(None)]
+    metric: Annotated[MethodMetric, Default(None)]
     ablation: Annotated[Ablation, Default("corrupted")]
     order: Annotated[HeadOrder, Default("reverse-heads")]
     difference: Annotated[Difference, Default("signed")]
@@ -60,7 +65,7 @@ class EapIgAcdcMethod(SearchMethod):
     """
 
     VERSION: ClassVar[int] = 1
-    UNFIT: ClassVar[Mapping[MetricName, str]] = NO_GRADIENT
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
 
     name: Literal["eap-ig-acdc"]
     steps: Annotated[int, Field(ge=1), Default(5)]

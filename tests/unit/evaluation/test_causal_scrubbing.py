@@ -14,7 +14,7 @@ from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import causal_scrubbing, select_exchangeable
-from acdc_pipeline.evaluation.causal_scrubbing import ratio_interval, scrubbed_logprobs
+from acdc_pipeline.evaluation.causal_scrubbing import ratio_interval, scrubbed_logits
 from acdc_pipeline.evaluation.exchange import Exchange, ExchangedSums, Pool, pool_by_roles
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
 from acdc_pipeline.models import load_model
@@ -49,19 +49,19 @@ def test_edges_outside_carry_the_clean_output_of_the_prompt_drawn():
     bench = hand_built_bench()
     n_edges = bench.weights.topology.n_edges
     edges = frozenset([Edge.parse("input->a0.h0<v>"), Edge.parse("a0.h0->logits")])
-    drawn = scrubbed_logprobs(
+    drawn = scrubbed_logits(
         bench, [edges], shifted("aabb", 1, n_edges), shifted("abcd", 0, n_edges)
     )[0]
     ablated = bench.clean.outputs[:, TURNED]
     final = run_circuit(bench.weights, bench.prompts.clean, ablated, edges)
-    expected = unembed(bench.weights, final[:, -1]).log_softmax(-1)
+    expected = unembed(bench.weights, final[:, -1])
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-12)
 
 
 def test_edges_inside_carry_the_current_output_of_the_prompt_drawn():
     bench = hand_built_bench()
     topology = bench.weights.topology
-    drawn = scrubbed_logprobs(
+    drawn = scrubbed_logits(
         bench,
         [topology.edge_set],
         shifted("aaaa", 0, topology.n_edges),
@@ -71,7 +71,7 @@ def test_edges_inside_carry_the_current_output_of_the_prompt_drawn():
     # turned is not turned. The input reaches the logits once turned.
     outputs = bench.clean.outputs
     final = outputs[0][TURNED] + outputs[1:].sum(0)
-    expected = unembed(bench.weights, final[:, -1]).log_softmax(-1)
+    expected = unembed(bench.weights, final[:, -1])
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-12)
 
 
@@ -122,8 +122,8 @@ def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: fl
     with torch.no_grad():
         final = plain.final(embed(bench.weights, prompts.clean))
         rows = bench.layout.at_answers(final.flatten(0, 1))
-        expected = unembed(bench.weights, rows).log_softmax(-1)
-    drawn = scrubbed_logprobs(bench, [frozenset(edges)], outside, inside)[0]
+        expected = unembed(bench.weights, rows)
+    drawn = scrubbed_logits(bench, [frozenset(edges)], outside, inside)[0]
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
 
 
