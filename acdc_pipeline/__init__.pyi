@@ -3,11 +3,17 @@ from .api_sweeps import build_wiki, regress, sweep
 from .found_circuit import FoundCircuit
 from .graph import Circuit
 from .models import load_model
+from .specs.own_metric import Metric
+from .specs.prompt_pair import PromptPair
+from .specs.task import Task
 from .store import open_store
 
 __all__ = [
     "Circuit",
     "FoundCircuit",
+    "Metric",
+    "PromptPair",
+    "Task",
     "build_wiki",
     "discover",
     "evaluate",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.progress import SweepListener
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
     from acdc_pipeline.regression.report import Report
-    from acdc_pipeline.specs import SweepSpec
+    from acdc_pipeline.specs import SweepSpec, TaskSpec
     from acdc_pipeline.store import Store
     from acdc_pipeline.wiki.build import Built
     from acdc_pipeline.workflows.sweep import SweepResult
@@ -36,6 +36,7 @@ def sweep(
     shard: str | None = None,
     retry_failed: bool = False,
     progress: SweepListener | None = None,
+    tasks: Sequence[TaskSpec] = (),
 ) -> SweepResult:
     """Execute the runs of a sweep that the store does not have, as `acdc run` does.
 
@@ -52,6 +53,7 @@ def sweep(
         shard: part `I/N` of the sweep; None for all of it.
         retry_failed: whether to execute runs again that failed before.
         progress: listener to the sweep.
+        tasks: tasks in memory, such as `Task.from_pairs` makes; the sweep names each by its name.
 
     Returns:
         the records and errors of the sweep. A run that fails does not stop the others.
@@ -77,6 +79,7 @@ def sweep(
         shard=part,
         retry_failed=retry_failed,
         listener=progress,
+        tasks=tasks,
     )
 
 

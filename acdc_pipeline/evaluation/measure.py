@@ -74,9 +74,11 @@ def differentiable_objective_for(bench: Bench, metric: MetricKey) -> LogprobObje
     )
 
 
-def circuit_logprobs(bench: Bench, edges: Iterable[Edge]) -> Float[Tensor, "answer vocab"]:
-    """Return log-probabilities at the answers when only `edges` carry clean information."""
-    return circuit_logits(bench, edges).log_softmax(-1)
+def circuit_logprobs(
+    bench: Bench, edges: Iterable[Edge], neurons: NeuronMasks | None = None
+) -> Float[Tensor, "answer vocab"]:
+    """Return the log-softmax of `circuit_logits`."""
+    return circuit_logits(bench, edges, neurons).log_softmax(-1)
 
 
 def circuit_logits(

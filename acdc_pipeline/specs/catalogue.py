@@ -19,7 +19,7 @@ from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.project import bundled_folder, find_project
 from acdc_pipeline.specs.prompt_pair import read_pairs
 from acdc_pipeline.specs.sweep import SweepSpec
-from acdc_pipeline.specs.task import REFERENCE, Source, TaskMetrics, TaskSpec
+from acdc_pipeline.specs.task import OWN_PROMPTS, REFERENCE, TaskMetrics, TaskSpec
 
 _S = TypeVar("_S", bound=Spec)
 
@@ -101,7 +101,7 @@ def task_from_pairs(path: Path) -> TaskSpec:
         name=name,
         title=path.stem,
         behaviour=f"prompt pairs of {path.name}",
-        source=Source(paper="none: prompts of one's own"),
+        source=OWN_PROMPTS,
         generator=PairsGenerator(
             kind="pairs", bos=False, file=path.name, pairs=tuple(pairs.values()), lines=tuple(pairs)
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,9 @@ from pydantic.json_schema import SkipJsonSchema
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection, sha256_of, unknown_reference
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
-from acdc_pipeline.specs.load import load_yaml
+from acdc_pipeline.specs.load import load_yaml, parse
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName, Name
+from acdc_pipeline.specs.pair_rows import read_pair_rows
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
@@ -46,6 +47,10 @@ class Answers(Spec):
 
     correct: AnswerTexts = Field(min_length=1, description='as in "{IO}", or a list')
     incorrect: AnswerTexts = Field(description='as in "{S}", or a list; may be []')
+
+
+OWN_PROMPTS = Source(paper="none: prompts of one's own")
+"""The source of a task that is made of prompt pairs alone."""
 
 
 class TaskMetrics(Spec):
@@ -127,6 +132,59 @@ class TaskSpec(Spec):
             _check_rows_differ(generator, self.answers)
         return self
 
+    @classmethod
+    def from_pairs(
+        cls,
+        pairs: Any,
+        *,
+        name: str | None = None,
+        title: str | None = None,
+        behaviour: str = "prompt pairs given in Python",
+        columns: Mapping[str, str] | None = None,
+        bos: bool = False,
+        metric: str = "kl",
+        report: Sequence[str] = ("logit_diff", "accuracy"),
+    ) -> TaskSpec:
+        """Make a task of prompt pairs that are in memory, equal to that of a `.jsonl` of them.
+
+            Task.from_pairs([("The capital of France is", "The capital of Spain is", "Paris")])
+
+        Runs on equal pairs are the same runs, whatever the names of their tasks.
+
+        Args:
+            pairs: a list of dicts, of tuples (clean, corrupted, correct, incorrect) or of
+                PromptPairs; or a table with a pair in each row: a DataFrame of pandas or polars, a
+                Table of pyarrow, a Dataset of the package datasets. The two sides are texts or
+                lists of token ids of equal length; correct and incorrect answers are one token
+                each, alone or several in a list; incorrect answers may be left out. `roles`, in
+                dicts and tables, are as in a `.jsonl`.
+            name: lower case, as for a task folder; None for one made from a hash of the pairs.
+            title, behaviour: for headings and readers.
+            columns: the key or the column of each field, as in {"clean": "prompt", …}; others are
+                not read. None: they are called like the fields, and there are no others.
+            bos: whether a beginning-of-sequence token comes before texts.
+            metric: the default metric of discovery.
+            report: metrics that are reported with a circuit.
+
+        Raises:
+            SpecError: a pair or another argument is not valid; names the number of the pair.
+        """
+        rows = read_pair_rows(pairs, columns, "from_pairs")
+        generator = PairsGenerator(kind="pairs", bos=bos, pairs=rows)
+        derived = f"pairs-{sha256_of(generator.hashed_data())[:8]}"
+        return parse(
+            {
+                "name": name if name is not None else derived,
+                "title": title or name or derived,
+                "behaviour": behaviour,
+                "source": OWN_PROMPTS.plain(),
+                "generator": generator.plain(),
+                "metrics": {"discovery": metric, "report": list(report)},
+            },
+            cls,
+            "from_pairs",
+        )
+
     def prompts_for(self, requested: int) -> int:
         """The number of prompt pairs if `requested` are requested: a pair file may hold fewer."""
         pairs = self.generator.pairs if isinstance(self.generator, PairsGenerator) else None
@@ -144,6 +202,10 @@ class TaskSpec(Spec):
         return sha256_of(
             {"generator": data, "answers": self.answers.plain() if self.answers else None}
         )
+
+
+Task = TaskSpec
+"""The public name of a task."""
 
 
 def _check_name(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
-from acdc_pipeline.errors import AcdcError, DamagedRun, InvalidInput, OutOfMemoryBudget, SpecError
+from acdc_pipeline.errors import (
+    AcdcError,
+    DamagedRun,
+    InvalidInput,
+    OutOfMemoryBudget,
+    SpecError,
+    with_suggestion,
+)
 from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.progress import SilentSweep, SweepListener
 from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
 from acdc_pipeline.models.describe import ModelDescription
 from acdc_pipeline.models.zoo import list_zoo
-from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, find_task
+from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, TaskSpec, find_task
 from acdc_pipeline.specs.names import Dtype
 from acdc_pipeline.store import RunFailure, RunRecord, Store
 from acdc_pipeline.workflows.executors import ExecutionSettings, execute_runs, make_executor
@@ -108,14 +115,18 @@ def run_sweep(
     shard: Shard = WHOLE,
     retry_failed: bool = False,
     listener: SweepListener | None = None,
+    tasks: Sequence[TaskSpec] = (),
 ) -> SweepResult:
     """Plan a sweep and execute the runs that `store` does not have.
+
+    Args:
+        tasks: as for `plan_sweep`.
 
     Raises:
         InvalidInput: the sweep, the settings or the store is not valid.
         ExecutionFailed: nothing can be executed, such as where no cluster answers.
     """
-    plan = plan_sweep(sweep, dtype=settings.profile.dtype, shard=shard)
+    plan = plan_sweep(sweep, dtype=settings.profile.dtype, shard=shard, given=tasks)
     status = sweep_status(plan, store)
     runs = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
     if not runs:
@@ -132,6 +143,7 @@ def plan_sweep(
     shard: Shard = WHOLE,
     replacements: Mapping[ModelRef, ModelRef] = NO_REPLACEMENTS,
     on_size: Callable[[int], None] = lambda size: None,
+    given: Sequence[TaskSpec] = (),
 ) -> SweepPlan:
     """Plan the runs of `sweep` from its tasks and the models' files; no model is loaded.
 
@@ -142,12 +154,15 @@ def plan_sweep(
     Args:
         replacements: models to use in place of others, after the sweep's exclusions.
         on_size: called with the number of cells of the whole sweep before they are made.
+        given: tasks in memory; one replaces the task that the sweep names so.
 
     Raises:
         UnknownName: there is no such task, or a zoo name or pattern matches nothing.
-        SpecError: a task cannot be read, or the sweep excludes everything.
+        SpecError: a task cannot be read, is given but not named by the sweep, or the sweep
+            excludes everything.
     """
-    tasks = {name: find_task(name) for name in sweep.tasks}
+    in_memory = _given_tasks(sweep, given)
+    tasks = {name: in_memory.get(name) or find_task(name) for name in sweep.tasks}
     models = sweep.model_refs(list_zoo())
     on_size(sweep.size(tasks, models))
     cells = sweep.cells(tasks, models, dtype)
@@ -189,6 +204,23 @@ def sweep_status(plan: SweepPlan, store: Store) -> SweepStatus:
         failures={i: failures[i] for i in run_ids if i in failures and i not in present},
         damaged=tuple(store.damaged_failures()),
     )
+
+
+def _given_tasks(sweep: SweepSpec, given: Sequence[TaskSpec]) -> dict[str, TaskSpec]:
+    """The tasks in memory by name. Raises SpecError for one that the sweep does not name."""
+    found: dict[str, TaskSpec] = {}
+    for task in given:
+        if task.name not in sweep.tasks or task.name in found:
+            problem = "is there twice" if task.name in found else "is not a task of the sweep"
+            raise SpecError(
+                f"'{task.name}' {problem}",
+                where=f"sweep '{sweep.name}'",
+                field="tasks",
+                allowed=with_suggestion(", ".join(sweep.tasks), task.name, sweep.tasks),
+                fix="name every task in memory once in 'tasks' of the sweep",
+            )
+        found[task.name] = task
+    return found
 
 
 def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> SweepPlan:
