@@ -9,7 +9,7 @@ from acdc_pipeline.algorithms import ScoringProblem, score_edges
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.specs import SCORED_METHODS, ScoredMethod, parse
-from acdc_pipeline.specs.names import Ablation, MetricName
+from acdc_pipeline.specs.names import Ablation, MetricKey
 
 USUAL: dict[str, Any] = {
     "metric": "logit_diff",
@@ -33,7 +33,7 @@ def scored_method(name: str, **parameters: Any) -> ScoredMethod:
 
 def problem_of(
     bench: Bench,
-    metric: MetricName,
+    metric: MetricKey,
     *,
     seed: int = 0,
     memory: int = 2**30,
@@ -54,7 +54,7 @@ def scores_of(
     name: str,
     bench: Bench,
     *,
-    metric: MetricName = "logit_diff",
+    metric: MetricKey = "logit_diff",
     ablation: Ablation = "corrupted",
     seed: int = 0,
     memory: int = 2**30,

@@ -33,12 +33,8 @@ def built_in_form(own: OwnMetric) -> Metric:
 
 def _score(own: OwnMetric, inputs: MetricInputs) -> Float[Tensor, "*state answer"]:
     outputs = inputs.circuit
-    # Copies: a function that writes into its input must not change what others read.
-    answers = MetricAnswers(
-        inputs.correct.clone(), inputs.incorrect.clone(), inputs.model.detach().clone()
-    )
     states = outputs.reshape(-1, *outputs.shape[-2:])
-    values = [_values(own, own.function(state.clone(), answers), state) for state in states]
+    values = [_values(own, _call(own, state, inputs), state) for state in states]
     found = torch.stack(values).reshape(outputs.shape[:-1])
     if not bool(found.isfinite().all()):
         prompt = int((~found.isfinite()).nonzero()[0, -1])
@@ -54,6 +50,12 @@ def _score(own: OwnMetric, inputs: MetricInputs) -> Float[Tensor, "*state answer
             )
         outputs.register_hook(partial(_check_gradient, own))
     return found
+
+
+def _call(own: OwnMetric, outputs: Float[Tensor, "answer vocab"], inputs: MetricInputs) -> Any:
+    """Call the function with copies: what it writes into them must not change what others read."""
+    answers = MetricAnswers(inputs.correct.clone(), inputs.incorrect.clone(), inputs.model.clone())
+    return own.function(outputs.clone(), answers)
 
 
 def _values(

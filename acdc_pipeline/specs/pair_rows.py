@@ -125,5 +125,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(one) for key, one in value.items() if one is not None}
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
-    not_a_number = isinstance(value, float) and math.isnan(value)
-    return None if not_a_number or type(value).__name__ in ("NAType", "NaTType") else value
+    if isinstance(value, float):
+        # pandas makes floats of the token ids in a column where some are missing.
+        return None if math.isnan(value) else int(value) if value.is_integer() else value
+    return None if type(value).__name__ in ("NAType", "NaTType") else value
