@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,8 @@ def file(tmp_path: Path) -> str:
 
 def test_task_in_memory_finds_evaluates_and_profiles_what_its_file_does(file: str, tmp_path: Path):
     task, store = Task.from_pairs(PAIRS), tmp_path / "store"
-    ours, theirs = (
-        discover(
-            t, MODEL, method="eap", metric="logit_diff", device="cpu", progress=None, store=store
-        )
-        for t in (task, file)
-    )
+    settings: Any = {"method": "eap", "device": "cpu", "progress": None, "store": store}
+    ours, theirs = (discover(t, MODEL, **settings) for t in (task, file))
     assert ours.run.spec.prompts == 2
     assert ours.run_id == theirs.run_id
     assert open_store(store).run_ids() == [ours.run_id]
