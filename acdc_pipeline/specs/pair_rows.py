@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from acdc_pipeline.errors import SpecError, with_suggestion
+from acdc_pipeline.errors import SpecError, suggestion, unknown
 from acdc_pipeline.specs.load import parse
 from acdc_pipeline.specs.prompt_pair import PromptPair
 
@@ -35,9 +35,11 @@ def read_pair_rows(
     """
     for field in columns or {}:
         if field not in FIELDS:
-            allowed = with_suggestion(", ".join(FIELDS), field, FIELDS)
             raise SpecError(
-                f"'{field}' is not a field of a pair", where=where, field="columns", allowed=allowed
+                unknown("field", field, FIELDS),
+                where=where,
+                field="columns",
+                allowed=", ".join(FIELDS),
             )
     read = []
     for number, row in enumerate(_rows(pairs, where), start=1):
@@ -98,20 +100,20 @@ def _pick(row: Mapping[Any, Any], columns: Mapping[str, str] | None, place: str)
         for key in known:
             if key not in FIELDS:
                 raise SpecError(
-                    "unknown key",
+                    f"unknown key{suggestion(key, FIELDS)}",
                     where=place,
                     field=key,
-                    allowed=with_suggestion(", ".join(FIELDS), key, FIELDS),
+                    allowed=", ".join(FIELDS),
                     fix="leave it out, or name those to read: columns={'clean': …, …}",
                 )
         return dict(row)
     for name in columns.values():
         if name not in row:
             raise SpecError(
-                f"'{name}' is not there",
+                unknown("column", name, known),
                 where=place,
                 field="columns",
-                allowed=with_suggestion(", ".join(known), name, known),
+                allowed=", ".join(known),
             )
     return {field: row[name] for field, name in columns.items()}
 

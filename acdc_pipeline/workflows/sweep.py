@@ -14,7 +14,7 @@ from acdc_pipeline.errors import (
     InvalidInput,
     OutOfMemoryBudget,
     SpecError,
-    with_suggestion,
+    unknown,
 )
 from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.progress import SilentSweep, SweepListener
@@ -211,12 +211,13 @@ def _given_tasks(sweep: SweepSpec, given: Sequence[TaskSpec]) -> dict[str, TaskS
     found: dict[str, TaskSpec] = {}
     for task in given:
         if task.name not in sweep.tasks or task.name in found:
-            problem = "is there twice" if task.name in found else "is not a task of the sweep"
             raise SpecError(
-                f"'{task.name}' {problem}",
+                f"'{task.name}' is there twice"
+                if task.name in found
+                else unknown("task of the sweep", task.name, sweep.tasks),
                 where=f"sweep '{sweep.name}'",
                 field="tasks",
-                allowed=with_suggestion(", ".join(sweep.tasks), task.name, sweep.tasks),
+                allowed=", ".join(sweep.tasks),
                 fix="name every task in memory once in 'tasks' of the sweep",
             )
         found[task.name] = task

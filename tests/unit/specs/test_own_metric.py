@@ -78,9 +78,17 @@ def test_method_takes_a_built_in_metric_or_a_name_with_a_version():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("metric", ["kll", "margin@", 3, None])
-def test_method_refuses_another_metric_as_before(metric: Any):
-    with pytest.raises(SpecError, match=r"metric: .* is not a metric\nallowed: kl, logit_diff"):
+@pytest.mark.parametrize(
+    ("metric", "says"),
+    [
+        ("kll", r"unknown metric 'kll'; did you mean 'kl'\?"),
+        ("margin@", "unknown metric 'margin@'"),
+        (3, "3 is not allowed here"),
+        (None, "nothing is not allowed here"),
+    ],
+)
+def test_method_refuses_any_other_metric(metric: Any, says: str):
+    with pytest.raises(SpecError, match=rf"metric: {says}\nallowed: kl, logit_diff"):
         parse(ACDC | {"metric": metric}, AcdcMethod, "here")
 
 
@@ -94,7 +102,7 @@ def test_sweep_takes_built_in_metrics_alone():
         "prompts": 8,
         "seeds": [0],
     }
-    with pytest.raises(SpecError, match=r"methods\.0\.metric: 'margin@1' is not a metric"):
+    with pytest.raises(SpecError, match=r"methods\.0\.metric: unknown metric 'margin@1'"):
         parse(sweep, SweepSpec, "here")
 
 

@@ -118,11 +118,15 @@ def test_missing_cells_are_left_out_and_ids_beside_them_stay_ids():
         ([("a", "b", 1.5)], {}, "pair 1: correct: 1.5 is not"),
         ([TEXTS[0] | {"spans": {"S": [1]}}], {}, "pair 1: spans: unknown key"),
         (pd.DataFrame(TEXTS).assign(note="x"), {}, "pair 1: note: unknown key"),
-        (TEXTS, {"columns": {"clen": "clean"}}, "columns: 'clen' is not a field of a pair"),
-        (TEXTS, {"columns": {"clean": "promt"}}, "pair 1: columns: 'promt' is not there"),
+        (
+            TEXTS,
+            {"columns": {"clen": "clean"}},
+            "columns: unknown field 'clen'; did you mean 'clean'?",
+        ),
+        (TEXTS, {"columns": {"clean": "promt"}}, "pair 1: columns: unknown column 'promt'"),
         (pd.DataFrame([["a", "b"]], columns=["clean"] * 2), {}, "column 'clean' is there twice"),
         (TEXTS, {"name": "My Task"}, "from_pairs: name: 'My Task' does not fit"),
-        (TEXTS, {"metric": "kll"}, "metrics.discovery: 'kll' is not a metric"),
+        (TEXTS, {"metric": "kll"}, "metrics.discovery: unknown metric 'kll'"),
     ],
 )
 def test_pairs_that_cannot_be_read_are_refused(pairs: Any, settings: dict[str, Any], says: str):

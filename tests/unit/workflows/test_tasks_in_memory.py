@@ -56,7 +56,7 @@ def test_sweep_takes_tasks_in_memory_by_their_names(file: str, tmp_path: Path):
     assert record.circuit is not None
     assert record.circuit.topology == found.topology
     other = Task.from_pairs(PAIRS, name="in-memori")
-    with pytest.raises(SpecError, match="tasks: 'in-memori' is not a task of the sweep"):
+    with pytest.raises(SpecError, match="tasks: unknown task of the sweep 'in-memori'"):
         acdc_pipeline.sweep(sweep, store=tmp_path / "store", tasks=[other])
 
 
