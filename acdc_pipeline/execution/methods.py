@@ -23,12 +23,12 @@ from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import (
     AcdcMethod,
-    CircuitMethod,
     EapIgAcdcMethod,
     RunSpec,
     ScoredMethod,
     circuit_method,
 )
+from acdc_pipeline.specs.methods.base import BaseCircuitMethod
 from acdc_pipeline.specs.names import METRICS, MetricKey
 
 
@@ -180,7 +180,7 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
     return MethodResult(circuit=circuit, measured=circuit.edges)
 
 
-def _require_gradient(method: CircuitMethod, scores: EdgeScores) -> None:
+def _require_gradient(method: BaseCircuitMethod, scores: EdgeScores) -> None:
     """Raise InvalidInput if a metric of one's own gave a method of gradients nothing but zeros."""
     if method.UNFIT and method.metric not in METRICS and not any(scores.values()):
         raise no_gradient_anywhere(method.metric)
