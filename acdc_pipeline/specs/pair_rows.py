@@ -56,14 +56,13 @@ def _rows(pairs: Any, where: str) -> Iterable[Any]:
     `to_pylist` is that of pyarrow, `to_dicts` of polars, `to_dict` of pandas, `with_format` of the
     package datasets.
     """
-    names = list(getattr(pairs, "columns", ()))
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise SpecError(f"column '{twice}' is there twice", where=where, fix="keep one of the two")
-    if hasattr(pairs, "to_pylist"):
+    if hasattr(pairs, "to_pylist") and hasattr(pairs, "column_names"):
+        _check_names(pairs.column_names, where)
         return pairs.to_pylist()
     if hasattr(pairs, "to_dicts"):
         return pairs.to_dicts()
-    if hasattr(pairs, "to_dict") and names:
+    if hasattr(pairs, "to_dict") and hasattr(pairs, "columns"):
+        _check_names(list(pairs.columns), where)
         return pairs.to_dict("records")
     if hasattr(pairs, "with_format") and not isinstance(pairs, Mapping):
         return pairs.with_format(None)
@@ -75,6 +74,12 @@ def _rows(pairs: Any, where: str) -> Iterable[Any]:
         allowed=f"a list of {_FORMS}",
         fix="read a .jsonl file with load_task" if isinstance(pairs, str) else None,
     )
+
+
+def _check_names(names: Sequence[Any], where: str) -> None:
+    """Raise SpecError if a column is there twice: a row keeps only one of the two."""
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise SpecError(f"column '{twice}' is there twice", where=where, fix="keep one of the two")
 
 
 def _fields(row: Any, columns: Mapping[str, str] | None, place: str) -> dict[str, Any]:

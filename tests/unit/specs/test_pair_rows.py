@@ -95,6 +95,11 @@ def test_columns_choose_what_is_read_from_a_table():
     assert Task.from_pairs(table, columns=columns).generator == Task.from_pairs(without).generator
 
 
+def test_equal_columns_of_a_table_are_not_one_column():
+    rows = [{"clean": "a", "corrupted": "a", "correct": "b"}]
+    assert Task.from_pairs(pa.Table.from_pylist(rows)).generator == Task.from_pairs(rows).generator
+
+
 def test_missing_cells_are_left_out_and_ids_beside_them_stay_ids():
     rows = [("a", "b", 5, 6), ("c", "d", 7, None)]
     table = pd.DataFrame(rows, columns=["clean", "corrupted", "correct", "incorrect"])
@@ -125,6 +130,11 @@ def test_missing_cells_are_left_out_and_ids_beside_them_stay_ids():
         ),
         (TEXTS, {"columns": {"clean": "promt"}}, "pair 1: columns: unknown column 'promt'"),
         (pd.DataFrame([["a", "b"]], columns=["clean"] * 2), {}, "column 'clean' is there twice"),
+        (
+            pa.Table.from_arrays([pa.array(["a"])] * 2, names=["clean"] * 2),
+            {},
+            "column 'clean' is there twice",
+        ),
         (TEXTS, {"name": "My Task"}, "from_pairs: name: 'My Task' does not fit"),
         (TEXTS, {"metric": "kll"}, "metrics.discovery: unknown metric 'kll'"),
     ],
