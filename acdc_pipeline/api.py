@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from acdc_pipeline.execution.progress import Progress
     from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.models.memory import MemoryModel
     from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec
     from acdc_pipeline.specs.own_metric import GivenMetric
     from acdc_pipeline.store import RunRecord, Store
@@ -21,8 +24,9 @@ if TYPE_CHECKING:
 
 def discover(
     task: TaskSpec | str,
-    model: ModelRef | str,
+    model: ModelRef | MemoryModel | str,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     method: CircuitMethod | str = "acdc",
     metric: GivenMetric = None,
     prompts: int = 64,
@@ -41,7 +45,11 @@ def discover(
 
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
-        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`.
+        model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`; or a model in
+            memory, which is not changed: a `TransformerBridge`, a `PreTrainedModel` of
+            transformers, or what `load_model` returned.
+        tokenizer: tokenizer of a model in memory; None for that of a bridge, else none. Without
+            one, only prompts of token ids can be read.
         method: name of the method, or a method with all its parameters.
         metric: name of a metric, a `Metric`, or a function as in `Metric` (higher is better); None
             for the task's. A function without a version cannot go with a store.
@@ -69,7 +77,8 @@ def discover(
     from acdc_pipeline.execution.own_metric import require_same_metric
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.found_circuit import bar_where_seen, found_circuit
-    from acdc_pipeline.specs import method_for
+    from acdc_pipeline.models.memory import resolve_model
+    from acdc_pipeline.specs import ModelRef, method_for
     from acdc_pipeline.specs.own_metric import check_storable, metric_name, own_metric
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
@@ -77,7 +86,8 @@ def discover(
     if store is not None:
         check_storable(metric_name(metric), "discover")
     spec, own = _task(task), own_metric(metric)
-    make_worker = worker_factory(device, memory, own_metric=own)
+    source = resolve_model(model, tokenizer)
+    make_worker = worker_factory(device, memory, model=source, own_metric=own)
     parameters |= {} if metric is None else {"metric": metric_name(metric)}
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
@@ -89,20 +99,23 @@ def discover(
     else:
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
-    run = plan_run(spec, model, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
+    run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
+    given = None if isinstance(source, ModelRef) else (model, tokenizer)
     if store is None:
-        return found_circuit(make_worker().execute(run, spec, listener), spec, None, own)
-    results = as_store(store)
-    record, _ = discover_into(results, run, spec, make_worker, listener)
-    require_same_metric(record, own)
-    return found_circuit(record, spec, results, own)
+        record, results = make_worker().execute(run, spec, listener), None
+    else:
+        results = as_store(store)
+        record, _ = discover_into(results, run, spec, make_worker, listener)
+        require_same_metric(record, own)
+    return found_circuit(record, spec, results, own, given)
 
 
 def evaluate(
     circuit: Circuit,
     task: TaskSpec | str,
-    model: ModelRef | str,
+    model: ModelRef | MemoryModel | str,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     metric: GivenMetric = None,
     ablation: str = "corrupted",
     prompts: int = 64,
@@ -125,20 +138,22 @@ def evaluate(
         metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
-        task, model, prompts, seed, dtype, device, memory: as for `discover`.
+        task, model, tokenizer, prompts, seed, dtype, device, memory: as for `discover`.
     """
+    from acdc_pipeline.models.memory import resolve_model
     from acdc_pipeline.specs.own_metric import metric_name, own_metric
     from acdc_pipeline.workflows import evaluate as workflow
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
     from acdc_pipeline.workflows.evaluation import evaluation_plan
 
-    make_worker = worker_factory(device, memory, own_metric=own_metric(metric))
+    source = resolve_model(model, tokenizer)
+    make_worker = worker_factory(device, memory, model=source, own_metric=own_metric(metric))
     plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     spec = _task(task)
     run = run_of_circuit(
         circuit,
         spec,
-        model,
+        source,
         metric=metric_name(metric),
         ablation=ablation,
         prompts=prompts,
@@ -149,9 +164,10 @@ def evaluate(
 
 
 def profile_heads(
-    model: str,
+    model: ModelRef | MemoryModel | str,
     tasks: Sequence[TaskSpec | str] | TaskSpec | str | None = None,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     text: str | None = None,
     prompts: int = 64,
     seed: int = 0,
@@ -172,7 +188,7 @@ def profile_heads(
         text: a text in which each head's strongest examples are looked for.
         prompts: number of prompt pairs of each task, at least 2.
         progress: listener to each run.
-        model, seed, dtype, device, memory, store: as for `discover`.
+        model, tokenizer, seed, dtype, device, memory, store: as for `discover`.
 
     Returns:
         one record per task, with `heads` (the scores) and `profile` (roles and examples).
@@ -182,14 +198,16 @@ def profile_heads(
     """
     from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.plan import plan_run
+    from acdc_pipeline.models.memory import resolve_model
     from acdc_pipeline.specs import ProfileMethod, TaskSpec
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, profile_tasks, worker_factory
 
     check_whole(prompts, "prompts", 2, where="profile_heads")
-    make_worker = worker_factory(device, memory)
+    source = resolve_model(model, tokenizer)
+    make_worker = worker_factory(device, memory, model=source)
     if tasks is None:
-        tasks = profile_tasks(model)
+        tasks = profile_tasks(str(source))
     specs = [_task(task) for task in ([tasks] if isinstance(tasks, TaskSpec | str) else tasks)]
     if not specs:
         raise InvalidInput(
@@ -197,7 +215,7 @@ def profile_heads(
         )
     method = ProfileMethod.with_defaults(text)
     runs = [
-        plan_run(spec, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+        plan_run(spec, source, method=method, prompts=prompts, seed=seed, dtype=dtype)
         for spec in specs
     ]
     planned = zip(runs, specs, strict=True)

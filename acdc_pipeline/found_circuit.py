@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm.std import tqdm
 
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.models.memory import held_model_of
 from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.own_metric import Metric
@@ -18,6 +19,11 @@ from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from acdc_pipeline.models.memory import MemoryModel
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,12 +35,14 @@ class FoundCircuit(Circuit):
         store: the store that holds the run and the other runs of its search; None if the run was
             not stored.
         own_metric: the metric of one's own by which it was found; None for a built-in one.
+        given: the model in memory and its tokenizer that `discover` took; None for a reference.
     """
 
     run: RunRecord = field(kw_only=True, compare=False)
     task: TaskSpec = field(kw_only=True, compare=False)
     store: Store | None = field(default=None, kw_only=True, compare=False)
     own_metric: Metric | None = field(default=None, kw_only=True, compare=False)
+    given: tuple[Any, Any] | None = field(default=None, kw_only=True, compare=False)
 
     @property
     def run_id(self) -> str:
@@ -72,6 +80,8 @@ class FoundCircuit(Circuit):
     def evaluate(
         self,
         *,
+        model: MemoryModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
         scope: Literal["basic", "full"] = "basic",
         null: int | None = None,
         draws: int | None = None,
@@ -87,6 +97,9 @@ class FoundCircuit(Circuit):
         there; otherwise the model is loaded. docs/evaluation.md defines the measures.
 
         Args:
+            model: the model in memory that the circuit was found in; None for the one that
+                `discover` took, and for a circuit that was found by a reference.
+            tokenizer: tokenizer of `model`, as for `discover`.
             scope: `basic` measures the circuit in every metric, its curve and a null, in seconds;
                 `full` measures everything.
             null: number of random circuits of equal size; 0 for none, None for 50, or fewer in
@@ -103,7 +116,8 @@ class FoundCircuit(Circuit):
 
         Raises:
             InvalidInput: an argument is not valid, or the metric has the same value for the whole
-                and the ablated model.
+                and the ablated model; or the model in memory is not the one that the circuit was
+                found in.
             ExecutionFailed: a search did not finish.
 
         Warns if the evaluation cannot be stored.
@@ -111,8 +125,10 @@ class FoundCircuit(Circuit):
         plan = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
-        make_worker = worker_factory(device, memory, own_metric=self.own_metric)
         spec = self.run.spec
+        given = self.given if model is None else (model, tokenizer)
+        held = None if given is None else held_model_of(spec, *given)
+        make_worker = worker_factory(device, memory, model=held, own_metric=self.own_metric)
         if self.store is None:
             return evaluate(make_worker(), spec, self.task, self, [self], plan)
         answer = evaluate_into(self.store, make_worker, spec, self.task, self, plan)
@@ -122,7 +138,11 @@ class FoundCircuit(Circuit):
 
 
 def found_circuit(
-    record: RunRecord, task: TaskSpec, store: Store | None, own_metric: Metric | None = None
+    record: RunRecord,
+    task: TaskSpec,
+    store: Store | None,
+    own_metric: Metric | None = None,
+    given: tuple[Any, Any] | None = None,
 ) -> FoundCircuit:
     """Return the circuit of a run that found one."""
     circuit = record.circuit
@@ -135,6 +155,7 @@ def found_circuit(
         task=task,
         store=store,
         own_metric=own_metric,
+        given=given,
     )
 
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.describe import ModelDescription, describe_located
 from acdc_pipeline.models.location import pin
+from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
 
 
 def plan_run(
-    task: TaskSpec, model: ModelRef | str, *, method: Method, prompts: int, seed: int, dtype: str
+    task: TaskSpec,
+    model: ModelRef | HeldModel | str,
+    *,
+    method: Method,
+    prompts: int,
+    seed: int,
+    dtype: str,
 ) -> RunSpec:
     """Return the run for a request. Reads files of the model, but loads no weights.
 
@@ -33,11 +40,15 @@ def plan_run(
         RunSpec,
         "discover",
     )
-    description = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
+    if isinstance(model, HeldModel):
+        ref, revision = str(model.ref), model.revision
+    else:
+        found = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
+        ref, revision = found.ref, found.revision
     return requested.model_copy(
         update={
-            "model": description.ref,
-            "model_revision": description.revision,
+            "model": ref,
+            "model_revision": revision,
             "prompts": task.prompts_for(prompts),
         }
     )

@@ -11,6 +11,7 @@ from acdc_pipeline.heads.relations import task_relation
 from acdc_pipeline.heads.task_profile import model_metrics, profile_task
 from acdc_pipeline.models import LoadedModel
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.alignment import add_tokenizer
 from acdc_pipeline.prompts.tokenization import bos_id
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec
 from acdc_pipeline.specs.names import COUNTING_METRICS
@@ -111,9 +112,9 @@ def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
         return None
     if model.tokenizer is None:
         raise PromptError(
-            "a text cannot be read without a tokenizer, and the model's directory has none",
+            "a text cannot be read without a tokenizer, and the model has none",
             where=str(model.ref),
-            fix="leave out --text, or save the tokenizer there",
+            fix=f"leave out the text, or {add_tokenizer(str(model.ref))}",
         )
     return text_rows(model.weights, model.tokenizer, method.text, _bos(model))
 

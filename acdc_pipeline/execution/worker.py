@@ -23,9 +23,11 @@ from acdc_pipeline.execution.result_warnings import (
     profile_warnings,
     prompt_warnings,
 )
-from acdc_pipeline.models import LoadedModel, load_model, resolve_device
+from acdc_pipeline.models import LoadedModel, resolve_device
+from acdc_pipeline.models.load import load_reference
+from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
-from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs import ModelRef, ProfileMethod, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
 
@@ -45,7 +47,10 @@ class Worker:
     """Executes runs one after the other, with the model and prompts of the last run kept loaded.
 
     Args:
+        device: device by name.
+        memory: byte budget of a search; None for half of the free memory.
         own_metric: the metric of one's own that runs may name.
+        held: a model in memory, for the runs of its revision; all others are loaded by reference.
     """
 
     def __init__(
@@ -54,10 +59,12 @@ class Worker:
         device: str = "auto",
         memory: int | None = None,
         own_metric: Metric | None = None,
+        held: HeldModel | None = None,
     ) -> None:
         self.device = resolve_device(device)
         self.memory = memory
         self.own_metric = own_metric
+        self._held = held
         self._model: LoadedModel | None = None
         self._key: tuple[str, str, str] | None = None
         self._prepared: Prepared | None = None
@@ -200,7 +207,11 @@ class Worker:
         key = (run.model, run.model_revision, run.dtype)
         if self._model is None or self._key != key:
             self._model = self._key = self._prepared = None
-            model = load_model(run.model, dtype=run.dtype, device=str(self.device))
+            held = self._held
+            if held is not None and held.revision == run.model_revision:
+                model = held.load(run.dtype, str(self.device))
+            else:
+                model = load_reference(ModelRef.parse(run.model), run.dtype, str(self.device))
             if model.revision != run.model_revision:
                 raise ExecutionFailed(
                     f"the files of {run.model} changed since this run was planned",

@@ -66,11 +66,19 @@ def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
 
 
 def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
+    model = load_pretrained(directory, dtype=dtype)
+    refuse_not_finite(model.named_parameters(), str(directory))
+    return wrap_pretrained(model.eval().requires_grad_(False))
+
+
+def wrap_pretrained(model: Any) -> TransformerBridge:
+    """Wrap a transformers model, which is changed in place.
+
+    Raises:
+        UnsupportedModel: TransformerLens cannot wrap it.
+    """
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
 
-    model = load_pretrained(directory, dtype=dtype)
-    _refuse_not_finite(model.named_parameters(), directory)
-    model.eval().requires_grad_(False)
     name = type(model).__name__
     try:
         return build_bridge_from_module(model, name, hf_config=model.config, model_name=name)
@@ -164,7 +172,7 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
         problem = f"is not a TransformerBridgeConfig: {_describe_error(error)}"
         raise InvalidInput(problem, where=where) from error
     try:
-        _refuse_not_finite(state.items(), directory)
+        refuse_not_finite(state.items(), str(directory))
         converted = convert_tl_checkpoint(state, bridge.cfg)
         converted = {name: tensor.to(dtype) for name, tensor in converted.items()}
         missing = bridge.load_state_dict(converted, strict=False)
@@ -256,7 +264,7 @@ def refuse_mismatches(loading: Mapping[str, Any], directory: Path) -> None:
         )
 
 
-def _refuse_not_finite(tensors: Iterable[tuple[str, Tensor]], directory: Path) -> None:
+def refuse_not_finite(tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
     """Raise InvalidInput for the first of `tensors` that holds a NaN or an infinity."""
     for name, tensor in tensors:
         if not tensor.is_floating_point() or tensor.numel() == 0:
@@ -266,7 +274,7 @@ def _refuse_not_finite(tensors: Iterable[tuple[str, Tensor]], directory: Path) -
             bad = int((~tensor.isfinite()).sum())
             raise InvalidInput(
                 f"{bad} of {tensor.numel()} values are NaN or infinite",
-                where=str(directory),
+                where=where,
                 field=name,
                 fix="use weights from before the training diverged",
             )

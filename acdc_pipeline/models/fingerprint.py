@@ -11,6 +11,23 @@ from acdc_pipeline.specs.base import Spec
 DIGITS = 12
 """Length of a digest: hex digits of a sha256."""
 
+CONFIG_WITHOUT_INFLUENCE = frozenset(
+    {
+        "_name_or_path",
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "use_cache",
+        "initializer_range",
+        "attn_pdrop",
+        "embd_pdrop",
+        "resid_pdrop",
+        "attention_dropout",
+        "hidden_dropout",
+    }
+)
+"""Fields of config.json about the saving or training of a model, without influence on outputs."""
+
 
 class Fingerprint(Spec):
     """The parts of a model that decide its outputs.

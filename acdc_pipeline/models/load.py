@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import architecture_of, read_config
+from acdc_pipeline.models.hashing import hash_nested
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -36,6 +37,9 @@ class LoadedModel:
         weights: plain tensors, on the device the engine computes on.
         tokenizer: None if the directory has none.
         bridge: the TransformerLens model on the CPU, the oracle for the engine.
+        original: for a model that the caller held in memory, its copy, which is the oracle then.
+        dtype, digest: the dtype by name, and a hash of `weights`, of what `load_model` returned;
+            they are empty where the package loads models for itself.
     """
 
     ref: ModelRef
@@ -44,6 +48,9 @@ class LoadedModel:
     weights: TransformerWeights
     tokenizer: PreTrainedTokenizerBase | None
     bridge: TransformerBridge
+    original: Any = None
+    dtype: str = ""
+    digest: str = ""
 
     def __repr__(self) -> str:
         return f"<model {self.ref}: {self.architecture}, {self.weights!r}>"
@@ -56,25 +63,31 @@ class LoadedModel:
     def reference_logits(
         self, tokens: Int[Tensor, "batch pos"]
     ) -> Float[Tensor, "batch pos vocab"]:
-        """Return the logits of the original model, through TransformerLens, on the CPU."""
+        """Return the logits of the original model on the CPU, through TransformerLens if loaded."""
         with torch.no_grad():
+            if self.original is not None:
+                return self.original(tokens.cpu(), use_cache=False).logits
             return self.bridge(tokens.cpu())
 
 
-def _round_parameters(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
-    """Round every parameter to a value of the held type, so that holding it loses nothing."""
+def round_tensor(
+    tensor: Float[Tensor, "*shape"], precision: Precision, *, name: str, where: str
+) -> Float[Tensor, "*shape"]:
+    """Return `tensor`, rounded to a value of the held type so that holding it loses nothing.
+
+    Raises:
+        InvalidInput: a value is too large for float16.
+    """
     if precision.held is precision.computed:
-        return
-    with torch.no_grad():
-        for name, parameter in bridge.named_parameters():
-            rounded = parameter.to(precision.held).to(precision.computed)
-            if bool((~rounded.isfinite() & parameter.isfinite()).any()):
-                raise InvalidInput(
-                    f"'{name}' holds {parameter.abs().max():.3g}, too large for float16",
-                    where=where,
-                    fix="use --dtype bfloat16 or float32",
-                )
-            parameter.copy_(rounded)
+        return tensor
+    rounded = tensor.to(precision.held).to(precision.computed)
+    if bool((~rounded.isfinite() & tensor.isfinite()).any()):
+        raise InvalidInput(
+            f"'{name}' holds {tensor.abs().max():.3g}, too large for float16",
+            where=where,
+            fix="use --dtype bfloat16 or float32",
+        )
+    return rounded
 
 
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
@@ -85,7 +98,12 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
         UnsupportedModel: the engine does not reproduce its architecture.
         InvalidInput: files are missing or do not fit together, or an unknown dtype or device.
     """
-    ref = ModelRef.parse(ref) if isinstance(ref, str) else ref
+    loaded = load_reference(ModelRef.parse(ref) if isinstance(ref, str) else ref, dtype, device)
+    return replace(loaded, dtype=dtype, digest=hash_nested(loaded.weights))
+
+
+def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
+    """Return the same as `load_model`, without the digest that shows later changes."""
     precision, torch_device = resolve_dtype(dtype), resolve_device(device)
     located = locate(ref)
     config = read_config(located.directory)
@@ -93,15 +111,33 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
     require_supported(architecture, config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
     _round_parameters(bridge, precision, where=str(ref))
-    try:
-        weights = extract_weights(bridge, find_architecture(architecture))
-    except UnsupportedModel as error:
-        raise error.at(str(located.directory / "config.json"))  # noqa: B904  (the same error)
     return LoadedModel(
         ref=ref,
         revision=located.revision,
         architecture=architecture,
-        weights=weights.to(precision=precision, device=torch_device),
+        weights=weights_of_bridge(
+            bridge, architecture, where=str(located.directory / "config.json")
+        ).to(precision=precision, device=torch_device),
         tokenizer=load_tokenizer(located.directory),
         bridge=bridge,
     )
+
+
+def weights_of_bridge(
+    bridge: TransformerBridge, architecture: str, *, where: str
+) -> TransformerWeights:
+    """Return the weights of a bridge as plain tensors, on the CPU.
+
+    Raises:
+        UnsupportedModel: the engine does not reproduce an activation or a norm.
+    """
+    try:
+        return extract_weights(bridge, find_architecture(architecture))
+    except UnsupportedModel as error:
+        raise error.at(where)  # noqa: B904  (the same error)
+
+
+def _round_parameters(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
+    with torch.no_grad():
+        for name, parameter in bridge.named_parameters():
+            parameter.copy_(round_tensor(parameter, precision, name=name, where=where))

@@ -17,7 +17,7 @@ from acdc_pipeline.models.directory import (
     read_tokenizer_settings,
     weight_files,
 )
-from acdc_pipeline.models.fingerprint import DIGITS, Fingerprint
+from acdc_pipeline.models.fingerprint import CONFIG_WITHOUT_INFLUENCE, DIGITS, Fingerprint
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -28,23 +28,6 @@ if TYPE_CHECKING:
     from acdc_pipeline.models.weights import Attention, TransformerWeights
 
 _CHUNK = 1 << 24
-
-# Fields of config.json about the saving or training of the model, without influence on outputs.
-_WITHOUT_INFLUENCE = frozenset(
-    {
-        "_name_or_path",
-        "transformers_version",
-        "dtype",
-        "torch_dtype",
-        "use_cache",
-        "initializer_range",
-        "attn_pdrop",
-        "embd_pdrop",
-        "resid_pdrop",
-        "attention_dropout",
-        "hidden_dropout",
-    }
-)
 
 
 def take_fingerprint(ref: ModelRef | str) -> Fingerprint:
@@ -60,7 +43,9 @@ def take_fingerprint(ref: ModelRef | str) -> Fingerprint:
     files = [] if ref.kind == "hf" else weight_files(located.directory)
     return Fingerprint(
         revision=located.revision,
-        config={name: value for name, value in config.items() if name not in _WITHOUT_INFLUENCE},
+        config={
+            name: value for name, value in config.items() if name not in CONFIG_WITHOUT_INFLUENCE
+        },
         tokenizer=None if ref.kind == "hf" else _hash_tokenizer(located.directory),
         tokenizer_settings=None if ref.kind == "hf" else read_tokenizer_settings(located.directory),
         tensors={name: digest for file in files for name, digest in _hash_tensors(file).items()},

@@ -25,6 +25,7 @@ from acdc_pipeline.prompts.tokenization import (
     unknown_words,
 )
 from acdc_pipeline.specs.generators import PairsGenerator
+from acdc_pipeline.specs.model_ref import is_in_memory
 from acdc_pipeline.specs.task import TaskSpec
 
 
@@ -77,11 +78,12 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
             the vocabulary.
     """
     if not isinstance(task.generator, PairsGenerator):
+        has_none = "none was given" if is_in_memory(model) else "the model's directory has none"
         raise PromptError(
-            f"task '{task.name}' needs a tokenizer, and the model's directory has none",
+            f"task '{task.name}' needs a tokenizer, and {has_none}",
             where=model,
             allowed="pairs of token ids",
-            fix="save its tokenizer there with tokenizer.save_pretrained(...)",
+            fix=add_tokenizer(model),
         )
     pairs = list_pairs(task.generator, name=task.name, n=n, split="all")
     clean = [_require_ids(pair, "clean", pair.clean, vocab, model) for pair in pairs]
@@ -106,6 +108,13 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
     ]
     # Any id can pad: causal attention hides padding from every answer.
     return _build_prompt_set(pairs, (clean, corrupted), answers, texts, pad=0)
+
+
+def add_tokenizer(model: str) -> str:
+    """Return the instruction that gives a tokenizer to the model of this reference."""
+    if is_in_memory(model):
+        return "pass its tokenizer as tokenizer=..."
+    return "save its tokenizer there with tokenizer.save_pretrained(...)"
 
 
 def _build_prompt_set(
@@ -143,7 +152,7 @@ def _require_ids(
             where=pair.where,
             field=field,
             allowed="token ids",
-            fix="give token ids, or save a tokenizer beside the model",
+            fix=f"give token ids, or {add_tokenizer(model)}",
         )
     ids = tuple(one for one in value if isinstance(one, int))
     _check_ids(pair.where, field, ids, vocab, "this model")

@@ -1,16 +1,22 @@
-"""References to models: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH`, `gguf:FILE`."""
+"""References to models: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH`, `gguf:FILE`.
+
+`memory:NAME` names a model that a caller held in memory. It cannot be loaded by its name.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
 from acdc_pipeline.errors import SpecError, nearest
 from acdc_pipeline.specs.names import ModelKind
 
 FORMS = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH, gguf:FILE"
+
+_LOADABLE = ("zoo", "hf", "dir", "gguf")
+_IN_MEMORY = "memory:"
 
 GGUF_SUFFIX = ".gguf"
 
@@ -31,8 +37,8 @@ class ModelRef:
     """A reference to a model that need not be loaded yet.
 
     Args:
-        kind: `zoo`, `hf`, `dir` or `gguf`.
-        name: name in the zoo, `ORG/NAME`, or the path as given.
+        kind: `zoo`, `hf`, `dir` or `gguf`; `memory` for a model that the caller held.
+        name: name in the zoo, `ORG/NAME`, the path as given, or the name of a model in memory.
         revision: for `hf` only; None is the newest, resolved when the run is planned.
     """
 
@@ -44,7 +50,7 @@ class ModelRef:
         return f"{self.kind}:{self.name}" + (f"@{self.revision}" if self.revision else "")
 
     @classmethod
-    def parse(cls, text: str) -> ModelRef:
+    def parse(cls, text: str | Any) -> ModelRef:
         """The reference in `text`.
 
         Only `dir:` and `gguf:` may hold a path.
@@ -52,8 +58,23 @@ class ModelRef:
         Raises:
             SpecError: `text` has none of these forms.
         """
+        if not isinstance(text, str):
+            raise SpecError(
+                f"a {type(text).__name__} is not a model reference: workers load models by their "
+                "references, and cannot load one that is in memory here",
+                allowed=FORMS,
+                fix="pass it to discover, evaluate or profile_heads; or save it, and give its "
+                "folder as dir:PATH",
+            )
+        if is_in_memory(text):
+            raise SpecError(
+                f"'{text}' was a model in memory: its weights are in no file",
+                allowed=FORMS,
+                fix="pass the model itself, from Python: discover(task, model), "
+                "circuit.evaluate(model=model); or save it, and give its folder as dir:PATH",
+            )
         kind, colon, name = text.partition(":")
-        if not colon or kind not in get_args(ModelKind):
+        if not colon or kind not in _LOADABLE:
             raise SpecError(
                 f"'{text}' is not a model reference", allowed=FORMS, fix=_guess(kind, name, colon)
             )
@@ -67,9 +88,14 @@ class ModelRef:
         raise SpecError(f"'{text}' is not a model reference", allowed=FORMS, fix=fix)
 
 
+def is_in_memory(text: str) -> bool:
+    """Return whether `text` names a model that a caller held in memory."""
+    return text.startswith(_IN_MEMORY)
+
+
 def _guess(kind: str, name: str, colon: str) -> str | None:
     if colon:
-        close = nearest(kind, get_args(ModelKind))
+        close = nearest(kind, _LOADABLE)
         return f"did you mean '{close}:{name}'?" if close else None
     if kind and Path(kind).is_dir():
         return f"did you mean 'dir:{kind}'?"

@@ -19,7 +19,7 @@ Difference = Literal["signed", "abs"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 Executor = Literal["local", "ray"]
 Rule = Literal["fresh", "keep", "swap"]
-ModelKind = Literal["zoo", "hf", "dir", "gguf"]
+ModelKind = Literal["zoo", "hf", "dir", "gguf", "memory"]
 
 Name = Annotated[
     str,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
 from acdc_pipeline.specs.names import check_device
 from acdc_pipeline.specs.own_metric import Metric
@@ -58,6 +59,7 @@ def worker_factory(
     device: str = "auto",
     memory: int | None = None,
     threads: int | None = None,
+    model: ModelRef | HeldModel | None = None,
     own_metric: Metric | None = None,
 ) -> Callable[[], Worker]:
     """Return a function that makes a worker at its first call, and returns the same one after.
@@ -65,6 +67,7 @@ def worker_factory(
     Args:
         memory: byte budget of a search; None for half of the free memory.
         threads: CPU threads of torch; None for torch's own choice.
+        model: a model in memory, which the worker uses for the runs of its revision.
         own_metric: the metric of one's own that runs may name.
 
     Raises:
@@ -82,7 +85,8 @@ def worker_factory(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        return Worker(device=device, memory=memory, own_metric=own_metric)
+        held = model if isinstance(model, HeldModel) else None
+        return Worker(device=device, memory=memory, own_metric=own_metric, held=held)
 
     return make
 
@@ -104,7 +108,7 @@ def profile_tasks(model: str) -> list[str]:
 def run_of_circuit(
     circuit: Circuit,
     task: TaskSpec,
-    model: ModelRef | str,
+    model: ModelRef | HeldModel | str,
     *,
     metric: str | None,
     ablation: str | None,

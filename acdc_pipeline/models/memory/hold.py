@@ -1,0 +1,218 @@
+"""Take a model in memory in place of a reference: check it, identify it, and load copies of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.architectures import require_supported
+from acdc_pipeline.models.bridge import refuse_not_finite, wrap_pretrained
+from acdc_pipeline.models.config import check_hugging_face, check_sizes
+from acdc_pipeline.models.device import resolve_device, resolve_dtype
+from acdc_pipeline.models.directory import NATIVE
+from acdc_pipeline.models.hashing import hash_nested
+from acdc_pipeline.models.load import LoadedModel, load_reference, weights_of_bridge
+from acdc_pipeline.models.memory.adapters import adapter_settings, is_adapted, merged_copy
+from acdc_pipeline.models.memory.copying import copy_bridge, copy_module, named_modules
+from acdc_pipeline.models.memory.held import HeldModel, memory_ref, own_tokenizer
+from acdc_pipeline.models.memory.identity import model_revision
+from acdc_pipeline.models.memory.refusals import (
+    own_tensors,
+    refuse_adapters,
+    refuse_quantised,
+    refuse_unfaithful,
+)
+from acdc_pipeline.models.tl_format import expected_shapes
+from acdc_pipeline.specs.model_ref import ModelRef
+
+
+def hold_model(model: Any, tokenizer: Any) -> HeldModel:
+    """Return a model in memory, checked and identified. Nothing is copied yet.
+
+    Raises:
+        UnsupportedModel: the engine does not reproduce it, or its weights are packed or adapted.
+        InvalidInput: a value of another type, or hooks that change what the model computes.
+    """
+    if isinstance(model, LoadedModel):
+        if tokenizer is not None:
+            raise own_tokenizer(str(model.ref))
+        return _hold_loaded(model)
+    if tokenizer is not None and not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise InvalidInput(
+            f"a {type(tokenizer).__name__} is not a tokenizer",
+            field="tokenizer",
+            allowed="a tokenizer of transformers",
+        )
+    if isinstance(model, TransformerBridge):
+        own = getattr(model, "tokenizer", None)
+        return _hold_bridge(model, own if tokenizer is None else tokenizer)
+    if isinstance(model, PreTrainedModel):
+        refuse_adapters(dict(named_modules(model)), str(_pretrained_ref(model)))
+        return _hold_pretrained(model, model, tokenizer, {})
+    if is_adapted(model) and isinstance(model.get_base_model(), PreTrainedModel):
+        base = model.get_base_model()
+        settings = adapter_settings(model, str(_pretrained_ref(base)))
+        return _hold_pretrained(model, base, tokenizer, settings)
+    fix = "pass the model that it wraps" if isinstance(model, torch.nn.Module) else None
+    raise InvalidInput(
+        f"a {type(model).__module__}.{type(model).__qualname__} is not a model",
+        field="model",
+        allowed="a reference, a TransformerBridge, a PreTrainedModel of transformers, or a model "
+        "of load_model",
+        fix=fix,
+    )
+
+
+def _hold_loaded(model: LoadedModel) -> HeldModel:
+    """Hold a model of `load_model` under its reference, unless its weights changed since."""
+    if model.digest != hash_nested(model.weights):
+        raise InvalidInput(
+            "its weights changed after load_model returned it",
+            where=str(model.ref),
+            fix="load it again; or change a PreTrainedModel or a TransformerBridge, and pass that",
+        )
+
+    def load(dtype: str, device: str) -> LoadedModel:
+        if dtype == model.dtype and resolve_device(device) == model.weights.device:
+            return model
+        return load_reference(model.ref, dtype, device)
+
+    return HeldModel(model.ref, model.revision, load)
+
+
+def _pretrained_ref(model: PreTrainedModel) -> ModelRef:
+    config = model.config
+    return memory_ref(str(getattr(config, "name_or_path", "")), str(config.model_type))
+
+
+def _hold_pretrained(
+    model: Any, base: PreTrainedModel, tokenizer: Any, adapters: Mapping[str, Any]
+) -> HeldModel:
+    """Hold a transformers model.
+
+    Args:
+        model: the model that computes the outputs: `base`, or a `PeftModel` around it.
+        adapters: settings of the adapters in `model`; empty without any.
+    """
+    architecture = type(base).__name__
+    config = _plain_config(base.config, architecture)
+    ref = _pretrained_ref(base)
+    modules = dict(named_modules(model))
+    where = str(ref)
+    refuse_quantised(config, where)
+    require_supported(architecture, config, where=where)
+    check_sizes(config, where)
+    check_hugging_face(config, architecture, where)
+    refuse_unfaithful(modules, where)
+    deciding = {**config, **({"adapters": dict(adapters)} if adapters else {})}
+    revision = model_revision(architecture, deciding, _tensors(modules), tokenizer)
+    load = partial(_load_pretrained, model, architecture, tokenizer, ref, revision)
+    return HeldModel(ref, revision, load)
+
+
+def _hold_bridge(bridge: TransformerBridge, tokenizer: Any) -> HeldModel:
+    try:
+        original = bridge.original_model
+    except AttributeError as error:
+        raise InvalidInput(
+            f"this TransformerBridge has no weights in this process: {error}",
+            field="model",
+            fix="boot it with boot_transformers or boot_native",
+        ) from error
+    ref = memory_ref(str(getattr(bridge.cfg, "model_name", "")), "bridge")
+    where, native = str(ref), not isinstance(original, PreTrainedModel)
+    architecture = NATIVE if native else type(original).__name__
+    settings = _plain_settings(bridge.cfg)
+    config = settings if native else _plain_config(original.config, architecture)
+    modules = dict(named_modules(bridge))
+    refuse_quantised(config, where)
+    refuse_adapters(modules, where)
+    require_supported(architecture, config, where=where)
+    check_sizes(config, where)
+    if native:
+        expected_shapes(config)  # raises for norms and positions that the format lacks
+    else:
+        check_hugging_face(config, architecture, where)
+    refuse_unfaithful(modules, where)
+    deciding = {"bridge": settings, **config}
+    revision = model_revision(architecture, deciding, _tensors(modules), tokenizer)
+    load = partial(_load_bridge, bridge, architecture, tokenizer, ref, revision)
+    return HeldModel(ref, revision, load)
+
+
+def _load_pretrained(
+    model: Any,
+    architecture: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    ref: ModelRef,
+    revision: str,
+    dtype: str,
+    device: str,
+) -> LoadedModel:
+    precision, where = resolve_dtype(dtype), str(ref)
+    original = copy_module(model, precision, where=where)
+    adapted = is_adapted(original)
+    (original.get_base_model() if adapted else original).set_attn_implementation("eager")
+    refuse_not_finite(original.named_parameters(), where)
+    # TransformerLens changes the modules that it wraps; the first copy stays the caller's model.
+    make_copy = merged_copy if adapted else copy_module
+    bridge = wrap_pretrained(make_copy(original, precision, where=where))
+    weights = weights_of_bridge(bridge, architecture, where=where)
+    return LoadedModel(
+        ref=ref,
+        revision=revision,
+        architecture=architecture,
+        weights=weights.to(precision=precision, device=resolve_device(device)),
+        tokenizer=tokenizer,
+        bridge=bridge,
+        original=original,
+    )
+
+
+def _load_bridge(
+    bridge: TransformerBridge,
+    architecture: str,
+    tokenizer: PreTrainedTokenizerBase | None,
+    ref: ModelRef,
+    revision: str,
+    dtype: str,
+    device: str,
+) -> LoadedModel:
+    precision, where = resolve_dtype(dtype), str(ref)
+    copied = copy_bridge(bridge, precision, where=where)
+    refuse_not_finite(copied.named_parameters(), where)
+    weights = weights_of_bridge(copied, architecture, where=where)
+    return LoadedModel(
+        ref=ref,
+        revision=revision,
+        architecture=architecture,
+        weights=weights.to(precision=precision, device=resolve_device(device)),
+        tokenizer=tokenizer,
+        bridge=copied,
+    )
+
+
+def _plain_config(config: Any, architecture: str) -> dict[str, Any]:
+    """Return the fields that `save_pretrained` would write into config.json."""
+    return {**json.loads(config.to_json_string()), "architectures": [architecture]}
+
+
+def _plain_settings(cfg: Any) -> dict[str, Any]:
+    """Return the fields of a bridge's configuration that are plain values."""
+    values: Mapping[str, Any] = cfg.to_dict()
+    plain = (bool, int, float, str, type(None))
+    return {name: value for name, value in sorted(values.items()) if isinstance(value, plain)}
+
+
+def _tensors(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    for name, module in modules.items():
+        for part, tensor in own_tensors(module):
+            yield f"{name}.{part}", tensor

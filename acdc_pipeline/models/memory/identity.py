@@ -1,0 +1,82 @@
+"""The revision of a model in memory: a hash of all that decides its outputs and its tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.models.fingerprint import CONFIG_WITHOUT_INFLUENCE
+from acdc_pipeline.models.hashing import hash_tensors
+from acdc_pipeline.specs.base import sha256_of
+
+# Fields of a bridge's configuration about its place in memory and its hooks.
+_BRIDGE_WITHOUT_INFLUENCE = CONFIG_WITHOUT_INFLUENCE | {
+    "device",
+    "model_name",
+    "n_devices",
+    "tokenizer_name",
+    "tokenizer_prepends_bos",
+    "tokenizer_appends_eos",
+    "default_prepend_bos",
+    "default_padding_side",
+    "seed",
+    "init_weights",
+    "use_attn_in",
+    "use_attn_result",
+    "use_hook_mlp_in",
+    "use_split_qkv_input",
+}
+
+
+def model_revision(
+    architecture: str,
+    config: Mapping[str, Any],
+    tensors: Iterable[tuple[str, Tensor]],
+    tokenizer: PreTrainedTokenizerBase | None,
+) -> str:
+    """Return 20 hex digits that change whenever a weight, a setting or the tokenizer does.
+
+    The device is without influence. Weights of another floating-point type are another revision.
+
+    Args:
+        config: fields of the configuration; those about saving and training do not count.
+        tensors: all parameters and buffers by name, in any order.
+    """
+    kept = {name: value for name, value in config.items() if name not in _BRIDGE_WITHOUT_INFLUENCE}
+    return sha256_of(
+        {
+            "kind": "memory",
+            "architecture": architecture,
+            "config": {name: value for name, value in kept.items() if name != "architectures"},
+            "tensors": hash_tensors(tensors),
+            "tokenizer": None if tokenizer is None else hash_tokenizer(tokenizer),
+        }
+    )[:20]
+
+
+def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return a sha256 over all that decides the tokens of a text and which of them are special."""
+    added = {i: str(token) for i, token in sorted(tokenizer.added_tokens_decoder.items())}
+    parts: dict[str, Any] = {
+        "vocabulary": dict(sorted(tokenizer.get_vocab().items())),
+        "special": {
+            name: getattr(tokenizer, f"{name}_id")
+            for name in ("bos_token", "eos_token", "pad_token", "unk_token")
+        },
+        "all_special": sorted(tokenizer.all_special_ids),
+        "added": added,
+    }
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        rules = json.loads(backend.to_str())
+        # Calls with padding or truncation leave their settings there; tasks set their own.
+        parts["rules"] = {k: v for k, v in rules.items() if k not in ("padding", "truncation")}
+    else:
+        # A tokenizer in Python: its class and arguments stand for its rules.
+        parts["class"] = f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__}"
+        parts["arguments"] = {k: repr(v) for k, v in sorted(tokenizer.init_kwargs.items())}
+    return sha256_of(parts)
