@@ -16,9 +16,8 @@ import networkx as nx
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
 from acdc_pipeline.graph.edge import Edge
-from acdc_pipeline.graph.files.circuit_file import check_keys
 from acdc_pipeline.graph.node import Node
-from acdc_pipeline.graph.topology import Topology, check_types
+from acdc_pipeline.graph.topology import Topology, check_keys, check_types
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:

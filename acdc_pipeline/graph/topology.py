@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.errors import GraphError
+from acdc_pipeline.errors import GraphError, unknown
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
 
@@ -167,6 +167,17 @@ class Topology:
             f"{', MLPs' if self.has_mlp else ', no MLPs'}"
             f"{', parallel blocks' if self.parallel else ''}",
         )
+
+
+def check_keys(values: Mapping[Any, Any], path: str, known: Iterable[str]) -> None:
+    """Raise GraphError, with `path` in the document, if `values` has a key that is not `known`."""
+    known = tuple(known)
+    for key in values:
+        if key not in known:
+            place = f"{path}.{key}" if path else str(key)
+            raise GraphError(
+                unknown("key", key, known), field=place, allowed=", ".join(known) or "no keys"
+            )
 
 
 def check_types(values: Mapping[str, Any], path: str, **kinds: type) -> None:

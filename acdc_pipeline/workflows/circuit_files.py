@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ READ = (
     "ACDC's .pth, JSON lists of edges or pairs of nodes, one edge a line"
 )
 """The formats that are read."""
+
+_NEEDED = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)")
 
 
 def read_circuit_file(path: Path, topology: Topology, d_model: int | None) -> CircuitFile:
@@ -156,12 +160,15 @@ def _load_tensors(path: Path) -> Any:
     import torch
 
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles; whether it loads decides
+            contents = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises whatever the reader of the archive or of the pickle raises
     except Exception as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        needed = _NEEDED.search(str(error))
         raise InvalidInput(
-            f"is not text, and torch cannot load it with weights_only=True: {reason[0]}",
+            "is not text, and torch cannot load it with weights_only=True"
+            + (f": it needs {needed[1]}" if needed else ""),
             allowed=READ,
             fix="if it holds objects of the program that wrote it, save their plain contents "
             "there, where you trust the file: torch.save({name: tensor.detach().cpu() for name, "

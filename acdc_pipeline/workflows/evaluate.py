@@ -201,7 +201,7 @@ def _subject(
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
     bench, nothing = worker.bench(run, task), worker.empty_logits(run, task)
     if neurons is not None:
-        _check_masks(bench, neurons, run.model)
+        check_masks(bench, neurons, run.model)
     searched_by = circuit_method(run.method).metric
     require_answers(bench, searched_by)
     names: list[MetricKey] = list(
@@ -223,7 +223,7 @@ def _subject(
     return Subject(worker, run, task, circuit, family, plan, bench, scale, metrics)
 
 
-def _check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
+def check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
     """Raise UnsupportedModel where masks have no exact meaning.
 
     If outputs of heads are normalised together, what a mask leaves of one changes what the norm

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from acdc_pipeline.errors import GraphError, unknown
+from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.neurons import NeuronBasis, NeuronMasks
 from acdc_pipeline.graph.node import LOGITS, Node
@@ -111,17 +111,6 @@ def listed(items: Iterable[object]) -> str:
     names = [str(item) for item in items]
     more = f" and {len(names) - MANY} more" if len(names) > MANY else ""
     return ", ".join(names[:MANY]) + more
-
-
-def check_keys(values: Mapping[Any, Any], path: str, known: Iterable[str]) -> None:
-    """Raise GraphError, with `path` in the document, if `values` has a key that is not `known`."""
-    known = tuple(known)
-    for key in values:
-        if key not in known:
-            place = f"{path}.{key}" if path else str(key)
-            raise GraphError(
-                unknown("key", key, known), field=place, allowed=", ".join(known) or "no keys"
-            )
 
 
 def read_number(value: object, path: str) -> float:

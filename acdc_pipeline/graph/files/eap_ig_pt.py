@@ -21,9 +21,9 @@ from jaxtyping import Float, Shaped
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
-from acdc_pipeline.graph.files.circuit_file import CircuitFile, check_keys, listed
+from acdc_pipeline.graph.files.circuit_file import CircuitFile, listed
 from acdc_pipeline.graph.files.eap_ig import eap_ig_file, topology_of
-from acdc_pipeline.graph.topology import Topology
+from acdc_pipeline.graph.topology import Topology, check_keys
 
 REQUIRED = (
     "cfg",

@@ -84,9 +84,9 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
     selection = how.selection
     if selection is None:
         selection = "threshold" if file.form == "auto-circuit scores" else "top-n"
-    if selection == "connected":
-        found = cut(topology, circuit.scores, edges=max(1, count), rank=how.rank)
-        return replace(file, circuit=found, neurons=None)
+    if selection == "connected" and count:
+        found = cut(topology, circuit.scores, edges=count, rank=how.rank)
+        return replace(file, circuit=found, neurons=None, notes=())
     scores = score_array(topology, circuit.scores)
     worth = np.abs(scores) if how.rank == "magnitude" else scores
     notes = ()
@@ -100,7 +100,7 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
                 f"{tied} edges that are left out have the score of the last one kept; the order of "
                 "the graph decides",
             )
-    elif count:
+    elif count:  # threshold
         mask = worth >= np.sort(worth)[-count]
     found = Circuit(topology, frozenset(topology.edges_in(mask)), circuit.scores)
     if selection != "threshold":

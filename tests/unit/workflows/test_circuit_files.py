@@ -9,18 +9,21 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from acdc_pipeline.engine import set_up
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.evaluation import circuit_logprobs, measure
 from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.files.score_cut import Cut
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.specs.names import Ablation
 from acdc_pipeline.workflows.circuit_files import choose_circuit, read_circuit_file
+from acdc_pipeline.workflows.evaluate import check_masks
 from tests import checkpoints, circuit_files
 from tests.circuit_files import Shape, save
 from tests.oracles.masked_patching import MaskedPatching
@@ -30,6 +33,7 @@ SHAPE = Shape(layers=2, heads=2, width=16)
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
 EVERY = {name: [True] * SHAPE.width for name in SHAPE.sources}
 HALF = [True] * 8 + [False] * 8
+HALF_OF_ALL = np.array([[True, False]])
 
 
 class Model:
@@ -311,3 +315,20 @@ def test_lists_of_edges_and_pairs_are_the_circuit_of_their_edges(model: Model, t
     }.items():
         found = model.read(save(tmp_path / name, contents))
         assert {str(edge) for edge in found.circuit.edges} == LIVE
+
+
+def test_masks_without_an_exact_meaning_are_refused(tmp_path: Path):
+    for name, mask, message in (
+        ("llama", NeuronMasks(HALF_OF_ALL, "centred"), "not all LayerNorms"),
+        ("gemma2", NeuronMasks(HALF_OF_ALL), "normalises the sum of its heads"),
+    ):
+        directory = checkpoints.hugging_face(name, tmp_path / name)
+        loaded = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+        topology = loaded.topology
+        kept = np.resize(mask.kept, (len(topology.sources), loaded.weights.d_model))
+        bench = set_up(loaded.weights, PROMPTS, "corrupted")
+        with pytest.raises(UnsupportedModel, match=message):
+            check_masks(bench, replace(mask, kept=kept), name)
+        heads = [topology.source_index[node] for node in topology.sources if node.kind == "head"]
+        kept[heads] = True
+        check_masks(bench, NeuronMasks(kept), name)
