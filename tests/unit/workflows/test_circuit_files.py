@@ -322,7 +322,7 @@ def test_masks_without_an_exact_meaning_are_refused(tmp_path: Path):
         ("llama", NeuronMasks(HALF_OF_ALL, "centred"), "not all LayerNorms"),
         ("gemma2", NeuronMasks(HALF_OF_ALL), "normalises the sum of its heads"),
     ):
-        directory = checkpoints.hugging_face(name, tmp_path / name)
+        directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
         loaded = load_model(f"dir:{directory}", dtype="float64", device="cpu")
         topology = loaded.topology
         kept = np.resize(mask.kept, (len(topology.sources), loaded.weights.d_model))
