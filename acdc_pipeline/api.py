@@ -36,12 +36,14 @@ def discover(
     memory: int | None = None,
     store: Store | Path | str | None = None,
     progress: Progress | Literal["auto"] | None = "auto",
+    faithful: float | None = None,
     **parameters: float | int | str | None,
 ) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
 
         discover("ioi", "zoo:gpt2-4l-s0", threshold=0.01)
         discover("ioi", "zoo:gpt2-4l-s0", method="eap-ig-inputs", edges=60)
+        discover("ioi", "zoo:gpt2-4l-s0", faithful=0.9)
 
     Args:
         task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
@@ -62,6 +64,8 @@ def discover(
             nothing.
         progress: listener to the search; `auto` shows a progress bar in a notebook and on a
             terminal, None shows nothing.
+        faithful: look for the smallest circuit of this faithfulness, up to 1, in place of
+            `threshold`, `share` or `edges`; the result has `trials`, the circuits tried.
         parameters: parameters of the method, as in the options of `acdc discover`. Those that are
             left out or None have their defaults.
 
@@ -82,6 +86,8 @@ def discover(
     from acdc_pipeline.specs.own_metric import check_storable, metric_name, own_metric
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
+    from acdc_pipeline.workflows.faithful import discover_faithful
+    from acdc_pipeline.workflows.size_search import check_target, starting_size
 
     if store is not None:
         check_storable(metric_name(metric), "discover")
@@ -89,25 +95,33 @@ def discover(
     source = resolve_model(model, tokenizer)
     make_worker = worker_factory(device, memory, model=source, own_metric=own)
     parameters |= {} if metric is None else {"metric": metric_name(metric)}
+    if faithful is not None:
+        check_target(faithful, parameters)
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
+        given |= {} if faithful is None else starting_size(method)
         chosen = method_for(method, given, spec, where="discover")
-    elif parameters:
+    elif parameters or faithful is not None:
+        field = min(parameters, default="faithful")
         raise InvalidInput(
-            "a whole method has its parameters already", where="discover", field=min(parameters)
+            "a whole method has its parameters already", where="discover", field=field
         )
     else:
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
     run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
-    if store is None:
-        record, results = make_worker().execute(run, spec, listener), None
+    results, trials = None if store is None else as_store(store), ()
+    if faithful is not None:
+        found = discover_faithful(run, spec, faithful, results, make_worker, listener)
+        record, trials = found.record, found.trials
+    elif results is None:
+        record = make_worker().execute(run, spec, listener)
     else:
-        results = as_store(store)
         record, _ = discover_into(results, run, spec, make_worker, listener)
+    if results is not None:
         require_same_metric(record, own)
-    return found_circuit(record, spec, results, own, given)
+    return found_circuit(record, spec, results, own, given, trials)
 
 
 def evaluate(

@@ -18,6 +18,7 @@ from acdc_pipeline.store import RunRecord, Store
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
+from acdc_pipeline.workflows.faithful import Trial
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FoundCircuit(Circuit):
             not stored.
         own_metric: the metric of one's own by which it was found; None for a built-in one.
         given: the model in memory and its tokenizer that `discover` took; None for a reference.
+        trials: the circuits tried on the way to a faithfulness, in that order; else empty.
     """
 
     run: RunRecord = field(kw_only=True, compare=False)
@@ -43,6 +45,7 @@ class FoundCircuit(Circuit):
     store: Store | None = field(default=None, kw_only=True, compare=False)
     own_metric: Metric | None = field(default=None, kw_only=True, compare=False)
     given: tuple[Any, Any] | None = field(default=None, kw_only=True, compare=False)
+    trials: tuple[Trial, ...] = field(default=(), kw_only=True, compare=False)
 
     @property
     def run_id(self) -> str:
@@ -143,6 +146,7 @@ def found_circuit(
     store: Store | None,
     own_metric: Metric | None = None,
     given: tuple[Any, Any] | None = None,
+    trials: tuple[Trial, ...] = (),
 ) -> FoundCircuit:
     """Return the circuit of a run that found one."""
     circuit = record.circuit
@@ -156,6 +160,7 @@ def found_circuit(
         store=store,
         own_metric=own_metric,
         given=given,
+        trials=trials,
     )
 
 

@@ -12,7 +12,9 @@ import torch
 from acdc_pipeline.algorithms import Replay, ScoringProblem, acdc, score_edges
 from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
 from acdc_pipeline.algorithms.scoring import EdgeScores
+from acdc_pipeline.algorithms.shared_decisions import SharedDecisions
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.evaluation.own_metric import no_gradient_anywhere
@@ -31,6 +33,29 @@ from acdc_pipeline.specs import (
 from acdc_pipeline.specs.methods.base import BaseCircuitMethod
 from acdc_pipeline.specs.names import METRICS, MetricKey
 
+# The part of the budget of a search that goes to what later searches continue from.
+_SHARED_PART = 8
+
+
+@dataclass
+class SharedWork:
+    """What runs that differ in the size of the circuit alone compute once, under one worker.
+
+    Args:
+        decisions: of searches at other thresholds; None before the first.
+        scores: of every edge, as they are stored; None before the first run, and for methods whose
+            scores depend on the size.
+    """
+
+    decisions: SharedDecisions | None = None
+    scores: EdgeScores | None = None
+
+    def searches(self, memory: int) -> SharedDecisions:
+        """Return `decisions`, made with a part of the byte budget `memory` if there are none."""
+        if self.decisions is None:
+            self.decisions = SharedDecisions(memory // _SHARED_PART)
+        return self.decisions
+
 
 @dataclass(frozen=True)
 class PreparedRun:
@@ -42,6 +67,8 @@ class PreparedRun:
         memory: byte budget beside the weights.
         progress: listener for the progress of the method.
         checkpoint: the decisions of an earlier attempt, and the store for those of this one.
+        shared: what earlier runs at other sizes left for this one, which leaves its own there;
+            None for a run on its own.
     """
 
     run: RunSpec
@@ -49,6 +76,7 @@ class PreparedRun:
     memory: int
     progress: Progress
     checkpoint: BoundCheckpoint
+    shared: SharedWork | None = None
 
     @contextmanager
     def search_progress(self) -> Iterator[None]:
@@ -97,20 +125,39 @@ def run_method(prepared: PreparedRun) -> MethodResult:
 
 
 def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
-    """Run ACDC, continuing from the decisions in the checkpoint."""
-    bench, checkpoint = prepared.bench, prepared.checkpoint
+    """Run ACDC, continuing from the decisions in the checkpoint or of another threshold."""
+    bench, checkpoint, shared = prepared.bench, prepared.checkpoint, prepared.shared
     topology = bench.weights.topology
-    search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+    counter = _Counter(prepared.progress, topology, method.order, topology.edge_set)
+    branching = None
+
+    def start() -> Search[Any]:
+        return bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+
+    def on_decision(decision: Decision) -> None:
+        counter(decision)
+        if branching is not None:
+            branching.record(decision)
+
     with prepared.search_progress(), torch.no_grad():
+        if shared is None:
+            search = Replay(start(), checkpoint.load())
+        else:
+            branching = shared.searches(prepared.memory).search(
+                method.threshold, method.difference, start, checkpoint.load()
+            )
+            search = branching.replay
         result = acdc(
-            Replay(search, checkpoint.load()),
+            search,
             topology,
             threshold=method.threshold,
             order=method.order,
             difference=method.difference,
-            on_decision=_Counter(prepared.progress, topology, method.order, topology.edge_set),
+            on_decision=on_decision,
             on_resumable=checkpoint.offer,
         )
+    if branching is not None:
+        branching.finish()
     # A dead node keeps the edges into it that were never tested. Nothing reads it; but where a
     # norm couples the heads of a layer, it still counts.
     removed = {decision.edge for decision in result.decisions if decision.removed}
@@ -170,12 +217,19 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
             allowed=f"1 to {topology.n_edges}",
             fix="ask for fewer, or for a share",
         )
-    with prepared.search_progress():
-        exact = score_edges(_scoring_problem(prepared, method.metric), method)
-    _require_gradient(method, exact)
-    # Rounded as they are stored, so that the stored scores give the same circuits when cut again.
-    rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
-    scores = dict(zip(exact, rounded, strict=True))
+    shared = prepared.shared if method.scores_fit_every_size else None
+    if shared is None or shared.scores is None:
+        with prepared.search_progress():
+            exact = score_edges(_scoring_problem(prepared, method.metric), method)
+        _require_gradient(method, exact)
+        # Rounded as they are stored, so that the stored scores give the same circuits when cut
+        # again.
+        rounded = torch.tensor(list(exact.values()), dtype=torch.float32).tolist()
+        scores: EdgeScores = dict(zip(exact, rounded, strict=True))
+        if shared is not None:
+            shared.scores = scores
+    else:
+        scores = shared.scores
     circuit = cut(topology, scores, edges=edges, rank=method.ranking)
     return MethodResult(circuit=circuit, measured=circuit.edges)
 

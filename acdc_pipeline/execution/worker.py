@@ -13,7 +13,7 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.environment import default_budget, environment
-from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.methods import PreparedRun, SharedWork, run_method
 from acdc_pipeline.execution.own_metric import own_metric_details, require_function
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
@@ -97,12 +97,14 @@ class Worker:
         task: TaskSpec,
         progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
+        shared: SharedWork | None = None,
     ) -> RunRecord:
         """Return the result of `run`, whose prompts come from `task`.
 
         Args:
             checkpoint: decisions of an interrupted attempt, and the place for those of this one;
                 the result of a resumed search is the same to the bit.
+            shared: work of runs that differ from this one in the size of the circuit alone.
 
         Raises:
             ExecutionFailed: the files of the model changed since the run was planned, or the
@@ -127,7 +129,7 @@ class Worker:
         memory = self.budget
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
-        found = run_method(PreparedRun(run, ready.bench, memory, listener, kept))
+        found = run_method(PreparedRun(run, ready.bench, memory, listener, kept, shared))
         metrics, details = report(run, task, ready.bench, ready.empty_logits, found)
         circuit = found.circuit
         own, own_warnings = own_metric_details(run, self.own_metric, metrics)

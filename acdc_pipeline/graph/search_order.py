@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from acdc_pipeline.graph.edge import Edge, Receiver, Slot
 from acdc_pipeline.graph.node import LOGITS, Node, mlp
@@ -37,6 +39,35 @@ class Decision:
     def effect(self) -> float:
         """`metric_after - metric_before`: the cost of removing the edge."""
         return self.metric_after - self.metric_before
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdRange:
+    """The thresholds at which a search takes the same decisions: above `low`, up to `high`."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    @classmethod
+    def of(cls, decisions: Iterable[Decision], difference: Literal["signed", "abs"]) -> Self:
+        """Return the range of a decision log."""
+        found = cls()
+        for decision in decisions:
+            found = found.after(decision, difference)
+        return found
+
+    def after(self, decision: Decision, difference: Literal["signed", "abs"]) -> Self:
+        """Return the thresholds of this range at which `decision` is the same.
+
+        An edge is removed if and only if the change is below the threshold.
+        """
+        change = decision.effect if difference == "signed" else abs(decision.effect)
+        if decision.removed:
+            return type(self)(max(self.low, change), self.high)
+        return type(self)(self.low, min(self.high, change))
+
+    def __contains__(self, threshold: float) -> bool:
+        return self.low < threshold <= self.high
 
 
 def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver, ...]:

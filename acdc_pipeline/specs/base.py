@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
@@ -18,7 +18,12 @@ class Spec(BaseModel):
     """Frozen, rejects unknown keys, no NaN or infinity.
 
     Read files with `acdc_pipeline.specs.load_yaml`, which names file and field in its errors.
+
+    Attributes:
+        NOT_HERE: keys that are refused for a reason, with what to do instead.
     """
+
+    NOT_HERE: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -97,10 +97,11 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             field = ".".join(part for part in (field, context["field"]) if part)
             return field, context["problem"], context["allowed"], context["fix"]
         case "extra_forbidden":
-            models = filter(_is_model, _models_at(kind, loc[:-1]))
+            models = [model for model in _models_at(kind, loc[:-1]) if _is_model(model)]
             known = [name for model in models for name in model.model_fields]
             name = str(loc[-1])
-            return field, f"unknown key{suggestion(name, known)}", ", ".join(known), None
+            fix = next((m.NOT_HERE[name] for m in models if name in m.NOT_HERE), None)
+            return field, f"unknown key{suggestion(name, known)}", ", ".join(known), fix
         case "missing":
             return field, "is missing", _description(kind, loc), f"add '{loc[-1]}'"
         case "literal_error":

@@ -27,6 +27,10 @@ class MethodEntry(Spec):
     """
 
     METHOD: ClassVar[type[Method]]
+    NOT_HERE: ClassVar[Mapping[str, str]] = {
+        "faithful": "a sweep names its runs before any of them is executed: find the size with "
+        "`acdc discover --faithful`, and write it here"
+    }
 
     # Not before validation: lists of JSON would not become tuples then.
     @model_validator(mode="after")

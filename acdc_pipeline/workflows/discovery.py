@@ -15,6 +15,7 @@ from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.workflows.executors import check_resources
 
 if TYPE_CHECKING:
+    from acdc_pipeline.execution.methods import SharedWork
     from acdc_pipeline.execution.progress import Progress
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.graph import Circuit
@@ -30,6 +31,7 @@ def discover_into(
     task: TaskSpec,
     make_worker: Callable[[], Worker],
     progress: Progress | None = None,
+    shared: SharedWork | None = None,
 ) -> tuple[RunRecord, bool]:
     """Return the record of `run`, and whether it was in the store already.
 
@@ -39,6 +41,7 @@ def discover_into(
     Args:
         make_worker: makes the worker, only if the store does not have the run and can be written: a
             worker needs libraries that take seconds to import.
+        shared: work of runs that differ from this one in the size of the circuit alone.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -50,7 +53,7 @@ def discover_into(
     store.check_writable()
     worker = make_worker()
     checkpoint = StoreCheckpoint(store, run_id, CHECKPOINT_EVERY)
-    record = worker.execute(run, task, progress, checkpoint)
+    record = worker.execute(run, task, progress, checkpoint, shared)
     store.commit(record)
     return record, False
 

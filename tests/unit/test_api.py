@@ -14,6 +14,7 @@ import acdc_pipeline
 from acdc_pipeline.errors import InvalidInput, SpecError
 from acdc_pipeline.found_circuit import SearchBar, bar_where_seen
 from acdc_pipeline.models.zoo.compiled import true_circuit
+from acdc_pipeline.specs import circuit_method
 
 
 def test_package_every_public_name_resolves():
@@ -54,6 +55,7 @@ def test_discover_negative_threshold_is_refused():
         ({"dtype": "float8"}, "dtype: unknown dtype 'float8'"),
         ({"memory": 0}, "memory: 0 is too small"),
         ({"store": "nowhere://x"}, "'nowhere' is not a kind of store"),
+        ({"faithful": 0.9}, "faithful: cannot go with threshold"),
     ],
 )
 def test_discover_wrong_argument_is_named(wrong: dict[str, Any], says: str):
@@ -68,6 +70,23 @@ def test_discover_stores_into_a_folder_that_is_only_named(tmp_path: Path, form: 
         "induction", "zoo:compiled-induction", threshold=0.01, prompts=2, store=store
     )
     assert acdc_pipeline.open_store(store).run_ids() == [run.run_id]
+
+
+def test_discover_of_a_faithfulness_gives_the_circuit_and_what_was_tried():
+    circuit = acdc_pipeline.discover("induction", "zoo:compiled-induction", faithful=0.9, prompts=8)
+    assert circuit.run.details["faithfulness"] >= 0.9
+    # every true edge is needed: none is worth less than all of the faithfulness
+    assert circuit.edges == true_circuit("compiled-induction", "corrupted").edges
+    assert circuit.run_id in {trial.run_id for trial in circuit.trials}
+    assert min(t.edges for t in circuit.trials if t.faithfulness >= 0.9) == len(circuit)
+
+
+def test_discover_of_a_faithfulness_by_a_whole_method_is_refused(
+    found: acdc_pipeline.FoundCircuit,
+):
+    method = circuit_method(found.run.spec.method)
+    with pytest.raises(InvalidInput, match="faithful: a whole method has its parameters already"):
+        acdc_pipeline.discover("induction", "zoo:compiled-induction", method=method, faithful=0.9)
 
 
 @pytest.fixture(scope="module")

@@ -129,6 +129,14 @@ def discover(
             help="For {owners}: the cost of keeping all gates open. Default: {default}.",
         ),
     ] = None,
+    faithful: Annotated[
+        float | None,
+        typer.Option(
+            **number("--faithful"),
+            help="Look for the smallest circuit of this faithfulness, up to 1, in place of "
+            "--threshold, --share or --edges.",
+        ),
+    ] = None,
     prompts: Annotated[
         int | None,
         typer.Option(
@@ -155,14 +163,19 @@ def discover(
     \b
     Examples:
       acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01
+      acdc discover ioi zoo:gpt2-4l-s0 --faithful 0.9
       acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for
+    from acdc_pipeline.workflows.size_search import check_target
 
     spec = find_task(task)
     is_search = method in METHODS and issubclass(METHODS[method], SearchMethod)
+    sizes = {"threshold": threshold, "share": share, "edges": edges}
+    if faithful is not None:
+        check_target(faithful, sizes, shared.option_name)
     if is_search and threshold is None:
         threshold = DEFAULT_THRESHOLD
     parameters = {
@@ -194,12 +207,26 @@ def discover(
 
         run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
         # A request that is not valid is refused before the store is imported.
+        from acdc_pipeline.cli.views.faithful import TrialLines
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
+        from acdc_pipeline.workflows.faithful import discover_faithful
 
         results = open_store(store)
         make_worker = worker_factory(device, memory_budget, thread_count)
-        record, cached = discover_into(results, run, spec, make_worker, progress)
+        if faithful is None:
+            found, (record, cached) = None, discover_into(results, run, spec, make_worker, progress)
+        else:
+            trials, option = TrialLines(progress), shared.option_name
+            found = discover_faithful(
+                run, spec, faithful, results, make_worker, progress, trials, option
+            )
+            record, cached = found.record, found.cached
+    from acdc_pipeline.cli.views.faithful import (
+        default_size_note,
+        faithful_document,
+        print_trials,
+    )
     from acdc_pipeline.cli.views.run import run_document, run_facts
 
     if prompts is not None and prompts > run.prompts:
@@ -207,15 +234,20 @@ def discover(
         print_note(f"note: task '{run.task}' has {has}, fewer than requested; all are used")
     for warning in record.details.get("warnings", ()):
         print_note(f"note: {warning}")
-    path = results.path(run.run_id())
+    if faithful is None and all(size is None for size in sizes.values()):
+        print_note(default_size_note(chosen))
+    run_id = record.spec.run_id()
+    path = results.path(run_id)
     if json:
-        print_json({**run_document(record), "cached": cached, "store": results.url, "path": path})
+        where = {"cached": cached, "store": results.url, "path": path}
+        print_json({**run_document(record), **faithful_document(found), **where})
         return
+    print_trials(found)
     print_facts(
         run_facts(record)
         | {"stored": relative_path(path) + (" (was there already)" if cached else "")}
     )
-    name, same = run.run_id()[:8], shared.repeat_option(context, "store")
+    name, same = run_id[:8], shared.repeat_option(context, "store")
     print_line("")
     if record.circuit:  # an empty circuit has nothing to draw
         print_line(f"Draw it:    acdc runs show {name}{same}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -37,6 +39,12 @@ class AttentionState:
         device = layout.answer_row.device
         self.positions = torch.arange(layout.pos, device=device)
         self.allowed = [visible_keys(b.attn, layout.pos, device) for b in weights.blocks]
+
+    def fork(self) -> AttentionState:
+        """Return an independent state with the same parts."""
+        other = copy(self)
+        other.parts = {node: dict(parts) for node, parts in self.parts.items()}
+        return other
 
     def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
         """Start `node` from the clean residual `stream` of all rows; return the bytes it takes."""

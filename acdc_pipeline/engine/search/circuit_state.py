@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 
 import torch
 from jaxtyping import Float
@@ -58,6 +59,17 @@ class CircuitState:
         self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
         self.held = 0
         self._streams = streams_from_outputs(weights, clean)
+
+    def fork(
+        self, kept: Mapping[Receiver, list[Node]], readers: Mapping[Node, list[Receiver]]
+    ) -> CircuitState:
+        """Return an independent state with the same activations, for another search."""
+        other = copy(self)
+        other.kept, other.readers = kept, readers
+        other.needed, other.inputs = dict(self.needed), dict(self.inputs)
+        other.written = dict(self.written)
+        other.attention = self.attention.fork()
+        return other
 
     def needed_by(self, receiver: Receiver) -> Needed:
         """The rows at which `receiver`, whose node is open, reads."""

@@ -10,6 +10,7 @@ untested incoming edges, so it is computed as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -57,6 +58,15 @@ class CoupledSearch(Search[None]):
         self.streams = streams_from_outputs(weights, clean)
         self.difference = (ablated - clean.outputs).flatten(1, 2)
         self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
+
+    def fork(self) -> Self:
+        other = super().fork()
+        other.inputs = dict(self.inputs)
+        return other
+
+    @property
+    def held(self) -> int:
+        return sum(stream.nbytes for stream in self.inputs.values())
 
     def needed_heads(self, layer: int) -> Needed | None:
         """The rows at which the heads of this layer are read; None if nothing reads them.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from typing import Generic
+from copy import copy
+from typing import Generic, Self
 
 from jaxtyping import Float
 from torch import Tensor
@@ -133,6 +134,24 @@ class Search(ABC, Generic[Batch]):
         self._commit(batch, 0)
         for source in sources:
             self._remove(self.receiver, source)
+
+    def fork(self) -> Self:
+        """Return a search that is where this one is, finished with its receiver, and independent.
+
+        Both go on with the bits that this one alone would have. Tensors are shared: neither search
+        writes into one.
+        """
+        self.leave()
+        other = copy(self)
+        other.kept = {receiver: list(sources) for receiver, sources in self.kept.items()}
+        other.readers = {node: list(readers) for node, readers in self.readers.items()}
+        other.speculation = self.speculation.fork()
+        return other
+
+    @property
+    @abstractmethod
+    def held(self) -> int:
+        """Bytes of what the search holds of the current circuit beside the clean run."""
 
     @abstractmethod
     def _refresh(self) -> bool:

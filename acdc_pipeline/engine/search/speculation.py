@@ -8,6 +8,7 @@ prediction, as with branch prediction in a processor: a wrong one costs time, ne
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -50,6 +51,12 @@ class EdgePredictor:
             self._history[key] = _MEMORY * old + (1 - _MEMORY) * outcome
         self._tried += len(tried)
         self._kept += sum(source in kept for source in tried)
+
+    def fork(self) -> EdgePredictor:
+        """Return a predictor with the same history, which learns on its own."""
+        other = copy(self)
+        other._history = dict(self._history)
+        return other
 
     @property
     def _base_rate(self) -> float:
@@ -149,6 +156,13 @@ class Speculation(Generic[Batch]):
         """Record that the receiver is finished and these sources kept their edge."""
         assert self._receiver is not None
         self.predictor.learn(self._receiver, self._queue, frozenset(kept))
+
+    def fork(self) -> Speculation[Batch]:
+        """Return one with the same predictions. Only between two receivers: no batch is copied."""
+        other = copy(self)
+        other.predictor = self.predictor.fork()
+        other._clear()
+        return other
 
     def _clear(self) -> None:
         self._states: list[PlannedState] = []

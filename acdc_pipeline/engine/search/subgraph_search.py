@@ -10,6 +10,7 @@ the answer positions alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -56,8 +57,18 @@ class SubgraphSearch(Search[StateBatch]):
         super().__init__(weights, clean, layout, objective, memory)
         self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers)
         self.plan = plan
-        self.scratch = {needed: Scratch(ablated) for needed in Needed}
+        self.scratch = _scratch(ablated)
         self._recomputed_at = 0
+
+    def fork(self) -> Self:
+        other = super().fork()
+        other.circuit = self.circuit.fork(other.kept, other.readers)
+        other.scratch = _scratch(self.circuit.difference)
+        return other
+
+    @property
+    def held(self) -> int:
+        return self.circuit.held
 
     def _refresh(self) -> bool:
         """Recompute all activations after a restore, and regularly, by the count of states."""
@@ -177,3 +188,7 @@ class SubgraphSearch(Search[StateBatch]):
         for i, node in enumerate(nodes):
             batch.heads.append((node, {name: part[i] for name, part in parts.items()}))
             batch.changes.add(node, needed, change[i])
+
+
+def _scratch(like: Float[Tensor, ...]) -> dict[Needed, Scratch]:
+    return {needed: Scratch(like) for needed in Needed}

@@ -71,6 +71,11 @@ class ScoredMethod(BaseCircuitMethod):
                 raise rejection("share", "is missing", fix="give 'share' or 'edges'")
         return data
 
+    @property
+    def scores_fit_every_size(self) -> bool:
+        """Whether the scores are the same whatever the size of the circuit."""
+        return True
+
     def size(self, n_edges: int) -> int:
         """How many of a graph's `n_edges` the circuit may have, at least one."""
         if self.edges is not None:
@@ -120,6 +125,10 @@ class EapIgInputsMethod(RankedMethod):
     name: Literal["eap-ig-inputs"]
     steps: Annotated[int, Field(ge=1), Default(5)]
     rounds: Annotated[int, Default(1)] = Field(default=1, ge=1)
+
+    @property
+    def scores_fit_every_size(self) -> bool:
+        return self.rounds == 1
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> EapIgInputsMethod:
@@ -226,6 +235,10 @@ class EdgePruningMethod(ScoredMethod):
     name: Literal["edge-pruning"]
     steps: Annotated[int, Field(ge=1), Default(300)]
     learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
+
+    @property
+    def scores_fit_every_size(self) -> bool:
+        return False
 
 
 class SubnetworkProbingMethod(ScoredMethod):

@@ -45,6 +45,15 @@ def test_sweep_with_one_bad_threshold_points_to_nothing_else(threshold: object):
     assert "look at" not in (raised.value.fix or "")
 
 
+@pytest.mark.parametrize("entry", [{"name": "acdc"}, {"name": "eap"}])
+def test_sweep_of_a_faithfulness_is_refused_with_the_reason(entry: dict[str, object]):
+    with pytest.raises(SpecError, match="unknown key") as raised:
+        sweep_with(methods=[{**entry, "faithful": 0.9}])
+    assert raised.value.field == "methods.0.faithful"
+    assert "names its runs before any of them is executed" in (raised.value.fix or "")
+    assert "acdc discover --faithful" in (raised.value.fix or "")
+
+
 def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Path):
     task = load_yaml(write_task(tmp_path), TaskSpec)
     models = [ModelRef("zoo", "gpt2-4l-s0"), ModelRef("hf", "org/name")]
