@@ -14,7 +14,6 @@ import acdc_pipeline
 from acdc_pipeline.errors import InvalidInput, SpecError
 from acdc_pipeline.found_circuit import SearchBar, bar_where_seen
 from acdc_pipeline.models.zoo.compiled import true_circuit
-from acdc_pipeline.specs import circuit_method
 
 
 def test_package_every_public_name_resolves():
@@ -70,23 +69,6 @@ def test_discover_stores_into_a_folder_that_is_only_named(tmp_path: Path, form: 
         "induction", "zoo:compiled-induction", threshold=0.01, prompts=2, store=store
     )
     assert acdc_pipeline.open_store(store).run_ids() == [run.run_id]
-
-
-def test_discover_of_a_faithfulness_gives_the_circuit_and_what_was_tried():
-    circuit = acdc_pipeline.discover("induction", "zoo:compiled-induction", faithful=0.9, prompts=8)
-    assert circuit.run.details["faithfulness"] >= 0.9
-    # every true edge is needed: none is worth less than all of the faithfulness
-    assert circuit.edges == true_circuit("compiled-induction", "corrupted").edges
-    assert circuit.run_id in {trial.run_id for trial in circuit.trials}
-    assert min(t.edges for t in circuit.trials if t.faithfulness >= 0.9) == len(circuit)
-
-
-def test_discover_of_a_faithfulness_by_a_whole_method_is_refused(
-    found: acdc_pipeline.FoundCircuit,
-):
-    method = circuit_method(found.run.spec.method)
-    with pytest.raises(InvalidInput, match="faithful: a whole method has its parameters already"):
-        acdc_pipeline.discover("induction", "zoo:compiled-induction", method=method, faithful=0.9)
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,22 @@ from typing import Any
 import pytest
 import torch
 
+from acdc_pipeline import discover
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import measure_scale
 from acdc_pipeline.evaluation.faithfulness import measure_value
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph.cut import cut
-from acdc_pipeline.specs import RunSpec, ScoredMethod, TaskSpec, find_task, method_for
+from acdc_pipeline.models.zoo.compiled import true_circuit
+from acdc_pipeline.specs import (
+    RunSpec,
+    ScoredMethod,
+    TaskSpec,
+    circuit_method,
+    find_task,
+    method_for,
+)
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows.faithful import (
     ROUNDING,
@@ -267,3 +276,18 @@ def test_path_that_is_not_monotone_is_recognised(setting: Setting):
     assert FaithfulRun(record, 0.9, False, tuple(trials)).is_monotone
     trials.append(Trial(None, 6, 0.89, None))
     assert not FaithfulRun(record, 0.9, False, tuple(trials)).is_monotone
+
+
+def test_discover_from_python_gives_the_circuit_and_what_was_tried():
+    circuit = discover("induction", "zoo:compiled-induction", faithful=0.9, prompts=8)
+    assert circuit.run.details["faithfulness"] >= 0.9
+    # every true edge is needed: none is worth less than all of the faithfulness
+    assert circuit.edges == true_circuit("compiled-induction", "corrupted").edges
+    assert circuit.run_id in {trial.run_id for trial in circuit.trials}
+    assert min(t.edges for t in circuit.trials if t.faithfulness >= 0.9) == len(circuit)
+
+
+def test_discover_from_python_by_a_whole_method_is_refused(setting: Setting):
+    method = circuit_method(setting.run("exact").method)
+    with pytest.raises(InvalidInput, match="faithful: a whole method has its parameters already"):
+        discover("induction", "zoo:compiled-induction", method=method, faithful=0.9)
