@@ -16,7 +16,7 @@ from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import architecture_of, read_config
-from acdc_pipeline.models.hashing import hash_nested
+from acdc_pipeline.models.hashing import hash_nested, hash_tensors
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -38,7 +38,7 @@ class LoadedModel:
         tokenizer: None if the directory has none.
         bridge: the TransformerLens model on the CPU, the oracle for the engine.
         original: for a model that the caller held in memory, its copy, which is the oracle then.
-        dtype, digest: the dtype by name, and a hash of `weights`, of what `load_model` returned;
+        dtype, digest: the dtype by name, and a hash of all weights, of what `load_model` returned;
             they are empty where the package loads models for itself.
     """
 
@@ -99,7 +99,12 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
         InvalidInput: files are missing or do not fit together, or an unknown dtype or device.
     """
     loaded = load_reference(ModelRef.parse(ref) if isinstance(ref, str) else ref, dtype, device)
-    return replace(loaded, dtype=dtype, digest=hash_nested(loaded.weights))
+    return replace(loaded, dtype=dtype, digest=digest_of(loaded))
+
+
+def digest_of(model: LoadedModel) -> str:
+    """Return a hash of the weights of a model, and of those of its bridge."""
+    return hash_nested(model.weights) + hash_tensors(model.bridge.named_parameters())
 
 
 def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:

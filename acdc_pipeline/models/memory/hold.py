@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -18,14 +17,12 @@ from acdc_pipeline.models.bridge import refuse_not_finite, wrap_pretrained
 from acdc_pipeline.models.config import check_hugging_face, check_sizes
 from acdc_pipeline.models.device import resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import NATIVE
-from acdc_pipeline.models.hashing import hash_nested
-from acdc_pipeline.models.load import LoadedModel, load_reference, weights_of_bridge
+from acdc_pipeline.models.load import LoadedModel, digest_of, load_reference, weights_of_bridge
 from acdc_pipeline.models.memory.adapters import adapter_settings, is_adapted, merged_copy
 from acdc_pipeline.models.memory.copying import copy_bridge, copy_module, named_modules
 from acdc_pipeline.models.memory.held import HeldModel, memory_ref, own_tokenizer
-from acdc_pipeline.models.memory.identity import model_revision
+from acdc_pipeline.models.memory.identity import bridge_settings, model_revision
 from acdc_pipeline.models.memory.refusals import (
-    own_tensors,
     refuse_adapters,
     refuse_quantised,
     refuse_unfaithful,
@@ -73,7 +70,7 @@ def hold_model(model: Any, tokenizer: Any) -> HeldModel:
 
 def _hold_loaded(model: LoadedModel) -> HeldModel:
     """Hold a model of `load_model` under its reference, unless its weights changed since."""
-    if model.digest != hash_nested(model.weights):
+    if model.digest != digest_of(model):
         raise InvalidInput(
             "its weights changed after load_model returned it",
             where=str(model.ref),
@@ -113,7 +110,7 @@ def _hold_pretrained(
     check_hugging_face(config, architecture, where)
     refuse_unfaithful(modules, where)
     deciding = {**config, **({"adapters": dict(adapters)} if adapters else {})}
-    revision = model_revision(architecture, deciding, _tensors(modules), tokenizer)
+    revision = model_revision(architecture, deciding, modules, tokenizer)
     load = partial(_load_pretrained, model, architecture, tokenizer, ref, revision)
     return HeldModel(ref, revision, load)
 
@@ -130,7 +127,7 @@ def _hold_bridge(bridge: TransformerBridge, tokenizer: Any) -> HeldModel:
     ref = memory_ref(str(getattr(bridge.cfg, "model_name", "")), "bridge")
     where, native = str(ref), not isinstance(original, PreTrainedModel)
     architecture = NATIVE if native else type(original).__name__
-    settings = _plain_settings(bridge.cfg)
+    settings = bridge_settings(bridge.cfg)
     config = settings if native else _plain_config(original.config, architecture)
     modules = dict(named_modules(bridge))
     refuse_quantised(config, where)
@@ -143,7 +140,7 @@ def _hold_bridge(bridge: TransformerBridge, tokenizer: Any) -> HeldModel:
         check_hugging_face(config, architecture, where)
     refuse_unfaithful(modules, where)
     deciding = {"bridge": settings, **config}
-    revision = model_revision(architecture, deciding, _tensors(modules), tokenizer)
+    revision = model_revision(architecture, deciding, modules, tokenizer)
     load = partial(_load_bridge, bridge, architecture, tokenizer, ref, revision)
     return HeldModel(ref, revision, load)
 
@@ -203,16 +200,3 @@ def _load_bridge(
 def _plain_config(config: Any, architecture: str) -> dict[str, Any]:
     """Return the fields that `save_pretrained` would write into config.json."""
     return {**json.loads(config.to_json_string()), "architectures": [architecture]}
-
-
-def _plain_settings(cfg: Any) -> dict[str, Any]:
-    """Return the fields of a bridge's configuration that are plain values."""
-    values: Mapping[str, Any] = cfg.to_dict()
-    plain = (bool, int, float, str, type(None))
-    return {name: value for name, value in sorted(values.items()) if isinstance(value, plain)}
-
-
-def _tensors(modules: Mapping[str, torch.nn.Module]) -> Iterator[tuple[str, Tensor]]:
-    for name, module in modules.items():
-        for part, tensor in own_tensors(module):
-            yield f"{name}.{part}", tensor

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.models.fingerprint import CONFIG_WITHOUT_INFLUENCE
 from acdc_pipeline.models.hashing import hash_tensors
+from acdc_pipeline.models.memory.refusals import own_tensors
 from acdc_pipeline.specs.base import sha256_of
 
-# Fields of a bridge's configuration about its place in memory and its hooks.
+# Of a bridge's configuration, fields about its place in memory, its hooks and its prompts.
 _BRIDGE_WITHOUT_INFLUENCE = CONFIG_WITHOUT_INFLUENCE | {
     "device",
     "model_name",
@@ -32,10 +33,14 @@ _BRIDGE_WITHOUT_INFLUENCE = CONFIG_WITHOUT_INFLUENCE | {
 }
 
 
+# Numbers of modules that calls and training change, and that outputs do not depend on.
+_CHANGING = frozenset({"training", "gradient_checkpointing", "max_seq_len_cached"})
+
+
 def model_revision(
     architecture: str,
     config: Mapping[str, Any],
-    tensors: Iterable[tuple[str, Tensor]],
+    modules: Mapping[str, nn.Module],
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> str:
     """Return 20 hex digits that change whenever a weight, a setting or the tokenizer does.
@@ -44,18 +49,51 @@ def model_revision(
 
     Args:
         config: fields of the configuration; those about saving and training do not count.
-        tensors: all parameters and buffers by name, in any order.
+        modules: all modules by name, whose parameters, buffers, classes and settings count.
     """
-    kept = {name: value for name, value in config.items() if name not in _BRIDGE_WITHOUT_INFLUENCE}
+    ignored = CONFIG_WITHOUT_INFLUENCE | {"architectures"}
     return sha256_of(
         {
             "kind": "memory",
             "architecture": architecture,
-            "config": {name: value for name, value in kept.items() if name != "architectures"},
-            "tensors": hash_tensors(tensors),
+            "config": {name: value for name, value in config.items() if name not in ignored},
+            "modules": {name: describe_module(module) for name, module in modules.items()},
+            "tensors": hash_tensors(_tensors(modules)),
             "tokenizer": None if tokenizer is None else hash_tokenizer(tokenizer),
         }
     )[:20]
+
+
+def bridge_settings(cfg: Any) -> dict[str, Any]:
+    """Return the fields of a bridge's configuration that are plain values and decide outputs."""
+    plain = (bool, int, float, str, type(None))
+    return {
+        name: value
+        for name, value in sorted(cfg.to_dict().items())
+        if isinstance(value, plain) and name not in _BRIDGE_WITHOUT_INFLUENCE
+    }
+
+
+def describe_module(module: nn.Module) -> list[Any]:
+    """Return the class of a module, and its numbers if it is one of transformers or torch.
+
+    These are its epsilon, scale or window, which a caller may have changed after it was built.
+    """
+    kind = type(module)
+    if kind.__module__.partition(".")[0] not in ("torch", "transformers"):
+        return [kind.__qualname__]
+    numbers = {
+        name: value
+        for name, value in sorted(vars(module).items())
+        if isinstance(value, bool | int | float) and name not in _CHANGING and name[0] != "_"
+    }
+    return [kind.__qualname__, numbers]
+
+
+def _tensors(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
+    for name, module in modules.items():
+        for part, tensor in own_tensors(module):
+            yield f"{name}.{part}", tensor
 
 
 def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
