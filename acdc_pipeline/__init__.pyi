@@ -7,6 +7,7 @@ from .specs.own_metric import Metric
 from .specs.prompt_pair import PromptPair
 from .specs.task import Task
 from .store import open_store
+from .workflows.circuit_run import compute_logits, patch_model
 
 __all__ = [
     "Circuit",
@@ -15,12 +16,14 @@ __all__ = [
     "PromptPair",
     "Task",
     "build_wiki",
+    "compute_logits",
     "discover",
     "evaluate",
     "export",
     "load_model",
     "load_task",
     "open_store",
+    "patch_model",
     "profile_heads",
     "regress",
     "sweep",

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from jaxtyping import Float
+from torch import Tensor
 from tqdm.std import tqdm
 
-from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph import Circuit, Edge
 from acdc_pipeline.models.memory import held_model_of
 from acdc_pipeline.plotting.svg import Drawing
-from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.specs import TaskSpec, circuit_method
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.workflows.circuit_run import Model, Prompts, logits_of_run, patch_model
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
@@ -24,27 +29,141 @@ from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory import MemoryModel
 
 
 @dataclass(frozen=True, repr=False)
-class FoundCircuit(Circuit):
+class CircuitOfRun(Circuit):
+    """A circuit with a run that says how it is measured, such as part of a circuit found.
+
+    Args:
+        run: gives model, prompts, metric and ablation; it need not have found this circuit.
+        own_metric: the metric of one's own that the run names; None for a built-in one.
+        given: the model in memory and its tokenizer that `discover` took; None for a reference.
+    """
+
+    run: RunRecord = field(kw_only=True, compare=False)
+    task: TaskSpec = field(kw_only=True, compare=False)
+    own_metric: Metric | None = field(default=None, kw_only=True, compare=False)
+    given: tuple[Any, Any] | None = field(default=None, kw_only=True, compare=False)
+
+    @property
+    def title(self) -> str:
+        """Task and model."""
+        return f"{self.run.spec.task} in {self.run.spec.model}"
+
+    def __repr__(self) -> str:
+        return (
+            f"<circuit: {len(self)} of {self.topology.n_edges} edges, changed from run "
+            f"{self.run.spec.run_id()[:8]}: {self.title}>"
+        )
+
+    def without(self, edges: Edge | str | Iterable[Edge | str]) -> CircuitOfRun:
+        """Return the circuit without `edges`, measured as this one is; see `Circuit.without`."""
+        left = super().without(edges)
+        return CircuitOfRun(
+            left.topology,
+            left.edges,
+            left.scores,
+            run=self.run,
+            task=self.task,
+            own_metric=self.own_metric,
+            given=self.given,
+        )
+
+    def logits(
+        self,
+        prompts: Prompts | None = None,
+        *,
+        model: MemoryModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        device: str = "auto",
+    ) -> Float[Tensor, "answer vocab"]:
+        """Return the logits of the circuit at the answers: [prompt, vocabulary].
+
+            circuit.logits([("When Mary and John …", "When Anna and John …")])
+
+        The model of the run is loaded again unless it is given, and removed edges carry what they
+        did in the run.
+        Ablation by the mean takes that of the counterfactuals among `prompts`. A prompt with
+        several answers has a row for each.
+
+        Args:
+            prompts: a task, its name, folder or `.jsonl` of pairs; a PromptSet; or pairs
+                `(clean, corrupted)` of texts or of token ids, whose logits are those at the last
+                token. None for the prompts of the run.
+            model, tokenizer: as for `FoundCircuit.evaluate`.
+            device: as for `discover`.
+
+        Raises:
+            InvalidInput: prompts that the model cannot process.
+        """
+        make_worker = self._worker_factory(device, None, model, tokenizer)
+        return logits_of_run(make_worker(), self.run.spec, self.task, self, prompts)
+
+    def patched(self, model: Model, corrupted: Any = None) -> AbstractContextManager[Model]:
+        """Return a context in which the logits of `model` are those of the circuit.
+
+            with circuit.patched(model, corrupted_ids) as patched:
+                patched(ids).logits
+
+        Removed edges carry what they did in the run. `patch_model` says what is patched, and which
+        calls are refused.
+
+        Args:
+            model: a TransformerBridge, or a causal language model of transformers, with the graph
+                of the circuit; it need not be the model of the run.
+            corrupted: token ids of the counterfactuals [prompt, position], of the shape of the
+                tokens that the model is called on.
+
+        Raises, when the context is entered:
+            InvalidInput: as `patch_model`.
+        """
+        ablation = circuit_method(self.run.spec.method).ablation
+        return patch_model(self, model, corrupted, ablation=ablation)
+
+    def evaluate(
+        self,
+        *,
+        model: MemoryModel | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        scope: Literal["basic", "full"] = "basic",
+        null: int | None = None,
+        draws: int | None = None,
+        restarts: int | None = None,
+        seed: int = 0,
+        device: str = "auto",
+        memory: int | None = None,
+    ) -> Evaluation:
+        """Evaluate the circuit as `FoundCircuit.evaluate` does; nothing is stored.
+
+        Stability and transfer, which repeat a search, are not measured.
+        """
+        plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+        make_worker = self._worker_factory(device, memory, model, tokenizer)
+        return evaluate(make_worker(), self.run.spec, self.task, self, [], plan)
+
+    def _worker_factory(
+        self, device: str, memory: int | None, model: Any, tokenizer: Any
+    ) -> Callable[[], Worker]:
+        given = self.given if model is None else (model, tokenizer)
+        held = None if given is None else held_model_of(self.run.spec, *given)
+        return worker_factory(device, memory, model=held, own_metric=self.own_metric)
+
+
+@dataclass(frozen=True, repr=False)
+class FoundCircuit(CircuitOfRun):
     """A circuit with the run that found it.
 
     Args:
         run: the whole record: spec, decisions, metrics, environment.
         store: the store that holds the run and the other runs of its search; None if the run was
             not stored.
-        own_metric: the metric of one's own by which it was found; None for a built-in one.
-        given: the model in memory and its tokenizer that `discover` took; None for a reference.
         trials: the circuits tried on the way to a faithfulness, in that order; else empty.
     """
 
-    run: RunRecord = field(kw_only=True, compare=False)
-    task: TaskSpec = field(kw_only=True, compare=False)
     store: Store | None = field(default=None, kw_only=True, compare=False)
-    own_metric: Metric | None = field(default=None, kw_only=True, compare=False)
-    given: tuple[Any, Any] | None = field(default=None, kw_only=True, compare=False)
     trials: tuple[Trial, ...] = field(default=(), kw_only=True, compare=False)
 
     @property
@@ -63,22 +182,15 @@ class FoundCircuit(Circuit):
         return list(self.run.details.get("warnings", ()))
 
     def __repr__(self) -> str:
-        spec = self.run.spec
         return (
-            f"<circuit of {spec.task} in {spec.model} by {spec.method.name}: {len(self)} of "
+            f"<circuit of {self.title} by {self.run.spec.method.name}: {len(self)} of "
             f"{self.topology.n_edges} edges, KL {self.metrics['kl']:.3g}, run {self.run_id[:8]}>"
         )
 
-    def _repr_svg_(self) -> str:
-        return self.draw().svg
-
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
         """Draw the circuit; the default title names the task and the model."""
-        spec = self.run.spec
-        return super().draw(
-            title or f"{spec.task} in {spec.model}",
-            subtitle or f"{spec.method.name}, KL to the whole model {self.metrics['kl']:.3g}.",
-        )
+        found = f"{self.run.spec.method.name}, KL to the whole model {self.metrics['kl']:.3g}."
+        return super().draw(title, subtitle or found)
 
     def evaluate(
         self,
@@ -129,9 +241,7 @@ class FoundCircuit(Circuit):
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
         spec = self.run.spec
-        given = self.given if model is None else (model, tokenizer)
-        held = None if given is None else held_model_of(spec, *given)
-        make_worker = worker_factory(device, memory, model=held, own_metric=self.own_metric)
+        make_worker = self._worker_factory(device, memory, model, tokenizer)
         if self.store is None:
             return evaluate(make_worker(), spec, self.task, self, [self], plan)
         answer = evaluate_into(self.store, make_worker, spec, self.task, self, plan)

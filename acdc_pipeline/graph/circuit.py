@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from acdc_pipeline.errors import GraphError, UnknownName
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.graph.topology import Topology
@@ -14,6 +15,7 @@ from acdc_pipeline.graph.topology import Topology
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
 
+    from acdc_pipeline.graph.comparison import CircuitComparison
     from acdc_pipeline.plotting.svg import Drawing
 
 Rank = Literal["magnitude", "signed"]
@@ -29,6 +31,9 @@ NO_SLOT = ""
 @dataclass(frozen=True, repr=False)
 class Circuit:
     """A set of edges kept, with the full graph it was cut from.
+
+    `a | b`, `a & b` and `a - b` are the circuits of the edges in either, in both, and in `a` alone.
+    An edge of the result has the score that it has in `a`, the left circuit, if any.
 
     Args:
         edges: the edges kept; each must exist in `topology`.
@@ -59,7 +64,7 @@ class Circuit:
         scores: Mapping[Edge, float] | None = None,
     ) -> Circuit:
         """Return a circuit from edges or their names (`a0.h1->a5.h3<k>`)."""
-        parsed = frozenset(Edge.parse(e) if isinstance(e, str) else e for e in edges)
+        parsed = frozenset(topology.edge_of(edge) for edge in edges)
         return cls(topology, parsed, dict(scores or {}))
 
     @classmethod
@@ -70,8 +75,64 @@ class Circuit:
     def __len__(self) -> int:
         return len(self.edges)
 
-    def __contains__(self, edge: Edge) -> bool:
-        return edge in self.edges
+    def __iter__(self) -> Iterator[Edge]:
+        return iter(self.sorted_edges)
+
+    def __contains__(self, edge: Edge | str) -> bool:
+        """Whether the circuit keeps `edge`, given as an edge or by its name.
+
+        Raises:
+            GraphError: no edge of the graph has that name.
+        """
+        return (self.topology.edge_of(edge) if isinstance(edge, str) else edge) in self.edges
+
+    def __or__(self, other: object) -> Circuit:
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        self.check_same_graph(other)
+        return self._keeping(self.edges.union(other.edges))
+
+    def __and__(self, other: object) -> Circuit:
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        self.check_same_graph(other)
+        return self._keeping(self.edges.intersection(other.edges))
+
+    def __sub__(self, other: object) -> Circuit:
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        self.check_same_graph(other)
+        return self._keeping(self.edges.difference(other.edges))
+
+    def without(self, edges: Edge | str | Iterable[Edge | str]) -> Circuit:
+        """Return the circuit without one edge or several, given as edges or by their names.
+
+        Edges that the circuit does not keep change nothing. The edges that are left have their
+        scores.
+
+        Raises:
+            GraphError: an edge does not exist in the graph.
+        """
+        given = [edges] if isinstance(edges, Edge | str) else edges
+        return self._keeping(self.edges - {self.topology.edge_of(edge) for edge in given})
+
+    def check_same_graph(self, other: Circuit) -> None:
+        """Raise GraphError unless `other` is a circuit of the same graph."""
+        if self.topology != other.topology:
+            raise GraphError(
+                f"circuits of different graphs: {self.topology}; and {other.topology}",
+                allowed="circuits of one graph, such as those of one model",
+            )
+
+    def compare(self, other: Circuit) -> CircuitComparison:
+        """Compare the edges and nodes of this circuit (A) with those of `other` (B).
+
+        Raises:
+            GraphError: `other` is a circuit of another graph.
+        """
+        from acdc_pipeline.graph.comparison import CircuitComparison
+
+        return CircuitComparison(self, other)
 
     def __repr__(self) -> str:
         return f"<circuit: {len(self)} of {self.topology.n_edges} edges>"
@@ -79,7 +140,7 @@ class Circuit:
     @cached_property
     def sorted_edges(self) -> tuple[Edge, ...]:
         """The kept edges in the graph's order, the same in every process."""
-        return tuple(sorted(self.edges, key=self.topology.edge_index))
+        return tuple(self.topology.in_order(self.edges))
 
     def strongest(self, count: int = 10) -> tuple[Edge, ...]:
         """Return the kept edges with the highest scores, best first; edges without a score last."""
@@ -122,12 +183,51 @@ class Circuit:
             graph.add_edge(str(edge.src), str(edge.dst), key=edge.slot or NO_SLOT, **score)
         return graph
 
+    def to_frame(self, *, edges: str = "kept", library: str | None = None) -> Any:
+        """Return the edges as a data frame, one row per edge in the graph's order.
+
+        Columns: `src`, `dst`, their kinds, layers and heads (`src_kind`, `src_layer`, `src_head`,
+        `dst_kind`, …), `dst_slot` (`q`, `k` or `v` of a head), `score`, and `present`, which is
+        true for the edges kept. A null means that there is no such value.
+
+        Args:
+            edges: `kept`, or `all` edges of the graph.
+            library: `pandas` or `polars`; None for the first of them that is installed.
+
+        Raises:
+            UnknownName: there is no such library or choice of edges.
+            InvalidInput: the library, or both of them, are not installed.
+        """
+        from acdc_pipeline.graph.table import edge_frame
+
+        choices = {"kept": self.sorted_edges, "all": self.topology.edges}
+        if edges not in choices:
+            raise UnknownName.among(
+                "choice of edges", edges, choices, where="to_frame", field="edges"
+            )
+        return edge_frame(self, choices[edges], library)
+
+    @property
+    def title(self) -> str | None:
+        """What a figure calls the circuit; None for a circuit of no run."""
+        return None
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
+
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
         """Draw the circuit as an SVG figure, see `plotting.circuit`."""
         from acdc_pipeline.plotting.circuit import draw_circuit
         from acdc_pipeline.plotting.svg import Drawing
 
-        return Drawing(draw_circuit(self, title=title or "circuit", subtitle=subtitle))
+        heading = title or self.title or "circuit"
+        return Drawing(draw_circuit(self, title=heading, subtitle=subtitle))
+
+    def _keeping(self, edges: frozenset[Edge]) -> Circuit:
+        scores = {
+            edge: self.scores[edge] for edge in self.topology.in_order(edges) if edge in self.scores
+        }
+        return Circuit(self.topology, edges, scores)
 
 
 def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:

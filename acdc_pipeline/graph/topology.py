@@ -8,9 +8,10 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.errors import GraphError, unknown
+from acdc_pipeline.errors import GraphError, nearest, unknown
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
+from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,6 +153,32 @@ class Topology:
         """Return the edges whose entry in `mask` is true, in the graph's order."""
         return [self.edges[index] for index in mask.nonzero()[0].tolist()]
 
+    def in_order(self, edges: Iterable[Edge]) -> list[Edge]:
+        """Return `edges` in the graph's order. Raises GraphError if one does not exist."""
+        return sorted(edges, key=self.edge_index)
+
+    def edge_of(self, edge: Edge | str) -> Edge:
+        """Return the edge of that name (`a0.h1->a5.h3<k>`), or `edge` itself.
+
+        Raises:
+            GraphError: it does not exist in this graph. The error names the nearest one.
+        """
+        try:
+            parsed = Edge.parse(edge) if isinstance(edge, str) else edge
+        except GraphError as error:
+            problem = f"'{edge}' is not an edge"
+            if error.problem != problem:
+                problem += f": {error.problem}"
+            allowed = error.allowed or "src->dst, as in a0.h1->a5.h3<k>"
+            raise GraphError(problem, allowed=self._suggest(allowed, str(edge))) from None
+        try:
+            self.check(parsed)
+        except GraphError as error:
+            raise GraphError(
+                error.problem, allowed=self._suggest(error.allowed or "", str(parsed))
+            ) from None
+        return parsed
+
     def check(self, item: Node | Edge) -> None:
         """Raise GraphError if `item` does not exist in this graph."""
         if isinstance(item, Edge):
@@ -159,14 +186,27 @@ class Topology:
         elif item != LOGITS and item not in self.source_index:
             raise self._unknown(item)
 
+    def __str__(self) -> str:
+        return (
+            f"{pluralize(self.n_layers, 'layer')} x {pluralize(self.n_heads, 'head')}"
+            f"{', MLPs' if self.has_mlp else ', no MLPs'}"
+            f"{', parallel blocks' if self.parallel else ''}"
+        )
+
+    def _suggest(self, allowed: str, name: str) -> str:
+        """`allowed`, followed by the edge whose ends are nearest to those in `name`."""
+        src, _, dst = name.partition("->")
+        receivers = {str(receiver): receiver for receiver in self.receivers}
+        close = dst if dst in receivers else nearest(dst, receivers)
+        if close is None:
+            return allowed
+        sources = [str(source) for source in self.sources_of(receivers[close])]
+        source = src if src in sources else nearest(src, sources)
+        return allowed if source is None else f"{allowed} (did you mean '{source}->{close}'?)"
+
     def _unknown(self, item: Node | Edge) -> GraphError:
         kind = "an edge" if isinstance(item, Edge) else "a node"
-        return GraphError(
-            f"'{item}' is not {kind} of this graph",
-            allowed=f"{self.n_layers} layers x {self.n_heads} heads"
-            f"{', MLPs' if self.has_mlp else ', no MLPs'}"
-            f"{', parallel blocks' if self.parallel else ''}",
-        )
+        return GraphError(f"'{item}' is not {kind} of this graph", allowed=str(self))
 
 
 def check_keys(values: Mapping[Any, Any], path: str, known: Iterable[str]) -> None:

@@ -40,11 +40,13 @@ class OverlapRow:
     Args:
         edges: counts of edges; None if the models differ in shape.
         role_edges: counts of edges between head roles; None if roles are unknown.
+        nodes: counts of nodes, in place of edges by role; None if they are not compared.
     """
 
     label: str
     edges: Counts | None
     role_edges: Counts | None
+    nodes: Counts | None = None
 
 
 def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
@@ -60,6 +62,8 @@ def draw_overlap(a: str, b: str, rows: Sequence[OverlapRow]) -> str:
             parts += _bar(row.edges, y, "edges")
         if row.role_edges is not None:
             parts += _bar(row.role_edges, y + _BAR + 4, "edges by role")
+        if row.nodes is not None:
+            parts += _bar(row.nodes, y + _BAR + 4, "nodes")
     height = _TOP + _ROW * len(rows) + _MARGIN
     return svg.document(
         "acdc-pair",

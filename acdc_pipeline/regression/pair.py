@@ -8,7 +8,7 @@ from itertools import product
 
 from acdc_pipeline.errors import UnknownName
 from acdc_pipeline.graph import Circuit, Node
-from acdc_pipeline.graph.circuit import jaccard
+from acdc_pipeline.graph.comparison import Overlap, overlap
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.regression.cell import CellSpec, cell_of
 from acdc_pipeline.specs import canonical_json
@@ -18,25 +18,6 @@ NO_ROLE = "head without a role"
 
 Roles = Mapping[Node, frozenset[str]]
 """The roles of each head that has any, from head profiles."""
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """The names that two sets share, and those that only one of them has."""
-
-    only_a: tuple[str, ...]
-    both: tuple[str, ...]
-    only_b: tuple[str, ...]
-
-    @property
-    def counts(self) -> tuple[int, int, int]:
-        """Number of names only in the first set, in both, and only in the second."""
-        return len(self.only_a), len(self.both), len(self.only_b)
-
-    @property
-    def jaccard(self) -> float:
-        """Jaccard index of the two sets: size of the intersection over size of the union."""
-        return jaccard((*self.only_a, *self.both), (*self.both, *self.only_b))
 
 
 @dataclass(frozen=True)
@@ -57,9 +38,9 @@ class Pair:
     cell: CellSpec
     label: str
     runs: tuple[str, str]
-    edges: Overlap | None
-    roles: Overlap | None
-    role_edges: Overlap | None
+    edges: Overlap[str] | None
+    roles: Overlap[str] | None
+    role_edges: Overlap[str] | None
 
 
 def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
@@ -122,10 +103,10 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
     one, other = a.circuit, b.circuit
     roles = role_edges = None
     if roles_a is not None and roles_b is not None:
-        roles = _overlap(_roles_of(one, roles_a), _roles_of(other, roles_b))
-        role_edges = _overlap(_role_edges(one, roles_a), _role_edges(other, roles_b))
+        roles = overlap(_roles_of(one, roles_a), _roles_of(other, roles_b))
+        role_edges = overlap(_role_edges(one, roles_a), _role_edges(other, roles_b))
     alike = one.topology == other.topology
-    edges = _overlap(map(str, one.edges), map(str, other.edges)) if alike else None
+    edges = overlap(map(str, one.edges), map(str, other.edges)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
     cell = cell_of(a.spec, a.spec.model)
     labels = [f"{c.task}, {c.method_text}" for c in (cell, cell_of(b.spec, b.spec.model))]
@@ -135,11 +116,6 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
 def _settings_key(summary: RunSummary) -> str:
     spec = summary.spec.plain()
     return canonical_json({k: spec[k] for k in ("task_hash", "method", "prompts", "seed", "dtype")})
-
-
-def _overlap(a: Iterable[str], b: Iterable[str]) -> Overlap:
-    one, other = set(a), set(b)
-    return Overlap(*(tuple(sorted(part)) for part in (one - other, one & other, other - one)))
 
 
 def _roles_of(circuit: Circuit, roles: Roles) -> Collection[str]:

@@ -10,6 +10,7 @@ from acdc_pipeline.store.location import default_location as default_location
 from acdc_pipeline.store.record import HeadScore as HeadScore
 from acdc_pipeline.store.record import RunRecord as RunRecord
 from acdc_pipeline.store.record import RunSummary as RunSummary
+from acdc_pipeline.store.run_list import RunList as RunList
 from acdc_pipeline.store.store import Store as Store
 from acdc_pipeline.store.store import as_store as as_store
 from acdc_pipeline.store.store import open_store as open_store

@@ -43,6 +43,7 @@ from acdc_pipeline.store.reader import (
     unfinished_runs,
 )
 from acdc_pipeline.store.record import RunRecord, RunSummary
+from acdc_pipeline.store.run_list import RunList, select_runs
 
 Mode = Literal["read", "write"]
 
@@ -216,6 +217,20 @@ class Store:
             listed = [item for item in runs if wanted is None or item[0] in wanted]
             found = self.backend.map(summary, listed)
         return [item for item in found if item is not None]
+
+    def runs(
+        self, *, task: str | None = None, model: str | None = None, method: str | None = None
+    ) -> RunList:
+        """Return the runs of one task, model or method, by name, or all; without damaged ones.
+
+        They come with their evaluations, in the order of `acdc runs list`.
+        """
+        found = select_runs(self.summaries(), task=task, model=model, method=method)
+        return RunList(found, self.evaluations([summary.run_id for summary in found]).by_run)
+
+    def to_frame(self, *, library: str | None = None) -> Any:
+        """Return all runs as a data frame, see `RunList.to_frame`."""
+        return self.runs().to_frame(library=library)
 
     def damaged(self) -> list[DamagedRun]:
         """Return an error for every committed run whose files differ from what was committed."""

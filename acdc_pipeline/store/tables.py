@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Circuit, Decision, Edge, Node, Receiver, Topology
+from acdc_pipeline.graph.table import EDGE_COLUMNS, edge_columns
 from acdc_pipeline.store.record import HeadScore
 
 
@@ -18,22 +19,7 @@ def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-EDGES = pa.schema(
-    [
-        _column("run_id", pa.string()),
-        _column("src", pa.string()),
-        _column("dst", pa.string()),
-        _column("src_kind", pa.string()),
-        pa.field("src_layer", pa.int32()),
-        pa.field("src_head", pa.int32()),
-        _column("dst_kind", pa.string()),
-        pa.field("dst_layer", pa.int32()),
-        pa.field("dst_head", pa.int32()),
-        pa.field("dst_slot", pa.string()),
-        pa.field("score", pa.float32()),
-        _column("present", pa.bool_()),
-    ]
-)
+EDGES = pa.schema([_column("run_id", pa.string()), *EDGE_COLUMNS])
 """Every edge of the full graph, in the order of the graph; `present` marks those kept."""
 
 NODES = pa.schema(
@@ -84,23 +70,8 @@ HEADS = pa.schema(
 def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
     """Return every edge of the full graph, in the order of the graph."""
     edges = circuit.topology.edges
-    return pa.Table.from_pydict(
-        {
-            "run_id": [run_id] * len(edges),
-            "src": [str(e.src) for e in edges],
-            "dst": [str(e.dst) for e in edges],
-            "src_kind": [e.src.kind for e in edges],
-            "src_layer": [e.src.layer for e in edges],
-            "src_head": [e.src.head for e in edges],
-            "dst_kind": [e.dst.kind for e in edges],
-            "dst_layer": [e.dst.layer for e in edges],
-            "dst_head": [e.dst.head for e in edges],
-            "dst_slot": [e.slot for e in edges],
-            "score": [circuit.scores.get(e) for e in edges],
-            "present": [e in circuit.edges for e in edges],
-        },
-        schema=EDGES,
-    )
+    columns = {"run_id": [run_id] * len(edges), **edge_columns(circuit, edges)}
+    return pa.Table.from_pydict(columns, schema=EDGES)
 
 
 def circuit_from(table: pa.Table, topology: Topology) -> Circuit:

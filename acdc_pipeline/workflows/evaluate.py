@@ -40,6 +40,7 @@ from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
+from acdc_pipeline.workflows.circuit_run import require_graph
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import PARTS, Evaluation, EvaluationPlan, Measured, Part
 from acdc_pipeline.workflows.stability import stability, transfer
@@ -199,6 +200,7 @@ def _subject(
     neurons: NeuronMasks | None,
 ) -> Subject:
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
+    require_graph(circuit, worker.model(run).topology)
     bench, nothing = worker.bench(run, task), worker.empty_logits(run, task)
     if neurons is not None:
         check_masks(bench, neurons, run.model)

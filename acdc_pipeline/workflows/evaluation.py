@@ -9,7 +9,11 @@ from typing import Any, Literal, get_args
 from acdc_pipeline.errors import check_whole
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
+from acdc_pipeline.plotting.scatter import Mark
+from acdc_pipeline.plotting.svg import Drawing
 from acdc_pipeline.specs.names import MAX_SEED, MetricKey, MetricName
+from acdc_pipeline.text import format_number, format_percent
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
 Part = Literal[
@@ -217,6 +221,37 @@ class Evaluation:
         if not null or measured is None or measured.faithfulness is None:
             return None
         return percentile(measured.faithfulness, null)
+
+    def draw(self, title: str = "") -> Drawing:
+        """Draw the faithfulness curve, with the circuit and random circuits of its size."""
+
+        def mark(share: float, faithfulness: float, name: str) -> Mark:
+            return Mark(share, faithfulness, f"{name}: faithfulness {format_number(faithfulness)}")
+
+        share = len(self.circuit) / self.circuit.topology.n_edges
+        areas = (
+            ""
+            if self.cpr is None or self.cmd is None
+            else f" CPR {format_number(self.cpr)}, CMD {format_number(self.cmd)}."
+        )
+        svg = draw_faithfulness_curve(
+            [
+                # A share that allows no circuit is part of the line but has no dot.
+                mark(point.fraction, point.faithfulness, f"{point.edges} edges")
+                if point.edges
+                else Mark(point.fraction, point.faithfulness, "")
+                for point in self.curve or ()
+            ],
+            mark(share, self.faithfulness, "this circuit"),
+            [mark(share, value, "random circuit") for value in self.null],
+            title=title or self.circuit.title or "circuit",
+            subtitle=f"Faithfulness in {self.scale.metric} against the share of edges.{areas} "
+            f"Circle: the circuit, {format_percent(share)}. Grey: random circuits of its size.",
+        )
+        return Drawing(svg)
+
+    def _repr_svg_(self) -> str:
+        return self.draw().svg
 
     def __repr__(self) -> str:
         rank = self.percentile

@@ -138,9 +138,10 @@ def compare_runs(
       acdc runs compare --model dir:out/model@3f2a --model dir:out/model@90cc --svg shared.svg
     """
     from acdc_pipeline.cli.views import comparison
-    from acdc_pipeline.cli.views.run import evaluation_part, run_name
+    from acdc_pipeline.cli.views.run import run_name
     from acdc_pipeline.cli.views.run_list import load_figures
     from acdc_pipeline.regression.pair import pair_runs, roles_in, runs_of
+    from acdc_pipeline.store.run_list import evaluation_part
 
     runs = [run for run in (first, second) if run is not None]
     models = model or []

@@ -232,7 +232,6 @@ def evaluate(
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
         curve_rows,
-        draw_evaluation,
         evaluation_facts,
         mask_facts,
     )
@@ -242,7 +241,7 @@ def evaluate(
     if answer is not None and answer.unkept is not None:
         output.print_warnings([f"not stored: {answer.unkept}"])
     if svg is not None:
-        picture = draw_evaluation(found, title=f"{spec.task} in {spec.model}")
+        picture = found.draw(f"{spec.task} in {spec.model}").svg
         if write_drawing(svg, picture):
             return
     of_run = {} if model is not None else {"run": spec.run_id()}

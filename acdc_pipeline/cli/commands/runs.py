@@ -71,8 +71,8 @@ def list_runs(
 
     Example: acdc runs list --task ioi
     """
-    from acdc_pipeline.cli.views.run import size_order, summary_document
     from acdc_pipeline.cli.views.run_list import COLUMNS, run_rows
+    from acdc_pipeline.store.run_list import sort_runs, summary_document
 
     results = shared.open_store(context)
 
@@ -84,9 +84,8 @@ def list_runs(
         return
     found = results.summaries()
     damaged = _damage_of(results, {s.run_id for s in found})
-    shown = [s for s in found if fits(s.spec)]
+    shown = sort_runs(s for s in found if fits(s.spec))
     figures = load_figures(results, [s.run_id for s in shown])
-    shown.sort(key=lambda s: (s.spec.task, s.spec.model, size_order(s.spec.method), s.run_id))
     if json:
         output.print_json(
             {
@@ -137,8 +136,9 @@ def show_run(
     Example: acdc runs show 3f2a91c0
     """
     from acdc_pipeline.cli.views.evaluation import measured_facts
-    from acdc_pipeline.cli.views.run import evaluation_part, run_document, run_facts
+    from acdc_pipeline.cli.views.run import run_document, run_facts
     from acdc_pipeline.specs import circuit_method
+    from acdc_pipeline.store.run_list import evaluation_part
     from acdc_pipeline.workflows.export import draw_run
 
     if no_svg and svg is not None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from acdc_pipeline.cli.terminal.output import print_facts, print_line
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.views import run_list
-from acdc_pipeline.cli.views.run import evaluation_part
+from acdc_pipeline.store.run_list import evaluation_part
 from acdc_pipeline.text import NONE, format_number, list_first
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.regression.pair import Overlap, Pair
+    from acdc_pipeline.graph.comparison import Overlap
+    from acdc_pipeline.regression.pair import Pair
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
     from acdc_pipeline.workflows.curves import SearchAreas
 
@@ -191,5 +192,5 @@ def _strongest(circuit: Circuit, edges: Sequence[str]) -> str:
     return list_first(names, MAX_EDGES_NAMED)
 
 
-def _overlap_document(overlap: Overlap | None) -> dict[str, Any] | None:
+def _overlap_document(overlap: Overlap[str] | None) -> dict[str, Any] | None:
     return None if overlap is None else asdict(overlap) | {"jaccard": overlap.jaccard}

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acdc_pipeline.cli.terminal.tables import Column
 from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.figures import SUPERFLUOUS
 from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
-
-if TYPE_CHECKING:
-    from acdc_pipeline.workflows.evaluation import Evaluation
 
 Facts = Mapping[str, Any]
 
@@ -179,33 +176,3 @@ def _worst_text(knockout: Facts) -> str:
 
 def _named(parts: Sequence[str]) -> str:
     return list_first(parts, MAX_NODES_NAMED) if parts else "nothing removed"
-
-
-def draw_evaluation(found: Evaluation, *, title: str) -> str:
-    """Draw the faithfulness curve with the circuit itself and random circuits of its size."""
-    from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
-    from acdc_pipeline.plotting.scatter import Mark
-
-    def mark(share: float, faithfulness: float, name: str) -> Mark:
-        return Mark(share, faithfulness, f"{name}: faithfulness {format_number(faithfulness)}")
-
-    share = len(found.circuit) / found.circuit.topology.n_edges
-    areas = (
-        ""
-        if found.cpr is None
-        else f" CPR {format_number(found.cpr)}, CMD {format_number(found.cmd)}."
-    )
-    return draw_faithfulness_curve(
-        [
-            # A share that allows no circuit is part of the line but has no dot.
-            mark(point.fraction, point.faithfulness, f"{point.edges} edges")
-            if point.edges
-            else Mark(point.fraction, point.faithfulness, "")
-            for point in found.curve or ()
-        ],
-        mark(share, found.faithfulness, "this circuit"),
-        [mark(share, value, "random circuit") for value in found.null],
-        title=title,
-        subtitle=f"Faithfulness in {found.scale.metric} against the share of edges.{areas} "
-        f"Circle: the circuit, {format_percent(share)}. Grey: random circuits of its size.",
-    )

@@ -10,7 +10,7 @@ from acdc_pipeline.text import NONE, format_number, format_percent, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import Method, ProfileMethod, RunSpec
-    from acdc_pipeline.store import Figures, RunRecord, RunSummary
+    from acdc_pipeline.store import RunRecord
 
 
 def run_name(spec: RunSpec) -> str:
@@ -21,14 +21,6 @@ def run_name(spec: RunSpec) -> str:
     how = method_label(spec.method)
     how = f"at {how.removeprefix('acdc ')}" if spec.method.name == "acdc" else f"by {how}"
     return f"{spec.task} in {spec.model} {how}{seed}"
-
-
-def size_order(method: Method) -> tuple[str, float]:
-    """A sort key that groups methods by name, the sparsest circuits of each first."""
-    values = method.plain()
-    if (threshold := values.get("threshold")) is not None:
-        return method.name, -threshold
-    return method.name, values.get("share") or float(values.get("edges") or 0)
 
 
 def method_text(method: Method) -> str:
@@ -117,27 +109,6 @@ def run_document(record: RunRecord) -> dict[str, Any]:
         "wall_seconds": record.wall_seconds,
         "environment": record.environment,
     }
-
-
-def summary_document(summary: RunSummary, figures: Figures | None = None) -> dict[str, Any]:
-    """Return a run of a list as JSON data."""
-    return {
-        "run_id": summary.run_id,
-        **summary.spec.plain(),
-        "edges_kept": summary.edges_kept,
-        "edges_total": summary.edges_total,
-        "metrics": dict(summary.metrics),
-        "parity_error": summary.parity_error,
-        "wall_seconds": summary.wall_seconds,
-        **evaluation_part(figures),
-    }
-
-
-def evaluation_part(figures: Figures | None) -> dict[str, Any]:
-    """Return the evaluation of a circuit as JSON data; null without one."""
-    if figures is None:
-        return {"evaluation": None}
-    return {"evaluation": {**figures.document, "evaluations": list(figures.evaluations)}}
 
 
 def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:

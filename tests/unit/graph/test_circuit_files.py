@@ -63,7 +63,7 @@ def drop(*path: Any) -> Change:
         (put("cfg", "d_mlp", value=1), ("cfg.d_mlp", "unknown key")),
         (put("nodes", "m0", "scores", value=1.0), ("nodes.m0.scores", "did you mean 'score'")),
         (put("edges", "a0.h1->m0", "weight", value=1.0), ("edges.a0.h1->m0.weight", "unknown")),
-        (put("nodes", "a1.h0", value={"in_graph": True}), ("'a1.h0'", "1 layers x 2 heads")),
+        (put("nodes", "a1.h0", value={"in_graph": True}), ("'a1.h0'", "1 layer x 2 heads")),
         (put("nodes", "x", value={"in_graph": True}), ("'x' is not a node",)),
         (put("edges", "m0->a0.h1<v>", value={"score": 1, "in_graph": True}), ("m0->a0.h1<v>",)),
         (put("edges", "a00.h1->m0", value={"score": 1, "in_graph": True}), ("a00.h1->m0",)),

@@ -1,0 +1,219 @@
+"""Run a circuit: its logits on prompts, and a model of the caller that computes as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from acdc_pipeline.engine import check_parity, set_up
+from acdc_pipeline.engine.patched_model import patch
+from acdc_pipeline.errors import GraphError, InvalidInput, UnknownName
+from acdc_pipeline.evaluation import circuit_logits
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.models.attach import attach_model
+from acdc_pipeline.models.memory import resolve_model
+from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs import (
+    ModelRef,
+    PairsGenerator,
+    RunSpec,
+    TaskSpec,
+    circuit_method,
+    find_task,
+)
+from acdc_pipeline.specs.names import Ablation
+from acdc_pipeline.specs.run import MAX_PROMPTS
+from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
+
+if TYPE_CHECKING:
+    from acdc_pipeline.models.memory import MemoryModel
+
+Prompts = PromptSet | TaskSpec | Path | str | Iterable[Any]
+"""Aligned prompts; a task, its name, folder or `.jsonl`; or pairs `(clean, corrupted)`."""
+
+Model = TypeVar("Model")
+
+_PROMPTS = 64
+
+
+def compute_logits(
+    circuit: Circuit,
+    prompts: Prompts,
+    model: ModelRef | MemoryModel | str,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    ablation: str = "corrupted",
+    count: int | None = None,
+    bos: bool = False,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "auto",
+) -> Float[Tensor, "answer vocab"]:
+    """Return the logits of a circuit at the answers: [prompt, vocabulary].
+
+        part = Circuit.of(load_model("zoo:attn-2l").topology, ["input->a0.h0<v>", "a0.h0->logits"])
+        compute_logits(part, "induction", "zoo:attn-2l")
+
+    A prompt with several answers has a row for each. A circuit that `discover` returned has a
+    method `logits`, which uses the model and the settings of its run.
+
+    Args:
+        circuit: a circuit of the graph of `model`.
+        prompts: a task, its name, folder or `.jsonl` of pairs; a PromptSet; or pairs
+            `(clean, corrupted)` of texts or of token ids, whose logits are those at the last token.
+        ablation: what a removed edge carries: corrupted, zero or mean; the mean is that of the
+            counterfactuals among `prompts`.
+        count: number of prompts; None for all pairs, and 64 prompts of another task.
+        bos: whether the texts of pairs follow a beginning-of-text token.
+        model, tokenizer, seed, dtype, device: as for `discover`.
+
+    Raises:
+        GraphError: the circuit is of another graph than the model.
+        InvalidInput: an argument is not valid, or the model cannot process the prompts.
+    """
+    source = resolve_model(model, tokenizer)
+    make_worker = worker_factory(device, model=source)
+    made = isinstance(prompts, PromptSet)
+    task = task_of([([0], [0])] if made else prompts, bos=bos)
+    if count is None:
+        count = MAX_PROMPTS if isinstance(task.generator, PairsGenerator) else _PROMPTS
+    run = run_of_circuit(
+        circuit,
+        task,
+        source,
+        metric="kl",
+        ablation=ablation,
+        prompts=count,
+        seed=seed,
+        dtype=dtype,
+    )
+    return logits_of_run(make_worker(), run, task, circuit, prompts if made else None)
+
+
+def logits_of_run(
+    worker: Worker, run: RunSpec, task: TaskSpec, circuit: Circuit, prompts: Prompts | None
+) -> Float[Tensor, "answer vocab"]:
+    """Return the logits of `circuit` at the answers, with the model and the ablation of `run`.
+
+    Args:
+        prompts: None for those of the run. Pairs are all used, and of another task as many prompts
+            as the run has.
+
+    Raises:
+        GraphError: the circuit is of another graph than the model.
+        InvalidInput, PromptError, ParityError, ExecutionFailed: as `Worker.execute`.
+    """
+    model = worker.model(run)
+    require_graph(circuit, model.topology)
+    if not isinstance(prompts, PromptSet):
+        chosen = task if prompts is None else task_of(prompts, bos=task.generator.bos)
+        given = prompts is not None and isinstance(chosen.generator, PairsGenerator)
+        count = chosen.prompts_for(MAX_PROMPTS if given else run.prompts)
+        some = run.model_copy(update={"prompts": count})
+        prompts = worker.prompts(some, chosen, seed=run.seed, alike=1)
+    check_parity(model, prompts.clean, prompts.lengths)
+    bench = set_up(model.weights, prompts, circuit_method(run.method).ablation)
+    return circuit_logits(bench, circuit.edges)
+
+
+@contextmanager
+def patch_model(
+    circuit: Circuit, model: Model, corrupted: Any = None, *, ablation: str = "corrupted"
+) -> Iterator[Model]:
+    """Make the logits of `model` those of `circuit` inside the context.
+
+        with patch_model(circuit, model, corrupted_ids) as patched:
+            patched(ids).logits
+
+    The stream that the model's final norm reads is exchanged for that of the circuit. The layers
+    before it still run, and what hooks see of them is the whole model. No gradient leads back
+    through the circuit. The weights are read once, when the context is entered; when it is left,
+    also by an error, the model is as before.
+
+    Args:
+        circuit: a circuit of the graph of `model`.
+        model: a TransformerBridge, or a causal language model of transformers or peft.
+        corrupted: token ids of the counterfactuals [prompt, position], as a tensor or lists, of the
+            shape of the tokens that the model is called on; under ablation by the mean, of their
+            length. Not needed under ablation by zero.
+        ablation: what a removed edge carries: corrupted, zero or mean.
+
+    Raises, when the context is entered:
+        GraphError: the circuit is of another graph than the model.
+        UnsupportedModel, ParityError: the engine does not reproduce the model.
+        InvalidInput: the model has hooks, or `corrupted` is missing or no batch.
+        PromptError: the model is called inside on tokens of another shape, with padding in front,
+            a cache or embeddings.
+    """
+    if ablation not in get_args(Ablation):
+        raise UnknownName.among(
+            "ablation", ablation, get_args(Ablation), where="patch_model", field="ablation"
+        )
+    attached = attach_model(model)
+    require_graph(circuit, attached.copy.topology)
+    tokens = None if corrupted is None else _token_ids(corrupted)
+    with patch(attached, circuit.edges, tokens, cast("Ablation", ablation)):
+        yield model
+
+
+def require_graph(circuit: Circuit, topology: Topology) -> None:
+    """Raise GraphError unless `circuit` is of the graph `topology`."""
+    if circuit.topology != topology:
+        raise GraphError(
+            f"the circuit is of a graph of {circuit.topology}, and the model has {topology}",
+            allowed="a circuit of the graph of this model",
+        )
+
+
+def task_of(prompts: TaskSpec | Path | str | Iterable[Any], *, bos: bool) -> TaskSpec:
+    """Return `prompts` as a task.
+
+    Args:
+        prompts: a task, its name, folder or `.jsonl`; or pairs as for `TaskSpec.from_pairs`, whose
+            answers may be left out.
+        bos: whether the texts of pairs follow a beginning-of-text token.
+
+    Raises:
+        UnknownName, SpecError: there is no such task, or it is not valid.
+    """
+    if isinstance(prompts, TaskSpec):
+        return prompts
+    if isinstance(prompts, str | Path):
+        return find_task(str(prompts))
+    pairs = list(map(_with_answer, prompts)) if isinstance(prompts, Sequence) else prompts
+    return TaskSpec.from_pairs(pairs, bos=bos)
+
+
+def _with_answer(pair: Any) -> Any:
+    """Return a pair with an answer. Logits need none, so that any token stands for it."""
+    if isinstance(pair, Mapping):
+        return {"correct": 0, **pair}
+    if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
+        clean, corrupted = (side.tolist() if isinstance(side, Tensor) else side for side in pair)
+        return clean, corrupted, 0
+    return pair
+
+
+def _token_ids(corrupted: Any) -> Tensor:
+    try:
+        tokens = torch.as_tensor(corrupted)
+    except (TypeError, ValueError, RuntimeError):
+        tokens = None
+    if tokens is None or tokens.dim() != 2 or tokens.is_floating_point() or not tokens.numel():
+        found = (
+            type(corrupted).__name__ if tokens is None else f"{list(tokens.shape)} {tokens.dtype}"
+        )
+        raise InvalidInput(
+            f"{found} is not a batch of token ids",
+            field="corrupted",
+            allowed="whole numbers [prompt, position], such as tokenizer(texts).input_ids",
+        )
+    return tokens.long()
