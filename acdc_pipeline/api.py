@@ -247,7 +247,8 @@ def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | Non
     Args:
         run: a circuit that `discover` returned, or a record of a store.
         path: the file; it is replaced as a whole if it exists.
-        format: one of `workflows.export.FORMATS`; None for that of the suffix.
+        format: node-link, graphml, dot, mib-json, eap-ig-pt, auto-circuit, parquet or svg; None
+            for that of the suffix.
 
     Raises:
         UnknownName: there is no such format.
