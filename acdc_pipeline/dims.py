@@ -14,6 +14,9 @@ dst       receivers of the graph
 edge      edges of the graph, in its own order
 gate      gates of a forward: one for every edge, or one for every source
 state     circuits evaluated together: one set of removed edges each
+corrupted_pos  positions of a counterfactual whose sides differ in length
+question  prompts whose whole answers are compared
+alternative  whole answers of one prompt
 width     coordinates of one named subspace of a compiled model's residual stream
 """
 
@@ -32,5 +35,8 @@ LEGEND = (
     "edge",
     "gate",
     "state",
+    "corrupted_pos",
+    "question",
+    "alternative",
     "width",
 )

@@ -32,7 +32,8 @@ class Bench:
         layout: how they are flattened into rows.
         ablated: what removed edges carry.
         logprobs: the whole model's log-probabilities at the answers.
-        answer_weight: the weight of each answer in objectives, 1 in total; None means equal.
+        answer_weight: the weight of each answer in objectives, 1 in total; None means equal. With
+            whole answers it is the weight of each prompt.
         own_metric: the metric of one's own that may be measured here beside the built-in ones.
     """
 
@@ -42,7 +43,7 @@ class Bench:
     clean: SourceOutputs
     ablated: Float[Tensor, "src batch pos d_model"]
     logprobs: Float[Tensor, "answer vocab"]
-    answer_weight: Float[Tensor, " answer"] | None = None
+    answer_weight: Float[Tensor, " _"] | None = None
     own_metric: Metric | None = None
 
     @cached_property
@@ -92,14 +93,8 @@ def set_up(
     Raises:
         PromptError: the model cannot process the prompts.
     """
-    if (
-        weights.blocks[0].attn.direction == "bidirectional"
-        and len(set(prompts.lengths.tolist())) > 1
-    ):
-        raise PromptError(
-            "prompts differ in length, and bidirectional attention would see the padding",
-            fix="use prompts of one length with this model",
-        )
+    if weights.blocks[0].attn.direction == "bidirectional":
+        _check_bidirectional(prompts)
     prompts = prompts.to(weights.device)
     layout = Layout(
         batch=len(prompts),
@@ -109,17 +104,34 @@ def set_up(
     )
     with torch.no_grad():
         clean = run_sources(weights, prompts.clean)
-        ablated = ablated_outputs(weights, prompts.corrupted, prompts.lengths, ablation)
+        ablated = ablated_outputs(
+            weights, prompts.corrupted, prompts.lengths, ablation, prompts.counterpart
+        )
         final = layout.at_answers(clean.final.flatten(0, 1))
         logprobs = unembed(weights, final).log_softmax(-1)
     return Bench(weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric)
 
 
+def _check_bidirectional(prompts: PromptSet) -> None:
+    """Raise PromptError if attention to later tokens would see padding or answers."""
+    if prompts.whole is not None:
+        raise PromptError(
+            "whole answers are predicted token by token, and bidirectional attention sees them",
+            fix="use answers of one token with this model",
+        )
+    if len(set(prompts.lengths.tolist())) > 1 or prompts.counterpart is not None:
+        raise PromptError(
+            "prompts differ in length, and bidirectional attention would see the padding",
+            fix="use prompts of one length with this model",
+        )
+
+
 def ablated_outputs(
     weights: TransformerWeights,
-    corrupted: Int[Tensor, "batch pos"],
+    corrupted: Int[Tensor, "batch corrupted_pos"],
     lengths: Int[Tensor, " batch"],
     ablation: Ablation,
+    counterpart: Int[Tensor, "batch pos"] | None = None,
 ) -> Float[Tensor, "src batch pos d_model"]:
     """What a removed edge carries in place of each source's output.
 
@@ -127,13 +139,22 @@ def ablated_outputs(
     `mean`: at each position, its mean output over the counterfactuals that reach it. Biases of the
     attention output belong to no head, so no ablation removes them; an MLP's output bias is part
     of its node.
+
+    Args:
+        lengths: number of tokens of each clean prompt.
+        counterpart: the position of the counterfactual whose output counts at each clean position;
+            None where the sides correspond token by token. The mean is then one of the outputs
+            that counterfactuals have there.
     """
     outputs = run_sources(weights, corrupted).outputs
+    if counterpart is not None:
+        rows = torch.arange(len(corrupted), device=corrupted.device)[:, None]
+        outputs = outputs[:, rows, counterpart]
     if ablation == "corrupted":
         return outputs
     if ablation == "zero":
         return torch.zeros_like(outputs)
-    positions = torch.arange(corrupted.shape[1], device=corrupted.device)
+    positions = torch.arange(outputs.shape[2], device=corrupted.device)
     real = (positions[None] < lengths[:, None]).to(outputs.dtype)[None, :, :, None]
     mean = (outputs * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
     return mean.expand_as(outputs)

@@ -93,6 +93,11 @@ def select_exchangeable(prompts: PromptSet) -> PromptSet:
     Raises:
         PromptError: there are none.
     """
+    if prompts.whole is not None:
+        raise PromptError(
+            "prompts with whole answers of several tokens cannot be exchanged",
+            allowed="answers of one token",
+        )
     count = pool_by_length(prompts).count
     rows = (count > 1).nonzero().flatten().tolist()
     if not rows:

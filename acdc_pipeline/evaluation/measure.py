@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,6 +16,7 @@ from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation.own_metric import built_in_form
+from acdc_pipeline.evaluation.whole_answers import WholeAnswerScores
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.metrics import METRICS, Metric, MetricInputs, token_mask
@@ -38,6 +40,11 @@ def metric_of(bench: Bench, name: MetricKey) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
+    if bench.prompts.whole is not None:
+        raise PromptError(
+            f"metric '{name}' reads single tokens, and the answers of these prompts have several",
+            allowed=", ".join(METRICS),
+        )
     own = bench.own_metric
     if own is None or own.key != name:
         raise missing_function(name)
@@ -51,7 +58,9 @@ def objective_for(bench: Bench, metric: MetricKey) -> Objective:
     """
     if metric == "kl":
         final = bench.layout.at_answers(bench.clean.final.flatten(0, 1))
-        return KlObjective(bench.weights, final, bench.logprobs, bench.answer_weight)
+        whole = _whole_answers(bench)
+        weight = bench.answer_weight if whole is None else whole.kl_weight()
+        return KlObjective(bench.weights, final, bench.logprobs, weight)
     return differentiable_objective_for(bench, metric)
 
 
@@ -59,6 +68,11 @@ def differentiable_objective_for(bench: Bench, metric: MetricKey) -> LogprobObje
     """Return the objective of `objective_for` computed from log-probabilities, with gradients."""
     entry = metric_of(bench, metric)
     require_answers(bench, metric)
+    if (whole := _whole_answers(bench)) is not None:
+        score_prompts = partial(whole.score, metric)
+        return LogprobObjective(
+            bench.weights, score_prompts, entry.sign, answer_weight=bench.answer_weight
+        )
     model, tokens = bench.logits if entry.reads == "logits" else bench.logprobs, None
     correct, incorrect = answer_masks(bench)
     if entry.depends_on == "answers":
@@ -131,10 +145,9 @@ def measure_circuits(
                 run,
             )
             for final in finals.split(read_at_once):
-                inputs = _inputs(bench, unembed(bench.weights, final), chosen.values())
+                scores = _scores(bench, unembed(bench.weights, final), chosen)
                 values = {
-                    name: metric.score(inputs[metric.reads]).to(torch.float64).mean(-1).tolist()
-                    for name, metric in chosen.items()
+                    name: each.to(torch.float64).mean(-1).tolist() for name, each in scores.items()
                 }
                 out += [{name: values[name][i] for name in chosen} for i in range(len(final))]
     return out
@@ -143,27 +156,22 @@ def measure_circuits(
 def measure(
     bench: Bench, logits: Float[Tensor, "answer vocab"], metrics: Sequence[MetricKey]
 ) -> dict[str, float]:
-    """Return each metric's mean over answers, in its own sign.
+    """Return each metric's mean over answers (over prompts with whole answers), in its own sign.
 
     Metrics that need incorrect answers are left out if a prompt has none.
 
     Args:
         logits: at the answers. Log-probabilities serve as well for metrics that read these.
     """
-    chosen = _defined(bench, metrics)
-    inputs = _inputs(bench, logits, chosen.values())
-    return {
-        name: float(metric.score(inputs[metric.reads]).to(torch.float64).mean())
-        for name, metric in chosen.items()
-    }
+    scores = _scores(bench, logits, _defined(bench, metrics))
+    return {name: float(each.to(torch.float64).mean()) for name, each in scores.items()}
 
 
 def score_answers(
     bench: Bench, logits: Float[Tensor, "answer vocab"], metric: MetricKey
 ) -> Float[Tensor, " answer"]:
     """Return the metric of each answer, in its own sign."""
-    entry = metric_of(bench, metric)
-    return entry.score(_inputs(bench, logits, [entry])[entry.reads])
+    return _scores(bench, logits, {metric: metric_of(bench, metric)})[metric]
 
 
 def answer_masks(
@@ -190,13 +198,35 @@ def _inputs(
     return inputs
 
 
+def _scores(
+    bench: Bench, logits: Float[Tensor, "*state answer vocab"], metrics: Mapping[MetricKey, Metric]
+) -> dict[MetricKey, Tensor]:
+    """Return the metrics of each answer, of each prompt with whole answers, in their own sign."""
+    if (whole := _whole_answers(bench)) is not None:
+        logprobs = logits.log_softmax(-1)
+        return {name: whole.score(name, logprobs) for name in metrics}
+    inputs = _inputs(bench, logits, metrics.values())
+    return {name: metric.score(inputs[metric.reads]) for name, metric in metrics.items()}
+
+
+def _whole_answers(bench: Bench) -> WholeAnswerScores | None:
+    whole = bench.prompts.whole
+    return None if whole is None else WholeAnswerScores(bench, whole)
+
+
 def _defined(bench: Bench, names: Iterable[MetricKey]) -> dict[MetricKey, Metric]:
     """Return the metrics that are defined on the prompts, by name."""
     return {name: metric_of(bench, name) for name in names if _is_defined(bench, name)}
 
 
 def _is_defined(bench: Bench, metric: MetricKey) -> bool:
-    return not metric_of(bench, metric).needs_incorrect or all(bench.prompts.incorrect)
+    if not metric_of(bench, metric).needs_incorrect:
+        return True
+    whole = bench.prompts.whole
+    if whole is None:
+        return all(bench.prompts.incorrect)
+    rows = zip(whole.question, whole.correct, strict=True)
+    return len({question for question, correct in rows if not correct}) == len(whole)
 
 
 def require_answers(bench: Bench, metric: MetricKey) -> None:

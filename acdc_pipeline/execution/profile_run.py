@@ -45,7 +45,7 @@ class Profiler:
             OutOfMemoryBudget: `memory` does not hold a single prompt.
         """
         weights = model.weights
-        prompts = _check_padding(model, prompts).to(weights.device)
+        prompts = _check_profiled(model, prompts).to(weights.device)
         text = _text(model, method)
         heads = weights.topology.n_heads * weights.topology.n_layers
         progress.start(heads, f"{run.task} on {run.model}")
@@ -119,8 +119,15 @@ def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
     return text_rows(model.weights, model.tokenizer, method.text, _bos(model))
 
 
-def _check_padding(model: LoadedModel, prompts: PromptSet) -> PromptSet:
-    """Return `prompts`. Raises PromptError if attention would see their padding."""
+def _check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
+    """Return `prompts`. Raises PromptError if heads cannot be profiled on them."""
+    if prompts.whole is not None or prompts.counterpart is not None:
+        unfit = "answers of several tokens" if prompts.whole else "sides of different length"
+        raise PromptError(
+            f"heads are not profiled on {unfit}",
+            allowed="answers of one token, and two sides of as many tokens",
+            fix="profile heads on another task",
+        )
     sees_padding = model.weights.blocks[0].attn.direction == "bidirectional"
     if sees_padding and len(set(prompts.lengths.tolist())) > 1:
         raise PromptError(

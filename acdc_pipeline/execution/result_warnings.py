@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 from acdc_pipeline.errors import PromptError
@@ -63,6 +64,14 @@ def guessing(prompts: PromptSet) -> float:
 
     With one correct and one incorrect answer it is 0.5.
     """
+    if prompts.whole is not None:
+        every = Counter(prompts.whole.question)
+        correct = Counter(
+            q
+            for q, right in zip(prompts.whole.question, prompts.whole.correct, strict=True)
+            if right
+        )
+        return sum(correct[question] / n for question, n in every.items()) / len(every)
     shares = [
         len(correct) / (len(correct) + len(incorrect))
         for correct, incorrect in zip(prompts.correct, prompts.incorrect, strict=True)
@@ -93,7 +102,7 @@ def _model_warnings(prompts: PromptSet, metrics: Mapping[str, float], for_what: 
         fails = f"answers only {accuracy:.1%} of the prompts right"
     else:
         chance = guessing(prompts)
-        spread = math.sqrt(chance * (1 - chance) / len(prompts.correct))
+        spread = math.sqrt(chance * (1 - chance) / prompts.n_prompts)
         if chosen >= min(1.0, chance + DEVIATIONS * spread):
             return []
         fails = (

@@ -1,8 +1,9 @@
-"""Align prompt pairs: equal lengths, single-token answers, one tensor per side."""
+"""Align prompt pairs: sides that correspond, answers as tokens, one tensor per side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -10,17 +11,18 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import join_answer, last_words
+from acdc_pipeline.prompts.answers import AnswerIds, check_ids, encode_answers, given_ids
+from acdc_pipeline.prompts.counterparts import find_counterparts
+from acdc_pipeline.prompts.padding import strip_padding
 from acdc_pipeline.prompts.pairs import Answer, Pair, list_pairs
-from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.prompts.prompt_set import PromptSet, WholeAnswers
 from acdc_pipeline.prompts.tokenization import (
     Ids,
     bos_id,
-    continuations,
     encode,
+    own_prefix,
     pad_id,
     quote_end,
-    quote_tokens,
     unknown_id,
     unknown_words,
 )
@@ -30,37 +32,50 @@ from acdc_pipeline.specs.task import TaskSpec
 
 
 def align(
-    pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, *, bos: bool, name: str
+    pairs: Sequence[Pair],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    bos: bool | Literal["auto"],
+    name: str,
 ) -> PromptSet:
-    """Return the pairs as tensors, with every answer read at the last token of its prompt.
+    """Return the pairs as tensors, with every answer read behind the last token of its prompt.
 
     Args:
         pairs: at least one pair.
         tokenizer: tokenizer of the model.
-        bos: whether the beginning-of-text token is prepended. Sides given as token ids are used
-            unchanged.
+        bos: whether the beginning-of-text token is prepended to texts of pairs that do not say so
+            themselves; `auto`: what the tokenizer prepends by itself. Sides given as token ids get
+            none, and lose their padding.
         name: name of the task in error messages, for pairs without file and line.
 
     Raises:
-        PromptError: two sides differ in length, a prompt is empty or holds text the tokenizer
-            does not know, or an answer is not exactly one token after its prompt.
+        PromptError: two sides differ in length and the pair does not say how they correspond, a
+            prompt is empty or holds text the tokenizer does not know, or an answer is not one token
+            behind its prompt where the pair does not count whole answers.
     """
     if not pairs:
         raise PromptError("has no prompts", where=name)
-    first = (bos_id(tokenizer),) if bos else ()
-    clean = _encode_sides([pair.clean for pair in pairs], tokenizer, first)
-    corrupted = _encode_sides([pair.corrupted for pair in pairs], tokenizer, first)
     places = [pair.where or f"{name}, prompt {i}" for i, pair in enumerate(pairs, start=1)]
-    for where, pair, left, right in zip(places, pairs, clean, corrupted, strict=True):
-        _check_side(where, "clean", pair.clean, left, tokenizer)
-        _check_side(where, "corrupted", pair.corrupted, right, tokenizer)
-        _check_lengths(where, pair, left, right, tokenizer)
+    choices = [bos if pair.bos is None else pair.bos for pair in pairs]
+    clean = _encode_sides("clean", [pair.clean for pair in pairs], tokenizer, choices, places)
+    corrupted = _encode_sides(
+        "corrupted", [pair.corrupted for pair in pairs], tokenizer, choices, places
+    )
+
+    def quote(side: str | Ids) -> str:
+        return quote_end(_text(side, tokenizer))
+
     return _build_prompt_set(
         pairs,
         (clean, corrupted),
-        _encode_answers(places, pairs, tokenizer),
+        [
+            find_counterparts(pair, left, right, where, quote)
+            for where, pair, left, right in zip(places, pairs, clean, corrupted, strict=True)
+        ],
+        encode_answers(places, pairs, tokenizer),
         [(_text(pair.clean, tokenizer), _text(pair.corrupted, tokenizer)) for pair in pairs],
         pad=pad_id(tokenizer),
+        name=name,
     )
 
 
@@ -86,19 +101,14 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
             fix=add_tokenizer(model),
         )
     pairs = list_pairs(task.generator, name=task.name, n=n, split="all")
+    if not pairs:
+        raise PromptError("has no prompts", where=f"task '{task.name}'")
     clean = [_require_ids(pair, "clean", pair.clean, vocab, model) for pair in pairs]
     corrupted = [_require_ids(pair, "corrupted", pair.corrupted, vocab, model) for pair in pairs]
-    for pair, left, right in zip(pairs, clean, corrupted, strict=True):
-        if len(left) != len(right):
-            raise PromptError(
-                f"the sides differ in length: clean {len(left)} tokens, corrupted {len(right)}",
-                where=pair.where,
-                allowed="two sides of as many tokens",
-            )
     answers = [
         (
-            _require_ids(pair, "correct", pair.correct, vocab, model),
-            _require_ids(pair, "incorrect", pair.incorrect, vocab, model),
+            _require_answers(pair, "correct", pair.correct, vocab, model),
+            _require_answers(pair, "incorrect", pair.incorrect, vocab, model),
         )
         for pair in pairs
     ]
@@ -106,8 +116,20 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
         (" ".join(map(str, left)), " ".join(map(str, right)))
         for left, right in zip(clean, corrupted, strict=True)
     ]
+    counterparts = [
+        find_counterparts(pair, left, right, pair.where, str)
+        for pair, left, right in zip(pairs, clean, corrupted, strict=True)
+    ]
     # Any id can pad: causal attention hides padding from every answer.
-    return _build_prompt_set(pairs, (clean, corrupted), answers, texts, pad=0)
+    return _build_prompt_set(
+        pairs,
+        (clean, corrupted),
+        counterparts,
+        answers,
+        texts,
+        pad=0,
+        name=f"task '{task.name}'",
+    )
 
 
 def add_tokenizer(model: str) -> str:
@@ -120,12 +142,24 @@ def add_tokenizer(model: str) -> str:
 def _build_prompt_set(
     pairs: Sequence[Pair],
     sides: tuple[Sequence[Ids], Sequence[Ids]],
-    answers: Sequence[tuple[Ids, Ids]],
+    counterparts: Sequence[Ids],
+    answers: Sequence[AnswerIds],
     texts: Sequence[tuple[str, str]],
     *,
     pad: int,
+    name: str,
 ) -> PromptSet:
     clean, corrupted = sides
+    whole = [pair.whole for pair in pairs]
+    if any(whole):
+        if not all(whole):
+            raise PromptError(
+                "some pairs count whole answers, and others single tokens",
+                where=pairs[whole.index(False)].where or name,
+                field="answers",
+                fix='write "answers": "whole" in every pair, or in none',
+            )
+        return _continue_prompts(pairs, sides, counterparts, answers, texts, pad=pad)
     lengths = torch.tensor([len(ids) for ids in clean])
     return PromptSet(
         clean=_pad_rows(clean, pad),
@@ -133,13 +167,70 @@ def _build_prompt_set(
         lengths=lengths,
         answer_row=torch.arange(len(pairs)),
         answer_pos=lengths - 1,
-        correct=tuple(correct for correct, _ in answers),
-        incorrect=tuple(incorrect for _, incorrect in answers),
+        correct=tuple(tuple(ids[0] for ids in correct) for correct, _ in answers),
+        incorrect=tuple(tuple(ids[0] for ids in incorrect) for _, incorrect in answers),
         clean_text=tuple(text for text, _ in texts),
         corrupted_text=tuple(text for _, text in texts),
         template=tuple(pair.template for pair in pairs),
         roles=tuple(pair.roles for pair in pairs),
+        counterpart=_counterpart_rows(counterparts, corrupted),
     )
+
+
+def _continue_prompts(
+    pairs: Sequence[Pair],
+    sides: tuple[Sequence[Ids], Sequence[Ids]],
+    counterparts: Sequence[Ids],
+    answers: Sequence[AnswerIds],
+    texts: Sequence[tuple[str, str]],
+    *,
+    pad: int,
+) -> PromptSet:
+    """Return a row for every answer: both sides, each continued by all its tokens but the last."""
+    rows = [
+        (number, ids, is_correct)
+        for number, of_pair in enumerate(answers)
+        for side, is_correct in zip(of_pair, (True, False), strict=True)
+        for ids in dict.fromkeys(side)
+    ]
+    numbers = [number for number, _, _ in rows]
+    clean, corrupted = ([side[number] + ids[:-1] for number, ids, _ in rows] for side in sides)
+    continued = [
+        (*counterparts[n], *range(len(sides[1][n]), len(sides[1][n]) + len(ids) - 1))
+        for n, ids, _ in rows
+    ]
+    read = [
+        (row, len(sides[0][number]) - 1 + i, token)
+        for row, (number, ids, _) in enumerate(rows)
+        for i, token in enumerate(ids)
+    ]
+    return PromptSet(
+        clean=_pad_rows(clean, pad),
+        corrupted=_pad_rows(corrupted, pad),
+        lengths=torch.tensor([len(ids) for ids in clean]),
+        answer_row=torch.tensor([row for row, _, _ in read]),
+        answer_pos=torch.tensor([position for _, position, _ in read]),
+        correct=tuple((token,) for _, _, token in read),
+        incorrect=((),) * len(read),
+        clean_text=tuple(texts[number][0] for number in numbers),
+        corrupted_text=tuple(texts[number][1] for number in numbers),
+        template=tuple(pairs[number].template for number in numbers),
+        roles=tuple(pairs[number].roles for number in numbers),
+        counterpart=_counterpart_rows(continued, corrupted),
+        whole=WholeAnswers(tuple(numbers), tuple(correct for _, _, correct in rows)),
+    )
+
+
+def _counterpart_rows(
+    counterparts: Sequence[Ids], corrupted: Sequence[Ids]
+) -> Int[Tensor, "batch pos"] | None:
+    """Return the counterparts as a tensor; None if every position has its own."""
+    if all(
+        positions == tuple(range(len(side)))
+        for positions, side in zip(counterparts, corrupted, strict=True)
+    ):
+        return None
+    return _pad_rows(counterparts, 0)
 
 
 def _require_ids(
@@ -155,37 +246,57 @@ def _require_ids(
             fix=f"give token ids, or {add_tokenizer(model)}",
         )
     ids = tuple(one for one in value if isinstance(one, int))
-    _check_ids(pair.where, field, ids, vocab, "this model")
+    check_ids(pair.where, field, ids, vocab, "this model")
     return ids
 
 
-def _check_ids(where: str | None, field: str, ids: Sequence[int], size: int, owner: str) -> None:
-    for token in ids:
-        if not 0 <= token < size:
-            raise PromptError(
-                f"{token} is not a token id",
-                where=where,
-                field=field,
-                allowed=f"0 to {size - 1} for {owner}",
-            )
+def _require_answers(
+    pair: Pair, field: str, answers: Sequence[Answer], vocab: int, model: str
+) -> tuple[Ids, ...]:
+    _require_ids(pair, field, [one for one in answers if isinstance(one, str)], vocab, model)
+    return tuple(
+        given_ids(one, pair.where, field, vocab, "this model", pair.whole)
+        for one in answers
+        if not isinstance(one, str)
+    )
+
+
+def _prefix(tokenizer: PreTrainedTokenizerBase, bos: bool | Literal["auto"]) -> Ids:
+    """Return the tokens in front of every text."""
+    if bos == "auto":
+        return own_prefix(tokenizer)
+    return (bos_id(tokenizer),) if bos else ()
 
 
 def _encode_sides(
-    sides: Sequence[str | Ids], tokenizer: PreTrainedTokenizerBase, first: Ids
+    field: str,
+    sides: Sequence[str | Ids],
+    tokenizer: PreTrainedTokenizerBase,
+    choices: Sequence[bool | Literal["auto"]],
+    places: Sequence[str],
 ) -> list[Ids]:
     texts = [side for side in sides if isinstance(side, str)]
     encoded = dict(zip(texts, encode(tokenizer, texts), strict=True))
-    return [first + encoded[side] if isinstance(side, str) else side for side in sides]
+    prefixes = {choice: _prefix(tokenizer, choice) for choice in dict.fromkeys(choices)}
+    out = []
+    for side, choice, where in zip(sides, choices, places, strict=True):
+        if isinstance(side, str):
+            first, ids = prefixes[choice], encoded[side]
+            if choice != "auto" or ids[: len(first)] != first:
+                ids = first + ids
+            _check_text(where, field, side, ids, tokenizer)
+        else:
+            check_ids(where, field, side, len(tokenizer), "this model's tokenizer")
+            ids = strip_padding(side, tokenizer, where, field)
+        if not ids:
+            raise PromptError("is empty", where=where, field=field)
+        out.append(ids)
+    return out
 
 
-def _check_side(
-    where: str, field: str, side: str | Ids, ids: Ids, tokenizer: PreTrainedTokenizerBase
+def _check_text(
+    where: str, field: str, side: str, ids: Ids, tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    if not ids:
-        raise PromptError("is empty", where=where, field=field)
-    if not isinstance(side, str):
-        _check_ids(where, field, side, len(tokenizer), "this model's tokenizer")
-        return
     unknown = unknown_id(tokenizer)
     if unknown is not None and unknown in ids:
         words = ", ".join(f"'{word}'" for word in unknown_words(tokenizer, side)) or "something"
@@ -195,81 +306,6 @@ def _check_side(
             field=field,
             fix="use words of this model's vocabulary, or a model with a larger one",
         )
-
-
-def _check_lengths(
-    where: str, pair: Pair, clean: Ids, corrupted: Ids, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    if len(clean) != len(corrupted):
-        raise PromptError(
-            f"the sides differ in length: clean {len(clean)} tokens"
-            f" ({quote_end(_text(pair.clean, tokenizer))}), corrupted {len(corrupted)}"
-            f" ({quote_end(_text(pair.corrupted, tokenizer))})",
-            where=where,
-            allowed="two sides of as many tokens under this model's tokenizer",
-            fix="exchange words of one side for shorter or longer ones",
-        )
-
-
-def _encode_answers(
-    places: Sequence[str], pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase
-) -> list[tuple[Ids, Ids]]:
-    """Return the token ids of the correct and of the incorrect answers of each pair."""
-    ends = [last_words(pair.clean) if isinstance(pair.clean, str) else "" for pair in pairs]
-    sides = [
-        [[_join(end, answer) for answer in side] for side in (pair.correct, pair.incorrect)]
-        for pair, end in zip(pairs, ends, strict=True)
-    ]
-    needed: dict[tuple[str, str], tuple[str, str]] = {}  # (end of prompt, answer) -> place
-    for where, end, (correct, incorrect) in zip(places, ends, sides, strict=True):
-        for field, answers in (("correct", correct), ("incorrect", incorrect)):
-            ids = [answer for answer in answers if isinstance(answer, int)]
-            if ids:
-                _check_ids(where, field, ids, len(tokenizer), "this model's tokenizer")
-            for answer in answers:
-                if isinstance(answer, str):
-                    needed.setdefault((end, answer), (where, field))
-        if not correct:
-            raise PromptError("has no answer", where=where, field="correct")
-    found: dict[tuple[str, str], int] = {}
-    unknown = unknown_id(tokenizer)
-    for key, ids in zip(needed, continuations(tokenizer, list(needed)), strict=True):
-        if ids is None or len(ids) != 1 or ids[0] == unknown:
-            raise _answer_error(*needed[key], *key, ids, tokenizer)
-        found[key] = ids[0]
-    return [
-        (
-            tuple(a if isinstance(a, int) else found[end, a] for a in correct),
-            tuple(a if isinstance(a, int) else found[end, a] for a in incorrect),
-        )
-        for end, (correct, incorrect) in zip(ends, sides, strict=True)
-    ]
-
-
-def _join(end: str, answer: Answer) -> Answer:
-    return join_answer(end, answer) if isinstance(answer, str) else answer
-
-
-def _answer_error(
-    where: str,
-    field: str,
-    end: str,
-    answer: str,
-    ids: Ids | None,
-    tokenizer: PreTrainedTokenizerBase,
-) -> PromptError:
-    fix = "use answers that this tokenizer keeps whole"
-    if ids is None:
-        whole = quote_tokens(tokenizer, encode(tokenizer, [end + answer])[0])
-        problem = f"'{answer}' merges with the end of the prompt: {whole}"
-        fix = "begin the answer with the space in front of it, and end no prompt with a space"
-    elif len(ids) == 1:
-        problem = f"'{answer}' is not in the vocabulary of this model's tokenizer"
-    else:
-        cut = quote_tokens(tokenizer, ids)
-        problem = f"'{answer}' is {len(ids)} tokens under this model's tokenizer: {cut}"
-    allowed = f"one token that follows '{end}'"
-    return PromptError(problem, where=where, field=field, allowed=allowed, fix=fix)
 
 
 def _pad_rows(rows: Sequence[Ids], pad: int) -> Int[Tensor, "batch pos"]:

@@ -141,6 +141,12 @@ def export_pairs(
     """
     name = f"task '{task.name}'"
     pairs = make_pairs(task, tokenizer, n=n, seed=seed, split="all")
+    if any(pair.whole for pair in pairs):
+        raise PromptError(
+            "counts whole answers of several tokens, which the file cannot say",
+            where=name,
+            fix="export a task whose answers are single tokens",
+        )
     made = align(pairs, tokenizer, bos=task.generator.bos, name=name)
     out = []
     for pair, correct, incorrect in zip(pairs, made.correct, made.incorrect, strict=True):

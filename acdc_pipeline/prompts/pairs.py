@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -14,8 +15,11 @@ from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.specs.generators import FunctionGenerator, PairsGenerator
 from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
 
-Answer = str | int
-"""Text that follows a prompt, or its token id."""
+Answer = str | int | tuple[int, ...]
+"""Text that follows a prompt, its token id, or the ids of its tokens."""
+
+SpanPositions = tuple[str, tuple[int, ...], tuple[int, ...]]
+"""Name of a span, its positions in the clean prompt, and in the counterfactual."""
 
 GROUP = "acdc_pipeline.generators"
 """Entry-point group of the generator functions in other packages."""
@@ -27,7 +31,8 @@ class Pair:
 
     Args:
         clean: text, or token ids.
-        corrupted: text, or token ids; as many tokens as `clean`.
+        corrupted: text, or token ids; as many tokens as `clean`, unless `align` or `spans` say how
+            the sides correspond.
         correct: correct answers after `clean`, at least one. A text may omit the space after the
             last word of the prompt.
         incorrect: incorrect answers after `clean`, possibly none.
@@ -35,6 +40,12 @@ class Pair:
         roles: entries `role=slot=word` such as `S=A=John`. Prompts of one template with the same
             roles ask the same question. Empty if the task declares no roles.
         where: file and line of the pair, for error messages.
+        align: `right` if sides of different length correspond from their ends; see
+            `counterparts.find_counterparts`.
+        spans: parts of the sides that correspond though they differ in length.
+        bos: whether a beginning-of-text token comes first; `auto` as the tokenizer does by itself,
+            None as the task has it.
+        whole: whether answers may have several tokens, and count by all of them.
     """
 
     clean: str | tuple[int, ...]
@@ -44,6 +55,10 @@ class Pair:
     template: int = 0
     roles: tuple[str, ...] = ()
     where: str | None = None
+    align: Literal["right"] | None = None
+    spans: tuple[SpanPositions, ...] = ()
+    bos: bool | Literal["auto"] | None = None
+    whole: bool = False
 
 
 def load_pairs(path: Path | str) -> list[Pair]:
@@ -66,11 +81,20 @@ def list_pairs(spec: PairsGenerator, *, name: str, n: int, split: Split) -> list
     else:
         places = [f"{spec.file or name}: pair {i}" for i in range(1, len(spec.pairs) + 1)]
     placed = zip(spec.pairs, places, strict=True)
-    kept = [_convert_pair(row, where) for row, where in placed if in_split(str(row.clean), split)]
+    kept = [
+        _convert_pair(row, where, spec.align, spec.answers)
+        for row, where in placed
+        if in_split(str(row.clean), split)
+    ]
     return kept[:n]
 
 
-def _convert_pair(row: PromptPair, where: str) -> Pair:
+def _convert_pair(
+    row: PromptPair,
+    where: str,
+    align: Literal["right"] | None = None,
+    answers: Literal["whole"] | None = None,
+) -> Pair:
     return Pair(
         clean=row.clean,
         corrupted=row.corrupted,
@@ -78,6 +102,10 @@ def _convert_pair(row: PromptPair, where: str) -> Pair:
         incorrect=row.incorrect,
         roles=tuple(f"{role}={word}" for role, word in sorted(row.roles.items())),
         where=where,
+        align=row.align or align,
+        spans=tuple((k, s.clean, s.corrupted) for k, s in (row.spans or {}).items()),
+        bos=row.bos,
+        whole=(row.answers or answers) == "whole",
     )
 
 

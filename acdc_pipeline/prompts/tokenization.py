@@ -60,6 +60,15 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
     )
 
 
+def own_prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:
+    """Return the special tokens that the tokenizer itself puts in front of a text."""
+    (text,) = encode(tokenizer, ["a"])
+    whole = tuple(tokenizer("a", add_special_tokens=True)["input_ids"])
+    starts = range(len(whole) - len(text) + 1)
+    found = (start for start in starts if whole[start : start + len(text)] == text)
+    return whole[: next(found, 0)]
+
+
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Return any valid id for padding, which causal attention hides from every answer."""
     for token_id in (tokenizer.pad_token_id, tokenizer.eos_token_id):

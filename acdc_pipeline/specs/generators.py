@@ -16,7 +16,14 @@ from pydantic.json_schema import SkipJsonSchema
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.files import path_inside
 from acdc_pipeline.specs.names import Bos
-from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+from acdc_pipeline.specs.prompt_pair import (
+    Alignment,
+    AnswerLength,
+    PairBos,
+    PairOptions,
+    PromptPair,
+    read_pairs,
+)
 from acdc_pipeline.specs.table import TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 from acdc_pipeline.specs.words import WordsGenerator
@@ -215,24 +222,27 @@ class YearsGenerator(WordsGenerator):
         return self
 
 
-class PairsGenerator(Spec):
+class PairsGenerator(PairOptions):
     """Given prompt pairs, used in their order.
 
     Args:
         bos: whether a beginning-of-sequence token is put in front of texts (token ids are used
-            unchanged).
+            unchanged); `auto` as the model's tokenizer does by itself. A pair may differ.
+        align, answers: for all pairs; see `PromptPair`.
         file: the `.jsonl` beside the task; None if `pairs` come from elsewhere.
         pairs: its contents, read at load time.
         lines: the line of each pair in `file`, for error messages.
     """
 
     kind: Literal["pairs"]
-    bos: Bos
+    bos: PairBos
     file: str | None = Field(default=None, description="the .jsonl beside this file")
     pairs: SkipJsonSchema[tuple[PromptPair, ...]] = Field(
         min_length=1, description="name a .jsonl in 'file'"
     )
     lines: SkipJsonSchema[tuple[int, ...]] = ()
+    align: Alignment = None
+    answers: AnswerLength = None
 
     @classmethod
     def read_files(cls, data: Any, folder: Path) -> Any:

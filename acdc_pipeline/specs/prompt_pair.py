@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection
@@ -24,18 +24,75 @@ _FIX = 'write lines like {"clean": "…", "corrupted": "…", "correct": "…", 
 def _listed(value: Any) -> Any:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return (value,)
-    return as_tuple(value)
+    return tuple(map(as_tuple, value)) if isinstance(value, list) else value
 
+
+_OneAnswer = str | int | tuple[int, ...]
 
 Answer = Annotated[
-    tuple[str | int, ...],
-    BeforeValidator(_listed, json_schema_input_type=str | int | tuple[str | int, ...]),
+    tuple[_OneAnswer, ...],
+    BeforeValidator(_listed, json_schema_input_type=str | int | tuple[_OneAnswer, ...]),
 ]
-"""Texts or token ids, any of which counts; a single one need not be a list."""
+"""Texts, token ids, or lists of the ids of one answer, any of which counts.
+
+A single text or id need not be a list.
+"""
+
+PairBos = Annotated[
+    bool | Literal["auto"],
+    Field(
+        description="whether a beginning-of-sequence token comes first: true, false, or auto: "
+        "as the model's tokenizer does by itself"
+    ),
+]
+
+Positions = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
 
 
-class PromptPair(Spec):
-    """A clean prompt, its counterfactual, and the correct and incorrect answers."""
+Alignment = Annotated[
+    Literal["right"] | None,
+    Field(description="right: the sides may differ in length, and are aligned from the end"),
+]
+AnswerLength = Annotated[
+    Literal["whole"] | None,
+    Field(description="whole: an answer may have several tokens, and counts by all of them"),
+]
+
+
+class PairOptions(Spec):
+    """A specification whose options are left out of plain data, and of hashes, if not given."""
+
+    @model_serializer(mode="wrap")
+    def _without_options_not_given(
+        self, handler: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        options = ("align", "answers", "bos", "spans")
+        return {k: v for k, v in handler(self).items() if v is not None or k not in options}
+
+
+class Span(Spec):
+    """The tokens of a named part of both sides, counted from 0 without padding.
+
+    A beginning-of-sequence token in front of the prompt counts as a token.
+    """
+
+    clean: Positions
+    corrupted: Positions
+
+
+class PromptPair(PairOptions):
+    """A clean prompt, its counterfactual, and the correct and incorrect answers.
+
+    Args:
+        roles: what decides the answer.
+        align: `right` where the sides may differ in length, and are aligned from their ends.
+        spans: parts of the two sides that correspond though they differ in length. All other
+            tokens correspond in their order.
+        answers: `whole` where an answer may have several tokens, and counts by the probability of
+            all of them.
+        bos: whether a beginning-of-sequence token is put in front of texts; None as the task has
+            it.
+    """
 
     clean: Annotated[Text, Field(description="a text or a list of token ids", min_length=1)]
     corrupted: Annotated[Text, Field(description="a text or a list of token ids", min_length=1)]
@@ -45,6 +102,29 @@ class PromptPair(Spec):
         Mapping[str, str],
         Field(description="what decides the answer: pairs that agree in it may be exchanged"),
     ] = {}
+    align: Alignment = None
+    spans: Annotated[
+        Mapping[str, Span] | None,
+        Field(description="parts that correspond though they differ in length, by name"),
+    ] = None
+    answers: AnswerLength = None
+    bos: PairBos | None = None
+
+    @model_validator(mode="after")
+    def _spans_are_apart(self) -> PromptPair:
+        for side in ("clean", "corrupted"):
+            seen: set[int] = set()
+            for name, span in (self.spans or {}).items():
+                positions: tuple[int, ...] = getattr(span, side)
+                if list(positions) != sorted(set(positions)):
+                    raise rejection(
+                        f"spans.{name}.{side}", "is not in ascending order", fix="sort it"
+                    )
+                if both := seen.intersection(positions):
+                    problem = f"token {min(both)} is in another span too"
+                    raise rejection(f"spans.{name}.{side}", problem, fix="keep it in one of them")
+                seen.update(positions)
+        return self
 
     @model_validator(mode="after")
     def _answers_differ(self) -> PromptPair:

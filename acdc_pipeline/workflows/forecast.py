@@ -156,7 +156,7 @@ def parameters(model: ModelDescription) -> int:
 
 def rough_tokens(task: TaskSpec) -> int:
     """Estimate the tokens of a long prompt without a tokenizer: one per word or mark."""
-    bos = int(task.generator.bos)
+    bos = int(bool(task.generator.bos))
     match task.generator:
         case RepeatedTokensGenerator() as spec:
             return bos + spec.length[1]

@@ -17,7 +17,7 @@ from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.prompts.prompt_set import pick_rows
+from acdc_pipeline.prompts.prompt_set import pick_prompts
 from acdc_pipeline.specs import RunSpec, circuit_method
 
 
@@ -62,7 +62,7 @@ def stability(
     Each has as many prompts as `bench`, drawn with replacement (Efron 1979). `advance` is called
     with the finished share of the searches.
     """
-    n, searches = len(bench.prompts), max(2, resamples)
+    n, searches = bench.prompts.n_prompts, max(2, resamples)
     circuits = []
     for number in range(searches):
         rng = random.Random(f"stability {seed} {number}")
@@ -77,12 +77,15 @@ def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
     With one template, prompts alternate instead. None if a half has no prompt, or if the metric
     does not distinguish the model from the ablated one on it.
     """
-    templates = sorted(set(bench.prompts.template))
+    prompts = bench.prompts
+    numbers = range(len(prompts)) if prompts.whole is None else prompts.whole.question
+    template_of = dict(zip(numbers, prompts.template, strict=True))
+    templates = sorted(set(template_of.values()))
     by = "templates" if len(templates) > 1 else "prompts"
     halves: list[list[int]] = [[], []]
-    for row, template in enumerate(bench.prompts.template):
-        turn = templates.index(template) if by == "templates" else row
-        halves[turn % 2].append(row)
+    for number, template in template_of.items():
+        turn = templates.index(template) if by == "templates" else number
+        halves[turn % 2].append(number)
     if not all(halves):
         return None
     seen, unseen = (_part(bench, run, rows) for rows in halves)
@@ -99,25 +102,27 @@ def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:
     return Transfer(by, len(circuit), *values)
 
 
-def resampled(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
-    """Return the bench on the prompts `rows`, which may repeat.
+def resampled(bench: Bench, run: RunSpec, numbers: Sequence[int]) -> Bench:
+    """Return the bench on the prompts of these numbers, which may repeat.
 
     A prompt that occurs k times is computed once with weight k, which leaves 63 % of a bootstrap
     sample. Mean ablation averages over prompts and needs every copy.
     """
     if circuit_method(run.method).ablation == "mean":
-        return _part(bench, run, rows)
-    count = Counter(rows)
+        return _part(bench, run, numbers)
+    count = Counter(numbers)
     distinct = sorted(count)
     part = _part(bench, run, distinct)
-    times = torch.tensor([count[row] for row in distinct], dtype=torch.float64)
-    weight = times.to(part.prompts.answer_row.device)[part.prompts.answer_row]
+    times = torch.tensor([count[number] for number in distinct], dtype=torch.float64)
+    weight = times.to(part.prompts.answer_row.device)
+    if part.prompts.whole is None:
+        weight = weight[part.prompts.answer_row]
     return replace(part, answer_weight=weight / weight.sum())
 
 
-def _part(bench: Bench, run: RunSpec, rows: Sequence[int]) -> Bench:
+def _part(bench: Bench, run: RunSpec, numbers: Sequence[int]) -> Bench:
     ablation = circuit_method(run.method).ablation
-    return set_up(bench.weights, pick_rows(bench.prompts, rows), ablation, bench.own_metric)
+    return set_up(bench.weights, pick_prompts(bench.prompts, numbers), ablation, bench.own_metric)
 
 
 def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:

@@ -21,6 +21,8 @@ from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput, PromptError, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from acdc_pipeline.prompts import PromptSet
     from acdc_pipeline.specs import TaskSpec
 
@@ -191,7 +193,7 @@ def check_task(
         (made, _), answer_form = _prompts(spec, model, prompts, seed)
         report |= {
             "model": model,
-            "prompts": len(made),
+            "prompts": made.n_prompts,
             "shortest": int(made.lengths.min()),
             "longest": int(made.lengths.max()),
             "word_lists": _word_lists(spec, model),
@@ -271,18 +273,29 @@ def _prompts(
         tokenizer = tasks_files.load_tokenizer(model)
         made = make_prompts(spec, tokenizer, n=count, seed=seed)
         form = answer_form(spec, tokenizer)
-    answers: dict[int, int] = {int(row): i for i, row in reversed(list(enumerate(made.answer_row)))}
     pairs = [
         {
             "clean": made.clean_text[row],
             "corrupted": made.corrupted_text[row],
-            "correct": [tokenizer.decode([t]) for t in made.correct[answers[row]]],
-            "incorrect": [tokenizer.decode([t]) for t in made.incorrect[answers[row]]],
+            **_answer_texts(made, row, tokenizer),
             "tokens": int(made.lengths[row]),
         }
         for row in range(len(made))
     ]
     return (made, pairs), form
+
+
+def _answer_texts(
+    made: PromptSet, row: int, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[str]]:
+    """Return the texts of the correct and the incorrect answers of a row."""
+    answers = (made.answer_row == row).nonzero().flatten().tolist()
+    if made.whole is not None:
+        text = str(tokenizer.decode([made.correct[answer][0] for answer in answers]))
+        right = made.whole.correct[row]
+        return {"correct": [text] if right else [], "incorrect": [] if right else [text]}
+    sides = {"correct": made.correct[answers[0]], "incorrect": made.incorrect[answers[0]]}
+    return {side: [str(tokenizer.decode([t])) for t in ids] for side, ids in sides.items()}
 
 
 def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
@@ -311,6 +324,9 @@ def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
 
 def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:
     """Measure both accuracies of the whole model; None, with the reason, if it is unsupported."""
+    if prompts.whole is not None:
+        unmeasured = {"model_accuracy": None, "model_forced_choice": None}
+        return {**unmeasured, "not_measured": "answers have several tokens; see 'acdc discover'"}
     with show_status(f"running {model}"):
         from acdc_pipeline.execution.environment import default_budget
         from acdc_pipeline.heads.task_profile import model_metrics
