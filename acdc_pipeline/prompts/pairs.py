@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,8 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.errors import PromptError, UnknownName
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.specs.generators import FunctionGenerator, PairsGenerator
-from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+from acdc_pipeline.specs.pair_lines import read_pairs
+from acdc_pipeline.specs.prompt_pair import PromptPair
 
 Answer = str | int | tuple[int, ...]
 """Text that follows a prompt, its token id, or the ids of its tokens."""
@@ -76,17 +78,15 @@ def list_pairs(spec: PairsGenerator, *, name: str, n: int, split: Split) -> list
     The clean side decides the split of a pair. Errors refer to lines of the file, or to the number
     of the pair in `name`.
     """
-    if spec.lines:
-        places = [f"{spec.file or name}:{line}" for line in spec.lines]
-    else:
-        places = [f"{spec.file or name}: pair {i}" for i in range(1, len(spec.pairs) + 1)]
-    placed = zip(spec.pairs, places, strict=True)
-    kept = [
-        _convert_pair(row, where, spec.align, spec.answers)
-        for row, where in placed
+    lines = spec.lines or range(1, len(spec.pairs) + 1)
+    label = ":" if spec.lines else ": pair "
+    placed = zip(spec.pairs, lines, strict=True)
+    kept = (
+        _convert_pair(row, f"{spec.file or name}{label}{line}", spec.align, spec.answers)
+        for row, line in placed
         if in_split(str(row.clean), split)
-    ]
-    return kept[:n]
+    )
+    return list(islice(kept, n))
 
 
 def _convert_pair(

@@ -31,12 +31,12 @@ from acdc_pipeline.specs.methods import size_label as size_label
 from acdc_pipeline.specs.model_ref import ModelRef as ModelRef
 from acdc_pipeline.specs.names import Dtype as Dtype
 from acdc_pipeline.specs.names import MetricName as MetricName
+from acdc_pipeline.specs.pair_lines import read_pairs as read_pairs
 from acdc_pipeline.specs.profile import WorkerProfile as WorkerProfile
 from acdc_pipeline.specs.project import bundled_folder as bundled_folder
 from acdc_pipeline.specs.project import find_project as find_project
 from acdc_pipeline.specs.project import find_settings as find_settings
 from acdc_pipeline.specs.prompt_pair import PromptPair as PromptPair
-from acdc_pipeline.specs.prompt_pair import read_pairs as read_pairs
 from acdc_pipeline.specs.run import SCHEMA_VERSION as SCHEMA_VERSION
 from acdc_pipeline.specs.run import RunSpec as RunSpec
 from acdc_pipeline.specs.sweep import Cell as Cell

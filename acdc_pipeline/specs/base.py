@@ -59,11 +59,15 @@ def tag_of(kind: type[BaseModel]) -> str:
     return ""
 
 
+CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+"""Encodes canonical JSON: sorted keys, no spaces, no NaN, no ASCII escapes."""
+
+
 def canonical_json(data: Any) -> str:
-    """The canonical JSON text of `data`: sorted keys, no spaces, no NaN, no ASCII escapes."""
-    return json.dumps(
-        data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    """The canonical JSON text of `data`, see `CANONICAL`."""
+    return CANONICAL.encode(data)
 
 
 def read_json(text: str | bytes) -> Any:
@@ -102,6 +106,14 @@ def read_json_once(text: str | bytes) -> Any:
 def sha256_of(data: Any) -> str:
     """Hex sha256 of the canonical JSON of `data`."""
     return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+
+
+def sha256_of_parts(parts: Iterable[bytes]) -> str:
+    """Hex sha256 of a text in parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def rejection(

@@ -15,9 +15,9 @@ from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.files import display_path
 from acdc_pipeline.specs.generators import PairsGenerator
 from acdc_pipeline.specs.load import load_yaml
+from acdc_pipeline.specs.pair_lines import read_pair_lines
 from acdc_pipeline.specs.profile import WorkerProfile
 from acdc_pipeline.specs.project import bundled_folder, find_project
-from acdc_pipeline.specs.prompt_pair import read_pairs
 from acdc_pipeline.specs.sweep import SweepSpec
 from acdc_pipeline.specs.task import OWN_PROMPTS, REFERENCE, TaskMetrics, TaskSpec
 
@@ -96,15 +96,13 @@ def task_from_pairs(path: Path) -> TaskSpec:
         SpecError: a line is not a prompt pair.
     """
     name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "pairs"
-    pairs = read_pairs(path)
+    pairs, lines = read_pair_lines(path)
     return TaskSpec(
         name=name,
         title=path.stem,
         behaviour=f"prompt pairs of {path.name}",
         source=OWN_PROMPTS,
-        generator=PairsGenerator(
-            kind="pairs", bos=False, file=path.name, pairs=tuple(pairs.values()), lines=tuple(pairs)
-        ),
+        generator=PairsGenerator(kind="pairs", bos=False, file=path.name, pairs=pairs, lines=lines),
         metrics=TaskMetrics(discovery="kl", report=("logit_diff", "accuracy")),
     )
 

@@ -6,23 +6,24 @@ do at the first position.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, GetPydanticSchema, JsonValue, model_validator
 from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
-from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
+from acdc_pipeline.specs.base import Spec, canonical_json, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.files import path_inside
 from acdc_pipeline.specs.names import Bos
+from acdc_pipeline.specs.pair_lines import PairLines, hashed_chunks, read_pair_lines
 from acdc_pipeline.specs.prompt_pair import (
     Alignment,
     AnswerLength,
     PairBos,
     PairOptions,
     PromptPair,
-    read_pairs,
 )
 from acdc_pipeline.specs.table import TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
@@ -222,6 +223,31 @@ class YearsGenerator(WordsGenerator):
         return self
 
 
+def _keep_lines(value: Any, handler: Callable[[Any], Any]) -> Any:
+    """Validate pairs, but for those of a file, which are checked already."""
+    return value if isinstance(value, PairLines) else handler(value)
+
+
+def _plain_pairs(pairs: Sequence[PromptPair]) -> list[dict[str, Any]]:
+    return pairs.plain() if isinstance(pairs, PairLines) else [pair.plain() for pair in pairs]
+
+
+def _pairs_schema(source: Any, handler: Callable[[Any], CoreSchema]) -> CoreSchema:
+    """Add the pairs of a file to the tuples of pairs that are valid; JSON holds lists."""
+    listed = handler(source)
+    return core_schema.json_or_python_schema(
+        listed,
+        core_schema.no_info_wrap_validator_function(_keep_lines, listed),
+        serialization=core_schema.plain_serializer_function_ser_schema(_plain_pairs),
+    )
+
+
+if TYPE_CHECKING:
+    Pairs = Sequence[PromptPair]
+else:
+    Pairs = Annotated[tuple[PromptPair, ...], Field(min_length=1), GetPydanticSchema(_pairs_schema)]
+
+
 class PairsGenerator(PairOptions):
     """Given prompt pairs, used in their order.
 
@@ -237,9 +263,7 @@ class PairsGenerator(PairOptions):
     kind: Literal["pairs"]
     bos: PairBos
     file: str | None = Field(default=None, description="the .jsonl beside this file")
-    pairs: SkipJsonSchema[tuple[PromptPair, ...]] = Field(
-        min_length=1, description="name a .jsonl in 'file'"
-    )
+    pairs: SkipJsonSchema[Pairs] = Field(description="name a .jsonl in 'file'")
     lines: SkipJsonSchema[tuple[int, ...]] = ()
     align: Alignment = None
     answers: AnswerLength = None
@@ -249,14 +273,19 @@ class PairsGenerator(PairOptions):
         name = data.get("file")
         if not isinstance(name, str) or "pairs" in data:
             return data
-        pairs = read_pairs(path_inside(folder, name, "generator.file"))
-        return {**data, "pairs": [pair.plain() for pair in pairs.values()], "lines": list(pairs)}
+        pairs, lines = read_pair_lines(path_inside(folder, name, "generator.file"))
+        return {**data, "pairs": pairs.plain(), "lines": list(lines)}
 
-    def hashed_data(self) -> dict[str, Any]:
-        """The data that determines the prompts: the pairs, without their file and their roles."""
-        return self.model_dump(
-            mode="json", exclude={"file": True, "lines": True, "pairs": {"__all__": {"roles"}}}
-        )
+    def hashed_parts(self) -> Iterator[bytes]:
+        """Yield, as canonical JSON in parts, what determines the prompts.
+
+        These are the pairs, without their file and their roles.
+        """
+        rest = self.model_dump(mode="json", exclude={"file", "lines", "pairs"})
+        # "pairs" is the last key in order
+        yield canonical_json(rest).encode().removesuffix(b"}") + b',"pairs":'
+        yield from hashed_chunks(self.pairs)
+        yield b"}"
 
     @model_validator(mode="after")
     def _one_line_each(self) -> PairsGenerator:

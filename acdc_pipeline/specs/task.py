@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from acdc_pipeline.specs.base import Spec, as_tuple, rejection, sha256_of, unknown_reference
+from acdc_pipeline.specs.base import (
+    Spec,
+    as_tuple,
+    rejection,
+    sha256_of,
+    sha256_of_parts,
+    unknown_reference,
+)
 from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
 from acdc_pipeline.specs.load import load_yaml, parse
@@ -171,7 +178,7 @@ class TaskSpec(Spec):
         """
         rows = read_pair_rows(pairs, columns, "from_pairs")
         generator = PairsGenerator(kind="pairs", bos=bos, pairs=rows)
-        derived = f"pairs-{sha256_of(generator.hashed_data())[:8]}"
+        derived = f"pairs-{sha256_of_parts(generator.hashed_parts())[:8]}"
         return parse(
             {
                 "name": name if name is not None else derived,
@@ -196,12 +203,12 @@ class TaskSpec(Spec):
         Name, title, behaviour, source, metrics and reference are not part of it.
         """
         generator = self.generator
-        data = (
-            generator.hashed_data() if isinstance(generator, PairsGenerator) else generator.plain()
-        )
-        return sha256_of(
-            {"generator": data, "answers": self.answers.plain() if self.answers else None}
-        )
+        if isinstance(generator, PairsGenerator):
+            # The same form as below: such a task has no answers of its own.
+            parts = (b'{"answers":null,"generator":', *generator.hashed_parts(), b"}")
+            return sha256_of_parts(parts)
+        answers = self.answers.plain() if self.answers else None
+        return sha256_of({"generator": generator.plain(), "answers": answers})
 
 
 Task = TaskSpec

@@ -9,7 +9,7 @@ from acdc_pipeline.prompts import Pair, align
 from acdc_pipeline.prompts.padding import strip_padding
 from tests.tokenizers import word_tokenizer
 
-UNKNOWN, BOS, EOS, WORD = 0, 1, 2, 12
+UNKNOWN, BOS, EOS, WORD, PAD = 0, 1, 2, 12, 14
 
 
 def tokenizer(pad: str | None):
@@ -31,11 +31,9 @@ def test_padding_token_of_its_own_is_removed_on_both_sides():
 
 def test_pairs_padded_to_one_length_are_those_without_padding():
     pad = tokenizer("<pad>").pad_token_id
-    padded = [
-        Pair((12, 13, pad), (13, 13, pad), (14,), ()),
-        Pair((12, 12, 13), (12,) * 3, (14,), ()),
-    ]
-    plain = [Pair((12, 13), (13, 13), (14,), ()), longer]
+    longer = Pair((12, 12, 13), (12, 12, 12), (11,), ())
+    padded = [Pair((12, 13, pad), (13, 13, pad), (11,), ()), longer]
+    plain = [Pair((12, 13), (13, 13), (11,), ()), longer]
     left, right = (align(p, tokenizer("<pad>"), bos=True, name="x") for p in (padded, plain))
     assert left.clean.tolist() == right.clean.tolist()
     assert left.lengths.tolist() == right.lengths.tolist() == [2, 3]
@@ -54,12 +52,12 @@ def test_one_end_of_text_token_in_front_begins_the_text(pad):
         ((WORD, EOS), None, "ends with 1 of token 2, which is both padding and the end-of-text"),
         ((EOS, EOS, WORD), "<eos>", "begins with 2 of token 2"),
         ((UNKNOWN, WORD), "<unk>", "begins with 1 of token 0, which is both padding and the unk"),
-        ((15, WORD, 15, WORD), "<pad>", "has the padding token 15 inside"),
-        ((15, 15), "<pad>", "is nothing but padding"),
+        ((WORD, PAD, WORD), "<pad>", "has the padding token 14 inside"),
+        ((PAD, PAD), "<pad>", "is nothing but padding"),
     ],
 )
 def test_ids_that_may_be_padding_or_text_are_refused(ids, pad, message):
-    assert tokenizer("<pad>").pad_token_id == 15
+    assert tokenizer("<pad>").pad_token_id == PAD
     with pytest.raises(PromptError) as caught:
         strip(ids, pad)
     assert message in str(caught.value)

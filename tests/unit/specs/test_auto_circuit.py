@@ -11,7 +11,8 @@ import pytest
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import find_task
 from acdc_pipeline.specs.auto_circuit import auto_circuit_document, pair_lines, read_auto_circuit
-from acdc_pipeline.specs.prompt_pair import PromptPair, read_pairs
+from acdc_pipeline.specs.pair_lines import read_pairs
+from acdc_pipeline.specs.prompt_pair import PromptPair
 
 PROMPT = {
     "clean": "The capital of France is",

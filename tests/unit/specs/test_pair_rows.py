@@ -121,7 +121,7 @@ def test_missing_cells_are_left_out_and_ids_beside_them_stay_ids():
         ([("a", "b", "c", "c")], {}, "pair 1: incorrect: 'c' is a correct answer too"),
         ([("", "b", "c")], {}, "pair 1: clean: '' is not at least 1 long"),
         ([("a", "b", 1.5)], {}, "pair 1: correct: 1.5 is not"),
-        ([TEXTS[0] | {"spans": {"S": [1]}}], {}, "pair 1: spans: unknown key"),
+        ([TEXTS[0] | {"span": {"S": [1]}}], {}, "pair 1: span: unknown key"),
         (pd.DataFrame(TEXTS).assign(note="x"), {}, "pair 1: note: unknown key"),
         (
             TEXTS,
