@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Int
@@ -14,7 +13,7 @@ from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.answers import AnswerIds, check_ids, encode_answers, given_ids
 from acdc_pipeline.prompts.counterparts import find_counterparts
 from acdc_pipeline.prompts.padding import strip_padding
-from acdc_pipeline.prompts.pairs import Answer, Pair, list_pairs
+from acdc_pipeline.prompts.pairs import Answer, BosChoice, Pair, list_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet, WholeAnswers
 from acdc_pipeline.prompts.tokenization import (
     Ids,
@@ -35,7 +34,7 @@ def align(
     pairs: Sequence[Pair],
     tokenizer: PreTrainedTokenizerBase,
     *,
-    bos: bool | Literal["auto"],
+    bos: BosChoice,
     name: str,
 ) -> PromptSet:
     """Return the pairs as tensors, with every answer read behind the last token of its prompt.
@@ -56,7 +55,7 @@ def align(
     if not pairs:
         raise PromptError("has no prompts", where=name)
     places = [pair.where or f"{name}, prompt {i}" for i, pair in enumerate(pairs, start=1)]
-    choices = [bos if pair.bos is None else pair.bos for pair in pairs]
+    choices: list[BosChoice] = [bos if pair.bos is None else pair.bos for pair in pairs]
     clean = _encode_sides("clean", [pair.clean for pair in pairs], tokenizer, choices, places)
     corrupted = _encode_sides(
         "corrupted", [pair.corrupted for pair in pairs], tokenizer, choices, places
@@ -261,7 +260,7 @@ def _require_answers(
     )
 
 
-def _prefix(tokenizer: PreTrainedTokenizerBase, bos: bool | Literal["auto"]) -> Ids:
+def _prefix(tokenizer: PreTrainedTokenizerBase, bos: BosChoice) -> Ids:
     """Return the tokens in front of every text."""
     if bos == "auto":
         return own_prefix(tokenizer)
@@ -272,7 +271,7 @@ def _encode_sides(
     field: str,
     sides: Sequence[str | Ids],
     tokenizer: PreTrainedTokenizerBase,
-    choices: Sequence[bool | Literal["auto"]],
+    choices: Sequence[BosChoice],
     places: Sequence[str],
 ) -> list[Ids]:
     texts = [side for side in sides if isinstance(side, str)]

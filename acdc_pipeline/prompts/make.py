@@ -141,13 +141,15 @@ def export_pairs(
     """
     name = f"task '{task.name}'"
     pairs = make_pairs(task, tokenizer, n=n, seed=seed, split="all")
-    if any(pair.whole for pair in pairs):
-        raise PromptError(
-            "counts whole answers of several tokens, which the file cannot say",
-            where=name,
-            fix="export a task whose answers are single tokens",
-        )
     made = align(pairs, tokenizer, bos=task.generator.bos, name=name)
+    if made.whole is not None or made.counterpart is not None:
+        unfit = "answers of several tokens" if made.whole else "sides of different length"
+        raise PromptError(
+            f"has {unfit}, which the file cannot say",
+            where=name,
+            allowed="answers of one token, and two sides of as many tokens",
+            fix="use the pairs of the task as they are",
+        )
     out = []
     for pair, correct, incorrect in zip(pairs, made.correct, made.incorrect, strict=True):
         sides = [list(ids) for ids in (correct, incorrect)]

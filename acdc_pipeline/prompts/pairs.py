@@ -20,6 +20,9 @@ from acdc_pipeline.specs.prompt_pair import PromptPair
 Answer = str | int | tuple[int, ...]
 """Text that follows a prompt, its token id, or the ids of its tokens."""
 
+BosChoice = bool | Literal["auto"]
+"""Whether a beginning-of-text token comes first; `auto`: as the tokenizer does by itself."""
+
 SpanPositions = tuple[str, tuple[int, ...], tuple[int, ...]]
 """Name of a span, its positions in the clean prompt, and in the counterfactual."""
 
@@ -59,7 +62,7 @@ class Pair:
     where: str | None = None
     align: Literal["right"] | None = None
     spans: tuple[SpanPositions, ...] = ()
-    bos: bool | Literal["auto"] | None = None
+    bos: BosChoice | None = None
     whole: bool = False
 
 

@@ -22,6 +22,7 @@ from acdc_pipeline.specs.generators import GENERATORS, Generator, PairsGenerator
 from acdc_pipeline.specs.load import load_yaml, parse
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricName, Name
 from acdc_pipeline.specs.pair_rows import read_pair_rows
+from acdc_pipeline.specs.prompt_pair import PairBos
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
@@ -148,7 +149,7 @@ class TaskSpec(Spec):
         title: str | None = None,
         behaviour: str = "prompt pairs given in Python",
         columns: Mapping[str, str] | None = None,
-        bos: bool = False,
+        bos: PairBos = False,
         metric: str = "kl",
         report: Sequence[str] = ("logit_diff", "accuracy"),
     ) -> TaskSpec:
@@ -163,13 +164,14 @@ class TaskSpec(Spec):
                 PromptPairs; or a table with a pair in each row: a DataFrame of pandas or polars, a
                 Table of pyarrow, a Dataset of the package datasets. The two sides are texts or
                 lists of token ids of equal length; correct and incorrect answers are one token
-                each, alone or several in a list; incorrect answers may be left out. `roles`, in
-                dicts and tables, are as in a `.jsonl`.
+                each, alone or several in a list; incorrect answers may be left out. `roles`,
+                `align`, `spans`, `answers` and `bos`, in dicts and tables, are as in a `.jsonl`.
             name: lower case, as for a task folder; None for one made from a hash of the pairs.
             title, behaviour: for headings and readers.
             columns: the key or the column of each field, as in {"clean": "prompt", …}; others are
                 not read. None: they are called like the fields, and there are no others.
-            bos: whether a beginning-of-sequence token comes before texts.
+            bos: whether a beginning-of-sequence token comes before texts; `auto` as the model's
+                tokenizer does by itself.
             metric: the default metric of discovery.
             report: metrics that are reported with a circuit.
 

@@ -190,15 +190,16 @@ def check_task(
         "reference_circuit": find_reference(task) is not None,
     }
     if model is not None:
-        (made, _), answer_form = _prompts(spec, model, prompts, seed)
+        (made, pairs), answer_form = _prompts(spec, model, prompts, seed)
         report |= {
             "model": model,
             "prompts": made.n_prompts,
-            "shortest": int(made.lengths.min()),
-            "longest": int(made.lengths.max()),
+            "shortest": min(pair["tokens"] for pair in pairs),
+            "longest": max(pair["tokens"] for pair in pairs),
             "word_lists": _word_lists(spec, model),
             "answer_form": answer_form,
             "equal_sides": len(made.rows_with_equal_sides),
+            **_forms(made),
             **_model_accuracies(made, model),
         }
     if json:
@@ -273,14 +274,16 @@ def _prompts(
         tokenizer = tasks_files.load_tokenizer(model)
         made = make_prompts(spec, tokenizer, n=count, seed=seed)
         form = answer_form(spec, tokenizer)
+    questions = range(len(made)) if made.whole is None else made.whole.question
+    first = {question: row for row, question in reversed(list(enumerate(questions)))}
     pairs = [
         {
             "clean": made.clean_text[row],
             "corrupted": made.corrupted_text[row],
             **_answer_texts(made, row, tokenizer),
-            "tokens": int(made.lengths[row]),
+            "tokens": int(made.answer_pos[made.answer_row == row][0]) + 1,
         }
-        for row in range(len(made))
+        for row in sorted(first.values())
     ]
     return (made, pairs), form
 
@@ -288,14 +291,31 @@ def _prompts(
 def _answer_texts(
     made: PromptSet, row: int, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, list[str]]:
-    """Return the texts of the correct and the incorrect answers of a row."""
-    answers = (made.answer_row == row).nonzero().flatten().tolist()
+    """Return the texts of the correct and the incorrect answers of the prompt in `row`."""
+
+    def tokens_of(row: int) -> list[int]:
+        """The token that each position of a row predicts."""
+        return [made.correct[a][0] for a in (made.answer_row == row).nonzero().flatten().tolist()]
+
+    if made.whole is None:
+        answer = int((made.answer_row == row).nonzero()[0])
+        sides = [[[token] for token in side[answer]] for side in (made.correct, made.incorrect)]
+    else:
+        question, correct = made.whole.question, made.whole.correct
+        rows = [other for other, of in enumerate(question) if of == question[row]]
+        sides = [[tokens_of(r) for r in rows if correct[r] is side] for side in (True, False)]
+    texts = [[str(tokenizer.decode(ids)) for ids in side] for side in sides]
+    return dict(zip(("correct", "incorrect"), texts, strict=True))
+
+
+def _forms(made: PromptSet) -> dict[str, str]:
+    """Return what is not usual about sides and answers, in words."""
+    forms = {}
+    if made.counterpart is not None:
+        forms["sides"] = "sides of different length aligned"
     if made.whole is not None:
-        text = str(tokenizer.decode([made.correct[answer][0] for answer in answers]))
-        right = made.whole.correct[row]
-        return {"correct": [text] if right else [], "incorrect": [] if right else [text]}
-    sides = {"correct": made.correct[answers[0]], "incorrect": made.incorrect[answers[0]]}
-    return {side: [str(tokenizer.decode([t])) for t in ids] for side, ids in sides.items()}
+        forms["answers"] = "answers of several tokens counted whole"
+    return forms
 
 
 def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:

@@ -76,9 +76,10 @@ def print_check(report: dict[str, Any]) -> None:
     longest = pluralize(report["longest"], "token")
     shortest = report["shortest"]
     lengths = longest if shortest == report["longest"] else f"{shortest} to {longest}"
+    sides = report.get("sides", "sides equally long")
+    answers = report.get("answers", "every answer one token")
     print_line(
-        f"{model}: {pluralize(report['prompts'], 'prompt')} of {lengths}, "
-        "sides equally long, every answer one token"
+        f"{model}: {pluralize(report['prompts'], 'prompt')} of {lengths}, {sides}, {answers}"
     )
     print_tokenization(report["word_lists"], report["answer_form"])
     print_line(

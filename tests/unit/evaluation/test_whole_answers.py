@@ -158,7 +158,7 @@ def test_methods_find_circuits_whose_metrics_a_fresh_forward_confirms(
     models, method, metric, tmp_path: Path
 ):
     ours, theirs = models
-    size = {"threshold": 0.01} if method == "acdc" else {"edges": 20}
+    size: dict[str, Any] = {"threshold": 0.01} if method == "acdc" else {"edges": 20}
     found = discover(
         str(write(tmp_path)),
         str(ours.ref),
@@ -170,7 +170,7 @@ def test_methods_find_circuits_whose_metrics_a_fresh_forward_confirms(
     )
     assert found.run.metrics["model_accuracy"] == expected_metrics(theirs, [])["accuracy"]
     bench = bench_of(tmp_path, ours)
-    fresh = measure(bench, circuit_logprobs(bench, found.circuit.edges), [metric])
+    fresh = measure(bench, circuit_logprobs(bench, found.edges), [metric])
     assert found.run.metrics[metric] == pytest.approx(fresh[metric], abs=1e-9)
 
 

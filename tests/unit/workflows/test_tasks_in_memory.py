@@ -16,7 +16,7 @@ from acdc_pipeline.specs import SweepSpec, load_yaml
 MODEL = "zoo:attn-2l"
 PAIRS = [
     {"clean": [5, 6, 7, 5], "corrupted": [8, 6, 7, 5], "correct": 6, "incorrect": [7]},
-    {"clean": [9, 3, 4, 9], "corrupted": [2, 3, 4, 9], "correct": 3, "incorrect": [4]},
+    {"clean": [9, 3, 4, 9], "corrupted": [8, 3, 4, 9], "correct": 3, "incorrect": [4]},
 ]
 
 
