@@ -24,10 +24,10 @@ def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
     Raises:
         PromptError: all sides are equal, so that removing edges would change nothing.
     """
-    equal = prompts.rows_with_equal_sides
+    equal = prompts.prompts_with_equal_sides
     if not equal or circuit_method(run.method).ablation != "corrupted":
         return []
-    if len(equal) == len(prompts):
+    if len(equal) == prompts.n_prompts:
         raise PromptError(
             "the clean and the corrupted side are equal in every pair",
             where=f"task '{run.task}'",
@@ -80,10 +80,10 @@ def guessing(prompts: PromptSet) -> float:
 
 
 def _equal_sides(prompts: PromptSet, consequence: str) -> list[str]:
-    if not (equal := prompts.rows_with_equal_sides):
+    if not (equal := prompts.prompts_with_equal_sides):
         return []
     return [
-        f"clean and corrupted side are equal in {len(equal)} of {len(prompts)} pairs "
+        f"clean and corrupted side are equal in {len(equal)} of {prompts.n_prompts} pairs "
         f"(the first: pair {equal[0] + 1}); {consequence}"
     ]
 

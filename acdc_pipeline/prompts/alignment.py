@@ -62,7 +62,7 @@ def align(
     )
 
     def quote(side: str | Ids) -> str:
-        return quote_end(_text(side, tokenizer))
+        return f" ({quote_end(_text(side, tokenizer))})"
 
     return _build_prompt_set(
         pairs,
@@ -116,7 +116,7 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
         for left, right in zip(clean, corrupted, strict=True)
     ]
     counterparts = [
-        find_counterparts(pair, left, right, pair.where, str)
+        find_counterparts(pair, left, right, pair.where, lambda _: "")
         for pair, left, right in zip(pairs, clean, corrupted, strict=True)
     ]
     # Any id can pad: causal attention hides padding from every answer.

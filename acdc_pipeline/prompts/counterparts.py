@@ -30,7 +30,7 @@ def find_counterparts(
     of the counterfactual everywhere, never a clean one.
 
     Args:
-        quote: writes a side in an error message.
+        quote: what an error says of a side behind its length.
 
     Raises:
         PromptError: the sides differ in length and nothing says how they correspond, or spans do
@@ -42,10 +42,10 @@ def find_counterparts(
         return tuple(range(len(clean)))
     if pair.align is None:
         raise PromptError(
-            f"the sides differ in length: clean {len(clean)} tokens ({quote(pair.clean)}),"
-            f" corrupted {len(corrupted)} ({quote(pair.corrupted)})",
+            f"the sides differ in length: clean {len(clean)} tokens{quote(pair.clean)},"
+            f" corrupted {len(corrupted)}{quote(pair.corrupted)}",
             where=where,
-            allowed="two sides of as many tokens under this model's tokenizer",
+            allowed="two sides of as many tokens",
             fix=UNEQUAL_FIX,
         )
     kept = int(clean[0] == corrupted[0] and min(len(clean), len(corrupted)) > 1)

@@ -85,14 +85,15 @@ class PromptSet:
         return self.corrupted.gather(1, self.counterpart)
 
     @property
-    def rows_with_equal_sides(self) -> list[int]:
-        """Rows whose counterfactual equals the prompt, ascending."""
+    def prompts_with_equal_sides(self) -> list[int]:
+        """Numbers of the prompts whose counterfactual equals them, ascending."""
         same = self.clean == self.aligned
         if self.counterpart is not None:
             positions = torch.arange(self.clean.shape[1], device=self.clean.device)
             same &= self.counterpart == positions
             same |= positions >= self.lengths[:, None]
-        return same.all(-1).nonzero().flatten().tolist()
+        rows = same.all(-1).nonzero().flatten().tolist()
+        return rows if self.whole is None else sorted({self.whole.question[row] for row in rows})
 
     def to(self, device: torch.device) -> PromptSet:
         """Return the prompts on another device."""

@@ -198,7 +198,7 @@ def check_task(
             "longest": max(pair["tokens"] for pair in pairs),
             "word_lists": _word_lists(spec, model),
             "answer_form": answer_form,
-            "equal_sides": len(made.rows_with_equal_sides),
+            "equal_sides": len(made.prompts_with_equal_sides),
             **_forms(made),
             **_model_accuracies(made, model),
         }

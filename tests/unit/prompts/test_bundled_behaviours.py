@@ -66,7 +66,7 @@ def test_task_makes_64_aligned_prompts_on_both_splits(
     made = make_prompts(find_task(name), tok, n=64, seed=1, split=split)  # pyright: ignore[reportArgumentType]
     assert made.clean.shape == made.corrupted.shape
     assert len(made) == 64
-    assert made.rows_with_equal_sides == []
+    assert made.prompts_with_equal_sides == []
     assert all(
         right and wrong and not set(right) & set(wrong)
         for right, wrong in zip(made.correct, made.incorrect, strict=True)

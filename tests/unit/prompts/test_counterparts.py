@@ -14,7 +14,7 @@ from acdc_pipeline.prompts.counterparts import find_counterparts
 def counterparts(clean: str, corrupted: str, **parts: object) -> tuple[int, ...]:
     sides = tuple(map(ord, clean)), tuple(map(ord, corrupted))
     pair = Pair(*sides, (1,), (), **parts)  # pyright: ignore[reportArgumentType]
-    return find_counterparts(pair, *sides, "f:1", str)
+    return find_counterparts(pair, *sides, "f:1", lambda _: "")
 
 
 @pytest.mark.parametrize(
