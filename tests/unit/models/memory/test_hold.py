@@ -166,7 +166,7 @@ def test_revision_of_a_tokenizer_is_not_that_of_its_last_call(tmp_path: Path):
     ("given", "name"),
     [
         ("openai-community/gpt2", "gpt2"),
-        ("/home/me/My models/fine tuned!/", "fine-tuned"),
+        ("/srv/My models/fine tuned!/", "fine-tuned"),
         ("C:\\models\\x", "x"),
         ("", "gpt2"),
         ("..", "gpt2"),
