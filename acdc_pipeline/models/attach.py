@@ -42,7 +42,7 @@ def attach_model(model: Any) -> AttachedModel:
             "a model of load_model is not called itself", field="model", fix="give its `bridge`"
         )
     bridged = hasattr(model, "original_model")
-    if isinstance(model, nn.Module) and not bridged and any(map(_is_component, model.modules())):
+    if not bridged and _is_wrapped(model):
         raise InvalidInput(
             "the model is part of a TransformerBridge", field="model", fix="give the bridge"
         )
@@ -55,6 +55,7 @@ def attach_model(model: Any) -> AttachedModel:
     return AttachedModel(copy, base, base.get_submodule(copy.bridge.ln_final.name))
 
 
-def _is_component(module: nn.Module) -> bool:
-    """Return whether TransformerLens put `module` into a model that it wraps."""
-    return type(module).__module__.startswith("transformer_lens.")
+def _is_wrapped(model: Any) -> bool:
+    """Return whether TransformerLens has put modules of its own into `model`."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    return any(type(module).__module__.startswith("transformer_lens.") for module in modules)
