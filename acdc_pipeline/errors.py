@@ -23,9 +23,15 @@ between processes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import ClassVar, Self
+
+_SUGGESTION = "; did you mean '"
+"""In a problem, comes before the nearest name; what is allowed is then not listed."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class AcdcError(Exception):
@@ -57,16 +63,17 @@ class AcdcError(Exception):
 
     @property
     def headline(self) -> str:
-        """Place and problem, without what is allowed and the fix."""
-        return ": ".join(part for part in (self.where, self.field, self.problem) if part)
+        """Place and problem, without what is allowed and the fix, on one line."""
+        line = ": ".join(part for part in (self.where, self.field, self.problem) if part)
+        return escape_control_characters(line).replace("\n", "\\n")
 
     def __str__(self) -> str:
         lines = [self.headline]
-        if self.allowed:
+        if self.allowed and _SUGGESTION not in self.problem:
             lines.append(f"allowed: {self.allowed}")
         if self.fix:
             lines.append(f"fix: {self.fix}")
-        return "\n".join(lines)
+        return escape_control_characters("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
         return partial(type(self), self.problem, **self.parts()), ()
@@ -110,7 +117,18 @@ class UnknownName(InvalidInput):
         known = sorted(known)
         allowed = ", ".join(known) or "none exist yet"
         problem = unknown(kind, name, known)
-        return cls(problem, where=where, field=field, allowed=allowed, fix=fix)
+        return cls(problem, where=where, field=field, allowed=allowed, fix=fix or LISTS.get(kind))
+
+
+LISTS: Mapping[str, str] = {
+    "task": "'acdc tasks list' shows all",
+    "zoo model": "'acdc models list' shows all",
+    "method": "'acdc discover --help' shows all",
+    "metric": "'acdc discover --help' shows all",
+    "score": "'acdc heads --score list' shows all",
+    "format": "'acdc runs export --help' shows all",
+}
+"""The commands that list the names of a kind."""
 
 
 class PromptError(InvalidInput):
@@ -190,6 +208,15 @@ def check_whole(
         )
 
 
+def escape_control_characters(text: str) -> str:
+    """`text` with control characters and direction marks as escapes (`\\x1b`, `\\u202e`).
+
+    Names, paths and contents of files can come from anywhere, and a terminal would obey them.
+    Tabs and line feeds stay.
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def shorten_value(value: object) -> str:
     """`value` as text, at most 40 characters long."""
     text = str(value)
@@ -211,4 +238,4 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'kl'?` when one of `known` is close to `name`, else nothing."""
     close = nearest(name, list(known))
-    return f"; did you mean '{close}'?" if close else ""
+    return f"{_SUGGESTION}{close}'?" if close else ""

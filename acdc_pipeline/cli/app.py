@@ -6,6 +6,8 @@ Options take their defaults from the project's `acdc.yaml`, below command line a
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,8 @@ class MethodCommand(Command):
     """A command with options for the parameters of methods.
 
     In the help of an option, `{methods}` stands for the names of all methods, `{owners}` for those
-    of the methods that have the parameter, and `{default}` for its default.
+    of the methods that have the parameter, and `{default}` for its default. Options that not all
+    methods have are grouped by the kind of the methods that have them.
     """
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -64,7 +67,21 @@ class MethodCommand(Command):
             if text and "{" in text:
                 # not every parameter of Click has a help, so pyright takes no assignment
                 setattr(param, "help", text.format_map(_values(param.name)))  # noqa: B010
+            setattr(param, "rich_help_panel", _panel(param.name))  # noqa: B010
         return params
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        panels = option_panels(self.get_params(ctx))
+        if len(panels) == 1:
+            super().format_options(ctx, formatter)
+            return
+        arguments = [p for p in panels[None] if p.param_type_name == "argument"]
+        options = [p for p in panels[None] if p.param_type_name != "argument"]
+        common = {"Arguments": arguments, "Options": options}
+        for title, params in (common | {t: p for t, p in panels.items() if t}).items():
+            rows = [row for param in params if (row := param.get_help_record(ctx))]
+            with formatter.section(title):
+                formatter.write_dl([(_TYPE.sub("", name), text) for name, text in rows])
 
 
 class Group(TyperGroup):
@@ -113,6 +130,14 @@ class App(typer.Typer):
         return super().command(name, cls=cls or Command, **more)
 
 
+def option_panels(params: Iterable[Any]) -> dict[str | None, list[Any]]:
+    """Return parameters by the title of their group; those of no group come first, under None."""
+    panels: dict[str | None, list[Any]] = {None: []}
+    for param in params:
+        panels.setdefault(getattr(param, "rich_help_panel", None), []).append(param)
+    return panels
+
+
 def default_map(command: Any) -> dict[str, Any]:
     """Return the project's `acdc.yaml` as Click's `default_map` for `command` and all below it."""
     try:
@@ -139,6 +164,17 @@ def _metrics() -> str:
     from acdc_pipeline.specs.names import METRICS
 
     return "|".join(METRICS)
+
+
+def _panel(parameter: str) -> str | None:
+    """Return the title of the options of one kind of methods; None if all methods have it."""
+    from acdc_pipeline.specs import METHODS
+
+    owners = [method for method in METHODS.values() if parameter in method.parameters()]
+    if len(owners) in (0, len(METHODS)):
+        return None
+    ((kind, _),) = Counter(method.KIND for method in owners).most_common(1)
+    return f"Options of methods that {kind}"
 
 
 def _values(parameter: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ from acdc_pipeline.cli.commands import (
 from acdc_pipeline.cli.options.completion import join_split_words
 from acdc_pipeline.cli.terminal import errors, streams
 from acdc_pipeline.cli.terminal.interrupts import INTERRUPTED, MESSAGE
-from acdc_pipeline.errors import AcdcError
+from acdc_pipeline.errors import AcdcError, escape_control_characters
 
 app = App(
     name="acdc",
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report_bug() -> int:
-    streams.write_stderr(traceback.format_exc())
+    streams.write_stderr(escape_control_characters(traceback.format_exc()))
     errors.print_error(AcdcError("this is a bug in acdc", fix="report it with the lines above"))
     return errors.UNEXPECTED
 

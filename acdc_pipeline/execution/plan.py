@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.describe import ModelDescription, describe_located
+from acdc_pipeline.models.directory import SHOW_SUPPORTED
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
@@ -67,6 +68,6 @@ def describe_supported(ref: ModelRef) -> ModelDescription:
         raise UnsupportedModel(
             f"architecture '{description.architecture}' is not supported: {description.refused}",
             where=str(ref),
-            fix="acdc models list shows what is",
+            fix=SHOW_SUPPORTED,
         )
     return description

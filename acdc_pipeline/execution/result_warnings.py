@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Circuit
+from acdc_pipeline.graph.cut import Rank, least_size
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
 
@@ -39,18 +40,32 @@ def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
 def circuit_warnings(
     run: RunSpec, circuit: Circuit, prompts: PromptSet, metrics: Mapping[str, float]
 ) -> list[str]:
-    """Warn if the model itself fails at the task, or if the circuit is empty."""
+    """Warn if the model itself fails at the task, or if the circuit is empty.
+
+    Another size is advised only where the model does the task.
+    """
     warnings = _model_warnings(prompts, metrics, "for this circuit to explain")
     if not circuit.live_edges:
         method = circuit_method(run.method)
         if isinstance(method, SearchMethod):
             cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
         else:
-            cause, advice = "so small that no", "try a larger --share"
+            cause, advice = "so small that no", _larger_size(circuit, method.ranking)
+        if warnings:
+            advice = "choose another task or model, since this model does not do the task"
         warnings.append(
             f"the circuit is empty: {cause} path from input to logits is left; {advice}"
         )
     return warnings
+
+
+def _larger_size(circuit: Circuit, rank: Rank) -> str:
+    """Return the advice that names the size from which on the scores give a circuit."""
+    least = least_size(circuit.topology, circuit.scores, rank)
+    if least is None:
+        return "try a larger --share"
+    share = math.ceil(1e4 * least / circuit.topology.n_edges) / 1e4
+    return f"with these scores it has edges from --edges {least} (--share {share:g}) on"
 
 
 def profile_warnings(prompts: PromptSet, metrics: Mapping[str, float]) -> list[str]:

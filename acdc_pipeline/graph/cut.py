@@ -77,6 +77,23 @@ def cut_masks(
     return out
 
 
+def least_size(topology: Topology, scores: Mapping[Edge, float], rank: Rank) -> int | None:
+    """Return the number of edges of the smallest circuit that `cut` makes and that is not empty.
+
+    These are the edges of the first complete path from `input` to `logits`; None if the scored
+    edges hold no such path.
+
+    Raises:
+        GraphError: a scored edge does not exist.
+    """
+    growth = _Growth(topology)
+    for index in _greedy_indices(topology, score_array(topology, scores), rank):
+        growth.add(index)
+        if growth.live:
+            return len(growth.live)
+    return None
+
+
 def score_array(topology: Topology, scores: Mapping[Edge, float]) -> Float[np.ndarray, " edge"]:
     """Return scores in the order of `topology.edges`, NaN for edges without one.
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.layer_run import LayerRun, run_tokens
@@ -156,7 +157,7 @@ def text_rows(
     None if the text has fewer than two tokens.
     """
     first = [] if bos is None else [bos]
-    width = min(WINDOW, weights.n_ctx) - len(first)
+    width = min(WINDOW, context_length(weights)) - len(first)
     (ids,) = encode(tokenizer, [text])
     ids = ids[: MOST_WINDOWS * width]
     if len(ids) < 2:

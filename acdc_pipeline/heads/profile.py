@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS
 from acdc_pipeline.heads.examples import (
@@ -86,7 +87,7 @@ def assemble_profile(
         "nulls": {name: [n.plain() for n in nulls] for name, nulls in measured.nulls.items()},
         "roles": [role.plain() for role in roles],
         "near_misses": [miss.plain() for miss in near],
-        "warnings": profile_warnings(measured, model.period, weights.n_ctx),
+        "warnings": profile_warnings(measured, model.period, context_length(weights)),
         "summaries": _summaries(roles, near, weights),
         "composition": _composition_plain(model),
         "top_tokens": _tokens_plain(model.tokens, tokenizer),

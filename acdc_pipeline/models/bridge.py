@@ -25,6 +25,7 @@ from acdc_pipeline.models.config import (
 from acdc_pipeline.models.directory import (
     DAMAGED,
     NATIVE,
+    SHOW_SUPPORTED,
     WEIGHTS_MISMATCH,
     architecture_of,
     read_config,
@@ -83,7 +84,11 @@ def wrap_pretrained(model: Any) -> TransformerBridge:
     try:
         return build_bridge_from_module(model, name, hf_config=model.config, model_name=name)
     except (ValueError, KeyError, AttributeError) as error:
-        raise UnsupportedModel(f"TransformerLens cannot wrap {name}: {error}") from error
+        raise UnsupportedModel(
+            f"TransformerLens cannot wrap {name}: {_describe_error(error)}",
+            where=str(directory),
+            fix=SHOW_SUPPORTED,
+        ) from error
 
 
 def _load_with_report(
@@ -126,7 +131,11 @@ def _load_with_report(
         RuntimeError,
         SafetensorError,
     ) as error:
-        fix = DAMAGED if isinstance(error, SafetensorError) else WEIGHTS_MISMATCH
+        fix = WEIGHTS_MISMATCH
+        if isinstance(error, SafetensorError):
+            fix = DAMAGED
+        elif isinstance(error, OSError):
+            fix = "copy or download the model again: some of its files are missing"
         raise InvalidInput(
             f"cannot be loaded: {_describe_error(error)}", where=str(directory), fix=fix
         ) from error
@@ -181,7 +190,8 @@ def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) ->
         raise InvalidInput(problem, where=str(directory), fix=WEIGHTS_MISMATCH) from error
     if missing.missing_keys or missing.unexpected_keys:
         absent = sorted(expected_shapes(config).keys() - state.keys())
-        wrong = absent or sorted({*missing.missing_keys, *missing.unexpected_keys})
+        left = {*missing.missing_keys, *missing.unexpected_keys}
+        wrong = absent or sorted(_WRAPPER.sub("", name) for name in left)
         problem = f"tensors {'missing' if absent else 'that do not fit'}: {list_some(wrong)}"
         raise InvalidInput(problem, where=str(directory), fix=WEIGHTS_MISMATCH)
     bridge.requires_grad_(False)
@@ -262,6 +272,34 @@ def refuse_mismatches(loading: Mapping[str, Any], directory: Path) -> None:
         raise InvalidInput(
             f"tensors that are not part of config.json: {list_some(extra)}", where=where, fix=fix
         )
+
+
+# Modules that TransformerLens puts between those of the model.
+_WRAPPER = re.compile(r"\b_?original_(?:component|model)\.")
+
+
+def checkpoint_name(name: str, tensor: Tensor, directory: Path) -> str:
+    """Return the name under which a file of weights holds the largest value of `tensor`.
+
+    Args:
+        name: of the tensor in the bridge, where a tensor of the file may be in parts.
+        directory: place of the files.
+
+    Returns:
+        `name` without the modules of TransformerLens, if no file holds that value.
+    """
+    from safetensors import safe_open
+
+    plain = _WRAPPER.sub("", name)
+    largest = float(tensor.abs().max())
+    found = []
+    for file in weight_files(directory):
+        with safe_open(file, framework="pt") as stored:
+            for key in stored.keys():  # noqa: SIM118  (not a dict)
+                values = stored.get_tensor(key)
+                if values.is_floating_point() and bool((values.abs() == largest).any()):
+                    found.append(key)
+    return next((key for key in found if key == plain), found[0] if found else plain)
 
 
 def refuse_not_finite(tensors: Iterable[tuple[str, Tensor]], where: str) -> None:

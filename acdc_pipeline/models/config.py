@@ -118,6 +118,7 @@ def _check_activation(config: Mapping[str, Any], where: str) -> None:
                 where=where,
                 field=field,
                 allowed=", ".join(sorted(ACT2FN)),
+                fix="use the config.json that was saved together with the weights",
             )
 
 

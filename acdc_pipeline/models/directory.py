@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.base import read_json
+from acdc_pipeline.text import list_first
 
 NATIVE = "TransformerLensNative"
+
+WEIGHTS = "model.safetensors"
+"""File of the weights, where they are not in several."""
+
+# `model-00002-of-00003.safetensors`
+_PART = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
+_MOST_PARTS = 10_000
 
 DAMAGED = "copy or download it again: it is cut off or damaged"
 """Fix for a file of weights that cannot be read."""
 
 WEIGHTS_MISMATCH = "use the config.json that was saved together with these weights"
 """Fix for weights that do not fit config.json."""
+
+SHOW_SUPPORTED = "'acdc models list' shows the architectures that are reproduced"
+"""Fix for a model that is not reproduced."""
 
 _SAVE_CONFIG = "save or download the model's config.json again"
 
@@ -77,7 +89,8 @@ def weight_files(directory: Path) -> list[Path]:
     """Return the safetensors files of a model directory, sorted.
 
     Raises:
-        InvalidInput: there are none. Pickled checkpoints are refused: loading them runs code.
+        InvalidInput: there are none, or a part of them is missing. Pickled checkpoints are
+            refused: loading them runs code.
     """
     files = sorted(directory.glob("*.safetensors"))
     if not files:
@@ -86,6 +99,47 @@ def weight_files(directory: Path) -> list[Path]:
         raise InvalidInput(
             f"no .safetensors weights in {directory}{found}",
             fix="save the model with save_pretrained(..., safe_serialization=True)",
+        )
+    _refuse_missing_parts(directory, {file.name for file in files})
+    return files
+
+
+def _refuse_missing_parts(directory: Path, present: set[str]) -> None:
+    """Raise InvalidInput for files of weights that an index or the names of the others imply."""
+    if WEIGHTS in present:  # transformers then reads this file alone
+        return
+    index = directory / f"{WEIGHTS}.index.json"
+    numbered = [match for name in sorted(present) if (match := _PART.fullmatch(name))]
+    needed = {
+        f"{match[1]}-{part:05}-of-{match[2]}.safetensors"
+        for match in numbered[:1]
+        for part in range(1, min(int(match[2]), _MOST_PARTS) + 1)
+    }
+    where, reason = str(directory), f"{len(numbered)} files of the same model are here"
+    if index.is_file():
+        needed = set(_read_index(index).values())
+        where, reason = str(index), "this index names them"
+    if missing := sorted(needed - present):
+        raise InvalidInput(
+            f"files of weights are missing: {list_first(missing, 4)}; {reason}",
+            where=where,
+            fix="copy or download the missing files into the same folder",
+        )
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """Return the file of each tensor in an index of weights. Raises InvalidInput."""
+    fix = "copy or download the index again"
+    try:
+        document = read_json(path.read_bytes())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except ValueError as error:
+        raise InvalidInput(f"cannot be read: {error}", where=str(path), fix=fix) from error
+    files = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        raise InvalidInput(
+            "does not give the file of each tensor", where=str(path), field="weight_map", fix=fix
         )
     return files
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,9 +14,9 @@ from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, require_supported
 from acdc_pipeline.models.architectures.extraction import extract_weights
-from acdc_pipeline.models.bridge import load_bridge, load_tokenizer
+from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
-from acdc_pipeline.models.directory import architecture_of, read_config
+from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
@@ -115,7 +116,7 @@ def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
     bridge = load_bridge(located.directory, dtype=precision.computed)
-    _round_parameters(bridge, precision, where=str(ref))
+    _round_parameters(bridge, precision, located.directory, where=str(ref))
     return LoadedModel(
         ref=ref,
         revision=located.revision,
@@ -139,10 +140,19 @@ def weights_of_bridge(
     try:
         return extract_weights(bridge, find_architecture(architecture))
     except UnsupportedModel as error:
+        error.fix = error.fix or SHOW_SUPPORTED
         raise error.at(where)  # noqa: B904  (the same error)
 
 
-def _round_parameters(bridge: TransformerBridge, precision: Precision, *, where: str) -> None:
+def _round_parameters(
+    bridge: TransformerBridge, precision: Precision, directory: Path, *, where: str
+) -> None:
     with torch.no_grad():
         for name, parameter in bridge.named_parameters():
-            parameter.copy_(round_tensor(parameter, precision, name=name, where=where))
+            try:
+                rounded = round_tensor(parameter, precision, name=name, where=where)
+            except InvalidInput:
+                stored = checkpoint_name(name, parameter, directory)
+                round_tensor(parameter, precision, name=stored, where=where)
+                raise
+            parameter.copy_(rounded)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.config import require_dequantisable
 from acdc_pipeline.models.conversion.adapter import is_adapter, merge_adapter
+from acdc_pipeline.models.conversion.cache import file_sha256
 from acdc_pipeline.models.conversion.gguf import convert_gguf
 from acdc_pipeline.models.directory import (
     TOKENIZER_FILES,
@@ -33,6 +37,12 @@ _DOWNLOADED = [
     "special_tokens_map.json",
     "added_tokens.json",
 ]
+
+# Hashes of files from this size on, which take a tenth of a second or more, are kept in the cache.
+_LARGE_FILE = 2**26
+
+
+_SECONDS_TO_CONNECT = 2.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,10 @@ def pin(ref: ModelRef) -> Located:
     from huggingface_hub import hf_hub_download
 
     with _translate_hub_errors(ref):
-        directory = Path(hf_hub_download(ref.name, "config.json", revision=ref.revision)).parent
+        found = hf_hub_download(
+            ref.name, "config.json", revision=ref.revision, local_files_only=_is_unreachable()
+        )
+    directory = Path(found).parent
     return Located(directory, directory.name)
 
 
@@ -104,8 +117,10 @@ def _hash_files(directory: Path) -> str:
     total = hashlib.sha256()
     for file in [*files, *weight_files(directory)]:
         try:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if file.stat().st_size < _LARGE_FILE:
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            else:
+                digest = file_sha256(file)
         except OSError as error:
             raise unreadable(file, error) from error
         total.update(f"{file.name}:{digest}\n".encode())
@@ -121,11 +136,35 @@ def _locate_hugging_face(ref: ModelRef) -> Located:
     require_dequantisable(read_config(pin(ref).directory), where=str(ref))
     with _translate_hub_errors(ref):
         directory = Path(
-            snapshot_download(ref.name, revision=ref.revision, allow_patterns=_DOWNLOADED)
+            snapshot_download(
+                ref.name,
+                revision=ref.revision,
+                allow_patterns=_DOWNLOADED,
+                local_files_only=_is_unreachable(),
+            )
         )
     weight_files(directory)
     # The folder of a snapshot is named after its commit.
     return Located(directory, directory.name)
+
+
+def _is_unreachable() -> bool:
+    """Return whether no connection to the hub can be made.
+
+    The client of the hub tries for half a minute before it looks into its cache. Behind a proxy,
+    or where it is told to be offline, it is left to itself.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or getproxies():
+        return False
+    place = urlsplit(constants.ENDPOINT)
+    port = place.port or (80 if place.scheme == "http" else 443)
+    try:
+        socket.create_connection((place.hostname, port), timeout=_SECONDS_TO_CONNECT).close()
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager

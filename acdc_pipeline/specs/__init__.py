@@ -27,6 +27,7 @@ from acdc_pipeline.specs.methods import SearchMethod as SearchMethod
 from acdc_pipeline.specs.methods import circuit_method as circuit_method
 from acdc_pipeline.specs.methods import method_for as method_for
 from acdc_pipeline.specs.methods import method_label as method_label
+from acdc_pipeline.specs.methods import method_name as method_name
 from acdc_pipeline.specs.methods import size_label as size_label
 from acdc_pipeline.specs.model_ref import ModelRef as ModelRef
 from acdc_pipeline.specs.names import Dtype as Dtype

@@ -53,10 +53,12 @@ class ModelRef:
     def parse(cls, text: str | Any) -> ModelRef:
         """The reference in `text`.
 
-        Only `dir:` and `gguf:` may hold a path.
+        Only `dir:` and `gguf:` may hold a path. Of hub models `hf:` may be left out (`ORG/NAME`),
+        and the organisation of models that papers call by a name alone (`gpt2`, `pythia-70m`).
 
         Raises:
-            SpecError: `text` has none of these forms.
+            SpecError: `text` has none of these forms, or it is the name of a hub model and the
+                path of a folder.
         """
         if not isinstance(text, str):
             raise SpecError(
@@ -74,6 +76,14 @@ class ModelRef:
                 "circuit.evaluate(model=model); or save it, and give its folder as dir:PATH",
             )
         kind, colon, name = text.partition(":")
+        if not colon and (home := _hub_name(text)):
+            if Path(text).is_dir():
+                raise SpecError(
+                    f"'{text}' is a folder, and the name of a hub model",
+                    allowed=FORMS,
+                    fix=f"did you mean 'dir:{text}'? The hub model is 'hf:{home}'",
+                )
+            return cls.parse(f"hf:{home}")
         if not colon or kind not in _LOADABLE:
             raise SpecError(
                 f"'{text}' is not a model reference", allowed=FORMS, fix=_guess(kind, name, colon)
@@ -84,8 +94,20 @@ class ModelRef:
             return cls("hf", match[1], match[2])
         if kind in ("dir", "gguf") and name.strip():
             return cls(kind, name)
-        fix = f"did you mean 'hf:{_home(name)}'?" if kind == "hf" and _home(name) else None
-        raise SpecError(f"'{text}' is not a model reference", allowed=FORMS, fix=fix)
+        if kind == "hf" and (home := _home(name)):
+            return cls.parse(f"hf:{home}")
+        raise SpecError(f"'{text}' is not a model reference", allowed=FORMS)
+
+
+def full_name(text: str) -> str:
+    """The full form of a model reference (`hf:openai-community/gpt2` of `gpt2`).
+
+    Any other text, such as a pattern, is returned unchanged.
+    """
+    try:
+        return str(ModelRef.parse(text))
+    except SpecError:
+        return text
 
 
 def is_in_memory(text: str) -> bool:
@@ -101,17 +123,23 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
         return f"did you mean 'dir:{kind}'?"
     if kind.lower().endswith(GGUF_SUFFIX):
         return f"did you mean 'gguf:{kind}'?"
-    if home := _home(kind):
-        return f"did you mean 'hf:{home}'?"
     if _ZOO.match(kind):
         return (
             f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo; "
             f"a model of the Hugging Face hub is 'hf:ORG/{kind}'"
         )
-    return f"did you mean 'hf:{kind}'?" if _HUB.match(kind) else None
+    return None
 
 
-def _home(name: str) -> str | None:
-    """`ORG/NAME` of a hub model that papers call NAME."""
+def _hub_name(text: str) -> str | None:
+    """`ORG/NAME[@REVISION]` of a hub model written without `hf:`, None for any other text."""
+    if text.lower().endswith(GGUF_SUFFIX) or ".." in text:
+        return None
+    return text if _HUB.match(text) else _home(text)
+
+
+def _home(text: str) -> str | None:
+    """`ORG/NAME[@REVISION]` of a hub model that papers call NAME."""
+    name, at, revision = text.partition("@")
     homes = (home for pattern, home in _HOMES if re.fullmatch(pattern, name.lower()))
-    return next((f"{home}/{name.lower()}" for home in homes), None)
+    return next((f"{home}/{name.lower()}{at}{revision}" for home in homes), None)

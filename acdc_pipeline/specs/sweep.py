@@ -6,7 +6,7 @@ import fnmatch
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, Union
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
 from pydantic import Field, create_model, field_validator, model_validator
 
@@ -14,7 +14,7 @@ from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
-from acdc_pipeline.specs.model_ref import ModelRef
+from acdc_pipeline.specs.model_ref import ModelRef, full_name
 from acdc_pipeline.specs.names import Dtype, MetricName, Name, Seed
 from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
@@ -44,7 +44,7 @@ class MethodEntry(Spec):
 
     def methods(self, task: TaskSpec) -> tuple[Method, ...]:
         """The methods of the entry on `task`, in the order written."""
-        method, values = self.METHOD, self.plain()
+        method, values = self.METHOD, self.plain() | {"name": tag_of(self.METHOD)}
         lists = {name: values.pop(listed) for name, listed in method.SWEEP_LISTS.items()}
         return tuple(
             method.resolve(values | dict(zip(lists, choice, strict=True)), task, tag_of(method))
@@ -62,6 +62,8 @@ def _entry_form(method: type[Method]) -> type[MethodEntry]:
             kind = Annotated[(kind, *field.metadata)]
         if name == "metric":
             kind = MetricName  # the function of another one cannot be written into a file
+        if name == "name":
+            kind = Literal[(tag_of(method), *method.ALIASES)]
         if name in method.SWEEP_LISTS:
             fields[method.SWEEP_LISTS[name]] = (tuple[kind, ...], Field(min_length=1))
         elif name not in method.NOT_IN_SWEEPS:
@@ -95,7 +97,7 @@ class Exclusion(Spec):
     def covers(self, task: str, model: ModelRef) -> bool:
         """Whether the runs of `task` in `model` are left out."""
         return task in self.tasks and any(
-            fnmatch.fnmatchcase(str(model), pattern) for pattern in self.models
+            fnmatch.fnmatchcase(str(model), full_name(pattern)) for pattern in self.models
         )
 
 
@@ -163,6 +165,11 @@ class SweepSpec(Spec):
                         f"exclude.{index}.tasks.{place}", "task of this sweep", task, self.tasks
                     )
         return self
+
+    def aliases(self) -> dict[str, str]:
+        """The aliases that `methods` uses, and the name of the method of each."""
+        names = {str(dict(entry)["name"]): tag_of(entry.METHOD) for entry in self.methods}
+        return {alias: name for alias, name in names.items() if alias != name}
 
     def model_refs(self, zoo: Iterable[str]) -> tuple[ModelRef, ...]:
         """The models, with patterns replaced by their matches in `zoo`; each once, in order.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.errors import AcdcError, InvalidInput
+from acdc_pipeline.errors import AcdcError
 from acdc_pipeline.evaluation import (
     CurvePoint,
     Scale,
@@ -22,9 +22,10 @@ from acdc_pipeline.evaluation import (
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
-from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method, find_task
+from acdc_pipeline.specs import RunSpec, circuit_method, find_task
 from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.specs.names import MetricName
+from acdc_pipeline.specs.run import require_same_task
 from acdc_pipeline.store import RunSummary, Store
 
 SIZES = ("threshold", "share", "edges")
@@ -105,16 +106,6 @@ def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
     key = _search_key(run)
     names = [s.run_id for s in store.summaries() if _search_key(s.spec) == key]
     return [found for name in names if (found := store.get(name).circuit) is not None]
-
-
-def require_same_task(run: RunSpec, task: TaskSpec) -> None:
-    """Raise InvalidInput if `task` has changed since `run` was made."""
-    if task.definition_hash() != run.task_hash:
-        raise InvalidInput(
-            f"the task '{run.task}' has changed since this run was made",
-            where=run.run_id()[:8],
-            fix="run `acdc discover` again, and evaluate that run",
-        )
 
 
 def _search_key(run: RunSpec) -> str:

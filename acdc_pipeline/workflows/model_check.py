@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from acdc_pipeline.engine import parity_error
+from acdc_pipeline.engine.forward import context_length
 from acdc_pipeline.engine.parity import TOLERANCE
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models import ModelDescription, TransformerWeights, describe_model, load_model
@@ -47,7 +48,8 @@ def check_model(
 ) -> ModelCheck:
     """Load a model and compare the engine with it on 4 prompts of random tokens.
 
-    They have 16 tokens each, or more if the model's attention windows are longer.
+    They have 16 tokens each, more if the model's attention windows are longer, and fewer if it
+    has fewer positions.
 
     Raises:
         UnsupportedModel: the engine does not reproduce its architecture.
@@ -72,4 +74,4 @@ def check_model(
 def _long_enough(weights: TransformerWeights) -> int:
     windows = [block.attn.window for block in weights.blocks]
     short = [window for window in windows if window is not None and window <= _LONGEST - 4]
-    return min(weights.n_ctx, max([16, *(window + 4 for window in short)]))
+    return min(context_length(weights), max([16, *(window + 4 for window in short)]))

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.main import get_command
 
+from acdc_pipeline.cli.app import option_panels
 from acdc_pipeline.cli.main import app
 
 HEAD = """\
@@ -54,12 +55,15 @@ def _section(path: tuple[str, ...], command: Any) -> str:
     context = typer.Context(command, info_name=" ".join(("acdc", *path)))
     text, examples = _help(command)
     command.get_params(context)  # fills in the help of `MethodCommand`
-    rows = [record for p in command.params if (record := p.get_help_record(context))]
+    panels = option_panels(command.params)
     usage = " ".join(command.collect_usage_pieces(context))
     lines = [f"## acdc {' '.join(path)}", "", text, "", "```text", f"acdc {' '.join(path)} {usage}"]
     lines += ["```", ""]
-    if rows:
-        lines += ["| | |", "|---|---|"]
+    for title, params in panels.items():
+        rows = [record for p in params if (record := p.get_help_record(context))]
+        if not rows:
+            continue
+        lines += [*([f"{title}:", ""] if title else []), "| | |", "|---|---|"]
         for name, says in rows:
             plain = name.partition(" <")[0].strip("{}")  # without the type that Typer adds
             lines.append(f"| `{_cell(plain)}` | {_cell(says)} |")

@@ -105,7 +105,7 @@ def test_s3_bucket_that_may_only_be_read_is_refused_before_anything_runs_and_can
     with s3_server.guarded():
         again = discovered(url)
         assert (again.code, again.document["cached"]) == (0, True)
-        assert acdc(capsys, "runs", "show", run_id, "--no-svg", "--store", url).code == 0
+        assert acdc(capsys, "runs", "show", run_id, "--store", url).code == 0
         discovered(f"s3://{bucket}/other").refuses("permission denied: Access Denied")
 
 

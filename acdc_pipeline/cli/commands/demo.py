@@ -57,7 +57,7 @@ def demo(
         threads=shared.read_threads(context),
     )
     with reserve_stdout():
-        results, status = plan_with_store(sweep, store, settings, None)
+        results, status = plan_with_store(sweep, store, settings, None, json=json)
         cached = {planned.run_id for planned in status.runs("cached")}
         print_cached(status)
         todo = status.runs("to run", "failed before")
@@ -131,5 +131,7 @@ def _show(results: Store, records: list[RunRecord], store_option: str) -> None:
         best, _ = min(
             circuits, key=lambda found: (-found[0].metrics.get("accuracy", 0.0), found[1])
         )
-        print_line(f"\nDraw one: acdc runs show {best.spec.run_id()[:8]}{store_option}")
+        print_line(
+            f"\nDraw one: acdc runs show {best.spec.run_id()[:8]} --svg circuit.svg{store_option}"
+        )
     print_line(f"All of them: acdc runs list{store_option}")

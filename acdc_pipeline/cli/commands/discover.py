@@ -168,10 +168,13 @@ def discover(
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for
+    from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for, method_name
     from acdc_pipeline.workflows.size_search import check_target
 
     spec = find_task(task)
+    alias, method = method, method_name(method)
+    if alias != method and not json:
+        print_note(f"note: method '{alias}' is '{method}'")
     is_search = method in METHODS and issubclass(METHODS[method], SearchMethod)
     sizes = {"threshold": threshold, "share": share, "edges": edges}
     if faithful is not None:
@@ -250,5 +253,5 @@ def discover(
     name, same = run_id[:8], shared.repeat_option(context, "store")
     print_line("")
     if record.circuit:  # an empty circuit has nothing to draw
-        print_line(f"Draw it:    acdc runs show {name}{same}")
+        print_line(f"Draw it:    acdc runs show {name} --svg circuit.svg{same}")
     print_line(f"Measure it: acdc evaluate {name}{same}")

@@ -27,6 +27,9 @@ from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.specs import RunSpec, TaskSpec
+    from acdc_pipeline.store import Store
     from acdc_pipeline.workflows.stored_evaluation import Answer
 
 
@@ -193,11 +196,11 @@ def evaluate(
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     _check_options(context.params)
     check_drawing(svg, force=force, json=json, command="evaluate")
+    # before torch is imported, which takes seconds
+    stored = None if model is not None else _stored_run(context, run)
     with show_progress() as progress:
         progress.status("loading")
-        from acdc_pipeline.specs import find_task
         from acdc_pipeline.workflows.circuit_files import mask_figures, notes_on
-        from acdc_pipeline.workflows.curves import require_same_task
         from acdc_pipeline.workflows.discovery import worker_factory
         from acdc_pipeline.workflows.evaluate import evaluate_given
         from acdc_pipeline.workflows.evaluation import evaluation_plan
@@ -214,11 +217,8 @@ def evaluate(
         )
         answer: Answer | None = None
         masks: Mapping[str, Any] = {}
-        if model is None:
-            results = shared.open_store(context)
-            record, circuit = shared.find_circuit(results, run)
-            spec, task = record.spec, find_task(record.spec.task)
-            require_same_task(spec, task)
+        if stored is not None:
+            results, spec, task, circuit = stored
             warnings = list(results.evaluations([spec.run_id()]).damaged)
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
@@ -261,6 +261,18 @@ def evaluate(
     if rows := curve_rows(figures):
         output.print_line("")
         print_table(CURVE_COLUMNS, rows)
+
+
+def _stored_run(context: typer.Context, run: str) -> tuple[Store, RunSpec, TaskSpec, Circuit]:
+    """Return the store, and the run to evaluate in it with its task. Raises InvalidInput."""
+    from acdc_pipeline.specs import find_task
+    from acdc_pipeline.specs.run import require_same_task
+
+    results = shared.open_store(context)
+    record, circuit = shared.find_circuit(results, run)
+    task = find_task(record.spec.task)
+    require_same_task(record.spec, task)
+    return results, record.spec, task, circuit
 
 
 def _stored_text(answer: Answer) -> str:

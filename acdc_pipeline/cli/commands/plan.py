@@ -62,7 +62,7 @@ def plan(
     """
     settings = execution_settings(profile, executor=sweep_options.read_executor(context))
     with reserve_stdout():
-        results, status = plan_with_store(sweep, store, settings, shard)
+        results, status = plan_with_store(sweep, store, settings, shard, json=json)
         from acdc_pipeline.workflows.forecast import forecast
 
         cells = forecast(status, results.summaries(), settings.profile)

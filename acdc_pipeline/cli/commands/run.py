@@ -66,7 +66,7 @@ def run(
     print_version_note()
     settings = sweep_options.read_settings(context)
     with reserve_stdout():
-        results, status = plan_with_store(sweep, store, settings, shard)
+        results, status = plan_with_store(sweep, store, settings, shard, json=json)
         todo = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
         print_cached(status)
         outcomes = execute_with_progress(
@@ -97,7 +97,12 @@ def run(
 
 
 def plan_with_store(
-    sweep: str, store: str | None, settings: ExecutionSettings, shard: str | None
+    sweep: str,
+    store: str | None,
+    settings: ExecutionSettings,
+    shard: str | None,
+    *,
+    json: bool,
 ) -> tuple[Store, SweepStatus]:
     """Open the store and plan a sweep, or its part `I/N`. Writes nothing, executes nothing.
 
@@ -109,6 +114,9 @@ def plan_with_store(
     with shared.naming_options("shard"):
         part = WHOLE if shard is None else parse_shard(shard)
     spec = find_sweep(sweep)
+    for alias, name in spec.aliases().items():
+        if not json:
+            print_note(f"note: method '{alias}' is '{name}'")
     with show_status(f"planning {spec.name}"):
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.sweep import plan_sweep, sweep_status

@@ -122,18 +122,19 @@ def show_run(
         Path | None,
         typer.Option(
             **output_file("--svg"),
-            help="File of the drawing; - for stdout, and nothing else there. Default: "
-            "./circuit-RUN.svg, which is overwritten.",
+            help="Draw the circuit into this file; - for stdout, and nothing else there.",
         ),
     ] = None,
-    no_svg: Annotated[bool, typer.Option("--no-svg", help="Draw nothing, write nothing.")] = False,
     force: shared.Force = False,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
-    """Show one run and its evaluation, and draw its circuit as an SVG file.
+    """Show one run, its strongest edges and its evaluation; with --svg, draw its circuit.
 
-    Example: acdc runs show 3f2a91c0
+    \b
+    Examples:
+      acdc runs show 3f2a91c0
+      acdc runs show 3f2a91c0 --svg circuit.svg
     """
     from acdc_pipeline.cli.views.evaluation import measured_facts
     from acdc_pipeline.cli.views.run import run_document, run_facts
@@ -141,22 +142,20 @@ def show_run(
     from acdc_pipeline.store.run_list import evaluation_part
     from acdc_pipeline.workflows.export import draw_run
 
-    if no_svg and svg is not None:
-        raise InvalidInput("--svg and --no-svg exclude one another", where="runs show")
     check_drawing(svg, force=force, json=json, command="runs show")
     results = shared.open_store(context)
     run_id = results.resolve(run)
     record = results.get(run_id)
-    drawn = None
-    if record.circuit is not None and not no_svg:
-        drawn = svg or Path(f"circuit-{run_id[:8]}.svg")
-        if write_drawing(drawn, draw_run(record, record.circuit)):
+    if svg is not None:
+        if record.circuit is None:
+            raise InvalidInput("this run has no circuit to draw", where=run_id[:8], field="--svg")
+        if write_drawing(svg, draw_run(record, record.circuit)):
             return
     path = results.path(run_id)
     figures = load_figures(results, [run_id]).get(run_id)
     if json:
         circuit = record.circuit
-        place = {"store": results.url, "path": path, "drawing": drawn and str(drawn)}
+        place = {"store": results.url, "path": path, "drawing": svg and str(svg)}
         edges = None if circuit is None else [str(edge) for edge in circuit.sorted_edges]
         document = run_document(record) | evaluation_part(figures) | place
         output.print_json({**document, "edges": edges})
@@ -169,8 +168,8 @@ def show_run(
     if warnings := record.details.get("warnings"):
         facts["warning"] = "\n".join(warnings)
     facts["stored"] = relative_path(path)
-    if drawn is not None:
-        facts["drawing"] = str(drawn)
+    if svg is not None:
+        facts["drawing"] = str(svg)
     output.print_facts(facts)
     if record.circuit:
         more = f"acdc runs export {same_run}"

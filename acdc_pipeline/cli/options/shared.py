@@ -26,7 +26,16 @@ DTYPES = "float32|float64|bfloat16|float16"
 
 DEVICES = "auto|cpu|cuda[:N]|mps"
 
-MODEL_HELP = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE."
+MODEL_HELP = "zoo:NAME, hf:ORG/NAME[@REVISION], dir:PATH or gguf:FILE; hf: may be left out."
+
+
+def _full_model_name(text: str | None) -> str | None:
+    if text is None:
+        return None
+    from acdc_pipeline.specs.model_ref import full_name
+
+    return full_name(text)
+
 
 StoreUrl = Annotated[
     str | None,
@@ -106,6 +115,7 @@ OfModel = Annotated[
         "--model",
         metavar="MODEL",
         autocompletion=completion.models,
+        callback=_full_model_name,
         help="Only runs on this model.",
     ),
 ]

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stderr, write_stdout
-from acdc_pipeline.cli.terminal.text import replace_control_characters, wrap
+from acdc_pipeline.cli.terminal.text import wrap
+from acdc_pipeline.errors import escape_control_characters
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+# json.dumps escapes only those below the space
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 PROSE_WIDTH = 100
 """Columns of running text where there is no terminal."""
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document on stdout."""
-    write_stdout(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Print one JSON document on stdout; control characters are escaped, other text is not."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    write_stdout(_UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
     flush_stdout()
 
 
@@ -76,7 +82,7 @@ def print_facts(facts: Mapping[str, str]) -> None:
 
 def print_line(text: str) -> None:
     """Print a line on stdout, never wrapped."""
-    write_stdout(replace_control_characters(text) + "\n")
+    write_stdout(escape_control_characters(text) + "\n")
 
 
 def print_note(text: str, *, width: int | None = None, indent: str = "") -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.cli.terminal.streams import reserve_stdout, write_stderr
+from acdc_pipeline.errors import escape_control_characters
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -176,8 +177,11 @@ def show_stages() -> Iterator[Stages]:
 
 
 def shorten_model_paths(text: str) -> str:
-    """Drop the folders from a model's path, which would push out what comes after."""
-    return re.sub(r"\b(dir|gguf):[^:\n]*/", r"\1:…/", text)
+    """Drop the folders from a model's path, which would push out what comes after.
+
+    Control characters are escaped.
+    """
+    return re.sub(r"\b(dir|gguf):[^:\n]*/", r"\1:…/", escape_control_characters(text))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.errors import ExecutionFailed, escape_control_characters
 
 
 class OutputFailed(ExecutionFailed):
@@ -87,7 +87,7 @@ class _StderrHandler(logging.Handler):
     """Writes to the current `sys.stderr`, which a progress display may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_stderr(f"{self.format(record)}\n")
+        write_stderr(escape_control_characters(self.format(record)) + "\n")
 
 
 def _failure(error: OSError) -> Exception:

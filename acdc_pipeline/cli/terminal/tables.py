@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.terminal import output
-from acdc_pipeline.cli.terminal.text import replace_control_characters, shorten, wrap
+from acdc_pipeline.cli.terminal.text import shorten, wrap
+from acdc_pipeline.errors import escape_control_characters
 from acdc_pipeline.text import NONE
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def print_table(
     row becomes a block with a line per column. Without `width` the terminal limits the table.
     """
     width = width or output.terminal_width()
-    rows = [{name: replace_control_characters(cell) for name, cell in row.items()} for row in rows]
+    rows = [{name: escape_control_characters(cell) for name, cell in row.items()} for row in rows]
     shown = [column for column in columns if column.name in rows[0]]
     layout = fit_columns(shown, rows, width)
     if width is not None and layout.width > width:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import textwrap
 from pathlib import Path
 
+from acdc_pipeline.errors import escape_control_characters
 from acdc_pipeline.text import NONE, format_percent, pluralize
 
 UNBROKEN = "\N{NO-BREAK SPACE}"
 """A space at which `wrap` ends no line."""
-
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def format_kept(kept: int | None, total: int | None) -> str:
@@ -72,17 +70,9 @@ def shorten(text: str, width: int) -> str:
     return text[: width - 1 - end] + "…" + text[len(text) - end :]
 
 
-def replace_control_characters(text: str) -> str:
-    """Replace escape sequences and direction marks by `\ufffd`.
-
-    Names of models and metrics can come from anywhere, and a terminal would obey them.
-    """
-    return _CONTROL.sub("\ufffd", text)
-
-
 def wrap(text: str, width: int | None, indent: str = "") -> str:
     """Wrap each line of `text` at words; a word longer than `width` stays whole."""
-    lines = replace_control_characters(text).splitlines()
+    lines = escape_control_characters(text).splitlines()
     if width is not None:
         wrapper = textwrap.TextWrapper(
             width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False

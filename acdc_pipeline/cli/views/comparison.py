@@ -24,7 +24,7 @@ SEARCH_COLUMNS = (
     Column("model", "name"),
     Column("method"),
     Column("searched by", rank=2),
-    Column("measured in", rank=2),
+    Column("measured in"),
     Column("ablation", rank=1),
     Column("prompts", "number", rank=1),
     Column("seed", "number", rank=1),
@@ -53,7 +53,8 @@ def search_row(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str,
     """Return a search as a row of `SEARCH_COLUMNS`, those of its evaluation if any run has one."""
     run = search.run
     method = run.method.plain()
-    cells = run_list.evaluation_cells(figures.get(run.run_id())) if figures else {}
+    own = figures.get(run.run_id())
+    cells = run_list.evaluation_cells(own, method["metric"]) if figures else {}
     return {
         "task": run.task,
         "model": run.model,

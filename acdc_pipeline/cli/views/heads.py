@@ -28,7 +28,7 @@ COLUMNS = (
 )
 
 MAX_ROLES = 60
-MAX_NEAR_MISSES = 12
+MAX_NEAR_MISSES = 4
 
 _POSITIVE, _NEGATIVE = "dark_orange", "deep_sky_blue1"
 """A pair of colours that colour-blind readers can tell apart."""
@@ -53,7 +53,10 @@ def print_heads(records: Sequence[RunRecord]) -> None:
         where = "" if miss.on is None else f" on {miss.on}"
         _note(f"{miss.node}{where}: {miss.describe()} ({miss.reason})")
     if len(misses) > MAX_NEAR_MISSES:
-        _note(f"({len(misses) - MAX_NEAR_MISSES} more near misses: --json)")
+        _note(
+            f"({len(misses) - MAX_NEAR_MISSES} more near misses: --json, or the pages of the heads "
+            "in the wiki)"
+        )
 
 
 def _note(text: str) -> None:

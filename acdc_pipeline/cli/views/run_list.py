@@ -75,7 +75,7 @@ def run_rows(
             **run_cells(run.run_id, run.spec),
             **differing,
             **result_cells(run.edges_kept, run.edges_total, run.metrics, run.wall_seconds),
-            **(evaluation_cells(known.get(run.run_id)) if evaluated else {}),
+            **(_own_evaluation_cells(run, known) if evaluated else {}),
             "faithfulness": format_number(
                 faithfulness_of(run.metrics, run.spec.method.plain().get("metric"))
             ),
@@ -110,11 +110,21 @@ def result_cells(
     }
 
 
-def evaluation_cells(figures: Figures | None) -> dict[str, str]:
-    """Return an evaluation as cells of `COLUMNS`; a dash for what was not measured."""
+def _own_evaluation_cells(run: RunSummary, figures: Mapping[str, Figures]) -> dict[str, str]:
+    metric = run.spec.method.plain().get("metric")
+    return evaluation_cells(figures.get(run.run_id), metric)
+
+
+def evaluation_cells(figures: Figures | None, metric: str | None) -> dict[str, str]:
+    """Return an evaluation as cells of `COLUMNS`; a dash for what was not measured.
+
+    Args:
+        metric: the metric of the search, in which CPR was measured.
+    """
+    cpr = None if figures is None else figures.cpr
     return {
         "above null": format_percent(None if figures is None else figures.percentile),
-        "CPR": format_number(None if figures is None else figures.cpr),
+        "CPR": format_number(cpr) + (f" in {metric}" if metric and cpr is not None else ""),
         "stability": format_number(None if figures is None else figures.jaccard),
     }
 

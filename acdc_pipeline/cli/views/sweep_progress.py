@@ -162,7 +162,7 @@ class SweepLines(SweepProgress):
 
     def _show_message(self, text: str, style: str) -> None:
         self._last = self.clock()
-        write_stderr(f"{text}\n")
+        write_stderr(wrap(text, None) + "\n")
 
     def _break_silence(self) -> None:
         now = self.clock()

@@ -22,7 +22,7 @@ from acdc_pipeline.models.architectures import (
 )
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
-from acdc_pipeline.models.directory import NATIVE
+from acdc_pipeline.models.directory import NATIVE, SHOW_SUPPORTED
 
 _FAMILIES = (gpt, llama, gemma, olmo, phi, falcon, opt, native)
 _BY_CLASS_NAME: Mapping[str, Architecture] = {
@@ -58,5 +58,5 @@ def require_supported(class_name: str, config: Mapping[str, Any], where: str) ->
             f"architecture '{class_name}' is not supported: {reason}",
             where=where,
             allowed=f"{', '.join(names)}, or a TransformerLens-format directory",
-            fix="'acdc models list' shows the supported architectures",
+            fix=SHOW_SUPPORTED,
         )

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,7 +111,8 @@ def file_sha256(path: Path) -> str:
     """Return the sha256 of a file, from the cache while size, times and inode are unchanged.
 
     Raises:
-        InvalidInput: the file cannot be read, or the cache cannot be written.
+        InvalidInput: the file cannot be read, or changed meanwhile. A cache that cannot be read
+            or written is not used.
     """
     try:
         before = _read_identity(path)
@@ -119,7 +120,9 @@ def file_sha256(path: Path) -> str:
         raise unreadable(path, error) from error
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]
     note = cache_folder() / "hashes" / f"{name}.json"
-    known = _read_document(note)
+    known = None
+    with suppress(OSError):
+        known = _read_document(note)
     if known is not None and known.get("identity") == before:
         digest = known.get("sha256")
         if isinstance(digest, str):
@@ -134,7 +137,7 @@ def file_sha256(path: Path) -> str:
             "changed while it was read", where=str(path), fix="wait until it is written completely"
         )
     if time.time_ns() - max(before["mtime_ns"], before["ctime_ns"]) > _SETTLED_NS:
-        with _translate_write_errors():
+        with suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
             _write_document(
                 note, {"identity": before, "path": str(path.resolve()), "sha256": digest}

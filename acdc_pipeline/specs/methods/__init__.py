@@ -8,6 +8,7 @@ from acdc_pipeline.specs.methods.registry import Method as Method
 from acdc_pipeline.specs.methods.registry import circuit_method as circuit_method
 from acdc_pipeline.specs.methods.registry import method_for as method_for
 from acdc_pipeline.specs.methods.registry import method_label as method_label
+from acdc_pipeline.specs.methods.registry import method_name as method_name
 from acdc_pipeline.specs.methods.registry import size_label as size_label
 from acdc_pipeline.specs.methods.scored import ScoredMethod as ScoredMethod
 from acdc_pipeline.specs.methods.search import AcdcMethod as AcdcMethod

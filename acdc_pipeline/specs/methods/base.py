@@ -58,6 +58,7 @@ class BaseMethod(Spec):
 
     Attributes:
         VERSION: raised whenever the method would decide differently: part of every run id.
+        ALIASES: other names that are accepted; runs are stored under the name itself.
         SWEEP_LISTS: parameters that a sweep gives as a list, by the name of that list.
         NOT_IN_SWEEPS: parameters that a sweep cannot give.
         TEST_COST: forward passes that the test of one edge costs, for forecasts.
@@ -66,6 +67,7 @@ class BaseMethod(Spec):
     """
 
     VERSION: ClassVar[int]
+    ALIASES: ClassVar[tuple[str, ...]] = ()
     SWEEP_LISTS: ClassVar[Mapping[str, str]] = {}
     NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ()
     TEST_COST: ClassVar[float] = 0.0
@@ -119,10 +121,12 @@ class BaseCircuitMethod(BaseMethod):
     Attributes:
         SCORE: the meaning of an edge score, for users; `{metric}` is replaced by the metric.
         UNFIT: metrics that the method cannot use, and why.
+        KIND: what the methods of its kind do, as the title of their options in a help.
     """
 
     SCORE: ClassVar[str]
     UNFIT: ClassVar[Mapping[MetricKey, str]] = {}
+    KIND: ClassVar[str]
 
     if TYPE_CHECKING:
         # Fields of every subclass, at the place that they have in the JSON.

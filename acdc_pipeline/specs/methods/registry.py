@@ -41,10 +41,17 @@ METHODS: Mapping[str, type[CircuitMethod]] = {
 }
 """Every method that finds a circuit, by name."""
 
+_BY_ALIAS = {alias: name for name, method in METHODS.items() for alias in method.ALIASES}
+
 SCORED_METHODS: Mapping[str, type[scored.ScoredMethod]] = {
     name: method for name, method in METHODS.items() if issubclass(method, scored.ScoredMethod)
 }
 """Those of them that score every edge."""
+
+
+def method_name(name: str) -> str:
+    """The name of the method that `name` is an alias of; any other `name` unchanged."""
+    return _BY_ALIAS.get(name, name)
 
 
 def circuit_method(method: Method) -> CircuitMethod:
@@ -64,7 +71,7 @@ def method_for(
     """The method called `name` with `values`, and with the defaults for `task` otherwise.
 
     Args:
-        name: of the method.
+        name: of the method, or an alias of it.
         values: its parameters, by name.
         task: supplies the metric where none is given.
         where: the origin of the values, for errors.
@@ -74,6 +81,7 @@ def method_for(
         UnknownName: no such method.
         SpecError: a value is not valid, or belongs to other methods only.
     """
+    name = method_name(name)
     if name not in METHODS:
         raise UnknownName.among("method", name, METHODS, where=where, field=written("method"))
     method = METHODS[name]

@@ -42,6 +42,7 @@ class ScoredMethod(BaseCircuitMethod):
     """
 
     COMPUTE: ClassVar[str]
+    KIND: ClassVar[str] = "score every edge"
 
     metric: Annotated[MethodMetric, Default(None)]
     ablation: Annotated[Ablation, Default("corrupted")]
@@ -121,6 +122,7 @@ class EapIgInputsMethod(RankedMethod):
     SCORE: ClassVar[str] = "what removing one costs in {metric}, by integrated gradients"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:eap_ig_inputs"
+    ALIASES: ClassVar[tuple[str, ...]] = ("eap-ig",)
 
     name: Literal["eap-ig-inputs"]
     steps: Annotated[int, Field(ge=1), Default(5)]

@@ -29,6 +29,7 @@ class SearchMethod(BaseCircuitMethod):
     """
 
     SCORE: ClassVar[str] = "what removing one costs in {metric}"
+    KIND: ClassVar[str] = "test one edge after the other"
     SWEEP_LISTS: ClassVar[Mapping[str, str]] = {"threshold": "thresholds"}
     # measured: 0.004 with 0.7 % of the edges kept, 0.2 with 19 %
     TEST_COST: ClassVar[float] = 0.02

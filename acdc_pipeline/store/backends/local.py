@@ -78,6 +78,9 @@ class LocalBackend(Backend):
             for name in set(os.listdir(runs)) - seen:  # noqa: PTH208
                 with suppress(FileNotFoundError, NotADirectoryError):
                     os.listdir(runs / name)  # noqa: PTH208
+                    # fsspec does not follow links, though the run is read through one
+                    linked = self.find(layout.RUNS, name) if (runs / name).is_symlink() else {}
+                    found |= {f"{name}/{path}": info for path, info in linked.items()}
         return found
 
     def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:

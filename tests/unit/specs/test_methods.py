@@ -34,6 +34,13 @@ def test_method_with_its_defaults_names_every_value(name: str, task: TaskSpec):
     assert circuit_method(method).ablation == "corrupted"
 
 
+def test_alias_of_a_method_is_that_method(task: TaskSpec):
+    method = method_for("eap-ig", {"steps": 3}, task, where="here")
+    assert method == method_for("eap-ig-inputs", {"steps": 3}, task, where="here")
+    assert method.name == "eap-ig-inputs"
+    assert not {alias for m in METHODS.values() for alias in m.ALIASES} & set(METHODS)
+
+
 def test_method_without_a_size_has_the_default_share(task: TaskSpec):
     method = method_for("random", {}, task, where="here")
     assert isinstance(method, RandomMethod)

@@ -67,6 +67,26 @@ def test_sweep_cells_are_the_product_with_one_model_after_the_other(tmp_path: Pa
     assert {circuit_method(c.method).metric for c in cells} == {task.metrics.discovery}
 
 
+def test_sweep_excludes_hub_models_by_their_short_name(tmp_path: Path):
+    tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
+    models = ["gpt2", "EleutherAI/pythia-70m", "hf:openai-community/gpt2"]
+    sweep = sweep_with(models=models, exclude=[{"tasks": ["ioi"], "models": ["gpt2"]}])
+    refs = sweep.model_refs(ZOO)
+    assert [str(r) for r in refs] == ["hf:openai-community/gpt2", "hf:EleutherAI/pythia-70m"]
+    cells = sweep.cells(tasks, refs, "float32")
+    assert {str(cell.model) for cell in cells} == {"hf:EleutherAI/pythia-70m"}
+
+
+def test_sweep_with_an_alias_of_a_method_runs_that_method(tmp_path: Path):
+    tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
+    model = [ModelRef("zoo", "attn-2l")]
+    aliased, named = (
+        sweep_with(methods=[{"name": name, "steps": 3}]) for name in ("eap-ig", "eap-ig-inputs")
+    )
+    assert aliased.cells(tasks, model, "float32") == named.cells(tasks, model, "float32")
+    assert (aliased.aliases(), named.aliases()) == ({"eap-ig": "eap-ig-inputs"}, {})
+
+
 def test_sweep_of_several_methods_has_each_with_its_usual_values(tmp_path: Path):
     tasks = {"ioi": load_yaml(write_task(tmp_path), TaskSpec)}
     sweep = sweep_with(methods=[{"name": "acdc", "thresholds": [0.1]}, {"name": "random"}])
@@ -105,7 +125,7 @@ def test_sweep_dtype_wins_over_the_profiles(tmp_path: Path):
         ({"methods": [{"name": "random", "share": 0.1, "edges": 2}]}, "methods.0.edges"),
         ({"methods": [{"name": "random", "threshold": 0.1}]}, "methods.0.threshold"),
         ({"models": ["hf:org/*"]}, "models.0"),
-        ({"models": ["gpt2"]}, "models.0"),
+        ({"models": ["attn-2l"]}, "models.0"),
         ({"tasks": []}, "tasks"),
         ({"exclude": [{"tasks": ["io"], "models": ["zoo:*"]}]}, "exclude.0.tasks.0"),
         ({"seeds": [-1]}, "seeds.0"),

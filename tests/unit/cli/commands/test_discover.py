@@ -75,12 +75,23 @@ def test_discover_random_keeps_as_many_edges_as_asked_for_and_is_a_run_of_its_ow
     assert drawn["method"]["name"] == "random"
     assert 0 < drawn["edges_kept"] <= 9
     assert drawn["details"]["edges_on_a_path"] == drawn["edges_kept"]
-    shown = acdc(capsys, "runs", "show", drawn["run_id"], "--no-svg").out
+    shown = acdc(capsys, "runs", "show", drawn["run_id"]).out
     assert "random, 9 edges, kl, corrupted ablation" in shown
     assert "Edges by score (drawn at random)" in shown
     listed = acdc(capsys, "runs", "list").out
     assert "random 9 edges" in listed
     assert "acdc 0.01" in listed
+
+
+def test_discover_by_an_alias_stores_the_method_and_says_its_name_once(capsys):
+    size = ("--edges", "3", "--metric", "nll", "--method")
+    said = acdc(capsys, "discover", *TARGET, *size, "eap-ig")
+    assert said.code == 0
+    assert said.err.count("note: method 'eap-ig' is 'eap-ig-inputs'") == 1
+    silent = discovered(capsys, *size, "eap-ig")
+    assert "eap-ig-inputs" not in silent.err
+    assert silent.document["method"]["name"] == "eap-ig-inputs"
+    assert silent.document["cached"]
 
 
 def test_discover_of_more_edges_than_the_graph_has_is_refused(capsys, store_url):
@@ -326,9 +337,9 @@ def test_runs_list_shows_every_run_and_filters(capsys, run_id):
 
 
 def test_runs_show_draws_the_circuit_and_says_where(capsys, run_id):
-    shown = acdc(capsys, "runs", "show", run_id[:6])
+    drawing = Path("circuit.svg")
+    shown = acdc(capsys, "runs", "show", run_id[:6], "--svg", drawing)
     assert shown.code == 0
-    drawing = Path(f"circuit-{run_id[:8]}.svg")
     assert str(drawing) in shown.out
     assert drawing.read_text().startswith("<svg")
     assert [path.name for path in Path().iterdir()] == [drawing.name]

@@ -194,7 +194,7 @@ def test_evaluate_damaged_evaluation_is_named_and_measured_again(capsys, store_u
     first = acdc(capsys, *asked).document
     (path,) = (Path(store_url) / "evaluations" / run).iterdir()
     path.write_bytes(path.read_bytes()[:100])
-    for command in (("runs", "list"), ("runs", "show", run[:8], "--no-svg")):
+    for command in (("runs", "list"), ("runs", "show", run[:8])):
         outcome = acdc(capsys, *command)
         assert outcome.code == 0
         assert f"run {run}: evaluations/{path.name}: not an evaluation" in outcome.err
@@ -215,7 +215,7 @@ def test_runs_list_show_and_compare_show_what_was_measured_and_a_dash_for_what_w
         *("--method", "random", "--edges", "5"),
     ).document["run_id"]
     assert "above null" not in acdc(capsys, "runs", "list").out
-    shown = acdc(capsys, "runs", "show", run[:8], "--no-svg").out
+    shown = acdc(capsys, "runs", "show", run[:8]).out
     assert f"evaluation     – (acdc evaluate {run[:8]}" in shown
     acdc(capsys, "evaluate", run[:8], "--null", "4")
     acdc(capsys, "evaluate", run[:8], "--null", "0", "--resamples", "2")
@@ -237,10 +237,10 @@ def test_runs_list_show_and_compare_show_what_was_measured_and_a_dash_for_what_w
     assert figures["completeness"] is None
     assert len(figures["evaluations"]) == 2
 
-    shown = acdc(capsys, "runs", "show", run[:8], "--no-svg")
+    shown = acdc(capsys, "runs", "show", run[:8])
     assert "of 4 random circuits" in shown.out
     assert "over 2 resamples of the prompts: stable" in shown.out
-    document = acdc(capsys, "runs", "show", run[:8], "--no-svg", "--json").document
+    document = acdc(capsys, "runs", "show", run[:8], "--json").document
     assert document["evaluation"] == figures
 
     both = acdc(capsys, "runs", "compare", run[:8], other[:8])
@@ -360,7 +360,7 @@ def test_run_of_before_forced_choice_was_measured_shows_a_dash_and_no_zero(capsy
         for name in ("accuracy", "forced choice", "faithfulness")
     }
     assert columns == {"accuracy": "96.9%", "forced choice": "–", "faithfulness": "–"}
-    shown = acdc(capsys, "runs", "show", record.spec.run_id()[:8], "--no-svg").out
+    shown = acdc(capsys, "runs", "show", record.spec.run_id()[:8]).out
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines()[:12] if line.strip())
     assert lines["forced"] == "choice  –"
     assert lines["faithfulness"] == "–"

@@ -90,7 +90,9 @@ def test_models_unknown_name_suggests_the_nearest(capsys, command: str):
     acdc(capsys, "models", command, "zoo:compiled-ro").refuses(
         "unknown zoo model 'compiled-ro'", "did you mean 'compiled-or'?"
     )
-    acdc(capsys, "models", command, "gpt2").refuses("'gpt2' is not a model reference", "zoo:NAME")
+    acdc(capsys, "models", command, "attn-2l").refuses(
+        "'attn-2l' is not a model reference", "zoo:NAME"
+    )
 
 
 def test_models_missing_directory_is_named(capsys, tmp_path):

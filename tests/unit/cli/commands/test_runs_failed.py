@@ -88,7 +88,7 @@ def test_runs_show_prints_what_makes_a_run_mean_little(capsys, store_url: str):
     record = records.record()
     details = record.details | {"warnings": ["sides are equal in 3 pairs", "the circuit is empty"]}
     open_store(store_url).commit(replace(record, details=details))
-    shown = acdc(capsys, "runs", "show", planned(0).run_id, "--no-svg")
+    shown = acdc(capsys, "runs", "show", planned(0).run_id)
     lines = [line.split() for line in shown.out.splitlines()]
     assert ["warning", "sides", "are", "equal", "in", "3", "pairs"] in lines
     assert ["the", "circuit", "is", "empty"] in lines

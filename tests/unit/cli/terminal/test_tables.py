@@ -158,7 +158,7 @@ def test_runs_list_has_no_column_for_what_only_some_methods_have(capsys, two_run
 
 
 def test_output_into_a_pipe_has_no_blanks_at_the_ends_of_lines(capsys, two_runs):
-    for command in (["runs", "list"], ["runs", "show", two_runs[0], "--no-svg"], ["doctor"]):
+    for command in (["runs", "list"], ["runs", "show", two_runs[0]], ["doctor"]):
         shown = acdc(capsys, *command)
         assert [line for line in shown.out.splitlines() if line != line.rstrip()] == []
 
