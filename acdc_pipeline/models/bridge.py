@@ -86,7 +86,6 @@ def wrap_pretrained(model: Any) -> TransformerBridge:
     except (ValueError, KeyError, AttributeError) as error:
         raise UnsupportedModel(
             f"TransformerLens cannot wrap {name}: {_describe_error(error)}",
-            where=str(directory),
             fix=SHOW_SUPPORTED,
         ) from error
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.config import require_dequantisable
@@ -156,12 +156,14 @@ def _is_unreachable() -> bool:
     """
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE or getproxies():
-        return False
     place = urlsplit(constants.ENDPOINT)
+    host, proxies = place.hostname or "", getproxies()
+    behind_proxy = (place.scheme in proxies or "all" in proxies) and not proxy_bypass(host)
+    if constants.HF_HUB_OFFLINE or behind_proxy:
+        return False
     port = place.port or (80 if place.scheme == "http" else 443)
     try:
-        socket.create_connection((place.hostname, port), timeout=_SECONDS_TO_CONNECT).close()
+        socket.create_connection((host, port), timeout=_SECONDS_TO_CONNECT).close()
     except OSError:
         return True
     return False

@@ -14,6 +14,7 @@ from acdc_pipeline.cli.terminal.streams import write_stderr
 from acdc_pipeline.cli.terminal.tables import Column, build_table, fit_columns
 from acdc_pipeline.cli.terminal.text import format_clock, wrap
 from acdc_pipeline.cli.views.run import run_name
+from acdc_pipeline.errors import escape_control_characters
 from acdc_pipeline.text import NONE, pluralize
 
 if TYPE_CHECKING:
@@ -315,8 +316,8 @@ def _row(worker: str, run: ActiveRun, now: float) -> dict[str, str]:
     again = f", try {run.attempt}" if run.attempt > 1 else ""
     return {
         "worker": worker,
-        "model": spec.model,
-        "task": spec.task,
+        "model": escape_control_characters(spec.model),
+        "task": escape_control_characters(spec.task),
         "method": method_label(spec.method) + again,
         "decided": str(run.tested) if searching else NONE,
         "kept": str(run.kept) if searching else NONE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from acdc_pipeline import __version__
 from acdc_pipeline.cli.main import app
 from acdc_pipeline.cli.terminal.errors import error_text
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
+from acdc_pipeline.specs import METHODS, ScoredMethod, SearchMethod
 from tests.command_line import acdc, run_acdc, start_acdc
 
 
@@ -236,3 +238,22 @@ def test_name_that_no_file_can_have_is_one_message_and_exit_2(
 @pytest.mark.parametrize("seed", ["9007199254740992", "99999999999999999999", "１"])
 def test_seed_that_torch_cannot_take_is_refused(capsys, seed: str):
     acdc(capsys, "heads", "zoo:attn-2l", "--seed", seed).refuses("--seed")
+
+
+def test_help_of_discover_has_what_all_methods_share_first_and_the_rest_by_kind_of_method(capsys):
+    common, searches, scored = re.split(
+        r"^Options of .*:$", acdc(capsys, "discover", "--help").out, flags=re.MULTILINE
+    )
+    for kind, part in ((SearchMethod, searches), (ScoredMethod, scored)):
+        found = _options(part)
+        assert found
+        for option in found:
+            name = option[2:].replace("-", "_")
+            owners = [method for method in METHODS.values() if name in method.parameters()]
+            assert 2 * sum(issubclass(method, kind) for method in owners) > len(owners)
+    shared = {"--method", "--metric", "--prompts", "--store", "--json", "--help"}
+    assert shared <= _options(common)
+
+
+def _options(text: str) -> set[str]:
+    return set(re.findall(r"^  (--[a-z-]+)", text, re.MULTILINE))

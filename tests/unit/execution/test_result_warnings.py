@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from acdc_pipeline.execution.result_warnings import guessing, profile_warnings
+from acdc_pipeline.execution.result_warnings import circuit_warnings, guessing, profile_warnings
+from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.specs import RunSpec, parse
+from tests import records
 from tests.prompt_sets import random_prompts
 
 N = 16
@@ -46,3 +49,41 @@ def test_model_without_incorrect_answers_is_judged_by_first_tokens():
 
 def test_guessing_is_the_share_of_correct_answers_among_those_that_count():
     assert guessing(_prompts(incorrect=3)) == 0.25
+
+
+def _warned(method: dict[str, object], circuit: Circuit, forced: float) -> list[str]:
+    run = records.spec()
+    plain = run.plain() | {"method": method}
+    metrics = {"model_accuracy": 1.0, "model_forced_choice": forced}
+    return circuit_warnings(parse(plain, RunSpec, "here"), circuit, _prompts(), metrics)
+
+
+_BOTH = {"metric": "kl", "ablation": "corrupted"}
+_ACDC = {
+    "name": "acdc",
+    "threshold": 9.0,
+    "order": "reverse-heads",
+    "difference": "signed",
+    **_BOTH,
+}
+_RANDOM = {"name": "random", "share": None, "edges": 1, **_BOTH}
+_GRAPH = Topology(n_layers=1, n_heads=1, has_mlp=False)
+
+
+def test_empty_circuit_is_no_matter_of_the_threshold_where_the_model_fails():
+    empty = Circuit.of(_GRAPH, [])
+    (line,) = _warned(_ACDC, empty, forced=1.0)
+    assert line.endswith("try a lower --threshold")
+    fails, line = _warned(_ACDC, empty, forced=0.5)
+    assert "hardly a behaviour" in fails
+    assert "--threshold" not in line
+    assert "this model does not do the task" in line
+
+
+def test_empty_circuit_of_scores_says_from_which_size_on_there_are_edges():
+    # the graph has 5 edges; the best whole path is input->a0.h0<q>, a0.h0->logits
+    values = {"a0.h0->logits": 3.0, "input->a0.h0<q>": 2.0, "input->logits": 1.0}
+    scores = {edge: values.get(str(edge), 0.0) for edge in _GRAPH.edges}
+    assert len(scores) == 5
+    (line,) = _warned(_RANDOM, Circuit(_GRAPH, frozenset(), scores), forced=1.0)
+    assert line.endswith("it has edges from --edges 2 (--share 0.4) on")

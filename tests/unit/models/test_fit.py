@@ -152,3 +152,57 @@ def test_load_tokenizer_that_is_none_is_named_by_its_file(tmp_path: Path, text: 
     error = refusal(directory)
     assert str(error.where).endswith("tokenizer.json")
     assert "is not a tokenizer" in error.problem
+
+
+def in_shards(directory: Path) -> list[str]:
+    """Split the weights of a model into three files and an index, and return their names."""
+    tensors = load_file(directory / "model.safetensors")
+    (directory / "model.safetensors").unlink()
+    names = [f"model-{part:05}-of-00003.safetensors" for part in (1, 2, 3)]
+    index = {name: names[at % 3] for at, name in enumerate(sorted(tensors))}
+    for file in names:
+        part = {name: tensors[name].clone() for name in index if index[name] == file}
+        save_file(part, directory / file, metadata={"format": "pt"})
+    text = json.dumps({"metadata": {"total_size": 1}, "weight_map": index})
+    (directory / "model.safetensors.index.json").write_text(text)
+    return names
+
+
+def test_load_without_a_shard_names_it_and_the_index(tmp_path: Path):
+    directory = checkpoints.gpt2(tmp_path / "m")
+    second = in_shards(directory)[1]
+    load_model(f"dir:{directory}", device="cpu")
+    (directory / second).unlink()
+    error = refusal(directory)
+    assert error.where == str(directory / "model.safetensors.index.json")
+    assert error.problem == f"files of weights are missing: {second}; this index names them"
+    assert "missing files" in str(error.fix)
+
+
+def test_load_without_shard_and_index_names_the_shard(tmp_path: Path):
+    directory = checkpoints.native(tmp_path / "m")
+    second = in_shards(directory)[1]
+    (directory / "model.safetensors.index.json").unlink()
+    load_model(f"dir:{directory}", device="cpu")
+    (directory / second).unlink()
+    assert second in refusal(directory).problem
+
+
+@pytest.mark.parametrize("text", ["[", "[]", "{}", '{"weight_map": {"a": 1}}'])
+def test_load_of_an_index_that_cannot_be_read_is_refused(tmp_path: Path, text: str):
+    directory = checkpoints.gpt2(tmp_path / "m")
+    in_shards(directory)
+    (directory / "model.safetensors.index.json").write_text(text)
+    assert str(refusal(directory).where).endswith("index.json")
+
+
+def test_load_activation_that_the_engine_lacks_says_what_shows_the_others(tmp_path: Path):
+    error = refusal(with_fields(checkpoints.llama(tmp_path / "m"), hidden_act="tanh"))
+    assert error.problem == "activation 'tanh' is not reproduced"
+    assert "acdc models list" in str(error.fix)
+
+
+def test_load_without_a_file_that_transformers_wants_is_not_blamed_on_the_config(tmp_path: Path):
+    directory = checkpoints.gpt2(tmp_path / "m")
+    (directory / "model.safetensors").rename(directory / "other.safetensors")
+    assert "files are missing" in str(refusal(directory).fix)

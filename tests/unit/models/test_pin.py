@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 from acdc_pipeline.models.location import locate, pin
 from acdc_pipeline.specs import ModelRef
 from tests.support import REPOSITORY
@@ -100,3 +102,51 @@ def test_locate_of_a_quantised_hub_model_is_refused_before_its_weights_are_fetch
         result.stderr
     )
     assert set(asked) == {"/org/name/resolve/main/config.json"}
+
+
+def test_pin_of_a_hub_that_cannot_be_reached_is_one_message_and_no_retries(tmp_path: Path):
+    code = (
+        "from acdc_pipeline.cli.main import main; import sys; "
+        "code = main(['discover', 'ioi', 'gpt2', '--store', sys.argv[1]]); "
+        "print({'torch', 'transformers'} & set(sys.modules), code)"
+    ).replace("sys.argv[1]", repr(str(tmp_path / "store")))
+    result = fetch(code, tmp_path / "home", "http://127.0.0.1:1")
+    assert result.stdout == "set() 2\n"
+    first, fix = result.stderr.splitlines()
+    assert first.startswith("acdc: hf:openai-community/gpt2 is not in the local Hugging Face cache")
+    assert fix.startswith("      fix: check the network")
+
+
+def test_hash_of_large_weights_is_kept_until_the_file_changes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    directory = write_shape(tmp_path / "m")
+    weights = directory / "model.safetensors"
+    weights.write_bytes(b"a" * 100)
+    os.utime(weights, (1e9, 1e9))
+    ref = ModelRef.parse(f"dir:{directory}")
+    plain = locate(ref).revision
+    assert not (cache / "hashes").exists()
+    monkeypatch.setattr("acdc_pipeline.models.location._LARGE_FILE", 1)
+    monkeypatch.setattr("acdc_pipeline.models.conversion.cache._SETTLED_NS", -1)
+    assert locate(ref).revision == plain
+    (note,) = (cache / "hashes").iterdir()
+    # the second time the note is read, not the file
+    changed = json.loads(note.read_text())
+    changed["sha256"] = "0" * 64
+    note.write_text(json.dumps(changed))
+    assert locate(ref).revision != plain
+    weights.write_bytes(b"b" * 100)
+    changed_weights = locate(ref).revision
+    weights.write_bytes(b"a" * 100)
+    assert locate(ref).revision == plain != changed_weights
+
+
+def test_hash_of_large_weights_needs_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    directory = write_shape(tmp_path / "m")
+    (directory / "model.safetensors").write_bytes(b"a" * 100)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("acdc_pipeline.models.location._LARGE_FILE", 1)
+    monkeypatch.setattr("acdc_pipeline.models.conversion.cache._SETTLED_NS", -1)
+    assert locate(ModelRef.parse(f"dir:{directory}"))

@@ -86,12 +86,15 @@ def test_a_search_is_that_of_the_rounded_model_to_the_bit(name: str, tmp_path: P
     assert torch.equal(a, b)
 
 
-def test_weights_too_large_for_float16_are_refused_by_name(tmp_path: Path):
+# q, k and v of the second are separate in the loaded model
+@pytest.mark.parametrize("tensor", ["transformer.wte.weight", "transformer.h.1.attn.c_attn.weight"])
+def test_weights_too_large_for_float16_are_refused_by_name(tmp_path: Path, tensor: str):
     directory = checkpoints.gpt2(tmp_path / "m")
     file = next(directory.glob("*.safetensors"))
     tensors = load_file(file)
-    tensors["transformer.wte.weight"][0, 0] = 1e6
+    tensors[tensor][0, 0] = 1e6
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(InvalidInput, match=r"1e\+06.*too large for float16") as error:
         _load(directory, "float16")
+    assert error.value.problem.startswith(f"'{tensor}' holds 1e+06")
     assert "bfloat16" in str(error.value)

@@ -231,3 +231,22 @@ def test_run_that_may_not_be_listed_is_a_store_error_and_not_absent(tmp_path: Pa
             store.run_ids()
     finally:
         folder.chmod(0o755)
+
+
+def test_run_folder_that_is_a_link_is_listed_and_read_and_not_committed_again(tmp_path: Path):
+    store = open_store(tmp_path / "store")
+    store.commit(RECORD)
+    elsewhere = tmp_path / "other disk"
+    folder = tmp_path / "store" / "runs" / RUN_ID
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    store = open_store(tmp_path / "store")
+    assert store.run_ids() == [RUN_ID]
+    assert [summary.run_id for summary in store.summaries()] == [RUN_ID]
+    assert store.has(RUN_ID)
+    assert store.get(RUN_ID) == RECORD
+    assert not store.commit(RECORD)
+    elsewhere.rename(tmp_path / "gone")
+    store = open_store(tmp_path / "store")
+    assert store.run_ids() == []
+    assert not store.has(RUN_ID)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.command_line import acdc
+from tests.support import REPOSITORY
 
 
 def test_runs_list_of_a_default_store_that_is_not_there_is_empty(capsys, store_url):
@@ -35,3 +38,15 @@ def test_store_that_is_named_and_does_not_exist_is_refused(capsys, tmp_path, com
     shown = acdc(capsys, *command, "--store", absent)
     shown.refuses(f"{absent}: --store: the store does not exist", "check the path")
     assert not absent.exists()
+
+
+def test_evaluate_refuses_an_absent_store_before_torch_is_loaded(tmp_path):
+    code = (
+        "import sys; from acdc_pipeline.cli.main import main; "
+        f"code = main(['evaluate', '3f2a', '--store', {str(tmp_path / 'none')!r}]); "
+        "print({'torch', 'transformers', 'transformer_lens'} & set(sys.modules), code)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == "set() 2\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.cli.views.heads import MAX_NEAR_MISSES
 from acdc_pipeline.specs.head_scores import parse_metric
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
@@ -131,3 +133,9 @@ def test_heads_for_people_name_near_misses_and_what_keeps_scores_from_telling(ca
     (line,) = [line for line in apart.out.splitlines() if line.startswith("a0.h1 ")]
     assert "a previous-token head" in line
     assert "below 0.40, stands out" in line
+
+
+def test_heads_names_the_nearest_misses_and_where_the_others_are(capsys):
+    found = acdc(capsys, "heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
+    assert found.err.count("near miss: ") == MAX_NEAR_MISSES
+    assert re.search(r"\([0-9]+ more near misses: --json, or the pages of the heads", found.err)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
+import time
 
 import pytest
 
+from acdc_pipeline.cli.terminal.errors import print_error
 from acdc_pipeline.cli.terminal.output import (
     print_facts,
+    print_json,
     print_line,
     print_note,
     terminal_width,
 )
+from acdc_pipeline.cli.terminal.progress import Lines
+from acdc_pipeline.cli.terminal.streams import show_log_records
 from acdc_pipeline.cli.terminal.tables import Column, fit_columns, print_table
 from acdc_pipeline.cli.terminal.text import format_age, format_span, shorten, wrap
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.text import format_number, pluralize
 from tests.command_line import Outcome, acdc
 
@@ -225,6 +233,18 @@ def test_table_and_lines_hold_nothing_that_a_terminal_obeys(capsys):
     print_facts({"model": hostile})
     print_line(hostile)
     print_note(hostile)
+    print_error(InvalidInput("is bad", where=hostile))
+    print_json({"model": hostile})
+    with show_log_records():
+        logging.getLogger("acdc_pipeline.here").warning(hostile)
+    lines = Lines(time.monotonic)
+    lines.begin(hostile, None, "", "line")
     shown = "".join(capsys.readouterr())
-    assert shown.count("title") == 4
+    assert shown.count("title") == 8
     assert not set("\x1b\x07\u202e\x9b\r") & set(shown)
+
+
+def test_json_of_control_characters_is_that_of_the_same_text(capsys):
+    text = "\x00\x1b\x7f\x9b\u2028\u202e\u2069 é 木\n\t"
+    print_json({"a": text})
+    assert json.loads(capsys.readouterr().out) == {"a": text}

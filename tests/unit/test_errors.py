@@ -1,0 +1,40 @@
+"""The text of errors: one line for the problem, nothing that a terminal obeys, lists last."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from acdc_pipeline.errors import AcdcError, InvalidInput, UnknownName, escape_control_characters
+
+
+def test_error_shows_control_characters_as_escapes():
+    error = InvalidInput(
+        "no such file: a\x1b[2Jb\nfix: rm", where="x\r\x9b.yaml", field="\u202ename", fix="ab\x07"
+    )
+    assert str(error) == (
+        "x\\r\\x9b.yaml: \\u202ename: no such file: a\\x1b[2Jb\\nfix: rm\nfix: ab\\x07"
+    )
+    assert error.field == "\u202ename"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("text", ["", "plain", "tab\tand\nline", "é – 木", "a\\x1b"])
+def test_text_without_control_characters_is_unchanged(text: str):
+    assert escape_control_characters(text) == text
+
+
+def test_unknown_name_with_a_near_one_is_not_followed_by_the_list_of_all():
+    near = UnknownName.among("metric", "kll", ["kl", "nll"])
+    assert str(near).splitlines() == [
+        "unknown metric 'kll'; did you mean 'kl'?",
+        "fix: 'acdc discover --help' shows all",
+    ]
+    assert near.allowed == "kl, nll"
+    far = UnknownName.among("metric", "xyz", ["kl", "nll"])
+    assert "allowed: kl, nll" in str(far)
+
+
+def test_problem_that_suggests_nothing_is_followed_by_what_is_allowed():
+    assert str(AcdcError("is bad", allowed="1 to 3")) == "is bad\nallowed: 1 to 3"
