@@ -14,6 +14,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from acdc_pipeline.cli.terminal.output import PROSE_WIDTH
 from acdc_pipeline.cli.terminal.streams import flush_stdout
 from acdc_pipeline.errors import InvalidInput, UnknownName
 
@@ -127,7 +128,8 @@ class App(typer.Typer):
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **more: Any
     ) -> Any:
-        return super().command(name, cls=cls or Command, **more)
+        settings = {"max_content_width": PROSE_WIDTH}
+        return super().command(name, cls=cls or Command, context_settings=settings, **more)
 
 
 def option_panels(params: Iterable[Any]) -> dict[str | None, list[Any]]:

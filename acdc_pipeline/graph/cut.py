@@ -87,7 +87,7 @@ def least_size(topology: Topology, scores: Mapping[Edge, float], rank: Rank) -> 
         GraphError: a scored edge does not exist.
     """
     growth = _Growth(topology)
-    for index in _greedy_indices(topology, score_array(topology, scores), rank):
+    for index in greedy_indices(topology, score_array(topology, scores), rank):
         growth.add(index)
         if growth.live:
             return len(growth.live)

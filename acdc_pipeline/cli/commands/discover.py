@@ -71,16 +71,14 @@ def discover(
         float | None,
         typer.Option(
             **number("--share"),
-            help="For methods that score every edge: the share of the edges to keep, up to 1. "
-            "Default: 0.05.",
+            help="The share of the edges to keep, up to 1. Default: 0.05.",
         ),
     ] = None,
     edges: Annotated[
         int | None,
         typer.Option(
             **integer("--edges", 1),
-            help="For methods that score every edge: the number of edges to keep, in place of "
-            "--share.",
+            help="The number of edges to keep, in place of --share.",
         ),
     ] = None,
     rank: Annotated[

@@ -79,8 +79,10 @@ class LocalBackend(Backend):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     os.listdir(runs / name)  # noqa: PTH208
                     # fsspec does not follow links, though the run is read through one
-                    linked = self.find(layout.RUNS, name) if (runs / name).is_symlink() else {}
-                    found |= {f"{name}/{path}": info for path, info in linked.items()}
+                    if (runs / name).is_symlink():
+                        target = str((runs / name).resolve())
+                        for path, info in self.fs.find(target, detail=True).items():
+                            found[name + path.removeprefix(target)] = info
         return found
 
     def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:

@@ -88,8 +88,9 @@ def test_method_takes_a_built_in_metric_or_a_name_with_a_version():
     ],
 )
 def test_method_refuses_any_other_metric(metric: Any, says: str):
-    with pytest.raises(SpecError, match=rf"metric: {says}\nallowed: kl, logit_diff"):
+    with pytest.raises(SpecError, match=f"metric: {says}") as caught:
         parse(ACDC | {"metric": metric}, AcdcMethod, "here")
+    assert (caught.value.allowed or "").startswith("kl, logit_diff")
 
 
 def test_sweep_takes_built_in_metrics_alone():

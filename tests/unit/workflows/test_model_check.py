@@ -38,8 +38,8 @@ def test_check_model_takes_prompts_that_fit_the_first_positions_of_longrope(tmp_
             "short_factor": [1.0] * 4,
             "long_factor": [2.0] * 4,
             "factor": 4.0,
-            "original_max_position_embeddings": 8,
         },
+        original_max_position_embeddings=8,
     )
     directory = checkpoints.randomised(Phi3ForCausalLM(config), tmp_path / "m")
     result = check_model(f"dir:{directory}", device="cpu")
