@@ -166,13 +166,10 @@ def discover(
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
-    from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for, method_name
+    from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for
     from acdc_pipeline.workflows.size_search import check_target
 
-    spec = find_task(task)
-    alias, method = method, method_name(method)
-    if alias != method and not json:
-        print_note(f"note: method '{alias}' is '{method}'")
+    spec, method = find_task(task), shared.read_method(context)
     is_search = method in METHODS and issubclass(METHODS[method], SearchMethod)
     sizes = {"threshold": threshold, "share": share, "edges": edges}
     if faithful is not None:

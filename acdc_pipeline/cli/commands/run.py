@@ -116,7 +116,7 @@ def plan_with_store(
     spec = find_sweep(sweep)
     for alias, name in spec.aliases().items():
         if not json:
-            print_note(f"note: method '{alias}' is '{name}'")
+            shared.note_alias(alias, name)
     with show_status(f"planning {spec.name}"):
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.sweep import plan_sweep, sweep_status

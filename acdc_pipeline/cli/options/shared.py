@@ -12,6 +12,7 @@ import typer
 
 from acdc_pipeline.cli.options import completion
 from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, parse_integer
+from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput, StoreError
 from acdc_pipeline.workflows.executors import MAX_THREADS
@@ -151,6 +152,22 @@ def read_memory(context: typer.Context) -> int | None:
     if size < LEAST_MEMORY:
         raise InvalidInput(f"{text} is too small", field=option, allowed="at least 1KiB")
     return size
+
+
+def read_method(context: typer.Context) -> str:
+    """Return the method given by `--method`; note on stderr, without --json, what an alias means."""
+    from acdc_pipeline.specs import method_name
+
+    given = context.params["method"]
+    name = method_name(given)
+    if name != given and not context.params["json"]:
+        note_alias(given, name)
+    return name
+
+
+def note_alias(alias: str, name: str) -> None:
+    """Print on stderr which method an alias means."""
+    print_note(f"note: method '{alias}' is '{name}'")
 
 
 def read_threads(context: typer.Context) -> int | None:
