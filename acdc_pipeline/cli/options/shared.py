@@ -155,7 +155,7 @@ def read_memory(context: typer.Context) -> int | None:
 
 
 def read_method(context: typer.Context) -> str:
-    """Return the method given by `--method`; note on stderr, without --json, what an alias means."""
+    """Return the method given by `--method`; without `--json`, note what an alias means."""
     from acdc_pipeline.specs import method_name
 
     given = context.params["method"]
