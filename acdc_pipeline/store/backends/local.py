@@ -73,16 +73,17 @@ class LocalBackend(Backend):
         found = self.find(layout.RUNS, on_error=raise_unless_gone)
         runs = self.folder / layout.RUNS
         seen = {path.partition("/")[0] for path in found}
+        # A folder that is a link counts as a file for fsspec; but runs are read through it.
+        for name in [path for path, info in found.items() if info.get("islink")]:
+            if (runs / name).is_dir():
+                target = str((runs / name).resolve())
+                inside = self.fs.find(target, detail=True)
+                found |= {name + path.removeprefix(target): inside[path] for path in inside}
         with suppress(FileNotFoundError, NotADirectoryError):
             # os.listdir is faster than Path.iterdir for many runs
             for name in set(os.listdir(runs)) - seen:  # noqa: PTH208
                 with suppress(FileNotFoundError, NotADirectoryError):
                     os.listdir(runs / name)  # noqa: PTH208
-                    # fsspec does not follow links, though the run is read through one
-                    if (runs / name).is_symlink():
-                        target = str((runs / name).resolve())
-                        for path, info in self.fs.find(target, detail=True).items():
-                            found[name + path.removeprefix(target)] = info
         return found
 
     def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
