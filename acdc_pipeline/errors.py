@@ -29,7 +29,9 @@ from functools import partial
 from typing import ClassVar, Self
 
 _SUGGESTION = "; did you mean '"
-"""In a problem, comes before the nearest name; what is allowed is then not listed."""
+"""In a problem, comes before the nearest name; a long list of what is allowed is then left out."""
+
+_SHORT_LIST = 50
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -69,7 +71,7 @@ class AcdcError(Exception):
 
     def __str__(self) -> str:
         lines = [self.headline]
-        if self.allowed and _SUGGESTION not in self.problem:
+        if self.allowed and (_SUGGESTION not in self.problem or len(self.allowed) <= _SHORT_LIST):
             lines.append(f"allowed: {self.allowed}")
         if self.fix:
             lines.append(f"fix: {self.fix}")

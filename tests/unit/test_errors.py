@@ -25,15 +25,18 @@ def test_text_without_control_characters_is_unchanged(text: str):
     assert escape_control_characters(text) == text
 
 
-def test_unknown_name_with_a_near_one_is_not_followed_by_the_list_of_all():
-    near = UnknownName.among("metric", "kll", ["kl", "nll"])
+def test_unknown_name_with_a_near_one_is_not_followed_by_a_long_list():
+    names = ["kl", *(f"metric_{index}" for index in range(10))]
+    near = UnknownName.among("metric", "kll", names)
     assert str(near).splitlines() == [
         "unknown metric 'kll'; did you mean 'kl'?",
         "fix: 'acdc discover --help' shows all",
     ]
-    assert near.allowed == "kl, nll"
-    far = UnknownName.among("metric", "xyz", ["kl", "nll"])
-    assert "allowed: kl, nll" in str(far)
+    assert near.allowed == ", ".join(sorted(names))
+    far = UnknownName.among("metric", "xyz", names)
+    assert f"allowed: {far.allowed}\n" in str(far)
+    short = UnknownName.among("executor", "rya", ["local", "ray"])
+    assert str(short) == "unknown executor 'rya'; did you mean 'ray'?\nallowed: local, ray"
 
 
 def test_problem_that_suggests_nothing_is_followed_by_what_is_allowed():

@@ -216,7 +216,7 @@ def test_discover_in_the_model_of_the_published_circuit_says_how_much_was_found(
 
 
 BAD = [
-    (("nothing", TARGET[1]), ("unknown task 'nothing'", "compiled_or")),
+    (("nothing", TARGET[1]), ("unknown task 'nothing'", "acdc tasks list")),
     (("compiled_ro", TARGET[1]), ("unknown task", "did you mean 'compiled_or'?")),
     (("none.jsonl", TARGET[1]), ("none.jsonl: no such file",)),
     ((TARGET[0], "zoo:compiled-ro"), ("unknown zoo model", "did you mean 'compiled-or'?")),

@@ -347,7 +347,7 @@ def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
     (only,) = outcome.document["searches"]
     assert (only["cpr"], only["cmd"]) == (None, None)
     assert "has changed since" in only["problem"]
-    acdc(capsys, "compare", "--metric", "kll").refuses("'kll'", "logit_diff")
+    acdc(capsys, "compare", "--metric", "kll").refuses("'kll'", "did you mean 'kl'?")
 
 
 def test_run_of_before_forced_choice_was_measured_shows_a_dash_and_no_zero(capsys, store_url: str):
