@@ -123,7 +123,6 @@ class UnknownName(InvalidInput):
 
 
 LISTS: Mapping[str, str] = {
-    "task": "'acdc tasks list' shows all",
     "zoo model": "'acdc models list' shows all",
     "method": "'acdc discover --help' shows all",
     "metric": "'acdc discover --help' shows all",

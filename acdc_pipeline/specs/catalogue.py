@@ -23,6 +23,8 @@ from acdc_pipeline.specs.task import OWN_PROMPTS, REFERENCE, TaskMetrics, TaskSp
 
 _S = TypeVar("_S", bound=Spec)
 
+_TASKS = "'acdc tasks list' shows all, 'acdc tasks new NAME' starts a new one"
+
 
 def find_task(name_or_path: str | Path, project: Path | None = None) -> TaskSpec:
     """The task called `name_or_path`: a name, a task folder, its `task.yaml`, or a `.jsonl`.
@@ -46,9 +48,7 @@ def task_file(name_or_path: str | Path, project: Path | None = None) -> Path:
         return path / "task.yaml"
     known = list_tasks(project)
     if str(name_or_path) not in known:
-        raise UnknownName.among(
-            "task", str(name_or_path), known, fix="'acdc tasks new NAME' starts a new one"
-        )
+        raise UnknownName.among("task", str(name_or_path), known, fix=_TASKS)
     return known[str(name_or_path)]
 
 
