@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import circuit_logprobs
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts import align_ids
@@ -97,3 +98,16 @@ def test_corrupted_model_is_what_is_left_without_edges(models, tmp_path: Path):
     for row, pair in enumerate(PAIRS):
         expected = logprobs(theirs, pair["corrupted"])[-1]
         torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-9)
+
+
+def test_attention_to_later_tokens_refuses_what_it_would_see(tmp_path: Path):
+    folder = checkpoints.EVERY["native-rms-pre-bidirectional"](tmp_path / "both")
+    model = load_model(f"dir:{folder}")
+    unequal = {"clean": [3, 5], "corrupted": [4, 3, 5], "correct": 1, "align": "right"}
+    whole = {"clean": [3, 5], "corrupted": [4, 5], "correct": [[1, 2]], "answers": "whole"}
+    for pair, problem in ((unequal, "prompts differ in length"), (whole, "whole answers")):
+        path = tmp_path / "x.jsonl"
+        path.write_text(json.dumps(pair))
+        prompts = align_ids(find_task(path), vocab=checkpoints.VOCAB, n=1, model="x")
+        with pytest.raises(PromptError, match=problem):
+            set_up(model.weights, prompts, "corrupted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,6 +184,23 @@ def test_profile_of_bidirectional_attention_needs_prompts_of_one_length(
 ):
     directory = checkpoints.EVERY["native-rms-pre-bidirectional"](tmp_path / "both")
     with pytest.raises(PromptError, match="bidirectional"):
+        Worker(device="cpu").execute(run_of(task, directory), task)
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        ({"corrupted": [4, 3, 5], "correct": 1, "align": "right"}, "sides of different length"),
+        ({"corrupted": [4, 5], "correct": [[1, 2]], "answers": "whole"}, "several tokens"),
+    ],
+)
+def test_profile_on_sides_or_answers_of_several_lengths_is_refused(
+    pair: dict[str, Any], problem: str, tmp_path: Path
+):
+    (tmp_path / "mine.jsonl").write_text(json.dumps({"clean": [3, 5], **pair}))
+    task = find_task(tmp_path / "mine.jsonl")
+    directory = checkpoints.gpt2(tmp_path / "gpt2")
+    with pytest.raises(PromptError, match=f"heads are not profiled on .*{problem}"):
         Worker(device="cpu").execute(run_of(task, directory), task)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from acdc_pipeline.errors import PromptError, SpecError
 from acdc_pipeline.prompts import load_pairs, make_prompts
+from acdc_pipeline.prompts.make import export_pairs
 from acdc_pipeline.specs import find_task
 from tests.tokenizers import gpt2_tokenizer
 
@@ -74,3 +75,28 @@ def test_split_without_a_pair_is_an_error(tmp_path: Path):
         make_prompts(
             find_task(write(tmp_path, line)), gpt2_tokenizer(), n=1, seed=0, split="held_out"
         )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"clean": "a b", "corrupted": "a", "correct": " c", "align": "right"}', "sides"),
+        ('{"clean": "a", "corrupted": "b", "correct": " c", "answers": "whole"}', "answers"),
+    ],
+)
+def test_export_of_what_other_files_cannot_say_is_refused(line: str, problem: str, tmp_path: Path):
+    task = find_task(write(tmp_path, line))
+    with pytest.raises(PromptError, match=f"has {problem} of .*, which the file cannot say"):
+        export_pairs(task, gpt2_tokenizer(), n=1, seed=0)
+
+
+def test_task_aligns_the_sides_of_all_its_pairs(tmp_path: Path):
+    write(tmp_path, '{"clean": "a b", "corrupted": "a b c", "correct": " c"}')
+    (tmp_path / "task.yaml").write_text(
+        "name: t\ntitle: t\nbehaviour: b\nsource: {paper: none}\n"
+        "generator: {kind: pairs, bos: false, align: right, file: mine.jsonl}\n"
+        "metrics: {discovery: kl, report: [accuracy]}\n"
+    )
+    made = make_prompts(find_task(tmp_path / "task.yaml"), gpt2_tokenizer(), n=1, seed=0)
+    assert made.counterpart is not None
+    assert made.counterpart.tolist() == [[0, 2]]
