@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from acdc_pipeline import discover
+from acdc_pipeline import Metric, discover
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import measure_scale
 from acdc_pipeline.evaluation.faithfulness import measure_value
@@ -291,3 +291,22 @@ def test_discover_from_python_by_a_whole_method_is_refused(setting: Setting):
     method = circuit_method(setting.run("exact").method)
     with pytest.raises(InvalidInput, match="faithful: a whole method has its parameters already"):
         discover("induction", "zoo:compiled-induction", method=method, faithful=0.9)
+
+
+@pytest.mark.parametrize("method", ["acdc", "exact"])
+def test_faithfulness_is_that_in_a_metric_of_ones_own(method: str, tmp_path: Path):
+    def certainty(logprobs: torch.Tensor, answers: Any) -> torch.Tensor:
+        return logprobs.masked_fill(~answers.correct, -torch.inf).amax(-1)
+
+    found = discover(
+        "induction",
+        "zoo:compiled-induction",
+        method=method,
+        metric=Metric("certainty", certainty, version=1),
+        faithful=0.9,
+        prompts=8,
+        store=tmp_path / "s",
+    )
+    values = [found.metrics[f"{state}certainty@1"] for state in ("ablated_", "", "model_")]
+    assert (values[1] - values[0]) / (values[2] - values[0]) >= 0.9 - ROUNDING
+    assert min(t.edges for t in found.trials if t.faithfulness >= 0.9 - ROUNDING) == len(found)
