@@ -9,6 +9,7 @@ kv_head   key/value heads of one layer (fewer than `head` under grouped-query at
 d_head    width of one head
 d_mlp     width of the MLP's hidden layer
 vocab     entries of the unembedding
+vocab_in  entries of the embedding, where a model may read other tokens than it writes
 src       source nodes of the graph, in computation order
 dst       receivers of the graph
 edge      edges of the graph, in its own order
@@ -30,6 +31,7 @@ LEGEND = (
     "d_head",
     "d_mlp",
     "vocab",
+    "vocab_in",
     "src",
     "dst",
     "edge",

@@ -227,6 +227,8 @@ def _prompts(
     model: LoadedModel, run: RunSpec, task: TaskSpec, seed: int, alike: int = 1
 ) -> PromptSet:
     if model.tokenizer is None:
-        vocab = model.weights.w_e.shape[0]
-        return align_ids(task, vocab=vocab, n=run.prompts, model=str(model.ref))
+        vocab, vocab_out = model.weights.w_e.shape[0], model.weights.w_u.shape[1]
+        return align_ids(
+            task, vocab=vocab, vocab_out=vocab_out, n=run.prompts, model=str(model.ref)
+        )
     return make_prompts(task, model.tokenizer, n=run.prompts, seed=seed, alike=alike)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ WEIGHTS = "model.safetensors"
 # `model-00002-of-00003.safetensors`
 _PART = re.compile(r"(.+)-[0-9]{5}-of-([0-9]{5})\.safetensors")
 _MOST_PARTS = 10_000
+
+PICKLED_WEIGHTS = "pytorch_model.bin"
+"""Pickled weights that `save_pretrained` wrote before safetensors."""
 
 DAMAGED = "copy or download it again: it is cut off or damaged"
 """Fix for a file of weights that cannot be read."""
@@ -96,9 +100,18 @@ def weight_files(directory: Path) -> list[Path]:
     if not files:
         pickles = sorted(p.name for p in (*directory.glob("*.bin"), *directory.glob("*.pt*")))
         found = f" (only {', '.join(pickles)}, which would run code on load)" if pickles else ""
+        whole = (
+            any(name.startswith(PICKLED_WEIGHTS) for name in pickles)
+            or (directory / f"{PICKLED_WEIGHTS}.index.json").is_file()
+        )
+        source = directory if whole else directory / pickles[0] if pickles else None
+        out = directory.with_name(f"{directory.resolve().name}-safetensors")
         raise InvalidInput(
             f"no .safetensors weights in {directory}{found}",
-            fix="save the model with save_pretrained(..., safe_serialization=True)",
+            fix="save the model with save_pretrained(..., safe_serialization=True)"
+            if source is None
+            else shlex.join(["acdc", "models", "convert", str(source), str(out)])
+            + ", which reads them without running code",
         )
     _refuse_missing_parts(directory, {file.name for file in files})
     return files
@@ -117,7 +130,7 @@ def _refuse_missing_parts(directory: Path, present: set[str]) -> None:
     }
     where, reason = str(directory), f"{len(numbered)} files of the same model are here"
     if index.is_file():
-        needed = set(_read_index(index).values())
+        needed = set(read_index(index).values())
         where, reason = str(index), "this index names them"
     if missing := sorted(needed - present):
         raise InvalidInput(
@@ -127,7 +140,7 @@ def _refuse_missing_parts(directory: Path, present: set[str]) -> None:
         )
 
 
-def _read_index(path: Path) -> dict[str, str]:
+def read_index(path: Path) -> dict[str, str]:
     """Return the file of each tensor in an index of weights. Raises InvalidInput."""
     fix = "copy or download the index again"
     try:
@@ -175,7 +188,7 @@ _WITHOUT_INFLUENCE = frozenset(
         "truncation_side",
     }
 )
-_SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+SETTINGS_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def read_tokenizer_settings(directory: Path) -> dict[str, Any]:
@@ -187,7 +200,7 @@ def read_tokenizer_settings(directory: Path) -> dict[str, Any]:
         InvalidInput: a file cannot be read.
     """
     found: dict[str, Any] = {}
-    for name in _SETTINGS_FILES:
+    for name in SETTINGS_FILES:
         try:
             settings = read_json((directory / name).read_bytes())
         except FileNotFoundError:
@@ -200,7 +213,7 @@ def read_tokenizer_settings(directory: Path) -> dict[str, Any]:
             ) from error
         if not isinstance(settings, dict):
             raise InvalidInput("is not a JSON object", where=str(directory / name))
-        prefix = "" if name == _SETTINGS_FILES[0] else f"{name}: "
+        prefix = "" if name == SETTINGS_FILES[0] else f"{name}: "
         found |= {
             f"{prefix}{key}": v for key, v in settings.items() if key not in _WITHOUT_INFLUENCE
         }

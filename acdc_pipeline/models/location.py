@@ -143,7 +143,13 @@ def _locate_hugging_face(ref: ModelRef) -> Located:
                 local_files_only=_is_unreachable(),
             )
         )
-    weight_files(directory)
+    if not any(directory.glob("*.safetensors")):
+        folder = ref.name.rpartition("/")[2]
+        raise InvalidInput(
+            f"{ref} has no safetensors weights",
+            fix=f"hf download {ref.name} --local-dir {folder} && acdc models convert {folder} "
+            f"{folder}-safetensors; then name dir:{folder}-safetensors",
+        )
     # The folder of a snapshot is named after its commit.
     return Located(directory, directory.name)
 

@@ -6,8 +6,10 @@
                         b_Q/b_K/b_V [head d_head], W_O [head d_head d_model], b_O [d_model],
                         and without `attn_only`: blocks.L.ln2.w/b, blocks.L.mlp.W_in
                         [d_model d_mlp], b_in, W_out [d_mlp d_model], b_out;
-                        ln_final.w/b, unembed.W_U [d_model vocab], unembed.b_U [vocab]
-    tokenizer.json, tokenizer_config.json
+                        ln_final.w/b, unembed.W_U [d_model vocab_out], unembed.b_U [vocab_out]
+    tokenizer.json, tokenizer_config.json    optional: prompts are then token ids
+
+`vocab_out` is the field `d_vocab_out`, or `d_vocab` where that is absent.
 
 The directory loads with `TransformerBridge.boot_native(TransformerBridgeConfig.from_dict(config))`
 and `convert_tl_checkpoint`; this module itself does not import TransformerLens.
@@ -109,6 +111,7 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     norm = config["normalization_type"]
     d_model, d_head = config["d_model"], config["d_head"]
     heads, vocab = config["n_heads"], config["d_vocab"]
+    vocab_out = vocab if config.get("d_vocab_out") in (None, -1) else config["d_vocab_out"]
     kv_heads = config.get("n_key_value_heads") or heads
     d_mlp = config.get("d_mlp") or 4 * d_model
     shapes: dict[str, tuple[int, ...]] = {"embed.W_E": (vocab, d_model)}
@@ -132,8 +135,8 @@ def expected_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
                 shapes[f"{block}.mlp.b_in"] = (d_mlp,)
                 shapes[f"{block}.mlp.b_out"] = (d_model,)
     shapes |= {f"ln_final.{part}": (d_model,) for part in _NORM_PARTS[norm]}
-    shapes["unembed.W_U"] = (d_model, vocab)
-    shapes["unembed.b_U"] = (vocab,)
+    shapes["unembed.W_U"] = (d_model, vocab_out)
+    shapes["unembed.b_U"] = (vocab_out,)
     return shapes
 
 
@@ -170,9 +173,11 @@ def save_tl_directory(
     path: Path,
     config: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
 ) -> None:
     """Write a TransformerLens-format directory; tensors keep their dtype.
+
+    Without a tokenizer the prompts of the model are token ids.
 
     Raises:
         InvalidInput: the tensors do not fit `config`.
@@ -182,5 +187,6 @@ def save_tl_directory(
     fields = {"architecture": NATIVE, **config}
     contiguous = {name: tensors[name].detach().contiguous() for name in expected_shapes(config)}
     save_file(contiguous, path / "model.safetensors", metadata={"format": "pt"})
-    tokenizer.save_pretrained(path)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(path)
     (path / "config.json").write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")

@@ -150,7 +150,7 @@ class TransformerWeights:
     is set: `cap * tanh(logit / cap)`.
     """
 
-    w_e: Float[Tensor, "vocab d_model"]
+    w_e: Float[Tensor, "vocab_in d_model"]
     w_pos: Float[Tensor, "position d_model"] | None
     blocks: tuple[Block, ...]
     norm_final: Norm

@@ -78,12 +78,15 @@ def align(
     )
 
 
-def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
+def align_ids(
+    task: TaskSpec, *, vocab: int, vocab_out: int | None = None, n: int, model: str
+) -> PromptSet:
     """Return the first `n` pairs of token ids of `task`, for a model without a tokenizer.
 
     Args:
         task: task of pairs that hold token ids and no text.
-        vocab: size of the model's vocabulary.
+        vocab: size of the vocabulary that the model reads.
+        vocab_out: size of the vocabulary that it writes, of the answers; None for the same.
         n: number of pairs, at least 1; fewer are returned if the task has fewer.
         model: name of the model in error messages.
 
@@ -96,7 +99,7 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
         raise PromptError(
             f"task '{task.name}' needs a tokenizer, and {has_none}",
             where=model,
-            allowed="pairs of token ids",
+            allowed="pairs of token ids, such as a .jsonl file of them",
             fix=add_tokenizer(model),
         )
     pairs = list_pairs(task.generator, name=task.name, n=n, split="all")
@@ -104,10 +107,11 @@ def align_ids(task: TaskSpec, *, vocab: int, n: int, model: str) -> PromptSet:
         raise PromptError("has no prompts", where=f"task '{task.name}'")
     clean = [_require_ids(pair, "clean", pair.clean, vocab, model) for pair in pairs]
     corrupted = [_require_ids(pair, "corrupted", pair.corrupted, vocab, model) for pair in pairs]
+    written = vocab if vocab_out is None else vocab_out
     answers = [
         (
-            _require_answers(pair, "correct", pair.correct, vocab, model),
-            _require_answers(pair, "incorrect", pair.incorrect, vocab, model),
+            _require_answers(pair, "correct", pair.correct, written, model),
+            _require_answers(pair, "incorrect", pair.incorrect, written, model),
         )
         for pair in pairs
     ]

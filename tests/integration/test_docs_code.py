@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.specs.methods import scored
 from acdc_pipeline.specs.methods.scored import ScoredMethod
+from tests.command_line import acdc
 from tests.compiled_bench import compiled_bench
 from tests.support import REPOSITORY
 
@@ -48,6 +50,27 @@ def test_notebook_runs_from_top_to_bottom(
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), names)
     assert names["worth"].faithfulness > 0.5
+
+
+def test_own_model_page_goes_from_a_checkpoint_to_a_circuit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "your-own-model.md").read_text(encoding="utf-8")
+    section = page.partition("## From a checkpoint to a circuit")[2].partition("\n## ")[0]
+    names: dict[str, Any] = {}
+    commands = 0
+    for kind, code in re.findall(r"^```(python|sh)\n(.*?)^```", section, re.DOTALL | re.MULTILINE):
+        if kind == "python":
+            exec(code, names)
+            continue
+        for line in code.splitlines():
+            program, *arguments = shlex.split(line)
+            done = acdc(capsys, *arguments)
+            assert (program, done.code) == ("acdc", 0), done.err
+            commands += 1
+    assert commands == 4
+    assert "toy" in done.out
 
 
 def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):

@@ -1,10 +1,13 @@
-"""`acdc models`: list, show and check models."""
+"""`acdc models`: list, show, check and convert models."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from json import loads
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.options import shared
@@ -12,6 +15,7 @@ from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import UNBROKEN
+from acdc_pipeline.cli.views.conversion import conversion_document, print_conversion
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.text import pluralize
 
@@ -168,6 +172,104 @@ def check_model(
             allowed=f"at most {result.tolerance:g}",
             fix="try --dtype float64; if that fails too, report the model",
         )
+
+
+@app.command("convert")
+def convert_model(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A checkpoint (.pt, .pth, .ckpt, .npz, .safetensors), or a Hugging Face folder "
+            "with pytorch_model.bin.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder: the model dir:OUT.")],
+    n_heads: Annotated[
+        int | None, typer.Option(help="Heads of a layer, where they lie side by side in tensors.")
+    ] = None,
+    d_head: Annotated[
+        int | None, typer.Option(help="Width of a head, instead of --n-heads.")
+    ] = None,
+    act_fn: Annotated[
+        str | None,
+        typer.Option(
+            metavar="gelu|gelu_new|relu|silu",
+            help="Activation of the MLPs; gelu_new is the tanh approximation of gelu.",
+        ),
+    ] = None,
+    normalization: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LN|LNPre|RMS|RMSPre|none", help="Kind of norms, where they have no weights."
+        ),
+    ] = None,
+    eps: Annotated[float | None, typer.Option(help="Epsilon of the norms. Default: 1e-5.")] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="standard|rotary|none", help="Kind of positions, where no tensor tells it."
+        ),
+    ] = None,
+    n_ctx: Annotated[
+        int | None, typer.Option(help="Longest prompt in tokens, where no tensor tells it.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="More settings, under the names of TransformerLens's config; options go first.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Layout of the checkpoint, where names and shapes fit several."
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", help="Place of the state dict in the file, such as state_dicts.400."
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Leave out a tensor without part in the logits; * and ? match."
+        ),
+    ] = None,
+    json: shared.Json = False,
+) -> None:
+    """Convert a checkpoint of training code into a model that every command takes.
+
+    Example: acdc models convert model.pth my-model --n-heads 4 --act-fn relu
+    """
+    given = {
+        "n_heads": n_heads,
+        "d_head": d_head,
+        "act_fn": act_fn,
+        "normalization_type": normalization,
+        "eps": eps,
+        "positional_embedding_type": positions,
+        "n_ctx": n_ctx,
+    }
+    with show_status(f"converting {source.name}"):
+        from acdc_pipeline.workflows.model_conversion import convert_model as run_conversion
+
+        done = run_conversion(
+            source,
+            out,
+            options={name: value for name, value in given.items() if value is not None},
+            config=config,
+            layout=layout,
+            key=key,
+            drop=drop or (),
+        )
+    if json:
+        output.print_json(conversion_document(done))
+    else:
+        print_conversion(done)
 
 
 def _card(name: str) -> dict[str, Any]:

@@ -48,16 +48,14 @@ def extract_weights(bridge: TransformerBridge, architecture: Architecture) -> Tr
     cfg = bridge.cfg
     config = getattr(bridge.original_model, "config", cfg)
     rotary = _extract_rotary(bridge, architecture)
-    name = architecture.activation_name(config, cfg)
-    if name not in _ACTIVATIONS:
-        raise UnsupportedModel(
-            f"activation '{name}' is not reproduced", allowed=", ".join(sorted(_ACTIVATIONS))
-        )
+    activation = (
+        None if cfg.attn_only else _find_activation(architecture.activation_name(config, cfg))
+    )
     output_scale = architecture.output_scale(config)
     logit_scale = architecture.logit_scale(config)
     with torch.no_grad():
         blocks = [
-            _extract_block(block, cfg, architecture, _ACTIVATIONS[name], table)
+            _extract_block(block, cfg, architecture, activation, table)
             for block, table in zip(bridge.blocks, rotary, strict=True)
         ]
         return TransformerWeights(
@@ -73,8 +71,20 @@ def extract_weights(bridge: TransformerBridge, architecture: Architecture) -> Tr
         )
 
 
+def _find_activation(name: str) -> Activation:
+    if name not in _ACTIVATIONS:
+        raise UnsupportedModel(
+            f"activation '{name}' is not reproduced", allowed=", ".join(sorted(_ACTIVATIONS))
+        )
+    return _ACTIVATIONS[name]
+
+
 def _extract_block(
-    block: Any, cfg: Any, architecture: Architecture, activation: Activation, rotary: Rotary | None
+    block: Any,
+    cfg: Any,
+    architecture: Architecture,
+    activation: Activation | None,
+    rotary: Rotary | None,
 ) -> Block:
     parts = dict(block.named_children())
     norms = {
@@ -82,7 +92,8 @@ def _extract_block(
         for name in ("ln1", "ln2", "ln1_post", "ln2_post")
         if name in parts
     }
-    mlp = _extract_mlp(parts["mlp"], activation) if parts.get("mlp") is not None else None
+    module = parts.get("mlp")
+    mlp = None if module is None or activation is None else _extract_mlp(module, activation)
     attn = _extract_attention(block.attn, cfg, architecture, rotary)
     # OLMo 2 has norms after its parts only; a parallel block may share one norm.
     norm_attn = norms.get("ln1", Norm("none", None, None, 0.0))

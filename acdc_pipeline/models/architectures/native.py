@@ -20,7 +20,7 @@ class Native(Architecture):
     def find_refusal(self, config: Mapping[str, Any]) -> str | None:
         if config.get("parallel_attn_mlp"):
             return "TransformerLens native ignores parallel_attn_mlp, so its own output is wrong"
-        if str(config.get("act_fn")).startswith("solu"):
+        if self.has_mlp(config) and str(config.get("act_fn")).startswith("solu"):
             return "SoLU activations are not reproduced"
         return super().find_refusal(config)
 

@@ -1,0 +1,1 @@
+"""Convert checkpoints of training code into model directories of the TransformerLens format."""
