@@ -138,8 +138,8 @@ def _count_heads(
     if "d_head" in settings and width is not None and width % settings["d_head"].value == 0:
         return width // int(settings["d_head"].value)
     raise InvalidInput(
-        f"the heads of {layout.title} lie side by side, and the tensors do not tell how many "
-        "there are",
+        f"the tensors do not tell the number of heads: the layout {layout.name} stores them "
+        "side by side",
         field="n_heads",
         fix="give --n-heads",
     )

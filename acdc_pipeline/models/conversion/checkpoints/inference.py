@@ -193,7 +193,7 @@ def _infer_activation(
         facts["act_fn"] = Setting(None, FROM_TENSORS)
         return
     if "act_fn" not in settings:
-        usual = f" ({layout.title}: {layout.activation})" if layout.activation else ""
+        usual = f" ({layout.activation})" if layout.activation else ""
         raise InvalidInput(
             "tensors do not tell the activation of the MLPs",
             field="act_fn",

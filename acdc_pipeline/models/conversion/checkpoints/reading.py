@@ -98,7 +98,7 @@ def load_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"(?:GLOBAL|Unsupported class|Unsupported global:?) (\S+)", str(error))
+        found = re.search(r"(?:GLOBAL|Unsupported class) ([\w.]+)", str(error))
         if found is None:
             raise InvalidInput(
                 "cannot be read: it is not a file that torch.save wrote",

@@ -93,7 +93,7 @@ def test_convert_mask_that_is_not_causal_is_refused(tmp_path: Path):
 
 def test_convert_whole_module_says_how_to_save_tensors(tmp_path: Path):
     message = refusal(tmp_path, torch.nn.Linear(2, 2))
-    assert "loading those could run code" in message
+    assert "(torch.nn.modules.linear.Linear); loading those could run code" in message
     assert "torch.save(model.state_dict()" in message
 
 

@@ -12,6 +12,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models import load_model
 from tests.command_line import acdc
 from tests.hugging_face_models import MODELS
+from tests.tokenizers import word_tokenizer
 
 
 def pickled(folder: Path) -> torch.nn.Module:
@@ -21,7 +22,7 @@ def pickled(folder: Path) -> torch.nn.Module:
     model.config.architectures = ["LlamaForCausalLM"]
     model.config.save_pretrained(folder)
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    (folder / "vocab.json").write_text("{}")
+    word_tokenizer(f"word{i}" for i in range(12)).save_pretrained(folder)
     return model
 
 
@@ -37,8 +38,8 @@ def test_pickled_folder_is_refused_with_the_command_that_converts_it(tmp_path: P
     assert done.code == 0, done.err
     assert done.document["layout"] is None
     made = tmp_path / "my model-safetensors"
-    assert (made / "vocab.json").read_text() == "{}"
-    (made / "vocab.json").unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (made / name).read_bytes() == (folder / name).read_bytes()
     loaded = load_model(f"dir:{made}", dtype="float32", device="cpu")
     tokens = torch.arange(10)[None]
     with torch.no_grad():
