@@ -53,10 +53,9 @@ def print_heads(records: Sequence[RunRecord]) -> None:
         where = "" if miss.on is None else f" on {miss.on}"
         _note(f"{miss.node}{where}: {miss.describe()} ({miss.reason})")
     if len(misses) > MAX_NEAR_MISSES:
-        _note(
-            f"({len(misses) - MAX_NEAR_MISSES} more near misses: --json, or the pages of the heads "
-            "in the wiki)"
-        )
+        more = len(misses) - MAX_NEAR_MISSES
+        noun = "miss" if more == 1 else "misses"
+        _note(f"({more} more near {noun}: --json, or the pages of the heads in the wiki)")
 
 
 def _note(text: str) -> None:
