@@ -73,6 +73,13 @@ def test_own_model_page_goes_from_a_checkpoint_to_a_circuit(
     assert "toy" in done.out
 
 
+@pytest.mark.parametrize("name", ["model-in-memory", "model-in-memory-store"])
+def test_notebook_of_a_model_in_memory_has_25_lines_of_code_at_most(name: str):
+    notebook = json.loads((DOCS / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert 0 < sum(bool(line.strip()) for source in code for line in source) <= 25
+
+
 def test_method_of_ones_own_scores_every_edge(monkeypatch: pytest.MonkeyPatch):
     computation, parameters = python_in("writing-a-method.md")
     names: dict[str, Any] = {
