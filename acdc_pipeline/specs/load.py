@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from acdc_pipeline.errors import SpecError, suggestion, unknown
+from acdc_pipeline.errors import LISTS, SpecError, suggestion, unknown
 from acdc_pipeline.specs.base import Spec, tag_of
 from acdc_pipeline.specs.files import display_path, read_yaml
 from acdc_pipeline.specs.names import NOUNS
@@ -110,7 +110,7 @@ def _explain_one(detail: ErrorDetails, data: Any, kind: type[BaseModel]) -> Expl
             problem = f"{_show(value)} is not allowed here{suggestion(str(value), names)}"
             if noun is not None and isinstance(value, str):
                 problem = unknown(noun, value, names)
-            return field, problem, ", ".join(names), None
+            return field, problem, ", ".join(names), LISTS.get(noun or "")
         case "union_tag_invalid":
             names = re.findall(r"'([^']*)'", context["expected_tags"])
             tag, key = context["tag"], context["discriminator"].strip("'")
