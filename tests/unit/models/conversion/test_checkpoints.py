@@ -178,3 +178,31 @@ def test_convert_model_without_positions_has_none(tmp_path: Path):
     assert done.built is not None
     assert done.built.model.facts["n_ctx"].value == 14  # the causal mask's
     require_same_logits(module, done.directory, EXACT, "float64")
+
+
+def test_convert_gpt2_of_transformers_without_its_config(tmp_path: Path):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"n_layer": 2, "n_head": 4, "n_embd": 8, "vocab_size": 11, "n_positions": 10}
+    whole = {"attn_implementation": "eager", "bos_token_id": 0, "eos_token_id": 0}
+    model = randomize(GPT2LMHeadModel(GPT2Config(**sizes, **whole)).eval())
+    state = {n: t for n, t in model.state_dict().items() if n != "lm_head.weight"}  # it is tied
+    done = converted(tmp_path, state, options={"n_heads": 4, "act_fn": "gelu_new"})
+    assert done.built is not None
+    assert done.built.layout.name == "gpt2"
+    assert "stores no unembedding" in done.built.model.changed[0]
+    require_same_logits(lambda tokens: model(tokens).logits, done.directory, EXACT, "float64")
+
+
+def test_convert_rotary_tables_tell_the_positions(tmp_path: Path):
+    module = randomize(Hooked(rotary=4, attn_only=True))
+    tables = {
+        f"blocks.{layer}.attn.rotary_{name}": torch.ones(14, 4)
+        for layer in range(2)
+        for name in ("sin", "cos")
+    }
+    done = converted(tmp_path, state_of(module) | tables)
+    assert done.built is not None
+    facts = done.built.model.facts
+    assert (facts["rotary_dim"].value, facts["n_ctx"].value) == (4, 14)
+    require_same_logits(module, done.directory, SINGLE, "float64")
