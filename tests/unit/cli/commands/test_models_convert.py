@@ -37,6 +37,8 @@ def test_convert_fewer_outputs_than_inputs_finds_circuits_of_token_ids(tmp_path:
     assert acdc(capsys, "models", "show", model, "--json").document["n_edges"] == 13
     found = acdc(capsys, "discover", task, model, "--threshold", "0.001")
     assert found.code == 0, found.err
+    heads = acdc(capsys, "heads", model, "--tasks", task)
+    assert heads.code == 0, heads.err
 
     pairs[0]["correct"] = [11]
     task.write_text("\n".join(map(json.dumps, pairs)))
