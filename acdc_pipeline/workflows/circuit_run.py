@@ -30,6 +30,7 @@ from acdc_pipeline.specs import (
     find_task,
 )
 from acdc_pipeline.specs.names import Ablation
+from acdc_pipeline.specs.prompt_pair import PairBos
 from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
 
@@ -72,7 +73,7 @@ def compute_logits(
         ablation: what a removed edge carries: corrupted, zero or mean; the mean is that of the
             counterfactuals among `prompts`.
         count: number of prompts; None for all pairs, and 64 prompts of another task.
-        bos: whether the texts of pairs follow a beginning-of-text token.
+        bos: whether the texts of pairs follow a beginning-of-text token; `auto` as the tokenizer does.
         model, tokenizer, seed, dtype, device: as for `discover`.
 
     Raises:
@@ -173,13 +174,13 @@ def require_graph(circuit: Circuit, topology: Topology) -> None:
         )
 
 
-def task_of(prompts: TaskSpec | Path | str | Iterable[Any], *, bos: bool) -> TaskSpec:
+def task_of(prompts: TaskSpec | Path | str | Iterable[Any], *, bos: PairBos) -> TaskSpec:
     """Return `prompts` as a task.
 
     Args:
         prompts: a task, its name, folder or `.jsonl`; or pairs as for `TaskSpec.from_pairs`, whose
             answers may be left out.
-        bos: whether the texts of pairs follow a beginning-of-text token.
+        bos: whether the texts of pairs follow a beginning-of-text token; `auto` as the tokenizer does.
 
     Raises:
         UnknownName, SpecError: there is no such task, or it is not valid.

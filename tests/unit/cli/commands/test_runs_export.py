@@ -190,3 +190,12 @@ def test_runs_show_without_svg_writes_no_file(capsys, run_id):
     assert shown.code == 0
     assert list(Path().iterdir()) == []
     assert acdc(capsys, "runs", "show", run_id, "--json").document["drawing"] is None
+
+
+def test_runs_unknown_prefix_is_refused(capsys, run_id):
+    for command in ("show", "export"):
+        acdc(capsys, "runs", command, "zzzz").refuses("unknown run 'zzzz'", "acdc runs list")
+
+
+def test_runs_export_unknown_format_suggests_the_nearest(capsys, run_id):
+    acdc(capsys, "runs", "export", run_id, "--format", "grafml").refuses("mean 'graphml'?")
