@@ -53,7 +53,7 @@ def compute_logits(
     tokenizer: PreTrainedTokenizerBase | None = None,
     ablation: str = "corrupted",
     count: int | None = None,
-    bos: bool = False,
+    bos: PairBos = False,
     seed: int = 0,
     dtype: str = "float32",
     device: str = "auto",
@@ -73,7 +73,7 @@ def compute_logits(
         ablation: what a removed edge carries: corrupted, zero or mean; the mean is that of the
             counterfactuals among `prompts`.
         count: number of prompts; None for all pairs, and 64 prompts of another task.
-        bos: whether the texts of pairs follow a beginning-of-text token; `auto` as the tokenizer does.
+        bos: as for `TaskSpec.from_pairs`.
         model, tokenizer, seed, dtype, device: as for `discover`.
 
     Raises:
@@ -180,7 +180,7 @@ def task_of(prompts: TaskSpec | Path | str | Iterable[Any], *, bos: PairBos) -> 
     Args:
         prompts: a task, its name, folder or `.jsonl`; or pairs as for `TaskSpec.from_pairs`, whose
             answers may be left out.
-        bos: whether the texts of pairs follow a beginning-of-text token; `auto` as the tokenizer does.
+        bos: as for `TaskSpec.from_pairs`.
 
     Raises:
         UnknownName, SpecError: there is no such task, or it is not valid.
