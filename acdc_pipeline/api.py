@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
     from acdc_pipeline.execution.progress import Progress
     from acdc_pipeline.found_circuit import FoundCircuit
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.graph.files.circuit_file import CircuitFile
     from acdc_pipeline.models.memory import MemoryModel
     from acdc_pipeline.specs import CircuitMethod, ModelRef, TaskSpec
     from acdc_pipeline.specs.own_metric import GivenMetric
@@ -25,13 +27,13 @@ if TYPE_CHECKING:
 def discover(
     task: TaskSpec | str,
     model: ModelRef | MemoryModel | str,
+    method: CircuitMethod | str = "acdc",
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    method: CircuitMethod | str = "acdc",
     metric: GivenMetric = None,
     prompts: int = 64,
     seed: int = 0,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     device: str = "auto",
     memory: int | None = None,
     store: Store | Path | str | None = None,
@@ -57,7 +59,7 @@ def discover(
             for the task's. A function without a version cannot go with a store.
         prompts: number of prompt pairs; fewer where a file of pairs holds fewer.
         seed: seed of all random draws.
-        dtype: float32 or float64.
+        dtype: float32, float64, bfloat16 or float16, by name or as a type of torch.
         device: auto, cpu, cuda[:i] or mps.
         memory: byte budget; None for half of the free memory.
         store: where the run is looked up and stored: a store, a folder or a URL. None stores
@@ -77,12 +79,13 @@ def discover(
     Raises:
         ExecutionFailed: the run did not finish.
     """
+    from acdc_pipeline.arguments import as_task, choose_method, dtype_name
     from acdc_pipeline.errors import InvalidInput
     from acdc_pipeline.execution.own_metric import require_same_metric
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.found_circuit import bar_where_seen, found_circuit
     from acdc_pipeline.models.memory import resolve_model
-    from acdc_pipeline.specs import ModelRef, method_for
+    from acdc_pipeline.specs import ModelRef
     from acdc_pipeline.specs.own_metric import check_storable, metric_name, own_metric
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
@@ -91,7 +94,7 @@ def discover(
 
     if store is not None:
         check_storable(metric_name(metric), "discover")
-    spec, own = _task(task), own_metric(metric)
+    spec, own = as_task(task, "discover"), own_metric(metric)
     source = resolve_model(model, tokenizer)
     make_worker = worker_factory(device, memory, model=source, own_metric=own)
     parameters |= {} if metric is None else {"metric": metric_name(metric)}
@@ -100,7 +103,7 @@ def discover(
     if isinstance(method, str):
         given = {name: value for name, value in parameters.items() if value is not None}
         given |= {} if faithful is None else starting_size(method)
-        chosen = method_for(method, given, spec, where="discover")
+        chosen = choose_method(method, given, spec)
     elif parameters or faithful is not None:
         field = min(parameters, default="faithful")
         raise InvalidInput(
@@ -109,7 +112,7 @@ def discover(
     else:
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
-    run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype)
+    run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype_name(dtype))
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()
     if faithful is not None:
@@ -125,7 +128,7 @@ def discover(
 
 
 def evaluate(
-    circuit: Circuit,
+    circuit: Circuit | CircuitFile,
     task: TaskSpec | str,
     model: ModelRef | MemoryModel | str,
     *,
@@ -134,7 +137,7 @@ def evaluate(
     ablation: str = "corrupted",
     prompts: int = 64,
     seed: int = 0,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     scope: Literal["basic", "full"] = "basic",
     null: int | None = None,
     draws: int | None = None,
@@ -148,33 +151,44 @@ def evaluate(
         evaluate(part, "induction", "zoo:attn-2l").faithfulness
 
     Args:
-        circuit: a circuit of the graph of `model`.
+        circuit: a circuit of the graph of `model`, or what `load_circuit` read. With neuron masks
+            only the circuit's own metrics are measured.
         metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
         task, model, tokenizer, prompts, seed, dtype, device, memory: as for `discover`.
     """
+    import warnings
+
+    from acdc_pipeline.arguments import as_task, check_circuit, dtype_name
+    from acdc_pipeline.graph.files.circuit_file import CircuitFile
     from acdc_pipeline.models.memory import resolve_model
     from acdc_pipeline.specs.own_metric import metric_name, own_metric
     from acdc_pipeline.workflows import evaluate as workflow
+    from acdc_pipeline.workflows.circuit_files import notes_on
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
     from acdc_pipeline.workflows.evaluation import evaluation_plan
 
+    given = check_circuit(circuit, "evaluate")
+    file = given if isinstance(given, CircuitFile) else CircuitFile("edge list", given)
     source = resolve_model(model, tokenizer)
     make_worker = worker_factory(device, memory, model=source, own_metric=own_metric(metric))
     plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
-    spec = _task(task)
+    spec = as_task(task, "evaluate")
     run = run_of_circuit(
-        circuit,
+        file.circuit,
         spec,
         source,
         metric=metric_name(metric),
         ablation=ablation,
         prompts=prompts,
         seed=seed,
-        dtype=dtype,
+        dtype=dtype_name(dtype),
     )
-    return workflow.evaluate(make_worker(), run, spec, circuit, [], plan)
+    worker = make_worker()
+    for note in notes_on(file, run, worker.model(run).weights):
+        warnings.warn(note, stacklevel=2)
+    return workflow.evaluate_given(worker, run, spec, file, plan)
 
 
 def profile_heads(
@@ -185,7 +199,7 @@ def profile_heads(
     text: str | None = None,
     prompts: int = 64,
     seed: int = 0,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     device: str = "auto",
     memory: int | None = None,
     store: Store | Path | str | None = None,
@@ -210,6 +224,7 @@ def profile_heads(
     Raises:
         ExecutionFailed: a run did not finish.
     """
+    from acdc_pipeline.arguments import as_task, dtype_name
     from acdc_pipeline.errors import InvalidInput, check_whole
     from acdc_pipeline.execution.plan import plan_run
     from acdc_pipeline.models.memory import resolve_model
@@ -222,14 +237,15 @@ def profile_heads(
     make_worker = worker_factory(device, memory, model=source)
     if tasks is None:
         tasks = profile_tasks(str(source))
-    specs = [_task(task) for task in ([tasks] if isinstance(tasks, TaskSpec | str) else tasks)]
+    listed = isinstance(tasks, list | tuple) and all(isinstance(t, TaskSpec | str) for t in tasks)
+    specs = [as_task(task, "profile_heads") for task in (tasks if listed else [tasks])]
     if not specs:
         raise InvalidInput(
             "names no task", where="profile_heads", field="tasks", fix="None takes the model's own"
         )
     method = ProfileMethod.with_defaults(text)
     runs = [
-        plan_run(spec, source, method=method, prompts=prompts, seed=seed, dtype=dtype)
+        plan_run(spec, source, method=method, prompts=prompts, seed=seed, dtype=dtype_name(dtype))
         for spec in specs
     ]
     planned = zip(runs, specs, strict=True)
@@ -277,7 +293,3 @@ def load_task(name: str) -> TaskSpec:
     from acdc_pipeline.specs import find_task
 
     return find_task(name)
-
-
-def _task(task: TaskSpec | str) -> TaskSpec:
-    return load_task(task) if isinstance(task, str) else task

@@ -16,9 +16,10 @@ from tqdm.std import tqdm
 from acdc_pipeline.graph import Circuit, Edge
 from acdc_pipeline.models.memory import held_model_of
 from acdc_pipeline.plotting.svg import Drawing
-from acdc_pipeline.specs import TaskSpec, circuit_method
+from acdc_pipeline.specs import TaskSpec, circuit_method, method_label
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store.figures import faithfulness_of
 from acdc_pipeline.workflows.circuit_run import Model, Prompts, logits_of_run, patch_model
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
@@ -59,7 +60,7 @@ class CircuitOfRun(Circuit):
             f"{self.run.spec.run_id()[:8]}: {self.title}>"
         )
 
-    def without(self, edges: Edge | str | Iterable[Edge | str]) -> CircuitOfRun:
+    def without(self, edges: Edge | str | Iterable[Edge | str | tuple[str, str]]) -> CircuitOfRun:
         """Return the circuit without `edges`, measured as this one is; see `Circuit.without`."""
         left = super().without(edges)
         return CircuitOfRun(
@@ -177,13 +178,21 @@ class FoundCircuit(CircuitOfRun):
         return self.run.metrics
 
     @property
+    def faithfulness(self) -> float | None:
+        """Faithfulness in the metric of the search: 1 for the model, 0 for the empty circuit.
+
+        None where removing every edge does not change the metric.
+        """
+        return faithfulness_of(self.metrics, circuit_method(self.run.spec.method).metric)
+
+    @property
     def warnings(self) -> list[str]:
         """Known limits of the result, as sentences; empty if there are none."""
         return list(self.run.details.get("warnings", ()))
 
     def __repr__(self) -> str:
         return (
-            f"<circuit of {self.title} by {self.run.spec.method.name}: {len(self)} of "
+            f"<circuit of {self.title} by {method_label(self.run.spec.method)}: {len(self)} of "
             f"{self.topology.n_edges} edges, KL {self.metrics['kl']:.3g}, run {self.run_id[:8]}>"
         )
 

@@ -235,5 +235,5 @@ def require_answers(bench: Bench, metric: MetricKey) -> None:
         raise PromptError(
             f"metric '{metric}' compares with incorrect answers, and some prompts have none",
             allowed=", ".join(name for name in METRICS if not METRICS[name].needs_incorrect),
-            fix="give incorrect answers, or choose another --metric",
+            fix="give incorrect answers, or choose another metric",
         )

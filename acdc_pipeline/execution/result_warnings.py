@@ -32,7 +32,7 @@ def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
         raise PromptError(
             "the clean and the corrupted side are equal in every pair",
             where=f"task '{run.task}'",
-            fix="change on the corrupted side what the answer depends on, or use --ablation zero",
+            fix="change on the corrupted side what the answer depends on, or use ablation zero",
         )
     return _equal_sides(prompts, "no edge matters there")
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from acdc_pipeline.errors import GraphError, UnknownName
+from acdc_pipeline.errors import GraphError, UnknownName, check_whole, shorten_value
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.graph.topology import Topology
@@ -60,11 +60,19 @@ class Circuit:
     def of(
         cls,
         topology: Topology,
-        edges: Iterable[Edge | str],
+        edges: Edge | str | Iterable[Edge | str | tuple[str, str]],
         scores: Mapping[Edge, float] | None = None,
     ) -> Circuit:
-        """Return a circuit from edges or their names (`a0.h1->a5.h3<k>`)."""
-        parsed = frozenset(topology.edge_of(edge) for edge in edges)
+        """Return a circuit from edges, their names (`a0.h1->a5.h3<k>`) or pairs of names."""
+        if not isinstance(topology, Topology):
+            raise GraphError(
+                f"'{shorten_value(topology)}' is not the graph of a model",
+                where="Circuit.of",
+                field="topology",
+                fix="load_model('zoo:gpt2-4l-s0').topology, or that of another circuit",
+            )
+        given = [edges] if isinstance(edges, Edge | str) else edges
+        parsed = frozenset(topology.edge_of(edge) for edge in given)
         return cls(topology, parsed, dict(scores or {}))
 
     @classmethod
@@ -88,23 +96,26 @@ class Circuit:
 
     def __or__(self, other: object) -> Circuit:
         if not isinstance(other, Circuit):
+            _refuse_edges(other, fix="circuit | Circuit.of(circuit.topology, edges)")
             return NotImplemented
         self.check_same_graph(other)
         return self._keeping(self.edges.union(other.edges))
 
     def __and__(self, other: object) -> Circuit:
         if not isinstance(other, Circuit):
+            _refuse_edges(other, fix="circuit & Circuit.of(circuit.topology, edges)")
             return NotImplemented
         self.check_same_graph(other)
         return self._keeping(self.edges.intersection(other.edges))
 
     def __sub__(self, other: object) -> Circuit:
         if not isinstance(other, Circuit):
+            _refuse_edges(other, fix="circuit.without(edges)")
             return NotImplemented
         self.check_same_graph(other)
         return self._keeping(self.edges.difference(other.edges))
 
-    def without(self, edges: Edge | str | Iterable[Edge | str]) -> Circuit:
+    def without(self, edges: Edge | str | Iterable[Edge | str | tuple[str, str]]) -> Circuit:
         """Return the circuit without one edge or several, given as edges or by their names.
 
         Edges that the circuit does not keep change nothing. The edges that are left have their
@@ -116,8 +127,14 @@ class Circuit:
         given = [edges] if isinstance(edges, Edge | str) else edges
         return self._keeping(self.edges - {self.topology.edge_of(edge) for edge in given})
 
-    def check_same_graph(self, other: Circuit) -> None:
+    def check_same_graph(self, other: object) -> None:
         """Raise GraphError unless `other` is a circuit of the same graph."""
+        if not isinstance(other, Circuit):
+            raise GraphError(
+                f"'{shorten_value(other)}' is not a circuit",
+                fix="Circuit.of(circuit.topology, edges) makes a circuit of edges or their names, "
+                "and load_circuit reads a file",
+            )
         if self.topology != other.topology:
             raise GraphError(
                 f"circuits of different graphs: {self.topology}; and {other.topology}",
@@ -144,6 +161,7 @@ class Circuit:
 
     def strongest(self, count: int = 10) -> tuple[Edge, ...]:
         """Return the kept edges with the highest scores, best first; edges without a score last."""
+        check_whole(count, "count", 0, where="strongest")
         best = sorted(self.sorted_edges, key=lambda e: -self.scores.get(e, float("-inf")))
         return tuple(best[:count])
 
@@ -234,6 +252,14 @@ def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
     """Return the Jaccard similarity of two sets, from 0 to 1; two empty sets are equal."""
     union = len({*a, *b})
     return len(set(a) & set(b)) / union if union else 1.0
+
+
+def _refuse_edges(operand: object, fix: str) -> None:
+    """Raise GraphError for edges or their names in place of a circuit."""
+    if isinstance(operand, Edge | str | Iterable):
+        raise GraphError(
+            f"'{shorten_value(operand)}' is not a circuit; edges are given differently", fix=fix
+        )
 
 
 def _reachable(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:

@@ -157,14 +157,20 @@ class Topology:
         """Return `edges` in the graph's order. Raises GraphError if one does not exist."""
         return sorted(edges, key=self.edge_index)
 
-    def edge_of(self, edge: Edge | str) -> Edge:
+    def edge_of(self, edge: Edge | str | tuple[str, str]) -> Edge:
         """Return the edge of that name (`a0.h1->a5.h3<k>`), or `edge` itself.
+
+        A pair of names, such as `("a0.h1", "a5.h3<k>")`, is that of the source and the receiver.
 
         Raises:
             GraphError: it does not exist in this graph. The error names the nearest one.
         """
+        if isinstance(edge, tuple) and len(edge) == 2:
+            edge = f"{edge[0]}->{edge[1]}"
         try:
             parsed = Edge.parse(edge) if isinstance(edge, str) else edge
+            if not isinstance(parsed, Edge):
+                raise GraphError(f"'{edge}' is not an edge")
         except GraphError as error:
             problem = f"'{edge}' is not an edge"
             if error.problem != problem:

@@ -53,12 +53,12 @@ def resolve_device(name: str) -> torch.device:
     if name == "mps":
         if torch.backends.mps.is_available():
             return torch.device("mps")
-        raise InvalidInput("this machine has no mps device", fix="use --device cpu")
+        raise InvalidInput("this machine has no mps device", fix="use device cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     index = int(name.partition(":")[2] or 0)
     if index >= count:
         raise InvalidInput(
             f"device '{name}' is not on this machine, which has {count} CUDA device(s)",
-            fix="use --device auto",
+            fix="use device auto",
         )
     return torch.device(name)

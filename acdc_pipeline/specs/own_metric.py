@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class Metric:
             )
         if not callable(self.function):
             raise _refused("function", f"{self.function!r} is not a function")
+        _check_parameters(self.function)
         version = str(self.version)
         if self.version is not None and (
             isinstance(self.version, bool)
@@ -151,6 +153,22 @@ def missing_function(metric: str) -> InvalidInput:
         fix=f"in Python, give metric=Metric('{name}', function, version='{version}') to discover "
         "or evaluate",
     )
+
+
+def _check_parameters(function: Callable[..., Any]) -> None:
+    """Raise InvalidInput if `function` cannot be called with outputs and answers by position."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise _refused(
+            "function",
+            f"cannot be called as function(outputs, answers): {error}",
+            fix=f"give it two parameters; it has {signature}",
+        ) from error
 
 
 def _refused(field: str, problem: str, **parts: str) -> InvalidInput:

@@ -26,14 +26,14 @@ _CREDENTIALS = (
 )
 
 _PROBLEMS = {
-    errno.ENOSPC: ("no space left", "free some space, or choose another store with --store"),
+    errno.ENOSPC: ("no space left", "free some space, or choose another store"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another store"),
     errno.EFBIG: ("a file would be larger than is allowed here", None),
-    errno.EROFS: ("is on a read-only file system", "choose another store with --store"),
-    errno.EACCES: ("permission denied", "make it writable, or choose another store with --store"),
-    errno.EPERM: ("permission denied", "make it writable, or choose another store with --store"),
-    errno.ENOTDIR: ("a part of the path is a file", "choose another store with --store"),
-    errno.ENAMETOOLONG: ("the path is too long", "choose another store with --store"),
+    errno.EROFS: ("is on a read-only file system", "choose another store"),
+    errno.EACCES: ("permission denied", "make it writable, or choose another store"),
+    errno.EPERM: ("permission denied", "make it writable, or choose another store"),
+    errno.ENOTDIR: ("a part of the path is a file", "choose another store"),
+    errno.ENAMETOOLONG: ("the path is too long", "choose another store"),
 }
 
 # Errors of a store that was usable before: a failure of the run, not invalid input. The last two
@@ -95,7 +95,7 @@ def store_error_from(error: OSError, where: str) -> StoreError:
         # As clients of object stores raise it, with the message of the server.
         problem = f"permission denied: {message.rstrip('.')}"
         return StoreError(problem, where=where, fix=_CREDENTIALS)
-    problem, fix = _PROBLEMS.get(number or 0, (message, "choose another store with --store"))
+    problem, fix = _PROBLEMS.get(number or 0, (message, "choose another store"))
     named = error.filename and _faulty_path(error)
     if named and named != where:
         problem = f"{problem} ({named})"
@@ -119,7 +119,7 @@ def no_conditional_put(where: str) -> StoreError:
         "writers of one run would both believe that they committed it",
         where=where,
         allowed="a server with conditional writes, see docs/object-stores.md; or a folder",
-        fix="upgrade the server, or choose another store with --store",
+        fix="upgrade the server, or choose another store",
     )
 
 
@@ -128,7 +128,7 @@ def missing_bucket(where: str, bucket: str) -> StoreError:
     return StoreError(
         f"the bucket '{bucket}' does not exist, or these credentials cannot see it",
         where=where,
-        fix="create the bucket, or correct --store",
+        fix="create the bucket, or correct its name",
     )
 
 

@@ -62,8 +62,13 @@ def read_circuit_file(path: Path, topology: Topology, d_model: int | None) -> Ci
     return file
 
 
-def choose_circuit(file: CircuitFile, how: Cut | None) -> CircuitFile:
+def choose_circuit(
+    file: CircuitFile, how: Cut | None, sizes: str = "--top N or --share X"
+) -> CircuitFile:
     """Return the file with its own circuit, or with the one that `how` cuts from its scores.
+
+    Args:
+        sizes: how errors write the options of a size.
 
     Raises:
         GraphError: the circuit cannot be cut so.
@@ -75,7 +80,7 @@ def choose_circuit(file: CircuitFile, how: Cut | None) -> CircuitFile:
         return file
     raise InvalidInput(
         "has scores and no edge in the circuit" if _has_scores(file) else "has no edge in it",
-        fix="cut a circuit from its scores: --top N or --share X" if _has_scores(file) else None,
+        fix=f"cut a circuit from its scores: {sizes}" if _has_scores(file) else None,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from acdc_pipeline.errors import check_whole
+from acdc_pipeline.errors import UnknownName, check_whole
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale, percentile
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
@@ -104,7 +104,7 @@ def amount_of(part: Part, settings: Mapping[str, Any]) -> Any:
 
 
 def evaluation_plan(
-    scope: Scope,
+    scope: str,
     *,
     null: int | None = None,
     draws: int | None = None,
@@ -115,12 +115,16 @@ def evaluation_plan(
     """Combine a scope with explicit amounts: a number adds the parts that use it, 0 removes them.
 
     Args:
+        scope: `basic` or `full`.
         draws, restarts, resamples: see `EvaluationPlan`; None takes the default amount and
             leaves the parts as the scope has them.
 
     Raises:
+        UnknownName: there is no such scope.
         InvalidInput: an amount is negative, or the seed is not valid.
     """
+    if scope not in get_args(Scope):
+        raise UnknownName.among("scope", scope, get_args(Scope), where="evaluate", field="scope")
     check_whole(seed, "seed", 0, MAX_SEED)
     given = {"draws": draws, "restarts": restarts, "resamples": resamples}
     for name, amount in {"null": null, **given}.items():

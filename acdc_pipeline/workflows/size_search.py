@@ -33,7 +33,7 @@ _GROWTH = 1.25
 
 
 def check_target(
-    target: float, given: Mapping[str, Any], written: Callable[[str], str] = str
+    target: object, given: Mapping[str, Any], written: Callable[[str], str] = str
 ) -> None:
     """Raise InvalidInput unless `target` is a faithfulness, and no size is `given` beside it.
 
@@ -43,8 +43,9 @@ def check_target(
     """
     field = written("faithful")
     if not (isinstance(target, int | float) and 0 < target <= 1):
+        kind = "" if isinstance(target, int | float) else f", but a {type(target).__name__}"
         raise InvalidInput(
-            f"{target} is not a faithfulness to reach",
+            f"{target} is not a faithfulness to reach{kind}",
             where="discover",
             field=field,
             allowed="above 0, up to 1: 1 is the whole model, 0 the empty circuit",

@@ -25,7 +25,7 @@ MANY = 5
 """Names that a message lists before it counts the rest."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CircuitFile:
     """Everything that a circuit file says.
 
@@ -47,6 +47,10 @@ class CircuitFile:
     neuron_scores: Float[np.ndarray, "src d_model"] | None = None
     basis: NeuronBasis = "stored"
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        masks = f", neuron masks of {listed(self.masked)}" if self.masked else ""
+        return f"<{self.form}: {len(self.circuit)} of {self.topology.n_edges} edges{masks}>"
 
     @property
     def topology(self) -> Topology:

@@ -7,6 +7,9 @@
 Of a node only `in_graph` is required. `neurons` says which dimensions of its output are in the
 circuit, and `neurons_scores` scores them; a list of lists, as `Graph.to_json` writes it for heads,
 has one row for each head of the layer. NaN is the score of what has none.
+
+Versions of EAP-IG before it had neurons wrote `in_graph` alone for a node, as a plain boolean, and
+null for an edge without a score.
 """
 
 from __future__ import annotations
@@ -51,12 +54,15 @@ def read_eap_ig_json(document: Mapping[str, Any]) -> CircuitFile:
     for name, data in nodes.items():
         node, field = Node.parse(name), f"nodes.{name}"
         topology.check(node)
+        if isinstance(data, bool):
+            in_graph[node] = data
+            continue
         check_types(_mapping_at(data, field, "{in_graph, score, neurons}"), field, in_graph=bool)
         check_keys(data, field, NODE_KEYS)
         in_graph[node] = data["in_graph"]
         if "score" in data:
             scores[node] = read_number(data["score"], f"{field}.score")
-    by_node = {Node.parse(name): data for name, data in nodes.items()}
+    by_node = {Node.parse(name): d for name, d in nodes.items() if not isinstance(d, bool)}
     masks = _rows(by_node, "neurons", topology, d_model)
     check_whole_masks(circuit, masks)
     return eap_ig_file(
@@ -78,7 +84,10 @@ def _read_edges(edges: Mapping[str, Any], topology: Topology) -> Circuit:
         if not isinstance(data, Mapping) or not isinstance(data.get("in_graph"), bool):
             raise GraphError(f"{data!r} is not valid", field=field, allowed="{score, in_graph}")
         check_keys(data, field, ("score", "in_graph"))
-        score = read_number(data.get("score"), f"{field}.score")
+        if "score" not in data:
+            raise GraphError("missing", field=f"{field}.score", allowed="a number, NaN or null")
+        no_score = data["score"] is None
+        score = math.nan if no_score else read_number(data["score"], f"{field}.score")
         if not math.isnan(score):
             scores[edge] = score
         if data["in_graph"]:

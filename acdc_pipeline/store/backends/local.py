@@ -51,9 +51,7 @@ class LocalBackend(Backend):
 
     def check_usable(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
-            raise StoreError(
-                "is a file, not a folder", where=self.url, fix="choose another store with --store"
-            )
+            raise StoreError("is a file, not a folder", where=self.url, fix="choose another store")
 
     def check_writable(self) -> None:
         """Create, rename and remove an empty folder; see `Backend.check_writable`."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import GraphError, InvalidInput
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.files.auto_circuit import auto_circuit_scores, read_auto_circuit_scores
 from acdc_pipeline.graph.files.eap_ig_json import read_eap_ig_json
@@ -299,3 +299,23 @@ def test_mib_json_read_in_one_order_or_another_is_the_same_circuit():
     document = json.loads(json.dumps(to_mib(circuit, d_model=4)))
     document["edges"] = dict(reversed(document["edges"].items()))
     assert read_eap_ig_json(document).circuit == from_mib(to_mib(circuit, d_model=4))
+
+
+@pytest.mark.parametrize("with_width", [True, False])
+def test_eap_ig_json_of_before_neurons_means_the_same(with_width: bool):
+    # Graph.to_json then: nodes are booleans, an edge without a score has null
+    new = circuit_files.eap_ig_json(SHAPE, EDGES, dict.fromkeys(SHAPE.edges[::2], 0.5))
+    old = json.loads(json.dumps(new))
+    old["nodes"] = {name: data["in_graph"] for name, data in old["nodes"].items()}
+    if not with_width:
+        del old["cfg"]["d_model"]
+    for name in SHAPE.edges[1::2]:
+        old["edges"][name]["score"] = None
+    read = read_eap_ig_json(old)
+    assert {str(edge) for edge in read.circuit.edges} == EDGES
+    scored = {str(edge): score for edge, score in read.circuit.scores.items()}
+    assert scored == dict.fromkeys(SHAPE.edges[::2], 0.5)
+    assert read.masks is None
+    old["nodes"]["m0"] = False
+    with pytest.raises(GraphError, match="its node m0 is not"):
+        read_eap_ig_json(old)

@@ -46,7 +46,7 @@ def test_circuits_of_different_graphs_do_not_combine(operation: Callable[[Any, A
 
 
 def test_circuit_and_a_plain_set_do_not_combine():
-    mixed: Any = set()
+    mixed: Any = 5
     with pytest.raises(TypeError, match="unsupported operand"):
         _ = drawn(0) | mixed
 
@@ -107,3 +107,21 @@ def test_circuit_shows_itself_as_a_picture_in_a_notebook():
     circuit = Circuit.of(TOPOLOGY, ["m0->logits", "input->m0"])
     assert circuit._repr_svg_() == circuit.draw().svg
     assert "2 of 46 edges kept" in circuit._repr_svg_()
+
+
+@pytest.mark.parametrize(
+    "edges", ["m0->logits", Edge.parse("m0->logits"), {Edge.parse("m0->logits")}, ["m0->logits"]]
+)
+def test_operators_refuse_edges_and_name_what_takes_them(edges: Any):
+    with pytest.raises(GraphError, match=r"circuit\.without\(edges\)"):
+        _ = drawn(0) - edges
+    with pytest.raises(GraphError, match=r"Circuit\.of\(circuit\.topology, edges\)"):
+        _ = drawn(0) | edges
+
+
+def test_edges_may_be_pairs_of_names():
+    circuit = Circuit.of(TOPOLOGY, [("m0", "logits"), ("a0.h1", "m1"), ("input", "a0.h0<v>")])
+    assert {str(e) for e in circuit} == {"m0->logits", "a0.h1->m1", "input->a0.h0<v>"}
+    assert len(circuit.without([("m0", "logits")])) == 2
+    with pytest.raises(GraphError, match="'m0->logit' is not an edge"):
+        Circuit.of(TOPOLOGY, [("m0", "logit")])
