@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def discover(
-    task: TaskSpec | str,
+    task: TaskSpec | Path | str | Any,
     model: ModelRef | MemoryModel | str,
     method: CircuitMethod | str = "acdc",
     *,
@@ -48,7 +48,8 @@ def discover(
         discover("ioi", "zoo:gpt2-4l-s0", faithful=0.9)
 
     Args:
-        task: a task, its name, a task folder, or a `.jsonl` of prompt pairs.
+        task: a task, its name, a task folder, or a `.jsonl` of prompt pairs; or pairs or a table,
+            as `Task.from_pairs` takes them without other arguments.
         model: `zoo:NAME`, `hf:ORG/NAME[@REVISION]`, `dir:PATH` or `gguf:FILE`; or a model in
             memory, which is not changed: a `TransformerBridge`, a `PreTrainedModel` of
             transformers, or what `load_model` returned.
@@ -129,7 +130,7 @@ def discover(
 
 def evaluate(
     circuit: Circuit | CircuitFile,
-    task: TaskSpec | str,
+    task: TaskSpec | Path | str | Any,
     model: ModelRef | MemoryModel | str,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -193,7 +194,7 @@ def evaluate(
 
 def profile_heads(
     model: ModelRef | MemoryModel | str,
-    tasks: Sequence[TaskSpec | str] | TaskSpec | str | None = None,
+    tasks: Sequence[TaskSpec | str] | TaskSpec | str | Any | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     text: str | None = None,
@@ -211,8 +212,9 @@ def profile_heads(
         [score.value for score in record.heads if score.metric == "induction"]
 
     Args:
-        tasks: tasks, names, folders or `.jsonl` files, or one of them; None for the tasks that a
-            zoo model was trained on, and `induction` for any other model.
+        tasks: tasks, names, folders or `.jsonl` files, or one of them, or prompt pairs as for
+            `discover`; None for the tasks that a zoo model was trained on, and `induction` for any
+            other model.
         text: a text in which each head's strongest examples are looked for.
         prompts: number of prompt pairs of each task, at least 2.
         progress: listener to each run.
