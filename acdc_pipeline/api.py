@@ -168,7 +168,7 @@ def evaluate(
     from acdc_pipeline.workflows import evaluate as workflow
     from acdc_pipeline.workflows.circuit_files import notes_on
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
-    from acdc_pipeline.workflows.evaluation import evaluation_plan
+    from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 
     given = check_circuit(circuit, "evaluate")
     file = given if isinstance(given, CircuitFile) else CircuitFile("edge list", given)

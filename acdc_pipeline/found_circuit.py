@@ -23,7 +23,8 @@ from acdc_pipeline.store.figures import faithfulness_of
 from acdc_pipeline.workflows.circuit_run import Model, Prompts, logits_of_run, patch_model
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import Evaluation, evaluation_plan
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from acdc_pipeline.workflows.faithful import Trial
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 

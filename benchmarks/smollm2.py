@@ -24,7 +24,8 @@ from acdc_pipeline.specs import Method, TaskSpec, find_task, method_for
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows.discovery import discover_into
-from acdc_pipeline.workflows.evaluation import Evaluation, EvaluationPlan, evaluation_plan
+from acdc_pipeline.workflows.evaluation import Evaluation
+from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan, evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 from benchmarks.real_model import fetch_model
 from benchmarks.smollm2_page import (

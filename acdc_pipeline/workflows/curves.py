@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import AcdcError
@@ -23,13 +22,10 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
 from acdc_pipeline.specs import RunSpec, circuit_method, find_task
-from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.specs.names import MetricName
 from acdc_pipeline.specs.run import require_same_task
 from acdc_pipeline.store import RunSummary, Store
-
-SIZES = ("threshold", "share", "edges")
-"""Parameters that only decide the size of a circuit: runs that differ in them are one search."""
+from acdc_pipeline.workflows.kept_evaluation import search_key
 
 
 @dataclass(frozen=True)
@@ -67,7 +63,7 @@ def compare_searches(
     searches: dict[str, list[RunSummary]] = defaultdict(list)
     for summary in summaries:
         if summary.edges_kept is not None:
-            searches[_search_key(summary.spec)].append(summary)
+            searches[search_key(summary.spec)].append(summary)
     found = []
     for runs in sorted(searches.values(), key=lambda runs: _order(runs[0].spec)):
         runs.sort(key=lambda summary: summary.edges_kept or 0)
@@ -96,23 +92,6 @@ def curve_of(
     if not family:
         return ()
     return measure_curve(bench, scale, circuits_at_fractions(topology, [circuit, *family]), advance)
-
-
-def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
-    """Return the circuits in `store` of the same search as `run`, including its own.
-
-    Raises what `Store.get` raises.
-    """
-    key = _search_key(run)
-    names = [s.run_id for s in store.summaries() if _search_key(s.spec) == key]
-    return [found for name in names if (found := store.get(name).circuit) is not None]
-
-
-def _search_key(run: RunSpec) -> str:
-    """Equal for runs of one search at several sizes."""
-    plain: dict[str, Any] = run.plain()
-    method = {name: value for name, value in plain["method"].items() if name not in SIZES}
-    return canonical_json({**plain, "method": method, "task": None, "model": None})
 
 
 def _order(run: RunSpec) -> tuple[str, str, str]:

@@ -42,7 +42,8 @@ from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_metho
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 from acdc_pipeline.workflows.circuit_run import require_graph
 from acdc_pipeline.workflows.curves import curve_of
-from acdc_pipeline.workflows.evaluation import PARTS, Evaluation, EvaluationPlan, Measured, Part
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation_plan import PARTS, EvaluationPlan, Part
 from acdc_pipeline.workflows.stability import stability, transfer
 
 ALIKE = 4

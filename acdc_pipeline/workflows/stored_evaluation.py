@@ -7,25 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from acdc_pipeline.errors import DamagedRun, StoreError
+from acdc_pipeline.errors import StoreError
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.progress import PartProgress
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
-from acdc_pipeline.specs import RunSpec, TaskSpec, sha256_of
+from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.specs.names import MetricKey
 from acdc_pipeline.store import Store, StoredEvaluation
-from acdc_pipeline.store.evaluation import evaluation_id
-from acdc_pipeline.workflows.curves import circuits_of_search
 from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import (
-    FIELDS,
-    Evaluation,
-    EvaluationPlan,
-    Measured,
-    Part,
-    amount_of,
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation_plan import FIELDS, EvaluationPlan, Part, amount_of
+from acdc_pipeline.workflows.kept_evaluation import (
+    circuits_of_curve,
+    evaluation_settings,
+    find_figures,
 )
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
@@ -69,16 +66,11 @@ def evaluate_into(
 
     Raises what `evaluate` raises, and StoreError if the store cannot be read.
     """
-    family = _family(store, run, circuit)
-    digests = {"circuit": _digest(circuit), "family": sha256_of(sorted(map(_digest, family)))[:16]}
-    settings = {**plan.settings(), **digests}
     run_id = run.run_id()
-    try:
-        kept = store.evaluation(run_id, evaluation_id(run_id, settings))
-    except DamagedRun:
-        kept = None  # measured again, and replaced
-    if kept is not None:
-        return Answer(evaluation_of(kept.figures, circuit), cached=True, unkept=None)
+    family = circuits_of_curve(store, run, circuit)
+    settings = evaluation_settings(circuit, family, plan)
+    if (kept := find_figures(store, run_id, settings)) is not None:
+        return Answer(evaluation_of(kept, circuit), cached=True, unkept=None)
     worker = make_worker()
     started = kept_at = time.perf_counter()
 
@@ -178,17 +170,6 @@ def _known_parts(
             if part in theirs["parts"] and amount_of(part, theirs) == amount_of(part, settings):
                 out[part] = {name: getattr(found, name) for name in FIELDS[part]}
     return out
-
-
-def _family(store: Store, run: RunSpec, circuit: Circuit) -> list[Circuit]:
-    """The circuits of the curve: this one if every edge has a score, else those of its search."""
-    if circuit.scores.keys() == circuit.topology.edge_set:
-        return [circuit]
-    return circuits_of_search(store, run)
-
-
-def _digest(circuit: Circuit) -> str:
-    return sha256_of([str(edge) for edge in circuit.sorted_edges])[:16]
 
 
 def _point(point: CurvePoint) -> dict[str, Any]:

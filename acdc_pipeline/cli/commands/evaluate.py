@@ -24,13 +24,13 @@ from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, StoreError
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import RunSpec, TaskSpec
     from acdc_pipeline.store import Store
-    from acdc_pipeline.workflows.stored_evaluation import Answer
+    from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan
 
 
 def evaluate(
@@ -196,15 +196,12 @@ def evaluate(
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     _check_options(context.params)
     check_drawing(svg, force=force, json=json, command="evaluate")
-    # before torch is imported, which takes seconds
-    stored = None if model is not None else _stored_run(context, run)
+    masks: Mapping[str, Any] = {}
+    unkept: StoreError | None = None
     with show_progress() as progress:
         progress.status("loading")
-        from acdc_pipeline.workflows.circuit_files import mask_figures, notes_on
         from acdc_pipeline.workflows.discovery import worker_factory
-        from acdc_pipeline.workflows.evaluate import evaluate_given
-        from acdc_pipeline.workflows.evaluation import evaluation_plan
-        from acdc_pipeline.workflows.stored_evaluation import evaluate_into
+        from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 
         make_worker = worker_factory(device, memory_budget, thread_count)
         plan = evaluation_plan(
@@ -215,19 +212,27 @@ def evaluate(
             resamples=resamples,
             seed=seed,
         )
-        answer: Answer | None = None
-        masks: Mapping[str, Any] = {}
-        if stored is not None:
-            results, spec, task, circuit = stored
+        # Modules that measure import torch, which takes seconds: after everything is checked.
+        if model is None:
+            results, spec, task, circuit = _stored_run(context, run)
             warnings = list(results.evaluations([spec.run_id()]).damaged)
-            progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-            answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
-            found = answer.evaluation
+            kept = _stored_figures(results, spec, circuit, plan)
+            found, figures, cached = None, kept, True
+            if kept is None or svg is not None:
+                from acdc_pipeline.workflows.stored_evaluation import evaluate_into
+
+                progress.prefix = f"evaluating {spec.task} in {spec.model}: "
+                answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
+                found, cached, unkept = answer.evaluation, answer.cached, answer.unkept
         else:
             spec, task, given = plan_given(context.params)
+            from acdc_pipeline.workflows.circuit_files import mask_figures, notes_on
+            from acdc_pipeline.workflows.evaluate import evaluate_given
+
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             worker = make_worker()
             found = evaluate_given(worker, spec, task, given, plan, progress)
+            figures, cached = None, False
             warnings, masks = notes_on(given, spec, worker.model(spec).weights), mask_figures(given)
     from acdc_pipeline.cli.views.evaluation import (
         CURVE_COLUMNS,
@@ -235,27 +240,33 @@ def evaluate(
         evaluation_facts,
         mask_facts,
     )
-    from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 
+    if found is not None:
+        from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
+
+        figures = evaluation_figures(found)
     output.print_warnings(warnings)
-    if answer is not None and answer.unkept is not None:
-        output.print_warnings([f"not stored: {answer.unkept}"])
-    if svg is not None:
+    if unkept is not None:
+        output.print_warnings([f"not stored: {unkept}"])
+    if svg is not None and found is not None:
         picture = found.draw(f"{spec.task} in {spec.model}").svg
         if write_drawing(svg, picture):
             return
-    of_run = {} if model is not None else {"run": spec.run_id()}
-    identity = {**of_run, "task": spec.task, "model": spec.model}
-    figures = evaluation_figures(found)
+    identity = {
+        **({"run": spec.run_id()} if model is None else {}),
+        "task": spec.task,
+        "model": spec.model,
+    }
+    assert figures is not None
     if json:
-        cached, drawing = answer is not None and answer.cached, None if svg is None else str(svg)
+        drawing = None if svg is None else str(svg)
         output.print_json({**identity, **figures, **masks, "cached": cached, "drawing": drawing})
         return
     output.print_facts(
         identity
         | evaluation_facts(figures)
         | mask_facts(masks)
-        | ({} if answer is None else {"stored": _stored_text(answer)})
+        | ({"stored": _stored_text(cached, unkept)} if model is None else {})
         | ({"drawing": str(svg)} if svg else {})
     )
     if rows := curve_rows(figures):
@@ -275,11 +286,26 @@ def _stored_run(context: typer.Context, run: str) -> tuple[Store, RunSpec, TaskS
     return results, record.spec, task, circuit
 
 
-def _stored_text(answer: Answer) -> str:
-    if answer.unkept is not None:
+def _stored_figures(
+    results: Store, spec: RunSpec, circuit: Circuit, plan: EvaluationPlan
+) -> Mapping[str, Any] | None:
+    """Return the evaluation of a run that the store has; None if it has to be measured.
+
+    Raises SpecError if it has to be measured and the model was in memory: it cannot be loaded.
+    """
+    from acdc_pipeline.specs import ModelRef
+    from acdc_pipeline.workflows.kept_evaluation import stored_figures
+
+    kept = stored_figures(results, spec, circuit, plan)
+    if kept is None:
+        ModelRef.parse(spec.model)
+    return kept
+
+
+def _stored_text(cached: bool, unkept: StoreError | None) -> str:
+    if unkept is not None:
         return "no"
-    cached = " (was there already: nothing was measured now)" if answer.cached else ""
-    return f"beside the run{cached}"
+    return "beside the run" + (" (was there already: nothing was measured now)" if cached else "")
 
 
 def _check_options(given: Mapping[str, Any]) -> None:

@@ -43,12 +43,10 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_renderable(
-    renderable: RenderableType, *, width: int, longest_rule: int | None = None
-) -> None:
+def print_renderable(renderable: RenderableType, *, width: int) -> None:
     """Print a rich renderable on stdout, `width` columns wide, without trailing blanks.
 
-    Nothing is interpreted as markup or highlighted. Horizontal rules end at `longest_rule`.
+    Nothing is interpreted as markup or highlighted.
     """
     from rich.console import Console
 
@@ -59,8 +57,7 @@ def print_renderable(
     with console.capture() as captured:
         console.print(renderable)
     lines = (line.rstrip() for line in captured.get().splitlines())
-    shown = (line[:longest_rule] if set(line) == {"─"} else line for line in lines)
-    write_stdout("".join(line + "\n" for line in shown))
+    write_stdout("".join(line + "\n" for line in lines))
 
 
 def print_facts(facts: Mapping[str, str]) -> None:

@@ -72,8 +72,7 @@ def print_table(
                 output.print_line("")
             output.print_facts({column.name: row[column.name] for column in shown})
         return
-    rule = output.PROSE_WIDTH if width is None else None
-    output.print_renderable(build_table(layout, rows), width=layout.width, longest_rule=rule)
+    output.print_renderable(build_table(layout, rows), width=layout.width)
     if layout.left_out:
         output.print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 

@@ -25,8 +25,7 @@ def read_edge_list(names: Iterable[str], topology: Topology) -> Circuit:
     """
     edges: set[Edge] = set()
     for name in names:
-        edge = Edge.parse(name)
-        topology.check(edge)
+        edge = topology.edge_of(name)
         if edge in edges:
             raise GraphError(f"'{edge}' is named twice", fix="name every edge once")
         edges.add(edge)

@@ -13,7 +13,7 @@ from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, tables
 from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
-from acdc_pipeline.workflows.evaluation import evaluation_plan
+from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from tests import records
 from tests.support import REPOSITORY
 

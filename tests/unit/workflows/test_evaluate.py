@@ -17,7 +17,8 @@ from acdc_pipeline.workflows.evaluate import (
     cheap_null,
     circuit_operations,
 )
-from acdc_pipeline.workflows.evaluation import BASIC, PARTS, Evaluation, Measured, evaluation_plan
+from acdc_pipeline.workflows.evaluation import Evaluation, Measured
+from acdc_pipeline.workflows.evaluation_plan import BASIC, PARTS, evaluation_plan
 from acdc_pipeline.workflows.stability import Stability, Transfer
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures, evaluation_of
 from tests import records

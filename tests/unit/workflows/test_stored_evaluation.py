@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from acdc_pipeline.specs import find_task
 from acdc_pipeline.store import RunRecord, Store, open_store
 from acdc_pipeline.workflows import stored_evaluation
 from acdc_pipeline.workflows.discovery import discover_into
-from acdc_pipeline.workflows.evaluation import EvaluationPlan, evaluation_plan
+from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan, evaluation_plan
+from acdc_pipeline.workflows.kept_evaluation import stored_figures
 from acdc_pipeline.workflows.stored_evaluation import Answer, evaluation_figures
 from tests import records
 
@@ -86,6 +88,11 @@ def test_interrupted_evaluation_goes_on_after_the_parts_that_were_done(
     whole = evaluated(fresh, same, worker, SMALL, Listener())
     assert evaluation_figures(resumed.evaluation) == evaluation_figures(whole.evaluation)
     assert evaluated(store, record, worker, SMALL, Listener()).cached
+    assert record.circuit is not None
+    kept = stored_figures(store, record.spec, record.circuit, SMALL)
+    again = evaluated(store, record, worker, SMALL, Listener())
+    # in the same order too: `--json` prints the same text
+    assert json.dumps(kept) == json.dumps(evaluation_figures(again.evaluation))
 
 
 def test_parts_of_another_evaluation_are_taken_where_seed_and_amount_agree(

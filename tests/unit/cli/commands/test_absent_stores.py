@@ -40,13 +40,22 @@ def test_store_that_is_named_and_does_not_exist_is_refused(capsys, tmp_path, com
     assert not absent.exists()
 
 
-def test_evaluate_refuses_an_absent_store_before_torch_is_loaded(tmp_path):
+def test_evaluate_refuses_what_it_is_given_before_torch_is_loaded(tmp_path):
+    given = ["ioi", "zoo:gpt2-4l-s0", "--edges"]
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"nodes": 5}')
+    refused = (
+        ["3f2a", "--store", str(tmp_path / "none")],
+        [*given, str(tmp_path / "none.json")],
+        [*given, str(broken)],
+        [*given, "input->a0.h1"],
+    )
     code = (
         "import sys; from acdc_pipeline.cli.main import main; "
-        f"code = main(['evaluate', '3f2a', '--store', {str(tmp_path / 'none')!r}]); "
-        "print({'torch', 'transformers', 'transformer_lens'} & set(sys.modules), code)"
+        f"codes = [main(['evaluate', *words]) for words in {refused!r}]; "
+        "print({'torch', 'transformers', 'transformer_lens'} & set(sys.modules), codes)"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
     )
-    assert shown.stdout == "set() 2\n"
+    assert shown.stdout == "set() [2, 2, 2, 2]\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.cli.options.parsers import parse_circuit
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import GraphError, InvalidInput
 from acdc_pipeline.graph import Topology
 
 TOPOLOGY = Topology(4, 8, has_mlp=True)
@@ -17,6 +17,16 @@ def test_edges_named_at_greater_length_than_a_file_name_are_read():
     names = [str(edge) for edge in TOPOLOGY.edges]
     assert len(",".join(names)) > 10_000
     assert len(parse_circuit(",".join(names), TOPOLOGY).circuit) == len(names)
+
+
+@pytest.mark.parametrize("name", ["input->a0.h1", "inptu->a0.h1<v>"])
+def test_unknown_edge_is_refused_with_the_nearest_one_as_in_python(name: str):
+    with pytest.raises(GraphError) as in_python:
+        TOPOLOGY.edge_of(name)
+    with pytest.raises(GraphError) as refused:
+        parse_circuit(name, TOPOLOGY)
+    assert str(refused.value) == str(in_python.value)
+    assert "did you mean 'input->a0.h1<" in str(refused.value)
 
 
 @pytest.mark.parametrize(

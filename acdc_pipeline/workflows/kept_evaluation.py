@@ -1,0 +1,109 @@
+"""Find the evaluation of a stored run in the store, without the libraries that measure one.
+
+Those take seconds to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from acdc_pipeline.errors import DamagedRun
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.specs import RunSpec, sha256_of
+from acdc_pipeline.specs.base import canonical_json
+from acdc_pipeline.store import Store
+from acdc_pipeline.store.evaluation import evaluation_id
+from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan
+
+SIZES = ("threshold", "share", "edges")
+"""Parameters that only decide the size of a circuit: runs that differ in them are one search."""
+
+
+_ORDER = (
+    *("edges_kept", "edges_total", "fraction", "by", "parts", "part", "score", "without", "edges"),
+    *("circuit", "metric", "task_metric", "recovered", "low", "high", "model", "ablated"),
+    *("hypothesis", "scrubbed", "prompts", "exchangeable", "value", "drawn", "incompleteness"),
+    *("faithfulness", "percentile", "kl", "metrics", "curve", "cpr", "cmd", "null"),
+    *("completeness", "worst_knockouts", "minimality", "auc", "causal_scrubbing", "not_scrubbed"),
+    *("fresh_prompts", "stability", "transfer", "jaccard", "sizes", "seen", "unseen"),
+)
+"""Order of the figures of an evaluation, at every depth; the store sorts them by name."""
+
+
+def stored_figures(
+    store: Store, run: RunSpec, circuit: Circuit, plan: EvaluationPlan
+) -> Mapping[str, Any] | None:
+    """Return the figures of an evaluation of `run` that the store has, or None.
+
+    Raises what `Store.get` raises.
+    """
+    settings = evaluation_settings(circuit, circuits_of_curve(store, run, circuit), plan)
+    kept = find_figures(store, run.run_id(), settings)
+    return None if kept is None else _in_order(kept)
+
+
+def find_figures(
+    store: Store, run_id: str, settings: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return the figures of the evaluation with `settings`; None if it is absent or damaged."""
+    try:
+        kept = store.evaluation(run_id, evaluation_id(run_id, settings))
+    except DamagedRun:
+        return None
+    return None if kept is None else kept.figures
+
+
+def _in_order(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return figures in the order in which they are printed; metrics stay sorted by name."""
+
+    def ordered(value: Any, by_name: bool = False) -> Any:
+        if isinstance(value, Mapping):
+            names = value if by_name else sorted(value, key=_ORDER.index)
+            return {name: ordered(value[name], name == "metrics") for name in names}
+        return [ordered(one) for one in value] if isinstance(value, list) else value
+
+    return ordered(figures)
+
+
+def evaluation_settings(
+    circuit: Circuit, family: Sequence[Circuit], plan: EvaluationPlan
+) -> dict[str, Any]:
+    """Return everything that identifies an evaluation of a run, as JSON data.
+
+    Args:
+        family: the circuits of its curve, as `circuits_of_curve` returns them.
+    """
+    digests = {"circuit": _digest(circuit), "family": sha256_of(sorted(map(_digest, family)))[:16]}
+    return {**plan.settings(), **digests}
+
+
+def circuits_of_curve(store: Store, run: RunSpec, circuit: Circuit) -> list[Circuit]:
+    """Return the circuits of the curve of `circuit`, which was found by `run`.
+
+    It is this one alone if every edge has a score, else all of its search.
+    """
+    if circuit.scores.keys() == circuit.topology.edge_set:
+        return [circuit]
+    return circuits_of_search(store, run)
+
+
+def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
+    """Return the circuits in `store` of the same search as `run`, including its own.
+
+    Raises what `Store.get` raises.
+    """
+    key = search_key(run)
+    names = [s.run_id for s in store.summaries() if search_key(s.spec) == key]
+    return [found for name in names if (found := store.get(name).circuit) is not None]
+
+
+def search_key(run: RunSpec) -> str:
+    """Equal for runs of one search at several sizes."""
+    plain: dict[str, Any] = run.plain()
+    method = {name: value for name, value in plain["method"].items() if name not in SIZES}
+    return canonical_json({**plain, "method": method, "task": None, "model": None})
+
+
+def _digest(circuit: Circuit) -> str:
+    return sha256_of([str(edge) for edge in circuit.sorted_edges])[:16]
