@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acdc_pipeline.errors import UnknownName
-from acdc_pipeline.workflows.evaluation import PARTS, evaluation_plan
+from acdc_pipeline.workflows.evaluation_plan import PARTS, evaluation_plan
 
 
 def test_scope_basic_is_part_of_full():
