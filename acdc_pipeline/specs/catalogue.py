@@ -95,16 +95,26 @@ def task_from_pairs(path: Path) -> TaskSpec:
     Raises:
         SpecError: a line is not a prompt pair.
     """
-    name = re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "pairs"
     pairs, lines = read_pair_lines(path)
     return TaskSpec(
-        name=name,
+        name=pairs_name(path),
         title=path.stem,
         behaviour=f"prompt pairs of {path.name}",
         source=OWN_PROMPTS,
         generator=PairsGenerator(kind="pairs", bos=False, file=path.name, pairs=pairs, lines=lines),
         metrics=TaskMetrics(discovery="kl", report=("logit_diff", "accuracy")),
     )
+
+
+def pairs_name(path: Path) -> str:
+    """The name of the task that a `.jsonl` of prompt pairs is."""
+    return re.sub(r"[^a-z0-9_-]+", "-", path.stem.lower()).strip("-_") or "pairs"
+
+
+def is_task_path(text: str) -> bool:
+    """Whether `text` is the path of a task and not its name."""
+    path = Path(text)
+    return path.suffix in (".jsonl", ".yaml", ".yml") or (path / "task.yaml").is_file()
 
 
 def _files(pattern: str, project: Path | None) -> dict[str, Path]:

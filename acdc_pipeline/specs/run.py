@@ -6,11 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.base import Spec, sha256_of
 from acdc_pipeline.specs.methods.registry import Method
 from acdc_pipeline.specs.names import Dtype, Seed
-from acdc_pipeline.specs.task import TaskSpec
 
 SCHEMA_VERSION = 1
 """Version of the contents of a run directory."""
@@ -54,13 +52,3 @@ class RunSpec(Spec):
         deciding = self.model_dump(mode="json", exclude={"task", "model"})
         deciding["method_version"] = self.method.VERSION
         return sha256_of(deciding)[:RUN_ID_LENGTH]
-
-
-def require_same_task(run: RunSpec, task: TaskSpec) -> None:
-    """Raise InvalidInput if `task` has changed since `run` was made."""
-    if task.definition_hash() != run.task_hash:
-        raise InvalidInput(
-            f"the task '{run.task}' has changed since this run was made",
-            where=run.run_id()[:8],
-            fix="run `acdc discover` again, and evaluate that run",
-        )

@@ -21,9 +21,9 @@ from acdc_pipeline.evaluation import (
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank
-from acdc_pipeline.specs import RunSpec, circuit_method, find_task
+from acdc_pipeline.specs import RunSpec, circuit_method
 from acdc_pipeline.specs.names import MetricName
-from acdc_pipeline.specs.run import require_same_task
+from acdc_pipeline.specs.run_task import task_of_run
 from acdc_pipeline.store import RunSummary, Store
 from acdc_pipeline.workflows.kept_evaluation import search_key
 
@@ -103,8 +103,7 @@ def _areas(
 ) -> SearchAreas:
     run = runs[-1].spec
     try:
-        task = find_task(run.task)
-        require_same_task(run, task)
+        task = task_of_run(run)
         by = metric or task.metrics.discovery
         circuits = [found for s in runs if (found := store.get(s.run_id).circuit) is not None]
         bench = worker.bench(run, task)

@@ -14,7 +14,7 @@ from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
-from acdc_pipeline.errors import InvalidInput, UnknownName
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput, UnknownName
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def compare(
     """Show CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
 
     Runs that differ only in threshold or size belong to one search. Null and stability come from
-    the evaluation of its largest circuit; a dash means not evaluated.
+    the evaluation of its largest circuit; a dash means not evaluated. A search that cannot be
+    measured is named on stderr, and the exit code is then 3. Tasks that were .jsonl files are found
+    in the current folder.
 
     Example: acdc run deploy/sweeps/methods.yaml && acdc compare
     """
@@ -96,6 +98,8 @@ def compare(
     else:
         rows = [comparison.search_row(search, figures) for search in searches]
         print_table(comparison.SEARCH_COLUMNS, rows)
+    if any(search.problem is not None for search in searches):
+        raise typer.Exit(ExecutionFailed.exit_code)
 
 
 def compare_runs(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,9 @@ from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_lin
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.text import pluralize
+
+if TYPE_CHECKING:
+    from acdc_pipeline.specs import TaskSpec
 
 DEFAULT_THRESHOLD = 0.01
 """Default of `--threshold`."""
@@ -249,4 +253,11 @@ def discover(
     print_line("")
     if record.circuit:  # an empty circuit has nothing to draw
         print_line(f"Draw it:    acdc runs show {name} --svg circuit.svg{same}")
-    print_line(f"Measure it: acdc evaluate {name}{same}")
+    print_line(f"Measure it: acdc evaluate {name}{_task_option(task, spec)}{same}")
+
+
+def _task_option(given: str, task: TaskSpec) -> str:
+    """Return ` --task FILE` if the task of a stored run would not be found by its name alone."""
+    from acdc_pipeline.specs.run_task import is_found_again
+
+    return "" if is_found_again(given, task.name) else f" --task {shlex.quote(given)}"

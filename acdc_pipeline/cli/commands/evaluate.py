@@ -161,6 +161,16 @@ def evaluate(
             "With --full: 5.",
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            autocompletion=completion.tasks,
+            help="With RUN: its task, if it is not found: a name, a folder, or a .jsonl of "
+            "prompt pairs.",
+        ),
+    ] = None,
     seed: shared.Seed = 0,
     svg: Annotated[
         Path | None, typer.Option(**output_file("--svg"), help="Draw the curve; - for stdout.")
@@ -214,7 +224,7 @@ def evaluate(
         )
         # Modules that measure import torch, which takes seconds: after everything is checked.
         if model is None:
-            results, spec, task, circuit = _stored_run(context, run)
+            results, spec, definition, circuit = _stored_run(context, run)
             warnings = list(results.evaluations([spec.run_id()]).damaged)
             kept = _stored_figures(results, spec, circuit, plan)
             found, figures, cached = None, kept, True
@@ -222,16 +232,18 @@ def evaluate(
                 from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
                 progress.prefix = f"evaluating {spec.task} in {spec.model}: "
-                answer = evaluate_into(results, make_worker, spec, task, circuit, plan, progress)
+                answer = evaluate_into(
+                    results, make_worker, spec, definition, circuit, plan, progress
+                )
                 found, cached, unkept = answer.evaluation, answer.cached, answer.unkept
         else:
-            spec, task, given = plan_given(context.params)
+            spec, definition, given = plan_given(context.params)
             from acdc_pipeline.workflows.circuit_files import mask_figures, notes_on
             from acdc_pipeline.workflows.evaluate import evaluate_given
 
             progress.prefix = f"evaluating {spec.task} in {spec.model}: "
             worker = make_worker()
-            found = evaluate_given(worker, spec, task, given, plan, progress)
+            found = evaluate_given(worker, spec, definition, given, plan, progress)
             figures, cached = None, False
             warnings, masks = notes_on(given, spec, worker.model(spec).weights), mask_figures(given)
     from acdc_pipeline.cli.views.evaluation import (
@@ -276,14 +288,11 @@ def evaluate(
 
 def _stored_run(context: typer.Context, run: str) -> tuple[Store, RunSpec, TaskSpec, Circuit]:
     """Return the store, and the run to evaluate in it with its task. Raises InvalidInput."""
-    from acdc_pipeline.specs import find_task
-    from acdc_pipeline.specs.run import require_same_task
+    from acdc_pipeline.specs.run_task import task_of_run
 
     results = shared.open_store(context)
     record, circuit = shared.find_circuit(results, run)
-    task = find_task(record.spec.task)
-    require_same_task(record.spec, task)
-    return results, record.spec, task, circuit
+    return results, record.spec, task_of_run(record.spec, context.params["task"]), circuit
 
 
 def _stored_figures(
@@ -311,6 +320,7 @@ def _stored_text(cached: bool, unkept: StoreError | None) -> str:
 def _check_options(given: Mapping[str, Any]) -> None:
     """Raise InvalidInput if options and arguments contradict one another."""
     from acdc_pipeline.specs import list_tasks
+    from acdc_pipeline.specs.catalogue import is_task_path
 
     run, model = given["run"], given["model"]
     if model is not None and given["edges"] is None:
@@ -322,12 +332,13 @@ def _check_options(given: Mapping[str, Any]) -> None:
         )
     given_only = ("edges", "metric", "ablation", "prompts", *FILE_OPTIONS)
     of_run = [name for name in given_only if given[name] is not None]
-    if model is None and run in list_tasks():
+    if model is None and (run in list_tasks() or is_task_path(run)):
         raise InvalidInput(
             f"'{run}' is a task, and no model is given",
             where="evaluate",
             field="MODEL",
-            fix=f"acdc evaluate {run} MODEL --edges FILE, or name a stored run",
+            fix=f"acdc evaluate {run} MODEL --edges FILE, or a stored run of this task: "
+            f"acdc evaluate RUN --task {run}",
         )
     if model is None and of_run:
         raise InvalidInput(
@@ -335,5 +346,12 @@ def _check_options(given: Mapping[str, Any]) -> None:
             where="evaluate",
             field=shared.option_name(of_run[0]),
             fix="leave it out, or give TASK MODEL",
+        )
+    if model is not None and given["task"] is not None:
+        raise InvalidInput(
+            f"the task is '{run}', given before MODEL",
+            where="evaluate",
+            field="--task",
+            fix="leave it out; --task is for a stored RUN",
         )
     check_cut_options(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.store import open_store
 from tests import records
 from tests.command_line import acdc
+from tests.support import REPOSITORY
 
 FEW = ("--null", "3", "--draws", "1", "--restarts", "1")
 
@@ -293,6 +295,8 @@ def test_evaluate_reads_edges_from_what_export_wrote_and_from_lines(
     [
         (("ioi", "zoo:attn-2l"), ("--edges: no circuit is given", "acdc evaluate RUN")),
         (("ioi",), ("'ioi' is a task", "acdc evaluate ioi MODEL --edges FILE")),
+        (("pairs.jsonl",), ("'pairs.jsonl' is a task", "acdc evaluate RUN --task pairs.jsonl")),
+        (("ioi", "zoo:attn-2l", "--edges", "a", "--task", "ioi"), ("--task: the task is 'ioi'",)),
         (("abc", "--metric", "kl"), ("--metric: a stored run has its own",)),
         (("ioi", "zoo:attn-2l", "--edges", "none.txt"), ("none.txt: --edges: cannot be read",)),
         (("ioi", "zoo:attn-2l", "--edges", "a9.h0->logits"), ("'a9.h0->logits'", "allowed")),
@@ -308,6 +312,30 @@ def test_evaluate_run_of_a_changed_task_is_refused(capsys, store_url: str):
     record = records.record()
     open_store(store_url).commit(record)
     acdc(capsys, "evaluate", record.spec.run_id()[:8]).refuses("has changed since this run")
+
+
+def test_evaluate_and_compare_find_the_file_of_a_run_again(
+    capsys, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "a").mkdir()
+    shutil.copy(REPOSITORY / "tasks/compiled_or/pairs.jsonl", tmp_path / "a/toy.jsonl")
+    asked = ("zoo:compiled-or", "--method", "random", "--prompts", "2")
+    monkeypatch.chdir(tmp_path)
+    found = acdc(capsys, "discover", "a/toy.jsonl", *asked)
+    (hint,) = [line for line in found.out.splitlines() if line.startswith("Measure it:")]
+    assert hint.endswith("--task a/toy.jsonl")
+    run = hint.split()[4]
+    acdc(capsys, "evaluate", run).refuses("'toy' is neither a known task", "--task toy.jsonl")
+    failed = acdc(capsys, "compare")
+    assert failed.code == 3
+    assert "'toy' is neither a known task" in failed.err
+    given = acdc(capsys, "evaluate", run, "--task", "a/toy.jsonl", "--null", "0")
+    assert given.code == 0, given.err
+    monkeypatch.chdir(tmp_path / "a")
+    assert acdc(capsys, "evaluate", run, "--null", "0", "--json").document["cached"]
+    assert acdc(capsys, "compare").code == 0
+    again = acdc(capsys, "discover", "toy.jsonl", *asked)
+    assert "--task" not in again.out
 
 
 def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, store_url: str):
@@ -344,6 +372,7 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
 def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
     open_store(store_url).commit(records.record())
     outcome = acdc(capsys, "compare", "--json")
+    assert outcome.code == 3
     (only,) = outcome.document["searches"]
     assert (only["cpr"], only["cmd"]) == (None, None)
     assert "has changed since" in only["problem"]
