@@ -187,7 +187,8 @@ def evaluate(
         dtype=dtype_name(dtype),
     )
     worker = make_worker()
-    for note in notes_on(file, run, worker.model(run).weights):
+    centred = "neuron_basis='centred' to load_circuit"
+    for note in notes_on(file, run, worker.model(run).weights, centred):
         warnings.warn(note, stacklevel=2)
     return workflow.evaluate_given(worker, run, spec, file, plan)
 

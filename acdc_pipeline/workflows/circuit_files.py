@@ -98,8 +98,17 @@ def mask_figures(file: CircuitFile) -> dict[str, Any]:
     return {"neurons": {"d_model": d_model, "kept": by_node, "weighted_edges": weighted}}
 
 
-def notes_on(file: CircuitFile, run: RunSpec, weights: TransformerWeights) -> list[str]:
-    """Return what the tool that wrote the file would compute differently, as sentences."""
+def notes_on(
+    file: CircuitFile,
+    run: RunSpec,
+    weights: TransformerWeights,
+    centred: str = "--neuron-basis centred",
+) -> list[str]:
+    """Return what the tool that wrote the file would compute differently, as sentences.
+
+    Args:
+        centred: how the option of the centred basis is written.
+    """
     from acdc_pipeline.specs import circuit_method
 
     notes = list(file.notes)
@@ -113,7 +122,7 @@ def notes_on(file: CircuitFile, run: RunSpec, weights: TransformerWeights) -> li
         notes.append(
             "neuron masks are taken as those of the model's outputs as its weights are stored; "
             "TransformerLens by default centres the weights of models with LayerNorm: for masks "
-            "made with it (EAP-IG, MIB) add --neuron-basis centred"
+            f"made with it (EAP-IG, MIB) add {centred}"
         )
     return notes
 

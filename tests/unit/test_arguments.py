@@ -89,6 +89,7 @@ def test_circuit_file_is_read_evaluated_and_cut_with_its_masks(tmp_path: Path):
     import torch
 
     from acdc_pipeline import Circuit, evaluate, load_circuit, load_model
+    from acdc_pipeline.graph.mib import to_mib
 
     model = load_model("zoo:attn-2l", device="cpu", dtype="float64")
     names = [str(edge) for edge in model.topology.edges[::3]]
@@ -99,6 +100,22 @@ def test_circuit_file_is_read_evaluated_and_cut_with_its_masks(tmp_path: Path):
     assert given == load_circuit(path, model)
     plain = evaluate(given.circuit, "induction", model, prompts=4, null=0, dtype=torch.float64)
     assert evaluate(given, "induction", model, prompts=4, null=0, dtype="float64") == plain
+
+    # a node without neurons in the circuit carries its ablated output, as if its edges were removed
+    width = model.weights.d_model
+    document = to_mib(Circuit.full(model.topology), d_model=width)
+    for name, node in document["nodes"].items():
+        if name != "logits":
+            node["neurons"] = [name != "a0.h0"] * width
+    path.write_text(json.dumps(document))
+    masked = load_circuit(path, model)
+    with pytest.warns(UserWarning, match="neuron_basis='centred'"):
+        found = evaluate(masked, "induction", model, prompts=4, dtype="float64")
+    removed = [edge for edge in model.topology.edges if str(edge.src) == "a0.h0"]
+    part = Circuit.full(model.topology).without(removed)
+    expected = evaluate(part, "induction", model, prompts=4, null=0, dtype="float64")
+    assert expected.metrics["kl"].circuit > 1e-4
+    assert found.metrics["kl"].circuit == pytest.approx(expected.metrics["kl"].circuit, rel=1e-9)
 
 
 def test_circuit_is_cut_from_scores_of_a_file(tmp_path: Path):
