@@ -257,9 +257,7 @@ def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
 def _refuse_edges(operand: object, fix: str) -> None:
     """Raise GraphError for edges or their names in place of a circuit."""
     if isinstance(operand, Edge | str | Iterable):
-        raise GraphError(
-            f"'{shorten_value(operand)}' is not a circuit; edges are given differently", fix=fix
-        )
+        raise GraphError(f"'{shorten_value(operand)}' is not a circuit", fix=fix)
 
 
 def _reachable(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:

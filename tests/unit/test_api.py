@@ -100,7 +100,9 @@ def test_circuit_of_edges_draws_itself_under_a_title(found: acdc_pipeline.FoundC
 
 def test_found_circuit_says_what_it_is(found: acdc_pipeline.FoundCircuit):
     says = repr(found)
-    assert "induction in zoo:compiled-induction by acdc" in says
+    assert "induction in zoo:compiled-induction by acdc 0.01: " in says
+    kl, nothing = found.metrics["kl"], found.metrics["ablated_kl"]
+    assert found.faithfulness == pytest.approx(1 - kl / nothing)
     assert f"{len(found)} of {found.topology.n_edges} edges" in says
     assert found.run_id[:8] in says
 
