@@ -78,6 +78,7 @@ def discover(
         the published circuit of the task.
 
     Raises:
+        InvalidInput: an argument is not valid, or the model or the prompts cannot be used.
         ExecutionFailed: the run did not finish.
     """
     from acdc_pipeline.arguments import as_task, choose_method, dtype_name
@@ -225,6 +226,7 @@ def profile_heads(
         one record per task, with `heads` (the scores) and `profile` (roles and examples).
 
     Raises:
+        InvalidInput: an argument is not valid, or the model or the prompts cannot be used.
         ExecutionFailed: a run did not finish.
     """
     from acdc_pipeline.arguments import as_task, dtype_name

@@ -224,11 +224,16 @@ def shorten_value(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The closest of `known` to `name`, or None if nothing is close."""
-    matches = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
-    by_lower = {k.lower(): k for k in known}
-    return by_lower[matches[0]] if matches else None
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """The closest of `known` to `name`, the first of several; None if nothing is close."""
+    matcher = difflib.SequenceMatcher(b=name.lower())
+
+    def likeness(one: str) -> float:
+        matcher.set_seq1(one.lower())
+        return matcher.ratio()
+
+    likest = max(((likeness(one), one) for one in known), key=lambda pair: pair[0], default=None)
+    return likest[1] if likest is not None and likest[0] >= cutoff else None
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
@@ -238,5 +243,9 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'kl'?` when one of `known` is close to `name`, else nothing."""
-    close = nearest(name, list(known))
-    return f"{_SUGGESTION}{close}'?" if close else ""
+    return suggest(nearest(name, list(known)))
+
+
+def suggest(name: str | None) -> str:
+    """`; did you mean 'kl'?` for the name `kl`, nothing for None."""
+    return f"{_SUGGESTION}{name}'?" if name else ""

@@ -56,8 +56,10 @@ class CircuitOfRun(Circuit):
         return f"{self.run.spec.task} in {self.run.spec.model}"
 
     def __repr__(self) -> str:
+        found = self.run.circuit
+        changed = "of" if found is not None and self.edges == found.edges else "changed from"
         return (
-            f"<circuit: {len(self)} of {self.topology.n_edges} edges, changed from run "
+            f"<circuit: {len(self)} of {self.topology.n_edges} edges, {changed} run "
             f"{self.run.spec.run_id()[:8]}: {self.title}>"
         )
 

@@ -234,10 +234,15 @@ class Circuit:
         return self.draw().svg
 
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
-        """Draw the circuit as an SVG figure, see `plotting.circuit`."""
-        from acdc_pipeline.plotting.circuit import draw_circuit
-        from acdc_pipeline.plotting.svg import Drawing
+        """Draw the circuit as an SVG figure, see `plotting.circuit`; `.save(path)` writes it.
 
+        Raises:
+            InvalidInput: `title` is the name of an SVG file.
+        """
+        from acdc_pipeline.plotting.circuit import draw_circuit
+        from acdc_pipeline.plotting.svg import Drawing, check_title
+
+        check_title(title)
         heading = title or self.title or "circuit"
         return Drawing(draw_circuit(self, title=heading, subtitle=subtitle))
 

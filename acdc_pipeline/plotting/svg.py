@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 from pathlib import Path
+
+from acdc_pipeline.errors import InvalidInput
 
 Point = tuple[float, float]
 """x and y in pixels from the upper left corner."""
@@ -24,6 +27,8 @@ BLUE: Colour = ("#0072b2", "#4fb3f0")
 ORANGE: Colour = ("#d55e00", "#ff9248")
 GREEN: Colour = ("#009e73", "#35c99b")
 GREY: Colour = ("#7b8494", "#929cac")
+
+SUFFIX = ".svg"
 
 _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,Helvetica,Arial,sans-serif'
 _LONGEST_LINE = 100
@@ -47,10 +52,36 @@ class Drawing:
         return f"<an SVG of {len(self.svg):,} characters>"
 
     def save(self, path: Path | str) -> Path:
-        """Write the picture to `path`, replacing any file there, and return the path."""
+        """Write the picture to `path`, replacing any file there, and return the path.
+
+        Raises:
+            InvalidInput: `path` does not end in `.svg`, or cannot be written.
+        """
         written = Path(path)
-        written.write_text(self.svg, encoding="utf-8")
+        if written.suffix.lower() != SUFFIX:
+            raise InvalidInput(
+                "the picture is an SVG", where=str(path), allowed=f"a file that ends in {SUFFIX}"
+            )
+        partial = written.with_name(f".{written.name}.{os.getpid()}")
+        try:
+            partial.write_text(self.svg, encoding="utf-8")
+            partial.replace(written)
+        except OSError as error:
+            raise InvalidInput(f"cannot be written: {error.strerror}", where=str(path)) from error
+        finally:
+            if written.parent.is_dir():
+                partial.unlink(missing_ok=True)
         return written
+
+
+def check_title(title: str) -> None:
+    """Raise InvalidInput if a title is the name of a file: pictures are written by `save`."""
+    if title.lower().endswith(SUFFIX):
+        raise InvalidInput(
+            f"'{title}' is the name of a file, and draw takes a title",
+            field="title",
+            fix=f"draw().save({title!r})",
+        )
 
 
 def document(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ _HOMES = (
     (r"pythia-[0-9.]+[mb](-deduped)?", "EleutherAI"),
     (r"opt-[0-9.]+[mb]", "facebook"),
 )
+
+_OTHER_NAMES = {"gpt2-small": "openai-community/gpt2"}
+"""Models of the hub that papers call by a name that the hub does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,14 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
         return f"did you mean 'dir:{kind}'?"
     if kind.lower().endswith(GGUF_SUFFIX):
         return f"did you mean 'gguf:{kind}'?"
+    if home := _OTHER_NAMES.get(kind.lower()):
+        return f"did you mean 'hf:{home}'?"
     if _ZOO.match(kind):
+        if not (files("acdc_pipeline") / "models" / "zoo" / "weights" / kind).is_dir():
+            return (
+                "'acdc models list' shows the zoo; "
+                f"a model of the Hugging Face hub is 'hf:ORG/{kind}'"
+            )
         return (
             f"did you mean 'zoo:{kind}'? 'acdc models list' shows the zoo; "
             f"a model of the Hugging Face hub is 'hf:ORG/{kind}'"

@@ -9,7 +9,7 @@ from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, 
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
 from acdc_pipeline.plotting.scatter import Mark
-from acdc_pipeline.plotting.svg import Drawing
+from acdc_pipeline.plotting.svg import Drawing, check_title
 from acdc_pipeline.specs.names import MetricKey, MetricName
 from acdc_pipeline.text import format_number, format_percent
 from acdc_pipeline.workflows.stability import Stability, Transfer
@@ -102,7 +102,12 @@ class Evaluation:
         return percentile(measured.faithfulness, null)
 
     def draw(self, title: str = "") -> Drawing:
-        """Draw the faithfulness curve, with the circuit and random circuits of its size."""
+        """Draw the faithfulness curve, with the circuit and random circuits of its size.
+
+        Raises:
+            InvalidInput: `title` is the name of an SVG file.
+        """
+        check_title(title)
 
         def mark(share: float, faithfulness: float, name: str) -> Mark:
             return Mark(share, faithfulness, f"{name}: faithfulness {format_number(faithfulness)}")

@@ -6,7 +6,14 @@ import pickle
 
 import pytest
 
-from acdc_pipeline.errors import AcdcError, InvalidInput, UnknownName, escape_control_characters
+from acdc_pipeline.errors import (
+    AcdcError,
+    InvalidInput,
+    UnknownName,
+    escape_control_characters,
+    nearest,
+)
+from acdc_pipeline.specs import find_task, method_for
 
 
 def test_error_shows_control_characters_as_escapes():
@@ -41,3 +48,13 @@ def test_unknown_name_with_a_near_one_is_not_followed_by_a_long_list():
 
 def test_problem_that_suggests_nothing_is_followed_by_what_is_allowed():
     assert str(AcdcError("is bad", allowed="1 to 3")) == "is bad\nallowed: 1 to 3"
+
+
+def test_of_equally_near_names_the_first_is_suggested():
+    assert nearest("gpt2-4l", ["gpt2-4l-s0", "gpt2-4l-s1", "gpt2-4l-s2"]) == "gpt2-4l-s0"
+    assert nearest("x", []) is None
+
+
+def test_aliases_of_methods_are_suggested():
+    with pytest.raises(UnknownName, match="did you mean 'eap-ig'"):
+        method_for("eap-igg", {}, find_task("ioi"), where="discover")

@@ -8,12 +8,23 @@ import typer
 
 from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.streams import write_stderr
-from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, unknown
+from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, nearest, suggest
 
 UNEXPECTED = 3
 """Exit code of a bug; 1 would mean drift."""
 
 _INDENT = "      "
+
+_LIKENESS = 0.6
+
+_ELSEWHERE = {
+    "--top-n": ("--top", "--edges"),
+    "--topn": ("--top", "--edges"),
+    "--ig-steps": ("--steps",),
+    "--n-prompts": ("--prompts",),
+}
+"""Options of EAP-IG and similar programs, and those that mean the same here."""
+
 _MAX_NAME = 200
 
 
@@ -60,7 +71,17 @@ def _usage_error(error: typer.TyperException) -> InvalidInput:
         known = [name for p in context.command.params for name in p.opts] if context else []
         options = [name for name in known if name.startswith("--")]
         allowed = ", ".join([*options, "--help"])
-        problem = unknown("option", option, options)
+        problem = f"unknown option '{option}'{suggest(_nearest_option(option, options))}"
         return InvalidInput(problem, where=where, allowed=allowed, fix=fix)
     message = error.format_message().rstrip(".")
+    if where == "compare" and "unexpected extra argument" in message:
+        fix = "compare two runs: 'acdc runs compare RUN RUN'"
     return InvalidInput(message[:1].lower() + message[1:], where=where, fix=fix)
+
+
+def _nearest_option(option: str, options: list[str]) -> str | None:
+    """The option to suggest for an unknown one; None if none is near."""
+    if same := [name for name in _ELSEWHERE.get(option, ()) if name in options]:
+        return same[0]
+    close = nearest(option.lstrip("-"), [name[2:] for name in options], cutoff=_LIKENESS)
+    return None if close is None else f"--{close}"

@@ -86,10 +86,15 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
         selection = "threshold" if file.form == "auto-circuit scores" else "top-n"
     if selection == "connected" and count:
         found = cut(topology, circuit.scores, edges=count, rank=how.rank)
-        return replace(file, circuit=found, neurons=None, notes=())
+        notes = (
+            (f"no connected circuit of {count} edges was found: {len(found)} remain",)
+            if len(found) < count
+            else ()
+        )
+        return replace(file, circuit=found, neurons=None, notes=notes)
     scores = score_array(topology, circuit.scores)
     worth = np.abs(scores) if how.rank == "magnitude" else scores
-    notes = ()
+    notes: tuple[str, ...] = ()
     mask = np.zeros(topology.n_edges, dtype=bool)
     if selection == "greedy":
         mask[list(islice(greedy_indices(topology, scores, how.rank), count))] = True
@@ -104,7 +109,14 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
         mask = worth >= np.sort(worth)[-count]
     found = Circuit(topology, frozenset(topology.edges_in(mask)), circuit.scores)
     if selection != "threshold":
+        selected = len(found)
         found = replace(found, edges=found.live_edges)
+        if pruned := selected - len(found):
+            notes = (
+                *notes,
+                f"{pruned} of the {selected} edges selected are on no path from input to logits "
+                f"and are removed, as EAP-IG does: {len(found)} remain",
+            )
     return replace(file, circuit=found, neurons=None, notes=notes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
-from acdc_pipeline.errors import SpecError, UnknownName
+from acdc_pipeline.errors import LISTS, SpecError, UnknownName, unknown
 from acdc_pipeline.specs.base import tag_of
 from acdc_pipeline.specs.methods import scored, search
 from acdc_pipeline.specs.methods.profile import ProfileMethod
@@ -83,7 +83,13 @@ def method_for(
     """
     name = method_name(name)
     if name not in METHODS:
-        raise UnknownName.among("method", name, METHODS, where=where, field=written("method"))
+        raise UnknownName(
+            unknown("method", name, [*METHODS, *_BY_ALIAS]),
+            where=where,
+            field=written("method"),
+            allowed=", ".join(sorted(METHODS)),
+            fix=LISTS["method"],
+        )
     method = METHODS[name]
     for field in values:
         if field not in method.parameters():

@@ -84,6 +84,30 @@ def test_unknown_command_suggests_the_nearest(capsys):
     acdc(capsys, "runs", "lst").refuses("unknown command 'lst'", "did you mean 'list'?")
 
 
+@pytest.mark.parametrize(
+    ("command", "option", "meant"),
+    [
+        ("discover", "--top-n", "--edges"),
+        ("evaluate", "--top-n", "--top"),
+        ("discover", "--ig-steps", "--steps"),
+        ("discover", "--n-prompts", "--prompts"),
+        ("discover", "--eap-ig", None),
+        ("discover", "--no-progress", None),
+    ],
+)
+def test_unknown_option_of_another_program_suggests_the_same_one_or_none(
+    capsys, command: str, option: str, meant: str | None
+):
+    shown = acdc(capsys, command, "ioi", "zoo:x", option, "1")
+    shown.refuses(f"unknown option '{option}'" + (f"; did you mean '{meant}'?" if meant else "\n"))
+
+
+def test_compare_of_two_runs_names_the_command_for_it(capsys):
+    acdc(capsys, "compare", "3f2a", "90cc").refuses(
+        "unexpected extra argument", "acdc runs compare"
+    )
+
+
 def test_unknown_option_suggests_the_nearest(capsys):
     acdc(capsys, "discover", "ioi", "zoo:x", "--treshold", "1").refuses(
         "discover: unknown option '--treshold'", "did you mean '--threshold'?"

@@ -266,7 +266,7 @@ def test_cuts_without_the_scores_for_them_are_refused(
 def test_ties_at_the_last_edge_are_named_or_all_kept():
     ties = dict.fromkeys(SHAPE.edges, 1.0)
     file = read_eap_ig_json(circuit_files.eap_ig_json(SHAPE, set(), ties))
-    (note,) = choose_circuit(file, Cut(4, None)).notes
+    note, _ = choose_circuit(file, Cut(4, None)).notes
     assert f"{len(SHAPE.edges) - 4} edges that are left out have the score of the last" in note
     assert len(choose_circuit(file, Cut(4, None, None, "threshold")).circuit) == len(SHAPE.edges)
     assert not choose_circuit(file, Cut(0, None, None, "threshold")).circuit

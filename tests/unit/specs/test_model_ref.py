@@ -40,6 +40,8 @@ def test_model_reference_round_trips(org: str, name: str, revision: str | None):
     ("text", "fix"),
     [
         ("gpt2-4l-s0", "did you mean 'zoo:gpt2-4l-s0'"),
+        ("gpt2-small", "did you mean 'hf:openai-community/gpt2'?"),
+        ("gpt3-tiny", "'acdc models list' shows the zoo; a model of the Hugging Face hub is 'hf:"),
         ("zo:gpt2-4l-s0", "did you mean 'zoo:gpt2-4l-s0'?"),
         ("hf:nothing", None),
         ("gpt2@", None),

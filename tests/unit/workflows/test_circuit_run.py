@@ -120,6 +120,8 @@ def test_circuit_without_edges_keeps_the_run_and_is_evaluated_in_one_line(found:
         f"<circuit: {len(left)} of {found.topology.n_edges} edges, changed from run "
         f"{found.run_id[:8]}: compiled_or in zoo:compiled-or>"
     )
+    same = found.without(sorted(found.topology.edge_set - found.edges, key=str)[0])
+    assert f"edges, of run {found.run_id[:8]}: " in repr(same)
     twice = left.without(left.sorted_edges)
     assert (len(twice), twice.run) == (0, found.run)
 

@@ -65,8 +65,10 @@ def test_evaluate_scores_alone_asks_for_a_size_and_cuts_to_it(
     acdc(capsys, *given).refuses(str(path), "no edge in the circuit", "--top N or --share X")
     # the best are the seven edges into the logits and the six into m1: the input alone has a way in
     assert (SHAPE.edges[-7], SHAPE.edges[-13]) == ("input->logits", "input->m1")
-    found = acdc(capsys, *given, "--top", "13").document
-    assert found["edges_kept"] == 3
+    shown = acdc(capsys, *given, "--top", "13")
+    assert shown.document["edges_kept"] == 3
+    assert "10 of the 13 edges selected are on no path" in shown.err
+    assert "3 remain" in shown.err
     assert acdc(capsys, *given, "--share", "1").document["kl"] == pytest.approx(0, abs=1e-9)
     for more, parts in {
         ("--top", "3", "--share", "0.5"): ("--share: cannot go with --top",),
