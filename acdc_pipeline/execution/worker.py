@@ -89,7 +89,7 @@ class Worker:
 
         Pair files have the same prompts for every seed. Raises like `execute`.
         """
-        return _prompts(self.model(run), run, task, seed, alike)
+        return prompts_for(self.model(run), task, n=run.prompts, seed=seed, alike=alike)
 
     def execute(
         self,
@@ -165,7 +165,7 @@ class Worker:
         progress: Progress,
         started: float,
     ) -> RunRecord:
-        prompts = _prompts(model, run, task, run.seed)
+        prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         profile, metrics = self._profiler.profile(
             model, run, method, task, prompts, self.budget, progress
@@ -195,7 +195,7 @@ class Worker:
         key = (self._key, run.task_hash, run.prompts, run.seed, ablation)
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
-            prompts = _prompts(model, run, task, run.seed)
+            prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation, self.own_metric)
@@ -223,12 +223,14 @@ class Worker:
         return self._model
 
 
-def _prompts(
-    model: LoadedModel, run: RunSpec, task: TaskSpec, seed: int, alike: int = 1
+def prompts_for(
+    model: LoadedModel, task: TaskSpec, *, n: int, seed: int, alike: int = 1
 ) -> PromptSet:
+    """Return `n` prompts of `task`; those of token ids also for a model without a tokenizer.
+
+    Arguments and errors are those of `make_prompts`.
+    """
     if model.tokenizer is None:
         vocab, vocab_out = model.weights.w_e.shape[0], model.weights.w_u.shape[1]
-        return align_ids(
-            task, vocab=vocab, vocab_out=vocab_out, n=run.prompts, model=str(model.ref)
-        )
-    return make_prompts(task, model.tokenizer, n=run.prompts, seed=seed, alike=alike)
+        return align_ids(task, vocab=vocab, vocab_out=vocab_out, n=n, model=str(model.ref))
+    return make_prompts(task, model.tokenizer, n=n, seed=seed, alike=alike)

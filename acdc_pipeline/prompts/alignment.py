@@ -95,11 +95,13 @@ def align_ids(
             the vocabulary.
     """
     if not isinstance(task.generator, PairsGenerator):
-        has_none = "none was given" if is_in_memory(model) else "the model's directory has none"
+        in_memory = is_in_memory(model)
+        has_none = "none was given" if in_memory else "the model's directory has none"
+        commands = "" if in_memory else ": acdc discover FILE.jsonl, acdc heads --tasks FILE.jsonl"
         raise PromptError(
             f"task '{task.name}' needs a tokenizer, and {has_none}",
             where=model,
-            allowed="pairs of token ids, such as a .jsonl file of them",
+            allowed=f"pairs of token ids, such as a .jsonl file of them{commands}",
             fix=add_tokenizer(model),
         )
     pairs = list_pairs(task.generator, name=task.name, n=n, split="all")

@@ -20,6 +20,7 @@ _LOADABLE = ("zoo", "hf", "dir", "gguf")
 _IN_MEMORY = "memory:"
 
 GGUF_SUFFIX = ".gguf"
+_CHECKPOINT = re.compile(r".+\.(pt|pth|ckpt|bin|npz|safetensors)\Z", re.IGNORECASE)
 
 _ZOO = re.compile(r"[a-z0-9][a-z0-9-]*\Z", re.ASCII)
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w./-]*))?\Z", re.ASCII)
@@ -129,6 +130,8 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
         return f"did you mean 'gguf:{kind}'?"
     if home := _OTHER_NAMES.get(kind.lower()):
         return f"did you mean 'hf:{home}'?"
+    if _CHECKPOINT.match(kind):
+        return f"acdc models convert {kind} OUT; then the model is dir:OUT"
     if _ZOO.match(kind):
         if not (files("acdc_pipeline") / "models" / "zoo" / "weights" / kind).is_dir():
             return (
@@ -145,6 +148,8 @@ def _guess(kind: str, name: str, colon: str) -> str | None:
 def _hub_name(text: str) -> str | None:
     """`ORG/NAME[@REVISION]` of a hub model written without `hf:`, None for any other text."""
     if text.lower().endswith(GGUF_SUFFIX) or ".." in text:
+        return None
+    if _CHECKPOINT.match(text) and Path(text).is_file():
         return None
     return text if _HUB.match(text) else _home(text)
 

@@ -164,7 +164,13 @@ def _show(
         + (" (was there already)" if was_there else f", {record.wall_seconds:.1f} s")
         for record, was_there, path in zip(records, cached, paths, strict=True)
     }
-    print_facts({"model": f"{first.spec.model} ({first.spec.dtype}), {size}", **tasks})
+    model = {"model": f"{first.spec.model} ({first.spec.dtype}), {size}"}
+    period = (first.profile or {}).get("period")
+    random = "none: the context or the vocabulary is too small"
+    if period is not None:
+        random = f"n = {pluralize(period, 'token')}, then the same n again: {1 + 2 * period} "
+        random += "positions with the first"
+    print_facts({**model, "random tokens": random, **tasks})
     for record in records:
         for warning in record.details.get("warnings", ()):
             print_note(f"note: {record.spec.task}: {warning}")

@@ -271,9 +271,15 @@ def _prompts(
     with show_status(f"making prompts for {model}"):
         from acdc_pipeline.prompts import answer_form, make_prompts
 
-        tokenizer = tasks_files.load_tokenizer(model)
-        made = make_prompts(spec, tokenizer, n=count, seed=seed)
-        form = answer_form(spec, tokenizer)
+        tokenizer = tasks_files.find_tokenizer(model)
+        if tokenizer is None:  # then the model's shapes decide which ids there are
+            from acdc_pipeline.execution.worker import prompts_for
+            from acdc_pipeline.models import load_model
+
+            made, form = prompts_for(load_model(model), spec, n=count, seed=seed), None
+        else:
+            made = make_prompts(spec, tokenizer, n=count, seed=seed)
+            form = answer_form(spec, tokenizer)
     questions = range(len(made)) if made.whole is None else made.whole.question
     first = {question: row for row, question in reversed(list(enumerate(questions)))}
     pairs = [
@@ -289,9 +295,12 @@ def _prompts(
 
 
 def _answer_texts(
-    made: PromptSet, row: int, tokenizer: PreTrainedTokenizerBase
+    made: PromptSet, row: int, tokenizer: PreTrainedTokenizerBase | None
 ) -> dict[str, list[str]]:
-    """Return the texts of the correct and the incorrect answers of the prompt in `row`."""
+    """Return the correct and the incorrect answers of the prompt in `row`.
+
+    They are texts, or token ids where there is no tokenizer.
+    """
 
     def tokens_of(row: int) -> list[int]:
         """The token that each position of a row predicts."""
@@ -304,7 +313,13 @@ def _answer_texts(
         question, correct = made.whole.question, made.whole.correct
         rows = [other for other, of in enumerate(question) if of == question[row]]
         sides = [[tokens_of(r) for r in rows if correct[r] is side] for side in (True, False)]
-    texts = [[str(tokenizer.decode(ids)) for ids in side] for side in sides]
+    texts = [
+        [
+            " ".join(map(str, ids)) if tokenizer is None else str(tokenizer.decode(ids))
+            for ids in side
+        ]
+        for side in sides
+    ]
     return dict(zip(("correct", "incorrect"), texts, strict=True))
 
 

@@ -92,14 +92,19 @@ def export_prompts(
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model. Raises PromptError if it has none."""
+    tokenizer = find_tokenizer(model)
+    if tokenizer is None:
+        raise PromptError("has no tokenizer to make prompts with", where=model)
+    return tokenizer
+
+
+def find_tokenizer(model: str) -> PreTrainedTokenizerBase | None:
+    """Load the tokenizer of a model; None if it has none."""
     from acdc_pipeline.models import locate
     from acdc_pipeline.models.bridge import load_tokenizer as load_from
     from acdc_pipeline.specs import ModelRef
 
-    tokenizer = load_from(locate(ModelRef.parse(model)).directory)
-    if tokenizer is None:
-        raise PromptError("has no tokenizer to make prompts with", where=model)
-    return tokenizer
+    return load_from(locate(ModelRef.parse(model)).directory)
 
 
 def _write(target: Path, text: str, force: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal import output
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.workflows.model_conversion import Conversion
 
 _SETTINGS = (Column("setting"), Column("value"), Column("from", "prose"))
-_MOST_NAMED = 6
+_MOST_NAMED = 20
 
 
 def conversion_document(done: Conversion) -> dict[str, Any]:
@@ -74,4 +75,9 @@ def _value_text(value: Any) -> str:
 
 
 def _name_some(names: tuple[str, ...]) -> str:
-    return f"{pluralize(len(names), 'tensor')}: {list_first(names, _MOST_NAMED)}"
+    """`4 tensors: blocks.*.attn.b_Q, ln_final.b`: tensors that layers share are one of a kind."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kinds.setdefault(re.sub(r"\.\d+\.", ".*.", name), []).append(name)
+    shown = [kind if len(of_kind) > 1 else of_kind[0] for kind, of_kind in kinds.items()]
+    return f"{pluralize(len(names), 'tensor')}: {list_first(shown, _MOST_NAMED)}"

@@ -23,15 +23,15 @@ def run_name(spec: RunSpec) -> str:
     return f"{spec.task} in {spec.model} {how}{seed}"
 
 
-def method_text(method: Method) -> str:
-    """The method with all its parameters.
+def method_text(method: Method, profile: Mapping[str, Any] | None = None) -> str:
+    """The method with all its parameters; with the `profile` of a run, the period that it used.
 
     `acdc, threshold 0.01, kl, corrupted ablation, reverse-heads, signed`
     """
     from acdc_pipeline.specs import ProfileMethod, SearchMethod, size_label
 
     if isinstance(method, ProfileMethod):
-        return _profile_text(method)
+        return _profile_text(method, profile or {})
     size = size_label(method)
     if isinstance(method, SearchMethod):
         size = f"threshold {size}"
@@ -47,10 +47,12 @@ def method_text(method: Method) -> str:
     return ", ".join(parts)
 
 
-def _profile_text(method: ProfileMethod) -> str:
+def _profile_text(method: ProfileMethod, profile: Mapping[str, Any]) -> str:
+    used = profile.get("period", method.period)
+    period = "no repeated random tokens" if used is None else f"period {used}"
     parts = [
         "profile of heads",
-        f"period {method.period}",
+        period if used == method.period else f"{period} (at most {method.period})",
         pluralize(method.sequences, "sequence"),
         pluralize(method.tokens, "token"),
     ]
@@ -69,7 +71,7 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         "run": spec.run_id(),
         "task": f"{spec.task}, {pluralize(spec.prompts, 'prompt')}, seed {spec.seed}",
         "model": f"{spec.model} ({spec.dtype})",
-        "method": method_text(spec.method),
+        "method": method_text(spec.method, record.profile),
     }
     if record.circuit is not None:
         kept, total = edge_counts(record)

@@ -56,6 +56,7 @@ def test_model_reference_round_trips(org: str, name: str, revision: str | None):
         ("dir: ", None),
         ("gguf:", None),
         ("models/tiny.Q8_0.gguf", "did you mean 'gguf:models/tiny.Q8_0.gguf'?"),
+        ("toy.pth", "acdc models convert toy.pth OUT"),
         ("ggf:tiny.gguf", "did you mean 'gguf:tiny.gguf'?"),
         ("", None),
         ("Zoo:x\n", "did you mean 'zoo:x\n'?"),

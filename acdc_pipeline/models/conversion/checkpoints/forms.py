@@ -96,6 +96,11 @@ def _thirds(tensor: Tensor) -> tuple[Tensor, ...]:
 
 
 def _split(tensor: Tensor, n_heads: int) -> Tensor:
-    if tensor.shape[0] % n_heads:
-        raise InvalidInput(f"{tensor.shape[0]} is not a multiple of {n_heads} heads")
+    width = tensor.shape[0]
+    if width % n_heads:
+        divisors = [str(n) for n in range(1, width + 1) if width % n == 0]
+        raise InvalidInput(
+            f"{width} is not a multiple of {n_heads} heads",
+            fix=f"give --n-heads a number that divides {width}: {', '.join(divisors)}",
+        )
     return tensor.unflatten(0, (n_heads, -1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,8 @@ def infer_model(
         if found.value is not None:
             facts[name] = found
     _require_agreement(facts, settings)
+    if layout.needs_n_heads:
+        _name_sources_of_heads(facts, settings)
     if facts["attention_dir"].value == "causal":
         require_causal_masks(buffers)
     if facts["gated_mlp"].value:
@@ -114,10 +117,14 @@ def require_shapes(layout: Layout, renamed: Mapping[str, Tensor]) -> None:
     }
     for name, shape in expected_shapes(config).items():
         if name in tensors and tuple(tensors[name].shape) != shape:
+            exchanged = (*shape[:-2], *shape[:-3:-1])
             raise InvalidInput(
                 f"has the shape {list(tensors[name].shape)}, read as the layout {layout.name}",
                 field=name,
                 allowed=f"{list(shape)}, which fits the other tensors",
+                fix="its last two dimensions are exchanged: store tensor.transpose(-1, -2)"
+                if tuple(tensors[name].shape) == exchanged
+                else None,
             )
 
 
@@ -131,7 +138,7 @@ def _complete_tied(layout: Layout, renamed: Mapping[str, Tensor]) -> dict[str, T
 def _infer_sizes(tensors: Mapping[str, Tensor]) -> dict[str, Setting]:
     layers = {int(match[1]) for name in tensors if (match := _LAYER.match(name))}
     d_vocab, d_model = shape_of(tensors, "embed.W_E", 2)
-    n_heads, _, d_head = shape_of(tensors, "blocks.0.attn.W_Q", 3)
+    n_heads = shape_of(tensors, "blocks.0.attn.W_Q", 3)[0]
     kv_heads = shape_of(tensors, "blocks.0.attn.W_K", 3)[0]
     d_vocab_out = shape_of(tensors, "unembed.W_U", 2)[1]
     attn_only = not any(".mlp." in name for name in tensors)
@@ -139,7 +146,7 @@ def _infer_sizes(tensors: Mapping[str, Tensor]) -> dict[str, Setting]:
         "n_layers": max(layers) + 1,
         "n_heads": n_heads,
         "d_model": d_model,
-        "d_head": d_head,
+        "d_head": _head_width(tensors, d_model),
         "d_vocab": d_vocab,
     }
     if kv_heads != n_heads:
@@ -151,6 +158,26 @@ def _infer_sizes(tensors: Mapping[str, Tensor]) -> dict[str, Setting]:
     if not attn_only:
         sizes["d_mlp"] = shape_of(tensors, "blocks.0.mlp.W_in", 2)[1]
     return {name: Setting(value, FROM_TENSORS) for name, value in sizes.items()}
+
+
+def _head_width(tensors: Mapping[str, Tensor], d_model: int) -> int:
+    """Return the width of heads that most matrices have, so that a single wrong one is named."""
+    widths = Counter(
+        tensor.shape[2]
+        for name, tensor in tensors.items()
+        if re.search(r"attn\.W_[QKV]$", name) and tensor.dim() == 3 and tensor.shape[1] == d_model
+    )
+    if not widths:
+        return shape_of(tensors, "blocks.0.attn.W_Q", 3)[2]
+    return widths.most_common(1)[0][0]
+
+
+def _name_sources_of_heads(facts: dict[str, Setting], settings: Mapping[str, Setting]) -> None:
+    """Name what decided the heads of a layout that stores them side by side."""
+    given, other = ("n_heads", "d_head") if "n_heads" in settings else ("d_head", "n_heads")
+    facts[given] = Setting(facts[given].value, settings[given].source)
+    source = settings[other].source if other in settings else f"{given} and the tensors"
+    facts[other] = Setting(facts[other].value, source)
 
 
 def _infer_normalization(
@@ -190,7 +217,9 @@ def _infer_activation(
     facts: dict[str, Setting], layout: Layout, settings: Mapping[str, Setting]
 ) -> None:
     if facts["attn_only"].value:
-        facts["act_fn"] = Setting(None, FROM_TENSORS)
+        given = settings.get("act_fn")
+        unused = "" if given is None else f" (no MLPs: {given.value} of {given.source} is unused)"
+        facts["act_fn"] = Setting(None, FROM_TENSORS + unused)
         return
     if "act_fn" not in settings:
         usual = f" ({layout.activation})" if layout.activation else ""

@@ -51,12 +51,24 @@ def test_convert_foreign_names_list_the_layouts(tmp_path: Path):
         (Hooked(norm=None, attn_only=True), {}, "--normalization none"),
         (Hooked(rotary=4, attn_only=True), {}, "--positions none"),
         (NanoGpt(heads=2), {"n_heads": 3, "act_fn": "gelu"}, "8 is not a multiple of 3 heads"),
+        (NanoGpt(heads=2), {"n_heads": 3, "act_fn": "gelu"}, "that divides 8: 1, 2, 4, 8"),
         (Grokking(), {"act_fn": "tanh"}, "gelu, gelu_new, relu, silu"),
         (Grokking(), {"act_fn": "relu", "n_heads": 4}, "contradicts the tensors, which have 2"),
     ],
 )
 def test_convert_missing_or_wrong_setting_is_named(module, options, part, tmp_path: Path):
     assert part in refusal(tmp_path, state(module), options=options)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_convert_matrix_with_exchanged_dimensions_names_the_right_shape(layer, tmp_path: Path):
+    content = state(Hooked(attn_only=True))  # 2 heads that are 6 wide, of a model that is 8 wide
+    name = f"blocks.{layer}.attn.W_Q"
+    content[name] = content[name].transpose(-1, -2)
+    message = refusal(tmp_path, content, layout="transformer-lens")
+    assert f"{name}: has the shape [2, 6, 8]" in message
+    assert "allowed: [2, 8, 6]" in message
+    assert "transpose(-1, -2)" in message
 
 
 def test_convert_square_matrices_of_two_layouts_need_the_layout(tmp_path: Path):

@@ -144,7 +144,7 @@ def test_convert_checkpoint_wrapped_compiled_and_with_arguments_needs_no_options
     content = {"model": state, "model_args": arguments, "config": {"lr": 1e-3}, "optimizer": {}}
     done = converted(tmp_path, content)
     assert done.built is not None
-    assert done.built.model.facts["n_heads"].source == "tensors"
+    assert done.built.model.facts["n_heads"].source == "checkpoint (model_args)"
     assert done.built.dropped == ("transformer.h.0.attn.bias", "transformer.h.1.attn.bias")
     require_same_logits(module, done.directory, EXACT, "float64")
 
