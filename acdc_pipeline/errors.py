@@ -65,9 +65,12 @@ class AcdcError(Exception):
 
     @property
     def headline(self) -> str:
-        """Place and problem, without what is allowed and the fix, on one line."""
-        line = ": ".join(part for part in (self.where, self.field, self.problem) if part)
-        return escape_control_characters(line).replace("\n", "\\n")
+        """Place and problem on one line, without what is allowed and the fix."""
+        return self._place_and_problem().replace("\n", "\\n")
+
+    def _place_and_problem(self) -> str:
+        parts = (self.where, self.field, self.problem)
+        return escape_control_characters(": ".join(part for part in parts if part))
 
     def __str__(self) -> str:
         lines = [self.headline]
@@ -168,6 +171,11 @@ class NewerRun(DamagedRun):
 
 class ExecutionFailed(AcdcError):
     """A run did not finish."""
+
+    @property
+    def headline(self) -> str:
+        """Place and problem; the message of another library keeps its lines."""
+        return self._place_and_problem()
 
 
 class OutOfMemoryBudget(ExecutionFailed):
