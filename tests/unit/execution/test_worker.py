@@ -78,7 +78,7 @@ def test_execute_of_a_task_of_texts_without_a_tokenizer_says_what_would_do(tmp_p
     run = plan_run(task, f"dir:{directory}", method=METHOD, prompts=1, seed=0, dtype="float32")
     with pytest.raises(PromptError, match="'ioi' needs a tokenizer") as raised:
         Worker(device="cpu").execute(run, task)
-    assert raised.value.allowed == "pairs of token ids, such as a .jsonl file of them"
+    assert (raised.value.allowed or "").startswith("pairs of token ids, such as a .jsonl file")
 
 
 # At these thresholds nodes die with edges into them untested; in the last two they still count.
