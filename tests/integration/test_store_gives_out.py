@@ -115,7 +115,7 @@ def test_discover_into_a_store_that_is_read_only_from_the_start_is_refused_befor
 ):
     disk.turn("ro")
     refused = acdc(capsys, *TARGET, "--store", disk.folder)
-    refused.refuses("is on a read-only file system", "--store")
+    refused.refuses("is on a read-only file system", "choose another store")
 
 
 def test_discover_that_may_write_no_larger_file_leaves_nothing(capsys, tmp_path: Path):

@@ -76,9 +76,9 @@ def test_circuit_without_edges_that_it_does_not_keep_is_the_same():
 @pytest.mark.parametrize(
     ("wrong", "says", "nearest"),
     [
-        ("a0.h0->a1.h5<v>", "is not an edge of this graph", "a0.h0->a1.h1<v>"),
+        ("a0.h0->a1.h5<v>", "is not an edge of this graph", "a0.h0->a1.h0<v>"),
         ("a0.h11->a1.h0<k>", "is not an edge of this graph", "a0.h1->a1.h0<k>"),
-        ("a0.h0->a1.h0", "'a1.h0' is not a receiver", "a0.h0->a1.h0<v>"),
+        ("a0.h0->a1.h0", "'a1.h0' is not a receiver", "a0.h0->a1.h0<q>"),
         ("m0->logit", "'logit' is not a node", "m0->logits"),
         ("m0", "'m0' is not an edge", None),
     ],

@@ -310,7 +310,7 @@ def test_discover_into_a_store_that_cannot_be_written_is_refused_before_the_sear
 ):
     (tmp_path / "file").write_text("x")
     found = acdc(capsys, "discover", *TARGET, "--store", tmp_path / "file" / "store")
-    found.refuses("a part of the path is a file", "--store")
+    found.refuses("a part of the path is a file", "choose another store")
     assert "searching" not in found.err
     acdc(capsys, "discover", *TARGET, "--store", tmp_path / "file").refuses("is a file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
