@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtyping import Float
-from torch import Tensor
 from tqdm.std import tqdm
 
 from acdc_pipeline.graph import Circuit, Edge
@@ -20,19 +18,19 @@ from acdc_pipeline.specs import TaskSpec, circuit_method, method_label
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord, Store
 from acdc_pipeline.store.figures import faithfulness_of
-from acdc_pipeline.workflows.circuit_run import Model, Prompts, logits_of_run, patch_model
 from acdc_pipeline.workflows.discovery import worker_factory
-from acdc_pipeline.workflows.evaluate import evaluate
-from acdc_pipeline.workflows.evaluation import Evaluation
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from acdc_pipeline.workflows.faithful import Trial
-from acdc_pipeline.workflows.stored_evaluation import evaluate_into
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory import MemoryModel
+    from acdc_pipeline.workflows.circuit_run import Model, Prompts
+    from acdc_pipeline.workflows.evaluation import Evaluation
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +101,8 @@ class CircuitOfRun(Circuit):
         Raises:
             InvalidInput: prompts that the model cannot process.
         """
+        from acdc_pipeline.workflows.circuit_run import logits_of_run
+
         make_worker = self._worker_factory(device, None, model, tokenizer)
         return logits_of_run(make_worker(), self.run.spec, self.task, self, prompts)
 
@@ -124,6 +124,8 @@ class CircuitOfRun(Circuit):
         Raises, when the context is entered:
             InvalidInput: as `patch_model`.
         """
+        from acdc_pipeline.workflows.circuit_run import patch_model
+
         ablation = circuit_method(self.run.spec.method).ablation
         return patch_model(self, model, corrupted, ablation=ablation)
 
@@ -144,6 +146,8 @@ class CircuitOfRun(Circuit):
 
         Stability and transfer, which repeat a search, are not measured.
         """
+        from acdc_pipeline.workflows.evaluate import evaluate
+
         plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
         make_worker = self._worker_factory(device, memory, model, tokenizer)
         return evaluate(make_worker(), self.run.spec, self.task, self, [], plan)
@@ -249,6 +253,9 @@ class FoundCircuit(CircuitOfRun):
 
         Warns if the evaluation cannot be stored.
         """
+        from acdc_pipeline.workflows.evaluate import evaluate
+        from acdc_pipeline.workflows.stored_evaluation import evaluate_into
+
         plan = evaluation_plan(
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )

@@ -38,7 +38,7 @@ def test_doctor_names_a_store_that_cannot_be_used_and_fails_without_telling_secr
     found = acdc(capsys, "doctor", "--store", tmp_path / "file")
     assert found.code == 3
     assert "PROBLEM" in found.out
-    assert "--store" in found.out
+    assert "choose another store" in found.out
     assert "host:6379" in found.out
     assert "Hugging Face: set, Ray: set" in found.out
     assert "sesame" not in found.out + found.err
