@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -383,3 +385,14 @@ def test_bar_shows_how_far_a_search_is_and_goes(capsys: pytest.CaptureFixture[st
 
 def test_bar_is_left_out_where_nobody_looks():
     assert bar_where_seen() is None
+
+
+def test_discover_of_a_stored_run_imports_no_torch(tmp_path: Path):
+    given = f"threshold=0.5, prompts=4, store={str(tmp_path)!r}, progress=None"
+    call = f"discover('induction', 'zoo:attn-2l', {given})"
+    code = f"import sys; from acdc_pipeline import discover; {call}; print('torch' in sys.modules)"
+    said = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [one.stdout.strip() for one in said] == ["True", "False"]
