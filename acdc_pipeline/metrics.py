@@ -142,7 +142,7 @@ class MetricInputs:
 
 @dataclass(frozen=True)
 class MetricAnswers:
-    """What a metric of one's own is told about the prompts; see `specs.own_metric.Metric`.
+    """What a metric of one's own receives beside the logits; see `specs.own_metric.Metric`.
 
     Args:
         correct: which tokens count as correct.

@@ -68,7 +68,7 @@ class MethodCommand(Command):
             if text and "{" in text:
                 # not every parameter of Click has a help, so pyright takes no assignment
                 setattr(param, "help", text.format_map(_values(param.name)))  # noqa: B010
-            setattr(param, "rich_help_panel", _panel(param.name))  # noqa: B010
+            setattr(param, "rich_help_panel", _panel(param.name))  # noqa: B010  (as above)
         return params
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -65,6 +65,6 @@ def own_metric_details(
         better = "lower" if given.lower_is_better else "higher"
         warnings.append(
             f"'{given.name}' is {whole:.4g} for the whole model and {ablated:.4g} with every edge "
-            f"removed, although {better} is said to be better: check lower_is_better"
+            f"removed, although the metric declares that {better} is better: check lower_is_better"
         )
     return {TRAITS: given.traits()}, warnings

@@ -158,7 +158,7 @@ def _is_unreachable() -> bool:
     """Return whether no connection to the hub can be made.
 
     The client of the hub tries for half a minute before it looks into its cache. Behind a proxy,
-    or where it is told to be offline, it is left to itself.
+    or with `HF_HUB_OFFLINE`, no connection is tried here.
     """
     from huggingface_hub import constants
 

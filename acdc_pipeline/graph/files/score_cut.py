@@ -9,7 +9,7 @@
 
 At the level of nodes or neurons (dimensions of a node's output), the n best of those with a score
 and all without one are kept, with every edge between nodes that are left, as `apply_topn` does.
-"""  # noqa: E501
+"""  # noqa: E501  (rows of a table)
 
 from __future__ import annotations
 

@@ -123,8 +123,8 @@ def test_every_part_of_an_evaluation_takes_a_metric_of_ones_own():
 def test_metric_in_which_the_model_is_worse_than_nothing_is_warned_of():
     run = found(Metric("difference", difference, lower_is_better=True))
     assert re.fullmatch(
-        r"'difference' is \S+ for the whole model and \S+ with every edge removed, although lower "
-        "is said to be better: check lower_is_better",
+        r"'difference' is \S+ for the whole model and \S+ with every edge removed, although the "
+        "metric declares that lower is better: check lower_is_better",
         run.warnings[-1],
     )
 

@@ -100,7 +100,7 @@ def _pair_adjacent(tensors: dict[str, Tensor], rotated: int) -> None:
 
 
 def require_causal_masks(buffers: Mapping[str, Tensor]) -> None:
-    """Refuse attention masks other than the causal one, which is all that is computed anew."""
+    """Refuse attention masks other than the causal one: no other is computed."""
     for name, mask in buffers.items():
         square = mask.dim() >= 2 and mask.shape[-1] == mask.shape[-2]
         if not square or not name.endswith(_MASKS):

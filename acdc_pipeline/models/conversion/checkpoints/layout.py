@@ -49,7 +49,7 @@ class Layout:
         buffers: regular expression of names without influence: masks, tables that are computed.
         needs_n_heads: whether the tensors leave the number of heads open.
         assumed: settings that its code fixes, or that hold unless others are given.
-        activation: what its code uses, to help who is asked for `--act-fn`.
+        activation: what its code uses; named in the error where `--act-fn` is missing.
         tied: whether the unembedding is the embedding where it is not stored.
     """
 
