@@ -31,7 +31,7 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
     edges: list[Edge] = []
     scores: dict[Edge, float] = {}
     for src, dst, key, data in graph.edges(keys=True, data=True):
-        edge = Edge.parse(f"{src}->{dst}<{key}>" if key != NO_SLOT else f"{src}->{dst}")
+        edge = _edge(f"{src}->{dst}<{key}>" if key != NO_SLOT else f"{src}->{dst}", "edges")
         edges.append(edge)
         check_keys(data, f"edges.{edge}", ("score",))
         if "score" in data:
@@ -41,12 +41,16 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
         raise GraphError("not a mapping from edge to score", field="graph.removed_scores")
     kept = set(edges)
     for name, value in removed.items():
-        if Edge.parse(name) in kept:
+        edge = _edge(name, "graph.removed_scores")
+        if edge in kept:
             raise GraphError("is an edge of the circuit", field=f"graph.removed_scores.{name}")
-        scores[Edge.parse(name)] = _number(value, f"graph.removed_scores.{name}")
+        scores[edge] = _number(value, f"graph.removed_scores.{name}")
     circuit = Circuit(topology, frozenset(edges), scores)
     for name, data in graph.nodes(data=True):
-        _check_node(Node.parse(str(name)), data, topology)
+        node = Node.parse(str(name))
+        if str(node) != name:
+            raise GraphError(f"{name!r} is not a node", field="nodes", allowed=str(node))
+        _check_node(node, data, topology)
     return circuit
 
 
@@ -82,6 +86,14 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
 def node_link_json(circuit: Circuit) -> str:
     """Return the node-link document as JSON; equal circuits give equal text."""
     return json.dumps(to_node_link(circuit), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _edge(name: str, field: str) -> Edge:
+    """Return the edge of this name. Raises GraphError for a second name of one, as m00 is of m0."""
+    edge = Edge.parse(name)
+    if str(edge) != name:
+        raise GraphError(f"'{name}' is not an edge", field=field, allowed=str(edge))
+    return edge
 
 
 def _check_node(node: Node, data: Mapping[str, Any], topology: Topology) -> None:

@@ -53,6 +53,8 @@ def read_eap_ig_json(document: Mapping[str, Any]) -> CircuitFile:
     scores: dict[Node, float] = {}
     for name, data in nodes.items():
         node, field = Node.parse(name), f"nodes.{name}"
+        if str(node) != name:  # m00 is m0, which may be there too
+            raise GraphError(f"'{name}' is not a node", field="nodes", allowed=str(node))
         topology.check(node)
         if isinstance(data, bool):
             in_graph[node] = data

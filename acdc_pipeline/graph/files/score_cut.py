@@ -60,19 +60,16 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
     """Return `file` with the circuit that `how` cuts from its scores, in place of its own.
 
     Raises:
-        GraphError: there are no such scores, or fewer of them than are to be kept.
+        GraphError: there are no such scores, or fewer of them than are to be kept; or the file has
+            neuron masks, which a circuit of whole edges or nodes cannot keep.
     """
     level = how.level or _only_level(file)
+    if level != "neuron":
+        _check_whole_nodes(file, level)
     if level != "edge":
         if how.selection not in (None, "top-n"):
             raise GraphError(f"selection {how.selection} is for edges, not for {level}s")
         return _cut_nodes(file, how) if level == "node" else _cut_neurons(file, how)
-    if file.masked:
-        raise GraphError(
-            f"edges are cut without neuron masks, and {listed(file.masked)} are masked",
-            field="neurons",
-            fix="cut at the level of neurons, or remove the masks from the file",
-        )
     circuit, topology = file.circuit, file.topology
     if missing := [edge for edge in topology.edges if edge not in circuit.scores]:
         raise GraphError(
@@ -123,6 +120,20 @@ def cut_file(file: CircuitFile, how: Cut) -> CircuitFile:
 def best(worth: Float[np.ndarray, " item"], count: int) -> np.ndarray:
     """Return the indices of the `count` largest values; of equal ones the first is the better."""
     return np.argsort(-worth, kind="stable")[:count]
+
+
+def _check_whole_nodes(file: CircuitFile, level: Level) -> None:
+    """Raise GraphError if neuron masks would be dropped, also those of nodes without edges."""
+    if file.neurons is None or not file.neurons.any() or file.neurons.all():
+        return
+    pairs = zip(file.topology.sources, file.neurons, strict=True)
+    masked = [node for node, kept in pairs if not kept.all()]
+    raise GraphError(
+        f"{level}s are cut without neuron masks, and {listed(masked)} "
+        f"{'is' if len(masked) == 1 else 'are'} masked",
+        field="neurons",
+        fix="cut at the level of neurons, or remove the masks from the file",
+    )
 
 
 def _only_level(file: CircuitFile) -> Level:

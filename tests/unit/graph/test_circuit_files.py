@@ -64,6 +64,7 @@ def drop(*path: Any) -> Change:
         (put("nodes", "m0", "scores", value=1.0), ("nodes.m0.scores", "did you mean 'score'")),
         (put("edges", "a0.h1->m0", "weight", value=1.0), ("edges.a0.h1->m0.weight", "unknown")),
         (put("nodes", "a1.h0", value={"in_graph": True}), ("'a1.h0'", "1 layer x 2 heads")),
+        (put("nodes", "m00", value={"in_graph": False}), ("'m00' is not a node", "allowed: m0")),
         (put("nodes", "x", value={"in_graph": True}), ("'x' is not a node",)),
         (put("edges", "m0->a0.h1<v>", value={"score": 1, "in_graph": True}), ("m0->a0.h1<v>",)),
         (put("edges", "a00.h1->m0", value={"score": 1, "in_graph": True}), ("a00.h1->m0",)),
@@ -248,6 +249,8 @@ def test_circuit_of_edges_alone_does_not_take_masks():
     ("contents", "how", "message"),
     [
         ((EDGES, None, MASKS), Cut(3, None, "edge"), "edges are cut without neuron masks"),
+        ((EDGES, None, MASKS), Cut(3, None, "node"), "nodes are cut .* and input, a0.h0, a0.h1"),
+        (((), SCORES, MASKS), Cut(3, None, "edge"), "edges are cut .* and input, a0.h0, a0.h1"),
         ((EDGES, {**SCORES, "m0->logits": NAN}), Cut(3, None), "no score for m0->logits"),
         ((EDGES, SCORES), Cut(99, None), "99 edges are not there"),
         ((EDGES, SCORES), Cut(3, None, "node"), "no nodes with a score"),

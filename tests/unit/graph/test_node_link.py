@@ -99,6 +99,9 @@ def changed(**changes: object) -> dict[str, object]:
         (changed(neurons={}), "unknown key 'neurons'"),
         (changed(nodes=[{"id": "m0", "neurons": [1]}]), "nodes.m0.neurons"),
         (changed(nodes=[{"id": "m0", "layer": 3}]), "nodes.m0.layer"),
+        (changed(nodes=[{"id": "m00"}]), "'m00' is not a node"),
+        (changed(edges=[{"source": "m00", "target": "logits", "key": ""}]), "'m00->logits' is not"),
+        (changed(graph__removed_scores={"a00.h0->m0": 1.0}), "'a00.h0->m0' is not an edge"),
         (changed(nodes=[{"id": "m7"}]), "'m7' is not a node"),
         (changed(edges=[{"source": "m0", "target": "logits", "key": ""}] * 2), "listed twice"),
         (
