@@ -17,7 +17,7 @@ from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
-from acdc_pipeline.models.hashing import hash_nested, hash_tensors
+from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
 from acdc_pipeline.models.location import locate
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -39,8 +39,8 @@ class LoadedModel:
         tokenizer: None if the directory has none.
         bridge: the TransformerLens model on the CPU, the oracle for the engine.
         original: for a model that the caller held in memory, its copy, which is the oracle then.
-        dtype, digest: the dtype by name, and a hash of all weights, of what `load_model` returned;
-            they are empty where the package loads models for itself.
+        dtype, digest: the dtype by name, and a hash of all weights and of the tokenizer, of what
+            `load_model` returned; they are empty where the package loads models for itself.
     """
 
     ref: ModelRef
@@ -104,8 +104,9 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
 
 
 def digest_of(model: LoadedModel) -> str:
-    """Return a hash of the weights of a model, and of those of its bridge."""
-    return hash_nested(model.weights) + hash_tensors(model.bridge.named_parameters())
+    """Return a hash of the weights of a model, of those of its bridge, and of its tokenizer."""
+    weights = hash_nested(model.weights) + hash_tensors(model.bridge.named_parameters())
+    return weights + ("" if model.tokenizer is None else hash_tokenizer(model.tokenizer))
 
 
 def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:

@@ -18,8 +18,15 @@ def adapter_settings(model: Any, where: str) -> dict[str, Any]:
     """Return the settings of the adapters of a `PeftModel`, and which of them are active.
 
     Raises:
-        UnsupportedModel: an adapter is no LoRA.
+        UnsupportedModel: an adapter is no LoRA, or the adapters are switched off.
     """
+    # transformers gives its models a method of this name
+    if any(getattr(module, "disable_adapters", None) is True for module in model.modules()):
+        raise UnsupportedModel(
+            "its adapters are switched off",
+            where=where,
+            fix="pass the model outside of disable_adapter(), or after enable_adapter_layers()",
+        )
     settings: dict[str, Any] = {"active": list(model.active_adapters)}
     for name, config in model.peft_config.items():
         values = config.to_dict()

@@ -88,7 +88,8 @@ def _copy(model: Any, memo: dict[int, Any], precision: Precision, where: str) ->
                 memo[id(tensor)] = _copy_buffer(part, tensor, precision)
     for _, module in named_modules(model):
         for tensor in _attribute_tensors(tuple(vars(module).values())):
-            memo.setdefault(id(tensor), _copy_attribute(tensor, precision))
+            if id(tensor) not in memo:
+                memo[id(tensor)] = _copy_attribute(tensor, precision)
     try:
         copied = copy.deepcopy(model, memo)
     except (TypeError, RuntimeError, ValueError, AttributeError, NotImplementedError) as error:

@@ -69,10 +69,10 @@ def hold_model(model: Any, tokenizer: Any) -> HeldModel:
 
 
 def _hold_loaded(model: LoadedModel) -> HeldModel:
-    """Hold a model of `load_model` under its reference, unless its weights changed since."""
+    """Hold a model of `load_model` under its reference, unless its weights or tokenizer changed."""
     if model.digest != digest_of(model):
         raise InvalidInput(
-            "its weights changed after load_model returned it",
+            "its weights or tokenizer changed after load_model returned it",
             where=str(model.ref),
             fix="load it again; or change a PreTrainedModel or a TransformerBridge, and pass that",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.models.fingerprint import CONFIG_WITHOUT_INFLUENCE
-from acdc_pipeline.models.hashing import hash_tensors
+from acdc_pipeline.models.hashing import hash_tensors, hash_tokenizer
 from acdc_pipeline.models.memory.refusals import own_tensors
 from acdc_pipeline.specs.base import sha256_of
 
@@ -75,46 +74,32 @@ def bridge_settings(cfg: Any) -> dict[str, Any]:
 
 
 def describe_module(module: nn.Module) -> list[Any]:
-    """Return the class of a module, and its numbers if it is one of transformers or torch.
+    """Return the class of a module, and its numbers: its epsilon, scale or window, say.
 
-    These are its epsilon, scale or window, which a caller may have changed after it was built.
+    A caller may have changed them after the module was built. Those of a `TransformerBridge` stand
+    in its configuration; beside them its modules keep what they recorded. Of an adapter, the
+    scales, and which adapters are active or merged, count.
     """
     kind = type(module)
-    if kind.__module__.partition(".")[0] not in ("torch", "transformers"):
+    library = kind.__module__.partition(".")[0]
+    if library == "transformer_lens":
         return [kind.__qualname__]
+    if library == "peft":
+        scales = {name: float(scale) for name, scale in getattr(module, "scaling", {}).items()}
+        adapters = [
+            list(getattr(module, name, ())) for name in ("active_adapters", "merged_adapters")
+        ]
+        return [kind.__qualname__, scales, *adapters]
     numbers = {
         name: value
         for name, value in sorted(vars(module).items())
         if isinstance(value, bool | int | float) and name not in _CHANGING and name[0] != "_"
     }
-    return [kind.__qualname__, numbers]
+    own = library not in ("torch", "transformers")
+    return [f"{kind.__module__}.{kind.__qualname__}" if own else kind.__qualname__, numbers]
 
 
 def _tensors(modules: Mapping[str, nn.Module]) -> Iterator[tuple[str, Tensor]]:
     for name, module in modules.items():
         for part, tensor in own_tensors(module):
             yield f"{name}.{part}", tensor
-
-
-def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a sha256 over all that decides the tokens of a text and which of them are special."""
-    added = {i: str(token) for i, token in sorted(tokenizer.added_tokens_decoder.items())}
-    parts: dict[str, Any] = {
-        "vocabulary": dict(sorted(tokenizer.get_vocab().items())),
-        "special": {
-            name: getattr(tokenizer, f"{name}_id")
-            for name in ("bos_token", "eos_token", "pad_token", "unk_token")
-        },
-        "all_special": sorted(tokenizer.all_special_ids),
-        "added": added,
-    }
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        rules = json.loads(backend.to_str())
-        # Calls with padding or truncation leave their settings there; tasks set their own.
-        parts["rules"] = {k: v for k, v in rules.items() if k not in ("padding", "truncation")}
-    else:
-        # A tokenizer in Python: its class and arguments stand for its rules.
-        parts["class"] = f"{type(tokenizer).__module__}.{type(tokenizer).__qualname__}"
-        parts["arguments"] = {k: repr(v) for k, v in sorted(tokenizer.init_kwargs.items())}
-    return sha256_of(parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import MethodType
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ _FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _PLAIN_TENSORS = (Tensor, nn.Parameter, nn.Buffer)
 
 # Libraries whose hooks record outputs or move tensors, and which may install them by themselves.
-_LIBRARIES = ("torch", "transformers", "transformer_lens", "acdc_pipeline")
+_LIBRARIES = ("torch", "transformers", "transformer_lens")
 
 
 def refuse_unfaithful(modules: Mapping[str, nn.Module], where: str) -> None:
@@ -92,10 +91,11 @@ def _refuse_hooks(name: str, module: nn.Module, where: str) -> None:
         raise InvalidInput(
             f"'{name}' has a forward hook ({_describe(hook)}), which is not part of the weights",
             where=where,
-            fix="remove it first: handle.remove(), or reset_hooks() of a TransformerBridge",
+            fix="remove it first: handle.remove(), reset_hooks() of a TransformerBridge, or leave "
+            "the context of patch_model",
         )
     forward = vars(module).get("forward")
-    if forward is not None and not isinstance(forward, MethodType) and not _is_known(forward):
+    if forward is not None and not _is_known(forward):
         raise InvalidInput(
             f"'{name}' has a forward function of its own ({_describe(forward)})",
             where=where,

@@ -22,6 +22,7 @@ from acdc_pipeline.errors import (
     UnsupportedModel,
 )
 from acdc_pipeline.graph import Topology
+from acdc_pipeline.models.memory import resolve_model
 from tests import checkpoints
 from tests.oracles.bridge_patching import BridgePatching
 
@@ -102,6 +103,20 @@ def test_patched_model_is_as_before_after_the_context_and_after_an_error(directo
         assert torch.equal(model(CLEAN).logits, before)
     assert dict(model.named_modules()) == modules
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_patched_model_inside_the_context_is_refused_as_a_model(directory: Path):
+    for model in (load_model(f"dir:{directory}", device="cpu").bridge, hugging_face(directory)):
+        circuit = half(load_model(f"dir:{directory}", device="cpu").topology)
+        with patch_model(circuit, model, CORRUPTED):
+            with (
+                pytest.raises(InvalidInput, match="has a forward hook"),
+                patch_model(circuit, model, CORRUPTED),
+            ):
+                pass
+            with pytest.raises(InvalidInput, match="has a forward hook"):
+                resolve_model(model)
+        resolve_model(model)
 
 
 def half_of(model: Any) -> Circuit:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import types
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,27 @@ def test_revision_is_that_of_weights_settings_and_tokenizer(tmp_path: Path):
     assert len(others) == 8
 
 
+def test_revision_is_that_of_the_module_and_numbers_of_a_class_of_the_caller(tmp_path: Path):
+    class Tanh(nn.Module):
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale = scale
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return hidden.mul(self.scale).tanh()
+
+    def revision(act: nn.Module) -> str:
+        model = gpt2(tmp_path)
+        model.transformer.h[0].mlp.act = act
+        return held(model).revision
+
+    elsewhere = type("Tanh", (Tanh,), {"__module__": "elsewhere", "__qualname__": "Tanh"})
+    same_name = type("Tanh", (Tanh,), {"__module__": "another", "__qualname__": "Tanh"})
+    acts = [Tanh(1.0), Tanh(2.0), elsewhere(1.0), same_name(1.0), nn.Tanh()]
+    assert len({revision(act) for act in acts}) == len(acts)
+    assert revision(Tanh(1.0)) == revision(acts[0])
+
+
 def test_revision_of_a_bridge_is_not_its_name_or_last_call(tmp_path: Path):
     one, other = bridge(gpt2(tmp_path)), bridge(gpt2(tmp_path))
     before = held(one).revision
@@ -206,6 +229,12 @@ def _with_forward(model: Any) -> Any:
     return model
 
 
+def _with_bound_forward(model: Any) -> Any:
+    mlp = model.transformer.h[1].mlp
+    mlp.forward = types.MethodType(lambda self, hidden: hidden, mlp)
+    return model
+
+
 def _with_accelerate_hook(model: Any) -> Any:
     model.transformer.h[1]._hf_hook = object()
     return model
@@ -234,6 +263,7 @@ def _with_lock(model: Any) -> Any:
     [
         (_with_hook, r"'transformer.h.1.attn' has a forward hook \(_with_hook"),
         (_with_forward, r"'transformer.h.1.mlp' has a forward function of its own"),
+        (_with_bound_forward, r"'transformer.h.1.mlp' has a forward function of its own"),
         (_with_accelerate_hook, "a hook of accelerate"),
         (_quantised, r"quantised \(awq\), and a model in memory is not dequantised"),
         (_infinite, "transformer.wte.weight: 1 of"),
@@ -293,6 +323,26 @@ def test_hold_lora_is_merged_in_a_copy(tmp_path: Path):
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_revision_of_an_adapter_is_that_of_its_scale_and_refused_when_off(tmp_path: Path):
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(
+        target_modules=["c_attn"], r=2, fan_in_fan_out=True, init_lora_weights=False
+    )
+    torch.manual_seed(0)
+    adapted = peft.get_peft_model(gpt2(tmp_path), settings).eval()
+    torch.manual_seed(0)
+    again = peft.get_peft_model(gpt2(tmp_path), settings).eval()
+    first = held(adapted).revision
+    assert held(again).revision == first
+    adapted.base_model.model.transformer.h[1].attn.c_attn.scale_layer(2.0)
+    assert held(adapted).revision != first
+    check_parity(held(adapted).load("float32", "cpu"), TOKENS, LENGTHS)
+    with again.disable_adapter(), pytest.raises(UnsupportedModel, match="are switched off"):
+        held(again)
+    assert held(again).revision == first
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_hold_adapter_that_cannot_be_merged_is_refused_by_name(tmp_path: Path):
     peft = pytest.importorskip("peft")
     settings = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
@@ -308,6 +358,8 @@ def test_hold_loaded_model_keeps_its_reference_until_it_is_changed(tmp_path: Pat
     assert (str(found), found.revision) == (f"dir:{folder}", model.revision)
     assert found.load("float32", "cpu") is model
     assert found.load("float64", "cpu").weights.w_e.dtype is torch.float64
+    with pytest.raises(InvalidInput, match="weights or tokenizer changed after load_model"):
+        held(dataclasses.replace(model, tokenizer=word_tokenizer(["a"])))
     for weight in (model.weights.blocks[0].attn.w_v, next(model.bridge.parameters()).data):
         weight[0] += 1
         with pytest.raises(InvalidInput, match="changed after load_model returned it"):
