@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Int
@@ -266,10 +266,10 @@ def _require_answers(
     )
 
 
-def _prefix(tokenizer: PreTrainedTokenizerBase, bos: BosChoice) -> Ids:
+def _prefix(tokenizer: PreTrainedTokenizerBase, bos: BosChoice, encoded: Mapping[str, Ids]) -> Ids:
     """Return the tokens in front of every text."""
     if bos == "auto":
-        return own_prefix(tokenizer)
+        return own_prefix(tokenizer, encoded)
     return (bos_id(tokenizer),) if bos else ()
 
 
@@ -280,9 +280,12 @@ def _encode_sides(
     choices: Sequence[BosChoice],
     places: Sequence[str],
 ) -> list[Ids]:
-    texts = [side for side in sides if isinstance(side, str)]
+    given = zip(sides, choices, strict=True)
+    choice_of = [(side, choice) for side, choice in given if isinstance(side, str)]
+    texts = [text for text, _ in choice_of]
     encoded = dict(zip(texts, encode(tokenizer, texts), strict=True))
-    prefixes = {choice: _prefix(tokenizer, choice) for choice in dict.fromkeys(choices)}
+    needed = dict.fromkeys(choice for _, choice in choice_of)
+    prefixes = {choice: _prefix(tokenizer, choice, encoded) for choice in needed}
     out = []
     for side, choice, where in zip(sides, choices, places, strict=True):
         if isinstance(side, str):

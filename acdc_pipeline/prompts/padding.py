@@ -13,9 +13,11 @@ _FIX = "leave the padding out: prompts may differ in length"
 def strip_padding(ids: Ids, tokenizer: PreTrainedTokenizerBase, where: str, field: str) -> Ids:
     """Return the token ids of a prompt without the padding at its beginning and end.
 
-    A padding token of its own is removed at both ends. Where the tokenizer pads with a token that
-    also means something else (GPT-2: the end-of-text token, also where no padding token is set), a
-    single one at the beginning begins the text and stays; any other at an end could be either.
+    A padding token of its own is removed at both ends; in front only if the tokenizer has a
+    beginning-of-text token, for otherwise it may begin texts (Qwen's <|endoftext|>). Where the
+    tokenizer pads with a token that also means something else (GPT-2: the end-of-text token, also
+    where no padding token is set), a single one at the beginning begins the text and stays; any
+    other at an end could be either.
 
     Raises:
         PromptError: the prompt is nothing but padding, has padding inside, or tokens at an end that
@@ -33,18 +35,25 @@ def strip_padding(ids: Ids, tokenizer: PreTrainedTokenizerBase, where: str, fiel
         if not kept or pad in kept:
             problem = f"has the padding token {pad} inside" if kept else "is nothing but padding"
             raise PromptError(problem, where=where, field=field, fix=_FIX)
+        if before and tokenizer.bos_token_id is None:
+            what = "padding, or begins texts: this model's tokenizer has no beginning-of-text token"
+            raise _ambiguous("begins", before, pad, what, where, field)
         return kept
     if behind or before > 1 or (before == 1 and meaning == "unknown"):
         end, count = ("ends", behind) if behind else ("begins", before)
-        raise PromptError(
-            f"{end} with {count} of token {pad}, which is both padding and the {meaning} token of"
-            " this model's tokenizer",
-            where=where,
-            field=field,
-            allowed="token ids without padding",
-            fix=f"{_FIX}; where the token is meant, give the prompt as a text",
-        )
+        what = f"both padding and the {meaning} token of this model's tokenizer"
+        raise _ambiguous(end, count, pad, what, where, field)
     return ids
+
+
+def _ambiguous(end: str, count: int, pad: int, what: str, where: str, field: str) -> PromptError:
+    return PromptError(
+        f"{end} with {count} of token {pad}, which is {what}",
+        where=where,
+        field=field,
+        allowed="token ids without padding",
+        fix=f"{_FIX}; where the token is meant, give the prompt as a text",
+    )
 
 
 def _other_meaning(tokenizer: PreTrainedTokenizerBase, pad: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -60,12 +60,21 @@ def bos_id(tokenizer: PreTrainedTokenizerBase) -> int:
     )
 
 
-def own_prefix(tokenizer: PreTrainedTokenizerBase) -> Ids:
-    """Return the special tokens that the tokenizer itself puts in front of a text."""
-    (text,) = encode(tokenizer, ["a"])
-    whole = tuple(tokenizer("a", add_special_tokens=True)["input_ids"])
-    starts = range(len(whole) - len(text) + 1)
-    found = (start for start in starts if whole[start : start + len(text)] == text)
+def own_prefix(tokenizer: PreTrainedTokenizerBase, encoded: Mapping[str, Ids]) -> Ids:
+    """Return the special tokens that the tokenizer itself puts in front of a text.
+
+    Args:
+        encoded: at least one text that the tokenizer knows, with its token ids by `encode`. One
+            with an ordinary token shows where the special tokens end.
+    """
+    special = frozenset(tokenizer.all_special_ids)
+    ordinary = (text for text, ids in encoded.items() if not special.issuperset(ids))
+    text = next(ordinary, next(iter(encoded)))
+    ids, whole = encoded[text], tuple(tokenizer(text, add_special_tokens=True)["input_ids"])
+    if not ids:  # nothing separates the tokens in front from those behind
+        return whole[: int(whole[:1] == (tokenizer.bos_token_id,))]
+    starts = range(len(whole) - len(ids) + 1)
+    found = (start for start in starts if whole[start : start + len(ids)] == ids)
     return whole[: next(found, 0)]
 
 

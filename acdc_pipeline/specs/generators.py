@@ -253,7 +253,8 @@ class PairsGenerator(PairOptions):
 
     Args:
         bos: whether a beginning-of-sequence token is put in front of texts (token ids are used
-            unchanged); `auto` as the model's tokenizer does by itself. A pair may differ.
+            as they are, without padding at the ends); `auto` as the model's tokenizer does by
+            itself. A pair may differ.
         align, answers: for all pairs; see `PromptPair`.
         file: the `.jsonl` beside the task; None if `pairs` come from elsewhere.
         pairs: its contents, read at load time.

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_serializer, model_validator
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection
 
 Text = str | tuple[int, ...]
-"""A prompt: a text, or token ids that are used unchanged."""
+"""A prompt: a text, or token ids, used as they are, without padding at the ends."""
 
 
 def _listed(value: Any) -> Any:

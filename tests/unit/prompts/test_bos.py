@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE, WordLevel
 from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.prompts import Pair, align, make_prompts
@@ -47,6 +50,32 @@ def test_text_that_begins_with_the_token_gets_no_second_one():
     tokenizer = llama_like()
     made = align([Pair("<bos> a", "<bos> b", ("c",), ())], tokenizer, bos="auto", name="x")
     assert made.clean[0].tolist() == token_ids(tokenizer, "<bos>", "a")
+
+
+def _starts_texts(model, first: int) -> PreTrainedTokenizerBase:
+    """A tokenizer of `model` without an unknown token, which puts `<bos>` in front of texts."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", first)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>")
+
+
+@pytest.mark.parametrize("kind", [WordLevel, BPE])
+def test_vocabulary_without_letters_gets_the_token_that_its_tokenizer_adds(kind):
+    vocabulary = {"1": 0, "2": 1, "<bos>": 2}
+    model = WordLevel(vocabulary) if kind is WordLevel else BPE(vocabulary, [])
+    tokenizer = _starts_texts(model, 2)
+    made = align([Pair("1 2", "2 2", ("1",), ())], tokenizer, bos="auto", name="x")
+    assert made.clean.tolist() == [[2, 0, 1]]
+
+
+def test_token_ids_need_no_tokenizer_that_has_the_token():
+    tokenizer = word_tokenizer(["a"], bos=None)
+    for bos in (True, "auto"):
+        made = align([Pair((8, 9), (9, 9), (9,), ())], tokenizer, bos=bos, name="x")
+        assert made.clean.tolist() == [[8, 9]]
 
 
 def test_gpt2_adds_none_by_itself():

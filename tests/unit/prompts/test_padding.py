@@ -7,7 +7,7 @@ import pytest
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import Pair, align
 from acdc_pipeline.prompts.padding import strip_padding
-from tests.tokenizers import word_tokenizer
+from tests.tokenizers import token_ids, word_tokenizer
 
 UNKNOWN, BOS, EOS, WORD, PAD = 0, 1, 2, 12, 14
 
@@ -60,3 +60,18 @@ def test_ids_that_may_be_padding_or_text_are_refused(ids, pad, message):
         strip(ids, pad)
     assert message in str(caught.value)
     assert str(caught.value).startswith("f:1: clean: ")
+
+
+def test_padding_in_front_without_a_beginning_of_text_token_may_begin_the_text():
+    """Qwen's base models begin texts with their padding token, <|endoftext|>, if with any."""
+    made = word_tokenizer(["a", "b", "<pad>"], bos=None, eos="<eos>")
+    made.pad_token = "<pad>"
+    pad, a = token_ids(made, "<pad>", "a")
+    assert strip_padding((a, a, pad), made, "f:1", "clean") == (a, a)
+    for ids, count in (((pad, a), 1), ((pad, pad, a), 2)):
+        with pytest.raises(PromptError) as caught:
+            strip_padding(ids, made, "f:1", "clean")
+        assert str(caught.value).startswith(
+            f"f:1: clean: begins with {count} of token {pad}, which is padding, or begins texts: "
+            "this model's tokenizer has no beginning-of-text token"
+        )
