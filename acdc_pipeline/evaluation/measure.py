@@ -123,6 +123,7 @@ def measure_circuits(
     if a prompt has none.
     """
     chosen = _defined(bench, metrics)
+    score = _scorer(bench, chosen)
     at_once = min(_MAX_BATCH, max(1, _BATCH_BYTES // bench.weights.topology.n_edges))
     read_at_once = max(1, _BATCH_BYTES // (4 * bench.logprobs.nbytes))
     out: list[dict[str, float]] = []
@@ -145,7 +146,7 @@ def measure_circuits(
                 run,
             )
             for final in finals.split(read_at_once):
-                scores = _scores(bench, unembed(bench.weights, final), chosen)
+                scores = score(unembed(bench.weights, final))
                 values = {
                     name: each.to(torch.float64).mean(-1).tolist() for name, each in scores.items()
                 }
@@ -163,7 +164,7 @@ def measure(
     Args:
         logits: at the answers. Log-probabilities serve as well for metrics that read these.
     """
-    scores = _scores(bench, logits, _defined(bench, metrics))
+    scores = _scorer(bench, _defined(bench, metrics))(logits)
     return {name: float(each.to(torch.float64).mean()) for name, each in scores.items()}
 
 
@@ -171,7 +172,7 @@ def score_answers(
     bench: Bench, logits: Float[Tensor, "answer vocab"], metric: MetricKey
 ) -> Float[Tensor, " answer"]:
     """Return the metric of each answer, in its own sign."""
-    return _scores(bench, logits, {metric: metric_of(bench, metric)})[metric]
+    return _scorer(bench, {metric: metric_of(bench, metric)})(logits)[metric]
 
 
 def answer_masks(
@@ -185,28 +186,33 @@ def answer_masks(
     )
 
 
-def _inputs(
-    bench: Bench, logits: Float[Tensor, "*state answer vocab"], metrics: Iterable[Metric]
-) -> dict[Outputs, MetricInputs]:
-    """Return what the metrics read, by its kind."""
-    masks = answer_masks(bench)
-    inputs: dict[Outputs, MetricInputs] = {
-        "logprobs": MetricInputs(bench.logprobs, logits.log_softmax(-1), *masks)
-    }
-    if any(metric.reads == "logits" for metric in metrics):
-        inputs["logits"] = MetricInputs(bench.logits, logits, *masks)
-    return inputs
+def _scorer(
+    bench: Bench, metrics: Mapping[MetricKey, Metric]
+) -> Callable[[Float[Tensor, "*state answer vocab"]], dict[MetricKey, Tensor]]:
+    """Return the function from logits to the metrics of each answer, in their own sign.
 
-
-def _scores(
-    bench: Bench, logits: Float[Tensor, "*state answer vocab"], metrics: Mapping[MetricKey, Metric]
-) -> dict[MetricKey, Tensor]:
-    """Return the metrics of each answer, of each prompt with whole answers, in their own sign."""
+    With whole answers the metrics are those of each prompt. What depends on the answers alone is
+    computed once, for all calls of the function.
+    """
     if (whole := _whole_answers(bench)) is not None:
-        logprobs = logits.log_softmax(-1)
-        return {name: whole.score(name, logprobs) for name in metrics}
-    inputs = _inputs(bench, logits, metrics.values())
-    return {name: metric.score(inputs[metric.reads]) for name, metric in metrics.items()}
+
+        def score_whole(logits: Float[Tensor, "*state answer vocab"]) -> dict[MetricKey, Tensor]:
+            logprobs = logits.log_softmax(-1)
+            return {name: whole.score(name, logprobs) for name in metrics}
+
+        return score_whole
+    masks = answer_masks(bench)
+    reads_logits = any(metric.reads == "logits" for metric in metrics.values())
+
+    def score(logits: Float[Tensor, "*state answer vocab"]) -> dict[MetricKey, Tensor]:
+        inputs: dict[Outputs, MetricInputs] = {
+            "logprobs": MetricInputs(bench.logprobs, logits.log_softmax(-1), *masks)
+        }
+        if reads_logits:
+            inputs["logits"] = MetricInputs(bench.logits, logits, *masks)
+        return {name: metric.score(inputs[metric.reads]) for name, metric in metrics.items()}
+
+    return score
 
 
 def _whole_answers(bench: Bench) -> WholeAnswerScores | None:
