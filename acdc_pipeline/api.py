@@ -6,6 +6,7 @@ Each raises InvalidInput for an argument that is not valid; see `errors`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -117,15 +118,16 @@ def discover(
     run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype_name(dtype))
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()
+    same_metric = partial(require_same_metric, given=own)
     if faithful is not None:
-        found = discover_faithful(run, spec, faithful, results, make_worker, listener)
+        found = discover_faithful(
+            run, spec, faithful, results, make_worker, listener, check=same_metric
+        )
         record, trials = found.record, found.trials
     elif results is None:
         record = make_worker().execute(run, spec, listener)
     else:
-        record, _ = discover_into(results, run, spec, make_worker, listener)
-    if results is not None:
-        require_same_metric(record, own)
+        record, _ = discover_into(results, run, spec, make_worker, listener, check=same_metric)
     return found_circuit(record, spec, results, own, given, trials)
 
 

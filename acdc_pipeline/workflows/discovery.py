@@ -32,6 +32,7 @@ def discover_into(
     make_worker: Callable[[], Worker],
     progress: Progress | None = None,
     shared: SharedWork | None = None,
+    check: Callable[[RunRecord], None] = lambda record: None,
 ) -> tuple[RunRecord, bool]:
     """Return the record of `run`, and whether it was in the store already.
 
@@ -42,6 +43,7 @@ def discover_into(
         make_worker: makes the worker, only if the store does not have the run and can be written: a
             worker needs libraries that take seconds to import.
         shared: work of runs that differ from this one in the size of the circuit alone.
+        check: raises an error if a stored record cannot be taken.
 
     Raises:
         StoreError: the store cannot be read or written.
@@ -49,7 +51,9 @@ def discover_into(
     """
     run_id = run.run_id()
     if store.has(run_id):
-        return store.get(run_id), True
+        record = store.get(run_id)
+        check(record)
+        return record, True
     store.check_writable()
     worker = make_worker()
     checkpoint = StoreCheckpoint(store, run_id, CHECKPOINT_EVERY)

@@ -96,6 +96,7 @@ def discover_faithful(
     progress: Progress | None = None,
     listener: TrialListener | None = None,
     written: Callable[[str], str] = str,
+    check: Callable[[RunRecord], None] = lambda record: None,
 ) -> FaithfulRun:
     """Return the smallest circuit found that reaches the faithfulness `target`.
 
@@ -106,13 +107,14 @@ def discover_faithful(
         run: the run, with `starting_size`.
         target: as `check_target` admits it.
         store: where runs are looked up and stored; None stores nothing.
+        check: as in `discover_into`.
 
     Raises:
         InvalidInput: no circuit tried reaches the target, or the metric cannot tell the model from
             the empty circuit.
         AcdcError: as `discover_into`.
     """
-    runs = _Runs(run, task, target, store, make_worker, progress, listener or SilentTrials())
+    runs = _Runs(run, task, target, store, make_worker, progress, listener or SilentTrials(), check)
     method = circuit_method(run.method)
     if isinstance(method, SearchMethod):
         _try_thresholds(runs, method)
@@ -148,12 +150,13 @@ class _Runs:
         make_worker: Callable[[], Worker],
         progress: Progress | None,
         listener: TrialListener,
+        check: Callable[[RunRecord], None],
     ) -> None:
         self.run, self.task, self.target = run, task, target
         self.make_worker = make_worker
         self.listener = listener
         self.trials: list[Trial] = []
-        self._store, self._progress = store, progress
+        self._store, self._progress, self._check = store, progress, check
         self._records: dict[str, tuple[RunRecord, bool]] = {}
         self._shared: SharedWork | None = None
 
@@ -205,7 +208,9 @@ class _Runs:
             return worker.execute(run, self.task, self._progress, shared=self._work()), False
         # What answers from the store imports no torch.
         shared = None if self._store.has(run.run_id()) else self._work()
-        return discover_into(self._store, run, self.task, self.make_worker, self._progress, shared)
+        return discover_into(
+            self._store, run, self.task, self.make_worker, self._progress, shared, self._check
+        )
 
 
 def _try_thresholds(runs: _Runs, method: SearchMethod) -> None:

@@ -56,6 +56,17 @@ def test_stored_run_of_a_metric_that_changed_its_direction_is_not_taken_for_it(t
     assert caught.value.fix == "give the changed metric another version"
 
 
+@pytest.mark.parametrize(("method", "size"), [("eap", {}), ("acdc", {"threshold": 0.01})])
+def test_search_for_a_faithfulness_takes_no_stored_run_of_the_other_direction(
+    tmp_path: Path, method: str, size: dict[str, float]
+):
+    run = found(Metric("difference", difference, version=1), method, store=tmp_path, **size)
+    changed = Metric("difference", never, version=1, lower_is_better=True)
+    with pytest.raises(InvalidInput, match="lower_is_better: True is not what it was"):
+        found(changed, method, store=tmp_path, faithful=0.9)
+    assert open_store(tmp_path).run_ids() == [run.run_id]
+
+
 def test_metric_without_a_version_is_computed_but_never_stored(tmp_path: Path):
     run = found(difference)
     assert run.warnings == [
