@@ -10,7 +10,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.answers import AnswerIds, check_ids, encode_answers, given_ids
+from acdc_pipeline.prompts.answers import (
+    AnswerIds,
+    check_ids,
+    encode_answers,
+    given_ids,
+    require_different,
+)
 from acdc_pipeline.prompts.counterparts import find_counterparts
 from acdc_pipeline.prompts.padding import strip_padding
 from acdc_pipeline.prompts.pairs import Answer, BosChoice, Pair, list_pairs
@@ -155,6 +161,8 @@ def _build_prompt_set(
     name: str,
 ) -> PromptSet:
     clean, corrupted = sides
+    for number, (pair, of_pair) in enumerate(zip(pairs, answers, strict=True), start=1):
+        require_different(of_pair, pair.where or f"{name}, prompt {number}")
     whole = [pair.whole for pair in pairs]
     if any(whole):
         if not all(whole):

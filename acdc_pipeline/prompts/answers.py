@@ -101,6 +101,22 @@ def check_ids(where: str | None, field: str, ids: Sequence[int], size: int, owne
             )
 
 
+def require_different(answers: AnswerIds, where: str) -> None:
+    """Raise PromptError if an answer is both correct and incorrect.
+
+    Texts that differ may be the same tokens, as "Paris" and " Paris" behind a word, and so may a
+    token id and a list of it.
+    """
+    correct, incorrect = answers
+    if both := set(correct).intersection(incorrect):
+        raise PromptError(
+            f"the answer of token ids {list(min(both))} is a correct answer too",
+            where=where,
+            field="incorrect",
+            fix="remove it",
+        )
+
+
 def _join(end: str, answer: Answer) -> Answer:
     return join_answer(end, answer) if isinstance(answer, str) else answer
 

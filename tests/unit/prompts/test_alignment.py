@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts import Pair, align
+from acdc_pipeline.prompts import Pair, align, align_ids
+from acdc_pipeline.specs import find_task
 from tests.tokenizers import gpt2_tokenizer, token_ids, word_tokenizer
 
 
@@ -112,3 +116,29 @@ def test_impossible_pair_is_an_error_that_names_the_side(bad: Pair, message: str
 def test_no_prompts_at_all_is_an_error():
     with pytest.raises(PromptError, match="task 'x': has no prompts"):
         align([], gpt2_tokenizer(), bos=False, name="task 'x'")
+
+
+def test_answer_that_is_correct_and_incorrect_is_refused():
+    made = word_tokenizer(["a", "b", "c"])
+    (c,) = token_ids(made, "c")
+    both: list[tuple[tuple[Any, ...], tuple[Any, ...], bool]] = [
+        ((c,), ((c,),), False),
+        (("c",), (" c",), False),
+        (("a", "c"), ("b", c), False),
+        (((c, c),), (" c c",), True),
+    ]
+    for correct, incorrect, whole in both:
+        with pytest.raises(PromptError) as caught:
+            align([Pair("a", "b", correct, incorrect, whole=whole)], made, bos=False, name="x")
+        ids = [c, c] if whole else [c]
+        assert str(caught.value) == (
+            f"x, prompt 1: incorrect: the answer of token ids {ids} is a correct answer too\n"
+            "fix: remove it"
+        )
+
+
+def test_token_of_a_model_without_tokenizer_is_correct_or_incorrect(tmp_path: Path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"clean": [1], "corrupted": [2], "correct": 5, "incorrect": [[5]]}\n')
+    with pytest.raises(PromptError, match=r"x\.jsonl:1: incorrect: the answer of token ids \[5\]"):
+        align_ids(find_task(path), vocab=9, n=1, model="x")

@@ -67,7 +67,7 @@ def test_vocabulary_without_letters_gets_the_token_that_its_tokenizer_adds(kind)
     vocabulary = {"1": 0, "2": 1, "<bos>": 2}
     model = WordLevel(vocabulary) if kind is WordLevel else BPE(vocabulary, [])
     tokenizer = _starts_texts(model, 2)
-    made = align([Pair("1 2", "2 2", ("1",), ())], tokenizer, bos="auto", name="x")
+    made = align([Pair("1 2", "2 2", (" 1",), ())], tokenizer, bos="auto", name="x")
     assert made.clean.tolist() == [[2, 0, 1]]
 
 
