@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from acdc_pipeline.specs import find_task
 from acdc_pipeline.specs.names import METRICS as NAMES
 from tests import checkpoints
 from tests.oracles.hooked_gpt2 import logprobs, outputs
-from tests.tokenizers import gpt2_tokenizer
+from tests.tokenizers import gpt2_tokenizer, word_tokenizer
 
 PAIRS: list[dict[str, Any]] = [
     {
@@ -124,6 +125,36 @@ def test_metrics_are_those_of_one_forward_for_each_answer(models, removed, tmp_p
     assert found == pytest.approx(expected, abs=1e-9)
     (batched,) = measure_circuits(bench, [topology.edge_mask(kept)], NAMES)
     assert batched == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_depends_on_the_answers_alone_is_made_once_for_all_circuits(
+    models, whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bench = bench_of(tmp_path, models[0])
+    if not whole:
+        prompts = align(
+            [Pair((3, 5), (3, 4), (1,), (2,))], word_tokenizer("abc"), bos=False, name="x"
+        )
+        bench = set_up(models[0].weights, prompts, "corrupted")
+    measure_module = import_module("acdc_pipeline.evaluation.measure")  # not the function
+    name = "WholeAnswerScores" if whole else "answer_masks"
+    made, make = [], getattr(measure_module, name)
+
+    def counted(*args: Any) -> Any:
+        made.append(name)
+        return make(*args)
+
+    masks = [
+        bench.weights.topology.edge_mask(edges) for edges in ([], bench.weights.topology.edges)
+    ]
+    expected = measure_circuits(bench, masks, NAMES)
+    monkeypatch.setattr(measure_module, name, counted)
+    monkeypatch.setattr(measure_module, "_MAX_BATCH", 1)
+    alone = measure_circuits(bench, masks, NAMES)
+    assert made == [name]
+    for ours, theirs in zip(alone, expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", ["kl", "nll", "logit_diff", "prob_diff", "match_nll"])
