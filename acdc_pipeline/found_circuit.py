@@ -119,7 +119,8 @@ class CircuitOfRun(Circuit):
             model: a TransformerBridge, or a causal language model of transformers, with the graph
                 of the circuit; it need not be the model of the run.
             corrupted: token ids of the counterfactuals [prompt, position], of the shape of the
-                tokens that the model is called on.
+                tokens that the model is called on; under ablation by the mean, counterfactuals
+                without padding, of their length.
 
         Raises, when the context is entered:
             InvalidInput: as `patch_model`.

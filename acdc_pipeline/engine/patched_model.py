@@ -42,7 +42,8 @@ def patch(
 
     Args:
         corrupted: token ids that removed edges are computed from, without padding in front; the
-            model must be called on tokens of the same shape, or length for `mean`. None for `zero`.
+            model must be called on tokens of the same shape. Under ablation by the mean,
+            counterfactuals without padding, of the length of these tokens. None for `zero`.
 
     Raises:
         InvalidInput: `corrupted` is missing.

@@ -33,7 +33,8 @@ from acdc_pipeline.specs import (
 from acdc_pipeline.specs.methods.base import BaseCircuitMethod
 from acdc_pipeline.specs.names import METRICS, MetricKey
 
-# The part of the budget of a search that goes to what later searches continue from.
+# What later searches continue from is held beside the budget of a search: in addition to it, at
+# most the budget divided by this number.
 _SHARED_PART = 8
 
 
@@ -51,7 +52,7 @@ class SharedWork:
     scores: EdgeScores | None = None
 
     def searches(self, memory: int) -> SharedDecisions:
-        """Return `decisions`, made with a part of the byte budget `memory` if there are none."""
+        """Return `decisions`, made for searches of the byte budget `memory` if there are none."""
         if self.decisions is None:
             self.decisions = SharedDecisions(memory // _SHARED_PART)
         return self.decisions
@@ -215,7 +216,7 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
             f"{edges} is more than the graph of {prepared.run.model} has",
             field="edges",
             allowed=f"1 to {topology.n_edges}",
-            fix="ask for fewer, or for a share",
+            fix="give fewer, or a share",
         )
     shared = prepared.shared if method.scores_fit_every_size else None
     if shared is None or shared.scores is None:

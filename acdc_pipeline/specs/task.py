@@ -163,9 +163,10 @@ class TaskSpec(Spec):
             pairs: a list of dicts, of tuples (clean, corrupted, correct, incorrect) or of
                 PromptPairs; or a table with a pair in each row: a DataFrame of pandas or polars, a
                 Table of pyarrow, a Dataset of the package datasets. The two sides are texts or
-                lists of token ids of equal length; correct and incorrect answers are one token
-                each, alone or several in a list; incorrect answers may be left out. `roles`,
-                `align`, `spans`, `answers` and `bos`, in dicts and tables, are as in a `.jsonl`.
+                lists of token ids, of equal length; correct and incorrect answers are one token
+                each, alone or several in a list; both unless `align`, `spans` or `answers` say
+                otherwise. Incorrect answers may be left out. `roles`, `align`, `spans`, `answers`
+                and `bos`, in dicts and tables, are as in a `.jsonl`.
             name: lower case, as for a task folder; None for one made from a hash of the pairs.
             title, behaviour: for headings and readers.
             columns: the key or the column of each field, as in {"clean": "prompt", …}; others are

@@ -143,8 +143,8 @@ def patch_model(
         circuit: a circuit of the graph of `model`.
         model: a TransformerBridge, or a causal language model of transformers or peft.
         corrupted: token ids of the counterfactuals [prompt, position], as a tensor or lists, of the
-            shape of the tokens that the model is called on; under ablation by the mean, of their
-            length. Not needed under ablation by zero.
+            shape of the tokens that the model is called on; under ablation by the mean,
+            counterfactuals without padding, of their length. Not needed under ablation by zero.
         ablation: what a removed edge carries: corrupted, zero or mean.
 
     Raises, when the context is entered:
