@@ -292,3 +292,19 @@ class Hooked(nn.Module):
         a, b, rest = x[..., : n // 2], x[..., n // 2 : n], x[..., n:]
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1)
+
+
+def rotary_tables(
+    layers: int, ctx: int, n: int, *, base: float = 10000.0, adjacent: bool = False
+) -> dict[str, Tensor]:
+    """The buffers of TransformerLens: dimension i is rotated with i + n/2, or 2i with 2i + 1."""
+    out = {}
+    for name, function in (("sin", math.sin), ("cos", math.cos)):
+        table = torch.zeros(ctx, n)
+        for position in range(ctx):
+            for i in range(n // 2):
+                value = function(position * base ** (-2 * i / n))
+                for dimension in (2 * i, 2 * i + 1) if adjacent else (i, i + n // 2):
+                    table[position, dimension] = value
+        out |= {f"blocks.{layer}.attn.rotary_{name}": table for layer in range(layers)}
+    return out

@@ -85,13 +85,15 @@ def pin(ref: ModelRef) -> Located:
         InvalidInput: no such file, directory or repository, or (all but `hf:`) it holds no
             safetensors weights.
     """
-    if ref.kind != "hf":
-        return locate(ref)
+    return _pin_hugging_face(ref, _is_unreachable()) if ref.kind == "hf" else locate(ref)
+
+
+def _pin_hugging_face(ref: ModelRef, unreachable: bool) -> Located:
     from huggingface_hub import hf_hub_download
 
     with _translate_hub_errors(ref):
         found = hf_hub_download(
-            ref.name, "config.json", revision=ref.revision, local_files_only=_is_unreachable()
+            ref.name, "config.json", revision=ref.revision, local_files_only=unreachable
         )
     directory = Path(found).parent
     return Located(directory, directory.name)
@@ -130,25 +132,30 @@ def _hash_files(directory: Path) -> str:
 
 
 def _locate_hugging_face(ref: ModelRef) -> Located:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
+    unreachable = _is_unreachable()
     # Refuse a model before downloading it.
-    require_dequantisable(read_config(pin(ref).directory), where=str(ref))
+    config = read_config(_pin_hugging_face(ref, unreachable).directory)
+    require_dequantisable(config, where=str(ref))
     with _translate_hub_errors(ref):
         directory = Path(
             snapshot_download(
                 ref.name,
                 revision=ref.revision,
                 allow_patterns=_DOWNLOADED,
-                local_files_only=_is_unreachable(),
+                local_files_only=unreachable,
             )
         )
     if not any(directory.glob("*.safetensors")):
+        if (unreachable or constants.HF_HUB_OFFLINE) and not any(directory.glob("*.bin")):
+            raise _not_cached(f"the weights of {ref} are")
         folder = ref.name.rpartition("/")[2]
+        revision = f" --revision {ref.revision}" if ref.revision else ""
         raise InvalidInput(
             f"{ref} has no safetensors weights",
-            fix=f"hf download {ref.name} --local-dir {folder} && acdc models convert {folder} "
-            f"{folder}-safetensors; then name dir:{folder}-safetensors",
+            fix=f"hf download {ref.name}{revision} --local-dir {folder} && acdc models convert "
+            f"{folder} {folder}-safetensors; then name dir:{folder}-safetensors",
         )
     # The folder of a snapshot is named after its commit.
     return Located(directory, directory.name)
@@ -175,6 +182,13 @@ def _is_unreachable() -> bool:
     return False
 
 
+def _not_cached(what: str) -> InvalidInput:
+    return InvalidInput(
+        f"{what} not in the local Hugging Face cache, and the hub cannot be reached",
+        fix="check the network, unset HF_HUB_OFFLINE, or give a local copy as dir:PATH",
+    )
+
+
 @contextmanager
 def _translate_hub_errors(ref: ModelRef) -> Iterator[None]:
     """Turn errors of the hub and the network into InvalidInput."""
@@ -183,10 +197,7 @@ def _translate_hub_errors(ref: ModelRef) -> Iterator[None]:
     try:
         yield
     except LocalEntryNotFoundError as error:
-        raise InvalidInput(
-            f"{ref} is not in the local Hugging Face cache, and the hub cannot be reached",
-            fix="check the network, unset HF_HUB_OFFLINE, or give a local copy as dir:PATH",
-        ) from error
+        raise _not_cached(f"{ref} is") from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise InvalidInput(
             f"{ref} cannot be downloaded: {str(error).splitlines()[0]}",

@@ -164,18 +164,29 @@ def _require_free(out: Path) -> None:
 
 @contextmanager
 def _new_folder(out: Path) -> Iterator[Path]:
-    """Yield a folder beside `out` that becomes `out` if nothing fails, and else disappears."""
-    attempt = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    """Yield a folder whose files become those of `out` if nothing fails, and else disappear.
+
+    It is beside `out`, or in `out` if that exists: a link, a mount or the current folder stays.
+    """
+    from safetensors import SafetensorError
+
+    place = out.resolve()
+    exists = place.is_dir()
+    attempt = (place if exists else place.parent) / f".{place.name}.{secrets.token_hex(4)}"
     try:
         attempt.mkdir(parents=True)
         yield attempt
-        if out.is_dir():  # Windows renames to no existing folder
-            out.rmdir()
-        attempt.rename(out)
-    except OSError as error:
+        if exists:
+            # config.json last: without it no folder is a model
+            for file in sorted(attempt.iterdir(), key=lambda file: file.name == "config.json"):
+                file.rename(place / file.name)
+        else:
+            attempt.rename(place)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InvalidInput(
-            f"cannot be written: {error.strerror or error}",
-            where=str(error.filename or out),
+            f"cannot be written: {reason}",
+            where=str(getattr(error, "filename", None) or out),
             fix="check the folder's permissions and the room on the disk",
         ) from error
     finally:

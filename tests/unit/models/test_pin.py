@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.location import locate, pin
 from acdc_pipeline.specs import ModelRef
 from tests.support import REPOSITORY
@@ -115,6 +116,33 @@ def test_pin_of_a_hub_that_cannot_be_reached_is_one_message_and_no_retries(tmp_p
     first, fix = result.stderr.splitlines()
     assert first.startswith("acdc: hf:openai-community/gpt2 is not in the local Hugging Face cache")
     assert fix.startswith("      fix: check the network")
+
+
+@pytest.mark.parametrize("unreachable", [False, True])
+def test_locate_of_a_hub_model_without_its_weights_in_the_cache(
+    unreachable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    snapshot = tmp_path / "models--org--name" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    config = write_shape(tmp_path / "shape") / "config.json"
+    config.rename(snapshot / "config.json")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", not unreachable)
+    tried: list[bool] = []
+
+    def connect() -> bool:
+        tried.append(unreachable)
+        return unreachable
+
+    monkeypatch.setattr("acdc_pipeline.models.location._is_unreachable", connect)
+    ref = ModelRef.parse(f"hf:org/name@{COMMIT}")
+    with pytest.raises(InvalidInput, match=r"the weights of hf:org/name@.* are not in the local"):
+        locate(ref)
+    assert tried == [unreachable]
+    (snapshot / "pytorch_model.bin").touch()
+    with pytest.raises(InvalidInput, match="no safetensors weights") as caught:
+        locate(ref)
+    assert f"hf download org/name --revision {COMMIT} --local-dir name && " in str(caught.value)
 
 
 def test_hash_of_large_weights_is_kept_until_the_file_changes(

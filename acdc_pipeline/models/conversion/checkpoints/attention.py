@@ -19,6 +19,8 @@ from acdc_pipeline.models.conversion.checkpoints.settings import (
 )
 
 _MASKS = ("mask", "tril", "attn.bias")
+# Rotary tables are float32 as a rule, whose angles are inexact at positions far behind these.
+_COMPARED_POSITIONS, _TABLE_TOLERANCE = 1024, 1e-3
 
 
 def infer_positions(
@@ -34,7 +36,8 @@ def infer_positions(
     adjacent pairs, which is the only form of the format. What is done is added to `changed`.
 
     Raises:
-        InvalidInput: neither the tensors nor `settings` tell the kind or the longest prompt.
+        InvalidInput: neither the tensors nor `settings` tell the kind or the longest prompt, or
+            rotary tables are not those of the settings.
         UnsupportedModel: a base of rotary positions that the format cannot store.
     """
     name = "positional_embedding_type"
@@ -43,7 +46,8 @@ def infer_positions(
         facts[name] = Setting("standard", FROM_TENSORS)
         facts["n_ctx"] = Setting(shape_of(tensors, "pos_embed.W_pos", 2)[0], FROM_TENSORS)
         return
-    tables = [tensor for n, tensor in buffers.items() if n.endswith("attn.rotary_sin")]
+    tables = {n: tensor for n, tensor in buffers.items() if n.endswith("attn.rotary_sin")}
+    shapes = [shape_of(tables, n, 2) for n in tables]
     if given is None and tables:
         given = Setting("rotary", "rotary tables")
     if given is None or given.value == "standard":
@@ -56,7 +60,7 @@ def infer_positions(
         )
     facts[name] = given
     squares = [t.shape[-1] for n, t in buffers.items() if n.endswith(_MASKS)]
-    lengths = [table.shape[0] for table in tables] or [n for n in squares if n > 1]
+    lengths = [shape[0] for shape in shapes] or [n for n in squares if n > 1]
     found = Setting(lengths[0], FROM_TENSORS) if lengths else settings.get("n_ctx")
     if found is None:
         raise InvalidInput(
@@ -68,7 +72,7 @@ def infer_positions(
         tensors["pos_embed.W_pos"] = tensors["embed.W_E"].new_zeros(found.value, d_model)
         changed.append("pos_embed.W_pos is zero: the model has no positions")
         return
-    width = tables[0].shape[1] if tables else facts["d_head"].value
+    width = shapes[0][1] if shapes else facts["d_head"].value
     facts["rotary_dim"] = settings.get(
         "rotary_dim", Setting(width, FROM_TENSORS if tables else ASSUMED)
     )
@@ -82,12 +86,35 @@ def infer_positions(
         raise InvalidInput(
             f"{rotated} of {d_head} dimensions cannot be rotated in pairs", field="rotary_dim"
         )
+    for table_name, table in tables.items():
+        _require_table(
+            table_name, table, rotated, int(facts["rotary_base"].value), adjacent=pairs.value
+        )
     if not pairs.value:
         _pair_adjacent(tensors, rotated)
         changed.append(
             "dimensions of queries and keys are reordered, so that those rotated together are "
             "adjacent"
         )
+
+
+def _require_table(name: str, table: Tensor, rotated: int, base: int, *, adjacent: bool) -> None:
+    """Refuse a stored table of sines [position, dimension] of another base, width or order."""
+    rows = table[:_COMPARED_POSITIONS].double()
+    half = rotated // 2
+    frequencies = base ** (-torch.arange(half, dtype=torch.float64) / half)
+    each = frequencies.repeat_interleave(2) if adjacent else frequencies.repeat(2)
+    expected = torch.outer(torch.arange(len(rows), dtype=torch.float64), each).sin()
+    precision = torch.finfo(table.dtype).eps if table.is_floating_point() else 0.0
+    atol = max(_TABLE_TOLERANCE, precision)
+    if rows.shape == expected.shape and torch.allclose(rows, expected, rtol=0, atol=atol):
+        return
+    order = "next to each other" if adjacent else "half the dimensions apart"
+    raise InvalidInput(
+        f"{name} is not the table of base {base} for {rotated} dimensions whose pairs are {order}",
+        field="rotary_base",
+        fix="give rotary_base and rotary_adjacent_pairs (and rotary_dim) in --config",
+    )
 
 
 def _pair_adjacent(tensors: dict[str, Tensor], rotated: int) -> None:

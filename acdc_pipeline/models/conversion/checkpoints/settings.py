@@ -146,7 +146,7 @@ def read_settings(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return the settings in `given`, under the names of TransformerLens.
 
     Values that mean "not set" (None, and -1 for numbers) are left out, except that a normalization
-    or positions of None are `none`.
+    of None is `none`.
 
     Raises:
         InvalidInput: an unknown field, or a value that is none of its field.

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from acdc_pipeline.errors import InvalidInput, UnknownName, UnsupportedModel
 from acdc_pipeline.workflows.model_conversion import convert_model
-from tests.checkpoint_layouts import Grokking, Hooked, NanoGpt, randomize
+from tests.checkpoint_layouts import Grokking, Hooked, NanoGpt, randomize, rotary_tables
 
 
 def state(module: Any) -> dict[str, Any]:
@@ -103,6 +104,34 @@ def test_convert_mask_that_is_not_causal_is_refused(tmp_path: Path):
     assert "blocks.1.attn.mask: is not the causal mask" in refusal(tmp_path, content)
 
 
+@pytest.mark.parametrize(
+    ("stored", "settings"),
+    [
+        ({"base": 500.0}, {}),
+        ({"adjacent": True}, {}),
+        ({}, {"rotary_base": 500}),
+        ({}, {"rotary_adjacent_pairs": True}),
+        ({}, {"rotary_dim": 2}),
+    ],
+)
+def test_convert_rotary_tables_of_another_base_or_order_are_refused(
+    stored, settings, tmp_path: Path
+):
+    content = state(Hooked(rotary=4, attn_only=True)) | rotary_tables(2, 14, 4, **stored)
+    message = refusal(tmp_path, content, options=settings)
+    assert "rotary_base" in message
+    assert "blocks.0.attn.rotary_sin is not the table of base" in message
+
+
+def test_convert_rotary_tables_of_the_settings_are_taken(tmp_path: Path):
+    module = state(Hooked(rotary=4, attn_only=True))
+    for dtype in (torch.float32, torch.bfloat16):
+        tables = rotary_tables(2, 14, 4, base=500.0, adjacent=True)
+        torch.save(module | {n: t.to(dtype) for n, t in tables.items()}, tmp_path / "m.pt")
+        settings = {"rotary_base": 500, "rotary_adjacent_pairs": True}
+        convert_model(tmp_path / "m.pt", tmp_path / str(dtype), options=settings)
+
+
 def test_convert_whole_module_says_how_to_save_tensors(tmp_path: Path):
     message = refusal(tmp_path, torch.nn.Linear(2, 2))
     assert "(torch.nn.modules.linear.Linear); loading those could run code" in message
@@ -134,6 +163,38 @@ def test_convert_into_a_full_folder_is_refused(tmp_path: Path):
         convert_model(tmp_path / "m.pt", tmp_path / "out", options={"act_fn": "relu"})
     (tmp_path / "out" / "mine").unlink()
     convert_model(tmp_path / "m.pt", tmp_path / "out", options={"act_fn": "relu"})
+
+
+def test_convert_into_an_empty_current_folder_or_a_link_to_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    torch.save(state(Grokking()), tmp_path / "m.pt")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    (tmp_path / "target").mkdir()
+    convert_model(tmp_path / "m.pt", tmp_path / "link", options={"act_fn": "relu"})
+    assert (tmp_path / "link").is_symlink()
+    monkeypatch.chdir(tmp_path / "empty")
+    convert_model(tmp_path / "m.pt", Path(), options={"act_fn": "relu"})
+    for name in ("target", "empty"):
+        written = sorted(path.name for path in (tmp_path / name).iterdir())
+        assert written == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_convert_to_a_full_disk_is_one_error(
+    exists: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("acdc_pipeline.models.tl_format.save_file", fail)
+    torch.save(state(Grokking()), tmp_path / "m.pt")
+    if exists:
+        (tmp_path / "out").mkdir()
+    with pytest.raises(InvalidInput, match=r"cannot be written: .*No space left on device"):
+        convert_model(tmp_path / "m.pt", tmp_path / "out", options={"act_fn": "relu"})
+    assert {p.name for p in tmp_path.rglob("*")} == ({"m.pt", "out"} if exists else {"m.pt"})
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.checkpoint_layouts import (
     MinGpt2020,
     NanoGpt,
     randomize,
+    rotary_tables,
 )
 
 Case = tuple[Callable[[], nn.Module], str, dict[str, Any], float]
@@ -196,12 +197,7 @@ def test_convert_gpt2_of_transformers_without_its_config(tmp_path: Path):
 
 def test_convert_rotary_tables_tell_the_positions(tmp_path: Path):
     module = randomize(Hooked(rotary=4, attn_only=True))
-    tables = {
-        f"blocks.{layer}.attn.rotary_{name}": torch.ones(14, 4)
-        for layer in range(2)
-        for name in ("sin", "cos")
-    }
-    done = converted(tmp_path, state_of(module) | tables)
+    done = converted(tmp_path, state_of(module) | rotary_tables(2, 14, 4))
     assert done.built is not None
     facts = done.built.model.facts
     assert (facts["rotary_dim"].value, facts["n_ctx"].value) == (4, 14)
