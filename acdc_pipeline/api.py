@@ -156,7 +156,7 @@ def evaluate(
 
     Args:
         circuit: a circuit of the graph of `model`, or what `load_circuit` read. With neuron masks
-            only the circuit's own metrics are measured.
+            only the circuit's own metrics can be measured.
         metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
         scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
@@ -169,7 +169,7 @@ def evaluate(
     from acdc_pipeline.models.memory import resolve_model
     from acdc_pipeline.specs.own_metric import metric_name, own_metric
     from acdc_pipeline.workflows import evaluate as workflow
-    from acdc_pipeline.workflows.circuit_files import notes_on
+    from acdc_pipeline.workflows.circuit_files import check_measurable, notes_on
     from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
     from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 
@@ -178,6 +178,8 @@ def evaluate(
     source = resolve_model(model, tokenizer)
     make_worker = worker_factory(device, memory, model=source, own_metric=own_metric(metric))
     plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
+    more = {"scope": scope == "full", "null": null, "draws": draws, "restarts": restarts}
+    check_measurable(file, more)
     spec = as_task(task, "evaluate")
     run = run_of_circuit(
         file.circuit,
@@ -198,7 +200,7 @@ def evaluate(
 
 def profile_heads(
     model: ModelRef | MemoryModel | str,
-    tasks: Sequence[TaskSpec | str] | TaskSpec | str | Any | None = None,
+    tasks: Sequence[TaskSpec | Path | str] | TaskSpec | Path | str | Any | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     text: str | None = None,
@@ -244,7 +246,9 @@ def profile_heads(
     make_worker = worker_factory(device, memory, model=source)
     if tasks is None:
         tasks = profile_tasks(str(source))
-    listed = isinstance(tasks, list | tuple) and all(isinstance(t, TaskSpec | str) for t in tasks)
+    listed = isinstance(tasks, list | tuple) and all(
+        isinstance(task, TaskSpec | Path | str) for task in tasks
+    )
     specs = [as_task(task, "profile_heads") for task in (tasks if listed else [tasks])]
     if not specs:
         raise InvalidInput(

@@ -57,7 +57,7 @@ def as_task(task: object, where: str) -> TaskSpec:
             f"'{name}' is a model",
             where=where,
             field="task",
-            fix=f"the task comes first: {where}('ioi', '{name}', …)",
+            fix=f"give a task, such as 'ioi', here, and '{name}' as the model",
         )
     if name.endswith((".csv", ".tsv", ".json", ".parquet", ".txt")):
         raise InvalidInput(
@@ -84,6 +84,19 @@ def check_circuit(circuit: object, where: str) -> Circuit | CircuitFile:
         fix="load_circuit(path, model) reads a file, Circuit.of(load_model(model).topology, edges) "
         "makes a circuit of edges or their names",
     )
+
+
+def plain_circuit(circuit: object, where: str) -> Circuit:
+    """Return a circuit of whole nodes, given as one or as what `load_circuit` read.
+
+    Raises:
+        GraphError: it has neuron masks.
+        InvalidInput: as `check_circuit`.
+    """
+    from acdc_pipeline.graph import Circuit
+
+    given = check_circuit(circuit, where)
+    return given if isinstance(given, Circuit) else given.whole_nodes(where)
 
 
 def dtype_name(dtype: object) -> str:

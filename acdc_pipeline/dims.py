@@ -2,7 +2,7 @@
 
 batch     prompts
 pos       token positions inside a prompt
-answer    (prompt, position) pairs at which an answer is read; one per prompt unless said
+answer    (prompt, position) pairs at which an answer is read; one per prompt unless stated
 d_model   width of the residual stream
 head      attention heads of one layer
 kv_head   key/value heads of one layer (fewer than `head` under grouped-query attention)

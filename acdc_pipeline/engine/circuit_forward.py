@@ -187,7 +187,7 @@ class _Circuit(ReceiverForward):
         self.ablated, self.bases = bases.ablated, bases
         self.mask = mask
         self.changes = shared.rows
-        self.neurons = neurons
+        self.centred = neurons is not None and neurons.basis == "centred"
         self.kept = None if neurons is None else torch.from_numpy(neurons.kept).to(bases.ablated)
         self.new = set(new.tolist())
 
@@ -196,9 +196,9 @@ class _Circuit(ReceiverForward):
             if source in self.new:
                 change = self.changes[self.row[source]].view_as(output)
                 torch.sub(output, self.ablated[source], out=change)
-                if self.neurons is not None and self.kept is not None:
-                    if self.neurons.basis == "centred":
-                        change -= change.mean(-1, keepdim=True)
+                if self.centred:
+                    change -= change.mean(-1, keepdim=True)
+                if self.kept is not None:
                     change *= self.kept[source]
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:

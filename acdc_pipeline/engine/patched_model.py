@@ -105,8 +105,8 @@ class _CircuitHooks:
         self._check_positions(tokens, given.get("attention_mask"), given.get("position_ids"))
         if self.ablated is not None:
             expected = tuple(self.ablated.shape[1:3])
-            fits = expected[1] == tokens.shape[1] if self.ablation == "mean" else None
-            if not (expected == tuple(tokens.shape) if fits is None else fits):
+            first = 1 if self.ablation == "mean" else 0
+            if expected[first:] != tuple(tokens.shape[first:]):
                 raise PromptError(
                     f"the model is called on {tokens.shape[0]} prompts of {tokens.shape[1]} tokens,"
                     f" and the corrupted ones are {expected[0]} of {expected[1]}",

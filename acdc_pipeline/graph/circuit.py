@@ -133,7 +133,7 @@ class Circuit:
             raise GraphError(
                 f"'{shorten_value(other)}' is not a circuit",
                 fix="Circuit.of(circuit.topology, edges) makes a circuit of edges or their names, "
-                "and load_circuit reads a file",
+                "and `.circuit` of what load_circuit read",
             )
         if self.topology != other.topology:
             raise GraphError(

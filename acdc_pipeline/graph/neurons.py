@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from jaxtyping import Bool
 
 NeuronBasis = Literal["stored", "centred"]
@@ -21,8 +22,8 @@ so that files made with it (EAP-IG, MIB) are in this basis.
 NEURON_BASES: tuple[NeuronBasis, ...] = get_args(NeuronBasis)
 
 
-@dataclass(frozen=True)
-class NeuronMasks:
+@dataclass(frozen=True, eq=False)
+class NeuronMasks:  # noqa: PLW1641  (arrays have no hash)
     """Which dimensions of each source's output the edges of a circuit carry.
 
     In the other dimensions an edge of the circuit carries the ablated output, as a removed edge
@@ -35,3 +36,8 @@ class NeuronMasks:
 
     kept: Bool[np.ndarray, "src d_model"]
     basis: NeuronBasis = "stored"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, NeuronMasks):
+            return NotImplemented
+        return self.basis == other.basis and np.array_equal(self.kept, other.kept)

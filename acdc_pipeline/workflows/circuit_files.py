@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import GraphError, InvalidInput
 from acdc_pipeline.graph import Circuit, Topology
-from acdc_pipeline.graph.files.circuit_file import CircuitFile
+from acdc_pipeline.graph.files.circuit_file import CircuitFile, listed
 from acdc_pipeline.graph.files.score_cut import Cut, cut_file
 from acdc_pipeline.specs.base import read_json_once
 
@@ -84,6 +84,25 @@ def choose_circuit(
     )
 
 
+def check_measurable(
+    file: CircuitFile, requested: Mapping[str, object], written: Callable[[str], str] = str
+) -> None:
+    """Raise InvalidInput if more than its own metrics is requested of a circuit with masks.
+
+    Args:
+        requested: the arguments that add measurements; a false value adds none.
+        written: how errors write the name of an argument.
+    """
+    for name, value in requested.items():
+        if file.masked and value:
+            raise InvalidInput(
+                "cannot be measured of a circuit with neuron masks",
+                where="evaluate",
+                field=written(name),
+                fix="leave it out: the circuit's own metrics are measured",
+            )
+
+
 def mask_figures(file: CircuitFile) -> dict[str, Any]:
     """Return what neuron masks leave of the circuit, as JSON data; nothing without any.
 
@@ -113,7 +132,13 @@ def notes_on(
 
     notes = list(file.notes)
     dead = len(file.circuit.edges) - len(file.circuit.live_edges)
-    if dead and file.form == "EAP-IG graph" and circuit_method(run.method).ablation != "corrupted":
+    exact = circuit_method(run.method).ablation == "corrupted"
+    if file.cut_off and not exact:
+        notes.append(
+            f"{listed(file.cut_off)}: the query, key or value is cut off from its input; the "
+            "removal of every edge into it is the same under corrupted ablation only"
+        )
+    if dead and file.form == "EAP-IG graph" and not exact:
         notes.append(
             f"{dead} edges are on no path from input to logits: EAP-IG removes them before it "
             "evaluates, which under this ablation may change the result"

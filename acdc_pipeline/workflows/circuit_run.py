@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from acdc_pipeline.arguments import as_task, dtype_name, plain_circuit
 from acdc_pipeline.engine import check_parity, set_up
 from acdc_pipeline.engine.patched_model import patch
 from acdc_pipeline.errors import GraphError, InvalidInput, UnknownName
@@ -27,7 +28,6 @@ from acdc_pipeline.specs import (
     RunSpec,
     TaskSpec,
     circuit_method,
-    find_task,
 )
 from acdc_pipeline.specs.names import Ablation
 from acdc_pipeline.specs.prompt_pair import PairBos
@@ -35,6 +35,7 @@ from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.workflows.discovery import run_of_circuit, worker_factory
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph.files.circuit_file import CircuitFile
     from acdc_pipeline.models.memory import MemoryModel
 
 Prompts = PromptSet | TaskSpec | Path | str | Iterable[Any]
@@ -46,7 +47,7 @@ _PROMPTS = 64
 
 
 def compute_logits(
-    circuit: Circuit,
+    circuit: Circuit | CircuitFile,
     prompts: Prompts,
     model: ModelRef | MemoryModel | str,
     *,
@@ -55,7 +56,7 @@ def compute_logits(
     count: int | None = None,
     bos: PairBos = False,
     seed: int = 0,
-    dtype: str = "float32",
+    dtype: str | torch.dtype = "float32",
     device: str = "auto",
 ) -> Float[Tensor, "answer vocab"]:
     """Return the logits of a circuit at the answers: [prompt, vocabulary].
@@ -67,9 +68,11 @@ def compute_logits(
     method `logits`, which uses the model and the settings of its run.
 
     Args:
-        circuit: a circuit of the graph of `model`.
+        circuit: a circuit of the graph of `model`, or what `load_circuit` read, without neuron
+            masks.
         prompts: a task, its name, folder or `.jsonl` of pairs; a PromptSet; or pairs
-            `(clean, corrupted)` of texts or of token ids, whose logits are those at the last token.
+            `(clean, corrupted)` of texts or of token ids, whose logits are those at the last token;
+            or a table of pairs, which needs a column `correct`.
         ablation: what a removed edge carries: corrupted, zero or mean; the mean is that of the
             counterfactuals among `prompts`.
         count: number of prompts; None for all pairs, and 64 prompts of another task.
@@ -77,13 +80,14 @@ def compute_logits(
         model, tokenizer, seed, dtype, device: as for `discover`.
 
     Raises:
-        GraphError: the circuit is of another graph than the model.
+        GraphError: the circuit is of another graph than the model, or has neuron masks.
         InvalidInput: an argument is not valid, or the model cannot process the prompts.
     """
+    circuit = plain_circuit(circuit, "compute_logits")
     source = resolve_model(model, tokenizer)
     make_worker = worker_factory(device, model=source)
     made = isinstance(prompts, PromptSet)
-    task = task_of([([0], [0])] if made else prompts, bos=bos)
+    task = task_of([([0], [0])] if made else prompts, bos=bos, where="compute_logits")
     if count is None:
         count = MAX_PROMPTS if isinstance(task.generator, PairsGenerator) else _PROMPTS
     run = run_of_circuit(
@@ -94,7 +98,7 @@ def compute_logits(
         ablation=ablation,
         prompts=count,
         seed=seed,
-        dtype=dtype,
+        dtype=dtype_name(dtype),
     )
     return logits_of_run(make_worker(), run, task, circuit, prompts if made else None)
 
@@ -115,7 +119,8 @@ def logits_of_run(
     model = worker.model(run)
     require_graph(circuit, model.topology)
     if not isinstance(prompts, PromptSet):
-        chosen = task if prompts is None else task_of(prompts, bos=task.generator.bos)
+        bos = task.generator.bos
+        chosen = task if prompts is None else task_of(prompts, bos=bos, where="logits")
         given = prompts is not None and isinstance(chosen.generator, PairsGenerator)
         count = chosen.prompts_for(MAX_PROMPTS if given else run.prompts)
         some = run.model_copy(update={"prompts": count})
@@ -127,7 +132,11 @@ def logits_of_run(
 
 @contextmanager
 def patch_model(
-    circuit: Circuit, model: Model, corrupted: Any = None, *, ablation: str = "corrupted"
+    circuit: Circuit | CircuitFile,
+    model: Model,
+    corrupted: Any = None,
+    *,
+    ablation: str = "corrupted",
 ) -> Iterator[Model]:
     """Make the logits of `model` those of `circuit` inside the context.
 
@@ -140,7 +149,8 @@ def patch_model(
     also by an error, the model is as before.
 
     Args:
-        circuit: a circuit of the graph of `model`.
+        circuit: a circuit of the graph of `model`, or what `load_circuit` read, without neuron
+            masks.
         model: a TransformerBridge, or a causal language model of transformers or peft.
         corrupted: token ids of the counterfactuals [prompt, position], as a tensor or lists, of the
             shape of the tokens that the model is called on; under ablation by the mean,
@@ -148,12 +158,13 @@ def patch_model(
         ablation: what a removed edge carries: corrupted, zero or mean.
 
     Raises, when the context is entered:
-        GraphError: the circuit is of another graph than the model.
+        GraphError: the circuit is of another graph than the model, or has neuron masks.
         UnsupportedModel, ParityError: the engine does not reproduce the model.
         InvalidInput: the model has hooks, or `corrupted` is missing or no batch.
         PromptError: the model is called inside on tokens of another shape, with padding in front,
             a cache or embeddings.
     """
+    circuit = plain_circuit(circuit, "patch_model")
     if ablation not in get_args(Ablation):
         raise UnknownName.among(
             "ablation", ablation, get_args(Ablation), where="patch_model", field="ablation"
@@ -174,22 +185,24 @@ def require_graph(circuit: Circuit, topology: Topology) -> None:
         )
 
 
-def task_of(prompts: TaskSpec | Path | str | Iterable[Any], *, bos: PairBos) -> TaskSpec:
+def task_of(
+    prompts: TaskSpec | Path | str | Iterable[Any], *, bos: PairBos, where: str
+) -> TaskSpec:
     """Return `prompts` as a task.
 
     Args:
         prompts: a task, its name, folder or `.jsonl`; or pairs as for `TaskSpec.from_pairs`, whose
-            answers may be left out.
+            answers may be left out, but for a table, which needs a column `correct`.
         bos: as for `TaskSpec.from_pairs`.
+        where: name of the function in messages.
 
     Raises:
-        UnknownName, SpecError: there is no such task, or it is not valid.
+        UnknownName, SpecError, InvalidInput: as `as_task`.
     """
-    if isinstance(prompts, TaskSpec):
-        return prompts
-    if isinstance(prompts, str | Path):
-        return find_task(str(prompts))
-    pairs = list(map(_with_answer, prompts)) if isinstance(prompts, Sequence) else prompts
+    if isinstance(prompts, TaskSpec | str | Path):
+        return as_task(prompts, where)
+    listed = isinstance(prompts, Sequence | Iterator)
+    pairs = map(_with_answer, prompts) if listed else prompts
     return TaskSpec.from_pairs(pairs, bos=bos)
 
 

@@ -31,7 +31,7 @@ class Conversion:
 
     Args:
         directory: the new folder, a model as `dir:PATH`.
-        built: what was inferred; None for a Hugging Face folder, whose config.json tells it all.
+        built: what was inferred; None for a Hugging Face folder, whose config.json defines it.
         dtype: floating-point type of the stored tensors.
         check: comparison of the engine with the model that was written.
     """

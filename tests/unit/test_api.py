@@ -227,7 +227,9 @@ def test_sweep_records_are_read_from_the_store_once(small_sweep: Path, tmp_path:
 
 def test_profile_heads_scores_every_head_and_keeps_the_run(tmp_path: Path):
     arguments: dict[str, Any] = {"prompts": 4, "store": tmp_path, "device": "cpu"}
-    (record,) = acdc_pipeline.profile_heads("zoo:compiled-or", ["compiled_or"], **arguments)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"clean": [0, 1], "corrupted": [1, 1], "correct": 0}\n' * 4)
+    (record,) = acdc_pipeline.profile_heads("zoo:compiled-or", [pairs], **arguments)
     assert {(row.layer, row.head) for row in record.heads} == {(0, head) for head in range(4)}
     assert acdc_pipeline.open_store(tmp_path).run_ids() == [record.spec.run_id()]
 

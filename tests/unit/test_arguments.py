@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.circuit_files import Shape
 SHAPE = Shape(layers=1, heads=2, width=4)
 
 CALLS = {
-    "discover('zoo:attn-2l', 'induction', threshold=1.0)": ("is a model", "task comes first"),
+    "discover('zoo:attn-2l', 'induction', threshold=1.0)": ("is a model", "as the model"),
     "discover('pairs.csv', 'zoo:attn-2l')": ("'pairs.csv'", ".jsonl", "Task.from_pairs(table"),
     "discover(5, 'zoo:attn-2l')": ("a int does not hold prompt pairs", "Task.from_pairs"),
     "discover([('a', 'b')], 'zoo:attn-2l')": ("pair 1", "correct"),
@@ -30,7 +31,7 @@ CALLS = {
     "evaluate(['m0->logits'], 'induction', 'zoo:attn-2l')": ("Circuit.of(",),
     "evaluate(z, 'induction', 'zoo:attn-2l', scope='all')": ("unknown scope", "basic, full"),
     "Circuit.of('zoo:attn-2l', [])": ("is not the graph", "load_model("),
-    "z.compare('x')": ("'x' is not a circuit", "load_circuit"),
+    "z.compare('x')": ("'x' is not a circuit", "`.circuit` of what load_circuit"),
     "z.strongest('3')": ("count: '3' is not a whole number",),
     "Metric('mine', lambda logprobs: logprobs)": ("function(outputs, answers)", "two parameters"),
     "load_circuit('none.json', graph)": ("none.json", "cannot be read"),
@@ -88,7 +89,15 @@ def test_prompt_pairs_and_tables_are_tasks():
 def test_circuit_file_is_read_evaluated_and_cut_with_its_masks(tmp_path: Path):
     import torch
 
-    from acdc_pipeline import Circuit, evaluate, load_circuit, load_model
+    from acdc_pipeline import (
+        Circuit,
+        compute_logits,
+        evaluate,
+        load_circuit,
+        load_model,
+        patch_model,
+    )
+    from acdc_pipeline.errors import GraphError, InvalidInput
     from acdc_pipeline.graph.mib import to_mib
 
     model = load_model("zoo:attn-2l", device="cpu", dtype="float64")
@@ -98,6 +107,12 @@ def test_circuit_file_is_read_evaluated_and_cut_with_its_masks(tmp_path: Path):
     given = load_circuit(path, "zoo:attn-2l")
     assert given.circuit == Circuit.of(model.topology, names)
     assert given == load_circuit(path, model)
+    pairs = [([5, 6, 5], [8, 6, 5])]
+    logits = compute_logits(given, iter(pairs), model, dtype=torch.float32)
+    assert torch.equal(logits, compute_logits(given.circuit, pairs, model))
+    ids, corrupted = (torch.tensor([side]) for side in pairs[0])
+    with torch.no_grad(), patch_model(given, model.bridge, corrupted) as patched:
+        assert torch.allclose(patched(ids)[:, -1].float(), logits, atol=1e-4)
     plain = evaluate(given.circuit, "induction", model, prompts=4, null=0, dtype=torch.float64)
     assert evaluate(given, "induction", model, prompts=4, null=0, dtype="float64") == plain
 
@@ -109,6 +124,19 @@ def test_circuit_file_is_read_evaluated_and_cut_with_its_masks(tmp_path: Path):
             node["neurons"] = [name != "a0.h0"] * width
     path.write_text(json.dumps(document))
     masked = load_circuit(path, model)
+    assert masked.masks == load_circuit(path, model).masks
+    assert masked == load_circuit(path, model) != given
+    requests: list[dict[str, Any]] = [{"scope": "full"}, {"null": 2}, {"draws": 1}, {"restarts": 1}]
+    for more in requests:
+        with pytest.raises(InvalidInput, match=f"{next(iter(more))}: cannot be measured .* masks"):
+            evaluate(masked, "induction", "hf:none/there", **more)
+    with pytest.raises(GraphError, match=r"compute_logits cannot carry .* masks, and a0\.h0 has"):
+        compute_logits(masked, "induction", model)
+    with (
+        pytest.raises(GraphError, match="patch_model cannot carry neuron masks"),
+        patch_model(masked, model.bridge),
+    ):
+        pass
     with pytest.warns(UserWarning, match="neuron_basis='centred'"):
         found = evaluate(masked, "induction", model, prompts=4, dtype="float64")
     removed = [edge for edge in model.topology.edges if str(edge.src) == "a0.h0"]

@@ -77,7 +77,7 @@ def _read_given(given: Mapping[str, Any], model: str, edges: str) -> CircuitFile
     from acdc_pipeline.graph.files.score_cut import LEVELS, SELECTIONS, Cut
     from acdc_pipeline.graph.neurons import NEURON_BASES
     from acdc_pipeline.specs import ModelRef
-    from acdc_pipeline.workflows.circuit_files import choose_circuit
+    from acdc_pipeline.workflows.circuit_files import check_measurable, choose_circuit
 
     how = None
     if given["top"] is not None or given["share"] is not None:
@@ -100,14 +100,8 @@ def _read_given(given: Mapping[str, Any], model: str, edges: str) -> CircuitFile
             problem = "is for a file with neuron masks, and this one has none"
             raise InvalidInput(problem, where=edges[:MAX_NAME], field="--neuron-basis")
         return file
-    for name in ("full", "null", "draws", "restarts", "resamples", "svg"):
-        if given[name]:
-            raise InvalidInput(
-                "cannot be measured of a circuit with neuron masks",
-                where="evaluate",
-                field=f"--{name}",
-                fix="leave it out: the circuit's own metrics are measured",
-            )
+    more = ("full", "null", "draws", "restarts", "resamples", "svg")
+    check_measurable(file, {name: given[name] for name in more}, "--{}".format)
     return file if basis is None else replace(file, basis=basis)
 
 

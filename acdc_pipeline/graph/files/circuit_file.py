@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isnan
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.edge import Receiver
 from acdc_pipeline.graph.neurons import NeuronBasis, NeuronMasks
 from acdc_pipeline.graph.node import LOGITS, Node
 from acdc_pipeline.graph.topology import Topology
@@ -21,12 +23,14 @@ Form = Literal[
     "edge list", "node-link", "EAP-IG graph", "auto-circuit scores", "original ACDC subgraph"
 ]
 
+_ARRAYS = ("neurons", "neuron_scores")
+
 MANY = 5
 """Names that a message lists before it counts the rest."""
 
 
-@dataclass(frozen=True, repr=False)
-class CircuitFile:
+@dataclass(frozen=True, repr=False, eq=False)
+class CircuitFile:  # noqa: PLW1641  (arrays have no hash)
     """Everything that a circuit file says.
 
     Args:
@@ -37,6 +41,7 @@ class CircuitFile:
             dimensions carry the ablated output.
         neuron_scores: of every dimension of each source's output; NaN where the file has none.
         basis: of which outputs `neurons` are the dimensions; no file says it.
+        cut_off: heads' slots that the original ACDC cut off from all their inputs.
         notes: where the tool that wrote the file would compute something else, as sentences.
     """
 
@@ -46,7 +51,20 @@ class CircuitFile:
     neurons: Bool[np.ndarray, "src d_model"] | None = None
     neuron_scores: Float[np.ndarray, "src d_model"] | None = None
     basis: NeuronBasis = "stored"
+    cut_off: tuple[Receiver, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CircuitFile):
+            return NotImplemented
+        ours, theirs = self._plain_fields(), other._plain_fields()
+        return ours == theirs and all(
+            _same_values(getattr(self, name), getattr(other, name)) for name in _ARRAYS
+        )
+
+    def _plain_fields(self) -> tuple[object, ...]:
+        scored = {node: score for node, score in self.node_scores.items() if not isnan(score)}
+        return self.form, self.circuit, scored, self.basis, self.cut_off, self.notes
 
     def __repr__(self) -> str:
         masks = f", neuron masks of {listed(self.masked)}" if self.masked else ""
@@ -146,6 +164,12 @@ def check_nodes(circuit: Circuit, in_graph: Mapping[Node, bool]) -> None:
                 field=f"edges.{edge}",
                 fix=f"set in_graph of {node} to true, or of its edges to false",
             )
+
+
+def _same_values(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def _plain(value: int | bool) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver, Slot
-from acdc_pipeline.graph.files.circuit_file import CircuitFile, listed
+from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
 from acdc_pipeline.graph.topology import Topology
 
@@ -73,13 +73,8 @@ def read_subgraph(values: Mapping[Any, Any], topology: Topology) -> CircuitFile:
             raise GraphError(
                 f"is removed, and edges into {node} are not: that has no counterpart", field=name
             )
-    notes = ()
-    if cut_off:
-        notes = (
-            f"{listed(cut_off)}: the query, key or value is cut off from its input; that is the "
-            "removal of every edge into it under corrupted ablation, not under the others",
-        )
-    return CircuitFile("original ACDC subgraph", Circuit(topology, frozenset(kept)), notes=notes)
+    circuit = Circuit(topology, frozenset(kept))
+    return CircuitFile("original ACDC subgraph", circuit, cut_off=tuple(cut_off))
 
 
 def _head_at(at: tuple[int | None, ...]) -> int | None:

@@ -21,8 +21,10 @@ from acdc_pipeline.graph.files.score_cut import Cut
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.bridge import load_bridge
+from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.names import Ablation
-from acdc_pipeline.workflows.circuit_files import choose_circuit, read_circuit_file
+from acdc_pipeline.workflows.circuit_files import choose_circuit, notes_on, read_circuit_file
+from acdc_pipeline.workflows.discovery import run_of_circuit
 from acdc_pipeline.workflows.evaluate import check_masks
 from tests import checkpoints, circuit_files
 from tests.circuit_files import Shape, save
@@ -40,7 +42,8 @@ class Model:
     """One model twice: in the engine, and as the module that hooks are put on."""
 
     def __init__(self, directory: Path, ablation: Ablation) -> None:
-        self.loaded = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+        self.reference = f"dir:{directory}"
+        self.loaded = load_model(self.reference, dtype="float64", device="cpu")
         self.bench = set_up(self.loaded.weights, PROMPTS, ablation)
         bridge = load_bridge(directory, dtype=torch.float64)
         self.hooks = MaskedPatching(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)
@@ -303,7 +306,21 @@ def test_original_acdc_subgraph_has_the_kl_of_its_edges(model: Model, tmp_path: 
     found = model.read(save(tmp_path / "cut.pth", cut))
     left = {edge for edge in LIVE if not edge.endswith(("->a1.h0<q>", "->a0.h1<k>"))}
     assert {str(edge) for edge in found.circuit.edges} == left
-    assert "a1.h0<q>" in found.notes[0]
+    assert {str(slot) for slot in found.cut_off} == {"a1.h0<q>", "a0.h1<k>"}
+    task = TaskSpec.from_pairs([([1, 2], [1, 3], 0)])
+    for ablation, named in (("corrupted", False), ("zero", True), ("mean", True)):
+        run = run_of_circuit(
+            found.circuit,
+            task,
+            model.reference,
+            metric="kl",
+            ablation=ablation,
+            prompts=1,
+            seed=0,
+            dtype="float64",
+        )
+        notes = notes_on(found, run, model.bench.weights)
+        assert any("a1.h0<q>" in note for note in notes) is named
 
 
 def test_lists_of_edges_and_pairs_are_the_circuit_of_their_edges(model: Model, tmp_path: Path):
