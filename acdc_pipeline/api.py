@@ -282,9 +282,9 @@ def export(run: FoundCircuit | RunRecord, path: Path | str, *, format: str | Non
         InvalidInput: the suffix implies another format, or none; the file cannot be written; or
             the run has no circuit that the format can express.
     """
+    from acdc_pipeline.files import check_writable, write_bytes
     from acdc_pipeline.store import RunRecord
     from acdc_pipeline.workflows.export import export_bytes, export_format
-    from acdc_pipeline.workflows.files import check_writable, write_bytes
 
     path = Path(path)
     form = export_format(format, path)

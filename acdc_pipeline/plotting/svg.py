@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.files import write_bytes
 
 Point = tuple[float, float]
 """x and y in pixels from the upper left corner."""
@@ -62,15 +62,7 @@ class Drawing:
             raise InvalidInput(
                 "the picture is an SVG", where=str(path), allowed=f"a file that ends in {SUFFIX}"
             )
-        partial = written.with_name(f".{written.name}.{os.getpid()}")
-        try:
-            partial.write_text(self.svg, encoding="utf-8")
-            partial.replace(written)
-        except OSError as error:
-            raise InvalidInput(f"cannot be written: {error.strerror}", where=str(path)) from error
-        finally:
-            if written.parent.is_dir():
-                partial.unlink(missing_ok=True)
+        write_bytes(written, self.svg.encode())
         return written
 
 

@@ -25,9 +25,9 @@ from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.cli.views.regression import print_report
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, InvalidInput
+from acdc_pipeline.files import check_writable, write_bytes
 from acdc_pipeline.regression import LEAST_SEEDS
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE
-from acdc_pipeline.workflows.files import check_writable, write_bytes
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun

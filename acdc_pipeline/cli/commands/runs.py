@@ -32,9 +32,9 @@ from acdc_pipeline.cli.views.run_list import (
     suggest_filters,
 )
 from acdc_pipeline.errors import DamagedRun, InvalidInput
+from acdc_pipeline.files import write_bytes
 from acdc_pipeline.text import NONE, format_number, pluralize
 from acdc_pipeline.workflows.export import BINARY, BY_SUFFIX, FORMATS, export_bytes, export_format
-from acdc_pipeline.workflows.files import write_bytes
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit

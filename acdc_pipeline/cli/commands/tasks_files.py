@@ -15,8 +15,8 @@ from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.errors import InvalidInput, PromptError
+from acdc_pipeline.files import write_bytes
 from acdc_pipeline.text import pluralize
-from acdc_pipeline.workflows.files import write_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

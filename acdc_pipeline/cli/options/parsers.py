@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.files import STDOUT
 from acdc_pipeline.errors import InvalidInput, check_whole, shorten_value
-from acdc_pipeline.workflows.files import stream_number
+from acdc_pipeline.files import stream_number
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Topology

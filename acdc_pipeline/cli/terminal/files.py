@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acdc_pipeline.cli.terminal.output import print_line
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.workflows.files import check_writable, stream_number, write_bytes
+from acdc_pipeline.files import check_writable, stream_number, write_bytes
 
 STDOUT = Path("-")
 """Stands for stdout where a file is expected."""

@@ -41,3 +41,14 @@ def test_title_that_is_the_name_of_a_file_is_refused():
     with pytest.raises(InvalidInput, match="draw takes a title") as refused:
         Circuit(Topology(1, 1, has_mlp=False), frozenset()).draw("figures/x.svg")
     assert "draw().save('figures/x.svg')" in str(refused.value)
+
+
+def test_saved_picture_keeps_a_link_and_the_permissions_of_its_file(tmp_path: Path):
+    target, link = tmp_path / "target.svg", tmp_path / "link.svg"
+    target.write_text("before")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    DRAWING.save(link)
+    assert link.is_symlink()
+    assert target.read_text() == DRAWING.svg
+    assert target.stat().st_mode & 0o777 == 0o640
