@@ -128,7 +128,14 @@ def test_every_part_of_an_evaluation_takes_a_metric_of_ones_own():
         assert getattr(own, part) == pytest.approx(getattr(twin, part), rel=1e-4, abs=1e-6)
     assert own.scrubbing is not None
     assert own.scrubbing.recovered == pytest.approx(twin.scrubbing.recovered, rel=1e-4, abs=1e-6)
-    assert (own.stability, own.transfer) != (None, None)
+    assert own.stability is not None
+    assert own.stability == twin.stability
+    assert own.transfer is not None
+    assert (own.transfer.by, own.transfer.edges) == (twin.transfer.by, twin.transfer.edges)
+    for half in ("seen", "unseen"):
+        assert getattr(own.transfer, half) == pytest.approx(
+            getattr(twin.transfer, half), rel=1e-4, abs=1e-6
+        )
 
 
 def test_metric_in_which_the_model_is_worse_than_nothing_is_warned_of():
