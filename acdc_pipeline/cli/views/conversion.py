@@ -71,6 +71,8 @@ def print_conversion(done: Conversion) -> None:
 def _value_text(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, float):
+        return f"{value:.8g}"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

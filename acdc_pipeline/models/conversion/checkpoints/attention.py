@@ -142,16 +142,20 @@ def require_causal_masks(buffers: Mapping[str, Tensor]) -> None:
 
 
 def fold_scale(
-    facts: Mapping[str, Setting],
+    facts: dict[str, Setting],
     tensors: dict[str, Tensor],
     settings: Mapping[str, Setting],
     changed: list[str],
 ) -> None:
-    """Multiply the scale of scores into the queries, where it is not 1 / sqrt(d_head)."""
+    """Multiply the scale of scores into the queries, where it is not 1 / sqrt(d_head).
+
+    The number that scores are divided by is added to `facts` as `attn_scale`.
+    """
     usual = math.sqrt(facts["d_head"].value)
-    divisor = settings["attn_scale"].value if "attn_scale" in settings else usual
+    found = settings.get("attn_scale", Setting(usual, ASSUMED))
     if "use_attn_scale" in settings and not settings["use_attn_scale"].value:
-        divisor = 1.0
+        found = Setting(1.0, settings["use_attn_scale"].source)
+    facts["attn_scale"], divisor = found, found.value
     if math.isclose(divisor, usual, rel_tol=1e-12):
         return
     for name in [n for n in tensors if re.search(r"attn\.[Wb]_Q$", n)]:

@@ -92,7 +92,8 @@ def infer_model(
     if facts["gated_mlp"].value:
         _drop_gated_biases(tensors, changed)
     fold_scale(facts, tensors, settings, changed)
-    config = {name: fact.value for name, fact in facts.items()}
+    # the scale is in the queries now
+    config = {name: fact.value for name, fact in facts.items() if name != "attn_scale"}
     if config["positional_embedding_type"] == "none":
         config["positional_embedding_type"] = "standard"
     if config["normalization_type"] == "none":

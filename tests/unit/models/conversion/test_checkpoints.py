@@ -195,6 +195,20 @@ def test_convert_gpt2_of_transformers_without_its_config(tmp_path: Path):
     require_same_logits(lambda tokens: model(tokens).logits, done.directory, EXACT, "float64")
 
 
+@pytest.mark.parametrize(
+    ("options", "divisor", "source"),
+    [({}, 2.0, "assumed"), ({"attn_scale": 3.0}, 3.0, "option")],  # heads are 4 wide
+)
+def test_convert_names_the_scale_of_scores_and_where_it_is_from(
+    options: dict[str, Any], divisor: float, source: str, tmp_path: Path
+):
+    done = converted(tmp_path, state_of(LectureGpt()), options={"act_fn": "relu", **options})
+    assert done.built is not None
+    scale = done.built.model.facts["attn_scale"]
+    assert (scale.value, scale.source) == (divisor, source)
+    assert "attn_scale" not in done.built.model.config
+
+
 def test_convert_rotary_tables_tell_the_positions(tmp_path: Path):
     module = randomize(Hooked(rotary=4, attn_only=True))
     done = converted(tmp_path, state_of(module) | rotary_tables(2, 14, 4))
