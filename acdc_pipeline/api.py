@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     import torch
@@ -246,10 +246,11 @@ def profile_heads(
     make_worker = worker_factory(device, memory, model=source)
     if tasks is None:
         tasks = profile_tasks(str(source))
-    listed = isinstance(tasks, list | tuple) and all(
+    several = isinstance(tasks, list | tuple) and all(
         isinstance(task, TaskSpec | Path | str) for task in tasks
     )
-    specs = [as_task(task, "profile_heads") for task in (tasks if listed else [tasks])]
+    listed = list(cast("Sequence[object]", tasks)) if several else [tasks]
+    specs = [as_task(task, "profile_heads") for task in listed]
     if not specs:
         raise InvalidInput(
             "names no task", where="profile_heads", field="tasks", fix="None takes the model's own"

@@ -289,11 +289,15 @@ def _encode_sides(
     places: Sequence[str],
 ) -> list[Ids]:
     given = zip(sides, choices, strict=True)
-    choice_of = [(side, choice) for side, choice in given if isinstance(side, str)]
+    choice_of: list[tuple[str, BosChoice]] = [
+        (side, choice) for side, choice in given if isinstance(side, str)
+    ]
     texts = [text for text, _ in choice_of]
     encoded = dict(zip(texts, encode(tokenizer, texts), strict=True))
-    needed = dict.fromkeys(choice for _, choice in choice_of)
-    prefixes = {choice: _prefix(tokenizer, choice, encoded) for choice in needed}
+    prefixes: dict[BosChoice, Ids] = {}
+    for _, choice in choice_of:
+        if choice not in prefixes:
+            prefixes[choice] = _prefix(tokenizer, choice, encoded)
     out = []
     for side, choice, where in zip(sides, choices, places, strict=True):
         if isinstance(side, str):
