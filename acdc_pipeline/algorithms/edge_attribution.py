@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.forward import Streams, mlp_width
+from acdc_pipeline.engine.forward import Streams, head_width, mlp_width
 from acdc_pipeline.engine.gradients.receiver_gradients import (
     ReceiverGradients,
     final_gradient,
@@ -97,8 +97,8 @@ def max_prompts_at_once(bench: Bench, memory: int) -> int:
     Held are the difference of every source, and of one layer at a time some streams for each head,
     its queries, keys, values and patterns, and the hidden units of the MLP.
     """
-    block = bench.weights.blocks[0]
-    n_heads, d_model, d_head = block.attn.w_q.shape
+    n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
+    d_head = head_width(bench.weights)
     pos = bench.layout.pos
     layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * mlp_width(bench.weights)
     row = len(bench.weights.topology.sources) * d_model + layer

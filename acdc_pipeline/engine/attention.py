@@ -1,4 +1,4 @@
-"""The attention of one layer, head by head: projections, pattern and output."""
+"""The attention of one layer, head by head: pattern and output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from acdc_pipeline.engine.components import (
     Stream,
@@ -17,11 +16,16 @@ from acdc_pipeline.engine.components import (
     soft_cap,
     widen,
 )
-from acdc_pipeline.graph import SLOTS, Slot
-from acdc_pipeline.models.weights import Attention, Block, HeadNorm, Rotary, RotaryPairs
-
-Slots = dict[Slot, Float[Tensor, "head batch pos d_head"]]
-"""Queries, keys and values of query heads, as projected: before norms and rotation."""
+from acdc_pipeline.engine.slots import (
+    Slots,
+    finish_rows,
+    finish_slot,
+    project_slot,
+    project_slots,
+    split_gate,
+)
+from acdc_pipeline.graph import SLOTS
+from acdc_pipeline.models.weights import Attention, Block
 
 
 def run_heads(
@@ -30,53 +34,24 @@ def run_heads(
     """The outputs of all heads of a layer for one normalised input, before any norm after them."""
     batch, pos, _ = x.shape
     rows = x.reshape(1, batch * pos, -1)
-    matrices = (attn.w_q, attn.b_q), (attn.w_k, attn.b_k), (attn.w_v, attn.b_v)
-    q, k, v = (project(rows, w, b).unflatten(1, (batch, pos)) for w, b in matrices)
-    if attn.q_norm is not None:
-        q = normalise_heads(q, attn.q_norm, range(len(q)))
-    if attn.k_norm is not None:
-        k = normalise_heads(k, attn.k_norm, range(len(k)))
-    if attn.rotary is not None:
-        positions = torch.arange(pos, device=x.device)
-        q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
+    positions = torch.arange(pos, device=x.device)
+    every = range(attn.w_q.shape[0])
+    # Once for each key/value head; `project_slots` would have a copy for each query head.
+    of_slot = {"q": every, "k": every[:: attn.heads_per_kv], "v": every[:: attn.heads_per_kv]}
+    parts = {
+        slot: project_slot(attn, slot, of_slot[slot], rows).unflatten(1, (batch, pos))
+        for slot in SLOTS
+    }
+    parts["q"], gate = split_gate(attn, parts["q"])
+    q, k, v = (
+        finish_rows(part, attn, slot, range(len(part)), positions) for slot, part in parts.items()
+    )
     if attn.heads_per_kv > 1:
         k, v = (part.repeat_interleave(attn.heads_per_kv, dim=0) for part in (k, v))
-    z = attention_pattern(q, k, attn, allowed) @ v
+    z = attention_pattern(q, k, attn, every, positions, allowed) @ v
+    if gate is not None:
+        z = z * gate
     return torch.matmul(z, widen(attn.w_o, z)[:, None])
-
-
-def project_slots(attn: Attention, x: Stream) -> Slots:
-    """The queries, keys and values of every query head for one normalised input.
-
-    Under grouped-query attention each head gets its own copy of its group's keys and values.
-    """
-    every = range(attn.w_q.shape[0])
-    rows = x.reshape(1, -1, x.shape[-1])
-    out: Slots = {}
-    for slot in SLOTS:
-        weight, bias = slot_weights(attn, slot, every)
-        out[slot] = project(rows, weight, bias).unflatten(1, x.shape[:2])
-    return out
-
-
-def slot_weights(
-    attn: Attention, slot: Slot, heads: Sequence[int]
-) -> tuple[Float[Tensor, "n d_model d_head"], Float[Tensor, "n d_head"] | None]:
-    """The projection matrices and biases of some query heads' `slot`."""
-    weight, bias = {
-        "q": (attn.w_q, attn.b_q),
-        "k": (attn.w_k, attn.b_k),
-        "v": (attn.w_v, attn.b_v),
-    }[slot]
-    rows = _weight_rows(attn, slot, heads)
-    if rows == list(range(len(weight))):  # all rows: without a copy
-        return weight, bias
-    return weight[rows], None if bias is None else bias[rows]
-
-
-def _weight_rows(attn: Attention, slot: Slot, heads: Sequence[int]) -> list[int]:
-    """The rows of a slot's weights that belong to these query heads."""
-    return [head if slot == "q" else head // attn.heads_per_kv for head in heads]
 
 
 def attend(
@@ -118,78 +93,61 @@ def run_attention(block: Block, stream: Stream) -> Stream:
 
 def _mix_values(
     attn: Attention, heads: Sequence[int], slots: Slots, allowed: Bool[Tensor, "pos pos"]
-) -> Float[Tensor, "head batch pos d_head"]:
-    """Each head's values, summed with its attention pattern as weights."""
+) -> Float[Tensor, "head batch pos d_v"]:
+    """Each head's values, summed with its attention pattern as weights, times its gate."""
     positions = torch.arange(slots["q"].shape[2], device=slots["q"].device)
-    q, k = (normalise_and_rotate(slots[slot], attn, slot, heads, positions) for slot in ("q", "k"))
-    return attention_pattern(q, k, attn, allowed) @ slots["v"]
-
-
-def normalise_and_rotate(
-    x: Float[Tensor, "n *lead pos d_head"],
-    attn: Attention,
-    slot: Slot,
-    heads: Sequence[int],
-    positions: Int[Tensor, "*at"],
-) -> Float[Tensor, "n *lead pos d_head"]:
-    """Queries or keys of query heads as attention uses them: normalised, then rotated."""
-    norm = attn.q_norm if slot == "q" else attn.k_norm
-    if norm is not None:
-        x = normalise_heads(x, norm, _weight_rows(attn, slot, heads))
-    return x if attn.rotary is None else rotate(x, attn.rotary, positions)
-
-
-def normalise_heads(
-    x: Float[Tensor, "n *lead d_head"], norm: HeadNorm, rows: Sequence[int]
-) -> Float[Tensor, "n *lead d_head"]:
-    """Normalise the queries or keys of n heads, whose weights are these rows of the norm's.
-
-    A norm across the layer needs all its heads at once.
-    """
-    weight = norm.weight[rows].reshape(len(rows), *[1] * (x.dim() - 2), -1)
-    if norm.kind == "layer":
-        return functional.layer_norm(x, x.shape[-1:], None, None, norm.eps) * weight
-    if norm.across == "head":
-        return functional.rms_norm(x, x.shape[-1:], None, norm.eps) * weight
-    mean_square = x.square().mean(dim=(0, -1), keepdim=True)
-    return x * torch.rsqrt(mean_square + norm.eps) * weight
-
-
-def rotate(
-    x: Float[Tensor, "*lead pos d_head"], rotary: Rotary, positions: Int[Tensor, "*at"]
-) -> Float[Tensor, "*lead pos d_head"]:
-    """Apply the rotary position embedding to queries or keys at `positions`.
-
-    `positions` broadcasts against the axes of `x` before the last.
-    """
-    cos, sin = rotary.cos[positions], rotary.sin[positions]
-    width = cos.shape[-1]
-    rotated, rest = x[..., :width], x[..., width:]
-    out = rotated * cos
-    # The first and the second dimension of every pair that rotates together.
-    first, second = slice(0, width, 2), slice(1, width, 2)
-    if rotary.pairs is RotaryPairs.HALVES:
-        first, second = slice(0, width // 2), slice(width // 2, width)
-    # In place, pair by pair: a copy of the partners would cost more than all products.
-    out[..., first].addcmul_(rotated[..., second], sin[..., first], value=-1)
-    out[..., second].addcmul_(rotated[..., first], sin[..., second])
-    return torch.cat((out, rest), dim=-1) if rest.shape[-1] else out
+    queries, gate = split_gate(attn, slots["q"])
+    q = finish_slot(queries, attn, "q", heads, positions)
+    k, v = (finish_slot(slots[slot], attn, slot, heads, positions) for slot in ("k", "v"))
+    z = attention_pattern(q, k, attn, heads, positions, allowed) @ v
+    return z if gate is None else z * gate
 
 
 def attention_pattern(
-    q: Float[Tensor, "*lead query d_head"],
-    k: Float[Tensor, "*lead_k key d_head"],
+    q: Float[Tensor, "*lead query d_qk"],
+    k: Float[Tensor, "*lead_k key d_qk"],
     attn: Attention,
+    heads: Sequence[int],
+    positions: Int[Tensor, "*at query"],
     allowed: Bool[Tensor, "*at query key"],
 ) -> Float[Tensor, "*out query key"]:
-    """Softmax of scaled and capped q·k over the keys that each query may see."""
-    scores = soft_cap(torch.matmul(q, k.transpose(-2, -1)) * attn.scale, attn.score_cap)
-    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+    """Softmax of scaled, capped and biased q·k over the keys that each query may see.
+
+    With sinks, the weights of a query sum to less than 1.
+
+    Args:
+        heads: those of the first axis of `q`.
+        positions: of the queries; keys are at 0, 1, ...
+    """
+    scores = scaled_scores(q, k, attn)
+    ones = [1] * (scores.dim() - 1)
+    if attn.alibi is not None:
+        bias = attn.alibi[list(heads)]
+        at_queries = bias[:, positions, None]
+        between = [1] * (scores.dim() - at_queries.dim())
+        at_queries = at_queries.reshape(len(bias), *between, *at_queries.shape[1:])
+        at_keys = bias[:, : k.shape[-2]].reshape(len(bias), *ones[1:], -1)
+        scores = scores + (at_keys - at_queries)
+    scores = scores.masked_fill(~allowed, float("-inf"))
+    if attn.sinks is None:
+        return scores.softmax(dim=-1)
+    sinks = attn.sinks[list(heads)].view(-1, *ones).expand(*scores.shape[:-1], 1)
+    return torch.cat((scores, sinks), dim=-1).softmax(dim=-1)[..., :-1]
+
+
+def scaled_scores(
+    q: Float[Tensor, "*lead query d_qk"], k: Float[Tensor, "*lead_k key d_qk"], attn: Attention
+) -> Float[Tensor, "*out query key"]:
+    """Scaled and capped q·k."""
+    return soft_cap(torch.matmul(q, k.transpose(-2, -1)) * attn.scale, attn.score_cap)
 
 
 def visible_keys(attn: Attention, pos: int, device: torch.device) -> Bool[Tensor, "pos pos"]:
     """The keys that each query position may see."""
     full = torch.ones(pos, pos, dtype=torch.bool, device=device)
+    if attn.chunk is not None:
+        chunk = torch.arange(pos, device=device) // attn.chunk
+        full = chunk[:, None] == chunk
     if attn.direction == "bidirectional":
         return full
     causal = full.tril()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import SourceOutputs, mlp_width, run_sources, unembed
+from acdc_pipeline.engine.forward import SourceOutputs, head_width, mlp_width, run_sources, unembed
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.engine.objectives import Objective
@@ -69,7 +69,7 @@ class Bench:
         shape = ModelShape(
             topology=self.weights.topology,
             d_model=self.weights.d_model,
-            d_head=self.weights.blocks[0].attn.w_q.shape[2],
+            d_head=head_width(self.weights),
             d_mlp=mlp_width(self.weights),
             vocab=self.weights.w_u.shape[1],
         )

@@ -83,8 +83,13 @@ def run_mlp(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*
 
 def context_length(weights: TransformerWeights) -> int:
     """The largest number of tokens for which the model has positions."""
-    tables = [block.attn.rotary for block in weights.blocks]
-    return min([weights.n_ctx, *(len(table.cos) for table in tables if table is not None)])
+    tables = [block.attn.n_positions for block in weights.blocks]
+    return min([weights.n_ctx, *(length for length in tables if length is not None)])
+
+
+def head_width(weights: TransformerWeights) -> int:
+    """The width of the widest projection of a head, for estimates of memory."""
+    return max(block.attn.widest for block in weights.blocks)
 
 
 def mlp_width(weights: TransformerWeights) -> int:

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
-from acdc_pipeline.engine.components import Stream, normalise, project, project_normalised
+from acdc_pipeline.engine.attention import attend, visible_keys
+from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import run_mlp
+from acdc_pipeline.engine.slots import Slots, project_slot, project_stream
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -132,13 +133,16 @@ class ReceiverForward(ABC):
         """The outputs of `heads` for these inputs: by slot, then by head, or one for all."""
         block = self.weights.blocks[layer]
         shape = inputs.shape[1:3]
-        rows, projected = inputs.flatten(1, 2), partial(project_normalised, block.norm_attn)
+        rows, projected = inputs.flatten(1, 2), partial(project_stream, block)
         if len(rows) == 1:  # one input for all is normalised once
-            parts, projected = [normalise(rows, block.norm_attn)] * len(SLOTS), project
+            parts, projected = (
+                [normalise(rows, block.norm_attn)] * len(SLOTS),
+                partial(project_slot, block.attn),
+            )
         else:
             parts = rows.split(len(heads))
         slots: Slots = {
-            slot: projected(part, *slot_weights(block.attn, slot, heads)).unflatten(1, shape)
+            slot: projected(slot, heads, part).unflatten(1, shape)
             for slot, part in zip(SLOTS, parts, strict=True)
         }
         allowed = visible_keys(block.attn, shape[1], inputs.device)

@@ -11,11 +11,18 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
+from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
-from acdc_pipeline.engine.components import normalise, project
-from acdc_pipeline.engine.forward import changed_streams, mlp_width, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.forward import (
+    changed_streams,
+    head_width,
+    mlp_width,
+    run_mlp,
+    streams_from_outputs,
+)
 from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.slots import Slots, project_slot, project_slots
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
 
 States = Float[Tensor, "state batch pos d_model"]
@@ -88,9 +95,9 @@ class SingleRemovals:
         assert slot is not None
         block = self.weights.blocks[node.layer]
         heads = list(range(self.topology.n_heads)) if block.coupled else [node.head]
-        weight, bias = slot_weights(block.attn, slot, [node.head])
         x = normalise(self.clean.heads[node.layer] + difference, block.norm_attn)
-        changed = project(x.flatten(0, 2)[None], weight, bias).view(*x.shape[:3], -1)
+        rows = project_slot(block.attn, slot, [node.head], x.flatten(0, 2)[None])
+        changed = rows.view(*x.shape[:3], -1)
         n_states = len(difference)
         slots: Slots = {}
         for name, part in self._clean_slots(node.layer).items():
@@ -100,8 +107,8 @@ class SingleRemovals:
             slots[name] = repeated.flatten(1, 2)
         allowed = visible_keys(block.attn, x.shape[2], x.device)
         written = attend(block, heads, slots, allowed).unflatten(1, (n_states, -1))
-        rows = [self.index[self.topology.heads(node.layer)[head]] for head in heads]
-        return (written - self.bench.clean.outputs[rows][:, None]).sum(0)
+        sources = [self.index[self.topology.heads(node.layer)[head]] for head in heads]
+        return (written - self.bench.clean.outputs[sources][:, None]).sum(0)
 
     def _clean_slots(self, layer: int) -> Slots:
         if self._layer is None or self._layer[0] != layer:
@@ -118,9 +125,8 @@ class SingleRemovals:
 
 def _states_that_fit(bench: Bench, memory: int) -> int:
     """How many states fit into `memory` bytes, counting streams and one layer's temporaries."""
-    block = bench.weights.blocks[0]
-    n_heads, d_model, d_head = block.attn.w_q.shape
-    pos = bench.layout.pos
+    n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
+    d_head, pos = head_width(bench.weights), bench.layout.pos
     streams = (2 * len(bench.weights.blocks) + 8 + 2 * n_heads) * d_model
     layer = n_heads * (8 * d_head + 4 * pos) + 4 * mlp_width(bench.weights)
     rows = bench.layout.batch * pos

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import mlp_width
+from acdc_pipeline.engine.forward import head_width, mlp_width
 from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.heads.layer_run import Places
 from acdc_pipeline.models.weights import TransformerWeights
@@ -33,8 +33,8 @@ def row_bytes(weights: TransformerWeights, pos: int) -> int:
     output and a copy of it; the stream before and after its norm; the hidden units of an MLP before
     and after the activation.
     """
-    attn = weights.blocks[0].attn
-    n_heads, d_model, d_head = attn.w_q.shape
+    n_heads, d_model = weights.topology.n_heads, weights.d_model
+    d_head = head_width(weights)
     heads = n_heads * (8 * d_head + 3 * pos + 2 * d_model)
     return weights.dtype.itemsize * pos * (heads + 8 * d_model + 4 * mlp_width(weights))
 

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import attention_pattern, normalise_heads, rotate, visible_keys
-from acdc_pipeline.engine.components import Stream, normalise, project, widen
+from acdc_pipeline.engine.attention import attention_pattern, scaled_scores, visible_keys
+from acdc_pipeline.engine.components import Stream, normalise, widen
 from acdc_pipeline.engine.forward import check_tokens, embed, run_mlp
-from acdc_pipeline.graph import Node
-from acdc_pipeline.models.weights import Block, HeadNorm, TransformerWeights
+from acdc_pipeline.engine.slots import finish_rows, project_slot, split_gate
+from acdc_pipeline.graph import SLOTS, Node, Slot
+from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
 
 Places = tuple[Int[Tensor, "*rows"], Int[Tensor, "*pos"]]
 """Rows and positions: indices of the first two axes of a residual stream."""
@@ -75,15 +76,15 @@ class LayerRun:
     layer: int
     block: Block
     pattern: Float[Tensor, "head batch pos pos"]
-    group_values: Float[Tensor, "kv_head batch pos d_head"]
-    carried: Float[Tensor, "head batch pos d_head"]
+    group_values: Float[Tensor, "kv_head batch pos d_v"]
+    carried: Float[Tensor, "head batch pos d_v"]
     replaced: tuple[tuple[int, Tensor], ...]
     post_scale: Float[Tensor, "batch pos 1"] | None
     stream: Stream
     attended: Stream
 
     @property
-    def values(self) -> Float[Tensor, "head batch pos d_head"]:
+    def values(self) -> Float[Tensor, "head batch pos d_v"]:
         """The values of each head at each position; a copy where heads share values."""
         each = self.block.attn.heads_per_kv
         return self.group_values if each == 1 else self.group_values.repeat_interleave(each, dim=0)
@@ -101,7 +102,7 @@ class LayerRun:
         return written
 
     def into_stream(
-        self, carried: Float[Tensor, "head batch n d_head"], at: Int[Tensor, " n"]
+        self, carried: Float[Tensor, "head batch n d_v"], at: Int[Tensor, " n"]
     ) -> Float[Tensor, "head batch n d_model"]:
         """The outputs of heads that carry `carried` at positions `at`."""
         out = torch.matmul(carried, widen(self.block.attn.w_o, carried)[:, None])
@@ -111,7 +112,7 @@ class LayerRun:
 
     def reading(
         self, gradient: Float[Tensor, "*at d_model"], places: Places
-    ) -> Float[Tensor, "head *at d_head"]:
+    ) -> Float[Tensor, "head *at d_v"]:
         """The gradient by what heads carry: a head that carries c to `places` adds c·r there.
 
         Args:
@@ -260,7 +261,7 @@ def run_tokens(
     return run_layers(weights, embed(weights, tokens), edits=edits, visit=visit)
 
 
-def _output_sum(block: Block, carried: Float[Tensor, "batch pos head d_head"]) -> Stream:
+def _output_sum(block: Block, carried: Float[Tensor, "batch pos head d_v"]) -> Stream:
     """The sum of the outputs of all heads of a layer, before any norm that follows attention."""
     return carried.flatten(2) @ widen(block.attn.w_o, carried).flatten(0, 1)
 
@@ -269,52 +270,63 @@ def _attention(
     block: Block, stream: Stream, query_shifts: list[tuple[int, Tensor]]
 ) -> tuple[
     Float[Tensor, "batch head pos pos"],
-    Float[Tensor, "batch kv_head pos d_head"],
-    Float[Tensor, "batch pos head d_head"],
+    Float[Tensor, "batch kv_head pos d_v"],
+    Float[Tensor, "batch pos head d_v"],
 ]:
     """The pattern of every head, the values of each group, and what each head carries.
 
-    Queries, keys and values come from one product, and heads of a group are multiplied with its
-    keys and values in one product, so that nothing is copied for each head.
+    Heads of a group are multiplied with its keys and values in one product, so that nothing is
+    copied for each head, unless their scores have something of their own.
     """
     attn = block.attn
     batch, pos, _ = stream.shape
     n_heads, n_groups = attn.w_q.shape[0], attn.w_k.shape[0]
-    x, matrices = normalise(stream, block.norm_attn), (attn.w_q, attn.w_k, attn.w_v)
-    sizes = [len(w) for w in matrices]
-    # Filled head by head: joining transposed copies would take half as long as the product.
-    wide = x.new_empty(x.shape[-1], sum(sizes), attn.w_q.shape[2])
-    for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
-        columns.copy_(w.transpose(0, 1))
-    out = (x.flatten(0, 1) @ wide.flatten(1)).view(batch, pos, *wide.shape[1:])
-    biases = (attn.b_q, attn.b_k, attn.b_v)
-    q, k, v = (
-        part if bias is None else part + bias
-        for part, bias in zip(out.split(sizes, dim=2), biases, strict=True)
-    )
+    slots = _project(attn, normalise(stream, block.norm_attn))
     for head, shift in query_shifts:
         shifted = normalise(stream + shift, block.norm_attn).flatten(0, 1)[None]
-        bias = None if attn.b_q is None else attn.b_q[head : head + 1]
-        q[:, :, head] = project(shifted, attn.w_q[head : head + 1], bias)[0].unflatten(
-            0, (batch, pos)
-        )
-    q, k = _normalise_heads(q, attn.q_norm), _normalise_heads(k, attn.k_norm)
-    q, k, v = (part.transpose(1, 2) for part in (q, k, v))
-    if attn.rotary is not None:
-        positions = torch.arange(pos, device=stream.device)
-        q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
-    grouped = q.reshape(batch, n_groups, -1, q.shape[-1])
-    allowed = visible_keys(attn, pos, stream.device).repeat(attn.heads_per_kv, 1)
-    pattern = attention_pattern(grouped, k, attn, allowed)
+        rows = project_slot(attn, "q", [head], shifted)[0]
+        slots["q"][:, :, head] = rows.unflatten(0, (batch, pos))
+    slots["q"], gate = split_gate(attn, slots["q"])
+    positions = torch.arange(pos, device=stream.device)
+    q, k, v = (
+        finish_rows(x.permute(2, 0, 1, 3), attn, slot, range(x.shape[2]), positions).transpose(0, 1)
+        for slot, x in slots.items()
+    )
+    allowed = visible_keys(attn, pos, stream.device)
+    if attn.alibi is None and attn.sinks is None:
+        grouped = q.reshape(batch, n_groups, -1, q.shape[-1])
+        hidden = ~allowed.repeat(attn.heads_per_kv, 1)
+        scores = scaled_scores(grouped, k, attn).masked_fill(hidden, float("-inf"))
+        pattern = scores.softmax(dim=-1)
+    else:
+        keys = k.repeat_interleave(attn.heads_per_kv, dim=1).transpose(0, 1)
+        every = range(n_heads)
+        own = attention_pattern(q.transpose(0, 1), keys, attn, every, positions, allowed)
+        pattern = own.transpose(0, 1).reshape(batch, n_groups, -1, pos)
     carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
+    if gate is not None:
+        carried = carried * gate
     return pattern.view(batch, n_heads, pos, pos), v, carried
 
 
-def _normalise_heads(
-    x: Float[Tensor, "batch pos n d_head"], norm: HeadNorm | None
-) -> Float[Tensor, "batch pos n d_head"]:
-    """Normalise the queries or keys of all heads, if there is a norm for them."""
-    if norm is None:
-        return x
-    out = normalise_heads(x.permute(2, 0, 1, 3), norm, range(x.shape[2]))
-    return out.permute(1, 2, 0, 3)
+def _project(attn: Attention, x: Stream) -> dict[Slot, Float[Tensor, "batch pos n _"]]:
+    """The queries, keys and values of every head or group, from one product where it can be one."""
+    matrices, sizes = list(attn.matrices.values()), [len(w) for w in attn.matrices.values()]
+    every = range(attn.w_q.shape[0])
+    latent = any(latent is not None for latent in attn.latents.values())
+    if latent or len({w.shape[2] for w in matrices}) > 1:
+        of_slot = {"q": every, "k": every[:: attn.heads_per_kv], "v": every[:: attn.heads_per_kv]}
+        rows = x.flatten(0, 1)[None]
+        return {
+            slot: project_slot(attn, slot, of_slot[slot], rows)
+            .unflatten(1, x.shape[:2])
+            .permute(1, 2, 0, 3)
+            for slot in SLOTS
+        }
+    # Filled head by head: joining transposed copies would take half as long as the product.
+    wide = x.new_empty(x.shape[-1], sum(sizes), attn.d_qk)
+    for columns, w in zip(wide.split(sizes, dim=1), matrices, strict=True):
+        columns.copy_(w.transpose(0, 1))
+    out = (x.flatten(0, 1) @ wide.flatten(1)).view(*x.shape[:2], *wide.shape[1:])
+    parts = zip(attn.biases.items(), out.split(sizes, dim=2), strict=True)
+    return {slot: part if bias is None else part + bias for (slot, bias), part in parts}

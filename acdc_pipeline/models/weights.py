@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.graph import Topology
+from acdc_pipeline.graph import Slot, Topology
 from acdc_pipeline.models.device import Precision
 from acdc_pipeline.text import pluralize
 
@@ -48,20 +48,42 @@ class Rotary:
 
 @dataclass(frozen=True)
 class HeadNorm:
-    """Normalisation of queries or keys, before their rotation.
+    """Normalisation of queries, keys or values.
 
     Args:
-        kind: as for `Norm`; there is no bias.
-        weight: one row per query or key/value head.
+        kind: as for `Norm`.
+        weight: one row per query or key/value head; None for a norm without weights.
         eps: added to the variance or mean square.
         across: `head` normalises each head over its own dimensions; `layer` takes one mean square
             over all heads together (OLMo 2), which couples the heads of the layer.
+        bias: one row per query or key/value head.
+        after_rotation: whether queries and keys are rotated first (Llama 4, NanoChat).
     """
 
     kind: NormKind
-    weight: Float[Tensor, "head d_head"]
+    weight: Float[Tensor, "head d_head"] | None
     eps: float
     across: Literal["head", "layer"]
+    bias: Float[Tensor, "head d_head"] | None = None
+    after_rotation: bool = False
+
+
+@dataclass(frozen=True)
+class Latent:
+    """What the matrices of a slot read instead of the layer's normalised input x.
+
+        [norm(x down + bias) | direct_norm(x direct)]
+
+    The latents of multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): keys
+    and values share `down` and `norm`, and `direct` gives the keys that all heads share. Each slot
+    of a head computes its latent from its own input.
+    """
+
+    down: Float[Tensor, "d_model rank"]
+    bias: Float[Tensor, " rank"] | None = None
+    norm: Norm | None = None
+    direct: Float[Tensor, "d_model d_direct"] | None = None
+    direct_norm: Norm | None = None
 
 
 @dataclass(frozen=True)
@@ -69,16 +91,34 @@ class Attention:
     """One attention layer; query head h reads key/value head `h // (head / kv_head)`.
 
     Attention scores are q·k times `scale`, softly capped where `score_cap` is set:
-    `cap * tanh(score / cap)`. A query sees itself and the `window - 1` keys before it, or all.
+    `cap * tanh(score / cap)`. A query sees itself and the `window - 1` keys before it, or all; with
+    `chunk`, only keys of its own stretch of that many positions (Llama 4).
+
+    Queries, keys and values are projected, normalised, clamped and rotated in this order.
+
+    Args:
+        w_q: has the columns of `gate` after those of the queries.
+        sinks: a score per head that takes part in the softmax and carries no value, so that the
+            attention of a query sums to less than 1 (gpt-oss).
+        alibi: a bias of each key position; the score of query i and key j gets
+            `alibi[j] - alibi[i]` after the cap. For slopes (Press et al. 2022, arXiv 2108.12409) it
+            is the slope times the position.
+        clip: queries, keys and values are clamped to `[-clip, clip]`.
+        gate: the mixed values of a head are multiplied by the sigmoid of further columns of its
+            query projection, which read the input of its `q` slot: `elements`, one for each
+            dimension of the values (Qwen3-Next); `heads`, one for the whole head (Step 3.7).
+        q_latent, k_latent, v_latent: what `w_q`, `w_k` and `w_v` read; None for the layer's
+            normalised input itself.
+        query_scale: a factor of the query at each position (Llama 4).
     """
 
-    w_q: Float[Tensor, "head d_model d_head"]
-    w_k: Float[Tensor, "kv_head d_model d_head"]
-    w_v: Float[Tensor, "kv_head d_model d_head"]
-    w_o: Float[Tensor, "head d_head d_model"]
-    b_q: Float[Tensor, "head d_head"] | None
-    b_k: Float[Tensor, "kv_head d_head"] | None
-    b_v: Float[Tensor, "kv_head d_head"] | None
+    w_q: Float[Tensor, "head q_in q_out"]
+    w_k: Float[Tensor, "kv_head k_in d_qk"]
+    w_v: Float[Tensor, "kv_head v_in d_v"]
+    w_o: Float[Tensor, "head d_v d_model"]
+    b_q: Float[Tensor, "head q_out"] | None
+    b_k: Float[Tensor, "kv_head d_qk"] | None
+    b_v: Float[Tensor, "kv_head d_v"] | None
     b_o: Float[Tensor, " d_model"] | None
     scale: float
     rotary: Rotary | None
@@ -87,11 +127,59 @@ class Attention:
     score_cap: float | None = None
     q_norm: HeadNorm | None = None
     k_norm: HeadNorm | None = None
+    v_norm: HeadNorm | None = None
+    sinks: Float[Tensor, " head"] | None = None
+    alibi: Float[Tensor, "head position"] | None = None
+    clip: float | None = None
+    gate: Literal["elements", "heads"] | None = None
+    q_latent: Latent | None = None
+    k_latent: Latent | None = None
+    v_latent: Latent | None = None
+    query_scale: Float[Tensor, " position"] | None = None
+    chunk: int | None = None
 
     @property
     def heads_per_kv(self) -> int:
         """Query heads that share one key/value head; 1 without grouped-query attention."""
         return self.w_q.shape[0] // self.w_k.shape[0]
+
+    @property
+    def d_qk(self) -> int:
+        """Width of a query or key, without the columns of a gate."""
+        return self.w_k.shape[2]
+
+    @property
+    def widest(self) -> int:
+        """Width of the widest projection of a head, a gate included: what memory is counted by."""
+        return max(self.w_q.shape[2], self.d_qk, self.w_v.shape[2])
+
+    @property
+    def matrices(self) -> dict[Slot, Float[Tensor, "n d_in d_out"]]:
+        """The projection of each slot."""
+        return {"q": self.w_q, "k": self.w_k, "v": self.w_v}
+
+    @property
+    def biases(self) -> dict[Slot, Float[Tensor, "n d_out"] | None]:
+        """The projection bias of each slot."""
+        return {"q": self.b_q, "k": self.b_k, "v": self.b_v}
+
+    @property
+    def norms(self) -> dict[Slot, HeadNorm | None]:
+        """The norm of each slot."""
+        return {"q": self.q_norm, "k": self.k_norm, "v": self.v_norm}
+
+    @property
+    def latents(self) -> dict[Slot, Latent | None]:
+        """The latent of each slot."""
+        return {"q": self.q_latent, "k": self.k_latent, "v": self.v_latent}
+
+    @property
+    def n_positions(self) -> int | None:
+        """The number of positions that its tables hold; None without tables."""
+        tables = [] if self.rotary is None else [len(self.rotary.cos)]
+        tables += [] if self.alibi is None else [self.alibi.shape[1]]
+        tables += [] if self.query_scale is None else [len(self.query_scale)]
+        return min(tables, default=None)
 
 
 @dataclass(frozen=True)
@@ -136,7 +224,7 @@ class Block:
     @property
     def coupled(self) -> bool:
         """Whether a norm after or across the heads makes their outputs depend on one another."""
-        norms = (self.attn.q_norm, self.attn.k_norm)
+        norms = self.attn.norms.values()
         across = any(norm is not None and norm.across == "layer" for norm in norms)
         return across or self.post_attn is not None
 
@@ -207,7 +295,9 @@ class TransformerWeights:
         return _move(self, precision, device)
 
 
-_MATRICES = frozenset({"w_e", "w_q", "w_k", "w_v", "w_o", "w_in", "w_gate", "w_out", "w_u"})
+_MATRICES = frozenset(
+    ("w_e", "w_q", "w_k", "w_v", "w_o", "w_in", "w_gate", "w_out", "w_u", "down", "direct")
+)
 
 
 def _move(item: Any, precision: Precision, device: torch.device, name: str = "") -> Any:

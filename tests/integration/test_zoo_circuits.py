@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from acdc_pipeline import discover
-from acdc_pipeline.engine.attention import attention_pattern, rotate, visible_keys
+from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.slots import rotate
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.prompts.tokenization import bos_id
@@ -83,10 +84,10 @@ def _patterns(model: LoadedModel, tokens: torch.Tensor) -> list[torch.Tensor]:
             project(x, w, b).unflatten(1, tuple(tokens.shape))
             for w, b in ((attn.w_q, attn.b_q), (attn.w_k, attn.b_k), (attn.w_v, attn.b_v))
         )
+        positions = torch.arange(tokens.shape[1])
         if attn.rotary is not None:
-            positions = torch.arange(tokens.shape[1])
             q, k = rotate(q, attn.rotary, positions), rotate(k, attn.rotary, positions)
-        pattern = attention_pattern(q, k, attn, allowed)
+        pattern = attention_pattern(q, k, attn, range(len(q)), positions, allowed)
         out.append(pattern)
         residual = residual + (pattern @ v @ attn.w_o[:, None]).sum(0)
         if attn.b_o is not None:

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import Slots, attend, slot_weights, visible_keys
-from acdc_pipeline.engine.components import normalise, project
+from acdc_pipeline.engine.attention import attend, visible_keys
+from acdc_pipeline.engine.components import normalise
 from acdc_pipeline.engine.forward import embed, run_mlp
+from acdc_pipeline.engine.slots import Slots, project_slot
 from acdc_pipeline.graph import SLOTS
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
@@ -105,9 +106,9 @@ class _EdgeGated:
         heads = range(self.weights.topology.n_heads)
         slots: Slots = {}
         for slot in SLOTS:
-            weight, bias = slot_weights(block.attn, slot, heads)
             x = normalise(self.received(len(heads)), block.norm_attn)
-            slots[slot] = project(x.flatten(1, 2), weight, bias).unflatten(1, x.shape[1:3])
+            rows = project_slot(block.attn, slot, heads, x.flatten(1, 2))
+            slots[slot] = rows.unflatten(1, x.shape[1:3])
         allowed = visible_keys(block.attn, self.base.shape[1], self.base.device)
         return attend(block, heads, slots, allowed)
 

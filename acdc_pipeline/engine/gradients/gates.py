@@ -19,13 +19,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import attend, project_slots, visible_keys
+from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import embed, mlp_width, run_mlp
+from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mlp
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
+from acdc_pipeline.engine.slots import project_slots
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -209,11 +210,10 @@ def _prompts_that_fit(bench: Bench, memory: int) -> int:
     Counts the change, step and gradient of every source, the input of every receiver, and for one
     layer the gradients by its inputs, its queries, keys, values, patterns and hidden units.
     """
-    block = bench.weights.blocks[0]
-    n_heads, d_model, d_head = block.attn.w_q.shape
-    pos = bench.layout.pos
-    layer = n_heads * (8 * d_model + 14 * d_head + 8 * pos) + 8 * mlp_width(bench.weights)
-    topology = bench.weights.topology
+    topology, pos = bench.weights.topology, bench.layout.pos
+    d_model, d_head = bench.weights.d_model, head_width(bench.weights)
+    heads = topology.n_heads * (8 * d_model + 14 * d_head + 8 * pos)
+    layer = heads + 8 * mlp_width(bench.weights)
     row = (3 * len(topology.sources) + len(topology.receivers)) * d_model + layer
     fit = memory // (pos * row * bench.ablated.element_size())
     return max(1, min(bench.layout.batch, fit, math.ceil(_ROWS / pos)))

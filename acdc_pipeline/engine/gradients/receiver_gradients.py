@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import Slots, attend, project_slots, slot_weights, visible_keys
+from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.components import (
     Stream,
     fold_norm,
@@ -24,12 +24,20 @@ from acdc_pipeline.engine.components import (
     project,
     rms_input_gradient,
     rms_scale,
+    widen,
 )
 from acdc_pipeline.engine.forward import Streams, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
+from acdc_pipeline.engine.slots import (
+    Slots,
+    join_latent,
+    latent_parts,
+    project_slots,
+    slot_weights,
+)
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
-from acdc_pipeline.models.weights import Block, TransformerWeights
+from acdc_pipeline.models.weights import Block, Latent, TransformerWeights
 
 
 @dataclass(frozen=True)
@@ -106,17 +114,40 @@ def _through_heads(
         written = attend(block, heads, leaves, allowed)
         inputs = [leaves[slot] for slot in SLOTS]
         by_slot = torch.autograd.grad(written, inputs, at_output.expand_as(written))
-    if block.norm_attn.kind == "rms":
+    latents = block.attn.latents
+    if block.norm_attn.kind == "rms" and all(latent is None for latent in latents.values()):
         return _through_rms(block, stream, slots, by_slot)
     back = []
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
         weight, _ = slot_weights(block.attn, slot, heads)
-        back.append(project(gradient.flatten(1, 2), weight.transpose(1, 2), None))
+        by_input = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
+        latent = latents[slot]
+        if latent is not None:
+            x = normalise(stream, block.norm_attn).flatten(0, 1)
+            by_input = _through_latent(latent, x, by_input)
+        back.append(by_input)
     normalised = torch.cat(back).unflatten(1, stream.shape[:2])
     if block.norm_attn.kind == "none":
         return normalised
     norm = partial(normalise, norm=block.norm_attn)
     return backpropagate(norm, stream.expand_as(normalised), normalised)
+
+
+def _through_latent(
+    latent: Latent, x: Float[Tensor, "rows d_model"], gradient: Float[Tensor, "n rows d_in"]
+) -> Float[Tensor, "n rows d_model"]:
+    """Backpropagate from a latent, separately for each head, to the normalised input `x`."""
+    # Autograd goes through the norms of the latent alone, which is narrower than `x`.
+    with torch.enable_grad():
+        leaves = [
+            part.expand(len(gradient), *part.shape).detach().requires_grad_()
+            for part in latent_parts(latent, x)
+        ]
+        by_part = torch.autograd.grad(join_latent(latent, leaves), leaves, gradient)
+    by_input = by_part[0] @ widen(latent.down, x).T
+    if latent.direct is not None:
+        by_input = by_input + by_part[1] @ widen(latent.direct, x).T
+    return by_input
 
 
 def _through_rms(

@@ -5,18 +5,14 @@ from __future__ import annotations
 from copy import copy
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import (
-    attention_pattern,
-    normalise_and_rotate,
-    slot_weights,
-    visible_keys,
-)
+from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.search.state_batch import Parts
+from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -25,11 +21,12 @@ SlotInputs = dict[Slot, Float[Tensor, "n state _ d_model"]]
 
 
 class AttentionState:
-    """Per needed head: `q`, `k`, `v`, `pattern` and `z` of the current circuit.
+    """Per needed head: `q`, `k`, `v`, `gate`, `pattern` and `z` of the current circuit.
 
-    Queries, patterns and `z` of a head needed only at the answers exist only there. Shapes:
-    `k` and `v` are [batch pos d_head]; `q` and `z` are [batch pos d_head] or [answer 1 d_head];
-    `pattern` is [batch pos pos] or [answer 1 pos].
+    Queries, gates, patterns and `z` of a head needed only at the answers exist only there. Shapes:
+    `k` and `v` are [batch pos d_head]; `q`, `gate` and `z` are [batch pos d_head] or
+    [answer 1 d_head]; `pattern` is [batch pos pos] or [answer 1 pos]. Heads without a gate have
+    no such part.
     """
 
     def __init__(self, weights: TransformerWeights, layout: Layout) -> None:
@@ -52,7 +49,7 @@ class AttentionState:
         inputs: SlotInputs = {"q": self.layout.select(x, needed), "k": x, "v": x}
         assert node.layer is not None
         projected = self._project(node.layer, [node], needed, inputs)
-        parts = self._attend(node.layer, needed, projected, {})
+        parts = self._attend(node.layer, [node], needed, projected, {})
         self.update(node, {name: part[0, 0] for name, part in parts.items()})
         return sum(part.nbytes for part in self.parts[node].values())
 
@@ -62,9 +59,12 @@ class AttentionState:
 
     def run(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
         """Compute heads with new `inputs`; returns the parts that change, [n state …] each."""
-        current = {name: self.current(nodes, name) for name in ("q", "k", "v", "pattern")}
+        names = ("q", "k", "v", "pattern")
+        if self.weights.blocks[layer].attn.gate is not None:
+            names = (*names, "gate")
+        current = {name: self.current(nodes, name) for name in names}
         projected = self._project(layer, nodes, needed, inputs)
-        return self._attend(layer, needed, projected, current)
+        return self._attend(layer, nodes, needed, projected, current)
 
     def current(self, nodes: list[Node], name: str) -> Float[Tensor, "n 1 ..."]:
         """One part of these heads in the current circuit."""
@@ -83,19 +83,22 @@ class AttentionState:
         heads = _heads(nodes)
         out: Parts = {}
         for slot, x in inputs.items():
-            weight, bias = slot_weights(block.attn, slot, heads)
-            rows = project(normalise(x, block.norm_attn).flatten(1, 2), weight, bias)
-            rows = rows.unflatten(1, x.shape[1:3])
+            normalised = normalise(x, block.norm_attn).flatten(1, 2)
+            rows = project_slot(block.attn, slot, heads, normalised).unflatten(1, x.shape[1:3])
             narrow = slot == "q" and needed is Needed.ANSWERS
             shape = (-1, 1) if narrow else (self.layout.batch, self.layout.pos)
-            at = self.layout.answer_pos[:, None] if narrow else self.positions
             shaped = rows.unflatten(2, shape)
-            if slot != "v":
-                shaped = normalise_and_rotate(shaped, block.attn, slot, heads, at)
-            out[slot] = shaped
+            if slot == "q":
+                shaped, gate = split_gate(block.attn, shaped)
+                if gate is not None:
+                    out["gate"] = gate
+            at = self._positions(needed) if narrow else self.positions
+            out[slot] = finish_slot(shaped, block.attn, slot, heads, at)
         return out
 
-    def _attend(self, layer: int, needed: Needed, projected: Parts, current: Parts) -> Parts:
+    def _attend(
+        self, layer: int, nodes: list[Node], needed: Needed, projected: Parts, current: Parts
+    ) -> Parts:
         parts = dict(projected)
         have = {**current, **projected}
         if "q" in projected or "k" in projected:
@@ -103,12 +106,16 @@ class AttentionState:
             if needed is Needed.ANSWERS:
                 allowed = allowed[self.layout.answer_pos][:, None]
             keys = self._for_queries(have["k"], needed)
-            parts["pattern"] = attention_pattern(
-                have["q"], keys, self.weights.blocks[layer].attn, allowed
-            )
+            attn, at = self.weights.blocks[layer].attn, self._positions(needed)
+            parts["pattern"] = attention_pattern(have["q"], keys, attn, _heads(nodes), at, allowed)
             have["pattern"] = parts["pattern"]
-        parts["z"] = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))
+        z = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))
+        parts["z"] = z * have["gate"] if "gate" in have else z
         return parts
+
+    def _positions(self, needed: Needed) -> Int[Tensor, "*at query"]:
+        """The positions of queries that are needed at these rows."""
+        return self.layout.answer_pos[:, None] if needed is Needed.ANSWERS else self.positions
 
     def _for_queries(
         self, keys: Float[Tensor, "n state batch pos d_head"], needed: Needed

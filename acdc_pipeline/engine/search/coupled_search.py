@@ -16,18 +16,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.attention import (
-    attention_pattern,
-    normalise_and_rotate,
-    slot_weights,
-    visible_keys,
-)
+from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, normalise_parts, project, widen
-from acdc_pipeline.engine.forward import SourceOutputs, mlp_width, run_mlp, streams_from_outputs
+from acdc_pipeline.engine.forward import (
+    SourceOutputs,
+    head_width,
+    mlp_width,
+    run_mlp,
+    streams_from_outputs,
+)
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
+from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
 from acdc_pipeline.graph import LOGITS, Node, Receiver, Slot, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -121,8 +123,8 @@ class CoupledSearch(Search[None]):
         # A query needed at the answers alone still meets keys of every row.
         needed = self.needed(receiver) if receiver.slot is None else Needed.EVERY
         rows = self.layout.n_rows(needed)
-        block = self.weights.blocks[0]
-        n_heads, d_model, d_head = block.attn.w_q.shape
+        n_heads, d_model = self.topology.n_heads, self.weights.d_model
+        d_head = head_width(self.weights)
         visited = max(
             sum(r.node.layer == layer for r in self.kept) for layer in range(self.topology.n_layers)
         )
@@ -242,11 +244,14 @@ class _Suffix:
         q = self._project(layer, nodes, "q", needed).unflatten(2, shape)
         k = self._project(layer, nodes, "k", Needed.EVERY).unflatten(2, every)
         v = self._project(layer, nodes, "v", Needed.EVERY).unflatten(2, every)
-        q = normalise_and_rotate(q, attn, "q", heads, at)
-        k = normalise_and_rotate(k, attn, "k", heads, positions)
+        q, gate = split_gate(attn, q)
+        q = finish_slot(q, attn, "q", heads, at)
+        k = finish_slot(k, attn, "k", heads, positions)
+        v = finish_slot(v, attn, "v", heads, positions)
         if needed is Needed.ANSWERS and not layout.one_answer_per_prompt:
             k, v = k.index_select(2, layout.answer_row), v.index_select(2, layout.answer_row)
-        return (attention_pattern(q, k, attn, allowed) @ v).flatten(2, 3)
+        z = attention_pattern(q, k, attn, heads, at, allowed) @ v
+        return (z if gate is None else z * gate).flatten(2, 3)
 
     def _project(
         self, layer: int, nodes: list[Node], slot: Slot, needed: Needed
@@ -257,14 +262,14 @@ class _Suffix:
         own = [i for i, r in enumerate(receivers) if r in self.search.inputs]
         rest = [i for i, r in enumerate(receivers) if r not in self.search.inputs]
         n_rows = self.layout.n_rows(needed)
-        d_head = block.attn.w_q.shape[2]
-        out = self.delta.new_empty(len(nodes), self.n_states, n_rows, d_head)
+        width = block.attn.matrices[slot].shape[2]
+        out = self.delta.new_empty(len(nodes), self.n_states, n_rows, width)
         stream = self.search.streams.read_by(receivers[0]).flatten(0, 1) + self.stream
         inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
         if own:
             inputs.append((own, torch.stack([self._input(receivers[i]) for i in own])))
         for heads, x in inputs:
             flat = normalise(x, block.norm_attn).flatten(1, 2)
-            projected = project(flat, *slot_weights(block.attn, slot, heads))
+            projected = project_slot(block.attn, slot, heads, flat)
             out[heads] = projected.unflatten(1, x.shape[1:3]).expand(-1, self.n_states, -1, -1)
         return out

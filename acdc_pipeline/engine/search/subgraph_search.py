@@ -180,7 +180,7 @@ class SubgraphSearch(Search[StateBatch]):
         needed, attention = self.circuit.needed[nodes[0]], self.circuit.attention
         parts = attention.run(layer, nodes, needed, inputs)
         change = attention.output(layer, nodes, parts["z"] - attention.current(nodes, "z"))
-        # A head's four projections are of one size.
+        # A head's four projections count as of one size.
         size = len(nodes) * self.weights.blocks[layer].attn.w_o[0].numel()
         for x in inputs.values():
             batch.count_product(x.shape[2], size)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from acdc_pipeline.engine.attention import rotate
 from acdc_pipeline.engine.components import mlp_output
+from acdc_pipeline.engine.slots import rotate
 from acdc_pipeline.models.weights import Mlp, Rotary, RotaryPairs
 
 WIDTH, POSITIONS = 6, 5
