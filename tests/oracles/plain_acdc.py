@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -16,13 +16,57 @@ class Step:
     margin: float
 
 
+def uniform_steps(n_layers: int, *, has_mlp: bool, parallel: bool) -> list[list[str]]:
+    """The `steps` of a model whose layers have heads, and all or none an MLP."""
+    parts = ["a", "m"] if has_mlp else ["a"]
+    return [["".join(parts)] if parallel else parts] * n_layers
+
+
+def visits(
+    steps: Sequence[Sequence[str]], n_heads: int, *, reverse_heads: bool = True
+) -> list[tuple[str, str, list[str]]]:
+    """Every node, its receiver and what that reads, from the output backwards.
+
+    Args:
+        steps: by layer, the groups of parts that read the same stream, in order of computation;
+            `a` stands for the heads, `r` for a mixer, `m` for an MLP.
+    """
+    heads = list(range(n_heads))
+    if reverse_heads:
+        heads.reverse()
+
+    def nodes(layer: int, parts: str) -> list[str]:
+        names = [f"{part}{layer}" for part in "mr" if part in parts]
+        return names + [f"a{layer}.h{h}" for h in heads if "a" in parts]
+
+    def sources_before(layer: int) -> list[str]:
+        names = []
+        for earlier in range(layer - 1, -1, -1):
+            names += nodes(earlier, "".join(steps[earlier]))
+        return [*names, "input"]
+
+    def sources_of(layer: int, part: str) -> list[str]:
+        own = next(i for i, group in enumerate(steps[layer]) if part in group)
+        return nodes(layer, "".join(steps[layer][:own])) + sources_before(layer)
+
+    plan = [("logits", "logits", sources_before(len(steps)))]
+    for layer in range(len(steps) - 1, -1, -1):
+        here = "".join(steps[layer])
+        for part in "mr":
+            if part in here:
+                name = f"{part}{layer}"
+                plan.append((name, name, sources_of(layer, part)))
+        for slot in "vkq":
+            for name in nodes(layer, "a" if "a" in here else ""):
+                plan.append((name, f"{name}<{slot}>", sources_of(layer, "a")))
+    return plan
+
+
 def plain_acdc(
     metric: Callable[[set[str]], float],
     *,
-    n_layers: int,
+    steps: Sequence[Sequence[str]],
     n_heads: int,
-    has_mlp: bool,
-    parallel: bool,
     threshold: float,
     reverse_heads: bool = True,
 ) -> list[Step]:
@@ -31,30 +75,7 @@ def plain_acdc(
     kept: set[str] = set()
     log = []
     current = metric(removed)
-    heads = list(range(n_heads))
-    if reverse_heads:
-        heads.reverse()
-
-    def layer_sources(layer: int, with_mlp: bool) -> list[str]:
-        names = [f"m{layer}"] if has_mlp and with_mlp else []
-        return names + [f"a{layer}.h{h}" for h in heads]
-
-    def sources_before(layer: int) -> list[str]:
-        names = []
-        for earlier in range(layer - 1, -1, -1):
-            names += layer_sources(earlier, with_mlp=True)
-        return [*names, "input"]
-
-    plan = [("logits", "logits", sources_before(n_layers))]
-    for layer in range(n_layers - 1, -1, -1):
-        if has_mlp:
-            own = [] if parallel else layer_sources(layer, with_mlp=False)
-            plan.append((f"m{layer}", f"m{layer}", own + sources_before(layer)))
-        for slot in "vkq":
-            for h in heads:
-                name = f"a{layer}.h{h}"
-                plan.append((name, f"{name}<{slot}>", sources_before(layer)))
-
+    plan = visits(steps, n_heads, reverse_heads=reverse_heads)
     for node, receiver, sources in plan:
         alive = node == "logits" or any(edge.startswith(f"{node}->") for edge in kept)
         if not alive:

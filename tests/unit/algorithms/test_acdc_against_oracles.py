@@ -24,7 +24,7 @@ from tests.float64 import Float64Throughout
 from tests.oracles.bridge_patching import BridgePatching
 from tests.oracles.hand_written import HandWritten
 from tests.oracles.native_patching import NativePatching
-from tests.oracles.plain_acdc import Step, plain_acdc
+from tests.oracles.plain_acdc import Step, plain_acdc, uniform_steps
 from tests.prompt_sets import random_prompts
 
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
@@ -71,10 +71,10 @@ def _plain(
     topology = model.topology
     return plain_acdc(
         metric,
-        n_layers=topology.n_layers,
+        steps=uniform_steps(
+            topology.n_layers, has_mlp=topology.has_mlp, parallel=topology.parallel
+        ),
         n_heads=topology.n_heads,
-        has_mlp=topology.has_mlp,
-        parallel=topology.parallel,
         threshold=threshold,
     )
 

@@ -17,7 +17,7 @@ from acdc_pipeline.specs import SCORED_METHODS
 from acdc_pipeline.specs.own_metric import Metric
 from tests import checkpoints
 from tests.oracles.edge_gates import EdgeGates, GatedHandWritten
-from tests.oracles.plain_acdc import plain_acdc
+from tests.oracles.plain_acdc import plain_acdc, uniform_steps
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
@@ -117,10 +117,10 @@ def test_own_metric_that_is_odd_decides_acdc_as_plain_forwards_do(
     own, topology = odd_metric(uses), model.topology
     steps = plain_acdc(
         forward.odd,
-        n_layers=topology.n_layers,
+        steps=uniform_steps(
+            topology.n_layers, has_mlp=topology.has_mlp, parallel=topology.parallel
+        ),
         n_heads=topology.n_heads,
-        has_mlp=topology.has_mlp,
-        parallel=topology.parallel,
         threshold=0.02,
     )
     assert min(step.margin for step in steps) > 1e-10

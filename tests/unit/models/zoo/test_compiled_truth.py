@@ -16,7 +16,7 @@ from acdc_pipeline.specs.circuit_reference import ReferenceCircuit
 from acdc_pipeline.specs.load import load_yaml
 from tests.compiled_prompts import compiled_prompts
 from tests.oracles.compiled_patching import PlainModel
-from tests.oracles.plain_acdc import plain_acdc
+from tests.oracles.plain_acdc import plain_acdc, uniform_steps
 from tests.support import REPOSITORY
 
 NAMES = compiled.list_compiled()
@@ -99,10 +99,10 @@ def test_plain_acdc_finds_what_was_derived_by_hand(name: str, ablation: str, ord
     model = plain(name)
     steps = plain_acdc(
         model.kl(compiled_prompts(name, 16), ablation),
-        n_layers=model.config["n_layers"],
+        steps=uniform_steps(
+            model.config["n_layers"], has_mlp=not model.config["attn_only"], parallel=False
+        ),
         n_heads=model.config["n_heads"],
-        has_mlp=not model.config["attn_only"],
-        parallel=False,
         threshold=0.01,
         reverse_heads=order == "reverse-heads",
     )

@@ -1,0 +1,417 @@
+"""Edge patching by brute force on the Hugging Face model itself, for any family described to it.
+
+Nothing is shared with the engine or with TransformerLens: all arithmetic is the model's own, and
+hooks change only what its parts read. The trick is copies. The model runs on many copies of each
+prompt, and every receiver of a layer reads its stream in a copy of its own: head h has a copy for
+its query, one for its key and one for its value, the MLP and the mixer have one each. Where the
+attention is computed, the copy of the query takes the keys and the values of the other two. What
+a head computed in its copy is put together with the other heads in front of the output projection,
+and what an MLP or a mixer computed in its copy is given to all copies: the residual streams of all
+copies stay equal, and equal to that of the circuit.
+
+Several circuits are run at once, in further copies.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Names of modules below a decoder layer; modules that a layer lacks are passed over.
+
+    Parts are `a` (attention heads), `r` (mixer) and `m` (MLP).
+
+    Args:
+        reads: the modules whose input is the residual stream, in order of computation, with the
+            parts that read there: norms, or the parts themselves where there is no norm.
+        writes: the modules whose output is added to the residual stream, with their parts. Heads
+            write through `output`.
+        output: the projection that maps the results of all heads to the residual stream.
+        joined: the module whose input are the results of all heads; by default `output` itself.
+        after_heads: a norm between `output` and the residual stream, one factor per dimension.
+        spans: RMS norms that span the queries or the keys of all heads.
+        method: a method of the attention module that is called with query, key and value, for
+            families without `eager_attention_forward`.
+        split: one that returns query, key and value, likewise.
+        parallel: whether all parts of the layer read the stream as it was before the layer.
+    """
+
+    reads: Mapping[str, str] = field(
+        default_factory=lambda: {"input_layernorm": "a", "post_attention_layernorm": "m"}
+    )
+    writes: Mapping[str, str] = field(default_factory=lambda: {"mlp": "m"})
+    output: str = "self_attn.o_proj"
+    joined: str = ""
+    after_heads: str = ""
+    spans: tuple[str, ...] = ()
+    method: str = ""
+    split: str = ""
+    parallel: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the parts of a model are.
+
+    Args:
+        layer: names in every layer, or a function of the layer's index and the config.
+        layers, final: the list of layers and the final norm.
+        scale: the factor on what parts write before it is added to the stream.
+    """
+
+    layer: Layer | Callable[[int, Any], Layer] = Layer()
+    layers: str = "model.layers"
+    final: str = "model.norm"
+    scale: Callable[[Any], float] = lambda config: 1.0
+
+
+class HuggingFacePatching:
+    """Logits of circuits at the last position, in eager attention and the model's own dtype."""
+
+    def __init__(self, model: Any, family: Family, clean: Tensor, corrupted: Tensor) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.clean = clean
+        self.n_heads: int = model.config.get_text_config().num_attention_heads
+        self.scale = family.scale(model.config)
+        self.final = model.get_submodule(family.final)
+        self.layers = [
+            _Layer.of(module, family.layer, index, model.config)
+            for index, module in enumerate(model.get_submodule(family.layers))
+        ]
+        self.ablated: dict[str, Tensor] = {}
+        self.ablated = self._run(corrupted, [set()])[1]
+        self.model_logits = self.logits([set()])[0]
+
+    @property
+    def steps(self) -> list[list[str]]:
+        """By layer, the groups of parts that read the same stream, in order of computation."""
+        return [layer.steps for layer in self.layers]
+
+    def logits(self, removed: Sequence[Collection[str]]) -> Tensor:
+        """Logits [circuit prompt vocab] with each of these sets of edges removed in turn."""
+        with torch.no_grad():
+            return self._run(self.clean, removed)[0]
+
+    def kl(self, removed: Sequence[Collection[str]]) -> list[float]:
+        """KL(model ‖ circuit) in nats, mean over prompts, for each set of removed edges."""
+        model = self.model_logits.log_softmax(-1)
+        circuits = self.logits(removed).log_softmax(-1)
+        return (model.exp() * (model - circuits)).sum(-1).mean(-1).tolist()
+
+    def eap(self, edges: Collection[str], metric: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """(ablated - clean output) · gradient of `metric`, of the logits, by what receivers read.
+
+        The gradient is by a change of zero that is added to the receiver's input alone.
+        """
+        receivers = {edge.partition("->")[2] for edge in edges}
+        zeros = {name: torch.zeros_like(self.ablated["input"]) for name in receivers}
+        for leaf in zeros.values():
+            leaf.requires_grad_()
+        logits, written = self._run(self.clean, [set()], zeros)
+        gradients = torch.autograd.grad(metric(logits[0]), list(zeros.values()))
+        by_receiver = dict(zip(zeros, gradients, strict=True))
+        scores = {}
+        for edge in edges:
+            source, _, receiver = edge.partition("->")
+            step = self.ablated[source] - written[source].detach()
+            scores[edge] = float((step * by_receiver[receiver]).sum())
+        return scores
+
+    def _run(
+        self,
+        tokens: Tensor,
+        removed: Sequence[Collection[str]],
+        added: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        run = _Run(self, removed, len(tokens), added or {})
+        rows = tokens.repeat(len(removed) * run.n_copies, 1)
+        with run.hooked():
+            logits = self.model(input_ids=rows, use_cache=False).logits
+        return run.unfold(logits)[:, 0, :, -1], run.written
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A decoder layer and the modules in it that `Layer` names."""
+
+    module: nn.Module
+    index: int
+    names: Layer
+    reads: list[tuple[nn.Module, str]]
+    writes: list[tuple[nn.Module, str]]
+    output: nn.Module | None
+
+    @classmethod
+    def of(cls, module: nn.Module, names: Any, index: int, config: Any) -> _Layer:
+        if not isinstance(names, Layer):
+            names = names(index, config)
+        writes = [(found, part) for found, part in _find_all(module, names.writes)]
+        output = _find(module, names.output)
+        present = {part for _, part in writes} | ({"a"} if output is not None else set())
+        reads = []
+        for found, parts in _find_all(module, names.reads):
+            here = "".join(part for part in parts if part in present)
+            if here:
+                reads.append((found, here))
+        assert sorted("".join(parts for _, parts in reads)) == sorted(present), (
+            f"layer {index}: not every part reads and writes"
+        )
+        return cls(module, index, names, reads, writes, output)
+
+    @property
+    def attention(self) -> nn.Module:
+        return self.module.get_submodule(self.names.output.rpartition(".")[0])
+
+    @property
+    def steps(self) -> list[str]:
+        steps = [parts for _, parts in self.reads]
+        return ["".join(steps)] if self.names.parallel else steps
+
+
+class _Run:
+    """One forward: what every source has written so far, [circuit prompt pos d_model]."""
+
+    def __init__(
+        self,
+        patching: HuggingFacePatching,
+        removed: Sequence[Collection[str]],
+        n_prompts: int,
+        added: Mapping[str, Tensor],
+    ) -> None:
+        self.patching = patching
+        self.n_heads = patching.n_heads
+        self.shape = (len(removed), self.n_copies, n_prompts)
+        self.added = added
+        self.written: dict[str, Tensor] = {}
+        self.removed: dict[str, dict[str, Tensor]] = {}
+        for index, circuit in enumerate(removed):
+            for edge in circuit:
+                source, _, receiver = edge.partition("->")
+                masks = self.removed.setdefault(receiver, {})
+                mask = masks.setdefault(source, torch.zeros(len(removed), 1, 1, 1))
+                mask[index] = 1.0
+
+    @property
+    def n_copies(self) -> int:
+        """Query, key and value of every head, mixer, MLP."""
+        return 3 * self.n_heads + 2
+
+    def copy_of(self, part: str) -> int:
+        return {"r": 3 * self.n_heads, "m": 3 * self.n_heads + 1}[part]
+
+    def unfold(self, rows: Tensor) -> Tensor:
+        """[circuit copy prompt pos ...]: some modules flatten prompts and positions."""
+        pos = rows.numel() // (self.shape[0] * self.shape[1] * self.shape[2] * rows.shape[-1])
+        return rows.reshape(*self.shape, pos, rows.shape[-1])
+
+    def spread(self, one: Tensor) -> Tensor:
+        """The same [circuit prompt pos ...] in all copies."""
+        return one.unsqueeze(1).expand(-1, self.n_copies, *[-1] * (one.dim() - 1))
+
+    @contextmanager
+    def hooked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            layers = self.patching.layers
+
+            def before(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+                stack.callback(_change_input(module, change).remove)
+
+            def after(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> None:
+                stack.callback(_change_output(module, change).remove)
+
+            before(layers[0].module, self._keep_input)
+            before(self.patching.final, self._read_logits)
+            for layer in layers:
+                for module, parts in layer.reads:
+                    before(module, lambda x, at=layer, parts=parts: self._read(x, at, parts))
+                for module, part in layer.writes:
+                    name = f"{part}{layer.index}"
+                    after(module, lambda _, out, name=name: self._write(out, name))
+                if layer.output is None:
+                    continue
+                joined = layer.module.get_submodule(layer.names.joined or layer.names.output)
+                before(joined, self._join)
+                before(layer.output, lambda x, at=layer: self._write_heads(x, at))
+                for span in layer.names.spans:
+                    after(layer.module.get_submodule(span), self._share_norm(span))
+                if layer.names.after_heads:
+                    norm = layer.module.get_submodule(layer.names.after_heads)
+                    after(norm, lambda x, out, at=layer: self._scale_heads(x, out, at))
+                stack.enter_context(self._mixing(layer))
+            yield
+
+    def _keep_input(self, x: Tensor) -> Tensor:
+        self.written["input"] = self.unfold(x)[:, 0]
+        return x
+
+    def _change(self, receiver: str) -> Tensor | float:
+        """What removed edges add to the input of `receiver`."""
+        total: Tensor | float = self.added.get(receiver, 0.0)
+        for source, mask in self.removed.get(receiver, {}).items():
+            step = self.patching.ablated[source] - self.written[source]
+            total = total + mask.to(step.dtype) * step
+        return total
+
+    def _read(self, x: Tensor, layer: _Layer, parts: str) -> Tensor:
+        copies = list(self.unfold(x).unbind(1))
+        for part in parts:
+            if part == "a":
+                for h in range(self.n_heads):
+                    for i, slot in enumerate("qkv"):
+                        change = self._change(f"a{layer.index}.h{h}<{slot}>")
+                        copies[3 * h + i] = copies[3 * h + i] + change
+            else:
+                copy = self.copy_of(part)
+                copies[copy] = copies[copy] + self._change(f"{part}{layer.index}")
+        return torch.stack(copies, 1).reshape(x.shape)
+
+    def _read_logits(self, x: Tensor) -> Tensor:
+        return self.spread(self.unfold(x)[:, 0] + self._change("logits")).reshape(x.shape)
+
+    def _write(self, out: Tensor, name: str) -> Tensor:
+        own = self.unfold(out)[:, self.copy_of(name[0])]
+        self.written[name] = self.patching.scale * own
+        return self.spread(own).reshape(out.shape)
+
+    def _join(self, z: Tensor) -> Tensor:
+        """Of each head what it computed in the copy of its query."""
+        by_head = self.unfold(z).unflatten(-1, (self.n_heads, -1))
+        own = [by_head[:, 3 * h, ..., h, :] for h in range(self.n_heads)]
+        return self.spread(torch.cat(own, -1)).reshape(z.shape)
+
+    def _write_heads(self, z: Tensor, layer: _Layer) -> Tensor:
+        """Keep each head's share of the output, without the bias, which belongs to no head."""
+        by_head = self.unfold(z)[:, 0].unflatten(-1, (self.n_heads, -1))
+        assert layer.output is not None
+        for h in range(self.n_heads):
+            alone = torch.zeros_like(by_head)
+            alone[..., h, :] = by_head[..., h, :]
+            share = _without_bias(layer.output, alone.flatten(-2))
+            self.written[f"a{layer.index}.h{h}"] = self.patching.scale * share
+        return z
+
+    def _scale_heads(self, x: Tensor, out: Tensor, layer: _Layer) -> Tensor:
+        """A norm multiplies the sum of all heads by one number per token and dimension."""
+        factor = self.unfold(out / x)[:, 0]
+        for h in range(self.n_heads):
+            self.written[f"a{layer.index}.h{h}"] = self.written[f"a{layer.index}.h{h}"] * factor
+        return out
+
+    def _share_norm(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        """A norm across heads takes the mean square over all heads, each of its own stream.
+
+        With grouped queries every head counts with its own copy of its key.
+        """
+        slot = 0 if "q_" in name else 1
+
+        def share(x: Tensor, out: Tensor) -> Tensor:
+            squares = self.unfold(x).pow(2)
+            rows = list(self.unfold(out).unbind(1))
+            n = self.n_heads
+            kv_heads = x.shape[-1] // self.d_head
+            means = squares.unflatten(-1, (kv_heads, -1)).mean(-1)
+            heads = [means[:, 3 * h + slot, ..., h * kv_heads // n] for h in range(n)]
+            together = torch.stack(heads).mean(0)[..., None]
+            for h in range(n):
+                alone = squares[:, 3 * h + slot].mean(-1, keepdim=True)
+                factor = ((alone + self.eps) / (together + self.eps)).sqrt()
+                rows[3 * h + slot] = rows[3 * h + slot] * factor
+            return torch.stack(rows, 1).reshape(out.shape)
+
+        return share
+
+    @property
+    def d_head(self) -> int:
+        config = self.patching.model.config
+        return getattr(config, "head_dim", None) or config.hidden_size // self.n_heads
+
+    @property
+    def eps(self) -> float:
+        return self.patching.model.config.rms_norm_eps
+
+    def _mix(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the copy of each head's query the key and the value of its two other copies."""
+        taken = []
+        for i, rows in ((1, key), (2, value)):
+            order = list(range(self.n_copies))
+            for h in range(self.n_heads):
+                order[3 * h] = 3 * h + i
+            taken.append(rows.unflatten(0, self.shape)[:, order].flatten(0, 2))
+        return taken[0], taken[1]
+
+    def _mixing(self, layer: _Layer) -> Any:
+        """Replaces the place where queries, keys and values meet."""
+        attention: Any = layer.attention
+        if name := layer.names.method or layer.names.split:
+            plain = getattr(attention, name)
+            if layer.names.method:
+
+                def method(query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any):
+                    return plain(query, *self._mix(key, value), *rest, **more)
+
+                return patch.object(attention, name, method)
+
+            def split(fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                query, key, value = plain(fused)
+                return (query, *self._mix(key, value))
+
+            return patch.object(attention, name, split)
+        file = sys.modules[type(attention).__module__]
+        inner = file.eager_attention_forward
+
+        def eager(
+            module: nn.Module, query: Tensor, key: Tensor, value: Tensor, *rest: Any, **more: Any
+        ) -> Any:
+            if module is attention:
+                key, value = self._mix(key, value)
+            return inner(module, query, key, value, *rest, **more)
+
+        return patch.object(file, "eager_attention_forward", eager)
+
+
+def _find(module: nn.Module, name: str) -> nn.Module | None:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        return None
+
+
+def _find_all(module: nn.Module, names: Mapping[str, str]) -> Iterator[tuple[nn.Module, str]]:
+    for name, parts in names.items():
+        found = _find(module, name)
+        if found is not None:
+            yield found, parts
+
+
+def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
+    # `forward` itself runs no hooks.
+    return module.forward(x) - module.forward(torch.zeros_like(x))
+
+
+def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Any:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+    return module.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+def _change_output(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> Any:
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
+        x = args[0] if args else kwargs["hidden_states"]
+        if isinstance(out, tuple):
+            return (change(x, out[0]), *out[1:])
+        return change(x, out)
+
+    return module.register_forward_hook(hook, with_kwargs=True)
