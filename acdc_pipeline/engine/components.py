@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.models.weights import Activation, Mlp, Norm
+from acdc_pipeline.models.weights import Activation, Mlp, Norm, TokenModule
 
 Stream = Float[Tensor, "batch pos d_model"]
 """A residual stream, or what one source writes to it."""
@@ -78,9 +78,13 @@ def soft_cap_change(
     return torch.where(u.abs() < 0.5, small, soft_cap(x + change, cap) - cap * t)
 
 
-def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*rows d_model"]:
+def mlp_output(
+    x: Float[Tensor, "*rows d_model"], mlp: Mlp | TokenModule
+) -> Float[Tensor, "*rows d_model"]:
     """The output of an MLP, its output bias included."""
     rows = x.reshape(-1, x.shape[-1])
+    if isinstance(mlp, TokenModule):
+        return _module_output(rows, mlp).view(x.shape)
     pre = _affine(rows, mlp.w_in, mlp.b_in)
     if mlp.w_gate is None:
         hidden = _ACTIVATIONS[mlp.activation](pre)
@@ -90,6 +94,15 @@ def mlp_output(x: Float[Tensor, "*rows d_model"], mlp: Mlp) -> Float[Tensor, "*r
         # needs `gate`, a third of the time between the products is saved.
         hidden = gate * pre if torch.is_grad_enabled() else gate.mul_(pre)
     return _affine(hidden, mlp.w_out, mlp.b_out).view(x.shape)
+
+
+def _module_output(
+    rows: Float[Tensor, "rows d_model"], mlp: TokenModule
+) -> Float[Tensor, "rows d_model"]:
+    result = mlp.module(rows[None])
+    written: Tensor = result[0] if isinstance(result, tuple) else result
+    written = written.reshape(rows.shape)
+    return written if mlp.scale == 1.0 else mlp.scale * written
 
 
 def _affine(
@@ -106,6 +119,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     "relu": functional.relu,
+    "relu_squared": lambda x: functional.relu(x).square(),
     "silu": functional.silu,
 }
 

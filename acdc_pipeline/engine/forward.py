@@ -93,9 +93,8 @@ def head_width(weights: TransformerWeights) -> int:
 
 
 def mlp_width(weights: TransformerWeights) -> int:
-    """The number of hidden units of an MLP; 0 without MLPs."""
-    mlp = weights.blocks[0].mlp
-    return 0 if mlp is None else mlp.w_in.shape[1]
+    """The number of hidden units that a token uses in the widest MLP; 0 without MLPs."""
+    return max(0 if block.mlp is None else block.mlp.width for block in weights.blocks)
 
 
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:

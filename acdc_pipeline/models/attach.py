@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.architectures import find_architecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.load import LoadedModel
 from acdc_pipeline.models.memory.adapters import is_adapted
 from acdc_pipeline.models.memory.hold import hold_model
@@ -39,7 +41,9 @@ def attach_model(model: Any) -> AttachedModel:
     """
     if isinstance(model, LoadedModel):
         raise InvalidInput(
-            "a model of load_model is not called itself", field="model", fix="give its `bridge`"
+            "a model of load_model is not called itself",
+            field="model",
+            fix=f"give its `{'original' if model.bridge is None else 'bridge'}`",
         )
     bridged = hasattr(model, "original_model")
     if not bridged and _is_wrapped(model):
@@ -52,7 +56,10 @@ def attach_model(model: Any) -> AttachedModel:
     if bridged:
         return AttachedModel(copy, model.original_model, model.ln_final)
     base = model.get_base_model() if is_adapted(model) else model
-    return AttachedModel(copy, base, base.get_submodule(copy.bridge.ln_final.name))
+    found = find_architecture(copy.architecture)
+    by_module = isinstance(found, ModuleArchitecture)
+    norm = found.final_norm if by_module else copy.bridge.ln_final.name
+    return AttachedModel(copy, base, base.get_submodule(norm))
 
 
 def _is_wrapped(model: Any) -> bool:

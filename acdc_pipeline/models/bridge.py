@@ -1,6 +1,6 @@
-"""Load a model directory as a `TransformerBridge`, and refuse weights that do not fit it.
+"""Load a model directory as a model of TransformerLens or transformers; refuse unfit weights.
 
-The bridge is loader and oracle; the engine reads its weights once and never uses its hooks.
+That model is loader and oracle; the engine reads its weights once and never uses its hooks.
 """
 
 from __future__ import annotations
@@ -44,14 +44,28 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
     Raises:
         InvalidInput: the directory does not hold a loadable model.
     """
+    config = read_config(directory)
+    if architecture_of(config) != NATIVE:
+        return wrap_pretrained(load_module(directory, dtype=dtype))
+    weight_files(directory)
+    check_sizes(config, str(directory / "config.json"))
+    return _load_native(directory, config, dtype)
+
+
+def load_module(directory: Path, *, dtype: torch.dtype) -> Any:
+    """Load the transformers model in `directory` for inference, on the CPU in `dtype`.
+
+    Raises:
+        InvalidInput: the directory does not hold a loadable model.
+    """
     weight_files(directory)
     config = read_config(directory)
-    architecture, where = architecture_of(config), str(directory / "config.json")
+    where = str(directory / "config.json")
     check_sizes(config, where)
-    if architecture == NATIVE:
-        return _load_native(directory, config, dtype)
-    check_hugging_face(config, architecture, where)
-    return _load_hugging_face(directory, dtype)
+    check_hugging_face(config, architecture_of(config), where)
+    model = load_pretrained(directory, dtype=dtype)
+    refuse_not_finite(model.named_parameters(), str(directory))
+    return model.eval().requires_grad_(False)
 
 
 def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
@@ -64,12 +78,6 @@ def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
     model, loading = _load_with_report(directory, config, dtype)
     refuse_mismatches(loading, directory)
     return dequantise(model, config)
-
-
-def _load_hugging_face(directory: Path, dtype: torch.dtype) -> TransformerBridge:
-    model = load_pretrained(directory, dtype=dtype)
-    refuse_not_finite(model.named_parameters(), str(directory))
-    return wrap_pretrained(model.eval().requires_grad_(False))
 
 
 def wrap_pretrained(model: Any) -> TransformerBridge:
@@ -112,6 +120,8 @@ def _load_with_report(
                 output_loading_info=True,
                 dtype=dtype,
                 attn_implementation="eager",
+                # The grouped kernels lack float64, and sum in another order.
+                experts_implementation="eager",
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
 
 if TYPE_CHECKING:
-    from acdc_pipeline.models.weights import TransformerWeights
+    from acdc_pipeline.models.weights import Mlp, TokenModule, TransformerWeights
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,19 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
 
 
 def _mlp_feature(weights: TransformerWeights) -> str:
-    mlp = weights.blocks[0].mlp
+    layers = [_describe_mlp(block.mlp) for block in weights.blocks]
+    kinds = Counter(layers)
+    if len(kinds) == 1:
+        return layers[0]
+    return ", ".join(f"{kind} in {count} of {len(layers)} layers" for kind, count in kinds.items())
+
+
+def _describe_mlp(mlp: Mlp | TokenModule | None) -> str:
+    from acdc_pipeline.models.weights import TokenModule
+
     if mlp is None:
         return "no MLPs"
+    if isinstance(mlp, TokenModule):
+        return mlp.feature
     gated = "" if mlp.w_gate is None else "gated "
     return f"{gated}{mlp.activation.replace('_', ' ')} MLPs"

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acdc_pipeline.specs.base import sha256_of
 
@@ -29,12 +29,15 @@ def hash_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def hash_nested(item: Any) -> str:
-    """Return a sha256 over every tensor and value in nested dataclasses and tuples."""
+    """Return a sha256 over every tensor and value in nested dataclasses, tuples and modules."""
     total = hashlib.sha256()
 
     def add(name: str, part: Any) -> None:
         if isinstance(part, Tensor):
             total.update(hash_tensors([(name, part)]).encode())
+        elif isinstance(part, nn.Module):
+            tensors = [*part.named_parameters(name), *part.named_buffers(name)]
+            total.update(hash_tensors(tensors).encode())
         elif is_dataclass(part) and not isinstance(part, type):
             for field in fields(part):
                 add(f"{name}.{field.name}", getattr(part, field.name))

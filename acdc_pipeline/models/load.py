@@ -14,7 +14,9 @@ from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, require_supported
 from acdc_pipeline.models.architectures.extraction import extract_weights
-from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_tokenizer
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.modules import read_weights
+from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_module, load_tokenizer
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
@@ -23,7 +25,6 @@ from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerBase
 
 
@@ -37,8 +38,10 @@ class LoadedModel:
         architecture: Hugging Face class name, or TransformerLensNative.
         weights: plain tensors, on the device the engine computes on.
         tokenizer: None if the directory has none.
-        bridge: the TransformerLens model on the CPU, the oracle for the engine.
-        original: for a model that the caller held in memory, its copy, which is the oracle then.
+        bridge: the TransformerLens model on the CPU, the oracle for the engine; None for an
+            architecture that is read from the transformers model.
+        original: that model, or a copy of the one that the caller held in memory, on the CPU;
+            the oracle where there is one.
         dtype, digest: the dtype by name, and a hash of all weights and of the tokenizer, of what
             `load_model` returned; they are empty where the package loads models for itself.
     """
@@ -48,7 +51,7 @@ class LoadedModel:
     architecture: str
     weights: TransformerWeights
     tokenizer: PreTrainedTokenizerBase | None
-    bridge: TransformerBridge
+    bridge: Any
     original: Any = None
     dtype: str = ""
     digest: str = ""
@@ -104,8 +107,9 @@ def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "au
 
 
 def digest_of(model: LoadedModel) -> str:
-    """Return a hash of the weights of a model, of those of its bridge, and of its tokenizer."""
-    weights = hash_nested(model.weights) + hash_tensors(model.bridge.named_parameters())
+    """Return a hash of the weights of a model, of those of its oracle, and of its tokenizer."""
+    oracle = model.original if model.bridge is None else model.bridge
+    weights = hash_nested(model.weights) + hash_tensors(oracle.named_parameters())
     return weights + ("" if model.tokenizer is None else hash_tokenizer(model.tokenizer))
 
 
@@ -116,40 +120,45 @@ def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
-    bridge = load_bridge(located.directory, dtype=precision.computed)
-    _round_parameters(bridge, precision, located.directory, where=str(ref))
+    by_module = find_architecture(architecture).source == "module"
+    load = load_module if by_module else load_bridge
+    model = load(located.directory, dtype=precision.computed)
+    _round_parameters(model, precision, located.directory, where=str(ref))
     return LoadedModel(
         ref=ref,
         revision=located.revision,
         architecture=architecture,
-        weights=weights_of_bridge(
-            bridge, architecture, where=str(located.directory / "config.json")
-        ).to(precision=precision, device=torch_device),
+        weights=weights_of(model, architecture, where=str(located.directory / "config.json")).to(
+            precision=precision, device=torch_device
+        ),
         tokenizer=load_tokenizer(located.directory),
-        bridge=bridge,
+        bridge=None if by_module else model,
+        original=model if by_module else None,
     )
 
 
-def weights_of_bridge(
-    bridge: TransformerBridge, architecture: str, *, where: str
-) -> TransformerWeights:
-    """Return the weights of a bridge as plain tensors, on the CPU.
+def weights_of(model: Any, architecture: str, *, where: str) -> TransformerWeights:
+    """Return the weights of a model as plain tensors, on the CPU.
+
+    Args:
+        model: a bridge, or a transformers model where `architecture` is read from its modules.
 
     Raises:
         UnsupportedModel: the engine does not reproduce an activation or a norm.
     """
+    found = find_architecture(architecture)
     try:
-        return extract_weights(bridge, find_architecture(architecture))
+        if isinstance(found, ModuleArchitecture):
+            return read_weights(model, found)
+        return extract_weights(model, found)
     except UnsupportedModel as error:
         error.fix = error.fix or SHOW_SUPPORTED
         raise error.at(where)  # noqa: B904  (the same error)
 
 
-def _round_parameters(
-    bridge: TransformerBridge, precision: Precision, directory: Path, *, where: str
-) -> None:
+def _round_parameters(model: Any, precision: Precision, directory: Path, *, where: str) -> None:
     with torch.no_grad():
-        for name, parameter in bridge.named_parameters():
+        for name, parameter in model.named_parameters():
             try:
                 rounded = round_tensor(parameter, precision, name=name, where=where)
             except InvalidInput:

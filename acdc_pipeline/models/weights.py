@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from acdc_pipeline.graph import Slot, Topology
 from acdc_pipeline.models.device import Precision
 from acdc_pipeline.text import pluralize
 
 NormKind = Literal["layer", "rms", "none"]
-Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+Activation = Literal["gelu", "gelu_tanh", "relu", "relu_squared", "silu"]
 
 
 class RotaryPairs(Enum):
@@ -203,6 +204,31 @@ class Mlp:
         matrices = (self.w_in, self.w_gate, self.w_out)
         return sum(matrix.numel() for matrix in matrices if matrix is not None)
 
+    @property
+    def width(self) -> int:
+        """Number of hidden units."""
+        return self.w_in.shape[1]
+
+
+@dataclass(frozen=True)
+class TokenModule:
+    """The model's own module in place of an MLP, such as a mixture of experts with its router.
+
+    Args:
+        module: maps `[1, token, d_model]` to the same shape, or to a tuple that starts with it;
+            each token alone. Its parameters need no gradient.
+        n_weights: number of entries in the matrices that one token uses.
+        width: number of hidden units that one token uses.
+        feature: what it is, in a phrase.
+        scale: factor on the output.
+    """
+
+    module: nn.Module
+    n_weights: int
+    width: int
+    feature: str
+    scale: float = 1.0
+
 
 @dataclass(frozen=True)
 class Block:
@@ -217,7 +243,7 @@ class Block:
     norm_attn: Norm
     attn: Attention
     norm_mlp: Norm | None
-    mlp: Mlp | None
+    mlp: Mlp | TokenModule | None
     post_attn: Norm | None = None
     post_mlp: Norm | None = None
 
@@ -290,7 +316,7 @@ class TransformerWeights:
         """Return the model in another floating-point type or on another device.
 
         Matrices are held in the narrow type where that loses nothing. Scaled ones, such as Gemma's
-        embedding, are not exact in that type and stay wide.
+        embedding, are not exact in that type and stay wide, and so are those of a `TokenModule`.
         """
         return _move(self, precision, device)
 
@@ -306,6 +332,8 @@ def _move(item: Any, precision: Precision, device: torch.device, name: str = "")
         held = wide.to(dtype=precision.held) if name in _MATRICES else wide
         exact = torch.equal(held.to(wide.dtype), wide)
         return (held if exact else wide).to(device=device).contiguous()
+    if isinstance(item, nn.Module):
+        return _move_module(item, precision, device)
     if isinstance(item, tuple):
         return tuple(_move(part, precision, device) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
@@ -314,3 +342,16 @@ def _move(item: Any, precision: Precision, device: torch.device, name: str = "")
         }
         return replace(item, **moved)
     return item
+
+
+def _move_module(module: nn.Module, precision: Precision, device: torch.device) -> nn.Module:
+    """Return `module` itself if it is in that type and on that device, else a copy that is."""
+    memo: dict[int, Any] = {}
+    changed = False
+    for parameter in module.parameters():
+        moved = parameter.detach().to(device, precision.computed)
+        changed |= moved.dtype is not parameter.dtype or moved.device != parameter.device
+        memo[id(parameter)] = nn.Parameter(moved, requires_grad=False)
+    for buffer in module.buffers():
+        memo[id(buffer)] = buffer.detach().to(device).clone()
+    return copy.deepcopy(module, memo) if changed else module

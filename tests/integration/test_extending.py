@@ -98,14 +98,26 @@ TEMPLATE = """{% extends "_base.html" %}
 
 FAMILY = '''"""OPT, from scratch."""
 
-from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 
-class AnotherOpt(Architecture):
-    """Learned positions, ReLU."""
+class AnotherOpt(ModuleArchitecture):
+    """Learned positions, ReLU; the projections of the MLP are parts of the layer."""
 
     class_name = "OPTForCausalLM"
     title = "OPT once more"
+    layers = "model.decoder.layers"
+    embedding = "model.decoder.embed_tokens"
+    positions = "model.decoder.embed_positions"
+    position_offset = 2
+    rotary = ""
+    final_norm = "model.decoder.final_layer_norm"
+    attn_norm = "self_attn_layer_norm"
+    mlp_norm = "final_layer_norm"
+    o = "out_proj"
+    mlp = "."
+    up = "fc1"
+    down = "fc2"
 
 
 ARCHITECTURES = (AnotherOpt,)
@@ -182,8 +194,8 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (architectures / "opt.py").unlink()
     (architectures / "another.py").write_text(FAMILY)
     init = architectures / "__init__.py"
-    replace_once(init, "    opt,\n", "    another,\n")
-    replace_once(init, " opt, native)", " another, native)")
+    replace_once(init, "    opt,\n    phi,\n", "    another,\n    phi,\n")
+    replace_once(init, "    opt,\n    dense,\n", "    another,\n    dense,\n")
 
     shutil.copytree(REPOSITORY / "tasks" / "induction", root / "tasks" / "echo")
     replace_once(root / "tasks" / "echo" / "task.yaml", "name: induction", "name: echo")

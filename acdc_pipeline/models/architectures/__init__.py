@@ -1,7 +1,8 @@
 """Supported architectures, one file per family, and the reasons for refusing others.
 
-A new architecture is a subclass of `Architecture` in the file of its family; a new family is a
-file with a tuple `ARCHITECTURES` and its name in `_FAMILIES`. Only `extraction` imports torch.
+A new architecture is a subclass of `ModuleArchitecture` in the file of its family; a new family is
+a file with a tuple `ARCHITECTURES` and its name in `_FAMILIES`. Only `extraction`, `modules` and
+`reading` import torch.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures import (
+    dense,
     falcon,
     gemma,
     gpt,
     llama,
+    mixture,
     native,
     olmo,
     opt,
@@ -24,7 +27,18 @@ from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
 from acdc_pipeline.models.directory import NATIVE, SHOW_SUPPORTED
 
-_FAMILIES = (gpt, llama, gemma, olmo, phi, falcon, opt, native)
+_FAMILIES = (
+    gpt,
+    llama,
+    gemma,
+    olmo,
+    phi,
+    falcon,
+    opt,
+    dense,
+    mixture,
+    native,
+)
 _BY_CLASS_NAME: Mapping[str, Architecture] = {
     architecture.class_name: architecture()
     for family in _FAMILIES

@@ -25,6 +25,8 @@ class Architecture:
     Neither imports torch, so a model can be described without it.
 
     Class attributes:
+        source: what the weights are read from, a TransformerLens bridge or the modules of the
+            Hugging Face model (`ModuleArchitecture`).
         class_name: entry of `architectures` in config.json.
         title: name in common use.
         refused_values: values in config.json that are not supported.
@@ -37,6 +39,7 @@ class Architecture:
         head_norm_span: whether a norm of queries or keys spans one head or all heads of a layer.
     """
 
+    source: ClassVar[Literal["bridge", "module"]] = "bridge"
     class_name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     refused_values: ClassVar[tuple[RefusedValue, ...]] = ()

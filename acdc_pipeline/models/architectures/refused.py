@@ -25,7 +25,6 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "LongcatFlashForCausalLM",
     ),
     _EXPERTS: (
-        "MixtralForCausalLM",
         "Qwen2MoeForCausalLM",
         "Qwen3MoeForCausalLM",
         "OlmoeForCausalLM",

@@ -60,12 +60,20 @@ def copy_bridge(bridge: Any, precision: Precision, *, where: str) -> Any:
     return copied
 
 
+def is_bridge(model: Any) -> bool:
+    """Return whether `model` is a `TransformerBridge`, without importing TransformerLens."""
+    return any(
+        kind.__name__ == "TransformerBridge" and kind.__module__.startswith("transformer_lens.")
+        for kind in type(model).__mro__
+    )
+
+
 def named_modules(model: Any) -> Iterator[tuple[str, nn.Module]]:
     """Yield every module of a model once, by name; of a bridge, those of both its trees."""
     seen: set[int] = set()
     roots = {"": model}
     # Not by getattr: a module may define the attribute as something else.
-    if type(model).__name__ == "TransformerBridge":
+    if is_bridge(model):
         roots["original_model"] = model.original_model
     for prefix, root in roots.items():
         for name, module in nn.Module.named_modules(root, prefix=prefix):

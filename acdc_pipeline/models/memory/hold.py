@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.models.architectures import require_supported
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.models.architectures import find_architecture, require_supported
 from acdc_pipeline.models.bridge import refuse_not_finite, wrap_pretrained
 from acdc_pipeline.models.config import check_hugging_face, check_sizes
 from acdc_pipeline.models.device import resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import NATIVE
-from acdc_pipeline.models.load import LoadedModel, digest_of, load_reference, weights_of_bridge
+from acdc_pipeline.models.load import LoadedModel, digest_of, load_reference, weights_of
 from acdc_pipeline.models.memory.adapters import adapter_settings, is_adapted, merged_copy
-from acdc_pipeline.models.memory.copying import copy_bridge, copy_module, named_modules
+from acdc_pipeline.models.memory.copying import copy_bridge, copy_module, is_bridge, named_modules
 from acdc_pipeline.models.memory.held import HeldModel, memory_ref, own_tokenizer
 from acdc_pipeline.models.memory.identity import bridge_settings, model_revision
 from acdc_pipeline.models.memory.refusals import (
@@ -29,6 +28,9 @@ from acdc_pipeline.models.memory.refusals import (
 )
 from acdc_pipeline.models.tl_format import expected_shapes
 from acdc_pipeline.specs.model_ref import ModelRef
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
 
 
 def hold_model(model: Any, tokenizer: Any) -> HeldModel:
@@ -48,7 +50,7 @@ def hold_model(model: Any, tokenizer: Any) -> HeldModel:
             field="tokenizer",
             allowed="a tokenizer of transformers",
         )
-    if isinstance(model, TransformerBridge):
+    if is_bridge(model):
         own = getattr(model, "tokenizer", None)
         return _hold_bridge(model, own if tokenizer is None else tokenizer)
     if isinstance(model, PreTrainedModel):
@@ -133,6 +135,12 @@ def _hold_bridge(bridge: TransformerBridge, tokenizer: Any) -> HeldModel:
     refuse_quantised(config, where)
     refuse_adapters(modules, where)
     require_supported(architecture, config, where=where)
+    if find_architecture(architecture).source == "module":
+        raise UnsupportedModel(
+            f"{architecture} is read from the transformers model, not from a TransformerBridge",
+            where=where,
+            fix="pass the PreTrainedModel that was not wrapped",
+        )
     check_sizes(config, where)
     if native:
         expected_shapes(config)  # raises for norms and positions that the format lacks
@@ -157,12 +165,18 @@ def _load_pretrained(
     precision, where = resolve_dtype(dtype), str(ref)
     original = copy_module(model, precision, where=where)
     adapted = is_adapted(original)
-    (original.get_base_model() if adapted else original).set_attn_implementation("eager")
+    base = original.get_base_model() if adapted else original
+    base.set_attn_implementation("eager")
     refuse_not_finite(original.named_parameters(), where)
-    # TransformerLens changes the modules that it wraps; the first copy stays the caller's model.
     make_copy = merged_copy if adapted else copy_module
-    bridge = wrap_pretrained(make_copy(original, precision, where=where))
-    weights = weights_of_bridge(bridge, architecture, where=where)
+    if find_architecture(architecture).source == "module":
+        base.set_experts_implementation("eager")
+        bridge = None
+        read = make_copy(original, precision, where=where) if adapted else original
+    else:
+        # TransformerLens changes the modules that it wraps; the first copy stays the caller's.
+        bridge = read = wrap_pretrained(make_copy(original, precision, where=where))
+    weights = weights_of(read, architecture, where=where)
     return LoadedModel(
         ref=ref,
         revision=revision,
@@ -186,7 +200,7 @@ def _load_bridge(
     precision, where = resolve_dtype(dtype), str(ref)
     copied = copy_bridge(bridge, precision, where=where)
     refuse_not_finite(copied.named_parameters(), where)
-    weights = weights_of_bridge(copied, architecture, where=where)
+    weights = weights_of(copied, architecture, where=where)
     return LoadedModel(
         ref=ref,
         revision=revision,

@@ -122,7 +122,7 @@ def test_load_model_broken_config_names_the_file(gpt2: Path):
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [
-        ("MixtralForCausalLM", "mixture of experts"),
+        ("T5ForConditionalGeneration", "two residual streams"),
         ("MambaForCausalLM", "state-space"),
         ("BloomForCausalLM", "ALiBi"),
         ("DeepseekV3ForCausalLM", "latent attention"),

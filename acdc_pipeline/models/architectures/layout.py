@@ -1,0 +1,158 @@
+"""Architectures that are read from the modules of the Hugging Face model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+from acdc_pipeline.models.architectures.base import Architecture
+
+
+class ModuleArchitecture(Architecture):
+    """A decoder with Llama's names of modules; subclasses give the names that differ.
+
+    Names may be dotted paths; `.` is the module itself, where the projections of the MLP are parts
+    of the layer, say. An empty name stands for a part that the architecture lacks. Torch is not
+    imported here: methods get modules and tensors, and use only what these offer.
+
+    Class attributes of the model:
+        layers, embedding, final_norm, unembedding: paths of its modules.
+        positions: path of an embedding of positions; its first `position_offset` rows are skipped.
+        rotary: path of the module that computes cosines and sines.
+        context_fields: fields of the config that may hold the number of positions.
+
+    Class attributes of a layer, relative to it:
+        attention, mlp: its two parts.
+        attn_norm, mlp_norm: norms before them; an empty `mlp_norm` is the same as `attn_norm`.
+        post_attn, post_mlp: norms of what they write.
+
+    Class attributes of an attention, relative to it:
+        q, k, v, o: projections.
+        qkv: one projection in place of q, k and v.
+        qkv_split: order of its outputs. `heads`: q, k and v of the first head, then of the next;
+            `blocks`: all of q, all of k, all of v; `groups`: for each key/value head its query
+            heads, its key and its value.
+        q_norm, k_norm: norms of queries and keys, where the module has them.
+        window_from: module that holds `sliding_window`; None for one that ignores it.
+
+    Class attributes of an MLP, relative to it:
+        gate, up, down: projections; without a module of the name `gate` the MLP has no gate.
+        gate_up: one projection in place of gate and up, the gate first.
+        activation_fields: fields of the config that may name the activation.
+        experts: name of the part that holds the routed experts.
+        expert_fields, chosen_fields: fields of the config that may hold the number of routed
+            experts, and how many of them process a token.
+    """
+
+    source: ClassVar[Literal["bridge", "module"]] = "module"
+
+    layers: ClassVar[str] = "model.layers"
+    embedding: ClassVar[str] = "model.embed_tokens"
+    positions: ClassVar[str] = ""
+    position_offset: ClassVar[int] = 0
+    rotary: ClassVar[str] = "model.rotary_emb"
+    final_norm: ClassVar[str] = "model.norm"
+    unembedding: ClassVar[str] = "lm_head"
+    context_fields: ClassVar[tuple[str, ...]] = ("max_position_embeddings", "n_positions")
+
+    attention: ClassVar[str] = "self_attn"
+    mlp: ClassVar[str] = "mlp"
+    attn_norm: ClassVar[str] = "input_layernorm"
+    mlp_norm: ClassVar[str] = "post_attention_layernorm"
+    post_attn: ClassVar[str] = ""
+    post_mlp: ClassVar[str] = ""
+
+    q: ClassVar[str] = "q_proj"
+    k: ClassVar[str] = "k_proj"
+    v: ClassVar[str] = "v_proj"
+    o: ClassVar[str] = "o_proj"
+    qkv: ClassVar[str] = ""
+    qkv_split: ClassVar[Literal["heads", "blocks", "groups"]] = "blocks"
+    q_norm: ClassVar[str] = "q_norm"
+    k_norm: ClassVar[str] = "k_norm"
+    window_from: ClassVar[Literal["attention", "config"] | None] = "attention"
+
+    gate: ClassVar[str] = "gate_proj"
+    up: ClassVar[str] = "up_proj"
+    down: ClassVar[str] = "down_proj"
+    gate_up: ClassVar[str] = ""
+    activation_fields: ClassVar[tuple[str, ...]] = (
+        "hidden_act",
+        "hidden_activation",
+        "activation_function",
+    )
+    experts: ClassVar[str] = "experts"
+    expert_fields: ClassVar[tuple[str, ...]] = (
+        "num_local_experts",
+        "num_experts",
+        "n_routed_experts",
+        "moe_num_experts",
+    )
+    chosen_fields: ClassVar[tuple[str, ...]] = (
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "moe_topk",
+        "moe_k",
+        "moe_top_k",
+    )
+
+    def config(self, model: Any) -> Any:
+        """Return the configuration of the text model."""
+        return model.config
+
+    def window(self, attention: Any) -> int | None:
+        """Return the number of keys that a query sees, itself included; None for all."""
+        if self.window_from is None:
+            return None
+        return super().window(attention.config if self.window_from == "config" else attention)
+
+    def count_heads(self, attention: Any, config: Any) -> int:
+        """Return the number of query heads of one attention."""
+        return int(read_first(config, ("num_attention_heads", "n_head", "num_heads")))
+
+    def head_width(self, attention: Any, config: Any) -> int:
+        """Return the width of queries and keys of one head."""
+        width = getattr(attention, "head_dim", None)
+        return int(width or config.hidden_size // self.count_heads(attention, config))
+
+    def slot_projections(self, attention: Any, config: Any) -> Mapping[str, tuple[Any, Any]] | None:
+        """Return weight `[out, d_model]` and bias `[out]` or None of `q`, `k` and `v`.
+
+        Outputs are head after head. None to read the projections named by `q`, `k`, `v` or `qkv`.
+        """
+        return None
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        """Return the token embedding as it enters the residual stream of a model."""
+        scale = getattr(bridge.get_input_embeddings(), "embed_scale", None)
+        return weight if scale is None else weight * scale
+
+    def is_plain_mlp(self, mlp: Any) -> bool:
+        """Return whether `down(act(gate(x)) * up(x))`, or `down(act(up(x)))`, is the whole MLP."""
+        return bool(self.gate_up and hasattr(mlp, self.gate_up)) or hasattr(mlp, self.up)
+
+    def activation_name(self, config: Any, bridge_config: Any = None) -> str:
+        """Return the library's name of the activation in MLPs."""
+        return str(read_first(config, self.activation_fields))
+
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any]] | None:
+        """Return cosines and sines per layer of a model; None to obtain them from its module."""
+        return None
+
+    def finish_attention(self, attn: Any, attention: Any, config: Any) -> Any:
+        """Return `attn`, as read from the module `attention`, with what the names cannot express.
+
+        Args:
+            attn: an `Attention`, to be changed with `dataclasses.replace`.
+        """
+        return attn
+
+    def finish_block(self, block: Any, layer: Any, config: Any) -> Any:
+        """Return the `Block` read from the module `layer`, with what the names cannot express."""
+        return block
+
+
+def read_first(config: Any, names: Iterable[str], default: Any = None) -> Any:
+    """Return the first field of `config` that is not None."""
+    values = (getattr(config, name, None) for name in names)
+    return next((value for value in values if value is not None), default)

@@ -1,0 +1,1 @@
+"""What both readers of models share: norms, rotary tables, MLPs and scales."""

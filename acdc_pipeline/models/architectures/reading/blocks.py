@@ -1,0 +1,51 @@
+"""What both readers do with a block: activations by name, absent biases, scaled outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models.weights import Activation, Attention, Block, Mlp, Norm
+
+ACTIVATIONS: Mapping[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "relu2": "relu_squared",
+    "silu": "silu",
+    "swish": "silu",
+}
+"""The library's name of an activation, and the engine's."""
+
+
+def drop_zero(bias: Float[Tensor, "*shape"] | None) -> Float[Tensor, "*shape"] | None:
+    """Return None for a bias that is zero everywhere, which saves an addition per state."""
+    return None if bias is None or not bool(bias.any()) else bias
+
+
+def check_post_norm(attn: Attention, post_attn: Norm | None) -> None:
+    """Raise UnsupportedModel for a norm after the attention that the engine does not reproduce."""
+    if post_attn is not None and (post_attn.kind != "rms" or attn.b_o is not None):
+        raise UnsupportedModel(
+            "a norm after the attention is reproduced only as an RMS norm of heads without a bias"
+        )
+
+
+def scale_outputs(block: Block, scale: float) -> Block:
+    """Return `block` with everything it writes into the residual stream times `scale`."""
+    if scale == 1.0:
+        return block
+    attn, mlp = block.attn, block.mlp
+    b_o = None if attn.b_o is None else scale * attn.b_o
+    if isinstance(mlp, Mlp):
+        b_out = None if mlp.b_out is None else scale * mlp.b_out
+        mlp = replace(mlp, w_out=scale * mlp.w_out, b_out=b_out)
+    elif mlp is not None:
+        mlp = replace(mlp, scale=scale * mlp.scale)
+    return replace(block, attn=replace(attn, w_o=scale * attn.w_o, b_o=b_o), mlp=mlp)

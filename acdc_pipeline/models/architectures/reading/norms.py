@@ -1,0 +1,86 @@
+"""Norms of a model's own modules as plain tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.weights import HeadNorm, Norm, NormKind
+
+NO_NORM = Norm("none", None, None, 0.0)
+
+
+def read_norm(module: Any, architecture: Architecture) -> Norm:
+    """Return a norm of the residual stream, or of what a part writes to it.
+
+    Raises:
+        UnsupportedModel: the engine does not reproduce a norm of this class.
+    """
+    if type(module).__name__ == "Identity":
+        return NO_NORM
+    return Norm(
+        _norm_kind(module, architecture),
+        _norm_weight(module, architecture),
+        getattr(module, "bias", None),
+        _norm_eps(module, architecture),
+    )
+
+
+def read_head_norm(
+    module: Any, architecture: Architecture, heads: int, d_head: int
+) -> HeadNorm | None:
+    """Return the norm of queries or keys, or None if there is none.
+
+    Its weight is shared by the heads, or holds a row per head, flattened or not.
+
+    Raises:
+        UnsupportedModel: the engine does not reproduce a norm of this class.
+    """
+    if module is None:
+        return None
+    per_head = architecture.head_norm_modules(module)
+    if per_head is not None:
+        norms = list(per_head)
+        weight = torch.stack([norm.weight for norm in norms])
+        return HeadNorm("layer", weight, _norm_eps(norms[0], architecture), "head")
+    weight = _norm_weight(module, architecture)
+    if weight is None:
+        raise UnsupportedModel(f"'{type(module).__name__}' of queries or keys has no weight")
+    span = architecture.head_norm_span
+    rows = weight.expand(heads, d_head) if weight.dim() == 1 and span == "head" else weight
+    return HeadNorm(
+        _norm_kind(module, architecture),
+        rows.reshape(heads, d_head),
+        _norm_eps(module, architecture),
+        span,
+    )
+
+
+def _norm_kind(module: Any, architecture: Architecture) -> NormKind:
+    name = type(module).__name__
+    if isinstance(module, torch.nn.LayerNorm) or name in architecture.layer_norm_modules:
+        return "layer"
+    if "RMSNorm" in name:
+        return "rms"
+    raise UnsupportedModel(f"normalisation '{name}' is not reproduced")
+
+
+def _norm_weight(module: Any, architecture: Architecture) -> Float[Tensor, "*shape"] | None:
+    weight: Tensor | None = getattr(module, "weight", None)
+    if weight is None or architecture.norm_offset == 0:
+        return weight
+    return architecture.norm_offset + weight
+
+
+def _norm_eps(module: Any, architecture: Architecture) -> float:
+    for name in ("eps", "variance_epsilon"):
+        if hasattr(module, name):
+            return float(getattr(module, name))
+    if architecture.norm_eps is None:
+        raise UnsupportedModel(f"normalisation '{type(module).__name__}' states no eps")
+    return architecture.norm_eps

@@ -1,0 +1,56 @@
+"""Rotary tables, computed by the rotary module of the model itself, whatever its scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, Architecture
+from acdc_pipeline.models.weights import Rotary, RotaryPairs
+
+
+def read_rotary(
+    module: Any, architecture: Architecture, attentions: Iterable[Any], n_ctx: int
+) -> list[Rotary | None]:
+    """Return the rotary embedding of each layer, None for layers without one.
+
+    Args:
+        module: the rotary module, called with a tensor of the type wanted, positions and, where
+            the base differs between kinds of layers, the kind.
+        attentions: attention module of each layer; None for layers without attention.
+        n_ctx: number of positions of the model.
+    """
+    layers = list(attentions)
+    pairs = RotaryPairs(architecture.rotary_pairs)
+    types: Sequence[str | None] = [None] * len(layers)
+    if isinstance(getattr(module, "rope_type", None), dict):
+        types = list(module.config.layer_types)
+    positions = _count_positions(module, n_ctx)
+    by_type = {kind: _evaluate(module, positions, kind, pairs) for kind in set(types)}
+    return [
+        by_type[kind] if attention is not None and architecture.rotates(attention) else None
+        for kind, attention in zip(types, layers, strict=True)
+    ]
+
+
+def _evaluate(module: Any, positions: int, layer_type: str | None, pairs: RotaryPairs) -> Rotary:
+    probe = torch.zeros(1, positions, 1, dtype=torch.float32)
+    extra = () if layer_type is None else (layer_type,)
+    with torch.no_grad():
+        cos, sin = module(probe, torch.arange(positions)[None], *extra)
+    return Rotary(cos[0], sin[0], pairs)
+
+
+def _count_positions(module: Any, n_ctx: int) -> int:
+    """Return the number of positions that one table holds for.
+
+    LongRoPE switches to a second table beyond the length of the first training. That table is not
+    read, so such prompts are refused.
+    """
+    positions = min(n_ctx, MAX_ROTARY_POSITIONS)
+    parameters = getattr(module.config, "rope_parameters", None) or {}
+    if parameters.get("rope_type") == "longrope":
+        positions = min(positions, int(parameters["original_max_position_embeddings"]))
+    return positions
