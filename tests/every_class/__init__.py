@@ -1,0 +1,8 @@
+"""One tiny model of each supported class of transformers, by family."""
+
+from tests.every_class.known import KNOWN
+from tests.every_class.tiny import TinyModel
+
+EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN,)
+
+__all__ = ["EVERY_CLASS", "TinyModel"]
