@@ -78,6 +78,7 @@ schemas: $(INSTALLED) ## regenerate the JSON Schemas that editors use
 docs: schemas ## regenerate what is generated in docs/
 	@$(BIN)/python -m benchmarks.docs_pages.head_scores docs/head-scores.md
 	@$(BIN)/python -m benchmarks.docs_pages.command_line docs/cli.md
+	@$(BIN)/python -m benchmarks.docs_pages.architectures docs/architectures.md
 
 install: $(INSTALLED) ## the environment alone
 

@@ -16,6 +16,7 @@ from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import UNBROKEN
 from acdc_pipeline.cli.views.conversion import conversion_document, print_conversion
+from acdc_pipeline.cli.views.coverage import coverage_document, print_coverage
 from acdc_pipeline.errors import ParityError
 from acdc_pipeline.text import pluralize
 
@@ -46,11 +47,24 @@ COMPILED = (
 
 
 @app.command("list")
-def list_models(json: shared.Json = False) -> None:
+def list_models(
+    coverage: Annotated[
+        bool,
+        typer.Option(
+            "--coverage",
+            help="Show instead which classes of the installed transformers and TransformerLens "
+            "are reproduced, and why others are refused.",
+        ),
+    ] = False,
+    json: shared.Json = False,
+) -> None:
     """List the bundled models, and the architectures that are supported.
 
     Example: acdc models list
     """
+    if coverage:
+        _list_coverage(json)
+        return
     with show_status("reading the models"):
         from acdc_pipeline.models import SUPPORTED, describe_model, list_zoo
 
@@ -270,6 +284,17 @@ def convert_model(
         output.print_json(conversion_document(done))
     else:
         print_conversion(done)
+
+
+def _list_coverage(json: bool) -> None:
+    with show_status("reading the names of classes"):
+        from acdc_pipeline.models.architectures.coverage import measure_coverage
+
+        found = measure_coverage()
+    if json:
+        output.print_json(coverage_document(found))
+    else:
+        print_coverage(found)
 
 
 def _card(name: str) -> dict[str, Any]:

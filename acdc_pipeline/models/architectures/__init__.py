@@ -56,11 +56,9 @@ def find_architecture(class_name: str) -> Architecture:
 
 def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:
     """Return why a model with this `config.json` is refused, or None if it is supported."""
-    if class_name in REFUSED:
-        return REFUSED[class_name]
-    if class_name not in SUPPORTED:
-        return "the engine does not reproduce it"
-    return _BY_CLASS_NAME[class_name].find_refusal(config)
+    if class_name in _BY_CLASS_NAME:
+        return _BY_CLASS_NAME[class_name].find_refusal(config)
+    return REFUSED.get(class_name, "the engine does not reproduce it")
 
 
 def require_supported(class_name: str, config: Mapping[str, Any], where: str) -> None:

@@ -11,11 +11,11 @@ from tests import checkpoints
 from tests.command_line import acdc
 
 
-def bloom(folder: Path) -> Path:
+def mamba(folder: Path) -> Path:
     """A checkpoint of an architecture that is refused for a reason of its own."""
     folder.mkdir(parents=True)
     config = {
-        "architectures": ["BloomForCausalLM"],
+        "architectures": ["MambaForCausalLM"],
         "n_layer": 2,
         "num_attention_heads": 2,
         "hidden_size": 8,
@@ -47,6 +47,31 @@ def test_models_list_says_what_was_learnt_and_what_compiled_circuits_show(capsys
     assert "V-composition" in rows["zoo:compiled-lookback"]
 
 
+def test_models_list_coverage_counts_every_class_and_groups_refusals_by_reason(capsys):
+    listed = acdc(capsys, "models", "list", "--coverage", "--json")
+    assert listed.code == 0
+    document = listed.document
+    assert {"class": "GPT2LMHeadModel", "title": "GPT-2"} in [
+        {"class": row["class"], "title": row["title"]} for row in document["reproduced"]
+    ]
+    assert document["counts"] == {
+        kind: len(document[kind]) for kind in ("reproduced", "refused", "unknown")
+    }
+    names = {row["class"] for kind in document["counts"] for row in document[kind]}
+    assert len(names) == sum(document["counts"].values())
+    assert [row["library"] for row in document["libraries"]] == ["transformers", "transformer-lens"]
+    text = acdc(capsys, "models", "list", "--coverage").out
+    refused = [block for block in text.split("\n\n") if block.startswith("refused (")]
+    assert any("no attention heads" in block and "Mamba2ForCausalLM" in block for block in refused)
+    for kind, count in document["counts"].items():
+        assert count == 0 or f"{kind} ({count})" in text or kind == "refused"
+
+
+def test_models_list_coverage_fits_a_terminal_of_80_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, acdc(capsys, "models", "list", "--coverage").out.splitlines())) <= 80
+
+
 def test_models_show_says_size_and_support(capsys):
     shown = acdc(capsys, "models", "show", "zoo:compiled-or")
     assert shown.code == 0
@@ -56,9 +81,9 @@ def test_models_show_says_size_and_support(capsys):
 
 
 def test_models_show_says_why_an_architecture_is_refused(capsys, tmp_path):
-    shown = acdc(capsys, "models", "show", f"dir:{bloom(tmp_path / 'bloom')}")
+    shown = acdc(capsys, "models", "show", f"dir:{mamba(tmp_path / 'mamba')}")
     assert shown.code == 0
-    assert "no: ALiBi position biases are not reproduced" in shown.out
+    assert "no: it has no attention heads" in shown.out
 
 
 def test_models_check_measures_the_distance_to_the_models_own_logits(capsys):
@@ -80,8 +105,8 @@ def test_models_check_says_what_is_reproduced_and_how_it_is_searched(capsys, tmp
 
 
 def test_models_check_refuses_an_architecture_that_is_not_reproduced(capsys, tmp_path):
-    acdc(capsys, "models", "check", f"dir:{bloom(tmp_path / 'bloom')}").refuses(
-        "BloomForCausalLM", "ALiBi", "GPT-2LMHeadModel".replace("-", "")
+    acdc(capsys, "models", "check", f"dir:{mamba(tmp_path / 'mamba')}").refuses(
+        "MambaForCausalLM", "ALiBi", "GPT-2LMHeadModel".replace("-", "")
     )
 
 

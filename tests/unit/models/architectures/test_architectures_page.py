@@ -1,14 +1,26 @@
-"""The page on architectures names exactly those that are supported."""
+"""The page on architectures is the one made from their definitions."""
 
 from __future__ import annotations
 
 import re
 
 from acdc_pipeline.models import SUPPORTED
+from acdc_pipeline.models.architectures.refused import REFUSED
+from benchmarks.docs_pages.architectures import page_text
 from tests.support import REPOSITORY
 
+PAGE = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
 
-def test_architectures_page_has_one_row_for_each_supported_class():
-    page = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \|", page, flags=re.M)
-    assert sorted(rows) == sorted(SUPPORTED)
+
+def test_architectures_page_is_up_to_date():
+    assert PAGE == page_text(), (
+        "run: python -m benchmarks.docs_pages.architectures docs/architectures.md"
+    )
+
+
+def test_architectures_page_has_one_row_for_each_supported_class_and_names_each_refused_one():
+    reproduced, refused = PAGE.split("## Refused")
+    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", reproduced.split("Settings in")[0], flags=re.M)
+    assert sorted(name for name, _ in rows) == sorted(SUPPORTED)
+    assert all(len(peculiarity) > 10 for _, peculiarity in rows)
+    assert sorted(re.findall(r"`(\w+)`", refused)) == sorted(REFUSED.keys() - SUPPORTED.keys())
