@@ -77,7 +77,9 @@ def page_text() -> str:
     """Return the page."""
     return (
         _BEGINNING
-        + "".join(f"| {title} | `{name}` | {_peculiarity(name)} |\n" for name, title in _supported())
+        + "".join(
+            f"| {title} | `{name}` | {_peculiarity(name)} |\n" for name, title in _supported()
+        )
         + _SETTINGS
         + "".join(_setting_rows())
         + _GRAPH

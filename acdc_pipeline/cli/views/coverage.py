@@ -51,7 +51,9 @@ def print_coverage(coverage: Coverage) -> None:
     for reason, names in coverage.by_reason().items():
         _print_group(f"refused ({len(names)}): {reason}", names)
     if coverage.unknown:
-        _print_group(f"unknown ({len(coverage.unknown)}): nobody has looked at them", coverage.unknown)
+        _print_group(
+            f"unknown ({len(coverage.unknown)}): nobody has looked at them", coverage.unknown
+        )
     _print_group(f"reproduced ({len(coverage.reproduced)})", coverage.reproduced)
     total = len(coverage.reproduced) + len(coverage.refused) + len(coverage.unknown)
     output.print_facts(

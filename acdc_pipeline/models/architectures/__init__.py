@@ -25,7 +25,7 @@ from acdc_pipeline.models.architectures import (
 )
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
-from acdc_pipeline.models.directory import NATIVE, SHOW_SUPPORTED
+from acdc_pipeline.models.directory import SHOW_SUPPORTED
 
 _FAMILIES = (
     gpt,
@@ -65,10 +65,9 @@ def require_supported(class_name: str, config: Mapping[str, Any], where: str) ->
     """Raise UnsupportedModel, with the reason, unless the engine reproduces the model."""
     reason = find_refusal(class_name, config)
     if reason is not None:
-        names = [name for name in SUPPORTED if name != NATIVE]
         raise UnsupportedModel(
             f"architecture '{class_name}' is not supported: {reason}",
             where=where,
-            allowed=f"{', '.join(names)}, or a TransformerLens-format directory",
+            allowed=f"{len(SUPPORTED) - 1} architectures, or a TransformerLens-format directory",
             fix=SHOW_SUPPORTED,
         )

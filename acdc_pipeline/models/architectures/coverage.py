@@ -117,5 +117,7 @@ def _read_table(module: ast.Module, name: str) -> set[str]:
                 return {str(ast.literal_eval(key)) for key in value.keys if key is not None}
             if isinstance(value, ast.Call) and value.args:
                 found = [names for _, names in ast.literal_eval(value.args[0])]
-                return {n for names in found for n in ([names] if isinstance(names, str) else names)}
+                return {
+                    n for names in found for n in ([names] if isinstance(names, str) else names)
+                }
     raise ValueError("it is absent")

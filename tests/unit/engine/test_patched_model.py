@@ -250,13 +250,13 @@ def test_model_that_cannot_be_patched_is_refused(directory: Path, kind: str, say
 
 
 def test_architecture_that_the_engine_does_not_reproduce_is_refused():
-    from transformers import BloomConfig, BloomForCausalLM
+    from transformers import OpenAIGPTConfig, OpenAIGPTLMHeadModel
 
-    config: Any = BloomConfig(vocab_size=23, hidden_size=16, n_layer=1, n_head=2)
-    model = BloomForCausalLM(config).eval()
+    config: Any = OpenAIGPTConfig(vocab_size=23, n_embd=16, n_layer=1, n_head=2)
+    model = OpenAIGPTLMHeadModel(config).eval()
     circuit = Circuit.full(Topology(1, 2, has_mlp=True))
     with (
-        pytest.raises(UnsupportedModel, match="BloomForCausalLM"),
+        pytest.raises(UnsupportedModel, match="OpenAIGPTLMHeadModel"),
         patch_model(circuit, model, CORRUPTED),
     ):
         pass

@@ -63,10 +63,10 @@ def test_sweep_prompts_are_no_more_than_a_file_of_pairs_has(tmp_path: Path):
 
 def test_sweep_cell_whose_model_cannot_be_had_is_refused_and_the_rest_is_planned(tmp_path: Path):
     good = write_shape(tmp_path / "good")
-    moe = write_shape(tmp_path / "moe", architectures=["MixtralForCausalLM"], model_type="mixtral")
+    mamba = write_shape(tmp_path / "mamba", architectures=["MambaForCausalLM"], model_type="mamba")
     pickled = write_shape(tmp_path / "pickled")
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
-    models = [f"dir:{tmp_path}/gone", f"dir:{good}", f"dir:{moe}", f"dir:{pickled}", "hf:no/such"]
+    models = [f"dir:{tmp_path}/gone", f"dir:{good}", f"dir:{mamba}", f"dir:{pickled}", "hf:no/such"]
     spec = sweep(models=models, methods=[{"name": "acdc", "thresholds": [0.1, 0.2]}])
     plan = plan_sweep(spec, dtype="float32")
     assert [planned.run.model for planned in plan.runs] == [f"dir:{good}"] * 2
@@ -76,7 +76,7 @@ def test_sweep_cell_whose_model_cannot_be_had_is_refused_and_the_rest_is_planned
     errors = {str(r.cell.model): r.error for r in plan.refused}
     assert "no such model directory" in str(errors[models[0]])
     assert isinstance(errors[models[2]], UnsupportedModel)
-    assert "MixtralForCausalLM" in str(errors[models[2]])
+    assert "MambaForCausalLM" in str(errors[models[2]])
     assert "would run code" in str(errors[models[3]])
     assert "local Hugging Face cache" in str(errors["hf:no/such"])
 

@@ -24,11 +24,11 @@ from tests.sweeps import write_shape, write_sweep
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     """Three thresholds of one task, in a model that can be planned and in one that cannot."""
-    good, moe = write_shape(tmp_path / "good"), tmp_path / "moe"
-    write_shape(moe, architectures=["MixtralForCausalLM"], model_type="mixtral")
+    good, mamba = write_shape(tmp_path / "good"), tmp_path / "mamba"
+    write_shape(mamba, architectures=["MambaForCausalLM"], model_type="mamba")
     return write_sweep(
         tmp_path / "small.yaml",
-        models=[f"dir:{good}", f"dir:{moe}"],
+        models=[f"dir:{good}", f"dir:{mamba}"],
         methods=[{"name": "acdc", "thresholds": [0.1, 0.01, 0.001]}],
     )
 
@@ -58,7 +58,7 @@ def test_plan_counts_what_is_there_what_failed_and_what_is_refused(
         (failed.run_id, "failed_before"),
         (left.run_id, "to_run"),
     ]
-    assert "MixtralForCausalLM" in shown.document["refused"][0]["error"]["problem"]
+    assert "MambaForCausalLM" in shown.document["refused"][0]["error"]["problem"]
     assert [cell["measured"] for cell in shown.document["cells"]] == [1, 0]
 
 
@@ -71,7 +71,7 @@ def test_plan_for_people_says_why_and_how_it_knows(capsys, sweep: Path, store_ur
     for part in ("small: 6 runs, 2 to run, 1 failed before, 3 refused", "a count of operations"):
         assert part in shown.out
     assert "CPU hours" in shown.out
-    for part in ("architecture 'MixtralForCausalLM' is not supported", "a.jsonl:1: two tokens"):
+    for part in ("architecture 'MambaForCausalLM' is not supported", "a.jsonl:1: two tokens"):
         assert part in shown.err
 
 

@@ -13,14 +13,16 @@ PAGE = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
 
 
 def test_architectures_page_is_up_to_date():
-    assert PAGE == page_text(), (
+    assert page_text() == PAGE, (
         "run: python -m benchmarks.docs_pages.architectures docs/architectures.md"
     )
 
 
 def test_architectures_page_has_one_row_for_each_supported_class_and_names_each_refused_one():
     reproduced, refused = PAGE.split("## Refused")
-    rows = re.findall(r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", reproduced.split("Settings in")[0], flags=re.M)
+    rows = re.findall(
+        r"^\| [^|]+ \| `(\w+)` \| ([^|]+) \|$", reproduced.split("Settings in")[0], flags=re.M
+    )
     assert sorted(name for name, _ in rows) == sorted(SUPPORTED)
     assert all(len(peculiarity) > 10 for _, peculiarity in rows)
     assert sorted(re.findall(r"`(\w+)`", refused)) == sorted(REFUSED.keys() - SUPPORTED.keys())
