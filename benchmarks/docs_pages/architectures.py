@@ -100,7 +100,8 @@ def _peculiarity(name: str) -> str:
 def _setting_rows() -> Iterable[str]:
     for name, _ in _supported():
         for setting in find_architecture(name).refused_values:
-            yield f"| `{name}` | `{setting.field}: {json.dumps(setting.value)}` | {setting.reason} |\n"
+            value = json.dumps(setting.value)
+            yield f"| `{name}` | `{setting.field}: {value}` | {setting.reason} |\n"
 
 
 def _refusals() -> Iterable[str]:

@@ -122,16 +122,10 @@ def test_load_model_broken_config_names_the_file(gpt2: Path):
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [
-<<<<<<< HEAD
         ("T5ForConditionalGeneration", "two residual streams"),
-        ("MambaForCausalLM", "state-space"),
-        ("BloomForCausalLM", "ALiBi"),
-        ("DeepseekV3ForCausalLM", "latent attention"),
-=======
         ("MambaForCausalLM", "no attention heads"),
         ("BartForCausalLM", "second residual stream"),
         ("JetMoeForCausalLM", "no fixed node"),
->>>>>>> 9fc57a4 (The page of architectures is made from their definitions; a refusal names how many there are)
         ("SomethingNewForCausalLM", "does not reproduce"),
     ],
 )
