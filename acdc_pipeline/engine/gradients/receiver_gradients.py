@@ -151,7 +151,7 @@ def _through_latent(
 
 
 def _through_rms(
-    block: Block, stream: Stream, slots: Slots, by_slot: Sequence[Float[Tensor, "*shape"]]
+    block: Block, stream: Stream, slots: Slots, by_slot: Sequence[Float[Tensor, "head batch pos _"]]
 ) -> Float[Tensor, "n batch pos d_model"]:
     """Backpropagate from the projections in each slot to the inputs of an RMS norm."""
     heads = range(block.attn.w_q.shape[0])
