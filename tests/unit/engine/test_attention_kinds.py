@@ -1,4 +1,4 @@
-"""Kinds of attention, in every forward, search and gradient, against loops over queries and keys."""
+"""Kinds of attention in every forward, search and gradient, against loops over queries and keys."""
 
 from __future__ import annotations
 
