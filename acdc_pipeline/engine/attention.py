@@ -16,6 +16,7 @@ from acdc_pipeline.engine.components import (
     soft_cap,
     widen,
 )
+from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.slots import (
     Slots,
     finish_rows,
@@ -59,12 +60,16 @@ def attend(
     heads: Sequence[int],
     slots: Slots,
     allowed: Bool[Tensor, "pos pos"],
-) -> Float[Tensor, "head batch pos d_model"]:
+    answers: Layout | None = None,
+) -> Float[Tensor, "head rows _ d_model"]:
     """The outputs of these query heads, from their projections.
 
     If heads depend on one another (`Block.coupled`), all heads of the layer must be given.
+
+    Args:
+        answers: where the queries are, each a row of one position; None for every position.
     """
-    z = _mix_values(block.attn, heads, slots, allowed)
+    z = _mix_values(block.attn, heads, slots, allowed, answers)
     w_o = block.attn.w_o
     if list(heads) != list(range(len(w_o))):
         w_o = w_o[list(heads)]
@@ -92,14 +97,21 @@ def run_attention(block: Block, stream: Stream) -> Stream:
 
 
 def _mix_values(
-    attn: Attention, heads: Sequence[int], slots: Slots, allowed: Bool[Tensor, "pos pos"]
-) -> Float[Tensor, "head batch pos d_v"]:
+    attn: Attention,
+    heads: Sequence[int],
+    slots: Slots,
+    allowed: Bool[Tensor, "pos pos"],
+    answers: Layout | None = None,
+) -> Float[Tensor, "head rows _ d_v"]:
     """Each head's values, summed with its attention pattern as weights, times its gate."""
-    positions = torch.arange(slots["q"].shape[2], device=slots["q"].device)
+    at = positions = torch.arange(slots["k"].shape[2], device=slots["k"].device)
     queries, gate = split_gate(attn, slots["q"])
-    q = finish_slot(queries, attn, "q", heads, positions)
     k, v = (finish_slot(slots[slot], attn, slot, heads, positions) for slot in ("k", "v"))
-    z = attention_pattern(q, k, attn, heads, positions, allowed) @ v
+    if answers is not None:
+        at, allowed = answers.answer_pos[:, None], allowed[answers.answer_pos][:, None]
+        k, v = answers.keys_of_answers(k), answers.keys_of_answers(v)
+    q = finish_slot(queries, attn, "q", heads, at)
+    z = attention_pattern(q, k, attn, heads, at, allowed) @ v
     return z if gate is None else z * gate
 
 

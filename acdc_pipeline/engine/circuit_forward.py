@@ -9,16 +9,18 @@ common are computed once (`shared_outputs`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.answer_batches import answer_batches
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
-from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.node_removals import SharedLayers, WithoutNodes, nodes_present
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
@@ -26,7 +28,7 @@ from acdc_pipeline.engine.shared_outputs import (
     needed_sources,
     sum_rows,
 )
-from acdc_pipeline.graph import LOGITS, Edge, Receiver
+from acdc_pipeline.graph import Edge, Receiver
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -35,10 +37,7 @@ _BATCH_BYTES = 16 * 2**20
 operating system maps them at each allocation: three times slower on small models."""
 
 _SHARED_BYTES = 256 * 2**20
-"""For outputs that circuits have in common."""
-
-_STREAM_BYTES = 16 * 2**20
-"""For streams that knockouts have in common."""
+"""For outputs that circuits have in common, and again for what knockouts have in common."""
 
 _DENSE = 8
 """If more than one in this many edges is present, a matrix product sums them faster."""
@@ -83,11 +82,12 @@ def run_circuits(
         neurons: for all circuits, as in `run_circuit`.
     """
     out = ablated.new_empty(len(masks), *ablated.shape[1:])
-
-    def keep(circuit: int, chosen: slice, final: Stream) -> None:
-        out[circuit, chosen] = final
-
-    _run(weights, tokens, ablated, masks, keep, neurons)
+    circuits = _Circuits(weights, masks, neurons)
+    at_once = _prompts_at_once(tokens, ablated)
+    for first in range(0, len(tokens), at_once):
+        some = slice(first, first + at_once)
+        for circuit, final in circuits.finals(tokens[some], ablated[:, some]):
+            out[circuit, some] = final
     return out
 
 
@@ -106,53 +106,98 @@ def run_circuits_to_answers(
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
     some = np.flatnonzero(masks.any(axis=1))
     done, total = (len(masks) - len(some)) * layout.batch, len(masks) * layout.batch
-    if done:  # all removed edges carry the ablated outputs
-        total_ablated = ablated[:, layout.answer_row, layout.answer_pos].sum(0)
-        for block in weights.blocks:
-            if block.attn.b_o is not None:
-                total_ablated += block.attn.b_o
-        out[:] = total_ablated
+    if done:
+        out[:] = _all_ablated(weights, ablated, layout)
         advance(done / total)
-
-    def keep(number: int, chosen: slice, final: Stream) -> None:
-        nonlocal done
-        row = layout.answer_row - chosen.start
-        here = (row >= 0) & (row < len(final))
-        out[some[number], here] = final[row[here], layout.answer_pos[here]]
-        done += len(final)
-        advance(done / total)
-
-    _run(weights, tokens, ablated, masks[some], keep)
+    circuits = _Circuits(weights, masks[some])
+    batches = answer_batches(
+        layout,
+        most_prompts=_prompts_at_once(tokens, ablated),
+        least_rows=_LEAST_ROWS,
+        one_sided=weights.blocks[0].attn.direction == "causal",
+    )
+    for batch in batches if len(some) else ():
+        inputs = batch.tokens_of(tokens), batch.outputs_of(ablated)
+        for circuit, final in circuits.finals(*inputs, batch.layout):
+            out[some[circuit], batch.answers] = final[:, 0]
+            done += len(batch.prompts)
+            advance(done / total)
     return out
 
 
-def _run(
-    weights: TransformerWeights,
-    tokens: Int[Tensor, "batch pos"],
-    ablated: Float[Tensor, "src batch pos d_model"],
-    masks: Bool[np.ndarray, "circuit edge"],
-    keep: Callable[[int, slice, Stream], None],
-    neurons: NeuronMasks | None = None,
-) -> None:
-    """Pass the final stream of each circuit to `keep`, for a part of the prompts at a time."""
-    batch, pos = tokens.shape
-    prompts = max(1, _BATCH_BYTES // ablated[:, :1].nbytes, math.ceil(_LEAST_ROWS / pos))
-    nodes = [None if neurons is not None else _nodes_present(weights, mask) for mask in masks]
-    others = [mask for mask, there in zip(masks, nodes, strict=True) if there is None]
-    ids = identify_outputs(weights, others)
-    for j in range(0, batch, prompts):
-        chosen = slice(j, min(batch, j + prompts))
-        bases, embedded = Bases(ablated[:, chosen]), embed(weights, tokens[chosen])
-        shared = SharedChanges(ablated, ids, embedded.numel(), _SHARED_BYTES)
-        streams: dict[bytes, Stream] = {}
+def _all_ablated(
+    weights: TransformerWeights, ablated: Float[Tensor, "src batch pos d_model"], layout: Layout
+) -> Float[Tensor, "answer d_model"]:
+    """The final streams at the answers when every removed edge carries its ablated output."""
+    # One answer at a time: the gathered outputs of all sources stay in the cache.
+    total = torch.cat(
+        [
+            ablated[:, row, pos].sum(0)
+            for row, pos in zip(layout.answer_row.split(1), layout.answer_pos.split(1), strict=True)
+        ]
+    )
+    for block in weights.blocks:
+        if block.attn.b_o is not None:
+            total += block.attn.b_o
+    return total
+
+
+def _prompts_at_once(
+    tokens: Int[Tensor, "batch pos"], ablated: Float[Tensor, "src batch pos d_model"]
+) -> int:
+    return max(1, _BATCH_BYTES // ablated[:, :1].nbytes, math.ceil(_LEAST_ROWS / tokens.shape[1]))
+
+
+class _Circuits:
+    """Circuits that run together, on some prompts after others.
+
+    Args:
+        masks: the edges of each circuit.
+        neurons: for all circuits, as in `run_circuit`.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        masks: Bool[np.ndarray, "circuit edge"],
+        neurons: NeuronMasks | None = None,
+    ) -> None:
+        self.weights, self.masks, self.neurons = weights, masks, neurons
+        topology = weights.topology
+        self.nodes = [None if neurons is not None else nodes_present(topology, m) for m in masks]
+        others = [mask for mask, there in zip(masks, self.nodes, strict=True) if there is None]
+        self.ids = identify_outputs(weights, others)
+
+    def finals(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        ablated: Float[Tensor, "src batch pos d_model"],
+        answers: Layout | None = None,
+    ) -> Iterator[tuple[int, Stream]]:
+        """Yield the final stream of each circuit on these prompts, or that at their answers.
+
+        Args:
+            answers: of these prompts; the streams are then those of `Layout.at_each_answer`.
+        """
+        bases, embedded = Bases(ablated), embed(self.weights, tokens)
+        if answers is not None and len(answers.answer_row) > embedded.shape[:2].numel():
+            # `SharedChanges` has no room for more answers than rows.
+            for circuit, final in self.finals(tokens, ablated):
+                yield circuit, answers.at_each_answer(final)
+            return
+        shared = SharedChanges(ablated, self.ids, embedded.numel(), _SHARED_BYTES)
+        width = self.weights.topology.n_heads + int(self.weights.topology.has_mlp)
+        knockouts = [there for there in self.nodes if there is not None]
+        layers = SharedLayers(knockouts, width, _SHARED_BYTES)
         number = 0
-        for circuit, (mask, there) in enumerate(zip(masks, nodes, strict=True)):
+        for circuit, (mask, there) in enumerate(zip(self.masks, self.nodes, strict=True)):
             if there is not None:
-                run = _WithoutNodes(weights, bases.ablated, there, streams)
+                run = WithoutNodes(self.weights, ablated, there, layers)
             else:
-                run = _Circuit(weights, bases, mask, shared, number, neurons)
+                run = _Circuit(self.weights, bases, mask, shared, number, self.neurons)
                 number += 1
-            keep(circuit, chosen, run.final(embedded))
+            run.answers = answers
+            yield circuit, run.final(embedded)
 
 
 class _Circuit(ReceiverForward):
@@ -194,105 +239,45 @@ class _Circuit(ReceiverForward):
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         for output, source in zip(written, sources, strict=True):
             if source in self.new:
-                change = self.changes[self.row[source]].view_as(output)
-                torch.sub(output, self.ablated[source], out=change)
+                change = self.changes[self.row[source], : output.numel()].view_as(output)
+                torch.sub(output, self.where_needed(self.ablated[source]), out=change)
                 if self.centred:
                     change -= change.mean(-1, keepdim=True)
                 if self.kept is not None:
                     change *= self.kept[source]
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        base = self.bases.at(self.n_sources, self.constant)
+        base = self.where_needed(self.bases.at(self.n_sources, self.constant))
         first = [self.topology.first_edge[receiver] for receiver in receivers]
         mask = self.mask[np.add.outer(first, np.arange(self.n_sources))]
         if bool((mask == mask[:1]).all()):
             mask = mask[:1]
         if not mask.any():
             return base[None]
-        if mask.sum() * _DENSE < mask.size:
+        if self.n_everywhere is None and mask.sum() * _DENSE < mask.size:
             receiver, source = mask.nonzero()
             total = sum_rows(self.changes, self.row[source], receiver, len(mask))
             total += base.flatten()
         else:
             sources = np.flatnonzero(mask.any(0))
             present = torch.from_numpy(mask[:, sources]).to(base)
-            at = self.row[sources]
-            if bool((np.diff(at) == 1).all()):  # without a copy
-                changes = self.changes[int(at[0]) : int(at[-1]) + 1]
-            else:
-                changes = self.changes[torch.from_numpy(at).to(base.device)]
+            changes = self._changes_of(sources)
             total = torch.addmm(base.flatten().expand(len(mask), -1), present, changes)
         return total.view(len(mask), *base.shape)
 
-
-class _WithoutNodes(ReceiverForward):
-    """The whole model without some nodes: all receivers of a layer read one stream.
-
-    Args:
-        ablated: what the missing nodes write, for these prompts.
-        present: the sources that are not missing.
-        shared: streams before layers, by the sources present so far; a knockout starts from the
-            layer of the first node in which it differs.
-    """
-
-    def __init__(
-        self,
-        weights: TransformerWeights,
-        ablated: Float[Tensor, "src batch pos d_model"],
-        present: Bool[np.ndarray, " src"],
-        shared: dict[bytes, Stream],
-    ) -> None:
-        super().__init__(weights, present)
-        self.ablated = ablated
-        self.present = present
-        self.shared = shared
-        self.stream = torch.zeros_like(ablated[0])
-        self.n_in_stream = 0
-
-    def final(self, embedded: Stream) -> Stream:
-        for layer in reversed(range(1, self.topology.n_layers)):
-            stream = self.shared.get(self._key(layer))
-            if stream is not None:
-                self.stream = stream.clone()
-                self.n_sources = self.n_in_stream = 1 + layer * self.width
-                for block in self.weights.blocks[:layer]:
-                    self._add_constant(block.attn.b_o)
-                return self.run_layers(layer)
-        return super().final(embedded)
-
-    def enter(self, layer: int) -> None:
-        self._add_ablated()
-        if (len(self.shared) + 1) * self.stream.nbytes <= _STREAM_BYTES:
-            self.shared.setdefault(self._key(layer), self.stream.clone())
-
-    def write(self, written: Outputs, sources: Sequence[int]) -> None:
-        there = [i for i, source in enumerate(sources) if self.present[source]]
-        if there:
-            self.stream += (written if len(there) == len(written) else written[there]).sum(0)
-
-    def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        self._add_ablated()
-        total = self.stream if self.constant is None else self.stream + self.constant
-        return total[None]
-
-    def _add_ablated(self) -> None:
-        """Add the outputs of missing nodes among the sources passed since the last call."""
-        passed = slice(self.n_in_stream, self.n_sources)
-        for source in (~self.present[passed]).nonzero()[0].tolist():
-            self.stream += self.ablated[self.n_in_stream + source]
-        self.n_in_stream = self.n_sources
-
-    def _key(self, layer: int) -> bytes:
-        return self.present[: 1 + layer * self.width].tobytes()
-
-
-def _nodes_present(
-    weights: TransformerWeights, mask: Bool[np.ndarray, " edge"]
-) -> Bool[np.ndarray, " src"] | None:
-    """The sources present in a circuit that has all edges of each source or none of them.
-
-    None if it has only some of a source's edges.
-    """
-    topology = weights.topology
-    at_logits = mask[topology.first_edge[Receiver(LOGITS)] :]
-    return at_logits if bool((at_logits[topology.edge_sources] == mask).all()) else None
+    def _changes_of(self, sources: Int[np.ndarray, " some"]) -> Float[Tensor, "some numbers"]:
+        """The changes of some sources, at the answers once nothing else is needed."""
+        at = self.row[sources]
+        if self.n_everywhere is not None:
+            assert self.answers is not None
+            # The changes of later sources are at the answers, in the first columns of their rows.
+            answers = self.answers.answer_index.numpy(force=True)
+            everywhere = (sources < self.n_everywhere)[:, None]
+            n_rows, d_model = self.answers.n_rows(Needed.EVERY), self.ablated.shape[-1]
+            rows = at[:, None] * n_rows + np.where(everywhere, answers, np.arange(len(answers)))
+            table = self.changes.view(-1, d_model)
+            chosen = torch.from_numpy(rows.ravel()).to(table.device)
+            return table.index_select(0, chosen).view(len(sources), -1)
+        if bool((np.diff(at) == 1).all()):  # without a copy
+            return self.changes[int(at[0]) : int(at[-1]) + 1]
+        return self.changes[torch.from_numpy(at).to(self.changes.device)]

@@ -54,6 +54,18 @@ class Layout:
         """The rows of the answers, out of all rows."""
         return rows.index_select(-2, self.answer_index)
 
+    def at_each_answer(
+        self, stream: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "answer 1 d_model"]:
+        """The stream at the answers, each as a prompt of one position."""
+        return stream[self.answer_row, self.answer_pos][:, None]
+
+    def keys_of_answers(
+        self, keys: Float[Tensor, "*lead batch pos width"]
+    ) -> Float[Tensor, "*lead answer pos width"]:
+        """The keys or values of each answer's prompt."""
+        return keys if self.one_answer_per_prompt else keys.index_select(-3, self.answer_row)
+
     def select(
         self, rows: Float[Tensor, "*lead rows width"], needed: Needed
     ) -> Float[Tensor, "*lead needed width"]:

@@ -17,9 +17,10 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import run_mlp
+from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.slots import Slots, project_slot, project_stream
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, head, mlp
-from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, head, mlp
+from acdc_pipeline.models.weights import Block, TransformerWeights
 
 Outputs = Float[Tensor, "n batch pos d_model"]
 
@@ -49,6 +50,9 @@ class ReceiverForward(ABC):
         computed: the sources that are computed; None means all.
 
     Attributes:
+        answers: where the final stream is needed; None for everywhere. What the last layer writes
+            is then computed there alone.
+        n_everywhere: sources whose outputs are at every position; None before `narrow`.
         n_sources: sources passed so far, skipped ones included.
         constant: the sum of the attention biases so far, which every receiver reads.
     """
@@ -60,6 +64,8 @@ class ReceiverForward(ABC):
         self.topology = weights.topology
         self.computed = computed
         self.width = self.topology.n_heads + int(self.topology.has_mlp)
+        self.answers: Layout | None = None
+        self.n_everywhere: int | None = None
         self.n_sources = 0
         self.constant: Float[Tensor, " d_model"] | None = None
 
@@ -77,6 +83,20 @@ class ReceiverForward(ABC):
     def enter(self, layer: int) -> None:
         """Called before each layer."""
         del layer
+
+    def narrow(self) -> None:
+        """From here on, streams are read and written at `answers` alone.
+
+        Called after the last layer's keys and values were read, if `answers` are given.
+        """
+        self.n_everywhere = self.n_sources
+
+    def where_needed(self, stream: Stream) -> Stream:
+        """A stream of all positions as it is read now: after `narrow`, by `at_each_answer`."""
+        if self.n_everywhere is None:
+            return stream
+        assert self.answers is not None
+        return self.answers.at_each_answer(stream)
 
     def heads(self, layer: int) -> Sequence[int]:
         """The heads of `layer` that are computed; all or none in a coupled layer."""
@@ -113,7 +133,9 @@ class ReceiverForward(ABC):
             first, n_heads = self.n_sources, self.topology.n_heads
             heads = self.heads(layer)
             by_heads = None
-            if heads:
+            if self.answers is not None and layer == self.topology.n_layers - 1:
+                by_heads = self.run_heads_at_answers(layer, heads)
+            elif heads:
                 by_heads = self.run_heads(layer, heads, self.read(_slots_of(layer, heads)))
             by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
@@ -132,21 +154,21 @@ class ReceiverForward(ABC):
     ) -> Outputs:
         """The outputs of `heads` for these inputs: by slot, then by head, or one for all."""
         block = self.weights.blocks[layer]
-        shape = inputs.shape[1:3]
-        rows, projected = inputs.flatten(1, 2), partial(project_stream, block)
-        if len(rows) == 1:  # one input for all is normalised once
-            parts, projected = (
-                [normalise(rows, block.norm_attn)] * len(SLOTS),
-                partial(project_slot, block.attn),
-            )
-        else:
-            parts = rows.split(len(heads))
-        slots: Slots = {
-            slot: projected(slot, heads, part).unflatten(1, shape)
-            for slot, part in zip(SLOTS, parts, strict=True)
-        }
-        allowed = visible_keys(block.attn, shape[1], inputs.device)
+        slots = _project(block, SLOTS, heads, inputs)
+        allowed = visible_keys(block.attn, inputs.shape[2], inputs.device)
         return attend(block, heads, slots, allowed)
+
+    def run_heads_at_answers(self, layer: int, heads: Sequence[int]) -> Outputs | None:
+        """Read the inputs of `heads`, in the last layer, and compute their outputs at `answers`."""
+        block, receivers = self.weights.blocks[layer], _slots_of(layer, heads)
+        by_position = self.read(receivers[len(heads) :]) if heads else None
+        self.narrow()
+        if by_position is None:
+            return None
+        slots = _project(block, ("k", "v"), heads, by_position)
+        slots |= _project(block, ("q",), heads, self.read(receivers[: len(heads)]))
+        allowed = visible_keys(block.attn, by_position.shape[2], by_position.device)
+        return attend(block, heads, slots, allowed, self.answers)
 
     def _by_mlp(self, layer: int) -> Outputs | None:
         if not self.has_mlp(layer):
@@ -156,6 +178,27 @@ class ReceiverForward(ABC):
     def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
         if bias is not None:
             self.constant = bias if self.constant is None else self.constant + bias
+
+
+def _project(
+    block: Block,
+    slots: Sequence[Slot],
+    heads: Sequence[int],
+    inputs: Float[Tensor, "read rows _ d_model"],
+) -> Slots:
+    """Project inputs of heads: by slot, then by head, or one for all."""
+    rows, projected = inputs.flatten(1, 2), partial(project_stream, block)
+    if len(rows) == 1:  # one input for all is normalised once
+        parts, projected = (
+            [normalise(rows, block.norm_attn)] * len(slots),
+            partial(project_slot, block.attn),
+        )
+    else:
+        parts = rows.split(len(heads))
+    return {
+        slot: projected(slot, heads, part).unflatten(1, inputs.shape[1:3])
+        for slot, part in zip(slots, parts, strict=True)
+    }
 
 
 def _slots_of(layer: int, heads: Sequence[int]) -> list[Receiver]:

@@ -7,6 +7,7 @@ instance, differs from the whole circuit only downstream of that node.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 import torch
@@ -123,10 +124,13 @@ class SharedChanges:
         fit = budget // (numbers * like.element_size())
         self.rows = like.new_empty(max(most, min(distinct, fit)), numbers)
         self.row_of: dict[int, int] = {}
-        self.free = list(reversed(range(len(self.rows))))
+        self.free = list(range(len(self.rows)))  # a heap: the lowest rows stay in the cache
         self.uses: dict[int, list[int]] = {}
+        self.last_uses: list[list[int]] = [[] for _ in ids]
         for circuit, at in reversed(list(enumerate(ids))):
             for number in at[at >= 0].tolist():
+                if number not in self.uses:
+                    self.last_uses[circuit].append(number)
                 self.uses.setdefault(number, []).append(circuit)
 
     def held(self, circuit: int) -> Int[np.ndarray, " src"]:
@@ -135,11 +139,15 @@ class SharedChanges:
 
     def make_room(self, circuit: int, n: int) -> list[int]:
         """Free `n` rows: changes read again last are evicted first, those of `circuit` never."""
-        kept = set(self.ids[circuit].tolist())
-        leaving = sorted(self.row_of.keys() - kept, key=lambda i: self._next_use(i, circuit))
-        while len(self.free) < n:
-            self.free.append(self.row_of.pop(leaving.pop()))
-        return [self.free.pop() for _ in range(n)]
+        for number in self.last_uses[circuit - 1] if circuit else ():
+            if number in self.row_of:
+                heappush(self.free, self.row_of.pop(number))
+        if len(self.free) < n:
+            kept = set(self.ids[circuit].tolist())
+            leaving = sorted(self.row_of.keys() - kept, key=lambda i: self._next_use(i, circuit))
+            while len(self.free) < n:
+                heappush(self.free, self.row_of.pop(leaving.pop()))
+        return [heappop(self.free) for _ in range(n)]
 
     def _next_use(self, number: int, circuit: int) -> int:
         uses = self.uses[number]

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.answer_batches import as_index
 from acdc_pipeline.engine.shared_outputs import sum_rows
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts import PromptSet
@@ -161,13 +162,13 @@ class ExchangedSums:
 
     def write(self, written: Float[Tensor, "n batch pos d_model"], sources: Sequence[int]) -> None:
         """Store the outputs of `sources`."""
-        outputs, at = written.flatten(2), _as_index(sources)
+        outputs, at = written.flatten(2), as_index(sources)
         if not self._parts.numel():
             self._per_prompt = written.shape[2:]
             self._parts = outputs.new_empty(self.n_sources, *outputs.shape[1:])
             self._unwritten = torch.ones(self.n_sources, dtype=torch.bool)
             self._transforms = [
-                (_as_index(rows), _transform(groups).to(outputs))
+                (as_index(rows), _transform(groups).to(outputs))
                 for rows, groups in _together(self.exchange.pool.members)
             ]
         self._unwritten[at] = False
@@ -273,10 +274,3 @@ def _fourier_basis(m: int) -> Float[Tensor, "part batch"]:
     if m % 2 == 0:
         rows.append(math.sqrt(0.5) * (1.0 - 2 * (torch.arange(m) % 2)).double())
     return torch.stack(rows) * math.sqrt(2 / m)
-
-
-def _as_index(places: Sequence[int]) -> slice | list[int]:
-    """Return consecutive numbers as a slice, which indexes without a copy."""
-    first = places[0] if places else 0
-    block = range(first, first + len(places))
-    return slice(block.start, block.stop) if list(places) == list(block) else list(places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -281,7 +282,7 @@ class TransformerWeights:
         )
         return f"<weights: {shape}, {graph.n_edges} edges>"
 
-    @property
+    @cached_property
     def topology(self) -> Topology:
         """Computational graph of this model."""
         first = self.blocks[0]

@@ -120,9 +120,7 @@ class AttentionState:
     def _for_queries(
         self, keys: Float[Tensor, "n state batch pos d_head"], needed: Needed
     ) -> Float[Tensor, "n state queries pos d_head"]:
-        if needed is Needed.EVERY or self.layout.one_answer_per_prompt:
-            return keys
-        return keys.index_select(2, self.layout.answer_row)
+        return keys if needed is Needed.EVERY else self.layout.keys_of_answers(keys)
 
 
 def _heads(nodes: list[Node]) -> list[int]:
