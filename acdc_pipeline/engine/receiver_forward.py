@@ -91,7 +91,7 @@ class ReceiverForward(ABC):
         """
         self.n_everywhere = self.n_sources
 
-    def where_needed(self, stream: Stream) -> Stream:
+    def where_needed(self, stream: Stream) -> Float[Tensor, "rows _ d_model"]:
         """A stream of all positions as it is read now: after `narrow`, by `at_each_answer`."""
         if self.n_everywhere is None:
             return stream
