@@ -21,7 +21,7 @@ from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.node_removals import SharedLayers, WithoutNodes, nodes_present
-from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
+from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward, WhereNeeded
 from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
     identify_outputs,
@@ -173,7 +173,7 @@ class _Circuits:
         tokens: Int[Tensor, "batch pos"],
         ablated: Float[Tensor, "src batch pos d_model"],
         answers: Layout | None = None,
-    ) -> Iterator[tuple[int, Stream]]:
+    ) -> Iterator[tuple[int, WhereNeeded]]:
         """Yield the final stream of each circuit on these prompts, or that at their answers.
 
         Args:

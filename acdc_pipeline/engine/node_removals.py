@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine.components import Stream
-from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward
+from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, WhereNeeded
 from acdc_pipeline.graph import LOGITS, Receiver, Topology
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -97,13 +97,13 @@ class WithoutNodes(ReceiverForward):
         self.stream = torch.zeros_like(ablated[0])
         self.n_in_stream = 0
 
-    def final(self, embedded: Stream) -> Stream:
+    def final(self, embedded: Stream) -> WhereNeeded:
         self.shared.begin(self.keys)
         out = self._run(embedded)
         self.shared.finish(self.keys)
         return out
 
-    def _run(self, embedded: Stream) -> Stream:
+    def _run(self, embedded: Stream) -> WhereNeeded:
         for layer in reversed(range(1, self.topology.n_layers)):
             stream = self.shared.streams.get(self.keys[layer])
             if stream is not None:

@@ -24,6 +24,9 @@ from acdc_pipeline.models.weights import Block, TransformerWeights
 
 Outputs = Float[Tensor, "n batch pos d_model"]
 
+WhereNeeded = Float[Tensor, "rows _ d_model"]
+"""A stream at every position, or at the answers, see `Layout.at_each_answer`."""
+
 
 class Bases:
     """The inputs of receivers when every source writes its ablated output, as running sums."""
@@ -91,7 +94,7 @@ class ReceiverForward(ABC):
         """
         self.n_everywhere = self.n_sources
 
-    def where_needed(self, stream: Stream) -> Float[Tensor, "rows _ d_model"]:
+    def where_needed(self, stream: Stream) -> WhereNeeded:
         """A stream of all positions as it is read now: after `narrow`, by `at_each_answer`."""
         if self.n_everywhere is None:
             return stream
@@ -119,13 +122,13 @@ class ReceiverForward(ABC):
         parts = [_slots_of(layer, heads), [Receiver(mlp(layer))] if self.has_mlp(layer) else []]
         return [part for part in parts if part]
 
-    def final(self, embedded: Stream) -> Stream:
+    def final(self, embedded: Stream) -> WhereNeeded:
         """Run the model with `embedded` as the output of its `input` node."""
         self.write(embedded[None], [0])
         self.n_sources = 1
         return self.run_layers(0)
 
-    def run_layers(self, start: int) -> Stream:
+    def run_layers(self, start: int) -> WhereNeeded:
         """Run the layers from `start` on and return the final residual stream."""
         for layer in range(start, self.topology.n_layers):
             self.enter(layer)
