@@ -167,5 +167,5 @@ class WithoutNodes(ReceiverForward):
         self.n_in_stream = self.n_sources
 
 
-def _of_heads(written: Outputs, some: Sequence[int]) -> Outputs:
+def _of_heads(written: Outputs, some: Sequence[int]) -> Float[Tensor, "some batch pos d_model"]:
     return written if len(some) == len(written) else written[list(some)]
