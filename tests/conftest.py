@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 from tests import real_models, typecheck
 from tests.support import REPOSITORY
@@ -42,7 +41,7 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 # Every function of the package checks its annotations, tensor shapes included.
-install_import_hook(["acdc_pipeline", "benchmarks.zoo"], f"{typecheck.__name__}.beartyped")
+typecheck.install(["acdc_pipeline", "benchmarks.zoo"])
 
 
 _STATUS = pytest.StashKey[int]()

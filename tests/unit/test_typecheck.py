@@ -1,0 +1,85 @@
+"""The check of annotations that all other tests run under."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from beartype.roar import BeartypeCallHintViolation
+from jaxtyping import Float, Int, TypeCheckError
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.graph import Topology
+from tests import tiny_models
+from tests.typecheck import checked
+
+
+@checked
+def product(
+    a: Float[Tensor, "row inner"], b: Float[Tensor, "inner column"]
+) -> Float[Tensor, "row column"]:
+    return a @ b
+
+
+@checked
+def transposed(a: Float[Tensor, "row column"]) -> Float[Tensor, "column row"]:
+    return a
+
+
+@checked
+def pieces(a: Float[Tensor, "row column"], size: int) -> Iterator[Float[Tensor, "_ column"]]:
+    yield from a.split(size)
+
+
+@checked
+@dataclass
+class Pair:
+    a: Float[Tensor, " row"]
+    b: Int[Tensor, " row"]
+    note: str = field(default="")
+
+    @checked
+    def rows(self, times: int) -> int:
+        return times * len(self.a)
+
+
+def test_what_fits_its_annotations_is_computed():
+    assert product(torch.zeros(2, 3), torch.zeros(3, 4)).shape == (2, 4)
+    # sizes are those of one call
+    assert product(torch.zeros(5, 1), torch.zeros(1, 2)).shape == (5, 2)
+    assert transposed(torch.zeros(2, 2)).shape == (2, 2)
+    assert len(list(pieces(torch.zeros(5, 1), 2))) == 3
+    assert Pair(torch.zeros(2), torch.tensor([1, 2])).rows(2) == 4
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: product(torch.zeros(2, 3), torch.zeros(2, 4)),
+        lambda: product(torch.zeros(2, 3), torch.zeros(3, 4, dtype=torch.int64)),
+        lambda: product(torch.zeros(2, 3), None),
+        lambda: transposed(torch.zeros(2, 3)),
+        lambda: pieces(torch.zeros(2, 3), 1.0),
+        lambda: Pair(torch.zeros(2), torch.tensor([1, 2, 3])),
+        lambda: Pair(torch.zeros(2), torch.zeros(2)),
+        lambda: Pair(torch.zeros(2), torch.tensor([1, 2]), note=3),
+        lambda: Pair(torch.zeros(2), torch.tensor([1, 2])).rows("2"),
+    ],
+)
+def test_shape_dtype_or_type_that_is_not_as_annotated_is_refused(call):
+    with pytest.raises((BeartypeCallHintViolation, TypeCheckError)):
+        call()
+
+
+def test_functions_and_dataclasses_of_the_package_are_checked():
+    weights = tiny_models.weights("gpt2")
+    assert embed(weights, torch.zeros(2, 3, dtype=torch.int64)).shape == (2, 3, weights.d_model)
+    with pytest.raises(BeartypeCallHintViolation):
+        embed(weights, torch.zeros(2, 3))
+    with pytest.raises(BeartypeCallHintViolation):
+        embed(weights, torch.zeros(3, dtype=torch.int64))
+    with pytest.raises(BeartypeCallHintViolation):
+        Topology(n_layers="1", n_heads=2, has_mlp=True)  # pyright: ignore
