@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.models.architectures import find_architecture
 from acdc_pipeline.models.config import (
     check_hugging_face,
     check_sizes,
@@ -60,9 +61,9 @@ def load_module(directory: Path, *, dtype: torch.dtype) -> Any:
     """
     weight_files(directory)
     config = read_config(directory)
-    where = str(directory / "config.json")
-    check_sizes(config, where)
-    check_hugging_face(config, architecture_of(config), where)
+    architecture, where = architecture_of(config), str(directory / "config.json")
+    check_sizes(find_architecture(architecture).text_fields(config), where)
+    check_hugging_face(config, architecture, where)
     model = load_pretrained(directory, dtype=dtype)
     refuse_not_finite(model.named_parameters(), str(directory))
     return model.eval().requires_grad_(False)
@@ -102,16 +103,20 @@ def _load_with_report(
     directory: Path, config: dict[str, Any], dtype: torch.dtype
 ) -> tuple[Any, dict[str, Any]]:
     """Return the Hugging Face model, and the loading report of its library."""
+    import transformers
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM
 
-    loader: Any = AutoModelForCausalLM
+    name = architecture_of(config)
+    by_name = find_architecture(name).source == "module"
+    loader: Any = getattr(transformers, name if by_name else "AutoModelForCausalLM")
     try:
         with quiet_transformers():
             described: dict[str, Any] = {}
             if (settings := unpacking_settings(config)) is not None:
-                changed: Any = AutoConfig.from_pretrained(directory, local_files_only=True)
+                changed: Any = transformers.AutoConfig.from_pretrained(
+                    directory, local_files_only=True
+                )
                 changed.quantization_config = settings
                 described["config"] = changed
             return loader.from_pretrained(

@@ -90,14 +90,22 @@ def _check_size(config: Mapping[str, Any], where: str, name: str) -> int:
 
 
 def _check_model_type(config: Mapping[str, Any], architecture: str, where: str) -> None:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    )
 
-    # transformers chooses the class by model_type and ignores `architectures`.
-    classes: Mapping[str, Any] = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    # transformers chooses the configuration by model_type and ignores `architectures`.
+    tables = (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    pairs = [
+        (name, one)
+        for table in tables
+        for name, made in table.items()
+        for one in (made if isinstance(made, tuple | list) else (made,))
+    ]
     kind = config.get("model_type")
-    built = classes.get(kind) if isinstance(kind, str) else None
-    if architecture not in (built if isinstance(built, tuple | list) else (built,)):
-        fitting = sorted(name for name, made in classes.items() if made == architecture)
+    if (kind, architecture) not in pairs:
+        fitting = sorted({name for name, made in pairs if made == architecture})
         raise InvalidInput(
             f"{kind!r} is not the model_type of {architecture}, which 'architectures' names",
             where=where,

@@ -76,6 +76,8 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     architecture = find_architecture(name)
     require_dequantisable(config, where=str(ref))
     where = str(located.directory / "config.json")
+    refused = find_refusal(name, config)
+    config = architecture.text_fields(config)
     check_sizes(config, where)
     n_layers = read_size(config, where, LAYERS)
     n_heads = read_size(config, where, HEADS)
@@ -101,7 +103,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         n_edges=topology.n_edges,
         topology=topology,
         revision=located.revision,
-        refused=find_refusal(name, config),
+        refused=refused,
     )
 
 
@@ -132,7 +134,7 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
         yield "learned positions"
     rotary = [attn.rotary for attn in layers if attn.rotary is not None]
     if rotary:
-        width, d_head = rotary[0].cos.shape[1], first.w_q.shape[2]
+        width, d_head = rotary[0].cos.shape[1], first.d_qk
         some = "" if len(rotary) == len(layers) else f" in {len(rotary)} of {len(layers)} layers"
         yield f"rotary positions on {width} of {d_head} dimensions{some}"
     if first.heads_per_kv > 1:

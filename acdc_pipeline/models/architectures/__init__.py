@@ -57,7 +57,8 @@ def find_architecture(class_name: str) -> Architecture:
 def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:
     """Return why a model with this `config.json` is refused, or None if it is supported."""
     if class_name in _BY_CLASS_NAME:
-        return _BY_CLASS_NAME[class_name].find_refusal(config)
+        found = _BY_CLASS_NAME[class_name]
+        return found.find_refusal(found.text_fields(config))
     return REFUSED.get(class_name, "the engine does not reproduce it")
 
 

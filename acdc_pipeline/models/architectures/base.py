@@ -33,10 +33,13 @@ class Architecture:
         parallel_field: field of config.json that puts attention and MLP side by side, and its
             default.
         rotary_pairs: pairing of the dimensions that rotate together, a value of `RotaryPairs`.
+        rotary_once: whether the rotary module returns one column per pair of dimensions.
         norm_offset: constant that norms add to their weight.
         norm_eps: epsilon of norms whose module does not hold one.
         layer_norm_modules: class names of LayerNorms other than torch's own.
+        rms_norm_modules: class names of RMS norms whose name does not say so.
         head_norm_span: whether a norm of queries or keys spans one head or all heads of a layer.
+        norm_after_rotation: whether queries and keys are rotated before their norms.
     """
 
     source: ClassVar[Literal["bridge", "module"]] = "bridge"
@@ -45,12 +48,19 @@ class Architecture:
     refused_values: ClassVar[tuple[RefusedValue, ...]] = ()
     parallel_field: ClassVar[tuple[str, bool] | None] = None
     rotary_pairs: ClassVar[Literal["halves", "adjacent"]] = "halves"
+    rotary_once: ClassVar[bool] = False
     norm_offset: ClassVar[int] = 0
     norm_eps: ClassVar[float | None] = None
     layer_norm_modules: ClassVar[frozenset[str]] = frozenset()
+    rms_norm_modules: ClassVar[frozenset[str]] = frozenset()
+    norm_after_rotation: ClassVar[bool] = False
     head_norm_span: ClassVar[Literal["head", "layer"]] = "head"
 
     # Members that read config.json.
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of `config.json` that describe the text model."""
+        return config
 
     def find_refusal(self, config: Mapping[str, Any]) -> str | None:
         """Return why this `config.json` is refused, or None."""
@@ -58,7 +68,7 @@ class Architecture:
             if field in config and config[field] == value:
                 return f"{reason} ({field}: {json.dumps(value)})"
         # Parity would not show it where no value of the prompts is clipped.
-        if config.get("clip_qkv") is not None:
+        if self.source == "bridge" and config.get("clip_qkv") is not None:
             return "queries, keys and values that are clipped are not reproduced (clip_qkv)"
         return None
 

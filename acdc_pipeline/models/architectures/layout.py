@@ -20,6 +20,8 @@ class ModuleArchitecture(Architecture):
         positions: path of an embedding of positions; its first `position_offset` rows are skipped.
         rotary: path of the module that computes cosines and sines.
         context_fields: fields of the config that may hold the number of positions.
+        text_config: field of the config that holds that of the text model, in models that read
+            images or sound too.
 
     Class attributes of a layer, relative to it:
         attention, mlp: its two parts.
@@ -29,10 +31,16 @@ class ModuleArchitecture(Architecture):
     Class attributes of an attention, relative to it:
         q, k, v, o: projections.
         qkv: one projection in place of q, k and v.
+        attn_gate: projection of a gate of the values (`Attention.gate`), whose outputs may also
+            follow the query of each head in q.
         qkv_split: order of its outputs. `heads`: q, k and v of the first head, then of the next;
             `blocks`: all of q, all of k, all of v; `groups`: for each key/value head its query
             heads, its key and its value.
-        q_norm, k_norm: norms of queries and keys, where the module has them.
+        q_norm, k_norm, v_norm: norms of queries, keys and values, where the module has them.
+        sinks: scores that take part in the softmax, where the module has them.
+        q_down, q_latent_norm, q_up, kv_down, kv_latent_norm, kv_up: projections and norms of
+            multi-head latent attention, which a module with `kv_down` has; without `q_down` its
+            queries are projected by q.
         window_from: module that holds `sliding_window`; None for one that ignores it.
 
     Class attributes of an MLP, relative to it:
@@ -54,6 +62,7 @@ class ModuleArchitecture(Architecture):
     final_norm: ClassVar[str] = "model.norm"
     unembedding: ClassVar[str] = "lm_head"
     context_fields: ClassVar[tuple[str, ...]] = ("max_position_embeddings", "n_positions")
+    text_config: ClassVar[str] = ""
 
     attention: ClassVar[str] = "self_attn"
     mlp: ClassVar[str] = "mlp"
@@ -68,8 +77,17 @@ class ModuleArchitecture(Architecture):
     o: ClassVar[str] = "o_proj"
     qkv: ClassVar[str] = ""
     qkv_split: ClassVar[Literal["heads", "blocks", "groups"]] = "blocks"
+    attn_gate: ClassVar[str] = ""
     q_norm: ClassVar[str] = "q_norm"
     k_norm: ClassVar[str] = "k_norm"
+    v_norm: ClassVar[str] = ""
+    sinks: ClassVar[str] = "sinks"
+    q_down: ClassVar[str] = "q_a_proj"
+    q_latent_norm: ClassVar[str] = "q_a_layernorm"
+    q_up: ClassVar[str] = "q_b_proj"
+    kv_down: ClassVar[str] = "kv_a_proj_with_mqa"
+    kv_latent_norm: ClassVar[str] = "kv_a_layernorm"
+    kv_up: ClassVar[str] = "kv_b_proj"
     window_from: ClassVar[Literal["attention", "config"] | None] = "attention"
 
     gate: ClassVar[str] = "gate_proj"
@@ -98,7 +116,11 @@ class ModuleArchitecture(Architecture):
 
     def config(self, model: Any) -> Any:
         """Return the configuration of the text model."""
-        return model.config
+        return getattr(model.config, self.text_config) if self.text_config else model.config
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of `config.json` that describe the text model."""
+        return config.get(self.text_config, config) if self.text_config else config
 
     def window(self, attention: Any) -> int | None:
         """Return the number of keys that a query sees, itself included; None for all."""
@@ -111,7 +133,7 @@ class ModuleArchitecture(Architecture):
         return int(read_first(config, ("num_attention_heads", "n_head", "num_heads")))
 
     def head_width(self, attention: Any, config: Any) -> int:
-        """Return the width of queries and keys of one head."""
+        """Return the width of queries and keys of one head, without a gate."""
         width = getattr(attention, "head_dim", None)
         return int(width or config.hidden_size // self.count_heads(attention, config))
 
@@ -120,6 +142,19 @@ class ModuleArchitecture(Architecture):
 
         Outputs are head after head. None to read the projections named by `q`, `k`, `v` or `qkv`.
         """
+        return None
+
+    def latent_interleaved(self, config: Any) -> bool:
+        """Return whether latent attention rotates neighbouring dimensions together."""
+        return bool(getattr(config, "rope_interleave", False))
+
+    def clip(self, config: Any) -> float | None:
+        """Return the bound that queries, keys and values are clamped to."""
+        clip = getattr(config, "clip_qkv", None)
+        return None if clip is None else float(clip)
+
+    def position_table(self, model: Any) -> Any:
+        """Return the embedding of each position; None for that of the module `positions`."""
         return None
 
     def scale_embedding(self, weight: Any, bridge: Any) -> Any:

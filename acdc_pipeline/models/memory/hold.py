@@ -108,7 +108,7 @@ def _hold_pretrained(
     where = str(ref)
     refuse_quantised(config, where)
     require_supported(architecture, config, where=where)
-    check_sizes(config, where)
+    check_sizes(find_architecture(architecture).text_fields(config), where)
     check_hugging_face(config, architecture, where)
     refuse_unfaithful(modules, where)
     deciding = {**config, **({"adapters": dict(adapters)} if adapters else {})}

@@ -1,9 +1,10 @@
-"""What both readers do with a block: activations by name, absent biases, scaled outputs."""
+"""What both readers do with a block: activations, projections, absent biases, scaled outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -22,6 +23,12 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "swish": "silu",
 }
 """The library's name of an activation, and the engine's."""
+
+
+def linear(module: Any) -> tuple[Float[Tensor, "d_in d_out"], Float[Tensor, " d_out"] | None]:
+    """Return the matrix of a projection, which rows are multiplied with, and its bias."""
+    weight = module.weight if type(module).__name__ == "Conv1D" else module.weight.T
+    return weight, getattr(module, "bias", None)
 
 
 def drop_zero(bias: Float[Tensor, "*shape"] | None) -> Float[Tensor, "*shape"] | None:

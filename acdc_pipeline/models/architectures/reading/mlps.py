@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture, read_first
-from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero
+from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero, linear
 from acdc_pipeline.models.weights import Mlp, TokenModule
 
 
@@ -52,9 +49,3 @@ def read_token_module(module: Any, architecture: ModuleArchitecture, config: Any
         feature = f"mixtures of {experts} experts, {chosen} per token"
     used = routed + always
     return TokenModule(module, used, used // (2 * config.hidden_size), feature)
-
-
-def linear(module: Any) -> tuple[Float[Tensor, "d_in d_out"], Float[Tensor, " d_out"] | None]:
-    """Return the matrix of a projection, which rows are multiplied with, and its bias."""
-    weight = module.weight if type(module).__name__ == "Conv1D" else module.weight.T
-    return weight, getattr(module, "bias", None)

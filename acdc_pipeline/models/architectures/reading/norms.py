@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.reading.blocks import drop_zero
 from acdc_pipeline.models.weights import HeadNorm, Norm, NormKind
 
 NO_NORM = Norm("none", None, None, 0.0)
@@ -34,9 +35,9 @@ def read_norm(module: Any, architecture: Architecture) -> Norm:
 def read_head_norm(
     module: Any, architecture: Architecture, heads: int, d_head: int
 ) -> HeadNorm | None:
-    """Return the norm of queries or keys, or None if there is none.
+    """Return the norm of queries, keys or values, or None if there is none.
 
-    Its weight is shared by the heads, or holds a row per head, flattened or not.
+    Its weight and bias are shared by the heads, or hold a row per head, flattened or not.
 
     Raises:
         UnsupportedModel: the engine does not reproduce a norm of this class.
@@ -48,16 +49,21 @@ def read_head_norm(
         norms = list(per_head)
         weight = torch.stack([norm.weight for norm in norms])
         return HeadNorm("layer", weight, _norm_eps(norms[0], architecture), "head")
-    weight = _norm_weight(module, architecture)
-    if weight is None:
-        raise UnsupportedModel(f"'{type(module).__name__}' of queries or keys has no weight")
     span = architecture.head_norm_span
-    rows = weight.expand(heads, d_head) if weight.dim() == 1 and span == "head" else weight
+
+    def by_head(values: Tensor | None) -> Tensor | None:
+        if values is None:
+            return None
+        rows = values.expand(heads, d_head) if values.dim() == 1 and span == "head" else values
+        return rows.reshape(heads, d_head)
+
     return HeadNorm(
         _norm_kind(module, architecture),
-        rows.reshape(heads, d_head),
+        by_head(_norm_weight(module, architecture)),
         _norm_eps(module, architecture),
         span,
+        by_head(drop_zero(getattr(module, "bias", None))),
+        architecture.norm_after_rotation,
     )
 
 
@@ -65,7 +71,7 @@ def _norm_kind(module: Any, architecture: Architecture) -> NormKind:
     name = type(module).__name__
     if isinstance(module, torch.nn.LayerNorm) or name in architecture.layer_norm_modules:
         return "layer"
-    if "RMSNorm" in name:
+    if "RMSNorm" in name or name in architecture.rms_norm_modules:
         return "rms"
     raise UnsupportedModel(f"normalisation '{name}' is not reproduced")
 
@@ -79,7 +85,7 @@ def _norm_weight(module: Any, architecture: Architecture) -> Float[Tensor, "*sha
 
 def _norm_eps(module: Any, architecture: Architecture) -> float:
     for name in ("eps", "variance_epsilon"):
-        if hasattr(module, name):
+        if getattr(module, name, None) is not None:
             return float(getattr(module, name))
     if architecture.norm_eps is None:
         raise UnsupportedModel(f"normalisation '{type(module).__name__}' states no eps")

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, Architecture
 from acdc_pipeline.models.weights import Rotary, RotaryPairs
@@ -23,24 +25,37 @@ def read_rotary(
         n_ctx: number of positions of the model.
     """
     layers = list(attentions)
-    pairs = RotaryPairs(architecture.rotary_pairs)
     types: Sequence[str | None] = [None] * len(layers)
     if isinstance(getattr(module, "rope_type", None), dict):
         types = list(module.config.layer_types)
     positions = _count_positions(module, n_ctx)
-    by_type = {kind: _evaluate(module, positions, kind, pairs) for kind in set(types)}
+    by_type = {kind: _evaluate(module, architecture, positions, kind) for kind in set(types)}
     return [
         by_type[kind] if attention is not None and architecture.rotates(attention) else None
         for kind, attention in zip(types, layers, strict=True)
     ]
 
 
-def _evaluate(module: Any, positions: int, layer_type: str | None, pairs: RotaryPairs) -> Rotary:
+def _evaluate(
+    module: Any, architecture: Architecture, positions: int, layer_type: str | None
+) -> Rotary:
+    pairs = RotaryPairs(architecture.rotary_pairs)
     probe = torch.zeros(1, positions, 1, dtype=torch.float32)
     extra = () if layer_type is None else (layer_type,)
     with torch.no_grad():
         cos, sin = module(probe, torch.arange(positions)[None], *extra)
+    if architecture.rotary_once:
+        cos, sin = (_repeat(table, pairs) for table in (cos, sin))
     return Rotary(cos[0], sin[0], pairs)
+
+
+def _repeat(
+    table: Float[Tensor, "1 position frequency"], pairs: RotaryPairs
+) -> Float[Tensor, "1 position rotary"]:
+    """Return the table of both dimensions of each pair, from one column per pair."""
+    if pairs is RotaryPairs.ADJACENT:
+        return table.repeat_interleave(2, dim=-1)
+    return torch.cat([table, table], dim=-1)
 
 
 def _count_positions(module: Any, n_ctx: int) -> int:

@@ -17,7 +17,7 @@ from acdc_pipeline.engine import parity_error
 from acdc_pipeline.engine.components import mlp_output
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models import LoadedModel, load_model
-from acdc_pipeline.models.architectures.modules import _split
+from acdc_pipeline.models.architectures.reading.slots import split_fused
 from acdc_pipeline.models.attach import attach_model
 from acdc_pipeline.models.describe import list_features
 from acdc_pipeline.models.device import resolve_dtype
@@ -127,17 +127,17 @@ def test_hash_nested_changes_with_a_weight_inside_a_token_module():
 def test_split_orders_of_a_fused_projection():
     # two query heads on one key/value head of two dimensions; rows are named by their numbers
     rows = torch.arange(8.0)[:, None]
-    q, k, v = _split(rows, "blocks", 2, 1)
+    q, k, v = split_fused(rows, "blocks", 2, 1)
     assert (q.flatten().tolist(), k.flatten().tolist(), v.flatten().tolist()) == (
         [0, 1, 2, 3], [4, 5], [6, 7],
     )  # fmt: skip
     rows = torch.arange(12.0)[:, None]
-    q, k, v = _split(rows, "heads", 2, 2)
+    q, k, v = split_fused(rows, "heads", 2, 2)
     assert (q.flatten().tolist(), k.flatten().tolist(), v.flatten().tolist()) == (
         [0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11],
     )  # fmt: skip
     rows = torch.arange(16.0)[:, None]
-    q, k, v = _split(rows, "groups", 4, 2)
+    q, k, v = split_fused(rows, "groups", 4, 2)
     assert (q.flatten().tolist(), k.flatten().tolist(), v.flatten().tolist()) == (
         [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 12, 13], [6, 7, 14, 15],
     )  # fmt: skip
