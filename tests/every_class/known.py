@@ -15,79 +15,7 @@ from tests.every_class.tiny import (
 from tests.hugging_face_models import POSITIONS
 from tests.oracles.hugging_face_patching import Family, Layer
 
-<<<<<<< HEAD:tests/every_class/known.py
 KNOWN: tuple[TinyModel, ...] = (
-=======
-TOKENS: dict[str, Any] = {
-    "vocab_size": VOCAB,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-    "pad_token_id": 0,
-}
-SIZES: dict[str, Any] = {
-    **TOKENS,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "max_position_embeddings": POSITIONS,
-}
-ROTARY: dict[str, Any] = {"rope_type": "default", "rope_theta": 100.0}
-PARTIAL_ROTARY: dict[str, Any] = {**ROTARY, "partial_rotary_factor": 0.5}
-GROUPED: dict[str, Any] = {**SIZES, "num_attention_heads": 4, "num_key_value_heads": 2}
-
-SHARED_NORM = {"input_layernorm": "am"}
-BOTH_NORMS = Layer(
-    reads={"input_layernorm": "a", "pre_feedforward_layernorm": "m"},
-    writes={"post_feedforward_layernorm": "m"},
-    after_heads="post_attention_layernorm",
-)
-
-
-@dataclass(frozen=True)
-class TinyModel:
-    """A model of class `name` with these fields of its config.
-
-    Args:
-        family: where its parts are, for the oracle.
-        threshold: of ACDC, in nats; one that keeps some edges and removes some.
-        dtype: float32 for classes that compute something in no wider type.
-        prepare: called with the model after its weights are drawn.
-    """
-
-    name: str
-    fields: Mapping[str, Any]
-    family: Family = field(default_factory=Family)
-    threshold: float = 0.05
-    dtype: str = "float64"
-    prepare: Callable[[Any], None] = lambda model: None
-
-    def save(self, directory: Path) -> Path:
-        """Write a checkpoint with random weights."""
-        import transformers
-
-        model_class = getattr(transformers, self.name)
-        model = model_class(model_class.config_class(**self.fields))
-        randomised(model, directory)
-        self.prepare(model)
-        model.save_pretrained(directory)
-        return directory
-
-    def load(self, directory: Path) -> Any:
-        """Return the model as transformers reads it."""
-        import torch
-        import transformers
-
-        return getattr(transformers, self.name).from_pretrained(
-            directory,
-            dtype=getattr(torch, self.dtype),
-            attn_implementation="eager",
-            experts_implementation="eager",
-        )
-
-
-EVERY_CLASS: tuple[TinyModel, ...] = (
->>>>>>> 52ca3b6 (The reader of modules knows latents, gates, sinks, clipping, more norms, and text parts of larger models):tests/every_class.py
     TinyModel(
         "LlamaForCausalLM",
         {**GROUPED, "attention_bias": True, "mlp_bias": True, "rope_parameters": ROTARY},

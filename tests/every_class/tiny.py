@@ -77,5 +77,8 @@ class TinyModel:
         import transformers
 
         return getattr(transformers, self.name).from_pretrained(
-            directory, dtype=getattr(torch, self.dtype), attn_implementation="eager"
+            directory,
+            dtype=getattr(torch, self.dtype),
+            attn_implementation="eager",
+            experts_implementation="eager",
         )
