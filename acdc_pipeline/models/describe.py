@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models.architectures import SUPPORTED, find_architecture, find_refusal
+from acdc_pipeline.models.architectures import find_architecture, find_refusal
 from acdc_pipeline.models.config import (
     HEAD_WIDTH,
     HEADS,
@@ -92,7 +92,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     return ModelDescription(
         ref=str(ref),
         architecture=name,
-        family=SUPPORTED.get(name, name),
+        family=architecture.title or name,
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=architecture.count_kv_heads(config, n_heads),

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from acdc_pipeline.models.architectures import SUPPORTED, find_architecture
+from acdc_pipeline.models.architectures import ALIASES, SUPPORTED, find_architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
 
 _BEGINNING = """\
@@ -77,9 +77,7 @@ def page_text() -> str:
     """Return the page."""
     return (
         _BEGINNING
-        + "".join(
-            f"| {title} | `{name}` | {_peculiarity(name)} |\n" for name, title in _supported()
-        )
+        + "".join(_supported_rows())
         + _SETTINGS
         + "".join(_setting_rows())
         + _GRAPH
@@ -89,6 +87,12 @@ def page_text() -> str:
 
 def _supported() -> list[tuple[str, str]]:
     return sorted(SUPPORTED.items(), key=lambda item: item[1].lower())
+
+
+def _supported_rows() -> Iterable[str]:
+    for name, title in _supported():
+        also = "".join(f", `{alias}`" for alias in find_architecture(name).aliases)
+        yield f"| {title} | `{name}`{also} | {_peculiarity(name)} |\n"
 
 
 def _peculiarity(name: str) -> str:
@@ -107,7 +111,7 @@ def _setting_rows() -> Iterable[str]:
 def _refusals() -> Iterable[str]:
     groups: dict[str, list[str]] = {}
     for name, reason in REFUSED.items():
-        if name not in SUPPORTED:
+        if name not in SUPPORTED and name not in ALIASES:
             groups.setdefault(reason, []).append(name)
     for reason, names in sorted(groups.items()):
         listed = ", ".join(f"`{name}`" for name in sorted(names))

@@ -39,25 +39,32 @@ _FAMILIES = (
     mixture,
     native,
 )
-_BY_CLASS_NAME: Mapping[str, Architecture] = {
-    architecture.class_name: architecture()
-    for family in _FAMILIES
-    for architecture in family.ARCHITECTURES
-}
+_ARCHITECTURES: tuple[Architecture, ...] = tuple(
+    architecture() for family in _FAMILIES for architecture in family.ARCHITECTURES
+)
 
-SUPPORTED: Mapping[str, str] = {name: found.title for name, found in _BY_CLASS_NAME.items()}
+SUPPORTED: Mapping[str, str] = {found.class_name: found.title for found in _ARCHITECTURES}
 """Class name in config.json, and the name in common use."""
+
+ALIASES: Mapping[str, str] = {
+    alias: found.class_name for found in _ARCHITECTURES for alias in found.aliases
+}
+"""Another name in config.json, and the name of the class that reads such models."""
+
+_BY_NAME: Mapping[str, Architecture] = {
+    name: found for found in _ARCHITECTURES for name in (found.class_name, *found.aliases)
+}
 
 
 def find_architecture(class_name: str) -> Architecture:
     """Return the architecture of that name; a plain decoder if the name is not supported."""
-    return _BY_CLASS_NAME.get(class_name, Architecture())
+    return _BY_NAME.get(class_name, Architecture())
 
 
 def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:
     """Return why a model with this `config.json` is refused, or None if it is supported."""
-    if class_name in _BY_CLASS_NAME:
-        found = _BY_CLASS_NAME[class_name]
+    if class_name in _BY_NAME:
+        found = _BY_NAME[class_name]
         return found.find_refusal(found.text_fields(config))
     return REFUSED.get(class_name, "the engine does not reproduce it")
 

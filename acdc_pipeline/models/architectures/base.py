@@ -28,6 +28,7 @@ class Architecture:
         source: what the weights are read from, a TransformerLens bridge or the modules of the
             Hugging Face model (`ModuleArchitecture`).
         class_name: entry of `architectures` in config.json.
+        aliases: other entries under which models of the class are published.
         title: name in common use.
         refused_values: values in config.json that are not supported.
         parallel_field: field of config.json that puts attention and MLP side by side, and its
@@ -44,6 +45,7 @@ class Architecture:
 
     source: ClassVar[Literal["bridge", "module"]] = "bridge"
     class_name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = ""
     refused_values: ClassVar[tuple[RefusedValue, ...]] = ()
     parallel_field: ClassVar[tuple[str, bool] | None] = None

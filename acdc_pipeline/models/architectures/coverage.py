@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from acdc_pipeline.models.architectures import SUPPORTED
+from acdc_pipeline.models.architectures import ALIASES, SUPPORTED
 from acdc_pipeline.models.architectures.refused import REFUSED
 
 # Distribution, the file of the package that has the table, and its name there.
@@ -72,12 +72,13 @@ class Coverage:
 def measure_coverage() -> Coverage:
     """Return what is done with every class that transformers or TransformerLens lists."""
     listings = tuple(_list_classes(*table) for table in _TABLES)
+    known = {**SUPPORTED, **{alias: SUPPORTED[name] for alias, name in ALIASES.items()}}
     names = sorted({name for listing in listings for name in listing.classes})
     return Coverage(
         listings,
-        {name: SUPPORTED[name] for name in names if name in SUPPORTED},
-        {name: REFUSED[name] for name in names if name in REFUSED and name not in SUPPORTED},
-        tuple(name for name in names if name not in SUPPORTED and name not in REFUSED),
+        {name: known[name] for name in names if name in known},
+        {name: REFUSED[name] for name in names if name in REFUSED and name not in known},
+        tuple(name for name in names if name not in known and name not in REFUSED),
     )
 
 
