@@ -13,7 +13,7 @@ from torch import Tensor
 from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.batches import chunks
-from acdc_pipeline.heads.folded import FoldedLayer, folded_layer
+from acdc_pipeline.heads.folded import Circuit, FoldedLayer, available_values, folded_layer
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -46,7 +46,8 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
 
     X is W_QK for queries, its transpose for keys, W_OV for values (Elhage et al. 2021). No d_model
     x d_model matrix is formed: with M = W_O¹ W_Q, for queries, the square of the numerator is the
-    trace of Mᵀ (W_V¹ᵀ W_V¹) M (W_Kᵀ W_K). NaN where a head's matrices are zero.
+    trace of Mᵀ (W_V¹ᵀ W_V¹) M (W_Kᵀ W_K). NaN where a head's matrices are zero, or a
+    circuit is no product of matrices.
     """
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
     strongest: dict[Slot, np.ndarray] = {
@@ -69,9 +70,14 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
                 if found:
                     strongest[slot][layer, index] = found[0][1]
         writers.append((reader.w_o, grams))
+    circuits: tuple[Circuit, ...] = ("ov", "qk")
     norms = {
-        f"{name}_norm": torch.stack([g[name].cpu().to(torch.float64) for _, g in writers]).numpy()
-        for name in ("ov", "qk")
+        f"{name}_norm": available_values(
+            weights,
+            torch.stack([g[name].cpu().to(torch.float64) for _, g in writers]).numpy(),
+            name,
+        )
+        for name in circuits
     }
     return Composition(strongest, partners, baseline, norms)
 
@@ -88,7 +94,7 @@ def _strongest(excess: np.ndarray, n_heads: int) -> tuple[tuple[Node, float], ..
 
 
 def _pairs(
-    writer: Float[Tensor, "head d_head d_model"],
+    writer: Float[Tensor, "head d_v d_model"],
     writer_grams: Mapping[str, Tensor],
     reader: FoldedLayer,
     grams: Mapping[str, Tensor],

@@ -16,6 +16,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import mlp_width
 from acdc_pipeline.heads.batches import MOST_ROWS, MOST_TOKENS, chunks
 from acdc_pipeline.heads.folded import (
+    available_values,
     effective_embedding,
     folded_layer,
     folded_mean_unembedding,
@@ -51,7 +52,7 @@ def top_and_bottom_values(
     """The share of `tokens` that each head puts among its highest, and its lowest, logits."""
     ranks = rank_tokens(weights, tokens, tokens, memory, most=TOP)
     return [
-        HeadValues.of_samples(name, are_top(rank), task)
+        HeadValues.of_samples(name, available_values(weights, are_top(rank), "ov"), task)
         for name, rank in zip(names, (ranks.from_top, ranks.from_bottom), strict=True)
     ]
 

@@ -8,44 +8,106 @@ Framework for Transformer Circuits", on folding layer norm).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.forward import run_mlp
+from acdc_pipeline.graph import Slot
 from acdc_pipeline.heads.batches import rows_in_cache
-from acdc_pipeline.models.weights import Norm, TransformerWeights
+from acdc_pipeline.models.weights import Attention, Norm, TransformerWeights
+from acdc_pipeline.text import pluralize
 
 
 @dataclass(frozen=True)
 class FoldedLayer:
     """The heads of a layer; each query head has its own copy of its group's key and value."""
 
-    w_q: Float[Tensor, "head d_model d_head"]
-    w_k: Float[Tensor, "head d_model d_head"]
-    w_v: Float[Tensor, "head d_model d_head"]
-    w_o: Float[Tensor, "head d_head d_model"]
+    w_q: Float[Tensor, "head d_model d_qk"]
+    w_k: Float[Tensor, "head d_model d_qk"]
+    w_v: Float[Tensor, "head d_model d_v"]
+    w_o: Float[Tensor, "head d_v d_model"]
     heads_per_kv: int
 
 
 def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     """The heads of `layer`: a head writes x W_V W_O for a stream x, up to the scales of norms.
 
-    Rotation, QK norms and biases are left out.
+    Rotation, ALiBi, sinks, norms and gates of whole heads, and biases are left out. A circuit that
+    is not a product of matrices (`find_obstacles`) has zeros for its matrices.
     """
     block = weights.blocks[layer]
     attn = block.attn
     w_o = attn.w_o.to(weights.dtype)
     if block.post_attn is not None and block.post_attn.weight is not None:
         w_o = w_o * block.post_attn.weight
-    w_q, w_k, w_v = (
-        fold_norm(matrix.to(weights.dtype), block.norm_attn, dim=-2)
-        for matrix in (attn.w_q, attn.w_k, attn.w_v)
-    )
+    obstacles = find_obstacles(attn)
+    folded: dict[Slot, Tensor] = {}
+    for slot, matrix in attn.matrices.items():
+        width = attn.d_qk if slot == "q" else matrix.shape[2]
+        if ("ov" if slot == "v" else "qk") in obstacles:
+            folded[slot] = w_o.new_zeros(len(matrix), weights.d_model, width)
+            continue
+        kept = matrix[..., :width].to(weights.dtype)
+        if slot == "v" and attn.v_norm is not None and attn.v_norm.weight is not None:
+            kept = kept * attn.v_norm.weight[:, None]
+        folded[slot] = fold_norm(kept, block.norm_attn, dim=-2)
     if attn.heads_per_kv > 1:
-        w_k, w_v = (w.repeat_interleave(attn.heads_per_kv, dim=0) for w in (w_k, w_v))
-    return FoldedLayer(w_q, w_k, w_v, w_o, attn.heads_per_kv)
+        for slot in ("k", "v"):
+            folded[slot] = folded[slot].repeat_interleave(attn.heads_per_kv, dim=0)
+    return FoldedLayer(folded["q"], folded["k"], folded["v"], w_o, attn.heads_per_kv)
+
+
+Circuit = Literal["ov", "qk"]
+
+
+def find_obstacles(attn: Attention) -> dict[Circuit, str]:
+    """Why a circuit of these heads is not a product of matrices, even up to factors of positions.
+
+    Circuits without an obstacle are missing.
+    """
+    if attn.clip is not None:
+        clipped = "projections are clipped"
+        return {"ov": clipped, "qk": clipped}
+    found: dict[Circuit, str] = {}
+    if attn.v_latent is not None:
+        found["ov"] = "values are computed from a latent"
+    elif attn.v_norm is not None and attn.v_norm.kind == "layer":
+        found["ov"] = "values are centred"
+    elif attn.gate == "elements":
+        found["ov"] = "every dimension of the values has a gate"
+    if attn.q_latent is not None or attn.k_latent is not None:
+        found["qk"] = "queries or keys are computed from a latent"
+    return found
+
+
+def describe_obstacles(weights: TransformerWeights) -> list[str]:
+    """A sentence for each circuit and reason for which scores from the weights are missing."""
+    scores = {
+        "ov": "ov_copying, ov_norm, v_composition, and shares of tokens from the weights",
+        "qk": "qk_norm, q_composition and k_composition",
+    }
+    layers: dict[tuple[Circuit, str], int] = {}
+    for block in weights.blocks:
+        for found in find_obstacles(block.attn).items():
+            layers[found] = layers.get(found, 0) + 1
+    total = len(weights.blocks)
+    return [
+        f"{circuit.upper()} circuits of {count} of {pluralize(total, 'layer')} are no product of "
+        f"matrices, because {reason}: {scores[circuit]} are not available there"
+        for (circuit, reason), count in layers.items()
+    ]
+
+
+def available_values(
+    weights: TransformerWeights, values: Float64[np.ndarray, "*lead layer head"], circuit: Circuit
+) -> Float64[np.ndarray, "*lead layer head"]:
+    """`values`, which follow from one circuit of each head, with NaN where it has an obstacle."""
+    missing = [circuit in find_obstacles(block.attn) for block in weights.blocks]
+    return np.where(np.array(missing)[:, None], np.nan, values) if any(missing) else values
 
 
 def folded_unembedding(

@@ -66,7 +66,9 @@ class LayerRun:
     Args:
         pattern: attention after softmax.
         group_values: the values of each key/value head at each position, its bias included.
-        carried: each head's values, summed with its pattern as weights; before its output matrix.
+        carried: each head's values, summed with its pattern as weights, times its gate; before its
+            output matrix.
+        gate: the factor of what heads carry; None without gates.
         replaced: replacements of heads' outputs, after any norm that follows attention.
         post_scale: the factor of that norm at each position; None without one.
         stream: the residual stream before this layer.
@@ -78,6 +80,7 @@ class LayerRun:
     pattern: Float[Tensor, "head batch pos pos"]
     group_values: Float[Tensor, "kv_head batch pos d_v"]
     carried: Float[Tensor, "head batch pos d_v"]
+    gate: Float[Tensor, "head batch pos width"] | None
     replaced: tuple[tuple[int, Tensor], ...]
     post_scale: Float[Tensor, "batch pos 1"] | None
     stream: Stream
@@ -127,6 +130,22 @@ class LayerRun:
         read = gradient @ w_o.flatten(0, 1).T
         return read.unflatten(-1, w_o.shape[:2]).movedim(-2, 0)
 
+    def value_effects(
+        self,
+        reading: Float[Tensor, "head *at d_v"],
+        places: Places,
+        sources: Int[Tensor, "*keys"],
+    ) -> Float[Tensor, " head *at"]:
+        """The effect that heads would have if they attended to one key alone.
+
+        Args:
+            reading: the gradient by what they carry to `places`, rows and positions of queries.
+            sources: the position of the key of each query.
+        """
+        if self.gate is not None:
+            reading = reading * self.gate[:, places[0], places[1]]
+        return (self.values[:, places[0], sources] * reading).sum(-1)
+
     def effects(
         self, gradient: Float[Tensor, "*at d_model"], places: Places
     ) -> Float[Tensor, " head *at"]:
@@ -150,7 +169,7 @@ def attend(
 ) -> LayerRun:
     """Run the attention of `layer` on a residual stream."""
     block = weights.blocks[layer]
-    pattern, values, carried = _attention(block, stream, _of_layer(edits.query_shift, layer))
+    pattern, values, carried, gate = _attention(block, stream, _of_layer(edits.query_shift, layer))
     replaced = _of_layer(edits.written, layer)
     total = _output_sum(block, carried)
     post_scale = None
@@ -174,6 +193,7 @@ def attend(
         pattern=pattern.transpose(0, 1),
         group_values=values.transpose(0, 1),
         carried=carried.permute(2, 0, 1, 3),
+        gate=None if gate is None else gate.permute(2, 0, 1, 3),
         replaced=tuple(replaced),
         post_scale=post_scale,
         stream=stream,
@@ -272,8 +292,9 @@ def _attention(
     Float[Tensor, "batch head pos pos"],
     Float[Tensor, "batch kv_head pos d_v"],
     Float[Tensor, "batch pos head d_v"],
+    Float[Tensor, "batch pos head width"] | None,
 ]:
-    """The pattern of every head, the values of each group, and what each head carries.
+    """The pattern of every head, the values of each group, what each head carries, and its gate.
 
     Heads of a group are multiplied with its keys and values in one product, so that nothing is
     copied for each head, unless their scores have something of their own.
@@ -306,7 +327,7 @@ def _attention(
     carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
     if gate is not None:
         carried = carried * gate
-    return pattern.view(batch, n_heads, pos, pos), v, carried
+    return pattern.view(batch, n_heads, pos, pos), v, carried, gate
 
 
 def _project(attn: Attention, x: Stream) -> dict[Slot, Float[Tensor, "batch pos n _"]]:

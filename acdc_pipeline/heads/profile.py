@@ -20,6 +20,7 @@ from acdc_pipeline.heads.examples import (
     snippets_plain,
     token_texts,
 )
+from acdc_pipeline.heads.folded import describe_obstacles
 from acdc_pipeline.heads.model_profile import ModelProfile
 from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
 from acdc_pipeline.heads.roles import HeadRole, assign_roles
@@ -87,7 +88,10 @@ def assemble_profile(
         "nulls": {name: [n.plain() for n in nulls] for name, nulls in measured.nulls.items()},
         "roles": [role.plain() for role in roles],
         "near_misses": [miss.plain() for miss in near],
-        "warnings": profile_warnings(measured, model.period, context_length(weights)),
+        "warnings": [
+            *profile_warnings(measured, model.period, context_length(weights)),
+            *describe_obstacles(weights),
+        ],
         "summaries": _summaries(roles, near, weights),
         "composition": _composition_plain(model),
         "top_tokens": _tokens_plain(model.tokens, tokenizer),

@@ -181,7 +181,7 @@ def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "hea
     reading = run.reading(at.gradient, at.places)
     carried = run.carried[:, at.rows, at.queries]
     attention = run.pattern[:, at.rows, at.queries, at.sources]
-    source = (run.values[:, at.rows, at.sources] * reading).sum(-1)
+    source = run.value_effects(reading, at.places, at.sources)
     return {
         "copy_attribution": (carried * reading).sum(-1),
         "anti_induction": -attention * source,
@@ -191,13 +191,16 @@ def direct_effects(run: LayerRun, at: NextToken) -> dict[str, Float[Tensor, "hea
 def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "head batch"]]:
     """Scores of the attention pattern, for each head and row; formulas are in `specs.head_scores`.
 
-    The layer has run on rows of `1 + 2 * period` tokens, see `RepeatedSequences`.
+    The layer has run on rows of `1 + 2 * period` tokens, see `RepeatedSequences`. Entropy and
+    distance are those of the attention that keys get: sinks are left out, and the rest sums to 1.
     """
     pattern = run.pattern
     pos = pattern.shape[-1]
     at = torch.arange(pos, device=pattern.device)
-    later = pattern[:, :, 1:]
-    entropy = -torch.special.xlogy(later, later).sum(-1)
+    later = among_keys = pattern[:, :, 1:]
+    if run.block.attn.sinks is not None:
+        among_keys = later / later.sum(-1, keepdim=True)
+    entropy = -torch.special.xlogy(among_keys, among_keys).sum(-1)
     visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
     distance = (at[1:, None] - at[None]).abs().to(pattern.dtype)
@@ -208,7 +211,7 @@ def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "hea
         "entropy": entropy.mean(-1),
         # A query that sees one key has no entropy to be a share of.
         "normalised_entropy": (entropy / uniform)[..., visible > 1].mean(-1),
-        "mean_distance": (later * distance).sum(-1).mean(-1),
+        "mean_distance": (among_keys * distance).sum(-1).mean(-1),
     }
 
 

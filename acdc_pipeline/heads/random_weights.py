@@ -11,6 +11,8 @@ from torch import Tensor
 
 from acdc_pipeline.models.weights import HeadNorm, Norm, Rotary, TransformerWeights
 
+_TABLES = frozenset({"alibi", "query_scale"})
+
 ENOUGH_HEADS = 256
 """The number of heads that a null needs: the 99th percentile of 256 values is the third highest."""
 
@@ -41,7 +43,7 @@ def _layers(weights: TransformerWeights) -> int:
 def random_weights(weights: TransformerWeights, seed: int) -> TransformerWeights:
     """Replace every matrix and bias with normal noise of the same mean square.
 
-    Norms and rotary tables stay: they define how the model computes and store no knowledge.
+    Norms and tables of positions stay: they define how the model computes and store no knowledge.
     """
     return _noise(weights, torch.Generator().manual_seed(seed))
 
@@ -56,7 +58,6 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
     if isinstance(item, tuple):
         return tuple(_noise(part, generator) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
-        return replace(
-            item, **{f.name: _noise(getattr(item, f.name), generator) for f in fields(item)}
-        )
+        parts = {f.name: getattr(item, f.name) for f in fields(item) if f.name not in _TABLES}
+        return replace(item, **{name: _noise(part, generator) for name, part in parts.items()})
     return item

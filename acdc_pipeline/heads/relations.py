@@ -12,6 +12,7 @@ from jaxtyping import Float64
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.heads.copying import are_top, rank_tokens, token_logits
+from acdc_pipeline.heads.folded import available_values
 from acdc_pipeline.heads.values import HeadValues
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.tokenization import encode, unknown_id
@@ -85,7 +86,8 @@ def relation_values(
     sources = torch.tensor(relation.sources, device=weights.device)
     targets = torch.tensor(relation.targets, device=weights.device)
     ranks = rank_tokens(weights, sources, targets, memory, most=TOP).from_top
-    return HeadValues.of_samples("relation", are_top(ranks), task)
+    samples = available_values(weights, are_top(ranks), "ov")
+    return HeadValues.of_samples("relation", samples, task)
 
 
 _LISTS_FILE = Path(__file__).with_name("ordered_words.txt")
@@ -124,7 +126,8 @@ def successor_values(
     """The score `successor`; none without lists."""
     if not lists:
         return []
-    return [HeadValues.of_samples("successor", successor_scores(weights, lists))]
+    samples = available_values(weights, successor_scores(weights, lists), "ov")
+    return [HeadValues.of_samples("successor", samples)]
 
 
 def successor_scores(

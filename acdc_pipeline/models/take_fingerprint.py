@@ -125,6 +125,11 @@ def _hash_head(attention: Attention, index: int) -> str:
         _row_bytes(attention.b_k, group),
         _row_bytes(attention.b_v, group),
     ]
+    parts += [_row_bytes(attention.sinks, index), _row_bytes(attention.alibi, index)]
+    for latent in attention.latents.values():
+        if latent is not None:
+            parts += [_row_bytes(latent.down[None], 0)]
+            parts += [b"" if latent.direct is None else _row_bytes(latent.direct[None], 0)]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:DIGITS]
 
 
