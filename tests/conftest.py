@@ -23,6 +23,8 @@ for name in [name for name in os.environ if name.startswith("ACDC_")]:
     del os.environ[name]
 for name in ("COLUMNS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"):
     os.environ.pop(name, None)
+# Processes that tests start take half the time where the files of the package are compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 os.environ.update(
     HF_HUB_OFFLINE="1",

@@ -11,7 +11,8 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -116,9 +117,15 @@ def _report_bug() -> int:
     return errors.UNEXPECTED
 
 
+@cache
+def _command() -> Any:
+    """Build the commands, once in a process: it takes longer than most of them."""
+    return get_command(app)
+
+
 def _run(arguments: Sequence[str] | None) -> int | None:
     try:
-        code = get_command(app).main(arguments, prog_name="acdc", standalone_mode=False)
+        code = _command().main(arguments, prog_name="acdc", standalone_mode=False)
     except OSError as error:
         if error.filename is None:
             # raises if it was stdout that failed when Typer or rich wrote to it

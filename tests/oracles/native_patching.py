@@ -1,4 +1,4 @@
-"""Edge patching of TransformerLens-native models, written out head by head and query by query.
+"""Edge patching of TransformerLens-native models, written out head by head.
 
 It reads the tensors of a TransformerLens-format directory itself; the bridge has no per-head
 input hooks for these models.
@@ -85,18 +85,12 @@ class NativePatching:
             row = h * len(weights) // self.config["n_heads"]
             rows[slot] = x @ weights[row] + self.w[f"{block}.attn.b_{slot.upper()}"][row]
         q, k = self.rotated(rows["q"]), self.rotated(rows["k"])
-        batch, pos, d_head = q.shape
-        z = torch.zeros(batch, pos, d_head, dtype=torch.float64)
-        bidirectional = self.config.get("attention_dir") == "bidirectional"
-        for query in range(pos):
-            keys = range(pos if bidirectional else query + 1)
-            scores = torch.stack(
-                [(q[:, query] * k[:, key]).sum(-1) / math.sqrt(d_head) for key in keys], dim=-1
-            )
-            weights = self.capped(scores, "attn_scores_soft_cap").softmax(-1)
-            for key in keys:
-                z[:, query] += weights[:, key, None] * rows["v"][:, key]
-        return z @ self.w[f"{block}.attn.W_O"][h]
+        scores = q @ k.transpose(1, 2) / math.sqrt(q.shape[-1])
+        scores = self.capped(scores, "attn_scores_soft_cap")
+        if self.config.get("attention_dir") != "bidirectional":
+            ahead = torch.ones_like(scores[0], dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(ahead, -torch.inf)
+        return scores.softmax(-1) @ rows["v"] @ self.w[f"{block}.attn.W_O"][h]
 
     def rotated(self, x: Tensor) -> Tensor:
         """Neighbouring dimensions turned by an angle that grows with the position."""

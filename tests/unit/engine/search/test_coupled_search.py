@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,26 +10,13 @@ from hypothesis import strategies as st
 from acdc_pipeline.algorithms import AcdcResult, EdgeSearch, acdc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.search.coupled_search import CoupledSearch
-from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
-from acdc_pipeline.models import LoadedModel, load_model
-from tests import checkpoints
+from acdc_pipeline.evaluation import objective_for
+from tests import checkpoints, tiny_models
+from tests.decision_logs import assert_logged_as_measured
 from tests.prompt_sets import random_prompts
 
 COUPLED = ["olmo2", "olmo3", "gemma2", "gemma3"]
 FREE = ["gpt2", "neox", "gptj", "llama", "mistral", "native-ln"]
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[str, LoadedModel]:
-    with tempfile.TemporaryDirectory() as folder:
-        return {
-            name: load_model(
-                f"dir:{checkpoints.EVERY[name](Path(folder) / name, layers=3)}",
-                dtype="float64",
-                device="cpu",
-            )
-            for name in (*COUPLED, *FREE)
-        }
 
 
 def _acdc(search: EdgeSearch, bench: Bench, threshold: float) -> AcdcResult:
@@ -55,7 +39,6 @@ def _acdc(search: EdgeSearch, bench: Bench, threshold: float) -> AcdcResult:
     budget=st.integers(0, 100_000),
 )
 def test_acdc_coupled_heads_log_what_fresh_forwards_measure(
-    models: dict[str, LoadedModel],
     name: str,
     seed: int,
     lengths: list[int],
@@ -63,27 +46,18 @@ def test_acdc_coupled_heads_log_what_fresh_forwards_measure(
     budget: int,
 ):
     prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
-    bench = set_up(models[name].weights, prompts, "corrupted")
+    bench = set_up(tiny_models.weights(name, layers=3), prompts, "corrupted")
     search = bench.search(objective_for(bench, "kl"), memory=3 * bench.ablated.nbytes + budget)
     assert isinstance(search, CoupledSearch)
     result = _acdc(search, bench, threshold)
-    present = set(bench.weights.topology.edge_set)
-    for decision in result.decisions:
-        # A fresh forward is slow; every fifth decision tells enough about those between.
-        if decision.step % 5 == 0:
-            fresh = measure(bench, circuit_logprobs(bench, present - {decision.edge}), ["kl"])
-            assert decision.metric_after == pytest.approx(fresh["kl"], abs=1e-12)
-        if decision.removed:
-            present.discard(decision.edge)
+    assert_logged_as_measured(bench, result.decisions)
 
 
 @pytest.mark.parametrize("name", FREE)
 @pytest.mark.parametrize("threshold", [0.01, 0.1])
-def test_acdc_free_heads_decides_as_the_search_along_present_edges(
-    models: dict[str, LoadedModel], name: str, threshold: float
-):
+def test_acdc_free_heads_decides_as_the_search_along_present_edges(name: str, threshold: float):
     prompts = random_prompts(3, 6, checkpoints.VOCAB, seed=2, lengths=[6, 4, 5])
-    bench = set_up(models[name].weights, prompts, "corrupted")
+    bench = set_up(tiny_models.weights(name, layers=3), prompts, "corrupted")
     objective = objective_for(bench, "kl")
     whole = CoupledSearch(bench.weights, bench.clean, bench.ablated, bench.layout, objective, 2**30)
     ours = _acdc(whole, bench, threshold)
