@@ -26,7 +26,7 @@ from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
 
 if TYPE_CHECKING:
-    from acdc_pipeline.models.weights import Mlp, TokenModule, TransformerWeights
+    from acdc_pipeline.models.weights import Attention, Mlp, TokenModule, TransformerWeights
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,46 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
     if first.q_norm is not None:
         across_heads = first.q_norm.across == "layer"
         span = "across the heads of a layer" if across_heads else "head by head"
-        yield f"queries and keys normalised {span}"
+        after = " after rotation" if first.q_norm.after_rotation else ""
+        yield f"queries and keys normalised {span}{after}"
     if first.score_cap is not None:
         yield f"scores capped at {first.score_cap:g}"
     windows = [attn.window for attn in layers if attn.window is not None]
     if windows:
         yield f"windows of {min(windows)} tokens in {len(windows)} of {len(layers)} layers"
+    yield from _other_attention_features(layers)
     if first.direction == "bidirectional":
         yield "attention in both directions"
+
+
+def _other_attention_features(layers: list[Attention]) -> Iterator[str]:
+    """Features of few architectures, each with the number of its layers unless it is all."""
+    found: Counter[str] = Counter()
+    for attn in layers:
+        if attn.chunk is not None:
+            found[f"chunks of {attn.chunk} tokens"] += 1
+        if attn.k_latent is not None:
+            found[f"keys and values from latents of {attn.k_latent.down.shape[1]} dimensions"] += 1
+        if attn.q_latent is not None:
+            found[f"queries from latents of {attn.q_latent.down.shape[1]} dimensions"] += 1
+        if attn.w_v.shape[2] != attn.d_qk:
+            found[f"values of {attn.w_v.shape[2]} dimensions for keys of {attn.d_qk}"] += 1
+        if attn.v_norm is not None:
+            found["values normalised"] += 1
+        if attn.clip is not None:
+            found[f"queries, keys and values clipped at {attn.clip:g}"] += 1
+        if attn.query_scale is not None:
+            found["queries scaled by position"] += 1
+        if attn.alibi is not None:
+            found["ALiBi position biases"] += 1
+        if attn.sinks is not None:
+            found["attention sinks"] += 1
+        if attn.gate is not None:
+            each = "head" if attn.gate == "heads" else "dimension of the values"
+            found[f"a gate on every {each}"] += 1
+    for feature, count in found.items():
+        some = "" if count == len(layers) else f" in {count} of {len(layers)} layers"
+        yield f"{feature}{some}"
 
 
 def _mlp_feature(weights: TransformerWeights) -> str:

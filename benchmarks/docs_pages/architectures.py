@@ -51,6 +51,15 @@ Every query head has a `q`, `k` and `v` input of its own, also where several sha
 value projection. Where attention and MLP stand side by side, an MLP does not see the heads of its
 own layer. Biases of the attention output belong to no node and always stay.
 
+What the three slots mean where attention has more parts:
+
+- **Latents** (multi-head latent attention): each slot of each head computes its latent from its own
+  input, also where keys and values share the projection to it. The key that all heads share is read
+  by every head in its `k` slot.
+- **Gates** on what heads carry are computed from the input of the `q` slot.
+- **Sinks** and **ALiBi** are constants of a head. No edge carries them, and no ablation removes
+  them.
+
 ## Models whose heads move one another
 
 In some models (Gemma 2 and 3, OLMo 2 and 3) a norm follows the attention. The heads' outputs

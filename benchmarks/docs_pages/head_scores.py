@@ -41,6 +41,13 @@ of the correct answers less that of the incorrect ones, before any soft cap; whe
 incorrect answers, the mean over the vocabulary takes their place. Direct effects keep the scale
 of the final norm frozen.
 
+With attention sinks the weights of a query sum to less than 1; entropy and mean distance are those
+of the weights divided by their sum. $W_{OV}$ and $W_{QK}$ leave out what only scales an output
+(norms of values, a gate of a whole head) and what depends on positions alone (rotation, ALiBi), so
+that QK circuits compare contents. Where projections are clipped, where values have a gate for
+every dimension, and where queries, keys or values are computed from a latent, these matrices do not
+exist: scores of such a circuit are missing, and a warning of the profile gives the reason.
+
 A score that a head does not have is missing, not zero: a head that writes nothing copies nothing
 and suppresses nothing. Means have a 95 % bootstrap interval over their samples. Everything that
 is drawn comes from the run's seed.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import Bench, run_circuits, set_up
+from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import run_streams, streams_from_outputs
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.engine.gradients.receiver_gradients import receiver_gradients
@@ -133,9 +134,13 @@ def test_circuits_are_what_loops_over_their_edges_compute(bench: Bench, ablated:
     draw, edges = Random(1), bench.weights.topology.edges
     masks = np.array([[draw.random() < share for _ in edges] for share in (0.3, 0.8)])
     found = run_circuits(bench.weights, PROMPTS.clean, bench.ablated, masks)
-    for mask, ours in zip(masks, found, strict=True):
+    arguments = (bench.weights, PROMPTS.clean, bench.ablated, masks, bench.layout)
+    to_answers = run_circuits_to_answers(*arguments)
+    for number, (mask, ours) in enumerate(zip(masks, found, strict=True)):
         removed = {str(edge) for edge, there in zip(edges, mask, strict=True) if not there}
-        same(ours, PlainModel(bench.weights).run(PROMPTS.clean, without(removed, ablated))[0])
+        final = PlainModel(bench.weights).run(PROMPTS.clean, without(removed, ablated))[0]
+        same(ours, final)
+        same(to_answers[number], at_answers(final))
 
 
 def test_receiver_gradients_are_those_of_the_loops(bench: Bench):

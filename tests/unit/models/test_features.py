@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.describe import list_features
 from tests import checkpoints
+from tests.attention_models import build
 
 
 @pytest.mark.parametrize(
@@ -55,3 +57,41 @@ def test_features_name_what_each_model_consists_of(
 ):
     model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", device="cpu")
     assert list_features(model.weights) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("sinks", {"attention sinks", "windows of 3 tokens in 2 of 2 layers"}),
+        (
+            "latents",
+            {
+                "keys and values from latents of 5 dimensions",
+                "queries from latents of 3 dimensions",
+                "values of 3 dimensions for keys of 6",
+            },
+        ),
+        ("gate", {"a gate on every dimension of the values", "values normalised"}),
+        ("alibi", {"ALiBi position biases", "queries, keys and values clipped at 0.6"}),
+        (
+            "chunks",
+            {
+                "a gate on every head",
+                "chunks of 3 tokens",
+                "queries and keys normalised head by head after rotation",
+                "queries scaled by position",
+            },
+        ),
+    ],
+)
+def test_features_name_the_kind_of_attention(kind: str, expected: set[str]):
+    assert expected <= set(list_features(build(kind)))
+
+
+def test_features_of_some_layers_give_their_number():
+    weights = build("sinks")
+    first, second = weights.blocks
+    assert second.attn is not None
+    plain = replace(second, attn=replace(second.attn, sinks=None))
+    found = list_features(replace(weights, blocks=(first, plain)))
+    assert "attention sinks in 1 of 2 layers" in found
