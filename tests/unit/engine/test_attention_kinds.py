@@ -119,10 +119,8 @@ def test_acdc_takes_the_decisions_of_a_plain_loop(
         ).decisions
         plain = plain_acdc(
             kl_of(bench, ablated),
-            n_layers=LAYERS,
+            steps=[["a", "m"]] * LAYERS,
             n_heads=topology.n_heads,
-            has_mlp=True,
-            parallel=False,
             threshold=0.3,
         )
     assert [(str(d.edge), d.removed) for d in found] == [(s.edge, s.removed) for s in plain]
