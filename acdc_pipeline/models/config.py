@@ -19,6 +19,7 @@ HEADS = ("n_heads", "num_attention_heads", "n_head", "num_heads")
 WIDTH = ("d_model", "hidden_size", "n_embd")
 VOCABULARY = ("d_vocab", "vocab_size")
 HEAD_WIDTH = ("d_head", "head_dim")
+EXPERT_WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size")
 MLP_WIDTH = ("d_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 
 _SIZES = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, find_refusal
 from acdc_pipeline.models.config import (
+    EXPERT_WIDTH,
     HEAD_WIDTH,
     HEADS,
     LAYERS,
@@ -36,8 +37,9 @@ class ModelDescription:
     Args:
         family: name of the architecture in common use.
         d_head: from config.json, else `d_model / n_heads`.
-        d_mlp: from config.json, else `4 * d_model`; 0 without MLPs.
+        d_mlp: from config.json, else `4 * d_model`; 0 without MLPs; of one expert in a mixture.
         refused: the reason for which the engine does not reproduce the model, or None.
+        experts: number of experts in a layer, and of those that process a token; None without.
     """
 
     ref: str
@@ -54,6 +56,12 @@ class ModelDescription:
     topology: Topology
     revision: str
     refused: str | None
+    experts: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values; `experts` only where there are any."""
+        fields = asdict(self)
+        return fields if self.experts else {k: v for k, v in fields.items() if k != "experts"}
 
 
 def describe_model(ref: ModelRef | str) -> ModelDescription:
@@ -88,7 +96,9 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         parallel=architecture.is_parallel(config),
     )
     d_model = read_size(config, where, WIDTH)
-    d_mlp = read_optional_size(config, where, MLP_WIDTH) or 4 * d_model
+    experts = architecture.count_experts(config)
+    names = (*EXPERT_WIDTH, *MLP_WIDTH) if experts else MLP_WIDTH
+    d_mlp = read_optional_size(config, where, names) or 4 * d_model
     return ModelDescription(
         ref=str(ref),
         architecture=name,
@@ -104,6 +114,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         topology=topology,
         revision=located.revision,
         refused=refused,
+        experts=experts,
     )
 
 

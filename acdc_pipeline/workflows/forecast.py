@@ -149,9 +149,14 @@ def estimate(
 
 def parameters(model: ModelDescription) -> int:
     """Approximate number of weights, with gated MLPs."""
+    held, _ = model.experts or (1, 1)
+    return model.n_layers * _block(model, held) + 2 * model.vocab * model.d_model
+
+
+def _block(model: ModelDescription, mlps: int) -> int:
+    """Approximate number of weights in one layer with this number of MLPs."""
     attention = 2 * model.d_head * (model.n_heads + model.n_kv_heads)
-    block = model.d_model * (attention + 3 * model.d_mlp)
-    return model.n_layers * block + 2 * model.vocab * model.d_model
+    return model.d_model * (attention + 3 * mlps * model.d_mlp)
 
 
 def rough_tokens(task: TaskSpec) -> int:
@@ -191,13 +196,15 @@ def _cell(
 
 
 def _forward_operations(model: ModelDescription, prompts: int, tokens: int) -> float:
-    unembedding = model.vocab * model.d_model
-    blocks = parameters(model) - 2 * unembedding
-    return 2.0 * prompts * (tokens * blocks + unembedding)
+    _, used = model.experts or (1, 1)
+    blocks = model.n_layers * _block(model, used)
+    return 2.0 * prompts * (tokens * blocks + model.vocab * model.d_model)
 
 
 def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
-    shape = ModelShape(model.topology, model.d_model, model.d_head, model.d_mlp, model.vocab)
+    _, used = model.experts or (1, 1)
+    d_mlp = used * model.d_mlp
+    shape = ModelShape(model.topology, model.d_model, model.d_head, d_mlp, model.vocab)
     itemsize = _ITEMSIZE.get(run.dtype, 4)
     search = MemoryPlan(shape, run.prompts, tokens, answers=run.prompts, itemsize=itemsize)
     return search.most + itemsize * parameters(model)

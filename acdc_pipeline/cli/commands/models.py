@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from json import loads
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,7 +69,7 @@ def list_models(
 
         found = [(describe_model(f"zoo:{name}"), _card(name)) for name in list_zoo()]
     if json:
-        zoo = [asdict(d) | {"held_out_accuracy": card.get(ACCURACIES, {})} for d, card in found]
+        zoo = [d.to_json() | {"held_out_accuracy": card.get(ACCURACIES, {})} for d, card in found]
         output.print_json({"zoo": zoo, "architectures": dict(SUPPORTED)})
         return
     rows = [
@@ -116,12 +115,19 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
         accuracies = card.get(ACCURACIES, {})
     if json:
         supported = found.refused is None
-        output.print_json(asdict(found) | {"supported": supported, "held_out_accuracy": accuracies})
+        output.print_json(
+            found.to_json() | {"supported": supported, "held_out_accuracy": accuracies}
+        )
         return
     kv = (
         ""
         if found.n_kv_heads == found.n_heads
         else f", {pluralize(found.n_kv_heads, 'key/value head')}"
+    )
+    mixture = (
+        ""
+        if found.experts is None
+        else f", {found.experts[0]} experts, {found.experts[1]} per token"
     )
     output.print_facts(
         {
@@ -129,7 +135,7 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
             "revision": found.revision,
             "architecture": f"{found.family} ({found.architecture})",
             "size": f"{pluralize(found.n_layers, 'layer')} of {pluralize(found.n_heads, 'head')}"
-            f"{kv}, width {found.d_model}, vocabulary {found.vocab}",
+            f"{kv}{mixture}, width {found.d_model}, vocabulary {found.vocab}",
             "edges": str(found.n_edges),
             **({"held-out accuracy": _accuracies_text(accuracies)} if accuracies else {}),
             **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),
@@ -157,7 +163,7 @@ def check_model(
     if json:
         output.print_json(
             {
-                **asdict(result.description),
+                **result.description.to_json(),
                 "features": list(result.features),
                 "coupled": result.coupled,
                 "parity_error": result.parity_error,

@@ -89,6 +89,10 @@ class Architecture:
         """Return whether blocks have an MLP."""
         return True
 
+    def count_experts(self, config: Mapping[str, Any]) -> tuple[int, int] | None:
+        """Return the number of experts in a layer, and of those that process a token."""
+        return None
+
     # Members that read a loaded model: a bridge, its config, or a module of the original model.
 
     def activation_name(self, config: Any, bridge_config: Any) -> str:

@@ -114,6 +114,12 @@ class ModuleArchitecture(Architecture):
         "moe_top_k",
     )
 
+    def count_experts(self, config: Mapping[str, Any]) -> tuple[int, int] | None:
+        """Return the number of routed experts in a layer, and of those that process a token."""
+        fields = self.expert_fields, self.chosen_fields
+        found = [next((config[n] for n in names if config.get(n)), None) for names in fields]
+        return None if None in found else (int(found[0]), int(found[1]))
+
     def config(self, model: Any) -> Any:
         """Return the configuration of the text model."""
         return getattr(model.config, self.text_config) if self.text_config else model.config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,6 +52,21 @@ def test_parameters_of_gpt2_are_about_those_it_has(tmp_path: Path):
     # a third matrix per MLP is taken for granted, and the unembedding is counted by itself
     extra = 12 * 768 * 3072 + 50257 * 768
     assert parameters(found) - extra == pytest.approx(124e6, rel=0.01)
+
+
+def test_parameters_of_mixtral_are_about_those_it_has(tmp_path: Path):
+    shape = {"num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8}
+    shape |= {"hidden_size": 4096, "intermediate_size": 14336, "vocab_size": 32000}
+    shape |= {"num_local_experts": 8, "num_experts_per_tok": 2}
+    config = {"architectures": ["MixtralForCausalLM"], "model_type": "mixtral", **shape}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").touch()
+    found = describe_model(f"dir:{tmp_path}")
+    assert found.to_json()["experts"] == (8, 2)
+    # the published sizes: 46.7 billion in all, 12.9 billion for one token
+    assert parameters(found) == pytest.approx(46.7e9, rel=0.01)
+    one_token = replace(found, experts=(2, 2))
+    assert parameters(one_token) == pytest.approx(12.9e9, rel=0.01)
 
 
 def test_forecast_without_runs_of_its_kind_counts_operations(tmp_path: Path, store: Store):

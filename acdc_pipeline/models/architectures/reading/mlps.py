@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture, read_first
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero, linear
 from acdc_pipeline.models.weights import Mlp, TokenModule
 
@@ -42,9 +42,9 @@ def read_token_module(module: Any, architecture: ModuleArchitecture, config: Any
         routed += parameter.numel() if inside else 0
         always += 0 if inside or parameter.dim() < 2 else parameter.numel()
     feature = f"MLPs of {type(module).__name__}"
-    if routed:
-        experts = int(read_first(config, architecture.expert_fields))
-        chosen = int(read_first(config, architecture.chosen_fields))
+    counts = architecture.count_experts(config.to_dict()) if routed else None
+    if counts is not None:
+        experts, chosen = counts
         routed = routed * chosen // experts
         feature = f"mixtures of {experts} experts, {chosen} per token"
     used = routed + always
