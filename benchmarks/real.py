@@ -3,22 +3,21 @@
 Each step's floor is what its definition makes it compute, counted from shapes, at the matrix rate
 that this machine reaches in the same process: a forward, a backward of twice that, two operations
 per edge and number for sums over edges, the unembedding at the answers. `factor` is how far above
-the floor the step is. Peak memory is that of the process during the step.
+the floor the step is. Peak memory is that of the process during the step. A step whose floor alone
+is longer than `--longest`, or that needs more memory than `--memory`, is named with the reason.
 
     python -m benchmarks.real                       the real model that `make real` fetches
     python -m benchmarks.real --model dir:PATH
     python -m benchmarks.real --shape gpt2          random weights of a known shape
+    python -m benchmarks.real --shape llama-3.2-1b --prompts 4
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,16 +47,19 @@ from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs import SCORED_METHODS, find_task
 from benchmarks.gradients import scored_method
-from benchmarks.measurement import machine, peak_bytes
+from benchmarks.measurement import machine
 from benchmarks.real_model import fetch_model
 from benchmarks.shapes import SHAPES, Shape, random_weights
+from benchmarks.step_table import GIB, Table, is_out_of_memory, limit_memory, matrix_rate
+
+PARTS = ("evaluation", "methods", "search", "heads")
+"""What is measured after the forwards."""
 
 MEMORY = 2**30
 """The budget of a method beside the weights and the outputs of all sources."""
-SEARCH_MEMORY = 4 * 2**30
-"""The budget of a search at the logits, which keeps every prompt's logits for a batch of states."""
-GIB = 2**30
-RATE_SIZE = 2048
+SEARCH_MEMORY = 3 * 2**30
+"""For the states of a search at the logits, which keeps every prompt's logits for a batch of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -97,45 +99,6 @@ class Work:
         """One circuit: the nodes its logits depend on, and its edges."""
         needed = needed_sources(bench.weights, mask)[1:].mean()
         return needed * self.forward + mask.mean() * self.sums + self.unembedding
-
-
-class Table:
-    """Rows of the report, printed as they are measured."""
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        header = f"{'step':<38}{'GFLOP':>10}{'floor s':>10}{'seconds':>10}{'factor':>9}"
-        print(f"{header}{'peak GiB':>10}")
-
-    def measure(
-        self, step: str, operations: float, run: Callable[[], Any], repeats: int = 1
-    ) -> Any:
-        """Time a step (median) and print its row; what it returned last."""
-        _reset_peak()
-        seconds, out = [], None
-        for _ in range(repeats):
-            started = time.perf_counter()
-            out = run()
-            seconds.append(time.perf_counter() - started)
-        took, floor = statistics.median(seconds), operations / self.rate
-        factor = f"{took / floor:>8.1f}x" if floor else f"{'-':>9}"
-        print(
-            f"{step:<38}{operations / 1e9:>10,.0f}{floor:>10.2f}{took:>10.2f}{factor}"
-            f"{_peak() / GIB:>10.2f}",
-            flush=True,
-        )
-        return out
-
-
-def matrix_rate() -> float:
-    """Operations per second of a large square product, the best of several."""
-    a = torch.randn(RATE_SIZE, RATE_SIZE)
-    best = float("inf")
-    for _ in range(10):
-        started = time.perf_counter()
-        torch.mm(a, a)
-        best = min(best, time.perf_counter() - started)
-    return 2.0 * RATE_SIZE**3 / best
 
 
 def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> None:
@@ -237,10 +200,11 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
     receiver = Receiver(LOGITS)
     sources = list(reversed(bench.weights.topology.sources_of(receiver)))
     unembedding = Work.of(bench).unembedding
+    memory = bench.memory_plan().sources + SEARCH_MEMORY
 
     def at_logits() -> int:
         with torch.no_grad():
-            search = bench.search(objective_for(bench, "kl"), memory=SEARCH_MEMORY)
+            search = bench.search(objective_for(bench, "kl"), memory=memory)
             search.visit(receiver, sources)
             for source in sources:
                 edge = Edge.into(source, receiver)
@@ -252,13 +216,14 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
     states = table.measure(
         f"acdc: {len(sources)} edges at the logits", len(sources) * unembedding, at_logits
     )
-    print(f"  {states} states evaluated")
+    if states is not None:
+        print(f"  {states} states evaluated")
     if threshold is None:
         return
 
     def whole() -> Any:
         with torch.no_grad():
-            search = bench.search(objective_for(bench, "kl"), memory=SEARCH_MEMORY)
+            search = bench.search(objective_for(bench, "kl"), memory=memory)
             return acdc(
                 search,
                 bench.weights.topology,
@@ -268,6 +233,8 @@ def measure_search(table: Table, bench: Bench, threshold: float | None) -> None:
             )
 
     found = table.measure(f"acdc: whole search, τ = {threshold:g}", 0, whole)
+    if found is None:
+        return
     tested, kept = len(found.decisions), len(found.circuit)
     print(f"  {tested:,} edges tested, {kept:,} kept ({kept / bench.weights.topology.n_edges:.2%})")
 
@@ -304,8 +271,8 @@ def random_prompts(shape: Shape, prompts: int, tokens: int) -> PromptSet:
     return case.make_prompts()
 
 
-def main() -> None:
-    """Measure and print."""
+def read_options() -> argparse.Namespace:
+    """The options of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -319,9 +286,18 @@ def main() -> None:
     )
     parser.add_argument("--threshold", type=float, help="also run a whole search of ACDC")
     parser.add_argument("--heads", action="store_true", help="also profile all heads")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="instead of all but heads")
+    parser.add_argument("--longest", type=float, default=120, help="seconds of a step's floor")
+    parser.add_argument("--memory", type=float, default=24, help="GiB that the process may take")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print."""
+    options = read_options()
     torch.set_num_threads(options.threads)
+    limit_memory(round(options.memory * GIB))
     rate = matrix_rate()
     print(f"{machine(torch.device('cpu'))}; matrix rate {rate / 1e9:,.0f} GFLOP/s")
     if options.shape:
@@ -341,11 +317,17 @@ def main() -> None:
         assert model.tokenizer is not None
         prompts = make_prompts(find_task(options.task), model.tokenizer, n=options.prompts, seed=0)
         weights = model.weights
-    bench = set_up(weights, prompts, "corrupted")
+    try:
+        bench = set_up(weights, prompts, "corrupted")
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"the outputs of all nodes do not fit: {error}; give fewer --prompts")
+        return
     work = Work.of(bench)
     topology, layout = weights.topology, bench.layout
     print(f"{topology.n_edges:,} edges, {layout.batch} prompts of {layout.pos} tokens")
-    table = Table(rate)
+    table = Table(rate, options.longest)
     if model is not None:
         table.measure(
             "parity gate",
@@ -357,26 +339,15 @@ def main() -> None:
         2 * work.forward + work.unembedding,
         lambda: set_up(weights, prompts, "corrupted"),
     )
-    measure_evaluation(table, bench, work, options.share)
-    measure_methods(table, bench, work, options.methods)
-    measure_search(table, bench, options.threshold)
-    if options.heads and reference is not None:
+    parts = options.only or [part for part in PARTS if part != "heads" or options.heads]
+    if "evaluation" in parts:
+        measure_evaluation(table, bench, work, options.share)
+    if "methods" in parts:
+        measure_methods(table, bench, work, options.methods)
+    if "search" in parts:
+        measure_search(table, bench, options.threshold)
+    if "heads" in parts and reference is not None:
         measure_heads(table, reference, options.task, bench)
-
-
-def _reset_peak() -> None:
-    """Forget the peak of resident memory so far, where the system lets a process do so."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak() -> int:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return peak_bytes(torch.device("cpu"))
 
 
 if __name__ == "__main__":

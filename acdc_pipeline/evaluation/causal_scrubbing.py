@@ -15,6 +15,7 @@ from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.evaluation.exchange import (
+    CACHED_BYTES,
     Exchange,
     ExchangedSums,
     Pool,
@@ -28,9 +29,6 @@ from acdc_pipeline.specs.names import MetricKey
 
 RESAMPLES = 1000
 LEVEL = 0.95
-
-_SOURCES = 32
-"""Number of sources whose clean outputs are transformed together."""
 
 _PROMPTS = 10
 """Least number of prompts that are run together: products with few rows wait for the weights."""
@@ -148,8 +146,9 @@ def scrubbed_logits(
     with torch.no_grad():
         for rows, length in _batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool):
             clean = ExchangedSums(outside.restricted_to(rows), len(outputs))
-            for first in range(0, len(outputs), _SOURCES):
-                some = outputs[first : first + _SOURCES, :, :length][:, rows]
+            at_once = max(1, CACHED_BYTES // outputs[:1, : len(rows), :length].nbytes)
+            for first in range(0, len(outputs), at_once):
+                some = outputs[first : first + at_once, :, :length][:, rows]
                 clean.write(some, range(first, first + len(some)))
             embedded = embed(bench.weights, bench.prompts.clean[rows, :length])
             for mask, to in zip(present, finals, strict=True):

@@ -137,6 +137,9 @@ class Exchange:
 _SPARSE = 8
 """If fewer than one source of this many is read, only those are multiplied."""
 
+CACHED_BYTES = 2**20
+"""Outputs that are transformed together: what is computed in between stays in the cache."""
+
 _TOGETHER = 16
 """Small groups are transformed together, up to this many prompts, as one matrix of blocks."""
 
@@ -174,16 +177,21 @@ class ExchangedSums:
         self._unwritten[at] = False
         if self._plain:
             self._parts[at] = outputs
+        elif isinstance(at, slice):
+            self._change_basis(outputs, self._parts[at])
         else:
-            self._parts[at] = self._transformed(outputs)
+            self._parts[at] = self._change_basis(outputs, torch.empty_like(outputs))
 
     def read(
         self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
     ) -> Float[Tensor, "n batch pos d_model"]:
         """Return the sum of each receiver's `kept` edges; `edges` start at the first source."""
-        if self._unwritten[: kept.shape[1]].any():
-            self._parts[: kept.shape[1]][self._unwritten[: kept.shape[1]]] = 0
-            self._unwritten[: kept.shape[1]] = False
+        zero = self._unwritten[: kept.shape[1]]
+        if self._few:  # others are not read
+            zero = zero & kept.any(0)
+        if zero.any():
+            self._parts[: len(zero)][zero] = 0
+            self._unwritten[: len(zero)] &= ~zero
         if self._few:
             total = self._sum_one_by_one(edges.numpy(), kept.numpy())
         elif self._plain:
@@ -224,19 +232,25 @@ class ExchangedSums:
             if m % 2 == 0:
                 signs = mask * (1 - 2 * (shift % 2))
                 torch.mm(signs, parts[:, place[-1]], out=summed[:, place[-1]])
-        return self._transformed(summed, back=True)
+        return self._change_basis(summed, summed, back=True)
 
-    def _transformed(
-        self, outputs: Float[Tensor, "n batch pos_d"], *, back: bool = False
+    def _change_basis(
+        self,
+        outputs: Float[Tensor, "n batch pos_d"],
+        to: Float[Tensor, "n batch pos_d"],
+        *,
+        back: bool = False,
     ) -> Float[Tensor, "n batch pos_d"]:
-        """Return the Fourier transform of `outputs` over the prompts of every group, or undo it."""
+        """Write the Fourier transform of `outputs` over the prompts of every group, or undo it.
+
+        `to` may be `outputs`. A few outputs at a time: what is in between stays in the cache.
+        """
         transforms = [(rows, one.T if back else one) for rows, one in self._transforms]
-        if len(transforms) == 1:
-            return transforms[0][1] @ outputs
-        out = torch.empty_like(outputs)
-        for rows, transform in transforms:
-            out[:, rows] = transform @ outputs[:, rows]
-        return out
+        at_once = max(1, CACHED_BYTES // max(1, outputs[:1].nbytes))
+        for some, target in zip(outputs.split(at_once), to.split(at_once), strict=True):
+            for rows, transform in transforms:
+                target[:, rows] = transform @ some[:, rows]
+        return to
 
 
 def _together(
