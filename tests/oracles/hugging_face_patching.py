@@ -17,62 +17,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
+from tests.oracles.hugging_face_parts import Family, Layer, LayerParts
 
-@dataclass(frozen=True)
-class Layer:
-    """Names of modules below a decoder layer; modules that a layer lacks are passed over.
-
-    Parts are `a` (attention heads), `r` (mixer) and `m` (MLP).
-
-    Args:
-        reads: the modules whose input is the residual stream, in order of computation, with the
-            parts that read there: norms, or the parts themselves where there is no norm.
-        writes: the modules whose output is added to the residual stream, with their parts. Heads
-            write through `output`.
-        output: the projection that maps the results of all heads to the residual stream.
-        joined: the module whose input are the results of all heads; by default `output` itself.
-        after_heads: a norm between `output` and the residual stream, one factor per dimension.
-        spans: RMS norms that span the queries or the keys of all heads.
-        method: a method of the attention module that is called with query, key and value, for
-            families without `eager_attention_forward`.
-        split: one that returns query, key and value, likewise.
-        parallel: whether all parts of the layer read the stream as it was before the layer.
-    """
-
-    reads: Mapping[str, str] = field(
-        default_factory=lambda: {"input_layernorm": "a", "post_attention_layernorm": "m"}
-    )
-    writes: Mapping[str, str] = field(default_factory=lambda: {"mlp": "m"})
-    output: str = "self_attn.o_proj"
-    joined: str = ""
-    after_heads: str = ""
-    spans: tuple[str, ...] = ()
-    method: str = ""
-    split: str = ""
-    parallel: bool = False
-
-
-@dataclass(frozen=True)
-class Family:
-    """Where the parts of a model are.
-
-    Args:
-        layer: names in every layer, or a function of the layer's index and the config.
-        layers, final: the list of layers and the final norm.
-        scale: the factor on what parts write before it is added to the stream.
-    """
-
-    layer: Layer | Callable[[int, Any], Layer] = Layer()
-    layers: str = "model.layers"
-    final: str = "model.norm"
-    scale: Callable[[Any], float] = lambda config: 1.0
+__all__ = ["Family", "HuggingFacePatching", "Layer"]
 
 
 class HuggingFacePatching:
@@ -85,7 +38,7 @@ class HuggingFacePatching:
         self.scale = family.scale(model.config)
         self.final = model.get_submodule(family.final)
         self.layers = [
-            _Layer.of(module, family.layer, index, model.config)
+            LayerParts.of(module, family.layer, index, model.config)
             for index, module in enumerate(model.get_submodule(family.layers))
         ]
         self.ablated: dict[str, Tensor] = {}
@@ -138,44 +91,6 @@ class HuggingFacePatching:
         with run.hooked():
             logits = self.model(input_ids=rows, use_cache=False).logits
         return run.unfold(logits)[:, 0, :, -1], run.written
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A decoder layer and the modules in it that `Layer` names."""
-
-    module: nn.Module
-    index: int
-    names: Layer
-    reads: list[tuple[nn.Module, str]]
-    writes: list[tuple[nn.Module, str]]
-    output: nn.Module | None
-
-    @classmethod
-    def of(cls, module: nn.Module, names: Any, index: int, config: Any) -> _Layer:
-        if not isinstance(names, Layer):
-            names = names(index, config)
-        writes = [(found, part) for found, part in _find_all(module, names.writes)]
-        output = _find(module, names.output)
-        present = {part for _, part in writes} | ({"a"} if output is not None else set())
-        reads = []
-        for found, parts in _find_all(module, names.reads):
-            here = "".join(part for part in parts if part in present)
-            if here:
-                reads.append((found, here))
-        assert sorted("".join(parts for _, parts in reads)) == sorted(present), (
-            f"layer {index}: not every part reads and writes"
-        )
-        return cls(module, index, names, reads, writes, output)
-
-    @property
-    def attention(self) -> nn.Module:
-        return self.module.get_submodule(self.names.output.rpartition(".")[0])
-
-    @property
-    def steps(self) -> list[str]:
-        steps = [parts for _, parts in self.reads]
-        return ["".join(steps)] if self.names.parallel else steps
 
 
 class _Run:
@@ -262,7 +177,7 @@ class _Run:
             total = total + mask.to(step.dtype) * step
         return total
 
-    def _read(self, x: Tensor, layer: _Layer, parts: str) -> Tensor:
+    def _read(self, x: Tensor, layer: LayerParts, parts: str) -> Tensor:
         copies = list(self.unfold(x).unbind(1))
         for part in parts:
             if part == "a":
@@ -289,7 +204,7 @@ class _Run:
         own = [by_head[:, 3 * h, ..., h, :] for h in range(self.n_heads)]
         return self.spread(torch.cat(own, -1)).reshape(z.shape)
 
-    def _write_heads(self, z: Tensor, layer: _Layer) -> Tensor:
+    def _write_heads(self, z: Tensor, layer: LayerParts) -> Tensor:
         """Keep each head's share of the output, without the bias, which belongs to no head."""
         by_head = self.unfold(z)[:, 0].unflatten(-1, (self.n_heads, -1))
         assert layer.output is not None
@@ -300,7 +215,7 @@ class _Run:
             self.written[f"a{layer.index}.h{h}"] = self.patching.scale * share
         return z
 
-    def _scale_heads(self, x: Tensor, out: Tensor, layer: _Layer) -> Tensor:
+    def _scale_heads(self, x: Tensor, out: Tensor, layer: LayerParts) -> Tensor:
         """A norm multiplies the sum of all heads by one number per token and dimension."""
         factor = self.unfold(out / x)[:, 0]
         for h in range(self.n_heads):
@@ -349,7 +264,7 @@ class _Run:
             taken.append(rows.unflatten(0, self.shape)[:, order].flatten(0, 2))
         return taken[0], taken[1]
 
-    def _mixing(self, layer: _Layer) -> Any:
+    def _mixing(self, layer: LayerParts) -> Any:
         """Replaces the place where queries, keys and values meet."""
         attention: Any = layer.attention
         if name := layer.names.method or layer.names.split:
@@ -377,20 +292,6 @@ class _Run:
             return inner(module, query, key, value, *rest, **more)
 
         return patch.object(file, "eager_attention_forward", eager)
-
-
-def _find(module: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return module.get_submodule(name)
-    except AttributeError:
-        return None
-
-
-def _find_all(module: nn.Module, names: Mapping[str, str]) -> Iterator[tuple[nn.Module, str]]:
-    for name, parts in names.items():
-        found = _find(module, name)
-        if found is not None:
-            yield found, parts
 
 
 def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
