@@ -1,6 +1,9 @@
-"""Classes that are read through TransformerLens."""
+"""Classes of `hugging_face_models`, read through TransformerLens, and the simplest of the others."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from itertools import cycle, islice
 
 from tests.every_class.tiny import (
     BOTH_NORMS,
@@ -12,84 +15,84 @@ from tests.every_class.tiny import (
     TOKENS,
     TinyModel,
 )
-from tests.hugging_face_models import POSITIONS
-from tests.oracles.hugging_face_patching import Family, Layer
+from tests.hugging_face_models import MODELS, POSITIONS
+from tests.oracles.hugging_face_parts import Family, Layer
+
+OLMO2 = Family(
+    Layer(
+        reads={"self_attn": "a", "mlp": "m"},
+        writes={"post_feedforward_layernorm": "m"},
+        after_heads="post_attention_layernorm",
+        spans=("self_attn.q_norm", "self_attn.k_norm"),
+    )
+)
+FALCON = Layer(reads=SHARED_NORM, output="self_attention.dense", split="_split_heads")
+GPT = {"ln_1": "a", "ln_2": "m"}
+
+
+def _gpt(layer: Layer) -> Family:
+    return Family(layer, "transformer.h", "transformer.ln_f")
+
+
+def _neox(*, parallel: bool) -> TinyModel:
+    layer = Layer(output="attention.dense", parallel=parallel)
+    return TinyModel(
+        "GPTNeoXForCausalLM",
+        {**SIZES, "use_parallel_residual": parallel, "rope_parameters": PARTIAL_ROTARY},
+        Family(layer, "gpt_neox.layers", "gpt_neox.final_layer_norm"),
+    )
+
+
+def _of(name: str, family: Family | None = None) -> TinyModel:
+    """The model of that name, with two layers."""
+    model = MODELS[name]
+    fields = {**model.fields, model.layers: 2}
+    if "layer_types" in fields:
+        fields["layer_types"] = list(islice(cycle(fields["layer_types"]), 2))
+    return TinyModel(model.model or f"{model.family}ForCausalLM", fields, family or Family())
+
 
 KNOWN: tuple[TinyModel, ...] = (
     TinyModel(
         "LlamaForCausalLM",
         {**GROUPED, "attention_bias": True, "mlp_bias": True, "rope_parameters": ROTARY},
     ),
-    TinyModel("Qwen3ForCausalLM", {**GROUPED, "head_dim": 8, "rope_parameters": ROTARY}),
     TinyModel(
-        "GPTNeoXForCausalLM",
-        {**SIZES, "rope_parameters": PARTIAL_ROTARY},
-        Family(
-            Layer(output="attention.dense", parallel=True),
-            "gpt_neox.layers",
-            "gpt_neox.final_layer_norm",
-        ),
+        "GPT2LMHeadModel",
+        {**TOKENS, "n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": POSITIONS},
+        _gpt(Layer(reads=GPT, output="attn.c_proj")),
     ),
-    TinyModel(
-        "Gemma3ForCausalLM",
-        {
-            **GROUPED,
-            "head_dim": 8,
-            "query_pre_attn_scalar": 5,
-            "sliding_window": 3,
-            "layer_types": ["sliding_attention", "full_attention"],
-            "rope_parameters": {
-                "sliding_attention": ROTARY,
-                "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 8.0},
-            },
-        },
-        Family(BOTH_NORMS),
+    _neox(parallel=True),
+    _neox(parallel=False),
+    _of("mistral"),
+    _of("qwen2"),
+    _of("qwen3"),
+    _of("stablelm"),
+    _of("stablelm-parallel", Family(Layer(reads=SHARED_NORM))),
+    _of("starcoder2"),
+    _of("smollm3"),
+    _of("granite", Family(scale=lambda config: config.residual_multiplier)),
+    _of(
+        "phi",
+        Family(Layer(reads=SHARED_NORM, output="self_attn.dense"), final="model.final_layernorm"),
     ),
-    TinyModel(
-        "CohereForCausalLM",
-        {**GROUPED, "logit_scale": 3.0, "use_qk_norm": True, "rope_parameters": ROTARY},
-        Family(Layer(reads=SHARED_NORM)),
+    _of("phi3"),
+    _of("cohere", Family(Layer(reads=SHARED_NORM))),
+    _of("olmo"),
+    _of("olmo2", OLMO2),
+    _of("olmo3", OLMO2),
+    _of("gemma"),
+    _of("gemma2", Family(BOTH_NORMS)),
+    _of("gemma3", Family(BOTH_NORMS)),
+    _of("gptj", _gpt(Layer(reads={"ln_1": "am"}, output="attn.out_proj", method="_attn"))),
+    _of("gpt-neo", _gpt(Layer(reads=GPT, output="attn.attention.out_proj", method="_attn"))),
+    _of("falcon", _gpt(FALCON)),
+    _of(
+        "falcon-sequential",
+        _gpt(replace(FALCON, reads={"input_layernorm": "a", "post_attention_layernorm": "m"})),
     ),
-    TinyModel(
-        "Olmo2ForCausalLM",
-        {**GROUPED, "rope_parameters": ROTARY},
-        Family(
-            Layer(
-                reads={"self_attn": "a", "mlp": "m"},
-                writes={"post_feedforward_layernorm": "m"},
-                after_heads="post_attention_layernorm",
-                spans=("self_attn.q_norm", "self_attn.k_norm"),
-            )
-        ),
-    ),
-    TinyModel(
-        "GPTJForCausalLM",
-        {
-            **TOKENS,
-            "n_layer": 2,
-            "n_head": 2,
-            "n_embd": 16,
-            "n_positions": POSITIONS,
-            "rotary_dim": 4,
-        },
-        Family(
-            Layer(reads={"ln_1": "am"}, output="attn.out_proj", method="_attn"),
-            "transformer.h",
-            "transformer.ln_f",
-        ),
-    ),
-    TinyModel(
-        "FalconForCausalLM",
-        {**SIZES, "bias": True, "rope_parameters": ROTARY},
-        Family(
-            Layer(reads=SHARED_NORM, output="self_attention.dense", split="_split_heads"),
-            "transformer.h",
-            "transformer.ln_f",
-        ),
-    ),
-    TinyModel(
-        "OPTForCausalLM",
-        {**SIZES, "word_embed_proj_dim": 16, "ffn_dim": 24, "pad_token_id": 1},
+    _of(
+        "opt",
         Family(
             Layer(
                 reads={"self_attn_layer_norm": "a", "final_layer_norm": "m"},
@@ -99,19 +102,6 @@ KNOWN: tuple[TinyModel, ...] = (
             "model.decoder.layers",
             "model.decoder.final_layer_norm",
         ),
-    ),
-    TinyModel(
-        "GraniteForCausalLM",
-        {
-            **GROUPED,
-            "embedding_multiplier": 2.0,
-            "attention_multiplier": 0.5,
-            "residual_multiplier": 0.7,
-            "logits_scaling": 0.5,
-            "attention_bias": True,
-            "rope_parameters": ROTARY,
-        },
-        Family(scale=lambda config: config.residual_multiplier),
     ),
     TinyModel("ArceeForCausalLM", {**GROUPED, "rope_parameters": ROTARY}),
     TinyModel(

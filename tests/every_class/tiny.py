@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.checkpoints import randomised
 from tests.hugging_face_models import POSITIONS, VOCAB
-from tests.oracles.hugging_face_patching import Family, Layer
+from tests.oracles.hugging_face_parts import Family, Layer
 
 TOKENS: dict[str, Any] = {
     "vocab_size": VOCAB,

@@ -15,7 +15,7 @@ Several circuits are run at once, in further copies.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +23,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from tests.float64 import Float64Throughout
+from tests.oracles.edge_gates import Gates
 from tests.oracles.hugging_face_parts import Family, Layer, LayerParts
 
 __all__ = ["Family", "HuggingFacePatching", "Layer"]
@@ -31,7 +33,14 @@ __all__ = ["Family", "HuggingFacePatching", "Layer"]
 class HuggingFacePatching:
     """Logits of circuits at the last position, in eager attention and the model's own dtype."""
 
-    def __init__(self, model: Any, family: Family, clean: Tensor, corrupted: Tensor) -> None:
+    def __init__(
+        self,
+        model: Any,
+        family: Family,
+        clean: Tensor,
+        corrupted: Tensor,
+        ablation: str = "corrupted",
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.clean = clean
         self.n_heads: int = model.config.get_text_config().num_attention_heads
@@ -42,7 +51,12 @@ class HuggingFacePatching:
             for index, module in enumerate(model.get_submodule(family.layers))
         ]
         self.ablated: dict[str, Tensor] = {}
-        self.ablated = self._run(corrupted, [set()])[1]
+        with torch.no_grad():
+            self.ablated = self._run(corrupted, [set()])[1]
+        if ablation == "zero":
+            self.ablated = {name: torch.zeros_like(out) for name, out in self.ablated.items()}
+        if ablation == "mean":
+            self.ablated = {n: o.mean(0, keepdim=True) for n, o in self.ablated.items()}
         self.model_logits = self.logits([set()])[0]
 
     @property
@@ -61,36 +75,24 @@ class HuggingFacePatching:
         circuits = self.logits(removed).log_softmax(-1)
         return (model.exp() * (model - circuits)).sum(-1).mean(-1).tolist()
 
-    def eap(self, edges: Collection[str], metric: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """(ablated - clean output) · gradient of `metric`, of the logits, by what receivers read.
+    def clean_outputs(self) -> dict[str, Tensor]:
+        """What every source writes in the whole model."""
+        return self._run(self.clean, [set()])[1]
 
-        The gradient is by a change of zero that is added to the receiver's input alone.
-        """
-        receivers = {edge.partition("->")[2] for edge in edges}
-        zeros = {name: torch.zeros_like(self.ablated["input"]) for name in receivers}
-        for leaf in zeros.values():
-            leaf.requires_grad_()
-        logits, written = self._run(self.clean, [set()], zeros)
-        gradients = torch.autograd.grad(metric(logits[0]), list(zeros.values()))
-        by_receiver = dict(zip(zeros, gradients, strict=True))
-        scores = {}
-        for edge in edges:
-            source, _, receiver = edge.partition("->")
-            step = self.ablated[source] - written[source].detach()
-            scores[edge] = float((step * by_receiver[receiver]).sum())
-        return scores
+    def gated(self, gates: Gates) -> Tensor:
+        """Log-probabilities where receivers read what `gates` add."""
+        return self._run(self.clean, [set()], gates)[0][0].log_softmax(-1)
 
     def _run(
-        self,
-        tokens: Tensor,
-        removed: Sequence[Collection[str]],
-        added: Mapping[str, Tensor] | None = None,
+        self, tokens: Tensor, removed: Sequence[Collection[str]], gates: Gates | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        run = _Run(self, removed, len(tokens), added or {})
+        run = _Run(self, removed, len(tokens), gates)
         rows = tokens.repeat(len(removed) * run.n_copies, 1)
-        with run.hooked():
+        with run.hooked(), Float64Throughout():
             logits = self.model(input_ids=rows, use_cache=False).logits
-        return run.unfold(logits)[:, 0, :, -1], run.written
+        # Outputs are of interest where nothing is removed.
+        written = {name: out[0] for name, out in run.written.items()}
+        return run.unfold(logits)[:, 0, :, -1], written
 
 
 class _Run:
@@ -101,12 +103,12 @@ class _Run:
         patching: HuggingFacePatching,
         removed: Sequence[Collection[str]],
         n_prompts: int,
-        added: Mapping[str, Tensor],
+        gates: Gates | None,
     ) -> None:
         self.patching = patching
         self.n_heads = patching.n_heads
         self.shape = (len(removed), self.n_copies, n_prompts)
-        self.added = added
+        self.gates = gates
         self.written: dict[str, Tensor] = {}
         self.removed: dict[str, dict[str, Tensor]] = {}
         for index, circuit in enumerate(removed):
@@ -171,7 +173,9 @@ class _Run:
 
     def _change(self, receiver: str) -> Tensor | float:
         """What removed edges add to the input of `receiver`."""
-        total: Tensor | float = self.added.get(receiver, 0.0)
+        total: Tensor | float = 0.0
+        if self.gates is not None:
+            total = self.gates.added(receiver, self.written)
         for source, mask in self.removed.get(receiver, {}).items():
             step = self.patching.ablated[source] - self.written[source]
             total = total + mask.to(step.dtype) * step

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,11 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models.weights import TokenModule
 from tests.every_class import EVERY_CLASS, TinyModel
 from tests.float64 import Float64Throughout
 from tests.hugging_face_models import VOCAB
+from tests.oracles.edge_gates import EdgeGates
 from tests.oracles.hugging_face_patching import HuggingFacePatching
 from tests.oracles.plain_acdc import plain_acdc, visits
 from tests.prompt_sets import random_prompts
@@ -40,6 +43,15 @@ class Case:
     plain: HuggingFacePatching
     tolerance: float
 
+    def engine(self) -> AbstractContextManager[Any]:
+        """Where the engine computes: parts that are the model's own modules need float64 too."""
+        own = any(isinstance(b.mlp, TokenModule) for b in self.model.weights.blocks)
+        return Float64Throughout() if own else nullcontext()
+
+    def scores(self, method: str) -> dict[str, float]:
+        with self.engine():
+            return scores_of(method, self.bench)
+
     @property
     def edges(self) -> list[str]:
         return [str(edge) for edge in self.model.topology.edges]
@@ -55,21 +67,19 @@ class Case:
 
 
 @pytest.fixture(scope="module", params=EVERY_CLASS, ids=lambda tiny: tiny.name)
-def case(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     tiny: TinyModel = request.param
     directory: Path = tiny.save(tmp_path_factory.mktemp(tiny.name))
     model = load_model(f"dir:{directory}", dtype=tiny.dtype, device="cpu")
+    plain = HuggingFacePatching(tiny.load(directory), tiny.family, PROMPTS.clean, PROMPTS.corrupted)
+    # Outputs of parts that are the model's own modules are kept in float64 as well.
     with Float64Throughout():
-        original = tiny.load(directory)
-        plain = HuggingFacePatching(original, tiny.family, PROMPTS.clean, PROMPTS.corrupted)
         bench = set_up(model.weights, PROMPTS, "corrupted")
-        yield Case(tiny, model, bench, plain, TOLERANCE[tiny.dtype])
+    return Case(tiny, model, bench, plain, TOLERANCE[tiny.dtype])
 
 
 def logit_diff(logits: Tensor) -> Tensor:
-    """Minus the difference of the logits of the two answers, mean over prompts."""
+    """Minus the difference of logits or log-probabilities of the two answers, mean over prompts."""
     rows = torch.arange(len(PROMPTS))
     right = torch.tensor([token for (token,) in PROMPTS.correct])
     wrong = torch.tensor([token for (token,) in PROMPTS.incorrect])
@@ -77,7 +87,7 @@ def logit_diff(logits: Tensor) -> Tensor:
 
 
 def test_class_whole_model_has_the_logits_of_transformers(case: Case):
-    with torch.no_grad():
+    with torch.no_grad(), Float64Throughout():
         theirs = case.plain.model(PROMPTS.clean, use_cache=False).logits
         ours = unembed(case.model.weights, run_sources(case.model.weights, PROMPTS.clean).final)
     assert (ours - theirs).abs().max() < case.tolerance * theirs.abs().max()
@@ -100,26 +110,28 @@ def test_class_exact_scores_are_those_of_brute_force(case: Case):
     logits = case.plain.logits([set(), *({edge} for edge in some)])
     whole, *without = logit_diff(logits).tolist()
     theirs = {edge: value - whole for edge, value in zip(some, without, strict=True)}
-    case.assert_close(scores_of("exact", case.bench), theirs)
+    case.assert_close(case.scores("exact"), theirs)
 
 
 def test_class_eap_scores_are_the_gradients_of_transformers(case: Case):
-    case.assert_close(scores_of("eap", case.bench), case.plain.eap(case.edges, logit_diff))
+    plain = EdgeGates(case.plain, case.edges, logit_diff)
+    case.assert_close(case.scores("eap"), plain.eap())
 
 
 def test_class_random_circuits_have_the_divergence_of_brute_force(case: Case):
     draw = Random(0)
     edges = case.model.topology.edges
-    gone = [{edge for edge in edges if draw.random() < share} for share in (0.05, 0.3, 0.7, 1.0)]
+    gone = [{edge for edge in edges if draw.random() < share} for share in (0.1, 0.6)]
     theirs = case.plain.kl([{str(edge) for edge in some} for some in gone])
     for some, expected in zip(gone, theirs, strict=True):
-        logprobs = circuit_logprobs(case.bench, case.model.topology.edge_set - some)
+        with case.engine():
+            logprobs = circuit_logprobs(case.bench, case.model.topology.edge_set - some)
         ours = measure(case.bench, logprobs, ["kl"])["kl"]
         assert ours == pytest.approx(expected, rel=10 * case.tolerance, abs=1e-12)
 
 
 def test_class_acdc_decides_as_a_plain_loop_does(case: Case):
-    with torch.no_grad():
+    with torch.no_grad(), case.engine():
         found = acdc(
             case.bench.search(objective_for(case.bench, "kl"), memory=2**30),
             case.model.topology,
