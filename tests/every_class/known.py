@@ -1,4 +1,4 @@
-"""Classes of `hugging_face_models`, read through TransformerLens, and the simplest of the others."""
+"""Classes of `hugging_face_models`, which TransformerLens reads, and the simplest of others."""
 
 from __future__ import annotations
 
