@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from tests.oracles.bridge_patching import BridgePatching
-from tests.oracles.hand_written import HandWritten
 from tests.oracles.native_patching import NativePatching
 
 Metric = Callable[[Tensor], Tensor]
@@ -51,25 +50,6 @@ class Gates:
     def derivatives(self, metric: Tensor) -> dict[str, float]:
         gradients = torch.autograd.grad(metric, list(self.by_edge.values()))
         return {edge: float(g) for edge, g in zip(self.by_edge, gradients, strict=True)}
-
-
-class GatedHandWritten(HandWritten):
-    gates: Gates | None = None
-
-    def received(
-        self, receiver: str, written: dict[str, Tensor], constant: Tensor, removed: set[str]
-    ) -> Tensor:
-        total = super().received(receiver, written, constant, removed)
-        return total if self.gates is None else total + self.gates.added(receiver, written)
-
-    def clean_outputs(self) -> dict[str, Tensor]:
-        return self.run(self.clean, set())[1]
-
-    def gated(self, gates: Gates) -> Tensor:
-        self.gates = gates
-        logits = self.run(self.clean, set())[0]
-        self.gates = None
-        return logits[:, -1].log_softmax(-1)
 
 
 class GatedNative(NativePatching):

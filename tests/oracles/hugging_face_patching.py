@@ -69,7 +69,11 @@ class HuggingFacePatching:
         with torch.no_grad():
             return self._run(self.clean, removed)[0]
 
-    def kl(self, removed: Sequence[Collection[str]]) -> list[float]:
+    def kl(self, removed: Collection[str]) -> float:
+        """KL(model ‖ circuit) in nats, mean over prompts."""
+        return self.kl_of_all([removed])[0]
+
+    def kl_of_all(self, removed: Sequence[Collection[str]]) -> list[float]:
         """KL(model ‖ circuit) in nats, mean over prompts, for each set of removed edges."""
         model = self.model_logits.log_softmax(-1)
         circuits = self.logits(removed).log_softmax(-1)
@@ -81,7 +85,10 @@ class HuggingFacePatching:
 
     def gated(self, gates: Gates) -> Tensor:
         """Log-probabilities where receivers read what `gates` add."""
-        return self._run(self.clean, [set()], gates)[0][0].log_softmax(-1)
+        return self.gated_logits(gates).log_softmax(-1)
+
+    def gated_logits(self, gates: Gates) -> Tensor:
+        return self._run(self.clean, [set()], gates)[0][0]
 
     def _run(
         self, tokens: Tensor, removed: Sequence[Collection[str]], gates: Gates | None = None

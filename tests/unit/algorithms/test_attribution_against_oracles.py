@@ -16,26 +16,22 @@ from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.specs.names import Ablation, MetricName
 from tests import checkpoints
+from tests.every_class.known import load_patching
 from tests.float64 import Float64Throughout
-from tests.oracles.edge_gates import EdgeGates, GatedBridge, GatedHandWritten, GatedNative
+from tests.oracles.edge_gates import EdgeGates, GatedBridge, GatedNative
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
 STEPS = 3
 
-# The bridge has no hooks for these, or wrong ones; see the tests of ACDC against the same oracles.
-HAND_WRITTEN = [
-    "gptj", "stablelm-parallel", "phi", "cohere", "falcon", "olmo2", "olmo3", "gemma2", "gemma3",
-    "gpt-neo", "opt",
-]  # fmt: skip
 # One of each kind: LayerNorm and biases, parallel blocks, norms after and across heads, rotary
 # with one key head for all, bidirectional.
 KINDS = [
     "native-ln-pre-mlp", "gptj", "falcon", "gemma2", "olmo2", "native-rms-rotary-gated",
     "native-rms-pre-bidirectional",
 ]  # fmt: skip
-ON_BRIDGE = [name for name in checkpoints.HUGGING_FACE if name not in HAND_WRITTEN]
+ON_BRIDGE = ["gpt2", "llama"]
 
 
 def scored(
@@ -81,10 +77,10 @@ def assert_all_attributions_agree(model: LoadedModel, oracle: EdgeGates, **setti
 
 def gated(directory: Path, model: LoadedModel, ablation: str = "corrupted") -> Any:
     """A plain forward of the model with gates."""
-    if directory.name in HAND_WRITTEN:
-        return GatedHandWritten(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
     if directory.name in checkpoints.NATIVE:
         return GatedNative(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
+    if directory.name not in ON_BRIDGE:
+        return load_patching(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
     if model.weights.blocks[0].attn.heads_per_kv > 1:
         directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
     bridge = load_bridge(directory, dtype=torch.float64)

@@ -16,7 +16,9 @@ from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.specs import SCORED_METHODS
 from acdc_pipeline.specs.own_metric import Metric
 from tests import checkpoints
-from tests.oracles.edge_gates import EdgeGates, GatedHandWritten
+from tests.every_class.known import FAMILIES, load_original
+from tests.oracles.edge_gates import EdgeGates, Gates
+from tests.oracles.hugging_face_patching import HuggingFacePatching
 from tests.oracles.plain_acdc import plain_acdc, uniform_steps
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
@@ -42,30 +44,27 @@ def odd_metric(uses: Any) -> Metric:
     return Metric("odd", function, version=1, lower_is_better=True, uses=uses)
 
 
-class Plain(GatedHandWritten):
-    """The plain forward, which gives logits or log-probabilities at the last position."""
+class Plain(HuggingFacePatching):
+    """The model of transformers, which gives logits or log-probabilities at the last position."""
 
     uses = "logprobs"
 
     def at_answers(self, logits: Tensor) -> Tensor:
-        last = logits[:, -1]
-        return last if self.uses == "logits" else last.log_softmax(-1)
+        return logits if self.uses == "logits" else logits.log_softmax(-1)
 
-    def gated(self, gates: Any) -> Tensor:
-        self.gates = gates
-        logits = self.run(self.clean, set())[0]
-        self.gates = None
-        return self.at_answers(logits)
+    def gated(self, gates: Gates) -> Tensor:
+        return self.at_answers(self.gated_logits(gates))
 
     def odd(self, removed: set[str]) -> float:
-        return float(odd(self.at_answers(self.run(self.clean, removed)[0]), RIGHT, WRONG).mean())
+        return float(odd(self.at_answers(self.logits([removed])[0]), RIGHT, WRONG).mean())
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[LoadedModel, Plain]:
     directory = checkpoints.EVERY[NAME](tmp_path_factory.mktemp("own") / NAME)
     model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
-    return model, Plain(directory, PROMPTS.clean, PROMPTS.corrupted, "corrupted")
+    original = load_original(directory)
+    return model, Plain(original, FAMILIES[NAME], PROMPTS.clean, PROMPTS.corrupted)
 
 
 def found_by_acdc(bench: Bench, metric: str, threshold: float) -> AcdcResult:

@@ -122,7 +122,7 @@ def test_class_random_circuits_have_the_divergence_of_brute_force(case: Case):
     draw = Random(0)
     edges = case.model.topology.edges
     gone = [{edge for edge in edges if draw.random() < share} for share in (0.1, 0.6)]
-    theirs = case.plain.kl([{str(edge) for edge in some} for some in gone])
+    theirs = case.plain.kl_of_all([{str(edge) for edge in some} for some in gone])
     for some, expected in zip(gone, theirs, strict=True):
         with case.engine():
             logprobs = circuit_logprobs(case.bench, case.model.topology.edge_set - some)
@@ -164,10 +164,10 @@ def _metric_of(plain: HuggingFacePatching, decisions: list[tuple[str, bool]]):
         met.append(frozenset(removed | {edge}))
         if goes:
             removed.add(edge)
-    known = dict(zip(met, plain.kl(met), strict=True))
+    known = dict(zip(met, plain.kl_of_all(met), strict=True))
 
     def metric(gone: set[str]) -> float:
         key = frozenset(gone)
-        return known[key] if key in known else plain.kl([key])[0]
+        return known[key] if key in known else plain.kl(key)
 
     return metric
