@@ -21,15 +21,28 @@ def topologies() -> st.SearchStrategy[Topology]:
     )
 
 
+def layered_topologies() -> st.SearchStrategy[Topology]:
+    """Small graphs whose layers have parts of their own."""
+    parts = ("a", "r", "m", "ar", "am", "rm", "arm")
+    return st.builds(
+        lambda layers, n_heads, parallel: Topology.of_layers(
+            layers, n_heads if any("a" in layer for layer in layers) else 0, parallel=parallel
+        ),
+        st.lists(st.sampled_from(parts), min_size=1, max_size=4),
+        st.integers(1, 3),
+        st.booleans(),
+    )
+
+
 def scores() -> st.SearchStrategy[float]:
     """Finite numbers that 32 bits hold exactly, as scores are kept."""
     return st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
 @st.composite
-def circuits(draw: st.DrawFn) -> Circuit:
+def circuits(draw: st.DrawFn, graphs: st.SearchStrategy[Topology] | None = None) -> Circuit:
     """Any subset of a small graph's edges, with scores for any other subset."""
-    topology = draw(topologies())
+    topology = draw(topologies() if graphs is None else graphs)
     edges = st.sampled_from(topology.edges)
     return Circuit(
         topology,
@@ -106,7 +119,7 @@ def run_specs() -> st.SearchStrategy[RunSpec]:
 def run_records(draw: st.DrawFn) -> RunRecord:
     """Any record the store can be given, with and without a circuit, a log and head scores."""
     finite = st.floats(allow_nan=False, allow_infinity=False)
-    circuit = draw(st.none() | circuits())
+    circuit = draw(st.none() | circuits(topologies() | layered_topologies()))
     head_scores = st.builds(
         HeadScore,
         model=st.text(),

@@ -8,7 +8,7 @@ from acdc_pipeline.algorithms.eap_rounds import eap_ig_in_rounds
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine.forward import changed_streams, run_streams, streams_from_outputs
-from acdc_pipeline.graph import INPUT, Node, Topology, mlp
+from acdc_pipeline.graph import INPUT, Node, Topology
 from acdc_pipeline.specs.methods.scored import (
     CleanCorruptedMethod,
     EapIgActivationsMethod,
@@ -65,7 +65,8 @@ def eap_ig_activations(problem: ScoringProblem, method: EapIgActivationsMethod) 
     where z_u is the clean output of u and z_u' its ablated one; all other nodes compute theirs from
     the clean prompt and from u (the "activations" variant of the MIB benchmark: Mueller et al.
     2025, arXiv 2504.13151). The heads of one layer, which do not read one another, are changed
-    together, as in the code of EAP-IG: that takes 2L + 1 lines in place of one for each node. As m
+    together, as in the code of EAP-IG: that takes 2L + 1 lines in place of one for each node (in
+    layers of heads and an MLP). As m
     grows, the scores of all edges out of such a group sum to the effect of replacing its outputs in
     the whole model. KL divergence may be the metric. Higher means more needed, in units of the
     metric.
@@ -87,9 +88,9 @@ def _groups(topology: Topology) -> Iterator[tuple[Node, ...]]:
     """The groups of sources that are changed together, in computation order."""
     yield (INPUT,)
     for layer in range(topology.n_layers):
-        yield tuple(topology.heads(layer))
-        if topology.has_mlp:
-            yield (mlp(layer),)
+        if heads := topology.heads(layer):
+            yield tuple(heads)
+        yield from ((node,) for node in topology.single_nodes(layer))
 
 
 def clean_corrupted(

@@ -62,9 +62,9 @@ def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
 
     Under zero ablation I is |u · ∂M/∂u| of Michel et al. 2019 (arXiv 1905.10650, section 4.1),
     after Molchanov et al. 2017 (arXiv 1611.06440); with other ablations it is the variant that
-    Conmy et al. 2023 (arXiv 2304.14997) compare with ACDC. MLPs count as nodes of their layer.
-    Between 0 and 1; higher means more needed, whether the node helps or hurts. As for EAP, KL
-    divergence cannot be the metric.
+    Conmy et al. 2023 (arXiv 2304.14997) compare with ACDC. Mixers and MLPs count as nodes of their
+    layer. Between 0 and 1; higher means more needed, whether the node helps or hurts. As for EAP,
+    KL divergence cannot be the metric.
     """
     effects = _first_order_effects(problem)
     importance = {node: float(by_prompt.abs().sum()) for node, by_prompt in effects.items()}
@@ -80,7 +80,7 @@ def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
 
 
 def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " batch"]]:
-    """(ablated_u - clean_u) · ∂M/∂output_u at the clean run, for every head and MLP u, by prompt.
+    """(ablated_u - clean_u) · ∂M/∂output_u at the clean run, by node u and by prompt.
 
     Summed over the positions of a prompt. M is a mean over all answers, so that the sum over
     prompts estimates the cost of replacing u. The gradient with respect to a node's output is the
@@ -123,7 +123,7 @@ def edge_scores_of_nodes(topology: Topology, nodes: Mapping[Node, float], rank: 
 
     Args:
         topology: the graph.
-        nodes: the score of every head and MLP.
+        nodes: the score of every head, mixer and MLP.
         rank: whether the weaker end is the one with the lower score or with the lower magnitude.
     """
 

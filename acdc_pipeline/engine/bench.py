@@ -93,7 +93,7 @@ def set_up(
     Raises:
         PromptError: the model cannot process the prompts.
     """
-    if weights.blocks[0].attn.direction == "bidirectional":
+    if weights.bidirectional:
         _check_bidirectional(prompts)
     prompts = prompts.to(weights.device)
     layout = Layout(

@@ -114,7 +114,7 @@ def run_circuits_to_answers(
         layout,
         most_prompts=_prompts_at_once(tokens, ablated),
         least_rows=_LEAST_ROWS,
-        one_sided=weights.blocks[0].attn.direction == "causal",
+        one_sided=not weights.bidirectional,
     )
     for batch in batches if len(some) else ():
         inputs = batch.tokens_of(tokens), batch.outputs_of(ablated)
@@ -136,9 +136,9 @@ def _all_ablated(
             for row, pos in zip(layout.answer_row.split(1), layout.answer_pos.split(1), strict=True)
         ]
     )
-    for block in weights.blocks:
-        if block.attn.b_o is not None:
-            total += block.attn.b_o
+    for attn in weights.attentions:
+        if attn.b_o is not None:
+            total += attn.b_o
     return total
 
 
@@ -186,9 +186,10 @@ class _Circuits:
                 yield circuit, answers.at_each_answer(final)
             return
         shared = SharedChanges(ablated, self.ids, embedded.numel(), _SHARED_BYTES)
-        width = self.weights.topology.n_heads + int(self.weights.topology.has_mlp)
+        topology = self.weights.topology
+        firsts = [topology.first_source(layer) for layer in range(topology.n_layers)]
         knockouts = [there for there in self.nodes if there is not None]
-        layers = SharedLayers(knockouts, width, _SHARED_BYTES)
+        layers = SharedLayers(knockouts, firsts, _SHARED_BYTES)
         number = 0
         for circuit, (mask, there) in enumerate(zip(self.masks, self.nodes, strict=True)):
             if there is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import normalise_outputs, run_attention, run_heads, visible_keys
 from acdc_pipeline.engine.components import Stream, mlp_output, normalise, soft_cap, widen
+from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Node, Receiver
 from acdc_pipeline.models.weights import Block, TransformerWeights
@@ -39,11 +40,17 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     residual = embed(weights, tokens)
     outputs = [residual[None]]
     for block in weights.blocks:
-        allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
-        heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
-        heads = normalise_outputs(block, heads)
-        attended = _with_bias(residual + heads.sum(0), block)
-        outputs.append(heads)
+        attended = residual
+        if block.attn is not None:
+            allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
+            heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
+            heads = normalise_outputs(block, heads)
+            attended = _with_bias(residual + heads.sum(0), block)
+            outputs.append(heads)
+        if block.mixer is not None:
+            mixed = run_mixer(block, residual)
+            attended = attended + mixed
+            outputs.append(mixed[None])
         if block.mlp is not None:
             written = run_mlp(block, residual if weights.parallel else attended)
             outputs.append(written[None])
@@ -81,20 +88,43 @@ def run_mlp(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*
     return written if block.post_mlp is None else normalise(written, block.post_mlp)
 
 
+def run_mixer(
+    block: Block, x: Float[Tensor, "*lead pos d_model"]
+) -> Float[Tensor, "*lead pos d_model"]:
+    """The output of a block's mixer for input `x`, with the norms before and after it."""
+    mixer = block.mixer
+    assert mixer is not None
+    result = mixer.module(normalise(x, block.norm_attn).flatten(0, -3))
+    written: Tensor = result[0] if isinstance(result, tuple) else result
+    written = written.reshape(x.shape)
+    if mixer.scale != 1.0:
+        written = mixer.scale * written
+    return written if block.post_mixer is None else normalise(written, block.post_mixer)
+
+
+def run_mixer_rows(
+    block: Block, rows: Float[Tensor, "*lead rows d_model"], layout: Layout
+) -> Float[Tensor, "*lead rows d_model"]:
+    """`run_mixer` on the rows of every prompt and position."""
+    x = rows.unflatten(-2, (layout.batch, layout.pos))
+    return run_mixer(block, x).flatten(-3, -2)
+
+
 def context_length(weights: TransformerWeights) -> int:
     """The largest number of tokens for which the model has positions."""
-    tables = [block.attn.n_positions for block in weights.blocks]
+    tables = [attn.n_positions for attn in weights.attentions]
     return min([weights.n_ctx, *(length for length in tables if length is not None)])
 
 
 def head_width(weights: TransformerWeights) -> int:
-    """The width of the widest projection of a head, for estimates of memory."""
-    return max(block.attn.widest for block in weights.blocks)
+    """The width of the widest projection of a head, for estimates of memory; 0 without heads."""
+    return max((attn.widest for attn in weights.attentions), default=0)
 
 
 def mlp_width(weights: TransformerWeights) -> int:
-    """The number of hidden units that a token uses in the widest MLP; 0 without MLPs."""
-    return max(0 if block.mlp is None else block.mlp.width for block in weights.blocks)
+    """The number of hidden units that a token uses in the widest MLP or mixer; 0 without any."""
+    parts = [part for block in weights.blocks for part in (block.mlp, block.mixer)]
+    return max(0 if part is None else part.width for part in parts)
 
 
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
@@ -117,11 +147,13 @@ class Streams:
 
     Args:
         heads: by layer, the input of its heads.
+        mixers: by layer, the input of its mixer.
         mlps: by layer, the input of its MLP; the same stream in parallel blocks.
         final: the input of the logits.
     """
 
     heads: Mapping[int, Stream]
+    mixers: Mapping[int, Stream]
     mlps: Mapping[int, Stream]
     final: Stream
 
@@ -130,47 +162,67 @@ class Streams:
         layer = receiver.node.layer
         if layer is None:
             return self.final
-        return self.heads[layer] if receiver.node.kind == "head" else self.mlps[layer]
+        of_kind = {"head": self.heads, "mixer": self.mixers, "mlp": self.mlps}
+        return of_kind[receiver.node.kind][layer]
+
+    def before(self, layer: int) -> Stream:
+        """The stream that `layer` reads; the final one after the last layer."""
+        for streams in (self.heads, self.mixers, self.mlps):
+            if layer in streams:
+                return streams[layer]
+        return self.final
 
     def of_prompts(self, chosen: slice) -> Streams:
         """The streams of some prompts."""
-        heads, mlps = (
+        heads, mixers, mlps = (
             {layer: stream[chosen] for layer, stream in streams.items()}
-            for streams in (self.heads, self.mlps)
+            for streams in (self.heads, self.mixers, self.mlps)
         )
-        return Streams(heads, mlps, self.final[chosen])
+        return Streams(heads, mixers, mlps, self.final[chosen])
 
 
 def streams_from_outputs(weights: TransformerWeights, clean: SourceOutputs) -> Streams:
     """The streams of a forward pass, as sums of its known outputs."""
-    n_heads, n = weights.topology.n_heads, 1
+    topology = weights.topology
     residual = clean.outputs[0]
     heads: dict[int, Stream] = {}
+    mixers: dict[int, Stream] = {}
     mlps: dict[int, Stream] = {}
     for layer, block in enumerate(weights.blocks):
-        heads[layer] = residual
-        residual = _with_bias(residual + clean.outputs[n : n + n_heads].sum(0), block)
-        n += n_heads
-        if block.mlp is not None:
-            mlps[layer] = heads[layer] if weights.parallel else residual
-            residual = residual + clean.outputs[n]
-            n += 1
-    return Streams(heads, mlps, clean.final)
+        before = residual
+        if block.attn is not None:
+            heads[layer] = before
+            at = topology.head_sources(layer)
+            residual = _with_bias(residual + clean.outputs[at.start : at.stop].sum(0), block)
+        at_mixer, at_mlp = topology.mixer_source(layer), topology.mlp_source(layer)
+        if at_mixer is not None:
+            mixers[layer] = before
+            residual = residual + clean.outputs[at_mixer]
+        if at_mlp is not None:
+            mlps[layer] = before if weights.parallel else residual
+            residual = residual + clean.outputs[at_mlp]
+    return Streams(heads, mixers, mlps, clean.final)
 
 
 def run_streams(weights: TransformerWeights, residual: Stream, first: int = 0) -> Streams:
     """Run the model from layer `first` on, which reads `residual`."""
     heads: dict[int, Stream] = {}
+    mixers: dict[int, Stream] = {}
     mlps: dict[int, Stream] = {}
     for layer in range(first, len(weights.blocks)):
         block = weights.blocks[layer]
-        heads[layer] = residual
-        attended = _with_bias(residual + run_attention(block, residual), block)
+        attended = residual
+        if block.attn is not None:
+            heads[layer] = residual
+            attended = _with_bias(residual + run_attention(block, residual), block)
+        if block.mixer is not None:
+            mixers[layer] = residual
+            attended = attended + run_mixer(block, residual)
         if block.mlp is not None:
             mlps[layer] = residual if weights.parallel else attended
             attended = attended + run_mlp(block, mlps[layer])
         residual = attended
-    return Streams(heads, mlps, residual)
+    return Streams(heads, mixers, mlps, residual)
 
 
 def changed_streams(
@@ -181,19 +233,21 @@ def changed_streams(
 ) -> Streams:
     """Run the model from `source` on, with `change` added to its output in the run of `clean`.
 
-    `change` may be the sum over several heads of one layer; `source` is then any of them. The
+    `change` may be the sum over several heads and the mixer of one layer; `source` is then any of
+    them. The
     result holds all prompts of the first state, then all of the next. Nodes that cannot see the
     change are left out.
     """
     layer = -1 if source.layer is None else source.layer  # the input is read by layer 0
-    if source.kind == "head" and layer in clean.mlps and not weights.parallel:
+    beside = source.kind in ("head", "mixer")
+    if beside and layer in clean.mlps and not weights.parallel:
         attended = (clean.mlps[layer] + change).flatten(0, 1)
         residual = attended + run_mlp(weights.blocks[layer], attended)
         rest = run_streams(weights, residual, layer + 1)
-        return Streams(rest.heads, {layer: attended, **rest.mlps}, rest.final)
-    after = clean.heads.get(layer + 1, clean.final)
-    return run_streams(weights, (after + change).flatten(0, 1), layer + 1)
+        return Streams(rest.heads, rest.mixers, {layer: attended, **rest.mlps}, rest.final)
+    return run_streams(weights, (clean.before(layer + 1) + change).flatten(0, 1), layer + 1)
 
 
 def _with_bias(attended: Stream, block: Block) -> Stream:
-    return attended if block.attn.b_o is None else attended + block.attn.b_o
+    bias = None if block.attn is None else block.attn.b_o
+    return attended if bias is None else attended + bias

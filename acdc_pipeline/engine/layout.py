@@ -10,12 +10,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.graph import Receiver
+
 
 class Needed(Enum):
     """The rows at which a node is read by anything downstream."""
 
     EVERY = "every position"
     ANSWERS = "the answer positions"
+
+
+def reads_every_row(receiver: Receiver) -> bool:
+    """Whether the node of `receiver` needs its input at every position, wherever it is read.
+
+    Keys, values and mixers carry information from earlier positions.
+    """
+    return receiver.slot in ("k", "v") or receiver.node.kind == "mixer"
 
 
 @dataclass(frozen=True)

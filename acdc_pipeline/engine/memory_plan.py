@@ -45,8 +45,8 @@ class MemoryPlan:
         A search holds those of the receivers it has visited: only a part if the circuit is sparse.
         """
         topology = self.shape.topology
-        n_mlps = topology.n_layers if topology.has_mlp else 0
-        return (len(topology.receivers) + n_mlps) * self._stream + self._n_heads * self._head
+        single = len(topology.sources) - 1 - topology.n_heads_total  # MLPs and mixers
+        return (len(topology.receivers) + single) * self._stream + self._n_heads * self._head
 
     @property
     def state(self) -> int:
@@ -90,7 +90,7 @@ class MemoryPlan:
 
     @property
     def _n_heads(self) -> int:
-        return self.shape.topology.n_layers * self.shape.topology.n_heads
+        return self.shape.topology.n_heads_total
 
     @property
     def _head(self) -> int:

@@ -38,14 +38,14 @@ class SharedLayers:
 
     Args:
         present: the sources present in each pass.
-        width: sources of a layer.
+        firsts: the index of each layer's first source.
         budget: bytes.
     """
 
     def __init__(
-        self, present: Iterable[Bool[np.ndarray, " src"]], width: int, budget: int
+        self, present: Iterable[Bool[np.ndarray, " src"]], firsts: Sequence[int], budget: int
     ) -> None:
-        self.width = width
+        self.firsts = firsts
         self.room = budget
         self.left = Counter(key for one in present for key in self.keys(one))
         self.streams: dict[bytes, Stream] = {}
@@ -53,7 +53,7 @@ class SharedLayers:
 
     def keys(self, present: Bool[np.ndarray, " src"]) -> list[bytes]:
         """The key of each layer."""
-        return [present[:end].tobytes() for end in range(1, len(present), self.width)]
+        return [present[:end].tobytes() for end in self.firsts]
 
     def begin(self, keys: Sequence[bytes]) -> None:
         """Begin the pass with these keys; each must begin once."""
@@ -108,9 +108,9 @@ class WithoutNodes(ReceiverForward):
             stream = self.shared.streams.get(self.keys[layer])
             if stream is not None:
                 self.stream = stream.clone()
-                self.n_sources = self.n_in_stream = 1 + layer * self.width
-                for block in self.weights.blocks[:layer]:
-                    self._add_constant(block.attn.b_o)
+                self.n_sources = self.n_in_stream = self.topology.first_source(layer)
+                for earlier in range(layer):
+                    self._add_constant(earlier)
                 return self.run_layers(layer)
         return super().final(embedded)
 
@@ -127,7 +127,7 @@ class WithoutNodes(ReceiverForward):
             return super().run_heads(layer, heads, inputs)
         written = self.shared.heads.get(key)
         if written is None:
-            written = super().run_heads(layer, range(self.topology.n_heads), inputs)
+            written = super().run_heads(layer, self._every_head(layer), inputs)
             self.shared.keep(self.shared.heads, key, written)
         return _of_heads(written, heads)
 
@@ -139,10 +139,13 @@ class WithoutNodes(ReceiverForward):
         if written is not None:
             self.narrow()
         else:
-            written = super().run_heads_at_answers(layer, range(self.topology.n_heads))
+            written = super().run_heads_at_answers(layer, self._every_head(layer))
             assert written is not None
             self.shared.keep(self.shared.heads, key, written)
         return _of_heads(written, heads)
+
+    def _every_head(self, layer: int) -> range:
+        return range(len(self.topology.head_sources(layer)))
 
     def narrow(self) -> None:
         self._add_ablated()

@@ -142,7 +142,7 @@ class _CircuitHooks:
             raise _refused("an attention mask that is not [prompt, position]")
         if mask is not None:
             real = mask.bool()
-            one_sided = self.weights.blocks[0].attn.direction == "causal"
+            one_sided = not self.weights.bidirectional
             if bool((real[:, 1:] & ~real[:, :-1]).any()) or not (one_sided or bool(real.all())):
                 raise _refused("padding in front of the tokens")
         if positions is not None:

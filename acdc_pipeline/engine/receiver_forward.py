@@ -16,10 +16,10 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import run_mlp
+from acdc_pipeline.engine.forward import run_mixer, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.slots import Slots, project_slot, project_stream
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, head, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, head, mixer, mlp
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
 Outputs = Float[Tensor, "n batch pos d_model"]
@@ -66,7 +66,6 @@ class ReceiverForward(ABC):
         self.weights = weights
         self.topology = weights.topology
         self.computed = computed
-        self.width = self.topology.n_heads + int(self.topology.has_mlp)
         self.answers: Layout | None = None
         self.n_everywhere: int | None = None
         self.n_sources = 0
@@ -90,7 +89,7 @@ class ReceiverForward(ABC):
     def narrow(self) -> None:
         """From here on, streams are read and written at `answers` alone.
 
-        Called after the last layer's keys and values were read, if `answers` are given.
+        Called after what the last layer needs everywhere was read, if `answers` are given.
         """
         self.n_everywhere = self.n_sources
 
@@ -103,23 +102,24 @@ class ReceiverForward(ABC):
 
     def heads(self, layer: int) -> Sequence[int]:
         """The heads of `layer` that are computed; all or none in a coupled layer."""
-        every = range(self.topology.n_heads)
+        at = self.topology.head_sources(layer)
+        every = range(len(at))
         if self.computed is None:
             return every
-        first = 1 + layer * self.width
-        some = self.computed[first : first + len(every)].nonzero()[0].tolist()
+        some = self.computed[at.start : at.stop].nonzero()[0].tolist()
         return every if some and self.weights.blocks[layer].coupled else some
 
-    def has_mlp(self, layer: int) -> bool:
-        """Whether `layer` has an MLP that is computed."""
-        if self.computed is None or not self.topology.has_mlp:
-            return self.topology.has_mlp
-        return bool(self.computed[(layer + 1) * self.width])
+    def is_computed(self, source: int | None) -> bool:
+        """Whether a source is computed, given by its index; None for one that does not exist."""
+        return source is not None and (self.computed is None or bool(self.computed[source]))
 
     def receivers(self, layer: int) -> list[list[Receiver]]:
         """The receivers of `layer` that are read, in the parts in which they are read."""
-        heads = self.heads(layer)
-        parts = [_slots_of(layer, heads), [Receiver(mlp(layer))] if self.has_mlp(layer) else []]
+        parts = [_slots_of(layer, self.heads(layer))]
+        if self.is_computed(self.topology.mixer_source(layer)):
+            parts.append([Receiver(mixer(layer))])
+        if self.is_computed(self.topology.mlp_source(layer)):
+            parts.append([Receiver(mlp(layer))])
         return [part for part in parts if part]
 
     def final(self, embedded: Stream) -> WhereNeeded:
@@ -132,10 +132,8 @@ class ReceiverForward(ABC):
         """Run the layers from `start` on and return the final residual stream."""
         for layer in range(start, self.topology.n_layers):
             self.enter(layer)
-            block = self.weights.blocks[layer]
-            first, n_heads = self.n_sources, self.topology.n_heads
-            heads = self.heads(layer)
-            by_heads = None
+            first, heads = self.n_sources, self.heads(layer)
+            by_heads, by_mixer = None, self._by_mixer(layer)
             if self.answers is not None and layer == self.topology.n_layers - 1:
                 by_heads = self.run_heads_at_answers(layer, heads)
             elif heads:
@@ -143,13 +141,17 @@ class ReceiverForward(ABC):
             by_mlp = self._by_mlp(layer) if self.weights.parallel else None
             if by_heads is not None:
                 self.write(by_heads, [first + index for index in heads])
-            self.n_sources += n_heads
-            self._add_constant(block.attn.b_o)
+            self.n_sources = self.topology.head_sources(layer).stop
+            if self.topology.mixer_source(layer) is not None:
+                if by_mixer is not None:
+                    self.write(self.where_needed(by_mixer)[None], [self.n_sources])
+                self.n_sources += 1
+            self._add_constant(layer)
             if not self.weights.parallel:
                 by_mlp = self._by_mlp(layer)
             if by_mlp is not None:
-                self.write(by_mlp, [first + n_heads])
-            self.n_sources += int(self.topology.has_mlp)
+                self.write(by_mlp, [self.n_sources])
+            self.n_sources = self.topology.first_source(layer + 1)
         return self.read([Receiver(LOGITS)])[0]
 
     def run_heads(
@@ -158,7 +160,7 @@ class ReceiverForward(ABC):
         """The outputs of `heads` for these inputs: by slot, then by head, or one for all."""
         block = self.weights.blocks[layer]
         slots = _project(block, SLOTS, heads, inputs)
-        allowed = visible_keys(block.attn, inputs.shape[2], inputs.device)
+        allowed = visible_keys(block.attention, inputs.shape[2], inputs.device)
         return attend(block, heads, slots, allowed)
 
     def run_heads_at_answers(self, layer: int, heads: Sequence[int]) -> Outputs | None:
@@ -170,17 +172,24 @@ class ReceiverForward(ABC):
             return None
         slots = _project(block, ("k", "v"), heads, by_position)
         slots |= _project(block, ("q",), heads, self.read(receivers[: len(heads)]))
-        allowed = visible_keys(block.attn, by_position.shape[2], by_position.device)
+        allowed = visible_keys(block.attention, by_position.shape[2], by_position.device)
         return attend(block, heads, slots, allowed, self.answers)
 
+    def _by_mixer(self, layer: int) -> Stream | None:
+        """What the mixer writes at every position."""
+        if not self.is_computed(self.topology.mixer_source(layer)):
+            return None
+        return run_mixer(self.weights.blocks[layer], self.read([Receiver(mixer(layer))])[0])
+
     def _by_mlp(self, layer: int) -> Outputs | None:
-        if not self.has_mlp(layer):
+        if not self.is_computed(self.topology.mlp_source(layer)):
             return None
         return run_mlp(self.weights.blocks[layer], self.read([Receiver(mlp(layer))]))
 
-    def _add_constant(self, bias: Float[Tensor, " d_model"] | None) -> None:
-        if bias is not None:
-            self.constant = bias if self.constant is None else self.constant + bias
+    def _add_constant(self, layer: int) -> None:
+        attn = self.weights.blocks[layer].attn
+        if attn is not None and attn.b_o is not None:
+            self.constant = attn.b_o if self.constant is None else self.constant + attn.b_o
 
 
 def _project(
@@ -194,7 +203,7 @@ def _project(
     if len(rows) == 1:  # one input for all is normalised once
         parts, projected = (
             [normalise(rows, block.norm_attn)] * len(slots),
-            partial(project_slot, block.attn),
+            partial(project_slot, block.attention),
         )
     else:
         parts = rows.split(len(heads))

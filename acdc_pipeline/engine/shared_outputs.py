@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head
 from acdc_pipeline.models.weights import TransformerWeights
 
 _NEVER = 2**62
@@ -36,7 +36,6 @@ def needed_sources(
     topology = weights.topology
     needed = np.zeros(len(topology.sources), dtype=bool)
     unknown = np.ones_like(needed) if known is None else ~known
-    width = topology.n_heads + int(topology.has_mlp)
 
     def feed(receiver: Receiver) -> None:
         first, n = topology.first_edge[receiver], topology.n_sources_of(receiver)
@@ -44,9 +43,12 @@ def needed_sources(
 
     feed(Receiver(LOGITS))
     for layer in reversed(range(topology.n_layers)):
-        heads = slice(1 + layer * width, 1 + layer * width + topology.n_heads)
-        if topology.has_mlp and needed[heads.stop] and unknown[heads.stop]:
-            feed(Receiver(mlp(layer)))
+        for node in reversed(topology.single_nodes(layer)):
+            source = topology.source_index[node]
+            if needed[source] and unknown[source]:
+                feed(Receiver(node))
+        at = topology.head_sources(layer)
+        heads = slice(at.start, at.stop)
         computed = needed[heads] & unknown[heads]
         if weights.blocks[layer].coupled and computed.any():
             needed[heads] = computed[:] = True
@@ -67,24 +69,24 @@ def identify_outputs(
     topology = weights.topology
     numbers: dict[tuple[int, bytes], int] = {}
     every = np.full((len(masks), len(topology.sources)), -1)
-    width = topology.n_heads + int(topology.has_mlp)
     for ids, mask in zip(every, masks, strict=True):
         needed = needed_sources(weights, mask)
         if needed[0]:
             ids[0] = numbers.setdefault((0, b""), len(numbers))
         for layer in range(topology.n_layers):
-            first = 1 + layer * width
-            heads = needed[first : first + topology.n_heads].nonzero()[0].tolist()
+            at = topology.head_sources(layer)
+            first, heads = at.start, needed[at.start : at.stop].nonzero()[0].tolist()
             receivers = {h: [Receiver(head(layer, h), slot) for slot in SLOTS] for h in heads}
             reads = {h: _reads(topology, ids, mask, of) for h, of in receivers.items()}
             if weights.blocks[layer].coupled:
                 reads = dict.fromkeys(heads, b"".join(reads.values()))
             for h, what in reads.items():
                 ids[first + h] = numbers.setdefault((first + h, what), len(numbers))
-            at_mlp = first + topology.n_heads
-            if topology.has_mlp and needed[at_mlp]:
-                what = _reads(topology, ids, mask, [Receiver(mlp(layer))])
-                ids[at_mlp] = numbers.setdefault((at_mlp, what), len(numbers))
+            for node in topology.single_nodes(layer):
+                source = topology.source_index[node]
+                if needed[source]:
+                    what = _reads(topology, ids, mask, [Receiver(node)])
+                    ids[source] = numbers.setdefault((source, what), len(numbers))
     return every
 
 

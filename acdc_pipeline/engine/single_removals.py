@@ -18,6 +18,7 @@ from acdc_pipeline.engine.forward import (
     changed_streams,
     head_width,
     mlp_width,
+    run_mixer,
     run_mlp,
     streams_from_outputs,
 )
@@ -80,7 +81,8 @@ class SingleRemovals:
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
         if receiver.slot is None:
-            written = run_mlp(block, self.clean.mlps[node.layer] + difference)
+            x = self.clean.read_by(receiver) + difference
+            written = run_mixer(block, x) if node.kind == "mixer" else run_mlp(block, x)
             return self._after(node, written - self.bench.clean.outputs[self.index[node]])
         return self._after(node, self._head_change(receiver, difference))
 

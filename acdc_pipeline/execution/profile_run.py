@@ -128,7 +128,7 @@ def _check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
             allowed="answers of one token, and two sides of as many tokens",
             fix="profile heads on another task",
         )
-    sees_padding = model.weights.blocks[0].attn.direction == "bidirectional"
+    sees_padding = model.weights.bidirectional
     if sees_padding and len(set(prompts.lengths.tolist())) > 1:
         raise PromptError(
             "prompts differ in length, and bidirectional attention would see the padding",

@@ -10,6 +10,7 @@ from acdc_pipeline.graph.node import LOGITS as LOGITS
 from acdc_pipeline.graph.node import Node as Node
 from acdc_pipeline.graph.node import NodeKind as NodeKind
 from acdc_pipeline.graph.node import head as head
+from acdc_pipeline.graph.node import mixer as mixer
 from acdc_pipeline.graph.node import mlp as mlp
 from acdc_pipeline.graph.search_order import Decision as Decision
 from acdc_pipeline.graph.topology import Topology as Topology

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,12 +185,12 @@ class Circuit:
         """Return the circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, or "").
 
         Nodes have `kind`, `layer`, `head`; edges have `score` if the method gave one; the graph has
-        `n_layers`, `n_heads`, `has_mlp`, `parallel` and, if removed edges have scores,
-        `removed_scores` (edge name -> score).
+        `n_layers`, `n_heads`, `has_mlp`, `parallel`, `layers` if layers differ in their parts and,
+        if removed edges have scores, `removed_scores` (edge name -> score).
         """
         from networkx import MultiDiGraph
 
-        graph = MultiDiGraph(format=FORMAT, version=FORMAT_VERSION, **asdict(self.topology))
+        graph = MultiDiGraph(format=FORMAT, version=FORMAT_VERSION, **self.topology.as_dict())
         if removed := self.scores.keys() - self.edges:
             in_order = (edge for edge in self.topology.edges if edge in removed)
             graph.graph["removed_scores"] = {str(edge): self.scores[edge] for edge in in_order}

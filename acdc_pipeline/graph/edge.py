@@ -17,7 +17,7 @@ _RECEIVER = re.compile(r"([^<>]+)(?:<([qkv])>)?\Z")
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """An input of a node: a head's `q`, `k` or `v`, or the only input of an MLP or the logits."""
+    """An input of a node: a head's `q`, `k` or `v`, or the only input of another node."""
 
     node: Node
     slot: Slot | None = None
@@ -25,7 +25,8 @@ class Receiver:
     def __post_init__(self) -> None:
         if (self.slot is None) == (self.node.kind == "head") or self.node.kind == "input":
             raise GraphError(
-                f"'{self}' is not a receiver", allowed="a{layer}.h{head}<q|k|v>, m{layer}, logits"
+                f"'{self}' is not a receiver",
+                allowed="a{layer}.h{head}<q|k|v>, r{layer}, m{layer}, logits",
             )
 
     def __str__(self) -> str:

@@ -26,7 +26,10 @@ def circuit_graphml(circuit: Circuit) -> str:
     attribute without a value is left out. The id of an edge is its name (`a0.h1->a5.h3<k>`),
     because ids must be unique in a document and slots are not.
     """
-    graph = nx.MultiDiGraph(**asdict(circuit.topology))
+    topology = circuit.topology.as_dict()
+    if "layers" in topology:  # GraphML has no lists
+        topology["layers"] = " ".join(topology["layers"])
+    graph = nx.MultiDiGraph(**topology)
     for node in circuit.nodes:
         graph.add_node(str(node), **_without_none(asdict(node)))
     for edge in circuit.sorted_edges:

@@ -23,8 +23,12 @@ def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
     MLP nodes; the loader treats nodes that are not listed as removed. The format has no null, so an
     edge without a score has 0.0. `logits` is always marked as in the graph, even if no edge reaches
     it.
+
+    Raises:
+        GraphError: layers of the graph differ in their parts.
     """
     topology = circuit.topology
+    topology.require_same_parts("the graph JSON of EAP-IG and MIB")
     kept = {*circuit.nodes, LOGITS}
     return {
         "cfg": {

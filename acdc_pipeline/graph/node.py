@@ -1,4 +1,7 @@
-"""Nodes of the computational graph: `input`, `a{layer}.h{head}`, `m{layer}`, `logits`."""
+"""Nodes of the computational graph.
+
+`input`, the heads `a{layer}.h{head}`, the mixers `r{layer}`, the MLPs `m{layer}` and `logits`.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from typing import Literal
 
 from acdc_pipeline.errors import GraphError
 
-NodeKind = Literal["input", "head", "mlp", "logits"]
+NodeKind = Literal["input", "head", "mixer", "mlp", "logits"]
 
 _HEAD = re.compile(r"a(\d+)\.h(\d+)\Z", re.ASCII)
-_MLP = re.compile(r"m(\d+)\Z", re.ASCII)
+_SINGLE = re.compile(r"([rm])(\d+)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,8 @@ class Node:
     def __str__(self) -> str:
         if self.kind == "head":
             return f"a{self.layer}.h{self.head}"
-        if self.kind == "mlp":
-            return f"m{self.layer}"
+        if self.kind in ("mixer", "mlp"):
+            return f"{'r' if self.kind == 'mixer' else 'm'}{self.layer}"
         return self.kind
 
     def __repr__(self) -> str:
@@ -39,10 +42,10 @@ class Node:
             return INPUT if name == "input" else LOGITS
         if match := _HEAD.match(name):
             return head(int(match[1]), int(match[2]))
-        if match := _MLP.match(name):
-            return mlp(int(match[1]))
+        if match := _SINGLE.match(name):
+            return (mixer if match[1] == "r" else mlp)(int(match[2]))
         raise GraphError(
-            f"'{name}' is not a node", allowed="input, a{layer}.h{head}, m{layer}, logits"
+            f"'{name}' is not a node", allowed="input, a{layer}.h{head}, r{layer}, m{layer}, logits"
         )
 
 
@@ -58,3 +61,8 @@ def head(layer: int, index: int) -> Node:
 def mlp(layer: int) -> Node:
     """Return the MLP of `layer`, counted from 0."""
     return Node("mlp", layer)
+
+
+def mixer(layer: int) -> Node:
+    """Return the mixer of `layer`, counted from 0: a part that mixes positions without heads."""
+    return Node("mixer", layer)

@@ -129,8 +129,13 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
         )
     kinds = {"n_layers": int, "n_heads": int, "has_mlp": bool, "parallel": bool}
     check_types(attributes, "graph", **kinds)
-    check_keys(attributes, "graph", ("format", "version", *kinds, "removed_scores"))
-    return Topology(**{name: attributes[name] for name in kinds})
+    check_keys(attributes, "graph", ("format", "version", *kinds, "layers", "removed_scores"))
+    layers = attributes.get("layers", [])
+    if not isinstance(layers, list | tuple):
+        raise GraphError(
+            f"{layers!r} is not a list", field="graph.layers", allowed='such as ["rm", "am"]'
+        )
+    return Topology(**{name: attributes[name] for name in kinds}, layers=tuple(layers))
 
 
 def _number(value: object, field: str) -> float:

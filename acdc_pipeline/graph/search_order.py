@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from acdc_pipeline.graph.edge import Edge, Receiver, Slot
-from acdc_pipeline.graph.node import LOGITS, Node, mlp
+from acdc_pipeline.graph.node import LOGITS, Node, NodeKind
 from acdc_pipeline.graph.topology import Topology
 
 HeadOrder = Literal["reverse-heads", "natural"]
@@ -16,6 +16,8 @@ HeadOrder = Literal["reverse-heads", "natural"]
 
 # Within a head, values before keys before queries: the reverse order of computation.
 _SLOTS_BACKWARDS: tuple[Slot, ...] = ("v", "k", "q")
+
+_LATEST: tuple[NodeKind, ...] = ("mlp", "mixer", "head", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,12 @@ class ThresholdRange:
 def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver, ...]:
     """Return every receiver from the output backwards.
 
-    First `logits`; then layer by layer, last first: the MLP, then all `v`, all `k`, all `q`.
+    First `logits`; then layer by layer, last first: the MLP, the mixer, then all `v`, all `k`,
+    all `q`.
     """
     out = [Receiver(LOGITS)]
     for layer in reversed(range(topology.n_layers)):
-        if topology.has_mlp:
-            out.append(Receiver(mlp(layer)))
+        out += map(Receiver, reversed(topology.single_nodes(layer)))
         for slot in _SLOTS_BACKWARDS:
             heads = topology.heads(layer)
             out += [Receiver(node, slot) for node in heads[:: 1 if order == "natural" else -1]]
@@ -93,5 +95,5 @@ def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) 
     # Layers still come last first; only the heads of a layer are in forward order.
     return sorted(
         sources,
-        key=lambda node: (-(-1 if node.layer is None else node.layer), node.kind == "head"),
+        key=lambda node: (-(-1 if node.layer is None else node.layer), _LATEST.index(node.kind)),
     )

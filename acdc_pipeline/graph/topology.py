@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import GraphError, nearest, unknown
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
-from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mlp
+from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mixer, mlp
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     import numpy as np
+
+PARTS = ("a", "r", "m", "ar", "am", "rm", "arm")
+"""What a layer may consist of: attention heads, a mixer, an MLP."""
 
 MOST_HEADS = 100_000
 """Limit against invalid files, whose graphs would fill any memory; Llama 3.1 405B has 16,128."""
@@ -25,19 +28,28 @@ class Topology:
     """The graph of a transformer before any edge is removed.
 
     Args:
-        n_heads: query heads per block; with grouped-query attention each has its own `k` and `v`
-            receiver (ungrouped, as EAP-IG and MIB count).
-        parallel: whether attention and MLP of a block read the same residual stream
-            (GPT-NeoX, GPT-J, Phi, Falcon, Cohere); then `m{l}` does not read the heads of layer l.
+        n_heads: query heads of a layer that has heads; with grouped-query attention each has its
+            own `k` and `v` receiver (ungrouped, as EAP-IG and MIB count). 0 if no layer has heads.
+        has_mlp: whether layers have MLPs; with `layers`, whether any of them has one.
+        parallel: whether all parts of a layer read the same residual stream (GPT-NeoX, GPT-J, Phi,
+            Falcon, Cohere); then `m{l}` does not read the heads and the mixer of layer l.
+        layers: the parts of each layer in computation order, as letters: `a` for attention heads,
+            `r` for a mixer (recurrence, state space model, convolution), `m` for an MLP; such as
+            `("rm", "rm", "am")`. Heads and mixer of one layer read the same stream. Empty if every
+            layer has heads, and every or no layer an MLP; layers given so are stored as empty.
+
+    Raises:
+        GraphError: there are no layers, or `layers` contradict another argument.
     """
 
     n_layers: int
     n_heads: int
     has_mlp: bool
     parallel: bool = False
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.n_layers < 1 or self.n_heads < 1:
+        if self.n_layers < 1 or (self.n_heads < 1 and not self.layers):
             raise GraphError(f"a graph of {self.n_layers} layers x {self.n_heads} heads is empty")
         if self.n_layers * self.n_heads > MOST_HEADS:
             raise GraphError(
@@ -45,19 +57,97 @@ class Topology:
                 "model's",
                 allowed=f"up to {MOST_HEADS:,} heads",
             )
+        if self.layers:
+            layers = check_layers(self.layers, self.n_layers, self.n_heads, self.has_mlp)
+            uniform = set(layers) == {"am" if self.has_mlp else "a"}
+            object.__setattr__(self, "layers", () if uniform else layers)
+
+    @classmethod
+    def of_layers(cls, layers: Iterable[str], n_heads: int, *, parallel: bool = False) -> Topology:
+        """Return the graph of `layers`, each given by the letters of its parts."""
+        layers = tuple(layers)
+        has_mlp = any("m" in parts for parts in layers)
+        return cls(len(layers), n_heads, has_mlp, parallel, layers)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Topology:
+        """Return the graph with these arguments, as `as_dict` gives them."""
+        return cls(**{**plain, "layers": tuple(plain.get("layers", ()))})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the arguments as JSON has them; `layers` only if it is not empty."""
+        plain: dict[str, Any] = {
+            "n_layers": self.n_layers,
+            "n_heads": self.n_heads,
+            "has_mlp": self.has_mlp,
+            "parallel": self.parallel,
+        }
+        return plain | ({"layers": list(self.layers)} if self.layers else {})
+
+    def parts(self, layer: int) -> str:
+        """Return the letters of the parts of `layer`, see `layers`."""
+        return self.layers[layer] if self.layers else "am" if self.has_mlp else "a"
+
+    @cached_property
+    def _first_sources(self) -> tuple[int, ...]:
+        widths = (
+            self.n_heads * ("a" in parts) + ("r" in parts) + ("m" in parts)
+            for parts in map(self.parts, range(self.n_layers))
+        )
+        return tuple(accumulate(widths, initial=1))
+
+    def first_source(self, layer: int) -> int:
+        """Return the index in `sources` of the first node of `layer`.
+
+        For `n_layers` it is the number of all sources.
+        """
+        return self._first_sources[layer]
+
+    def head_sources(self, layer: int) -> range:
+        """Return the indices in `sources` of the heads of `layer`; empty if it has none."""
+        first = self._first_sources[layer]
+        return range(first, first + self.n_heads * ("a" in self.parts(layer)))
+
+    def mixer_source(self, layer: int) -> int | None:
+        """Return the index in `sources` of the mixer of `layer`; None if it has none."""
+        return self.head_sources(layer).stop if "r" in self.parts(layer) else None
+
+    def mlp_source(self, layer: int) -> int | None:
+        """Return the index in `sources` of the MLP of `layer`; None if it has none."""
+        return self._first_sources[layer + 1] - 1 if "m" in self.parts(layer) else None
 
     def heads(self, layer: int) -> list[Node]:
-        """Return the heads of `layer`, first to last."""
+        """Return the heads of `layer`, first to last; none if it has no attention."""
+        if self.layers and "a" not in self.layers[layer]:
+            return []
         return [head(layer, index) for index in range(self.n_heads)]
+
+    def single_nodes(self, layer: int) -> list[Node]:
+        """Return the mixer and the MLP of `layer`, in computation order, as far as it has them."""
+        parts = self.parts(layer)
+        nodes = (("r", mixer), ("m", mlp))
+        return [node(layer) for letter, node in nodes if letter in parts]
+
+    @cached_property
+    def n_heads_total(self) -> int:
+        """The number of heads of all layers."""
+        return sum(len(self.head_sources(layer)) for layer in range(self.n_layers))
+
+    @cached_property
+    def layers_with_heads(self) -> tuple[int, ...]:
+        """The layers that have heads."""
+        return tuple(layer for layer in range(self.n_layers) if "a" in self.parts(layer))
 
     @cached_property
     def sources(self) -> tuple[Node, ...]:
-        """Every node with an output, in computation order: input, then per layer heads, MLP."""
+        """Every node with an output, in computation order.
+
+        First `input`, then of each layer the heads, the mixer and the MLP.
+        """
         out = [INPUT]
         for layer in range(self.n_layers):
             out += self.heads(layer)
-            if self.has_mlp:
-                out.append(mlp(layer))
+            out += self.single_nodes(layer)
         return tuple(out)
 
     @cached_property
@@ -67,23 +157,25 @@ class Topology:
 
     @cached_property
     def receivers(self) -> tuple[Receiver, ...]:
-        """Every receiver, in computation order: per layer q, k, v of each head, then the MLP."""
+        """Every receiver, in computation order.
+
+        Of each layer: `q`, `k`, `v` of each head, then the mixer, then the MLP.
+        """
         out: list[Receiver] = []
         for layer in range(self.n_layers):
             out += [Receiver(node, slot) for slot in SLOTS for node in self.heads(layer)]
-            if self.has_mlp:
-                out.append(Receiver(mlp(layer)))
+            out += map(Receiver, self.single_nodes(layer))
         return (*out, Receiver(LOGITS))
 
     def n_sources_of(self, receiver: Receiver) -> int:
         """Return how many of `sources`, counted from the first, `receiver` reads."""
         node = receiver.node
         if node.kind == "logits":
-            return len(self.sources)
+            return self._first_sources[-1]
         assert node.layer is not None
-        before = 1 + node.layer * (self.n_heads + int(self.has_mlp))
-        reads_own_heads = node.kind == "mlp" and not self.parallel
-        return before + (self.n_heads if reads_own_heads else 0)
+        if node.kind == "mlp" and not self.parallel:
+            return self._first_sources[node.layer + 1] - 1
+        return self._first_sources[node.layer]
 
     def sources_of(self, receiver: Receiver) -> tuple[Node, ...]:
         """Return the sources that `receiver` reads, in computation order."""
@@ -192,7 +284,37 @@ class Topology:
         elif item != LOGITS and item not in self.source_index:
             raise self._unknown(item)
 
+    def require_same_parts(self, form: str) -> None:
+        """Raise GraphError if layers differ in their parts, which a `form` of files cannot say."""
+        if self.layers:
+            raise GraphError(
+                f"{form} cannot describe a graph with mixers or layers of different parts: {self}",
+                fix="use the node-link JSON (graph.json) or a list of edges",
+            )
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value!r}" for name, value in self._shown.items())
+        return f"Topology({values})"
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        shown = self.as_dict()
+        return shown | ({"layers": self.layers} if self.layers else {})
+
     def __str__(self) -> str:
+        if self.layers:
+            runs = [(parts, len(list(run))) for parts, run in groupby(self.layers)]
+            listed = ", ".join(parts if n == 1 else f"{n} x {parts}" for parts, n in runs)
+            named = {"a": pluralize(self.n_heads, "head"), "r": "mixer", "m": "MLP"}
+            meant = ", ".join(
+                f"{letter}: {name}"
+                for letter, name in named.items()
+                if any(letter in parts for parts in self.layers)
+            )
+            return (
+                f"{pluralize(self.n_layers, 'layer')} of the parts {listed} ({meant})"
+                f"{', parallel' if self.parallel else ''}"
+            )
         return (
             f"{pluralize(self.n_layers, 'layer')} x {pluralize(self.n_heads, 'head')}"
             f"{', MLPs' if self.has_mlp else ', no MLPs'}"
@@ -213,6 +335,36 @@ class Topology:
     def _unknown(self, item: Node | Edge) -> GraphError:
         kind = "an edge" if isinstance(item, Edge) else "a node"
         return GraphError(f"'{item}' is not {kind} of this graph", allowed=str(self))
+
+
+def check_layers(
+    layers: Iterable[str], n_layers: int, n_heads: int, has_mlp: bool
+) -> tuple[str, ...]:
+    """Return the parts of each layer as a tuple.
+
+    Raises:
+        GraphError: a layer has other parts than `a`, `r` and `m`, each at most once and in this
+            order; or they contradict the other arguments of a `Topology`.
+    """
+    found = (layers,) if isinstance(layers, str) else tuple(layers)
+    for index, parts in enumerate(found):
+        if parts not in PARTS:
+            raise GraphError(
+                f"{parts!r} is not the parts of a layer",
+                field=f"layers.{index}",
+                allowed=", ".join(PARTS),
+            )
+    if len(found) != n_layers:
+        raise GraphError(f"parts of {len(found)} layers", field="layers", allowed=f"{n_layers}")
+    for name, letter, there in (("n_heads", "a", n_heads > 0), ("has_mlp", "m", has_mlp)):
+        if there != any(letter in parts for parts in found):
+            value = n_heads if letter == "a" else has_mlp
+            raise GraphError(
+                f"{value} contradicts layers, of which {'none' if there else 'some'} "
+                f"{'has' if there else 'have'} the part {letter}",
+                field=name,
+            )
+    return found
 
 
 def check_keys(values: Mapping[Any, Any], path: str, known: Iterable[str]) -> None:

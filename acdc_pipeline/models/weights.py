@@ -232,25 +232,67 @@ class TokenModule:
 
 
 @dataclass(frozen=True)
-class Block:
-    """One layer. `norm_mlp` and `mlp` are None in attention-only models.
+class Mixer:
+    """The model's own module that mixes positions without attention heads, as one node.
 
-    `post_attn` and `post_mlp` normalise the outputs of attention and MLP before they are added to
-    the residual stream (Gemma 2 and 3, OLMo 2). A head then writes its share of the normalised
-    sum, w * r_h / rms(r_1 + r_2 + ...), which couples the heads of a layer. An attention bias
-    would be a share that belongs to no node; such models are refused.
+    A state space model, a recurrence or a convolution over the positions.
+
+    Args:
+        module: maps normalised input `[batch pos d_model]` to the same shape, or to a tuple that
+            starts with it; no output depends on a later position or on another row. Its parameters
+            need no gradient.
+        n_weights: number of entries in its matrices.
+        width: numbers that it holds for each token while it runs.
+        feature: what it is, in a phrase.
+        scale: factor on the output.
+    """
+
+    module: nn.Module
+    n_weights: int
+    width: int
+    feature: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One layer of heads, a mixer and an MLP; parts that it does not have are None.
+
+    `norm_attn` normalises what heads and mixer read, the same stream; in a layer of an MLP alone
+    nothing uses it.
+
+    `post_attn`, `post_mixer` and `post_mlp` normalise the outputs of attention, mixer and MLP
+    before they are added to the residual stream (Gemma 2 and 3, OLMo 2). A head then writes its
+    share of the normalised sum, w * r_h / rms(r_1 + r_2 + ...), which couples the heads of a layer.
+    An attention bias would be a share that belongs to no node; such models are refused.
     """
 
     norm_attn: Norm
-    attn: Attention
+    attn: Attention | None
     norm_mlp: Norm | None
     mlp: Mlp | TokenModule | None
     post_attn: Norm | None = None
     post_mlp: Norm | None = None
+    mixer: Mixer | None = None
+    post_mixer: Norm | None = None
+
+    @property
+    def attention(self) -> Attention:
+        """The attention of a layer that has heads."""
+        assert self.attn is not None
+        return self.attn
+
+    @property
+    def parts(self) -> str:
+        """The letters of its parts, see `Topology`."""
+        parts = {"a": self.attn, "r": self.mixer, "m": self.mlp}
+        return "".join(letter for letter, part in parts.items() if part is not None)
 
     @property
     def coupled(self) -> bool:
         """Whether a norm after or across the heads makes their outputs depend on one another."""
+        if self.attn is None:
+            return False
         norms = self.attn.norms.values()
         across = any(norm is not None and norm.across == "layer" for norm in norms)
         return across or self.post_attn is not None
@@ -260,7 +302,8 @@ class Block:
 class TransformerWeights:
     """A whole model.
 
-    With `parallel`, attention and MLP of a block read the same residual stream. `w_e` includes
+    With `parallel`, all parts of a block read the same residual stream. Layers that have heads have
+    equally many. `w_e` includes
     the scale that some models apply to their embedding. Logits are softly capped where `logit_cap`
     is set: `cap * tanh(logit / cap)`.
     """
@@ -285,13 +328,19 @@ class TransformerWeights:
     @cached_property
     def topology(self) -> Topology:
         """Computational graph of this model."""
-        first = self.blocks[0]
-        return Topology(
-            n_layers=len(self.blocks),
-            n_heads=first.attn.w_q.shape[0],
-            has_mlp=first.mlp is not None,
-            parallel=self.parallel,
-        )
+        n_heads = self.attentions[0].w_q.shape[0] if self.attentions else 0
+        parts = (block.parts for block in self.blocks)
+        return Topology.of_layers(parts, n_heads, parallel=self.parallel)
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attention of each layer that has heads."""
+        return tuple(block.attn for block in self.blocks if block.attn is not None)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether tokens see later ones."""
+        return any(attn.direction == "bidirectional" for attn in self.attentions)
 
     @property
     def coupled(self) -> bool:

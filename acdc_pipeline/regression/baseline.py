@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import model_serializer, model_validator
 
 from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed, InvalidInput
 from acdc_pipeline.graph import Circuit, Edge, Topology
@@ -33,6 +33,25 @@ class GraphShape(Spec):
     n_heads: int
     has_mlp: bool
     parallel: bool
+    layers: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_graph(self) -> Self:
+        """Refuse what is no graph."""
+        try:
+            self.topology()
+        except GraphError as error:
+            raise rejection(error.field or "", error.problem, allowed=error.allowed) from error
+        return self
+
+    def topology(self) -> Topology:
+        """Return the graph."""
+        return Topology(self.n_layers, self.n_heads, self.has_mlp, self.parallel, self.layers)
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out `layers` where it is empty."""
+        return {name: value for name, value in write(self).items() if value or name != "layers"}
 
 
 class Baseline(Spec):
@@ -67,7 +86,7 @@ class Baseline(Spec):
 
     def finding(self) -> Finding:
         """Return the expected result. Raises GraphError for edges that the graph does not have."""
-        topology = Topology(**self.graph.plain())
+        topology = self.graph.topology()
         scores = {Edge.parse(e): score for e, score in self.edges.items() if score is not None}
         return Finding(Circuit.of(topology, self.edges, scores), self.metrics)
 
@@ -106,7 +125,7 @@ def check_folders(folder: Path, written: Path | None) -> None:
 
 def graph_shape(topology: Topology) -> GraphShape:
     """Return the shape of a graph as it is stored in a baseline."""
-    return GraphShape(**asdict(topology))
+    return GraphShape(**{**topology.as_dict(), "layers": topology.layers})
 
 
 def encode(baseline: Baseline) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +78,7 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
         circuit = (
             None
             if topology is None
-            else tables.circuit_from(table(layout.EDGES), Topology(**topology))
+            else tables.circuit_from(table(layout.EDGES), Topology.from_dict(topology))
         )
         return RunRecord(
             spec=RunSpec.from_plain(document["spec"]),
@@ -173,7 +172,7 @@ def _run_document(record: RunRecord) -> dict[str, Any]:
         "code_version": acdc_pipeline.__version__,
         "spec": record.spec.plain(),
         "method_version": record.spec.method.VERSION,
-        "topology": None if circuit is None else asdict(circuit.topology),
+        "topology": None if circuit is None else circuit.topology.as_dict(),
         "edges_kept": None if circuit is None else len(circuit),
         "edges_total": None if circuit is None else circuit.topology.n_edges,
         "metrics": record.metrics,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -104,7 +103,7 @@ def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
         "files": item.files,
         "id": run.run_id,
         "spec": run.spec.plain(),
-        "shape": None if run.shape is None else astuple(run.shape),
+        "shape": None if run.shape is None else list(run.shape.as_dict().values()),
         "edges": None if run.edges is None else list(map(_EDGE, run.edges)),
         **{name: getattr(run, name) for name in _PLAIN},
         "scores": [
@@ -142,7 +141,7 @@ def _decode_run(
     run = Run(
         run_id=plain["id"],
         spec=RunSpec.from_plain(plain["spec"]),
-        shape=None if shape is None else Topology(*shape),
+        shape=None if shape is None else _graph(*shape),
         edges=None if edges is None else tuple(KeptEdge(*edge) for edge in edges),
         **{name: plain[name] for name in _PLAIN},
         scores={
@@ -152,6 +151,12 @@ def _decode_run(
         profile=None if profile is None else _decode_profile(profile, nodes),
     )
     return CachedRun(plain["files"], run)
+
+
+def _graph(
+    n_layers: int, n_heads: int, has_mlp: bool, parallel: bool, layers: Sequence[str] = ()
+) -> Topology:
+    return Topology(n_layers, n_heads, has_mlp, parallel, tuple(layers))
 
 
 def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:

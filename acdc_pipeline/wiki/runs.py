@@ -189,7 +189,7 @@ def read_run(store: Store, run_id: str) -> Run:
             digest=digest_of(*files.values()),
             measured=digest_of(heads or b"", profile or b""),
             spec=RunSpec.from_plain(document["spec"]),
-            shape=None if topology is None else Topology(**topology),
+            shape=None if topology is None else Topology.from_dict(topology),
             edges=None if topology is None else _read_edges(files[layout.GRAPH]),
             edges_total=document["edges_total"],
             metrics=metrics_of(document),

@@ -184,10 +184,11 @@ def circuit_operations(bench: Bench) -> float:
     total = 2.0 * len(bench.logprobs) * d_model * vocab
     total += 2.0 * tokens * d_model * topology.n_edges
     for block in weights.blocks:
-        head, _, d_head = block.attn.w_q.shape
-        total += 2.0 * tokens * head * d_head * (4 * d_model + 2 * pos)
-        if block.mlp is not None:
-            total += 2.0 * tokens * block.mlp.n_weights
+        if block.attn is not None:
+            head, _, d_head = block.attn.w_q.shape
+            total += 2.0 * tokens * head * d_head * (4 * d_model + 2 * pos)
+        for part in (block.mixer, block.mlp):
+            total += 0.0 if part is None else 2.0 * tokens * part.n_weights
     return total
 
 

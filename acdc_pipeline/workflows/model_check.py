@@ -72,6 +72,6 @@ def check_model(
 
 
 def _long_enough(weights: TransformerWeights) -> int:
-    windows = [block.attn.window for block in weights.blocks]
+    windows = [attn.window for attn in weights.attentions]
     short = [window for window in windows if window is not None and window <= _LONGEST - 4]
     return min(context_length(weights), max([16, *(window + 4 for window in short)]))

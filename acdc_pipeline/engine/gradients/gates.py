@@ -22,12 +22,12 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mlp
+from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mixer, run_mlp
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.engine.slots import project_slots
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mixer, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 _ROWS = 192
@@ -117,10 +117,13 @@ class EdgeGated(ReceiverForward):
         self.changes[first:end] = (written - self.ablated[first:end]).flatten(1)
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
-        """Read the sources before a layer once for its heads and its MLP together."""
+        """Read the sources before a layer once for its heads and its MLP together.
+
+        A mixer between them reads alone, and so does an MLP after it.
+        """
         n, layer = self.n_sources, receivers[0].node.layer
         every = list(receivers)
-        if receivers[0].slot is not None and self.topology.has_mlp and layer is not None:
+        if receivers[0].slot is not None and layer is not None and self._pairs(layer):
             every.append(Receiver(mlp(layer)))
         before, begun = self._begun or (0, None)
         total = self._gates_of(every, before, n) @ self.changes[before:n]
@@ -151,27 +154,37 @@ class EdgeGated(ReceiverForward):
             by_source[start:end].addmm_(self._gates_of(readers, start, end).T, flat)
 
         into([Receiver(LOGITS)], at_final[None], 0, len(self.topology.sources))
-        heads = range(self.topology.n_heads)
         for layer, block in reversed(list(enumerate(self.weights.blocks))):
-            first = 1 + layer * self.width
-            after = first + len(heads)
+            at = self.topology.head_sources(layer)
+            first, after = at.start, at.stop
+            at_mixer, at_mlp = self.topology.mixer_source(layer), self.topology.mlp_source(layer)
             readers: list[Receiver] = []
             through: list[Outputs] = []
-            if block.mlp is not None:
+            if at_mlp is not None:
                 readers.append(Receiver(mlp(layer)))
                 write = partial(run_mlp, block)
                 inputs = self._inputs.pop(readers[0])
-                through.append(backpropagate(write, inputs, at_outputs[after, None]))
+                through.append(backpropagate(write, inputs, at_outputs[at_mlp, None]))
                 if not self.weights.parallel:
-                    into(readers, through[0], first, after)
+                    into(readers, through[0], first, at_mlp)
+            if at_mixer is not None:
+                readers.append(Receiver(mixer(layer)))
+                write = partial(run_mixer, block)
+                inputs = self._inputs.pop(readers[-1])
+                through.append(backpropagate(write, inputs, at_outputs[at_mixer, None]))
             of_heads = [
                 Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
             ]
-            write = partial(self.run_heads, layer, heads)
-            inputs = self._inputs.pop(of_heads[0])
-            through.append(backpropagate(write, inputs, at_outputs[first:after]))
+            if of_heads:
+                write = partial(self.run_heads, layer, range(len(at)))
+                inputs = self._inputs.pop(of_heads[0])
+                through.append(backpropagate(write, inputs, at_outputs[first:after]))
             into([*readers, *of_heads], torch.cat(through), 0, first)
         return by_gate
+
+    def _pairs(self, layer: int) -> bool:
+        """Whether the heads and the MLP of `layer` are read one right after the other."""
+        return self.topology.parts(layer) == "am"
 
     def _gates_of(
         self, receivers: Sequence[Receiver], start: int, end: int
@@ -226,25 +239,29 @@ def run_node_gates(
     gates: Float[Tensor, " src"],
 ) -> Stream:
     """Run the model with each source gated for all its readers. Returns the final stream."""
-    heads = range(weights.topology.n_heads)
-    allowed = [visible_keys(b.attn, tokens.shape[1], tokens.device) for b in weights.blocks]
+    topology = weights.topology
 
     def gated(written: Outputs, first: int) -> Stream:
         rows = slice(first, first + len(written))
         held = gates[rows, None, None, None]
         return (ablated[rows] + held * (written - ablated[rows])).sum(0)
 
-    residual, n = gated(embed(weights, tokens)[None], 0), 1
+    residual = gated(embed(weights, tokens)[None], 0)
     for layer, block in enumerate(weights.blocks):
-        slots = project_slots(block.attn, normalise(residual, block.norm_attn))
-        attended = residual + gated(attend(block, heads, slots, allowed[layer]), n)
-        if block.attn.b_o is not None:
-            attended = attended + block.attn.b_o
-        n += len(heads)
-        if block.mlp is not None:
+        attended, at = residual, topology.head_sources(layer)
+        at_mixer, at_mlp = topology.mixer_source(layer), topology.mlp_source(layer)
+        if block.attn is not None:
+            allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
+            slots = project_slots(block.attn, normalise(residual, block.norm_attn))
+            written = attend(block, range(len(at)), slots, allowed)
+            attended = residual + gated(written, at.start)
+            if block.attn.b_o is not None:
+                attended = attended + block.attn.b_o
+        if at_mixer is not None:
+            attended = attended + gated(run_mixer(block, residual)[None], at_mixer)
+        if at_mlp is not None:
             read = residual if weights.parallel else attended
-            attended = attended + gated(run_mlp(block, read)[None], n)
-            n += 1
+            attended = attended + gated(run_mlp(block, read)[None], at_mlp)
         residual = attended
     return residual
 

@@ -26,7 +26,7 @@ from acdc_pipeline.engine.components import (
     rms_scale,
     widen,
 )
-from acdc_pipeline.engine.forward import Streams, run_mlp
+from acdc_pipeline.engine.forward import Streams, run_mixer, run_mlp
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.slots import (
@@ -36,7 +36,7 @@ from acdc_pipeline.engine.slots import (
     project_slots,
     slot_weights,
 )
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mixer, mlp
 from acdc_pipeline.models.weights import Block, Latent, TransformerWeights
 
 
@@ -45,7 +45,8 @@ class ReceiverGradients:
     """Gradients of receivers that all see the same sources.
 
     Args:
-        receivers: the heads of one layer, by slot and then by head; or one MLP; or the logits.
+        receivers: the heads of one layer, by slot and then by head; or one mixer; or one MLP; or
+            the logits.
         gradient: by the input of each of them, in units of the metric per unit of the stream.
             Higher means that more of this direction makes the objective worse.
     """
@@ -83,17 +84,23 @@ def receiver_gradients(
     """
     yield ReceiverGradients((Receiver(LOGITS),), at_final[None])
     gradient = at_final
-    for layer in sorted(streams.heads.keys() | streams.mlps.keys(), reverse=True):
+    layers = streams.heads.keys() | streams.mixers.keys() | streams.mlps.keys()
+    for layer in sorted(layers, reverse=True):
         at_output = gradient
         if layer in streams.mlps:
             write = partial(run_mlp, weights.blocks[layer])
             by_mlp = backpropagate(write, streams.mlps[layer], at_output)
             yield ReceiverGradients((Receiver(mlp(layer)),), by_mlp[None])
             gradient = gradient + by_mlp
-        if layer not in streams.heads:
-            continue
         if not weights.parallel:
             at_output = gradient
+        if layer in streams.mixers:
+            write = partial(run_mixer, weights.blocks[layer])
+            by_mixer = backpropagate(write, streams.mixers[layer], at_output)
+            yield ReceiverGradients((Receiver(mixer(layer)),), by_mixer[None])
+            gradient = gradient + by_mixer
+        if layer not in streams.heads:
+            continue
         nodes = weights.topology.heads(layer)
         receivers = tuple(Receiver(node, slot) for slot in SLOTS for node in nodes)
         by_heads = _through_heads(weights, layer, streams.heads[layer], at_output)

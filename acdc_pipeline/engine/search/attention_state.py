@@ -35,7 +35,11 @@ class AttentionState:
         self.parts: dict[Node, Parts] = {}
         device = layout.answer_row.device
         self.positions = torch.arange(layout.pos, device=device)
-        self.allowed = [visible_keys(b.attn, layout.pos, device) for b in weights.blocks]
+        self.allowed = {
+            layer: visible_keys(block.attn, layout.pos, device)
+            for layer, block in enumerate(weights.blocks)
+            if block.attn is not None
+        }
 
     def fork(self) -> AttentionState:
         """Return an independent state with the same parts."""

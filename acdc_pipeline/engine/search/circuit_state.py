@@ -9,11 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import SourceOutputs, run_mlp, streams_from_outputs
-from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.forward import (
+    SourceOutputs,
+    run_mixer_rows,
+    run_mlp,
+    streams_from_outputs,
+)
+from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.search.attention_state import AttentionState, SlotInputs
 from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
-from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
 
@@ -31,7 +36,7 @@ class CircuitState:
         answer_difference: the same at the answers.
         needed: the rows at which each open node is read.
         inputs: what visited receivers read.
-        written: what open MLPs write.
+        written: what open mixers and MLPs write.
         attention: queries, keys, values and patterns of open heads.
         held: bytes of `inputs`, `written` and `attention`.
     """
@@ -73,7 +78,7 @@ class CircuitState:
 
     def needed_by(self, receiver: Receiver) -> Needed:
         """The rows at which `receiver`, whose node is open, reads."""
-        if receiver.slot in ("k", "v"):
+        if reads_every_row(receiver):
             return Needed.EVERY
         return Needed.ANSWERS if receiver.node == LOGITS else self.needed[receiver.node]
 
@@ -111,6 +116,16 @@ class CircuitState:
         for node, parts in batch.heads:
             self.attention.update(node, {name: part[state].clone() for name, part in parts.items()})
 
+    def run_single(
+        self, node: Node, x: Float[Tensor, "*state rows d_model"]
+    ) -> Float[Tensor, "*state needed d_model"]:
+        """What a mixer or an MLP writes for its input `x`, at the rows where it is needed."""
+        assert node.layer is not None
+        block = self.weights.blocks[node.layer]
+        if node.kind == "mlp":
+            return run_mlp(block, x)
+        return self.layout.select(run_mixer_rows(block, x, self.layout), self.needed[node])
+
     def difference_for(self, receiver: Receiver) -> Float[Tensor, "src rows d_model"]:
         """Ablated minus clean output of every source, at the rows where `receiver` is needed."""
         every = self.needed_by(receiver) is Needed.EVERY
@@ -127,12 +142,11 @@ class CircuitState:
         changes = OutputChanges(len(self.needed), 1, self.layout, scratch, self.difference.shape[2])
         for layer in range(self.topology.n_layers):
             self._recompute_heads(changes, layer)
-            node = mlp(layer)
-            if self.topology.has_mlp and node in self.needed:
+            for node in self.topology.single_nodes(layer):
+                if node not in self.needed:
+                    continue
                 self._recompute_input(changes, Receiver(node))
-                self.written[node] = run_mlp(
-                    self.weights.blocks[layer], self.inputs[Receiver(node)]
-                )
+                self.written[node] = self.run_single(node, self.inputs[Receiver(node)])
                 change = self.written[node] - self._clean_output(node)
                 changes.add(node, self.needed[node], change[None])
         self._recompute_input(changes, Receiver(LOGITS))
@@ -169,11 +183,10 @@ class CircuitState:
 
     def _open_node(self, node: Node) -> None:
         only_answers = all(
-            reader.slot not in ("k", "v") and self.needed_by(reader) is Needed.ANSWERS
-            for reader in self.readers[node]
+            self.needed_by(reader) is Needed.ANSWERS for reader in self.readers[node]
         )
         self.needed[node] = Needed.ANSWERS if only_answers else Needed.EVERY
-        if node.kind == "mlp":
+        if node.kind != "head":
             self.written[node] = self._clean_output(node)
             self.held += self.written[node].nbytes
             return

@@ -9,7 +9,7 @@ untested incoming edges, so it is computed as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
@@ -22,15 +22,16 @@ from acdc_pipeline.engine.forward import (
     SourceOutputs,
     head_width,
     mlp_width,
+    run_mixer_rows,
     run_mlp,
     streams_from_outputs,
 )
-from acdc_pipeline.engine.layout import Layout, Needed
+from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
-from acdc_pipeline.graph import LOGITS, Node, Receiver, Slot, mlp
+from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
@@ -73,19 +74,28 @@ class CoupledSearch(Search[None]):
     def needed_heads(self, layer: int) -> Needed | None:
         """The rows at which the heads of this layer are read; None if nothing reads them.
 
-        A later layer with a living head attends to all of this one, dead nodes included.
+        A later layer with a living head attends to all of this one, dead nodes included. A later
+        mixer that lives reads every row as well.
         """
-        layers = {node.layer for node in self.readers if node.kind == "head"}
-        if any(other is not None and other > layer for other in layers):
+        return self._needed_at(layer, "head")
+
+    def needed_mixer(self, layer: int) -> Needed | None:
+        """The rows at which the mixer of this layer is read; None if nothing reads it."""
+        return self._needed_at(layer, "mixer")
+
+    def _needed_at(self, layer: int, kind: NodeKind) -> Needed | None:
+        across = [node for node in self.readers if node.kind in ("head", "mixer")]
+        if any(node.layer is not None and node.layer > layer for node in across):
             return Needed.EVERY
-        return Needed.ANSWERS if layer in layers else None
+        here = any(node.layer == layer and node.kind == kind for node in across)
+        return Needed.ANSWERS if here else None
 
     def needed(self, receiver: Receiver) -> Needed:
         """The rows at which a receiver of a living node is needed."""
         if receiver.node == LOGITS:
             return Needed.ANSWERS
         assert receiver.node.layer is not None
-        if receiver.slot in ("k", "v"):
+        if reads_every_row(receiver):
             return Needed.EVERY
         return self.needed_heads(receiver.node.layer) or Needed.ANSWERS
 
@@ -164,20 +174,30 @@ class _Suffix:
         every_row = self.layout.batch * self.layout.pos
         self.stream: Rows = self.delta.new_zeros(1, every_row, self.weights.d_model)
         for layer in range(start.node.layer, self.topology.n_layers):
-            # Heads that read the same stream as the MLP where the batch starts are clean.
-            starts_at_mlp = start.slot is None and layer == start.node.layer
             before = self.stream
             needed = self.search.needed_heads(layer)
-            written = None if starts_at_mlp or needed is None else self._run_heads(layer, needed)
+            across = list(self._run_across(layer, needed))
             if needed is not Needed.EVERY and self.rows is Needed.EVERY:
                 self.rows = Needed.ANSWERS
                 self.stream, before = map(self.layout.at_answers, (self.stream, before))
                 self.changed = {n: self.layout.at_answers(rows) for n, rows in self.changed.items()}
-            if written is not None:
-                self.changed |= written[0]
-                self.stream = self.stream + written[1]
+            for changed, total in across:
+                self.changed |= changed
+                self.stream = self.stream + total
             self._run_mlp(layer, before if self.weights.parallel else self.stream)
         return self._input(Receiver(LOGITS))
+
+    def _run_across(
+        self, layer: int, needed: Needed | None
+    ) -> Iterator[tuple[dict[Node, Rows], Rows]]:
+        """By how much living nodes of a layer's heads and mixer, and all, write more than clean."""
+        # Where the batch starts, only its own node reads what has changed.
+        kinds = ("head", "mixer") if layer != self.start.node.layer else (self.start.node.kind,)
+        of_mixer = self.search.needed_mixer(layer)
+        if "head" in kinds and needed is not None and self.topology.heads(layer):
+            yield self._run_heads(layer, needed)
+        if "mixer" in kinds and of_mixer is not None and mixer(layer) in self.topology.source_index:
+            yield self._run_mixer(layer, of_mixer)
 
     def _input(self, receiver: Receiver) -> Rows:
         """What a visited receiver reads in each state, at the rows where it is needed."""
@@ -194,7 +214,7 @@ class _Suffix:
         node = mlp(layer)
         receiver = Receiver(node)
         dead = node not in self.search.readers
-        if not self.topology.has_mlp or (dead and self.rows is Needed.ANSWERS):
+        if self.topology.mlp_source(layer) is None or (dead and self.rows is Needed.ANSWERS):
             return
         if receiver in self.search.inputs:
             x = self._input(receiver)
@@ -206,6 +226,19 @@ class _Suffix:
         self.stream = self.stream + change
         if not dead:
             self.changed[node] = change
+
+    def _run_mixer(self, layer: int, needed: Needed) -> tuple[dict[Node, Rows], Rows]:
+        """By how much the mixer of a layer writes more than when clean; by node if it lives."""
+        node = mixer(layer)
+        receiver, source = Receiver(node), self.topology.source_index[node]
+        if receiver in self.search.inputs:
+            x = self._input(receiver)
+        else:
+            x = self.search.streams.read_by(receiver).flatten(0, 1) + self.stream
+        clean = self.layout.select(self.search.clean.outputs[source].flatten(0, 1), needed)
+        written = run_mixer_rows(self.weights.blocks[layer], x, self.layout)
+        change = self.layout.select(written, needed) - clean
+        return {node: change} if node in self.search.readers else {}, change
 
     def _run_heads(self, layer: int, needed: Needed) -> tuple[dict[Node, Rows], Rows]:
         """By how much living heads of a layer, and all together, write more than when clean."""

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.engine.forward import SourceOutputs, run_mlp
+from acdc_pipeline.engine.forward import SourceOutputs
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objectives import Objective
@@ -25,7 +25,7 @@ from acdc_pipeline.engine.search.circuit_state import CircuitState
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
-from acdc_pipeline.graph import LOGITS, Node, Receiver, mlp
+from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
@@ -122,12 +122,12 @@ class SubgraphSearch(Search[StateBatch]):
         layer = start.node.layer
         assert layer is not None
         if start.slot is None:
-            self._change_mlp(start.node, changed_input, batch)
+            self._change_single(start.node, changed_input, batch)
         else:
             self._change_heads(layer, [start.node], {start.slot: changed_input[None]}, batch)
         for later in range(layer, self.topology.n_layers):
             self._reach_heads(later, batch)
-            self._reach_mlp(later, batch)
+            self._reach_single(later, batch)
         if not self._reach(logits, batch):
             base = self.circuit.inputs[logits]
             return base.expand(batch.n_states, *base.shape)
@@ -160,19 +160,24 @@ class SubgraphSearch(Search[StateBatch]):
             }
             self._change_heads(layer, nodes, inputs, batch)
 
-    def _reach_mlp(self, layer: int, batch: StateBatch) -> None:
-        receiver = Receiver(mlp(layer)) if self.topology.has_mlp else None
-        if receiver is None or receiver.node not in self.circuit.needed or receiver == batch.start:
-            return
-        if self._reach(receiver, batch):
-            self._change_mlp(receiver.node, self._inputs([receiver], batch)[0], batch)
+    def _reach_single(self, layer: int, batch: StateBatch) -> None:
+        """Follow the change to the mixer and the MLP of `layer`."""
+        for node in self.topology.single_nodes(layer):
+            receiver = Receiver(node)
+            if node not in self.circuit.needed or receiver == batch.start:
+                continue
+            if self._reach(receiver, batch):
+                self._change_single(node, self._inputs([receiver], batch)[0], batch)
 
-    def _change_mlp(self, node: Node, x: Rows, batch: StateBatch) -> None:
+    def _change_single(self, node: Node, x: Rows, batch: StateBatch) -> None:
         assert node.layer is not None
         block, needed = self.weights.blocks[node.layer], self.circuit.needed[node]
-        assert block.mlp is not None
-        batch.count_product(self.layout.n_rows(needed), block.mlp.n_weights)
-        batch.changes.add(node, needed, run_mlp(block, x) - self.circuit.written[node])
+        part = block.mixer if node.kind == "mixer" else block.mlp
+        assert part is not None
+        batch.count_product(x.shape[1], part.n_weights)
+        batch.changes.add(
+            node, needed, self.circuit.run_single(node, x) - self.circuit.written[node]
+        )
 
     def _change_heads(
         self, layer: int, nodes: list[Node], inputs: SlotInputs, batch: StateBatch

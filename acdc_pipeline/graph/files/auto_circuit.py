@@ -42,9 +42,10 @@ def read_auto_circuit_scores(values: Mapping[Any, Any], topology: Topology) -> C
             is compared with `topology`, the model's.
 
     Raises:
-        GraphError: a module is missing or unknown, a shape is not the graph's, or a score is not
-            finite.
+        GraphError: layers of the model differ in their parts, a module is missing or unknown, a
+            shape is not the graph's, or a score is not finite.
     """
+    topology.require_same_parts("a file of auto-circuit's scores")
     scores: dict[Edge, float] = {}
     for name, array in values.items():
         groups = list(_receivers(str(name), topology))
@@ -84,9 +85,10 @@ def auto_circuit_scores(circuit: Circuit) -> dict[str, np.ndarray]:
     """Return the scores of every edge as auto-circuit has them with `separate_qkv=True`.
 
     Raises:
-        GraphError: an edge has no score.
+        GraphError: an edge has no score, or layers differ in their parts.
     """
     topology = circuit.topology
+    topology.require_same_parts("a file of auto-circuit's scores")
     rows: dict[str, list[list[float]]] = {}
     for receiver in topology.receivers:
         into = [Edge.into(source, receiver) for source in topology.sources_of(receiver)]

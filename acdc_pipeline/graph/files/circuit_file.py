@@ -113,6 +113,7 @@ class CircuitFile:  # noqa: PLW1641  (arrays have no hash)
                 "heads": graph.n_heads,
                 "MLPs": graph.has_mlp,
                 "parallel blocks": graph.parallel,
+                "parts of layers": " ".join(graph.layers) or "the same in every layer",
             }
             for graph in (topology, self.topology)
         )
@@ -172,5 +173,5 @@ def _same_values(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return np.array_equal(one, other, equal_nan=True)
 
 
-def _plain(value: int | bool) -> str:
+def _plain(value: int | bool | str) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

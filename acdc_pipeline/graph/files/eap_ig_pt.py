@@ -91,9 +91,10 @@ def eap_ig_matrices(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
     without a score has NaN.
 
     Raises:
-        GraphError: the graph has no MLPs.
+        GraphError: the graph has no MLPs, or its layers differ in their parts.
     """
     topology = circuit.topology
+    topology.require_same_parts("a .pt graph of EAP-IG")
     if not topology.has_mlp:
         raise GraphError("a model without MLPs has no .pt graph of EAP-IG")
     shape = (len(topology.sources), len(topology.receivers))

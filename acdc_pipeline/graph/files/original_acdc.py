@@ -44,9 +44,10 @@ def read_subgraph(values: Mapping[Any, Any], topology: Topology) -> CircuitFile:
             the model's.
 
     Raises:
-        GraphError: a key is no edge of the graph, or a value neither true nor false; or the edges
-            within a node contradict those into it.
+        GraphError: layers of the model differ in their parts; a key is no edge of the graph, or a
+            value neither true nor false; or the edges within a node contradict those into it.
     """
+    topology.require_same_parts("a subgraph of the original ACDC")
     kept: set[Edge] = set()
     cut_off: dict[Receiver, str] = {}
     inside: list[tuple[Node, str]] = []

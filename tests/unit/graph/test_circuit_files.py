@@ -15,8 +15,10 @@ from hypothesis import given
 from acdc_pipeline.errors import GraphError, InvalidInput
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.files.auto_circuit import auto_circuit_scores, read_auto_circuit_scores
+from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.files.eap_ig_json import read_eap_ig_json
 from acdc_pipeline.graph.files.eap_ig_pt import eap_ig_matrices, read_eap_ig_matrices
+from acdc_pipeline.graph.files.original_acdc import read_subgraph
 from acdc_pipeline.graph.files.score_cut import Cut
 from acdc_pipeline.graph.mib import from_mib, to_mib
 from acdc_pipeline.workflows.circuit_files import choose_circuit, read_circuit_file
@@ -322,3 +324,31 @@ def test_eap_ig_json_of_before_neurons_means_the_same(with_width: bool):
     old["nodes"]["m0"] = False
     with pytest.raises(GraphError, match="its node m0 is not"):
         read_eap_ig_json(old)
+
+
+LAYERED = Circuit.of(Topology.of_layers(["rm", "am"], 2), ["input->r0", "r0->a1.h0<k>"])
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda: to_mib(LAYERED, d_model=4),
+        lambda: eap_ig_matrices(LAYERED, d_model=4),
+        lambda: auto_circuit_scores(LAYERED),
+        lambda: read_auto_circuit_scores({}, LAYERED.topology),
+        lambda: read_subgraph({}, LAYERED.topology),
+    ],
+)
+def test_formats_without_mixers_are_refused_for_a_graph_that_has_them(
+    convert: Callable[[], object],
+):
+    with pytest.raises(GraphError, match="mixers or layers of different parts: 2 layers"):
+        convert()
+
+
+def test_file_of_a_uniform_graph_is_refused_for_a_model_with_mixers():
+    file = CircuitFile("node-link", Circuit.full(Topology(2, 2, has_mlp=True)))
+    with pytest.raises(
+        GraphError, match="parts of layers the same in every layer, in the model rm am"
+    ):
+        file.require(LAYERED.topology, None)

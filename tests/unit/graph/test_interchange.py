@@ -15,7 +15,7 @@ from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.export import circuit_dot, circuit_graphml
 from acdc_pipeline.graph.mib import from_mib, mib_json, to_mib
-from tests.strategies import circuits
+from tests.strategies import circuits, layered_topologies, topologies
 
 SMALL = Circuit.of(
     Topology(1, 2, has_mlp=True),
@@ -24,7 +24,7 @@ SMALL = Circuit.of(
 )
 
 
-@given(circuits())
+@given(circuits(topologies() | layered_topologies()))
 def test_graphml_read_by_networkx_has_the_circuits_edges_and_scores(circuit: Circuit):
     graph = nx.read_graphml(BytesIO(circuit_graphml(circuit).encode()), force_multigraph=True)
     assert set(graph.nodes) == {str(n) for n in circuit.nodes}

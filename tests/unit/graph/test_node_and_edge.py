@@ -5,13 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acdc_pipeline.errors import GraphError
-from acdc_pipeline.graph import INPUT, LOGITS, Edge, Node, Receiver, head, mlp
+from acdc_pipeline.graph import INPUT, LOGITS, Edge, Node, Receiver, head, mixer, mlp
 from tests.strategies import topologies
 
 
 @pytest.mark.parametrize(
     ("name", "node"),
-    [("input", INPUT), ("logits", LOGITS), ("a10.h2", head(10, 2)), ("m3", mlp(3))],
+    [
+        ("input", INPUT),
+        ("logits", LOGITS),
+        ("a10.h2", head(10, 2)),
+        ("m3", mlp(3)),
+        ("r12", mixer(12)),
+    ],
 )
 def test_node_name_parses_to_its_node(name: str, node: Node):
     assert Node.parse(name) == node
@@ -20,7 +26,23 @@ def test_node_name_parses_to_its_node(name: str, node: Node):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Input", "a1", "a1.h", "a.h1", "a1.h1 ", "a-1.h0", "m", "m1.h2", "m1\n", "a١.h0", "embed"],
+    [
+        "",
+        "Input",
+        "a1",
+        "a1.h",
+        "a.h1",
+        "a1.h1 ",
+        "a-1.h0",
+        "m",
+        "m1.h2",
+        "r",
+        "r1.h0",
+        "r1<q>",
+        "m1\n",
+        "a١.h0",
+        "embed",
+    ],
 )
 def test_node_bad_name_is_a_graph_error(name: str):
     with pytest.raises(GraphError) as caught:
@@ -34,6 +56,7 @@ def test_node_bad_name_is_a_graph_error(name: str):
         ("a0.h1->a5.h3<k>", Edge(head(0, 1), head(5, 3), "k")),
         ("input->m0", Edge(INPUT, mlp(0))),
         ("m3->logits", Edge(mlp(3), LOGITS)),
+        ("r2->r3", Edge(mixer(2), mixer(3))),
     ],
 )
 def test_edge_name_parses_to_its_edge(name: str, edge: Edge):

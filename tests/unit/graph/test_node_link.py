@@ -14,7 +14,7 @@ from acdc_pipeline.graph.node_link import (
     node_link_json,
     to_node_link,
 )
-from tests.strategies import circuits
+from tests.strategies import circuits, layered_topologies, topologies
 
 SMALL = Circuit.of(
     Topology(1, 2, has_mlp=True),
@@ -37,17 +37,17 @@ def test_networkx_graph_of_a_small_circuit_is_what_one_writes_by_hand():
     assert graph.graph["removed_scores"] == {"a0.h0->m0": -0.5}
 
 
-@given(circuits())
+@given(circuits(topologies() | layered_topologies()))
 def test_networkx_round_trip_is_exact(circuit: Circuit):
     assert from_networkx(circuit.to_networkx()) == circuit
 
 
-@given(circuits())
+@given(circuits(topologies() | layered_topologies()))
 def test_node_link_json_round_trip_is_exact(circuit: Circuit):
     assert from_node_link(json.loads(node_link_json(circuit))) == circuit
 
 
-@given(circuits())
+@given(circuits(topologies() | layered_topologies()))
 def test_node_link_json_is_read_by_networkx_itself(circuit: Circuit):
     graph = nx.node_link_graph(json.loads(node_link_json(circuit)), edges="edges")
     assert graph.is_directed()
@@ -122,3 +122,18 @@ def test_node_link_document_from_networkx_without_keys_is_refused():
     graph = nx.MultiDiGraph([("input", "a0.h0")])
     with pytest.raises(GraphError):
         from_node_link(nx.node_link_data(graph, edges="edges"))
+
+
+def test_node_link_graph_of_different_layers_lists_their_parts():
+    circuit = Circuit.of(Topology.of_layers(["rm", "a"], 2), ["input->r0", "r0->a1.h1<v>"])
+    document = to_node_link(circuit)
+    assert document["graph"]["layers"] == ["rm", "a"]
+    assert {"id": "r0", "kind": "mixer", "layer": 0, "head": None} in document["nodes"]
+
+
+@pytest.mark.parametrize("layers", ["rm", 7, [1, 2], ["rm", "ma"], ["rm"]])
+def test_node_link_graph_with_impossible_layers_is_refused(layers: object):
+    document = to_node_link(Circuit.of(Topology.of_layers(["rm", "a"], 2), ["input->r0"]))
+    document["graph"]["layers"] = layers
+    with pytest.raises(GraphError, match="layers"):
+        from_node_link(document)

@@ -37,3 +37,15 @@ def test_sources_backwards_of_a_head_stops_before_its_layer():
         str(node) for node in sources_backwards(TINY, Receiver.parse("a1.h0<k>"), "reverse-heads")
     ]
     assert " ".join(names) == "m0 a0.h1 a0.h0 input"
+
+
+def test_search_order_has_the_mixer_between_mlp_and_heads():
+    topology = Topology.of_layers(["rm", "arm"], 2)
+    names = [str(receiver) for receiver in receivers_backwards(topology, "natural")]
+    assert " ".join(names) == (
+        "logits m1 r1 a1.h0<v> a1.h1<v> a1.h0<k> a1.h1<k> a1.h0<q> a1.h1<q> m0 r0"
+    )
+    names = [str(n) for n in sources_backwards(topology, Receiver(LOGITS), "natural")]
+    assert " ".join(names) == "m1 r1 a1.h0 a1.h1 m0 r0 input"
+    names = [str(n) for n in sources_backwards(topology, Receiver(LOGITS), "reverse-heads")]
+    assert " ".join(names) == "m1 r1 a1.h1 a1.h0 m0 r0 input"

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import BaselineError, ExecutionFailed, SpecError
+from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.regression.baseline import (
     Baseline,
     baseline_path,
     encode,
     find_unused,
+    graph_shape,
     read_baseline,
     write_baseline,
 )
@@ -43,6 +45,21 @@ def test_baseline_gives_back_what_was_found():
     assert baseline().finding() == finding()
 
 
+def test_baseline_of_a_graph_of_different_layers_comes_back_equal(tmp_path: Path):
+    topology = Topology.of_layers(["rm", "am"], 2)
+    made = baseline().model_copy(update={"graph": graph_shape(topology), "edges": {"input->r0": 1}})
+    write_baseline(tmp_path, made)
+    back = read_baseline(tmp_path, made.cell)
+    assert back is not None
+    assert back.finding().circuit == Circuit.of(
+        topology, ["input->r0"], {Edge.parse("input->r0"): 1.0}
+    )
+
+
+def test_baseline_of_a_uniform_graph_has_the_keys_it_always_had():
+    assert baseline().plain()["graph"].keys() == {"n_layers", "n_heads", "has_mlp", "parallel"}
+
+
 def test_baseline_that_is_not_there_is_none(tmp_path: Path):
     assert read_baseline(tmp_path, baseline().cell) is None
 
@@ -54,6 +71,10 @@ def test_baseline_that_is_not_there_is_none(tmp_path: Path):
         ({"surprise": 1}, "surprise"),
         ({"edges": {"a9.h9->logits": None}}, "a9.h9->logits"),
         ({"reason": None}, "reason"),
+        (
+            {"graph": {"n_layers": 2, "n_heads": 0, "has_mlp": True, "parallel": False}},
+            "is empty",
+        ),
     ],
 )
 def test_baseline_that_is_damaged_is_a_baseline_error(

@@ -84,7 +84,7 @@ def head_kinds(name: str) -> dict[Node, frozenset[str]]:
 
 def topology(name: str) -> Topology:
     """Return the full graph of a compiled model. Raises UnknownName."""
-    return Topology(**_read(name)["graph"])
+    return Topology.from_dict(_read(name)["graph"])
 
 
 def task_of(name: str) -> str:
