@@ -69,8 +69,8 @@ def attend(
     Args:
         answers: where the queries are, each a row of one position; None for every position.
     """
-    z = _mix_values(block.attn, heads, slots, allowed, answers)
-    w_o = block.attn.w_o
+    z = _mix_values(block.attention, heads, slots, allowed, answers)
+    w_o = block.attention.w_o
     if list(heads) != list(range(len(w_o))):
         w_o = w_o[list(heads)]
     rows = project(z.flatten(1, 2), w_o, None)
@@ -87,7 +87,7 @@ def normalise_outputs(
 
 def run_attention(block: Block, stream: Stream) -> Stream:
     """The sum of the outputs of all heads of a layer that read the same stream."""
-    attn = block.attn
+    attn = block.attention
     slots = project_slots(attn, normalise(stream, block.norm_attn))
     allowed = visible_keys(attn, stream.shape[1], stream.device)
     z = _mix_values(attn, range(attn.w_q.shape[0]), slots, allowed)

@@ -98,7 +98,7 @@ class SingleRemovals:
         block = self.weights.blocks[node.layer]
         heads = list(range(self.topology.n_heads)) if block.coupled else [node.head]
         x = normalise(self.clean.heads[node.layer] + difference, block.norm_attn)
-        rows = project_slot(block.attn, slot, [node.head], x.flatten(0, 2)[None])
+        rows = project_slot(block.attention, slot, [node.head], x.flatten(0, 2)[None])
         changed = rows.view(*x.shape[:3], -1)
         n_states = len(difference)
         slots: Slots = {}
@@ -107,7 +107,7 @@ class SingleRemovals:
             if name == slot:
                 repeated[heads.index(node.head)] = changed
             slots[name] = repeated.flatten(1, 2)
-        allowed = visible_keys(block.attn, x.shape[2], x.device)
+        allowed = visible_keys(block.attention, x.shape[2], x.device)
         written = attend(block, heads, slots, allowed).unflatten(1, (n_states, -1))
         sources = [self.index[self.topology.heads(node.layer)[head]] for head in heads]
         return (written - self.bench.clean.outputs[sources][:, None]).sum(0)
@@ -116,7 +116,7 @@ class SingleRemovals:
         if self._layer is None or self._layer[0] != layer:
             block = self.weights.blocks[layer]
             x = normalise(self.clean.heads[layer], block.norm_attn)
-            self._layer = (layer, project_slots(block.attn, x))
+            self._layer = (layer, project_slots(block.attention, x))
         return self._layer[1]
 
     def _after(self, source: Node, change: States) -> States:

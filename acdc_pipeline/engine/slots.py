@@ -47,9 +47,9 @@ def project_stream(
     block: Block, slot: Slot, heads: Sequence[int], x: Float[Tensor, "n_in rows d_model"]
 ) -> Float[Tensor, "n rows d_out"]:
     """`project_slot` of inputs before the block's norm. Differentiable by `x` alone."""
-    if block.attn.latents[slot] is None:
-        return project_normalised(block.norm_attn, x, *slot_weights(block.attn, slot, heads))
-    return project_slot(block.attn, slot, heads, normalise(x, block.norm_attn))
+    if block.attention.latents[slot] is None:
+        return project_normalised(block.norm_attn, x, *slot_weights(block.attention, slot, heads))
+    return project_slot(block.attention, slot, heads, normalise(x, block.norm_attn))
 
 
 def slot_input(

@@ -114,19 +114,19 @@ def _through_heads(
     """The gradients by the input of each head's slots, by slot and then by head."""
     block = weights.blocks[layer]
     heads = range(weights.topology.n_heads)
-    slots = project_slots(block.attn, normalise(stream, block.norm_attn))
-    allowed = visible_keys(block.attn, stream.shape[1], stream.device)
+    slots = project_slots(block.attention, normalise(stream, block.norm_attn))
+    allowed = visible_keys(block.attention, stream.shape[1], stream.device)
     with torch.enable_grad():
         leaves: Slots = {slot: part.detach().requires_grad_() for slot, part in slots.items()}
         written = attend(block, heads, leaves, allowed)
         inputs = [leaves[slot] for slot in SLOTS]
         by_slot = torch.autograd.grad(written, inputs, at_output.expand_as(written))
-    latents = block.attn.latents
+    latents = block.attention.latents
     if block.norm_attn.kind == "rms" and all(latent is None for latent in latents.values()):
         return _through_rms(block, stream, slots, by_slot)
     back = []
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
-        weight, _ = slot_weights(block.attn, slot, heads)
+        weight, _ = slot_weights(block.attention, slot, heads)
         by_input = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
         latent = latents[slot]
         if latent is not None:
@@ -161,12 +161,12 @@ def _through_rms(
     block: Block, stream: Stream, slots: Slots, by_slot: Sequence[Float[Tensor, "head batch pos _"]]
 ) -> Float[Tensor, "n batch pos d_model"]:
     """Backpropagate from the projections in each slot to the inputs of an RMS norm."""
-    heads = range(block.attn.w_q.shape[0])
+    heads = range(block.attention.w_q.shape[0])
     x = stream.flatten(0, 1)[None]
     scale = rms_scale(x, block.norm_attn)
     back = []
     for slot, gradient in zip(SLOTS, by_slot, strict=True):
-        weight, bias = slot_weights(block.attn, slot, heads)
+        weight, bias = slot_weights(block.attention, slot, heads)
         projected = slots[slot].flatten(1, 2)
         without_bias = projected if bias is None else projected - bias[:, None]
         whole = fold_norm(weight, block.norm_attn, x)

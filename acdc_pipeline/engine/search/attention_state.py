@@ -64,7 +64,7 @@ class AttentionState:
     def run(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
         """Compute heads with new `inputs`; returns the parts that change, [n state …] each."""
         names = ("q", "k", "v", "pattern")
-        if self.weights.blocks[layer].attn.gate is not None:
+        if self.weights.blocks[layer].attention.gate is not None:
             names = (*names, "gate")
         current = {name: self.current(nodes, name) for name in names}
         projected = self._project(layer, nodes, needed, inputs)
@@ -79,7 +79,7 @@ class AttentionState:
     ) -> Float[Tensor, "n state rows d_model"]:
         """What heads write, from `z`; of a change of `z`, the change of that."""
         rows = z.flatten(2, 3)
-        w_o = self.weights.blocks[layer].attn.w_o[_heads(nodes)]
+        w_o = self.weights.blocks[layer].attention.w_o[_heads(nodes)]
         return project(rows.flatten(1, 2), w_o, None).unflatten(1, rows.shape[1:3])
 
     def _project(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
@@ -88,16 +88,16 @@ class AttentionState:
         out: Parts = {}
         for slot, x in inputs.items():
             normalised = normalise(x, block.norm_attn).flatten(1, 2)
-            rows = project_slot(block.attn, slot, heads, normalised).unflatten(1, x.shape[1:3])
+            rows = project_slot(block.attention, slot, heads, normalised).unflatten(1, x.shape[1:3])
             narrow = slot == "q" and needed is Needed.ANSWERS
             shape = (-1, 1) if narrow else (self.layout.batch, self.layout.pos)
             shaped = rows.unflatten(2, shape)
             if slot == "q":
-                shaped, gate = split_gate(block.attn, shaped)
+                shaped, gate = split_gate(block.attention, shaped)
                 if gate is not None:
                     out["gate"] = gate
             at = self._positions(needed) if narrow else self.positions
-            out[slot] = finish_slot(shaped, block.attn, slot, heads, at)
+            out[slot] = finish_slot(shaped, block.attention, slot, heads, at)
         return out
 
     def _attend(
@@ -110,7 +110,7 @@ class AttentionState:
             if needed is Needed.ANSWERS:
                 allowed = allowed[self.layout.answer_pos][:, None]
             keys = self._for_queries(have["k"], needed)
-            attn, at = self.weights.blocks[layer].attn, self._positions(needed)
+            attn, at = self.weights.blocks[layer].attention, self._positions(needed)
             parts["pattern"] = attention_pattern(have["q"], keys, attn, _heads(nodes), at, allowed)
             have["pattern"] = parts["pattern"]
         z = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))

@@ -191,8 +191,11 @@ class _Suffix:
         self, layer: int, needed: Needed | None
     ) -> Iterator[tuple[dict[Node, Rows], Rows]]:
         """By how much living nodes of a layer's heads and mixer, and all, write more than clean."""
-        # Where the batch starts, only its own node reads what has changed.
-        kinds = ("head", "mixer") if layer != self.start.node.layer else (self.start.node.kind,)
+        # Where the batch starts, nodes that are visited after its own are clean.
+        visited: dict[NodeKind, tuple[NodeKind, ...]] = {"mlp": (), "mixer": ("mixer",)}
+        kinds: tuple[NodeKind, ...] = ("head", "mixer")
+        if layer == self.start.node.layer:
+            kinds = visited.get(self.start.node.kind, kinds)
         of_mixer = self.search.needed_mixer(layer)
         if "head" in kinds and needed is not None and self.topology.heads(layer):
             yield self._run_heads(layer, needed)
@@ -246,10 +249,10 @@ class _Suffix:
         nodes = self.topology.heads(layer)
         z = self._mixed_values(layer, nodes, needed)
         flat = z.permute(1, 2, 0, 3).flatten(2)
-        total = flat @ widen(block.attn.w_o, flat).flatten(0, 1)
+        total = flat @ widen(block.attention.w_o, flat).flatten(0, 1)
         alive = [node for node in nodes if node in self.search.readers]
         rows = [node.head for node in alive if node.head is not None]
-        raw = project(z[rows].flatten(1, 2), block.attn.w_o[rows], None)
+        raw = project(z[rows].flatten(1, 2), block.attention.w_o[rows], None)
         parts = raw.unflatten(1, z.shape[1:3])
         if block.post_attn is not None:
             parts = normalise_parts(parts, total, block.post_attn)
@@ -264,7 +267,7 @@ class _Suffix:
         self, layer: int, nodes: list[Node], needed: Needed
     ) -> Float[Tensor, "head state rows d_head"]:
         """The values of every head of a layer, summed with its attention pattern as weights."""
-        attn = self.weights.blocks[layer].attn
+        attn = self.weights.blocks[layer].attention
         layout = self.layout
         positions = torch.arange(layout.pos, device=self.stream.device)
         allowed = visible_keys(attn, layout.pos, self.stream.device)
@@ -295,7 +298,7 @@ class _Suffix:
         own = [i for i, r in enumerate(receivers) if r in self.search.inputs]
         rest = [i for i, r in enumerate(receivers) if r not in self.search.inputs]
         n_rows = self.layout.n_rows(needed)
-        width = block.attn.matrices[slot].shape[2]
+        width = block.attention.matrices[slot].shape[2]
         out = self.delta.new_empty(len(nodes), self.n_states, n_rows, width)
         stream = self.search.streams.read_by(receivers[0]).flatten(0, 1) + self.stream
         inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
@@ -303,6 +306,6 @@ class _Suffix:
             inputs.append((own, torch.stack([self._input(receivers[i]) for i in own])))
         for heads, x in inputs:
             flat = normalise(x, block.norm_attn).flatten(1, 2)
-            projected = project_slot(block.attn, slot, heads, flat)
+            projected = project_slot(block.attention, slot, heads, flat)
             out[heads] = projected.unflatten(1, x.shape[1:3]).expand(-1, self.n_states, -1, -1)
         return out
