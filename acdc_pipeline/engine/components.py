@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from acdc_pipeline.models.weights import Activation, Mlp, Norm, TokenModule
+from acdc_pipeline.models.weights import Activation, Mixer, Mlp, Norm, TokenModule
 
 Stream = Float[Tensor, "batch pos d_model"]
 """A residual stream, or what one source writes to it."""
@@ -84,7 +84,7 @@ def mlp_output(
     """The output of an MLP, its output bias included."""
     rows = x.reshape(-1, x.shape[-1])
     if isinstance(mlp, TokenModule):
-        return _module_output(rows, mlp).view(x.shape)
+        return module_output(mlp, rows[None]).view(x.shape)
     pre = _affine(rows, mlp.w_in, mlp.b_in)
     if mlp.w_gate is None:
         hidden = _ACTIVATIONS[mlp.activation](pre)
@@ -96,13 +96,12 @@ def mlp_output(
     return _affine(hidden, mlp.w_out, mlp.b_out).view(x.shape)
 
 
-def _module_output(
-    rows: Float[Tensor, "rows d_model"], mlp: TokenModule
-) -> Float[Tensor, "rows d_model"]:
-    result = mlp.module(rows[None])
+def module_output(part: TokenModule | Mixer, x: Stream) -> Stream:
+    """The output of a module of the model itself."""
+    result = part.module(x)
     written: Tensor = result[0] if isinstance(result, tuple) else result
-    written = written.reshape(rows.shape)
-    return written if mlp.scale == 1.0 else mlp.scale * written
+    written = written.reshape(x.shape)
+    return written if part.scale == 1.0 else part.scale * written
 
 
 def _affine(

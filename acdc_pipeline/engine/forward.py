@@ -10,7 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import normalise_outputs, run_attention, run_heads, visible_keys
-from acdc_pipeline.engine.components import Stream, mlp_output, normalise, soft_cap, widen
+from acdc_pipeline.engine.components import (
+    Stream,
+    mlp_output,
+    module_output,
+    normalise,
+    soft_cap,
+    widen,
+)
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Node, Receiver
@@ -92,13 +99,9 @@ def run_mixer(
     block: Block, x: Float[Tensor, "*lead pos d_model"]
 ) -> Float[Tensor, "*lead pos d_model"]:
     """The output of a block's mixer for input `x`, with the norms before and after it."""
-    mixer = block.mixer
-    assert mixer is not None
-    result = mixer.module(normalise(x, block.norm_attn).flatten(0, -3))
-    written: Tensor = result[0] if isinstance(result, tuple) else result
-    written = written.reshape(x.shape)
-    if mixer.scale != 1.0:
-        written = mixer.scale * written
+    assert block.mixer is not None
+    normalised = normalise(x, block.norm_attn)
+    written = module_output(block.mixer, normalised.flatten(0, -3)).view(x.shape)
     return written if block.post_mixer is None else normalise(written, block.post_mixer)
 
 
