@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acdc_pipeline.errors import PromptError
+from acdc_pipeline.errors import PromptError, UnsupportedModel
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.heads.examples import TextRows, text_rows
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, Report, profile_model
@@ -41,13 +41,14 @@ class Profiler:
         """Return the profile of all heads of `model`, and its metrics on the prompts.
 
         Raises:
+            UnsupportedModel: the model has no attention heads.
             PromptError: the model cannot process the prompts.
             OutOfMemoryBudget: `memory` does not hold a single prompt.
         """
         weights = model.weights
         prompts = _check_profiled(model, prompts).to(weights.device)
         text = _text(model, method)
-        heads = weights.topology.n_heads * weights.topology.n_layers
+        heads = weights.topology.n_heads_total
         progress.start(heads, f"{run.task} on {run.model}")
         try:
             report = _report_heads(progress, heads, 0.0, _AFTER_MODEL)
@@ -120,7 +121,18 @@ def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
 
 
 def _check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
-    """Return `prompts`. Raises PromptError if heads cannot be profiled on them."""
+    """Return `prompts`.
+
+    Raises:
+        UnsupportedModel: the model has no attention heads.
+        PromptError: heads cannot be profiled on these prompts.
+    """
+    if not model.topology.layers_with_heads:
+        raise UnsupportedModel(
+            "has no attention heads to profile",
+            where=str(model.ref),
+            fix="look for its circuits: acdc discover, in which every mixer is a node",
+        )
     if prompts.whole is not None or prompts.counterpart is not None:
         unfit = "answers of several tokens" if prompts.whole else "sides of different length"
         raise PromptError(

@@ -131,9 +131,11 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
     check_types(attributes, "graph", **kinds)
     check_keys(attributes, "graph", ("format", "version", *kinds, "layers", "removed_scores"))
     layers = attributes.get("layers", [])
-    if not isinstance(layers, list | tuple):
+    if not isinstance(layers, list | tuple) or not all(isinstance(one, str) for one in layers):
         raise GraphError(
-            f"{layers!r} is not a list", field="graph.layers", allowed='such as ["rm", "am"]'
+            f"{layers!r} is not a list of texts",
+            field="graph.layers",
+            allowed='such as ["rm", "am"]',
         )
     return Topology(**{name: attributes[name] for name in kinds}, layers=tuple(layers))
 

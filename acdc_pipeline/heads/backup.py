@@ -27,7 +27,7 @@ from acdc_pipeline.heads.layer_run import (
     zero_heads,
 )
 from acdc_pipeline.heads.random_tokens import NextToken, one_key_score
-from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.heads.values import HeadValues, on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 
@@ -186,7 +186,8 @@ def _measure(passes: Sequence[_Pass], role: str) -> Measure:
     def measure(edits: Edits) -> np.ndarray:
         with torch.no_grad():
             found = torch.cat([one.measure(role, edits) for one in passes], dim=-1)
-        return found.permute(2, 0, 1).cpu().to(torch.float64).numpy()
+        values = found.permute(2, 0, 1).cpu().to(torch.float64).numpy()
+        return on_every_layer(passes[0].weights.topology, values)
 
     return measure
 
@@ -228,16 +229,17 @@ class _Pass:
         self.unedited: dict[str, tuple[Tensor, Tensor | None]] = {}
         self.streams: dict[int, Stream] = {}
 
-    def measure(self, role: str, edits: Edits) -> Float[Tensor, "layer head sample"]:
-        """The score of every head under `edits`, mean over places."""
+    def measure(self, role: str, edits: Edits) -> Float[Tensor, "some head sample"]:
+        """The score of every head under `edits`, mean over places; of the layers with heads."""
         if not self.unedited:
             self._run_unedited()
         (found, factor), read = self.unedited[role], self.readers[role].read
         first = edits.first_layer
         if first is not None:
-            layers = list(found[:first])
-            # Nothing after the last layer's attention is read.
-            last = len(self.weights.blocks) - 1
+            having = self.weights.topology.layers_with_heads
+            layers = list(found[: sum(layer < first for layer in having)])
+            # Nothing after the attention of the last layer with heads is read.
+            last = having[-1]
             stream = run_layers(
                 self.weights,
                 self._stream(first),

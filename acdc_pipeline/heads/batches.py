@@ -119,7 +119,7 @@ def length_groups(
     widths: dict[int, int] = {}
     for row, pos in zip(rows, positions, strict=True):
         widths[row] = max(widths.get(row, 0), pos + 1)
-    if any(block.attn.direction == "bidirectional" for block in weights.blocks):
+    if weights.bidirectional:
         widths = dict.fromkeys(widths, prompts.clean.shape[1])
     ordered = sorted(widths, key=lambda row: (widths[row], row))
     groups: list[list[int]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from acdc_pipeline.graph import Node, head
 from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.batches import chunks
 from acdc_pipeline.heads.folded import Circuit, FoldedLayer, available_values, folded_layer
-from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.heads.values import HeadValues, on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 
 PARTNERS = 3
@@ -27,7 +27,7 @@ class Composition:
 
     Args:
         strongest: for each slot, the largest composition of each head with any earlier head, minus
-            `baseline`; NaN in layer 0, which has no earlier head.
+            `baseline`; NaN in the first layer with heads, which has no earlier one.
         partners: for each slot and head, the `PARTNERS` earlier heads it reads most, with the
             composition minus `baseline`.
         baseline: the composition of randomly rotated matrices: over rotations R of d_model
@@ -49,36 +49,34 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
     trace of Mᵀ (W_V¹ᵀ W_V¹) M (W_Kᵀ W_K). NaN where a head's matrices are zero, or a
     circuit is no product of matrices.
     """
-    n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
+    topology = weights.topology
+    layers, n_heads = topology.layers_with_heads, topology.n_heads
     strongest: dict[Slot, np.ndarray] = {
-        slot: np.full((n_layers, n_heads), np.nan) for slot in SLOTS
+        slot: np.full((topology.n_layers, n_heads), np.nan) for slot in SLOTS
     }
     partners: dict[tuple[Slot, Node], tuple[tuple[Node, float], ...]] = {}
     baseline = weights.d_model**-0.5
     writers: list[tuple[Tensor, dict[str, Tensor]]] = []
-    for layer in range(n_layers):
+    for number, layer in enumerate(layers):
         reader = folded_layer(weights, layer)
         grams = _grams(reader)
-        for slot in SLOTS if layer else ():
+        for slot in SLOTS if number else ():
             table = torch.cat(
                 [_pairs(*writer, reader, grams, slot, memory) for writer in writers]
             ).cpu()
             excess = table.to(torch.float64).numpy() - baseline
             for index in range(n_heads):
-                found = _strongest(excess[:, index], n_heads)
+                found = _strongest(excess[:, index], layers, n_heads)
                 partners[slot, head(layer, index)] = found
                 if found:
                     strongest[slot][layer, index] = found[0][1]
         writers.append((reader.w_o, grams))
     circuits: tuple[Circuit, ...] = ("ov", "qk")
-    norms = {
-        f"{name}_norm": available_values(
-            weights,
-            torch.stack([g[name].cpu().to(torch.float64) for _, g in writers]).numpy(),
-            name,
-        )
-        for name in circuits
-    }
+    norms: dict[str, np.ndarray] = {}
+    for name in circuits:
+        by_layer = torch.stack([grams[name].cpu().to(torch.float64) for _, grams in writers])
+        every = on_every_layer(topology, by_layer.numpy())
+        norms[f"{name}_norm"] = available_values(weights, every, name)
     return Composition(strongest, partners, baseline, norms)
 
 
@@ -88,9 +86,13 @@ def composition_values(composed: Composition) -> list[HeadValues]:
     return values + [HeadValues(name, norms) for name, norms in composed.norms.items()]
 
 
-def _strongest(excess: np.ndarray, n_heads: int) -> tuple[tuple[Node, float], ...]:
-    order = [i for i in np.argsort(-excess, kind="stable") if np.isfinite(excess[i])]
-    return tuple((head(*divmod(int(i), n_heads)), float(excess[i])) for i in order[:PARTNERS])
+def _strongest(
+    excess: np.ndarray, layers: Sequence[int], n_heads: int
+) -> tuple[tuple[Node, float], ...]:
+    order = [int(i) for i in np.argsort(-excess, kind="stable") if np.isfinite(excess[i])]
+    return tuple(
+        (head(layers[i // n_heads], i % n_heads), float(excess[i])) for i in order[:PARTNERS]
+    )
 
 
 def _pairs(

@@ -23,7 +23,7 @@ from acdc_pipeline.heads.folded import (
     folded_unembedding,
     into_unembedding,
 )
-from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.heads.values import HeadValues, on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.head_scores import TOP
 
@@ -52,14 +52,17 @@ def top_and_bottom_values(
     """The share of `tokens` that each head puts among its highest, and its lowest, logits."""
     ranks = rank_tokens(weights, tokens, tokens, memory, most=TOP)
     return [
-        HeadValues.of_samples(name, available_values(weights, are_top(rank), "ov"), task)
+        HeadValues.of_samples(name, available_values(weights, are_top(weights, rank), "ov"), task)
         for name, rank in zip(names, (ranks.from_top, ranks.from_bottom), strict=True)
     ]
 
 
-def are_top(ranks: Int[Tensor, "layer head pair"]) -> Float64[np.ndarray, "pair layer head"]:
+def are_top(
+    weights: TransformerWeights, ranks: Int[Tensor, "some head pair"]
+) -> Float64[np.ndarray, "pair layer head"]:
     """1 for ranks among the first `TOP`, otherwise 0."""
-    return (ranks < TOP).permute(2, 0, 1).to(torch.float64).numpy()
+    found = (ranks < TOP).permute(2, 0, 1).to(torch.float64).numpy()
+    return on_every_layer(weights.topology, found)
 
 
 def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, "layer head"]:
@@ -71,8 +74,8 @@ def ov_copying(weights: TransformerWeights, memory: int) -> Float64[np.ndarray, 
     are zero.
     """
     tokens = [_token_matrix(weights, layer, memory) for layer in (0, 1)]
-    out = np.empty((len(weights.blocks), weights.topology.n_heads))
-    for layer in range(len(weights.blocks)):
+    out = np.full((len(weights.blocks), weights.topology.n_heads), np.nan)
+    for layer in weights.topology.layers_with_heads:
         folded = folded_layer(weights, layer)
         small = folded.w_o @ (tokens[min(layer, 1)] @ folded.w_v)
         small = small.cpu().to(torch.float64)
@@ -109,14 +112,16 @@ FIRST_COLUMNS = 256
 
 @dataclass(frozen=True)
 class TokenRanks:
-    """For each layer, head and pair: how many tokens have at least, or at most, the target's logit.
+    """For each layer with heads, head and pair: how many tokens have a logit that large, or small.
+
+    At least, or at most, the target's logit.
 
     The target is not counted, so 0 is the first place. Tokens with an equal logit are counted: a
     head that writes nothing puts no token first.
     """
 
-    from_top: Int[Tensor, "layer head pair"]
-    from_bottom: Int[Tensor, "layer head pair"]
+    from_top: Int[Tensor, "some head pair"]
+    from_bottom: Int[Tensor, "some head pair"]
 
 
 def rank_tokens(
@@ -135,14 +140,14 @@ def rank_tokens(
     """
     n_heads, itemsize = weights.topology.n_heads, weights.dtype.itemsize
     # Half of the memory: each pair's embedding, and its value and output in every head.
-    d_head = weights.blocks[0].attn.w_o.shape[1]
+    d_head = weights.attentions[0].w_o.shape[1]
     pair = itemsize * (n_heads * (d_head + 2 * weights.d_model) + 2 * weights.d_model)
     top, bottom = [], []
     for part in chunks(len(sources), min(MOST_ROWS, memory // (2 * pair))):
         embedded = [effective_embedding(weights, sources[part], layer) for layer in (0, 1)]
         layers = [
             _ranks(weights, layer, embedded[min(layer, 1)], targets[part], memory // 2, most)
-            for layer in range(len(weights.blocks))
+            for layer in weights.topology.layers_with_heads
         ]
         top.append(torch.stack([above for above, _ in layers]))
         bottom.append(torch.stack([below for _, below in layers]))

@@ -40,7 +40,7 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
     is not a product of matrices (`find_obstacles`) has zeros for its matrices.
     """
     block = weights.blocks[layer]
-    attn = block.attn
+    attn = block.attention
     w_o = attn.w_o.to(weights.dtype)
     if block.post_attn is not None and block.post_attn.weight is not None:
         w_o = w_o * block.post_attn.weight
@@ -91,8 +91,8 @@ def describe_obstacles(weights: TransformerWeights) -> list[str]:
         "qk": "qk_norm, q_composition and k_composition",
     }
     layers: dict[tuple[Circuit, str], int] = {}
-    for block in weights.blocks:
-        for found in find_obstacles(block.attn).items():
+    for attn in weights.attentions:
+        for found in find_obstacles(attn).items():
             layers[found] = layers.get(found, 0) + 1
     total = len(weights.blocks)
     return [
@@ -106,7 +106,10 @@ def available_values(
     weights: TransformerWeights, values: Float64[np.ndarray, "*lead layer head"], circuit: Circuit
 ) -> Float64[np.ndarray, "*lead layer head"]:
     """`values`, which follow from one circuit of each head, with NaN where it has an obstacle."""
-    missing = [circuit in find_obstacles(block.attn) for block in weights.blocks]
+    missing = [
+        block.attn is not None and circuit in find_obstacles(block.attn)
+        for block in weights.blocks
+    ]
     return np.where(np.array(missing)[:, None], np.nan, values) if any(missing) else values
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.attention import attention_pattern, scaled_scores, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise, widen
-from acdc_pipeline.engine.forward import check_tokens, embed, run_mlp
+from acdc_pipeline.engine.forward import check_tokens, embed, run_mixer, run_mlp
 from acdc_pipeline.engine.slots import finish_rows, project_slot, split_gate
 from acdc_pipeline.graph import SLOTS, Node, Slot
 from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
@@ -72,7 +72,7 @@ class LayerRun:
         replaced: replacements of heads' outputs, after any norm that follows attention.
         post_scale: the factor of that norm at each position; None without one.
         stream: the residual stream before this layer.
-        attended: the residual stream with the outputs of all heads of this layer.
+        attended: the residual stream with the outputs of all heads and the mixer of this layer.
     """
 
     layer: int
@@ -89,7 +89,7 @@ class LayerRun:
     @property
     def values(self) -> Float[Tensor, "head batch pos d_v"]:
         """The values of each head at each position; a copy where heads share values."""
-        each = self.block.attn.heads_per_kv
+        each = self.block.attention.heads_per_kv
         return self.group_values if each == 1 else self.group_values.repeat_interleave(each, dim=0)
 
     @cached_property
@@ -108,7 +108,7 @@ class LayerRun:
         self, carried: Float[Tensor, "head batch n d_v"], at: Int[Tensor, " n"]
     ) -> Float[Tensor, "head batch n d_model"]:
         """The outputs of heads that carry `carried` at positions `at`."""
-        out = torch.matmul(carried, widen(self.block.attn.w_o, carried)[:, None])
+        out = torch.matmul(carried, widen(self.block.attention.w_o, carried)[:, None])
         if self.post_scale is None:
             return out
         return _weighted(self.block, out * self.post_scale[:, at])
@@ -122,7 +122,7 @@ class LayerRun:
             gradient: by the residual stream at each place.
             places: rows and positions that index the stream to the shape `at`.
         """
-        attn = self.block.attn
+        attn = self.block.attention
         gradient = _weighted(self.block, gradient)
         w_o = widen(attn.w_o, gradient)
         if self.post_scale is not None:
@@ -167,7 +167,7 @@ def _weighted(block: Block, out: Float[Tensor, "*at d_model"]) -> Float[Tensor, 
 def attend(
     weights: TransformerWeights, layer: int, stream: Stream, edits: Edits = NO_EDITS
 ) -> LayerRun:
-    """Run the attention of `layer` on a residual stream."""
+    """Run the attention of `layer`, which has heads, on a residual stream; and its mixer."""
     block = weights.blocks[layer]
     pattern, values, carried, gate = _attention(block, stream, _of_layer(edits.query_shift, layer))
     replaced = _of_layer(edits.written, layer)
@@ -185,8 +185,10 @@ def attend(
     attended = total.add_(stream)
     for _, replacement in replaced:
         attended = attended + replacement
-    if block.attn.b_o is not None:
-        attended = attended + block.attn.b_o
+    if block.attention.b_o is not None:
+        attended = attended + block.attention.b_o
+    if block.mixer is not None:
+        attended = attended + run_mixer(block, stream)
     return LayerRun(
         layer=layer,
         block=block,
@@ -199,6 +201,23 @@ def attend(
         stream=stream,
         attended=attended,
     )
+
+
+def through_attention(
+    weights: TransformerWeights,
+    layer: int,
+    stream: Stream,
+    edits: Edits = NO_EDITS,
+    visit: Callable[[LayerRun], None] | None = None,
+) -> Stream:
+    """The stream after the heads and the mixer of `layer`; `visit` gets the run of its heads."""
+    block = weights.blocks[layer]
+    if block.attn is None:
+        return stream if block.mixer is None else stream + run_mixer(block, stream)
+    run = attend(weights, layer, stream, edits)
+    if visit is not None:
+        visit(run)
+    return run.attended
 
 
 def after_mlp(
@@ -225,13 +244,11 @@ def run_layers(
 ) -> Stream:
     """Run layers from `first` up to, but without, `stop`; None runs all that follow.
 
-    `visit` is called with each layer. Returns the residual stream.
+    `visit` is called with each layer that has heads. Returns the residual stream.
     """
     for layer in range(first, len(weights.blocks) if stop is None else stop):
-        run = attend(weights, layer, stream, edits)
-        if visit is not None:
-            visit(run)
-        stream = after_mlp(weights, layer, stream, run.attended)
+        attended = through_attention(weights, layer, stream, edits, visit)
+        stream = after_mlp(weights, layer, stream, attended)
     return stream
 
 
@@ -251,7 +268,7 @@ def final_at(
     if first > last:
         return stream[places]
     stream = run_layers(weights, stream, first=first, stop=last, edits=edits)
-    attended = attend(weights, last, stream, edits).attended
+    attended = through_attention(weights, last, stream, edits)
     return after_mlp(weights, last, stream[places], attended[places])
 
 
@@ -283,7 +300,7 @@ def run_tokens(
 
 def _output_sum(block: Block, carried: Float[Tensor, "batch pos head d_v"]) -> Stream:
     """The sum of the outputs of all heads of a layer, before any norm that follows attention."""
-    return carried.flatten(2) @ widen(block.attn.w_o, carried).flatten(0, 1)
+    return carried.flatten(2) @ widen(block.attention.w_o, carried).flatten(0, 1)
 
 
 def _attention(
@@ -299,7 +316,7 @@ def _attention(
     Heads of a group are multiplied with its keys and values in one product, so that nothing is
     copied for each head, unless their scores have something of their own.
     """
-    attn = block.attn
+    attn = block.attention
     batch, pos, _ = stream.shape
     n_heads, n_groups = attn.w_q.shape[0], attn.w_k.shape[0]
     slots = _project(attn, normalise(stream, block.norm_attn))

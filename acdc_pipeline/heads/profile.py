@@ -109,7 +109,8 @@ def _shown_heads(
     order = np.argsort(-np.abs(effect), axis=None, kind="stable")
     n_heads = weights.topology.n_heads
     named = dict.fromkeys(role.node for role in roles)
-    strongest = dict.fromkeys(head(*divmod(int(index), n_heads)) for index in order)
+    having = [int(index) for index in order if np.isfinite(effect.flat[index])]
+    strongest = dict.fromkeys(head(*divmod(index, n_heads)) for index in having)
     chosen = list(named | strongest)[:MOST_HEADS]
     return sorted(chosen, key=lambda node: (node.layer or 0, node.head or 0))
 

@@ -66,10 +66,10 @@ def _effects(
     memory: int,
     layer_done: Callable[[int], None],
 ) -> Float[Tensor, "layer head answer"]:
-    streams: list[Stream] = []
-    start = embed(weights, prompts.clean)
-    stream = run_layers(weights, start, stop=last, visit=lambda run: streams.append(run.stream))
-    streams.append(stream)
+    streams: list[Stream] = [embed(weights, prompts.clean)]
+    for layer in range(last):
+        streams.append(run_layers(weights, streams[layer], first=layer, stop=layer + 1))
+    stream = streams[last]
     at = (prompts.answer_row, prompts.answer_pos)
     clean = answers.of(final_at(weights, stream, at, first=last))
     n_layers, n_heads = len(weights.blocks), weights.topology.n_heads
@@ -79,6 +79,10 @@ def _effects(
     corrupted = embed(weights, prompts.corrupted)
     final = stream.new_empty(n_heads, len(clean), weights.d_model)
     for layer in range(last):
+        if weights.blocks[layer].attn is None:
+            corrupted = run_layers(weights, corrupted, first=layer, stop=layer + 1)
+            layer_done(layer)
+            continue
         run, other = attend(weights, layer, streams[layer]), attend(weights, layer, corrupted)
         corrupted = after_mlp(weights, layer, corrupted, other.attended)
         later = [node for node in movers if node.layer is not None and node.layer > layer]

@@ -17,6 +17,7 @@ from acdc_pipeline.heads.answers import MeanLogit, frozen_scale, token_logit
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.folded import fold_norm
 from acdc_pipeline.heads.layer_run import LayerRun, Places, run_tokens
+from acdc_pipeline.heads.values import on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 
 LEAST_PERIOD = 2
@@ -110,7 +111,10 @@ def random_token_scores(
         for name in parts[0][0]
     }
     return RandomTokenScores(
-        {name: values.cpu().to(torch.float64).numpy() for name, values in samples.items()},
+        {
+            name: on_every_layer(weights.topology, values.cpu().to(torch.float64).numpy())
+            for name, values in samples.items()
+        },
         MeanLogit.of(torch.cat([logits for _, logits in parts])),
     )
 
@@ -198,10 +202,10 @@ def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "hea
     pos = pattern.shape[-1]
     at = torch.arange(pos, device=pattern.device)
     later = among_keys = pattern[:, :, 1:]
-    if run.block.attn.sinks is not None:
+    if run.block.attention.sinks is not None:
         among_keys = later / later.sum(-1, keepdim=True)
     entropy = -torch.special.xlogy(among_keys, among_keys).sum(-1)
-    visible = visible_keys(run.block.attn, pos, pattern.device).sum(-1)[1:]
+    visible = visible_keys(run.block.attention, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
     distance = (at[1:, None] - at[None]).abs().to(pattern.dtype)
     one_key = ("induction", "duplicate_token", "previous_token", "current_token")

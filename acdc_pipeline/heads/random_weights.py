@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acdc_pipeline.models.weights import HeadNorm, Norm, Rotary, TransformerWeights
 
@@ -33,17 +34,22 @@ def random_models(weights: TransformerWeights, seed: int) -> Iterator[Transforme
 
 def random_model_count(weights: TransformerWeights) -> int:
     """The number of models that `random_models` draws."""
-    return min(MOST_MODELS, -(-ENOUGH_HEADS // (_layers(weights) * weights.topology.n_heads)))
+    drawn = replace(weights, blocks=weights.blocks[: _layers(weights)]).topology.n_heads_total
+    return min(MOST_MODELS, -(-ENOUGH_HEADS // drawn))
 
 
 def _layers(weights: TransformerWeights) -> int:
-    return min(len(weights.blocks), -(-ENOUGH_HEADS // weights.topology.n_heads))
+    topology = weights.topology
+    needed = -(-ENOUGH_HEADS // topology.n_heads)
+    having = topology.layers_with_heads
+    return len(weights.blocks) if needed > len(having) else having[needed - 1] + 1
 
 
 def random_weights(weights: TransformerWeights, seed: int) -> TransformerWeights:
     """Replace every matrix and bias with normal noise of the same mean square.
 
     Norms and tables of positions stay: they define how the model computes and store no knowledge.
+    So do the vectors in modules of the model itself.
     """
     return _noise(weights, torch.Generator().manual_seed(seed))
 
@@ -55,9 +61,21 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
         return (drawn * float(scale)).to(device=item.device, dtype=item.dtype)
     if isinstance(item, Norm | HeadNorm | Rotary):
         return item
+    if isinstance(item, nn.Module):
+        return _noisy_copy(item, generator)
     if isinstance(item, tuple):
         return tuple(_noise(part, generator) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
         parts = {f.name: getattr(item, f.name) for f in fields(item) if f.name not in _TABLES}
         return replace(item, **{name: _noise(part, generator) for name, part in parts.items()})
     return item
+
+
+def _noisy_copy(module: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A copy of `module` with noise in place of its matrices."""
+    memo: dict[int, Any] = {
+        id(parameter): nn.Parameter(_noise(parameter.detach(), generator), requires_grad=False)
+        for parameter in module.parameters()
+        if parameter.dim() > 1
+    }
+    return copy.deepcopy(module, memo)

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.heads.copying import are_top, rank_tokens, token_logits
 from acdc_pipeline.heads.folded import available_values
-from acdc_pipeline.heads.values import HeadValues
+from acdc_pipeline.heads.values import HeadValues, on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.tokenization import encode, unknown_id
 from acdc_pipeline.specs import TaskSpec
@@ -86,7 +86,7 @@ def relation_values(
     sources = torch.tensor(relation.sources, device=weights.device)
     targets = torch.tensor(relation.targets, device=weights.device)
     ranks = rank_tokens(weights, sources, targets, memory, most=TOP).from_top
-    samples = available_values(weights, are_top(ranks), "ov")
+    samples = available_values(weights, are_top(weights, ranks), "ov")
     return HeadValues.of_samples("relation", samples, task)
 
 
@@ -135,7 +135,7 @@ def successor_scores(
 ) -> Float64[np.ndarray, "sample layer head"]:
     """For each word with a successor, 1 if it has the highest logit of the list, else 0."""
     layers = []
-    for layer in range(len(weights.blocks)):
+    for layer in weights.topology.layers_with_heads:
         found = []
         for ids in lists:
             words = torch.tensor(ids, device=weights.device)
@@ -145,4 +145,5 @@ def successor_scores(
             logits[:, at, at + 1] = -torch.inf
             found.append((right > logits.amax(-1)).T)
         layers.append(torch.cat(found))
-    return torch.stack(layers, dim=1).cpu().to(torch.float64).numpy()
+    values = torch.stack(layers, dim=1).cpu().to(torch.float64).numpy()
+    return on_every_layer(weights.topology, values)

@@ -53,33 +53,33 @@ def top_tokens(weights: TransformerWeights, memory: int) -> dict[Node, HeadToken
     Directions of a zero circuit are left out. The sign of a direction is arbitrary: the end is
     shown whose source tokens lie further out.
     """
-    n_layers = len(weights.blocks)
+    layers = weights.topology.layers_with_heads
     # One layer at a time: folded weights are copies.
-    folded = (folded_layer(weights, layer) for layer in range(n_layers))
+    folded = (folded_layer(weights, layer) for layer in layers)
     circuits = [
         (_directions(f.w_v, f.w_o.transpose(-2, -1)), _directions(f.w_q, f.w_k)) for f in folded
     ]
     n_read, n_written = weights.w_e.shape[0], weights.w_u.shape[1]
     # Half of the memory for embedded tokens, half for their projections on the directions.
-    in_all = 3 * DIRECTIONS * n_layers * weights.topology.n_heads * weights.dtype.itemsize
+    in_all = 3 * DIRECTIONS * len(layers) * weights.topology.n_heads * weights.dtype.itemsize
     size = min(vocabulary_at_once(weights, memory // 2), max(1, memory // (2 * in_all)))
 
     rows = torch.cat([into_unembedding(weights, ov.right) for ov, _ in circuits])
     written = _ends(rows, lambda part: weights.w_u[:, part].T.to(weights.dtype), n_written, size)
     read: list[_Ends] = []
     # The effective embedding is the same in every layer after the first.
-    for first, stop in ((0, 1), (1, n_layers)):
-        group = circuits[first:stop]
+    in_first = int(layers[0] == 0)
+    for layer, group in ((0, circuits[:in_first]), (1, circuits[in_first:])):
         if group:
             directions = [torch.cat([ov.left, qk.left, qk.right]) for ov, qk in group]
-            tokens_read = partial(effective_embedding, weights, layer=first)
+            tokens_read = partial(effective_embedding, weights, layer=layer)
             found = _ends(torch.cat(directions), tokens_read, n_read, size)
             read += found.split(weights.topology.n_heads)
     out: dict[Node, HeadTokens] = {}
     targets = written.split(weights.topology.n_heads)
-    for layer, (ov, qk) in enumerate(circuits):
-        sources, queries, keys = read[3 * layer : 3 * layer + 3]
-        named = zip(_named(ov, sources, targets[layer]), _named(qk, queries, keys), strict=True)
+    for number, (layer, (ov, qk)) in enumerate(zip(layers, circuits, strict=True)):
+        sources, queries, keys = read[3 * number : 3 * number + 3]
+        named = zip(_named(ov, sources, targets[number]), _named(qk, queries, keys), strict=True)
         for index, (ov_tokens, qk_tokens) in enumerate(named):
             out[head(layer, index)] = HeadTokens(ov_tokens, qk_tokens)
     return out

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import check_tokens, embed, unembed
 from acdc_pipeline.engine.objectives import KlObjective
+from acdc_pipeline.graph import Topology
 from acdc_pipeline.heads.answers import (
     AnswerLogit,
     AnswerPositions,
@@ -35,8 +36,10 @@ from acdc_pipeline.heads.layer_run import (
     attend,
     final_after_attention,
     final_at,
+    run_layers,
     run_tokens,
 )
+from acdc_pipeline.heads.values import on_every_layer
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -106,7 +109,8 @@ def task_scores(
         name: torch.cat([torch.stack(scores[name], -1) for scores, _ in parts], 1).permute(1, 2, 0)
         for name in parts[0][0]
     }
-    return _collect(found, places, torch.cat([logit for _, logit in parts]))
+    logits = torch.cat([logit for _, logit in parts])
+    return _collect(weights.topology, found, places, logits)
 
 
 def find_other_answers(
@@ -136,7 +140,7 @@ def _score_part(
     answers: AnswerLogit,
     others: Int[Tensor, "draw answer"],
     places: AnswerPositions,
-    means: list[Float[Tensor, "head pos d_model"]],
+    means: Mapping[int, Float[Tensor, "head pos d_model"]],
     memory: int,
     layer_done: Callable[[int], None],
 ) -> tuple[dict[str, list[Float[Tensor, "head part"]]], Float[Tensor, " part"]]:
@@ -154,6 +158,13 @@ def _score_part(
     mentions = {"answer": places.answer[which], "repeat": places.repeat[which]}
     found: dict[str, list[Tensor]] = defaultdict(list)
     for layer in range(len(weights.blocks)):
+        if weights.blocks[layer].attn is None:
+            clean, corrupted = (
+                run_layers(weights, stream, first=layer, stop=layer + 1)
+                for stream in (clean, corrupted)
+            )
+            layer_done(layer)
+            continue
         run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
         direct = run.effects(gradient, at)
         found["direct_effect"].append(direct)
@@ -212,8 +223,11 @@ def _ablate(
 
 def _mean_outputs(
     weights: TransformerWeights, prompts: PromptSet, size: int
-) -> list[Float[Tensor, "head pos d_model"]]:
-    """The mean output of each head at each position, over the counterfactuals that reach it."""
+) -> dict[int, Float[Tensor, "head pos d_model"]]:
+    """The mean output of each head at each position, over the counterfactuals that reach it.
+
+    By layer.
+    """
     at = torch.arange(prompts.corrupted.shape[1], device=prompts.corrupted.device)
     real = (at[None] < prompts.lengths[:, None]).to(weights.dtype)
     sums: dict[int, Tensor] = {}
@@ -225,14 +239,20 @@ def _mean_outputs(
 
         run_tokens(weights, prompts.corrupted[rows], visit=add)
     reached = real.sum(0).clamp(min=1)[:, None]
-    return [sums[layer] / reached for layer in range(len(weights.blocks))]
+    return {layer: total / reached for layer, total in sums.items()}
 
 
 def _collect(
-    found: dict[str, Tensor], places: AnswerPositions, logits: Float[Tensor, " answer"]
+    topology: Topology,
+    found: dict[str, Tensor],
+    places: AnswerPositions,
+    logits: Float[Tensor, " answer"],
 ) -> TaskScores:
     """Convert to numpy arrays; attention only over answers that occur in the prompt."""
-    arrays = {name: values.cpu().to(torch.float64).numpy() for name, values in found.items()}
+    arrays = {
+        name: on_every_layer(topology, values.cpu().to(torch.float64).numpy())
+        for name, values in found.items()
+    }
     draws = [arrays.pop(name).mean(0) for name in sorted(arrays) if name.startswith("other ")]
     counterfactual = {}
     attention = {"attention_to_answer": places.answer, "attention_to_repeat": places.repeat}

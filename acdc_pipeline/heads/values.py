@@ -7,12 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs.head_scores import metric_key
 from acdc_pipeline.store import HeadScore
 
 RESAMPLES = 1000
 INTERVAL = (0.025, 0.975)
 """Bootstrap intervals cover 95 %."""
+
+
+def on_every_layer(
+    topology: Topology, values: Float64[np.ndarray, "*lead some head"]
+) -> Float64[np.ndarray, "*lead layer head"]:
+    """Values of the layers that have heads, as values of all layers: NaN where there is no head."""
+    if values.shape[-2] == topology.n_layers:
+        return values
+    out = np.full((*values.shape[:-2], topology.n_layers, values.shape[-1]), np.nan)
+    out[..., list(topology.layers_with_heads), :] = values
+    return out
 
 
 @dataclass(frozen=True)

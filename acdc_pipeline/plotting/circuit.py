@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph.edge import Edge
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 _LABELS = {"q": "into q", "k": "into k", "v": "into v", "r": "into MLP or logits"}
 
-_STYLE = svg.style_sheet(
-    "acdc-circuit",
-    {
-        "ground": svg.GROUND,
-        "band": svg.BAND,
-        "ink": svg.INK,
-        "muted": svg.MUTED,
-        "line": ("#c9ced6", "#465060"),
-        "q": svg.BLUE,
-        "k": svg.ORANGE,
-        "v": svg.GREEN,
-        "r": svg.GREY,
-        "head": ("#ffffff", "#232a34"),
-        "mlp": ("#eceaf6", "#322f4a"),
-        "end": ("#e6e9ee", "#2e3744"),
-    },
-    "fill:var(--ink)",
-    """\
+_MIXER_LABEL = "into mixer, MLP or logits"
+
+_COLOURS: dict[str, svg.Colour] = {
+    "ground": svg.GROUND,
+    "band": svg.BAND,
+    "ink": svg.INK,
+    "muted": svg.MUTED,
+    "line": ("#c9ced6", "#465060"),
+    "q": svg.BLUE,
+    "k": svg.ORANGE,
+    "v": svg.GREEN,
+    "r": svg.GREY,
+    "head": ("#ffffff", "#232a34"),
+    "mlp": ("#eceaf6", "#322f4a"),
+    "end": ("#e6e9ee", "#2e3744"),
+}
+
+_RULES = """\
 & .ground{fill:var(--ground)}
 & .band{fill:var(--band)}
 & .title{font-size:16px;font-weight:600}
@@ -63,8 +63,17 @@ _STYLE = svg.style_sheet(
 & .node.input rect,& .node.logits rect{fill:var(--end)}
 & .node text{font-size:11px;text-anchor:middle}
 & .node.dead rect{stroke-dasharray:2 3}
-""",
+"""
+
+_STYLE = svg.style_sheet("acdc-circuit", _COLOURS, "fill:var(--ink)", _RULES)
+
+_MIXER_STYLE = svg.style_sheet(
+    "acdc-circuit",
+    {**_COLOURS, "mixer": ("#f6ead2", "#453619")},
+    "fill:var(--ink)",
+    _RULES + "& .node.mixer rect{fill:var(--mixer)}\n",
 )
+"""The style of figures in which there are mixers."""
 
 
 def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
@@ -99,7 +108,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
-        style=_STYLE,
+        style=_MIXER_STYLE if _has_mixers(layout.x) else _STYLE,
         attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )
@@ -251,8 +260,11 @@ _Sample = tuple[str, float, float, str]
 def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
     """Return groups of samples; a group stays on one line."""
     used = {edge.slot or "r" for edge in drawn}
+    labels = _LABELS
+    if _has_mixers(edge.dst for edge in drawn):
+        labels = {**_LABELS, "r": _MIXER_LABEL}
     groups: list[list[_Sample]] = [
-        [(kind, 2.2, 1.0, label)] for kind, label in _LABELS.items() if kind in used
+        [(kind, 2.2, 1.0, label)] for kind, label in labels.items() if kind in used
     ]
     largest = _largest_score(circuit.scores, drawn)
     if largest > 0:
@@ -274,11 +286,19 @@ def _caption(circuit: Circuit, drawn: Sequence[Edge]) -> str:
         f"{kept:,} of {total:,} edges kept ({100 * kept / total:.2g}%), "
         f"{len(circuit.nodes):,} of {len(circuit.topology.nodes):,} nodes."
     )
+    if _has_mixers(circuit.nodes):
+        text += (
+            " r0, r1, … are mixers: parts that carry information between positions without heads."
+        )
     if len(drawn) < kept:
         scored = any(edge in circuit.scores for edge in drawn)
         choice = "with the largest |score|" if scored else "nearest the logits"
         text += f" Drawn: the {len(drawn)} edges {choice}."
     return text
+
+
+def _has_mixers(nodes: Iterable[Node]) -> bool:
+    return any(node.kind == "mixer" for node in nodes)
 
 
 def _wrap(text: str, width: float, character: float) -> list[str]:

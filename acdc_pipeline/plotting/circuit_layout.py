@@ -60,7 +60,8 @@ class CircuitLayout:
 
 
 def _rows(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
-    """Return the rows of nodes from the input up; a sequential MLP is above its layer's heads."""
+    """Return the rows of nodes from the input up; a sequential MLP is above its
+    layer's heads and mixer."""
     touched = {INPUT, LOGITS} | {node for edge in drawn for node in (edge.src, edge.dst)}
     found: dict[tuple[float, int], Row] = {}
     for node in topology.nodes:
@@ -103,7 +104,7 @@ def _node_width(node: Node, drawn: Sequence[Edge]) -> float:
     text = len(str(node)) * _CHARACTER_WIDTH
     if node.kind == "head":
         return max(46.0, text + 12)
-    if node.kind == "mlp":
+    if node.kind in ("mixer", "mlp"):
         arriving = sum(edge.dst == node for edge in drawn)
         return max(46.0, text + 12, min(120.0, 5.0 * arriving))
     ends = sum(node in (edge.src, edge.dst) for edge in drawn)
@@ -154,7 +155,7 @@ def _paths(
             _spread(
                 [i for i, e in enumerate(drawn) if e.src == node], next_x, leaves, widths[node] / 2
             )
-        elif node.kind in ("mlp", "logits"):
+        elif node.kind in ("mixer", "mlp", "logits"):
             _spread(
                 [i for i, e in enumerate(drawn) if e.dst == node], last_x, enters, widths[node] / 2
             )

@@ -68,7 +68,19 @@ class Model:
 
     @property
     def total_heads(self) -> int:
+        """The number of cells of its grids: layers times heads of a layer."""
         return self.n_layers * self.n_heads
+
+    @cached_property
+    def layers_with_heads(self) -> tuple[int, ...]:
+        """The layers that have attention heads; the cells of the others are empty."""
+        every = tuple(range(self.n_layers))
+        return every if self.shape is None else self.shape.layers_with_heads
+
+    @property
+    def places(self) -> list[HeadIndex]:
+        """Every head, layer by layer."""
+        return [(layer, head) for layer in self.layers_with_heads for head in range(self.n_heads)]
 
     @property
     def n_circuits(self) -> int:
@@ -91,11 +103,17 @@ class Model:
 
     @cached_property
     def size(self) -> int | None:
-        """Approximate number of weights in its layers: 4 d² each for attention, 8 d² for MLPs."""
+        """Approximate number of weights in its layers.
+
+        4 d² each for attention, 8 d² for MLPs, 6 d² for mixers (twice as wide as the stream, as in
+        Mamba).
+        """
         if self.d_model is None:
             return None
-        has_mlp = self.shape is None or self.shape.has_mlp
-        return self.n_layers * (12 if has_mlp else 4) * self.d_model**2
+        parts = "am" * self.n_layers
+        if self.shape is not None:
+            parts = "".join(self.shape.parts(layer) for layer in range(self.n_layers))
+        return sum({"a": 4, "m": 8, "r": 6}[part] for part in parts) * self.d_model**2
 
     @property
     def n_roles(self) -> int:

@@ -146,7 +146,7 @@ class Site:
 
     @property
     def heads(self) -> int:
-        return sum(model.total_heads for model in self.models)
+        return sum(len(model.places) for model in self.models)
 
     @property
     def circuits(self) -> int:

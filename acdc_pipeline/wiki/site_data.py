@@ -102,6 +102,7 @@ def search_document(site: Site) -> dict[str, Any]:
                 "family": show_name(model.family, 32),
                 "layers": model.n_layers,
                 "heads": model.n_heads,
+                **_with_heads(model),
             }
             for model in site.models
         ],
@@ -119,6 +120,12 @@ def search_document(site: Site) -> dict[str, Any]:
         "roles": roles,
         "circuits": circuits,
     }
+
+
+def _with_heads(model: Model) -> dict[str, Any]:
+    """Return the layers that have heads, where some have none; their numbers stay unused."""
+    some = len(model.layers_with_heads) < model.n_layers
+    return {"with_heads": list(model.layers_with_heads)} if some else {}
 
 
 def build_document(site: Site) -> dict[str, Any]:

@@ -122,7 +122,7 @@ def find_claims(model: Model, tasks: Iterable[Task]) -> dict[HeadIndex, tuple[Cl
         if task.reference is None or not task.reference.is_of(model.ref):
             continue
         for place, groups in _groups_by_head(task.reference).items():
-            if place[0] < model.n_layers and place[1] < model.n_heads:
+            if place[0] in model.layers_with_heads and place[1] < model.n_heads:
                 claim = _claim(model, task, task.reference, place, groups)
                 found.setdefault(place, []).append(claim)
     return {place: tuple(claims) for place, claims in found.items()}

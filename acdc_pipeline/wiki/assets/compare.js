@@ -27,6 +27,7 @@
   function names(shape) {
     var out = [];
     for (var l = 0; l < shape.layers; l++) {
+      if (shape.with_heads && shape.with_heads.indexOf(l) < 0) continue;
       for (var h = 0; h < shape.heads; h++) out.push(["a" + l + ".h" + h, "a" + l + ".h" + h]);
     }
     return out;

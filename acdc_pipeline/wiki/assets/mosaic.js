@@ -28,6 +28,7 @@
       var layer = Math.floor((event.clientX - area.left) / area.width * shape.layers);
       var head = Math.floor((event.clientY - area.top) / area.height * shape.heads);
       if (layer < 0 || head < 0 || layer >= shape.layers || head >= shape.heads) return null;
+      if (shape.with_heads && shape.with_heads.indexOf(layer) < 0) return null;
       return {
         frame: frame, slug: shape.slug, name: "a" + layer + ".h" + head,
         value: heads.columns[metric][heads.first[m] + layer * shape.heads + head],

@@ -14,10 +14,13 @@
   function Heads(data) {
     this.data = data;
     this.first = [];
+    this.count = 0;
     var total = 0;
     for (var i = 0; i < data.models.length; i++) {
       this.first.push(total);
-      total += data.models[i].layers * data.models[i].heads;
+      var shape = data.models[i];
+      total += shape.layers * shape.heads;
+      this.count += (shape.with_heads ? shape.with_heads.length : shape.layers) * shape.heads;
     }
     this.total = total;
     this.owner = new Uint16Array(total);
@@ -44,6 +47,13 @@
       model: model, slug: shape.slug, title: shape.title, family: shape.family,
       layer: Math.floor(inside / shape.heads), head: inside % shape.heads, layers: shape.layers
     };
+  };
+
+  // Whether there is a head with that number: layers without attention have none.
+  Heads.prototype.exists = function (number) {
+    var model = this.owner[number], shape = this.data.models[model];
+    var layer = Math.floor((number - this.first[model]) / shape.heads);
+    return !shape.with_heads || shape.with_heads.indexOf(layer) >= 0;
   };
 
   Heads.prototype.name = function (at) { return "a" + at.layer + ".h" + at.head; };

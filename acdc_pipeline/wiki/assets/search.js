@@ -80,6 +80,7 @@
     var least = form.min.value === "" ? null : parseFloat(form.min.value);
     hits = [];
     for (var number = 0; number < heads.total; number++) {
+      if (!heads.exists(number)) continue;
       if (least !== null && !(column && column[number] >= least)) continue;
       if (list.length) {
         var at = heads.place(number), good = true;
@@ -150,7 +151,7 @@
     status.textContent = unknown.length
       ? "“" + unknown[0].word + "” is no score, kind or task of this site."
       : hits.length.toLocaleString("en") + (hits.length === 1 ? " head" : " heads") + " of " +
-        heads.total.toLocaleString("en");
+        heads.count.toLocaleString("en");
     var last = Math.max(1, Math.ceil(hits.length / ROWS));
     pages.hidden = last < 2;
     pages.querySelector("span").textContent = "page " + (page + 1) + " of " + last;

@@ -84,6 +84,7 @@
   function stage(field) {
     var box = field.querySelector(".stage");
     var layers = +box.dataset.layers, heads = +box.dataset.heads;
+    var withHeads = box.dataset.withHeads ? box.dataset.withHeads.split(" ").map(Number) : null;
     var output = document.createElement("output");
     var data = null, asked = false, last = null;
     output.hidden = true;
@@ -93,6 +94,7 @@
       var layer = Math.floor((event.clientX - area.left) / area.width * layers);
       var head = Math.floor((event.clientY - area.top) / area.height * heads);
       if (layer < 0 || head < 0 || layer >= layers || head >= heads) return null;
+      if (withHeads && withHeads.indexOf(layer) < 0) return null;
       return { layer: layer, head: head, x: event.clientX - area.left, y: event.clientY - area.top };
     }
     function show(event) {

@@ -41,11 +41,13 @@ class HeadPage(SectionPage[HeadIndex]):
     def __init__(self, section: Section) -> None:
         super().__init__(section)
         self.scores = ScoreTables(section)
+        self.places = section.model.places
+        self.number = {place: index for index, place in enumerate(self.places)}
 
     def paths(self) -> Iterator[tuple[str, HeadIndex]]:
         model = self.section.model
-        for layer, head in np.ndindex(model.n_layers, model.n_heads):
-            yield f"m/{model.slug}/{head_name(layer, head)}.html", (layer, head)
+        for place in model.places:
+            yield f"m/{model.slug}/{head_name(*place)}.html", place
 
     def data(self, place: HeadIndex) -> Data:
         section, model = self.section, self.section.model
@@ -86,9 +88,8 @@ class HeadPage(SectionPage[HeadIndex]):
         }
 
     def _neighbour(self, place: HeadIndex, step: int) -> str | None:
-        model = self.section.model
-        index = place[0] * model.n_heads + place[1] + step
-        return head_name(*divmod(index, model.n_heads)) if 0 <= index < model.total_heads else None
+        index = self.number[place] + step
+        return head_name(*self.places[index]) if 0 <= index < len(self.places) else None
 
 
 def _summarize_scores(section: Section, place: HeadIndex) -> str:

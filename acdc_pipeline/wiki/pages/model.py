@@ -34,7 +34,7 @@ class ModelPage(SectionPage[None]):
 
     def data(self, _: None) -> Data:
         section, model = self.section, self.section.model
-        fitting = min(_MAX_CELL, _MAX_WIDTH // model.n_layers, _MAX_HEIGHT // model.n_heads)
+        fitting = min(_MAX_CELL, _MAX_WIDTH // model.n_layers, _MAX_HEIGHT // max(1, model.n_heads))
         return {
             **frame(2, model.title, ("Models", "m/index.html"), (model.title, None)),
             "model": model,
@@ -57,10 +57,15 @@ class ModelPage(SectionPage[None]):
 
 
 def _about(model: Model) -> list[tuple[str, str]]:
-    layers = text.pluralize(model.n_layers, "layer")
-    rows = [("size", f"{layers} of {text.pluralize(model.n_heads, 'head')}")]
+    layers, heads = text.pluralize(model.n_layers, "layer"), text.pluralize(model.n_heads, "head")
+    having = len(model.layers_with_heads)
+    rows = [("size", f"{layers} of {heads}" if having == model.n_layers else layers)]
+    if having not in (0, model.n_layers):
+        rows.append(("attention", f"{heads} in each of {text.pluralize(having, 'layer')}"))
     if model.shape is not None:
-        if not model.shape.has_mlp:
+        if model.shape.layers:
+            blocks = str(model.shape)
+        elif not model.shape.has_mlp:
             blocks = "attention only"
         elif model.shape.parallel:
             blocks = "attention and MLP in parallel"

@@ -28,7 +28,7 @@ def mosaic_settings(site: Site) -> Data:
     # a few very large models may be scaled down
     layers = np.quantile([m.n_layers for m in site.models], 0.9, method="higher")
     heads = np.quantile([m.n_heads for m in site.models], 0.9, method="higher")
-    fitting = min(_MAX_CELL, int(_MAX_WIDTH // layers), int(_MAX_HEIGHT // heads))
+    fitting = min(_MAX_CELL, int(_MAX_WIDTH // layers), int(_MAX_HEIGHT // max(1, heads)))
     return {"site": site, "cell": max(_MIN_CELL, fitting), "linked": linked}
 
 

@@ -23,6 +23,7 @@ from acdc_pipeline.engine.search.coupled_search import CoupledSearch
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.graph import INPUT, LOGITS, Receiver, Topology
+from acdc_pipeline.graph.search_order import HeadOrder
 from acdc_pipeline.specs.names import Ablation
 from tests.oracles.edge_gates import EdgeGates
 from tests.oracles.hybrid import N_HEADS, VOCAB, PlainHybrid, hybrid_weights
@@ -30,7 +31,7 @@ from tests.oracles.plain_acdc import plain_acdc
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
 
-PROMPTS = random_prompts(3, 6, VOCAB, seed=5, lengths=[6, 4, 5])
+PROMPTS = random_prompts(2, 5, VOCAB, seed=5, lengths=[5, 3])
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,10 @@ def _groups(parts: str, parallel: bool) -> list[str]:
     return [group for group in (parts.replace("m", ""), "m" if "m" in parts else "") if group]
 
 
-@pytest.mark.parametrize("order", ["reverse-heads", "natural"])
-@pytest.mark.parametrize("threshold", [0.003, 0.03])
 @every_case
-def test_hybrid_acdc_decides_as_nested_loops_over_plain_forwards(
-    case: Case, threshold: float, order: str
-):
-    if order == "natural" and case not in (MIXED, COUPLED):
-        pytest.skip("the order is that of the graph, which its own tests cover")
+def test_hybrid_acdc_decides_as_nested_loops_over_plain_forwards(case: Case):
+    threshold = 0.01
+    order: HeadOrder = "natural" if case is ONE_PART else "reverse-heads"
     bench = case.bench()
     oracle = oracle_of(case, bench)
     steps = plain_acdc(
@@ -164,7 +161,9 @@ def test_hybrid_acdc_decides_as_nested_loops_over_plain_forwards(
     )
     assert min(step.margin for step in steps) > 1e-9
     objective = objective_for(bench, "kl")
-    searches = [bench.search(objective, memory=2**30), bench.search(objective, memory=10**5)]
+    searches = [bench.search(objective, memory=2**30)]
+    if case in (MIXED, COUPLED):
+        searches.append(bench.search(objective, memory=10**5))
     if not case.post:
         plain = (bench.weights, bench.clean, bench.ablated, bench.layout, objective, 2**30)
         searches.append(CoupledSearch(*plain))
