@@ -11,7 +11,13 @@ from typing import Any, Literal, Self
 
 from pydantic import model_serializer, model_validator
 
-from acdc_pipeline.errors import AcdcError, BaselineError, ExecutionFailed, InvalidInput
+from acdc_pipeline.errors import (
+    AcdcError,
+    BaselineError,
+    ExecutionFailed,
+    GraphError,
+    InvalidInput,
+)
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
