@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, head, mlp
+from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge, Node, Topology, mixer, mlp
 from acdc_pipeline.heads.criteria import Null
 from acdc_pipeline.heads.near_misses import near_misses
 from acdc_pipeline.heads.roles import TOKENS, Measurements, assign_roles
@@ -53,10 +53,11 @@ class Shape:
     d_model: int
     has_mlp: bool = True
     parallel: bool = False
+    layers: tuple[str, ...] = ()
 
     @functools.cached_property
     def topology(self) -> Topology:
-        return Topology(self.n_layers, self.n_heads, self.has_mlp, self.parallel)
+        return Topology(self.n_layers, self.n_heads, self.has_mlp, self.parallel, self.layers)
 
 
 SHAPES = (
@@ -92,7 +93,10 @@ def score_grids(
     grids: dict[str, np.ndarray] = {}
     for score in SCORES.values():
         for task in tasks if score.per == "task" else [None]:
-            grids[metric_key(score.name, task)] = _grid(score, shape, draw)
+            grid = _grid(score, shape, draw)
+            without = set(range(shape.n_layers)) - set(shape.topology.layers_with_heads)
+            grid[sorted(without)] = np.nan
+            grids[metric_key(score.name, task)] = grid
     return grids
 
 
@@ -130,17 +134,17 @@ def profile_record(
     rows = [
         HeadScore(
             shape.ref,
-            layer,
-            index,
+            node.layer or 0,
+            node.head or 0,
             metric,
-            float(grid[layer, index]),
+            float(grid[node.layer, node.head]),
             50,
             0,
-            float(grid[layer, index]) - 0.02,
-            float(grid[layer, index]) + 0.02,
+            float(grid[node.layer, node.head]) - 0.02,
+            float(grid[node.layer, node.head]) + 0.02,
         )
         for metric, grid in mine.items()
-        for layer, index in np.ndindex(shape.n_layers, shape.n_heads)
+        for node in _heads(shape)
     ]
     document = {
         "version": 1,
@@ -212,7 +216,7 @@ def _snippets(shape: Shape, task: str, draw: np.random.Generator) -> dict[str, A
 
 
 def _heads(shape: Shape) -> list[Node]:
-    return [head(layer, h) for layer, h in np.ndindex(shape.n_layers, shape.n_heads)]
+    return [node for node in shape.topology.sources if node.kind == "head"]
 
 
 def circuit_records(
@@ -262,6 +266,8 @@ def scored_paths(shape: Shape, draw: np.random.Generator, paths: int) -> dict[Ed
         steps = {chosen[i] for i in draw.integers(len(chosen), size=count)}
         if shape.has_mlp and draw.random() < 0.6:
             steps.add(mlp(int(draw.integers(shape.n_layers))))
+        if shape.layers:
+            steps.add(mixer(int(draw.integers(shape.n_layers))))
         nodes = sorted(steps, key=lambda n: (n.layer or 0, n.kind == "mlp", n.head or 0))
         last = INPUT
         for node in (*nodes, LOGITS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from acdc_pipeline.models.config import (
 from acdc_pipeline.models.directory import architecture_of, read_config
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.specs.model_ref import ModelRef
+from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.models.weights import Attention, Mlp, TokenModule, TransformerWeights
@@ -60,8 +61,15 @@ class ModelDescription:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as plain values; `experts` only where there are any."""
-        fields = asdict(self)
+        fields = asdict(self) | {"topology": self.topology.as_dict()}
         return fields if self.experts else {k: v for k, v in fields.items() if k != "experts"}
+
+    @property
+    def layers(self) -> str:
+        """`12 layers of 12 heads`, or the parts of layers that differ."""
+        if self.topology.layers:
+            return str(self.topology)
+        return f"{pluralize(self.n_layers, 'layer')} of {pluralize(self.n_heads, 'head')}"
 
 
 def describe_model(ref: ModelRef | str) -> ModelDescription:
@@ -88,12 +96,15 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     config = architecture.text_fields(config)
     check_sizes(config, where)
     n_layers = read_size(config, where, LAYERS)
-    n_heads = read_size(config, where, HEADS)
+    layers = architecture.layer_parts(config)
+    has_heads = not layers or any("a" in parts for parts in layers)
+    n_heads = read_size(config, where, HEADS) if has_heads else 0
     topology = Topology(
         n_layers=n_layers,
         n_heads=n_heads,
         has_mlp=architecture.has_mlp(config),
         parallel=architecture.is_parallel(config),
+        layers=layers,
     )
     d_model = read_size(config, where, WIDTH)
     experts = architecture.count_experts(config)
@@ -107,7 +118,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         n_heads=n_heads,
         n_kv_heads=architecture.count_kv_heads(config, n_heads),
         d_model=d_model,
-        d_head=read_optional_size(config, where, HEAD_WIDTH) or max(1, d_model // n_heads),
+        d_head=read_optional_size(config, where, HEAD_WIDTH) or max(1, d_model // max(1, n_heads)),
         d_mlp=d_mlp if topology.has_mlp else 0,
         vocab=read_size(config, where, VOCABULARY),
         n_edges=topology.n_edges,
@@ -123,11 +134,17 @@ _NORMS = {"layer": "LayerNorms", "rms": "RMS norms", "none": "no norms"}
 
 def list_features(weights: TransformerWeights) -> tuple[str, ...]:
     """Return one phrase for each feature of the model that the engine reproduces."""
-    return (*_stream_features(weights), *_attention_features(weights), _mlp_feature(weights))
+    return (
+        *_stream_features(weights),
+        *_attention_features(weights),
+        *_mixer_features(weights),
+        _mlp_feature(weights),
+    )
 
 
 def _stream_features(weights: TransformerWeights) -> Iterator[str]:
-    first = weights.blocks[0]
+    # A layer of an MLP alone has no norm before attention.
+    first = next((block for block in weights.blocks if block.parts != "m"), weights.blocks[0])
     if first.norm_attn.kind != "none" or first.post_attn is None:
         yield _NORMS[first.norm_attn.kind]
     if first.post_attn is not None:
@@ -139,10 +156,14 @@ def _stream_features(weights: TransformerWeights) -> Iterator[str]:
 
 
 def _attention_features(weights: TransformerWeights) -> Iterator[str]:
-    layers = [block.attn for block in weights.blocks]
-    first = layers[0]
     if weights.w_pos is not None:
         yield "learned positions"
+    layers = weights.attentions
+    if not layers:
+        return
+    first = layers[0]
+    if len(layers) < len(weights.blocks):
+        yield f"attention in {len(layers)} of {len(weights.blocks)} layers"
     rotary = [attn.rotary for attn in layers if attn.rotary is not None]
     if rotary:
         width, d_head = rotary[0].cos.shape[1], first.d_qk
@@ -165,7 +186,7 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
         yield "attention in both directions"
 
 
-def _other_attention_features(layers: list[Attention]) -> Iterator[str]:
+def _other_attention_features(layers: Sequence[Attention]) -> Iterator[str]:
     """Features of few architectures, each with the number of its layers unless it is all."""
     found: Counter[str] = Counter()
     for attn in layers:
@@ -193,6 +214,12 @@ def _other_attention_features(layers: list[Attention]) -> Iterator[str]:
     for feature, count in found.items():
         some = "" if count == len(layers) else f" in {count} of {len(layers)} layers"
         yield f"{feature}{some}"
+
+
+def _mixer_features(weights: TransformerWeights) -> Iterator[str]:
+    kinds = Counter(block.mixer.feature for block in weights.blocks if block.mixer is not None)
+    for kind, count in kinds.items():
+        yield f"{kind} in {count} of {len(weights.blocks)} layers"
 
 
 def _mlp_feature(weights: TransformerWeights) -> str:

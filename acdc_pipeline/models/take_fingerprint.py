@@ -110,6 +110,7 @@ def _hash_heads(weights: TransformerWeights) -> dict[str, str]:
     return {
         str(head(layer, index)): _hash_head(block.attn, index)
         for layer, block in enumerate(weights.blocks)
+        if block.attn is not None
         for index in range(block.attn.w_q.shape[0])
     }
 

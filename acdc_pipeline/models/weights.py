@@ -320,10 +320,10 @@ class TransformerWeights:
 
     def __repr__(self) -> str:
         graph = self.topology
-        shape = (
-            f"{pluralize(graph.n_layers, 'layer')} of {graph.n_heads} heads, width {self.d_model}"
-        )
-        return f"<weights: {shape}, {graph.n_edges} edges>"
+        layers = f"{pluralize(graph.n_layers, 'layer')} of {graph.n_heads} heads"
+        if graph.layers:
+            layers = str(graph)
+        return f"<weights: {layers}, width {self.d_model}, {graph.n_edges} edges>"
 
     @cached_property
     def topology(self) -> Topology:

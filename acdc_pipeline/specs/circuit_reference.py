@@ -128,5 +128,4 @@ def _without_revision(model: str) -> str:
 
 def _inputs(topology: Topology) -> list[Node]:
     """The nodes that `input` denotes: the input node and every MLP, in computation order."""
-    mlps = [mlp(layer) for layer in range(topology.n_layers)] if topology.has_mlp else []
-    return [INPUT, *mlps]
+    return [INPUT, *(node for node in topology.sources if node.kind == "mlp")]

@@ -148,15 +148,20 @@ def estimate(
 
 
 def parameters(model: ModelDescription) -> int:
-    """Approximate number of weights, with gated MLPs."""
+    """Approximate number of weights, with gated MLPs and mixers like Mamba's."""
     held, _ = model.experts or (1, 1)
-    return model.n_layers * _block(model, held) + 2 * model.vocab * model.d_model
+    return _blocks(model, held) + 2 * model.vocab * model.d_model
 
 
-def _block(model: ModelDescription, mlps: int) -> int:
-    """Approximate number of weights in one layer with this number of MLPs."""
-    attention = 2 * model.d_head * (model.n_heads + model.n_kv_heads)
-    return model.d_model * (attention + 3 * mlps * model.d_mlp)
+def _blocks(model: ModelDescription, mlps: int) -> int:
+    """Approximate number of weights in all layers, with this number of MLPs in each."""
+    sizes = {
+        "a": model.d_model * 2 * model.d_head * (model.n_heads + model.n_kv_heads),
+        "r": 6 * model.d_model**2,  # of a Mamba twice as wide as the stream
+        "m": model.d_model * 3 * mlps * model.d_mlp,
+    }
+    layers = range(model.n_layers)
+    return sum(sizes[part] for layer in layers for part in model.topology.parts(layer))
 
 
 def rough_tokens(task: TaskSpec) -> int:
@@ -197,7 +202,7 @@ def _cell(
 
 def _forward_operations(model: ModelDescription, prompts: int, tokens: int) -> float:
     _, used = model.experts or (1, 1)
-    blocks = model.n_layers * _block(model, used)
+    blocks = _blocks(model, used)
     return 2.0 * prompts * (tokens * blocks + model.vocab * model.d_model)
 
 

@@ -134,8 +134,7 @@ def show_model(model: shared.ModelName, json: shared.Json = False) -> None:
             "model": found.ref,
             "revision": found.revision,
             "architecture": f"{found.family} ({found.architecture})",
-            "size": f"{pluralize(found.n_layers, 'layer')} of {pluralize(found.n_heads, 'head')}"
-            f"{kv}{mixture}, width {found.d_model}, vocabulary {found.vocab}",
+            "size": f"{found.layers}{kv}{mixture}, width {found.d_model}, vocabulary {found.vocab}",
             "edges": str(found.n_edges),
             **({"held-out accuracy": _accuracies_text(accuracies)} if accuracies else {}),
             **({"circuit": f"known by construction: {card['shows']}"} if "shows" in card else {}),

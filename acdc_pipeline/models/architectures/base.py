@@ -85,6 +85,13 @@ class Architecture:
         """Return the number of key/value heads per layer."""
         return int(config.get("num_key_value_heads") or n_heads)
 
+    def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the letters of each layer's parts, see `Topology`; empty if all are alike.
+
+        With them, `has_mlp` is whether any layer has an MLP.
+        """
+        return ()
+
     def has_mlp(self, config: Mapping[str, Any]) -> bool:
         """Return whether blocks have an MLP."""
         return True

@@ -23,6 +23,7 @@ from acdc_pipeline.prompts import make_prompts
 from acdc_pipeline.specs import find_task
 from tests.compiled_bench import compiled_bench
 from tests.hand_built import Stream
+from tests.oracles import hybrid
 from tests.prompt_sets import random_prompts
 from tests.support import REPOSITORY
 
@@ -123,6 +124,26 @@ def test_exchange_of_many_groups_equals_a_sum_edge_by_edge(roles: str, share: fl
         final = plain.final(embed(bench.weights, prompts.clean))
         rows = bench.layout.at_answers(final.flatten(0, 1))
         expected = unembed(bench.weights, rows)
+    drawn = scrubbed_logits(bench, [frozenset(edges)], outside, inside)[0]
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("layers", [("rm", "am", "arm"), ("m", "ar", "r", "a", "rm")])
+def test_exchange_in_a_model_with_mixers_equals_a_sum_edge_by_edge(layers: tuple[str, ...]):
+    lengths = [4, 4, 6, 6, 6, 5, 5]
+    prompts = random_prompts(7, 6, hybrid.VOCAB, seed=3, lengths=lengths)
+    bench = set_up(hybrid.hybrid_weights(layers, bias=True), prompts, "mean")
+    topology = bench.weights.topology
+    generator = torch.Generator().manual_seed(7)
+    outside, inside = (
+        Exchange(pool.shuffled(generator), pool.draw(topology.n_edges, generator))
+        for pool in (Pool.of(lengths), Pool.of([*zip(lengths, "aababcc", strict=True)]))
+    )
+    edges = [e for e in topology.edges if torch.rand((), generator=generator) < 0.5]
+    plain = EdgeByEdge(bench, topology.edge_mask(edges), outside, inside)
+    with torch.no_grad():
+        final = plain.final(embed(bench.weights, prompts.clean))
+        expected = unembed(bench.weights, bench.layout.at_answers(final.flatten(0, 1)))
     drawn = scrubbed_logits(bench, [frozenset(edges)], outside, inside)[0]
     torch.testing.assert_close(drawn, expected, rtol=0, atol=1e-11)
 

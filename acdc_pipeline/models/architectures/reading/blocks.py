@@ -48,11 +48,15 @@ def scale_outputs(block: Block, scale: float) -> Block:
     """Return `block` with everything it writes into the residual stream times `scale`."""
     if scale == 1.0:
         return block
-    attn, mlp = block.attn, block.mlp
-    b_o = None if attn.b_o is None else scale * attn.b_o
+    attn, mixer, mlp = block.attn, block.mixer, block.mlp
+    if attn is not None:
+        b_o = None if attn.b_o is None else scale * attn.b_o
+        attn = replace(attn, w_o=scale * attn.w_o, b_o=b_o)
+    if mixer is not None:
+        mixer = replace(mixer, scale=scale * mixer.scale)
     if isinstance(mlp, Mlp):
         b_out = None if mlp.b_out is None else scale * mlp.b_out
         mlp = replace(mlp, w_out=scale * mlp.w_out, b_out=b_out)
     elif mlp is not None:
         mlp = replace(mlp, scale=scale * mlp.scale)
-    return replace(block, attn=replace(attn, w_o=scale * attn.w_o, b_o=b_o), mlp=mlp)
+    return replace(block, attn=attn, mixer=mixer, mlp=mlp)
