@@ -78,6 +78,11 @@ class Model:
         return every if self.shape is None else self.shape.layers_with_heads
 
     @property
+    def empty_cells(self) -> int:
+        """The number of cells of its grids in which there is no head."""
+        return self.total_heads - len(self.places)
+
+    @property
     def places(self) -> list[HeadIndex]:
         """Every head, layer by layer."""
         return [(layer, head) for layer in self.layers_with_heads for head in range(self.n_heads)]

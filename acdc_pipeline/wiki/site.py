@@ -183,7 +183,7 @@ class Site:
                     score.values,
                     about.scale,
                     f"{show_name(model.title)}. "
-                    + describe_mosaic(about.definition.title, score.values),
+                    + describe_mosaic(about.definition.title, score.values, model.empty_cells),
                 )
                 for model in self.models
                 if (score := model.scores.get(metric)) is not None
@@ -265,8 +265,8 @@ def make_site(
     )
 
 
-def describe_mosaic(title: str, values: Grid) -> str:
-    """Describe a mosaic for readers who cannot see it."""
+def describe_mosaic(title: str, values: Grid, empty_cells: int = 0) -> str:
+    """Describe a mosaic for readers who cannot see it; some cells may have no head."""
     layers, heads = values.shape
     size = f"{title}, {pluralize(layers, 'layer')} by {pluralize(heads, 'head')}"
     if not np.isfinite(values).any():
@@ -276,7 +276,7 @@ def describe_mosaic(title: str, values: Grid) -> str:
     if np.nanmin(values) < 0:
         lowest = divmod(int(np.nanargmin(values)), heads)
         text += f", lowest {format_number(float(values[lowest]))} at {head_name(*lowest)}"
-    missing = int((~np.isfinite(values)).sum())
+    missing = int((~np.isfinite(values)).sum()) - empty_cells
     return text + (f"; {pluralize(missing, 'head')} not measured." if missing else ".")
 
 

@@ -88,7 +88,9 @@ def _mosaic(section: Section, metric: str) -> Data:
     return {
         "score": score,
         "id": f"{score.slug}{suffix}",
-        "picture": draw_mosaic(values, score.scale, describe_mosaic(title, values)),
+        "picture": draw_mosaic(
+            values, score.scale, describe_mosaic(title, values, section.model.empty_cells)
+        ),
         "top": _top(values),
     }
 

@@ -29,24 +29,25 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_only_heads_that_exist_have_pages_and_no_link_is_broken(site: Path):
     pages = pages_of(site)
-    heads = {name for name in pages if re.fullmatch(r"m/attn-2l/a\d+\.h\d+\.html", name)}
-    assert heads == {f"m/attn-2l/a{layer}.h{head}.html" for layer in (1, 3) for head in (0, 1)}
+    heads = {name for name in pages if re.fullmatch(r"m/zoo-attn-2l/a\d+\.h\d+\.html", name)}
+    assert heads == {f"m/zoo-attn-2l/a{layer}.h{head}.html" for layer in (1, 3) for head in (0, 1)}
     assert broken_links(site, pages) == []
 
 
 def test_the_page_of_the_model_says_what_its_layers_are(site: Path):
-    text = (site / "m" / "attn-2l" / "index.html").read_text()
+    text = (site / "m" / "zoo-attn-2l" / "index.html").read_text()
     assert "4 layers of the parts rm, am, rm, a (a: 2 heads, r: mixer, m: MLP)" in text
     assert "2 heads in each of 2 layers" in text
-    plain = (site / "m" / "gpt2-4l-s0" / "index.html").read_text()
+    assert "4 heads not measured" not in text
+    plain = (site / "m" / "zoo-gpt2-4l-s0" / "index.html").read_text()
     assert "attention, then MLP" in plain
 
 
 def test_circuits_draw_mixers_in_a_class_of_their_own(site: Path):
-    text = (site / "t" / "ioi" / "attn-2l.html").read_text()
+    text = (site / "t" / "ioi" / "zoo-attn-2l.html").read_text()
     assert re.search(r'class="node mixer[ "]', text)
     assert "into mixer, MLP or logits" in text
-    assert "into mixer" not in (site / "t" / "ioi" / "gpt2-4l-s0.html").read_text()
+    assert "into mixer" not in (site / "t" / "ioi" / "zoo-gpt2-4l-s0.html").read_text()
 
 
 def test_the_search_knows_which_layers_have_heads(site: Path):
