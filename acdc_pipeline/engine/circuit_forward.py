@@ -45,6 +45,9 @@ _DENSE = 8
 _LEAST_ROWS = 256
 """With fewer rows, products with weights are bound by memory."""
 
+_LEAST_WORK = 3e8
+"""With fewer multiply-adds of a layer, padding costs less than one more pass over the layers."""
+
 
 def run_circuit(
     weights: TransformerWeights,
@@ -113,7 +116,7 @@ def run_circuits_to_answers(
     batches = answer_batches(
         layout,
         most_prompts=_prompts_at_once(tokens, ablated),
-        least_rows=_LEAST_ROWS,
+        least_rows=max(_LEAST_ROWS, math.ceil(_LEAST_WORK / _weights_of_layer(weights))),
         one_sided=not weights.bidirectional,
     )
     for batch in batches if len(some) else ():
@@ -123,6 +126,14 @@ def run_circuits_to_answers(
             done += len(batch.prompts)
             advance(done / total)
     return out
+
+
+def _weights_of_layer(weights: TransformerWeights) -> float:
+    """The multiply-adds of one position in a layer, the mean of all; without q·k and its values."""
+    parts = [part for block in weights.blocks for part in (block.mixer, block.mlp) if part]
+    matrices = [(*attn.matrices.values(), attn.w_o) for attn in weights.attentions]
+    heads = sum(matrix.numel() for of_layer in matrices for matrix in of_layer)
+    return (heads + sum(part.n_weights for part in parts)) / len(weights.blocks)
 
 
 def _all_ablated(

@@ -18,6 +18,7 @@ from acdc_pipeline.evaluation.curve import circuits_at_fractions as circuits_at_
 from acdc_pipeline.evaluation.curve import circuits_from_scores as circuits_from_scores
 from acdc_pipeline.evaluation.curve import measure_curve as measure_curve
 from acdc_pipeline.evaluation.exchange import select_exchangeable as select_exchangeable
+from acdc_pipeline.evaluation.faithfulness import Known as Known
 from acdc_pipeline.evaluation.faithfulness import Scale as Scale
 from acdc_pipeline.evaluation.faithfulness import measure_scale as measure_scale
 from acdc_pipeline.evaluation.faithfulness import measure_value as measure_value

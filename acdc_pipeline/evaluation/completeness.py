@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.evaluation.faithfulness import Scale, measure_values
+from acdc_pipeline.evaluation.faithfulness import Known, Scale, measure_values
 from acdc_pipeline.evaluation.measure import Advance
 from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
@@ -44,6 +44,7 @@ def completeness(
     draws: int,
     seed: int,
     advance: Advance = lambda _: None,
+    known: Known | None = None,
 ) -> tuple[Knockout, ...]:
     """Remove the same parts from circuit and model, and compare them (Wang et al. 2022).
 
@@ -52,10 +53,13 @@ def completeness(
     heads can be faithful but is not complete. F is the metric of `scale`, C the circuit and M the
     whole graph. K is the empty set, each of `parts` alone, and `draws` random halves of them;
     `worst_knockouts` searches for the worst K. There are two forward passes per K.
+
+    Args:
+        known: see `measure_values`.
     """
     rng = random.Random(f"completeness {seed}")
     sets = [(), *((name,) for name in parts), *random_halves(parts, n=draws, rng=rng)]
-    return knock_out(bench, scale, circuit, parts, list(dict.fromkeys(sets)), advance)
+    return knock_out(bench, scale, circuit, parts, list(dict.fromkeys(sets)), advance, known)
 
 
 def knock_out(
@@ -65,12 +69,13 @@ def knock_out(
     parts: Parts,
     sets: Sequence[tuple[str, ...]],
     advance: Advance = lambda _: None,
+    known: Known | None = None,
 ) -> tuple[Knockout, ...]:
-    """Measure circuit and model without each of several sets of parts."""
+    """Measure circuit and model without each of several sets of parts; `known` as there."""
     whole = [mask_without(circuit.topology, parts, names) for names in sets]
     own = circuit.topology.edge_mask(circuit.edges)
-    circuits = measure_values(bench, scale.metric, (own & mask for mask in whole), advance)
-    models = measure_values(bench, scale.metric, whole, advance)
+    circuits = measure_values(bench, scale.metric, (own & mask for mask in whole), advance, known)
+    models = measure_values(bench, scale.metric, whole, advance, known)
     return tuple(
         Knockout(names, value, model, abs(value - model) / scale.span)
         for names, value, model in zip(sets, circuits, models, strict=True)
@@ -86,6 +91,7 @@ def worst_knockouts(
     restarts: int,
     seed: int,
     advance: Advance = lambda _: None,
+    known: Known | None = None,
 ) -> tuple[Knockout, ...]:
     """Search greedily, `restarts` times, for the K with the largest incompleteness.
 
@@ -94,14 +100,17 @@ def worst_knockouts(
     |F(C \\ K) - F(M \\ K)| largest. The worst K visited is returned, so no result is better than
     that of the empty K. The result is a lower bound on the worst incompleteness. There are at most
     `restarts` times `count_search_forwards` forward passes.
+
+    Args:
+        known: see `measure_values`.
     """
-    known: dict[frozenset[str], Knockout] = {}
+    tried: dict[frozenset[str], Knockout] = {}
 
     def without(sets: Sequence[tuple[str, ...]]) -> list[Knockout]:
-        unknown = [names for names in sets if frozenset(names) not in known]
-        found = knock_out(bench, scale, circuit, parts, unknown, advance)
-        known.update({frozenset(knockout.parts): knockout for knockout in found})
-        return [known[frozenset(names)] for names in sets]
+        new = [names for names in sets if frozenset(names) not in tried]
+        found = knock_out(bench, scale, circuit, parts, new, advance, known)
+        tried.update({frozenset(knockout.parts): knockout for knockout in found})
+        return [tried[frozenset(names)] for names in sets]
 
     rng = random.Random(f"worst knockouts {seed}")
     return tuple(_search(without, list(parts), rng) for _ in range(restarts))

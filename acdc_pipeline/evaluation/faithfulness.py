@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from acdc_pipeline.evaluation.measure import (
 from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.graph.cut import cut_masks
 from acdc_pipeline.specs.names import MetricKey
+
+Known = dict[bytes, float]
+"""Values of circuits, by the sha256 of their mask over `topology.edges`."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,30 @@ def measure_values(
     metric: MetricKey,
     masks: Iterable[Bool[np.ndarray, " edge"]],
     advance: Advance = lambda _: None,
+    known: Known | None = None,
 ) -> list[float]:
-    """Return `measure_value` of many circuits, each given as a mask over `topology.edges`."""
-    return [found[metric] for found in measure_circuits(bench, masks, [metric], advance)]
+    """Return `measure_value` of many circuits, each given as a mask over `topology.edges`.
+
+    Args:
+        known: values of circuits in this metric on these prompts, which are not measured again;
+            the others are added.
+    """
+    values = {} if known is None else known
+    keys: list[bytes] = []
+    new: dict[bytes, None] = {}
+
+    def not_known() -> Iterator[Bool[np.ndarray, " edge"]]:
+        for mask in masks:
+            keys.append(hashlib.sha256(mask.tobytes()).digest())
+            if keys[-1] in values or keys[-1] in new:
+                advance(1)
+            else:
+                new[keys[-1]] = None
+                yield mask
+
+    found = measure_circuits(bench, not_known(), [metric], advance)
+    values.update(zip(new, (one[metric] for one in found), strict=True))
+    return [values[key] for key in keys]
 
 
 def random_masks(

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.evaluation.faithfulness import Scale, measure_values
+from acdc_pipeline.evaluation.faithfulness import Known, Scale, measure_values
 from acdc_pipeline.evaluation.measure import Advance
 from acdc_pipeline.evaluation.parts import Parts, mask_without, random_halves
 from acdc_pipeline.graph import Circuit
@@ -37,6 +37,7 @@ def minimality(
     draws: int,
     seed: int,
     advance: Advance = lambda _: None,
+    known: Known | None = None,
 ) -> tuple[PartScore, ...]:
     """Return the minimality score of each part (Wang et al. 2022).
 
@@ -45,6 +46,9 @@ def minimality(
     The paper chooses K by hand; here it is the empty set and `draws` random halves of the other
     parts, the same for every part, so a score is a lower bound. F is the metric of `scale`, C the
     circuit.
+
+    Args:
+        known: see `measure_values`.
     """
     rng = random.Random(f"minimality {seed}")
     sets = list(dict.fromkeys([(), *random_halves(parts, n=draws, rng=rng)]))
@@ -56,7 +60,8 @@ def minimality(
     distinct = list(dict.fromkeys(removed))
     own, topology = circuit.topology.edge_mask(circuit.edges), circuit.topology
     masks = (own & mask_without(topology, parts, names) for names in distinct)
-    value = dict(zip(distinct, measure_values(bench, scale.metric, masks, advance), strict=True))
+    measured = measure_values(bench, scale.metric, masks, advance, known)
+    value = dict(zip(distinct, measured, strict=True))
     out = []
     for part in parts:
         scores = {

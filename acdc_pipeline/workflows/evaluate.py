@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput, PromptError, UnsupportedModel
 from acdc_pipeline.evaluation import (
     FRACTIONS,
+    Known,
     Scale,
     causal_scrubbing,
     circuit_logits,
@@ -68,6 +69,7 @@ class Subject:
 
     Args:
         scale: the metric of the run, with its values for the whole and the ablated model.
+        known: values of circuits in that metric, so that no part measures one again.
     """
 
     worker: Worker
@@ -79,6 +81,7 @@ class Subject:
     bench: Bench
     scale: Scale
     metrics: Mapping[MetricKey, Measured]
+    known: Known = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[Bench, Scale, Circuit]:
@@ -312,7 +315,12 @@ def _completeness(subject: Subject, advance: Advance) -> dict[str, Any]:
     plan, parts = subject.plan, parts_by_node(subject.circuit)
     counted = _counted(advance, 2 * (1 + len(parts) + plan.draws))
     found = completeness(
-        *subject.measured, parts, draws=plan.draws, seed=plan.seed, advance=counted
+        *subject.measured,
+        parts,
+        draws=plan.draws,
+        seed=plan.seed,
+        advance=counted,
+        known=subject.known,
     )
     return {"knockouts": found}
 
@@ -321,7 +329,12 @@ def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
     plan, parts = subject.plan, parts_by_node(subject.circuit)
     counted = _counted(advance, plan.restarts * count_search_forwards(len(parts)))
     found = worst_knockouts(
-        *subject.measured, parts, restarts=plan.restarts, seed=plan.seed, advance=counted
+        *subject.measured,
+        parts,
+        restarts=plan.restarts,
+        seed=plan.seed,
+        advance=counted,
+        known=subject.known,
     )
     return {"worst": found}
 
@@ -329,7 +342,14 @@ def _worst_knockouts(subject: Subject, advance: Advance) -> dict[str, Any]:
 def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
     plan, parts = subject.plan, parts_by_node(subject.circuit)
     counted = _counted(advance, 2 * len(parts) * (1 + plan.draws))
-    found = minimality(*subject.measured, parts, draws=plan.draws, seed=plan.seed, advance=counted)
+    found = minimality(
+        *subject.measured,
+        parts,
+        draws=plan.draws,
+        seed=plan.seed,
+        advance=counted,
+        known=subject.known,
+    )
     return {"needs": found}
 
 

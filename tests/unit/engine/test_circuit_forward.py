@@ -59,6 +59,7 @@ def test_circuits_to_answers_are_the_final_streams_there(
     whole = run_circuits(*arguments)[:, bench.prompts.answer_row, bench.prompts.answer_pos]
     monkeypatch.setattr(circuit_forward, "_BATCH_BYTES", 1)
     monkeypatch.setattr(circuit_forward, "_LEAST_ROWS", 72)  # three prompts of 24 positions
+    monkeypatch.setattr(circuit_forward, "_LEAST_WORK", 1)
     shares: list[float] = []
     found = circuit_forward.run_circuits_to_answers(*arguments, bench.layout, shares.append)
     torch.testing.assert_close(found, whole, rtol=1e-10, atol=1e-10)
@@ -96,6 +97,7 @@ def test_the_last_layer_at_the_answers_is_what_it_is_at_every_position(
         ]
     )[:, prompts.answer_row, prompts.answer_pos]
     layout = Layout(4, 7, prompts.answer_row, prompts.answer_pos)
+    monkeypatch.setattr(circuit_forward, "_LEAST_WORK", 1)
     for rows in (1, 256):  # several batches, and one
         monkeypatch.setattr(circuit_forward, "_LEAST_ROWS", rows)
         found = circuit_forward.run_circuits_to_answers(*arguments, layout)

@@ -10,6 +10,7 @@ import pytest
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import (
+    Known,
     Parts,
     completeness,
     mean_pairwise_jaccard,
@@ -180,3 +181,31 @@ def test_jaccard_by_hand():
     assert jaccard(of(0, 1).edges, of(1, 2).edges) == 1 / 3
     assert jaccard(of().edges, of().edges) == 1
     assert mean_pairwise_jaccard([of(0), of(0), of(1)]) == pytest.approx(1 / 3)
+
+
+def test_values_that_are_known_are_not_measured_again():
+    bench = compiled_bench("compiled-backup")
+    circuit = Circuit(bench.weights.topology, compiled.found_by_acdc("compiled-backup"))
+    scale, parts = measure_scale(bench, "kl"), parts_by_node(circuit)
+    known: Known = {}
+    steps: list[int] = []
+
+    def found(values: Known | None) -> tuple:
+        one = completeness(
+            bench, scale, circuit, parts, draws=2, seed=0, advance=steps.append, known=values
+        )
+        return one, worst_knockouts(bench, scale, circuit, parts, restarts=1, seed=0, known=values)
+
+    first = found(known)
+    progress = sum(steps)
+    assert found(known) == first
+    assert sum(steps) == 2 * progress
+    # A value that was never measured shows that the second call took what was there.
+    for key in known:
+        known[key] += 1.0
+    assert [one.circuit for one in found(known)[0]] == [one.circuit + 1 for one in first[0]]
+    plain = found(None)
+    for ours, theirs in zip(first[0] + first[1], plain[0] + plain[1], strict=True):
+        assert ours.parts == theirs.parts
+        assert ours.circuit == pytest.approx(theirs.circuit, abs=1e-9)
+        assert ours.model == pytest.approx(theirs.model, abs=1e-9)
