@@ -94,9 +94,12 @@ def list_models(
     print_table(COLUMNS, trained)
     output.print_line("\nCompiled by hand, with known circuits:\n")
     print_table(COMPILED, compiled)
-    families = ", ".join(family.replace(" ", UNBROKEN) for family in SUPPORTED.values())
+    families = ", ".join(
+        family.replace(" ", UNBROKEN) for family in dict.fromkeys(SUPPORTED.values())
+    )
     output.print_note(
-        f"\nhf:, dir: and gguf: models of these architectures work too: {families}",
+        f"\nhf:, dir: and gguf: models of these architectures work too: {families}\n"
+        "'acdc models list --coverage' names their classes, and why others are refused.",
         width=output.PROSE_WIDTH,
     )
 
