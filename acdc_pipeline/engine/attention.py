@@ -21,6 +21,7 @@ from acdc_pipeline.engine.slots import (
     Slots,
     finish_rows,
     finish_slot,
+    normalise_mixed,
     project_slot,
     project_slots,
     split_gate,
@@ -50,8 +51,7 @@ def run_heads(
     if attn.heads_per_kv > 1:
         k, v = (part.repeat_interleave(attn.heads_per_kv, dim=0) for part in (k, v))
     z = attention_pattern(q, k, attn, every, positions, allowed) @ v
-    if gate is not None:
-        z = z * gate
+    z = normalise_mixed(attn, z if gate is None else z * gate)
     return torch.matmul(z, widen(attn.w_o, z)[:, None])
 
 
@@ -103,7 +103,7 @@ def _mix_values(
     allowed: Bool[Tensor, "pos pos"],
     answers: Layout | None = None,
 ) -> Float[Tensor, "head rows _ d_v"]:
-    """Each head's values, summed with its attention pattern as weights, times its gate."""
+    """Each head's values, summed with its pattern as weights, times its gate, normalised."""
     at = positions = torch.arange(slots["k"].shape[2], device=slots["k"].device)
     queries, gate = split_gate(attn, slots["q"])
     k, v = (finish_slot(slots[slot], attn, slot, heads, positions) for slot in ("k", "v"))
@@ -112,7 +112,7 @@ def _mix_values(
         k, v = answers.keys_of_answers(k), answers.keys_of_answers(v)
     q = finish_slot(queries, attn, "q", heads, at)
     z = attention_pattern(q, k, attn, heads, at, allowed) @ v
-    return z if gate is None else z * gate
+    return normalise_mixed(attn, z if gate is None else z * gate)
 
 
 def attention_pattern(

@@ -106,6 +106,23 @@ def split_gate(
     return q[..., : attn.d_qk], q[..., attn.d_qk :].sigmoid()
 
 
+def normalise_mixed(
+    attn: Attention, z: Float[Tensor, "head *lead d_v"]
+) -> Float[Tensor, "head *lead d_v"]:
+    """What all heads of a layer carry, divided by its root mean square where there is such a norm.
+
+    Args:
+        z: the mixed values of all heads, times their gates.
+    """
+    return z if attn.z_norm_eps is None else z * mixed_scale(z, attn.z_norm_eps, 0)
+
+
+def mixed_scale(z: Float[Tensor, "*shape"], eps: float, head_axis: int) -> Float[Tensor, "*ones"]:
+    """The factor of a norm of what all heads carry; `z` has its dimensions on the last axis."""
+    mean_square = z.square().mean(dim=(head_axis, -1), keepdim=True)
+    return torch.rsqrt(mean_square + eps)
+
+
 def finish_slot(
     x: Float[Tensor, "n *lead pos d_out"],
     attn: Attention,

@@ -13,7 +13,7 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attention_pattern, scaled_scores, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise, widen
 from acdc_pipeline.engine.forward import check_tokens, embed, run_mixer, run_mlp
-from acdc_pipeline.engine.slots import finish_rows, project_slot, split_gate
+from acdc_pipeline.engine.slots import finish_rows, mixed_scale, project_slot, split_gate
 from acdc_pipeline.graph import SLOTS, Node, Slot
 from acdc_pipeline.models.weights import Attention, Block, TransformerWeights
 
@@ -68,7 +68,7 @@ class LayerRun:
         group_values: the values of each key/value head at each position, its bias included.
         carried: each head's values, summed with its pattern as weights, times its gate; before its
             output matrix.
-        gate: the factor of what heads carry; None without gates.
+        gate: the factor of what heads carry, a norm of it included; None without both.
         replaced: replacements of heads' outputs, after any norm that follows attention.
         post_scale: the factor of that norm at each position; None without one.
         stream: the residual stream before this layer.
@@ -313,6 +313,8 @@ def _attention(
 ]:
     """The pattern of every head, the values of each group, what each head carries, and its gate.
 
+    The factor of a norm of what all heads carry counts as part of the gate.
+
     Heads of a group are multiplied with its keys and values in one product, so that nothing is
     copied for each head, unless their scores have something of their own.
     """
@@ -344,6 +346,9 @@ def _attention(
     carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
     if gate is not None:
         carried = carried * gate
+    if attn.z_norm_eps is not None:
+        scale = mixed_scale(carried, attn.z_norm_eps, 2).expand(batch, pos, n_heads, 1)
+        carried, gate = carried * scale, scale if gate is None else gate * scale
     return pattern.view(batch, n_heads, pos, pos), v, carried, gate
 
 

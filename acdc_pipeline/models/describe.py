@@ -176,6 +176,8 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
         span = "across the heads of a layer" if across_heads else "head by head"
         after = " after rotation" if first.q_norm.after_rotation else ""
         yield f"queries and keys normalised {span}{after}"
+    if first.z_norm_eps is not None:
+        yield "an RMS norm of what the heads of a layer carry"
     if first.score_cap is not None:
         yield f"scores capped at {first.score_cap:g}"
     windows = [attn.window for attn in layers if attn.window is not None]

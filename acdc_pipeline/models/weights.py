@@ -112,6 +112,9 @@ class Attention:
         q_latent, k_latent, v_latent: what `w_q`, `w_k` and `w_v` read; None for the layer's
             normalised input itself.
         query_scale: a factor of the query at each position (Llama 4).
+        z_norm_eps: the eps of a norm of what all heads together carry before `w_o`, which has the
+            norm's weight folded in: each row is divided by its root mean square (BitNet). It
+            couples the heads of the layer. None without it.
     """
 
     w_q: Float[Tensor, "head q_in q_out"]
@@ -139,6 +142,7 @@ class Attention:
     v_latent: Latent | None = None
     query_scale: Float[Tensor, " position"] | None = None
     chunk: int | None = None
+    z_norm_eps: float | None = None
 
     @property
     def heads_per_kv(self) -> int:
@@ -295,7 +299,7 @@ class Block:
             return False
         norms = self.attn.norms.values()
         across = any(norm is not None and norm.across == "layer" for norm in norms)
-        return across or self.post_attn is not None
+        return across or self.post_attn is not None or self.attn.z_norm_eps is not None
 
 
 @dataclass(frozen=True, repr=False)

@@ -248,9 +248,12 @@ def check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
         )
     for layer, block in enumerate(bench.weights.blocks):
         heads = [topology.source_index[node] for node in topology.heads(layer)]
-        if block.post_attn is not None and not neurons.kept[heads].all():
+        together = "the sum of its heads" if block.post_attn is not None else None
+        if block.attn is not None and block.attn.z_norm_eps is not None:
+            together = "what its heads carry together"
+        if together is not None and not neurons.kept[heads].all():
             raise UnsupportedModel(
-                f"layer {layer} normalises the sum of its heads, so that neuron masks of heads "
+                f"layer {layer} normalises {together}, so that neuron masks of heads "
                 "have no exact meaning here",
                 where=model,
                 fix="keep all neurons of heads, and mask those of MLPs and of the input",

@@ -1,8 +1,9 @@
 """One tiny model of each supported class of transformers, by family."""
 
+from tests.every_class.dense import DENSE
 from tests.every_class.known import KNOWN
 from tests.every_class.tiny import TinyModel
 
-EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN,)
+EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE)
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

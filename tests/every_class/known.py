@@ -132,7 +132,6 @@ KNOWN: tuple[TinyModel, ...] = (
         )
         for parallel in (True, False)
     ),
-    TinyModel("ArceeForCausalLM", {**GROUPED, "rope_parameters": ROTARY}),
     TinyModel(
         "MixtralForCausalLM",
         {

@@ -30,7 +30,7 @@ from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.speculation import PlannedState
-from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
+from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -287,7 +287,7 @@ class _Suffix:
         if needed is Needed.ANSWERS and not layout.one_answer_per_prompt:
             k, v = k.index_select(2, layout.answer_row), v.index_select(2, layout.answer_row)
         z = attention_pattern(q, k, attn, heads, at, allowed) @ v
-        return (z if gate is None else z * gate).flatten(2, 3)
+        return normalise_mixed(attn, z if gate is None else z * gate).flatten(2, 3)
 
     def _project(
         self, layer: int, nodes: list[Node], slot: Slot, needed: Needed

@@ -12,9 +12,11 @@ from typing import Any
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures import (
+    cohere,
     dense,
     falcon,
     gemma,
+    glm,
     gpt,
     llama,
     mixture,
@@ -22,6 +24,7 @@ from acdc_pipeline.models.architectures import (
     olmo,
     opt,
     phi,
+    post_norms,
 )
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
@@ -36,6 +39,9 @@ _FAMILIES = (
     falcon,
     opt,
     dense,
+    glm,
+    cohere,
+    post_norms,
     mixture,
     native,
 )

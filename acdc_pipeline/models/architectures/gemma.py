@@ -1,10 +1,11 @@
-"""Gemma 1, 2 and 3 (text)."""
+"""Gemma 1, 2 and 3 (text), and VaultGemma."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from acdc_pipeline.models.architectures.base import Architecture, RefusedValue, positive_or_none
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 BIAS_BEFORE_NORM = RefusedValue(
     "attention_bias",
@@ -49,4 +50,19 @@ class Gemma3(Gemma2):
     )
 
 
-ARCHITECTURES = (Gemma, Gemma2, Gemma3)
+class VaultGemma(ModuleArchitecture):
+    """Gemma 2 without the norms after attention and MLP."""
+
+    class_name = "VaultGemmaForCausalLM"
+    title = "VaultGemma"
+    norm_offset = 1
+    mlp_norm = "pre_feedforward_layernorm"
+
+    def logit_cap(self, config: Any) -> float | None:
+        return positive_or_none(config.final_logit_softcapping)
+
+    def score_cap(self, attention: Any) -> float | None:
+        return positive_or_none(attention.attn_logit_softcapping)
+
+
+ARCHITECTURES = (Gemma, Gemma2, Gemma3, VaultGemma)

@@ -94,7 +94,7 @@ def _read_block(
     norm_attn = _read_norm(layer, architecture.attn_norm, architecture) or NO_NORM
     attention = find(layer, architecture.attention)
     attn = _read_attention(attention, architecture, config, rotary)
-    post_attn = _read_norm(layer, architecture.post_attn, architecture)
+    post_attn = _read_post_norm(layer, architecture.post_attn, architecture)
     check_post_norm(attn, post_attn)
     mlp = find_optional(layer, architecture.mlp)
     norm_mlp = _read_norm(layer, architecture.mlp_norm, architecture) or norm_attn
@@ -104,13 +104,18 @@ def _read_block(
         norm_mlp=None if mlp is None else norm_mlp,
         mlp=None if mlp is None else read_mlp(mlp, architecture, config),
         post_attn=post_attn,
-        post_mlp=_read_norm(layer, architecture.post_mlp, architecture),
+        post_mlp=_read_post_norm(layer, architecture.post_mlp, architecture),
     )
     return architecture.finish_block(block, layer, config)
 
 
 def _read_norm(module: Any, name: str, architecture: ModuleArchitecture) -> Norm | None:
     return read_norm(find(module, name), architecture) if name else None
+
+
+def _read_post_norm(layer: Any, name: str, architecture: ModuleArchitecture) -> Norm | None:
+    norm = _read_norm(layer, name, architecture)
+    return None if norm is None or norm.kind == "none" else norm
 
 
 def _read_attention(

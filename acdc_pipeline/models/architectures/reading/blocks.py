@@ -49,14 +49,36 @@ def scale_outputs(block: Block, scale: float) -> Block:
     if scale == 1.0:
         return block
     attn, mixer, mlp = block.attn, block.mixer, block.mlp
-    if attn is not None:
+    post_attn, post_mixer, post_mlp = block.post_attn, block.post_mixer, block.post_mlp
+    if post_attn is not None:
+        post_attn = _scale_norm(post_attn, scale)
+    elif attn is not None:
         b_o = None if attn.b_o is None else scale * attn.b_o
         attn = replace(attn, w_o=scale * attn.w_o, b_o=b_o)
-    if mixer is not None:
+    if post_mixer is not None:
+        post_mixer = _scale_norm(post_mixer, scale)
+    elif mixer is not None:
         mixer = replace(mixer, scale=scale * mixer.scale)
-    if isinstance(mlp, Mlp):
+    if post_mlp is not None:
+        post_mlp = _scale_norm(post_mlp, scale)
+    elif isinstance(mlp, Mlp):
         b_out = None if mlp.b_out is None else scale * mlp.b_out
         mlp = replace(mlp, w_out=scale * mlp.w_out, b_out=b_out)
     elif mlp is not None:
         mlp = replace(mlp, scale=scale * mlp.scale)
-    return replace(block, attn=attn, mixer=mixer, mlp=mlp)
+    return replace(
+        block,
+        attn=attn,
+        mixer=mixer,
+        mlp=mlp,
+        post_attn=post_attn,
+        post_mixer=post_mixer,
+        post_mlp=post_mlp,
+    )
+
+
+def _scale_norm(norm: Norm, scale: float) -> Norm:
+    if norm.weight is None:
+        raise UnsupportedModel("a norm without weights has an output that is scaled")
+    bias = None if norm.bias is None else scale * norm.bias
+    return replace(norm, weight=scale * norm.weight, bias=bias)

@@ -29,10 +29,11 @@ def read_rotary(
     if isinstance(getattr(module, "rope_type", None), dict):
         types = list(module.config.layer_types)
     positions = _count_positions(module, n_ctx)
-    by_type = {kind: _evaluate(module, architecture, positions, kind) for kind in set(types)}
+    rotated = [attention is not None and architecture.rotates(attention) for attention in layers]
+    used = {kind for kind, rotates in zip(types, rotated, strict=True) if rotates}
+    by_type = {kind: _evaluate(module, architecture, positions, kind) for kind in used}
     return [
-        by_type[kind] if attention is not None and architecture.rotates(attention) else None
-        for kind, attention in zip(types, layers, strict=True)
+        by_type[kind] if rotates else None for kind, rotates in zip(types, rotated, strict=True)
     ]
 
 
@@ -46,7 +47,21 @@ def _evaluate(
         cos, sin = module(probe, torch.arange(positions)[None], *extra)
     if architecture.rotary_once:
         cos, sin = (_repeat(table, pairs) for table in (cos, sin))
-    return Rotary(cos[0], sin[0], pairs)
+    return Rotary(_by_pair(cos[0], pairs), _by_pair(sin[0], pairs), pairs)
+
+
+def _by_pair(
+    table: Float[Tensor, "position rotary"], pairs: RotaryPairs
+) -> Float[Tensor, "position rotary"]:
+    """Return a table with the same column for both dimensions of a pair.
+
+    Where adjacent dimensions rotate together, some modules still write their columns in two equal
+    halves, of which attention then repeats one.
+    """
+    first, second = table.chunk(2, dim=1)
+    if pairs is RotaryPairs.ADJACENT and torch.equal(first, second):
+        return first.repeat_interleave(2, dim=1)
+    return table
 
 
 def _repeat(
