@@ -17,6 +17,8 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models.architectures import SUPPORTED
+from acdc_pipeline.models.directory import NATIVE
 from acdc_pipeline.models.weights import TokenModule
 from tests.every_class import EVERY_CLASS, TinyModel
 from tests.float64 import Float64Throughout
@@ -45,7 +47,10 @@ class Case:
 
     def engine(self) -> AbstractContextManager[Any]:
         """Where the engine computes: parts that are the model's own modules need float64 too."""
-        own = any(isinstance(b.mlp, TokenModule) for b in self.model.weights.blocks)
+        own = any(
+            isinstance(block.mlp, TokenModule) or block.mixer is not None
+            for block in self.model.weights.blocks
+        )
         return Float64Throughout() if own else nullcontext()
 
     def scores(self, method: str) -> dict[str, float]:
@@ -84,6 +89,10 @@ def logit_diff(logits: Tensor) -> Tensor:
     right = torch.tensor([token for (token,) in PROMPTS.correct])
     wrong = torch.tensor([token for (token,) in PROMPTS.incorrect])
     return -(logits[..., rows, right] - logits[..., rows, wrong]).mean(-1)
+
+
+def test_every_supported_class_has_a_tiny_model():
+    assert {tiny.name for tiny in EVERY_CLASS} == set(SUPPORTED) - {NATIVE}
 
 
 def test_class_whole_model_has_the_logits_of_transformers(case: Case):
