@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from acdc_pipeline.graph import Slot, Topology
 from acdc_pipeline.models.device import Precision
+from acdc_pipeline.models.moving import move
 from acdc_pipeline.text import pluralize
 
 NormKind = Literal["layer", "rms", "none"]
@@ -372,40 +372,4 @@ class TransformerWeights:
         Matrices are held in the narrow type where that loses nothing. Scaled ones, such as Gemma's
         embedding, are not exact in that type and stay wide, and so are those of a `TokenModule`.
         """
-        return _move(self, precision, device)
-
-
-_MATRICES = frozenset(
-    ("w_e", "w_q", "w_k", "w_v", "w_o", "w_in", "w_gate", "w_out", "w_u", "down", "direct")
-)
-
-
-def _move(item: Any, precision: Precision, device: torch.device, name: str = "") -> Any:
-    if isinstance(item, Tensor):
-        wide = item.detach().to(dtype=precision.computed)
-        held = wide.to(dtype=precision.held) if name in _MATRICES else wide
-        exact = torch.equal(held.to(wide.dtype), wide)
-        return (held if exact else wide).to(device=device).contiguous()
-    if isinstance(item, nn.Module):
-        return _move_module(item, precision, device)
-    if isinstance(item, tuple):
-        return tuple(_move(part, precision, device) for part in item)
-    if is_dataclass(item) and not isinstance(item, type):
-        moved = {
-            f.name: _move(getattr(item, f.name), precision, device, f.name) for f in fields(item)
-        }
-        return replace(item, **moved)
-    return item
-
-
-def _move_module(module: nn.Module, precision: Precision, device: torch.device) -> nn.Module:
-    """Return `module` itself if it is in that type and on that device, else a copy that is."""
-    memo: dict[int, Any] = {}
-    changed = False
-    for parameter in module.parameters():
-        moved = parameter.detach().to(device, precision.computed)
-        changed |= moved.dtype is not parameter.dtype or moved.device != parameter.device
-        memo[id(parameter)] = nn.Parameter(moved, requires_grad=False)
-    for buffer in module.buffers():
-        memo[id(buffer)] = buffer.detach().to(device).clone()
-    return copy.deepcopy(module, memo) if changed else module
+        return move(self, precision, device)

@@ -24,6 +24,8 @@ from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.graph import INPUT, LOGITS, Receiver, Topology
 from acdc_pipeline.graph.search_order import HeadOrder
+from acdc_pipeline.models.describe import list_features
+from acdc_pipeline.models.device import DTYPES
 from acdc_pipeline.specs.names import Ablation
 from tests.oracles.edge_gates import EdgeGates
 from tests.oracles.hybrid import N_HEADS, VOCAB, PlainHybrid, hybrid_weights
@@ -277,3 +279,30 @@ def test_hybrid_mixer_needs_its_input_everywhere_and_is_written_where_it_is_read
     by_name = {str(receiver): len(x) for receiver, x in circuit.inputs.items()}
     assert by_name == {"logits": answers, "m1": answers, "r1": rows}
     assert {str(n): len(x) for n, x in circuit.written.items()} == {"m1": answers, "r1": answers}
+
+
+def test_hybrid_model_in_another_precision_is_a_copy_with_the_same_logits():
+    weights = hybrid_weights(("rm", "am"), bias=True)
+    narrow = weights.to(precision=DTYPES["float32"], device=weights.device)
+    before, after = (block.mixer for block in (weights.blocks[0], narrow.blocks[0]))
+    assert before is not None
+    assert after is not None
+    assert {p.dtype for p in before.module.parameters()} == {torch.float64}
+    assert {p.dtype for p in after.module.parameters()} == {torch.float32}
+    wide = run_sources(weights, PROMPTS.clean).final
+    torch.testing.assert_close(
+        run_sources(narrow, PROMPTS.clean).final, wide.float(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_hybrid_model_says_what_it_consists_of():
+    weights = hybrid_weights(("rm", "am", "r"))
+    assert repr(weights).startswith(
+        "<weights: 3 layers of the parts rm, am, r (a: 2 heads, r: mixer, m: MLP), width 8, "
+    )
+    features = list_features(weights)
+    assert "attention in 1 of 3 layers" in features
+    assert "moving average in 2 of 3 layers" in features
+    assert list_features(hybrid_weights(("r", "m")))[-1] == (
+        "no MLPs in 1 of 2 layers, silu MLPs in 1 of 2 layers"
+    )
