@@ -11,7 +11,7 @@ from acdc_pipeline.models.bridge import load_bridge
 from benchmarks.case import Case
 from benchmarks.measurement import Measurement, peak_bytes
 from tests.oracles.bridge_patching import BridgePatching
-from tests.oracles.plain_acdc import plain_acdc
+from tests.oracles.plain_acdc import plain_acdc, uniform_steps
 
 
 def measure_oracle(case: Case, folder: Path, thresholds: list[float]) -> list[Measurement]:
@@ -24,10 +24,8 @@ def measure_oracle(case: Case, folder: Path, thresholds: list[float]) -> list[Me
         patching = BridgePatching(bridge, prompts.clean, prompts.corrupted, "corrupted")
         log = plain_acdc(
             patching.kl,
-            n_layers=case.layers,
+            steps=uniform_steps(case.layers, has_mlp=True, parallel=False),
             n_heads=case.heads,
-            has_mlp=True,
-            parallel=False,
             threshold=threshold,
         )
         seconds = time.perf_counter() - started

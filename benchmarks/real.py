@@ -83,10 +83,17 @@ class Work:
         """Counted from the shapes of weights and prompts."""
         weights, rows = bench.weights, bench.layout.batch * bench.layout.pos
         block = weights.blocks[0]
-        matrices = [block.attn.w_q, block.attn.w_k, block.attn.w_v, block.attn.w_o]
+        matrices = [
+            block.attention.w_q,
+            block.attention.w_k,
+            block.attention.w_v,
+            block.attention.w_o,
+        ]
         per_row = sum(matrix.numel() for matrix in matrices)
         per_row += 0 if block.mlp is None else block.mlp.n_weights
-        per_row += 2 * block.attn.w_q.shape[0] * block.attn.w_q.shape[2] * bench.layout.pos
+        per_row += (
+            2 * block.attention.w_q.shape[0] * block.attention.w_q.shape[2] * bench.layout.pos
+        )
         logits = 2.0 * weights.w_u.numel()
         return cls(
             forward=2.0 * rows * len(weights.blocks) * per_row,

@@ -40,7 +40,7 @@ def run_heads(
     every = range(attn.w_q.shape[0])
     # Once for each key/value head; `project_slots` would have a copy for each query head.
     of_slot = {"q": every, "k": every[:: attn.heads_per_kv], "v": every[:: attn.heads_per_kv]}
-    parts = {
+    parts: Slots = {
         slot: project_slot(attn, slot, of_slot[slot], rows).unflatten(1, (batch, pos))
         for slot in SLOTS
     }

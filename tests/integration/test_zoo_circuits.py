@@ -74,11 +74,11 @@ def _scores(model: LoadedModel, period: int = 6, rows: int = 32):
 
 def _patterns(model: LoadedModel, tokens: torch.Tensor) -> list[torch.Tensor]:
     weights = model.weights
-    allowed = visible_keys(weights.blocks[0].attn, tokens.shape[1], tokens.device)
+    allowed = visible_keys(weights.blocks[0].attention, tokens.shape[1], tokens.device)
     residual = embed(weights, tokens)
     out = []
     for block in weights.blocks:
-        attn = block.attn
+        attn = block.attention
         x = normalise(residual, block.norm_attn).flatten(0, 1)[None]
         q, k, v = (
             project(x, w, b).unflatten(1, tuple(tokens.shape))

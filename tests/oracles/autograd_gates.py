@@ -93,10 +93,10 @@ class _EdgeGated:
         for block in self.weights.blocks:
             written = self.heads(block)
             if not self.weights.parallel:
-                self.write(written, block.attn.b_o)
+                self.write(written, block.attention.b_o)
             by_mlp = None if block.mlp is None else run_mlp(block, self.received(1))
             if self.weights.parallel:
-                self.write(written, block.attn.b_o)
+                self.write(written, block.attention.b_o)
             if by_mlp is not None:
                 self.write(by_mlp)
         return self.received(1)[0]
@@ -107,9 +107,9 @@ class _EdgeGated:
         slots: Slots = {}
         for slot in SLOTS:
             x = normalise(self.received(len(heads)), block.norm_attn)
-            rows = project_slot(block.attn, slot, heads, x.flatten(1, 2))
+            rows = project_slot(block.attention, slot, heads, x.flatten(1, 2))
             slots[slot] = rows.unflatten(1, x.shape[1:3])
-        allowed = visible_keys(block.attn, self.base.shape[1], self.base.device)
+        allowed = visible_keys(block.attention, self.base.shape[1], self.base.device)
         return attend(block, heads, slots, allowed)
 
     def write(self, written: Outputs, constant: Float[Tensor, " d_model"] | None = None) -> None:

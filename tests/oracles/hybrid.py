@@ -73,8 +73,10 @@ def hybrid_weights(
 
     def attention() -> Attention:
         return Attention(
-            *(random(N_HEADS, WIDTH, HEAD) for _ in range(3)),
-            random(N_HEADS, HEAD, WIDTH),
+            w_q=random(N_HEADS, WIDTH, HEAD),
+            w_k=random(N_HEADS, WIDTH, HEAD),
+            w_v=random(N_HEADS, WIDTH, HEAD),
+            w_o=random(N_HEADS, HEAD, WIDTH),
             b_q=random(N_HEADS, HEAD), b_k=None, b_v=None,
             b_o=random(WIDTH) if bias else None,
             scale=HEAD**-0.5, rotary=None, direction="causal",
@@ -187,6 +189,7 @@ class PlainHybrid:
             if block.mlp is not None:
                 sources = (before, at_start) if self.w.parallel else (dict(written), constant)
                 assert block.norm_mlp is not None
+                assert isinstance(block.mlp, Mlp)
                 x = _norm(read(f"m{layer}", *sources), block.norm_mlp)
                 out = _mlp(block.mlp, x)
                 written[f"m{layer}"] = out if block.post_mlp is None else _norm(out, block.post_mlp)

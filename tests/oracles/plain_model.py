@@ -49,10 +49,11 @@ class PlainModel:
         constant = torch.zeros_like(embedded)
         for layer, block in enumerate(self.weights.blocks):
             written |= self.heads(layer, block, read, written, constant)
-            if block.attn.b_o is not None:
-                constant = constant + block.attn.b_o
+            if block.attention.b_o is not None:
+                constant = constant + block.attention.b_o
             if block.mlp is not None:
                 assert block.norm_mlp is not None
+                assert isinstance(block.mlp, Mlp)
                 x = norm(read(f"m{layer}", written) + constant, block.norm_mlp)
                 written[f"m{layer}"] = mlp(x, block.mlp)
         return read("logits", written) + constant, written
@@ -65,7 +66,7 @@ class PlainModel:
         self, layer: int, block: Block, read: Read, written: dict[str, Tensor], constant: Tensor
     ) -> dict[str, Tensor]:
         """What the heads of a layer write."""
-        attn = block.attn
+        attn = block.attention
         names = [f"a{layer}.h{h}" for h in range(len(attn.w_q))]
         gates: list[Tensor | None] = []
         queries, keys, values = [], [], []

@@ -56,7 +56,7 @@ def _assert_same(fast: AcdcResult, oracle: list[Step], tolerance: float) -> None
 def _bridge_patching(
     directory: Path, model: LoadedModel, ablation: str, prompts: PromptSet = PROMPTS
 ) -> BridgePatching:
-    weights = model.weights.blocks[0].attn
+    weights = model.weights.blocks[0].attention
     if weights.heads_per_kv > 1:
         directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
     bridge = load_bridge(directory, dtype=torch.float64)

@@ -81,7 +81,7 @@ def gated(directory: Path, model: LoadedModel, ablation: str = "corrupted") -> A
         return GatedNative(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
     if directory.name not in ON_BRIDGE:
         return load_patching(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
-    if model.weights.blocks[0].attn.heads_per_kv > 1:
+    if model.weights.blocks[0].attention.heads_per_kv > 1:
         directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
     bridge = load_bridge(directory, dtype=torch.float64)
     return GatedBridge(bridge, PROMPTS.clean, PROMPTS.corrupted, ablation)

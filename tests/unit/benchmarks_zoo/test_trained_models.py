@@ -177,7 +177,7 @@ def test_zoo_llama_is_grouped():
 def test_zoo_nopos_has_no_position_in_its_weights():
     weights = load_model("zoo:nopos-2l", device="cpu").weights
     assert weights.w_pos is None or not bool(weights.w_pos.any())
-    assert all(block.attn.rotary is None for block in weights.blocks)
+    assert all(block.attention.rotary is None for block in weights.blocks)
 
 
 def test_zoo_nopos_answers_the_task_that_is_called_like_its_objective():

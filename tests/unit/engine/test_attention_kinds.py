@@ -91,7 +91,7 @@ def test_layer_run_has_the_patterns_and_outputs_of_the_loops(bench: Bench):
         same(run.carried, torch.stack([plain.carried[name] for name in names]))
         same(run.written, torch.stack([written[name] for name in names]))
         sums = run.pattern.sum(-1)
-        assert bool((sums < 0.999).any()) == (run.block.attn.sinks is not None)
+        assert bool((sums < 0.999).any()) == (run.block.attention.sinks is not None)
 
 
 def test_exact_every_edge_costs_what_loops_without_it_say(bench: Bench, ablated: dict[str, Tensor]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,11 +59,11 @@ class Case:
 
 MIXED = Case(("am", "rm", "arm"), norm="layer", bias=True)
 ONE_PART = Case(("r", "m", "a", "am"), ablation="zero")
-BESIDE = Case(("arm", "ar", "am"), parallel=True, norm="none")
+BESIDE = Case(("arm", "ar"), parallel=True, norm="none")
 ONCE = Case(("m", "rm", "a", "rm"))
 NO_HEADS = Case(("r", "rm"))
-COUPLED = Case(("arm", "rm", "am", "arm"), post=True)
-COUPLED_PARALLEL = Case(("arm", "ar", "rm", "am"), post=True, parallel=True, bias=False)
+COUPLED = Case(("am", "r", "arm"), post=True)
+COUPLED_PARALLEL = Case(("arm", "rm", "ar"), post=True, parallel=True)
 CASES = [MIXED, ONE_PART, BESIDE, ONCE, NO_HEADS, COUPLED, COUPLED_PARALLEL]
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -199,7 +200,7 @@ def test_hybrid_attributions_are_derivatives_of_a_plain_forward(case: Case):
         map(str, bench.weights.topology.edges),
         lambda lp: -(lp[rows, right] - lp[rows, wrong]).mean(),
     )
-    setting = {"ablation": case.ablation}
+    setting: dict[str, Any] = {"ablation": case.ablation}
     assert_equal(scores_of("eap", bench, **setting), gates.eap())
     assert_equal(scores_of("eap-ig-inputs", bench, steps=2, **setting), gates.eap_ig_inputs(2))
     assert_equal(
@@ -219,7 +220,7 @@ def test_hybrid_single_removals_cost_what_plain_forwards_measure(case: Case):
     bench = case.bench()
     oracle, topology = oracle_of(case, bench), bench.weights.topology
     exact = {str(edge): oracle.kl({str(edge)}) for edge in topology.edges}
-    setting = {"metric": "kl", "ablation": case.ablation}
+    setting: dict[str, Any] = {"metric": "kl", "ablation": case.ablation}
     assert_equal(scores_of("exact", bench, **setting), exact)
     by_node = {
         str(node): oracle.kl({str(edge) for edge in topology.edges if edge.src == node})

@@ -62,7 +62,8 @@ def test_ov_matrices_give_the_direction_that_heads_write_for_one_token():
     weights = build("chunks")
     norm = HeadNorm("rms", 1 + torch.rand(2, 4).double(), 1e-5, "head")
     blocks = tuple(
-        replace(block, attn=replace(block.attn, b_v=None, v_norm=norm)) for block in weights.blocks
+        replace(block, attn=replace(block.attention, b_v=None, v_norm=norm))
+        for block in weights.blocks
     )
     weights = replace(weights, blocks=blocks)
     runs: list[LayerRun] = []
@@ -95,6 +96,6 @@ def test_random_models_keep_tables_of_positions():
         weights = build(kind)
         drawn = random_weights(weights, seed=0)
         for was, now in zip(weights.blocks, drawn.blocks, strict=True):
-            assert now.attn.alibi is was.attn.alibi
-            assert now.attn.query_scale is was.attn.query_scale
-            assert not torch.equal(now.attn.w_q, was.attn.w_q)
+            assert now.attention.alibi is was.attention.alibi
+            assert now.attention.query_scale is was.attention.query_scale
+            assert not torch.equal(now.attention.w_q, was.attention.w_q)

@@ -14,7 +14,7 @@ from acdc_pipeline.heads.batches import length_groups
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import task_scores
 from acdc_pipeline.models import load_model
-from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.models.weights import Mlp, TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from tests import checkpoints
 from tests.prompt_sets import random_prompts
@@ -68,7 +68,7 @@ def test_places_of_a_group_are_those_of_its_prompts_answers(tmp_path: Path):
 def test_prompts_that_attention_reads_backwards_stay_whole(tmp_path: Path):
     weights = weights_of("llama", tmp_path)
     block = weights.blocks[0]
-    ahead = replace(block, attn=replace(block.attn, direction="bidirectional"))
+    ahead = replace(block, attn=replace(block.attention, direction="bidirectional"))
     weights = replace(weights, blocks=(ahead, *weights.blocks[1:]))
     p = replace(random_prompts(3, 6, checkpoints.VOCAB), answer_pos=torch.tensor([2, 5, 3]))
     groups = length_groups(weights, p, states=ENOUGH)
@@ -108,7 +108,7 @@ def with_wide_mlps(weights: TransformerWeights) -> TransformerWeights:
 
     blocks = []
     for block in weights.blocks:
-        assert block.mlp is not None
+        assert isinstance(block.mlp, Mlp)
         mlp = replace(
             block.mlp,
             w_in=drawn(d_model, width),

@@ -57,7 +57,7 @@ def norm_matrix(weights: TransformerWeights, layer: int | None) -> Tensor:
 def circuits(weights: TransformerWeights, layer: int, h: int) -> tuple[Tensor, Tensor]:
     """W_OV and W_QK of a head, d_model x d_model."""
     block = weights.blocks[layer]
-    attn = block.attn
+    attn = block.attention
     kv = h // attn.heads_per_kv
     norm = norm_matrix(weights, layer)
     post = torch.eye(weights.d_model, dtype=torch.float64)
@@ -249,10 +249,10 @@ def test_random_models_keep_shape_size_and_norms(tmp_path: Path):
     drawn = random_weights(weights, seed=1)
     for ours, theirs in zip(drawn.blocks, weights.blocks, strict=True):
         assert ours.norm_attn is theirs.norm_attn
-        assert ours.attn.w_q.shape == theirs.attn.w_q.shape
-        assert not torch.equal(ours.attn.w_q, theirs.attn.w_q)
+        assert ours.attention.w_q.shape == theirs.attention.w_q.shape
+        assert not torch.equal(ours.attention.w_q, theirs.attention.w_q)
         # 16 x 8 entries or more: their mean square is within a third of what was asked
-        size = ours.attn.w_q.square().mean() / theirs.attn.w_q.square().mean()
+        size = ours.attention.w_q.square().mean() / theirs.attention.w_q.square().mean()
         assert float(size) == pytest.approx(1.0, abs=0.35)
     assert torch.equal(random_weights(weights, seed=1).w_e, drawn.w_e)
     assert not torch.equal(random_weights(weights, seed=2).w_e, drawn.w_e)
@@ -274,7 +274,7 @@ def test_random_models_have_enough_heads_and_not_many_more(tmp_path: Path):
 
 def test_folded_layer_repeats_the_keys_of_a_group(tmp_path: Path):
     weights = weights_of("qwen2", tmp_path)
-    assert weights.blocks[0].attn.heads_per_kv == 2
+    assert weights.blocks[0].attention.heads_per_kv == 2
     folded = folded_layer(weights, 0)
     assert torch.equal(folded.w_k[0], folded.w_k[1])
     assert not torch.equal(folded.w_q[0], folded.w_q[1])

@@ -50,7 +50,7 @@ def _load(directory: Path, dtype: str) -> LoadedModel:
 @pytest.mark.parametrize("name", checkpoints.EVERY)
 def test_matrices_are_held_in_16_bits_and_logits_are_the_original_s(name: str, tmp_path: Path):
     model = _load(checkpoints.EVERY[name](tmp_path / name), "bfloat16")
-    attn = model.weights.blocks[0].attn
+    attn = model.weights.blocks[0].attention
     assert {matrix.dtype for matrix in (attn.w_q, attn.w_k, attn.w_v)} == {torch.bfloat16}
     assert model.weights.dtype is torch.float32
     assert parity_error(model, PROMPTS.clean, PROMPTS.lengths) < 3e-6

@@ -61,7 +61,7 @@ def fp8(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
 def test_load_model_of_an_fp8_checkpoint_has_its_dequantised_weights(tmp_path: Path):
     folder, plain = fp8(tmp_path / "fp8")
     model = load_model(f"dir:{folder}", device="cpu")
-    attention = model.weights.blocks[0].attn
+    attention = model.weights.blocks[0].attention
     expected = plain["model.layers.0.self_attn.q_proj.weight"]  # [head * d_head, d_model]
     assert torch.equal(attention.w_q.transpose(1, 2).reshape(expected.shape), expected)
     tokens = torch.randint(VOCAB, (3, 8), generator=torch.Generator().manual_seed(0))
@@ -133,7 +133,7 @@ def test_load_model_of_a_bitsandbytes_checkpoint_has_its_dequantised_weights(
         scale = state.SCB if state.SCB is not None else layer.SCB
         expected = layer.data.float() * scale[:, None] / 127  # one scale for each row of int8
     model = load_model(f"dir:{folder}", device="cpu")
-    found = model.weights.blocks[0].attn.w_q.transpose(1, 2).reshape(expected.shape)
+    found = model.weights.blocks[0].attention.w_q.transpose(1, 2).reshape(expected.shape)
     torch.testing.assert_close(found, expected.float(), rtol=1e-6, atol=1e-7)
     tokens = torch.randint(VOCAB, (3, 8), generator=torch.Generator().manual_seed(0))
     assert parity_error(model, tokens, torch.full((3,), 8)) <= 1e-5

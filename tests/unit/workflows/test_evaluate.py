@@ -133,7 +133,7 @@ def test_circuit_operations_count_each_product_twice():
     d_model, vocab = weights.w_u.shape
     by_hand = 2.0 * len(bench.prompts.correct) * d_model * vocab
     for block in weights.blocks:
-        attn = block.attn
+        attn = block.attention
         matrices = attn.w_q.numel() + attn.w_o.numel()
         # each head reads keys and values from inputs of its own, shared matrices or not
         matrices += (attn.w_k.numel() + attn.w_v.numel()) * attn.heads_per_kv

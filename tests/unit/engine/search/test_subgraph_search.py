@@ -64,7 +64,7 @@ def test_acdc_any_lengths_and_budget_logs_what_fresh_forwards_measure(
     budget: int,
     recompute_after: int,
 ):
-    if tiny_models.weights(name).blocks[0].attn.direction == "bidirectional":
+    if tiny_models.weights(name).blocks[0].attention.direction == "bidirectional":
         lengths = [max(lengths)] * len(lengths)
     prompts = random_prompts(len(lengths), max(lengths), checkpoints.VOCAB, seed, lengths)
     bench = set_up(tiny_models.weights(name), prompts, "corrupted")

@@ -39,7 +39,7 @@ def _load(name: str, folder: Path) -> LoadedModel:
 def test_extract_weights_windows_are_those_of_each_layer(
     name: str, windows: list[int | None], tmp_path: Path
 ):
-    found = [block.attn.window for block in _load(name, tmp_path).weights.blocks]
+    found = [block.attention.window for block in _load(name, tmp_path).weights.blocks]
     assert found == windows
 
 
@@ -48,7 +48,7 @@ def test_extract_weights_windows_are_those_of_each_layer(
     [("gpt2", 8**-0.5), ("mistral", 12**-0.5), ("gpt-neo", 1.0), ("gemma2", 5**-0.5)],
 )
 def test_extract_weights_score_scale_comes_from_the_module(name: str, scale: float, tmp_path: Path):
-    assert _load(name, tmp_path).weights.blocks[0].attn.scale == pytest.approx(scale)
+    assert _load(name, tmp_path).weights.blocks[0].attention.scale == pytest.approx(scale)
 
 
 def _blocks(weights: TransformerWeights, change: Callable[[Block], Block]) -> TransformerWeights:
@@ -58,7 +58,7 @@ def _blocks(weights: TransformerWeights, change: Callable[[Block], Block]) -> Tr
 def _attention(
     change: Callable[[Attention], Attention],
 ) -> Callable[[TransformerWeights], TransformerWeights]:
-    return lambda weights: _blocks(weights, lambda b: replace(b, attn=change(b.attn)))
+    return lambda weights: _blocks(weights, lambda b: replace(b, attn=change(b.attention)))
 
 
 def _turned(attn: Attention, pairs: RotaryPairs) -> Attention:
@@ -67,8 +67,8 @@ def _turned(attn: Attention, pairs: RotaryPairs) -> Attention:
 
 
 def _rotated_as_the_first(weights: TransformerWeights) -> TransformerWeights:
-    first = weights.blocks[0].attn.rotary
-    return _blocks(weights, lambda b: replace(b, attn=replace(b.attn, rotary=first)))
+    first = weights.blocks[0].attention.rotary
+    return _blocks(weights, lambda b: replace(b, attn=replace(b.attention, rotary=first)))
 
 
 def _keys_across(attn: Attention) -> Attention:

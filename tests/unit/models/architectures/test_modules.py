@@ -88,7 +88,7 @@ def test_load_model_in_sixteen_bits_reproduces_the_rounded_experts(mixtral: Path
 
 def test_load_model_windows_of_a_mixture_are_needed(mixtral: Path):
     model = load_model(f"dir:{mixtral}", device="cpu")
-    blocks = [replace(b, attn=replace(b.attn, window=None)) for b in model.weights.blocks]
+    blocks = [replace(b, attn=replace(b.attention, window=None)) for b in model.weights.blocks]
     wide = replace(model, weights=replace(model.weights, blocks=tuple(blocks)))
     assert parity_error(wide, TOKENS, torch.full((3,), 9)) > 1e-3
 

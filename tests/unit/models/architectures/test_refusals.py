@@ -21,8 +21,8 @@ def test_describe_model_sizes_from_config_alone_are_those_of_the_weights(name: s
     ref = f"dir:{checkpoints.EVERY[name](tmp_path / name)}"
     described, weights = describe_model(ref), load_model(ref, device="cpu").weights
     assert described.refused is None
-    assert described.n_heads == weights.blocks[0].attn.w_q.shape[0]
-    assert described.n_kv_heads == weights.blocks[0].attn.w_k.shape[0]
+    assert described.n_heads == weights.blocks[0].attention.w_q.shape[0]
+    assert described.n_kv_heads == weights.blocks[0].attention.w_k.shape[0]
     assert described.d_model == weights.d_model
     assert described.vocab == weights.w_e.shape[0]
 

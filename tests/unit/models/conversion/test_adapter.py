@@ -65,7 +65,7 @@ def test_load_model_of_an_adapter_has_the_base_weights_plus_the_product(base: Pa
     change = load_file(adapter / "adapter_model.safetensors")
     place = "base_model.model.model.layers.1.self_attn.v_proj.lora_{}.weight"
     expected = plain + SCALE * change[place.format("B")] @ change[place.format("A")]
-    found = model.weights.blocks[1].attn.w_v.transpose(1, 2).reshape(expected.shape)
+    found = model.weights.blocks[1].attention.w_v.transpose(1, 2).reshape(expected.shape)
     # the same product in float32, summed in another order
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     tokens = torch.randint(VOCAB, (3, 8), generator=torch.Generator().manual_seed(0))

@@ -360,7 +360,7 @@ def test_hold_loaded_model_keeps_its_reference_until_it_is_changed(tmp_path: Pat
     assert found.load("float64", "cpu").weights.w_e.dtype is torch.float64
     with pytest.raises(InvalidInput, match="weights or tokenizer changed after load_model"):
         held(dataclasses.replace(model, tokenizer=word_tokenizer(["a"])))
-    for weight in (model.weights.blocks[0].attn.w_v, next(model.bridge.parameters()).data):
+    for weight in (model.weights.blocks[0].attention.w_v, next(model.bridge.parameters()).data):
         weight[0] += 1
         with pytest.raises(InvalidInput, match="changed after load_model returned it"):
             held(model)
