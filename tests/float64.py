@@ -27,7 +27,7 @@ class Float64Throughout(TorchFunctionMode):
         if args and isinstance(args[0], Tensor) and args[0].dtype is torch.float64:
             if func is Tensor.float:
                 return args[0]
-            if func is Tensor.to:
+            if func in (Tensor.to, Tensor.type):
                 args = tuple(_widened(argument) for argument in args)
             kwargs = {name: _widened(argument) for name, argument in kwargs.items()}
         return func(*args, **kwargs)

@@ -2,8 +2,9 @@
 
 from tests.every_class.dense import DENSE
 from tests.every_class.known import KNOWN
+from tests.every_class.mixtures import MIXTURES
 from tests.every_class.tiny import TinyModel
 
-EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE)
+EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES)
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

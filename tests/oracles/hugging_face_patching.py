@@ -208,7 +208,8 @@ class _Run:
 
     def _write(self, out: Tensor, name: str) -> Tensor:
         own = self.unfold(out)[:, self.copy_of(name[0])]
-        self.written[name] = self.patching.scale * own
+        # Two modules may write as one part: experts, and an MLP that all tokens pass.
+        self.written[name] = self.patching.scale * own + self.written.get(name, 0.0)
         return self.spread(own).reshape(out.shape)
 
     def _join(self, z: Tensor) -> Tensor:

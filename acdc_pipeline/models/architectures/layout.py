@@ -46,6 +46,7 @@ class ModuleArchitecture(Architecture):
     Class attributes of an MLP, relative to it:
         gate, up, down: projections; without a module of the name `gate` the MLP has no gate.
         gate_up: one projection in place of gate and up, the gate first.
+        shared_mlp: path in the layer of a second MLP that reads the same, where it has one.
         activation_fields: fields of the config that may name the activation.
         experts: name of the part that holds the routed experts.
         expert_fields, chosen_fields: fields of the config that may hold the number of routed
@@ -94,6 +95,7 @@ class ModuleArchitecture(Architecture):
     up: ClassVar[str] = "up_proj"
     down: ClassVar[str] = "down_proj"
     gate_up: ClassVar[str] = ""
+    shared_mlp: ClassVar[str] = ""
     activation_fields: ClassVar[tuple[str, ...]] = (
         "hidden_act",
         "hidden_activation",

@@ -18,7 +18,7 @@ from acdc_pipeline.models.architectures.reading.blocks import (
     scale_outputs,
 )
 from acdc_pipeline.models.architectures.reading.latent import read_latent_slots
-from acdc_pipeline.models.architectures.reading.mlps import read_mlp
+from acdc_pipeline.models.architectures.reading.mlps import SummedModules, read_mlp
 from acdc_pipeline.models.architectures.reading.norms import NO_NORM, read_head_norm, read_norm
 from acdc_pipeline.models.architectures.reading.paths import find, find_optional
 from acdc_pipeline.models.architectures.reading.rotary import read_rotary
@@ -97,6 +97,9 @@ def _read_block(
     post_attn = _read_post_norm(layer, architecture.post_attn, architecture)
     check_post_norm(attn, post_attn)
     mlp = find_optional(layer, architecture.mlp)
+    shared = find_optional(layer, architecture.shared_mlp)
+    if mlp is not None and shared is not None:
+        mlp = SummedModules(mlp, shared)
     norm_mlp = _read_norm(layer, architecture.mlp_norm, architecture) or norm_attn
     block = Block(
         norm_attn=norm_attn,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor, nn
+
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero, linear
 from acdc_pipeline.models.weights import Mlp, TokenModule
@@ -49,3 +51,20 @@ def read_token_module(module: Any, architecture: ModuleArchitecture, config: Any
         feature = f"mixtures of {experts} experts, {chosen} per token"
     used = routed + always
     return TokenModule(module, used, used // (2 * config.hidden_size), feature)
+
+
+class SummedModules(nn.Module):
+    """The sum of what two modules make of the same tokens."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum for `x`, [batch, position, d_model]."""
+        return _output(self.first(x)) + _output(self.second(x))
+
+
+def _output(result: Any) -> Tensor:
+    """Return the output of a module that may return its routing too."""
+    return result[0] if isinstance(result, tuple) else result
