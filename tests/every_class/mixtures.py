@@ -80,10 +80,12 @@ MIXTURES: tuple[TinyModel, ...] = (
     TinyModel(
         "Ernie4_5_MoeForCausalLM",
         {**_MIXTURE, "moe_num_experts": 4, "moe_k": 2, "moe_num_shared_experts": 1},
+        dtype="float32",  # of the router, whatever the type of the model
     ),
     TinyModel(
         "HunYuanMoEV1ForCausalLM",
         {**_MIXTURE, "head_dim": 4, "num_experts": 4, "moe_topk": 2},
+        dtype="float32",  # of the router, whatever the type of the model
     ),
     TinyModel(
         "Dots1ForCausalLM",
