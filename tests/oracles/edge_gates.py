@@ -38,11 +38,12 @@ class Gates:
         self.by_edge: dict[str, Tensor] = {}
 
     def added(self, receiver: str, sources: Collection[str]) -> Tensor:
-        total = torch.zeros(1, dtype=torch.float64)
+        dtype = next(iter(self.steps.values())).dtype
+        total = torch.zeros(1, dtype=dtype)
         for source in sources:
             if f"{source}->{receiver}" not in self.edges:
                 continue
-            gate = torch.zeros((), dtype=torch.float64, requires_grad=True)
+            gate = torch.zeros((), dtype=dtype, requires_grad=True)
             self.by_edge[f"{source}->{receiver}"] = gate
             total = total + (self.moved.get(source, 0.0) + gate) * self.steps[source]
         return total

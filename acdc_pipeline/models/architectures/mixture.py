@@ -57,7 +57,7 @@ class Glm4Moe(ModuleArchitecture):
     title = "GLM-4.5"
 
 
-class Ernie4_5Moe(ModuleArchitecture):
+class ErnieMoe(ModuleArchitecture):
     """Rotation of adjacent dimensions; mixtures and a shared expert in some layers."""
 
     class_name = "Ernie4_5_MoeForCausalLM"
@@ -176,7 +176,7 @@ ARCHITECTURES = (
     Olmoe,
     FlexOlmo,
     Glm4Moe,
-    Ernie4_5Moe,
+    ErnieMoe,
     HunYuanMoeV1,
     Dots1,
     SolarOpen,

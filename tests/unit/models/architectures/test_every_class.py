@@ -32,7 +32,7 @@ from tests.scoring import scores_of
 PROMPTS = random_prompts(2, 5, VOCAB, seed=5)
 
 # Relative to the largest value: the same sums in another order.
-TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def test_class_whole_model_has_the_logits_of_transformers(case: Case):
         ours = unembed(case.model.weights, run_sources(case.model.weights, PROMPTS.clean).final)
     assert (ours - theirs).abs().max() < case.tolerance * theirs.abs().max()
     # The oracle without removed edges is the model, whatever its hooks do.
-    assert (case.plain.model_logits - theirs[:, -1]).abs().max() < 1e-12 * theirs.abs().max()
+    assert (
+        case.plain.model_logits - theirs[:, -1]
+    ).abs().max() < case.tolerance / 100 * theirs.abs().max()
 
 
 def test_class_edges_are_those_of_the_parts_that_read_and_write(case: Case):
