@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from acdc_pipeline.errors import GraphError, InvalidInput
-from acdc_pipeline.graph import Node
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs import find_project
 
 FOLDER = Path("results", "notes")
@@ -39,12 +38,12 @@ def notes_folder() -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
-def read_notes(folder: Path | None, sizes: Mapping[str, tuple[int, int]]) -> Notes:
+def read_notes(folder: Path | None, heads: Mapping[str, Collection[str]]) -> Notes:
     """Read the notes in a folder: `<model>/a5.h1.md` and `<model>/index.md`.
 
     Args:
         folder: None for no notes.
-        sizes: number of layers and of heads in each, by slug of the model.
+        heads: the names of the heads of each model, by its slug.
 
     Raises:
         InvalidInput: a note is not UTF-8 text, or is too long.
@@ -53,7 +52,7 @@ def read_notes(folder: Path | None, sizes: Mapping[str, tuple[int, int]]) -> Not
     strays: list[str] = []
     for path in sorted(folder.glob("*/*.md")) if folder else ():
         slug = path.parent.name
-        if slug in sizes and _is_about(path.stem, *sizes[slug]):
+        if slug in heads and (path.stem == MODEL or path.stem in heads[slug]):
             html[slug, path.stem] = to_html(_text(path))
         else:
             strays.append(f"{slug}/{path.name}")
@@ -77,17 +76,6 @@ class _Parser(MarkdownIt):
     def validateLink(self, url: str) -> bool:  # noqa: N802  (name of the library)
         scheme, colon, _ = url.strip().lower().partition(":")
         return not colon or "/" in scheme or scheme in ("http", "https", "mailto")
-
-
-def _is_about(stem: str, n_layers: int, n_heads: int) -> bool:
-    if stem == MODEL:
-        return True
-    try:
-        node = Node.parse(stem)
-    except GraphError:
-        return False
-    inside = (node.layer or 0) < n_layers and (node.head or 0) < n_heads
-    return node.kind == "head" and inside and str(node) == stem
 
 
 def _text(path: Path) -> str:

@@ -261,7 +261,7 @@ def make_site(
         models=models,
         tasks=find_tasks(models, project),
         scores=scores,
-        notes=read_notes(notes, {m.slug: (m.n_layers, m.n_heads) for m in models}),
+        notes=read_notes(notes, {m.slug: {head_name(*p) for p in m.places} for m in models}),
     )
 
 

@@ -8,7 +8,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.wiki.notes import read_notes, to_html
 from tests.wiki_pages import Page
 
-SIZES = {"zoo-attn-2l": (2, 8)}
+HEADS = {"zoo-attn-2l": {f"a{layer}.h{head}" for layer in range(2) for head in range(8)}}
 
 
 def test_note_is_markdown_below_the_headings_of_the_page():
@@ -51,7 +51,7 @@ def test_notes_are_found_by_model_and_head_and_others_are_named(tmp_path: Path):
         path.parent.mkdir(exist_ok=True)
         path.write_text("text")
     (tmp_path / "zoo-attn-2l" / "a01.h3.md").write_text("text")
-    found = read_notes(tmp_path, SIZES)
+    found = read_notes(tmp_path, HEADS)
     assert set(found.html) == {("zoo-attn-2l", "a1.h3"), ("zoo-attn-2l", "index")}
     assert found.strays == ("other/a0.h0.md", "zoo-attn-2l/a01.h3.md", "zoo-attn-2l/a1.h8.md")
     assert found.html["zoo-attn-2l", "a1.h3"] == "<p>text</p>\n"
@@ -62,9 +62,9 @@ def test_note_that_is_no_text_is_refused_by_name(tmp_path: Path):
     path.parent.mkdir()
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidInput, match=r"UTF-8") as caught:
-        read_notes(tmp_path, SIZES)
+        read_notes(tmp_path, HEADS)
     assert caught.value.where == str(path)
 
 
 def test_notes_without_a_folder_are_none():
-    assert read_notes(None, SIZES).html == {}
+    assert read_notes(None, HEADS).html == {}
