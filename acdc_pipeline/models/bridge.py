@@ -107,9 +107,9 @@ def _load_with_report(
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    name = architecture_of(config)
-    by_name = find_architecture(name).source == "module"
-    loader: Any = getattr(transformers, name if by_name else "AutoModelForCausalLM")
+    found = find_architecture(architecture_of(config))
+    by_name = found.source == "module"
+    loader: Any = getattr(transformers, found.class_name if by_name else "AutoModelForCausalLM")
     try:
         with quiet_transformers():
             described: dict[str, Any] = {}

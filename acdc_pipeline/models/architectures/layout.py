@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.reading.paths import find_optional
 
 
 class ModuleArchitecture(Architecture):
@@ -24,9 +25,10 @@ class ModuleArchitecture(Architecture):
             images or sound too.
 
     Class attributes of a layer, relative to it:
-        attention, mlp: its two parts.
-        attn_norm, mlp_norm: norms before them; an empty `mlp_norm` is the same as `attn_norm`.
-        post_attn, post_mlp: norms of what they write.
+        attention, mixer, mlp: its parts. With a name for the mixer, layers may lack any of them.
+        attn_norm, mlp_norm: norms before them; the mixer reads the same stream as the attention,
+            and an empty `mlp_norm` is the same as `attn_norm`.
+        post_attn, post_mixer, post_mlp: norms of what they write.
 
     Class attributes of an attention, relative to it:
         q, k, v, o: projections.
@@ -66,10 +68,12 @@ class ModuleArchitecture(Architecture):
     text_config: ClassVar[str] = ""
 
     attention: ClassVar[str] = "self_attn"
+    mixer: ClassVar[str] = ""
     mlp: ClassVar[str] = "mlp"
     attn_norm: ClassVar[str] = "input_layernorm"
     mlp_norm: ClassVar[str] = "post_attention_layernorm"
     post_attn: ClassVar[str] = ""
+    post_mixer: ClassVar[str] = ""
     post_mlp: ClassVar[str] = ""
 
     q: ClassVar[str] = "q_proj"
@@ -129,6 +133,11 @@ class ModuleArchitecture(Architecture):
     def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the fields of `config.json` that describe the text model."""
         return config.get(self.text_config, config) if self.text_config else config
+
+    def find_part(self, layer: Any, part: Literal["a", "r", "m"]) -> Any:
+        """Return the module of a layer's attention, mixer or MLP; None if it has none."""
+        name = {"a": self.attention, "r": self.mixer, "m": self.mlp}[part]
+        return find_optional(layer, name)
 
     def window(self, attention: Any) -> int | None:
         """Return the number of keys that a query sees, itself included; None for all."""

@@ -18,7 +18,7 @@ from acdc_pipeline.models.architectures.reading.blocks import (
     scale_outputs,
 )
 from acdc_pipeline.models.architectures.reading.latent import read_latent_slots
-from acdc_pipeline.models.architectures.reading.mlps import SummedModules, read_mlp
+from acdc_pipeline.models.architectures.reading.mlps import SummedModules, read_mixer, read_mlp
 from acdc_pipeline.models.architectures.reading.norms import NO_NORM, read_head_norm, read_norm
 from acdc_pipeline.models.architectures.reading.paths import find, find_optional
 from acdc_pipeline.models.architectures.reading.rotary import read_rotary
@@ -84,30 +84,40 @@ def _read_rotary(
         return [Rotary(cos, sin, pairs) for cos, sin in tables]
     if not architecture.rotary:
         return [None] * len(layers)
-    attentions = [find_optional(layer, architecture.attention) for layer in layers]
+    attentions = [architecture.find_part(layer, "a") for layer in layers]
     return read_rotary(find(model, architecture.rotary), architecture, attentions, n_ctx)
 
 
 def _read_block(
     layer: Any, architecture: ModuleArchitecture, config: Any, rotary: Rotary | None
 ) -> Block:
+    attention, mixer, mlp = (architecture.find_part(layer, part) for part in ("a", "r", "m"))
+    if attention is None and not architecture.mixer:
+        find(layer, architecture.attention)  # raises
+
+    def post_norm(name: str, part: Any) -> Norm | None:
+        return None if part is None else _read_post_norm(layer, name, architecture)
+
     norm_attn = _read_norm(layer, architecture.attn_norm, architecture) or NO_NORM
-    attention = find(layer, architecture.attention)
-    attn = _read_attention(attention, architecture, config, rotary)
-    post_attn = _read_post_norm(layer, architecture.post_attn, architecture)
-    check_post_norm(attn, post_attn)
-    mlp = find_optional(layer, architecture.mlp)
+    attn = None if attention is None else _read_attention(attention, architecture, config, rotary)
+    post_attn = post_norm(architecture.post_attn, attention)
+    if attn is not None:
+        check_post_norm(attn, post_attn)
     shared = find_optional(layer, architecture.shared_mlp)
     if mlp is not None and shared is not None:
         mlp = SummedModules(mlp, shared)
-    norm_mlp = _read_norm(layer, architecture.mlp_norm, architecture) or norm_attn
+    norm_mlp = None
+    if mlp is not None:
+        norm_mlp = _read_norm(layer, architecture.mlp_norm, architecture) or norm_attn
     block = Block(
         norm_attn=norm_attn,
         attn=attn,
-        norm_mlp=None if mlp is None else norm_mlp,
+        norm_mlp=norm_mlp,
         mlp=None if mlp is None else read_mlp(mlp, architecture, config),
         post_attn=post_attn,
-        post_mlp=_read_post_norm(layer, architecture.post_mlp, architecture),
+        post_mlp=post_norm(architecture.post_mlp, mlp),
+        mixer=None if mixer is None else read_mixer(mixer, config),
+        post_mixer=post_norm(architecture.post_mixer, mixer),
     )
     return architecture.finish_block(block, layer, config)
 

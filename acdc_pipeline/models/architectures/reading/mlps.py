@@ -1,4 +1,4 @@
-"""MLPs of a model's own modules: as weights where a known formula fits, else as the module."""
+"""MLPs and mixers of a model: as weights where a known formula fits, else the module itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero, linear
-from acdc_pipeline.models.weights import Mlp, TokenModule
+from acdc_pipeline.models.weights import Mixer, Mlp, TokenModule
 
 
 def read_mlp(module: Any, architecture: ModuleArchitecture, config: Any) -> Mlp | TokenModule:
@@ -51,6 +51,13 @@ def read_token_module(module: Any, architecture: ModuleArchitecture, config: Any
         feature = f"mixtures of {experts} experts, {chosen} per token"
     used = routed + always
     return TokenModule(module, used, used // (2 * config.hidden_size), feature)
+
+
+def read_mixer(module: Any, config: Any) -> Mixer:
+    """Return `module`, which mixes positions without attention heads, as it is."""
+    n_weights = sum(p.numel() for p in module.parameters() if p.dim() > 1)
+    feature = f"{type(module).__name__} mixers"
+    return Mixer(module, n_weights, n_weights // config.hidden_size, feature)
 
 
 class SummedModules(nn.Module):
