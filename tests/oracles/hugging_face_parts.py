@@ -50,13 +50,19 @@ class Family:
     Args:
         layer: names in every layer, or a function of the layer's index and the config.
         layers, final: the list of layers and the final norm.
-        scale: the factor on what parts write before it is added to the stream.
+        scale: the factor on what parts write before it is added to the stream, or one for each
+            kind of part.
     """
 
     layer: Layer | Callable[[int, Any], Layer] = Layer()
     layers: str = "model.layers"
     final: str = "model.norm"
-    scale: Callable[[Any], float] = lambda config: 1.0
+    scale: Callable[[Any], float | Mapping[str, float]] = lambda config: 1.0
+
+    def scales(self, config: Any) -> Mapping[str, float]:
+        """By kind of part, the factor on what it writes."""
+        scale = self.scale(config)
+        return scale if isinstance(scale, Mapping) else dict.fromkeys("arm", scale)
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,9 @@ class HuggingFacePatching:
         ablation: str = "corrupted",
     ) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.clean = clean
+        self.clean, self.corrupted = clean, corrupted
         self.n_heads: int = model.config.get_text_config().num_attention_heads
-        self.scale = family.scale(model.config)
+        self.scales = family.scales(model.config)
         self.final = model.get_submodule(family.final)
         self.layers = [
             LayerParts.of(module, family.layer, index, model.config)
@@ -209,7 +209,7 @@ class _Run:
     def _write(self, out: Tensor, name: str) -> Tensor:
         own = self.unfold(out)[:, self.copy_of(name[0])]
         # Two modules may write as one part: experts, and an MLP that all tokens pass.
-        self.written[name] = self.patching.scale * own + self.written.get(name, 0.0)
+        self.written[name] = self.patching.scales[name[0]] * own + self.written.get(name, 0.0)
         return self.spread(own).reshape(out.shape)
 
     def _join(self, z: Tensor) -> Tensor:
@@ -226,7 +226,7 @@ class _Run:
             alone = torch.zeros_like(by_head)
             alone[..., h, :] = by_head[..., h, :]
             share = _without_bias(layer.output, alone.flatten(-2))
-            self.written[f"a{layer.index}.h{h}"] = self.patching.scale * share
+            self.written[f"a{layer.index}.h{h}"] = self.patching.scales["a"] * share
         return z
 
     def _scale_heads(self, x: Tensor, out: Tensor, layer: LayerParts) -> Tensor:

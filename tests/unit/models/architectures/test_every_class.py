@@ -100,10 +100,20 @@ def test_class_whole_model_has_the_logits_of_transformers(case: Case):
         theirs = case.plain.model(PROMPTS.clean, use_cache=False).logits
         ours = unembed(case.model.weights, run_sources(case.model.weights, PROMPTS.clean).final)
     assert (ours - theirs).abs().max() < case.tolerance * theirs.abs().max()
-    # The oracle without removed edges is the model, whatever its hooks do.
-    assert (
-        case.plain.model_logits - theirs[:, -1]
-    ).abs().max() < case.tolerance / 100 * theirs.abs().max()
+
+
+def test_class_oracle_is_the_model_between_no_and_all_edges_removed(case: Case):
+    plain = case.plain
+    with torch.no_grad(), Float64Throughout():
+        clean, corrupted = (
+            plain.model(tokens, use_cache=False).logits[:, -1]
+            for tokens in (plain.clean, plain.corrupted)
+        )
+    # Every receiver reads the corrupted prompt: nothing else is in the stream than sources.
+    none, every = plain.logits([set(), case.edges])
+    tolerance = 1e-2 * case.tolerance * clean.abs().max()
+    assert (none - clean).abs().max() < tolerance
+    assert (every - corrupted).abs().max() < tolerance
 
 
 def test_class_edges_are_those_of_the_parts_that_read_and_write(case: Case):
