@@ -15,7 +15,7 @@ from acdc_pipeline.errors import InvalidInput, UnsupportedModel, unknown
 
 # Names of the same size in different families.
 LAYERS = ("n_layers", "num_hidden_layers", "n_layer", "num_layers")
-HEADS = ("n_heads", "num_attention_heads", "n_head", "num_heads")
+HEADS = ("n_heads", "num_attention_heads", "n_head", "num_heads", "attention_heads")
 WIDTH = ("d_model", "hidden_size", "n_embd")
 VOCABULARY = ("d_vocab", "vocab_size")
 HEAD_WIDTH = ("d_head", "head_dim")

@@ -3,8 +3,9 @@
 from tests.every_class.dense import DENSE
 from tests.every_class.known import KNOWN
 from tests.every_class.mixtures import MIXTURES
+from tests.every_class.older import OLDER
 from tests.every_class.tiny import TinyModel
 
-EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES)
+EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES, *OLDER)
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

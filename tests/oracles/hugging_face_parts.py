@@ -27,6 +27,8 @@ class Layer:
         method: a method of the attention module that is called with query, key and value, for
             families without `eager_attention_forward`.
         split: one that returns query, key and value, likewise.
+        projections: parts of the attention module that return keys and values, or all in blocks,
+            likewise.
         parallel: whether all parts of the layer read the stream as it was before the layer.
     """
 
@@ -40,6 +42,7 @@ class Layer:
     spans: tuple[str, ...] = ()
     method: str = ""
     split: str = ""
+    projections: tuple[str, ...] = ()
     parallel: bool = False
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -281,6 +282,10 @@ class _Run:
     def _mixing(self, layer: LayerParts) -> Any:
         """Replaces the place where queries, keys and values meet."""
         attention: Any = layer.attention
+        if layer.names.projections:
+            return self._mixing_projections(
+                [attention.get_submodule(name) for name in layer.names.projections]
+            )
         if name := layer.names.method or layer.names.split:
             plain = getattr(attention, name)
             if layer.names.method:
@@ -306,6 +311,23 @@ class _Run:
             return inner(module, query, key, value, *rest, **more)
 
         return patch.object(file, "eager_attention_forward", eager)
+
+    @contextmanager
+    def _mixing_projections(self, modules: Sequence[nn.Module]) -> Iterator[None]:
+        """Mixes in the outputs of projections: of keys and of values, or of all in three blocks."""
+
+        def mix(_: Tensor, out: Tensor, at: int) -> Tensor:
+            if len(modules) == 1:
+                query, key, value = out.chunk(3, -1)
+                return torch.cat([query, *self._mix(key, value)], -1)
+            return self._mix(out, out)[at]
+
+        handles = [_change_output(m, partial(mix, at=at)) for at, m in enumerate(modules)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def _without_bias(module: nn.Module, x: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from acdc_pipeline.models.architectures import (
     llama,
     mixture,
     native,
+    older,
     olmo,
     opt,
     phi,
@@ -43,6 +44,7 @@ _FAMILIES = (
     cohere,
     post_norms,
     mixture,
+    older,
     native,
 )
 _ARCHITECTURES: tuple[Architecture, ...] = tuple(

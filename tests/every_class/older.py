@@ -1,0 +1,130 @@
+"""Classes of the years before Llama."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.every_class.tiny import GROUPED, PARTIAL_ROTARY, SIZES, TOKENS, TinyModel
+from tests.hugging_face_models import POSITIONS
+from tests.oracles.hugging_face_patching import Family, Layer
+
+_GPT2: dict[str, Any] = {
+    **TOKENS,
+    "n_layer": 2,
+    "n_head": 4,
+    "n_embd": 16,
+    "n_positions": POSITIONS,
+}
+_FAIRSEQ = {"self_attn_layer_norm": "a", "final_layer_norm": "m"}
+
+OLDER: tuple[TinyModel, ...] = (
+    TinyModel(
+        "BloomForCausalLM",
+        {**TOKENS, "n_layer": 2, "n_head": 3, "hidden_size": 18},
+        Family(
+            Layer(
+                writes={"mlp.dense_4h_to_h": "m"},
+                output="self_attention.dense",
+                split="_reshape",
+            ),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+    ),
+    TinyModel(
+        "MptForCausalLM",
+        {
+            **TOKENS,
+            "n_layers": 2,
+            "n_heads": 3,
+            "d_model": 18,
+            "max_seq_len": POSITIONS,
+            "attn_config": {"clip_qkv": 0.8, "softmax_scale": 0.7},
+        },
+        Family(
+            Layer(
+                reads={"norm_1": "a", "norm_2": "m"},
+                writes={"ffn.down_proj": "m"},
+                output="attn.out_proj",
+                projections=("Wqkv",),
+            ),
+            "transformer.blocks",
+            "transformer.norm_f",
+        ),
+    ),
+    TinyModel(
+        "GPTBigCodeForCausalLM",
+        {**_GPT2, "multi_query": True},
+        Family(
+            Layer(reads={"ln_1": "a", "ln_2": "m"}, output="attn.c_proj"),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+    ),
+    TinyModel(
+        "CodeGenForCausalLM",
+        {**_GPT2, "rotary_dim": 2},
+        Family(
+            Layer(reads={"ln_1": "am"}, output="attn.out_proj", method="_attn"),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+    ),
+    TinyModel(
+        "XGLMForCausalLM",
+        {
+            **TOKENS,
+            "num_layers": 2,
+            "attention_heads": 4,
+            "d_model": 16,
+            "ffn_dim": 24,
+            "max_position_embeddings": POSITIONS,
+        },
+        Family(
+            Layer(
+                reads=_FAIRSEQ,
+                writes={"fc2": "m"},
+                output="self_attn.out_proj",
+                projections=("k_proj", "v_proj"),
+            ),
+            final="model.layer_norm",
+        ),
+        dtype="float32",  # its mask cannot be made in float64
+    ),
+    TinyModel(
+        "BioGptForCausalLM",
+        SIZES,
+        Family(
+            Layer(reads=_FAIRSEQ, writes={"fc2": "m"}, output="self_attn.out_proj"),
+            "biogpt.layers",
+            "biogpt.layer_norm",
+        ),
+    ),
+    TinyModel(
+        "GPTNeoXJapaneseForCausalLM",
+        {**SIZES, "intermediate_multiple_size": 2, "rope_parameters": PARTIAL_ROTARY},
+        Family(
+            Layer(output="attention.dense", method="_attn"),
+            "gpt_neox_japanese.layers",
+            "gpt_neox_japanese.final_layer_norm",
+        ),
+    ),
+    TinyModel(
+        "CTRLLMHeadModel",
+        {**_GPT2, "dff": 24},
+        Family(
+            Layer(
+                reads={"layernorm1": "a", "layernorm2": "m"},
+                writes={"ffn": "m"},
+                output="multi_head_attention.dense",
+            ),
+            "transformer.h",
+            "transformer.layernorm",
+        ),
+    ),
+    TinyModel(
+        "PersimmonForCausalLM",
+        {**GROUPED, "qk_layernorm": True, "rope_parameters": PARTIAL_ROTARY},
+        Family(Layer(output="self_attn.dense"), final="model.final_layernorm"),
+    ),
+)
