@@ -125,6 +125,11 @@ def coupled(draw: Draw) -> Attention:
     )
 
 
+def normed(draw: Draw) -> Attention:
+    """A norm of what all heads carry, after their gates."""
+    return replace(gate(draw), z_norm_eps=1e-5, b_o=None)
+
+
 KINDS: dict[str, tuple[Callable[[Draw], Attention], NormKind]] = {
     "sinks": (sinks, "rms"),
     "latents": (latents, "rms"),
@@ -132,6 +137,7 @@ KINDS: dict[str, tuple[Callable[[Draw], Attention], NormKind]] = {
     "gate": (gate, "rms"),
     "alibi": (alibi, "layer"),
     "chunks": (chunks, "none"),
+    "normed": (normed, "rms"),
     "coupled": (coupled, "rms"),
 }
 

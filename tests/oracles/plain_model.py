@@ -99,7 +99,12 @@ class PlainModel:
             if gate is not None:
                 z = z / (1 + torch.exp(-gate))
             self.patterns[name], self.carried[name] = pattern, z
-            out[name] = z @ attn.w_o[h]
+        if attn.z_norm_eps is not None:
+            squares = torch.stack([self.carried[name].pow(2).mean(-1) for name in names])
+            rms = (squares.mean(0) + attn.z_norm_eps).sqrt()[..., None]
+            self.carried |= {name: self.carried[name] / rms for name in names}
+        for h, name in enumerate(names):
+            out[name] = self.carried[name] @ attn.w_o[h]
         if block.post_attn is None:
             return out
         total = torch.stack(list(out.values())).sum(0)

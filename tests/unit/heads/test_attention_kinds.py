@@ -58,11 +58,11 @@ def test_profile_scores_of_circuits_that_are_no_matrices_are_missing(kind: str, 
 
 
 def test_ov_matrices_give_the_direction_that_heads_write_for_one_token():
-    """A gate of a whole head and an RMS norm of values change the length of it alone."""
+    """A gate of a whole head and RMS norms of values change the length of it alone."""
     weights = build("chunks")
     norm = HeadNorm("rms", 1 + torch.rand(2, 4).double(), 1e-5, "head")
     blocks = tuple(
-        replace(block, attn=replace(block.attention, b_v=None, v_norm=norm))
+        replace(block, attn=replace(block.attention, b_v=None, v_norm=norm, z_norm_eps=0.1))
         for block in weights.blocks
     )
     weights = replace(weights, blocks=blocks)
