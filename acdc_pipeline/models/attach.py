@@ -56,7 +56,7 @@ def attach_model(model: Any) -> AttachedModel:
     if bridged:
         return AttachedModel(copy, model.original_model, model.ln_final)
     base = model.get_base_model() if is_adapted(model) else model
-    found = find_architecture(copy.architecture)
+    found = find_architecture(copy.architecture, base.config.to_dict())
     by_module = isinstance(found, ModuleArchitecture)
     norm = found.final_norm if by_module else copy.bridge.ln_final.name
     return AttachedModel(copy, base, base.get_submodule(norm))

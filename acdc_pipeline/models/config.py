@@ -91,6 +91,7 @@ def _check_size(config: Mapping[str, Any], where: str, name: str) -> int:
 
 
 def _check_model_type(config: Mapping[str, Any], architecture: str, where: str) -> None:
+    import transformers
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -105,6 +106,8 @@ def _check_model_type(config: Mapping[str, Any], architecture: str, where: str) 
         for one in (made if isinstance(made, tuple | list) else (made,))
     ]
     kind = config.get("model_type")
+    own = getattr(transformers, architecture, None)
+    pairs += [] if own is None else [(own.config_class.model_type, architecture)]
     if (kind, architecture) not in pairs:
         fitting = sorted({name for name, made in pairs if made == architecture})
         raise InvalidInput(

@@ -13,6 +13,7 @@ from torch import Tensor
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, require_supported
+from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.modules import read_weights
@@ -120,7 +121,8 @@ def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
-    by_module = find_architecture(architecture).source == "module"
+    found = find_architecture(architecture, config)
+    by_module = found.source == "module"
     load = load_module if by_module else load_bridge
     model = load(located.directory, dtype=precision.computed)
     _round_parameters(model, precision, located.directory, where=str(ref))
@@ -128,7 +130,7 @@ def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
         ref=ref,
         revision=located.revision,
         architecture=architecture,
-        weights=weights_of(model, architecture, where=str(located.directory / "config.json")).to(
+        weights=weights_of(model, found, where=str(located.directory / "config.json")).to(
             precision=precision, device=torch_device
         ),
         tokenizer=load_tokenizer(located.directory),
@@ -137,7 +139,7 @@ def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
     )
 
 
-def weights_of(model: Any, architecture: str, *, where: str) -> TransformerWeights:
+def weights_of(model: Any, architecture: Architecture, *, where: str) -> TransformerWeights:
     """Return the weights of a model as plain tensors, on the CPU.
 
     Args:
@@ -146,11 +148,10 @@ def weights_of(model: Any, architecture: str, *, where: str) -> TransformerWeigh
     Raises:
         UnsupportedModel: the engine does not reproduce an activation or a norm.
     """
-    found = find_architecture(architecture)
     try:
-        if isinstance(found, ModuleArchitecture):
-            return read_weights(model, found)
-        return extract_weights(model, found)
+        if isinstance(architecture, ModuleArchitecture):
+            return read_weights(model, architecture)
+        return extract_weights(model, architecture)
     except UnsupportedModel as error:
         error.fix = error.fix or SHOW_SUPPORTED
         raise error.at(where)  # noqa: B904  (the same error)

@@ -20,6 +20,10 @@ DENSE: tuple[TinyModel, ...] = (
     ),
     TinyModel("CwmForCausalLM", {**GROUPED, **WINDOWS, "head_dim": 8, "rope_parameters": ROTARY}),
     TinyModel(
+        "Emu3ForCausalLM",
+        {**GROUPED, "attention_bias": True, "mlp_bias": True, "rope_parameters": ROTARY},
+    ),
+    TinyModel(
         "SeedOssForCausalLM",
         {**GROUPED, "attention_out_bias": True, "head_dim": 8, "rope_parameters": ROTARY},
     ),
@@ -102,6 +106,11 @@ DENSE: tuple[TinyModel, ...] = (
             "rope_parameters": ROTARY,
         },
         Family(Layer(reads=SHARED_NORM)),
+    ),
+    TinyModel(
+        "PhiForCausalLM",
+        {**GROUPED, "qk_layernorm": True, "rope_parameters": PARTIAL_ROTARY},
+        Family(Layer(reads=SHARED_NORM, output="self_attn.dense"), final="model.final_layernorm"),
     ),
     TinyModel(
         "CohereCompassForCausalLM",

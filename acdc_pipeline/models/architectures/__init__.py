@@ -64,9 +64,15 @@ _BY_NAME: Mapping[str, Architecture] = {
 }
 
 
-def find_architecture(class_name: str) -> Architecture:
-    """Return the architecture of that name; a plain decoder if the name is not supported."""
-    return _BY_NAME.get(class_name, Architecture())
+def find_architecture(class_name: str, config: Mapping[str, Any] | None = None) -> Architecture:
+    """Return the architecture of that name; a plain decoder if the name is not supported.
+
+    Args:
+        config: contents of `config.json`, where a setting may change what the weights are read
+            from.
+    """
+    found = _BY_NAME.get(class_name, Architecture())
+    return found if config is None else found.variant(config)
 
 
 def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:

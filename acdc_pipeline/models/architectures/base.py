@@ -64,6 +64,10 @@ class Architecture:
         """Return the fields of `config.json` that describe the text model."""
         return config
 
+    def variant(self, config: Mapping[str, Any]) -> Architecture:
+        """Return the architecture of a model with this `config.json`."""
+        return self
+
     def find_refusal(self, config: Mapping[str, Any]) -> str | None:
         """Return why this `config.json` is refused, or None."""
         for field, value, reason in self.refused_values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,13 @@ class Cwm(ModuleArchitecture):
 
     class_name = "CwmForCausalLM"
     title = "CWM"
+
+
+class Emu3(ModuleArchitecture):
+    """The text part of Emu3, like Llama; pictures are further tokens."""
+
+    class_name = "Emu3ForCausalLM"
+    title = "Emu3 (text)"
 
 
 class SeedOss(ModuleArchitecture):
@@ -129,6 +137,11 @@ class Moshi(ModuleArchitecture):
     down = "fc2"
     rotary = "model.layers.0.self_attn.rotary_emb"
 
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        # `ffn_dim` counts gates and hidden units.
+        width = config.get("ffn_dim")
+        return {**config, "intermediate_size": width // 2} if isinstance(width, int) else config
+
 
 class Ministral(ModuleArchitecture):
     """Llama with windows in some layers."""
@@ -159,6 +172,7 @@ ARCHITECTURES = (
     Cwm,
     Ministral,
     Ministral3,
+    Emu3,
     SeedOss,
     Helium,
     Ernie45,

@@ -219,7 +219,6 @@ PLANNED = (
     "DbrxForCausalLM",
     "DeepseekV2ForCausalLM",
     "DeepseekV3ForCausalLM",
-    "Emu3ForCausalLM",
     "FalconH1ForCausalLM",
     "FlintForCausalLM",
     "Gemma4ForCausalLM",

@@ -135,7 +135,7 @@ def _hold_bridge(bridge: TransformerBridge, tokenizer: Any) -> HeldModel:
     refuse_quantised(config, where)
     refuse_adapters(modules, where)
     require_supported(architecture, config, where=where)
-    if find_architecture(architecture).source == "module":
+    if find_architecture(architecture, config).source == "module":
         raise UnsupportedModel(
             f"{architecture} is read from the transformers model, not from a TransformerBridge",
             where=where,
@@ -169,14 +169,15 @@ def _load_pretrained(
     base.set_attn_implementation("eager")
     refuse_not_finite(original.named_parameters(), where)
     make_copy = merged_copy if adapted else copy_module
-    if find_architecture(architecture).source == "module":
+    found = find_architecture(architecture, base.config.to_dict())
+    if found.source == "module":
         base.set_experts_implementation("eager")
         bridge = None
         read = make_copy(original, precision, where=where) if adapted else original
     else:
         # TransformerLens changes the modules that it wraps; the first copy stays the caller's.
         bridge = read = wrap_pretrained(make_copy(original, precision, where=where))
-    weights = weights_of(read, architecture, where=where)
+    weights = weights_of(read, found, where=where)
     return LoadedModel(
         ref=ref,
         revision=revision,
@@ -200,7 +201,7 @@ def _load_bridge(
     precision, where = resolve_dtype(dtype), str(ref)
     copied = copy_bridge(bridge, precision, where=where)
     refuse_not_finite(copied.named_parameters(), where)
-    weights = weights_of(copied, architecture, where=where)
+    weights = weights_of(copied, find_architecture(architecture), where=where)
     return LoadedModel(
         ref=ref,
         revision=revision,

@@ -45,7 +45,11 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(tmp_path
         ("OPTForCausalLM", {"_remove_final_layer_norm": True}, "final norm"),
         ("GPTJForCausalLM", {"rotary_dim": None}, "rotary"),
         ("GPT2LMHeadModel", {"add_cross_attention": True}, "second residual stream"),
-        ("PhiForCausalLM", {"qk_layernorm": True}, "norms of queries and keys"),
+        (
+            "HyperCLOVAXForCausalLM",
+            {"attention_bias": True},
+            "would scale a bias that belongs to no head",
+        ),
         ("FalconForCausalLM", {"alibi": True}, "ALiBi"),
         ("FalconForCausalLM", {"new_decoder_architecture": True}, "fused projections"),
         ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
