@@ -15,16 +15,19 @@ from transformers import ArceeConfig, AutoModelForCausalLM, MixtralConfig
 
 from acdc_pipeline.engine import parity_error
 from acdc_pipeline.engine.components import mlp_output
-from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.architectures.reading.slots import split_fused
 from acdc_pipeline.models.attach import attach_model
+from acdc_pipeline.models.bridge import wrap_pretrained
 from acdc_pipeline.models.describe import list_features
 from acdc_pipeline.models.device import resolve_dtype
 from acdc_pipeline.models.hashing import hash_nested
 from acdc_pipeline.models.memory import resolve_model
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.models.weights import TokenModule
+from acdc_pipeline.workflows.circuit_run import patch_model
 from tests.checkpoints import POSITIONS, VOCAB, randomised
 from tests.float64 import Float64Throughout
 
@@ -177,6 +180,43 @@ def test_attach_model_finds_the_final_norm(mixtral: Path):
     with pytest.raises(InvalidInput) as raised:
         attach_model(load_model(f"dir:{mixtral}", device="cpu"))
     assert "original" in str(raised.value.fix)
+
+
+def test_patch_model_of_a_mixture_gives_the_logits_of_the_circuit(mixtral: Path):
+    model = AutoModelForCausalLM.from_pretrained(mixtral)
+    whole = model(TOKENS).logits
+    topology = load_model(f"dir:{mixtral}", device="cpu").topology
+    with torch.no_grad(), patch_model(Circuit.full(topology), model, ablation="zero") as patched:
+        torch.testing.assert_close(patched(TOKENS).logits, whole, rtol=1e-4, atol=1e-4)
+    nothing = Circuit(topology, frozenset())
+    with torch.no_grad(), patch_model(nothing, model, ablation="zero") as patched:
+        # nothing reaches the logits: an RMS norm without a bias gives zeros
+        assert not patched(TOKENS).logits.any()
+    assert torch.equal(model(TOKENS).logits, whole)
+
+
+# peft uses a deprecated name of transformers
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_resolve_model_with_lora_on_a_mixture_is_merged_into_the_copy(mixtral: Path):
+    from peft import LoraConfig, get_peft_model
+
+    base = AutoModelForCausalLM.from_pretrained(mixtral)
+    plain = base(TOKENS).logits
+    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["q_proj"]))
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            if "lora_" in name:
+                parameter.copy_(torch.randn(parameter.shape))
+    held = _held(adapted)
+    assert (held.reference_logits(TOKENS) - plain).abs().max() > 1e-2
+    assert parity_error(held, TOKENS, torch.full((3,), 9)) < 1e-5
+
+
+def test_resolve_model_in_a_bridge_of_a_module_architecture_is_refused(mixtral: Path):
+    bridge = wrap_pretrained(AutoModelForCausalLM.from_pretrained(mixtral))
+    with pytest.raises(UnsupportedModel, match="not from a TransformerBridge") as raised:
+        resolve_model(bridge)
+    assert "PreTrainedModel" in str(raised.value.fix)
 
 
 def test_read_mlp_with_an_activation_of_its_own_is_run_as_a_module(tmp_path: Path):
