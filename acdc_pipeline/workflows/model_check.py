@@ -72,6 +72,6 @@ def check_model(
 
 
 def _long_enough(weights: TransformerWeights) -> int:
-    windows = [attn.window for attn in weights.attentions]
+    windows = [width for attn in weights.attentions for width in (attn.window, attn.chunk)]
     short = [window for window in windows if window is not None and window <= _LONGEST - 4]
     return min(context_length(weights), max([16, *(window + 4 for window in short)]))
