@@ -18,6 +18,7 @@ from acdc_pipeline.models.architectures import (
     gemma,
     glm,
     gpt,
+    hybrid,
     llama,
     mixture,
     native,
@@ -45,6 +46,7 @@ _FAMILIES = (
     post_norms,
     mixture,
     older,
+    hybrid,
     native,
 )
 _ARCHITECTURES: tuple[Architecture, ...] = tuple(

@@ -85,6 +85,8 @@ def _read_rotary(
     if not architecture.rotary:
         return [None] * len(layers)
     attentions = [architecture.find_part(layer, "a") for layer in layers]
+    if not any(part is not None and architecture.rotates(part) for part in attentions):
+        return [None] * len(layers)
     return read_rotary(find(model, architecture.rotary), architecture, attentions, n_ctx)
 
 
