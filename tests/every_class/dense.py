@@ -9,7 +9,7 @@ from tests.every_class.tiny import (
     SHARED_NORM,
     TinyModel,
 )
-from tests.oracles.hugging_face_patching import Family, Layer
+from tests.oracles.hugging_face_parts import Family, Layer
 
 WINDOWS = {"sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.every_class.tiny import GROUPED, PARTIAL_ROTARY, SIZES, TOKENS, TinyModel
 from tests.hugging_face_models import POSITIONS
-from tests.oracles.hugging_face_patching import Family, Layer
+from tests.oracles.hugging_face_parts import Family, Layer
 
 _GPT2: dict[str, Any] = {
     **TOKENS,

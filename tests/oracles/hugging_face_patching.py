@@ -1,7 +1,7 @@
 """Edge patching by brute force on the Hugging Face model itself, for any family described to it.
 
 Nothing is shared with the engine or with TransformerLens: all arithmetic is the model's own, and
-hooks change only what its parts read. The trick is copies. The model runs on many copies of each
+hooks change only what its parts read. The model runs on many copies of each
 prompt, and every receiver of a layer reads its stream in a copy of its own: head h has a copy for
 its query, one for its key and one for its value, the MLP and the mixer have one each. Where the
 attention is computed, the copy of the query takes the keys and the values of the other two. What
@@ -26,9 +26,7 @@ from torch import Tensor, nn
 
 from tests.float64 import Float64Throughout
 from tests.oracles.edge_gates import Gates
-from tests.oracles.hugging_face_parts import Family, Layer, LayerParts
-
-__all__ = ["Family", "HuggingFacePatching", "Layer"]
+from tests.oracles.hugging_face_parts import Family, LayerParts
 
 
 class HuggingFacePatching:
