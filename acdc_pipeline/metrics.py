@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.specs.own_metric import Outputs
@@ -118,8 +118,9 @@ def token_mask(
 ) -> Bool[Tensor, "answer vocab"]:
     """Mark the tokens of each answer; `like` has the shape and device of the result."""
     mask = torch.zeros_like(like, dtype=torch.bool)
-    for row, ids in enumerate(tokens):
-        mask[row, list(ids)] = True
+    rows = [row for row, ids in enumerate(tokens) for _ in ids]
+    columns = [token for ids in tokens for token in ids]
+    mask[torch.tensor(rows, dtype=torch.long), torch.tensor(columns, dtype=torch.long)] = True
     return mask
 
 
@@ -138,6 +139,11 @@ class MetricInputs:
     circuit: Float[Tensor, "*state answer vocab"]
     correct: Bool[Tensor, "answer vocab"]
     incorrect: Bool[Tensor, "answer vocab"]
+
+    def of_tokens(self, tokens: Int[Tensor, " token"]) -> MetricInputs:
+        """The same for some tokens of the vocabulary, in their order."""
+        every = (self.model, self.circuit, self.correct, self.incorrect)
+        return MetricInputs(*(values[..., tokens] for values in every))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective, run_circuit
@@ -203,6 +203,7 @@ def _scorer(
         return score_whole
     masks = answer_masks(bench)
     reads_logits = any(metric.reads == "logits" for metric in metrics.values())
+    tokens = _few_tokens(*masks)
 
     def score(logits: Float[Tensor, "*state answer vocab"]) -> dict[MetricKey, Tensor]:
         inputs: dict[Outputs, MetricInputs] = {
@@ -210,9 +211,28 @@ def _scorer(
         }
         if reads_logits:
             inputs["logits"] = MetricInputs(bench.logits, logits, *masks)
-        return {name: metric.score(inputs[metric.reads]) for name, metric in metrics.items()}
+        found = {}
+        for name, metric in metrics.items():
+            chosen = inputs[metric.reads]
+            if tokens is not None and metric.depends_on == "answers":
+                chosen = chosen.of_tokens(tokens)
+            found[name] = metric.score(chosen)
+        return found
 
     return score
+
+
+def _few_tokens(
+    correct: Bool[Tensor, "answer vocab"], incorrect: Bool[Tensor, "answer vocab"]
+) -> Int[Tensor, " token"] | None:
+    """The tokens that are correct or incorrect for some answer.
+
+    None if an answer has more than two of a kind: a sum over these alone could round otherwise than
+    one over the vocabulary.
+    """
+    if any(int(mask.sum(-1).max()) > 2 for mask in (correct, incorrect)):
+        return None
+    return (correct | incorrect).any(0).nonzero().flatten()
 
 
 def _whole_answers(bench: Bench) -> WholeAnswerScores | None:

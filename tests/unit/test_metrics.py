@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from acdc_pipeline.metrics import METRICS, MetricInputs
+from acdc_pipeline.metrics import METRICS, MetricInputs, token_mask
 
 # One answer over three tokens, and two circuits.
 MODEL = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
@@ -92,3 +92,24 @@ def test_sign_makes_higher_worse_for_every_metric():
     worse_circuit_last = {name: METRICS[name].sign * _score(name)[1] for name in METRICS}
     better = {name: METRICS[name].sign * _score(name)[0] for name in METRICS}
     assert all(worse_circuit_last[name] > better[name] for name in METRICS)
+
+
+def test_logit_diff_of_two_tokens_of_a_kind_has_the_bits_of_the_whole_vocabulary():
+    draw = torch.Generator().manual_seed(0)
+    circuits = torch.randn(3, 4, 999, generator=draw).log_softmax(-1)
+    correct = token_mask(circuits[0], [(7,), (998, 3), (5,), (0, 6)])
+    incorrect = token_mask(circuits[0], [(9, 8), (1,), (500, 2), (3,)])
+    inputs = MetricInputs(circuits[0], circuits, correct, incorrect)
+    marked = (correct | incorrect).any(0).nonzero().flatten()
+    few = METRICS["logit_diff"].score(inputs.of_tokens(marked))
+    assert torch.equal(few, METRICS["logit_diff"].score(inputs))
+
+
+def test_token_mask_marks_the_tokens_of_each_answer_and_none_where_there_are_none():
+    like = torch.zeros(3, 4)
+    assert token_mask(like, [(1, 3), (), (0,)]).int().tolist() == [
+        [0, 1, 0, 1],
+        [0] * 4,
+        [1, 0, 0, 0],
+    ]
+    assert not token_mask(like, [(), (), ()]).any()
