@@ -9,6 +9,9 @@ LOCK_TORCH ?= 2.13.0
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# In the order of their names: what takes longest, tests/integration, comes early. xdist would put
+# files of many tests first, and leave one process with a long file at the end.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 SAY = @printf '\n== %s\n'
 
 .DEFAULT_GOAL := help
@@ -26,15 +29,14 @@ demo: $(INSTALLED) ## find circuits in the models that ship with the package, an
 
 test: $(INSTALLED) ## the whole test suite
 	$(SAY) "Running the whole test suite"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile -m "not ray and not real"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) -m "not ray and not real"
 	$(SAY) "Tests that start Ray, each file in a process of its own: Ray leaves state behind in one"
 	@for file in $$(grep -rl "mark\.ray" tests --include="test_*.py" | sort); do \
 		$(BIN)/python -m pytest -q -m ray "$$file" || exit 1; done
 
 check: lint ## style, types, import layers and the fast tests
 	$(SAY) "Fast tests"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --maxprocesses 4 --dist loadfile \
-		-m "not slow and not ray and not real"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not ray and not real"
 
 lint: $(INSTALLED) ## style, types and import layers
 	$(SAY) "Style: ruff"

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from jaxtyping import Bool
 
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.evaluation import circuit_logprobs, measure, measure_circuits
-from acdc_pipeline.graph import Decision
+from acdc_pipeline.graph import Decision, Topology
 
 ALONE = 7
 """Of so many decisions one is measured in a forward of its own too."""
+
+
+def masks_tried(
+    topology: Topology, decisions: Sequence[Decision]
+) -> list[Bool[np.ndarray, " edge"]]:
+    """The edges that were present when each decision was made, without the edge it is about."""
+    present = np.ones(topology.n_edges, dtype=bool)
+    masks = []
+    for decision in decisions:
+        masks.append(present.copy())
+        masks[-1][topology.edge_index(decision.edge)] = False
+        if decision.removed:
+            present = masks[-1]
+    return masks
 
 
 def assert_logged_as_measured(
@@ -19,13 +35,7 @@ def assert_logged_as_measured(
 ) -> None:
     """The metric of every decision is that of its circuit without the edge, computed anew."""
     topology = bench.weights.topology
-    present = topology.edge_mask(topology.edge_set)
-    masks = []
-    for decision in decisions:
-        masks.append(present.copy())
-        masks[-1][topology.edge_index(decision.edge)] = False
-        if decision.removed:
-            present = masks[-1]
+    masks = masks_tried(topology, decisions)
     found = [decision.metric_after for decision in decisions]
     together = [values["kl"] for values in measure_circuits(bench, masks, ["kl"])]
     assert found == pytest.approx(together, abs=tolerance)

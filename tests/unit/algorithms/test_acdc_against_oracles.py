@@ -18,7 +18,7 @@ from acdc_pipeline.models.bridge import load_bridge
 from acdc_pipeline.models.zoo import zoo_path
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.float64 import Float64Throughout
 from tests.oracles.bridge_patching import BridgePatching
 from tests.oracles.native_patching import NativePatching
@@ -54,11 +54,11 @@ def _assert_same(fast: AcdcResult, oracle: list[Step], tolerance: float) -> None
 
 
 def _bridge_patching(
-    directory: Path, model: LoadedModel, ablation: str, prompts: PromptSet = PROMPTS
+    directory: Path, model: LoadedModel, ablation: str, tmp_path: Path, prompts: PromptSet = PROMPTS
 ) -> BridgePatching:
     weights = model.weights.blocks[0].attention
     if weights.heads_per_kv > 1:
-        directory = checkpoints.ungrouped(directory, directory.with_name("ungrouped"))
+        directory = checkpoints.ungrouped(directory, tmp_path / "ungrouped")
     bridge = load_bridge(directory, dtype=torch.float64)
     return BridgePatching(bridge, prompts.clean, prompts.corrupted, ablation)
 
@@ -98,10 +98,9 @@ EVERY_ABLATION = [(name, a) for name in ("gpt2", "llama") for a in ("corrupted",
 def test_acdc_hugging_face_models_decides_as_bridge_hooks_do(
     name: str, ablation: Ablation, tmp_path: Path
 ):
-    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
-    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+    model = tiny_models.loaded(name, "float64")
     with Float64Throughout():
-        patching = _bridge_patching(directory, model, ablation)
+        patching = _bridge_patching(tiny_models.folder(name), model, ablation, tmp_path)
         oracle = _plain(model, patching.kl)
         _assert_random_circuits_agree(model, ablation, patching.kl)
     _assert_same(_fast(model, PROMPTS, ablation, 0.05), oracle, 1e-12)
@@ -113,11 +112,8 @@ NATIVE = [("native-ln", ablation) for ablation in ("corrupted", "zero", "mean")]
 
 
 @pytest.mark.parametrize(("name", "ablation"), NATIVE)
-def test_acdc_native_models_decides_as_a_hand_written_forward_does(
-    name: str, ablation: Ablation, tmp_path: Path
-):
-    directory = checkpoints.NATIVE[name](tmp_path / name)
-    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
+def test_acdc_native_models_decides_as_a_hand_written_forward_does(name: str, ablation: Ablation):
+    directory, model = tiny_models.folder(name), tiny_models.loaded(name, "float64")
     patching = NativePatching(directory, PROMPTS.clean, PROMPTS.corrupted, ablation)
     oracle = _plain(model, patching.kl)
     _assert_random_circuits_agree(model, ablation, patching.kl)
@@ -139,7 +135,7 @@ def test_acdc_trained_models_decides_as_bridge_hooks_do(name: str, tmp_path: Pat
     model, prompts = _trained(name)
     directory = copytree(zoo_path(name), tmp_path / name)
     with Float64Throughout():
-        patching = _bridge_patching(directory, model, "corrupted", prompts)
+        patching = _bridge_patching(directory, model, "corrupted", tmp_path, prompts)
         oracle = _plain(model, patching.kl, TRAINED_THRESHOLD)
     _assert_same(_fast(model, prompts, "corrupted", TRAINED_THRESHOLD), oracle, 1e-11)
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,19 +13,14 @@ from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.graph import Decision
-from acdc_pipeline.models import LoadedModel, load_model
-from tests import checkpoints
+from acdc_pipeline.models import TransformerWeights
+from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
 
 
-@pytest.fixture(scope="module")
-def models() -> dict[str, LoadedModel]:
-    """In float32, where every change in the order of a sum shows."""
-    with tempfile.TemporaryDirectory() as folder:
-        return {
-            name: load_model(f"dir:{make(Path(folder) / name)}", dtype="float32", device="cpu")
-            for name, make in checkpoints.EVERY.items()
-        }
+def float32(name: str) -> TransformerWeights:
+    """Weights in float32, where every change in the order of a sum shows."""
+    return tiny_models.weights(name, "float32")
 
 
 def _search(
@@ -59,7 +51,6 @@ def _search(
     data=st.data(),
 )
 def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
-    models: dict[str, LoadedModel],
     name: str,
     seed: int,
     threshold: float,
@@ -67,7 +58,7 @@ def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
     data: st.DataObject,
 ):
     prompts = random_prompts(3, 5, checkpoints.VOCAB, seed)
-    bench = set_up(models[name].weights, prompts, "corrupted")
+    bench = set_up(float32(name), prompts, "corrupted")
     whole, resumable = _search(bench, threshold, recompute_after)
     if not resumable:
         return
@@ -78,18 +69,16 @@ def test_acdc_interrupted_anywhere_ends_in_the_same_bits(
     assert again.smallest_margin == whole.smallest_margin
 
 
-def test_acdc_resumed_search_offers_the_same_places_to_resume_from(
-    models: dict[str, LoadedModel],
-):
-    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+def test_acdc_resumed_search_offers_the_same_places_to_resume_from():
+    bench = set_up(float32("gpt2"), random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
     _, resumable = _search(bench, 1e-4, 5)
     first, *later = resumable
     assert len(later) >= 2
     assert _search(bench, 1e-4, 5, first)[1] == resumable
 
 
-def test_replay_log_of_another_search_is_refused(models: dict[str, LoadedModel]):
-    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+def test_replay_log_of_another_search_is_refused():
+    bench = set_up(float32("gpt2"), random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
     _, resumable = _search(bench, 1e-4, 5)
     with pytest.raises(ExecutionFailed, match="does not belong"):
         _search(bench, 1e-4, 5, resumable[-1][1:])

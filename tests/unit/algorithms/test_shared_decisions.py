@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
-from pathlib import Path
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,21 +14,16 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.graph.search_order import ThresholdRange
-from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models import TransformerWeights
 from acdc_pipeline.specs.names import Difference, MetricName
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.compiled_bench import compiled_bench
 from tests.prompt_sets import random_prompts
 
 
-@pytest.fixture(scope="module")
-def models() -> dict[str, LoadedModel]:
-    """In float32, where every change in the order of a sum shows."""
-    with tempfile.TemporaryDirectory() as folder:
-        return {
-            name: load_model(f"dir:{make(Path(folder) / name)}", dtype="float32", device="cpu")
-            for name, make in checkpoints.EVERY.items()
-        }
+def float32(name: str) -> TransformerWeights:
+    """Weights in float32, where every change in the order of a sum shows."""
+    return tiny_models.weights(name, "float32")
 
 
 class Problem:
@@ -103,7 +95,6 @@ def assert_same(found: AcdcResult, alone: AcdcResult) -> None:
     recompute_after=st.integers(1, 60),
 )
 def test_searches_that_share_take_every_step_of_searches_alone(
-    models: dict[str, LoadedModel],
     name: str,
     seed: int,
     thresholds: list[float],
@@ -112,17 +103,15 @@ def test_searches_that_share_take_every_step_of_searches_alone(
     recompute_after: int,
 ):
     prompts = random_prompts(3, 5, checkpoints.VOCAB, seed)
-    bench = set_up(models[name].weights, prompts, "corrupted")
+    bench = set_up(float32(name), prompts, "corrupted")
     problem = Problem(bench, metric, difference, recompute_after)
     for threshold in thresholds:
         assert_same(problem.together(threshold), problem.alone(threshold))
     assert problem.shared.states_evaluated <= problem.evaluated_alone
 
 
-def test_search_at_a_threshold_of_the_same_decisions_evaluates_nothing(
-    models: dict[str, LoadedModel],
-):
-    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+def test_search_at_a_threshold_of_the_same_decisions_evaluates_nothing():
+    bench = set_up(float32("gpt2"), random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
     problem = Problem(bench)
     first = problem.together(0.01)
     same = ThresholdRange.of(first.decisions, "signed")
@@ -132,10 +121,8 @@ def test_search_at_a_threshold_of_the_same_decisions_evaluates_nothing(
     assert problem.shared.replayed == len(first.decisions)
 
 
-def test_search_at_a_near_threshold_begins_where_the_decisions_part(
-    models: dict[str, LoadedModel],
-):
-    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+def test_search_at_a_near_threshold_begins_where_the_decisions_part():
+    bench = set_up(float32("gpt2"), random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
     problem = Problem(bench)
     first = problem.together(0.01)
     next_ = ThresholdRange.of(first.decisions, "signed").high * (1 + 1e-9)
@@ -148,8 +135,8 @@ def test_search_at_a_near_threshold_begins_where_the_decisions_part(
     assert problem.shared.replayed == before > 0
 
 
-def test_searches_without_room_share_nothing_but_whole_logs(models: dict[str, LoadedModel]):
-    bench = set_up(models["gpt2"].weights, random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
+def test_searches_without_room_share_nothing_but_whole_logs():
+    bench = set_up(float32("gpt2"), random_prompts(3, 5, checkpoints.VOCAB, 1), "corrupted")
     problem = Problem(bench, room=0)
     for threshold in (0.01, 0.0101, 0.0102, 0.02):
         assert_same(problem.together(threshold), problem.alone(threshold))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,8 +10,7 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.graph import Topology
-from acdc_pipeline.models import load_model
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.memory_meter import MemoryMeter
 from tests.prompt_sets import random_prompts
 
@@ -46,10 +43,9 @@ def test_meter_counts_what_is_alive_and_no_more():
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "native-ln"])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 2.0])
-def test_search_stays_inside_its_budget(name: str, share: float, tmp_path: Path):
-    directory = checkpoints.EVERY[name](tmp_path / "m", layers=3)
-    model = load_model(f"dir:{directory}", dtype="float32", device="cpu")
-    bench = set_up(model.weights, random_prompts(24, 10, checkpoints.VOCAB), "corrupted")
+def test_search_stays_inside_its_budget(name: str, share: float):
+    weights = tiny_models.weights(name, "float32", layers=3)
+    bench = set_up(weights, random_prompts(24, 10, checkpoints.VOCAB), "corrupted")
     plan = bench.memory_plan()
     budget = plan.most + int(share * plan.sources)
     # Every edge that matters at all stays, so that every receiver is visited. A bench holds the

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,17 +10,16 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.engine.objectives import KlObjective
-from acdc_pipeline.models import TransformerWeights, load_model, resolve_dtype
-from tests import checkpoints
+from acdc_pipeline.models import TransformerWeights, resolve_dtype
+from tests import tiny_models
 
 ANSWERS, STATES = 3, 5
 
 
 # What differs between architectures here: the final norm, and a bias, scale or cap of the logits.
 @pytest.fixture(params=["gpt2", "llama", "gemma", "gptj", "cohere", "gemma2", "native-no-norm"])
-def weights(request: pytest.FixtureRequest, tmp_path: Path) -> TransformerWeights:
-    directory = checkpoints.EVERY[request.param](tmp_path / "m")
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+def weights(request: pytest.FixtureRequest) -> TransformerWeights:
+    return tiny_models.weights(request.param)
 
 
 def _defined(weights: TransformerWeights, base: Tensor, states: Tensor) -> Tensor:
@@ -58,9 +56,8 @@ def test_kl_objective_change_of_hundreds_of_logits_stays_finite_and_right(
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma2"])
-def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tmp_path: Path):
-    directory = checkpoints.EVERY[name](tmp_path / "m")
-    weights64 = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str):
+    weights64 = tiny_models.weights(name)
     weights32 = weights64.to(precision=resolve_dtype("float32"), device=torch.device("cpu"))
     generator = torch.Generator().manual_seed(2)
     base = torch.randn(ANSWERS, weights64.d_model, generator=generator)
@@ -75,10 +72,9 @@ def test_kl_objective_float32_resolves_what_log_probabilities_lose(name: str, tm
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("sureness", [10.0, 28.0, 80.0])
 def test_kl_objective_sure_model_whose_favourite_falls_matches_the_definition(
-    sureness: float, dtype: str, tmp_path: Path
+    sureness: float, dtype: str
 ):
-    directory = checkpoints.native(tmp_path / "m", norm=None)
-    weights64 = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+    weights64 = tiny_models.weights("native-no-norm")
     vocab = weights64.w_u.shape[1]
     # A stream that reads out as one logit, for token 0 alone: p(0) = 1 - (V - 1) e^-sureness.
     w_u = torch.zeros_like(weights64.w_u)

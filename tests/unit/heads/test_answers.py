@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.heads.answers import MeanLogit, answer_logit, mean_unembedding, token_logit
-from acdc_pipeline.models import load_model
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 
 TOKENS = torch.randint(checkpoints.VOCAB, (2, 6), generator=torch.Generator().manual_seed(5))
 CORRECT = ((3,), (1, 2))
@@ -19,10 +16,8 @@ INCORRECT = ((4, 5), ())
 
 # LayerNorm with biases, RMS norm, no norm
 @pytest.mark.parametrize("name", ["gpt2", "llama", "native-no-norm"])
-def test_answer_logit_is_read_off_the_logits(name: str, tmp_path: Path):
-    weights = load_model(
-        f"dir:{checkpoints.EVERY[name](tmp_path / name)}", dtype="float64", device="cpu"
-    ).weights
+def test_answer_logit_is_read_off_the_logits(name: str):
+    weights = tiny_models.weights(name)
     final = run_sources(weights, TOKENS).final[:, -1]
     logits = unembed(weights, final)
     expected = torch.stack(
@@ -36,10 +31,8 @@ def test_answer_logit_is_read_off_the_logits(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "native-no-norm", "gemma2", "olmo2", "neox"])
-def test_direct_effects_of_all_parts_add_up_to_the_answer_logit(name: str, tmp_path: Path):
-    weights = load_model(
-        f"dir:{checkpoints.EVERY[name](tmp_path / name)}", dtype="float64", device="cpu"
-    ).weights
+def test_direct_effects_of_all_parts_add_up_to_the_answer_logit(name: str):
+    weights = tiny_models.weights(name)
     sources = run_sources(weights, TOKENS)
     final = sources.final[:, -1]
     answers = answer_logit(weights, CORRECT, INCORRECT)
@@ -53,10 +46,8 @@ def test_direct_effects_of_all_parts_add_up_to_the_answer_logit(name: str, tmp_p
     torch.testing.assert_close(total, answers.of(final), rtol=1e-9, atol=1e-9)
 
 
-def test_token_logits_are_against_the_mean_over_the_vocabulary(tmp_path: Path):
-    weights = load_model(
-        f"dir:{checkpoints.gpt2(tmp_path / 'm')}", dtype="float64", device="cpu"
-    ).weights
+def test_token_logits_are_against_the_mean_over_the_vocabulary():
+    weights = tiny_models.weights("gpt2")
     centre, bias = mean_unembedding(weights)
     torch.testing.assert_close(centre, weights.w_u.mean(1))
     assert float(bias) == 0.0

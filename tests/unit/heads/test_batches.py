@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,9 @@ from acdc_pipeline.graph import head
 from acdc_pipeline.heads.batches import length_groups
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import task_scores
-from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import Mlp, TransformerWeights
 from acdc_pipeline.prompts import PromptSet
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
 
 MEMORY = 1 << 28
@@ -24,17 +22,12 @@ ENOUGH = 10**6
 """States that make any group worth a batch."""
 
 
-def weights_of(name: str, tmp_path: Path) -> TransformerWeights:
-    directory = checkpoints.EVERY[name](tmp_path / name)
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
-
-
 def prompts() -> PromptSet:
     return random_prompts(5, 8, checkpoints.VOCAB, lengths=[7, 4, 8, 4, 6])
 
 
-def test_groups_hold_each_prompt_once_cut_behind_its_longest_answer(tmp_path: Path):
-    groups = length_groups(weights_of("llama", tmp_path), prompts(), states=ENOUGH)
+def test_groups_hold_each_prompt_once_cut_behind_its_longest_answer():
+    groups = length_groups(tiny_models.weights("llama"), prompts(), states=ENOUGH)
     assert [(group.rows.tolist(), group.width) for group in groups] == [
         ([1, 3], 4),
         ([4], 6),
@@ -43,19 +36,19 @@ def test_groups_hold_each_prompt_once_cut_behind_its_longest_answer(tmp_path: Pa
     ]
 
 
-def test_lengths_are_put_together_until_their_copies_are_worth_a_batch(tmp_path: Path):
-    groups = length_groups(weights_of("llama", tmp_path), prompts(), states=1)
+def test_lengths_are_put_together_until_their_copies_are_worth_a_batch():
+    groups = length_groups(tiny_models.weights("llama"), prompts(), states=1)
     assert [(group.rows.tolist(), group.width) for group in groups] == [([1, 3, 4, 0, 2], 8)]
 
 
-def test_places_of_a_group_are_those_of_its_prompts_answers(tmp_path: Path):
+def test_places_of_a_group_are_those_of_its_prompts_answers():
     # two answers in prompt 1, none in prompt 3
     p = replace(
         prompts(),
         answer_row=torch.tensor([0, 1, 1, 2, 4]),
         answer_pos=torch.tensor([6, 1, 3, 7, 5]),
     )
-    groups = length_groups(weights_of("llama", tmp_path), p, states=ENOUGH)
+    groups = length_groups(tiny_models.weights("llama"), p, states=ENOUGH)
     assert [group.rows.tolist() for group in groups] == [[1], [4], [0], [2]]
     assert sorted(i for group in groups for i in group.answers.tolist()) == [0, 1, 2, 3, 4]
     for group in groups:
@@ -65,8 +58,8 @@ def test_places_of_a_group_are_those_of_its_prompts_answers(tmp_path: Path):
         assert torch.equal(found, torch.stack([expected + 100 * s for s in range(3)]))
 
 
-def test_prompts_that_attention_reads_backwards_stay_whole(tmp_path: Path):
-    weights = weights_of("llama", tmp_path)
+def test_prompts_that_attention_reads_backwards_stay_whole():
+    weights = tiny_models.weights("llama")
     block = weights.blocks[0]
     ahead = replace(block, attn=replace(block.attention, direction="bidirectional"))
     weights = replace(weights, blocks=(ahead, *weights.blocks[1:]))
@@ -76,9 +69,9 @@ def test_prompts_that_attention_reads_backwards_stay_whole(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["llama", "neox"])
-def test_scores_of_prompts_together_are_those_of_each_alone(name: str, tmp_path: Path):
+def test_scores_of_prompts_together_are_those_of_each_alone(name: str):
     """Ablation by the mean is left out: it is a mean over all prompts."""
-    weights, p = with_wide_mlps(weights_of(name, tmp_path)), prompts()
+    weights, p = with_wide_mlps(tiny_models.weights(name)), prompts()
     assert len(length_groups(weights, p, weights.topology.n_heads)) > 1
     together = task_scores(weights, p, memory=MEMORY).samples
     movers = [head(1, 0), head(1, 1)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,9 +11,7 @@ from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.graph import Edge, head
 from acdc_pipeline.heads.batches import chunks, row_bytes, rows_at_once
 from acdc_pipeline.heads.layer_run import Edits, LayerRun, run_tokens, zero_heads
-from acdc_pipeline.models import load_model
-from acdc_pipeline.models.weights import TransformerWeights
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 
 TOKENS = torch.randint(checkpoints.VOCAB, (3, 7), generator=torch.Generator().manual_seed(3))
 OTHER = torch.randint(checkpoints.VOCAB, (3, 7), generator=torch.Generator().manual_seed(4))
@@ -25,14 +21,9 @@ OTHER = torch.randint(checkpoints.VOCAB, (3, 7), generator=torch.Generator().man
 KINDS = ("gpt2", "llama", "neox", "gemma2", "olmo2", "native-ln")
 
 
-def weights_of(name: str, tmp_path: Path) -> TransformerWeights:
-    directory = checkpoints.EVERY[name](tmp_path / name)
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
-
-
 @pytest.mark.parametrize("name", checkpoints.EVERY)
-def test_run_tokens_writes_what_the_clean_forward_writes(name: str, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_run_tokens_writes_what_the_clean_forward_writes(name: str):
+    weights = tiny_models.weights(name)
     sources = run_sources(weights, TOKENS)
     runs: list[LayerRun] = []
     final = run_tokens(weights, TOKENS, visit=runs.append)
@@ -52,8 +43,8 @@ def test_run_tokens_writes_what_the_clean_forward_writes(name: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_head_that_writes_something_else_is_all_its_edges_removed(name: str, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_a_head_that_writes_something_else_is_all_its_edges_removed(name: str):
+    weights = tiny_models.weights(name)
     ablated = run_sources(weights, OTHER).outputs
     names = [str(node) for node in weights.topology.sources]
     for node in (head(0, 1), head(1, 0)):
@@ -66,8 +57,8 @@ def test_a_head_that_writes_something_else_is_all_its_edges_removed(name: str, t
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_queries_that_read_something_else_are_their_edges_removed(name: str, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_queries_that_read_something_else_are_their_edges_removed(name: str):
+    weights = tiny_models.weights(name)
     clean, ablated = run_sources(weights, TOKENS).outputs, run_sources(weights, OTHER).outputs
     place = [str(node) for node in weights.topology.sources].index("a0.h1")
     readers = [head(1, 0), head(1, 1)]
@@ -79,16 +70,16 @@ def test_queries_that_read_something_else_are_their_edges_removed(name: str, tmp
     )
 
 
-def test_silenced_heads_write_nothing(tmp_path: Path):
-    weights = weights_of("gpt2", tmp_path)
+def test_silenced_heads_write_nothing():
+    weights = tiny_models.weights("gpt2")
     runs: list[LayerRun] = []
     run_tokens(weights, TOKENS, edits=zero_heads([head(1, 1)], weights.w_e), visit=runs.append)
     assert not runs[1].written[1].any()
     assert runs[1].written[0].any()
 
 
-def test_rows_at_once_keeps_the_budget_and_names_what_is_missing(tmp_path: Path):
-    weights = weights_of("gpt2", tmp_path)
+def test_rows_at_once_keeps_the_budget_and_names_what_is_missing():
+    weights = tiny_models.weights("gpt2")
     one = row_bytes(weights, 10)
     assert rows_at_once(weights, 10, 5 * one + one // 2) == 5
     with pytest.raises(OutOfMemoryBudget, match="10 tokens") as raised:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -23,11 +21,10 @@ from acdc_pipeline.heads.batches import row_bytes
 from acdc_pipeline.heads.query_effects import query_effects
 from acdc_pipeline.heads.task_scores import ABLATIONS, find_other_answers, task_scores
 from acdc_pipeline.metrics import kl_divergence
-from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import find_task
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
 
 MEMORY = 1 << 28
@@ -35,11 +32,6 @@ MEMORY = 1 << 28
 # learned positions, grouped keys, parallel blocks, norms behind attention and across heads, soft
 # caps, no MLP
 KINDS = ("gpt2", "llama", "neox", "gemma2", "olmo2", "native-capped", "native-ln")
-
-
-def weights_of(name: str, tmp_path: Path) -> TransformerWeights:
-    directory = checkpoints.EVERY[name](tmp_path / name)
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
 
 
 def prompts(n: int = 4) -> PromptSet:
@@ -52,10 +44,8 @@ def finals(weights: TransformerWeights, ablated: torch.Tensor, edges: list[Edge]
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_ablations_are_those_of_the_graph_with_all_edges_of_the_head_removed(
-    name: str, tmp_path: Path
-):
-    weights, p = weights_of(name, tmp_path), prompts()
+def test_ablations_are_those_of_the_graph_with_all_edges_of_the_head_removed(name: str):
+    weights, p = tiny_models.weights(name), prompts()
     found = task_scores(weights, p, memory=MEMORY).samples
     answers = answer_logit(weights, p.correct, p.incorrect)
     clean = run_sources(weights, p.clean).final[p.answer_row, p.answer_pos]
@@ -74,8 +64,8 @@ def test_ablations_are_those_of_the_graph_with_all_edges_of_the_head_removed(
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_direct_effects_are_dot_products_and_self_repair_what_they_leave(name: str, tmp_path: Path):
-    weights, p = weights_of(name, tmp_path), prompts()
+def test_direct_effects_are_dot_products_and_self_repair_what_they_leave(name: str):
+    weights, p = tiny_models.weights(name), prompts()
     scores = task_scores(weights, p, memory=MEMORY)
     answers = answer_logit(weights, p.correct, p.incorrect)
     clean, other = run_sources(weights, p.clean), run_sources(weights, p.corrupted)
@@ -94,9 +84,9 @@ def test_direct_effects_are_dot_products_and_self_repair_what_they_leave(name: s
     assert scores.answer.mean == pytest.approx(float(answers.of(final).mean()))
 
 
-def test_last_layer_without_a_norm_repairs_nothing(tmp_path: Path):
+def test_last_layer_without_a_norm_repairs_nothing():
     """What a head of the last layer writes reaches the logits as it is: nothing can answer it."""
-    weights = weights_of("native-no-norm", tmp_path)
+    weights = tiny_models.weights("native-no-norm")
     found = task_scores(weights, prompts(), memory=MEMORY).samples
     np.testing.assert_allclose(found["self_repair"][:, -1], 0.0, atol=1e-10)
     np.testing.assert_allclose(
@@ -104,8 +94,8 @@ def test_last_layer_without_a_norm_repairs_nothing(tmp_path: Path):
     )
 
 
-def test_scores_are_the_same_however_little_memory_there_is(tmp_path: Path):
-    weights, p = weights_of("llama", tmp_path), prompts()
+def test_scores_are_the_same_however_little_memory_there_is():
+    weights, p = tiny_models.weights("llama"), prompts()
     whole = task_scores(weights, p, memory=MEMORY)
     least = task_scores(weights, p, memory=row_bytes(weights, 6))
     for name, samples in whole.samples.items():
@@ -121,8 +111,8 @@ def test_scores_are_the_same_however_little_memory_there_is(tmp_path: Path):
         task_scores(weights, p, memory=100)
 
 
-def test_progress_counts_layers_with_those_behind_them_up_to_all_of_them(tmp_path: Path):
-    weights = weights_of("gpt2", tmp_path)
+def test_progress_counts_layers_with_those_behind_them_up_to_all_of_them():
+    weights = tiny_models.weights("gpt2")
     seen: list[tuple[int, int]] = []
     task_scores(
         weights,
@@ -135,8 +125,8 @@ def test_progress_counts_layers_with_those_behind_them_up_to_all_of_them(tmp_pat
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_query_effects_are_those_of_the_edges_into_the_movers_queries(name: str, tmp_path: Path):
-    weights, p = weights_of(name, tmp_path), prompts()
+def test_query_effects_are_those_of_the_edges_into_the_movers_queries(name: str):
+    weights, p = tiny_models.weights(name), prompts()
     movers = [head(1, 0), head(1, 1)]
     found = query_effects(weights, p, movers, memory=MEMORY)
     answers = answer_logit(weights, p.correct, p.incorrect)
@@ -183,8 +173,8 @@ def test_answer_positions_of_words_that_occur_once_or_never_are_none():
     assert not places.repeat.any()
 
 
-def test_attention_to_places_counts_only_answers_that_have_them(tmp_path: Path):
-    weights = weights_of("gpt2", tmp_path)
+def test_attention_to_places_counts_only_answers_that_have_them():
+    weights = tiny_models.weights("gpt2")
     scores = task_scores(weights, prompt_of([0, 5, 9, 7, 8, 7, 3, 4], (5,), (7,)), memory=MEMORY)
     assert set(scores.counterfactual) == {"attention_to_answer", "attention_to_repeat"}
     # the sides are equal, and so is where they look
@@ -217,7 +207,7 @@ def test_ioi_is_ioi_like_and_other_tasks_are_not():
     assert not is_ioi_like(find_task("induction"))
 
 
-def test_prompts_longer_than_the_context_are_refused(tmp_path: Path):
-    weights = weights_of("gpt2", tmp_path)
+def test_prompts_longer_than_the_context_are_refused():
+    weights = tiny_models.weights("gpt2")
     with pytest.raises(PromptError, match="do not fit"):
         task_scores(weights, random_prompts(2, 13, checkpoints.VOCAB), memory=MEMORY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,9 +22,8 @@ from acdc_pipeline.heads.random_weights import (
     random_weights,
 )
 from acdc_pipeline.heads.singular_tokens import top_tokens
-from acdc_pipeline.models import load_model
 from acdc_pipeline.models.weights import TransformerWeights
-from tests import checkpoints
+from tests import tiny_models
 from tests.hand_built import Head, Stream
 
 MEMORY = 1 << 28
@@ -36,11 +34,6 @@ STREAM = Stream(vocab=12, positions=11)
 
 # learned positions, grouped keys, norms behind attention, parallel blocks, no MLP, no norm
 KINDS = ("gpt2", "llama", "gemma2", "neox", "native-ln", "native-no-norm")
-
-
-def weights_of(name: str, tmp_path: Path) -> TransformerWeights:
-    directory = checkpoints.EVERY[name](tmp_path / name)
-    return load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
 
 
 def norm_matrix(weights: TransformerWeights, layer: int | None) -> Tensor:
@@ -79,8 +72,8 @@ def tokens_to_tokens(weights: TransformerWeights, layer: int, h: int) -> Tensor:
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("memory", [MEMORY, NARROW])
-def test_ov_copying_is_that_of_the_whole_token_matrix(name: str, memory: int, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_ov_copying_is_that_of_the_whole_token_matrix(name: str, memory: int):
+    weights = tiny_models.weights(name)
     got = ov_copying(weights, memory)
     for layer in range(got.shape[0]):
         for h in range(got.shape[1]):
@@ -93,8 +86,8 @@ def test_ov_copying_is_that_of_the_whole_token_matrix(name: str, memory: int, tm
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("memory", [MEMORY, NARROW])
-def test_ranks_are_those_of_sorted_rows(name: str, memory: int, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_ranks_are_those_of_sorted_rows(name: str, memory: int):
+    weights = tiny_models.weights(name)
     sources, targets = torch.tensor([1, 5, 9, 3]), torch.tensor([1, 5, 2, 22])
     ranks = rank_tokens(weights, sources, targets, memory, most=weights.w_u.shape[1])
     for layer in range(len(weights.blocks)):
@@ -109,8 +102,8 @@ def test_ranks_are_those_of_sorted_rows(name: str, memory: int, tmp_path: Path):
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("memory", [MEMORY, NARROW])
-def test_composition_and_norms_are_those_of_whole_matrices(name: str, memory: int, tmp_path: Path):
-    weights = weights_of(name, tmp_path)
+def test_composition_and_norms_are_those_of_whole_matrices(name: str, memory: int):
+    weights = tiny_models.weights(name)
     found = composition(weights, memory)
     norms = found.norms
     n_heads = weights.topology.n_heads
@@ -208,9 +201,9 @@ def test_positive_eigenvalues_put_no_token_first():
     assert ranks.from_top[0, 0].tolist() == list(range(11, -1, -1))
 
 
-def test_top_tokens_lie_furthest_along_the_singular_vectors(tmp_path: Path):
+def test_top_tokens_lie_furthest_along_the_singular_vectors():
     for name in ("gpt2", "llama", "gemma2"):
-        weights = weights_of(name, tmp_path)
+        weights = tiny_models.weights(name)
         for memory in (MEMORY, NARROW):
             found = top_tokens(weights, memory)
             for h in range(weights.topology.n_heads):
@@ -225,8 +218,8 @@ def test_top_tokens_lie_furthest_along_the_singular_vectors(tmp_path: Path):
                 assert direction.value == pytest.approx(float(s[0] / s.norm()))
 
 
-def test_top_tokens_of_queries_and_keys_lie_on_the_same_side(tmp_path: Path):
-    weights = weights_of("llama", tmp_path)
+def test_top_tokens_of_queries_and_keys_lie_on_the_same_side():
+    weights = tiny_models.weights("llama")
     found = top_tokens(weights, MEMORY)[head(1, 2)].qk[0]
     _, qk = circuits(weights, 1, 2)
     u, _, vh = torch.linalg.svd(qk)
@@ -244,8 +237,8 @@ def test_top_tokens_of_an_idle_head_are_none():
     assert found[head(0, 1)].qk
 
 
-def test_random_models_keep_shape_size_and_norms(tmp_path: Path):
-    weights = weights_of("gemma2", tmp_path)
+def test_random_models_keep_shape_size_and_norms():
+    weights = tiny_models.weights("gemma2")
     drawn = random_weights(weights, seed=1)
     for ours, theirs in zip(drawn.blocks, weights.blocks, strict=True):
         assert ours.norm_attn is theirs.norm_attn
@@ -258,8 +251,8 @@ def test_random_models_keep_shape_size_and_norms(tmp_path: Path):
     assert not torch.equal(random_weights(weights, seed=2).w_e, drawn.w_e)
 
 
-def test_random_models_have_enough_heads_and_not_many_more(tmp_path: Path):
-    small = weights_of("gpt2", tmp_path)
+def test_random_models_have_enough_heads_and_not_many_more():
+    small = tiny_models.weights("gpt2")
     assert small.topology.n_heads == len(small.blocks) == 2
     assert len(list(random_models(small, seed=0))) == random_model_count(small) == MOST_MODELS
     medium = replace(small, blocks=small.blocks * 5)
@@ -272,8 +265,8 @@ def test_random_models_have_enough_heads_and_not_many_more(tmp_path: Path):
     assert len(model.blocks) * model.topology.n_heads == ENOUGH_HEADS
 
 
-def test_folded_layer_repeats_the_keys_of_a_group(tmp_path: Path):
-    weights = weights_of("qwen2", tmp_path)
+def test_folded_layer_repeats_the_keys_of_a_group():
+    weights = tiny_models.weights("qwen2")
     assert weights.blocks[0].attention.heads_per_kv == 2
     folded = folded_layer(weights, 0)
     assert torch.equal(folded.w_k[0], folded.w_k[1])

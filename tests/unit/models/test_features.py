@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.models import load_model
 from acdc_pipeline.models.describe import list_features
-from tests import checkpoints
+from tests import tiny_models
 from tests.attention_models import build
 
 
@@ -52,11 +50,8 @@ from tests.attention_models import build
         ),
     ],
 )
-def test_features_name_what_each_model_consists_of(
-    name: str, expected: tuple[str, ...], tmp_path: Path
-):
-    model = load_model(f"dir:{checkpoints.EVERY[name](tmp_path / name)}", device="cpu")
-    assert list_features(model.weights) == expected
+def test_features_name_what_each_model_consists_of(name: str, expected: tuple[str, ...]):
+    assert list_features(tiny_models.loaded(name).weights) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import circuit_logprobs, objective_for
 from acdc_pipeline.models import LoadedModel, load_model
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.prompt_sets import random_prompts
 
 PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
@@ -48,8 +48,8 @@ def _load(directory: Path, dtype: str) -> LoadedModel:
 
 
 @pytest.mark.parametrize("name", checkpoints.EVERY)
-def test_matrices_are_held_in_16_bits_and_logits_are_the_original_s(name: str, tmp_path: Path):
-    model = _load(checkpoints.EVERY[name](tmp_path / name), "bfloat16")
+def test_matrices_are_held_in_16_bits_and_logits_are_the_original_s(name: str):
+    model = tiny_models.loaded(name, "bfloat16")
     attn = model.weights.blocks[0].attention
     assert {matrix.dtype for matrix in (attn.w_q, attn.w_k, attn.w_v)} == {torch.bfloat16}
     assert model.weights.dtype is torch.float32
@@ -58,12 +58,10 @@ def test_matrices_are_held_in_16_bits_and_logits_are_the_original_s(name: str, t
 
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("name", checkpoints.HUGGING_FACE)
-def test_logits_are_those_of_hugging_face_with_rounded_weights(
-    name: str, dtype: str, tmp_path: Path
-):
-    directory = checkpoints.HUGGING_FACE[name](tmp_path / name)
-    weights = _load(directory, dtype).weights
-    original: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
+def test_logits_are_those_of_hugging_face_with_rounded_weights(name: str, dtype: str):
+    weights = tiny_models.weights(name, dtype)
+    folder = tiny_models.folder(name)
+    original: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     with torch.no_grad():
         for parameter in original.parameters():
             parameter.copy_(parameter.to(NARROW[dtype]))

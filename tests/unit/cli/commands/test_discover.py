@@ -14,7 +14,7 @@ from acdc_pipeline.specs import find_reference
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
 from tests.specs_text import write_task
-from tests.unit.cli.commands.test_models import bloom
+from tests.unit.cli.commands.test_models import mamba
 
 TARGET = ("compiled_or", "zoo:compiled-or")
 
@@ -299,8 +299,8 @@ def test_discover_of_pairs_that_do_not_fit_the_tokenizer_names_pair_and_tokens(
 
 
 def test_discover_in_an_unsupported_architecture_is_refused(capsys, tmp_path, store_url):
-    acdc(capsys, "discover", "compiled_or", f"dir:{bloom(tmp_path / 'bloom')}").refuses(
-        "BloomForCausalLM", "ALiBi"
+    acdc(capsys, "discover", "compiled_or", f"dir:{mamba(tmp_path / 'mamba')}").refuses(
+        "MambaForCausalLM", "no attention heads"
     )
     assert not Path(store_url).exists()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -19,8 +18,7 @@ from acdc_pipeline.engine.gradients.gates import (
 )
 from acdc_pipeline.evaluation import differentiable_objective_for
 from acdc_pipeline.graph import LOGITS, Receiver
-from acdc_pipeline.models import load_model
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 from tests.oracles.autograd_gates import run_edge_gates, run_edge_probes, written_in_circuit
 from tests.prompt_sets import random_prompts
 from tests.scoring import scores_of
@@ -30,10 +28,8 @@ PROMPTS = random_prompts(3, 6, checkpoints.VOCAB, seed=5)
 
 
 @pytest.fixture(params=NAMES)
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
-    directory = checkpoints.EVERY[request.param](tmp_path / request.param)
-    model = load_model(f"dir:{directory}", dtype="float64", device="cpu")
-    return set_up(model.weights, PROMPTS, "corrupted")
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return set_up(tiny_models.weights(request.param), PROMPTS, "corrupted")
 
 
 def assert_same(ours: Tensor, theirs: Tensor) -> None:

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from acdc_pipeline.engine import parity_error
-from acdc_pipeline.models import LoadedModel, TransformerWeights, load_model
+from acdc_pipeline.models import TransformerWeights
 from acdc_pipeline.models.weights import Attention, Block, RotaryPairs
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 
 TOKENS = torch.randint(checkpoints.VOCAB, (3, 9), generator=torch.Generator().manual_seed(3))
-
-
-def _load(name: str, folder: Path) -> LoadedModel:
-    return load_model(f"dir:{checkpoints.EVERY[name](folder / name)}", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -36,10 +31,8 @@ def _load(name: str, folder: Path) -> LoadedModel:
         ("olmo3", [3, None]),
     ],
 )
-def test_extract_weights_windows_are_those_of_each_layer(
-    name: str, windows: list[int | None], tmp_path: Path
-):
-    found = [block.attention.window for block in _load(name, tmp_path).weights.blocks]
+def test_extract_weights_windows_are_those_of_each_layer(name: str, windows: list[int | None]):
+    found = [block.attention.window for block in tiny_models.loaded(name).weights.blocks]
     assert found == windows
 
 
@@ -47,8 +40,8 @@ def test_extract_weights_windows_are_those_of_each_layer(
     ("name", "scale"),
     [("gpt2", 8**-0.5), ("mistral", 12**-0.5), ("gpt-neo", 1.0), ("gemma2", 5**-0.5)],
 )
-def test_extract_weights_score_scale_comes_from_the_module(name: str, scale: float, tmp_path: Path):
-    assert _load(name, tmp_path).weights.blocks[0].attention.scale == pytest.approx(scale)
+def test_extract_weights_score_scale_comes_from_the_module(name: str, scale: float):
+    assert tiny_models.loaded(name).weights.blocks[0].attention.scale == pytest.approx(scale)
 
 
 def _blocks(weights: TransformerWeights, change: Callable[[Block], Block]) -> TransformerWeights:
@@ -106,9 +99,7 @@ WITHOUT: dict[tuple[str, str], Callable[[TransformerWeights], TransformerWeights
 
 
 @pytest.mark.parametrize(("name", "part"), WITHOUT)
-def test_parity_is_lost_without_what_is_peculiar_to_an_architecture(
-    name: str, part: str, tmp_path: Path
-):
-    model = _load(name, tmp_path)
+def test_parity_is_lost_without_what_is_peculiar_to_an_architecture(name: str, part: str):
+    model = tiny_models.loaded(name)
     poorer = replace(model, weights=WITHOUT[name, part](model.weights))
     assert parity_error(poorer, TOKENS, torch.full((3,), 9)) > 1e-3

@@ -13,13 +13,15 @@ from acdc_pipeline.models import describe_model, load_model
 from acdc_pipeline.models.architectures import ALIASES, SUPPORTED, find_refusal
 from acdc_pipeline.models.architectures.refused import PLANNED, REFUSED
 from acdc_pipeline.models.directory import NATIVE
-from tests import checkpoints
+from tests import checkpoints, tiny_models
 
 
 @pytest.mark.parametrize("name", checkpoints.EVERY)
-def test_describe_model_sizes_from_config_alone_are_those_of_the_weights(name: str, tmp_path: Path):
-    ref = f"dir:{checkpoints.EVERY[name](tmp_path / name)}"
-    described, weights = describe_model(ref), load_model(ref, device="cpu").weights
+def test_describe_model_sizes_from_config_alone_are_those_of_the_weights(name: str):
+    described, weights = (
+        describe_model(f"dir:{tiny_models.folder(name)}"),
+        tiny_models.loaded(name).weights,
+    )
     assert described.refused is None
     assert described.n_heads == weights.blocks[0].attention.w_q.shape[0]
     assert described.n_kv_heads == weights.blocks[0].attention.w_k.shape[0]
