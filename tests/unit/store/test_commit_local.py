@@ -22,9 +22,9 @@ RUN_ID = RECORD.spec.run_id()
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
-def driver(folder: Path, signal: str) -> subprocess.Popen[str]:
+def driver(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "tests/unit/store/crash_driver.py", str(folder), signal],
+        [sys.executable, f"tests/unit/store/{program}", *arguments],
         cwd=REPOSITORY,
         env=ENVIRONMENT,
         stdin=subprocess.PIPE,
@@ -41,7 +41,7 @@ def left_in_tmp(store: Store) -> list[str]:
 def test_commit_killed_at_any_moment_leaves_a_whole_run_or_none_and_a_rerun_completes(
     tmp_path: Path,
 ):
-    output, _ = driver(tmp_path, "SIGKILL").communicate()
+    output, _ = driver("crash_driver.py", str(tmp_path), "SIGKILL").communicate()
     killed = [int(line) for line in output.split()]
     # A commit opens, makes, renames and removes more than this, and was killed at each.
     assert len(killed) > 20
@@ -63,7 +63,7 @@ def test_commit_killed_at_any_moment_leaves_a_whole_run_or_none_and_a_rerun_comp
 
 @pytest.mark.slow
 def test_commit_of_a_living_process_is_not_cleaned_up_by_another(tmp_path: Path):
-    with driver(tmp_path, "SIGSTOP") as process:
+    with driver("crash_driver.py", str(tmp_path), "SIGSTOP") as process:
         assert process.stdin is not None
         assert process.stdout is not None
         protected = 0
@@ -84,18 +84,6 @@ def test_commit_of_a_living_process_is_not_cleaned_up_by_another(tmp_path: Path)
     assert protected > 5
 
 
-RACER = """
-import sys
-from acdc_pipeline.store import open_store
-from tests import records
-record = records.record()
-store = open_store(sys.argv[1])
-sys.stdout.write("ready\\n"); sys.stdout.flush()
-sys.stdin.readline()
-sys.stdout.write(str(store.commit(record)) + "\\n")
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("before", ["nothing", "a damaged run"])
 def test_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path, before: str):
@@ -103,26 +91,11 @@ def test_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path, before: st
     if before == "a damaged run":
         store.commit(RECORD)
         Path(store.path(RUN_ID), "edges.parquet").write_bytes(b"")
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACER, str(tmp_path)],
-            cwd=REPOSITORY,
-            env=ENVIRONMENT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(8)
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write("\n")
-        racer.stdin.flush()
-    answers = [racer.communicate()[0].strip() for racer in racers]
-    assert sorted(answers) == ["False"] * 7 + ["True"]
+    with driver("race_driver.py", str(tmp_path), "8") as racers:
+        assert racers.stdout is not None
+        assert [racers.stdout.readline() for _ in range(8)] == ["ready\n"] * 8
+        answers, _ = racers.communicate("go\n")
+    assert sorted(answers.split()) == ["False"] * 7 + ["True"]
     assert store.get(RUN_ID) == RECORD
     assert left_in_tmp(store) == []
 
