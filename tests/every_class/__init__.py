@@ -3,10 +3,11 @@
 from tests.every_class.dense import DENSE
 from tests.every_class.hybrids import HYBRIDS
 from tests.every_class.known import KNOWN
+from tests.every_class.latent import LATENT
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.older import OLDER
 from tests.every_class.tiny import TinyModel
 
-EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES, *OLDER, *HYBRIDS)
+EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES, *OLDER, *HYBRIDS, *LATENT)
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

@@ -19,6 +19,7 @@ from acdc_pipeline.models.architectures import (
     glm,
     gpt,
     hybrid,
+    latent,
     llama,
     mixture,
     native,
@@ -47,6 +48,7 @@ _FAMILIES = (
     mixture,
     older,
     hybrid,
+    latent,
     native,
 )
 _ARCHITECTURES: tuple[Architecture, ...] = tuple(

@@ -1,0 +1,111 @@
+"""Multi-head latent attention: DeepSeek V2 and V3, and the models that follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+
+
+class DeepseekV2(ModuleArchitecture):
+    """Latent attention; mixtures and shared experts after the first layers."""
+
+    class_name = "DeepseekV2ForCausalLM"
+    title = "DeepSeek V2"
+
+    def latent_interleaved(self, config: Any) -> bool:
+        return True
+
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any]]:
+        import torch
+
+        positions = min(int(bridge.config.max_position_embeddings), MAX_ROTARY_POSITIONS)
+        probe = torch.zeros(1, positions, 1)
+        turns = bridge.model.rotary_emb(probe, torch.arange(positions)[None])[0]
+        tables = [torch.cat([part, part], -1) for part in (turns.real, turns.imag)]
+        return [(tables[0], tables[1])] * len(bridge.model.layers)
+
+
+class DeepseekV3(ModuleArchitecture):
+    """Latent attention; mixtures with groups of experts after the first layers."""
+
+    class_name = "DeepseekV3ForCausalLM"
+    title = "DeepSeek V3"
+
+
+class Glm4MoeLite(ModuleArchitecture):
+    """Latent attention; mixtures and a shared expert in some layers."""
+
+    class_name = "Glm4MoeLiteForCausalLM"
+    title = "GLM-4.7 Flash"
+
+
+class AxK1(ModuleArchitecture):
+    """Latent attention; mixtures, with a norm after them, in some layers."""
+
+    class_name = "AXK1ForCausalLM"
+    title = "A.X K1"
+
+
+class Youtu(ModuleArchitecture):
+    """Latent attention with dense MLPs."""
+
+    class_name = "YoutuForCausalLM"
+    title = "Youtu"
+
+
+class MiniCpm3(ModuleArchitecture):
+    """Latent attention with dense MLPs; constant factors on embeddings, outputs and logits."""
+
+    class_name = "MiniCPM3ForCausalLM"
+    title = "MiniCPM 3"
+
+    def output_scale(self, config: Any) -> float:
+        return float(config.scale_depth) / float(config.num_hidden_layers) ** 0.5
+
+    def logit_scale(self, config: Any) -> float:
+        return 1.0 / float(config.logits_scaling)
+
+
+class GptOss(ModuleArchitecture):
+    """Attention sinks, windows in every second layer, biases; a mixture in each layer."""
+
+    class_name = "GptOssForCausalLM"
+    title = "gpt-oss"
+    rotary_once = True
+
+
+class Afmoe(ModuleArchitecture):
+    """Gates of what heads carry, four norms; layers without a window have no positions."""
+
+    class_name = "AfmoeForCausalLM"
+    title = "AFMoE (Trinity)"
+    attn_gate = "gate_proj"
+    mlp_norm = "pre_mlp_layernorm"
+    post_attn = "post_attention_layernorm"
+    post_mlp = "post_mlp_layernorm"
+
+    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
+        if config.get("attention_bias"):
+            return "the norm after the attention would scale a bias that belongs to no head"
+        return super().find_refusal(config)
+
+    def rotates(self, attention: Any) -> bool:
+        return bool(attention.is_local_attention)
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        return weight * weight.shape[1] ** 0.5 if bridge.config.mup_enabled else weight
+
+
+ARCHITECTURES = (
+    DeepseekV2,
+    DeepseekV3,
+    Glm4MoeLite,
+    AxK1,
+    Youtu,
+    MiniCpm3,
+    GptOss,
+    Afmoe,
+)
