@@ -109,6 +109,24 @@ class NanoChat(ModuleArchitecture):
         return replace(attn, rotary=replace(attn.rotary, sin=-attn.rotary.sin))
 
 
+class Glm(ModuleArchitecture):
+    """Llama with rotation of adjacent dimensions of a part of each head, and fused MLPs."""
+
+    class_name = "GlmForCausalLM"
+    title = "GLM"
+    rotary_pairs = "adjacent"
+    gate_up = "gate_up_proj"
+
+
+class Glm4(Glm):
+    """GLM with further norms after attention and MLP."""
+
+    class_name = "Glm4ForCausalLM"
+    title = "GLM-4"
+    post_attn = "post_self_attn_layernorm"
+    post_mlp = "post_mlp_layernorm"
+
+
 class BitNet(ModuleArchitecture):
     """RMS norms of what all heads carry, and of the hidden units of an MLP."""
 
@@ -182,5 +200,7 @@ ARCHITECTURES = (
     Apertus,
     NanoChat,
     BitNet,
+    Glm,
+    Glm4,
     Moshi,
 )
