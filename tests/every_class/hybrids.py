@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.every_class.tiny import GROUPED, PARTIAL_ROTARY, ROTARY, TinyModel
-from tests.oracles.hugging_face_patching import Family, Layer
+from tests.oracles.hugging_face_parts import Family, Layer
 
 _LAYERS = {"layer_types": ["linear_attention", "full_attention"]}
 _MIXER_OR_HEADS = {"input_layernorm": "ar", "post_attention_layernorm": "m"}
