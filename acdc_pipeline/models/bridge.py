@@ -61,9 +61,9 @@ def load_module(directory: Path, *, dtype: torch.dtype) -> Any:
     """
     weight_files(directory)
     config = read_config(directory)
-    architecture, where = architecture_of(config), str(directory / "config.json")
-    check_sizes(find_architecture(architecture).text_fields(config), where)
-    check_hugging_face(config, architecture, where)
+    found, where = find_architecture(architecture_of(config)), str(directory / "config.json")
+    check_sizes(found.text_fields(config), where)
+    check_hugging_face(config, found.class_name, where)
     model = load_pretrained(directory, dtype=dtype)
     refuse_not_finite(model.named_parameters(), str(directory))
     return model.eval().requires_grad_(False)

@@ -18,6 +18,7 @@ class Bloom(ModuleArchitecture):
     """ALiBi in place of positions; a norm of the embedding."""
 
     class_name = "BloomForCausalLM"
+    aliases = ("BloomModel",)
     title = "BLOOM"
     refused_values = (
         RefusedValue(
@@ -69,6 +70,7 @@ class Mpt(ModuleArchitecture):
     """ALiBi in place of positions; LayerNorms without biases; queries may be clipped."""
 
     class_name = "MptForCausalLM"
+    aliases = ("MPTForCausalLM",)
     title = "MPT"
     layers = "transformer.blocks"
     embedding = "transformer.wte"

@@ -211,7 +211,6 @@ _NOT_YET = "it is not reproduced yet"
 PLANNED = (
     "BailingHybridForCausalLM",
     "BeamForCausalLM",
-    "BloomModel",
     "Cohere2MoeForCausalLM",
     "DbrxForCausalLM",
     "FalconH1ForCausalLM",
@@ -224,7 +223,6 @@ PLANNED = (
     "LagunaForCausalLM",
     "Lfm3ForCausalLM",
     "Llama4ForCausalLM",
-    "MPTForCausalLM",
     "MiMoV2FlashForCausalLM",
     "ModernBertDecoderForCausalLM",
     "NemotronHForCausalLM",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
@@ -14,6 +15,7 @@ from acdc_pipeline.models.architectures import ALIASES, SUPPORTED, find_refusal
 from acdc_pipeline.models.architectures.refused import PLANNED, REFUSED
 from acdc_pipeline.models.directory import NATIVE
 from tests import checkpoints, tiny_models
+from tests.every_class import EVERY_CLASS
 
 
 @pytest.mark.parametrize("name", checkpoints.EVERY)
@@ -67,6 +69,19 @@ def test_find_refusal_values_that_change_a_supported_architecture_are_named(
 ):
     assert words in (find_refusal(architecture, config) or "")
     assert find_refusal(architecture, {}) is None
+
+
+@pytest.mark.parametrize("alias", sorted(ALIASES))
+def test_load_model_under_another_name_of_its_class_is_the_same(alias: str, tmp_path: Path):
+    (tiny,) = (tiny for tiny in EVERY_CLASS if tiny.name == ALIASES[alias])
+    directory = tiny.save(tmp_path / "model")
+    expected = load_model(f"dir:{directory}", device="cpu").weights
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "architectures": [alias]}))
+    assert describe_model(f"dir:{directory}").family == SUPPORTED[ALIASES[alias]]
+    weights = load_model(f"dir:{directory}", device="cpu").weights
+    assert torch.equal(weights.blocks[1].attention.w_q, expected.blocks[1].attention.w_q)
+    assert torch.equal(weights.w_u, expected.w_u)
 
 
 def test_aliases_name_supported_classes_and_are_none_themselves():
