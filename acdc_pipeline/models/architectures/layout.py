@@ -123,8 +123,8 @@ class ModuleArchitecture(Architecture):
     def count_experts(self, config: Mapping[str, Any]) -> tuple[int, int] | None:
         """Return the number of routed experts in a layer, and of those that process a token."""
         fields = self.expert_fields, self.chosen_fields
-        found = [next((config[n] for n in names if config.get(n)), None) for names in fields]
-        return None if None in found else (int(found[0]), int(found[1]))
+        found = [next((config[n] for n in names if config.get(n)), 0) for names in fields]
+        return (int(found[0]), int(found[1])) if all(found) else None
 
     def config(self, model: Any) -> Any:
         """Return the configuration of the text model."""

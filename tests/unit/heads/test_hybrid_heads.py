@@ -108,7 +108,7 @@ def test_hybrid_scores_of_weights_are_those_of_the_same_heads_in_a_model_of_head
     # Without an MLP in its first layer, so that tokens reach every layer as they are embedded.
     weights = weights_of(("r", "am", "r", "arm"))
     alone = _with_heads_alone(weights)
-    place = dict(zip(HAVING, (0, 1), strict=True))
+    place: dict[int, int] = dict(zip(HAVING, range(2), strict=True))
 
     def same(ours: np.ndarray, theirs: np.ndarray) -> None:
         np.testing.assert_array_equal(ours[..., HAVING, :], theirs)
