@@ -32,6 +32,28 @@ def _scale(config: Any) -> float:
     return float(config.residual_multiplier)
 
 
+def _tie(model: Any) -> None:
+    """Give three of four experts the same score for every token, of which two are chosen."""
+    for layer in model.model.layers:
+        weight = layer.mlp.gate.weight.data
+        weight[1:3] = weight[:1]
+
+
+def _crowd(model: Any) -> None:
+    """Send every token to the same two experts."""
+    model.model.layers[1].mlp.gate.e_score_correction_bias[:2] = 5.0
+
+
+_GLM: dict[str, Any] = {
+    **_MIXTURE,
+    **_GROUPS,
+    "first_k_dense_replace": 1,
+    "routed_scaling_factor": 1.5,
+    "attention_bias": True,
+    "use_qk_norm": True,
+    "rope_parameters": PARTIAL_ROTARY,
+}
+
 MIXTURES: tuple[TinyModel, ...] = (
     TinyModel(
         "Qwen2MoeForCausalLM",
@@ -65,17 +87,12 @@ MIXTURES: tuple[TinyModel, ...] = (
             )
         ),
     ),
+    TinyModel("Glm4MoeForCausalLM", _GLM),
+    TinyModel("Glm4MoeForCausalLM", _GLM, prepare=_crowd),
     TinyModel(
-        "Glm4MoeForCausalLM",
-        {
-            **_MIXTURE,
-            **_GROUPS,
-            "first_k_dense_replace": 1,
-            "routed_scaling_factor": 1.5,
-            "attention_bias": True,
-            "use_qk_norm": True,
-            "rope_parameters": PARTIAL_ROTARY,
-        },
+        "MixtralForCausalLM",
+        {**GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2, "rope_parameters": ROTARY},
+        prepare=_tie,
     ),
     TinyModel(
         "Ernie4_5_MoeForCausalLM",
