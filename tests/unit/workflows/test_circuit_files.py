@@ -16,6 +16,7 @@ import torch
 from acdc_pipeline.engine import set_up
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.evaluation import circuit_logprobs, measure
+from acdc_pipeline.evaluation.neuron_masks import check_masks
 from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.files.score_cut import Cut
 from acdc_pipeline.graph.neurons import NeuronMasks
@@ -25,7 +26,6 @@ from acdc_pipeline.specs import TaskSpec
 from acdc_pipeline.specs.names import Ablation
 from acdc_pipeline.workflows.circuit_files import choose_circuit, notes_on, read_circuit_file
 from acdc_pipeline.workflows.discovery import run_of_circuit
-from acdc_pipeline.workflows.evaluate import check_masks
 from tests import checkpoints, circuit_files
 from tests.circuit_files import Shape, save
 from tests.oracles.masked_patching import MaskedPatching
