@@ -109,7 +109,7 @@ def _encoded_without_edges(record: RunRecord) -> dict[str, bytes]:
     assert record.circuit is not None
     plain = json.loads(encode(dataclasses.replace(record, circuit=None))[layout.RUN])
     plain |= {
-        "topology": dataclasses.asdict(record.circuit.topology),
+        "topology": record.circuit.topology.as_dict(),
         "edges_kept": len(record.circuit),
         "edges_total": record.circuit.topology.n_edges,
     }

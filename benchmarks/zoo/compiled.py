@@ -10,7 +10,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -68,7 +67,7 @@ def _truth_document(program: Program) -> dict[str, Any]:
     return {
         "model": program.name,
         "task": program.task,
-        "graph": asdict(program.build().shape.topology),
+        "graph": program.build().shape.topology.as_dict(),
         "edges": {
             ablation: [
                 {"edge": edge.edge, "why": edge.why}
