@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.mixture import GraniteMoeShared
 
 
 class LayersByType(ModuleArchitecture):
@@ -37,14 +39,14 @@ class Qwen3Next(LayersByType):
         return ["linear_attention" if layer % interval else "full_attention" for layer in every]
 
 
-class Qwen3_5(Qwen3Next):  # noqa: N801  (the version is 3.5)
+class Qwen35(Qwen3Next):
     """Gated delta nets in three of four layers; gates of what heads carry."""
 
     class_name = "Qwen3_5ForCausalLM"
     title = "Qwen 3.5"
 
 
-class Qwen3_5Moe(Qwen3Next):  # noqa: N801  (the version is 3.5)
+class Qwen35Moe(Qwen3Next):
     """Qwen 3.5 with mixtures and a shared expert."""
 
     class_name = "Qwen3_5MoeForCausalLM"
@@ -117,14 +119,12 @@ class Jamba(Bamba):
         return ["attention" if layer % period == offset else "mamba" for layer in layers]
 
 
-class GraniteMoeHybrid(LayersByType):
+class GraniteMoeHybrid(LayersByType, GraniteMoeShared):
     """Granite with Mamba 2 in most layers, and a mixture beside an MLP that all tokens pass."""
 
     class_name = "GraniteMoeHybridForCausalLM"
     title = "Granite 4 (hybrid)"
     mixer = "mamba"
-    mlp = "block_sparse_moe"
-    shared_mlp = "shared_mlp"
 
     def layer_types(self, config: Mapping[str, Any]) -> list[str]:
         kinds = config.get("layer_types") or config.get("layers_block_type")
@@ -133,21 +133,13 @@ class GraniteMoeHybrid(LayersByType):
     def rotates(self, attention: Any) -> bool:
         return attention.config.position_embedding_type == "rope"
 
-    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
-        return float(bridge.config.embedding_multiplier) * weight
-
-    def output_scale(self, config: Any) -> float:
-        return float(config.residual_multiplier)
-
-    def logit_scale(self, config: Any) -> float:
-        return 1.0 / float(config.logits_scaling)
-
 
 class OlmoHybrid(LayersByType):
     """Gated delta nets with norms before the parts in most layers, OLMo 2 in the others."""
 
     class_name = "OlmoHybridForCausalLM"
     title = "OLMo hybrid"
+    refused_values = (BIAS_BEFORE_NORM,)
     head_norm_span = "layer"
     attn_norm = ""
     mlp_norm = ""
@@ -176,8 +168,8 @@ class OlmoHybrid(LayersByType):
 
 ARCHITECTURES = (
     Qwen3Next,
-    Qwen3_5,
-    Qwen3_5Moe,
+    Qwen35,
+    Qwen35Moe,
     Lfm2,
     Lfm2Moe,
     Bamba,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
+from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 
@@ -82,15 +83,11 @@ class Afmoe(ModuleArchitecture):
 
     class_name = "AfmoeForCausalLM"
     title = "AFMoE (Trinity)"
+    refused_values = (BIAS_BEFORE_NORM,)
     attn_gate = "gate_proj"
     mlp_norm = "pre_mlp_layernorm"
     post_attn = "post_attention_layernorm"
     post_mlp = "post_mlp_layernorm"
-
-    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
-        if config.get("attention_bias"):
-            return "the norm after the attention would scale a bias that belongs to no head"
-        return super().find_refusal(config)
 
     def rotates(self, attention: Any) -> bool:
         return bool(attention.is_local_attention)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
+from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures.base import Architecture
-from acdc_pipeline.models.architectures.reading.paths import find_optional
 
 
 class ModuleArchitecture(Architecture):
@@ -204,7 +204,39 @@ class ModuleArchitecture(Architecture):
         return block
 
 
+class RotatesInWindows(ModuleArchitecture):
+    """A decoder with windows in some layers, where the other layers have no positions."""
+
+    def window(self, attention: Any) -> int | None:
+        return super().window(attention) if attention.is_sliding else None
+
+    def rotates(self, attention: Any) -> bool:
+        return bool(attention.sliding_window is None or attention.is_sliding)
+
+
 def read_first(config: Any, names: Iterable[str], default: Any = None) -> Any:
     """Return the first field of `config` that is not None."""
     values = (getattr(config, name, None) for name in names)
     return next((value for value in values if value is not None), default)
+
+
+def find(module: Any, path: str) -> Any:
+    """Return the part of `module` at a dotted path, `.` for itself.
+
+    Raises:
+        UnsupportedModel: there is none.
+    """
+    part = find_optional(module, path)
+    if part is None:
+        raise UnsupportedModel(f"'{type(module).__name__}' has no module '{path}'")
+    return part
+
+
+def find_optional(module: Any, path: str) -> Any:
+    """Return the part of `module` at a dotted path, `.` for itself; None if there is none."""
+    if path in ("", "."):
+        return module if path else None
+    part = module
+    for name in path.split("."):
+        part = getattr(part, name, None)
+    return part

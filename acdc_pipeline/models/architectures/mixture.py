@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture, RotatesInWindows
 
 
 class Mixtral(ModuleArchitecture):
@@ -43,6 +44,7 @@ class FlexOlmo(ModuleArchitecture):
 
     class_name = "FlexOlmoForCausalLM"
     title = "FlexOlmo"
+    refused_values = (BIAS_BEFORE_NORM,)
     head_norm_span = "layer"
     attn_norm = ""
     mlp_norm = ""
@@ -109,16 +111,6 @@ class Mellum(ModuleArchitecture):
 
     class_name = "MellumForCausalLM"
     title = "Mellum"
-
-
-class RotatesInWindows(ModuleArchitecture):
-    """A model with windows in some layers, where the other layers have no positions."""
-
-    def window(self, attention: Any) -> int | None:
-        return super().window(attention) if attention.is_sliding else None
-
-    def rotates(self, attention: Any) -> bool:
-        return attention.sliding_window is None or attention.is_sliding
 
 
 class ExaoneMoe(RotatesInWindows):

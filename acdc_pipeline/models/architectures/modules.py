@@ -10,7 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture, read_first
+from acdc_pipeline.models.architectures.layout import (
+    ModuleArchitecture,
+    find,
+    find_optional,
+    read_first,
+)
 from acdc_pipeline.models.architectures.reading.blocks import (
     check_post_norm,
     drop_zero,
@@ -20,7 +25,6 @@ from acdc_pipeline.models.architectures.reading.blocks import (
 from acdc_pipeline.models.architectures.reading.latent import read_latent_slots
 from acdc_pipeline.models.architectures.reading.mlps import SummedModules, read_mixer, read_mlp
 from acdc_pipeline.models.architectures.reading.norms import NO_NORM, read_head_norm, read_norm
-from acdc_pipeline.models.architectures.reading.paths import find, find_optional
 from acdc_pipeline.models.architectures.reading.rotary import read_rotary
 from acdc_pipeline.models.architectures.reading.slots import read_slots
 from acdc_pipeline.models.weights import (

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture, RotatesInWindows
 
 
-class Exaone4(ModuleArchitecture):
+class Exaone4(RotatesInWindows):
     """No norms before attention and MLP; layers without a window have no positions."""
 
     class_name = "Exaone4ForCausalLM"
@@ -18,12 +18,6 @@ class Exaone4(ModuleArchitecture):
     mlp_norm = ""
     post_attn = "post_attention_layernorm"
     post_mlp = "post_feedforward_layernorm"
-
-    def rotates(self, attention: Any) -> bool:
-        return bool(attention.sliding_window is None or attention.is_sliding)
-
-    def window(self, attention: Any) -> int | None:
-        return super().window(attention) if attention.is_sliding else None
 
 
 class HyperClovaX(ModuleArchitecture):

@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture, find, find_optional
 from acdc_pipeline.models.architectures.reading.blocks import drop_zero, linear
 from acdc_pipeline.models.architectures.reading.norms import read_norm
-from acdc_pipeline.models.architectures.reading.paths import find, find_optional
 from acdc_pipeline.models.architectures.reading.slots import Slots
 from acdc_pipeline.models.weights import Latent
 

@@ -10,9 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.errors import UnsupportedModel
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture, find, find_optional
 from acdc_pipeline.models.architectures.reading.blocks import drop_zero, linear
-from acdc_pipeline.models.architectures.reading.paths import find, find_optional
 
 Slots = dict[str, Any]
 """Fields of an `Attention` that say how queries, keys and values are made of its input."""
