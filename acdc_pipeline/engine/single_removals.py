@@ -46,7 +46,7 @@ class SingleRemovals:
         self.objective = objective
         self.clean = streams_from_outputs(bench.weights, bench.clean)
         self.index = self.topology.source_index
-        self.at_once = _states_that_fit(bench, memory)
+        self.at_once = states_that_fit(bench, memory)
         self._layer: tuple[int, Slots] | None = None
 
     def whole(self) -> float:
@@ -125,7 +125,7 @@ class SingleRemovals:
         return streams.final.unflatten(0, (len(change), -1))
 
 
-def _states_that_fit(bench: Bench, memory: int) -> int:
+def states_that_fit(bench: Bench, memory: int) -> int:
     """How many states fit into `memory` bytes, counting streams and one layer's temporaries."""
     n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
     d_head, pos = head_width(bench.weights), bench.layout.pos

@@ -28,7 +28,7 @@ from acdc_pipeline.engine.forward import (
 )
 from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.objectives import Objective
-from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer, mlp
@@ -37,7 +37,7 @@ from acdc_pipeline.models.weights import TransformerWeights
 Rows = Float[Tensor, "state rows d_model"]
 
 
-class CoupledSearch(Search[None]):
+class CoupledSearch(ModelSearch[None]):
     """Correct for every model, but slower than `SubgraphSearch` where heads are independent.
 
     Attributes:
@@ -128,7 +128,7 @@ class CoupledSearch(Search[None]):
         delta = torch.tensordot(mask, difference, dims=1)
         return _Suffix(self, receiver, delta).final(), None
 
-    def _states_that_fit(self, receiver: Receiver) -> int:
+    def states_that_fit(self, receiver: Receiver) -> int:
         """Counts the changes of living nodes and one layer's temporaries."""
         # A query needed at the answers alone still meets keys of every row.
         needed = self.needed(receiver) if receiver.slot is None else Needed.EVERY

@@ -1,30 +1,19 @@
-"""The interface of a search, and what its two implementations have in common."""
+"""The interface of a search, and what all its implementations have in common."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from copy import copy
 from typing import Generic, Self
 
-from jaxtyping import Float
-from torch import Tensor
-
-from acdc_pipeline.engine.forward import SourceOutputs
-from acdc_pipeline.engine.layout import Layout
-from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.speculation import Batch, EdgePredictor, PlannedState, Speculation
-from acdc_pipeline.errors import ExecutionFailed, GraphError
-from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver
-from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.errors import GraphError
+from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, Topology
 
 
 class Search(ABC, Generic[Batch]):
     """A circuit that is cut from the whole model, receivers visited from the output backwards.
-
-    Args:
-        memory: bytes for what is in addition to the outputs of all sources.
 
     Attributes:
         max_states: the number of states beyond which a batch gains nothing: every product is
@@ -37,20 +26,8 @@ class Search(ABC, Generic[Batch]):
     max_states: int
     first_overhead: float
 
-    def __init__(
-        self,
-        weights: TransformerWeights,
-        clean: SourceOutputs,
-        layout: Layout,
-        objective: Objective,
-        memory: int,
-    ) -> None:
-        self.weights = weights
-        self.topology = weights.topology
-        self.clean = clean
-        self.layout = layout
-        self.objective = objective
-        self.memory = memory
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
         self.receiver: Receiver | None = None
@@ -64,8 +41,7 @@ class Search(ABC, Generic[Batch]):
     def metric(self) -> float:
         """The objective of the current circuit."""
         if self._current is None:
-            final = self.layout.at_answers(self.clean.final.flatten(0, 1))
-            self._current = float(self.objective(final[None])[0])
+            self._current = self._whole_model()
         return self._current
 
     def visit(self, receiver: Receiver, sources: Sequence[Node]) -> bool:
@@ -110,10 +86,21 @@ class Search(ABC, Generic[Batch]):
         receiver = self._check(edge)
         if not self.speculation.has_value(edge.src):
             self._finish_batch()
-            self.speculation.max_states = self._states_that_fit(receiver)
-            plan = self.speculation.plan(edge.src)
-            self.speculation.store(plan, *self._evaluate(receiver, plan))
+            self.speculation.max_states = self.states_that_fit(receiver)
+            self.evaluate(self.speculation.plan(edge.src))
         return self.speculation.value(edge.src)
+
+    def evaluate(self, plan: list[PlannedState]) -> list[float]:
+        """The objective of each planned state of the visited receiver.
+
+        The last accepted state of an earlier plan becomes the current one; after that, the first
+        planned state differs from the current circuit by one edge.
+        """
+        assert self.receiver is not None
+        self._finish_batch()
+        values, batch = self._evaluate(self.receiver, plan)
+        self.speculation.store(plan, values, batch)
+        return values
 
     def remove(self, edge: Edge) -> None:
         """Remove `edge`, which must be the last one tried, for good."""
@@ -170,14 +157,18 @@ class Search(ABC, Generic[Batch]):
         """Make one state of a batch the current one."""
 
     @abstractmethod
-    def _states_that_fit(self, receiver: Receiver) -> int:
+    def states_that_fit(self, receiver: Receiver) -> int:
         """How many states the memory budget holds, at least 1."""
 
     @abstractmethod
-    def _final(
+    def _whole_model(self) -> float:
+        """The objective of the whole model."""
+
+    @abstractmethod
+    def _evaluate(
         self, receiver: Receiver, plan: Sequence[PlannedState]
-    ) -> tuple[Float[Tensor, "state answer d_model"], Batch]:
-        """The final residual streams of the planned states, and what `_commit` needs of them."""
+    ) -> tuple[list[float], Batch]:
+        """The objective of the planned states, and what `_commit` needs of them."""
 
     def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         if receiver in self.kept:
@@ -199,16 +190,3 @@ class Search(ABC, Generic[Batch]):
         accepted = self.speculation.finish_batch()
         if accepted is not None:
             self._commit(*accepted)
-
-    def _evaluate(
-        self, receiver: Receiver, plan: Sequence[PlannedState]
-    ) -> tuple[list[float], Batch]:
-        final, batch = self._final(receiver, plan)
-        values = self.objective(final).tolist()
-        if not all(map(math.isfinite, values)):
-            raise ExecutionFailed(
-                f"the metric is not a number after removing edges into '{receiver}'",
-                fix="check the model's weights, or use --dtype float64",
-            )
-        self.states_evaluated += len(plan)
-        return values, batch

@@ -22,7 +22,7 @@ from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.attention_state import SlotInputs
 from acdc_pipeline.engine.search.circuit_state import CircuitState
-from acdc_pipeline.engine.search.search import Search
+from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
 from acdc_pipeline.graph import LOGITS, Node, Receiver
@@ -31,7 +31,7 @@ from acdc_pipeline.models.weights import TransformerWeights
 Rows = Float[Tensor, "state rows d_model"]
 
 
-class SubgraphSearch(Search[StateBatch]):
+class SubgraphSearch(ModelSearch[StateBatch]):
     """The search for models in which a head changes another's output through edges alone.
 
     Attributes:
@@ -86,7 +86,7 @@ class SubgraphSearch(Search[StateBatch]):
     def _commit(self, batch: StateBatch, state: int) -> None:
         self.circuit.apply(batch, state)
 
-    def _states_that_fit(self, receiver: Receiver) -> int:
+    def states_that_fit(self, receiver: Receiver) -> int:
         """Each state may reach every open node."""
         per_state = self.plan.state_bytes(
             everywhere=sum(needed is Needed.EVERY for needed in self.circuit.needed.values()),
