@@ -18,6 +18,7 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import pessimistic_auc, roc_of_circuits, roc_of_scores
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled
@@ -46,7 +47,9 @@ def auroc(name: str, method: str, bench: Bench, task: TaskSpec) -> float:
             seed=0,
             dtype="float64",
         )
-        prepared = PreparedRun(run, bench, MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
+        prepared = PreparedRun(
+            run, BenchProblem(bench, MEMORY), MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {})
+        )
         circuit = run_method(prepared).circuit
         if not is_search:
             rank = circuit_method(run.method).ranking

@@ -18,6 +18,7 @@ from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import measure_scale, measure_value
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models import LoadedModel, load_model
@@ -56,7 +57,9 @@ def circuit_of(
         dtype="float32",
     )
     return run_method(
-        PreparedRun(run, bench, MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
+        PreparedRun(
+            run, BenchProblem(bench, MEMORY), MEMORY, Silent(), BoundCheckpoint(NoCheckpoint(), {})
+        )
     ).circuit
 
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.algorithms.acdc import AcdcResult, EdgeSearch, acdc
-from acdc_pipeline.algorithms.eap import eap_ig_inputs
-from acdc_pipeline.algorithms.scoring import ScoringProblem
+from acdc_pipeline.algorithms.scoring import EdgeScores
 from acdc_pipeline.graph import Circuit, Decision, Edge, Node, Receiver, Topology
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.specs.methods.scored import EapIgInputsMethod
@@ -38,8 +37,16 @@ class ScreenedResult:
     """The metric at the end of the search, oriented so that higher is worse."""
 
 
-def screen(problem: ScoringProblem, method: EapIgAcdcMethod) -> Circuit:
-    """The candidates of ACDC: the best edges by `eap-ig-inputs` scores, on complete paths."""
+def screen(
+    topology: Topology,
+    scores: Callable[[EapIgInputsMethod], EdgeScores],
+    method: EapIgAcdcMethod,
+) -> Circuit:
+    """The candidates of ACDC: the best edges by `eap-ig-inputs` scores, on complete paths.
+
+    Args:
+        scores: computes those scores.
+    """
     scoring = EapIgInputsMethod(
         name="eap-ig-inputs",
         metric=method.metric,
@@ -50,9 +57,8 @@ def screen(problem: ScoringProblem, method: EapIgAcdcMethod) -> Circuit:
         steps=method.steps,
         rounds=1,
     )
-    topology = problem.bench.weights.topology
     size = scoring.size(topology.n_edges)
-    return cut(topology, eap_ig_inputs(problem, scoring), edges=size, rank=scoring.rank)
+    return cut(topology, scores(scoring), edges=size, rank=scoring.rank)
 
 
 def eap_ig_acdc(

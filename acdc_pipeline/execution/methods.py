@@ -9,16 +9,15 @@ from typing import Any
 
 import torch
 
-from acdc_pipeline.algorithms import Replay, ScoringProblem, acdc, score_edges
+from acdc_pipeline.algorithms import Replay, acdc
 from acdc_pipeline.algorithms.eap_ig_acdc import eap_ig_acdc, screen
 from acdc_pipeline.algorithms.scoring import EdgeScores
 from acdc_pipeline.algorithms.shared_decisions import SharedDecisions
-from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
 from acdc_pipeline.evaluation.own_metric import no_gradient_anywhere
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint
+from acdc_pipeline.execution.problem import Advance, Problem
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
 from acdc_pipeline.graph.cut import cut
@@ -31,7 +30,7 @@ from acdc_pipeline.specs import (
     circuit_method,
 )
 from acdc_pipeline.specs.methods.base import BaseCircuitMethod
-from acdc_pipeline.specs.names import METRICS, MetricKey
+from acdc_pipeline.specs.names import METRICS
 
 # What later searches continue from is held beside the budget of a search: in addition to it, at
 # most the budget divided by this number.
@@ -64,7 +63,7 @@ class PreparedRun:
 
     Args:
         run: the run.
-        bench: the model at work on the prompts.
+        problem: the model at work on the prompts.
         memory: byte budget beside the weights.
         progress: listener for the progress of the method.
         checkpoint: the decisions of an earlier attempt, and the store for those of this one.
@@ -73,7 +72,7 @@ class PreparedRun:
     """
 
     run: RunSpec
-    bench: Bench
+    problem: Problem
     memory: int
     progress: Progress
     checkpoint: BoundCheckpoint
@@ -83,7 +82,7 @@ class PreparedRun:
     def search_progress(self) -> Iterator[None]:
         """Report the start and the end of a search over all edges of the graph."""
         label = f"{self.run.task} on {self.run.model}"
-        self.progress.start(self.bench.weights.topology.n_edges, label)
+        self.progress.start(self.problem.topology.n_edges, label)
         try:
             yield
         finally:
@@ -127,13 +126,13 @@ def run_method(prepared: PreparedRun) -> MethodResult:
 
 def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
     """Run ACDC, continuing from the decisions in the checkpoint or of another threshold."""
-    bench, checkpoint, shared = prepared.bench, prepared.checkpoint, prepared.shared
-    topology = bench.weights.topology
+    checkpoint, shared = prepared.checkpoint, prepared.shared
+    topology = prepared.problem.topology
     counter = _Counter(prepared.progress, topology, method.order, topology.edge_set)
     branching = None
 
     def start() -> Search[Any]:
-        return bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+        return prepared.problem.search(method.metric)
 
     def on_decision(decision: Decision) -> None:
         counter(decision)
@@ -177,10 +176,15 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
 
 def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodResult:
     """Run ACDC on the edges with the best scores."""
-    bench = prepared.bench
-    topology = bench.weights.topology
+    problem = prepared.problem
+    topology = problem.topology
+    advance = _share_of_edges(prepared)
+
+    def scores(scoring: ScoredMethod) -> EdgeScores:
+        return problem.scores(scoring, prepared.run.seed, advance)
+
     with prepared.search_progress():
-        screened = screen(_scoring_problem(prepared, method.metric), method)
+        screened = screen(topology, scores, method)
         _require_gradient(method, screened.scores)
         if not screened.edges:
             raise InvalidInput(
@@ -190,7 +194,7 @@ def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodRe
             )
         counter = _Counter(prepared.progress, topology, method.order, screened.edges)
         with torch.no_grad():
-            search = bench.search(objective_for(bench, method.metric), memory=prepared.memory)
+            search = problem.search(method.metric)
             result = eap_ig_acdc(search, screened, method, counter)
     found = result.acdc
     removed = {decision.edge for decision in found.decisions if decision.removed}
@@ -209,7 +213,7 @@ def _run_eap_ig_acdc(prepared: PreparedRun, method: EapIgAcdcMethod) -> MethodRe
 
 def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
     """Score every edge, and cut a circuit of the method's size from the scores."""
-    topology = prepared.bench.weights.topology
+    topology = prepared.problem.topology
     edges = method.size(topology.n_edges)
     if edges > topology.n_edges:
         raise InvalidInput(
@@ -221,7 +225,8 @@ def _run_scored(prepared: PreparedRun, method: ScoredMethod) -> MethodResult:
     shared = prepared.shared if method.scores_fit_every_size else None
     if shared is None or shared.scores is None:
         with prepared.search_progress():
-            exact = score_edges(_scoring_problem(prepared, method.metric), method)
+            advance = _share_of_edges(prepared)
+            exact = prepared.problem.scores(method, prepared.run.seed, advance)
         _require_gradient(method, exact)
         # Rounded as they are stored, so that the stored scores give the same circuits when cut
         # again.
@@ -241,23 +246,15 @@ def _require_gradient(method: BaseCircuitMethod, scores: EdgeScores) -> None:
         raise no_gradient_anywhere(method.metric)
 
 
-def _scoring_problem(prepared: PreparedRun, metric: MetricKey) -> ScoringProblem:
-    bench = prepared.bench
-    n_edges = bench.weights.topology.n_edges
+def _share_of_edges(prepared: PreparedRun) -> Advance:
+    """Report fractions of the work as progress, which counts edges."""
+    n_edges = prepared.problem.topology.n_edges
 
     def advance(fraction: float) -> None:
-        # Progress counts edges.
         scored = round(fraction * n_edges)
         prepared.progress.advance(scored, 0, n_edges - scored)
 
-    return ScoringProblem(
-        bench=bench,
-        objective=objective_for(bench, metric),
-        differentiable=differentiable_objective_for(bench, metric),
-        seed=prepared.run.seed,
-        memory=prepared.memory,
-        advance=advance,
-    )
+    return advance
 
 
 class _Counter:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from jaxtyping import Float
-from torch import Tensor
-
-from acdc_pipeline.engine import Bench
 from acdc_pipeline.errors import ExecutionFailed
-from acdc_pipeline.evaluation import Scale, circuit_logits, measure, metric_of
+from acdc_pipeline.evaluation import Scale
 from acdc_pipeline.execution.methods import MethodResult
+from acdc_pipeline.execution.problem import Problem
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
@@ -22,11 +19,7 @@ RECHECK_TOLERANCE = 1e-3
 
 
 def report(
-    run: RunSpec,
-    task: TaskSpec,
-    bench: Bench,
-    empty_logits: Float[Tensor, "answer vocab"],
-    found: MethodResult,
+    run: RunSpec, task: TaskSpec, problem: Problem, found: MethodResult
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return metrics by name, and details about them, such as the faithfulness of the circuit.
 
@@ -40,12 +33,12 @@ def report(
     names: list[MetricKey] = list(
         dict.fromkeys(["kl", *COUNTING_METRICS, metric, *task.metrics.report])
     )
-    metrics = measure(bench, circuit_logits(bench, found.measured), names)
-    whole = measure(bench, bench.logits, names)
-    ablated = measure(bench, empty_logits, names)
+    metrics = problem.measure(found.measured, names)
+    whole = problem.measure_whole(names)
+    ablated = problem.measure_empty(names)
     details = {}
     if found.last_value is not None:
-        last = metric_of(bench, metric).sign * found.last_value
+        last = problem.sign(metric) * found.last_value
         details["recheck_error"] = _recheck(metric, last, metrics[metric])
     if metric in ablated and whole[metric] != ablated[metric]:
         scale = Scale(metric, whole[metric], ablated[metric])

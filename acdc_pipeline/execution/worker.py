@@ -15,6 +15,7 @@ from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCh
 from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, SharedWork, run_method
 from acdc_pipeline.execution.own_metric import own_metric_details, require_function
+from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.report import agreement, reference_for, report
@@ -129,8 +130,9 @@ class Worker:
         memory = self.budget
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
-        found = run_method(PreparedRun(run, ready.bench, memory, listener, kept, shared))
-        metrics, details = report(run, task, ready.bench, ready.empty_logits, found)
+        problem = BenchProblem(ready.bench, memory, ready.empty_logits)
+        found = run_method(PreparedRun(run, problem, memory, listener, kept, shared))
+        metrics, details = report(run, task, problem, found)
         circuit = found.circuit
         own, own_warnings = own_metric_details(run, self.own_metric, metrics)
         return RunRecord(

@@ -14,6 +14,7 @@ from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard, measure_scale, measure_value
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
+from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
@@ -127,5 +128,11 @@ def _part(bench: Bench, run: RunSpec, numbers: Sequence[int]) -> Bench:
 
 def _search(worker: Worker, run: RunSpec, bench: Bench) -> Circuit:
     return run_method(
-        PreparedRun(run, bench, worker.budget, Silent(), BoundCheckpoint(NoCheckpoint(), {}))
+        PreparedRun(
+            run,
+            BenchProblem(bench, worker.budget),
+            worker.budget,
+            Silent(),
+            BoundCheckpoint(NoCheckpoint(), {}),
+        )
     ).circuit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from acdc_pipeline.algorithms import acdc
+from acdc_pipeline.algorithms.eap import eap_ig_inputs
 from acdc_pipeline.algorithms.eap_ig_acdc import ScreenedResult, eap_ig_acdc, screen
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
@@ -43,6 +45,12 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Bench:
     return set_up(model.weights, PROMPTS, "corrupted")
 
 
+def screened_by(bench: Bench, method: EapIgAcdcMethod) -> Circuit:
+    problem = problem_of(bench, "kl")
+    scores = partial(eap_ig_inputs, problem)
+    return screen(bench.weights.topology, scores, method)
+
+
 def searched(bench: Bench, screened: Circuit, **changes: Any) -> ScreenedResult:
     search = bench.search(objective_for(bench, "kl"), memory=2**30)
     with torch.no_grad():
@@ -50,7 +58,7 @@ def searched(bench: Bench, screened: Circuit, **changes: Any) -> ScreenedResult:
 
 
 def test_screen_that_leaves_out_nothing_is_acdc(bench: Bench):
-    screened = screen(problem_of(bench, "kl"), METHOD)
+    screened = screened_by(bench, METHOD)
     assert screened.edges == bench.weights.topology.edge_set
     with torch.no_grad():
         whole = acdc(
@@ -97,7 +105,7 @@ def _kl(bench: Bench, edges: set[Any]) -> float:
 
 def test_screen_is_made_of_the_best_edges_by_integrated_gradients(bench: Bench):
     method = METHOD.model_copy(update={"screen": 0.3})
-    screened = screen(problem_of(bench, "kl"), method)
+    screened = screened_by(bench, method)
     n_edges = bench.weights.topology.n_edges
     assert 0 < len(screened) <= round(0.3 * n_edges)
     assert screened.edges == screened.live_edges
