@@ -9,7 +9,7 @@ from torch import nn
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.architectures import find_architecture
-from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture, find
 from acdc_pipeline.models.load import LoadedModel
 from acdc_pipeline.models.memory.adapters import is_adapted
 from acdc_pipeline.models.memory.hold import hold_model
@@ -57,9 +57,10 @@ def attach_model(model: Any) -> AttachedModel:
         return AttachedModel(copy, model.original_model, model.ln_final)
     base = model.get_base_model() if is_adapted(model) else model
     found = find_architecture(copy.architecture, base.config.to_dict())
-    by_module = isinstance(found, ModuleArchitecture)
-    norm = found.final_norm if by_module else copy.bridge.ln_final.name
-    return AttachedModel(copy, base, base.get_submodule(norm))
+    if isinstance(found, ModuleArchitecture):
+        part, text = found.text_part(base)
+        return AttachedModel(copy, base, find(part, text.final_norm))
+    return AttachedModel(copy, base, base.get_submodule(copy.bridge.ln_final.name))
 
 
 def _is_wrapped(model: Any) -> bool:

@@ -110,6 +110,7 @@ def _load_with_report(
     found = find_architecture(architecture_of(config))
     by_name = found.source == "module"
     loader: Any = getattr(transformers, found.class_name if by_name else "AutoModelForCausalLM")
+    loader = found.loaded_class(loader)
     try:
         with quiet_transformers():
             described: dict[str, Any] = {}

@@ -93,7 +93,8 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     require_dequantisable(config, where=str(ref))
     where = str(located.directory / "config.json")
     refused = find_refusal(name, config)
-    config = architecture.text_fields(config)
+    title, config = architecture.title, architecture.text_fields(config)
+    architecture = architecture.text_architecture(config)
     check_sizes(config, where)
     n_layers = read_size(config, where, LAYERS)
     layers = architecture.layer_parts(config)
@@ -113,7 +114,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     return ModelDescription(
         ref=str(ref),
         architecture=name,
-        family=architecture.title or name,
+        family=title or name,
         n_layers=n_layers,
         n_heads=n_heads,
         n_kv_heads=architecture.count_kv_heads(config, n_heads),

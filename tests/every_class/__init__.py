@@ -6,8 +6,17 @@ from tests.every_class.known import KNOWN
 from tests.every_class.latent import LATENT
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.older import OLDER
+from tests.every_class.text_parts import TEXT_PARTS
 from tests.every_class.tiny import TinyModel
 
-EVERY_CLASS: tuple[TinyModel, ...] = (*KNOWN, *DENSE, *MIXTURES, *OLDER, *HYBRIDS, *LATENT)
+EVERY_CLASS: tuple[TinyModel, ...] = (
+    *KNOWN,
+    *DENSE,
+    *MIXTURES,
+    *OLDER,
+    *HYBRIDS,
+    *LATENT,
+    *TEXT_PARTS,
+)
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

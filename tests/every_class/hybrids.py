@@ -9,7 +9,7 @@ from tests.oracles.hugging_face_parts import Family, Layer
 
 _LAYERS = {"layer_types": ["linear_attention", "full_attention"]}
 _MIXER_OR_HEADS = {"input_layernorm": "ar", "post_attention_layernorm": "m"}
-_DELTA: dict[str, Any] = {
+DELTA_NETS: dict[str, Any] = {
     **GROUPED,
     **_LAYERS,
     "head_dim": 8,
@@ -20,13 +20,14 @@ _DELTA: dict[str, Any] = {
     "linear_conv_kernel_dim": 2,
     "rope_parameters": PARTIAL_ROTARY,
 }
-_MIXTURE = {
+GATED_MIXTURE = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
     "moe_intermediate_size": 12,
     "shared_expert_intermediate_size": 8,
 }
-_DELTA_FAMILY = Family(Layer(reads=_MIXER_OR_HEADS, writes={"linear_attn": "r", "mlp": "m"}))
+DELTA_LAYER = Layer(reads=_MIXER_OR_HEADS, writes={"linear_attn": "r", "mlp": "m"})
+_DELTA_FAMILY = Family(DELTA_LAYER)
 _LFM2: dict[str, Any] = {
     **GROUPED,
     "layer_types": ["conv", "full_attention"],
@@ -80,9 +81,9 @@ def _olmo_layer(index: int, config: Any) -> Layer:
 
 
 HYBRIDS: tuple[TinyModel, ...] = (
-    TinyModel("Qwen3NextForCausalLM", {**_DELTA, **_MIXTURE}, _DELTA_FAMILY),
-    TinyModel("Qwen3_5ForCausalLM", _DELTA, _DELTA_FAMILY),
-    TinyModel("Qwen3_5MoeForCausalLM", {**_DELTA, **_MIXTURE}, _DELTA_FAMILY),
+    TinyModel("Qwen3NextForCausalLM", {**DELTA_NETS, **GATED_MIXTURE}, _DELTA_FAMILY),
+    TinyModel("Qwen3_5ForCausalLM", DELTA_NETS, _DELTA_FAMILY),
+    TinyModel("Qwen3_5MoeForCausalLM", {**DELTA_NETS, **GATED_MIXTURE}, _DELTA_FAMILY),
     TinyModel("Lfm2ForCausalLM", _LFM2, _LFM2_FAMILY),
     TinyModel(
         "Lfm2MoeForCausalLM",
@@ -132,7 +133,7 @@ HYBRIDS: tuple[TinyModel, ...] = (
     ),
     TinyModel(
         "OlmoHybridForCausalLM",
-        {**_DELTA, "linear_allow_neg_eigval": True, "rope_parameters": ROTARY},
+        {**DELTA_NETS, "linear_allow_neg_eigval": True, "rope_parameters": ROTARY},
         Family(_olmo_layer),
         dtype="float32",  # of the delta net's states, whatever the type of the model
     ),

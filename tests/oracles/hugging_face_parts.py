@@ -53,6 +53,7 @@ class Family:
     Args:
         layer: names in every layer, or a function of the layer's index and the config.
         layers, final: the list of layers and the final norm.
+        unused: a module that layers have which the model passes over; they are not counted.
         scale: the factor on what parts write before it is added to the stream, or one for each
             kind of part.
     """
@@ -60,7 +61,13 @@ class Family:
     layer: Layer | Callable[[int, Any], Layer] = Layer()
     layers: str = "model.layers"
     final: str = "model.norm"
+    unused: str = ""
     scale: Callable[[Any], float | Mapping[str, float]] = lambda config: 1.0
+
+    def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
+        """The layers that the model uses."""
+        layers = list(model.get_submodule(self.layers).children())
+        return [one for one in layers if not self.unused or _find(one, self.unused) is None]
 
     def scales(self, config: Any) -> Mapping[str, float]:
         """By kind of part, the factor on what it writes."""

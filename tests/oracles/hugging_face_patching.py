@@ -42,12 +42,13 @@ class HuggingFacePatching:
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.clean, self.corrupted = clean, corrupted
-        self.n_heads: int = model.config.get_text_config().num_attention_heads
-        self.scales = family.scales(model.config)
+        self.config = model.config.get_text_config()
+        self.n_heads: int = self.config.num_attention_heads
+        self.scales = family.scales(self.config)
         self.final = model.get_submodule(family.final)
         self.layers = [
-            LayerParts.of(module, family.layer, index, model.config)
-            for index, module in enumerate(model.get_submodule(family.layers))
+            LayerParts.of(module, family.layer, index, self.config)
+            for index, module in enumerate(family.decoder_layers(model))
         ]
         self.ablated: dict[str, Tensor] = {}
         with torch.no_grad():
@@ -260,12 +261,12 @@ class _Run:
 
     @property
     def d_head(self) -> int:
-        config = self.patching.model.config
+        config = self.patching.config
         return getattr(config, "head_dim", None) or config.hidden_size // self.n_heads
 
     @property
     def eps(self) -> float:
-        return self.patching.model.config.rms_norm_eps
+        return self.patching.config.rms_norm_eps
 
     def _mix(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Give the copy of each head's query the key and the value of its two other copies."""

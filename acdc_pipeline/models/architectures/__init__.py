@@ -27,6 +27,7 @@ from acdc_pipeline.models.architectures import (
     opt,
     phi,
     post_norms,
+    text_parts,
 )
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.refused import REFUSED
@@ -47,6 +48,7 @@ _FAMILIES = (
     older,
     hybrid,
     latent,
+    text_parts,
     native,
 )
 _ARCHITECTURES: tuple[Architecture, ...] = tuple(

@@ -104,6 +104,20 @@ class Architecture:
         """Return the number of experts in a layer, and of those that process a token."""
         return None
 
+    def text_architecture(self, config: Mapping[str, Any]) -> Architecture:
+        """Return the architecture of the text model with these fields."""
+        return self
+
+    # Members that load a model, or take one.
+
+    def loaded_class(self, model_class: Any) -> Any:
+        """Return the class to load in place of that of transformers."""
+        return model_class
+
+    def text_only(self, model: Any) -> Any:
+        """Return a transformers model with the same modules, but none that text does not pass."""
+        return model
+
     # Members that read a loaded model: a bridge, its config, or a module of the original model.
 
     def activation_name(self, config: Any, bridge_config: Any) -> str:

@@ -7,7 +7,7 @@ seconds, and running them is not needed.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -16,20 +16,28 @@ from pathlib import Path
 from acdc_pipeline.models.architectures import ALIASES, SUPPORTED
 from acdc_pipeline.models.architectures.refused import REFUSED
 
-# Distribution, the file of the package that has the table, and its name there.
+# Distribution, the file of the package that has the tables, and their names there.
 _TABLES = (
-    ("transformers", "models/auto/modeling_auto.py", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
+    (
+        "transformers",
+        "models/auto/modeling_auto.py",
+        (
+            "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+            "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+            "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
+        ),
+    ),
     (
         "transformer-lens",
         "factories/architecture_adapter_factory.py",
-        "SUPPORTED_ARCHITECTURES",
+        ("SUPPORTED_ARCHITECTURES",),
     ),
 )
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The classes that a library lists: causal language models, or architectures.
+    """The classes that a library lists: models that generate text, or architectures.
 
     Args:
         library: name of the distribution.
@@ -82,7 +90,7 @@ def measure_coverage() -> Coverage:
     )
 
 
-def _list_classes(library: str, file: str, table: str) -> Listing:
+def _list_classes(library: str, file: str, tables: Sequence[str]) -> Listing:
     try:
         installed = version(library)
     except PackageNotFoundError:
@@ -92,9 +100,11 @@ def _list_classes(library: str, file: str, table: str) -> Listing:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     try:
         source = (Path(folders[0]) / file).read_text(encoding="utf-8")
-        classes = _read_table(ast.parse(source), table)
+        module = ast.parse(source)
+        classes = {name for table in tables for name in _read_table(module, table)}
     except (OSError, IndexError, ValueError, SyntaxError) as error:
-        return Listing(library, installed, problem=f"no table {table} in {file} ({error})")
+        names = " or ".join(tables)
+        return Listing(library, installed, problem=f"no table {names} in {file} ({error})")
     return Listing(library, installed, tuple(sorted(classes)))
 
 
@@ -116,8 +126,10 @@ def _read_table(module: ast.Module, name: str) -> set[str]:
             value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
             if isinstance(value, ast.Dict):
                 return {str(ast.literal_eval(key)) for key in value.keys if key is not None}
-            if isinstance(value, ast.Call) and value.args:
-                found = [names for _, names in ast.literal_eval(value.args[0])]
+            if isinstance(value, ast.Call) and value.args and isinstance(value.args[0], ast.List):
+                # A starred element is another table.
+                pairs = [pair for pair in value.args[0].elts if isinstance(pair, ast.Tuple)]
+                found = [ast.literal_eval(pair.elts[1]) for pair in pairs]
                 return {
                     n for names in found for n in ([names] if isinstance(names, str) else names)
                 }

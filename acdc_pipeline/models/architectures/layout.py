@@ -21,8 +21,6 @@ class ModuleArchitecture(Architecture):
         positions: path of an embedding of positions; its first `position_offset` rows are skipped.
         rotary: path of the module that computes cosines and sines.
         context_fields: fields of the config that may hold the number of positions.
-        text_config: field of the config that holds that of the text model, in models that read
-            images or sound too.
 
     Class attributes of a layer, relative to it:
         attention, mixer, mlp: its parts. With a name for the mixer, layers may lack any of them.
@@ -65,7 +63,6 @@ class ModuleArchitecture(Architecture):
     final_norm: ClassVar[str] = "model.norm"
     unembedding: ClassVar[str] = "lm_head"
     context_fields: ClassVar[tuple[str, ...]] = ("max_position_embeddings", "n_positions")
-    text_config: ClassVar[str] = ""
 
     attention: ClassVar[str] = "self_attn"
     mixer: ClassVar[str] = ""
@@ -126,13 +123,16 @@ class ModuleArchitecture(Architecture):
         found = [next((config[n] for n in names if config.get(n)), 0) for names in fields]
         return (int(found[0]), int(found[1])) if all(found) else None
 
-    def config(self, model: Any) -> Any:
-        """Return the configuration of the text model."""
-        return getattr(model.config, self.text_config) if self.text_config else model.config
+    def text_part(self, model: Any) -> tuple[Any, ModuleArchitecture]:
+        """Return what holds the modules of the text model, and the architecture with their names.
 
-    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the fields of `config.json` that describe the text model."""
-        return config.get(self.text_config, config) if self.text_config else config
+        That is the causal language model, or an object with the same members.
+        """
+        return model, self
+
+    def decoder_layers(self, model: Any) -> list[Any]:
+        """Return the decoder layers, in the order in which text passes them."""
+        return list(find(model, self.layers))
 
     def find_part(self, layer: Any, part: Literal["a", "r", "m"]) -> Any:
         """Return the module of a layer's attention, mixer or MLP; None if it has none."""

@@ -44,8 +44,9 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
     Raises:
         UnsupportedModel: the engine does not reproduce a norm, or a module is missing.
     """
-    config = architecture.config(model)
-    layers = list(find(model, architecture.layers))
+    model, architecture = architecture.text_part(model)
+    config = model.config
+    layers = architecture.decoder_layers(model)
     n_ctx = int(read_first(config, architecture.context_fields, MAX_ROTARY_POSITIONS))
     with torch.no_grad():
         tables = _read_rotary(model, architecture, layers, n_ctx)

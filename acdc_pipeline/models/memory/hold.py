@@ -104,11 +104,14 @@ def _hold_pretrained(
     architecture = type(base).__name__
     config = _plain_config(base.config, architecture)
     ref = _pretrained_ref(base)
-    modules = dict(named_modules(model))
     where = str(ref)
     refuse_quantised(config, where)
     require_supported(architecture, config, where=where)
-    check_sizes(find_architecture(architecture).text_fields(config), where)
+    found = find_architecture(architecture)
+    check_sizes(found.text_fields(config), where)
+    if model is base:
+        model = found.text_only(model)
+    modules = dict(named_modules(model))
     check_hugging_face(config, architecture, where)
     refuse_unfaithful(modules, where)
     deciding = {**config, **({"adapters": dict(adapters)} if adapters else {})}

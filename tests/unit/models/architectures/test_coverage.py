@@ -12,13 +12,14 @@ from acdc_pipeline.models.directory import NATIVE
 
 def test_measure_coverage_reads_the_names_that_the_libraries_themselves_hold():
     from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto import modeling_auto as auto
 
-    causal: set[str] = set()
-    for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
-        causal |= {names} if isinstance(names, str) else set(names)
+    expected: set[str] = set()
+    tables = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+    for names in (*tables[0].values(), *tables[1].values()):
+        expected |= {names} if isinstance(names, str) else set(names)
     of_transformers, of_transformer_lens = measure_coverage().listings
-    assert of_transformers.classes == tuple(sorted(causal))
+    assert of_transformers.classes == tuple(sorted(expected))
     assert of_transformer_lens.classes == tuple(sorted(SUPPORTED_ARCHITECTURES))
 
 
@@ -49,12 +50,15 @@ def test_coverage_of_a_class_that_nobody_has_looked_at_is_unknown(monkeypatch, t
     (package / "models" / "auto" / "modeling_auto.py").write_text(
         "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = OrderedDict([('a', 'NewForCausalLM'),"
         " ('b', ('LlamaForCausalLM', 'MambaForCausalLM'))])\n"
+        "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES = OrderedDict([('c', 'GitForCausalLM')])\n"
+        "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES = OrderedDict("
+        "[*list(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.items()), ('d', 'BlipsForAll')])\n"
     )
     _pretend_installed(monkeypatch, package)
     found = measure_coverage()
-    assert found.unknown == ("NewForCausalLM",)
+    assert found.unknown == ("BlipsForAll", "NewForCausalLM")
     assert found.reproduced == {"LlamaForCausalLM": "Llama"}
-    assert found.refused == {"MambaForCausalLM": REFUSED["MambaForCausalLM"]}
+    assert found.refused == {name: REFUSED[name] for name in ("GitForCausalLM", "MambaForCausalLM")}
 
 
 @pytest.mark.parametrize("source", ["", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES = read()", "def ("])

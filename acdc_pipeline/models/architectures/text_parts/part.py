@@ -1,0 +1,75 @@
+"""A text model inside a model that also reads images or sound, on prompts of text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.text_parts.layouts import find_text_architecture
+
+
+class TextPart(ModuleArchitecture):
+    """The text model of a class, read by the architecture that its own config names.
+
+    The class itself computes the logits to compare with, without its encoders of images or sound.
+    """
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the fields of the text model, with the defaults of transformers.
+
+        Raises:
+            InvalidInput: transformers cannot read the fields.
+        """
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        kind = str(config.get("model_type"))
+        if kind not in CONFIG_MAPPING:  # refused elsewhere, where the file is known
+            return config
+        try:
+            fields = CONFIG_MAPPING[kind].from_dict(dict(config)).get_text_config().to_dict()
+        except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
+            problem = " ".join(str(error).split())
+            raise InvalidInput(
+                f"transformers cannot read the fields of a '{kind}': {problem}",
+                where="config.json",
+                fix="use the config.json that was saved together with the weights",
+            ) from error
+        text = find_text_architecture(fields)
+        return fields if text is None else text.text_fields(fields)
+
+    def text_architecture(self, config: Mapping[str, Any]) -> ModuleArchitecture:
+        return find_text_architecture(config) or self
+
+    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
+        text = find_text_architecture(config)
+        if text is None:
+            return f"its text model, a '{config.get('model_type')}', is not reproduced inside it"
+        return text.find_refusal(config)
+
+    def loaded_class(self, model_class: Any) -> Any:
+        from acdc_pipeline.models.architectures.text_parts.towers import without_towers
+
+        return without_towers(model_class)
+
+    def text_only(self, model: Any) -> Any:
+        from acdc_pipeline.models.architectures.text_parts.towers import view_without_towers
+
+        return view_without_towers(model)
+
+    def text_part(self, model: Any) -> tuple[Any, ModuleArchitecture]:
+        from acdc_pipeline.models.architectures.text_parts.towers import language_model
+
+        inner, head = language_model(model)
+        config = model.config.get_text_config()
+        text = self.text_architecture(config.to_dict())
+        if hasattr(inner, "lm_head"):
+            return inner, text
+        whole = SimpleNamespace(
+            config=config, lm_head=head, get_input_embeddings=inner.get_input_embeddings
+        )
+        # Paths begin with the name that the inner model has in the causal class.
+        setattr(whole, text.layers.partition(".")[0], inner)
+        return whole, text
