@@ -103,7 +103,9 @@ def split_gate(
     """Projected queries without their gate, and the factors of the mixed values; None without."""
     if attn.gate is None:
         return q, None
-    return q[..., : attn.d_qk], q[..., attn.d_qk :].sigmoid()
+    gate = q[..., attn.d_qk :]
+    function = functional.softplus if attn.gate_function == "softplus" else torch.sigmoid
+    return q[..., : attn.d_qk], function(gate)
 
 
 def normalise_mixed(

@@ -106,8 +106,8 @@ class Attention:
             `alibi[j] - alibi[i]` after the cap. For slopes (Press et al. 2022, arXiv 2108.12409) it
             is the slope times the position.
         clip: queries, keys and values are clamped to `[-clip, clip]`.
-        gate: the mixed values of a head are multiplied by the sigmoid of further columns of its
-            query projection, which read the input of its `q` slot: `elements`, one for each
+        gate: the mixed values of a head are multiplied by the `gate_function` of further columns of
+            its query projection, which read the input of its `q` slot: `elements`, one for each
             dimension of the values (Qwen3-Next); `heads`, one for the whole head (Step 3.7).
         q_latent, k_latent, v_latent: what `w_q`, `w_k` and `w_v` read; None for the layer's
             normalised input itself.
@@ -143,6 +143,7 @@ class Attention:
     query_scale: Float[Tensor, " position"] | None = None
     chunk: int | None = None
     z_norm_eps: float | None = None
+    gate_function: Literal["sigmoid", "softplus"] = "sigmoid"
 
     @property
     def heads_per_kv(self) -> int:

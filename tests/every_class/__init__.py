@@ -4,6 +4,7 @@ from tests.every_class.dense import DENSE
 from tests.every_class.hybrids import HYBRIDS
 from tests.every_class.known import KNOWN
 from tests.every_class.latent import LATENT
+from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.older import OLDER
 from tests.every_class.text_parts import TEXT_PARTS
@@ -16,6 +17,7 @@ EVERY_CLASS: tuple[TinyModel, ...] = (
     *OLDER,
     *HYBRIDS,
     *LATENT,
+    *LATER,
     *TEXT_PARTS,
 )
 

@@ -29,6 +29,7 @@ class Layer:
         split: one that returns query, key and value, likewise.
         projections: parts of the attention module that return keys and values, or all in blocks,
             likewise.
+        rereads: further modules that read the same as a part that `reads` names.
         parallel: whether all parts of the layer read the stream as it was before the layer.
     """
 
@@ -43,6 +44,7 @@ class Layer:
     method: str = ""
     split: str = ""
     projections: tuple[str, ...] = ()
+    rereads: Mapping[str, str] = field(default_factory=dict)
     parallel: bool = False
 
 
@@ -56,6 +58,9 @@ class Family:
         unused: a module that layers have which the model passes over; they are not counted.
         scale: the factor on what parts write before it is added to the stream, or one for each
             kind of part.
+        stream: constants of a layer: x = first * x + second * what attention or mixer wrote, then
+            x = third * x + fourth * what the MLP wrote. Nodes write their share of x divided by
+            all factors on x so far.
     """
 
     layer: Layer | Callable[[int, Any], Layer] = Layer()
@@ -63,6 +68,7 @@ class Family:
     final: str = "model.norm"
     unused: str = ""
     scale: Callable[[Any], float | Mapping[str, float]] = lambda config: 1.0
+    stream: Callable[[Any], tuple[float, float, float, float]] = lambda layer: (1.0,) * 4
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         """The layers that the model uses."""
@@ -85,6 +91,7 @@ class LayerParts:
     reads: list[tuple[nn.Module, str]]
     writes: list[tuple[nn.Module, str]]
     output: nn.Module | None
+    rereads: list[tuple[nn.Module, str]]
 
     @classmethod
     def of(cls, module: nn.Module, names: Any, index: int, config: Any) -> LayerParts:
@@ -101,7 +108,7 @@ class LayerParts:
         assert sorted("".join(parts for _, parts in reads)) == sorted(present), (
             f"layer {index}: not every part reads and writes"
         )
-        return cls(module, index, names, reads, writes, output)
+        return cls(module, index, names, reads, writes, output, [*_find_all(module, names.rereads)])
 
     @property
     def attention(self) -> nn.Module:

@@ -44,12 +44,24 @@ class HuggingFacePatching:
         self.clean, self.corrupted = clean, corrupted
         self.config = model.config.get_text_config()
         self.n_heads: int = self.config.num_attention_heads
-        self.scales = family.scales(self.config)
         self.final = model.get_submodule(family.final)
         self.layers = [
             LayerParts.of(module, family.layer, index, self.config)
             for index, module in enumerate(family.decoder_layers(model))
         ]
+        # By layer and part, the factor on the stream where it reads, and on what it writes.
+        self.read_scales: list[dict[str, float]] = []
+        self.write_scales: list[dict[str, float]] = []
+        scales, self.final_scale = family.scales(self.config), 1.0
+        for layer in self.layers:
+            before, first, between, second = family.stream(layer.module)
+            at_heads, at_mlp = self.final_scale, self.final_scale * before
+            self.final_scale = at_mlp * between
+            self.read_scales.append({"a": at_heads, "r": at_heads, "m": at_mlp})
+            self.write_scales.append(
+                {part: scales[part] * first / at_mlp for part in "ar"}
+                | {"m": scales["m"] * second / self.final_scale}
+            )
         self.ablated: dict[str, Tensor] = {}
         with torch.no_grad():
             self.ablated = self._run(corrupted, [set()])[1]
@@ -156,7 +168,7 @@ class _Run:
             before(layers[0].module, self._keep_input)
             before(self.patching.final, self._read_logits)
             for layer in layers:
-                for module, parts in layer.reads:
+                for module, parts in (*layer.reads, *layer.rereads):
                     before(module, lambda x, at=layer, parts=parts: self._read(x, at, parts))
                 for module, part in layer.writes:
                     name = f"{part}{layer.index}"
@@ -191,25 +203,28 @@ class _Run:
     def _read(self, x: Tensor, layer: LayerParts, parts: str) -> Tensor:
         copies = list(self.unfold(x).unbind(1))
         for part in parts:
+            scale = self.patching.read_scales[layer.index][part]
             if part == "a":
                 for h in range(self.n_heads):
                     for i, slot in enumerate("qkv"):
                         change = self._change(f"a{layer.index}.h{h}<{slot}>")
-                        copies[3 * h + i] = copies[3 * h + i] + change
+                        copies[3 * h + i] = copies[3 * h + i] + scale * change
             else:
                 copy = self.copy_of(part)
-                copies[copy] = copies[copy] + self._change(f"{part}{layer.index}")
+                copies[copy] = copies[copy] + scale * self._change(f"{part}{layer.index}")
         return torch.stack(copies, 1).reshape(x.shape)
 
     def _read_logits(self, x: Tensor) -> Tensor:
         if "input" not in self.written:  # nanochat has its final norm at the start as well
             return x
-        return self.spread(self.unfold(x)[:, 0] + self._change("logits")).reshape(x.shape)
+        change = self.patching.final_scale * self._change("logits")
+        return self.spread(self.unfold(x)[:, 0] + change).reshape(x.shape)
 
     def _write(self, out: Tensor, name: str) -> Tensor:
         own = self.unfold(out)[:, self.copy_of(name[0])]
         # Two modules may write as one part: experts, and an MLP that all tokens pass.
-        self.written[name] = self.patching.scales[name[0]] * own + self.written.get(name, 0.0)
+        scale = self.patching.write_scales[int(name[1:])][name[0]]
+        self.written[name] = scale * own + self.written.get(name, 0.0)
         return self.spread(own).reshape(out.shape)
 
     def _join(self, z: Tensor) -> Tensor:
@@ -226,7 +241,8 @@ class _Run:
             alone = torch.zeros_like(by_head)
             alone[..., h, :] = by_head[..., h, :]
             share = _without_bias(layer.output, alone.flatten(-2))
-            self.written[f"a{layer.index}.h{h}"] = self.patching.scales["a"] * share
+            scale = self.patching.write_scales[layer.index]["a"]
+            self.written[f"a{layer.index}.h{h}"] = scale * share
         return z
 
     def _scale_heads(self, x: Tensor, out: Tensor, layer: LayerParts) -> Tensor:

@@ -97,7 +97,9 @@ class PlainModel:
             z = torch.einsum("bqk,bkd->bqd", pattern, values[h])
             gate = gates[h]
             if gate is not None:
-                z = z / (1 + torch.exp(-gate))
+                softplus = attn.gate_function == "softplus"
+                factor = torch.log(1 + torch.exp(gate)) if softplus else 1 / (1 + torch.exp(-gate))
+                z = z * factor
             self.patterns[name], self.carried[name] = pattern, z
         if attn.z_norm_eps is not None:
             squares = torch.stack([self.carried[name].pow(2).mean(-1) for name in names])

@@ -157,7 +157,7 @@ class Architecture:
         """Return whether the layer applies rotary positions."""
         return True
 
-    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any]] | None:
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any] | None] | None:
         """Return cosines and sines per layer; None to obtain them from the rotary module."""
         return None
 

@@ -40,4 +40,15 @@ class CohereCompass(Cohere2):
         return config.rope_parameters[config.layer_types[attention.layer_idx]] is not None
 
 
-ARCHITECTURES = (Cohere2, CohereCompass)
+class Cohere2Moe(Cohere2):
+    """Cohere 2 with mixtures after the first layers, and LayerNorms or RMS norms."""
+
+    class_name = "Cohere2MoeForCausalLM"
+    title = "Cohere 2 MoE"
+    layer_norm_modules = frozenset({"Cohere2MoeLayerNorm"})
+
+    def rotates(self, attention: Any) -> bool:
+        return bool(attention.sliding_window is not None or attention.force_rope)
+
+
+ARCHITECTURES = (Cohere2, CohereCompass, Cohere2Moe)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, positive_or_none
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
+from acdc_pipeline.models.architectures.granite import GraniteMoeShared
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
-from acdc_pipeline.models.architectures.mixture import GraniteMoeShared
 
 
 class LayersByType(ModuleArchitecture):
     """A decoder whose config lists the kind of each layer."""
 
     def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        """Return the kind of each layer; those with `attention` alone in it have heads."""
+        """Return the kind of each layer: of its attention, or of another mixer of positions."""
         return list(config["layer_types"])
 
     def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         kinds = self.layer_types(config)
-        return tuple("am" if kind in ("attention", "full_attention") else "rm" for kind in kinds)
+        with_heads = ("attention", "full_attention", "sliding_attention")
+        return tuple("am" if kind in with_heads else "rm" for kind in kinds)
 
 
 class Qwen3Next(LayersByType):
@@ -87,6 +89,28 @@ class Lfm2Moe(Lfm2):
     class_name = "Lfm2MoeForCausalLM"
     title = "LFM2 MoE"
     rotary = "model.pos_emb"
+
+
+class Lfm3(Lfm2):
+    """Gates of what heads carry, four norms; windows and another rotary base in some layers."""
+
+    class_name = "Lfm3ForCausalLM"
+    title = "LFM3"
+    refused_values = (BIAS_BEFORE_NORM,)
+    post_attn = "post_operator_norm"
+    post_mixer = "post_operator_norm"
+    post_mlp = "post_ffn_norm"
+    o = "o_proj"
+    q_norm = "q_norm"
+    k_norm = "k_norm"
+    attn_gate = "g_proj"
+
+    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        if config.get("layer_types"):
+            return list(config["layer_types"])
+        kinds = {2: "full_attention", 0: "sliding_attention"}
+        layers = range(int(config["num_hidden_layers"]))
+        return [kinds.get(layer % 4, "conv") if layer else "conv" for layer in layers]
 
 
 class Bamba(LayersByType):
@@ -166,14 +190,190 @@ class OlmoHybrid(LayersByType):
         return replace(block, post_attn=after_attention, post_mlp=after_mlp)
 
 
+class FalconH1(ModuleArchitecture):
+    """Mamba 2 beside the heads of each layer; constant factors everywhere."""
+
+    class_name = "FalconH1ForCausalLM"
+    title = "Falcon-H1"
+    final_norm = "model.final_layernorm"
+    mlp_norm = "pre_ff_layernorm"
+    mixer = "mamba"
+    mlp = "feed_forward"
+
+    def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("arm",) * int(config["num_hidden_layers"])
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        return float(bridge.config.embedding_multiplier) * weight
+
+    def logit_scale(self, config: Any) -> float:
+        return float(config.lm_head_multiplier)
+
+    def finish_attention(self, attn: Any, attention: Any, config: Any) -> Any:
+        read, key = config.attention_in_multiplier, config.key_multiplier
+        return replace(
+            attn,
+            w_q=read * attn.w_q,
+            w_k=read * key * attn.w_k,
+            w_v=read * attn.w_v,
+            b_k=None if attn.b_k is None else key * attn.b_k,
+        )
+
+    def finish_block(self, block: Any, layer: Any, config: Any) -> Any:
+        from acdc_pipeline.models.architectures.reading import blocks
+
+        gate, down = config.mlp_multipliers
+        b_gate = None if block.mlp.b_gate is None else gate * block.mlp.b_gate
+        block = replace(
+            block, mlp=replace(block.mlp, w_gate=gate * block.mlp.w_gate, b_gate=b_gate)
+        )
+        block = blocks.scale_attention(block, config.attention_out_multiplier)
+        return blocks.scale_mlp(blocks.scale_mixer(block, config.ssm_out_multiplier), down)
+
+
+class NemotronH(ModuleArchitecture):
+    """One part a layer: Mamba 2, heads without positions, an MLP without a gate, or a mixture."""
+
+    class_name = "NemotronHForCausalLM"
+    title = "Nemotron-H"
+    embedding = "model.embeddings"
+    rotary = ""
+    final_norm = "model.norm_f"
+    attn_norm = "norm"
+    mlp_norm = "norm"
+    mixer = "mixer"
+    activation_fields = ("mlp_hidden_act",)
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        kinds = self.layer_types(config)
+        experts = {} if "moe" in kinds else {"n_routed_experts": None}
+        return {**config, **experts, "num_hidden_layers": len(kinds)}
+
+    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the kind of each layer."""
+        listed = config.get("layers_block_type") or config.get("layer_types")
+        if listed:
+            return list(listed)
+        kinds = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
+        return [kinds[letter] for letter in config["hybrid_override_pattern"]]
+
+    def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        parts = {"attention": "a", "full_attention": "a", "mlp": "m", "moe": "m"}
+        return tuple(parts.get(kind, "r") for kind in self.layer_types(config))
+
+    def find_part(self, layer: Any, part: Literal["a", "r", "m"]) -> Any:
+        parts = {"full_attention": "a", "linear_attention": "r"}
+        return layer.mixer if parts.get(layer.block_type, "m") == part else None
+
+
+class RecurrentGemma(LayersByType):
+    """Gated linear recurrences in two of three layers, windows with heads in the others."""
+
+    class_name = "RecurrentGemmaForCausalLM"
+    title = "RecurrentGemma (Griffin)"
+    norm_offset = 1
+    final_norm = "model.final_norm"
+    attn_norm = "temporal_pre_norm"
+    mlp_norm = "channel_pre_norm"
+    mixer = "temporal_block"
+    mlp = "mlp_block"
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        # `intermediate_size` counts gates and hidden units.
+        width = config.get("intermediate_size")
+        return {**config, "intermediate_size": width // 2} if isinstance(width, int) else config
+
+    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        kinds = list(config.get("block_types") or ("recurrent", "recurrent", "attention"))
+        n_layers = int(config["num_hidden_layers"])
+        return [kinds[layer % len(kinds)] for layer in range(n_layers)]
+
+    def find_part(self, layer: Any, part: Literal["a", "r", "m"]) -> Any:
+        from acdc_pipeline.models.architectures.reading.composed import WholeText
+
+        if part == "m":
+            return layer.mlp_block
+        block = layer.temporal_block
+        if hasattr(block, "q_proj"):
+            return block if part == "a" else None
+        return WholeText(block) if part == "r" else None
+
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any] | None]:
+        import torch
+
+        probe = torch.zeros(1, MAX_ROTARY_POSITIONS, 1)
+        at = torch.arange(MAX_ROTARY_POSITIONS)[None]
+        tables: list[tuple[Any, Any] | None] = []
+        for layer in bridge.model.layers:
+            attention = self.find_part(layer, "a")
+            found = None if attention is None else attention.rotary_emb(probe, at)
+            tables.append(None if found is None else (found[0][0], found[1][0]))
+        return tables
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        return weight * bridge.model.normalizer.type(weight.dtype)
+
+    def logit_cap(self, config: Any) -> float | None:
+        return positive_or_none(config.logits_soft_cap)
+
+
+class KimiLinear(LayersByType):
+    """Kimi delta attention in most layers; latent attention without positions in the others."""
+
+    class_name = "KimiLinearForCausalLM"
+    title = "Kimi Linear"
+    rotary = ""
+    mixer = "self_attn"
+
+    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        if config.get("layer_types"):
+            return super().layer_types(config)
+        layers = range(int(config["num_hidden_layers"]))
+        linear = config.get("linear_attn_config") or {}
+        if "full_attn_layers" in linear:
+            heads = {layer - 1 for layer in linear["full_attn_layers"]}
+        else:
+            heads = {layer for layer in layers if layer and layer % 4 == 0}
+        return ["full_attention" if layer in heads else "linear_attention" for layer in layers]
+
+    def find_part(self, layer: Any, part: Literal["a", "r", "m"]) -> Any:
+        has_heads = layer.block_type == "full_attention"
+        return layer.mlp if part == "m" else layer.self_attn if has_heads == (part == "a") else None
+
+
+class BailingHybrid(KimiLinear):
+    """Kimi delta attention in most layers; latent attention with gated heads in the others."""
+
+    class_name = "BailingHybridForCausalLM"
+    title = "Ling (hybrid)"
+    rotary = "model.rotary_emb"
+    attn_gate = "g_proj"
+
+    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        if config.get("layer_types"):
+            return list(config["layer_types"])
+        size = int(config.get("layer_group_size", 6))
+        every = range(1, int(config["num_hidden_layers"]) + 1)
+        return ["linear_attention" if layer % size else "full_attention" for layer in every]
+
+    def latent_interleaved(self, config: Any) -> bool:
+        return True
+
+
 ARCHITECTURES = (
     Qwen3Next,
     Qwen35,
     Qwen35Moe,
     Lfm2,
     Lfm2Moe,
+    Lfm3,
     Bamba,
     Jamba,
     GraniteMoeHybrid,
     OlmoHybrid,
+    FalconH1,
+    NemotronH,
+    RecurrentGemma,
+    KimiLinear,
+    BailingHybrid,
 )

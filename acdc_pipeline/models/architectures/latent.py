@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
-from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 
@@ -70,32 +69,6 @@ class MiniCpm3(ModuleArchitecture):
         return 1.0 / float(config.logits_scaling)
 
 
-class GptOss(ModuleArchitecture):
-    """Attention sinks, windows in every second layer, biases; a mixture in each layer."""
-
-    class_name = "GptOssForCausalLM"
-    title = "gpt-oss"
-    rotary_once = True
-
-
-class Afmoe(ModuleArchitecture):
-    """Gates of what heads carry, four norms; layers without a window have no positions."""
-
-    class_name = "AfmoeForCausalLM"
-    title = "AFMoE (Trinity)"
-    refused_values = (BIAS_BEFORE_NORM,)
-    attn_gate = "gate_proj"
-    mlp_norm = "pre_mlp_layernorm"
-    post_attn = "post_attention_layernorm"
-    post_mlp = "post_mlp_layernorm"
-
-    def rotates(self, attention: Any) -> bool:
-        return bool(attention.is_local_attention)
-
-    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
-        return weight * weight.shape[1] ** 0.5 if bridge.config.mup_enabled else weight
-
-
 ARCHITECTURES = (
     DeepseekV2,
     DeepseekV3,
@@ -103,6 +76,4 @@ ARCHITECTURES = (
     AxK1,
     Youtu,
     MiniCpm3,
-    GptOss,
-    Afmoe,
 )

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures.base import Architecture
+
+
+class StreamFactors(NamedTuple):
+    """Constants of a layer: stream = before * stream + factor * output, for both of its parts."""
+
+    before_attention: float = 1.0
+    attention: float = 1.0
+    before_mlp: float = 1.0
+    mlp: float = 1.0
+
+
+NO_FACTORS = StreamFactors()
 
 
 class ModuleArchitecture(Architecture):
@@ -187,9 +199,16 @@ class ModuleArchitecture(Architecture):
         """Return the library's name of the activation in MLPs."""
         return str(read_first(config, self.activation_fields))
 
-    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any]] | None:
-        """Return cosines and sines per layer of a model; None to obtain them from its module."""
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any] | None] | None:
+        """Return cosines and sines of each layer, or None for one without positions.
+
+        None in place of all of them to obtain them from the module `rotary`.
+        """
         return None
+
+    def stream_factors(self, layer: Any, config: Any) -> StreamFactors:
+        """Return the constants that a layer multiplies the residual stream with."""
+        return NO_FACTORS
 
     def finish_attention(self, attn: Any, attention: Any, config: Any) -> Any:
         """Return `attn`, as read from the module `attention`, with what the names cannot express.

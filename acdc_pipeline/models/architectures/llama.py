@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, Architecture
+from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 
 class Llama(Architecture):
@@ -102,4 +104,49 @@ class Cohere(Architecture):
         return float(config.logit_scale)
 
 
-ARCHITECTURES = (Llama, Mistral, Qwen2, Qwen3, StableLm, Starcoder2, Cohere, Granite, SmolLM3)
+class Llama4(ModuleArchitecture):
+    """Chunks with positions and norms of queries and keys; the other layers see all tokens."""
+
+    class_name = "Llama4ForCausalLM"
+    title = "Llama 4 (text)"
+    mlp = "feed_forward"
+    rotary_pairs = "adjacent"
+    rms_norm_modules = frozenset({"Llama4TextL2Norm"})
+    q_norm = "qk_norm"
+    k_norm = "qk_norm"
+    norm_after_rotation = True
+
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any] | None]:
+        import torch
+
+        positions = min(int(bridge.config.max_position_embeddings), MAX_ROTARY_POSITIONS)
+        probe = torch.zeros(1, positions, 1)
+        turns = bridge.model.rotary_emb(probe, torch.arange(positions)[None])[0]
+        cos, sin = (part.repeat_interleave(2, -1) for part in (turns.real, turns.imag))
+        attentions = [layer.self_attn for layer in bridge.model.layers]
+        return [(cos, sin) if attention.use_rope else None for attention in attentions]
+
+    def finish_attention(self, attn: Any, attention: Any, config: Any) -> Any:
+        import torch
+
+        if config.layer_types[attention.layer_idx] == "chunked_attention":
+            attn = replace(attn, chunk=config.attention_chunk_size)
+        if attention.use_rope or not attention.attn_temperature_tuning:
+            return attn
+        positions = min(int(config.max_position_embeddings), MAX_ROTARY_POSITIONS)
+        stretches = ((torch.arange(positions) + 1.0) / attention.floor_scale).floor()
+        return replace(attn, query_scale=1 + attention.attn_scale * torch.log1p(stretches))
+
+
+ARCHITECTURES = (
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    StableLm,
+    Starcoder2,
+    Cohere,
+    Granite,
+    SmolLM3,
+    Llama4,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
@@ -136,29 +137,37 @@ class AriaText(ModuleArchitecture):
     title = "Aria (text)"
 
 
-class GraniteMoe(ModuleArchitecture):
-    """Granite with a mixture in place of each MLP."""
+class Dbrx(ModuleArchitecture):
+    """LayerNorms without biases, clipped queries, keys and values; a mixture in each layer."""
 
-    class_name = "GraniteMoeForCausalLM"
-    title = "Granite MoE"
-    mlp = "block_sparse_moe"
+    class_name = "DbrxForCausalLM"
+    title = "DBRX"
+    layers = "transformer.blocks"
+    embedding = "transformer.wte"
+    rotary = "transformer.rotary_emb"
+    final_norm = "transformer.norm_f"
+    context_fields = ("max_seq_len",)
+    attention = "norm_attn_norm.attn"
+    attn_norm = "norm_attn_norm.norm_1"
+    mlp_norm = "norm_attn_norm.norm_2"
+    mlp = "ffn"
+    qkv = "Wqkv"
+    o = "out_proj"
 
-    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
-        return float(bridge.config.embedding_multiplier) * weight
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        # Sizes of parts are in objects of their own.
+        parts = {**config.get("attn_config", {}), **config.get("ffn_config", {})}
+        return {**parts, **config, "num_key_value_heads": parts.get("kv_n_heads")}
 
-    def output_scale(self, config: Any) -> float:
-        return float(config.residual_multiplier)
+    def count_experts(self, config: Mapping[str, Any]) -> tuple[int, int] | None:
+        return super().count_experts(self.text_fields(config))
 
-    def logit_scale(self, config: Any) -> float:
-        return 1.0 / float(config.logits_scaling)
+    def clip(self, config: Any) -> float | None:
+        clip = config.attn_config.clip_qkv
+        return None if clip is None else float(clip)
 
-
-class GraniteMoeShared(GraniteMoe):
-    """Granite with a mixture, and an MLP that all tokens pass."""
-
-    class_name = "GraniteMoeSharedForCausalLM"
-    title = "Granite MoE with a shared expert"
-    shared_mlp = "shared_mlp"
+    def activation_name(self, config: Any, bridge_config: Any = None) -> str:
+        return str(config.ffn_config.ffn_act_fn["name"])
 
 
 ARCHITECTURES = (
@@ -178,6 +187,5 @@ ARCHITECTURES = (
     ExaoneMoe,
     Kolibri1,
     AriaText,
-    GraniteMoe,
-    GraniteMoeShared,
+    Dbrx,
 )

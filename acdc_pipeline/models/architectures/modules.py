@@ -22,11 +22,13 @@ from acdc_pipeline.models.architectures.reading.blocks import (
     linear,
     scale_outputs,
 )
+from acdc_pipeline.models.architectures.reading.composed import SummedModules
 from acdc_pipeline.models.architectures.reading.latent import read_latent_slots
-from acdc_pipeline.models.architectures.reading.mlps import SummedModules, read_mixer, read_mlp
+from acdc_pipeline.models.architectures.reading.mlps import read_mixer, read_mlp
 from acdc_pipeline.models.architectures.reading.norms import NO_NORM, read_head_norm, read_norm
 from acdc_pipeline.models.architectures.reading.rotary import read_rotary
 from acdc_pipeline.models.architectures.reading.slots import read_slots
+from acdc_pipeline.models.architectures.reading.stream import fold_stream_factors
 from acdc_pipeline.models.weights import (
     Attention,
     Block,
@@ -54,6 +56,9 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
             _read_block(layer, architecture, config, table)
             for layer, table in zip(layers, tables, strict=True)
         ]
+        norm_final = _read_norm(model, architecture.final_norm, architecture) or NO_NORM
+        factors = [architecture.stream_factors(layer, config) for layer in layers]
+        blocks, norm_final = fold_stream_factors(blocks, factors, norm_final)
         output_scale = architecture.output_scale(config)
         logit_scale = architecture.logit_scale(config)
         w_u, b_u = linear(find(model, architecture.unembedding))
@@ -62,7 +67,7 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
             w_e=architecture.scale_embedding(embedding, model),
             w_pos=_read_positions(model, architecture),
             blocks=tuple(scale_outputs(block, output_scale) for block in blocks),
-            norm_final=_read_norm(model, architecture.final_norm, architecture) or NO_NORM,
+            norm_final=norm_final,
             w_u=w_u if logit_scale == 1.0 else logit_scale * w_u,
             b_u=None if b_u is None else drop_zero(logit_scale * b_u),
             parallel=architecture.is_parallel(config.to_dict()),
@@ -86,7 +91,7 @@ def _read_rotary(
     tables = architecture.rotary_tables(model)
     if tables is not None:
         pairs = RotaryPairs(architecture.rotary_pairs)
-        return [Rotary(cos, sin, pairs) for cos, sin in tables]
+        return [None if table is None else Rotary(*table, pairs) for table in tables]
     if not architecture.rotary:
         return [None] * len(layers)
     attentions = [architecture.find_part(layer, "a") for layer in layers]

@@ -1,4 +1,4 @@
-"""Microsoft's Phi-1, Phi-2 and Phi-3."""
+"""Microsoft's Phi-1, Phi-2, Phi-3 and Phi-3.5 MoE."""
 
 from __future__ import annotations
 
@@ -48,4 +48,20 @@ class Phi3(WindowInConfig):
     title = "Phi-3"
 
 
-ARCHITECTURES = (Phi, Phi3)
+class Phimoe(ModuleArchitecture):
+    """LayerNorms with biases; a mixture in each layer."""
+
+    class_name = "PhimoeForCausalLM"
+    aliases = ("PhiMoEForCausalLM",)
+    title = "Phi-3.5 MoE"
+    window_from = "config"
+
+    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
+        rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        kind = rotary.get("rope_type") or rotary.get("type") or "default"
+        if kind not in ("default", "longrope"):
+            return f"its rotary positions change with the length of a prompt (rope_type: {kind})"
+        return super().find_refusal(config)
+
+
+ARCHITECTURES = (Phi, Phi3, Phimoe)

@@ -30,6 +30,7 @@ _ROUTED_HEADS = "a router chooses the attention heads of each token, so a head i
 _DIFFERENCES = "each of its heads subtracts one attention pattern from another"
 _VALUES_IN_SCORES = "its scores depend on values, and channels of the stream are scaled"
 _INDEXED = "an indexer, which is no part of a head, chooses the keys that heads see"
+_HEAD_OF_LOGITS = "a non-linear layer turns the residual stream into logits"
 _PATCHES = "three models and cross-attention between them turn bytes into patches and back"
 _DRAFTER = "it drafts tokens from the hidden states and keys of another model"
 _MULTIMODAL = "a model that also reads images or sound is not reproduced; its text part may be"
@@ -140,6 +141,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "GlmMoeDsaForCausalLM",
         "MiniMaxM3VLForCausalLM",
     ),
+    _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),
     _PATCHES: ("BltForCausalLM",),
     _DRAFTER: ("Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"),
     _MULTIMODAL: (
@@ -266,33 +268,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# Classes that nothing stands against.
-_NOT_YET = "it is not reproduced yet"
-PLANNED = (
-    "BailingHybridForCausalLM",
-    "BeamForCausalLM",
-    "Cohere2MoeForCausalLM",
-    "DbrxForCausalLM",
-    "FalconH1ForCausalLM",
-    "FlintForCausalLM",
-    "Gemma4ForCausalLM",
-    "Gemma4UnifiedForCausalLM",
-    "GraniteMoeSWAForCausalLM",
-    "GraniteSWAForCausalLM",
-    "KimiLinearForCausalLM",
-    "LagunaForCausalLM",
-    "Lfm3ForCausalLM",
-    "Llama4ForCausalLM",
-    "MiMoV2FlashForCausalLM",
-    "ModernBertDecoderForCausalLM",
-    "NemotronHForCausalLM",
-    "PhiMoEForCausalLM",
-    "PhimoeForCausalLM",
-    "RecurrentGemmaForCausalLM",
-)
-
 REFUSED: Mapping[str, str] = {
-    **dict.fromkeys(PLANNED, _NOT_YET),
-    **{name: reason for reason, names in _BY_REASON.items() for name in names},
+    name: reason for reason, names in _BY_REASON.items() for name in names
 }
 """Class name in config.json, and the reason for refusing it."""

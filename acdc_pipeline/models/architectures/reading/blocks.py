@@ -46,35 +46,41 @@ def check_post_norm(attn: Attention, post_attn: Norm | None) -> None:
 
 def scale_outputs(block: Block, scale: float) -> Block:
     """Return `block` with everything it writes into the residual stream times `scale`."""
-    if scale == 1.0:
+    return scale_attention(scale_mixer(scale_mlp(block, scale), scale), scale)
+
+
+def scale_attention(block: Block, scale: float) -> Block:
+    """Return `block` with what its heads write into the residual stream times `scale`."""
+    attn = block.attn
+    if scale == 1.0 or attn is None:
         return block
-    attn, mixer, mlp = block.attn, block.mixer, block.mlp
-    post_attn, post_mixer, post_mlp = block.post_attn, block.post_mixer, block.post_mlp
-    if post_attn is not None:
-        post_attn = _scale_norm(post_attn, scale)
-    elif attn is not None:
-        b_o = None if attn.b_o is None else scale * attn.b_o
-        attn = replace(attn, w_o=scale * attn.w_o, b_o=b_o)
-    if post_mixer is not None:
-        post_mixer = _scale_norm(post_mixer, scale)
-    elif mixer is not None:
-        mixer = replace(mixer, scale=scale * mixer.scale)
-    if post_mlp is not None:
-        post_mlp = _scale_norm(post_mlp, scale)
-    elif isinstance(mlp, Mlp):
-        b_out = None if mlp.b_out is None else scale * mlp.b_out
-        mlp = replace(mlp, w_out=scale * mlp.w_out, b_out=b_out)
-    elif mlp is not None:
-        mlp = replace(mlp, scale=scale * mlp.scale)
-    return replace(
-        block,
-        attn=attn,
-        mixer=mixer,
-        mlp=mlp,
-        post_attn=post_attn,
-        post_mixer=post_mixer,
-        post_mlp=post_mlp,
-    )
+    if block.post_attn is not None:
+        return replace(block, post_attn=_scale_norm(block.post_attn, scale))
+    b_o = None if attn.b_o is None else scale * attn.b_o
+    return replace(block, attn=replace(attn, w_o=scale * attn.w_o, b_o=b_o))
+
+
+def scale_mixer(block: Block, scale: float) -> Block:
+    """Return `block` with what its mixer writes into the residual stream times `scale`."""
+    mixer = block.mixer
+    if scale == 1.0 or mixer is None:
+        return block
+    if block.post_mixer is not None:
+        return replace(block, post_mixer=_scale_norm(block.post_mixer, scale))
+    return replace(block, mixer=replace(mixer, scale=scale * mixer.scale))
+
+
+def scale_mlp(block: Block, scale: float) -> Block:
+    """Return `block` with what its MLP writes into the residual stream times `scale`."""
+    mlp = block.mlp
+    if scale == 1.0 or mlp is None:
+        return block
+    if block.post_mlp is not None:
+        return replace(block, post_mlp=_scale_norm(block.post_mlp, scale))
+    if not isinstance(mlp, Mlp):
+        return replace(block, mlp=replace(mlp, scale=scale * mlp.scale))
+    b_out = None if mlp.b_out is None else scale * mlp.b_out
+    return replace(block, mlp=replace(mlp, w_out=scale * mlp.w_out, b_out=b_out))
 
 
 def _scale_norm(norm: Norm, scale: float) -> Norm:

@@ -11,7 +11,7 @@ from torch import Tensor
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture, find, find_optional
 from acdc_pipeline.models.architectures.reading.blocks import drop_zero, linear
 from acdc_pipeline.models.architectures.reading.norms import read_norm
-from acdc_pipeline.models.architectures.reading.slots import Slots
+from acdc_pipeline.models.architectures.reading.slots import Slots, gate_kind, read_gate
 from acdc_pipeline.models.weights import Latent
 
 
@@ -37,6 +37,7 @@ def read_latent_slots(attention: Any, architecture: ModuleArchitecture, config: 
     up, _ = linear(find(attention, architecture.kv_up))
     by_head = up.T.reshape(heads, -1, rank).transpose(1, 2)
     nope = int(attention.qk_nope_head_dim)
+    read_gate(slots, attention, architecture, heads)
     w_k = up.new_zeros(heads, rank + rope, rope + nope)
     w_k[:, :rank, rope:] = by_head[..., :nope]
     w_k[:, rank:, :rope] = torch.eye(rope, dtype=up.dtype)
@@ -46,6 +47,7 @@ def read_latent_slots(attention: Any, architecture: ModuleArchitecture, config: 
         b_k[:, :rope] = bias[rank:][turned]
     return {
         **slots,
+        "gate": gate_kind(slots["w_q"].shape[2] - rope - nope, by_head.shape[2] - nope),
         "w_k": w_k,
         "b_k": b_k,
         "w_v": by_head[..., nope:],

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
-
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.reading.blocks import ACTIVATIONS, drop_zero, linear
 from acdc_pipeline.models.weights import Mixer, Mlp, TokenModule
@@ -58,20 +56,3 @@ def read_mixer(module: Any, config: Any) -> Mixer:
     n_weights = sum(p.numel() for p in module.parameters() if p.dim() > 1)
     feature = f"{type(module).__name__} mixers"
     return Mixer(module, n_weights, n_weights // config.hidden_size, feature)
-
-
-class SummedModules(nn.Module):
-    """The sum of what two modules make of the same tokens."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the sum for `x`, [batch, position, d_model]."""
-        return _output(self.first(x)) + _output(self.second(x))
-
-
-def _output(result: Any) -> Tensor:
-    """Return the output of a module that may return its routing too."""
-    return result[0] if isinstance(result, tuple) else result

@@ -29,16 +29,27 @@ def read_slots(attention: Any, architecture: ModuleArchitecture, config: Any) ->
     for slot, (weight, bias) in found.items():
         count = heads if slot == "q" else kv_heads
         slots[f"w_{slot}"], slots[f"b_{slot}"] = _by_head(weight, bias, count)
-    d_v = slots["w_v"].shape[2]
-    gate = find_optional(attention, architecture.attn_gate)
-    if gate is not None:
-        weight, bias = linear(gate)
-        _add_columns(slots, *_by_head(weight.T, bias, heads))
-    slots["gate"] = _gate_kind(slots["w_q"].shape[2] - d_head, d_v)
+    read_gate(slots, attention, architecture, heads)
+    slots["gate"] = gate_kind(slots["w_q"].shape[2] - d_head, slots["w_v"].shape[2])
     return slots
 
 
-def _gate_kind(columns: int, d_v: int) -> Literal["elements", "heads"] | None:
+def read_gate(slots: Slots, attention: Any, architecture: ModuleArchitecture, heads: int) -> None:
+    """Put the columns of a gate, where it is a projection of its own, after those of the queries.
+
+    Raises:
+        UnsupportedModel: queries are computed from a latent, which the gate does not read.
+    """
+    gate = find_optional(attention, architecture.attn_gate)
+    if gate is None:
+        return
+    if slots.get("q_latent") is not None:
+        raise UnsupportedModel("a gate beside queries from a latent is not reproduced")
+    weight, bias = linear(gate)
+    _add_columns(slots, *_by_head(weight.T, bias, heads))
+
+
+def gate_kind(columns: int, d_v: int) -> Literal["elements", "heads"] | None:
     """Return the kind of a gate with this number of columns per head."""
     if columns not in (0, 1, d_v):
         raise UnsupportedModel(f"a gate of {columns} columns per head is not reproduced")
