@@ -19,6 +19,7 @@ HEADS = ("n_heads", "num_attention_heads", "n_head", "num_heads", "attention_hea
 WIDTH = ("d_model", "hidden_size", "n_embd")
 VOCABULARY = ("d_vocab", "vocab_size")
 HEAD_WIDTH = ("d_head", "head_dim")
+LATENT_HEAD_WIDTHS = ("qk_nope_head_dim", "qk_rope_head_dim")
 EXPERT_WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size")
 MLP_WIDTH = ("d_mlp", "intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size")
 
@@ -28,6 +29,7 @@ _SIZES = (
     *WIDTH,
     *VOCABULARY,
     *HEAD_WIDTH,
+    *LATENT_HEAD_WIDTHS,
     "n_ctx",
     "n_positions",
     "max_position_embeddings",

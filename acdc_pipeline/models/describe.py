@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from acdc_pipeline.models.config import (
     EXPERT_WIDTH,
     HEAD_WIDTH,
     HEADS,
+    LATENT_HEAD_WIDTHS,
     LAYERS,
     MLP_WIDTH,
     VOCABULARY,
@@ -119,7 +120,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         n_heads=n_heads,
         n_kv_heads=architecture.count_kv_heads(config, n_heads),
         d_model=d_model,
-        d_head=read_optional_size(config, where, HEAD_WIDTH) or max(1, d_model // max(1, n_heads)),
+        d_head=_read_head_width(config, where) or max(1, d_model // max(1, n_heads)),
         d_mlp=d_mlp if topology.has_mlp else 0,
         vocab=read_size(config, where, VOCABULARY),
         n_edges=topology.n_edges,
@@ -128,6 +129,14 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
         refused=refused,
         experts=experts,
     )
+
+
+def _read_head_width(config: Mapping[str, Any], where: str) -> int | None:
+    """Return the width of queries and keys; None where `config` does not state it."""
+    # In multi-head latent attention `head_dim` is the width of the rotated part.
+    parts = [read_optional_size(config, where, (name,)) for name in LATENT_HEAD_WIDTHS]
+    widths = [width for width in parts if width is not None]
+    return sum(widths) if widths else read_optional_size(config, where, HEAD_WIDTH)
 
 
 _NORMS = {"layer": "LayerNorms", "rms": "RMS norms", "none": "no norms"}

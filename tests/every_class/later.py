@@ -29,7 +29,7 @@ _GRANITE: dict[str, Any] = {
     "residual_multiplier": 0.7,
     "logits_scaling": 0.5,
     "rope_parameters": ROTARY,
-    "layer_rope_theta": [100.0, None],
+    "layer_rope_theta": [100.0, 0.0],
 }
 _FOUR_NORMS = {"input_layernorm": "a", "pre_feedforward_layernorm": "m"}
 _GEMMA4: dict[str, Any] = {
@@ -163,7 +163,7 @@ LATER: tuple[TinyModel, ...] = (
             "n_heads": 4,
             "d_model": 16,
             "max_seq_len": 12,
-            "attn_config": {"clip_qkv": 0.8, "kv_n_heads": 2},
+            "attn_config": {"clip_qkv": 0.8, "kv_n_heads": 2, "rope_theta": 100.0},
             "ffn_config": {"ffn_hidden_size": 12, "moe_num_experts": 4, "moe_top_k": 2},
             "rope_parameters": ROTARY,
         },
@@ -318,6 +318,7 @@ LATER: tuple[TinyModel, ...] = (
                 "m": 1.0,
             },
         ),
+        threshold=0.005,
     ),
     TinyModel(
         "NemotronHForCausalLM",

@@ -43,8 +43,9 @@ class Gates:
         for source in sources:
             if f"{source}->{receiver}" not in self.edges:
                 continue
-            gate = torch.zeros((), dtype=dtype, requires_grad=True)
-            self.by_edge[f"{source}->{receiver}"] = gate
+            # Several modules of a model may read as one receiver.
+            new = torch.zeros((), dtype=dtype, requires_grad=True)
+            gate = self.by_edge.setdefault(f"{source}->{receiver}", new)
             total = total + (self.moved.get(source, 0.0) + gate) * self.steps[source]
         return total
 

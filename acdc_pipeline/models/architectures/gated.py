@@ -48,7 +48,7 @@ class Flint(ModuleArchitecture):
 
 
 class MiMoV2Flash(ModuleArchitecture):
-    """Windows with sinks and twice the key/value heads in most layers; values narrower than keys."""
+    """Windows with sinks and twice the key/value heads in most layers; narrower values."""
 
     class_name = "MiMoV2FlashForCausalLM"
     title = "MiMo V2 Flash"

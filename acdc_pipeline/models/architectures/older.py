@@ -285,6 +285,9 @@ class Persimmon(ModuleArchitecture):
     up = "dense_h_to_4h"
     down = "dense_4h_to_h"
 
+    def count_kv_heads(self, config: Mapping[str, Any], n_heads: int) -> int:
+        return n_heads
+
 
 ARCHITECTURES = (
     Bloom,

@@ -55,7 +55,7 @@ class MlpAndExperts(nn.Module):
 
 
 class WholeText(nn.Module):
-    """A recurrent block of RecurrentGemma, which reads texts from their start and keeps no state."""
+    """A recurrent block of RecurrentGemma that reads whole texts and keeps no state."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()

@@ -32,12 +32,13 @@ def fold_stream_factors(
         return list(blocks), norm_final
     folded, c = [], 1.0
     for block, found in zip(blocks, factors, strict=True):
-        block = replace(block, norm_attn=_read_through(block.norm_attn, c))
-        c *= found.before_attention
-        block = scale_attention(scale_mixer(block, found.attention / c), found.attention / c)
-        block = _read_mlp_through(block, c)
-        c *= found.before_mlp
-        folded.append(scale_mlp(block, found.mlp / c))
+        between = c * found.before_attention
+        after = between * found.before_mlp
+        written = scale_mixer(block, found.attention / between)
+        written = scale_attention(written, found.attention / between)
+        read = replace(written, norm_attn=_read_through(written.norm_attn, c))
+        folded.append(scale_mlp(_read_mlp_through(read, between), found.mlp / after))
+        c = after
     return folded, _read_through(norm_final, c)
 
 

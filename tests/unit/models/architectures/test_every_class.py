@@ -16,7 +16,7 @@ from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.forward import run_sources, unembed
 from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
-from acdc_pipeline.models import LoadedModel, load_model
+from acdc_pipeline.models import LoadedModel, describe_model, load_model
 from acdc_pipeline.models.architectures import SUPPORTED
 from acdc_pipeline.models.directory import NATIVE
 from acdc_pipeline.models.weights import TokenModule
@@ -100,6 +100,17 @@ def test_class_whole_model_has_the_logits_of_transformers(case: Case):
         theirs = case.plain.model(PROMPTS.clean, use_cache=False).logits
         ours = unembed(case.model.weights, run_sources(case.model.weights, PROMPTS.clean).final)
     assert (ours - theirs).abs().max() < case.tolerance * theirs.abs().max()
+
+
+def test_class_sizes_from_config_alone_are_those_of_the_weights(case: Case):
+    described, weights = describe_model(case.model.ref), case.model.weights
+    assert described.refused is None
+    assert described.topology == weights.topology
+    assert described.d_model == weights.d_model
+    assert described.vocab == weights.w_u.shape[1]
+    # Kinds of layers may differ in these two: the config states those of one kind.
+    assert described.n_kv_heads in {attn.w_k.shape[0] for attn in weights.attentions}
+    assert described.d_head in {attn.d_qk for attn in weights.attentions}
 
 
 def test_class_oracle_is_the_model_between_no_and_all_edges_removed(case: Case):

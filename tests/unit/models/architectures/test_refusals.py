@@ -62,6 +62,13 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(tmp_path
         ("GPT2LMHeadModel", {"clip_qkv": 8.0}, "clipped"),
         ("Gemma2ForCausalLM", {"attention_bias": True}, "belongs to no head"),
         ("Gemma3ForCausalLM", {"use_bidirectional_attention": True}, "both sides"),
+        ("Gemma4UnifiedForCausalLM", {"num_kv_shared_layers": 2}, "keys of other layers"),
+        (
+            "LagunaForCausalLM",
+            {"num_attention_heads": 4, "num_attention_heads_per_layer": [4, 8]},
+            "different numbers of heads",
+        ),
+        ("PhimoeForCausalLM", {"rope_scaling": {"type": "yarn"}}, "length of a prompt"),
     ],
 )
 def test_find_refusal_values_that_change_a_supported_architecture_are_named(
@@ -69,6 +76,14 @@ def test_find_refusal_values_that_change_a_supported_architecture_are_named(
 ):
     assert words in (find_refusal(architecture, config) or "")
     assert find_refusal(architecture, {}) is None
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden_size_per_layer_input": 256}])
+def test_find_refusal_embeddings_of_each_layer_are_named_where_they_are_the_default(
+    config: dict[str, Any],
+):
+    assert "embeddings of its own" in (find_refusal("Gemma4ForCausalLM", config) or "")
+    assert find_refusal("Gemma4ForCausalLM", {"hidden_size_per_layer_input": 0}) is None
 
 
 @pytest.mark.parametrize("alias", sorted(ALIASES))
