@@ -68,7 +68,7 @@ class Family:
     final: str = "model.norm"
     unused: str = ""
     scale: Callable[[Any], float | Mapping[str, float]] = lambda config: 1.0
-    stream: Callable[[Any], tuple[float, float, float, float]] = lambda layer: (1.0,) * 4
+    stream: Callable[[Any], tuple[float, float, float, float]] = lambda layer: (1.0, 1.0, 1.0, 1.0)
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         """The layers that the model uses."""

@@ -152,7 +152,7 @@ def _extract_rotary(
     pairs = RotaryPairs(architecture.rotary_pairs)
     tables = architecture.rotary_tables(bridge)
     if tables is not None:
-        return [Rotary(cos, sin, pairs) for cos, sin in tables]
+        return [None if table is None else Rotary(*table, pairs) for table in tables]
     attentions = [block.attn.original_component for block in bridge.blocks]
     module = bridge.rotary_emb.original_component
     return read_rotary(module, architecture, attentions, int(bridge.cfg.n_ctx))
