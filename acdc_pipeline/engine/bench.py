@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -93,8 +94,7 @@ def set_up(
     Raises:
         PromptError: the model cannot process the prompts.
     """
-    if weights.bidirectional:
-        _check_bidirectional(prompts)
+    check_attention(weights, prompts)
     prompts = prompts.to(weights.device)
     layout = Layout(
         batch=len(prompts),
@@ -112,8 +112,10 @@ def set_up(
     return Bench(weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric)
 
 
-def _check_bidirectional(prompts: PromptSet) -> None:
+def check_attention(weights: TransformerWeights, prompts: PromptSet) -> None:
     """Raise PromptError if attention to later tokens would see padding or answers."""
+    if not weights.bidirectional:
+        return
     if prompts.whole is not None:
         raise PromptError(
             "whole answers are predicted token by token, and bidirectional attention sees them",
@@ -146,15 +148,49 @@ def ablated_outputs(
             None where the sides correspond token by token. The mean is then one of the outputs
             that counterfactuals have there.
     """
-    outputs = run_sources(weights, corrupted).outputs
-    if counterpart is not None:
-        rows = torch.arange(len(corrupted), device=corrupted.device)[:, None]
-        outputs = outputs[:, rows, counterpart]
+    outputs = _outputs_at_clean_positions(weights, corrupted, counterpart)
     if ablation == "corrupted":
         return outputs
     if ablation == "zero":
         return torch.zeros_like(outputs)
-    positions = torch.arange(outputs.shape[2], device=corrupted.device)
+    total, count = _sum_over_prompts(outputs, lengths)
+    return (total / count.clamp(min=1)).expand_as(outputs)
+
+
+def mean_outputs(
+    weights: TransformerWeights, parts: Sequence[PromptSet]
+) -> Float[Tensor, "src 1 pos d_model"]:
+    """What removed edges carry under mean ablation, summed over `parts` one after the other.
+
+    Args:
+        parts: the prompts, in groups of one length.
+    """
+    sums = [
+        _sum_over_prompts(
+            _outputs_at_clean_positions(weights, part.corrupted, part.counterpart), part.lengths
+        )
+        for part in (part.to(weights.device) for part in parts)
+    ]
+    total, count = (reduce(torch.add, terms) for terms in zip(*sums, strict=True))
+    return total / count.clamp(min=1)
+
+
+def _outputs_at_clean_positions(
+    weights: TransformerWeights,
+    corrupted: Int[Tensor, "batch corrupted_pos"],
+    counterpart: Int[Tensor, "batch pos"] | None,
+) -> Float[Tensor, "src batch pos d_model"]:
+    outputs = run_sources(weights, corrupted).outputs
+    if counterpart is None:
+        return outputs
+    rows = torch.arange(len(corrupted), device=corrupted.device)[:, None]
+    return outputs[:, rows, counterpart]
+
+
+def _sum_over_prompts(
+    outputs: Float[Tensor, "src batch pos d_model"], lengths: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, "src 1 pos d_model"], Float[Tensor, "1 1 pos 1"]]:
+    """The sum over the prompts that reach a position, and their number."""
+    positions = torch.arange(outputs.shape[2], device=lengths.device)
     real = (positions[None] < lengths[:, None]).to(outputs.dtype)[None, :, :, None]
-    mean = (outputs * real).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-    return mean.expand_as(outputs)
+    return (outputs * real).sum(1, keepdim=True), real.sum(1, keepdim=True)

@@ -31,6 +31,7 @@ from acdc_pipeline.evaluation.measure import (
 )
 from acdc_pipeline.evaluation.measure import measure as measure
 from acdc_pipeline.evaluation.measure import measure_circuits as measure_circuits
+from acdc_pipeline.evaluation.measure import measure_sums as measure_sums
 from acdc_pipeline.evaluation.measure import metric_of as metric_of
 from acdc_pipeline.evaluation.measure import objective_for as objective_for
 from acdc_pipeline.evaluation.measure import require_answers as require_answers

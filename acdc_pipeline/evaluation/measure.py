@@ -168,6 +168,14 @@ def measure(
     return {name: float(each.to(torch.float64).mean()) for name, each in scores.items()}
 
 
+def measure_sums(
+    bench: Bench, logits: Float[Tensor, "answer vocab"], metrics: Sequence[MetricKey]
+) -> dict[str, float]:
+    """Return the sums whose means are those of `measure`, for means over several benches."""
+    scores = _scorer(bench, _defined(bench, metrics))(logits)
+    return {name: float(each.to(torch.float64).sum()) for name, each in scores.items()}
+
+
 def score_answers(
     bench: Bench, logits: Float[Tensor, "answer vocab"], metric: MetricKey
 ) -> Float[Tensor, " answer"]:

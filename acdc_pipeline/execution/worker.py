@@ -12,18 +12,15 @@ from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
+from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
 from acdc_pipeline.execution.environment import default_budget, environment
-from acdc_pipeline.execution.methods import PreparedRun, SharedWork, run_method
-from acdc_pipeline.execution.own_metric import own_metric_details, require_function
+from acdc_pipeline.execution.methods import PreparedRun, SharedWork
+from acdc_pipeline.execution.own_metric import require_function
 from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
-from acdc_pipeline.execution.report import agreement, reference_for, report
-from acdc_pipeline.execution.result_warnings import (
-    circuit_warnings,
-    profile_warnings,
-    prompt_warnings,
-)
+from acdc_pipeline.execution.report import reference_for
+from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_warnings
 from acdc_pipeline.models import LoadedModel, resolve_device
 from acdc_pipeline.models.load import load_reference
 from acdc_pipeline.models.memory.held import HeldModel
@@ -126,37 +123,15 @@ class Worker:
             return self._profile(model, run, run.method, task, listener, started)
         reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
-        prompts = ready.prompts
         memory = self.budget
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})
         problem = BenchProblem(ready.bench, memory, ready.empty_logits)
-        found = run_method(PreparedRun(run, problem, memory, listener, kept, shared))
-        metrics, details = report(run, task, problem, found)
-        circuit = found.circuit
-        own, own_warnings = own_metric_details(run, self.own_metric, metrics)
-        return RunRecord(
-            spec=run,
-            circuit=circuit,
-            decisions=found.decisions,
-            metrics=metrics,
-            details={
-                **found.details,
-                **details,
-                "edges_on_a_path": len(circuit.live_edges),
-                **own,
-                "warnings": ready.warnings
-                + circuit_warnings(run, circuit, prompts, metrics)
-                + own_warnings,
-                "reference": None if reference is None else agreement(circuit, reference),
-                "d_model": model.weights.w_e.shape[1],
-                "prompts_clean": list(prompts.clean_text[:4]),
-                "prompts_corrupted": list(prompts.corrupted_text[:4]),
-            },
-            wall_seconds=time.perf_counter() - started,
-            environment=where,
-            parity_error=ready.parity,
+        prepared = PreparedRun(run, problem, memory, listener, kept, shared)
+        facts = RunFacts(
+            ready.prompts, ready.warnings, ready.parity, model.weights.d_model, where, started
         )
+        return circuit_record(prepared, task, facts, reference, self.own_metric)
 
     def _profile(
         self,

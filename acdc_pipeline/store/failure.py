@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import ValidationError
 
@@ -65,24 +65,46 @@ class RunFailure:
         return ExecutionFailed(f"{self.kind}: {self.problem}", **parts)
 
 
+class RemoteFailure(Exception):
+    """An unexpected error that another process raised, with the end of its traceback there.
+
+    Args:
+        kind: class name of the error.
+        lines: as `RunFailure.traceback`.
+    """
+
+    def __init__(self, kind: str, problem: str, lines: tuple[str, ...]) -> None:
+        super().__init__(kind, problem, lines)
+        self.kind, self.problem, self.lines = kind, problem, lines
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return `error` in the form in which it can leave its process."""
+        problem = _shortened(str(error).strip() or repr(error))
+        return cls(type(error).__name__, problem, _traceback_lines(error))
+
+    def __str__(self) -> str:
+        return "\n".join((f"{self.kind}: {self.problem}, in a worker process:", *self.lines))
+
+
 def failure_of(run: RunSpec, error: Exception, *, worker: str, attempts: int = 1) -> RunFailure:
     """Return the failure of a run that raised `error`, without paths of this machine.
 
     An AcdcError keeps its parts. Any other error is a bug, here or in a library: it keeps its
     class, its message and the end of its traceback.
     """
-    kind = type(error).__name__
     if isinstance(error, AcdcError):
-        cause = error.where, error.field, error.allowed, error.fix
+        kind, cause = type(error).__name__, (error.where, error.field, error.allowed, error.fix)
         return RunFailure(run, kind, error.problem, attempts, worker, *cause)
+    remote = error if isinstance(error, RemoteFailure) else RemoteFailure.of(error)
     return RunFailure(
         run,
-        kind,
-        _shortened(str(error).strip() or repr(error)),
+        remote.kind,
+        remote.problem,
         attempts,
         worker,
         fix="report it with the traceback in FAILED.json",
-        traceback=_traceback_lines(error),
+        traceback=remote.lines,
     )
 
 

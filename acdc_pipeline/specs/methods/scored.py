@@ -77,6 +77,11 @@ class ScoredMethod(BaseCircuitMethod):
         """Whether the scores are the same whatever the size of the circuit."""
         return True
 
+    @property
+    def scores_add_up(self) -> bool:
+        """Whether the scores on all prompts are the mean of those on parts of the prompts."""
+        return False
+
     def size(self, n_edges: int) -> int:
         """How many of a graph's `n_edges` the circuit may have, at least one."""
         if self.edges is not None:
@@ -109,6 +114,10 @@ class EapMethod(RankedMethod):
 
     name: Literal["eap"]
 
+    @property
+    def scores_add_up(self) -> bool:
+        return True
+
 
 class EapIgInputsMethod(RankedMethod):
     """EAP with integrated gradients over the input (Hanna et al. 2024).
@@ -130,6 +139,10 @@ class EapIgInputsMethod(RankedMethod):
 
     @property
     def scores_fit_every_size(self) -> bool:
+        return self.rounds == 1
+
+    @property
+    def scores_add_up(self) -> bool:
         return self.rounds == 1
 
     @model_validator(mode="after")
@@ -161,6 +174,10 @@ class EapIgActivationsMethod(RankedMethod):
     name: Literal["eap-ig-activations"]
     steps: Annotated[int, Field(ge=1), Default(5)]
 
+    @property
+    def scores_add_up(self) -> bool:
+        return True
+
 
 class CleanCorruptedMethod(RankedMethod):
     """EAP with the mean of the gradients at the clean and at the ablated input."""
@@ -171,6 +188,10 @@ class CleanCorruptedMethod(RankedMethod):
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.eap:clean_corrupted"
 
     name: Literal["clean-corrupted"]
+
+    @property
+    def scores_add_up(self) -> bool:
+        return True
 
 
 class ExactMethod(RankedMethod):
@@ -187,6 +208,10 @@ class ExactMethod(RankedMethod):
 
     def edges_tested(self, n_edges: int) -> int:
         return n_edges
+
+    @property
+    def scores_add_up(self) -> bool:
+        return True
 
 
 class NodeAttributionMethod(RankedMethod):

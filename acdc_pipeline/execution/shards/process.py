@@ -1,0 +1,112 @@
+"""Workers that are processes of this machine, reached through their standard input and output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache, partial
+from typing import IO
+from weakref import finalize
+
+from acdc_pipeline.execution.shards.messages import WorkerDied, answer
+
+_LENGTH = struct.Struct(">Q")
+_SECONDS_TO_END = 2.0
+
+
+class ProcessChannel:
+    """A worker process, which ends when this object does or its driver dies.
+
+    Args:
+        device: the device it computes on.
+        threads: CPU threads of torch.
+    """
+
+    def __init__(self, device: str, threads: int) -> None:
+        command = [sys.executable, "-m", __name__, device, str(threads)]
+        # A new interpreter in place of a fork, which would inherit locks, and of a spawn, which
+        # would run the main module of the driver a second time.
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._to, self._from = self.process.stdin, self.process.stdout
+        self._finalizer = finalize(self, _end, self.process)
+
+    def send(self, message: bytes) -> None:
+        """Send a message. Raises WorkerDied."""
+        try:
+            write_message(self._to, message)
+        except (OSError, ValueError) as error:
+            raise self._died() from error
+
+    def receive(self) -> bytes:
+        """Wait for the answer. Raises WorkerDied."""
+        message = read_message(self._from)
+        if message is None:
+            raise self._died()
+        return message
+
+    def close(self) -> None:
+        """End the process."""
+        self._finalizer()
+
+    def _died(self) -> WorkerDied:
+        try:
+            code = self.process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            return WorkerDied("it does not answer")
+        if code < 0:
+            return WorkerDied(f"killed by {signal.Signals(-code).name}")
+        return WorkerDied(f"it ended with exit code {code}")
+
+
+def write_message(stream: IO[bytes], message: bytes) -> None:
+    """Write a message with its length before it."""
+    stream.write(_LENGTH.pack(len(message)) + message)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> bytes | None:
+    """Read a message; None at the end of the stream."""
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    message = stream.read(length)
+    return message if len(message) == length else None
+
+
+def main(device: str, threads: int) -> None:
+    """Answer messages until the driver closes the stream, or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
+    requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints would otherwise be read as an answer
+    from acdc_pipeline.execution.shards.shard import Shard
+
+    shard = cache(partial(Shard, device, threads))
+    while (message := read_message(requests)) is not None:
+        try:
+            write_message(answers, answer(shard, message))
+        except BrokenPipeError:
+            return
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with suppress(OSError):  # unsent bytes for a process that is gone
+                stream.close()
+    process.terminate()
+    try:
+        process.wait(_SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,101 @@
+"""The worker whose runs spread their prompts over several others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from acdc_pipeline.engine.prompt_groups import PROMPTS_PER_GROUP, count_groups
+from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
+from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
+from acdc_pipeline.execution.methods import PreparedRun, SharedWork
+from acdc_pipeline.execution.own_metric import named_metric
+from acdc_pipeline.execution.progress import Progress, Silent
+from acdc_pipeline.execution.report import reference_for
+from acdc_pipeline.execution.shards.messages import Channel
+from acdc_pipeline.execution.shards.pool import ShardPool
+from acdc_pipeline.execution.shards.problem import ShardedProblem
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.specs import RunSpec, ScoredMethod, SearchMethod, TaskSpec
+from acdc_pipeline.store import RunRecord
+
+
+def is_spread(run: RunSpec) -> bool:
+    """Whether the prompts of `run` can be spread: its method adds up what they contribute.
+
+    The function of a metric of one's own stays in this process, and so does its run.
+    """
+    method = run.method
+    if named_metric(run) is not None:
+        return False
+    if isinstance(method, SearchMethod):
+        return True
+    return isinstance(method, ScoredMethod) and method.scores_add_up
+
+
+class ShardedWorker:
+    """Executes runs one after the other, each on several workers; decides, but computes nothing.
+
+    Args:
+        start: starts the worker of a number from 0.
+        shards: the largest number of workers; a run has no more than groups of prompts.
+        memory: byte budget, as `Worker.memory`.
+        alone: makes the worker for runs that cannot be spread.
+        report: receives a message when a worker was lost.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[int], Channel],
+        shards: int,
+        memory: int,
+        alone: Callable[[], Worker],
+        report: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.memory, self.shards = memory, shards
+        self._start, self._report = start, report
+        self._make_alone = alone
+        self._alone: Worker | None = None
+        self._pool: ShardPool | None = None
+
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+        shared: SharedWork | None = None,
+    ) -> RunRecord:
+        """Return the result of `run`: the same to the bit for every number of workers.
+
+        Arguments and errors are those of `Worker.execute`. A run that cannot be spread is executed
+        by one worker alone.
+        """
+        if not is_spread(run):
+            self._alone = self._alone or self._make_alone()
+            return self._alone.execute(run, task, progress, checkpoint, shared)
+        pool = self._pool_of(min(self.shards, count_groups(run.prompts)))
+        facts = pool.prepare(run, task, self.memory)
+        started = time.perf_counter()
+        first, prompts = facts[0], facts[0].prompts
+        assert prompts is not None
+        reference = reference_for(run, task, first.topology)
+        counts = [count for each in facts for count in each.counts]
+        problem = ShardedProblem(pool, first.topology, counts)
+        where = {**first.environment, "prompts_per_group": str(PROMPTS_PER_GROUP)}
+        kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(self.memory)})
+        prepared = PreparedRun(run, problem, self.memory, progress or Silent(), kept, shared)
+        parity = max(each.parity_error for each in facts)
+        about = RunFacts(prompts, first.warnings, parity, first.d_model, where, started)
+        return circuit_record(prepared, task, about, reference)
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _pool_of(self, size: int) -> ShardPool:
+        if self._pool is None or self._pool.size != size:
+            self.close()
+            self._pool = ShardPool(self._start, size, self._report)
+        return self._pool

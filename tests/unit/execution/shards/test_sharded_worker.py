@@ -1,0 +1,194 @@
+"""Runs whose prompts are spread: the same bytes for every number of workers, and after deaths."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
+from acdc_pipeline.errors import ExecutionFailed, OutOfMemoryBudget
+from acdc_pipeline.execution.checkpoint import Checkpoint
+from acdc_pipeline.execution.methods import SharedWork
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Decision
+from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.store.failure import RemoteFailure, failure_of
+from tests.shard_channels import Deaths, planned, random_task, sharded_worker, stored
+
+ACDC = ("acdc", {"threshold": 0.01, "metric": "kl"})
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> TaskSpec:
+    return random_task(tmp_path_factory.mktemp("task"))
+
+
+# Changes along edges; heads that move one another.
+@pytest.mark.parametrize(
+    ("model", "ablation"), [("gpt2", "corrupted"), ("gpt2", "mean"), ("gemma2", "corrupted")]
+)
+def test_search_over_any_number_of_workers_is_the_same_and_that_of_all_prompts(
+    task: TaskSpec, model: str, ablation: str
+):
+    run = planned(task, model, "acdc", ACDC[1] | {"ablation": ablation})
+    one, two, many = (sharded_worker(n).execute(run, task) for n in (1, 2, 5))
+    assert stored(two) == stored(one)
+    assert stored(many) == stored(one)
+    together = Worker(device="cpu").execute(run, task)
+    assert [d.edge for d in one.decisions] == [d.edge for d in together.decisions]
+    assert one.circuit is not None
+    assert together.circuit is not None
+    assert one.circuit.edges == together.circuit.edges
+    for ours, theirs in zip(one.decisions, together.decisions, strict=True):
+        assert ours.metric_after == pytest.approx(theirs.metric_after, rel=1e-9, abs=1e-12)
+    assert one.metrics == pytest.approx(together.metrics, rel=1e-9, abs=1e-12)
+    assert one.details["warnings"] == together.details["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("eap", {"metric": "logit_diff"}),
+        ("eap-ig-inputs", {"steps": 2}),
+        ("eap-ig-activations", {"steps": 2}),
+        ("clean-corrupted", {}),
+        ("exact", {}),
+        ("eap-ig-acdc", {"threshold": 0.01, "screen": 0.5, "steps": 2}),
+    ],
+)
+def test_scores_over_any_number_of_workers_are_the_same_and_those_of_all_prompts(
+    task: TaskSpec, name: str, given: dict[str, Any]
+):
+    run = planned(task, "gpt2", name, given)
+    one, three = (sharded_worker(n).execute(run, task) for n in (1, 3))
+    assert stored(three) == stored(one)
+    together = Worker(device="cpu").execute(run, task)
+    assert one.circuit is not None
+    assert together.circuit is not None
+    ours, theirs = one.circuit.scores, together.circuit.scores
+    assert ours.keys() == theirs.keys()
+    assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=1e-5, abs=1e-9)
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("at", [{0: [0, 9]}, {0: [4], 1: [4, 30]}])
+def test_search_whose_workers_die_goes_on_with_the_same_bits(
+    task: TaskSpec, before: bool, at: dict[int, Collection[int]]
+):
+    run = planned(task, "gpt2", *ACDC)
+    undisturbed = stored(sharded_worker(2).execute(run, task))
+    deaths, messages = Deaths(at, before=before), []
+    record = sharded_worker(2, deaths, messages.append).execute(run, task)
+    assert deaths.died == len(messages) == sum(map(len, at.values()))
+    assert stored(record) == undisturbed
+
+
+def test_search_whose_worker_dies_every_time_fails_and_says_why(task: TaskSpec):
+    run = planned(task, "gpt2", *ACDC)
+    worker = sharded_worker(2, Deaths({1: range(5, 1000)}))
+    with pytest.raises(ExecutionFailed, match=r"worker 2 of 2 died 4 times.*the test ended it"):
+        worker.execute(run, task)
+
+
+def test_search_whose_workers_die_between_two_recomputations_goes_on_with_the_same_bits(
+    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(SubgraphSearch, "recompute_after", 20)
+    run = planned(task, "gpt2", *ACDC)
+    undisturbed, none = stored(sharded_worker(1).execute(run, task)), Deaths({})
+    assert stored(sharded_worker(3, none).execute(run, task)) == undisturbed
+    assert none.sent[2] > 50
+    deaths = Deaths({0: [7, 32], 1: [20, 50], 2: [45]})
+    assert stored(sharded_worker(3, deaths).execute(run, task)) == undisturbed
+    assert deaths.died == 5
+
+
+class Interrupted(Exception):
+    """Ends a search on the way."""
+
+
+class Kept(Checkpoint):
+    """A checkpoint in memory, which interrupts the search when it has enough."""
+
+    def __init__(self, most: float) -> None:
+        self.most = most
+        self.decisions: Sequence[Decision] = ()
+        self.conditions: Mapping[str, str] = {}
+
+    def load(self, conditions: Mapping[str, str]) -> tuple[Decision, ...]:
+        return tuple(self.decisions) if conditions == self.conditions else ()
+
+    def offer(self, decisions: Sequence[Decision], conditions: Mapping[str, str]) -> None:
+        self.decisions, self.conditions = decisions, conditions
+        if len(decisions) > self.most:
+            raise Interrupted
+
+
+def test_search_resumed_by_another_number_of_workers_has_the_same_bits(
+    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(SubgraphSearch, "recompute_after", 20)
+    run = planned(task, "gpt2", *ACDC)
+    kept = Kept(15)
+    worker = sharded_worker(3)
+    with pytest.raises(Interrupted):
+        worker.execute(run, task, checkpoint=kept)
+    assert len(kept.decisions) > 15
+    kept.most = math.inf
+    resumed = stored(sharded_worker(2).execute(run, task, checkpoint=kept))
+    undisturbed = stored(sharded_worker(1).execute(run, task))
+    assert resumed == undisturbed
+    # The worker that was interrupted is fit for the next run.
+    assert stored(worker.execute(run, task)) == undisturbed
+
+
+def test_thresholds_that_share_decisions_have_the_bits_of_searches_alone(task: TaskSpec):
+    worker, shared = sharded_worker(2), SharedWork()
+    for threshold in (0.01, 0.02, 0.005):
+        run = planned(task, "gpt2", "acdc", ACDC[1] | {"threshold": threshold})
+        record = stored(worker.execute(run, task, shared=shared))
+        assert record == stored(sharded_worker(3).execute(run, task))
+    assert shared.decisions is not None
+    assert shared.decisions.replayed > 0
+
+
+def test_bug_in_a_worker_is_the_failure_of_the_run_with_the_traceback_there(
+    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+):
+    run = planned(task, "gpt2", *ACDC)
+    monkeypatch.setattr(SubgraphSearch, "_propagate", lambda self, batch: batch.no_such_thing)
+    with pytest.raises(RemoteFailure) as raised:
+        sharded_worker(2).execute(run, task)
+    failure = failure_of(run, raised.value, worker="local")
+    assert failure.kind == "AttributeError"
+    assert "no_such_thing" in failure.problem
+    assert any("subgraph_search.py" in line for line in failure.traceback)
+    assert failure.traceback[-1].startswith("AttributeError")
+    assert pickle.loads(pickle.dumps(raised.value)).args == raised.value.args
+
+
+def test_error_in_a_worker_keeps_its_class_and_its_parts(task: TaskSpec):
+    run = planned(task, "gpt2", *ACDC)
+    with pytest.raises(ExecutionFailed, match=r"the files of .* changed since") as raised:
+        sharded_worker(2).execute(run.model_copy(update={"model_revision": "other"}), task)
+    assert raised.value.fix == "run the command again"
+
+
+def test_prompts_that_no_worker_has_room_for_are_refused_with_what_they_need(task: TaskSpec):
+    worker = sharded_worker(1)
+    worker.memory = 10_000
+    with pytest.raises(OutOfMemoryBudget, match=r"3 groups of prompts need .* MB") as raised:
+        worker.execute(planned(task, "gpt2", *ACDC), task)
+    assert "--shards" in str(raised.value.fix)
+
+
+def test_methods_whose_scores_do_not_add_up_run_on_one_worker(task: TaskSpec):
+    deaths = Deaths({})
+    run = planned(task, "gpt2", "hisp", {"metric": "logit_diff"})
+    record = stored(sharded_worker(2, deaths).execute(run, task))
+    assert record == stored(Worker(device="cpu").execute(run, task))
+    assert not deaths.sent
