@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.layout import Layout
 
 
@@ -34,11 +35,50 @@ class AnswerBatch:
         """The tokens of these prompts, out of those of all prompts."""
         return tokens[as_index(self.prompts), : self.layout.pos]
 
-    def outputs_of(
-        self, outputs: Float[Tensor, "src batch pos d_model"]
-    ) -> Float[Tensor, "src some _ d_model"]:
-        """The outputs of sources on these prompts; not a copy if the prompts are consecutive."""
-        return outputs[:, :, : self.layout.pos][:, as_index(self.prompts)]
+    def outputs_of(self, outputs: Float[Tensor, "src batch pos d_model"]) -> OutputsOfPrompts:
+        """The outputs of sources on these prompts."""
+        return OutputsOfPrompts(outputs[:, :, : self.layout.pos], as_index(self.prompts))
+
+
+class OutputsOfPrompts:
+    """The outputs of sources on some prompts, of which those that are read are copied alone.
+
+    Args:
+        outputs: on all prompts.
+        prompts: which of them; None means all.
+    """
+
+    def __init__(
+        self,
+        outputs: Float[Tensor, "src batch pos d_model"],
+        prompts: slice | list[int] | None = None,
+    ) -> None:
+        self._some = None if prompts is None or isinstance(prompts, slice) else prompts
+        self.outputs = outputs[:, prompts] if isinstance(prompts, slice) else outputs
+        self._index = torch.tensor(self._some or [], device=outputs.device)
+
+    @property
+    def shape(self) -> torch.Size:
+        """Prompts, positions and dimensions."""
+        shape = self.outputs.shape[1:]
+        return shape if self._some is None else torch.Size((len(self._some), *shape[1:]))
+
+    def of(self, source: int, out: Float[Tensor, "some pos d_model"] | None = None) -> Stream:
+        """The output of one source, written to `out` where it is given; else it may be a view."""
+        output = self.outputs[source]
+        if self._some is not None:
+            return torch.index_select(output, 0, self._index, out=out)
+        return output if out is None else out.copy_(output)
+
+    def sum(self, first: int, end: int) -> Stream:
+        """The sum of the outputs of sources `first` to `end` - 1."""
+        some = self.outputs[first:end]
+        if self._some is None:
+            return some.sum(0)
+        total = some.new_empty(self.shape)
+        for prompt, to in zip(self._some, total, strict=True):
+            torch.sum(some[:, prompt], 0, out=to)
+        return total
 
 
 def answer_batches(

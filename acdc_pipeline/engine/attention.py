@@ -72,7 +72,7 @@ def attend(
     z = _mix_values(block.attention, heads, slots, allowed, answers)
     w_o = block.attention.w_o
     if list(heads) != list(range(len(w_o))):
-        w_o = w_o[list(heads)]
+        w_o = w_o.index_select(0, torch.tensor(heads, device=w_o.device))
     rows = project(z.flatten(1, 2), w_o, None)
     return normalise_outputs(block, rows.unflatten(1, z.shape[1:3]))
 

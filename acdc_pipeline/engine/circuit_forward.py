@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from acdc_pipeline.engine.answer_batches import answer_batches
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts, answer_batches
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.forward import embed
 from acdc_pipeline.engine.layout import Layout, Needed
@@ -26,6 +26,7 @@ from acdc_pipeline.engine.shared_outputs import (
     SharedChanges,
     identify_outputs,
     needed_sources,
+    room_for_changes,
     sum_rows,
 )
 from acdc_pipeline.graph import Edge, Receiver
@@ -85,11 +86,12 @@ def run_circuits(
         neurons: for all circuits, as in `run_circuit`.
     """
     out = ablated.new_empty(len(masks), *ablated.shape[1:])
-    circuits = _Circuits(weights, masks, neurons)
     at_once = _prompts_at_once(tokens, ablated)
+    rows = min(at_once, len(tokens)) * tokens.shape[1]
+    circuits = _Circuits(weights, masks, rows, neurons)
     for first in range(0, len(tokens), at_once):
         some = slice(first, first + at_once)
-        for circuit, final in circuits.finals(tokens[some], ablated[:, some]):
+        for circuit, final in circuits.finals(tokens[some], OutputsOfPrompts(ablated, some)):
             out[circuit, some] = final
     return out
 
@@ -112,14 +114,17 @@ def run_circuits_to_answers(
     if done:
         out[:] = _all_ablated(weights, ablated, layout)
         advance(done / total)
-    circuits = _Circuits(weights, masks[some])
     batches = answer_batches(
         layout,
         most_prompts=_prompts_at_once(tokens, ablated),
         least_rows=max(_LEAST_ROWS, math.ceil(_LEAST_WORK / _weights_of_layer(weights))),
         one_sided=not weights.bidirectional,
     )
-    for batch in batches if len(some) else ():
+    if not len(some):
+        return out
+    most_rows = max(len(batch.prompts) * batch.layout.pos for batch in batches)
+    circuits = _Circuits(weights, masks[some], most_rows)
+    for batch in batches:
         inputs = batch.tokens_of(tokens), batch.outputs_of(ablated)
         for circuit, final in circuits.finals(*inputs, batch.layout):
             out[some[circuit], batch.answers] = final[:, 0]
@@ -140,13 +145,8 @@ def _all_ablated(
     weights: TransformerWeights, ablated: Float[Tensor, "src batch pos d_model"], layout: Layout
 ) -> Float[Tensor, "answer d_model"]:
     """The final streams at the answers when every removed edge carries its ablated output."""
-    # One answer at a time: the gathered outputs of all sources stay in the cache.
-    total = torch.cat(
-        [
-            ablated[:, row, pos].sum(0)
-            for row, pos in zip(layout.answer_row.split(1), layout.answer_pos.split(1), strict=True)
-        ]
-    )
+    at = zip(layout.answer_row.tolist(), layout.answer_pos.tolist(), strict=True)
+    total = torch.stack([ablated[:, row, pos].sum(0) for row, pos in at])
     for attn in weights.attentions:
         if attn.b_o is not None:
             total += attn.b_o
@@ -164,6 +164,7 @@ class _Circuits:
 
     Args:
         masks: the edges of each circuit.
+        rows: the most prompts times positions that are run at once.
         neurons: for all circuits, as in `run_circuit`.
     """
 
@@ -171,6 +172,7 @@ class _Circuits:
         self,
         weights: TransformerWeights,
         masks: Bool[np.ndarray, "circuit edge"],
+        rows: int,
         neurons: NeuronMasks | None = None,
     ) -> None:
         self.weights, self.masks, self.neurons = weights, masks, neurons
@@ -178,11 +180,13 @@ class _Circuits:
         self.nodes = [None if neurons is not None else nodes_present(topology, m) for m in masks]
         others = [mask for mask, there in zip(masks, self.nodes, strict=True) if there is None]
         self.ids = identify_outputs(weights, others)
+        self.most_numbers = rows * weights.d_model
+        self.room: Float[Tensor, " numbers"] | None = None
 
     def finals(
         self,
         tokens: Int[Tensor, "batch pos"],
-        ablated: Float[Tensor, "src batch pos d_model"],
+        ablated: OutputsOfPrompts,
         answers: Layout | None = None,
     ) -> Iterator[tuple[int, WhereNeeded]]:
         """Yield the final stream of each circuit on these prompts, or that at their answers.
@@ -196,7 +200,7 @@ class _Circuits:
             for circuit, final in self.finals(tokens, ablated):
                 yield circuit, answers.at_each_answer(final)
             return
-        shared = SharedChanges(ablated, self.ids, embedded.numel(), _SHARED_BYTES)
+        shared = SharedChanges(self._rows(embedded), self.ids)
         topology = self.weights.topology
         firsts = [topology.first_source(layer) for layer in range(topology.n_layers)]
         knockouts = [there for there in self.nodes if there is not None]
@@ -210,6 +214,17 @@ class _Circuits:
                 number += 1
             run.answers = answers
             yield circuit, run.final(embedded)
+
+    def _rows(self, like: Stream) -> Float[Tensor, "row numbers"]:
+        """Room for changes, allocated once: the first use of new memory costs as much as a sum."""
+        n = room_for_changes(self.ids, like.nbytes, _SHARED_BYTES)
+        if self.room is None:
+            widest = self.most_numbers * like.element_size()
+            most = room_for_changes(self.ids, widest, _SHARED_BYTES) * self.most_numbers
+            self.room = like.new_empty(max(most, n * like.numel()))
+        elif len(self.room) < n * like.numel():
+            self.room = like.new_empty(n * like.numel())
+        return self.room[: n * like.numel()].view(n, -1)
 
 
 class _Circuit(ReceiverForward):
@@ -245,14 +260,18 @@ class _Circuit(ReceiverForward):
         self.mask = mask
         self.changes = shared.rows
         self.centred = neurons is not None and neurons.basis == "centred"
-        self.kept = None if neurons is None else torch.from_numpy(neurons.kept).to(bases.ablated)
+        self.kept = None if neurons is None else torch.from_numpy(neurons.kept).to(shared.rows)
         self.new = set(new.tolist())
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         for output, source in zip(written, sources, strict=True):
             if source in self.new:
                 change = self.changes[self.row[source], : output.numel()].view_as(output)
-                torch.sub(output, self.where_needed(self.ablated[source]), out=change)
+                if self.n_everywhere is None:
+                    self.ablated.of(source, out=change)
+                else:
+                    change.copy_(self.where_needed(self.ablated.of(source)))
+                torch.sub(output, change, out=change)
                 if self.centred:
                     change -= change.mean(-1, keepdim=True)
                 if self.kept is not None:
@@ -267,9 +286,13 @@ class _Circuit(ReceiverForward):
         if not mask.any():
             return base[None]
         if self.n_everywhere is None and mask.sum() * _DENSE < mask.size:
-            receiver, source = mask.nonzero()
-            total = sum_rows(self.changes, self.row[source], receiver, len(mask))
-            total += base.flatten()
+            # The last term of each sum is the base.
+            self.changes[-1] = base.flatten()
+            of_base = np.full((len(mask), 1), len(self.changes) - 1)
+            terms = np.hstack([np.where(mask, self.row[: self.n_sources], -1), of_base])
+            receiver, at = (terms >= 0).nonzero()
+            positions = base.shape[:2].numel()
+            total = sum_rows(self.changes, terms[receiver, at], receiver, len(mask), positions)
         else:
             sources = np.flatnonzero(mask.any(0))
             present = torch.from_numpy(mask[:, sources]).to(base)
@@ -285,7 +308,7 @@ class _Circuit(ReceiverForward):
             # The changes of later sources are at the answers, in the first columns of their rows.
             answers = self.answers.answer_index.numpy(force=True)
             everywhere = (sources < self.n_everywhere)[:, None]
-            n_rows, d_model = self.answers.n_rows(Needed.EVERY), self.ablated.shape[-1]
+            n_rows, d_model = self.answers.n_rows(Needed.EVERY), self.ablated.outputs.shape[-1]
             rows = at[:, None] * n_rows + np.where(everywhere, answers, np.arange(len(answers)))
             table = self.changes.view(-1, d_model)
             chosen = torch.from_numpy(rows.ravel()).to(table.device)

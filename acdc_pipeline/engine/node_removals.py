@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.components import Stream
 from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward, WhereNeeded
 from acdc_pipeline.graph import LOGITS, Receiver, Topology
@@ -85,7 +85,7 @@ class WithoutNodes(ReceiverForward):
     def __init__(
         self,
         weights: TransformerWeights,
-        ablated: Float[Tensor, "src batch pos d_model"],
+        ablated: OutputsOfPrompts,
         present: Bool[np.ndarray, " src"],
         shared: SharedLayers,
     ) -> None:
@@ -94,7 +94,7 @@ class WithoutNodes(ReceiverForward):
         self.present = present
         self.shared = shared
         self.keys = shared.keys(present)
-        self.stream = torch.zeros_like(ablated[0])
+        self.stream = ablated.outputs.new_zeros(ablated.shape)
         self.n_in_stream = 0
 
     def final(self, embedded: Stream) -> WhereNeeded:
@@ -166,7 +166,7 @@ class WithoutNodes(ReceiverForward):
         """Add the outputs of missing nodes among the sources passed since the last call."""
         passed = slice(self.n_in_stream, self.n_sources)
         for number in (~self.present[passed]).nonzero()[0].tolist():
-            self.stream += self.where_needed(self.ablated[self.n_in_stream + number])
+            self.stream += self.where_needed(self.ablated.of(self.n_in_stream + number))
         self.n_in_stream = self.n_sources
 
 

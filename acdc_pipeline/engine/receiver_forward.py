@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise
 from acdc_pipeline.engine.forward import run_mixer, run_mlp
@@ -31,16 +31,16 @@ WhereNeeded = Float[Tensor, "rows _ d_model"]
 class Bases:
     """The inputs of receivers when every source writes its ablated output, as running sums."""
 
-    def __init__(self, ablated: Float[Tensor, "src batch pos d_model"]) -> None:
+    def __init__(self, ablated: OutputsOfPrompts) -> None:
         self.ablated = ablated
-        self._sums: dict[int, Stream] = {0: torch.zeros_like(ablated[0])}
+        self._sums: dict[int, Stream] = {0: ablated.outputs.new_zeros(ablated.shape)}
         self._known: dict[int, Stream] = {}
 
     def at(self, n_sources: int, constant: Float[Tensor, " d_model"] | None) -> Stream:
         """The input of receivers that read the first `n_sources` sources and `constant`."""
         if n_sources not in self._known:
             before = max(known for known in self._sums if known <= n_sources)
-            total = self._sums[before] + self.ablated[before:n_sources].sum(0)
+            total = self._sums[before] + self.ablated.sum(before, n_sources)
             self._sums[n_sources] = total
             self._known[n_sources] = total if constant is None else total + constant
         return self._known[n_sources]

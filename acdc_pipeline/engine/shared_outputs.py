@@ -6,6 +6,7 @@ instance, differs from the whole circuit only downstream of that node.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
@@ -19,6 +20,9 @@ from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Topology, head
 from acdc_pipeline.models.weights import TransformerWeights
 
 _NEVER = 2**62
+
+_PIECE = 4096
+"""Numbers of a row that are summed together: those of several rows fit into a core's own cache."""
 
 
 def needed_sources(
@@ -104,29 +108,39 @@ def _reads(
     return out
 
 
+def room_for_changes(ids: Int[np.ndarray, "circuit src"], row_bytes: int, budget: int) -> int:
+    """The number of rows of `SharedChanges`.
+
+    Args:
+        ids: the result of `identify_outputs`.
+        row_bytes: of one change.
+        budget: bytes. The changes of one circuit are held in any case.
+    """
+    most = int((ids >= 0).sum(1).max(initial=0))
+    distinct = len(np.unique(ids[ids >= 0]))
+    return max(most, min(distinct, budget // row_bytes)) + 1
+
+
 class SharedChanges:
     """A cache of sources' current minus ablated outputs, kept while a later circuit reads them.
 
     Args:
-        like: a tensor of the changes' type and device.
+        rows: room for them, see `room_for_changes`.
         ids: the result of `identify_outputs`; circuits are computed in this order.
-        numbers: elements of one change.
-        budget: bytes. The changes of one circuit are held in any case.
 
     Attributes:
-        rows: the changes that are held, and room for others.
+        rows: the changes that are held, room for others, and a last row for whatever is added to
+            sums of them.
     """
 
     def __init__(
-        self, like: Tensor, ids: Int[np.ndarray, "circuit src"], numbers: int, budget: int
+        self, rows: Float[Tensor, "row numbers"], ids: Int[np.ndarray, "circuit src"]
     ) -> None:
         self.ids = ids
-        most = int((ids >= 0).sum(1).max(initial=0))
-        distinct = len(np.unique(ids[ids >= 0]))
-        fit = budget // (numbers * like.element_size())
-        self.rows = like.new_empty(max(most, min(distinct, fit)), numbers)
+        self.rows = rows
         self.row_of: dict[int, int] = {}
-        self.free = list(range(len(self.rows)))  # a heap: the lowest rows stay in the cache
+        # A heap: the lowest rows stay in the cache.
+        self.free = list(range(len(self.rows) - 1))
         self.uses: dict[int, list[int]] = {}
         self.last_uses: list[list[int]] = [[] for _ in ids]
         for circuit, at in reversed(list(enumerate(ids))):
@@ -163,13 +177,32 @@ def sum_rows(
     rows: Int[np.ndarray, " term"],
     sums: Int[np.ndarray, " term"],
     n: int,
+    positions: int = 1,
 ) -> Float[Tensor, "sum numbers"]:
     """Return `n` sums of rows of `table`, each added up row by row: for sums of few rows.
 
     Args:
         rows: the row of each term.
         sums: the sum that each term belongs to, in ascending order.
+        positions: number of positions that a row consists of.
     """
-    starts = np.searchsorted(sums, np.arange(n))
-    at, offsets = (torch.from_numpy(part).to(table.device) for part in (rows, starts))
-    return functional.embedding_bag(at, table, offsets, mode="sum")
+    pieces = _pieces(positions, table.shape[1])
+    terms = np.bincount(sums, minlength=n)
+    starts = terms.cumsum() - terms
+    piece = np.arange(pieces)
+    # Sum by sum, of each one piece after another: a part of every row that stays in the cache.
+    place = np.arange(len(sums)) - starts[sums]
+    at = np.empty(len(rows) * pieces, dtype=np.int64)
+    at[(starts[sums] * pieces + place)[:, None] + terms[sums][:, None] * piece] = (
+        rows[:, None] * pieces + piece
+    )
+    offsets = starts[:, None] * pieces + terms[:, None] * piece
+    chosen, first = (torch.from_numpy(part.ravel()).to(table.device) for part in (at, offsets))
+    split = table.view(len(table) * pieces, -1)
+    return functional.embedding_bag(chosen, split, first, mode="sum").view(n, -1)
+
+
+def _pieces(positions: int, numbers: int) -> int:
+    """The least number of equal pieces, of whole positions, that are short enough."""
+    enough = max(1, math.ceil(numbers / _PIECE))
+    return next((n for n in range(enough, positions) if positions % n == 0), max(1, positions))

@@ -89,7 +89,8 @@ def slot_weights(
     rows = _weight_rows(attn, slot, heads)
     if rows == list(range(len(weight))):  # all rows: without a copy
         return weight, bias
-    return weight[rows], None if bias is None else bias[rows]
+    at = torch.tensor(rows, device=weight.device)
+    return weight.index_select(0, at), None if bias is None else bias.index_select(0, at)
 
 
 def _weight_rows(attn: Attention, slot: Slot, heads: Sequence[int]) -> list[int]:

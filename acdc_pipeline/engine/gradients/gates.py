@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
@@ -108,7 +109,7 @@ class EdgeGated(ReceiverForward):
         self.gates = gates
         self.changes = torch.zeros_like(ablated).flatten(1)
         self.steps = self.changes if steps is None else steps
-        self.bases = Bases(ablated)
+        self.bases = Bases(OutputsOfPrompts(ablated))
         self._inputs: dict[Receiver, Outputs] = {}
         self._begun: tuple[int, Float[Tensor, " numbers"]] | None = None
 

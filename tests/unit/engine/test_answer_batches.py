@@ -49,6 +49,12 @@ def test_each_answer_is_in_one_batch_at_its_own_token(least_rows: int):
         at = (batch.layout.answer_row, batch.layout.answer_pos)
         every = (LAYOUT.answer_row[batch.answers], LAYOUT.answer_pos[batch.answers])
         assert torch.equal(batch.tokens_of(tokens)[at], tokens[every])
-        assert torch.equal(batch.outputs_of(outputs)[:, *at], outputs[:, *every])
+        found = batch.outputs_of(outputs)
+        some = outputs[:, batch.prompts, : batch.layout.pos]
+        assert found.shape == some.shape[1:]
+        for source in range(3):
+            assert torch.equal(found.of(source), some[source])
+            assert torch.equal(found.of(source, torch.empty(found.shape)), some[source])
+        torch.testing.assert_close(found.sum(1, 3), some[1] + some[2])
         seen += batch.answers.tolist()
     assert sorted(seen) == [0, 1, 2, 3, 4, 5]
