@@ -23,6 +23,7 @@ class TextPart(ModuleArchitecture):
         Raises:
             InvalidInput: transformers cannot read the fields.
         """
+        from huggingface_hub.errors import StrictDataclassError
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
         kind = str(config.get("model_type"))
@@ -30,7 +31,7 @@ class TextPart(ModuleArchitecture):
             return config
         try:
             fields = CONFIG_MAPPING[kind].from_dict(dict(config)).get_text_config().to_dict()
-        except (TypeError, ValueError, KeyError, AttributeError, ImportError) as error:
+        except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
             problem = " ".join(str(error).split())
             raise InvalidInput(
                 f"transformers cannot read the fields of a '{kind}': {problem}",
