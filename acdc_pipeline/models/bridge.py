@@ -107,7 +107,7 @@ def _load_with_report(
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    found = find_architecture(architecture_of(config))
+    found = find_architecture(architecture_of(config), config)
     by_name = found.source == "module"
     loader: Any = getattr(transformers, found.class_name if by_name else "AutoModelForCausalLM")
     loader = found.loaded_class(loader)
@@ -125,7 +125,7 @@ def _load_with_report(
                 **described,
                 output_loading_info=True,
                 dtype=dtype,
-                attn_implementation="eager",
+                attn_implementation=found.attn_implementation,
                 # The grouped kernels lack float64, and sum in another order.
                 experts_implementation="eager",
                 use_safetensors=True,

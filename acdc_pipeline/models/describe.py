@@ -90,7 +90,7 @@ def describe_located(ref: ModelRef, located: Located) -> ModelDescription:
     """Return the shape of a model that is on this disk. Raises like `describe_model`."""
     config = read_config(located.directory)
     name = architecture_of(config)
-    architecture = find_architecture(name)
+    architecture = find_architecture(name, config)
     require_dequantisable(config, where=str(ref))
     where = str(located.directory / "config.json")
     refused = find_refusal(name, config)

@@ -41,6 +41,24 @@ LATENT: tuple[TinyModel, ...] = (
         },
     ),
     TinyModel("DeepseekV3ForCausalLM", {**_LATENT, **_MIXTURE, "first_k_dense_replace": 1}),
+    *(
+        TinyModel(
+            name,
+            {
+                **_LATENT,
+                **_MIXTURE,
+                **_MIXED,
+                "index_topk": 5,
+                "index_n_heads": 2,
+                "index_head_dim": 6,
+                **more,
+            },
+        )
+        for name, more in (
+            ("DeepseekV32ForCausalLM", {}),
+            ("GlmMoeDsaForCausalLM", {"indexer_types": ["full", "shared"]}),
+        )
+    ),
     TinyModel("Glm4MoeLiteForCausalLM", {**_LATENT, **_MIXTURE, **_MIXED}),
     TinyModel("AXK1ForCausalLM", {**_LATENT, **_MIXTURE, **_MIXED}),
     TinyModel("YoutuForCausalLM", {**_LATENT, "rope_interleave": False}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.every_class.tiny import GROUPED, PARTIAL_ROTARY, SIZES, TOKENS, TinyModel
+from tests.every_class.tiny import GROUPED, PARTIAL_ROTARY, ROTARY, SIZES, TOKENS, TinyModel
 from tests.hugging_face_models import POSITIONS
 from tests.oracles.hugging_face_parts import Family, Layer
 
@@ -16,6 +16,16 @@ _GPT2: dict[str, Any] = {
     "n_positions": POSITIONS,
 }
 _FAIRSEQ = {"self_attn_layer_norm": "a", "final_layer_norm": "m"}
+_FALCON: dict[str, Any] = {
+    **TOKENS,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "hidden_size": 16,
+    "ffn_hidden_size": 24,
+    "max_position_embeddings": POSITIONS,
+    "bias": True,
+    "rope_parameters": ROTARY,
+}
 
 OLDER: tuple[TinyModel, ...] = (
     TinyModel(
@@ -126,5 +136,64 @@ OLDER: tuple[TinyModel, ...] = (
         "PersimmonForCausalLM",
         {**GROUPED, "qk_layernorm": True, "rope_parameters": PARTIAL_ROTARY},
         Family(Layer(output="self_attn.dense"), final="model.final_layernorm"),
+    ),
+    # The layouts of 40B, 11B and 1B; TransformerLens reads that of 7B.
+    TinyModel(
+        "FalconForCausalLM",
+        {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
+        Family(
+            Layer(
+                reads={"ln_attn": "a", "ln_mlp": "m"},
+                output="self_attention.dense",
+                split="_split_heads",
+                parallel=True,
+            ),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+        attention="sdpa",
+    ),
+    TinyModel(
+        "FalconForCausalLM",
+        {
+            **_FALCON,
+            "new_decoder_architecture": True,
+            "num_kv_heads": 1,
+            "num_ln_in_parallel_attn": 1,
+        },
+        Family(
+            Layer(
+                reads={"input_layernorm": "am"},
+                output="self_attention.dense",
+                split="_split_heads",
+            ),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+        attention="sdpa",
+    ),
+    TinyModel(
+        "FalconForCausalLM",
+        {**_FALCON, "alibi": True, "multi_query": False, "parallel_attn": False},
+        Family(
+            Layer(output="self_attention.dense", split="_split_heads"),
+            "transformer.h",
+            "transformer.ln_f",
+        ),
+        attention="sdpa",
+    ),
+    TinyModel(
+        "OPTForCausalLM",
+        {**SIZES, "ffn_dim": 24, "word_embed_proj_dim": 6},
+        Family(
+            Layer(
+                reads={"self_attn_layer_norm": "a", "final_layer_norm": "m"},
+                writes={"fc2": "m"},
+                output="self_attn.out_proj",
+            ),
+            "model.decoder.layers",
+            "model.decoder.final_layer_norm",
+        ),
+        threshold=0.005,
     ),
 )

@@ -51,6 +51,7 @@ class TinyModel:
         threshold: of ACDC, in nats; one that keeps some edges and removes some.
         dtype: float32 for classes that compute something in no wider type.
         prepare: called with the model after its weights are drawn.
+        attention: how transformers computes attention.
     """
 
     name: str
@@ -59,6 +60,7 @@ class TinyModel:
     threshold: float = 0.05
     dtype: str = "float64"
     prepare: Callable[[Any], None] = lambda model: None
+    attention: str = "eager"
 
     def save(self, directory: Path) -> Path:
         """Write a checkpoint with random weights."""
@@ -79,6 +81,6 @@ class TinyModel:
         return getattr(transformers, self.name).from_pretrained(
             directory,
             dtype=getattr(torch, self.dtype),
-            attn_implementation="eager",
+            attn_implementation=self.attention,
             experts_implementation="eager",
         )

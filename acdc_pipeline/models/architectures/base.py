@@ -27,6 +27,8 @@ class Architecture:
     Class attributes:
         source: what the weights are read from, a TransformerLens bridge or the modules of the
             Hugging Face model (`ModuleArchitecture`).
+        attn_implementation: how transformers computes attention, where the weights are read and
+            where logits are compared.
         class_name: entry of `architectures` in config.json.
         aliases: other entries under which models of the class are published.
         title: name in common use.
@@ -44,6 +46,7 @@ class Architecture:
     """
 
     source: ClassVar[Literal["bridge", "module"]] = "bridge"
+    attn_implementation: ClassVar[str] = "eager"
     class_name: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     title: ClassVar[str] = ""

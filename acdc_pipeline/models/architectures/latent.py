@@ -35,6 +35,34 @@ class DeepseekV3(ModuleArchitecture):
     title = "DeepSeek V3"
 
 
+class _SparseLatent(ModuleArchitecture):
+    """Latent attention; an indexer keeps the `index_topk` best keys of a query.
+
+    A prompt of at most that many tokens keeps all of them, whatever the indexer reads; longer ones
+    are refused, as beyond the positions of the model.
+    """
+
+    def count_positions(self, config: Any) -> int:
+        return min(super().count_positions(config), int(config.index_topk))
+
+    def latent_interleaved(self, config: Any) -> bool:
+        return True
+
+
+class DeepseekV32(_SparseLatent):
+    """Latent attention with an indexer of keys; only prompts of at most `index_topk` tokens."""
+
+    class_name = "DeepseekV32ForCausalLM"
+    title = "DeepSeek V3.2"
+
+
+class GlmMoeDsa(_SparseLatent):
+    """Latent attention with an indexer of keys; only prompts of at most `index_topk` tokens."""
+
+    class_name = "GlmMoeDsaForCausalLM"
+    title = "GLM-5"
+
+
 class Glm4MoeLite(ModuleArchitecture):
     """Latent attention; mixtures and a shared expert in some layers."""
 
@@ -72,6 +100,8 @@ class MiniCpm3(ModuleArchitecture):
 ARCHITECTURES = (
     DeepseekV2,
     DeepseekV3,
+    DeepseekV32,
+    GlmMoeDsa,
     Glm4MoeLite,
     AxK1,
     Youtu,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from acdc_pipeline.errors import UnsupportedModel
-from acdc_pipeline.models.architectures.base import Architecture
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, Architecture
 
 
 class StreamFactors(NamedTuple):
@@ -142,6 +142,10 @@ class ModuleArchitecture(Architecture):
         """
         return model, self
 
+    def count_positions(self, config: Any) -> int:
+        """Return the largest number of tokens of a prompt."""
+        return int(read_first(config, self.context_fields, MAX_ROTARY_POSITIONS))
+
     def decoder_layers(self, model: Any) -> list[Any]:
         """Return the decoder layers, in the order in which text passes them."""
         return list(find(model, self.layers))
@@ -190,6 +194,10 @@ class ModuleArchitecture(Architecture):
         """Return the token embedding as it enters the residual stream of a model."""
         scale = getattr(bridge.get_input_embeddings(), "embed_scale", None)
         return weight if scale is None else weight * scale
+
+    def unembed(self, weight: Any, model: Any) -> Any:
+        """Return the matrix `[d_model, vocab]` of a model, where `weight` is its unembedding's."""
+        return weight
 
     def is_plain_mlp(self, mlp: Any) -> bool:
         """Return whether `down(act(gate(x)) * up(x))`, or `down(act(up(x)))`, is the whole MLP."""

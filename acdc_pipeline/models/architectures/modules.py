@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
 from acdc_pipeline.models.architectures.layout import (
     ModuleArchitecture,
     find,
     find_optional,
-    read_first,
 )
 from acdc_pipeline.models.architectures.reading.blocks import (
     check_post_norm,
@@ -49,7 +47,7 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
     model, architecture = architecture.text_part(model)
     config = model.config
     layers = architecture.decoder_layers(model)
-    n_ctx = int(read_first(config, architecture.context_fields, MAX_ROTARY_POSITIONS))
+    n_ctx = architecture.count_positions(config)
     with torch.no_grad():
         tables = _read_rotary(model, architecture, layers, n_ctx)
         blocks = [
@@ -62,6 +60,7 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
         output_scale = architecture.output_scale(config)
         logit_scale = architecture.logit_scale(config)
         w_u, b_u = linear(find(model, architecture.unembedding))
+        w_u = architecture.unembed(w_u, model)
         embedding = find(model, architecture.embedding).weight
         return TransformerWeights(
             w_e=architecture.scale_embedding(embedding, model),

@@ -136,9 +136,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
     _VALUES_IN_SCORES: ("DogeForCausalLM",),
     _INDEXED: (
         "AXK2ForCausalLM",
-        "DeepseekV32ForCausalLM",
         "Dots3NoteForCausalLM",
-        "GlmMoeDsaForCausalLM",
         "MiniMaxM3VLForCausalLM",
     ),
     _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),

@@ -169,10 +169,10 @@ def _load_pretrained(
     original = copy_module(model, precision, where=where)
     adapted = is_adapted(original)
     base = original.get_base_model() if adapted else original
-    base.set_attn_implementation("eager")
+    found = find_architecture(architecture, base.config.to_dict())
+    base.set_attn_implementation(found.attn_implementation)
     refuse_not_finite(original.named_parameters(), where)
     make_copy = merged_copy if adapted else copy_module
-    found = find_architecture(architecture, base.config.to_dict())
     if found.source == "module":
         base.set_experts_implementation("eager")
         bridge = None

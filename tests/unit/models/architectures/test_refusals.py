@@ -45,7 +45,6 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(tmp_path
     ("architecture", "config", "words"),
     [
         ("OPTForCausalLM", {"do_layer_norm_before": False}, "no sum of outputs"),
-        ("OPTForCausalLM", {"hidden_size": 16, "word_embed_proj_dim": 8}, "projected"),
         ("OPTForCausalLM", {"_remove_final_layer_norm": True}, "final norm"),
         ("GPTJForCausalLM", {"rotary_dim": None}, "rotary"),
         ("GPT2LMHeadModel", {"add_cross_attention": True}, "second residual stream"),
@@ -54,8 +53,6 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(tmp_path
             {"attention_bias": True},
             "would scale a bias that belongs to no head",
         ),
-        ("FalconForCausalLM", {"alibi": True}, "ALiBi"),
-        ("FalconForCausalLM", {"new_decoder_architecture": True}, "fused projections"),
         ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
         ("LlamaForCausalLM", {"clip_qkv": 8.0}, "clipped"),
         (NATIVE, {"clip_qkv": 8.0}, "clipped"),
