@@ -43,10 +43,12 @@ class Pair:
     role_edges: Overlap[str] | None
 
 
-def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
+def runs_of(summaries: Iterable[RunSummary], text: str, known: Collection[str]) -> list[RunSummary]:
     """Return the runs of one model at one revision.
 
     Args:
+        summaries: at least all runs of the model.
+        known: the models of the store.
         text: the model's reference, also followed by `@` and the first digits of a revision.
 
     Raises:
@@ -62,7 +64,6 @@ def runs_of(summaries: Iterable[RunSummary], text: str) -> list[RunSummary]:
             if s.spec.model == ref and digits and s.spec.model_revision.startswith(digits)
         ]
     if not found:
-        known = {s.spec.model for s in summaries}
         raise UnknownName.among("model of this store", text, known, fix="acdc runs list")
     revisions = sorted({s.spec.model_revision for s in found})
     if len(revisions) > 1:

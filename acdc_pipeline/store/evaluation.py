@@ -168,11 +168,12 @@ def read_evaluation(backend: Backend, run_id: str, name: str) -> StoredEvaluatio
 def _list(backend: Backend, wanted: frozenset[str] | None) -> list[str]:
     """Return the files of the evaluations of `wanted` runs as `<run_id>/<name>`, in order."""
     backend.refresh()
-    if wanted is not None and len(wanted) == 1:  # for one run, list only its folder
-        (run_id,) = wanted
-        found = [f"{run_id}/{name}" for name in backend.find(layout.EVALUATIONS, run_id)]
-    else:
+    if wanted is None:
         found = list(backend.find(layout.EVALUATIONS))
+    else:
+        listed = sorted(wanted & backend.names(layout.EVALUATIONS))
+        files = backend.map(lambda run_id: backend.find(layout.EVALUATIONS, run_id), listed)
+        found = [f"{i}/{name}" for i, some in zip(listed, files, strict=True) for name in some]
     split = ((path, *path.partition("/")) for path in sorted(found))
     return [
         path

@@ -17,6 +17,8 @@ EVALUATIONS = "evaluations"
 """Evaluations of runs, outside of `runs/`: a committed run never changes."""
 QUARANTINE = "quarantine"
 """Damaged runs that were replaced by intact ones."""
+INDEX = ("index", "v1")
+"""The index, a cache; another version of its columns is another folder."""
 
 MARKER = "_COMMIT.json"
 FAILURE = "FAILED.json"

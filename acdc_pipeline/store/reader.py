@@ -42,11 +42,7 @@ def list_runs(backend: Backend) -> dict[str, dict[str, FileInfo]]:
         StoreError: the bucket does not exist.
     """
     backend.refresh()
-    found: dict[str, dict[str, FileInfo]] = {}
-    for path, info in backend.find_runs().items():
-        run_id, _, inside = path.partition("/")
-        if inside and layout.is_run_id(run_id):
-            found.setdefault(run_id, {})[inside] = info
+    found = backend.list_runs()
     if not found:
         backend.check_bucket()
     return {run_id: found[run_id] for run_id in sorted(found) if layout.MARKER in found[run_id]}

@@ -122,20 +122,6 @@ class RunList(Sequence[RunSummary]):
         return {**results, **parameters, **document["metrics"]}
 
 
-def select_runs(
-    summaries: Iterable[RunSummary], *, task: str | None, model: str | None, method: str | None
-) -> tuple[RunSummary, ...]:
-    """Return the runs of these names, or of any for None, in the order of `sort_runs`."""
-    found = sort_runs(
-        summary
-        for summary in summaries
-        if task in (None, summary.spec.task)
-        and model in (None, summary.spec.model)
-        and method in (None, summary.spec.method.name)
-    )
-    return tuple(found)
-
-
 def sort_runs(summaries: Iterable[RunSummary]) -> list[RunSummary]:
     """Return runs by task, model and method, the sparsest circuits of each method first."""
     return sorted(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,15 @@ from acdc_pipeline.store.evaluation import (
     read_evaluations,
 )
 from acdc_pipeline.store.failure import RunFailure, decode_failure, encode_failure
+from acdc_pipeline.store.index import (
+    SILENT,
+    FoundRuns,
+    IndexListener,
+    Wanted,
+    append_to_index,
+    equal,
+    find_runs,
+)
 from acdc_pipeline.store.location import default_location, open_backend
 from acdc_pipeline.store.marker import Marker
 from acdc_pipeline.store.reader import (
@@ -37,23 +46,21 @@ from acdc_pipeline.store.reader import (
     list_runs,
     read_file,
     read_files,
-    read_listed_marker,
     read_marker,
     state_of,
-    unfinished_runs,
 )
 from acdc_pipeline.store.record import RunRecord, RunSummary
-from acdc_pipeline.store.run_list import RunList, select_runs
+from acdc_pipeline.store.resolve import failed_ids, resolve, unknown_run
+from acdc_pipeline.store.run_list import RunList, sort_runs
 
 Mode = Literal["read", "write"]
-
-_LIST_COMMAND = "'acdc runs list' shows the runs of a store"
 
 
 def open_store(
     location: str | Path | None = None,
     mode: Mode = "read",
     options: Mapping[str, Any] | None = None,
+    listener: IndexListener = SILENT,
 ) -> Store:
     """Open the store at `location`; one that does not exist yet has no runs.
 
@@ -63,13 +70,14 @@ def open_store(
         mode: `write` creates the store and checks that a commit would work, so that a run does not
             fail at its end; `read` changes nothing.
         options: options of the file system of fsspec (endpoint, credentials, …).
+        listener: as for `Store`.
 
     Raises:
         StoreError: it is a file, of an unknown kind, or (`write`) cannot be written.
     """
     if location is None:
         location = default_location(os.environ, Path.cwd())
-    store = Store(open_backend(location, options))
+    store = Store(open_backend(location, options), listener)
     store.backend.check_usable()
     if mode == "write":
         store.check_writable()
@@ -83,9 +91,14 @@ def as_store(store: Store | str | Path | None, mode: Mode = "write") -> Store:
 
 @dataclass(frozen=True)
 class Store:
-    """A store of immutable runs, each complete or absent. Safe for many concurrent processes."""
+    """A store of immutable runs, each complete or absent. Safe for many concurrent processes.
+
+    Args:
+        listener: what is called when the index of the runs is built or corrected.
+    """
 
     backend: Backend
+    listener: IndexListener = field(default=SILENT, compare=False, repr=False)
 
     def __repr__(self) -> str:
         return f"<store {self.url}>"
@@ -129,10 +142,13 @@ class Store:
         run_id = layout.checked_run_id(record.spec.run_id())
         files = encode(record)
         with write_errors(self.url):
-            committed = self.backend.commit(run_id, files)
+            marker = self.backend.commit(run_id, files)
             self.backend.remove_failure(run_id)
             self.backend.remove_checkpoint(run_id)
-        return committed
+        if marker is None:
+            return False
+        append_to_index(self.backend, marker, decode_summary(run_id, files[layout.RUN]))
+        return True
 
     def has(self, run_id: str) -> bool:
         """Return whether a run is stored and undamaged.
@@ -153,8 +169,11 @@ class Store:
                 return False
 
         with storage_errors(self.url):
-            committed = list_runs(self.backend)
-            listed = [run_id for run_id in run_ids if run_id in committed]
+            self.backend.refresh()
+            names = self.backend.names(layout.RUNS)
+            if not names:
+                self.backend.check_bucket()
+            listed = [run_id for run_id in run_ids if run_id in names]
             results = self.backend.map(check, listed)
         return frozenset(run_id for run_id, good in zip(listed, results, strict=True) if good)
 
@@ -168,7 +187,7 @@ class Store:
         with storage_errors(self.url):
             files = read_files(self.backend, layout.checked_run_id(run_id))
             if files is None:
-                raise self._unknown(run_id)
+                raise unknown_run(self.backend, run_id)
         return decode(run_id, files)
 
     def read_file(self, run_id: str, name: str) -> bytes:
@@ -189,34 +208,43 @@ class Store:
     def run_ids(self) -> list[str]:
         """Return the ids of all committed runs, sorted."""
         with storage_errors(self.url):
-            return list(list_runs(self.backend))
+            self.backend.refresh()
+            found = self.backend.committed_ids()
+            if not found:
+                self.backend.check_bucket()
+            return found
 
     def states(self) -> dict[str, RunState]:
         """Return the listed state of every committed run, sorted by id."""
         with storage_errors(self.url):
             return {run_id: state_of(files) for run_id, files in list_runs(self.backend).items()}
 
-    def summaries(self, run_ids: Iterable[str] | None = None) -> list[RunSummary]:
-        """Return the summaries of all runs, or of `run_ids`, sorted by id and without damaged ones.
+    def summaries(
+        self,
+        run_ids: Iterable[str] | None = None,
+        *,
+        where: Mapping[str, Collection[str]] | None = None,
+    ) -> list[RunSummary]:
+        """Return the summaries of the runs that fit, sorted by id and without damaged ones.
 
-        Of each run `run.json` is read and verified; of the other files only names and sizes are
-        compared. `get` and `damaged` verify everything.
+        They come from the index. Of each run, the listed files are compared with it; a run that
+        differs is read, and its `run.json` verified. `get` and `damaged` verify everything.
+
+        Args:
+            run_ids: their ids; None for any.
+            where: the values that fit, by column of the index, such as `{"task": {"ioi"}}`.
         """
-        wanted = None if run_ids is None else set(run_ids)
+        run_ids = None if run_ids is None else frozenset(run_ids)
+        return list(self.find(Wanted(run_ids, where or {})).summaries)
 
-        def summary(item: tuple[str, Mapping[str, Any]]) -> RunSummary | None:
-            run_id, files = item
-            try:
-                marker = read_listed_marker(self.backend, run_id, files)
-                return decode_summary(run_id, read_file(self.backend, marker, layout.RUN))
-            except DamagedRun:
-                return None
+    def find(self, wanted: Wanted) -> FoundRuns:
+        """Return the runs that fit `wanted`, from the index, which is corrected where it differs.
 
+        Raises:
+            StoreError: the store cannot be read.
+        """
         with storage_errors(self.url):
-            runs = list_runs(self.backend).items()
-            listed = [item for item in runs if wanted is None or item[0] in wanted]
-            found = self.backend.map(summary, listed)
-        return [item for item in found if item is not None]
+            return find_runs(self.backend, wanted, self.listener)
 
     def runs(
         self, *, task: str | None = None, model: str | None = None, method: str | None = None
@@ -225,8 +253,8 @@ class Store:
 
         They come with their evaluations, in the order of `acdc runs list`.
         """
-        found = select_runs(self.summaries(), task=task, model=model, method=method)
-        return RunList(found, self.evaluations([summary.run_id for summary in found]).by_run)
+        found = sort_runs(self.summaries(where=equal(task=task, model=model, method=method)))
+        return RunList(tuple(found), self.evaluations([summary.run_id for summary in found]).by_run)
 
     def to_frame(self, *, library: str | None = None) -> Any:
         """Return all runs as a data frame, see `RunList.to_frame`."""
@@ -339,25 +367,13 @@ class Store:
         Raises:
             UnknownName: no run or several runs begin with it.
         """
-        prefix = prefix.strip().lower()
-        if not prefix:
-            raise UnknownName("the run id is empty", where=self.url, fix=_LIST_COMMAND)
-        matches = [run_id for run_id in self.run_ids() if run_id.startswith(prefix)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise UnknownName(
-                f"'{prefix}' begins {len(matches)} runs",
-                where=self.url,
-                allowed=", ".join(matches[:8]) + (", …" if len(matches) > 8 else ""),
-                fix="give more digits",
-            )
-        raise self._unknown(prefix)
+        with storage_errors(self.url):
+            return resolve(self.backend, prefix)
 
     def _marker(self, run_id: str) -> Marker:
         marker = read_marker(self.backend, layout.checked_run_id(run_id))
         if marker is None:
-            raise self._unknown(run_id)
+            raise unknown_run(self.backend, run_id)
         return marker
 
     def _failures(self) -> list[RunFailure | DamagedRun | None]:
@@ -369,27 +385,10 @@ class Store:
 
         with storage_errors(self.url):
             # A process that dies between committing a run and removing its failure leaves both.
-            committed = list_runs(self.backend)
-            return self.backend.map(read, [i for i in self._failed_ids() if i not in committed])
-
-    def _failed_ids(self) -> list[str]:
-        self.backend.refresh()
-        return sorted(filter(layout.is_run_id, self.backend.names(layout.FAILED)))
-
-    def _unknown(self, run_id: str) -> UnknownName:
-        with storage_errors(self.url):
-            unfinished = unfinished_runs(self.backend, run_id)
-            failed = [name for name in self._failed_ids() if name.startswith(run_id)]
-        if unfinished:
-            return UnknownName(
-                f"run '{unfinished[0]}' has no commit marker: it was never finished",
-                where=self.url,
-                fix="run it again",
-            )
-        if failed:
-            return UnknownName(
-                f"run '{failed[0]}' failed",
-                where=self.url,
-                fix="'acdc runs list --failed' shows the causes",
-            )
-        return UnknownName(f"unknown run '{run_id}'", where=self.url, fix=_LIST_COMMAND)
+            failed = failed_ids(self.backend)
+            if not failed:
+                return []
+            here = self.backend.names(layout.RUNS).intersection(failed)
+            marked = self.backend.list_files(sorted(here), len(here) * 1000)
+            committed = {i for i, files in marked.items() if layout.MARKER in files}
+            return self.backend.map(read, [i for i in failed if i not in committed])

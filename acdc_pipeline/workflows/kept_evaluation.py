@@ -14,6 +14,7 @@ from acdc_pipeline.specs import RunSpec, sha256_of
 from acdc_pipeline.specs.base import canonical_json
 from acdc_pipeline.store import Store
 from acdc_pipeline.store.evaluation import evaluation_id
+from acdc_pipeline.store.index import equal
 from acdc_pipeline.workflows.evaluation_plan import EvaluationPlan
 
 SIZES = ("threshold", "share", "edges")
@@ -94,7 +95,9 @@ def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:
     Raises what `Store.get` raises.
     """
     key = search_key(run)
-    names = [s.run_id for s in store.summaries() if search_key(s.spec) == key]
+    same = equal(method=run.method.name, task_hash=run.task_hash, model_revision=run.model_revision)
+    alike = store.summaries(where=same)
+    names = [s.run_id for s in alike if search_key(s.spec) == key]
     return [found for name in names if (found := store.get(name).circuit) is not None]
 
 

@@ -55,6 +55,7 @@ def compare(
     from acdc_pipeline.cli.views import comparison
     from acdc_pipeline.cli.views.run_list import load_figures, suggest_filters
     from acdc_pipeline.specs.names import METRICS, MetricName
+    from acdc_pipeline.store.index import Wanted, equal
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
@@ -62,14 +63,9 @@ def compare(
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS, where="compare", field="--metric")
     results = shared.open_store(context)
-    stored = results.summaries()
-    summaries = [
-        summary
-        for summary in stored
-        if task in (None, summary.spec.task) and model in (None, summary.spec.model)
-    ]
-    if all(summary.edges_kept is None for summary in summaries):
-        hint = suggest_filters(task, model, (summary.spec for summary in stored))
+    found = results.find(Wanted(where=equal(task=task, model=model)))
+    if all(summary.edges_kept is None for summary in found.summaries):
+        hint = suggest_filters(task, model, found)
         print_note(f"no circuit to compare{hint}")
         if json:
             print_json({"store": results.url, "searches": []})
@@ -80,7 +76,7 @@ def compare(
 
         searches = compare_searches(
             results,
-            summaries,
+            found.summaries,
             worker_factory(device, memory_budget, thread_count)(),
             cast("MetricName | None", metric),
             lambda spec: progress.step(f"{spec.method.name}: {spec.task} in {spec.model}"),
@@ -145,6 +141,7 @@ def compare_runs(
     from acdc_pipeline.cli.views.run import run_name
     from acdc_pipeline.cli.views.run_list import load_figures
     from acdc_pipeline.regression.pair import pair_runs, roles_in, runs_of
+    from acdc_pipeline.store.index import Wanted
     from acdc_pipeline.store.run_list import evaluation_part
 
     runs = [run for run in (first, second) if run is not None]
@@ -159,11 +156,14 @@ def compare_runs(
     check_drawing(svg, force=force, json=json, command="runs compare")
     results = shared.open_store(context)
     records = [shared.find_circuit(results, run)[0] for run in runs]
-    summaries = results.summaries()
+    named = {record.spec.model for record in records}
+    named |= {name for text in models for name in (text, text.rpartition("@")[0])}
+    found = results.find(Wanted(where={"model": named}))
+    summaries = found.summaries
     sides = (
         [_runs_on_same_model(summaries, record) for record in records]
         if records
-        else [runs_of(summaries, text) for text in models]
+        else [runs_of(summaries, text, found.models) for text in models]
     )
     roles = [
         roles_in(results.get(s.run_id) for s in side if s.spec.method.name == "profile")

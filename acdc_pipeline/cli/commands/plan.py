@@ -65,7 +65,10 @@ def plan(
         results, status = plan_with_store(sweep, store, settings, shard, json=json)
         from acdc_pipeline.workflows.forecast import forecast
 
-        cells = forecast(status, results.summaries(), settings.profile)
+        specs = [planned.run for planned in status.plan.runs]
+        hashes, revisions = {s.task_hash for s in specs}, {s.model_revision for s in specs}
+        past = results.summaries(where={"task_hash": hashes, "model_revision": revisions})
+        cells = forecast(status, past, settings.profile)
     if json:
         print_json(_document(status, cells, results, settings))
         return

@@ -11,6 +11,7 @@ import typer
 from acdc_pipeline.cli.commands.jobs import print_version_note
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options import sweep as sweep_options
+from acdc_pipeline.cli.terminal.index_notes import IndexNotes
 from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
@@ -121,7 +122,7 @@ def plan_with_store(
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.sweep import plan_sweep, sweep_status
 
-        results = open_store(store)
+        results = open_store(store, listener=IndexNotes())
         plan = plan_sweep(spec, dtype=settings.profile.dtype, shard=part, on_size=_note_if_large)
         return results, sweep_status(plan, results)
 

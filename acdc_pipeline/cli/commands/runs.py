@@ -13,7 +13,7 @@ import typer
 from acdc_pipeline.cli.app import App
 from acdc_pipeline.cli.commands import compare
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import output_file
+from acdc_pipeline.cli.options.parsers import integer, output_file
 from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.files import (
     STDOUT,
@@ -31,7 +31,7 @@ from acdc_pipeline.cli.views.run_list import (
     print_failed_json,
     suggest_filters,
 )
-from acdc_pipeline.errors import DamagedRun, InvalidInput
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.files import write_bytes
 from acdc_pipeline.text import NONE, format_number, pluralize
 from acdc_pipeline.workflows.export import BINARY, BY_SUFFIX, FORMATS, export_bytes, export_format
@@ -52,6 +52,9 @@ LEFTOVER_COLUMNS = (
 
 MAX_EDGES_NAMED = 10
 
+MAX_LISTED = 1_000_000_000
+"""The maximum of `--limit`."""
+
 
 @app.command("list")
 def list_runs(
@@ -61,17 +64,23 @@ def list_runs(
     failed: Annotated[
         bool, typer.Option("--failed", help="List the runs that failed, and why, instead.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(**integer("--limit", 1, MAX_LISTED), help="List at most N runs, the first."),
+    ] = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
     """List the runs of a store. Damaged ones are named on stderr and left out.
 
-    Settings such as prompts, seed and metric have a column if the listed runs differ in them, and
-    evaluations if any of the runs has one. A dash means not measured.
+    Runs are sorted by task, model and method. Settings such as prompts, seed and metric have a
+    column if the listed runs differ in them, and evaluations if any of the runs has one. A dash
+    means not measured.
 
-    Example: acdc runs list --task ioi
+    Example: acdc runs list --task ioi --limit 50
     """
     from acdc_pipeline.cli.views.run_list import COLUMNS, run_rows
+    from acdc_pipeline.store.index import Wanted, equal
     from acdc_pipeline.store.run_list import sort_runs, summary_document
 
     results = shared.open_store(context)
@@ -82,9 +91,8 @@ def list_runs(
     if failed:
         (print_failed_json if json else print_failed)(results, fits)
         return
-    found = results.summaries()
-    damaged = _damage_of(results, {s.run_id for s in found})
-    shown = sort_runs(s for s in found if fits(s.spec))
+    found = results.find(Wanted(where=equal(task=task, model=model), limit=limit))
+    shown = sort_runs(found.summaries)
     figures = load_figures(results, [s.run_id for s in shown])
     if json:
         output.print_json(
@@ -93,23 +101,24 @@ def list_runs(
                 "runs": [summary_document(s, figures.get(s.run_id)) for s in shown],
                 "damaged": [
                     {"run_id": run_id, "problem": e.problem, "field": e.field, "fix": e.fix}
-                    for run_id, e in damaged.items()
+                    for run_id, e in found.damaged.items()
                 ],
             }
         )
     elif shown:
         print_table(COLUMNS, run_rows(shown, figures))
-    if not found:
-        where = relative_path(results.url)
+    where = relative_path(results.url)
+    if not found.stored:
         output.print_note(
             f"no run yet in {where}" if results.exists else f"the store {where} does not exist yet"
         )
     elif not shown:
-        hint = suggest_filters(task, model, (summary.spec for summary in found))
-        output.print_note(
-            f"none of {pluralize(len(found), 'run')} in {relative_path(results.url)} fits{hint}"
-        )
-    output.print_warnings(damaged.values())
+        hint = suggest_filters(task, model, found)
+        output.print_note(f"none of {pluralize(found.stored, 'run')} in {where} fits{hint}")
+    elif len(shown) < found.fitting:
+        fitting = pluralize(found.fitting, "run")
+        output.print_note(f"{len(shown)} of {fitting} listed; a larger --limit lists more")
+    output.print_warnings(found.damaged.values())
     if failures := results.failures():
         output.print_note(f"{pluralize(len(failures), 'run')} failed: --failed shows why")
 
@@ -312,15 +321,3 @@ def _summary(results: Store, found: list[Leftover], removed: bool) -> str:
     if removed:
         return f"removed {what} from {where}"
     return f"{what} in {where}; nothing was removed: add --remove"
-
-
-def _damage_of(results: Store, readable: set[str]) -> dict[str, DamagedRun]:
-    """Return the damage of each run that is not among the readable ones."""
-    damaged: dict[str, DamagedRun] = {}
-    for run_id in results.run_ids():
-        if run_id not in readable:
-            try:
-                results.get(run_id)
-            except DamagedRun as error:
-                damaged[run_id] = error
-    return damaged

@@ -12,6 +12,7 @@ import typer
 
 from acdc_pipeline.cli.options import completion
 from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, parse_integer
+from acdc_pipeline.cli.terminal.index_notes import IndexNotes
 from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput, StoreError
@@ -256,7 +257,7 @@ def open_store(context: typer.Context) -> Store:
     """
     from acdc_pipeline.store import open_store as open_for_reading
 
-    results = open_for_reading(context.params["store"])
+    results = open_for_reading(context.params["store"], listener=IndexNotes())
     if is_typed(context, "store") and not results.exists:
         raise StoreError(
             "the store does not exist",

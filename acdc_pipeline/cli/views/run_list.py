@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.errors import AcdcError
     from acdc_pipeline.specs import RunSpec
     from acdc_pipeline.store import Figures, RunFailure, RunSummary, Store
+    from acdc_pipeline.store.index import FoundRuns
 
 SETTINGS = (
     Column("prompts", "number", rank=2),
@@ -162,10 +163,9 @@ def load_figures(results: Store, run_ids: Iterable[str]) -> Mapping[str, Figures
     return {run_id: figures_of(some) for run_id, some in found.by_run.items()}
 
 
-def suggest_filters(task: str | None, model: str | None, specs: Iterable[RunSpec]) -> str:
+def suggest_filters(task: str | None, model: str | None, found: FoundRuns) -> str:
     """` (did you mean --task ioi?)` if no run has the name of a filter but a similar one."""
-    runs = list(specs)
-    known = {"--task": {run.task for run in runs}, "--model": {run.model for run in runs}}
+    known = {"--task": found.tasks, "--model": found.models}
     similar = [
         f"{option} {close}"
         for option, name in (("--task", task), ("--model", model))

@@ -7,7 +7,7 @@ system raises is passed on; `Store` turns it into errors of this package.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,12 +16,17 @@ import fsspec
 
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.errors import missing_bucket
+from acdc_pipeline.store.marker import Marker
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 
 FileInfo = Mapping[str, Any]
 """Information of a file system about a file: at least its `size`."""
+
+# Listing a run on its own takes a request, listing all of them one for every 1000 files; but the
+# former are sent at the same time.
+_LISTED_AT_ONCE = 4
 
 # Values of `why` in `acdc runs clean --json`: they do not change.
 COMMITTED = "the run is committed without it"
@@ -109,9 +114,44 @@ class Backend(ABC):
             return {}  # some clients raise for a prefix without objects, others for the bucket only
         return {str(path)[len(root) :].lstrip("/"): info for path, info in found.items()}
 
-    def find_runs(self) -> dict[str, FileInfo]:
-        """Return all files below `runs/`, by relative path. Raises OSError for unreadable ones."""
-        return self.find(layout.RUNS)
+    def list_runs(self) -> dict[str, dict[str, FileInfo]]:
+        """Return the files of every folder of a run, by run id and path inside the folder.
+
+        Raises OSError for those that cannot be listed.
+        """
+        found: dict[str, dict[str, FileInfo]] = {}
+        for path, info in self.find(layout.RUNS).items():
+            run_id, _, inside = path.partition("/")
+            if inside and layout.is_run_id(run_id):
+                found.setdefault(run_id, {})[inside] = info
+        return found
+
+    def list_files(self, run_ids: Collection[str], of: int) -> dict[str, dict[str, FileInfo]]:
+        """Return the files of some folders of runs, as `list_runs`.
+
+        Args:
+            of: number of runs in the store, roughly.
+        """
+        if len(run_ids) * _LISTED_AT_ONCE > of:
+            every = self.list_runs()
+            return {run_id: every.get(run_id, {}) for run_id in run_ids}
+        found = self.map(lambda run_id: self.find(layout.RUNS, run_id), run_ids)
+        return dict(zip(run_ids, found, strict=True))
+
+    def committed_ids(self, prefix: str = "") -> list[str]:
+        """Return the sorted ids of the committed runs that begin with `prefix`."""
+        if not prefix:
+            return sorted(i for i, files in self.list_runs().items() if layout.MARKER in files)
+        found = sorted(i for i in self.names(layout.RUNS) if i.startswith(prefix))
+        found = [run_id for run_id in found if layout.is_run_id(run_id)]
+        marked = self.map(lambda i: self.exists(layout.RUNS, i, layout.MARKER), found)
+        return [run_id for run_id, there in zip(found, marked, strict=True) if there]
+
+    def files_of(self, marker: Marker) -> Mapping[str, FileInfo]:
+        """Return the files of a run that was just committed, as a listing would."""
+        sizes = {marker.path_of(name): entry.size for name, entry in marker.files.items()}
+        sizes[layout.MARKER] = len(marker.encode())
+        return {path: {"size": size} for path, size in sizes.items()}
 
     def may_exist(self) -> bool:
         """Return whether the store may exist, without contacting a server."""
@@ -145,18 +185,22 @@ class Backend(ABC):
         return [function(item) for item in items]
 
     @abstractmethod
-    def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
+    def commit(self, run_id: str, files: Mapping[str, bytes]) -> Marker | None:
         """Commit `files` as the run `run_id`: all of it appears at once, or nothing.
 
         Of concurrent writers exactly one succeeds. A damaged run is replaced.
 
         Returns:
-            True if this call committed the run, False if it was committed already.
+            The marker if this call committed the run, None if it was committed already.
         """
 
     @abstractmethod
     def write(self, data: bytes, *parts: str) -> None:
         """Create or replace a file atomically: readers see the old content or the new."""
+
+    def write_cache(self, data: bytes, *parts: str) -> None:
+        """Like `write`, for a file that may be lost where the machine fails."""
+        self.write(data, *parts)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
         """Create or replace the `FAILED.json` of a run atomically."""

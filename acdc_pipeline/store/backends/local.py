@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -61,30 +61,29 @@ class LocalBackend(Backend):
         (tmp / name).rename(runs / name)
         (runs / name).rmdir()
 
-    def find_runs(self) -> dict[str, FileInfo]:
-        def raise_unless_gone(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):
-                raise error
-
-        # By default fsspec leaves out what it cannot list: a folder without permission would look
-        # empty. It does not call on_error for folders below the first level.
-        found = self.find(layout.RUNS, on_error=raise_unless_gone)
-        runs = self.folder / layout.RUNS
-        seen = {path.partition("/")[0] for path in found}
-        # A folder that is a link counts as a file for fsspec; but runs are read through it.
-        for name in [path for path, info in found.items() if info.get("islink")]:
-            if (runs / name).is_dir():
-                target = str((runs / name).resolve())
-                inside = self.fs.find(target, detail=True)
-                found |= {name + path.removeprefix(target): inside[path] for path in inside}
-        with suppress(FileNotFoundError, NotADirectoryError):
+    def names(self, *parts: str) -> set[str]:
+        try:
             # os.listdir is faster than Path.iterdir for many runs
-            for name in set(os.listdir(runs)) - seen:  # noqa: PTH208
-                with suppress(FileNotFoundError, NotADirectoryError):
-                    os.listdir(runs / name)  # noqa: PTH208
-        return found
+            return set(os.listdir(self.path(*parts)))  # noqa: PTH208
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
 
-    def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
+    def list_runs(self) -> dict[str, dict[str, FileInfo]]:
+        return self.list_files([i for i in self.names(layout.RUNS) if layout.is_run_id(i)], 0)
+
+    def list_files(self, run_ids: Collection[str], of: int) -> dict[str, dict[str, FileInfo]]:
+        runs = self.path(layout.RUNS)
+        return {run_id: dict(_files_in(f"{runs}/{run_id}")) for run_id in run_ids}
+
+    def committed_ids(self, prefix: str = "") -> list[str]:
+        runs = self.path(layout.RUNS)
+        found = (i for i in self.names(layout.RUNS) if i.startswith(prefix) and layout.is_run_id(i))
+        return sorted(i for i in found if os.path.exists(f"{runs}/{i}/{layout.MARKER}"))  # noqa: PTH110
+
+    def files_of(self, marker: Marker) -> Mapping[str, FileInfo]:
+        return self.list_files([marker.run_id], 1)[marker.run_id]
+
+    def commit(self, run_id: str, files: Mapping[str, bytes]) -> Marker | None:
         """Commit a run; see `Backend.commit`.
 
         The run is written to `tmp/<run_id>.<attempt>/`, marker last, and appears by one rename.
@@ -94,19 +93,31 @@ class LocalBackend(Backend):
         runs, tmp = self._make_folders()
         self._remove_abandoned(tmp, run_id)
         if is_intact(self, run_id):
-            return False
+            return None
+        marker = Marker.of(run_id, files)
         with _attempt_folder(tmp, run_id) as folder:
-            _write_durably(folder, {**files, layout.MARKER: Marker.of(run_id, files).encode()})
+            _write_durably(folder, {**files, layout.MARKER: marker.encode()})
             committed = self._publish(run_id, folder, runs / run_id)
-        if committed:
-            _sync_folders(runs, self.folder)
-        return committed
+        if not committed:
+            return None
+        _sync_folders(runs, self.folder)
+        return marker
 
     def write(self, data: bytes, *parts: str) -> None:
         target = self.folder.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f"{target.name}.{layout.new_suffix()}")
         _replace_durably(target, data, aside)
+
+    def write_cache(self, data: bytes, *parts: str) -> None:
+        target = self.folder.joinpath(*parts)
+        aside = target.with_name(f"{target.name}.{layout.new_suffix()}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_bytes(data)
+            aside.replace(target)
+        finally:
+            aside.unlink(missing_ok=True)
 
     def write_failure(self, run_id: str, data: bytes) -> None:
         tmp = self.folder / layout.TMP
@@ -229,6 +240,30 @@ class LocalBackend(Backend):
         size = sum(s.st_size for s in stats if stat.S_ISREG(s.st_mode))
         where = path.relative_to(self.folder).as_posix()
         return Leftover(where, why, run_id, max(0.0, now - changed), size)
+
+
+def _files_in(folder: str, inside: str = "") -> Iterator[tuple[str, FileInfo]]:
+    """Yield the files of a run's folder, and of attempts in it, with size and times."""
+    try:
+        entries = os.scandir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                found = entry.stat()
+                if stat.S_ISDIR(found.st_mode):
+                    if not inside and layout.is_attempt(entry.name):
+                        yield from _files_in(entry.path, f"{entry.name}/")
+                else:
+                    yield (
+                        inside + entry.name,
+                        {
+                            "size": found.st_size,
+                            "mtime": found.st_mtime,
+                            "mtime_ns": found.st_mtime_ns,
+                        },
+                    )
 
 
 def _run_id(path: Path) -> str:

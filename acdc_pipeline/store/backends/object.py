@@ -61,7 +61,7 @@ class ObjectBackend(Backend):
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
             return list(pool.map(function, items))
 
-    def commit(self, run_id: str, files: Mapping[str, bytes]) -> bool:
+    def commit(self, run_id: str, files: Mapping[str, bytes]) -> Marker | None:
         """Commit a run; see `Backend.commit`.
 
         Files are put under `runs/<run_id>/<attempt>/`, where no reader looks, and become a run by
@@ -70,7 +70,7 @@ class ObjectBackend(Backend):
         `leftovers`.
         """
         if is_intact(self, run_id):
-            return False
+            return None
         self.check_bucket()
         attempt = layout.new_suffix()
         folder = self.path(layout.RUNS, run_id, attempt)
@@ -80,8 +80,9 @@ class ObjectBackend(Backend):
         except BaseException:  # whatever happened, no file without a marker stays
             self._delete(folder, files)
             raise
+        marker = Marker.of(run_id, files, attempt)
         try:
-            committed = self._put_marker(Marker.of(run_id, files, attempt))
+            committed = self._put_marker(marker)
         except (PermissionError, NewerRun):
             self._delete(folder, files)
             raise
@@ -89,7 +90,7 @@ class ObjectBackend(Backend):
         # it may name are not deleted.
         if not committed:
             self._delete(folder, files)
-        return committed
+        return marker if committed else None
 
     def write(self, data: bytes, *parts: str) -> None:
         self.fs.pipe_file(self.path(*parts), data)

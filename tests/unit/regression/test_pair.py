@@ -78,12 +78,14 @@ def test_runs_of_a_model_of_two_revisions_asks_which(tmp_path: Path):
         store.commit(of("zoo:a", revision=revision))
     summaries = store.summaries()
     with pytest.raises(UnknownName, match="2 revisions"):
-        runs_of(summaries, "zoo:a")
-    (found,) = runs_of(summaries, "zoo:a@3f")
+        runs_of(summaries, "zoo:a", {"zoo:a"})
+    (found,) = runs_of(summaries, "zoo:a@3f", {"zoo:a"})
     assert found.spec.model_revision.startswith("3f")
     with pytest.raises(UnknownName, match="unknown model"):
-        runs_of(summaries, "zoo:b")
-    first, second = (runs_by_settings(runs_of(summaries, f"zoo:a@{r}")) for r in ("3f", "90"))
+        runs_of(summaries, "zoo:b", {"zoo:a"})
+    first, second = (
+        runs_by_settings(runs_of(summaries, f"zoo:a@{r}", {"zoo:a"})) for r in ("3f", "90")
+    )
     assert set(first) == set(second)
 
 

@@ -112,7 +112,7 @@ def test_object_commit_of_eight_racing_writers_is_won_by_one(tmp_path: Path):
     store = store_with(tmp_path, nothing)
     assert store.get(RUN_ID) == RECORD
     # The seven deleted what they had put: one attempt and the marker are left.
-    assert len(store.backend.fs.find(store.backend.root)) == WHOLE_RUN
+    assert len(store.backend.fs.find(store.backend.path("runs"))) == WHOLE_RUN
 
 
 def test_object_commit_that_fails_deletes_its_own_files(tmp_path: Path):

@@ -13,6 +13,7 @@ from acdc_pipeline.store import RunFailure, StoredEvaluation, open_store, tables
 from acdc_pipeline.store.codec import encode
 from acdc_pipeline.store.evaluation import encode_evaluation
 from acdc_pipeline.store.failure import encode_failure
+from acdc_pipeline.store.index.rows import SCHEMA
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from tests import records
 from tests.support import REPOSITORY
@@ -40,8 +41,15 @@ def test_page_lists_the_columns_of_a_table_with_their_types(name: str):
     ]
 
 
+def test_page_lists_the_columns_of_the_index_with_their_types():
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", section("index/"), re.MULTILINE)
+    assert rows == [
+        (field.name, f"{field.type}{', may be null' * field.nullable}") for field in SCHEMA
+    ]
+
+
 def test_page_has_a_section_for_every_file():
-    files = {*encode(records.record()), "_COMMIT.json", "FAILED.json", "evaluations/"}
+    files = {*encode(records.record()), "_COMMIT.json", "FAILED.json", "evaluations/", "index/"}
     assert set(re.findall(r"^### (\S+)$", PAGE, re.MULTILINE)) == files
 
 
@@ -70,7 +78,7 @@ def test_page_names_every_key_of_a_failure():
 
 def test_page_has_snippets_for_every_way_of_reading():
     imported = set(re.findall(r"^(?:import|from) (\w+)", "\n".join(SNIPPETS), re.MULTILINE))
-    assert imported == {"json", "pandas", "networkx", "duckdb", "acdc_pipeline"}
+    assert imported == {"json", "pandas", "networkx", "duckdb", "polars", "acdc_pipeline"}
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)
@@ -80,7 +88,7 @@ def test_page_snippet_runs_on_a_store(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    for library in ("pandas", "duckdb"):
+    for library in ("pandas", "duckdb", "polars"):
         if f"import {library}" in snippet:
             pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
