@@ -63,7 +63,8 @@ def acdc(
     """Remove every edge whose removal makes the metric worse by less than `threshold`.
 
     Receivers are visited from the output backwards, and the sources of each from the latest to the
-    earliest. A node without remaining outgoing edges is dead: its incoming edges are not tested.
+    earliest. A node without remaining outgoing edges is dead: its incoming edges are not tested. A
+    router is dead if all its experts are.
     The score of an edge is the change that its removal would have made; higher means more needed.
 
     Args:
@@ -84,7 +85,8 @@ def acdc(
     smallest_margin = math.inf
     current = search.metric()
     for receiver in receivers_backwards(topology, order):
-        if receiver.node != LOGITS and not any(edge.src == receiver.node for edge in kept):
+        writers = topology.routers.get(receiver.node, (receiver.node,))
+        if receiver.node != LOGITS and not any(edge.src in writers for edge in kept):
             continue
         sources = sources_backwards(topology, receiver, order)
         if candidates is not None:

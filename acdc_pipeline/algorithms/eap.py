@@ -65,11 +65,10 @@ def eap_ig_activations(problem: ScoringProblem, method: EapIgActivationsMethod) 
     where z_u is the clean output of u and z_u' its ablated one; all other nodes compute theirs from
     the clean prompt and from u (the "activations" variant of the MIB benchmark: Mueller et al.
     2025, arXiv 2504.13151). The heads of one layer, which do not read one another, are changed
-    together, as in the code of EAP-IG: that takes 2L + 1 lines in place of one for each node (in
-    layers of heads and an MLP). As m
-    grows, the scores of all edges out of such a group sum to the effect of replacing its outputs in
-    the whole model. KL divergence may be the metric. Higher means more needed, in units of the
-    metric.
+    together, as in the code of EAP-IG, and so are the experts of a mixture: that takes 2L + 1 lines
+    in place of one for each node (in layers of heads and an MLP). As m grows, the scores of all
+    edges out of such a group sum to the effect of replacing its outputs in the whole model. KL
+    divergence may be the metric. Higher means more needed, in units of the metric.
     """
     bench = problem.bench
     attribution = EdgeAttribution(problem, points=method.steps)
@@ -90,7 +89,9 @@ def _groups(topology: Topology) -> Iterator[tuple[Node, ...]]:
     for layer in range(topology.n_layers):
         if heads := topology.heads(layer):
             yield tuple(heads)
-        yield from ((node,) for node in topology.single_nodes(layer))
+        yield from ((node,) for node in topology.mixers(layer))
+        if of_mlp := topology.mlp_nodes(layer):
+            yield tuple(of_mlp)
 
 
 def clean_corrupted(

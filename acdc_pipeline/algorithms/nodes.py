@@ -14,7 +14,7 @@ from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine.forward import streams_from_outputs
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
 from acdc_pipeline.engine.single_removals import SingleRemovals
-from acdc_pipeline.graph import INPUT, LOGITS, Node, Topology
+from acdc_pipeline.graph import INPUT, Node, Topology
 from acdc_pipeline.specs.methods.scored import HispMethod, NodeAttributionMethod, NodeExactMethod
 from acdc_pipeline.specs.names import Rank
 
@@ -117,13 +117,13 @@ def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " 
 def edge_scores_of_nodes(topology: Topology, nodes: Mapping[Node, float], rank: Rank) -> EdgeScores:
     """Give each edge the score of its weaker end, so that a cut takes the best nodes one by one.
 
-    `input` and `logits` have no score: an edge of theirs has that of its other end, and
-    `input->logits` that of the best node. The circuit consists of the edges among the best nodes;
-    of the last node it may hold only some edges, if its size does not allow more.
+    `input`, `logits` and routers have no score: an edge of theirs has that of its other end, and
+    one between two of them that of the best node. The circuit consists of the edges among the best
+    nodes; of the last node it may hold only some edges, if its size does not allow more.
 
     Args:
         topology: the graph.
-        nodes: the score of every head, mixer and MLP.
+        nodes: the score of every head, mixer and MLP, or expert.
         rank: whether the weaker end is the one with the lower score or with the lower magnitude.
     """
 
@@ -133,6 +133,6 @@ def edge_scores_of_nodes(topology: Topology, nodes: Mapping[Node, float], rank: 
     best = nodes[max(nodes, key=importance)]
     scores = {}
     for edge in topology.edges:
-        ends = [node for node in (edge.src, edge.dst) if node not in (INPUT, LOGITS)]
+        ends = [node for node in (edge.src, edge.dst) if node in nodes]
         scores[edge] = nodes[min(ends, key=importance)] if ends else best
     return scores

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,11 @@ from acdc_pipeline.engine.components import (
     soft_cap,
     widen,
 )
+from acdc_pipeline.engine.experts import run_experts
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Node, Receiver
+from acdc_pipeline.models.own_modules import Mixture
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
 
@@ -46,7 +48,7 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     check_tokens(weights, tokens)
     residual = embed(weights, tokens)
     outputs = [residual[None]]
-    for block in weights.blocks:
+    for layer, block in enumerate(weights.blocks):
         attended = residual
         if block.attn is not None:
             allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
@@ -59,9 +61,11 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
             attended = attended + mixed
             outputs.append(mixed[None])
         if block.mlp is not None:
-            written = run_mlp(block, residual if weights.parallel else attended)
-            outputs.append(written[None])
-            attended = attended + written
+            read = residual if weights.parallel else attended
+            of_mlp = weights.topology.mlp_sources(layer)
+            written = run_mlp_nodes(block, read[None], range(len(of_mlp)))
+            outputs.append(written)
+            attended = attended + (written[0] if len(written) == 1 else written.sum(0))
         residual = attended
     return SourceOutputs(torch.cat(outputs), residual)
 
@@ -93,6 +97,18 @@ def run_mlp(block: Block, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*
     assert block.norm_mlp is not None, "a block with an MLP has a norm before it"
     written = mlp_output(normalise(x, block.norm_mlp), block.mlp)
     return written if block.post_mlp is None else normalise(written, block.post_mlp)
+
+
+def run_mlp_nodes(
+    block: Block, inputs: Float[Tensor, "n_read *rows d_model"], some: Sequence[int]
+) -> Float[Tensor, "n *rows d_model"]:
+    """The outputs of the MLP, or of `some` of the nodes that it is split into.
+
+    Arguments are those of `run_experts`; an MLP that is one node has one input and one output.
+    """
+    if isinstance(block.mlp, Mixture):
+        return run_experts(block, inputs, some)
+    return run_mlp(block, inputs)
 
 
 def run_mixer(
@@ -151,7 +167,8 @@ class Streams:
     Args:
         heads: by layer, the input of its heads.
         mixers: by layer, the input of its mixer.
-        mlps: by layer, the input of its MLP; the same stream in parallel blocks.
+        mlps: by layer, the input of its MLP, of its experts and their router; the same stream in
+            parallel blocks.
         final: the input of the logits.
     """
 
@@ -165,8 +182,8 @@ class Streams:
         layer = receiver.node.layer
         if layer is None:
             return self.final
-        of_kind = {"head": self.heads, "mixer": self.mixers, "mlp": self.mlps}
-        return of_kind[receiver.node.kind][layer]
+        of_kind = {"head": self.heads, "mixer": self.mixers}
+        return of_kind.get(receiver.node.kind, self.mlps)[layer]
 
     def before(self, layer: int) -> Stream:
         """The stream that `layer` reads; the final one after the last layer."""
@@ -197,13 +214,14 @@ def streams_from_outputs(weights: TransformerWeights, clean: SourceOutputs) -> S
             heads[layer] = before
             at = topology.head_sources(layer)
             residual = _with_bias(residual + clean.outputs[at.start : at.stop].sum(0), block)
-        at_mixer, at_mlp = topology.mixer_source(layer), topology.mlp_source(layer)
+        at_mixer, of_mlp = topology.mixer_source(layer), topology.mlp_sources(layer)
         if at_mixer is not None:
             mixers[layer] = before
             residual = residual + clean.outputs[at_mixer]
-        if at_mlp is not None:
+        if of_mlp:
             mlps[layer] = before if weights.parallel else residual
-            residual = residual + clean.outputs[at_mlp]
+            written = clean.outputs[of_mlp.start : of_mlp.stop]
+            residual = residual + (written[0] if len(written) == 1 else written.sum(0))
     return Streams(heads, mixers, mlps, clean.final)
 
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import run_mixer, run_mlp
+from acdc_pipeline.engine.forward import run_mixer, run_mlp_nodes
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.slots import Slots, project_slot, project_stream
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, head, mixer, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, Slot, head, mixer
 from acdc_pipeline.models.weights import Block, TransformerWeights
 
 Outputs = Float[Tensor, "n batch pos d_model"]
@@ -118,8 +118,7 @@ class ReceiverForward(ABC):
         parts = [_slots_of(layer, self.heads(layer))]
         if self.is_computed(self.topology.mixer_source(layer)):
             parts.append([Receiver(mixer(layer))])
-        if self.is_computed(self.topology.mlp_source(layer)):
-            parts.append([Receiver(mlp(layer))])
+        parts.append(self._mlp_receivers(layer, self._mlp_nodes(layer)))
         return [part for part in parts if part]
 
     def final(self, embedded: Stream) -> WhereNeeded:
@@ -150,7 +149,8 @@ class ReceiverForward(ABC):
             if not self.weights.parallel:
                 by_mlp = self._by_mlp(layer)
             if by_mlp is not None:
-                self.write(by_mlp, [self.n_sources])
+                written = [self.n_sources + index for index in self._mlp_nodes(layer)]
+                self.write(by_mlp, written)
             self.n_sources = self.topology.first_source(layer + 1)
         return self.read([Receiver(LOGITS)])[0]
 
@@ -182,9 +182,20 @@ class ReceiverForward(ABC):
         return run_mixer(self.weights.blocks[layer], self.read([Receiver(mixer(layer))])[0])
 
     def _by_mlp(self, layer: int) -> Outputs | None:
-        if not self.is_computed(self.topology.mlp_source(layer)):
+        some = self._mlp_nodes(layer)
+        if not some:
             return None
-        return run_mlp(self.weights.blocks[layer], self.read([Receiver(mlp(layer))]))
+        inputs = self.read(self._mlp_receivers(layer, some))
+        return run_mlp_nodes(self.weights.blocks[layer], inputs, some)
+
+    def _mlp_nodes(self, layer: int) -> list[int]:
+        """The nodes of the MLP of `layer` that are computed."""
+        sources = self.topology.mlp_sources(layer)
+        return [index for index, source in enumerate(sources) if self.is_computed(source)]
+
+    def _mlp_receivers(self, layer: int, some: Sequence[int]) -> list[Receiver]:
+        nodes = self.topology.mlp_nodes(layer)
+        return self.topology.receivers_of(nodes[index] for index in some)
 
     def _add_constant(self, layer: int) -> None:
         attn = self.weights.blocks[layer].attn

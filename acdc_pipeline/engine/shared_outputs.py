@@ -47,10 +47,11 @@ def needed_sources(
 
     feed(Receiver(LOGITS))
     for layer in reversed(range(topology.n_layers)):
-        for node in reversed(topology.single_nodes(layer)):
+        for node in reversed(topology.mixers(layer) + topology.mlp_nodes(layer)):
             source = topology.source_index[node]
             if needed[source] and unknown[source]:
-                feed(Receiver(node))
+                for receiver in topology.receivers_of([node]):
+                    feed(receiver)
         at = topology.head_sources(layer)
         heads = slice(at.start, at.stop)
         computed = needed[heads] & unknown[heads]
@@ -86,10 +87,10 @@ def identify_outputs(
                 reads = dict.fromkeys(heads, b"".join(reads.values()))
             for h, what in reads.items():
                 ids[first + h] = numbers.setdefault((first + h, what), len(numbers))
-            for node in topology.single_nodes(layer):
+            for node in topology.mixers(layer) + topology.mlp_nodes(layer):
                 source = topology.source_index[node]
                 if needed[source]:
-                    what = _reads(topology, ids, mask, [Receiver(node)])
+                    what = _reads(topology, ids, mask, topology.receivers_of([node]))
                     ids[source] = numbers.setdefault((source, what), len(numbers))
     return every
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import normalise
+from acdc_pipeline.engine.experts import run_routed
 from acdc_pipeline.engine.forward import (
     changed_streams,
     head_width,
     mlp_width,
     run_mixer,
-    run_mlp,
+    run_mlp_nodes,
     streams_from_outputs,
 )
 from acdc_pipeline.engine.objectives import Objective
@@ -80,11 +82,31 @@ class SingleRemovals:
             return self.clean.final + difference
         assert node.layer is not None
         block = self.weights.blocks[node.layer]
+        if node.kind == "router":
+            return self._after(node, self._routing_change(node, difference))
         if receiver.slot is None:
             x = self.clean.read_by(receiver) + difference
-            written = run_mixer(block, x) if node.kind == "mixer" else run_mlp(block, x)
+            written = run_mixer(block, x) if node.kind == "mixer" else self._run_node(node, x)
             return self._after(node, written - self.bench.clean.outputs[self.index[node]])
         return self._after(node, self._head_change(receiver, difference))
+
+    def _run_node(self, node: Node, x: States) -> States:
+        """What a node of an MLP writes for `x`; the router of a mixture reads the clean stream."""
+        assert node.layer is not None
+        place = self.index[node] - self.topology.mlp_sources(node.layer).start
+        inputs = x[None]
+        if node.kind == "expert":
+            inputs = torch.stack([self.clean.mlps[node.layer].expand_as(x), x])
+        return run_mlp_nodes(self.weights.blocks[node.layer], inputs, [place])[0]
+
+    def _routing_change(self, router: Node, difference: States) -> States:
+        """The change of a layer's output if `difference` is added to what its router reads."""
+        assert router.layer is not None
+        clean = self.clean.mlps[router.layer]
+        block = self.weights.blocks[router.layer]
+        written = run_routed(block, clean + difference, clean.expand_as(difference))
+        experts = [self.index[node] for node in self.topology.routers[router]]
+        return written - self.bench.clean.outputs[experts].sum(0)
 
     def _head_change(self, receiver: Receiver, difference: States) -> States:
         """The change of a layer's output if `difference` is added to the input of one head's slot.

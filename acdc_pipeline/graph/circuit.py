@@ -177,16 +177,19 @@ class Circuit:
 
         The other kept edges cannot carry information from the clean prompt to the output.
         """
-        forward = _reachable(INPUT, {(e.src, e.dst) for e in self.edges})
-        backward = _reachable(LOGITS, {(e.dst, e.src) for e in self.edges})
+        arrows = {(e.src, e.dst) for e in self.edges}
+        arrows |= {(router, e) for router, of in self.topology.routers.items() for e in of}
+        forward = _reachable(INPUT, arrows)
+        backward = _reachable(LOGITS, {(end, start) for start, end in arrows})
         return frozenset(e for e in self.edges if e.src in forward and e.dst in backward)
 
     def to_networkx(self) -> MultiDiGraph:
         """Return the circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, or "").
 
         Nodes have `kind`, `layer`, `head`; edges have `score` if the method gave one; the graph has
-        `n_layers`, `n_heads`, `has_mlp`, `parallel`, `layers` if layers differ in their parts and,
-        if removed edges have scores, `removed_scores` (edge name -> score).
+        `n_layers`, `n_heads`, `has_mlp`, `parallel`, `layers` if layers differ in their parts,
+        `experts` and `shared` if experts are nodes and, if removed edges have scores,
+        `removed_scores` (edge name -> score).
         """
         from networkx import MultiDiGraph
 

@@ -137,6 +137,7 @@ def greedy_indices(
             heapq.heappush(heap, (*best, candidates))
 
     logits = len(topology.nodes) - 1
+    router = {expert: node for node, of in router_indices(topology).items() for expert in of}
     reached = {logits}
     reach(logits)
     while heap:
@@ -144,9 +145,19 @@ def greedy_indices(
         yield index
         push(rest)
         source = int(sources[index])
-        if source not in reached:
-            reached.add(source)
-            reach(source)
+        for node in (source, router.get(source, source)):
+            if node not in reached:
+                reached.add(node)
+                reach(node)
+
+
+def router_indices(topology: Topology) -> dict[int, list[int]]:
+    """Return the routers and their experts, all by their index in the graph's nodes."""
+    index = {node: i for i, node in enumerate(topology.nodes)} if topology.routers else {}
+    return {
+        index[router]: [index[expert] for expert in experts]
+        for router, experts in topology.routers.items()
+    }
 
 
 class _Growth:
@@ -158,6 +169,7 @@ class _Growth:
         self._destinations = topology.edge_destinations
         self._reachable = {0}  # `input` is the first node
         self._waiting: dict[int, list[int]] = defaultdict(list)
+        self._experts = router_indices(topology)
 
     def add(self, index: int) -> None:
         """Add an edge whose destination has a path to the logits."""
@@ -168,6 +180,7 @@ class _Growth:
             for out in self._waiting.pop(open_nodes.pop(), ()):
                 self.live.append(out)
                 destination = int(self._destinations[out])
-                if destination not in self._reachable:
-                    self._reachable.add(destination)
-                    open_nodes.append(destination)
+                for node in (destination, *self._experts.get(destination, ())):
+                    if node not in self._reachable:
+                        self._reachable.add(node)
+                        open_nodes.append(node)

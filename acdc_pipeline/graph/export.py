@@ -27,8 +27,9 @@ def circuit_graphml(circuit: Circuit) -> str:
     because ids must be unique in a document and slots are not.
     """
     topology = circuit.topology.as_dict()
-    if "layers" in topology:  # GraphML has no lists
-        topology["layers"] = " ".join(topology["layers"])
+    for name, value in topology.items():
+        if isinstance(value, list):  # GraphML has no lists
+            topology[name] = " ".join(map(str, value))
     graph = nx.MultiDiGraph(**topology)
     for node in circuit.nodes:
         graph.add_node(str(node), **_without_none(asdict(node)))

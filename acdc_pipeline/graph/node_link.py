@@ -15,9 +15,13 @@ import networkx as nx
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
+from acdc_pipeline.graph.document import check_keys, check_types, read_list
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
-from acdc_pipeline.graph.topology import Topology, check_keys, check_types
+from acdc_pipeline.graph.topology import Topology
+
+_LISTS = {"layers": str, "experts": int, "shared": int}
+"""Attributes of the graph that are there if they are not empty."""
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
@@ -129,15 +133,10 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
         )
     kinds = {"n_layers": int, "n_heads": int, "has_mlp": bool, "parallel": bool}
     check_types(attributes, "graph", **kinds)
-    check_keys(attributes, "graph", ("format", "version", *kinds, "layers", "removed_scores"))
-    layers = attributes.get("layers", [])
-    if not isinstance(layers, list | tuple) or not all(isinstance(one, str) for one in layers):
-        raise GraphError(
-            f"{layers!r} is not a list of texts",
-            field="graph.layers",
-            allowed='such as ["rm", "am"]',
-        )
-    return Topology(**{name: attributes[name] for name in kinds}, layers=tuple(layers))
+    known = ("format", "version", *kinds, *_LISTS, "removed_scores")
+    check_keys(attributes, "graph", known)
+    lists = {name: read_list(attributes, "graph", name, kind) for name, kind in _LISTS.items()}
+    return Topology(**{name: attributes[name] for name in kinds}, **lists)
 
 
 def _number(value: object, field: str) -> float:

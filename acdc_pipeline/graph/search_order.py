@@ -17,7 +17,7 @@ HeadOrder = Literal["reverse-heads", "natural"]
 # Within a head, values before keys before queries: the reverse order of computation.
 _SLOTS_BACKWARDS: tuple[Slot, ...] = ("v", "k", "q")
 
-_LATEST: tuple[NodeKind, ...] = ("mlp", "mixer", "head", "input")
+_LATEST: tuple[NodeKind, ...] = ("shared", "expert", "mlp", "mixer", "head", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +76,26 @@ def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver,
     """Return every receiver from the output backwards.
 
     First `logits`; then layer by layer, last first: the MLP, the mixer, then all `v`, all `k`,
-    all `q`.
+    all `q`. Where experts are nodes, the MLP is what is shared, the experts in the order of heads,
+    and then their router.
     """
     out = [Receiver(LOGITS)]
     for layer in reversed(range(topology.n_layers)):
-        out += map(Receiver, reversed(topology.single_nodes(layer)))
+        out += _mlp_backwards(topology, layer, order)
+        out += map(Receiver, topology.mixers(layer))
         for slot in _SLOTS_BACKWARDS:
             heads = topology.heads(layer)
             out += [Receiver(node, slot) for node in heads[:: 1 if order == "natural" else -1]]
     return tuple(out)
+
+
+def _mlp_backwards(topology: Topology, layer: int, order: HeadOrder) -> list[Receiver]:
+    receivers = topology.receivers_of(topology.mlp_nodes(layer))
+    if order == "natural":
+        experts = [receiver for receiver in receivers if receiver.node.kind == "expert"]
+        first = receivers.index(experts[0]) if experts else 0
+        receivers[first : first + len(experts)] = experts[::-1]
+    return receivers[::-1]
 
 
 def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) -> list[Node]:

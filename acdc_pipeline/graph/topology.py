@@ -5,19 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.errors import GraphError, nearest, unknown
+from acdc_pipeline.errors import GraphError, nearest
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
-from acdc_pipeline.graph.node import INPUT, LOGITS, Node, head, mixer, mlp
+from acdc_pipeline.graph.layers import (
+    check_experts,
+    check_layers,
+    describe_experts,
+    describe_layers,
+)
+from acdc_pipeline.graph.node import (
+    INPUT,
+    LOGITS,
+    Node,
+    expert,
+    head,
+    mixer,
+    mlp,
+    router,
+    router_of,
+    shared,
+)
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     import numpy as np
 
-PARTS = ("a", "r", "m", "ar", "am", "rm", "arm")
-"""What a layer may consist of: attention heads, a mixer, an MLP."""
+_OF_MLP = frozenset(("mlp", "router", "expert", "shared"))
 
 MOST_HEADS = 100_000
 """Limit against invalid files, whose graphs would fill any memory; Llama 3.1 405B has 16,128."""
@@ -37,9 +53,13 @@ class Topology:
             `r` for a mixer (recurrence, state space model, convolution), `m` for an MLP; such as
             `("rm", "rm", "am")`. Heads and mixer of one layer read the same stream. Empty if every
             layer has heads, and every or no layer an MLP; layers given so are stored as empty.
+        experts: for each layer the number of experts that are nodes of their own, 0 where the MLP
+            is one node. Empty if it is one node everywhere.
+        shared: the layers with experts whose MLP adds something else to them, a further node.
 
     Raises:
-        GraphError: there are no layers, or `layers` contradict another argument.
+        GraphError: there are no layers, or `layers`, `experts` or `shared` contradict another
+            argument.
     """
 
     n_layers: int
@@ -47,6 +67,8 @@ class Topology:
     has_mlp: bool
     parallel: bool = False
     layers: tuple[str, ...] = ()
+    experts: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_layers < 1 or (self.n_heads < 1 and not self.layers):
@@ -61,28 +83,43 @@ class Topology:
             layers = check_layers(self.layers, self.n_layers, self.n_heads, self.has_mlp)
             uniform = set(layers) == {"am" if self.has_mlp else "a"}
             object.__setattr__(self, "layers", () if uniform else layers)
+        if self.experts or self.shared:
+            parts = [self.parts(layer) for layer in range(self.n_layers)]
+            experts, shared = check_experts(self.experts, self.shared, parts)
+            object.__setattr__(self, "experts", experts)
+            object.__setattr__(self, "shared", shared)
 
     @classmethod
-    def of_layers(cls, layers: Iterable[str], n_heads: int, *, parallel: bool = False) -> Topology:
+    def of_layers(
+        cls,
+        layers: Iterable[str],
+        n_heads: int,
+        *,
+        parallel: bool = False,
+        experts: Iterable[int] = (),
+        shared: Iterable[int] = (),
+    ) -> Topology:
         """Return the graph of `layers`, each given by the letters of its parts."""
         layers = tuple(layers)
         has_mlp = any("m" in parts for parts in layers)
-        return cls(len(layers), n_heads, has_mlp, parallel, layers)
+        return cls(len(layers), n_heads, has_mlp, parallel, layers, tuple(experts), tuple(shared))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Topology:
         """Return the graph with these arguments, as `as_dict` gives them."""
-        return cls(**{**plain, "layers": tuple(plain.get("layers", ()))})
+        lists = {name: tuple(plain.get(name, ())) for name in ("layers", "experts", "shared")}
+        return cls(**{**plain, **lists})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the arguments as JSON has them; `layers` only if it is not empty."""
+        """Return the arguments as JSON has them; lists of layers only if they are not empty."""
         plain: dict[str, Any] = {
             "n_layers": self.n_layers,
             "n_heads": self.n_heads,
             "has_mlp": self.has_mlp,
             "parallel": self.parallel,
         }
-        return plain | ({"layers": list(self.layers)} if self.layers else {})
+        lists = {"layers": self.layers, "experts": self.experts, "shared": self.shared}
+        return plain | {name: list(values) for name, values in lists.items() if values}
 
     def parts(self, layer: int) -> str:
         """Return the letters of the parts of `layer`, see `layers`."""
@@ -91,8 +128,8 @@ class Topology:
     @cached_property
     def _first_sources(self) -> tuple[int, ...]:
         widths = (
-            self.n_heads * ("a" in parts) + ("r" in parts) + ("m" in parts)
-            for parts in map(self.parts, range(self.n_layers))
+            self.n_heads * ("a" in parts) + ("r" in parts) + self._mlp_width(layer)
+            for layer, parts in enumerate(map(self.parts, range(self.n_layers)))
         )
         return tuple(accumulate(widths, initial=1))
 
@@ -112,9 +149,22 @@ class Topology:
         """Return the index in `sources` of the mixer of `layer`; None if it has none."""
         return self.head_sources(layer).stop if "r" in self.parts(layer) else None
 
-    def mlp_source(self, layer: int) -> int | None:
-        """Return the index in `sources` of the MLP of `layer`; None if it has none."""
-        return self._first_sources[layer + 1] - 1 if "m" in self.parts(layer) else None
+    def mlp_sources(self, layer: int) -> range:
+        """Return the indices in `sources` of the MLP of `layer`, or of its experts and the rest.
+
+        Empty if it has no MLP.
+        """
+        end = self._first_sources[layer + 1]
+        return range(end - self._mlp_width(layer), end)
+
+    def _mlp_width(self, layer: int) -> int:
+        """The number of sources of the MLP of `layer`."""
+        experts = self.n_experts(layer)
+        return experts + (layer in self.shared) if experts else int("m" in self.parts(layer))
+
+    def n_experts(self, layer: int) -> int:
+        """Return how many experts of `layer` are nodes of their own."""
+        return self.experts[layer] if self.experts else 0
 
     def heads(self, layer: int) -> list[Node]:
         """Return the heads of `layer`, first to last; none if it has no attention."""
@@ -122,11 +172,29 @@ class Topology:
             return []
         return [head(layer, index) for index in range(self.n_heads)]
 
+    def mixers(self, layer: int) -> list[Node]:
+        """Return the mixer of `layer`; none if it has none."""
+        return [mixer(layer)] if "r" in self.parts(layer) else []
+
+    def mlp_nodes(self, layer: int) -> list[Node]:
+        """Return the MLP of `layer`, or its experts and then the rest; none if it has no MLP."""
+        if count := self.n_experts(layer):
+            rest = [shared(layer)] if layer in self.shared else []
+            return [expert(layer, index) for index in range(count)] + rest
+        return [mlp(layer)] if "m" in self.parts(layer) else []
+
     def single_nodes(self, layer: int) -> list[Node]:
-        """Return the mixer and the MLP of `layer`, in computation order, as far as it has them."""
-        parts = self.parts(layer)
-        nodes = (("r", mixer), ("m", mlp))
-        return [node(layer) for letter, node in nodes if letter in parts]
+        """Return the mixer and the MLP of `layer`, in computation order, as far as it has them.
+
+        A mixture whose experts are nodes is not a single one.
+        """
+        return self.mixers(layer) + ([] if self.n_experts(layer) else self.mlp_nodes(layer))
+
+    def receivers_of(self, nodes: Iterable[Node]) -> list[Receiver]:
+        """Return the receivers of some mixers or nodes of one MLP, that of a router first."""
+        nodes = list(nodes)
+        routers = dict.fromkeys(map(router_of, nodes))
+        return [Receiver(node) for node in (*routers, *nodes) if node is not None]
 
     @cached_property
     def n_heads_total(self) -> int:
@@ -142,29 +210,39 @@ class Topology:
     def sources(self) -> tuple[Node, ...]:
         """Every node with an output, in computation order.
 
-        First `input`, then of each layer the heads, the mixer and the MLP.
+        First `input`, then of each layer the heads, the mixer and the MLP: its experts, if these
+        are nodes, and what else it has.
         """
         out = [INPUT]
         for layer in range(self.n_layers):
-            out += self.heads(layer)
-            out += self.single_nodes(layer)
+            out += self.heads(layer) + self.mixers(layer) + self.mlp_nodes(layer)
         return tuple(out)
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """Every node, in computation order."""
-        return (*self.sources, LOGITS)
+        """Every node: the sources in computation order, then the routers, then the logits."""
+        return (*self.sources, *self.routers, LOGITS)
+
+    @cached_property
+    def routers(self) -> dict[Node, tuple[Node, ...]]:
+        """The routers, and the experts whose weights each of them computes."""
+        layers = [layer for layer in range(self.n_layers) if self.n_experts(layer)]
+        return {
+            router(layer): tuple(self.mlp_nodes(layer)[: self.n_experts(layer)]) for layer in layers
+        }
 
     @cached_property
     def receivers(self) -> tuple[Receiver, ...]:
         """Every receiver, in computation order.
 
-        Of each layer: `q`, `k`, `v` of each head, then the mixer, then the MLP.
+        Of each layer: `q`, `k`, `v` of each head, then the mixer, then the MLP or the router and
+        the experts.
         """
         out: list[Receiver] = []
         for layer in range(self.n_layers):
             out += [Receiver(node, slot) for slot in SLOTS for node in self.heads(layer)]
-            out += map(Receiver, self.single_nodes(layer))
+            out += map(Receiver, self.mixers(layer))
+            out += self.receivers_of(self.mlp_nodes(layer))
         return (*out, Receiver(LOGITS))
 
     def n_sources_of(self, receiver: Receiver) -> int:
@@ -173,8 +251,8 @@ class Topology:
         if node.kind == "logits":
             return self._first_sources[-1]
         assert node.layer is not None
-        if node.kind == "mlp" and not self.parallel:
-            return self._first_sources[node.layer + 1] - 1
+        if node.kind in _OF_MLP and not self.parallel:
+            return self._first_sources[node.layer + 1] - self._mlp_width(node.layer)
         return self._first_sources[node.layer]
 
     def sources_of(self, receiver: Receiver) -> tuple[Node, ...]:
@@ -281,45 +359,30 @@ class Topology:
         """Raise GraphError if `item` does not exist in this graph."""
         if isinstance(item, Edge):
             self.edge_index(item)
-        elif item != LOGITS and item not in self.source_index:
+        elif item != LOGITS and item not in self.source_index and item not in self.routers:
             raise self._unknown(item)
 
     def require_same_parts(self, form: str) -> None:
         """Raise GraphError if layers differ in their parts, which a `form` of files cannot say."""
-        if self.layers:
+        if self.layers or self.experts:
+            has = "mixers or layers of different parts" if self.layers else "experts as nodes"
             raise GraphError(
-                f"{form} cannot describe a graph with mixers or layers of different parts: {self}",
+                f"{form} cannot describe a graph with {has}: {self}",
                 fix="use the node-link JSON (graph.json) or a list of edges",
             )
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value!r}" for name, value in self._shown.items())
-        return f"Topology({values})"
-
-    @property
-    def _shown(self) -> dict[str, Any]:
-        shown = self.as_dict()
-        return shown | ({"layers": self.layers} if self.layers else {})
+        values = {n: tuple(v) if isinstance(v, list) else v for n, v in self.as_dict().items()}
+        return f"Topology({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     def __str__(self) -> str:
+        text = f"{pluralize(self.n_layers, 'layer')} x {pluralize(self.n_heads, 'head')}"
+        text += ", MLPs" if self.has_mlp else ", no MLPs"
         if self.layers:
-            runs = [(parts, len(list(run))) for parts, run in groupby(self.layers)]
-            listed = ", ".join(parts if n == 1 else f"{n} x {parts}" for parts, n in runs)
-            named = {"a": pluralize(self.n_heads, "head"), "r": "mixer", "m": "MLP"}
-            meant = ", ".join(
-                f"{letter}: {name}"
-                for letter, name in named.items()
-                if any(letter in parts for parts in self.layers)
-            )
-            return (
-                f"{pluralize(self.n_layers, 'layer')} of the parts {listed} ({meant})"
-                f"{', parallel' if self.parallel else ''}"
-            )
-        return (
-            f"{pluralize(self.n_layers, 'layer')} x {pluralize(self.n_heads, 'head')}"
-            f"{', MLPs' if self.has_mlp else ', no MLPs'}"
-            f"{', parallel blocks' if self.parallel else ''}"
-        )
+            text = describe_layers(self.layers, self.n_heads)
+        if self.parallel:
+            text += ", parallel" if self.layers else ", parallel blocks"
+        return text + describe_experts(self.experts, self.shared)
 
     def _suggest(self, allowed: str, name: str) -> str:
         """`allowed`, followed by the edge whose ends are nearest to those in `name`."""
@@ -335,53 +398,3 @@ class Topology:
     def _unknown(self, item: Node | Edge) -> GraphError:
         kind = "an edge" if isinstance(item, Edge) else "a node"
         return GraphError(f"'{item}' is not {kind} of this graph", allowed=str(self))
-
-
-def check_layers(
-    layers: Iterable[str], n_layers: int, n_heads: int, has_mlp: bool
-) -> tuple[str, ...]:
-    """Return the parts of each layer as a tuple.
-
-    Raises:
-        GraphError: a layer has other parts than `a`, `r` and `m`, each at most once and in this
-            order; or they contradict the other arguments of a `Topology`.
-    """
-    found = (layers,) if isinstance(layers, str) else tuple(layers)
-    for index, parts in enumerate(found):
-        if parts not in PARTS:
-            raise GraphError(
-                f"{parts!r} is not the parts of a layer",
-                field=f"layers.{index}",
-                allowed=", ".join(PARTS),
-            )
-    if len(found) != n_layers:
-        raise GraphError(f"parts of {len(found)} layers", field="layers", allowed=f"{n_layers}")
-    for name, letter, there in (("n_heads", "a", n_heads > 0), ("has_mlp", "m", has_mlp)):
-        if there != any(letter in parts for parts in found):
-            value = n_heads if letter == "a" else has_mlp
-            raise GraphError(
-                f"{value} contradicts layers, of which {'none' if there else 'some'} "
-                f"{'has' if there else 'have'} the part {letter}",
-                field=name,
-            )
-    return found
-
-
-def check_keys(values: Mapping[Any, Any], path: str, known: Iterable[str]) -> None:
-    """Raise GraphError, with `path` in the document, if `values` has a key that is not `known`."""
-    known = tuple(known)
-    for key in values:
-        if key not in known:
-            place = f"{path}.{key}" if path else str(key)
-            raise GraphError(
-                unknown("key", key, known), field=place, allowed=", ".join(known) or "no keys"
-            )
-
-
-def check_types(values: Mapping[str, Any], path: str, **kinds: type) -> None:
-    """Raise GraphError unless each of `values`, found at `path` of a document, has its type."""
-    for name, kind in kinds.items():
-        # bool is a subclass of int, but True is not a number of layers.
-        if type(value := values.get(name)) is not kind:
-            field = f"{path}.{name}"
-            raise GraphError(f"{value!r} is not valid", field=field, allowed=kind.__name__)

@@ -9,11 +9,12 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from acdc_pipeline.graph import Slot, Topology
 from acdc_pipeline.models.device import Precision
 from acdc_pipeline.models.moving import move
+from acdc_pipeline.models.own_modules import Mixer, Mixture, TokenModule
 from acdc_pipeline.text import pluralize
 
 NormKind = Literal["layer", "rms", "none"]
@@ -217,49 +218,6 @@ class Mlp:
 
 
 @dataclass(frozen=True)
-class TokenModule:
-    """The model's own module in place of an MLP, such as a mixture of experts with its router.
-
-    Args:
-        module: maps `[1, token, d_model]` to the same shape, or to a tuple that starts with it;
-            each token alone. Its parameters need no gradient.
-        n_weights: number of entries in the matrices that one token uses.
-        width: number of hidden units that one token uses.
-        feature: what it is, in a phrase.
-        scale: factor on the output.
-    """
-
-    module: nn.Module
-    n_weights: int
-    width: int
-    feature: str
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Mixer:
-    """The model's own module that mixes positions without attention heads, as one node.
-
-    A state space model, a recurrence or a convolution over the positions.
-
-    Args:
-        module: maps normalised input `[batch pos d_model]` to the same shape, or to a tuple that
-            starts with it; no output depends on a later position or on another row. Its parameters
-            need no gradient.
-        n_weights: number of entries in its matrices.
-        width: numbers that it holds for each token while it runs.
-        feature: what it is, in a phrase.
-        scale: factor on the output.
-    """
-
-    module: nn.Module
-    n_weights: int
-    width: int
-    feature: str
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
 class Block:
     """One layer of heads, a mixer and an MLP; parts that it does not have are None.
 
@@ -334,8 +292,14 @@ class TransformerWeights:
     def topology(self) -> Topology:
         """Computational graph of this model."""
         n_heads = self.attentions[0].w_q.shape[0] if self.attentions else 0
-        parts = (block.parts for block in self.blocks)
-        return Topology.of_layers(parts, n_heads, parallel=self.parallel)
+        mixtures = [part if isinstance(part := b.mlp, Mixture) else None for b in self.blocks]
+        return Topology.of_layers(
+            (block.parts for block in self.blocks),
+            n_heads,
+            parallel=self.parallel,
+            experts=(0 if part is None else part.n_experts for part in mixtures),
+            shared=(i for i, part in enumerate(mixtures) if part is not None and part.shared),
+        )
 
     @property
     def attentions(self) -> tuple[Attention, ...]:

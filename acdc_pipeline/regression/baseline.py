@@ -40,6 +40,8 @@ class GraphShape(Spec):
     has_mlp: bool
     parallel: bool
     layers: tuple[str, ...] = ()
+    experts: tuple[int, ...] = ()
+    shared: tuple[int, ...] = ()
 
     @model_validator(mode="after")
     def _check_graph(self) -> Self:
@@ -52,12 +54,13 @@ class GraphShape(Spec):
 
     def topology(self) -> Topology:
         """Return the graph."""
-        return Topology(self.n_layers, self.n_heads, self.has_mlp, self.parallel, self.layers)
+        return Topology(**{name: getattr(self, name) for name in type(self).model_fields})
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out `layers` where it is empty."""
-        return {name: value for name, value in write(self).items() if value or name != "layers"}
+        """Leave out the lists of layers that are empty."""
+        lists = ("layers", "experts", "shared")
+        return {name: value for name, value in write(self).items() if value or name not in lists}
 
 
 class Baseline(Spec):
@@ -131,7 +134,8 @@ def check_folders(folder: Path, written: Path | None) -> None:
 
 def graph_shape(topology: Topology) -> GraphShape:
     """Return the shape of a graph as it is stored in a baseline."""
-    return GraphShape(**{**topology.as_dict(), "layers": topology.layers})
+    lists = {"layers": topology.layers, "experts": topology.experts, "shared": topology.shared}
+    return GraphShape(**{**topology.as_dict(), **lists})
 
 
 def encode(baseline: Baseline) -> bytes:

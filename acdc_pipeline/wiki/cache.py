@@ -103,7 +103,7 @@ def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
         "files": item.files,
         "id": run.run_id,
         "spec": run.spec.plain(),
-        "shape": None if run.shape is None else list(run.shape.as_dict().values()),
+        "shape": None if run.shape is None else _plain_graph(run.shape),
         "edges": None if run.edges is None else list(map(_EDGE, run.edges)),
         **{name: getattr(run, name) for name in _PLAIN},
         "scores": [
@@ -153,10 +153,24 @@ def _decode_run(
     return CachedRun(plain["files"], run)
 
 
+def _plain_graph(graph: Topology) -> list[Any]:
+    values = list(graph.as_dict().values())
+    if not graph.experts:
+        return values
+    return [*values[:4], list(graph.layers), list(graph.experts), list(graph.shared)]
+
+
 def _graph(
-    n_layers: int, n_heads: int, has_mlp: bool, parallel: bool, layers: Sequence[str] = ()
+    n_layers: int,
+    n_heads: int,
+    has_mlp: bool,
+    parallel: bool,
+    layers: Sequence[str] = (),
+    experts: Sequence[int] = (),
+    shared: Sequence[int] = (),
 ) -> Topology:
-    return Topology(n_layers, n_heads, has_mlp, parallel, tuple(layers))
+    lists = tuple(layers), tuple(experts), tuple(shared)
+    return Topology(n_layers, n_heads, has_mlp, parallel, *lists)
 
 
 def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:

@@ -102,10 +102,15 @@ class HuggingFacePatching:
     def gated_logits(self, gates: Gates) -> Tensor:
         return self._run(self.clean, [set()], gates)[0][0]
 
+    def _new_run(
+        self, removed: Sequence[Collection[str]], n_prompts: int, gates: Gates | None
+    ) -> Run:
+        return Run(self, removed, n_prompts, gates)
+
     def _run(
         self, tokens: Tensor, removed: Sequence[Collection[str]], gates: Gates | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        run = _Run(self, removed, len(tokens), gates)
+        run = self._new_run(removed, len(tokens), gates)
         rows = tokens.repeat(len(removed) * run.n_copies, 1)
         with run.hooked(), Float64Throughout():
             logits = self.model(input_ids=rows, use_cache=False).logits
@@ -114,7 +119,7 @@ class HuggingFacePatching:
         return run.unfold(logits)[:, 0, :, -1], written
 
 
-class _Run:
+class Run:
     """One forward: what every source has written so far, [circuit prompt pos d_model]."""
 
     def __init__(
@@ -145,6 +150,10 @@ class _Run:
     def copy_of(self, part: str) -> int:
         return {"r": 3 * self.n_heads, "m": 3 * self.n_heads + 1}[part]
 
+    def receivers_of(self, part: str, layer: LayerParts) -> list[tuple[str, int]]:
+        """The receivers of a mixer or an MLP, and their copies."""
+        return [(f"{part}{layer.index}", self.copy_of(part))]
+
     def unfold(self, rows: Tensor) -> Tensor:
         """[circuit copy prompt pos ...]: some modules flatten prompts and positions."""
         pos = rows.numel() // (self.shape[0] * self.shape[1] * self.shape[2] * rows.shape[-1])
@@ -160,10 +169,10 @@ class _Run:
             layers = self.patching.layers
 
             def before(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
-                stack.callback(_change_input(module, change).remove)
+                stack.callback(change_input(module, change).remove)
 
             def after(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> None:
-                stack.callback(_change_output(module, change).remove)
+                stack.callback(change_output(module, change).remove)
 
             before(layers[0].module, self._keep_input)
             before(self.patching.final, self._read_logits)
@@ -171,8 +180,7 @@ class _Run:
                 for module, parts in (*layer.reads, *layer.rereads):
                     before(module, lambda x, at=layer, parts=parts: self._read(x, at, parts))
                 for module, part in layer.writes:
-                    name = f"{part}{layer.index}"
-                    after(module, lambda _, out, name=name: self._write(out, name))
+                    self._keep_written(stack, module, part, layer)
                 if layer.output is None:
                     continue
                 joined = layer.module.get_submodule(layer.names.joined or layer.names.output)
@@ -185,6 +193,12 @@ class _Run:
                     after(norm, lambda x, out, at=layer: self._scale_heads(x, out, at))
                 stack.enter_context(self._mixing(layer))
             yield
+
+    def _keep_written(
+        self, stack: ExitStack, module: nn.Module, part: str, layer: LayerParts
+    ) -> None:
+        name = f"{part}{layer.index}"
+        stack.callback(change_output(module, lambda _, out: self._write(out, name)).remove)
 
     def _keep_input(self, x: Tensor) -> Tensor:
         self.written["input"] = self.unfold(x)[:, 0]
@@ -210,8 +224,8 @@ class _Run:
                         change = self._change(f"a{layer.index}.h{h}<{slot}>")
                         copies[3 * h + i] = copies[3 * h + i] + scale * change
             else:
-                copy = self.copy_of(part)
-                copies[copy] = copies[copy] + scale * self._change(f"{part}{layer.index}")
+                for receiver, copy in self.receivers_of(part, layer):
+                    copies[copy] = copies[copy] + scale * self._change(receiver)
         return torch.stack(copies, 1).reshape(x.shape)
 
     def _read_logits(self, x: Tensor) -> Tensor:
@@ -337,7 +351,7 @@ class _Run:
                 return torch.cat([query, *self._mix(key, value)], -1)
             return self._mix(out, out)[at]
 
-        handles = [_change_output(m, partial(mix, at=at)) for at, m in enumerate(modules)]
+        handles = [change_output(m, partial(mix, at=at)) for at, m in enumerate(modules)]
         try:
             yield
         finally:
@@ -350,7 +364,7 @@ def _without_bias(module: nn.Module, x: Tensor) -> Tensor:
     return module.forward(x) - module.forward(torch.zeros_like(x))
 
 
-def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Any:
+def change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Any:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
             return (change(args[0]), *args[1:]), kwargs
@@ -359,7 +373,7 @@ def _change_input(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Any:
     return module.register_forward_pre_hook(hook, with_kwargs=True)
 
 
-def _change_output(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> Any:
+def change_output(module: nn.Module, change: Callable[[Tensor, Tensor], Tensor]) -> Any:
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> Any:
         x = args[0] if args else kwargs["hidden_states"]
         if isinstance(out, tuple):

@@ -22,6 +22,28 @@ def uniform_steps(n_layers: int, *, has_mlp: bool, parallel: bool) -> list[list[
     return [["".join(parts)] if parallel else parts] * n_layers
 
 
+Visit = tuple[list[str], str, list[str]]
+"""The nodes that a receiver lets write, its name, and the sources it reads."""
+
+
+def sources_of_layers(
+    steps: Sequence[Sequence[str]], n_heads: int, mlp_nodes: Callable[[int], list[str]]
+) -> list[Visit]:
+    """`visits` of a model whose MLPs are these nodes: one, or experts and what is beside them."""
+    plan: list[Visit] = []
+    for node, receiver, sources in visits(steps, n_heads):
+        read = [name for source in sources for name in _split(source, mlp_nodes)]
+        nodes = _split(node, mlp_nodes)
+        plan += [([name], receiver if len(nodes) == 1 else name, read) for name in nodes]
+        if len(nodes) > 1:
+            plan.append(([n for n in nodes if ".e" in n], f"{node}.router", read))
+    return plan
+
+
+def _split(node: str, mlp_nodes: Callable[[int], list[str]]) -> list[str]:
+    return mlp_nodes(int(node[1:]))[::-1] if node[0] == "m" else [node]
+
+
 def visits(
     steps: Sequence[Sequence[str]], n_heads: int, *, reverse_heads: bool = True
 ) -> list[tuple[str, str, list[str]]]:
@@ -71,14 +93,20 @@ def plain_acdc(
     reverse_heads: bool = True,
 ) -> list[Step]:
     """Every decision. `metric(removed)` is the circuit's metric, higher being worse."""
+    plan = visits(steps, n_heads, reverse_heads=reverse_heads)
+    return decide_all(metric, [([node], *rest) for node, *rest in plan], threshold)
+
+
+def decide_all(
+    metric: Callable[[set[str]], float], plan: Sequence[Visit], threshold: float
+) -> list[Step]:
+    """Every decision, receivers in the order of `plan`."""
     removed: set[str] = set()
     kept: set[str] = set()
     log = []
     current = metric(removed)
-    plan = visits(steps, n_heads, reverse_heads=reverse_heads)
-    for node, receiver, sources in plan:
-        alive = node == "logits" or any(edge.startswith(f"{node}->") for edge in kept)
-        if not alive:
+    for writers, receiver, sources in plan:
+        if receiver != "logits" and not {edge.split("->")[0] for edge in kept} & {*writers}:
             continue
         for source in sources:
             edge = f"{source}->{receiver}"

@@ -23,7 +23,7 @@ from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mixer, run_mlp
+from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mixer, run_mlp_nodes
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
@@ -158,16 +158,16 @@ class EdgeGated(ReceiverForward):
         for layer, block in reversed(list(enumerate(self.weights.blocks))):
             at = self.topology.head_sources(layer)
             first, after = at.start, at.stop
-            at_mixer, at_mlp = self.topology.mixer_source(layer), self.topology.mlp_source(layer)
-            readers: list[Receiver] = []
+            at_mixer, of_mlp = self.topology.mixer_source(layer), self.topology.mlp_sources(layer)
+            readers = self.topology.receivers_of(self.topology.mlp_nodes(layer))
             through: list[Outputs] = []
-            if at_mlp is not None:
-                readers.append(Receiver(mlp(layer)))
-                write = partial(run_mlp, block)
+            if readers:
+                write = partial(run_mlp_nodes, block, some=range(len(of_mlp)))
                 inputs = self._inputs.pop(readers[0])
-                through.append(backpropagate(write, inputs, at_outputs[at_mlp, None]))
+                at_mlp = at_outputs[of_mlp.start : of_mlp.stop]
+                through.append(backpropagate(write, inputs, at_mlp))
                 if not self.weights.parallel:
-                    into(readers, through[0], first, at_mlp)
+                    into(readers, through[0], first, of_mlp.start)
             if at_mixer is not None:
                 readers.append(Receiver(mixer(layer)))
                 write = partial(run_mixer, block)
@@ -185,7 +185,7 @@ class EdgeGated(ReceiverForward):
 
     def _pairs(self, layer: int) -> bool:
         """Whether the heads and the MLP of `layer` are read one right after the other."""
-        return self.topology.parts(layer) == "am"
+        return self.topology.parts(layer) == "am" and not self.topology.n_experts(layer)
 
     def _gates_of(
         self, receivers: Sequence[Receiver], start: int, end: int
@@ -250,7 +250,7 @@ def run_node_gates(
     residual = gated(embed(weights, tokens)[None], 0)
     for layer, block in enumerate(weights.blocks):
         attended, at = residual, topology.head_sources(layer)
-        at_mixer, at_mlp = topology.mixer_source(layer), topology.mlp_source(layer)
+        at_mixer, of_mlp = topology.mixer_source(layer), topology.mlp_sources(layer)
         if block.attn is not None:
             allowed = visible_keys(block.attn, tokens.shape[1], tokens.device)
             slots = project_slots(block.attn, normalise(residual, block.norm_attn))
@@ -260,9 +260,10 @@ def run_node_gates(
                 attended = attended + block.attn.b_o
         if at_mixer is not None:
             attended = attended + gated(run_mixer(block, residual)[None], at_mixer)
-        if at_mlp is not None:
+        if of_mlp:
             read = residual if weights.parallel else attended
-            attended = attended + gated(run_mlp(block, read)[None], at_mlp)
+            written = run_mlp_nodes(block, read[None], range(len(of_mlp)))
+            attended = attended + gated(written, of_mlp.start)
         residual = attended
     return residual
 

@@ -26,7 +26,7 @@ from acdc_pipeline.engine.components import (
     rms_scale,
     widen,
 )
-from acdc_pipeline.engine.forward import Streams, run_mixer, run_mlp
+from acdc_pipeline.engine.forward import Streams, run_mixer, run_mlp_nodes
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.slots import (
@@ -36,7 +36,7 @@ from acdc_pipeline.engine.slots import (
     project_slots,
     slot_weights,
 )
-from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mixer, mlp
+from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mixer
 from acdc_pipeline.models.weights import Block, Latent, TransformerWeights
 
 
@@ -45,8 +45,8 @@ class ReceiverGradients:
     """Gradients of receivers that all see the same sources.
 
     Args:
-        receivers: the heads of one layer, by slot and then by head; or one mixer; or one MLP; or
-            the logits.
+        receivers: the heads of one layer, by slot and then by head; or one mixer; or one MLP, or
+            the router, the experts and the rest of it; or the logits.
         gradient: by the input of each of them, in units of the metric per unit of the stream.
             Higher means that more of this direction makes the objective worse.
     """
@@ -88,10 +88,10 @@ def receiver_gradients(
     for layer in sorted(layers, reverse=True):
         at_output = gradient
         if layer in streams.mlps:
-            write = partial(run_mlp, weights.blocks[layer])
-            by_mlp = backpropagate(write, streams.mlps[layer], at_output)
-            yield ReceiverGradients((Receiver(mlp(layer)),), by_mlp[None])
-            gradient = gradient + by_mlp
+            readers = weights.topology.receivers_of(weights.topology.mlp_nodes(layer))
+            by_mlp = _through_mlp(weights, layer, len(readers), streams.mlps[layer], at_output)
+            yield ReceiverGradients(tuple(readers), by_mlp)
+            gradient = gradient + (by_mlp[0] if len(by_mlp) == 1 else by_mlp.sum(0))
         if not weights.parallel:
             at_output = gradient
         if layer in streams.mixers:
@@ -106,6 +106,17 @@ def receiver_gradients(
         by_heads = _through_heads(weights, layer, streams.heads[layer], at_output)
         yield ReceiverGradients(receivers, by_heads)
         gradient = gradient + by_heads.sum(0)
+
+
+def _through_mlp(
+    weights: TransformerWeights, layer: int, n: int, stream: Stream, at_output: Stream
+) -> Float[Tensor, "n batch pos d_model"]:
+    """The gradients by the inputs of the MLP's `n` receivers, which all read one stream."""
+    some = range(len(weights.topology.mlp_sources(layer)))
+    write = partial(run_mlp_nodes, weights.blocks[layer], some=some)
+    # A view in which all inputs are the same memory: each has a gradient of its own.
+    inputs = stream.expand(n, *stream.shape)
+    return backpropagate(write, inputs, at_output.expand(len(some), *stream.shape))
 
 
 def _through_heads(

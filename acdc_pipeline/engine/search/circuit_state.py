@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from copy import copy
 
 import torch
@@ -13,13 +13,17 @@ from acdc_pipeline.engine.forward import (
     SourceOutputs,
     run_mixer_rows,
     run_mlp,
+    run_mlp_nodes,
     streams_from_outputs,
 )
 from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.search.attention_state import AttentionState, SlotInputs
 from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
-from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
+from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, Topology
 from acdc_pipeline.models.weights import TransformerWeights
+
+Rows = Float[Tensor, "_ _ d_model"]
+"""In each state, or in one for all; at every row, or at the answers."""
 
 
 class CircuitState:
@@ -36,7 +40,7 @@ class CircuitState:
         answer_difference: the same at the answers.
         needed: the rows at which each open node is read.
         inputs: what visited receivers read.
-        written: what open mixers and MLPs write.
+        written: what open mixers, MLPs and experts write.
         attention: queries, keys, values and patterns of open heads.
         held: bytes of `inputs`, `written` and `attention`.
     """
@@ -126,6 +130,39 @@ class CircuitState:
             return run_mlp(block, x)
         return self.layout.select(run_mixer_rows(block, x, self.layout), self.needed[node])
 
+    def run_experts(
+        self, nodes: Sequence[Node], changed: Mapping[Receiver, Rows]
+    ) -> dict[Node, Rows]:
+        """What open nodes of one mixture write, each at the rows where it is needed.
+
+        Args:
+            changed: what receivers read in each state, if not what they read in the circuit.
+        """
+        out: dict[Node, Rows] = {}
+        for needed in Needed:
+            some = [node for node in nodes if self.needed[node] is needed]
+            if not some:
+                continue
+            read = [self._read(r, needed, changed) for r in self.topology.receivers_of(some)]
+            inputs = torch.stack(torch.broadcast_tensors(*read))
+            assert some[0].layer is not None
+            first = self.topology.mlp_sources(some[0].layer).start
+            places = [self.topology.source_index[node] - first for node in some]
+            written = run_mlp_nodes(self.weights.blocks[some[0].layer], inputs, places)
+            out |= dict(zip(some, written, strict=True))
+        return out
+
+    def _read(self, receiver: Receiver, needed: Needed, changed: Mapping[Receiver, Rows]) -> Rows:
+        """What a router or an expert reads, [state row d_model], at the rows where it is needed."""
+        if receiver in changed:
+            x = changed[receiver]
+        elif receiver in self.inputs:
+            x = self.inputs[receiver][None]
+        else:
+            x = self._streams.read_by(receiver).flatten(0, 1)[None]
+            return self.layout.select(x, needed)
+        return self.layout.select(x, needed) if self.needed[receiver.node] is not needed else x
+
     def difference_for(self, receiver: Receiver) -> Float[Tensor, "src rows d_model"]:
         """Ablated minus clean output of every source, at the rows where `receiver` is needed."""
         every = self.needed_by(receiver) is Needed.EVERY
@@ -149,6 +186,7 @@ class CircuitState:
                 self.written[node] = self.run_single(node, self.inputs[Receiver(node)])
                 change = self.written[node] - self._clean_output(node)
                 changes.add(node, self.needed[node], change[None])
+            self._recompute_experts(changes, layer)
         self._recompute_input(changes, Receiver(LOGITS))
 
     def _recompute_heads(self, changes: OutputChanges, layer: int) -> None:
@@ -165,6 +203,15 @@ class CircuitState:
                 own = {name: part[i, 0].clone() for name, part in parts.items()}
                 self.attention.update(node, own)
                 changes.add(node, needed, written[i] - self._clean_output(node))
+
+    def _recompute_experts(self, changes: OutputChanges, layer: int) -> None:
+        nodes = open_experts(self.topology, layer, self.needed)
+        for receiver in self.topology.receivers_of(nodes):
+            if receiver in self.inputs:
+                self._recompute_input(changes, receiver)
+        for node, written in self.run_experts(nodes, {}).items():
+            self.written[node] = written[0]
+            changes.add(node, self.needed[node], written - self._clean_output(node))
 
     def _recompute_input(self, changes: OutputChanges, receiver: Receiver) -> None:
         """Clean input, plus the difference of removed edges, plus the changes of kept sources."""
@@ -186,6 +233,8 @@ class CircuitState:
             self.needed_by(reader) is Needed.ANSWERS for reader in self.readers[node]
         )
         self.needed[node] = Needed.ANSWERS if only_answers else Needed.EVERY
+        if node.kind == "router":
+            return
         if node.kind != "head":
             self.written[node] = self._clean_output(node)
             self.held += self.written[node].nbytes
@@ -200,3 +249,9 @@ class CircuitState:
     def _clean_output(self, node: Node) -> Float[Tensor, "rows d_model"]:
         written = self.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
         return self.layout.select(written, self.needed[node])
+
+
+def open_experts(topology: Topology, layer: int, opened: Container[Node]) -> list[Node]:
+    """The open nodes of the mixture of `layer`; none if its MLP is one node."""
+    nodes = topology.mlp_nodes(layer) if topology.n_experts(layer) else []
+    return [node for node in nodes if node in opened]

@@ -23,7 +23,7 @@ from acdc_pipeline.engine.forward import (
     head_width,
     mlp_width,
     run_mixer_rows,
-    run_mlp,
+    run_mlp_nodes,
     streams_from_outputs,
 )
 from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
@@ -31,7 +31,7 @@ from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
-from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer, mlp
+from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
@@ -192,10 +192,9 @@ class _Suffix:
     ) -> Iterator[tuple[dict[Node, Rows], Rows]]:
         """By how much living nodes of a layer's heads and mixer, and all, write more than clean."""
         # Where the batch starts, nodes that are visited after its own are clean.
-        visited: dict[NodeKind, tuple[NodeKind, ...]] = {"mlp": (), "mixer": ("mixer",)}
         kinds: tuple[NodeKind, ...] = ("head", "mixer")
-        if layer == self.start.node.layer:
-            kinds = visited.get(self.start.node.kind, kinds)
+        if layer == self.start.node.layer and self.start.slot is None:
+            kinds = ("mixer",) if self.start.node.kind == "mixer" else ()
         of_mixer = self.search.needed_mixer(layer)
         if "head" in kinds and needed is not None and self.topology.heads(layer):
             yield self._run_heads(layer, needed)
@@ -214,21 +213,26 @@ class _Suffix:
         return total.expand(self.n_states, *total.shape[1:])
 
     def _run_mlp(self, layer: int, stream: Rows) -> None:
-        node = mlp(layer)
-        receiver = Receiver(node)
-        dead = node not in self.search.readers
-        if self.topology.mlp_source(layer) is None or (dead and self.rows is Needed.ANSWERS):
+        """Add what the MLP of a layer writes more than when clean, or each node that it has."""
+        nodes = self.topology.mlp_nodes(layer)
+        alive = [node in self.search.readers for node in nodes]
+        if not nodes or (not any(alive) and self.rows is Needed.ANSWERS):
             return
-        if receiver in self.search.inputs:
-            x = self._input(receiver)
-        else:
-            clean_stream = self.search.streams.read_by(receiver).flatten(0, 1)
-            x = self.layout.select(clean_stream, self.rows) + stream
-        clean = self.search.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
-        change = run_mlp(self.weights.blocks[layer], x) - self.layout.select(clean, self.rows)
-        self.stream = self.stream + change
-        if not dead:
-            self.changed[node] = change
+        inputs: list[Rows] = []
+        for receiver in self.topology.receivers_of(nodes):
+            if receiver in self.search.inputs:
+                inputs.append(self._input(receiver))
+            else:
+                clean_stream = self.search.streams.read_by(receiver).flatten(0, 1)
+                inputs.append(self.layout.select(clean_stream, self.rows) + stream)
+        x = inputs[0][None] if len(inputs) == 1 else torch.stack(torch.broadcast_tensors(*inputs))
+        written = run_mlp_nodes(self.weights.blocks[layer], x, range(len(nodes)))
+        for node, lives, output in zip(nodes, alive, written, strict=True):
+            clean = self.search.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
+            change = output - self.layout.select(clean, self.rows)
+            self.stream = self.stream + change
+            if lives:
+                self.changed[node] = change
 
     def _run_mixer(self, layer: int, needed: Needed) -> tuple[dict[Node, Rows], Rows]:
         """By how much the mixer of a layer writes more than when clean; by node if it lives."""

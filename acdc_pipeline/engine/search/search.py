@@ -10,6 +10,7 @@ from typing import Generic, Self
 from acdc_pipeline.engine.search.speculation import Batch, EdgePredictor, PlannedState, Speculation
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, Topology
+from acdc_pipeline.graph.node import router_of
 
 
 class Search(ABC, Generic[Batch]):
@@ -20,7 +21,8 @@ class Search(ABC, Generic[Batch]):
             already large.
         first_overhead: the fixed cost of the first batch, in units of one state.
         kept: the sources that each visited receiver still reads.
-        readers: for each node that is alive, the finished receivers that still read it.
+        readers: for each node that is alive, the finished receivers that still read it; for a
+            router those that read its experts.
     """
 
     max_states: int
@@ -79,6 +81,8 @@ class Search(ABC, Generic[Batch]):
         self.speculation.learn(kept)
         for source in kept:
             self.readers.setdefault(source, []).append(self.receiver)
+            if (router := router_of(source)) is not None:
+                self.readers.setdefault(router, []).append(self.receiver)
         self.receiver = None
 
     def metric_without(self, edge: Edge) -> float:

@@ -21,7 +21,7 @@ from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.attention_state import SlotInputs
-from acdc_pipeline.engine.search.circuit_state import CircuitState
+from acdc_pipeline.engine.search.circuit_state import CircuitState, open_experts
 from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
@@ -121,13 +121,16 @@ class SubgraphSearch(ModelSearch[StateBatch]):
             return changed_input
         layer = start.node.layer
         assert layer is not None
-        if start.slot is None:
+        if start.node.kind in ("router", "expert", "shared"):
+            self._change_experts(layer, {start: changed_input}, batch)
+        elif start.slot is None:
             self._change_single(start.node, changed_input, batch)
         else:
             self._change_heads(layer, [start.node], {start.slot: changed_input[None]}, batch)
         for later in range(layer, self.topology.n_layers):
             self._reach_heads(later, batch)
             self._reach_single(later, batch)
+            self._reach_experts(later, batch)
         if not self._reach(logits, batch):
             base = self.circuit.inputs[logits]
             return base.expand(batch.n_states, *base.shape)
@@ -168,6 +171,31 @@ class SubgraphSearch(ModelSearch[StateBatch]):
                 continue
             if self._reach(receiver, batch):
                 self._change_single(node, self._inputs([receiver], batch)[0], batch)
+
+    def _reach_experts(self, layer: int, batch: StateBatch) -> None:
+        """Follow the change to the router and the experts of `layer`."""
+        nodes = open_experts(self.topology, layer, self.circuit.needed)
+        receivers = self.topology.receivers_of(nodes)
+        reached = [r for r in receivers if r in self.kept and self._reach(r, batch)]
+        if reached:
+            changed = {r: self._inputs([r], batch)[0] for r in reached}
+            self._change_experts(layer, changed, batch)
+
+    def _change_experts(self, layer: int, changed: dict[Receiver, Rows], batch: StateBatch) -> None:
+        """Run the experts whose input changed; all that are open if that of the router did."""
+        nodes = open_experts(self.topology, layer, self.circuit.needed)
+        routed = any(receiver.node.kind == "router" for receiver in changed)
+        some = [
+            node
+            for node in nodes
+            if Receiver(node) in changed or (routed and node.kind == "expert")
+        ]
+        part = self.weights.blocks[layer].mlp
+        assert part is not None
+        batch.count_product(max(x.shape[1] for x in changed.values()), part.n_weights)
+        for node, written in self.circuit.run_experts(some, changed).items():
+            needed = self.circuit.needed[node]
+            batch.changes.add(node, needed, written - self.circuit.written[node])
 
     def _change_single(self, node: Node, x: Rows, batch: StateBatch) -> None:
         assert node.layer is not None

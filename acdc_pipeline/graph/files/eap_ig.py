@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.document import check_keys, check_types
 from acdc_pipeline.graph.files.circuit_file import CircuitFile, check_nodes, listed
 from acdc_pipeline.graph.node import LOGITS, Node
-from acdc_pipeline.graph.topology import Topology, check_keys, check_types
+from acdc_pipeline.graph.topology import Topology
 
 CFG_KEYS = ("n_layers", "n_heads", "parallel_attn_mlp", "d_model")
 

@@ -23,11 +23,12 @@ from jaxtyping import Bool, Float
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.document import check_keys, check_types
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.files.circuit_file import CircuitFile, read_number
 from acdc_pipeline.graph.files.eap_ig import check_whole_masks, eap_ig_file, topology_of
 from acdc_pipeline.graph.node import LOGITS, Node
-from acdc_pipeline.graph.topology import Topology, check_keys, check_types
+from acdc_pipeline.graph.topology import Topology
 
 NODE_KEYS = ("in_graph", "score", "neurons", "neurons_scores")
 

@@ -21,9 +21,10 @@ from jaxtyping import Float, Shaped
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
+from acdc_pipeline.graph.document import check_keys
 from acdc_pipeline.graph.files.circuit_file import CircuitFile, listed
 from acdc_pipeline.graph.files.eap_ig import eap_ig_file, topology_of
-from acdc_pipeline.graph.topology import Topology, check_keys
+from acdc_pipeline.graph.topology import Topology
 
 REQUIRED = (
     "cfg",
