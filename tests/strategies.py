@@ -21,16 +21,19 @@ def topologies() -> st.SearchStrategy[Topology]:
     )
 
 
-def layered_topologies() -> st.SearchStrategy[Topology]:
-    """Small graphs whose layers have parts of their own."""
+@st.composite
+def layered_topologies(draw: st.DrawFn) -> Topology:
+    """Small graphs whose layers have parts of their own, and experts in some of them."""
     parts = ("a", "r", "m", "ar", "am", "rm", "arm")
-    return st.builds(
-        lambda layers, n_heads, parallel: Topology.of_layers(
-            layers, n_heads if any("a" in layer for layer in layers) else 0, parallel=parallel
-        ),
-        st.lists(st.sampled_from(parts), min_size=1, max_size=4),
-        st.integers(1, 3),
-        st.booleans(),
+    layers = draw(st.lists(st.sampled_from(parts), min_size=1, max_size=4))
+    experts = [draw(st.integers(0, 3)) if "m" in layer else 0 for layer in layers]
+    shared = [index for index, count in enumerate(experts) if count and draw(st.booleans())]
+    return Topology.of_layers(
+        layers,
+        draw(st.integers(1, 3)) if any("a" in layer for layer in layers) else 0,
+        parallel=draw(st.booleans()),
+        experts=experts,
+        shared=shared,
     )
 
 

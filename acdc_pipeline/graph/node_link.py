@@ -136,7 +136,7 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
     known = ("format", "version", *kinds, *_LISTS, "removed_scores")
     check_keys(attributes, "graph", known)
     lists = {name: read_list(attributes, "graph", name, kind) for name, kind in _LISTS.items()}
-    return Topology(**{name: attributes[name] for name in kinds}, **lists)
+    return Topology.from_dict({**{name: attributes[name] for name in kinds}, **lists})
 
 
 def _number(value: object, field: str) -> float:

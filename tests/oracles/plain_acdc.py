@@ -94,7 +94,9 @@ def plain_acdc(
 ) -> list[Step]:
     """Every decision. `metric(removed)` is the circuit's metric, higher being worse."""
     plan = visits(steps, n_heads, reverse_heads=reverse_heads)
-    return decide_all(metric, [([node], *rest) for node, *rest in plan], threshold)
+    return decide_all(
+        metric, [([node], receiver, sources) for node, receiver, sources in plan], threshold
+    )
 
 
 def decide_all(

@@ -63,13 +63,14 @@ def test_topology_edges_agree_with_a_definition_by_pairs(topology: Topology):
 
 def reads(topology: Topology, src: Node, dst: Node) -> bool:
     """Whether `dst` sees `src`, said once more in other words than the package's."""
-    if src.kind == "logits" or dst.kind == "input":
+    if src.kind in ("logits", "router") or dst.kind == "input":
         return False
     if src.kind == "input" or dst.kind == "logits":
         return True
     assert src.layer is not None
     assert dst.layer is not None
-    same_block = src.kind in ("head", "mixer") and dst.kind == "mlp" and not topology.parallel
+    of_mlp = str(dst).startswith("m")
+    same_block = src.kind in ("head", "mixer") and of_mlp and not topology.parallel
     return src.layer < dst.layer or (same_block and src.layer == dst.layer)
 
 
@@ -123,13 +124,17 @@ def test_topology_parallel_layer_has_mixer_heads_and_mlp_side_by_side():
     assert {str(edge.src) for edge in topology.edges if edge.dst != LOGITS} == {"input"}
 
 
-def plain_sources(layers: tuple[str, ...], n_heads: int) -> list[str]:
+def plain_sources(topology: Topology, layers: tuple[str, ...]) -> list[str]:
     """The names of the sources, one after the other."""
     out = ["input"]
     for layer, parts in enumerate(layers):
         for letter in parts:
+            n_experts = topology.experts[layer] if topology.experts else 0
             if letter == "a":
-                out += [f"a{layer}.h{index}" for index in range(n_heads)]
+                out += [f"a{layer}.h{index}" for index in range(topology.n_heads)]
+            elif letter == "m" and n_experts:
+                out += [f"m{layer}.e{index}" for index in range(n_experts)]
+                out += [f"m{layer}.shared"] * (layer in topology.shared)
             else:
                 out.append(f"{letter}{layer}")
     return out
@@ -138,7 +143,7 @@ def plain_sources(layers: tuple[str, ...], n_heads: int) -> list[str]:
 @given(topologies() | layered_topologies())
 def test_topology_tables_agree_with_a_plain_list_of_nodes(topology: Topology):
     layers = tuple(topology.parts(layer) for layer in range(topology.n_layers))
-    expected = plain_sources(layers, topology.n_heads)
+    expected = plain_sources(topology, layers)
     assert [str(source) for source in topology.sources] == expected
     for layer in range(topology.n_layers):
         own = [i for i, name in enumerate(expected) if name[1:].split(".")[0] == str(layer)]
@@ -146,17 +151,22 @@ def test_topology_tables_agree_with_a_plain_list_of_nodes(topology: Topology):
         heads = [i for i in own if expected[i].startswith("a")]
         assert list(topology.head_sources(layer)) == heads
         assert [str(node) for node in topology.heads(layer)] == [expected[i] for i in heads]
-        singles = {expected[i][0]: i for i in own if i not in heads}
-        assert topology.mixer_source(layer) == singles.get("r")
-        assert topology.mlp_source(layer) == singles.get("m")
+        mixers = [i for i in own if expected[i].startswith("r")]
+        assert topology.mixer_source(layer) == (mixers[0] if mixers else None)
+        of_mlp = [i for i in own if expected[i].startswith("m")]
+        assert list(topology.mlp_sources(layer)) == of_mlp
+        assert [str(node) for node in topology.mlp_nodes(layer)] == [expected[i] for i in of_mlp]
+        singles = [i for i in mixers + of_mlp if "." not in expected[i]]
         assert [str(node) for node in topology.single_nodes(layer)] == [
-            expected[i] for i in singles.values()
+            expected[i] for i in singles
         ]
     assert topology.first_source(topology.n_layers) == len(expected)
     n_heads = sum(name.startswith("a") for name in expected)
     assert topology.n_heads_total == n_heads
     assert len(topology.layers_with_heads) * topology.n_heads == n_heads
-    assert len(topology.receivers) == 3 * n_heads + (len(expected) - 1 - n_heads) + 1
+    n_routers = sum(count > 0 for count in topology.experts)
+    assert len(topology.routers) == n_routers
+    assert len(topology.receivers) == 3 * n_heads + (len(expected) - 1 - n_heads) + n_routers + 1
 
 
 @pytest.mark.parametrize("parallel", [False, True])
