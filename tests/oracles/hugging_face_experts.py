@@ -91,7 +91,7 @@ class _ExpertRun(Run):
         if part != "m" or experts is None:
             super()._keep_written(stack, module, part, layer)
             return
-        name, scale = f"m{layer.index}", self.patching.scales["m"]
+        name, scale = f"m{layer.index}", self.patching.write_scales[layer.index]["m"]
         alone: list[Tensor] = []
         if any(one is experts for one in module.modules()):
             stack.callback(_change_routing(experts, self._route).remove)
