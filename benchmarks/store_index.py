@@ -31,7 +31,7 @@ TASKS = ("ioi", "induction", "docstring", "greater_than", "acronyms")
 MODELS = 100
 THRESHOLDS = 10
 
-REAL = ("induction", "zoo:attn-2l-s0")
+REAL = ("induction", "zoo:attn-2l")
 """Task and model of the runs that `compare` measures."""
 
 
@@ -93,8 +93,10 @@ def report(what: str, most: float | None, *command: str, folder: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
-            check=True,
+            check=False,
         )
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: {done.stderr}")
         seconds.append(time.perf_counter() - started)
         said = said or next((line for line in done.stderr.splitlines() if "index of" in line), "")
     limit = "" if most is None else f" (<= {most:g})"
