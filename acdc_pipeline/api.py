@@ -40,6 +40,7 @@ def discover(
     store: Store | Path | str | None = None,
     progress: Progress | Literal["auto"] | None = "auto",
     faithful: float | None = None,
+    shards: int | None = None,
     **parameters: float | int | str | None,
 ) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
@@ -70,6 +71,8 @@ def discover(
             terminal, None shows nothing.
         faithful: look for the smallest circuit of this faithfulness, up to 1, in place of
             `threshold`, `share` or `edges`; the result has `trials`, the circuits tried.
+        shards: number of processes that the prompts are spread over, as `--shards`; None for all
+            prompts together in this process.
         parameters: parameters of the method, as in the options of `acdc discover`. Those that are
             left out or None have their defaults.
 
@@ -93,6 +96,7 @@ def discover(
     from acdc_pipeline.store import as_store
     from acdc_pipeline.workflows.discovery import discover_into, worker_factory
     from acdc_pipeline.workflows.faithful import discover_faithful
+    from acdc_pipeline.workflows.shards import spread
     from acdc_pipeline.workflows.size_search import check_target, starting_size
 
     if store is not None:
@@ -119,15 +123,16 @@ def discover(
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()
     same_metric = partial(require_same_metric, given=own)
+    make = spread(make_worker, shards, device=device, memory=memory, model=source, target=faithful)
     if faithful is not None:
         found = discover_faithful(
             run, spec, faithful, results, make_worker, listener, check=same_metric
         )
         record, trials = found.record, found.trials
     elif results is None:
-        record = make_worker().execute(run, spec, listener)
+        record = make().execute(run, spec, listener)
     else:
-        record, _ = discover_into(results, run, spec, make_worker, listener, check=same_metric)
+        record, _ = discover_into(results, run, spec, make, listener, check=same_metric)
     return found_circuit(record, spec, results, own, given, trials)
 
 

@@ -67,6 +67,8 @@ class WorkerProfile(Spec):
         actors: number of worker processes; each keeps one model loaded.
         cpus: CPUs of each actor.
         gpus: GPUs of each actor; fractions share one.
+        shards: number of workers that the prompts of each run are spread over, in groups that are
+            computed alone; None computes all prompts together. Any number gives the same bytes.
         dtype: precision of runs whose sweep does not specify it.
         memory: the engine's byte budget in each worker; None lets it ask the device.
         attempts: how often a run is tried if its worker dies.
@@ -78,6 +80,7 @@ class WorkerProfile(Spec):
     actors: int = Field(ge=1, le=100_000)
     cpus: float = Field(gt=0, le=10_000)
     gpus: float = Field(ge=0, le=1_000)
+    shards: int | None = Field(default=None, ge=1, le=1_000)
     dtype: Dtype
     memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
     attempts: int = Field(ge=1, le=1_000)

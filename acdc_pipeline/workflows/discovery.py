@@ -17,6 +17,7 @@ from acdc_pipeline.workflows.executors import check_resources
 if TYPE_CHECKING:
     from acdc_pipeline.execution.methods import SharedWork
     from acdc_pipeline.execution.progress import Progress
+    from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.graph import Circuit
     from acdc_pipeline.store import RunRecord, Store
@@ -29,7 +30,7 @@ def discover_into(
     store: Store,
     run: RunSpec,
     task: TaskSpec,
-    make_worker: Callable[[], Worker],
+    make_worker: Callable[[], Worker | ShardedWorker],
     progress: Progress | None = None,
     shared: SharedWork | None = None,
     check: Callable[[RunRecord], None] = lambda record: None,

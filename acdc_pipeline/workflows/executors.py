@@ -7,7 +7,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from acdc_pipeline.errors import StoreError, UnknownName, check_whole
+from acdc_pipeline.errors import InvalidInput, StoreError, UnknownName, check_whole
+from acdc_pipeline.workflows.shards import check_shards, spread
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.executor import Executor
@@ -48,6 +49,7 @@ def execution_settings(
     device: str | None = None,
     memory: int | None = None,
     threads: int | None = None,
+    shards: int | None = None,
 ) -> ExecutionSettings:
     """Find the worker profile `profile` and override what is not None.
 
@@ -60,6 +62,7 @@ def execution_settings(
     from acdc_pipeline.specs.names import check_device
 
     check_resources(memory, threads)
+    check_shards(shards)
     if device is not None:
         check_device(device)
     if executor is not None:
@@ -67,6 +70,8 @@ def execution_settings(
     found = find_profile(profile)
     if executor is not None:
         found = found.model_copy(update={"executor": executor})
+    if shards is not None:
+        found = found.model_copy(update={"shards": shards})
     memory = found.memory if memory is None else memory
     return ExecutionSettings(profile, found, device, memory, threads)
 
@@ -92,6 +97,12 @@ def make_executor(settings: ExecutionSettings) -> Executor:
     """Make the executor of `settings`. Imports Ray only where the profile uses it."""
     profile = settings.profile
     if profile.executor == "ray":
+        if profile.shards is not None:
+            raise InvalidInput(
+                "runs on Ray actors are not spread over workers",
+                field="shards",
+                fix="leave it out, or use executor: local",
+            )
         from acdc_pipeline.execution.ray import RayExecutor
 
         return RayExecutor(
@@ -110,7 +121,13 @@ def make_executor(settings: ExecutionSettings) -> Executor:
     device = settings.device
     if device is None:
         device = "auto" if profile.gpus > 0 else "cpu"
-    return LocalExecutor(lambda: Worker(device=device, memory=settings.memory), profile.checkpoint)
+    memory = settings.memory
+
+    def make() -> Worker:
+        return Worker(device=device, memory=memory)
+
+    sharded = spread(make, profile.shards, device=device, memory=memory, threads=settings.threads)
+    return LocalExecutor(sharded, profile.checkpoint)
 
 
 def leaves_gpu_idle(settings: ExecutionSettings) -> bool:

@@ -13,6 +13,7 @@ from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_lin
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.text import pluralize
+from acdc_pipeline.workflows.shards import spread
 
 if TYPE_CHECKING:
     from acdc_pipeline.specs import TaskSpec
@@ -154,6 +155,7 @@ def discover(
     device: shared.Device = "auto",
     memory: shared.Memory = None,
     threads: shared.Threads = None,
+    shards: shared.Shards = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
@@ -168,6 +170,7 @@ def discover(
       acdc discover ioi zoo:gpt2-4l-s0 --faithful 0.9
       acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
+      acdc discover ioi hf:openai-community/gpt2 --prompts 256 --shards 8
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     from acdc_pipeline.specs import METHODS, SearchMethod, find_task, method_for
@@ -216,8 +219,18 @@ def discover(
 
         results = open_store(store)
         make_worker = worker_factory(device, memory_budget, thread_count)
+        make = spread(
+            make_worker,
+            shards,
+            device=device,
+            memory=memory_budget,
+            threads=thread_count,
+            target=faithful,
+            written=shared.option_name,
+            report=lambda message: print_note(f"note: {message}"),
+        )
         if faithful is None:
-            found, (record, cached) = None, discover_into(results, run, spec, make_worker, progress)
+            found, (record, cached) = None, discover_into(results, run, spec, make, progress)
         else:
             trials, option = TrialLines(progress), shared.option_name
             found = discover_faithful(
@@ -241,8 +254,15 @@ def discover(
     run_id = record.spec.run_id()
     path = results.path(run_id)
     if json:
-        where = {"cached": cached, "store": results.url, "path": path}
-        print_json({**run_document(record), **faithful_document(found), **where})
+        print_json(
+            {
+                **run_document(record),
+                **faithful_document(found),
+                "cached": cached,
+                "store": results.url,
+                "path": path,
+            }
+        )
         return
     print_trials(found)
     print_facts(

@@ -49,6 +49,7 @@ def run(
     device: sweep_options.SweepDevice = None,
     memory: shared.Memory = None,
     threads: shared.Threads = None,
+    shards: shared.Shards = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:

@@ -17,6 +17,7 @@ from acdc_pipeline.cli.terminal.output import print_note
 from acdc_pipeline.cli.terminal.text import relative_path
 from acdc_pipeline.errors import InvalidInput, StoreError
 from acdc_pipeline.workflows.executors import MAX_THREADS
+from acdc_pipeline.workflows.shards import MAX_SHARDS
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -79,6 +80,14 @@ Threads = Annotated[
         show_envvar=False,
         help="CPU threads of torch. On a shared machine 1 is often fastest. "
         "Default: torch's own choice.",
+    ),
+]
+Shards = Annotated[
+    int | None,
+    typer.Option(
+        **integer("--shards", 1, MAX_SHARDS),
+        help="Spread the prompts of each run over N workers, in groups of 8: processes of one "
+        "thread each, or one GPU each. Every N gives the same result.",
     ),
 ]
 Dtype = Annotated[

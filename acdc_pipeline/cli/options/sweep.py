@@ -76,6 +76,7 @@ def read_settings(context: typer.Context) -> ExecutionSettings:
         device=context.params["device"],
         memory=memory,
         threads=threads,
+        shards=context.params.get("shards"),
     )
 
 

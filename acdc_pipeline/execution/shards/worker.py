@@ -18,6 +18,7 @@ from acdc_pipeline.execution.shards.problem import ShardedProblem
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import RunSpec, ScoredMethod, SearchMethod, TaskSpec
 from acdc_pipeline.store import RunRecord
+from acdc_pipeline.text import pluralize
 
 
 def is_spread(run: RunSpec) -> bool:
@@ -41,7 +42,7 @@ class ShardedWorker:
         shards: the largest number of workers; a run has no more than groups of prompts.
         memory: byte budget, as `Worker.memory`.
         alone: makes the worker for runs that cannot be spread.
-        report: receives a message when a worker was lost.
+        report: receives a message where fewer workers take part, or one was lost.
     """
 
     def __init__(
@@ -72,9 +73,18 @@ class ShardedWorker:
         by one worker alone.
         """
         if not is_spread(run):
+            self._report(
+                f"this run of '{run.method.name}' cannot be spread: one worker computes it"
+            )
             self._alone = self._alone or self._make_alone()
             return self._alone.execute(run, task, progress, checkpoint, shared)
-        pool = self._pool_of(min(self.shards, count_groups(run.prompts)))
+        n_groups = count_groups(run.prompts)
+        if n_groups < self.shards:
+            self._report(
+                f"{pluralize(run.prompts, 'prompt')} make {pluralize(n_groups, 'group')} of up to "
+                f"{PROMPTS_PER_GROUP}: {n_groups} of {self.shards} workers take part"
+            )
+        pool = self._pool_of(min(self.shards, n_groups))
         facts = pool.prepare(run, task, self.memory)
         started = time.perf_counter()
         first, prompts = facts[0], facts[0].prompts

@@ -11,6 +11,7 @@ from typer.main import get_command
 from acdc_pipeline.cli.app import default_map
 from acdc_pipeline.cli.main import app
 from acdc_pipeline.cli.options.sweep import read_settings
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.executor import LocalExecutor
 from acdc_pipeline.workflows.executors import (
     ExecutionSettings,
@@ -100,6 +101,13 @@ def test_executor_overrides_the_profiles_and_nothing_else(monkeypatch: pytest.Mo
     monkeypatch.setenv("ACDC_EXECUTOR", "ray")
     assert asked("--profile", "mine").profile.executor == "ray"
     assert asked("--profile", "mine", "--executor", "local").profile.executor == "local"
+
+
+def test_shards_override_those_of_the_profile():
+    assert asked("--profile", "mine").profile.shards is None
+    assert asked("--profile", "mine", "--shards", "3").profile.shards == 3
+    with pytest.raises(InvalidInput, match="shards: 0 is too small"):
+        execution_settings("mine", shards=0)
 
 
 def test_local_worker_has_the_cpus_of_all_actors_and_ray_workers_their_own():

@@ -1,0 +1,88 @@
+"""Runs whose prompts are spread over processes of this machine: their worker, and notes on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
+
+from acdc_pipeline.errors import InvalidInput, check_whole
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.shards.worker import ShardedWorker
+    from acdc_pipeline.execution.worker import Worker
+    from acdc_pipeline.models.memory.held import HeldModel
+    from acdc_pipeline.specs import ModelRef
+
+MAX_SHARDS = 1_000
+"""Workers of one run, as in worker profiles."""
+
+
+def check_shards(shards: int | None) -> None:
+    """Raise InvalidInput if `shards` is not a number of workers."""
+    if shards is not None:
+        check_whole(shards, "shards", 1, MAX_SHARDS)
+
+
+def spread(
+    make_worker: Callable[[], Worker],
+    shards: int | None,
+    *,
+    device: str = "auto",
+    memory: int | None = None,
+    threads: int | None = None,
+    model: ModelRef | HeldModel | None = None,
+    target: float | None = None,
+    written: Callable[[str], str] = str,
+    report: Callable[[str], None] = lambda message: None,
+) -> Callable[[], Worker | ShardedWorker]:
+    """Return `make_worker`, or the function that makes a worker over `shards` processes once.
+
+    Args:
+        make_worker: makes the worker in this process, which also executes runs that cannot be
+            spread.
+        shards: the largest number of processes; None for this process alone.
+        device, memory, threads: see `local_sharded_worker`.
+        model: the model, where it may be one in memory.
+        target: a faithfulness to reach, whose circuits this process would measure.
+        written: how errors write the name of a parameter.
+        report: receives a message where fewer processes take part, or one was lost.
+
+    Raises:
+        InvalidInput: it is not a number of workers; there is a target; or the model is in the
+            memory of this process, which others do not see.
+    """
+    check_shards(shards)
+    if shards is None:
+        return make_worker
+    from acdc_pipeline.models.memory.held import HeldModel
+
+    if target is not None:
+        raise InvalidInput(
+            "cannot look for a faithfulness over several workers",
+            where="discover",
+            field=written("shards"),
+            fix="leave it out, or give a threshold or a size",
+        )
+    if isinstance(model, HeldModel):
+        raise InvalidInput(
+            "a model in memory cannot be spread over processes",
+            where="discover",
+            field=written("shards"),
+            fix="save it with save_pretrained and give dir:PATH",
+        )
+
+    @cache
+    def make() -> ShardedWorker:
+        from acdc_pipeline.execution.shards.local import local_sharded_worker
+
+        return local_sharded_worker(
+            shards,
+            device=device,
+            memory=memory,
+            threads=threads,
+            alone=make_worker,
+            report=report,
+        )
+
+    return make
