@@ -52,13 +52,21 @@ def connect(cluster: Cluster) -> None:
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
 
 
-def profile(*, actors: int = 2, cpus: float = 1, gpus: float = 0, attempts: int = 4):
+def profile(
+    *,
+    actors: int = 2,
+    cpus: float = 1,
+    gpus: float = 0,
+    attempts: int = 4,
+    shards: int | None = None,
+):
     """A worker profile for such a cluster."""
     return WorkerProfile(
         executor="ray",
         actors=actors,
         cpus=cpus,
         gpus=gpus,
+        shards=shards,
         dtype="float32",
         memory=2**28,
         attempts=attempts,

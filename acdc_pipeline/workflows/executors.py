@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from acdc_pipeline.errors import InvalidInput, StoreError, UnknownName, check_whole
+from acdc_pipeline.errors import StoreError, UnknownName, check_whole
 from acdc_pipeline.workflows.shards import check_shards, spread
 
 if TYPE_CHECKING:
@@ -97,12 +97,6 @@ def make_executor(settings: ExecutionSettings) -> Executor:
     """Make the executor of `settings`. Imports Ray only where the profile uses it."""
     profile = settings.profile
     if profile.executor == "ray":
-        if profile.shards is not None:
-            raise InvalidInput(
-                "runs on Ray actors are not spread over workers",
-                field="shards",
-                fix="leave it out, or use executor: local",
-            )
         from acdc_pipeline.execution.ray import RayExecutor
 
         return RayExecutor(

@@ -35,12 +35,17 @@ class Allotment:
 
     Args:
         share: fraction of the device, above 0 and at most 1.
+        shards: number of processes, this one included, that runs are spread over; None for none.
+        cpus, gpus: resources that Ray reserves for each of them.
     """
 
     device: str
     memory: int | None
     threads: int
     share: float
+    shards: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
 
 
 WorkerFactory = Callable[[Allotment], RunWorker]
@@ -56,6 +61,7 @@ class Settings:
         device: `auto` takes the GPU that Ray reserved, else the CPU.
         memory: byte budget of a search; None means a share of the free memory.
         cpus, gpus: resources that Ray reserves for each worker.
+        shards: see `Allotment`.
     """
 
     probe: StoreProbe
@@ -65,6 +71,7 @@ class Settings:
     gpus: float
     checkpoint: float
     factory: WorkerFactory
+    shards: int | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +239,19 @@ def make_worker(allotment: Allotment) -> RunWorker:
     memory = allotment.memory
     if memory is None:
         memory = int(default_budget(resolve_device(allotment.device)) * allotment.share)
-    return Worker(device=allotment.device, memory=memory)
+    worker = Worker(device=allotment.device, memory=memory)
+    if allotment.shards is None:
+        return worker
+    from acdc_pipeline.execution.ray.shards import spread_over_actors
+
+    return spread_over_actors(
+        worker,
+        allotment.shards,
+        cpus=allotment.cpus,
+        gpus=allotment.gpus,
+        threads=allotment.threads,
+        device=allotment.device,
+    )
 
 
 def _allotment(settings: Settings) -> Allotment:
@@ -247,6 +266,9 @@ def _allotment(settings: Settings) -> Allotment:
         memory=settings.memory,
         threads=max(1, int(settings.cpus)),
         share=min(1.0, settings.gpus if has_gpu else settings.cpus / cpus),
+        shards=settings.shards,
+        cpus=settings.cpus,
+        gpus=settings.gpus,
     )
 
 

@@ -108,11 +108,13 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
     Ray would queue an impossible request for ever. It knows no memory of GPUs: whether a byte
     budget fits a GPU shows when a worker starts.
     """
+    shards = profile.shards or 1
+    wanted = profile.actors * shards
     room = sum(workers_on(node, profile.cpus, profile.gpus) for node in nodes)
-    if room >= profile.actors:
+    if room >= wanted:
         return
     lacking = {
-        kind: profile.actors * each - sum(node.get(kind, 0.0) for node in nodes)
+        kind: wanted * each - sum(node.get(kind, 0.0) for node in nodes)
         for kind, each in (("CPU", profile.cpus), ("GPU", profile.gpus))
     }
     missing = "; ".join(
@@ -124,11 +126,13 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
     each = f"{_counted(profile.cpus, 'CPU')}{gpus} each"
     why = missing or "there is enough in all, but not in the right places"
     raise InvalidInput(
-        f"has no room for {_counted(profile.actors, 'worker')} with {each}: {why}",
+        f"has no room for {_counted(wanted, 'worker')} with {each}: {why}",
         where=where,
         field="actors",
         allowed=f"{room} on {_described(nodes)}",
-        fix=f"set actors: {room} in the worker profile, or add nodes"
+        fix=f"set actors: {room // shards} in the worker profile, or add nodes"
+        if room >= shards
+        else f"set shards: {room} in the worker profile, or add nodes"
         if room
         else "ask for less in cpus and gpus of the worker profile, or add nodes",
     )

@@ -73,6 +73,7 @@ class RayExecutor:
                 gpus=self.profile.gpus,
                 checkpoint=self.profile.checkpoint,
                 factory=self.worker_factory,
+                shards=self.profile.shards,
             )
             pool = WorkerPool(self.profile, settings)
             try:

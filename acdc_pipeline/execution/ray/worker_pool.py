@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, ExecutionFailed
@@ -20,6 +21,7 @@ from acdc_pipeline.execution.ray.actor import (
     Settings,
     WorkerInfo,
 )
+from acdc_pipeline.execution.ray.cluster import node_resources
 from acdc_pipeline.execution.ray.failures import (
     NEVER_STARTS,
     WORKER_LOST,
@@ -27,6 +29,7 @@ from acdc_pipeline.execution.ray.failures import (
     describe_failure,
     start_error,
 )
+from acdc_pipeline.execution.ray.shards import place_in, reserve
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import TaskSpec, WorkerProfile
 from acdc_pipeline.store.failure import failure_of
@@ -56,6 +59,7 @@ class PooledWorker:
         planned: the run it executes, None while it is idle.
         since: when it was assigned that run, in seconds of a monotonic clock.
         polled: whether a request for its position is pending.
+        group: the places of its shards; None if it has none.
     """
 
     actor: Any
@@ -65,6 +69,7 @@ class PooledWorker:
     attempt: int = 0
     since: float = 0.0
     polled: bool = False
+    group: PlacementGroup | None = None
 
     def end_attempt(self) -> Attempt:
         """Make the worker idle. Returns the attempt it was executing."""
@@ -118,6 +123,7 @@ class WorkerPool:
         }
         self._actor_class: Any = ray.remote(**options)(RunActor)
         self._settings = settings
+        self._profile = profile
         self._max_workers = profile.actors
         self._calls: dict[ray.ObjectRef, tuple[_Method, PooledWorker]] = {}
         self._starting: set[PooledWorker] = set()
@@ -155,7 +161,10 @@ class WorkerPool:
             return 0
         self._settings.probe.write()
         for _ in range(missing):
-            worker = PooledWorker(self._actor_class.remote(self._settings))
+            group = reserve(self._profile, node_resources())
+            place = {} if group is None else {"scheduling_strategy": place_in(group, 0)}
+            actor = self._actor_class.options(**place).remote(self._settings)
+            worker = PooledWorker(actor, group=group)
             self._starting.add(worker)
             self._calls[worker.actor.ready.remote()] = "ready", worker
         return missing
@@ -191,6 +200,8 @@ class WorkerPool:
         for ref in [ref for ref, (_, caller) in self._calls.items() if caller is worker]:
             del self._calls[ref]
         ray.kill(worker.actor)
+        if worker.group is not None:
+            remove_placement_group(worker.group)
 
     def cancel_runs(self, seconds: float) -> Iterator[Event]:
         """Cancel all runs between two steps; yields events until they end, for up to `seconds`."""

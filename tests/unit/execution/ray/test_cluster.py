@@ -16,12 +16,15 @@ from acdc_pipeline.execution.ray.cluster import (
 from acdc_pipeline.specs import WorkerProfile
 
 
-def profile(*, actors: int = 1, cpus: float = 1, gpus: float = 0) -> WorkerProfile:
+def profile(
+    *, actors: int = 1, cpus: float = 1, gpus: float = 0, shards: int | None = None
+) -> WorkerProfile:
     return WorkerProfile(
         executor="ray",
         actors=actors,
         cpus=cpus,
         gpus=gpus,
+        shards=shards,
         dtype="float32",
         attempts=4,
         checkpoint=60,
@@ -61,6 +64,17 @@ def test_check_profile_with_too_few_cpus_says_how_many_are_missing_and_what_fits
         "allowed: 4 on 2 nodes with 4 CPUs and 0 GPUs\n"
         "fix: set actors: 4 in the worker profile, or add nodes"
     )
+
+
+@pytest.mark.parametrize(
+    ("shards", "fix"), [(4, "set actors: 1 in the"), (12, "set shards: 6 in the")]
+)
+def test_check_profile_counts_every_shard_as_a_worker(shards: int, fix: str):
+    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
+    check_profile(profile(actors=2, shards=3), nodes, "here")
+    with pytest.raises(InvalidInput, match=f"no room for {2 * shards} workers") as raised:
+        check_profile(profile(actors=2, shards=shards), nodes, "here")
+    assert fix in str(raised.value.fix)
 
 
 def test_check_profile_without_any_gpu_says_so():
