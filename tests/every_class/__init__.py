@@ -1,13 +1,14 @@
 """One tiny model of each supported class of transformers, by family."""
 
 from tests.every_class.dense import DENSE
+from tests.every_class.hearing import HEARING
 from tests.every_class.hybrids import HYBRIDS
 from tests.every_class.known import KNOWN
 from tests.every_class.latent import LATENT
 from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.older import OLDER
-from tests.every_class.text_parts import TEXT_PARTS
+from tests.every_class.seeing import SEEING
 from tests.every_class.tiny import TinyModel
 
 EVERY_CLASS: tuple[TinyModel, ...] = (
@@ -18,7 +19,8 @@ EVERY_CLASS: tuple[TinyModel, ...] = (
     *HYBRIDS,
     *LATENT,
     *LATER,
-    *TEXT_PARTS,
+    *SEEING,
+    *HEARING,
 )
 
 __all__ = ["EVERY_CLASS", "TinyModel"]

@@ -59,6 +59,25 @@ LATENT: tuple[TinyModel, ...] = (
             ("GlmMoeDsaForCausalLM", {"indexer_types": ["full", "shared"]}),
         )
     ),
+    TinyModel(
+        "Mistral4ForCausalLM",
+        {
+            **_LATENT,
+            **_MIXTURE,
+            "first_k_dense_replace": 1,
+            "rope_parameters": {
+                **ROTARY,
+                "rope_type": "yarn",
+                "factor": 2.0,
+                "original_max_position_embeddings": 2,
+                "llama_4_scaling_beta": 0.5,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "mscale": 1.0,
+                "mscale_all_dim": 1.0,
+            },
+        },
+    ),
     TinyModel("Glm4MoeLiteForCausalLM", {**_LATENT, **_MIXTURE, **_MIXED}),
     TinyModel("AXK1ForCausalLM", {**_LATENT, **_MIXTURE, **_MIXED}),
     TinyModel("YoutuForCausalLM", {**_LATENT, "rope_interleave": False}),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
+from acdc_pipeline.models.architectures.dense import Ministral3
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 
 
@@ -63,6 +64,14 @@ class GlmMoeDsa(_SparseLatent):
     title = "GLM-5"
 
 
+class Mistral4(DeepseekV3, Ministral3):
+    """Latent attention whose queries grow with the logarithm of their position; mixtures."""
+
+    class_name = "Mistral4ForCausalLM"
+    title = "Mistral 4"
+    window_from = "attention"
+
+
 class Glm4MoeLite(ModuleArchitecture):
     """Latent attention; mixtures and a shared expert in some layers."""
 
@@ -102,6 +111,7 @@ ARCHITECTURES = (
     DeepseekV3,
     DeepseekV32,
     GlmMoeDsa,
+    Mistral4,
     Glm4MoeLite,
     AxK1,
     Youtu,

@@ -10,6 +10,14 @@ from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.llama import Granite, SmolLM3
 
 
+class _PlainLogits(ModuleArchitecture):
+    def logit_scale(self, config: Any) -> float:
+        return 1.0
+
+    def logit_cap(self, config: Any) -> float | None:
+        return None
+
+
 class _Mistral(ModuleArchitecture):
     window_from = "config"
 
@@ -88,32 +96,49 @@ _BY_MODULES: Mapping[str, type[ModuleArchitecture]] = {
 
 # `model_type` of a text model, and the causal class whose layout it has.
 _CLASSES: Mapping[str, str] = {
+    "aria_text": "AriaTextForCausalLM",
+    "cohere2": "Cohere2ForCausalLM",
+    "cohere_compass_text": "CohereCompassForCausalLM",
+    "deepseek_v3": "DeepseekV3ForCausalLM",
     "emu3_text_model": "Emu3ForCausalLM",
+    "exaone4": "Exaone4ForCausalLM",
     "gemma": "GemmaForCausalLM",
     "gemma2": "Gemma2ForCausalLM",
     "gemma3_text": "Gemma3ForCausalLM",
     "gemma4_text": "Gemma4ForCausalLM",
     "gemma4_unified_text": "Gemma4UnifiedForCausalLM",
+    "glm4v_moe_text": "Glm4MoeForCausalLM",
     "glm4v_text": "Glm4ForCausalLM",
+    "glm_ocr_text": "Glm4ForCausalLM",
     "granite": "GraniteForCausalLM",
+    "granite_docling_text": "GraniteForCausalLM",
+    "hunyuan_vl_text": "HunYuanDenseV1ForCausalLM",
+    "hyperclovax": "HyperCLOVAXForCausalLM",
+    "lfm2": "Lfm2ForCausalLM",
+    "lfm3": "Lfm3ForCausalLM",
     "llama": "LlamaForCausalLM",
     "llama4_text": "Llama4ForCausalLM",
     "ministral": "MinistralForCausalLM",
     "ministral3": "Ministral3ForCausalLM",
     "mistral": "MistralForCausalLM",
+    "mistral4": "Mistral4ForCausalLM",
     "mixtral": "MixtralForCausalLM",
     "mllama_text_model": "MllamaForCausalLM",
+    "nemotron_h": "NemotronHForCausalLM",
+    "paddleocr_vl_text": "LlamaForCausalLM",
     "persimmon": "PersimmonForCausalLM",
     "phi": "PhiForCausalLM",
     "phi3": "Phi3ForCausalLM",
     "phi4_multimodal": "Phi3ForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "qwen2_5_omni_text": "Qwen2ForCausalLM",
     "qwen2_5_vl_text": "Qwen2ForCausalLM",
     "qwen2_vl_text": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
     "qwen3_5_moe_text": "Qwen3_5MoeForCausalLM",
     "qwen3_5_text": "Qwen3_5ForCausalLM",
     "qwen3_moe": "Qwen3MoeForCausalLM",
+    "qwen3_omni_moe_text": "Qwen3MoeForCausalLM",
     "qwen3_vl_moe_text": "Qwen3MoeForCausalLM",
     "qwen3_vl_text": "Qwen3ForCausalLM",
     "smollm3": "SmolLM3ForCausalLM",
@@ -129,3 +154,10 @@ def find_text_architecture(config: Mapping[str, Any]) -> ModuleArchitecture | No
         return _BY_MODULES[name]()
     found = find_architecture(name)
     return found if isinstance(found, ModuleArchitecture) else None
+
+
+def with_plain_logits(text: ModuleArchitecture) -> ModuleArchitecture:
+    """Return the same architecture where logits are neither scaled nor capped."""
+    kind = type(text)
+    made: type[ModuleArchitecture] = type(kind.__name__, (_PlainLogits, kind), {})
+    return made()

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
-from acdc_pipeline.models.architectures.text_parts.layouts import find_text_architecture
+from acdc_pipeline.models.architectures.text_parts.layouts import (
+    find_text_architecture,
+    with_plain_logits,
+)
 
 
 class TextPart(ModuleArchitecture):
     """The text model of a class, read by the architecture that its own config names.
 
     The class itself computes the logits to compare with, without its encoders of images or sound.
+
+    Class attributes:
+        changes_logits: whether the class scales or caps logits as the text model by itself does.
     """
+
+    changes_logits: ClassVar[bool] = False
 
     def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the fields of the text model, with the defaults of transformers.
@@ -30,7 +38,8 @@ class TextPart(ModuleArchitecture):
         if kind not in CONFIG_MAPPING:  # refused elsewhere, where the file is known
             return config
         try:
-            fields = CONFIG_MAPPING[kind].from_dict(dict(config)).get_text_config().to_dict()
+            whole = CONFIG_MAPPING[kind].from_dict(_read_floats(dict(config)))
+            fields = whole.get_text_config().to_dict()
         except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
             problem = " ".join(str(error).split())
             raise InvalidInput(
@@ -66,6 +75,8 @@ class TextPart(ModuleArchitecture):
         inner, head = language_model(model)
         config = model.config.get_text_config()
         text = self.text_architecture(config.to_dict())
+        if not self.changes_logits:
+            text = with_plain_logits(text)
         if hasattr(inner, "lm_head"):
             return inner, text
         whole = SimpleNamespace(
@@ -74,3 +85,14 @@ class TextPart(ModuleArchitecture):
         # Paths begin with the name that the inner model has in the causal class.
         setattr(whole, text.layers.partition(".")[0], inner)
         return whole, text
+
+
+def _read_floats(value: Any) -> Any:
+    """Return a value of a config.json with infinities, which transformers writes as objects."""
+    if isinstance(value, list):
+        return [_read_floats(one) for one in value]
+    if isinstance(value, dict):
+        if value.keys() == {"__float__"}:
+            return float(value["__float__"])
+        return {name: _read_floats(one) for name, one in value.items()}
+    return value
