@@ -41,6 +41,7 @@ def discover(
     progress: Progress | Literal["auto"] | None = "auto",
     faithful: float | None = None,
     shards: int | None = None,
+    experts: Literal["layer", "nodes"] = "layer",
     **parameters: float | int | str | None,
 ) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
@@ -73,6 +74,8 @@ def discover(
             `threshold`, `share` or `edges`; the result has `trials`, the circuits tried.
         shards: number of processes that the prompts are spread over, as `--shards`; None for all
             prompts together in this process.
+        experts: what a mixture of experts is in the graph: `layer`, one node as any MLP; `nodes`, a
+            node for each expert, with an input of its own for the router.
         parameters: parameters of the method, as in the options of `acdc discover`. Those that are
             left out or None have their defaults.
 
@@ -119,7 +122,15 @@ def discover(
     else:
         chosen = method
     listener = bar_where_seen() if progress == "auto" else progress
-    run = plan_run(spec, source, method=chosen, prompts=prompts, seed=seed, dtype=dtype_name(dtype))
+    run = plan_run(
+        spec,
+        source,
+        method=chosen,
+        prompts=prompts,
+        seed=seed,
+        dtype=dtype_name(dtype),
+        experts=experts,
+    )
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()
     same_metric = partial(require_same_metric, given=own)

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from jaxtyping import Bool, Int
 
-from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Topology
+from acdc_pipeline.graph import INPUT, Circuit, Topology
 
 Parts = Mapping[str, Int[np.ndarray, " removed"]]
 """For each part, by name, the indices in `topology.edges` of the edges it removes."""
 
 
 def parts_by_node(circuit: Circuit) -> dict[str, Int[np.ndarray, " removed"]]:
-    """Return a part per head and MLP of `circuit`: all edges of the full graph that leave it."""
+    """Return a part per head and MLP of `circuit`: all edges of the full graph that leave it.
+
+    An expert is a part too. A router, which writes nothing, is none.
+    """
     topology = circuit.topology
-    members = [node for node in circuit.nodes if node not in (INPUT, LOGITS)]
+    members = [node for node in circuit.nodes if node in topology.source_index and node != INPUT]
     return {
         str(node): (topology.edge_sources == topology.source_index[node]).nonzero()[0]
         for node in members

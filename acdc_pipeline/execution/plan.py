@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acdc_pipeline.errors import UnsupportedModel
-from acdc_pipeline.models.describe import ModelDescription, describe_located
+from acdc_pipeline.models.describe import ModelDescription, describe_located, no_mixture
 from acdc_pipeline.models.directory import SHOW_SUPPORTED
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.models.memory.held import HeldModel
@@ -18,14 +18,15 @@ def plan_run(
     prompts: int,
     seed: int,
     dtype: str,
+    experts: str = "layer",
 ) -> RunSpec:
     """Return the run for a request. Reads files of the model, but loads no weights.
 
     The number of prompts is limited to what the task has: for a file of ten pairs, `prompts=64` and
     `prompts=10` give the same run.
 
-    Raises SpecError for an invalid number of prompts, seed or dtype, and what `describe_supported`
-    raises.
+    Raises SpecError for an invalid number of prompts, seed, dtype or form of experts, what
+    `describe_supported` raises, and UnsupportedModel for experts of a model without any.
     """
     requested = parse(
         {
@@ -37,6 +38,7 @@ def plan_run(
             "prompts": prompts,
             "seed": seed,
             "dtype": dtype,
+            "experts": experts,
         },
         RunSpec,
         "discover",
@@ -46,6 +48,8 @@ def plan_run(
     else:
         found = describe_supported(ModelRef.parse(model) if isinstance(model, str) else model)
         ref, revision = found.ref, found.revision
+        if experts != "layer" and found.experts is None:
+            raise no_mixture().at(ref)
     return requested.model_copy(
         update={
             "model": ref,

@@ -24,6 +24,7 @@ from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_war
 from acdc_pipeline.models import LoadedModel, resolve_device
 from acdc_pipeline.models.load import load_reference
 from acdc_pipeline.models.memory.held import HeldModel
+from acdc_pipeline.models.mixtures import with_experts
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
 from acdc_pipeline.specs import ModelRef, ProfileMethod, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.own_metric import Metric
@@ -64,7 +65,7 @@ class Worker:
         self.own_metric = own_metric
         self._held = held
         self._model: LoadedModel | None = None
-        self._key: tuple[str, str, str] | None = None
+        self._key: tuple[str, str, str, str] | None = None
         self._prepared: Prepared | None = None
         self._prepared_for: tuple[object, ...] | None = None
         self._profiler = Profiler()
@@ -183,7 +184,7 @@ class Worker:
 
     def model(self, run: RunSpec) -> LoadedModel:
         """Load the model of `run`. Raises like `execute`."""
-        key = (run.model, run.model_revision, run.dtype)
+        key = (run.model, run.model_revision, run.dtype, run.experts)
         if self._model is None or self._key != key:
             self._model = self._key = self._prepared = None
             held = self._held
@@ -196,7 +197,7 @@ class Worker:
                     f"the files of {run.model} changed since this run was planned",
                     fix="run the command again",
                 )
-            self._model, self._key = model, key
+            self._model, self._key = with_experts(model, run.experts), key
         return self._model
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, find_refusal
 from acdc_pipeline.models.config import (
@@ -71,6 +72,17 @@ class ModelDescription:
         if self.topology.layers:
             return str(self.topology)
         return f"{pluralize(self.n_layers, 'layer')} of {pluralize(self.n_heads, 'head')}"
+
+
+ONE_NODE_PER_MIXTURE = "leave out --experts nodes: each mixture is then one node"
+
+
+def no_mixture() -> UnsupportedModel:
+    """Return the error for a model without experts, of which experts are to be nodes."""
+    return UnsupportedModel(
+        "the model has no mixture of experts, so no expert can be a node",
+        fix=ONE_NODE_PER_MIXTURE,
+    )
 
 
 def describe_model(ref: ModelRef | str) -> ModelDescription:

@@ -17,16 +17,30 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models.describe import ONE_NODE_PER_MIXTURE, no_mixture
+from acdc_pipeline.models.load import LoadedModel
 from acdc_pipeline.models.own_modules import Mixture, TokenModule
 from acdc_pipeline.models.weights import Block, TransformerWeights
-
-_KEEP_WHOLE = "leave out --experts nodes: each mixture is then one node"
+from acdc_pipeline.specs.names import Experts
 
 _NAME = "experts"
 _PROBE_TOKENS = 16
 
 # Relative to the largest value: the same sums in another order.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+
+
+def with_experts(model: LoadedModel, experts: Experts) -> LoadedModel:
+    """Return a model whose mixtures are one node each (`layer`), or split (`nodes`).
+
+    Raises UnsupportedModel as `split_experts`.
+    """
+    if experts == "layer":
+        return model
+    try:
+        return replace(model, weights=split_experts(model.weights))
+    except UnsupportedModel as error:
+        raise error.at(str(model.ref))  # noqa: B904  (the same error)
 
 
 def split_experts(weights: TransformerWeights) -> TransformerWeights:
@@ -43,12 +57,10 @@ def split_experts(weights: TransformerWeights) -> TransformerWeights:
         except _NotSplit as reason:
             raise UnsupportedModel(
                 f"the mixture of layer {layer} cannot be split into experts: {reason}",
-                fix=_KEEP_WHOLE,
+                fix=ONE_NODE_PER_MIXTURE,
             ) from None
     if not any(isinstance(block.mlp, Mixture) for block in blocks):
-        raise UnsupportedModel(
-            "the model has no mixture of experts, so no expert can be a node", fix=_KEEP_WHOLE
-        )
+        raise no_mixture()
     return replace(weights, blocks=tuple(blocks))
 
 

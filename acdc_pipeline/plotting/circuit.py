@@ -29,6 +29,8 @@ _LABELS = {"q": "into q", "k": "into k", "v": "into v", "r": "into MLP or logits
 
 _MIXER_LABEL = "into mixer, MLP or logits"
 
+_EXPERT_LABEL = "into expert, router, MLP or logits"
+
 _COLOURS: dict[str, svg.Colour] = {
     "ground": svg.GROUND,
     "band": svg.BAND,
@@ -75,6 +77,17 @@ _MIXER_STYLE = svg.style_sheet(
 )
 """The style of figures in which there are mixers."""
 
+_EXPERT_STYLE = svg.style_sheet(
+    "acdc-circuit",
+    {**_COLOURS, "mixer": ("#f6ead2", "#453619"), "router": ("#dcefe6", "#1f4335")},
+    "fill:var(--ink)",
+    _RULES
+    + "& .node.mixer rect{fill:var(--mixer)}\n"
+    + "& .node.expert rect,& .node.shared rect{fill:var(--mlp)}\n"
+    + "& .node.router rect{fill:var(--router)}\n",
+)
+"""The style of figures in which experts are nodes."""
+
 
 def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     """Return an SVG document with the circuit; equal circuits give equal bytes.
@@ -108,7 +121,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
-        style=_MIXER_STYLE if _has_mixers(layout.x) else _STYLE,
+        style=_style(layout.x),
         attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )
@@ -263,6 +276,8 @@ def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
     labels = _LABELS
     if _has_mixers(edge.dst for edge in drawn):
         labels = {**_LABELS, "r": _MIXER_LABEL}
+    if _has_experts(edge.dst for edge in drawn):
+        labels = {**_LABELS, "r": _EXPERT_LABEL}
     groups: list[list[_Sample]] = [
         [(kind, 2.2, 1.0, label)] for kind, label in labels.items() if kind in used
     ]
@@ -290,11 +305,27 @@ def _caption(circuit: Circuit, drawn: Sequence[Edge]) -> str:
         text += (
             " r0, r1, … are mixers: parts that carry information between positions without heads."
         )
+    if _has_experts(circuit.nodes):
+        text += (
+            " m0.e1 is expert 1 of the mixture of layer 0, m0.shared what the mixture adds to its "
+            "experts; what m0.router reads decides which experts write, and with which weights."
+        )
     if len(drawn) < kept:
         scored = any(edge in circuit.scores for edge in drawn)
         choice = "with the largest |score|" if scored else "nearest the logits"
         text += f" Drawn: the {len(drawn)} edges {choice}."
     return text
+
+
+def _style(nodes: Iterable[Node]) -> str:
+    nodes = list(nodes)
+    if _has_experts(nodes):
+        return _EXPERT_STYLE
+    return _MIXER_STYLE if _has_mixers(nodes) else _STYLE
+
+
+def _has_experts(nodes: Iterable[Node]) -> bool:
+    return any(node.kind in ("expert", "shared", "router") for node in nodes)
 
 
 def _has_mixers(nodes: Iterable[Node]) -> bool:

@@ -24,6 +24,7 @@ MARGIN = 24.0
 GUTTER = 52.0
 """Space for the layer numbers, right of the margin."""
 
+_OF_MLP = frozenset(("mlp", "router", "expert", "shared"))
 _CHARACTER_WIDTH = 6.4
 _PORTS = {"q": -13.0, "k": 0.0, "v": 13.0, None: 0.0}
 _GAP = 18.0
@@ -66,10 +67,11 @@ def _rows(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
     found: dict[tuple[float, int], Row] = {}
     for node in topology.nodes:
         if node in touched:
-            above = node.kind == "mlp" and not topology.parallel
+            above = node.kind in _OF_MLP and not topology.parallel
             layer = {"input": -1.0, "logits": math.inf}.get(node.kind, float(node.layer or 0))
-            found.setdefault((layer, int(above)), Row(node.layer, [])).nodes.append(node)
-    return list(found.values())
+            nodes = found.setdefault((layer, int(above)), Row(node.layer, [])).nodes
+            nodes.insert(0 if node.kind == "router" else len(nodes), node)
+    return [found[key] for key in sorted(found)]
 
 
 def layout_circuit(topology: Topology, drawn: Sequence[Edge]) -> CircuitLayout:
@@ -104,7 +106,7 @@ def _node_width(node: Node, drawn: Sequence[Edge]) -> float:
     text = len(str(node)) * _CHARACTER_WIDTH
     if node.kind == "head":
         return max(46.0, text + 12)
-    if node.kind in ("mixer", "mlp"):
+    if node.kind == "mixer" or node.kind in _OF_MLP:
         arriving = sum(edge.dst == node for edge in drawn)
         return max(46.0, text + 12, min(120.0, 5.0 * arriving))
     ends = sum(node in (edge.src, edge.dst) for edge in drawn)
@@ -155,7 +157,7 @@ def _paths(
             _spread(
                 [i for i, e in enumerate(drawn) if e.src == node], next_x, leaves, widths[node] / 2
             )
-        elif node.kind in ("mixer", "mlp", "logits"):
+        elif node.kind in ("mixer", "logits") or node.kind in _OF_MLP:
             _spread(
                 [i for i, e in enumerate(drawn) if e.dst == node], last_x, enters, widths[node] / 2
             )

@@ -16,6 +16,7 @@ MetricName = Literal[
 ]
 Ablation = Literal["corrupted", "zero", "mean"]
 Difference = Literal["signed", "abs"]
+Experts = Literal["layer", "nodes"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 Executor = Literal["local", "ray"]
 Rule = Literal["fresh", "keep", "swap"]
@@ -54,6 +55,7 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(HeadOrder)): "head order",
     frozenset(get_args(Difference)): "difference",
     frozenset(get_args(Rank)): "rank",
+    frozenset(get_args(Experts)): "form of experts",
     frozenset(get_args(Dtype)): "dtype",
     frozenset(get_args(Executor)): "executor",
     frozenset(get_args(Rule)): "rule",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
@@ -21,6 +22,7 @@ from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.models.attach import attach_model
 from acdc_pipeline.models.memory import resolve_model
+from acdc_pipeline.models.mixtures import with_experts
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import (
     ModelRef,
@@ -170,6 +172,8 @@ def patch_model(
             "ablation", ablation, get_args(Ablation), where="patch_model", field="ablation"
         )
     attached = attach_model(model)
+    if circuit.topology.experts:
+        attached = replace(attached, copy=with_experts(attached.copy, "nodes"))
     require_graph(circuit, attached.copy.topology)
     tokens = None if corrupted is None else _token_ids(corrupted)
     with patch(attached, circuit.edges, tokens, cast("Ablation", ablation)):

@@ -138,4 +138,12 @@ def run_of_circuit(
     given = {"metric": metric, "ablation": ablation, "edges": max(1, len(circuit))}
     values = {name: value for name, value in given.items() if value is not None}
     method = method_for("exact", values, task, where="evaluate", written=written)
-    return plan_run(task, model, method=method, prompts=prompts, seed=seed, dtype=dtype)
+    return plan_run(
+        task,
+        model,
+        method=method,
+        prompts=prompts,
+        seed=seed,
+        dtype=dtype,
+        experts="nodes" if circuit.topology.experts else "layer",
+    )

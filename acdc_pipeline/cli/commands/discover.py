@@ -140,6 +140,14 @@ def discover(
             "--threshold, --share or --edges.",
         ),
     ] = None,
+    experts: Annotated[
+        str,
+        typer.Option(
+            **completion.choice("layer|nodes"),
+            help="What a mixture of experts is in the graph: one node, or a node for each expert "
+            "and an input for the router.",
+        ),
+    ] = "layer",
     prompts: Annotated[
         int | None,
         typer.Option(
@@ -210,7 +218,15 @@ def discover(
         progress.tests_edges = is_search
         from acdc_pipeline.execution.plan import plan_run
 
-        run = plan_run(spec, model, method=chosen, prompts=prompts or 64, seed=seed, dtype=dtype)
+        run = plan_run(
+            spec,
+            model,
+            method=chosen,
+            prompts=prompts or 64,
+            seed=seed,
+            dtype=dtype,
+            experts=experts,
+        )
         # A request that is not valid is refused before the store is imported.
         from acdc_pipeline.cli.views.faithful import TrialLines
         from acdc_pipeline.store import open_store

@@ -121,7 +121,7 @@ class Shard:
 def part_of(run: RunSpec, memory: int) -> tuple[object, ...]:
     """What decides how a worker prepares for `run`: all but the method, whose ablation counts."""
     ablation = circuit_method(run.method).ablation
-    of_model = run.model, run.model_revision, run.dtype
+    of_model = run.model, run.model_revision, run.dtype, run.experts
     return *of_model, run.task_hash, run.prompts, run.seed, ablation, memory
 
 

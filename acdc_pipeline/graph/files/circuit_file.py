@@ -106,7 +106,10 @@ class CircuitFile:  # noqa: PLW1641  (arrays have no hash)
         return self.circuit
 
     def require(self, topology: Topology, d_model: int | None) -> None:
-        """Raise GraphError unless the file is of a model with this graph and this width."""
+        """Raise GraphError unless the file is of a model with this graph and this width.
+
+        The file decides whether experts are nodes.
+        """
         ours, theirs = (
             {
                 "layers": graph.n_layers,
