@@ -94,7 +94,9 @@ def _split(part: TokenModule, d_model: int) -> Mixture:
         index, chosen = _check_routing(router, probe)
         beside = _output(rest(probe[None])).reshape(probe.shape)
         whole = _output(part.module(probe[None])).reshape(probe.shape)
-        total = experts(probe, index, chosen) + beside
+        routed = experts(probe, index, chosen)
+        router.scale = _factor(whole - beside, routed)
+        total = experts(probe, *router(probe[None])) + beside
     if not bool(((whole - total).abs() <= _TOLERANCE[first.dtype] * whole.abs().max()).all()):
         raise _NotSplit("its output is not the sum of its experts and of what is beside them")
     return Mixture(
@@ -125,6 +127,15 @@ def _check_routing(
     if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
         raise _NotSplit("a token may choose an expert twice")
     return index, chosen
+
+
+def _factor(
+    added: Float[Tensor, "token d_model"], routed: Float[Tensor, "token d_model"]
+) -> float:
+    """The constant that a mixture multiplies the sum of its experts by."""
+    wide, narrow = added.double(), routed.double()
+    factor = float((wide * narrow).sum() / narrow.square().sum())
+    return 1.0 if abs(factor - 1.0) < _TOLERANCE[routed.dtype] else factor
 
 
 def _count(experts: Any) -> int:
@@ -179,16 +190,21 @@ class _Silent(_Stand):
 
 
 class Router(nn.Module):
-    """The routing of a mixture, computed by the mixture itself up to the call of its experts."""
+    """The routing of a mixture, computed by the mixture itself up to the call of its experts.
+
+    Attributes:
+        scale: factor on the weights, of a mixture that multiplies the sum of its experts.
+    """
 
     def __init__(self, mixture: nn.Module) -> None:
         super().__init__()
         self.mixture = mixture
+        self.scale = 1.0
 
     def forward(self, x: Float[Tensor, "1 token d_model"]) -> tuple[Tensor, Tensor]:
         """Return the experts chosen for each token and their weights, `[token, choice]`."""
         _, index, chosen = self.call(x)
-        return index, chosen
+        return index, chosen if self.scale == 1.0 else self.scale * chosen
 
     def call(self, x: Float[Tensor, "1 token d_model"]) -> tuple[Tensor, Tensor, Tensor]:
         """Return the arguments of the experts. Raises ValueError if these are not three tensors."""

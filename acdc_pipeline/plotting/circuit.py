@@ -307,9 +307,11 @@ def _caption(circuit: Circuit, drawn: Sequence[Edge]) -> str:
         )
     if _has_experts(circuit.nodes):
         text += (
-            " m0.e1 is expert 1 of the mixture of layer 0, m0.shared what the mixture adds to its "
-            "experts; what m0.router reads decides which experts write, and with which weights."
+            " m0.e1 is expert 1 of the mixture of layer 0; what m0.router reads decides which "
+            "experts write, and with which weights."
         )
+        if circuit.topology.shared:
+            text += " m0.shared is what the mixture adds to its experts."
     if len(drawn) < kept:
         scored = any(edge in circuit.scores for edge in drawn)
         choice = "with the largest |score|" if scored else "nearest the logits"

@@ -116,7 +116,8 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
 
 def _settings_key(summary: RunSummary) -> str:
     spec = summary.spec.plain()
-    return canonical_json({k: spec[k] for k in ("task_hash", "method", "prompts", "seed", "dtype")})
+    names = ("task_hash", "method", "prompts", "seed", "dtype", "experts")
+    return canonical_json({name: spec[name] for name in names if name in spec})
 
 
 def _roles_of(circuit: Circuit, roles: Roles) -> Collection[str]:

@@ -185,5 +185,6 @@ def _sort_cuts(runs: Sequence[Run]) -> tuple[Cut, ...]:
 def _settings(run: Run) -> str:
     plain = run.spec.plain()
     method = {name: value for name, value in plain["method"].items() if name not in SIZES}
-    rest = {name: plain[name] for name in ("task_hash", "prompts", "seed", "dtype")}
+    names = ("task_hash", "prompts", "seed", "dtype", "experts")
+    rest = {name: plain[name] for name in names if name in plain}
     return canonical_json({**rest, "method": method})

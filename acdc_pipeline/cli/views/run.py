@@ -70,7 +70,7 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     facts = {
         "run": spec.run_id(),
         "task": f"{spec.task}, {pluralize(spec.prompts, 'prompt')}, seed {spec.seed}",
-        "model": f"{spec.model} ({spec.dtype})",
+        "model": f"{spec.model} ({spec.dtype}{', experts as nodes' * (spec.experts == 'nodes')})",
         "method": method_text(spec.method, record.profile),
     }
     if record.circuit is not None:

@@ -31,6 +31,7 @@ SETTINGS = (
     Column("learning rate", "number", rank=2),
     Column("penalty", "number", rank=2),
     Column("dtype", rank=2),
+    Column("experts", rank=2),
     Column("task version", rank=2),
     Column("weights", rank=2),
 )
@@ -239,7 +240,7 @@ def _failed_row(failure: RunFailure) -> dict[str, str]:
 
 
 def _settings(spec: RunSpec) -> dict[str, str]:
-    run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype}
+    run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype, "experts": spec.experts}
     both = run | spec.method.plain()
     return {name.replace("_", " "): str(value) for name, value in both.items()}
 

@@ -56,6 +56,7 @@ class CircuitPage(SectionPage[str]):
             "other_metric": next((c["other_metric"] for c in cuts if c["other_metric"]), None),
             "is_evaluated": any(cut["evaluation"] for cut in cuts),
             "has_thresholds": series.has_thresholds,
+            "has_experts": bool(series.shape.experts),
             "shown": series.first_shown,
             "figure": figure,
             "curve": _plot_faithfulness(series, label),
@@ -191,7 +192,7 @@ def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
     rows = [("method", str(method.pop("name")))]
     rows += [(key.replace("_", " "), str(v)) for key, v in method.items() if key not in SIZES]
     rows += [("prompts", f"{spec.prompts:,}"), ("seed", str(spec.seed)), ("precision", spec.dtype)]
-    return rows
+    return rows if spec.experts == "layer" else [*rows, ("experts", "nodes of their own")]
 
 
 def _prompts(series: CircuitSeries) -> list[tuple[str, str]]:

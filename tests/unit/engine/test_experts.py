@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -11,8 +12,16 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline.algorithms import acdc
-from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
+from acdc_pipeline.engine import Bench, run_circuit, set_up
+from acdc_pipeline.engine.forward import embed
+from acdc_pipeline.engine.gradients.gates import EdgeGated, edge_gate_gradient, run_node_gates
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.evaluation import (
+    circuit_logprobs,
+    differentiable_objective_for,
+    measure,
+    objective_for,
+)
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.mixtures import split_experts
@@ -45,9 +54,18 @@ MODELS = (
     tiny("OlmoeForCausalLM"),  # heads are coupled
     tiny("Glm4MoeForCausalLM", 1),  # all tokens at two experts; a shared expert; a dense layer
     tiny("GraniteMoeSharedForCausalLM"),  # the shared part is a module beside the mixture
+)
+FEW = MODELS[2:4]
+OTHERS = (
     tiny("GptOssForCausalLM"),
+    tiny("DeepseekV3ForCausalLM", num_attention_heads=4, num_key_value_heads=4),
     tiny("GraniteMoeHybridForCausalLM"),
 )
+
+
+def only(models: Sequence[TinyModel]) -> pytest.MarkDecorator:
+    """Run a test with some of the models, which are expensive or differ in little else."""
+    return pytest.mark.parametrize("case", models, indirect=True, ids=lambda tiny: tiny.name)
 
 
 @dataclass(frozen=True)
@@ -140,8 +158,17 @@ def test_experts_edges_are_those_of_the_parts_that_read_and_write(case: Case):
 
 
 def test_experts_exact_scores_are_those_of_brute_force(case: Case):
+    check_exact_scores(case)
+
+
+@only(OTHERS)
+def test_experts_of_other_classes_have_the_exact_scores_of_brute_force(case: Case):
+    check_exact_scores(case)
+
+
+def check_exact_scores(case: Case) -> None:
     into = [e for e in case.edges if ".router" in e or ".e" in e.split("->")[1] or ".shared" in e]
-    some = Random(0).sample(into, 30) + Random(1).sample(case.edges, 20)
+    some = Random(0).sample(into, 20) + Random(1).sample(case.edges, 10)
     logits = case.plain.logits([set(), *({edge} for edge in some)])
     whole, *without = logit_diff(logits).tolist()
     theirs = {edge: value - whole for edge, value in zip(some, without, strict=True)}
@@ -194,3 +221,87 @@ def test_experts_acdc_decides_as_a_plain_loop_does(case: Case):
     tested = {edge.receiver.node.kind for edge in (d.edge for d in found.decisions)}
     assert {"expert", "router"} <= tested
     assert 0 < len(found.circuit) < len(found.decisions)
+
+
+@only(FEW)
+@pytest.mark.parametrize("method", ["eap-ig-inputs", "clean-corrupted", "eap-ig-activations"])
+def test_experts_scores_with_several_gradients_are_those_of_transformers(case: Case, method: str):
+    plain = EdgeGates(case.plain, case.edges, logit_diff)
+    theirs = {
+        "eap-ig-inputs": lambda: plain.eap_ig_inputs(3),
+        "clean-corrupted": plain.clean_corrupted,
+        "eap-ig-activations": lambda: plain.eap_ig_activations(3),
+    }[method]
+    assert_close(case.scores(method), theirs())
+
+
+@only(FEW)
+def test_experts_node_scores_are_sums_and_removals_of_their_edges(case: Case):
+    plain = EdgeGates(case.plain, case.edges, logit_diff)
+    by_node: dict[str, float] = {}
+    for edge, score in plain.eap().items():
+        by_node[edge.split("->")[0]] = by_node.get(edge.split("->")[0], 0.0) + score
+    expert = next(str(node) for node in case.topology.sources if node.kind == "expert")
+    into_logits = f"{expert}->logits"
+    ours = case.scores("node-attribution")
+    assert ours[into_logits] == pytest.approx(by_node[expert], rel=1e-8)
+    out = {edge for edge in case.edges if edge.startswith(f"{expert}->")}
+    whole, without = logit_diff(case.plain.logits([set(), out])).tolist()
+    assert case.scores("node-exact")[into_logits] == pytest.approx(without - whole, rel=1e-8)
+    # A router has no score: an edge into it has that of its source.
+    into_router = next(edge for edge in case.edges if edge.endswith("router") and edge[0] == "a")
+    assert ours[into_router] == pytest.approx(by_node[into_router.split("->")[0]], rel=1e-8)
+
+
+@only(FEW)
+def test_experts_gates_of_0_and_1_are_a_circuit_and_have_the_slope_of_finite_differences(
+    case: Case,
+):
+    draw, bench = Random(1), case.bench
+    mask = [draw.random() < 0.7 for _ in case.edges]
+    gates = torch.tensor(mask, dtype=torch.float64)
+    objective = differentiable_objective_for(bench, "nll")
+    with torch.no_grad(), Float64Throughout():
+
+        def final(values: Tensor) -> Tensor:
+            embedded = embed(case.weights, PROMPTS.clean)
+            return EdgeGated(case.weights, bench.ablated, values).final(embedded)
+
+        def value(values: Tensor) -> float:
+            return float(objective(bench.layout.at_answers(final(values).flatten(0, 1))[None])[0])
+
+        kept = [edge for edge, there in zip(case.topology.edges, mask, strict=True) if there]
+        circuit = run_circuit(case.weights, PROMPTS.clean, bench.ablated, kept)
+        torch.testing.assert_close(final(gates), circuit, rtol=1e-10, atol=1e-10)
+        slopes = edge_gate_gradient(bench, objective, gates, memory=2**30)
+        some = [i for i, edge in enumerate(case.edges) if ".e" in edge or ".router" in edge]
+        for i in Random(2).sample(some, 8):
+            step = torch.zeros_like(gates)
+            step[i] = 1e-6
+            slope = (value(gates + step) - value(gates - step)) / 2e-6
+            # The error of the quotient is of the order of its step squared.
+            assert float(slopes[i]) == pytest.approx(slope, rel=1e-4, abs=1e-7)
+
+
+@only(FEW)
+def test_experts_node_gates_are_edge_gates_that_are_equal_for_all_readers(case: Case):
+    generator = torch.Generator().manual_seed(0)
+    by_node = torch.rand(len(case.topology.sources), generator=generator, dtype=torch.float64)
+    by_edge = by_node[torch.from_numpy(case.topology.edge_sources).long()]
+    with torch.no_grad(), Float64Throughout():
+        embedded = embed(case.weights, PROMPTS.clean)
+        edges = EdgeGated(case.weights, case.bench.ablated, by_edge).final(embedded)
+        nodes = run_node_gates(case.weights, PROMPTS.clean, case.bench.ablated, by_node)
+    torch.testing.assert_close(nodes, edges, rtol=1e-10, atol=1e-10)
+
+
+def test_mixtures_that_cannot_be_split_are_refused_with_the_reason(tmp_path: Path):
+    for name, reason in (
+        ("FlexOlmoForCausalLM", "a norm follows it"),
+        ("AXK1ForCausalLM", "is not the sum of its experts"),
+        ("LlamaForCausalLM", "no mixture of experts"),
+    ):
+        directory = tiny(name).save(tmp_path / name)
+        weights = load_model(f"dir:{directory}", dtype="float64", device="cpu").weights
+        with pytest.raises(UnsupportedModel, match=reason):
+            split_experts(weights)

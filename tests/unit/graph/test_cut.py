@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.graph.cut import Rank, cut, least_size
-from tests.strategies import scores, topologies
+from tests.strategies import layered_topologies, scores, topologies
 
 # One head a layer: input -> a0 -> a1 -> logits, and every shortcut.
 CHAIN = Topology(2, 1, has_mlp=False)
@@ -87,6 +87,8 @@ def plain_cut(
     best: frozenset[Edge] = frozenset()
     while True:
         reached = {"logits"} | {str(edge.src) for edge in taken}
+        # A router leads on through the experts of its layer.
+        reached |= {f"{name.split('.')[0]}.router" for name in reached if ".e" in name}
         open_edges = [
             e for e in topology.edges if e in worth and e not in taken and str(e.dst) in reached
         ]
@@ -99,7 +101,11 @@ def plain_cut(
         best = live
 
 
-@given(data=st.data(), topology=topologies(), rank=st.sampled_from(("magnitude", "signed")))
+@given(
+    data=st.data(),
+    topology=topologies() | layered_topologies(),
+    rank=st.sampled_from(("magnitude", "signed")),
+)
 def test_cut_any_scores_is_what_the_plain_rule_gives(
     data: st.DataObject, topology: Topology, rank: Rank
 ):

@@ -121,3 +121,14 @@ def test_run_of_more_prompts_than_can_be_made_is_refused_as_on_the_command_line(
     assert run_with(prompts=MAX_PROMPTS).prompts == parsers.MAX_PROMPTS
     with pytest.raises(SpecError, match="prompts: 1000001 is not at most"):
         run_with(prompts=MAX_PROMPTS + 1)
+
+
+def test_run_with_experts_as_nodes_is_another_run_and_says_so():
+    run = run_with(experts="nodes")
+    assert run.plain() == {**PLAIN, "experts": "nodes"}
+    assert RunSpec.from_plain(run.plain()) == run
+    assert run.run_id() != run_with().run_id()
+    assert run_with(experts="layer").plain() == PLAIN
+    assert run_with(experts="layer").run_id() == run_with().run_id()
+    with pytest.raises(SpecError, match="did you mean 'nodes'"):
+        run_with(experts="node")
