@@ -129,9 +129,7 @@ def _check_routing(
     return index, chosen
 
 
-def _factor(
-    added: Float[Tensor, "token d_model"], routed: Float[Tensor, "token d_model"]
-) -> float:
+def _factor(added: Float[Tensor, "token d_model"], routed: Float[Tensor, "token d_model"]) -> float:
     """The constant that a mixture multiplies the sum of its experts by."""
     wide, narrow = added.double(), routed.double()
     factor = float((wide * narrow).sum() / narrow.square().sum())
