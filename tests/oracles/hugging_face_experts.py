@@ -40,10 +40,11 @@ class ExpertPatching(HuggingFacePatching):
     Args:
         n_experts: of every mixture.
         shared: whether mixtures add anything to their experts.
+        factor: what mixtures multiply the sum of their experts by.
     """
 
-    def __init__(self, *args: Any, n_experts: int, shared: bool) -> None:
-        self.n_experts, self.shared = n_experts, shared
+    def __init__(self, *args: Any, n_experts: int, shared: bool, factor: float = 1.0) -> None:
+        self.n_experts, self.shared, self.factor = n_experts, shared, factor
         super().__init__(*args)
 
     def _new_run(
@@ -121,7 +122,7 @@ class _ExpertRun(Run):
 
     def _keep(self, out: Tensor, alone: list[Tensor]) -> Tensor:
         rows = self.unfold(out)
-        alone.extend(rows[:, copy] for copy in self.copies_of_mixture()[1])
+        alone.extend(self.patching.factor * rows[:, copy] for copy in self.copies_of_mixture()[1])
         return out
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ PROMPTS = random_prompts(2, 5, VOCAB, seed=5)
 TOLERANCE = 1e-10
 
 
-def tiny(name: str, number: int = 0, **fields: object) -> TinyModel:
+def tiny(name: str, number: int = 0, **fields: Any) -> TinyModel:
     """The tiny model of a class, or another of them, with two heads to be fast."""
     found = [one for one in EVERY_CLASS if one.name == name][number]
     few = {"num_attention_heads": 2, "num_key_value_heads": 1, **fields}
@@ -60,6 +61,7 @@ OTHERS = (
     tiny("GptOssForCausalLM"),
     tiny("DeepseekV3ForCausalLM", num_attention_heads=4, num_key_value_heads=4),
     tiny("GraniteMoeHybridForCausalLM"),
+    tiny("LagunaForCausalLM"),  # the sum of the experts is multiplied by a constant
 )
 
 
@@ -104,6 +106,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         PROMPTS.corrupted,
         n_experts=max(graph.experts),
         shared=bool(graph.shared),
+        factor=float(tiny.fields.get("moe_routed_scaling_factor", 1.0)),
     )
     return Case(weights, bench, plain, threshold=tiny.threshold / 10)
 
