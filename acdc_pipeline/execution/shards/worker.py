@@ -43,6 +43,9 @@ class ShardedWorker:
         memory: byte budget, as `Worker.memory`.
         alone: makes the worker for runs that cannot be spread.
         report: receives a message where fewer workers take part, or one was lost.
+
+    Attributes:
+        pool: the workers of the last run; None before the first.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class ShardedWorker:
         self._start, self._report = start, report
         self._make_alone = alone
         self._alone: Worker | None = None
-        self._pool: ShardPool | None = None
+        self.pool: ShardPool | None = None
 
     def execute(
         self,
@@ -101,11 +104,11 @@ class ShardedWorker:
 
     def close(self) -> None:
         """End the workers."""
-        if self._pool is not None:
-            self._pool.close()
+        if self.pool is not None:
+            self.pool.close()
 
     def _pool_of(self, size: int) -> ShardPool:
-        if self._pool is None or self._pool.size != size:
+        if self.pool is None or self.pool.size != size:
             self.close()
-            self._pool = ShardPool(self._start, size, self._report)
-        return self._pool
+            self.pool = ShardPool(self._start, size, self._report)
+        return self.pool

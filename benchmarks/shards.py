@@ -1,0 +1,184 @@
+"""What spreading a run's prompts over workers costs and gains: `python -m benchmarks.shards`.
+
+ACDC on a random model of the width of GPT-2 small, once for each number of workers, each a process
+with one thread. Reported are the seconds of the search without loading, the CPU seconds of the
+busiest worker and of the driver, which other work on the machine hardly changes, and the bytes
+that travelled. `--predict` adds what they say of more and faster workers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import torch
+
+from acdc_pipeline.engine.prompt_groups import count_groups
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.execution.shards import process
+from acdc_pipeline.execution.shards.local import local_sharded_worker
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.specs import find_task, method_for
+from acdc_pipeline.store.codec import encode
+from benchmarks.case import GPT2_SMALL, Case
+from benchmarks.measurement import machine
+
+MEMORY = 2 * 2**30
+GPUS = (1, 8, 64)
+LATENCY = {"same node": 0.3e-3, "other nodes": 1.0e-3}
+"""Seconds of one message to all workers and their answers, beyond what they compute."""
+GPU_SPEED = 300.0
+"""Matrix products of a GPU in float32 against one CPU core: 20 TFLOP/s against 65 GFLOP/s."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One search.
+
+    Args:
+        seconds: of the search, without loading.
+        busiest: CPU seconds of the worker that computed most.
+        driver: CPU seconds of the driver.
+        exchanges: messages to all workers.
+        sent, received: bytes to and from one worker on average.
+        decisions: edges tested.
+        files: what the store would hold, for comparison.
+    """
+
+    workers: int
+    seconds: float
+    busiest: float
+    driver: float
+    exchanges: int
+    sent: float
+    received: float
+    decisions: int
+    files: dict[str, bytes]
+
+
+class Stopwatch(Silent):
+    """The seconds between the start and the end of a search, here and in the workers."""
+
+    def start(self, total_edges: int, label: str) -> None:
+        self.workers = _worker_processes()
+        self._begun = self._now()
+
+    def finish(self) -> None:
+        ended = self._now()
+        clock, driver, *workers = (b - a for a, b in zip(self._begun, ended, strict=True))
+        self.seconds, self.driver, self.busiest = clock, driver, max(workers)
+
+    def _now(self) -> list[float]:
+        busy = [sum(worker.cpu_times()[:2]) for worker in self.workers]
+        return [time.perf_counter(), time.process_time(), *busy]
+
+
+def measure(case: Case, threshold: float, workers: int, folder: Path) -> Cost:
+    """Search once, over that many workers."""
+    task = find_task(_pairs_file(case, folder))
+    method = method_for("acdc", {"threshold": threshold, "metric": "kl"}, task, where="benchmark")
+    model = f"dir:{case.save_model(folder)}"
+    run = plan_run(task, model, method=method, prompts=case.prompts, seed=0, dtype="float32")
+    worker = local_sharded_worker(
+        workers, device="cpu", memory=MEMORY, threads=1, alone=lambda: Worker(device="cpu")
+    )
+    watch = Stopwatch()
+    record = worker.execute(run, task, watch)
+    pool = worker.pool
+    assert pool is not None
+    worker.close()
+    return Cost(
+        workers,
+        watch.seconds,
+        watch.busiest,
+        watch.driver,
+        pool.exchanges,
+        pool.bytes_sent / pool.size,
+        pool.bytes_received / pool.size,
+        len(record.decisions),
+        encode(replace(record, wall_seconds=0.0)),
+    )
+
+
+def predict(one: Cost, groups: int, gpus: int, latency: float) -> float:
+    """The seconds of the same search on GPUs, from its cost on one CPU core.
+
+    The busiest worker computes an equal part of the groups, rounded up, `GPU_SPEED` times as fast;
+    the driver decides as fast as here, while the workers wait.
+    """
+    share = -(-groups // gpus) / groups
+    return share * one.busiest / GPU_SPEED + one.driver + one.exchanges * latency
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--threshold", type=float, default=3e-3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--folder", type=Path, default=Path(".bench"))
+    parser.add_argument("--predict", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    case = replace(GPT2_SMALL, layers=options.layers, prompts=options.prompts)
+    groups = count_groups(case.prompts)
+    print(f"{machine(torch.device('cpu'))}, load {os.getloadavg()[0]:.1f} before")
+    print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens, {groups} groups")
+    print(
+        f"{'workers':>7}{'seconds':>9}{'busiest':>9}{'driver':>8}{'messages':>10}"
+        f"{'B/decision':>12}{'bytes':>8}"
+    )
+    costs: list[Cost] = []
+    for workers in options.workers:
+        cost = measure(case, options.threshold, workers, options.folder)
+        costs.append(cost)
+        same = "same" if cost.files == costs[0].files else "DIFFER"
+        travelled = (cost.sent + cost.received) / cost.decisions
+        print(
+            f"{workers:>7}{cost.seconds:>9.1f}{cost.busiest:>9.1f}{cost.driver:>8.2f}"
+            f"{cost.exchanges:>10,}{travelled:>12.0f}{same:>8}",
+            flush=True,
+        )
+    first = costs[0]
+    for cost in costs[1:]:
+        print(
+            f"{cost.workers} against {first.workers}: {first.seconds / cost.seconds:.2f}x by the "
+            f"clock, {first.busiest / (cost.busiest + cost.driver):.2f}x by CPU seconds"
+        )
+    print(f"{first.decisions:,} decisions, load {os.getloadavg()[0]:.1f} after")
+    if options.predict:
+        for prompts in (case.prompts, 512):
+            more = prompts / case.prompts
+            scaled = replace(first, busiest=first.busiest * more)
+            for gpus in GPUS:
+                for where, latency in LATENCY.items():
+                    if (gpus > 8) == (where == "other nodes"):
+                        seconds = predict(scaled, count_groups(prompts), gpus, latency)
+                        print(f"{prompts:>4} prompts, {gpus:>2} GPUs, {where}: {seconds:.2f} s")
+
+
+def _worker_processes() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if process.__name__ in p.cmdline()]
+
+
+def _pairs_file(case: Case, folder: Path) -> Path:
+    prompts = case.make_prompts()
+    pairs = zip(prompts.clean.tolist(), prompts.corrupted.tolist(), strict=True)
+    lines = [
+        json.dumps({"clean": c, "corrupted": d, "correct": 0, "incorrect": 1}) for c, d in pairs
+    ]
+    folder.mkdir(exist_ok=True)
+    path = folder / f"random_{case.vocab}_{case.prompts}_{case.tokens}.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+if __name__ == "__main__":
+    main()
