@@ -17,6 +17,7 @@ from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.shards.worker import ShardedWorker
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import RunSpec, TaskSpec, find_task, method_for
+from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.store.codec import encode
 from tests import checkpoints, tiny_models
@@ -97,6 +98,7 @@ def sharded_worker(
     shards: int,
     deaths: Deaths | None = None,
     report: Callable[[str], None] = lambda message: None,
+    own_metric: Metric | None = None,
 ) -> ShardedWorker:
     """A worker that spreads prompts over `shards` shards in this process."""
     plan = Deaths({}) if deaths is None else deaths
@@ -104,6 +106,7 @@ def sharded_worker(
     def start(number: int) -> Channel:
         return InProcess(number, plan)
 
-    return ShardedWorker(
-        start, shards, memory=2**30, alone=lambda: Worker(device="cpu"), report=report
-    )
+    def alone() -> Worker:
+        return Worker(device="cpu", own_metric=own_metric)
+
+    return ShardedWorker(start, shards, memory=2**30, alone=alone, report=report)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from acdc_pipeline.algorithms.eap_rounds import eap_ig_in_rounds
 from acdc_pipeline.algorithms.edge_attribution import EdgeAttribution
-from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
+from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine.forward import changed_streams, run_streams, streams_from_outputs
 from acdc_pipeline.graph import INPUT, Node, Topology
 from acdc_pipeline.specs.methods.scored import (
@@ -33,7 +33,7 @@ def eap(problem: ScoringProblem, method: EapMethod) -> EdgeScores:
     return attribution.scores()
 
 
-def eap_ig_inputs(problem: ScoringProblem, method: EapIgInputsMethod) -> EdgeScores:
+def eap_ig_inputs(problem: MeanProblem, method: EapIgInputsMethod) -> EdgeScores:
     """EAP with the mean gradient on the line from the ablated to the clean embedding.
 
         score(u → v) = (ablated_u - clean_u) · 1/m Σ_k ∂M/∂input_v at z' + k/m (z - z'), k = 1…m
@@ -47,6 +47,7 @@ def eap_ig_inputs(problem: ScoringProblem, method: EapIgInputsMethod) -> EdgeSco
     """
     if method.rounds > 1:
         return eap_ig_in_rounds(problem, method)
+    assert isinstance(problem, ScoringProblem)
     attribution = EdgeAttribution(problem, points=method.steps)
     bench = problem.bench
     clean, ablated = bench.clean.outputs[0], bench.ablated[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
+from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine.gradients.gates import circuit_gradient
 from acdc_pipeline.graph import Edge
 from acdc_pipeline.graph.cut import cut
@@ -17,7 +19,7 @@ from acdc_pipeline.specs.methods.scored import EapIgInputsMethod
 _BEHIND = 0.999
 
 
-def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> EdgeScores:
+def eap_ig_in_rounds(problem: MeanProblem, method: EapIgInputsMethod) -> EdgeScores:
     """Scores of `eap-ig-inputs` in `rounds` circuits, each cut from the previous one.
 
     The score of an edge in the whole model is a poor estimate of its effect once most edges are
@@ -32,7 +34,7 @@ def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> Edge
     down, round by round, to rank below all remaining ones: circuits of other sizes, cut from these
     scores, are nested in the order of removal.
     """
-    topology = problem.bench.weights.topology
+    topology = problem.topology
     n_edges = topology.n_edges
     remaining = topology.edge_set
     dropped: list[dict[Edge, float]] = []
@@ -56,21 +58,24 @@ def eap_ig_in_rounds(problem: ScoringProblem, method: EapIgInputsMethod) -> Edge
 
 
 def _scores_in_circuit(
-    problem: ScoringProblem, method: EapIgInputsMethod, remaining: frozenset[Edge], *, done: float
+    problem: MeanProblem, method: EapIgInputsMethod, remaining: frozenset[Edge], *, done: float
 ) -> Mapping[Edge, float]:
     """(ablated_u - output of u in the circuit) · mean ∂M/∂input_v in the circuit, by edge."""
-    bench = problem.bench
-    edges = bench.weights.topology.edges
-    present = torch.from_numpy(bench.weights.topology.edge_mask(remaining)).to(bench.ablated)
+    edges = problem.topology.edges
+    present = torch.from_numpy(problem.topology.edge_mask(remaining)).to(problem.like)
     total = torch.zeros_like(present)
     for k in range(1, method.steps + 1):
-        gradient = circuit_gradient(
-            bench, problem.differentiable, present, k / method.steps, problem.memory
-        )
+        gradient = problem.mean(_gradient, present, k / method.steps)
         total += gradient / method.steps
         problem.advance(done + k / method.steps / method.rounds)
     scored = zip(edges, total.tolist(), strict=True)
     return {edge: score for edge, score in scored if edge in remaining}
+
+
+def _gradient(
+    problem: ScoringProblem, present: Float[Tensor, " edge"], share: float
+) -> Float[Tensor, " edge"]:
+    return circuit_gradient(problem.bench, problem.differentiable, present, share, problem.memory)
 
 
 def _scale_below(scores: Mapping[Edge, float], weakest: float) -> dict[Edge, float]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes
-from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
+from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import head_width, mlp_width
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
@@ -35,7 +35,7 @@ _START = 2.0
 _WARM_UP = 0.5
 
 
-def edge_pruning(problem: ScoringProblem, method: EdgePruningMethod) -> EdgeScores:
+def edge_pruning(problem: MeanProblem, method: EdgePruningMethod) -> EdgeScores:
     """The log-odds of a trained gate on each edge (Bhaskar et al. 2024, arXiv 2406.16778).
 
         min over log α, max over λ:  E_z M(circuit with gates z) + λ₁ (t - s) + λ₂ (t - s)²
@@ -49,7 +49,7 @@ def edge_pruning(problem: ScoringProblem, method: EdgePruningMethod) -> EdgeScor
     again is better than cutting. Each step costs a forward and a backward pass with the gates of
     all edges.
     """
-    n_edges = problem.bench.weights.topology.n_edges
+    n_edges = problem.topology.n_edges
     target = 1 - method.size(n_edges) / n_edges
     multipliers = [torch.zeros((), requires_grad=True) for _ in range(2)]
 
@@ -60,19 +60,17 @@ def edge_pruning(problem: ScoringProblem, method: EdgePruningMethod) -> EdgeScor
 
     log_alpha = train_gates(
         problem,
-        lambda gates: edge_gate_gradient(
-            problem.bench, problem.differentiable, gates, problem.memory
-        ),
+        lambda gates: problem.mean(_edge_gradient, gates),
         n_edges,
         steps=method.steps,
         learning_rate=method.learning_rate,
         penalty=penalty,
         ascending=multipliers,
     )
-    return dict(zip(problem.bench.weights.topology.edges, log_alpha.tolist(), strict=True))
+    return dict(zip(problem.topology.edges, log_alpha.tolist(), strict=True))
 
 
-def subnetwork_probing(problem: ScoringProblem, method: SubnetworkProbingMethod) -> EdgeScores:
+def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) -> EdgeScores:
     """The log-odds of a trained gate on each node (Cao et al. 2021, arXiv 2104.03514).
 
         min over log α:  E_z M(circuit with gates z) + λ · expected share of gates that are open
@@ -83,14 +81,8 @@ def subnetwork_probing(problem: ScoringProblem, method: SubnetworkProbingMethod)
     score of its weaker end. Higher means more needed; a gate of score 0 is open as often as closed.
     Each step costs a forward and a backward pass.
     """
-    topology = problem.bench.weights.topology
+    topology = problem.topology
     candidates = topology.sources[1:]
-    at_once = _max_prompts_on_tape(problem.bench, problem.memory)
-
-    def gradient(gates: Float[Tensor, " gate"]) -> Float[Tensor, " gate"]:
-        # The gate of the input stays open.
-        every = torch.cat([gates.new_ones(1), gates])
-        return node_gate_gradient(problem.bench, problem.differentiable, every, at_once)[1:]
 
     def penalty(
         log_alpha: Float[Tensor, " gate"],
@@ -100,7 +92,7 @@ def subnetwork_probing(problem: ScoringProblem, method: SubnetworkProbingMethod)
 
     log_alpha = train_gates(
         problem,
-        gradient,
+        lambda gates: problem.mean(_node_gradient, gates),
         len(candidates),
         steps=method.steps,
         learning_rate=method.learning_rate,
@@ -110,8 +102,23 @@ def subnetwork_probing(problem: ScoringProblem, method: SubnetworkProbingMethod)
     return edge_scores_of_nodes(topology, nodes, method.ranking)
 
 
+def _edge_gradient(
+    problem: ScoringProblem, gates: Float[Tensor, " gate"]
+) -> Float[Tensor, " gate"]:
+    return edge_gate_gradient(problem.bench, problem.differentiable, gates, problem.memory)
+
+
+def _node_gradient(
+    problem: ScoringProblem, gates: Float[Tensor, " gate"]
+) -> Float[Tensor, " gate"]:
+    # The gate of the input stays open.
+    every = torch.cat([gates.new_ones(1), gates])
+    at_once = _max_prompts_on_tape(problem.bench, problem.memory)
+    return node_gate_gradient(problem.bench, problem.differentiable, every, at_once)[1:]
+
+
 def train_gates(
-    problem: ScoringProblem,
+    problem: MeanProblem,
     gradient: Callable[[Float[Tensor, " gate"]], Float[Tensor, " gate"]],
     n_gates: int,
     *,
@@ -136,9 +143,8 @@ def train_gates(
     Raises:
         InvalidInput: the gradient is 0 in every step, so that the penalty alone would decide.
     """
-    bench = problem.bench
     generator = torch.Generator().manual_seed(problem.seed)
-    start = torch.full((n_gates,), _START, dtype=bench.weights.dtype, device=bench.weights.device)
+    start = problem.like.new_full((n_gates,), _START)
     log_alpha = start.requires_grad_()
     groups: list[dict[str, object]] = [{"params": [log_alpha]}]
     if ascending:

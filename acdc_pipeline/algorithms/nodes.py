@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
-from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
+from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine.forward import streams_from_outputs
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
 from acdc_pipeline.engine.single_removals import SingleRemovals
@@ -19,7 +19,7 @@ from acdc_pipeline.specs.methods.scored import HispMethod, NodeAttributionMethod
 from acdc_pipeline.specs.names import Rank
 
 
-def node_attribution(problem: ScoringProblem, method: NodeAttributionMethod) -> EdgeScores:
+def node_attribution(problem: MeanProblem, method: NodeAttributionMethod) -> EdgeScores:
     """A first-order estimate of what removing each node costs (attribution patching of nodes).
 
         score(u) = (ablated_u - clean_u) · ∂M/∂output_u, at the clean run
@@ -28,12 +28,12 @@ def node_attribution(problem: ScoringProblem, method: NodeAttributionMethod) -> 
     EAP's scores of the edges out of u. As for EAP, KL divergence cannot be the metric. An edge has
     the score of its weaker end. Higher means more needed, in units of the metric.
     """
-    effects = _first_order_effects(problem)
-    nodes = {node: float(by_prompt.sum()) for node, by_prompt in effects.items()}
-    return edge_scores_of_nodes(problem.bench.weights.topology, nodes, method.rank)
+    effects = problem.mean(_summed_effects).tolist()
+    nodes = dict(zip(problem.topology.sources[1:], effects, strict=True))
+    return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
-def node_exact(problem: ScoringProblem, method: NodeExactMethod) -> EdgeScores:
+def node_exact(problem: MeanProblem, method: NodeExactMethod) -> EdgeScores:
     """The exact cost of removing each node alone; an edge has the score of its weaker end.
 
         score(u) = M(model with ablated_u in place of u's output) - M(model)
@@ -42,19 +42,12 @@ def node_exact(problem: ScoringProblem, method: NodeExactMethod) -> EdgeScores:
     Meng et al. 2022, arXiv 2202.05262). Higher means more needed, in units of the metric. For
     each node, the layers after it are computed again.
     """
-    topology = problem.bench.weights.topology
-    nodes = {}
-    with torch.no_grad():
-        removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
-        baseline = removals.whole()
-        for done, (node, value) in enumerate(removals.without_nodes(), start=1):
-            nodes[node] = value - baseline
-            problem.advance(done / len(topology.sources))
-    del nodes[INPUT]
-    return edge_scores_of_nodes(topology, nodes, method.rank)
+    costs = problem.mean(_costs_of_removal).tolist()
+    nodes = dict(zip(problem.topology.sources[1:], costs, strict=True))
+    return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
-def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
+def hisp(problem: MeanProblem, method: HispMethod) -> EdgeScores:
     """Head importance for pruning; an edge has the score of its weaker end.
 
         I(u) = mean over prompts of |(ablated_u - clean_u) · ∂M/∂output_u|
@@ -66,8 +59,8 @@ def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
     layer. Between 0 and 1; higher means more needed, whether the node helps or hurts. As for EAP,
     KL divergence cannot be the metric.
     """
-    effects = _first_order_effects(problem)
-    importance = {node: float(by_prompt.abs().sum()) for node, by_prompt in effects.items()}
+    effects = problem.mean(_summed_magnitudes).tolist()
+    importance = dict(zip(problem.topology.sources[1:], effects, strict=True))
     squares: dict[int | None, float] = defaultdict(float)
     for node, value in importance.items():
         squares[node.layer] += value**2
@@ -76,7 +69,32 @@ def hisp(problem: ScoringProblem, method: HispMethod) -> EdgeScores:
         node: value / squares[node.layer] ** 0.5 if squares[node.layer] > 0 else 0.0
         for node, value in importance.items()
     }
-    return edge_scores_of_nodes(problem.bench.weights.topology, nodes, method.ranking)
+    return edge_scores_of_nodes(problem.topology, nodes, method.ranking)
+
+
+def _summed_effects(problem: ScoringProblem) -> Float[Tensor, " node"]:
+    """The first-order effect of each source but `input`, on all prompts together."""
+    effects = _first_order_effects(problem)
+    return torch.stack([effects[node].sum() for node in problem.topology.sources[1:]])
+
+
+def _summed_magnitudes(problem: ScoringProblem) -> Float[Tensor, " node"]:
+    """The magnitudes of the first-order effects of each source but `input`, over all prompts."""
+    effects = _first_order_effects(problem)
+    return torch.stack([effects[node].abs().sum() for node in problem.topology.sources[1:]])
+
+
+def _costs_of_removal(problem: ScoringProblem) -> Float[Tensor, " node"]:
+    """The exact cost of removing each source but `input`."""
+    topology = problem.topology
+    costs: dict[Node, float] = {}
+    with torch.no_grad():
+        removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
+        baseline = removals.whole()
+        for done, (node, value) in enumerate(removals.without_nodes(), start=1):
+            costs[node] = value - baseline
+            problem.advance(done / len(topology.sources))
+    return torch.tensor([costs[node] for node in topology.sources[1:]], dtype=torch.float64)
 
 
 def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " batch"]]:

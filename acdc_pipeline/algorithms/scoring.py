@@ -5,15 +5,59 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Concatenate, ParamSpec, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from acdc_pipeline.engine import Bench, LogprobObjective, Objective
-from acdc_pipeline.graph import Edge
+from acdc_pipeline.graph import Edge, Topology
 from acdc_pipeline.specs.methods.scored import RandomMethod, ScoredMethod
 
 EdgeScores = Mapping[Edge, float]
 """A score for every edge of the graph. Higher means more needed; each method names its unit."""
+
+
+Arguments = ParamSpec("Arguments")
+
+
+@runtime_checkable
+class MeanProblem(Protocol):
+    """What a method needs whose steps are means over prompts, wherever the prompts are computed.
+
+    Attributes:
+        like: an empty tensor, of the type and on the device of gradients.
+    """
+
+    @property
+    def topology(self) -> Topology:
+        """The graph of the model."""
+        ...
+
+    @property
+    def like(self) -> Float[Tensor, " 0"]:
+        """An empty tensor, of the type and on the device of gradients."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seeds every random draw."""
+        ...
+
+    @property
+    def advance(self) -> Callable[[float], None]:
+        """Called with the fraction of the work that is done, from 0 to 1."""
+        ...
+
+    def mean(
+        self,
+        function: Callable[Concatenate[ScoringProblem, Arguments], Float[Tensor, " value"]],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Float[Tensor, " value"]:
+        """The mean over all answers of what `function` computes as the mean over some."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,18 +80,41 @@ class ScoringProblem:
     memory: int
     advance: Callable[[float], None]
 
+    @property
+    def topology(self) -> Topology:
+        """The graph of the model."""
+        return self.bench.weights.topology
 
-def score_edges(problem: ScoringProblem, method: ScoredMethod) -> EdgeScores:
-    """The score of every edge, by the function that `method.COMPUTE` names."""
+    @property
+    def like(self) -> Float[Tensor, " 0"]:
+        """An empty tensor, of the type and on the device of gradients."""
+        weights = self.bench.weights
+        return torch.empty(0, dtype=weights.dtype, device=weights.device)
+
+    def mean(
+        self,
+        function: Callable[Concatenate[ScoringProblem, Arguments], Float[Tensor, " value"]],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Float[Tensor, " value"]:
+        """What `function` computes: the bench has all prompts."""
+        return function(self, *arguments, **keywords)
+
+
+def score_edges(problem: MeanProblem, method: ScoredMethod) -> EdgeScores:
+    """The score of every edge, by the function that `method.COMPUTE` names.
+
+    A `ScoringProblem` suits every method, any other one those whose `spread` is `steps`.
+    """
     return pkgutil.resolve_name(method.COMPUTE)(problem, method)
 
 
-def random_scores(problem: ScoringProblem, method: RandomMethod) -> EdgeScores:
+def random_scores(problem: MeanProblem, method: RandomMethod) -> EdgeScores:
     """A uniform random number from 0 to 1 for every edge, drawn from the seed alone.
 
     The null model of all other methods: its circuits are cut by the same rule.
     """
-    edges = problem.bench.weights.topology.edges
+    edges = problem.topology.edges
     generator = torch.Generator().manual_seed(problem.seed)
     drawn = torch.rand(len(edges), generator=generator, dtype=torch.float64)
     problem.advance(1.0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from acdc_pipeline.algorithms import ScoringProblem
 from acdc_pipeline.engine import Bench, check_parity
 from acdc_pipeline.engine.prompt_groups import (
     count_groups,
@@ -22,6 +23,7 @@ from acdc_pipeline.execution.worker import Worker, prompts_for
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs.names import MetricKey
 
 
 @dataclass
@@ -31,11 +33,13 @@ class PromptGroup:
     Args:
         memory: byte budget of a search, the group's own activations included.
         searches: by the number that the driver gave them.
+        problems: what methods that score edges are given, by metric.
     """
 
     bench: Bench
     memory: int
     searches: dict[int, Search[Any]] = field(default_factory=dict)
+    problems: dict[MetricKey, ScoringProblem] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import torch
+
 from acdc_pipeline.engine.prompt_groups import PROMPTS_PER_GROUP, count_groups
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
@@ -16,6 +18,7 @@ from acdc_pipeline.execution.shards.messages import Channel
 from acdc_pipeline.execution.shards.pool import ShardPool
 from acdc_pipeline.execution.shards.problem import ShardedProblem
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.models.device import resolve_dtype
 from acdc_pipeline.specs import RunSpec, ScoredMethod, SearchMethod, TaskSpec
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.text import pluralize
@@ -31,7 +34,7 @@ def is_spread(run: RunSpec) -> bool:
         return False
     if isinstance(method, SearchMethod):
         return True
-    return isinstance(method, ScoredMethod) and method.scores_add_up
+    return isinstance(method, ScoredMethod) and method.spread is not None
 
 
 class ShardedWorker:
@@ -94,7 +97,8 @@ class ShardedWorker:
         assert prompts is not None
         reference = reference_for(run, task, first.topology)
         counts = [count for each in facts for count in each.counts]
-        problem = ShardedProblem(pool, first.topology, counts)
+        like = torch.empty(0, dtype=resolve_dtype(run.dtype).computed)
+        problem = ShardedProblem(pool, first.topology, counts, like)
         where = {**first.environment, "prompts_per_group": str(PROMPTS_PER_GROUP)}
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(self.memory)})
         prepared = PreparedRun(run, problem, self.memory, progress or Silent(), kept, shared)

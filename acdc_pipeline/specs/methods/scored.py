@@ -18,6 +18,9 @@ from acdc_pipeline.specs.methods.base import (
 from acdc_pipeline.specs.names import Ablation, MetricKey, Rank
 from acdc_pipeline.specs.task import TaskSpec
 
+Spread = Literal["scores", "steps"] | None
+"""See `ScoredMethod.spread`."""
+
 DEFAULT_SHARE = 0.05
 """The share of a graph's edges that a circuit has where no size is given."""
 
@@ -78,9 +81,13 @@ class ScoredMethod(BaseCircuitMethod):
         return True
 
     @property
-    def scores_add_up(self) -> bool:
-        """Whether the scores on all prompts are the mean of those on parts of the prompts."""
-        return False
+    def spread(self) -> Spread:
+        """What is a mean over prompts, so that workers with parts of them can compute it.
+
+        `scores`: the scores themselves. `steps`: what the function takes from `problem.mean`. None:
+        nothing; the function needs all prompts in `problem.bench`.
+        """
+        return None
 
     def size(self, n_edges: int) -> int:
         """How many of a graph's `n_edges` the circuit may have, at least one."""
@@ -115,8 +122,8 @@ class EapMethod(RankedMethod):
     name: Literal["eap"]
 
     @property
-    def scores_add_up(self) -> bool:
-        return True
+    def spread(self) -> Spread:
+        return "scores"
 
 
 class EapIgInputsMethod(RankedMethod):
@@ -142,8 +149,8 @@ class EapIgInputsMethod(RankedMethod):
         return self.rounds == 1
 
     @property
-    def scores_add_up(self) -> bool:
-        return self.rounds == 1
+    def spread(self) -> Spread:
+        return "scores" if self.rounds == 1 else "steps"
 
     @model_validator(mode="after")
     def _rounds_fit(self) -> EapIgInputsMethod:
@@ -175,8 +182,8 @@ class EapIgActivationsMethod(RankedMethod):
     steps: Annotated[int, Field(ge=1), Default(5)]
 
     @property
-    def scores_add_up(self) -> bool:
-        return True
+    def spread(self) -> Spread:
+        return "scores"
 
 
 class CleanCorruptedMethod(RankedMethod):
@@ -190,8 +197,8 @@ class CleanCorruptedMethod(RankedMethod):
     name: Literal["clean-corrupted"]
 
     @property
-    def scores_add_up(self) -> bool:
-        return True
+    def spread(self) -> Spread:
+        return "scores"
 
 
 class ExactMethod(RankedMethod):
@@ -210,8 +217,8 @@ class ExactMethod(RankedMethod):
         return n_edges
 
     @property
-    def scores_add_up(self) -> bool:
-        return True
+    def spread(self) -> Spread:
+        return "scores"
 
 
 class NodeAttributionMethod(RankedMethod):
@@ -224,6 +231,10 @@ class NodeAttributionMethod(RankedMethod):
 
     name: Literal["node-attribution"]
 
+    @property
+    def spread(self) -> Spread:
+        return "steps"
+
 
 class NodeExactMethod(RankedMethod):
     """Each node removed from the whole model, alone; an edge has the score of its weaker end."""
@@ -233,6 +244,10 @@ class NodeExactMethod(RankedMethod):
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_exact"
 
     name: Literal["node-exact"]
+
+    @property
+    def spread(self) -> Spread:
+        return "steps"
 
 
 class HispMethod(ScoredMethod):
@@ -244,6 +259,10 @@ class HispMethod(ScoredMethod):
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:hisp"
 
     name: Literal["hisp"]
+
+    @property
+    def spread(self) -> Spread:
+        return "steps"
 
 
 class EdgePruningMethod(ScoredMethod):
@@ -267,6 +286,10 @@ class EdgePruningMethod(ScoredMethod):
     def scores_fit_every_size(self) -> bool:
         return False
 
+    @property
+    def spread(self) -> Spread:
+        return "steps"
+
 
 class SubnetworkProbingMethod(ScoredMethod):
     """A gate on every node, trained; an edge has the score of its weaker end (Cao et al. 2021).
@@ -287,6 +310,10 @@ class SubnetworkProbingMethod(ScoredMethod):
     learning_rate: Annotated[float, Field(gt=0), Default(0.1)]
     penalty: Annotated[float, Field(gt=0), Default(1.0)]
 
+    @property
+    def spread(self) -> Spread:
+        return "steps"
+
 
 class RandomMethod(ScoredMethod):
     """Scores drawn at random: the null model for a circuit of the same size."""
@@ -296,3 +323,7 @@ class RandomMethod(ScoredMethod):
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.scoring:random_scores"
 
     name: Literal["random"]
+
+    @property
+    def spread(self) -> Spread:
+        return "steps"

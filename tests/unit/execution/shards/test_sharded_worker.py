@@ -16,6 +16,7 @@ from acdc_pipeline.execution.methods import SharedWork
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import TaskSpec
+from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store.failure import RemoteFailure, failure_of
 from tests.shard_channels import Deaths, planned, random_task, sharded_worker, stored
 
@@ -58,6 +59,13 @@ def test_search_over_any_number_of_workers_is_the_same_and_that_of_all_prompts(
         ("clean-corrupted", {}),
         ("exact", {}),
         ("eap-ig-acdc", {"threshold": 0.01, "screen": 0.5, "steps": 2}),
+        ("eap-ig-inputs", {"steps": 2, "rounds": 3}),
+        ("node-attribution", {"metric": "logit_diff"}),
+        ("node-exact", {}),
+        ("hisp", {"metric": "logit_diff"}),
+        ("edge-pruning", {"steps": 4}),
+        ("subnetwork-probing", {"steps": 4}),
+        ("random", {}),
     ],
 )
 def test_scores_over_any_number_of_workers_are_the_same_and_those_of_all_prompts(
@@ -186,9 +194,12 @@ def test_prompts_that_no_worker_has_room_for_are_refused_with_what_they_need(tas
     assert "--shards" in str(raised.value.fix)
 
 
-def test_methods_whose_scores_do_not_add_up_run_on_one_worker(task: TaskSpec):
-    deaths = Deaths({})
-    run = planned(task, "gpt2", "hisp", {"metric": "logit_diff"})
-    record = stored(sharded_worker(2, deaths).execute(run, task))
-    assert record == stored(Worker(device="cpu").execute(run, task))
+def test_metric_of_ones_own_runs_on_one_worker(task: TaskSpec):
+    deaths, messages = Deaths({}), []
+    own = Metric("first", lambda logprobs, answers: logprobs[:, 0], version=1)
+    run = planned(task, "gpt2", "exact", {"metric": own.key})
+    worker = sharded_worker(2, deaths, messages.append, own_metric=own)
+    alone = Worker(device="cpu", own_metric=own)
+    assert stored(worker.execute(run, task)) == stored(alone.execute(run, task))
     assert not deaths.sent
+    assert messages == ["this run of 'exact' cannot be spread: one worker computes it"]
