@@ -15,8 +15,10 @@ from acdc_pipeline.errors import AcdcError, NewerRun
 from acdc_pipeline.execution.checkpoint import Checkpoint, StoreCheckpoint
 from acdc_pipeline.execution.progress import Progress, SweepListener
 from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
+from acdc_pipeline.execution.shared_runs import FailuresMeanwhile, SharedRuns
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store.claims import LEASE, Claims
 from acdc_pipeline.store.failure import failure_of
 
 LOCAL_WORKER = "local"
@@ -59,16 +61,19 @@ class Executor(Protocol):
 
 @dataclass
 class LocalExecutor:
-    """Executes runs in this process, in the order given.
+    """Executes runs in this process, in the order given; other drivers may share them.
 
     Args:
         make: creates what executes runs, such as `Worker`. Called for the first run that is not in
             the store, and again after an unexpected error, which leaves an unknown state.
         checkpoint: seconds between two checkpoints of a long run.
+        lease: seconds without a sign of this process after which other drivers of the store may
+            take its run.
     """
 
     make: Callable[[], RunWorker]
     checkpoint: float = 60.0
+    lease: float = LEASE
     _worker: RunWorker | None = field(default=None, init=False)
 
     def execute(
@@ -80,17 +85,23 @@ class LocalExecutor:
             StoreError: the store cannot be written; committed runs stay.
             InvalidInput: `make` cannot create a worker, for example on a missing device.
         """
-        for planned in runs:
-            listener.started(LOCAL_WORKER, planned, 1)
-            started = time.perf_counter()
-            state, kept, error = self._execute_one(planned, store, listener)
-            seconds = time.perf_counter() - started
-            outcome = Outcome(planned, state, seconds, 1, LOCAL_WORKER, kept, error)
-            listener.ended(outcome)
-            yield outcome
+        failures = FailuresMeanwhile(store, runs)
+        with Claims(store.backend, self.lease) as claims:
+            for planned in SharedRuns(runs, claims, listener.waiting):
+                listener.started(LOCAL_WORKER, planned, 1)
+                started = time.perf_counter()
+                state, kept, error = self._execute_one(planned, store, listener, failures)
+                seconds = time.perf_counter() - started
+                outcome = Outcome(planned, state, seconds, 1, LOCAL_WORKER, kept, error)
+                listener.ended(outcome)
+                yield outcome
 
     def _execute_one(
-        self, planned: PlannedRun, store: Store, listener: SweepListener
+        self,
+        planned: PlannedRun,
+        store: Store,
+        listener: SweepListener,
+        failures: FailuresMeanwhile,
     ) -> tuple[State, int | None, AcdcError | None]:
         """Return state, number of edges kept, and error of a run."""
         try:
@@ -98,6 +109,8 @@ class LocalExecutor:
                 return "present", None, None
         except NewerRun as error:
             return "failed", None, _record_failure(store, planned, error)
+        if (failed := failures.of(planned.run_id)) is not None:
+            return "failed", None, failed.error()
         if self._worker is None:
             self._worker = self.make()
         progress = _WorkerProgress(listener)

@@ -17,6 +17,8 @@ EVALUATIONS = "evaluations"
 """Evaluations of runs, outside of `runs/`: a committed run never changes."""
 QUARANTINE = "quarantine"
 """Damaged runs that were replaced by intact ones."""
+CLAIMS = "claims"
+"""Runs that a driver executes at the moment."""
 INDEX = ("index", "v1")
 """The index, a cache; another version of its columns is another folder."""
 
@@ -40,6 +42,9 @@ SUFFIX = "[0-9a-f]{16}"
 _ATTEMPT = re.compile(SUFFIX, re.ASCII)
 # with a second suffix until it is written
 _PROBE = re.compile(rf"probe\.{SUFFIX}(?:\.{SUFFIX})?", re.ASCII)
+
+
+_CLAIM = re.compile(rf"([0-9a-f]{{{RUN_ID_LENGTH}}})\.([0-9]{{1,6}})\.json", re.ASCII)
 
 
 def is_run_id(name: str) -> bool:
@@ -76,6 +81,17 @@ def evaluation_id_of(name: str) -> str | None:
     """Return the id of the evaluation in a file of that name; None for any other file."""
     match = _EVALUATION.fullmatch(name)
     return None if match is None else match[1]
+
+
+def claim_name(run_id: str, generation: int) -> str:
+    """Return the name of a claim of a run, in `claims/`."""
+    return f"{run_id}.{generation}.json"
+
+
+def claim_of(name: str) -> tuple[str, int] | None:
+    """Return run and generation of the claim in a file of that name; None for any other file."""
+    match = _CLAIM.fullmatch(name)
+    return None if match is None else (match[1], int(match[2]))
 
 
 def checked_run_id(name: str) -> str:

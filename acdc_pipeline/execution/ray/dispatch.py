@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,8 +23,10 @@ from acdc_pipeline.execution.ray.worker_pool import (
     WorkerPool,
 )
 from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
+from acdc_pipeline.execution.shared_runs import FailuresMeanwhile
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import RunFailure, Store
+from acdc_pipeline.store.claims import Claims
 from acdc_pipeline.store.failure import failure_of
 
 # Seconds between two polls of the workers' positions and of the nodes that are being drained.
@@ -51,6 +53,7 @@ class Dispatcher:
 
     Args:
         store: store of failures; the workers commit to it themselves.
+        claims: claims of this driver, which shares the runs with others of the same store.
         worker_timeout: seconds without any worker after which to fail.
     """
 
@@ -58,6 +61,7 @@ class Dispatcher:
         self,
         runs: Sequence[PlannedRun],
         store: Store,
+        claims: Claims,
         listener: SweepListener,
         pool: WorkerPool,
         profile: WorkerProfile,
@@ -65,6 +69,9 @@ class Dispatcher:
     ) -> None:
         self._queue = RunQueue({run.run_id: run for run in runs}.values())
         self._store = store
+        self._claims = claims
+        self._failures = FailuresMeanwhile(store, runs)
+        self._elsewhere: dict[str, PlannedRun] = {}
         self._listener = listener
         self._pool = pool
         self._profile = profile
@@ -84,7 +91,8 @@ class Dispatcher:
             StoreError: the store cannot be written.
         """
         try:
-            while self._queue or self._pool.busy:
+            self._claims.others()
+            while self._queue or self._pool.busy or self._elsewhere:
                 self._assign_runs()
                 self._start_workers()
                 self._check_workers()
@@ -93,6 +101,7 @@ class Dispatcher:
                     yield outcome
                 if time.monotonic() >= self._next_poll:
                     self._poll()
+                    yield from self._look_elsewhere()
             self._metrics.publish(0)
         finally:
             for event in self._pool.cancel_runs(CANCEL_TIMEOUT):
@@ -104,7 +113,7 @@ class Dispatcher:
             if worker.node_id in self._draining:
                 self._handle_lost(WorkerLost(worker, None, "its node is being drained"))
                 self._pool.terminate(worker)
-            elif (planned := self._queue.take(worker.name)) is not None:
+            elif (planned := self._claim_run(worker.name)) is not None:
                 history = self._histories.setdefault(planned.run_id, _History())
                 history.attempts += 1
                 history.tested = 0
@@ -113,6 +122,30 @@ class Dispatcher:
                     self._metrics.model_loads.inc()
                 self._pool.assign(worker, planned, history.attempts)
                 self._listener.started(worker.name, planned, history.attempts)
+
+    def _claim_run(self, worker: str) -> PlannedRun | None:
+        """Return the next run for a worker; those that other drivers execute are set aside."""
+        while (planned := self._queue.take(worker)) is not None:
+            if self._claims.take(planned.run_id):
+                return planned
+            self._elsewhere[planned.run_id] = planned
+        return None
+
+    def _look_elsewhere(self) -> Iterator[Outcome]:
+        """Queue the runs again that no other driver executes any more; yield failures of others."""
+        if not self._elsewhere:
+            return
+        for run_id in self._elsewhere.keys() - self._claims.others():
+            planned = self._elsewhere.pop(run_id)
+            failure = self._failures.of(run_id)
+            if failure is None:
+                self._queue.put_back(planned)
+                continue
+            error = failure.error()
+            outcome = Outcome(planned, "failed", 0.0, failure.attempts, failure.worker, None, error)
+            self._metrics.count_outcome("failed")
+            self._listener.ended(outcome)
+            yield outcome
 
     def _start_workers(self) -> None:
         unfinished = len(self._queue) + len(self._pool.busy)
@@ -228,6 +261,7 @@ class Dispatcher:
         error: AcdcError | None = None,
     ) -> Outcome:
         """Report the outcome of a run to metrics and listener, and return it."""
+        self._claims.release(attempt.planned.run_id)
         history = self._histories.pop(attempt.planned.run_id)
         seconds = history.seconds + attempt.seconds
         outcome = Outcome(attempt.planned, state, seconds, history.attempts, worker, kept, error)

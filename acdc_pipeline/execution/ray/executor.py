@@ -23,6 +23,7 @@ from acdc_pipeline.execution.ray.worker_pool import WorkerPool
 from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
+from acdc_pipeline.store.claims import LEASE, Claims
 from acdc_pipeline.store.probe import StoreProbe
 
 WORKER_TIMEOUT = 600.0
@@ -39,6 +40,8 @@ class RayExecutor:
         device: `auto` gives a worker the GPU that Ray reserved for it, else the CPU.
         memory: byte budget of a search; None means that of the profile.
         worker_timeout: seconds without any worker after which to fail.
+        lease: seconds without a sign of this driver after which other drivers of the store may take
+            its runs.
     """
 
     profile: WorkerProfile
@@ -48,6 +51,7 @@ class RayExecutor:
     memory: int | None = None
     worker_factory: WorkerFactory = make_worker
     worker_timeout: float = WORKER_TIMEOUT
+    lease: float = LEASE
 
     def execute(
         self, runs: Sequence[PlannedRun], store: Store, listener: SweepListener
@@ -77,9 +81,10 @@ class RayExecutor:
             )
             pool = WorkerPool(self.profile, settings)
             try:
-                yield from Dispatcher(
-                    runs, store, listener, pool, self.profile, self.worker_timeout
-                ).outcomes()
+                with Claims(store.backend, self.lease) as claims:
+                    yield from Dispatcher(
+                        runs, store, claims, listener, pool, self.profile, self.worker_timeout
+                    ).outcomes()
             finally:
                 pool.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -197,6 +198,19 @@ class Backend(ABC):
     @abstractmethod
     def write(self, data: bytes, *parts: str) -> None:
         """Create or replace a file atomically: readers see the old content or the new."""
+
+    @abstractmethod
+    def put_if_absent(self, data: bytes, *parts: str) -> bool:
+        """Create a file unless there is one. Of several writers, one succeeds.
+
+        Returns:
+            Whether `data` is the content of the file by this call.
+        """
+
+    def remove(self, *parts: str) -> None:
+        """Remove a file, if there is one."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(*parts))
 
     def write_cache(self, data: bytes, *parts: str) -> None:
         """Like `write`, for a file that may be lost where the machine fails."""

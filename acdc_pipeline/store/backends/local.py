@@ -109,6 +109,16 @@ class LocalBackend(Backend):
         aside = target.with_name(f"{target.name}.{layout.new_suffix()}")
         _replace_durably(target, data, aside)
 
+    def put_if_absent(self, data: bytes, *parts: str) -> bool:
+        target = self.folder.joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with target.open("xb") as file:
+                file.write(data)
+        except FileExistsError:
+            return False
+        return True
+
     def write_cache(self, data: bytes, *parts: str) -> None:
         target = self.folder.joinpath(*parts)
         aside = target.with_name(f"{target.name}.{layout.new_suffix()}")

@@ -95,6 +95,13 @@ class ObjectBackend(Backend):
     def write(self, data: bytes, *parts: str) -> None:
         self.fs.pipe_file(self.path(*parts), data)
 
+    def put_if_absent(self, data: bytes, *parts: str) -> bool:
+        if self._put_if_absent(self.path(*parts), data):
+            return True
+        self.refresh()
+        # where the answer to a first request was lost, the object is ours
+        return self.read(*parts) == data
+
     def remove_failure(self, run_id: str) -> None:
         with suppress(FileNotFoundError):
             self.fs.rm_file(self.path(layout.FAILED, run_id, layout.FAILURE))
