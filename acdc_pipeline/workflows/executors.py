@@ -33,6 +33,8 @@ class ExecutionSettings:
         device: a torch device or `auto`; None for the profile's.
         memory: byte budget of a search; None for half of the free memory.
         threads: torch threads of this process; None for the profile's CPUs.
+        lease: seconds without a sign of this process after which other drivers of the store may
+            take its runs; None for the default.
     """
 
     name: str
@@ -40,6 +42,7 @@ class ExecutionSettings:
     device: str | None
     memory: int | None
     threads: int | None
+    lease: float | None = None
 
 
 def execution_settings(
@@ -50,6 +53,7 @@ def execution_settings(
     memory: int | None = None,
     threads: int | None = None,
     shards: int | None = None,
+    lease: float | None = None,
 ) -> ExecutionSettings:
     """Find the worker profile `profile` and override what is not None.
 
@@ -73,7 +77,7 @@ def execution_settings(
     if shards is not None:
         found = found.model_copy(update={"shards": shards})
     memory = found.memory if memory is None else memory
-    return ExecutionSettings(profile, found, device, memory, threads)
+    return ExecutionSettings(profile, found, device, memory, threads, lease)
 
 
 def check_resources(memory: int | None, threads: int | None) -> None:
@@ -95,7 +99,9 @@ def check_executor(name: str, field: str) -> str:
 
 def make_executor(settings: ExecutionSettings) -> Executor:
     """Make the executor of `settings`. Imports Ray only where the profile uses it."""
-    profile = settings.profile
+    from acdc_pipeline.store.claims import LEASE
+
+    profile, lease = settings.profile, LEASE if settings.lease is None else settings.lease
     if profile.executor == "ray":
         from acdc_pipeline.execution.ray import RayExecutor
 
@@ -103,6 +109,7 @@ def make_executor(settings: ExecutionSettings) -> Executor:
             profile,
             device="auto" if settings.device is None else settings.device,
             memory=settings.memory,
+            lease=lease,
         )
     import torch
 
@@ -121,7 +128,7 @@ def make_executor(settings: ExecutionSettings) -> Executor:
         return Worker(device=device, memory=memory)
 
     sharded = spread(make, profile.shards, device=device, memory=memory, threads=settings.threads)
-    return LocalExecutor(sharded, profile.checkpoint)
+    return LocalExecutor(sharded, profile.checkpoint, lease)
 
 
 def leaves_gpu_idle(settings: ExecutionSettings) -> bool:

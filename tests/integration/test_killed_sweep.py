@@ -84,4 +84,22 @@ def test_two_sweeps_at_once_on_one_store_commit_every_run_once(sweep: Path, stor
     for run_id in store.run_ids():
         assert sorted(each[run_id] for each in found) == ["committed", "present"]
     assert store.damaged() == store.failures() == []
+    # as many as were executed: a run of one driver is claimed, and not begun by the other
+    executed = [sum(state == "committed" for state in each.values()) for each in found]
+    assert sum(executed) == RUNS
+    assert min(executed) > 0
     assert list((Path(store_url) / "tmp").iterdir()) == []
+
+
+def test_sweep_that_is_killed_leaves_its_runs_to_the_other_at_once(sweep: Path, store_url: str):
+    with start(sweep) as killed, start(sweep) as other:
+        assert killed.stderr is not None
+        assert any(line.startswith("[2/") for line in killed.stderr)
+        killed.send_signal(signal.SIGKILL)
+        # far less than the lease of a minute after which its run would be taken over elsewhere
+        out, err = other.communicate(timeout=50)
+    assert (killed.returncode, other.returncode) == (-signal.SIGKILL, 0), err
+    store = open_store(store_url)
+    assert set(store.run_ids()) == set(states(json.loads(out)))
+    assert len(store.run_ids()) == RUNS
+    assert store.damaged() == store.failures() == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from acdc_pipeline.cli.commands.jobs import print_version_note
+from acdc_pipeline.cli.commands.watch import execute_and_watch
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.options import sweep as sweep_options
 from acdc_pipeline.cli.terminal.index_notes import IndexNotes
@@ -46,6 +47,8 @@ def run(
     profile: sweep_options.ProfileName = DEFAULT_PROFILE,
     retry_failed: sweep_options.RetryFailed = False,
     shard: sweep_options.Shard = None,
+    watch: sweep_options.Watch = False,
+    lease: sweep_options.Lease = None,
     device: sweep_options.SweepDevice = None,
     memory: shared.Memory = None,
     threads: shared.Threads = None,
@@ -57,7 +60,8 @@ def run(
 
     Runs that fail do not stop the others; their errors are stored, and they are retried only with
     --retry-failed. If the command is stopped at any moment, the same command continues where it
-    was. Exit code 3 if a run failed.
+    was. Started several times on one store, also on several machines, the commands share the runs.
+    Exit code 3 if a run failed.
 
     \b
     Examples:
@@ -71,9 +75,18 @@ def run(
         results, status = plan_with_store(sweep, store, settings, shard, json=json)
         todo = status.runs("to run", "failed before") if retry_failed else status.runs("to run")
         print_cached(status)
-        outcomes = execute_with_progress(
-            todo, results, settings, resume_command=shared.repeat_command(context)
-        )
+
+        def execute(runs: Sequence[PlannedRun]) -> list[Outcome]:
+            command = shared.repeat_command(context)
+            return execute_with_progress(runs, results, settings, resume_command=command)
+
+        outcomes = execute(todo)
+        if watch:
+            status, outcomes = execute_and_watch(
+                outcomes,
+                lambda: plan_with_store(sweep, store, settings, shard, json=True)[1],
+                execute,
+            )
     ids = [planned.run_id for planned in status.plan.runs]
     summaries = results.summaries(ids)
     if json:

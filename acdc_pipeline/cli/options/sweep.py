@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.workflows.executors import (
     ExecutionSettings,
     check_executor,
@@ -31,6 +32,20 @@ Shard = Annotated[
         metavar="I/N",
         help="Only the I-th of N parts. The parts are of equal size and together exactly the "
         "sweep; runs of one task on one model stay together where possible.",
+    ),
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time without a sign of this process after which other drivers take over its run, "
+        "as in 60s. On one machine they see at once that it ended. Default: 60s.",
+    ),
+]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch", help="When all is done, read the sweep again and wait for more, until Ctrl-C."
     ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Retry runs that failed before.")]
@@ -77,7 +92,24 @@ def read_settings(context: typer.Context) -> ExecutionSettings:
         memory=memory,
         threads=threads,
         shards=context.params.get("shards"),
+        lease=_read_lease(context.params.get("lease")),
     )
+
+
+def _read_lease(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from acdc_pipeline.specs.profile import seconds_of
+    from acdc_pipeline.store.claims import LEAST_LEASE
+
+    try:
+        seconds = seconds_of(text)
+    except InvalidInput as error:
+        error.field = "--lease"
+        raise
+    if seconds < LEAST_LEASE:
+        raise InvalidInput(f"{text} is too short", field="--lease", allowed="at least 1s")
+    return seconds
 
 
 def read_executor(context: typer.Context) -> str | None:

@@ -37,6 +37,8 @@ NO_RUN = "an evaluation of a run that is not in the store"
 HALF_WRITTEN = "an evaluation that was never written to its end"
 PROBE = "a trial of whether the store can be written"
 REPLACED = "a damaged run that was replaced"
+CLAIM = "a claim of a driver that is gone"
+HALF_INDEXED = "a part of the index that was never written to its end"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from acdc_pipeline.errors import StoreError
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import (
     CHECKPOINT,
+    CLAIM,
+    HALF_INDEXED,
     HALF_WRITTEN,
     NO_RUN,
     PROBE,
@@ -35,6 +37,11 @@ _TARGET_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 _ATTEMPT = re.compile(rf"([0-9a-f]+\.{layout.SUFFIX})(?:\.lock)?", re.ASCII)
 _OF_A_RUN = re.compile(rf"([0-9a-f]+)\.(?:{layout.SUFFIX}|repair)", re.ASCII)
 _CHECKPOINT = re.compile(rf"([0-9a-f]+)\.(?:parquet|(?:parquet\.)?{layout.SUFFIX})", re.ASCII)
+# of a run, also half written, or the lock file of a driver
+_CLAIM = re.compile(
+    rf"([0-9a-f]{{20}})\.[0-9]{{1,6}}\.json(?:\.{layout.SUFFIX})?|{layout.SUFFIX}\.lock", re.ASCII
+)
+_UNFINISHED_PART = re.compile(rf"[0-9]+-[0-9a-f]{{32}}\.parquet\.{layout.SUFFIX}", re.ASCII)
 _UNFINISHED_EVALUATION = re.compile(rf"{layout.SUFFIX}\.json\.{layout.SUFFIX}", re.ASCII)
 
 
@@ -227,6 +234,17 @@ class LocalBackend(Backend):
         for path in (self.folder / layout.QUARANTINE).glob("*"):
             if _OF_A_RUN.fullmatch(path.name) and layout.is_run_id(_run_id(path)):
                 yield path, REPLACED, _run_id(path)
+
+        yield from self._unneeded_claims()
+        for path in self.folder.joinpath(*layout.INDEX).glob("*"):
+            if _UNFINISHED_PART.fullmatch(path.name):
+                yield path, HALF_INDEXED, None
+
+    def _unneeded_claims(self) -> Iterator[tuple[Path, str, str | None]]:
+        """Yield claims, which their drivers renew while they live, and lock files of dead ones."""
+        for path in (self.folder / layout.CLAIMS).glob("*"):
+            if (match := _CLAIM.fullmatch(path.name)) and not is_locked(path):
+                yield path, CLAIM, match[1]
 
     def _unneeded_evaluations(self) -> Iterator[tuple[Path, str, str]]:
         """Yield evaluations of absent runs, and interrupted writes of any evaluation."""

@@ -13,6 +13,7 @@ from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import (
     ABANDONED,
     CHECKPOINT,
+    CLAIM,
     NO_RUN,
     PROBE,
     Backend,
@@ -203,6 +204,10 @@ class ObjectBackend(Backend):
             if why := why_unneeded(self, run_id, CHECKPOINT):
                 yield path, [path], why, run_id
         yield from self._unneeded_evaluations()
+        for name in self.find(layout.CLAIMS):
+            if claim := layout.claim_of(name):
+                path = f"{layout.CLAIMS}/{name}"
+                yield path, [path], CLAIM, claim[0]
         for name in self.find(layout.TMP):
             if layout.is_probe(name):
                 path = f"{layout.TMP}/{name}"

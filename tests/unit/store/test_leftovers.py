@@ -13,12 +13,15 @@ from acdc_pipeline.store import Store, StoredEvaluation, open_store
 from acdc_pipeline.store.backends.base import (
     ABANDONED,
     CHECKPOINT,
+    CLAIM,
     COMMITTED,
+    HALF_INDEXED,
     HALF_WRITTEN,
     NO_RUN,
     PROBE,
     REPLACED,
 )
+from acdc_pipeline.store.claims import Claims
 from acdc_pipeline.store.locks import lock
 from tests import records
 
@@ -280,3 +283,31 @@ def test_evaluation_that_was_never_written_to_its_end_is_a_leftover(tmp_path: Pa
     put(store, path, b"half a file")
     put(store, f"evaluations/{RUN_ID}/notes.txt", b"of somebody else")
     assert found(store, later=2.0) == {path: HALF_WRITTEN}
+
+
+def test_leftovers_are_claims_that_nobody_renews_and_not_those_of_a_living_driver(store: Store):
+    put(store, f"claims/{UNKNOWN}.0.json", b"{}")
+    put(store, "claims/notes.txt", b"{}")
+    if store.folder:
+        put(store, f"claims/{'a' * 16}.lock", b"")
+        put(store, f"claims/{UNKNOWN}.0.json.{'b' * 16}", b"")
+    with Claims(store.backend) as claims:
+        claims.take(RUN_ID)
+        assert found(store) == {}
+        left = found(store, later=8)
+        # in a folder the lock file of the driver says that it lives; its claim is renewed
+        assert f"claims/{UNKNOWN}.0.json" in left
+        assert set(left.values()) == {CLAIM}
+        assert len(left) == (4 if store.folder else 2)
+    for item in store.leftovers(older_than=0.0, now=time.time() + DAY):
+        store.remove(item)
+    assert store.backend.names("claims") == {"notes.txt"}
+
+
+def test_leftovers_of_the_index_are_parts_that_were_never_written(store: Store):
+    if store.folder is None:
+        return  # an object appears whole
+    name = f"1-{'a' * 32}.parquet.{'b' * 16}"
+    put(store, f"index/v1/{name}", b"half")
+    assert found(store, later=8) == {f"index/v1/{name}": HALF_INDEXED}
+    assert store.summaries() != []
