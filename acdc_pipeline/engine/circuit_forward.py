@@ -135,7 +135,7 @@ def run_circuits_to_answers(
 
 def _weights_of_layer(weights: TransformerWeights) -> float:
     """The multiply-adds of one position in a layer, the mean of all; without q·k and its values."""
-    parts = [part for block in weights.blocks for part in (block.mixer, block.mlp) if part]
+    parts = [part for block in weights.shapes for part in (block.mixer, block.mlp) if part]
     matrices = [(*attn.matrices.values(), attn.w_o) for attn in weights.attentions]
     heads = sum(matrix.numel() for of_layer in matrices for matrix in of_layer)
     return (heads + sum(part.n_weights for part in parts)) / len(weights.blocks)

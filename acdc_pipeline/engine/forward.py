@@ -142,7 +142,7 @@ def head_width(weights: TransformerWeights) -> int:
 
 def mlp_width(weights: TransformerWeights) -> int:
     """The number of hidden units that a token uses in the widest MLP or mixer; 0 without any."""
-    parts = [part for block in weights.blocks for part in (block.mlp, block.mixer)]
+    parts = [part for block in weights.shapes for part in (block.mlp, block.mixer)]
     return max(0 if part is None else part.width for part in parts)
 
 

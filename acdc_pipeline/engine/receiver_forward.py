@@ -107,7 +107,7 @@ class ReceiverForward(ABC):
         if self.computed is None:
             return every
         some = self.computed[at.start : at.stop].nonzero()[0].tolist()
-        return every if some and self.weights.blocks[layer].coupled else some
+        return every if some and self.weights.shapes[layer].coupled else some
 
     def is_computed(self, source: int | None) -> bool:
         """Whether a source is computed, given by its index; None for one that does not exist."""

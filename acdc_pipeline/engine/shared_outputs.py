@@ -55,7 +55,7 @@ def needed_sources(
         at = topology.head_sources(layer)
         heads = slice(at.start, at.stop)
         computed = needed[heads] & unknown[heads]
-        if weights.blocks[layer].coupled and computed.any():
+        if weights.shapes[layer].coupled and computed.any():
             needed[heads] = computed[:] = True
         for index in computed.nonzero()[0].tolist():
             for slot in SLOTS:
@@ -83,7 +83,7 @@ def identify_outputs(
             first, heads = at.start, needed[at.start : at.stop].nonzero()[0].tolist()
             receivers = {h: [Receiver(head(layer, h), slot) for slot in SLOTS] for h in heads}
             reads = {h: _reads(topology, ids, mask, of) for h, of in receivers.items()}
-            if weights.blocks[layer].coupled:
+            if weights.shapes[layer].coupled:
                 reads = dict.fromkeys(heads, b"".join(reads.values()))
             for h, what in reads.items():
                 ids[first + h] = numbers.setdefault((first + h, what), len(numbers))

@@ -15,7 +15,7 @@ def check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
     """
     topology = bench.weights.topology
     norms = {bench.weights.norm_final.kind}
-    for block in bench.weights.blocks:
+    for block in bench.weights.shapes:
         norms |= {norm.kind for norm in (block.norm_attn, block.norm_mlp) if norm is not None}
     if neurons.basis == "centred" and norms != {"layer"}:
         raise UnsupportedModel(
@@ -23,7 +23,7 @@ def check_masks(bench: Bench, neurons: NeuronMasks, model: str) -> None:
             where=model,
             fix="mask in the stored basis",
         )
-    for layer, block in enumerate(bench.weights.blocks):
+    for layer, block in enumerate(bench.weights.shapes):
         heads = [topology.source_index[node] for node in topology.heads(layer)]
         together = "the sum of its heads" if block.post_attn is not None else None
         if block.attn is not None and block.attn.z_norm_eps is not None:

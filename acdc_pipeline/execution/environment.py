@@ -38,8 +38,11 @@ def default_budget(device: torch.device) -> int:
     A power of two, since batches depend on the budget, and roundings on batches: a budget that
     changed with every other process would make no two runs alike.
     """
+    return 1 << (max(1, int(free_memory(device) * BUDGET_SHARE)).bit_length() - 1)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes of memory of a device that are free."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-    else:
-        free = psutil.virtual_memory().available
-    return 1 << (max(1, int(free * BUDGET_SHARE)).bit_length() - 1)
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

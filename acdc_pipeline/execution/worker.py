@@ -13,7 +13,7 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
-from acdc_pipeline.execution.environment import default_budget, environment
+from acdc_pipeline.execution.environment import default_budget, environment, free_memory
 from acdc_pipeline.execution.methods import PreparedRun, SharedWork
 from acdc_pipeline.execution.own_metric import require_function
 from acdc_pipeline.execution.problem import BenchProblem
@@ -47,7 +47,8 @@ class Worker:
 
     Args:
         device: device by name.
-        memory: byte budget of a search; None for half of the free memory.
+        memory: byte budget of a search; None for half of the free memory. A model with more bytes
+            of weights is read layer by layer, and layers in memory take half of the budget.
         own_metric: the metric of one's own that runs may name.
         held: a model in memory, for the runs of its revision; all others are loaded by reference.
     """
@@ -73,7 +74,10 @@ class Worker:
     @property
     def budget(self) -> int:
         """Byte budget of a search beside the weights."""
-        return self.memory if self.memory is not None else default_budget(self.device)
+        if self.memory is None:
+            return default_budget(self.device)
+        layered = self._model is not None and self._model.is_layered
+        return self.memory // 2 if layered else self.memory
 
     def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
         """Return the bench of `run`: its model on its prompts. Raises like `execute`."""
@@ -191,7 +195,9 @@ class Worker:
             if held is not None and held.revision == run.model_revision:
                 model = held.load(run.dtype, str(self.device))
             else:
-                model = load_reference(ModelRef.parse(run.model), run.dtype, str(self.device))
+                memory = free_memory(self.device) if self.memory is None else self.memory
+                ref, device = ModelRef.parse(run.model), str(self.device)
+                model = load_reference(ref, run.dtype, device, memory)
             if model.revision != run.model_revision:
                 raise ExecutionFailed(
                     f"the files of {run.model} changed since this run was planned",

@@ -107,7 +107,7 @@ def available_values(
 ) -> Float64[np.ndarray, "*lead layer head"]:
     """`values`, which follow from one circuit of each head, with NaN where it has an obstacle."""
     missing = [
-        block.attn is not None and circuit in find_obstacles(block.attn) for block in weights.blocks
+        block.attn is not None and circuit in find_obstacles(block.attn) for block in weights.shapes
     ]
     return np.where(np.array(missing)[:, None], np.nan, values) if any(missing) else values
 

@@ -79,7 +79,7 @@ def _effects(
     corrupted = embed(weights, prompts.corrupted)
     final = stream.new_empty(n_heads, len(clean), weights.d_model)
     for layer in range(last):
-        if weights.blocks[layer].attn is None:
+        if weights.shapes[layer].attn is None:
             corrupted = run_layers(weights, corrupted, first=layer, stop=layer + 1)
             layer_done(layer)
             continue

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acdc_pipeline.models.weights import HeadNorm, Norm, Rotary, TransformerWeights
+from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.models.mapped import MappedBlocks
+from acdc_pipeline.models.weights import Block, HeadNorm, Norm, Rotary, TransformerWeights
 
 _TABLES = frozenset({"alibi", "query_scale"})
 
@@ -63,6 +65,8 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
         return item
     if isinstance(item, nn.Module):
         return _noisy_copy(item, generator)
+    if isinstance(item, MappedBlocks):
+        return _noisy_blocks(item, generator)
     if isinstance(item, tuple):
         return tuple(_noise(part, generator) for part in item)
     if is_dataclass(item) and not isinstance(item, type):
@@ -71,8 +75,30 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
     return item
 
 
+def _noisy_blocks(blocks: MappedBlocks[Block], generator: torch.Generator) -> MappedBlocks[Block]:
+    """Blocks that are drawn when they are needed, each time the same."""
+    states: dict[int, Tensor] = {}
+
+    def draw(index: int) -> Block:
+        if index in states:
+            again = torch.Generator()
+            again.set_state(states[index])
+            return _noise(blocks[index], again)
+        # For the first time, and in order.
+        states[index] = generator.get_state()
+        return _noise(blocks[index], generator)
+
+    return MappedBlocks(draw, len(blocks), blocks.least)
+
+
 def _noisy_copy(module: nn.Module, generator: torch.Generator) -> nn.Module:
     """A copy of `module` with noise in place of its matrices."""
+    if any(parameter.is_meta for parameter in module.parameters()):
+        raise UnsupportedModel(
+            "heads beside the model's own modules need the whole model in memory, for models with "
+            "random weights",
+            fix="use a memory budget that holds its weights (--memory)",
+        )
     memo: dict[int, Any] = {
         id(parameter): nn.Parameter(_noise(parameter.detach(), generator), requires_grad=False)
         for parameter in module.parameters()

@@ -158,7 +158,7 @@ def _score_part(
     mentions = {"answer": places.answer[which], "repeat": places.repeat[which]}
     found: dict[str, list[Tensor]] = defaultdict(list)
     for layer in range(len(weights.blocks)):
-        if weights.blocks[layer].attn is None:
+        if weights.shapes[layer].attn is None:
             clean, corrupted = (
                 run_layers(weights, stream, first=layer, stop=layer + 1)
                 for stream in (clean, corrupted)

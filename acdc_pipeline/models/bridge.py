@@ -6,6 +6,7 @@ That model is loader and oracle; the engine reads its weights once and never use
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,8 +54,11 @@ def load_bridge(directory: Path, *, dtype: torch.dtype) -> TransformerBridge:
     return _load_native(directory, config, dtype)
 
 
-def load_module(directory: Path, *, dtype: torch.dtype) -> Any:
+def load_module(directory: Path, *, dtype: torch.dtype, **placing: Any) -> Any:
     """Load the transformers model in `directory` for inference, on the CPU in `dtype`.
+
+    Args:
+        placing: arguments of `from_pretrained` for modules that are not to be read yet.
 
     Raises:
         InvalidInput: the directory does not hold a loadable model.
@@ -64,19 +68,20 @@ def load_module(directory: Path, *, dtype: torch.dtype) -> Any:
     found, where = find_architecture(architecture_of(config)), str(directory / "config.json")
     check_sizes(found.text_fields(config), where)
     check_hugging_face(config, found.class_name, where)
-    model = load_pretrained(directory, dtype=dtype)
-    refuse_not_finite(model.named_parameters(), str(directory))
+    model = load_pretrained(directory, dtype=dtype, **placing)
+    read = (pair for pair in model.named_parameters() if not pair[1].is_meta)
+    refuse_not_finite(read, str(directory))
     return model.eval().requires_grad_(False)
 
 
-def load_pretrained(directory: Path, *, dtype: torch.dtype) -> Any:
+def load_pretrained(directory: Path, *, dtype: torch.dtype, **placing: Any) -> Any:
     """Load the transformers model in `directory`, dequantised, on the CPU in `dtype`.
 
     Raises:
         InvalidInput: loading fails, or tensors are missing, superfluous or of another shape.
     """
     config = read_config(directory)
-    model, loading = _load_with_report(directory, config, dtype)
+    model, loading = _load_with_report(directory, config, dtype, placing)
     refuse_mismatches(loading, directory)
     return dequantise(model, config)
 
@@ -100,7 +105,7 @@ def wrap_pretrained(model: Any) -> TransformerBridge:
 
 
 def _load_with_report(
-    directory: Path, config: dict[str, Any], dtype: torch.dtype
+    directory: Path, config: dict[str, Any], dtype: torch.dtype, placing: Mapping[str, Any]
 ) -> tuple[Any, dict[str, Any]]:
     """Return the Hugging Face model, and the loading report of its library."""
     import transformers
@@ -123,6 +128,7 @@ def _load_with_report(
             return loader.from_pretrained(
                 directory,
                 **described,
+                **placing,
                 output_loading_info=True,
                 dtype=dtype,
                 attn_implementation=found.attn_implementation,
@@ -158,16 +164,18 @@ def _load_with_report(
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Suppress the progress bar and the loading report of transformers."""
+    """Suppress the progress bar and the loading report of transformers, and notes of accelerate."""
     from transformers import logging as hf_logging
 
     hf_logging.disable_progress_bar()
-    level = hf_logging.get_verbosity()
+    level, placing = hf_logging.get_verbosity(), logging.getLogger("accelerate.big_modeling")
     hf_logging.set_verbosity_error()
+    placing.disabled = True
     try:
         yield
     finally:
         hf_logging.set_verbosity(level)
+        placing.disabled = False
 
 
 def _load_native(directory: Path, config: dict[str, Any], dtype: torch.dtype) -> TransformerBridge:

@@ -166,7 +166,7 @@ def list_features(weights: TransformerWeights) -> tuple[str, ...]:
 
 def _stream_features(weights: TransformerWeights) -> Iterator[str]:
     # A layer of an MLP alone has no norm before attention.
-    first = next((block for block in weights.blocks if block.parts != "m"), weights.blocks[0])
+    first = next((block for block in weights.shapes if block.parts != "m"), weights.shapes[0])
     if first.norm_attn.kind != "none" or first.post_attn is None:
         yield _NORMS[first.norm_attn.kind]
     if first.post_attn is not None:
@@ -241,13 +241,13 @@ def _other_attention_features(layers: Sequence[Attention]) -> Iterator[str]:
 
 
 def _mixer_features(weights: TransformerWeights) -> Iterator[str]:
-    kinds = Counter(block.mixer.feature for block in weights.blocks if block.mixer is not None)
+    kinds = Counter(block.mixer.feature for block in weights.shapes if block.mixer is not None)
     for kind, count in kinds.items():
         yield f"{kind} in {count} of {len(weights.blocks)} layers"
 
 
 def _mlp_feature(weights: TransformerWeights) -> str:
-    layers = [_describe_mlp(block.mlp) for block in weights.blocks]
+    layers = [_describe_mlp(block.mlp) for block in weights.shapes]
     kinds = Counter(layers)
     if len(kinds) == 1:
         return layers[0]

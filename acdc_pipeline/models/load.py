@@ -21,7 +21,13 @@ from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_modul
 from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
+from acdc_pipeline.models.layered import (
+    count_weight_bytes,
+    layered_architecture,
+    load_layered,
+)
 from acdc_pipeline.models.location import locate
+from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
 
@@ -65,11 +71,18 @@ class LoadedModel:
         """Computational graph."""
         return self.weights.topology
 
+    @property
+    def is_layered(self) -> bool:
+        """Whether its layers are in files, and read when they are computed."""
+        return isinstance(self.weights.blocks, MappedBlocks)
+
     def reference_logits(
         self, tokens: Int[Tensor, "batch pos"]
     ) -> Float[Tensor, "batch pos vocab"]:
         """Return the logits of the original model on the CPU, through TransformerLens if loaded."""
         with torch.no_grad():
+            if isinstance(self.weights.blocks, MappedBlocks):
+                self.weights.blocks.settle()  # the model reads its layers too
             if self.original is not None:
                 return self.original(tokens.cpu(), use_cache=False).logits
             return self.bridge(tokens.cpu())
@@ -114,14 +127,39 @@ def digest_of(model: LoadedModel) -> str:
     return weights + ("" if model.tokenizer is None else hash_tokenizer(model.tokenizer))
 
 
-def load_reference(ref: ModelRef, dtype: str, device: str) -> LoadedModel:
-    """Return the same as `load_model`, without the digest that shows later changes."""
+def load_reference(
+    ref: ModelRef, dtype: str, device: str, memory: int | None = None
+) -> LoadedModel:
+    """Return the same as `load_model`, without the digest that shows later changes.
+
+    Args:
+        memory: the layers of a model whose weights take more bytes stay in their files, if the
+            architecture allows it; half of it is for those that are in memory.
+    """
     precision, torch_device = resolve_dtype(dtype), resolve_device(device)
     located = locate(ref)
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
     found = find_architecture(architecture, config)
+    layered = None if memory is None else layered_architecture(config)
+    if layered and memory and count_weight_bytes(located.directory, precision) > memory:
+        original, weights = load_layered(
+            located.directory,
+            layered,
+            precision=precision,
+            device=torch_device,
+            budget=memory // 2,
+        )
+        return LoadedModel(
+            ref=ref,
+            revision=located.revision,
+            architecture=architecture,
+            weights=weights,
+            tokenizer=load_tokenizer(located.directory),
+            bridge=None,
+            original=original,
+        )
     by_module = found.source == "module"
     load = load_module if by_module else load_bridge
     model = load(located.directory, dtype=precision.computed)

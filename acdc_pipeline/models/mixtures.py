@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.describe import ONE_NODE_PER_MIXTURE, no_mixture
 from acdc_pipeline.models.load import LoadedModel
+from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.models.own_modules import Mixture, TokenModule
 from acdc_pipeline.models.weights import Block, TransformerWeights
 from acdc_pipeline.specs.names import Experts
@@ -50,6 +51,11 @@ def split_experts(weights: TransformerWeights) -> TransformerWeights:
         UnsupportedModel: it has no mixture, or one that cannot be split; the error names the layer
             and the reason.
     """
+    if isinstance(weights.blocks, MappedBlocks):
+        raise UnsupportedModel(
+            "experts cannot be nodes of a model whose layers are read when they are computed",
+            fix="use a memory budget that holds its weights (--memory)",
+        )
     blocks = []
     for layer, block in enumerate(weights.blocks):
         try:

@@ -26,7 +26,7 @@ def move(item: Any, precision: Precision, device: torch.device, name: str = "") 
     if isinstance(item, Tensor):
         wide = item.detach().to(dtype=precision.computed)
         held = wide.to(dtype=precision.held) if name in MATRICES else wide
-        exact = torch.equal(held.to(wide.dtype), wide)
+        exact = held.dtype is wide.dtype or torch.equal(held.to(wide.dtype), wide)
         return (held if exact else wide).to(device=device).contiguous()
     if isinstance(item, nn.Module):
         return _move_module(item, precision, device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from acdc_pipeline.graph import Slot, Topology
 from acdc_pipeline.models.device import Precision
+from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.models.moving import move
 from acdc_pipeline.models.own_modules import Mixer, Mixture, TokenModule
 from acdc_pipeline.text import pluralize
@@ -268,12 +270,12 @@ class TransformerWeights:
     With `parallel`, all parts of a block read the same residual stream. Layers that have heads have
     equally many. `w_e` includes
     the scale that some models apply to their embedding. Logits are softly capped where `logit_cap`
-    is set: `cap * tanh(logit / cap)`.
+    is set: `cap * tanh(logit / cap)`. `blocks` may be `MappedBlocks`, read when they are needed.
     """
 
     w_e: Float[Tensor, "vocab_in d_model"]
     w_pos: Float[Tensor, "position d_model"] | None
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     norm_final: Norm
     w_u: Float[Tensor, "d_model vocab"]
     b_u: Float[Tensor, " vocab"] | None
@@ -292,9 +294,9 @@ class TransformerWeights:
     def topology(self) -> Topology:
         """Computational graph of this model."""
         n_heads = self.attentions[0].w_q.shape[0] if self.attentions else 0
-        mixtures = [part if isinstance(part := b.mlp, Mixture) else None for b in self.blocks]
+        mixtures = [part if isinstance(part := b.mlp, Mixture) else None for b in self.shapes]
         return Topology.of_layers(
-            (block.parts for block in self.blocks),
+            (block.parts for block in self.shapes),
             n_heads,
             parallel=self.parallel,
             experts=(0 if part is None else part.n_experts for part in mixtures),
@@ -302,9 +304,14 @@ class TransformerWeights:
         )
 
     @property
+    def shapes(self) -> Sequence[Block]:
+        """The blocks, for all but the values of their matrices, which may be in files alone."""
+        return self.blocks.shapes if isinstance(self.blocks, MappedBlocks) else self.blocks
+
+    @property
     def attentions(self) -> tuple[Attention, ...]:
-        """The attention of each layer that has heads."""
-        return tuple(block.attn for block in self.blocks if block.attn is not None)
+        """The attention of each layer that has heads; see `shapes`."""
+        return tuple(block.attn for block in self.shapes if block.attn is not None)
 
     @property
     def bidirectional(self) -> bool:
@@ -314,7 +321,7 @@ class TransformerWeights:
     @property
     def coupled(self) -> bool:
         """Whether the heads of some layer are coupled, see `Block.coupled`."""
-        return any(block.coupled for block in self.blocks)
+        return any(block.coupled for block in self.shapes)
 
     @property
     def d_model(self) -> int:

@@ -187,7 +187,7 @@ def circuit_operations(bench: Bench) -> float:
     d_model, vocab = weights.w_u.shape
     total = 2.0 * len(bench.logprobs) * d_model * vocab
     total += 2.0 * tokens * d_model * topology.n_edges
-    for block in weights.blocks:
+    for block in weights.shapes:
         if block.attn is not None:
             head, _, d_head = block.attn.w_q.shape
             total += 2.0 * tokens * head * d_head * (4 * d_model + 2 * pos)

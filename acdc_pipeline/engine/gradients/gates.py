@@ -155,7 +155,8 @@ class EdgeGated(ReceiverForward):
             by_source[start:end].addmm_(self._gates_of(readers, start, end).T, flat)
 
         into([Receiver(LOGITS)], at_final[None], 0, len(self.topology.sources))
-        for layer, block in reversed(list(enumerate(self.weights.blocks))):
+        for layer in reversed(range(len(self.weights.blocks))):
+            block = self.weights.blocks[layer]
             at = self.topology.head_sources(layer)
             first, after = at.start, at.stop
             at_mixer, of_mlp = self.topology.mixer_source(layer), self.topology.mlp_sources(layer)

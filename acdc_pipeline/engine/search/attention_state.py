@@ -37,7 +37,7 @@ class AttentionState:
         self.positions = torch.arange(layout.pos, device=device)
         self.allowed = {
             layer: visible_keys(block.attn, layout.pos, device)
-            for layer, block in enumerate(weights.blocks)
+            for layer, block in enumerate(weights.shapes)
             if block.attn is not None
         }
 
@@ -64,7 +64,7 @@ class AttentionState:
     def run(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
         """Compute heads with new `inputs`; returns the parts that change, [n state …] each."""
         names = ("q", "k", "v", "pattern")
-        if self.weights.blocks[layer].attention.gate is not None:
+        if self.weights.shapes[layer].attention.gate is not None:
             names = (*names, "gate")
         current = {name: self.current(nodes, name) for name in names}
         projected = self._project(layer, nodes, needed, inputs)

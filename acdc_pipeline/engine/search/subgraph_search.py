@@ -214,7 +214,7 @@ class SubgraphSearch(ModelSearch[StateBatch]):
         parts = attention.run(layer, nodes, needed, inputs)
         change = attention.output(layer, nodes, parts["z"] - attention.current(nodes, "z"))
         # A head's four projections count as of one size.
-        size = len(nodes) * self.weights.blocks[layer].attention.w_o[0].numel()
+        size = len(nodes) * self.weights.shapes[layer].attention.w_o[0].numel()
         for x in inputs.values():
             batch.count_product(x.shape[2], size)
         batch.count_product(self.layout.n_rows(needed), size)

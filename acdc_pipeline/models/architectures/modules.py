@@ -26,7 +26,11 @@ from acdc_pipeline.models.architectures.reading.mlps import read_mixer, read_mlp
 from acdc_pipeline.models.architectures.reading.norms import NO_NORM, read_head_norm, read_norm
 from acdc_pipeline.models.architectures.reading.rotary import read_rotary
 from acdc_pipeline.models.architectures.reading.slots import read_slots
-from acdc_pipeline.models.architectures.reading.stream import fold_stream_factors
+from acdc_pipeline.models.architectures.reading.stream import (
+    fold_factors,
+    read_through,
+    stream_scales,
+)
 from acdc_pipeline.models.weights import (
     Attention,
     Block,
@@ -44,20 +48,41 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
     Raises:
         UnsupportedModel: the engine does not reproduce a norm, or a module is missing.
     """
-    model, architecture = architecture.text_part(model)
-    config = model.config
-    layers = architecture.decoder_layers(model)
-    n_ctx = architecture.count_positions(config)
     with torch.no_grad():
-        tables = _read_rotary(model, architecture, layers, n_ctx)
-        blocks = [
-            _read_block(layer, architecture, config, table)
-            for layer, table in zip(layers, tables, strict=True)
+        reader = ModuleReader(model, architecture)
+        return reader.read_around([reader.read_block(layer) for layer in range(reader.n_layers)])
+
+
+class ModuleReader:
+    """Reads the weights of a transformers model, block by block. Raises like `read_weights`."""
+
+    def __init__(self, model: Any, architecture: ModuleArchitecture) -> None:
+        self.model, self.architecture = architecture.text_part(model)
+        self.config = self.model.config
+        self.layers = self.architecture.decoder_layers(self.model)
+        self.n_ctx = self.architecture.count_positions(self.config)
+        self._rotary = _read_rotary(self.model, self.architecture, self.layers, self.n_ctx)
+        self._factors = [
+            self.architecture.stream_factors(layer, self.config) for layer in self.layers
         ]
+        self._scales = stream_scales(self._factors)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks."""
+        return len(self.layers)
+
+    def read_block(self, layer: int) -> Block:
+        """Return the weights of one layer."""
+        rotary = self._rotary[layer]
+        block = _read_block(self.layers[layer], self.architecture, self.config, rotary)
+        block = fold_factors(block, self._factors[layer], self._scales[layer])
+        return scale_outputs(block, self.architecture.output_scale(self.config))
+
+    def read_around(self, blocks: Sequence[Block]) -> TransformerWeights:
+        """Return the whole model, whose layers are `blocks`."""
+        model, architecture, config = self.model, self.architecture, self.config
         norm_final = _read_norm(model, architecture.final_norm, architecture) or NO_NORM
-        factors = [architecture.stream_factors(layer, config) for layer in layers]
-        blocks, norm_final = fold_stream_factors(blocks, factors, norm_final)
-        output_scale = architecture.output_scale(config)
         logit_scale = architecture.logit_scale(config)
         w_u, b_u = linear(find(model, architecture.unembedding))
         w_u = architecture.unembed(w_u, model)
@@ -65,12 +90,12 @@ def read_weights(model: Any, architecture: ModuleArchitecture) -> TransformerWei
         return TransformerWeights(
             w_e=architecture.scale_embedding(embedding, model),
             w_pos=_read_positions(model, architecture),
-            blocks=tuple(scale_outputs(block, output_scale) for block in blocks),
-            norm_final=norm_final,
+            blocks=tuple(blocks) if isinstance(blocks, list) else blocks,
+            norm_final=read_through(norm_final, self._scales[-1]),
             w_u=w_u if logit_scale == 1.0 else logit_scale * w_u,
             b_u=None if b_u is None else drop_zero(logit_scale * b_u),
             parallel=architecture.is_parallel(config.to_dict()),
-            n_ctx=n_ctx,
+            n_ctx=self.n_ctx,
             logit_cap=architecture.logit_cap(config),
         )
 

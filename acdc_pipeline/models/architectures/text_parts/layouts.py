@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acdc_pipeline.models.architectures.gemma import Gemma, Gemma2, Gemma3
+from acdc_pipeline.models.architectures.by_modules import BY_MODULES
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
-from acdc_pipeline.models.architectures.llama import Granite, SmolLM3
 
 
 class _PlainLogits(ModuleArchitecture):
@@ -16,52 +15,6 @@ class _PlainLogits(ModuleArchitecture):
 
     def logit_cap(self, config: Any) -> float | None:
         return None
-
-
-class _Mistral(ModuleArchitecture):
-    window_from = "config"
-
-
-class _SmolLM3(ModuleArchitecture, SmolLM3):
-    pass
-
-
-class _Granite(ModuleArchitecture, Granite):
-    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
-        return float(bridge.config.embedding_multiplier) * weight
-
-
-class _Gemma(ModuleArchitecture, Gemma):
-    pass
-
-
-class _Gemma2(ModuleArchitecture, Gemma2):
-    mlp_norm = "pre_feedforward_layernorm"
-    post_attn = "post_attention_layernorm"
-    post_mlp = "post_feedforward_layernorm"
-
-
-class _Gemma3(_Gemma2, Gemma3):
-    pass
-
-
-class _Phi(ModuleArchitecture):
-    """One norm for attention and MLP."""
-
-    final_norm = "model.final_layernorm"
-    mlp_norm = ""
-    o = "dense"
-    up = "fc1"
-    down = "fc2"
-
-    def is_parallel(self, config: Mapping[str, Any]) -> bool:
-        return True
-
-
-class _Phi3(ModuleArchitecture):
-    qkv = "qkv_proj"
-    gate_up = "gate_up_proj"
-    window_from = "config"
 
 
 class _Mllama(ModuleArchitecture):
@@ -77,22 +30,6 @@ class _Mllama(ModuleArchitecture):
     def scale_embedding(self, weight: Any, bridge: Any) -> Any:
         return weight[: bridge.config.vocab_size]  # the other rows are of images
 
-
-# Classes that are read through TransformerLens elsewhere.
-_BY_MODULES: Mapping[str, type[ModuleArchitecture]] = {
-    "LlamaForCausalLM": ModuleArchitecture,
-    "Qwen2ForCausalLM": ModuleArchitecture,
-    "Qwen3ForCausalLM": ModuleArchitecture,
-    "MistralForCausalLM": _Mistral,
-    "SmolLM3ForCausalLM": _SmolLM3,
-    "GraniteForCausalLM": _Granite,
-    "GemmaForCausalLM": _Gemma,
-    "Gemma2ForCausalLM": _Gemma2,
-    "Gemma3ForCausalLM": _Gemma3,
-    "PhiForCausalLM": _Phi,
-    "Phi3ForCausalLM": _Phi3,
-    "MllamaForCausalLM": _Mllama,
-}
 
 # `model_type` of a text model, and the causal class whose layout it has.
 _CLASSES: Mapping[str, str] = {
@@ -150,8 +87,10 @@ def find_text_architecture(config: Mapping[str, Any]) -> ModuleArchitecture | No
     from acdc_pipeline.models.architectures import find_architecture
 
     name = _CLASSES.get(config.get("model_type", ""), "")
-    if name in _BY_MODULES:
-        return _BY_MODULES[name]()
+    if name == "MllamaForCausalLM":
+        return _Mllama()
+    if name in BY_MODULES:
+        return BY_MODULES[name]()
     found = find_architecture(name)
     return found if isinstance(found, ModuleArchitecture) else None
 

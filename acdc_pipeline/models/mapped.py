@@ -1,0 +1,172 @@
+"""Blocks of a model that are read from its files when they are needed, within a byte budget."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Generic, TypeVar, overload
+
+import torch
+from torch import Tensor, nn
+
+from acdc_pipeline.errors import OutOfMemoryBudget
+
+T = TypeVar("T")
+
+
+class MappedBlocks(Sequence[T], Generic[T]):
+    """Blocks of which only some are in memory.
+
+    The last blocks stay: searches begin at the end of a model and pass what follows a receiver
+    again and again. Two more are held, the one in use and the next in the direction of the last
+    two accesses, which is read ahead in a thread.
+
+    Args:
+        read: returns a block by its index, with tensors of its own.
+        count: number of blocks.
+        budget: bytes of the tensors in all blocks that are held at a time.
+
+    Raises:
+        OutOfMemoryBudget: the budget is less than three blocks: one more is in memory while the
+            next is made from the tensors in the files.
+    """
+
+    def __init__(self, read: Callable[[int], T], count: int, budget: int) -> None:
+        self._read = read
+        self._kept: dict[int, T] = {}
+        self._passing: dict[int, T] = {}
+        self._ahead: tuple[int, Future[T]] | None = None
+        self._last = -1
+        self._reads_ahead = True
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-block")
+        shapes, sizes = [], []
+        for index in range(count):
+            block = read(index)
+            sizes.append(count_bytes(block))
+            shapes.append(without_values(block))
+            del block
+            release_freed_memory()
+        self.shapes: tuple[T, ...] = tuple(shapes)
+        """The blocks with matrices that hold no values."""
+        self.least = 3 * max(sizes)
+        """The smallest budget, in bytes."""
+        left = budget - self.least
+        if left < 0:
+            raise OutOfMemoryBudget(
+                f"three of the model's layers take {self.least / 1e6:,.1f} MB, the budget for "
+                f"weights is {budget / 1e6:,.1f} MB",
+                fix="use a larger memory budget (--memory, or memory of the profile)",
+            )
+        self._stays: set[int] = set()
+        for index in reversed(range(count)):
+            left -= sizes[index]
+            if left < 0:
+                break
+            self._stays.add(index)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> MappedBlocks[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | MappedBlocks[T]:
+        if isinstance(index, slice):
+            return self._part(range(len(self))[index])
+        index = range(len(self))[index]
+        if index in self._kept:
+            return self._kept[index]
+        if index not in self._passing:
+            block = self._take(index)
+            if index in self._stays:
+                self._kept[index] = block
+                return block
+            self._passing = {index: block}
+        block = self._passing[index]
+        self._read_ahead(index + (1 if index >= self._last else -1))
+        self._last = index
+        return block
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[index] for index in range(len(self)))
+
+    def _part(self, indices: range) -> MappedBlocks[T]:
+        """Return some of the blocks, which are read through these."""
+        part = copy(self)
+        part.shapes = tuple(self.shapes[index] for index in indices)
+        part._read = lambda index: self[indices[index]]
+        part._kept, part._passing, part._stays = {}, {}, set()
+        part._ahead, part._reads_ahead = None, False
+        return part
+
+    def settle(self) -> None:
+        """Wait for the block that is being read ahead: nothing reads the files afterwards."""
+        if self._ahead is not None:
+            self._ahead[1].result()
+
+    def _take(self, index: int) -> T:
+        """Return a block that is not in memory."""
+        self._passing.clear()
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            found = ahead[1].result()
+            if ahead[0] == index:
+                return found
+            del found
+        release_freed_memory()
+        return self._read(index)
+
+    def _read_ahead(self, index: int) -> None:
+        if self._ahead is not None and self._ahead[0] == index:
+            return
+        held = index in self._stays or index in self._passing
+        if held or not self._reads_ahead or not 0 <= index < len(self):
+            return
+        self.settle()
+        self._ahead = index, self._thread.submit(self._read_next, index)
+
+    def _read_next(self, index: int) -> T:
+        release_freed_memory()
+        return self._read(index)
+
+
+def release_freed_memory() -> None:
+    """Give the memory of freed tensors back to the system, where the C library keeps it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+        if trim is not None:
+            trim(0)
+
+
+def count_bytes(item: Any) -> int:
+    """Return the bytes of all tensors in nested dataclasses, tuples and modules."""
+    if isinstance(item, Tensor):
+        return item.nbytes
+    if isinstance(item, nn.Module):
+        return sum(parameter.nbytes for parameter in item.parameters())
+    return sum(count_bytes(part) for part in _parts(item))
+
+
+def without_values(item: Any) -> Any:
+    """Return nested dataclasses and tuples with matrices that have shapes alone."""
+    if isinstance(item, Tensor):
+        return item if item.dim() < 2 else torch.empty_like(item, device="meta")
+    if isinstance(item, tuple):
+        return tuple(without_values(part) for part in item)
+    if is_dataclass(item) and not isinstance(item, type):
+        parts = {field.name: without_values(getattr(item, field.name)) for field in fields(item)}
+        return replace(item, **parts)
+    return item
+
+
+def _parts(item: Any) -> Iterator[Any]:
+    if isinstance(item, tuple):
+        yield from item
+    elif is_dataclass(item) and not isinstance(item, type):
+        yield from (getattr(item, field.name) for field in fields(item))
