@@ -211,7 +211,7 @@ def _scorer(
         return score_whole
     masks = answer_masks(bench)
     reads_logits = any(metric.reads == "logits" for metric in metrics.values())
-    tokens = _few_tokens(*masks)
+    tokens = _few_tokens(bench)
 
     def score(logits: Float[Tensor, "*state answer vocab"]) -> dict[MetricKey, Tensor]:
         inputs: dict[Outputs, MetricInputs] = {
@@ -230,17 +230,16 @@ def _scorer(
     return score
 
 
-def _few_tokens(
-    correct: Bool[Tensor, "answer vocab"], incorrect: Bool[Tensor, "answer vocab"]
-) -> Int[Tensor, " token"] | None:
+def _few_tokens(bench: Bench) -> Int[Tensor, " token"] | None:
     """The tokens that are correct or incorrect for some answer.
 
     None if an answer has more than two of a kind: a sum over these alone could round otherwise than
     one over the vocabulary.
     """
-    if any(int(mask.sum(-1).max()) > 2 for mask in (correct, incorrect)):
+    answers = [set(ids) for ids in (*bench.prompts.correct, *bench.prompts.incorrect)]
+    if any(len(tokens) > 2 for tokens in answers):
         return None
-    return (correct | incorrect).any(0).nonzero().flatten()
+    return torch.tensor(sorted(set().union(*answers)), device=bench.logprobs.device)
 
 
 def _whole_answers(bench: Bench) -> WholeAnswerScores | None:
