@@ -3,8 +3,10 @@
 Each step's floor is what its definition makes it compute, counted from shapes, at the matrix rate
 that this machine reaches in the same process: a forward, a backward of twice that, two operations
 per edge and number for sums over edges, the unembedding at the answers. `factor` is how far above
-the floor the step is. Peak memory is that of the process during the step. A step whose floor alone
-is longer than `--longest`, or that needs more memory than `--memory`, is named with the reason.
+the floor the step is. `fetch s` is how long it takes to read once, at the measured rate, what some
+steps cannot do without: the weights they use and the outputs of all nodes. Peak memory is that of
+the process during the step. A step whose floor alone is longer than `--longest`, or that needs more
+memory than `--memory`, is named with the reason.
 
     python -m benchmarks.real                       the real model that `make real` fetches
     python -m benchmarks.real --model dir:PATH
@@ -18,6 +20,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,12 +74,20 @@ class Work:
         sums: every edge of the graph added up once.
         unembedding: logits at the answers.
         all_logits: logits at every position.
+        layers_bytes: of the weights of all layers.
+        logits_bytes: of the unembedding.
+        outputs_bytes: of the outputs of all nodes at every position.
+        answers_bytes: of those at the answers.
     """
 
     forward: float
     sums: float
     unembedding: float
     all_logits: float
+    layers_bytes: float
+    logits_bytes: float
+    outputs_bytes: float
+    answers_bytes: float
 
     @classmethod
     def of(cls, bench: Bench) -> Work:
@@ -91,6 +102,7 @@ class Work:
         ]
         per_row = sum(matrix.numel() for matrix in matrices)
         per_row += 0 if block.mlp is None else block.mlp.n_weights
+        layers_bytes = float(len(weights.blocks) * per_row * weights.w_u.element_size())
         per_row += (
             2 * block.attention.w_q.shape[0] * block.attention.w_q.shape[2] * bench.layout.pos
         )
@@ -100,12 +112,22 @@ class Work:
             sums=2.0 * weights.topology.n_edges * rows * weights.d_model,
             unembedding=logits * len(bench.layout.answer_row),
             all_logits=logits * rows,
+            layers_bytes=layers_bytes,
+            logits_bytes=float(weights.w_u.nbytes),
+            outputs_bytes=float(bench.ablated.nbytes),
+            answers_bytes=bench.ablated.nbytes / rows * len(bench.layout.answer_row),
         )
 
     def circuit(self, bench: Bench, mask: np.ndarray) -> float:
         """One circuit: the nodes its logits depend on, and its edges."""
         needed = needed_sources(bench.weights, mask)[1:].mean()
         return needed * self.forward + mask.mean() * self.sums + self.unembedding
+
+    def circuit_bytes(self, bench: Bench, mask: np.ndarray) -> float:
+        """What one circuit reads: the weights of these nodes, and what removed edges carry."""
+        needed = needed_sources(bench.weights, mask)[1:].mean()
+        outputs = self.outputs_bytes if needed else self.answers_bytes
+        return needed * self.layers_bytes + outputs + self.logits_bytes
 
 
 def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> None:
@@ -119,9 +141,13 @@ def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> 
     def measured(*masks: np.ndarray) -> Callable[[], Any]:
         return lambda: measure_circuits(bench, masks, ["kl", "logit_diff", "accuracy"])
 
-    table.measure("circuit: all edges", work.circuit(bench, full), measured(full), 3)
-    table.measure(f"circuit: {share:.1%}", work.circuit(bench, mask), measured(mask), 3)
-    table.measure("circuit: none", work.unembedding, measured(~full), 3)
+    for name, one, repeats in (
+        ("all edges", full, 3),
+        (f"{share:.1%}", mask, 5),
+        ("none", ~full, 9),
+    ):
+        operations, fetched = work.circuit(bench, one), work.circuit_bytes(bench, one)
+        table.measure(f"circuit: {name}", operations, measured(one), repeats, fetched)
     drawn = lambda: list(random_masks(topology, edges=size, n=20, seed=1))  # noqa: E731
     table.measure("null: drawing 20 circuits", 0, drawn)
     each = sum(work.circuit(bench, other) for other in null)
@@ -151,6 +177,8 @@ def measure_evaluation(table: Table, bench: Bench, work: Work, share: float) -> 
         "causal scrubbing: 1 draw",
         scrubbed,
         lambda: causal_scrubbing(bench, "logit_diff", circuit, draws=1, seed=0),
+        3,
+        needed * work.layers_bytes + work.outputs_bytes + work.logits_bytes,
     )
 
 
@@ -305,8 +333,11 @@ def main() -> None:
     options = read_options()
     torch.set_num_threads(options.threads)
     limit_memory(round(options.memory * GIB))
-    rate = matrix_rate()
-    print(f"{machine(torch.device('cpu'))}; matrix rate {rate / 1e9:,.0f} GFLOP/s")
+    rate, bandwidth = matrix_rate(), fetch_rate()
+    print(
+        f"{machine(torch.device('cpu'))}; matrix rate {rate / 1e9:,.0f} GFLOP/s, "
+        f"memory {bandwidth / 1e9:,.0f} GB/s"
+    )
     if options.shape:
         shape = SHAPES[options.shape]
         prompts = random_prompts(shape, options.prompts, 16)
@@ -320,7 +351,8 @@ def main() -> None:
             return
         started = time.perf_counter()
         model = load_model(reference)
-        print(f"{reference} loaded in {time.perf_counter() - started:.1f} s")
+        kind, _, place = reference.partition(":")
+        print(f"{kind}:{Path(place).name} loaded in {time.perf_counter() - started:.1f} s")
         assert model.tokenizer is not None
         prompts = make_prompts(find_task(options.task), model.tokenizer, n=options.prompts, seed=0)
         weights = model.weights
@@ -334,7 +366,7 @@ def main() -> None:
     work = Work.of(bench)
     topology, layout = weights.topology, bench.layout
     print(f"{topology.n_edges:,} edges, {layout.batch} prompts of {layout.pos} tokens")
-    table = Table(rate, options.longest)
+    table = Table(rate, bandwidth, options.longest)
     if model is not None:
         table.measure(
             "parity gate",
@@ -345,6 +377,8 @@ def main() -> None:
         "clean and ablated forwards",
         2 * work.forward + work.unembedding,
         lambda: set_up(weights, prompts, "corrupted"),
+        3,
+        2 * (work.layers_bytes + work.outputs_bytes) + work.logits_bytes,
     )
     parts = options.only or [part for part in PARTS if part != "heads" or options.heads]
     if "evaluation" in parts:

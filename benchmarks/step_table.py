@@ -17,6 +17,7 @@ from benchmarks.measurement import peak_bytes
 
 GIB = 2**30
 RATE_SIZE = 2048
+FETCHED = 2**28
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -31,24 +32,34 @@ class Table:
 
     Args:
         rate: operations per second.
+        bandwidth: bytes fetched per second.
         longest: seconds; a step with a longer floor is not run.
     """
 
-    def __init__(self, rate: float, longest: float = math.inf) -> None:
-        self.rate = rate
+    def __init__(self, rate: float, bandwidth: float, longest: float = math.inf) -> None:
+        self.rate, self.bandwidth = rate, bandwidth
         self.longest = longest
-        header = f"{'step':<38}{'GFLOP':>10}{'floor s':>10}{'seconds':>10}{'factor':>9}"
+        header = f"{'step':<38}{'GFLOP':>8}{'floor s':>9}{'fetch s':>9}{'seconds':>9}{'factor':>8}"
         print(f"{header}{'peak GiB':>10}")
 
     def measure(
-        self, step: str, operations: float, run: Callable[[], Any], repeats: int = 1
+        self,
+        step: str,
+        operations: float,
+        run: Callable[[], Any],
+        repeats: int = 1,
+        fetched: float = 0.0,
     ) -> Any:
         """Time a step (median) and print its row; what it returned last, or None if it cannot run.
 
         A step cannot run that takes longer than `longest`, or more memory than there is.
+
+        Args:
+            fetched: bytes that it cannot do without, each counted once; 0 where nobody counted.
         """
         floor = operations / self.rate
-        start = f"{step:<38}{operations / 1e9:>10,.0f}{floor:>10.2f}"
+        fetch = f"{fetched / self.bandwidth:>9.3f}" if fetched else f"{'-':>9}"
+        start = f"{step:<38}{operations / 1e9:>8,.0f}{floor:>9.3f}{fetch}"
         if floor > self.longest:
             print(f"{start}  not run: its floor is above --longest {self.longest:g}", flush=True)
             return None
@@ -65,8 +76,8 @@ class Table:
             print(f"{start}  does not fit: {' '.join(str(error).split())}", flush=True)
             return None
         took = statistics.median(seconds)
-        factor = f"{took / floor:>8.1f}x" if floor else f"{'-':>9}"
-        print(f"{start}{took:>10.2f}{factor}{_peak() / GIB:>10.2f}", flush=True)
+        factor = f"{took / floor:>7.1f}x" if floor else f"{'-':>8}"
+        print(f"{start}{took:>9.3f}{factor}{_peak() / GIB:>10.2f}", flush=True)
         return out
 
 
@@ -79,6 +90,17 @@ def matrix_rate() -> float:
         torch.mm(a, a)
         best = min(best, time.perf_counter() - started)
     return 2.0 * RATE_SIZE**3 / best
+
+
+def fetch_rate() -> float:
+    """Bytes per second at which memory is read, the best of several sums over a large block."""
+    block = torch.ones(FETCHED // 4)
+    best = float("inf")
+    for _ in range(10):
+        started = time.perf_counter()
+        block.sum()
+        best = min(best, time.perf_counter() - started)
+    return FETCHED / best
 
 
 def limit_memory(most: int) -> None:

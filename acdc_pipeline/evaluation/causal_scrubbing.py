@@ -11,17 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.forward import embed, unembed
 from acdc_pipeline.engine.receiver_forward import Outputs, ReceiverForward
 from acdc_pipeline.engine.shared_outputs import needed_sources
-from acdc_pipeline.evaluation.exchange import (
-    CACHED_BYTES,
-    Exchange,
-    ExchangedSums,
-    Pool,
-    pool_by_length,
-    pool_by_roles,
-)
+from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_length, pool_by_roles
+from acdc_pipeline.evaluation.exchanged_sums import ExchangedSums, Room
 from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
@@ -143,17 +138,21 @@ def scrubbed_logits(
     present = [bench.weights.topology.edge_mask(edges) for edges in circuits]
     outputs, final = bench.clean.outputs, bench.clean.final
     finals = final.new_zeros(len(circuits), *final.shape)
+    batches = list(_batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool))
+    most_rows = max(len(rows) * length for rows, length in batches)
+    rooms = [Room(most_rows * outputs[:, 0, 0].numel()) for _ in range(2)]
     with torch.no_grad():
-        for rows, length in _batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool):
-            clean = ExchangedSums(outside.restricted_to(rows), len(outputs))
-            at_once = max(1, CACHED_BYTES // outputs[:1, : len(rows), :length].nbytes)
-            for first in range(0, len(outputs), at_once):
-                some = outputs[first : first + at_once, :, :length][:, rows]
-                clean.write(some, range(first, first + len(some)))
+        for rows, length in batches:
+            clean = ExchangedSums(outside.restricted_to(rows), len(outputs), room=rooms[0])
+            some = OutputsOfPrompts(outputs[:, :, :length], rows)
+            for source in range(len(outputs)):
+                clean.write(some.of(source)[None], [source])
             embedded = embed(bench.weights, bench.prompts.clean[rows, :length])
             for mask, to in zip(present, finals, strict=True):
                 few = bool(mask.mean() * _FEW < 1)
-                current = ExchangedSums(inside.restricted_to(rows), len(outputs), few=few)
+                current = ExchangedSums(
+                    inside.restricted_to(rows), len(outputs), few=few, room=rooms[1]
+                )
                 to[rows, :length] = _Scrubbed(bench.weights, mask, clean, current).final(embedded)
         at_answers = bench.layout.at_answers(finals.flatten(1, 2))
         return unembed(bench.weights, at_answers)
@@ -244,7 +243,7 @@ class _Scrubbed(ReceiverForward):
         if stream is None:
             stream = self.clean.read(edges, ~present)
         if present.any():
-            stream += self.current.read(edges, present)
+            self.current.add_to(stream, edges, present)
         if self.constant is not None:
             stream += self.constant
         return stream

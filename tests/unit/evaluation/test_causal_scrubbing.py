@@ -15,7 +15,8 @@ from acdc_pipeline.engine.receiver_forward import ReceiverForward
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation import causal_scrubbing, select_exchangeable
 from acdc_pipeline.evaluation.causal_scrubbing import ratio_interval, scrubbed_logits
-from acdc_pipeline.evaluation.exchange import Exchange, ExchangedSums, Pool, pool_by_roles
+from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_roles
+from acdc_pipeline.evaluation.exchanged_sums import ExchangedSums
 from acdc_pipeline.graph import INPUT, LOGITS, Circuit, Edge
 from acdc_pipeline.models import load_model
 from acdc_pipeline.models.zoo import compiled, zoo_path
