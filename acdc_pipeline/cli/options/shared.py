@@ -69,7 +69,8 @@ Memory = Annotated[
         metavar="SIZE",
         envvar="ACDC_MEMORY",
         show_envvar=False,
-        help="Memory budget of the search, as in 4GiB. Default: half of the free memory.",
+        help="Memory budget of the search, as in 4GiB; larger models are read layer by layer. "
+        "Default: half of the free memory.",
     ),
 ]
 Threads = Annotated[
