@@ -20,6 +20,7 @@ from acdc_pipeline.heads.examples import (
     snippets_plain,
     token_texts,
 )
+from acdc_pipeline.heads.expert_use import expert_use
 from acdc_pipeline.heads.folded import describe_obstacles
 from acdc_pipeline.heads.model_profile import ModelProfile
 from acdc_pipeline.heads.near_misses import NearMiss, describe_head, near_misses, profile_warnings
@@ -40,8 +41,8 @@ class HeadProfile:
 
     Args:
         scores: a row for every score that a head has.
-        document: nulls, roles, near misses, warnings, summaries, partners, tokens and examples, as
-            JSON data.
+        document: nulls, roles, near misses, warnings, summaries, partners, tokens, examples and
+            the use of experts, as JSON data.
     """
 
     scores: tuple[HeadScore, ...]
@@ -98,6 +99,9 @@ def assemble_profile(
         "attention": pattern_examples(weights, prompts, nodes, tokenizer).plain(),
         "snippets": snippets_plain(best, sources, tokenizer),
     }
+    used = expert_use(weights, prompts.clean, prompts.lengths, memory=memory)
+    if used is not None:
+        document["experts"] = used
     return HeadProfile(tuple(row for value in values for row in value.rows(ref, seed)), document)
 
 

@@ -70,15 +70,39 @@ def split_experts(weights: TransformerWeights) -> TransformerWeights:
     return replace(weights, blocks=tuple(blocks))
 
 
+def has_experts(block: Block) -> bool:
+    """Whether the MLP of a block is a mixture of experts."""
+    part = block.mlp
+    return isinstance(part, TokenModule) and any(
+        _NAME in name.split(".") for name, _ in part.module.named_parameters()
+    )
+
+
+def find_router(block: Block, d_model: int) -> tuple[Router, int] | None:
+    """Return the routing of a block's mixture and the number of its experts.
+
+    None if it has no mixture, or one whose routing cannot be read.
+    """
+    part = block.mlp
+    if not has_experts(block) or not isinstance(part, TokenModule):
+        return None
+    try:
+        path, experts = _find_experts(part)
+        router = Router(_with(part.module, path, _Catch(experts)))
+        with torch.no_grad():
+            _check_routing(router, _probe(experts, d_model))
+    except _NotSplit:
+        return None
+    return router, _count(experts)
+
+
 class _NotSplit(Exception):
     """The reason why a mixture cannot be split."""
 
 
 def _split_block(block: Block, d_model: int) -> Block:
     part = block.mlp
-    if not isinstance(part, TokenModule) or isinstance(part, Mixture):
-        return block
-    if not any(_NAME in name.split(".") for name, _ in part.module.named_parameters()):
+    if not has_experts(block) or not isinstance(part, TokenModule) or isinstance(part, Mixture):
         return block
     if block.post_mlp is not None:
         raise _NotSplit("a norm follows it, so that what one expert adds depends on all others")
@@ -86,16 +110,10 @@ def _split_block(block: Block, d_model: int) -> Block:
 
 
 def _split(part: TokenModule, d_model: int) -> Mixture:
-    found = [name for name, _ in part.module.named_modules() if name.split(".")[-1] == _NAME]
-    if len(found) != 1 or isinstance(part.module.get_submodule(found[0]), nn.ModuleList):
-        raise _NotSplit(f"its experts are not one module of the name '{_NAME}'")
-    experts = part.module.get_submodule(found[0])
-    router = Router(_with(part.module, found[0], _Catch(experts)))
-    rest = _with(part.module, found[0], _Silent(experts))
-    first = next(experts.parameters())
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.randn(_PROBE_TOKENS, d_model, generator=generator, dtype=torch.float64)
-    probe = drawn.to(first)
+    path, experts = _find_experts(part)
+    router = Router(_with(part.module, path, _Catch(experts)))
+    rest = _with(part.module, path, _Silent(experts))
+    probe = _probe(experts, d_model)
     with torch.no_grad():
         index, chosen = _check_routing(router, probe)
         beside = _output(rest(probe[None])).reshape(probe.shape)
@@ -103,7 +121,7 @@ def _split(part: TokenModule, d_model: int) -> Mixture:
         routed = experts(probe, index, chosen)
         router.scale = _factor(whole - beside, routed)
         total = experts(probe, *router(probe[None])) + beside
-    if not bool(((whole - total).abs() <= _TOLERANCE[first.dtype] * whole.abs().max()).all()):
+    if not bool(((whole - total).abs() <= _TOLERANCE[probe.dtype] * whole.abs().max()).all()):
         raise _NotSplit("its output is not the sum of its experts and of what is beside them")
     return Mixture(
         **{field.name: getattr(part, field.name) for field in fields(part)},
@@ -113,6 +131,21 @@ def _split(part: TokenModule, d_model: int) -> Mixture:
         n_experts=_count(experts),
         shared=bool(beside.any()),
     )
+
+
+def _find_experts(part: TokenModule) -> tuple[str, nn.Module]:
+    """The name of the module of a mixture's experts, and the module."""
+    found = [name for name, _ in part.module.named_modules() if name.split(".")[-1] == _NAME]
+    if len(found) != 1 or isinstance(part.module.get_submodule(found[0]), nn.ModuleList):
+        raise _NotSplit(f"its experts are not one module of the name '{_NAME}'")
+    return found[0], part.module.get_submodule(found[0])
+
+
+def _probe(experts: nn.Module, d_model: int) -> Float[Tensor, "token d_model"]:
+    """Random tokens, the same ones each time."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(_PROBE_TOKENS, d_model, generator=generator, dtype=torch.float64)
+    return drawn.to(next(experts.parameters()))
 
 
 def _check_routing(

@@ -22,6 +22,7 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs import RunSpec
 from acdc_pipeline.specs.base import read_json
+from acdc_pipeline.wiki.experts import ExpertUse
 from acdc_pipeline.wiki.output import digest_of, write_atomically
 from acdc_pipeline.wiki.profile import Profile
 from acdc_pipeline.wiki.runs import MALFORMED, CachedRun, KeptEdge, Run
@@ -118,6 +119,7 @@ def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
             profile.nulls,
             [miss.plain() for miss in profile.near_misses],
             profile.warnings,
+            *(() if profile.experts is None else (profile.experts.plain(),)),
         ],
     }
 
@@ -174,7 +176,7 @@ def _graph(
 
 
 def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:
-    task, roles, nulls, near, warnings = plain
+    task, roles, nulls, near, warnings, *rest = plain
     # parsing is slow, and the same few heads occur again and again
     nodes |= {role[0]: Node.parse(role[0]) for role in roles if role[0] not in nodes}
     held = (
@@ -182,7 +184,8 @@ def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:
         for head, role, on, evidence, *rest in roles
     )
     misses = tuple(NearMiss.from_plain(miss) for miss in near)
-    return Profile(task, tuple(held), nulls, misses, tuple(warnings), {})
+    used = ExpertUse.of(rest[0]) if rest else None
+    return Profile(task, tuple(held), nulls, misses, tuple(warnings), {}, used)
 
 
 def _encode_role(held: HeadRole) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from acdc_pipeline.heads.near_misses import NearMiss
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.specs.head_scores import ROLES
+from acdc_pipeline.wiki.experts import ExpertUse
 
 VERSION = 1
 """Version of the document format."""
@@ -70,6 +71,7 @@ class Profile:
         warnings: reasons why scores do not tell heads apart.
         document: directions, patterns and snippets by head, as stored. Empty in a summary, to save
             memory.
+        experts: how the task uses the experts of the model; None without a mixture.
     """
 
     task: str
@@ -78,6 +80,7 @@ class Profile:
     near_misses: tuple[NearMiss, ...]
     warnings: tuple[str, ...]
     document: Mapping[str, Any]
+    experts: ExpertUse | None = None
 
     def directions(self, node: str) -> list[Direction]:
         found = self.document["top_tokens"].get(node, {})
@@ -136,6 +139,7 @@ def parse_profile(data: bytes) -> Profile:
             near_misses=tuple(m for m in near if m.role in ROLES and m.node.kind == "head"),
             warnings=tuple(map(str, document.get("warnings", ()))),
             document=document,
+            experts=ExpertUse.of(document["experts"]) if "experts" in document else None,
         )
     except DamagedRun:
         raise

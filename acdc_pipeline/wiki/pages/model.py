@@ -11,6 +11,7 @@ from acdc_pipeline.plotting.heatmap import draw_mosaic
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import CircuitSeries
+from acdc_pipeline.wiki.experts import expert_sections
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
@@ -49,6 +50,11 @@ class ModelPage(SectionPage[None]):
                 }
                 for title, metrics in group_by_task(model.scores).items()
             ],
+            "experts": expert_sections(
+                (profile.task, profile.experts)
+                for profile in model.profiles
+                if profile.experts is not None
+            ),
             "kinds": _roles(model),
             "circuits": [_circuits(section, series) for series, *_ in model.circuits.values()],
             "roles": {head_name(*place): model.role_names(place) for place in model.roles},
