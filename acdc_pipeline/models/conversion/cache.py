@@ -3,6 +3,7 @@
     models/KEY/            a converted model, as `save_pretrained` writes it
         converted.json     size, modification time and sha256 of its files; what it was made from
     hashes/KEY.json        sha256 of a large file, valid while its size, times and inode stay
+    configs/KEY.json       fields of the text model in a config.json, see `derive_once`
 
 A folder appears by one rename when it is complete. One process converts, others wait for it. The
 cache may be deleted at any time.
@@ -143,6 +144,27 @@ def file_sha256(path: Path) -> str:
                 note, {"identity": before, "path": str(path.resolve()), "sha256": digest}
             )
     return digest
+
+
+def derive_once(parts: Mapping[str, str], derive: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON object of `derive`, which is called only if the cache lacks it.
+
+    A cache that cannot be read or written is not used.
+
+    Args:
+        parts: everything that decides the content, as in `convert_once`.
+    """
+    text = json.dumps(dict(sorted(parts.items())))
+    note = cache_folder() / "configs" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+    known = None
+    with suppress(OSError):
+        known = _read_document(note)
+    if known is None:
+        known = derive()
+        with suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            _write_document(note, known)
+    return known
 
 
 def _read_identity(path: Path) -> dict[str, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from functools import partial
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -31,22 +34,14 @@ class TextPart(ModuleArchitecture):
         Raises:
             InvalidInput: transformers cannot read the fields.
         """
-        from huggingface_hub.errors import StrictDataclassError
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+        from acdc_pipeline.models.conversion.cache import derive_once
 
-        kind = str(config.get("model_type"))
-        if kind not in CONFIG_MAPPING:  # refused elsewhere, where the file is known
-            return config
-        try:
-            whole = CONFIG_MAPPING[kind].from_dict(_read_floats(dict(config)))
-            fields = whole.get_text_config().to_dict()
-        except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
-            problem = " ".join(str(error).split())
-            raise InvalidInput(
-                f"transformers cannot read the fields of a '{kind}': {problem}",
-                where="config.json",
-                fix="use the config.json that was saved together with the weights",
-            ) from error
+        # Importing the configurations of transformers takes seconds.
+        parts = {
+            "config": json.dumps(config, sort_keys=True),
+            "transformers": version("transformers"),
+        }
+        fields = derive_once(parts, partial(_derive_text_fields, config))
         text = find_text_architecture(fields)
         return fields if text is None else text.text_fields(fields)
 
@@ -85,6 +80,26 @@ class TextPart(ModuleArchitecture):
         # Paths begin with the name that the inner model has in the causal class.
         setattr(whole, text.layers.partition(".")[0], inner)
         return whole, text
+
+
+def _derive_text_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = str(config.get("model_type"))
+    if kind not in CONFIG_MAPPING:  # refused elsewhere, where the file is known
+        return dict(config)
+    try:
+        whole = CONFIG_MAPPING[kind].from_dict(_read_floats(dict(config)))
+        fields: dict[str, Any] = json.loads(whole.get_text_config().to_json_string(use_diff=False))
+    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
+        problem = " ".join(str(error).split())
+        raise InvalidInput(
+            f"transformers cannot read the fields of a '{kind}': {problem}",
+            where="config.json",
+            fix="use the config.json that was saved together with the weights",
+        ) from error
+    return fields
 
 
 def _read_floats(value: Any) -> Any:

@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 
-from acdc_pipeline.models.conversion.cache import convert_once
+from acdc_pipeline.models.conversion.cache import convert_once, derive_once
 
 PARTS = {"kind": "gguf", "file": "0" * 64}
 
@@ -55,3 +55,25 @@ def test_only_conversion_of_a_model_waits_for_nobody(cache: Path, caplog: pytest
         found = convert_once("tiny.gguf", PARTS, lambda folder: (folder / "a.safetensors").touch())
     assert found.directory.is_relative_to(cache)
     assert caplog.records == []
+
+
+def test_derive_once_calls_again_for_other_parts_or_a_damaged_note(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path))
+    calls = []
+
+    def derive() -> dict[str, int]:
+        calls.append(1)
+        return {"calls": len(calls)}
+
+    assert derive_once({"a": "1"}, derive) == {"calls": 1}
+    assert derive_once({"a": "1"}, derive) == {"calls": 1}
+    assert derive_once({"a": "2"}, derive) == {"calls": 2}
+    for note in (tmp_path / "configs").iterdir():
+        note.write_text("{")
+    assert derive_once({"a": "1"}, derive) == {"calls": 3}
+
+
+def test_derive_once_without_a_cache_that_can_be_written_still_derives(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "file"))
+    assert derive_once({"a": "1"}, lambda: {"b": 2}) == {"b": 2}
