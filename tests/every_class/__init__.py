@@ -9,6 +9,7 @@ from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.older import OLDER
 from tests.every_class.seeing import SEEING
+from tests.every_class.seeing_later import SEEING_LATER
 from tests.every_class.tiny import TinyModel
 
 EVERY_CLASS: tuple[TinyModel, ...] = (
@@ -20,6 +21,7 @@ EVERY_CLASS: tuple[TinyModel, ...] = (
     *LATENT,
     *LATER,
     *SEEING,
+    *SEEING_LATER,
     *HEARING,
 )
 

@@ -38,6 +38,7 @@ _SCALED = Family(
     final="model.language_model.norm",
     scale=lambda config: config.residual_multiplier,
 )
+_TOKENIZER = {"depths": [1, 1], "downsampling_ratios": [2], "num_filters": 2, "hidden_size": 4}
 
 HEARING: tuple[TinyModel, ...] = (
     inside("Qwen2AudioForConditionalGeneration", QWEN2, WHISPER),
@@ -47,6 +48,14 @@ HEARING: tuple[TinyModel, ...] = (
     inside("GlmAsrForConditionalGeneration", LLAMA, SOUND),
     inside("MossTranscribeDiarizeForConditionalGeneration", QWEN3, SOUND),
     inside("VoxtralForConditionalGeneration", LLAMA, SOUND),
+    inside(
+        "VibeVoiceAsrForConditionalGeneration",
+        QWEN2,
+        {
+            "acoustic_tokenizer_encoder_config": _TOKENIZER,
+            "semantic_tokenizer_encoder_config": _TOKENIZER,
+        },
+    ),
     inside("FunAsrNanoForConditionalGeneration", QWEN3, FUN),
     *(
         TinyModel(name, {"text_config": _GRANITE, **CONFORMER}, _SCALED)

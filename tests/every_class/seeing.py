@@ -54,7 +54,6 @@ _GROWING: dict[str, Any] = {
     "llama_4_scaling_beta": 0.5,
 }
 _CROSSED: dict[str, Any] = {**ONE_KEY, "num_hidden_layers": 3, "cross_attention_layers": [1]}
-
 SEEING: tuple[TinyModel, ...] = (
     inside(
         "Gemma3ForConditionalGeneration",
@@ -270,101 +269,5 @@ SEEING: tuple[TinyModel, ...] = (
         "PaddleOCRVLForConditionalGeneration",
         {**ONE_KEY, "head_dim": 8, "rope_parameters": AXES},
         PLAIN,
-    ),
-    around(
-        "AyaVisionForConditionalGeneration",
-        _TEXT["Cohere2ForCausalLM"],
-        SIGLIP,
-        kind="cohere2",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "Cohere2VisionForConditionalGeneration",
-        _TEXT["Cohere2ForCausalLM"],
-        {**SIGLIP, "alignment_intermediate_size": 8},
-        kind="cohere2",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "CohereCompassForConditionalGeneration",
-        _TEXT["CohereCompassForCausalLM"],
-        QWEN,
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "AriaForConditionalGeneration",
-        _TEXT["AriaTextForCausalLM"],
-        {
-            "vision_config": {"model_type": "idefics3_vision", **ENCODER},
-            "projector_patch_to_query_dict": {4: 2},
-        },
-        kind="aria_text",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "Exaone4_5_ForConditionalGeneration",
-        _TEXT["Exaone4ForCausalLM"],
-        {"vision_config": {**QWEN_ENCODER, "num_key_value_heads": 2}},
-        kind="exaone4",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "HyperCLOVAXVisionV2ForConditionalGeneration",
-        _TEXT["HyperCLOVAXForCausalLM"],
-        {"vision_config": {"model_type": "qwen2_5_vl_vision", **QWEN_ENCODER}},
-        kind="hyperclovax",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "HunYuanVLForConditionalGeneration",
-        _TEXT["HunYuanDenseV1ForCausalLM"],
-        {
-            "vision_config": {
-                **ENCODER,
-                "out_hidden_size": 16,
-                "text_hidden_size": 16,
-                "max_image_size": 32,
-                "min_image_size": 8,
-                "img_max_token_num": 4,
-            }
-        },
-        changes={**_FEW_HEADS, "rope_parameters": {**ROTARY, "xdrope_section": [1, 1, 1, 1]}},
-    ),
-    around(
-        "Kimi_K25ForConditionalGeneration",
-        _TEXT["DeepseekV3ForCausalLM"],
-        {"vision_config": {**ENCODER, "pos_emb_height": 2, "pos_emb_width": 2}},
-        kind="deepseek_v3",
-    ),
-    around(
-        "Lfm2VlForConditionalGeneration",
-        _TEXT["Lfm2ForCausalLM"],
-        {
-            "vision_config": {"model_type": "siglip2_vision_model", **ENCODER, "num_patches": 4},
-            "projector_hidden_size": 8,
-        },
-        kind="lfm2",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "Lfm3VlForConditionalGeneration",
-        _TEXT["Lfm3ForCausalLM"],
-        {"vision_config": {**ENCODER, "num_key_value_heads": 1}, "projector_hidden_size": 8},
-        kind="lfm3",
-        changes=_FEW_HEADS,
-    ),
-    around(
-        "Llama4ForConditionalGeneration",
-        _TEXT["Llama4ForCausalLM"],
-        {
-            "vision_config": {
-                **ENCODER,
-                "vision_output_dim": 16,
-                "projector_input_dim": 8,
-                "projector_output_dim": 8,
-            }
-        },
-        inner="language_model.model",
-        changes=_FEW_HEADS,
     ),
 )

@@ -164,6 +164,10 @@ class Architecture:
         """Return cosines and sines per layer; None to obtain them from the rotary module."""
         return None
 
+    def norm_offset_of(self, norm: Any) -> int:
+        """Return the constant that a norm adds to its weight."""
+        return self.norm_offset
+
     def head_norm_modules(self, norm: Any) -> Iterable[Any] | None:
         """Return the separate norms of each head; None for one norm shared by all heads."""
         return None

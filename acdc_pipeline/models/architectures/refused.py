@@ -33,7 +33,12 @@ _INDEXED = "an indexer, which is no part of a head, chooses the keys that heads 
 _HEAD_OF_LOGITS = "a non-linear layer turns the residual stream into logits"
 _PATCHES = "three models and cross-attention between them turn bytes into patches and back"
 _DRAFTER = "it drafts tokens from the hidden states and keys of another model"
-_MULTIMODAL = "a model that also reads images or sound is not reproduced; its text part may be"
+_NEEDS_AN_IMAGE = "it reads no text without an image, or a protein"
+_PREFIX = "it reads a whole prompt from both sides, as one prefix"
+_SPEAKS = "it speaks through two further models; its thinker, which writes, is a class of its own"
+_MOVES = "it predicts the movements of a robot instead of a next token"
+_NEEDS_TIMM = "transformers makes it only with the package timm"
+_TEXT_PART = "the text model inside it is of a kind of its own, which is not reproduced yet"
 _DIFFUSION = "it removes noise from a whole text instead of predicting the next token"
 _NO_TEXT = "it reads images or sound alone, and does not predict a next token"
 _CODE_ON_HUB = "its code is not part of transformers, and code from the hub is never executed"
@@ -124,58 +129,61 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration",
     ),
-    _BETWEEN_LAYERS: ("Inkling2ForCausalLM",),
+    _BETWEEN_LAYERS: (
+        "Inkling2ForCausalLM",
+        "Inkling2ForConditionalGeneration",
+    ),
     _PERMUTED: ("XLNetLMHeadModel",),
     _HASHED: ("ReformerModelWithLMHead",),
     _RECURRENT_DEPTH: ("HrmTextForCausalLM",),
     _SHARED_BLOCK: ("Zamba2ForCausalLM", "ZambaForCausalLM"),
     _SKIPPING: ("LongcatFlashForCausalLM",),
-    _CONVOLVED: ("InklingForCausalLM", "ZayaForCausalLM"),
+    _CONVOLVED: (
+        "InklingForCausalLM",
+        "InklingForConditionalGeneration",
+        "ZayaForCausalLM",
+    ),
     _ROUTED_HEADS: ("JetMoEForCausalLM", "JetMoeForCausalLM"),
     _DIFFERENCES: ("DiffLlamaForCausalLM",),
     _VALUES_IN_SCORES: ("DogeForCausalLM",),
     _INDEXED: (
         "AXK2ForCausalLM",
         "Dots3NoteForCausalLM",
+        "Dots3NoteForConditionalGeneration",
+        "MiniMaxM3SparseForConditionalGeneration",
         "MiniMaxM3VLForCausalLM",
     ),
     _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),
     _PATCHES: ("BltForCausalLM",),
     _DRAFTER: ("Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"),
-    _MULTIMODAL: (
+    _NEEDS_AN_IMAGE: (
         "Blip2ForConditionalGeneration",
         "BlipForConditionalGeneration",
-        "ChameleonForConditionalGeneration",
-        "Cosmos3EdgeForConditionalGeneration",
-        "DeepseekOcr2ForConditionalGeneration",
-        "Dots3NoteForConditionalGeneration",
-        "Ernie4_5_VLMoeForConditionalGeneration",
         "EvollaForProteinText2Text",
-        "Glm5NextForConditionalGeneration",
-        "Granite4VisionForConditionalGeneration",
-        "GraniteDoclingForConditionalGeneration",
         "IdeficsForVisionText2Text",
-        "Inkling2ForConditionalGeneration",
-        "InklingForConditionalGeneration",
         "InstructBlipForConditionalGeneration",
         "InstructBlipVideoForConditionalGeneration",
+    ),
+    _PREFIX: ("PaliGemmaForConditionalGeneration",),
+    _SPEAKS: (
+        "Qwen2_5OmniForConditionalGeneration",
+        "Qwen3OmniMoeForConditionalGeneration",
+    ),
+    _MOVES: ("PI0ForConditionalGeneration",),
+    _NEEDS_TIMM: ("PerceptionLMForConditionalGeneration",),
+    _TEXT_PART: (
+        "ChameleonForConditionalGeneration",
+        "Cosmos3EdgeForConditionalGeneration",
+        "Glm5NextForConditionalGeneration",
         "Kosmos2ForConditionalGeneration",
         "Kosmos2_5ForConditionalGeneration",
         "KyutaiSpeechToTextForConditionalGeneration",
-        "MiniMaxM3SparseForConditionalGeneration",
         "MistralLarge4ForConditionalGeneration",
         "Molmo2ForConditionalGeneration",
-        "MuseGlimmerForConditionalGeneration",
         "MuseSparkForConditionalGeneration",
         "Nemotron3_5TranscribeForConditionalGeneration",
-        "PI0ForConditionalGeneration",
-        "PaliGemmaForConditionalGeneration",
-        "PerceptionLMForConditionalGeneration",
-        "Qwen2_5OmniForConditionalGeneration",
-        "Qwen3OmniMoeForConditionalGeneration",
         "Step3p7ForConditionalGeneration",
         "UnlimitedOcrForConditionalGeneration",
-        "VibeVoiceAsrForConditionalGeneration",
         "VoxtralRealtimeForConditionalGeneration",
     ),
     _DIFFUSION: (

@@ -78,9 +78,10 @@ def _norm_kind(module: Any, architecture: Architecture) -> NormKind:
 
 def _norm_weight(module: Any, architecture: Architecture) -> Float[Tensor, "*shape"] | None:
     weight: Tensor | None = getattr(module, "weight", None)
-    if weight is None or architecture.norm_offset == 0:
-        return weight
-    return architecture.norm_offset + weight
+    if weight is None:
+        return None
+    offset = architecture.norm_offset_of(module)
+    return weight if offset == 0 else offset + weight
 
 
 def _norm_eps(module: Any, architecture: Architecture) -> float:

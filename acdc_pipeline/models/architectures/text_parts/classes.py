@@ -17,9 +17,11 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "AyaVisionForConditionalGeneration": "Aya Vision",
         "Cohere2VisionForConditionalGeneration": "Cohere 2 Vision (Command A Vision)",
         "Cosmos3OmniForConditionalGeneration": "Cosmos 3 Omni",
+        "DeepseekOcr2ForConditionalGeneration": "DeepSeek-OCR 2",
         "DeepseekVLForConditionalGeneration": "DeepSeek-VL",
         "DeepseekVLHybridForConditionalGeneration": "DeepSeek-VL hybrid",
         "Emu3ForConditionalGeneration": "Emu3",
+        "Ernie4_5_VLMoeForConditionalGeneration": "ERNIE 4.5 VL",
         "Exaone4_5_ForConditionalGeneration": "EXAONE 4.5",
         "FastVlmForConditionalGeneration": "FastVLM",
         "FuyuForCausalLM": "Fuyu",
@@ -71,6 +73,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "MusicFlamingoForConditionalGeneration": "Music Flamingo",
         "Qwen2AudioForConditionalGeneration": "Qwen2-Audio",
         "Qwen3ASRForConditionalGeneration": "Qwen3-ASR",
+        "VibeVoiceAsrForConditionalGeneration": "VibeVoice ASR",
         "VoxtralForConditionalGeneration": "Voxtral",
     },
     _SEES_AND_HEARS: {
@@ -89,7 +92,10 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
 _CHANGING_LOGITS: Mapping[str, Mapping[str, str]] = {
     _SEES: {
         "CohereCompassForConditionalGeneration": "Cohere Compass",
+        "Granite4VisionForConditionalGeneration": "Granite 4 Vision",
+        "GraniteDoclingForConditionalGeneration": "Granite Docling",
         "HyperCLOVAXVisionV2ForConditionalGeneration": "HyperCLOVA X Vision",
+        "MuseGlimmerForConditionalGeneration": "Muse Glimmer",
     },
     _SEES_AND_HEARS: {
         "Gemma4ForConditionalGeneration": "Gemma 4",

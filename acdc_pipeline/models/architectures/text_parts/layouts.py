@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from acdc_pipeline.models.architectures.by_modules import BY_MODULES
+from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
+from acdc_pipeline.models.architectures.mixture import ErnieMoe
 
 
 class _PlainLogits(ModuleArchitecture):
@@ -31,11 +33,57 @@ class _Mllama(ModuleArchitecture):
         return weight[: bridge.config.vocab_size]  # the other rows are of images
 
 
-# `model_type` of a text model, and the causal class whose layout it has.
+class _MuseGlimmer(ModuleArchitecture):
+    """Gates of what heads carry, weightless norms of queries and keys, four norms, windows."""
+
+    refused_values = (BIAS_BEFORE_NORM,)
+    attn_gate = "gate_proj"
+    q_norm = "qk_norm"
+    k_norm = "qk_norm"
+    mlp_norm = "pre_feedforward_layernorm"
+    post_attn = "post_attention_layernorm"
+    post_mlp = "post_feedforward_layernorm"
+
+    def norm_offset_of(self, norm: Any) -> int:
+        return int("Centered" in type(norm).__name__)
+
+    def score_scale(self, attention: Any) -> float:
+        return float(attention.scaling * attention.qk_scale_factor)
+
+    def rotates(self, attention: Any) -> bool:
+        return bool(attention.config.layer_rope_theta[attention.layer_idx])
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        eps = bridge.get_input_embeddings().embed_norm.eps
+        return weight * (weight.pow(2).mean(-1, keepdim=True) + eps).rsqrt()
+
+    def logit_scale(self, config: Any) -> float:
+        return float(config.output_multiplier)
+
+    def logit_cap(self, config: Any) -> float | None:
+        return float(config.final_logit_softcapping)
+
+
+class _Ernie45Vl(ErnieMoe):
+    """The experts of text; those of images are of another width."""
+
+    def text_fields(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {**config, "moe_intermediate_size": config["moe_intermediate_size"][0]}
+
+
+# `model_type` of a text model whose layout no causal class has.
+_OWN: Mapping[str, type[ModuleArchitecture]] = {
+    "ernie4_5_vl_moe_text": _Ernie45Vl,
+    "mllama_text_model": _Mllama,
+    "muse_glimmer_text": _MuseGlimmer,
+}
+
+# `model_type` of another text model, and the causal class whose layout it has.
 _CLASSES: Mapping[str, str] = {
     "aria_text": "AriaTextForCausalLM",
     "cohere2": "Cohere2ForCausalLM",
     "cohere_compass_text": "CohereCompassForCausalLM",
+    "deepseek_ocr2_text": "LlamaForCausalLM",
     "deepseek_v3": "DeepseekV3ForCausalLM",
     "emu3_text_model": "Emu3ForCausalLM",
     "exaone4": "Exaone4ForCausalLM",
@@ -48,6 +96,7 @@ _CLASSES: Mapping[str, str] = {
     "glm4v_text": "Glm4ForCausalLM",
     "glm_ocr_text": "Glm4ForCausalLM",
     "granite": "GraniteForCausalLM",
+    "granite4_vision_text": "GraniteForCausalLM",
     "granite_docling_text": "GraniteForCausalLM",
     "hunyuan_vl_text": "HunYuanDenseV1ForCausalLM",
     "hyperclovax": "HyperCLOVAXForCausalLM",
@@ -60,7 +109,6 @@ _CLASSES: Mapping[str, str] = {
     "mistral": "MistralForCausalLM",
     "mistral4": "Mistral4ForCausalLM",
     "mixtral": "MixtralForCausalLM",
-    "mllama_text_model": "MllamaForCausalLM",
     "nemotron_h": "NemotronHForCausalLM",
     "paddleocr_vl_text": "LlamaForCausalLM",
     "persimmon": "PersimmonForCausalLM",
@@ -86,9 +134,10 @@ def find_text_architecture(config: Mapping[str, Any]) -> ModuleArchitecture | No
     """Return the architecture that reads a text model with these fields; None without one."""
     from acdc_pipeline.models.architectures import find_architecture
 
-    name = _CLASSES.get(config.get("model_type", ""), "")
-    if name == "MllamaForCausalLM":
-        return _Mllama()
+    kind = config.get("model_type", "")
+    if kind in _OWN:
+        return _OWN[kind]()
+    name = _CLASSES.get(kind, "")
     if name in BY_MODULES:
         return BY_MODULES[name]()
     found = find_architecture(name)
