@@ -255,12 +255,12 @@ def test_random_models_have_enough_heads_and_not_many_more():
     small = tiny_models.weights("gpt2")
     assert small.topology.n_heads == len(small.blocks) == 2
     assert len(list(random_models(small, seed=0))) == random_model_count(small) == MOST_MODELS
-    medium = replace(small, blocks=small.blocks * 5)
+    medium = replace(small, blocks=(*small.blocks,) * 5)
     models = list(random_models(medium, seed=0))
     assert len(models) == random_model_count(medium) == 13
     heads = sum(len(model.blocks) * model.topology.n_heads for model in models)
     assert ENOUGH_HEADS <= heads < ENOUGH_HEADS + 20
-    deep = replace(small, blocks=small.blocks * 200)
+    deep = replace(small, blocks=(*small.blocks,) * 200)
     (model,) = random_models(deep, seed=0)
     assert len(model.blocks) * model.topology.n_heads == ENOUGH_HEADS
 
