@@ -52,7 +52,8 @@ def run_heads(
         k, v = (part.repeat_interleave(attn.heads_per_kv, dim=0) for part in (k, v))
     z = attention_pattern(q, k, attn, every, positions, allowed) @ v
     z = normalise_mixed(attn, z if gate is None else z * gate)
-    return torch.matmul(z, widen(attn.w_o, z)[:, None])
+    # For all prompts at once: by prompt, the product would copy the weights for each of them.
+    return project(z.flatten(1, 2), attn.w_o, None).unflatten(1, (batch, pos))
 
 
 def attend(

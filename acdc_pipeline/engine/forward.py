@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -47,7 +46,15 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
     """
     check_tokens(weights, tokens)
     residual = embed(weights, tokens)
-    outputs = [residual[None]]
+    outputs = residual.new_empty(len(weights.topology.sources), *residual.shape)
+    done = 0
+
+    def keep(written: Float[Tensor, "n batch pos d_model"]) -> None:
+        nonlocal done
+        outputs[done : done + len(written)] = written
+        done += len(written)
+
+    keep(residual[None])
     for layer, block in enumerate(weights.blocks):
         attended = residual
         if block.attn is not None:
@@ -55,19 +62,19 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
             heads = run_heads(block.attn, normalise(residual, block.norm_attn), allowed)
             heads = normalise_outputs(block, heads)
             attended = _with_bias(residual + heads.sum(0), block)
-            outputs.append(heads)
+            keep(heads)
         if block.mixer is not None:
             mixed = run_mixer(block, residual)
             attended = attended + mixed
-            outputs.append(mixed[None])
+            keep(mixed[None])
         if block.mlp is not None:
             read = residual if weights.parallel else attended
             of_mlp = weights.topology.mlp_sources(layer)
             written = run_mlp_nodes(block, read[None], range(len(of_mlp)))
-            outputs.append(written)
+            keep(written)
             attended = attended + (written[0] if len(written) == 1 else written.sum(0))
         residual = attended
-    return SourceOutputs(torch.cat(outputs), residual)
+    return SourceOutputs(outputs, residual)
 
 
 def embed(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> Stream:
