@@ -15,6 +15,7 @@ from acdc_pipeline.models.architectures.text_parts.layouts import (
     find_text_architecture,
     with_plain_logits,
 )
+from acdc_pipeline.models.config import check_hugging_face
 
 
 class TextPart(ModuleArchitecture):
@@ -41,7 +42,7 @@ class TextPart(ModuleArchitecture):
             "config": json.dumps(config, sort_keys=True),
             "transformers": version("transformers"),
         }
-        fields = derive_once(parts, partial(_derive_text_fields, config))
+        fields = derive_once(parts, partial(_derive_text_fields, self.class_name, config))
         text = find_text_architecture(fields)
         return fields if text is None else text.text_fields(fields)
 
@@ -82,21 +83,21 @@ class TextPart(ModuleArchitecture):
         return whole, text
 
 
-def _derive_text_fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def _derive_text_fields(class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = str(config.get("model_type"))
-    if kind not in CONFIG_MAPPING:  # refused elsewhere, where the file is known
-        return dict(config)
+    where = "config.json"
     try:
         whole = CONFIG_MAPPING[kind].from_dict(_read_floats(dict(config)))
         fields: dict[str, Any] = json.loads(whole.get_text_config().to_json_string(use_diff=False))
     except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError) as error:
+        check_hugging_face(config, class_name, where)  # a model_type of another class
         problem = " ".join(str(error).split())
         raise InvalidInput(
             f"transformers cannot read the fields of a '{kind}': {problem}",
-            where="config.json",
+            where=where,
             fix="use the config.json that was saved together with the weights",
         ) from error
     return fields

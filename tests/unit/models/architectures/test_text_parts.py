@@ -140,6 +140,14 @@ def test_fields_of_a_text_model_that_cannot_be_read_are_invalid(changed, value: 
             look(ref)
 
 
+@pytest.mark.parametrize("kind", ["llama", "no such kind", None])
+def test_model_type_of_another_class_is_named_with_the_right_one(changed, kind: str | None):
+    ref = changed({"model_type": kind})
+    for look in (describe_model, load_model):
+        with pytest.raises(InvalidInput, match=r"(?s)is not the model_type.*gemma3"):
+            look(ref)
+
+
 def test_model_in_memory_is_that_of_its_files_and_stays_whole(gemma: Path):
     model = _tiny("Gemma3ForConditionalGeneration").load(gemma)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
