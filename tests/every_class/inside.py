@@ -29,6 +29,8 @@ DELTA: dict[str, Any] = {
     "rope_parameters": PARTIAL_AXES,
 }
 DELTA_LAYERS = DELTA_LAYER
+# Its attention alone.
+GATED: dict[str, Any] = {**DELTA, "num_hidden_layers": 1, "layer_types": ["full_attention"]}
 
 ENCODER: dict[str, Any] = {
     "hidden_size": 8,

@@ -12,6 +12,7 @@ from tests.every_class.inside import (
     DELTA,
     DELTA_LAYERS,
     ENCODER,
+    GATED,
     GLM,
     LLAMA,
     ONE_KEY,
@@ -29,7 +30,7 @@ from tests.every_class.inside import (
 from tests.every_class.latent import LATENT
 from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
-from tests.every_class.tiny import BOTH_NORMS, GROUPED, PARTIAL_ROTARY, ROTARY, SIZES, TinyModel
+from tests.every_class.tiny import BOTH_NORMS, PARTIAL_ROTARY, ROTARY, SIZES, TinyModel
 from tests.oracles.hugging_face_parts import Family, Layer
 
 _TEXT = {tiny.name: tiny for tiny in reversed((*DENSE, *MIXTURES, *HYBRIDS, *LATENT, *LATER))}
@@ -59,7 +60,7 @@ SEEING: tuple[TinyModel, ...] = (
         "Gemma3ForConditionalGeneration",
         {
             "model_type": "gemma3_text",
-            **GROUPED,
+            **ONE_KEY,
             **_WINDOWS,
             "head_dim": 8,
             "query_pre_attn_scalar": 4,
@@ -142,9 +143,9 @@ SEEING: tuple[TinyModel, ...] = (
     ),
     inside("Qwen3_5ForConditionalGeneration", DELTA, QWEN, DELTA_LAYERS),
     inside("Qwen3_5MoeForConditionalGeneration", {**DELTA, **GATED_MIXTURE}, QWEN, DELTA_LAYERS),
-    inside("MiniCPMV4_6ForConditionalGeneration", DELTA, _INSERTED, DELTA_LAYERS),
-    inside("MiniCPMV4_7ForConditionalGeneration", DELTA, _INSERTED, DELTA_LAYERS),
-    inside("MiniCPMOcrForConditionalGeneration", DELTA, _INSERTED, DELTA_LAYERS),
+    inside("MiniCPMV4_6ForConditionalGeneration", GATED, _INSERTED),
+    inside("MiniCPMV4_7ForConditionalGeneration", GATED, _INSERTED),
+    inside("MiniCPMOcrForConditionalGeneration", GATED, _INSERTED),
     inside(
         "Cosmos3OmniForConditionalGeneration",
         {**QWEN3, "model_type": "qwen3_vl_text", "rope_parameters": AXES},
