@@ -216,4 +216,9 @@ SEEING_LATER: tuple[TinyModel, ...] = (
             "spatial_target_layers": [1],
         },
     ),
+    around(
+        "MiniMaxM3SparseForConditionalGeneration",
+        _TEXT["MiniMaxM3VLForCausalLM"],
+        {"vision_config": ENCODER, "projector_hidden_size": 8},
+    ),
 )

@@ -100,6 +100,21 @@ class MiniMaxM2(ModuleArchitecture):
     head_norm_span = "layer"
 
 
+class MiniMaxM3(ModuleArchitecture):
+    """Norms of queries and keys; an indexer of keys, so only prompts of which it keeps all."""
+
+    class_name = "MiniMaxM3VLForCausalLM"
+    title = "MiniMax M3 (text)"
+    norm_offset = 1
+
+    def count_positions(self, config: Any) -> int:
+        kept = int(config.index_topk_blocks) * int(config.index_block_size)
+        return min(super().count_positions(config), kept)
+
+    def is_plain_mlp(self, mlp: Any) -> bool:
+        return False  # gates are clamped
+
+
 class HyV3(ModuleArchitecture):
     """Norms of queries and keys; mixtures and a shared expert in some layers."""
 
@@ -182,6 +197,7 @@ ARCHITECTURES = (
     Dots1,
     SolarOpen,
     MiniMaxM2,
+    MiniMaxM3,
     HyV3,
     Mellum,
     ExaoneMoe,

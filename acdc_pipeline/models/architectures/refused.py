@@ -150,8 +150,6 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "AXK2ForCausalLM",
         "Dots3NoteForCausalLM",
         "Dots3NoteForConditionalGeneration",
-        "MiniMaxM3SparseForConditionalGeneration",
-        "MiniMaxM3VLForCausalLM",
     ),
     _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),
     _PATCHES: ("BltForCausalLM",),

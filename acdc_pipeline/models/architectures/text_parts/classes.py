@@ -48,6 +48,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "MiniCPMOcrForConditionalGeneration": "MiniCPM-OCR",
         "MiniCPMV4_6ForConditionalGeneration": "MiniCPM-V 4.6",
         "MiniCPMV4_7ForConditionalGeneration": "MiniCPM-V 4.7",
+        "MiniMaxM3SparseForConditionalGeneration": "MiniMax M3",
         "Mistral3ForConditionalGeneration": "Mistral 3 (images)",
         "Ovis2ForConditionalGeneration": "Ovis 2",
         "PaddleOCRVLForConditionalGeneration": "PaddleOCR-VL",

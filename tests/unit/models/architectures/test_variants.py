@@ -16,7 +16,7 @@ from acdc_pipeline.models.memory.hold import hold_model
 from tests.every_class import EVERY_CLASS, TinyModel
 
 (ALIBI,) = (tiny for tiny in EVERY_CLASS if tiny.fields.get("alibi"))
-INDEXED = [tiny for tiny in EVERY_CLASS if "index_topk" in tiny.fields]
+INDEXED = [tiny for tiny in EVERY_CLASS if {"index_topk", "index_topk_blocks"} & set(tiny.fields)]
 TOKENS = torch.tensor([[1, 5, 2, 7, 3], [4, 4, 9, 0, 6]])
 
 
@@ -24,9 +24,11 @@ TOKENS = torch.tensor([[1, 5, 2, 7, 3], [4, 4, 9, 0, 6]])
 def test_prompts_that_an_indexer_would_shorten_are_refused(tiny: TinyModel, tmp_path: Path):
     directory = tiny.save(tmp_path / "model")
     weights = load_model(f"dir:{directory}", device="cpu").weights
-    check_tokens(weights, torch.zeros(1, 5, dtype=torch.long))
-    with pytest.raises(PromptError, match="6 tokens do not fit the model's 5 positions"):
-        check_tokens(weights, torch.zeros(1, 6, dtype=torch.long))
+    fields = tiny.fields
+    kept = fields.get("index_topk") or fields["index_topk_blocks"] * fields["index_block_size"]
+    check_tokens(weights, torch.zeros(1, kept, dtype=torch.long))
+    with pytest.raises(PromptError, match=f"{kept + 1} tokens do not fit the model's {kept} pos"):
+        check_tokens(weights, torch.zeros(1, kept + 1, dtype=torch.long))
 
 
 def test_alibi_of_falcon_is_added_once_as_in_its_default_attention(tmp_path: Path):
