@@ -87,10 +87,14 @@ class LocalExecutor:
         """
         failures = FailuresMeanwhile(store, runs)
         with Claims(store.backend, self.lease) as claims:
-            for planned in SharedRuns(runs, claims, listener.waiting):
+            for planned, found in SharedRuns(runs, store, claims, listener.waiting):
                 listener.started(LOCAL_WORKER, planned, 1)
                 started = time.perf_counter()
-                state, kept, error = self._execute_one(planned, store, listener, failures)
+                state, kept, error = (
+                    ("present", None, None)
+                    if found
+                    else self._execute_one(planned, store, listener, failures)
+                )
                 seconds = time.perf_counter() - started
                 outcome = Outcome(planned, state, seconds, 1, LOCAL_WORKER, kept, error)
                 listener.ended(outcome)

@@ -27,8 +27,9 @@ _Prompts = tuple[object, ...]
 class SharedRuns:
     """The runs that are left, in the order in which this driver claims them.
 
-    Iterating yields each run once it is claimed; the claim is released when the next is requested.
-    Runs that another driver executes come last: once it has committed or given them up.
+    Iterating yields each run once, with whether it was found in the store; if not, it is claimed,
+    and the claim is released when the next run is requested. Runs that another driver executes come
+    last: once it has committed or given them up.
 
     Args:
         waiting: called with the reason, when only runs of other drivers are left.
@@ -37,6 +38,7 @@ class SharedRuns:
     def __init__(
         self,
         runs: Sequence[PlannedRun],
+        store: Store,
         claims: Claims,
         waiting: Callable[[str], None],
         sleep: Callable[[float], None] = time.sleep,
@@ -44,33 +46,49 @@ class SharedRuns:
         self._left: dict[_Prompts, dict[str, PlannedRun]] = {}
         for run in runs:
             self._left.setdefault(_prompts_of(run), {})[run.run_id] = run
+        self._store = store
         self._claims = claims
         self._waiting = waiting
         self._sleep = sleep
         self._current: _Prompts | None = None
+        self._found: set[str] = set()
 
-    def __iter__(self) -> Iterator[PlannedRun]:
+    def __iter__(self) -> Iterator[tuple[PlannedRun, bool]]:
         next_message = 0.0
         while self._left:
             others = self._claims.others()
-            planned = self._choose(others)
+            planned = self._next_own(others)
             if planned is None:
+                self._look_for_found(others)
+                planned = self._choose(others)
+            if planned is not None and planned.run_id in self._found:
+                self._remove(planned)
+                yield planned, True
+            elif planned is not None:
+                if self._claims.take(planned.run_id):
+                    self._remove(planned)
+                    self._current = _prompts_of(planned)
+                    yield planned, False
+                    self._claims.release(planned.run_id)
+            else:
                 if time.monotonic() >= next_message:
                     next_message = time.monotonic() + MESSAGE_INTERVAL
                     count = pluralize(sum(map(len, self._left.values())), "run")
                     self._waiting(f"waiting for {count} that other drivers execute")
                 self._sleep(POLL_INTERVAL)
-            elif self._claims.take(planned.run_id):
-                self._remove(planned)
-                yield planned
-                self._claims.release(planned.run_id)
+
+    def _next_own(self, others: set[str]) -> PlannedRun | None:
+        """Return the next run of the prompt set that this driver is at; None if there is none."""
+        own = self._left.get(self._current, {}) if self._current is not None else {}
+        return next((run for run_id, run in own.items() if run_id not in others), None)
+
+    def _look_for_found(self, others: set[str]) -> None:
+        """Look up the runs that other drivers have committed and do not claim any more."""
+        left = {run_id for runs in self._left.values() for run_id in runs}
+        self._found |= self._store.intact(left - others - self._found)
 
     def _choose(self, others: set[str]) -> PlannedRun | None:
-        """Return the next run to claim; None if others execute all that are left."""
-        own = self._left.get(self._current) if self._current is not None else None
-        free = next((run for i, run in (own or {}).items() if i not in others), None)
-        if free is not None:
-            return free
+        """Return a run of another prompt set; None if others execute all that are left."""
         for runs in self._left.values():
             if not others.intersection(runs):
                 return next(iter(runs.values()))
@@ -79,11 +97,11 @@ class SharedRuns:
         return most[-1] if most else None
 
     def _remove(self, planned: PlannedRun) -> None:
-        self._current = _prompts_of(planned)
-        runs = self._left[self._current]
+        prompts = _prompts_of(planned)
+        runs = self._left[prompts]
         del runs[planned.run_id]
         if not runs:
-            del self._left[self._current]
+            del self._left[prompts]
 
 
 class FailuresMeanwhile:

@@ -118,6 +118,7 @@ class Claims(AbstractContextManager["Claims"]):
         self._changing = threading.Lock()
         self._ended = threading.Event()
         self._held = ExitStack()
+        self._locking = False
         self._kernel: str | None = None
 
     def __enter__(self) -> Self:
@@ -229,8 +230,9 @@ class Claims(AbstractContextManager["Claims"]):
     def _hold_lock(self) -> None:
         """Hold the lock file of this driver from its first claim on, in a folder with locks."""
         folder = self._backend.folder
-        if folder is None or self._kernel is not None:
+        if folder is None or self._locking:
             return
+        self._locking = True
         path = _lock_file(folder, self._driver)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._held.enter_context(lock(path))

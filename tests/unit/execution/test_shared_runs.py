@@ -58,7 +58,8 @@ def claimed_in_turn(store: Store, runs: Sequence[PlannedRun], others: Claims) ->
             others.release(run.run_id)
 
     with Claims(store.backend) as own:
-        return list(SharedRuns(runs, own, lambda reason: None, sleep=give_up))
+        shared = SharedRuns(runs, store, own, lambda reason: None, sleep=give_up)
+        return [run for run, found in shared if not found]
 
 
 def test_driver_keeps_to_a_prompt_set_then_begins_one_where_nobody_is(store: Store):
