@@ -28,7 +28,7 @@ def language_model(model: Any) -> tuple[Any, Any]:
 
 
 def without_towers(model_class: Any) -> Any:
-    """Return a class of the same name whose models are made, and loaded, without their encoders."""
+    """Return a class that makes and loads models of `model_class` without their encoders."""
 
     def make(self: Any, *args: Any, **kwargs: Any) -> None:
         model_class.__init__(self, *args, **kwargs)
@@ -36,6 +36,7 @@ def without_towers(model_class: Any) -> Any:
             parent, _, name = path.rpartition(".")
             self.get_submodule(parent)._modules[name] = LeftOut()
             self._keys_to_ignore_on_load_unexpected.add(f"^{re.escape(path)}[.]")
+        self.__class__ = model_class  # which can be pickled
 
     # transformers finds how to read weights by the names of a class and of its module.
     members = {"__init__": make, "__module__": model_class.__module__}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import Gemma3ForConditionalGeneration
 
 from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
@@ -56,6 +58,13 @@ def test_load_model_encoders_are_not_loaded(gemma: Path):
     assert names
     assert not [name for name in names if "vision" in name or "projector" in name]
     assert [name for name in load_file(gemma / "model.safetensors") if "vision" in name]
+
+
+def test_load_model_original_is_of_the_class_of_transformers_and_can_be_pickled(gemma: Path):
+    model = load_model(f"dir:{gemma}", dtype="float64", device="cpu").original
+    assert type(model) is Gemma3ForConditionalGeneration
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(TOKENS).logits, model(TOKENS).logits)
 
 
 def test_load_model_names_of_tensors_of_either_time_are_read(changed, gemma: Path):
