@@ -11,7 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.forward import Streams, head_width, mlp_width
+from acdc_pipeline.engine.forward import Streams, expert_receivers, head_width, mlp_width
 from acdc_pipeline.engine.gradients.receiver_gradients import (
     ReceiverGradients,
     final_gradient,
@@ -95,12 +95,14 @@ def max_prompts_at_once(bench: Bench, memory: int) -> int:
     """How many prompts can be processed at once in `memory` bytes; at least one.
 
     Held are the difference of every source, and of one layer at a time some streams for each head,
-    its queries, keys, values and patterns, and the hidden units of the MLP.
+    its queries, keys, values and patterns, and the hidden units of the MLP, or some streams for
+    each of its experts.
     """
     n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
     d_head = head_width(bench.weights)
     pos = bench.layout.pos
     layer = n_heads * (8 * d_model + 10 * d_head + 5 * pos) + 8 * mlp_width(bench.weights)
+    layer += 5 * expert_receivers(bench.weights) * d_model
     row = len(bench.weights.topology.sources) * d_model + layer
     per_prompt = pos * row * bench.ablated.element_size()
     enough = math.ceil(_ROWS / pos)

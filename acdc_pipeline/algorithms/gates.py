@@ -17,7 +17,7 @@ from torch import Tensor
 from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes
 from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine import Bench
-from acdc_pipeline.engine.forward import head_width, mlp_width
+from acdc_pipeline.engine.forward import expert_receivers, head_width, mlp_width
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.specs.methods.scored import EdgePruningMethod, SubnetworkProbingMethod
@@ -174,13 +174,15 @@ def _max_prompts_on_tape(bench: Bench, memory: int) -> int:
     """How many prompts a backward pass through all layers at once can hold in `memory` bytes.
 
     Per layer: the input of each slot of each head (raw, normalised, and the sum it came from), its
-    queries, keys, values and patterns, two copies of its output, and the hidden units of the MLP.
+    queries, keys, values and patterns, two copies of its output, the hidden units of the MLP, and
+    two copies of what each of its experts writes.
     """
     n_heads, d_model = bench.weights.topology.n_heads, bench.weights.d_model
     d_head = head_width(bench.weights)
     d_mlp = mlp_width(bench.weights)
     pos = bench.layout.pos
     layer = n_heads * (11 * d_model + 10 * d_head + 5 * pos) + 6 * d_model + 6 * d_mlp
+    layer += 2 * expert_receivers(bench.weights) * d_model
     per_prompt = pos * len(bench.weights.blocks) * layer * bench.ablated.element_size()
     return max(1, min(bench.layout.batch, memory // per_prompt))
 

@@ -33,29 +33,30 @@ def run_experts(
             or one input for all.
         some: the nodes, as their places among those of the mixture: its experts, then the rest.
     """
-    mixture = mixture_of(block)
-    assert block.norm_mlp is not None
-    x = normalise(inputs, block.norm_mlp)
-    shape = x.shape[1:]
-    x = x.reshape(len(x), -1, shape[-1])
+    mixture, norm = mixture_of(block), block.norm_mlp
+    assert norm is not None
+    shape = inputs.shape[1:]
+    x = inputs.reshape(len(inputs), -1, shape[-1])
     experts = [place for place in some if place < mixture.n_experts]
     read = x if len(x) == 1 else x[1:] if experts else x
     out = x.new_zeros(len(some), *x.shape[1:])
     if experts:
-        index, chosen = mixture.router(x[:1])
+        first = normalise(x[:1], norm)
+        index, chosen = mixture.router(first)
         position = index.new_full((mixture.n_experts,), -1)
         position[experts] = torch.arange(len(experts), device=index.device)
-        place = position[index]  # of each choice among the nodes asked for, -1 for others
+        place = position[index]  # of each choice among the nodes, -1 for others
         row, choice = (place >= 0).nonzero(as_tuple=True)
         node = place[row, choice]
         if len(row):
-            rows = read[0, row] if len(read) == 1 else read[node, row]
+            # Of inputs that differ, only the rows that an expert is chosen for are normalised.
+            rows = first[0, row] if len(x) == 1 else normalise(read[node, row], norm)
             written = mixture.experts(
                 rows, index[row, choice][:, None], chosen[row, choice][:, None]
             )
             out[node, row] = written.to(out.dtype)
     if len(experts) < len(some):
-        out[-1] = _written(mixture.rest(read[-1:])).reshape(x.shape[1:])
+        out[-1] = _written(mixture.rest(normalise(read[-1:], norm))).reshape(x.shape[1:])
     if mixture.scale != 1.0:
         out = mixture.scale * out
     return out.unflatten(1, shape[:-1])

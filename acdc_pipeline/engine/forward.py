@@ -153,6 +153,12 @@ def mlp_width(weights: TransformerWeights) -> int:
     return max(0 if part is None else part.width for part in parts)
 
 
+def expert_receivers(weights: TransformerWeights) -> int:
+    """The largest number of receivers of one mixture, for estimates; 0 if no expert is a node."""
+    experts = weights.topology.experts
+    return 2 + max(experts) if experts else 0
+
+
 def check_tokens(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> None:
     """Raise PromptError if the model has no position or no embedding for some token."""
     longest = context_length(weights)

@@ -63,13 +63,16 @@ class MemoryPlan:
         """Bytes of one state that reaches this many nodes at every position and at the answers.
 
         The sum of what the batch keeps and its largest temporary: the inputs of one layer's heads
-        (raw and normalised, three slots), the hidden units of an MLP (before and after the
-        activation), or the logits and copies of them.
+        (raw and normalised, three slots), what the experts of a mixture read (raw and normalised)
+        and write, the hidden units of an MLP (before and after the activation), or the logits and
+        copies of them.
         """
         answers = self.answers * self.shape.d_model * self.itemsize
         kept = everywhere * self._stream + at_answers * answers + heads * self._head
         own = 4 * self._stream
         layer = 6 * min(heads, self.shape.topology.n_heads) * self._stream
+        experts = max(self.shape.topology.experts, default=0)
+        layer = max(layer, 4 * (experts + 2) * self._stream if experts else 0)
         hidden = 4 * self.prompts * self.tokens * self.shape.d_mlp * self.itemsize
         logits = 4 * self.answers * self.shape.vocab * self.itemsize
         return kept + own + max(layer, hidden, logits)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, Union
 
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_serializer, model_validator
 
 from acdc_pipeline.errors import AcdcError, UnknownName
 from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
 from acdc_pipeline.specs.model_ref import ModelRef, full_name
-from acdc_pipeline.specs.names import Dtype, MetricName, Name, Seed
+from acdc_pipeline.specs.names import Dtype, Experts, MetricName, Name, Seed
 from acdc_pipeline.specs.run import MAX_PROMPTS
 from acdc_pipeline.specs.task import TaskSpec
 
@@ -111,6 +111,7 @@ class Cell:
     prompts: int
     seed: int
     dtype: Dtype
+    experts: Experts = "layer"
 
 
 class SweepSpec(Spec):
@@ -124,6 +125,8 @@ class SweepSpec(Spec):
         prompts: prompt pairs of each run.
         seeds: seeds; each gives other prompts.
         dtype: precision; None takes that of the worker profile.
+        experts: what a mixture of experts is in the graph: `layer`, one node; `nodes`, a node for
+            each expert, in which models without a mixture are refused.
         exclude: combinations of task and model that are left out.
     """
 
@@ -134,7 +137,14 @@ class SweepSpec(Spec):
     prompts: int = Field(ge=1, le=MAX_PROMPTS)
     seeds: tuple[Seed, ...] = Field(min_length=1)
     dtype: Dtype | None = None
+    experts: Experts = "layer"
     exclude: tuple[Exclusion, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out `experts` where it is `layer`, so that ids of jobs are what they were."""
+        written = write(self)
+        return {n: v for n, v in written.items() if n != "experts" or self.experts != "layer"}
 
     @field_validator("models")
     @classmethod
@@ -204,7 +214,7 @@ class SweepSpec(Spec):
         """
         methods = self._methods(tasks)
         return tuple(
-            Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype)
+            Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype, self.experts)
             for model, task in self._pairs(models)
             for seed in self.seeds
             for method in methods[task]

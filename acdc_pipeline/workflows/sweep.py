@@ -20,7 +20,7 @@ from acdc_pipeline.execution.plan import describe_supported
 from acdc_pipeline.execution.progress import SilentSweep, SweepListener
 from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.execution.shard import WHOLE, Shard, shard_of
-from acdc_pipeline.models.describe import ModelDescription
+from acdc_pipeline.models.describe import ModelDescription, no_mixture
 from acdc_pipeline.models.zoo import list_zoo
 from acdc_pipeline.specs import Cell, ModelRef, RunSpec, SweepSpec, TaskSpec, find_task
 from acdc_pipeline.specs.names import Dtype
@@ -235,6 +235,9 @@ def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> Sw
         if isinstance(model, AcdcError):
             refused.append(Refusal(cell, model))
             continue
+        if cell.experts != "layer" and model.experts is None:
+            refused.append(Refusal(cell, no_mixture().at(model.ref)))
+            continue
         run = RunSpec(
             task=cell.task.name,
             task_hash=hashes[id(cell.task)],
@@ -244,6 +247,7 @@ def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> Sw
             prompts=cell.task.prompts_for(cell.prompts),
             seed=cell.seed,
             dtype=cell.dtype,
+            experts=cell.experts,
         )
         planned = PlannedRun(run, cell.task)
         runs.setdefault(planned.run_id, planned)

@@ -23,7 +23,14 @@ from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.attention import attend, visible_keys
 from acdc_pipeline.engine.bench import Bench
 from acdc_pipeline.engine.components import Stream, normalise
-from acdc_pipeline.engine.forward import embed, head_width, mlp_width, run_mixer, run_mlp_nodes
+from acdc_pipeline.engine.forward import (
+    embed,
+    expert_receivers,
+    head_width,
+    mlp_width,
+    run_mixer,
+    run_mlp_nodes,
+)
 from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, final_gradient
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
@@ -223,12 +230,14 @@ def _prompts_that_fit(bench: Bench, memory: int) -> int:
     """How many prompts' activations fit into `memory` bytes; at least one.
 
     Counts the change, step and gradient of every source, the input of every receiver, and for one
-    layer the gradients by its inputs, its queries, keys, values, patterns and hidden units.
+    layer the gradients by its inputs, its queries, keys, values, patterns and hidden units, and
+    what its experts read and write.
     """
     topology, pos = bench.weights.topology, bench.layout.pos
     d_model, d_head = bench.weights.d_model, head_width(bench.weights)
     heads = topology.n_heads * (8 * d_model + 14 * d_head + 8 * pos)
     layer = heads + 8 * mlp_width(bench.weights)
+    layer += 5 * expert_receivers(bench.weights) * d_model
     row = (3 * len(topology.sources) + len(topology.receivers)) * d_model + layer
     fit = memory // (pos * row * bench.ablated.element_size())
     return max(1, min(bench.layout.batch, fit, math.ceil(_ROWS / pos)))

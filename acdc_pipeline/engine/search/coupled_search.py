@@ -20,6 +20,7 @@ from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, normalise_parts, project, widen
 from acdc_pipeline.engine.forward import (
     SourceOutputs,
+    expert_receivers,
     head_width,
     mlp_width,
     run_mixer_rows,
@@ -139,6 +140,7 @@ class CoupledSearch(ModelSearch[None]):
             sum(r.node.layer == layer for r in self.kept) for layer in range(self.topology.n_layers)
         )
         streams = (len(self.readers) + 2 * visited + n_heads + 8) * d_model
+        streams += 4 * expert_receivers(self.weights) * d_model
         heads = n_heads * (6 * d_head + 3 * self.layout.pos)
         per_state = (
             rows * (streams + heads + 4 * mlp_width(self.weights)) * self.difference.element_size()

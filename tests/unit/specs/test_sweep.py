@@ -145,3 +145,12 @@ def test_sweep_size_is_that_of_its_cells_without_making_them(tmp_path: Path):
     for sweep, size in ((sweep_with(), 8), (sweep_with(exclude=exclude), 4)):
         assert sweep.size({"ioi": task}, refs) == size
         assert len(sweep.cells({"ioi": task}, refs, "float32")) == size
+
+
+def test_sweep_with_experts_as_nodes_says_so_and_others_are_written_as_before(tmp_path: Path):
+    task = load_yaml(write_task(tmp_path), TaskSpec)
+    refs = (ModelRef.parse("hf:org/name"),)
+    for sweep, experts in ((sweep_with(), "layer"), (sweep_with(experts="nodes"), "nodes")):
+        cells = sweep.cells({"ioi": task}, refs, "float32")
+        assert {cell.experts for cell in cells} == {experts}
+        assert ("experts" in sweep.plain()) == (experts == "nodes")

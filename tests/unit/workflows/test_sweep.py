@@ -50,6 +50,13 @@ def test_sweep_runs_are_what_discover_would_plan():
     assert plan.models["zoo:compiled-or"].n_edges == 23
 
 
+def test_sweep_of_experts_refuses_models_without_any():
+    plan = plan_sweep(sweep(experts="nodes"), dtype="float32")
+    assert plan.runs == ()
+    (refused,) = plan.refused
+    assert "no mixture of experts" in str(refused.error)
+
+
 def test_sweep_dtype_of_its_own_wins_over_the_profiles():
     (planned,) = plan_sweep(sweep(dtype="float64"), dtype="float32").runs
     assert planned.run.dtype == "float64"
