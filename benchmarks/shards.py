@@ -3,7 +3,8 @@
 ACDC on a random model of the width of GPT-2 small, once for each number of workers, each a process
 with one thread. Reported are the seconds of the search without loading, the CPU seconds of the
 busiest worker and of the driver, which other work on the machine hardly changes, and the bytes
-that travelled. `--predict` adds what they say of more and faster workers.
+that travelled. `--together` begins with all prompts in one process and one batch, as without
+workers; `--predict` adds what the numbers say of more and faster workers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.shards import process
 from acdc_pipeline.execution.shards.local import local_sharded_worker
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import find_task, method_for
+from acdc_pipeline.specs import RunSpec, TaskSpec, find_task, method_for
 from acdc_pipeline.store.codec import encode
 from benchmarks.case import GPT2_SMALL, Case
 from benchmarks.measurement import machine
@@ -72,7 +73,7 @@ class Stopwatch(Silent):
     def finish(self) -> None:
         ended = self._now()
         clock, driver, *workers = (b - a for a, b in zip(self._begun, ended, strict=True))
-        self.seconds, self.driver, self.busiest = clock, driver, max(workers)
+        self.seconds, self.driver, self.busiest = clock, driver, max(workers, default=0.0)
 
     def _now(self) -> list[float]:
         busy = [sum(worker.cpu_times()[:2]) for worker in self.workers]
@@ -81,10 +82,7 @@ class Stopwatch(Silent):
 
 def measure(case: Case, threshold: float, workers: int, folder: Path) -> Cost:
     """Search once, over that many workers."""
-    task = find_task(_pairs_file(case, folder))
-    method = method_for("acdc", {"threshold": threshold, "metric": "kl"}, task, where="benchmark")
-    model = f"dir:{case.save_model(folder)}"
-    run = plan_run(task, model, method=method, prompts=case.prompts, seed=0, dtype="float32")
+    run, task = _planned(case, threshold, folder)
     worker = local_sharded_worker(
         workers, device="cpu", memory=MEMORY, threads=1, alone=lambda: Worker(device="cpu")
     )
@@ -106,6 +104,14 @@ def measure(case: Case, threshold: float, workers: int, folder: Path) -> Cost:
     )
 
 
+def measure_together(case: Case, threshold: float, folder: Path) -> Cost:
+    """Search once in this process, all prompts in one batch."""
+    run, task = _planned(case, threshold, folder)
+    worker, watch = Worker(device="cpu", memory=MEMORY), Stopwatch()
+    record = worker.execute(run, task, watch)
+    return Cost(0, watch.seconds, watch.driver, 0.0, 0, 0.0, 0.0, len(record.decisions), {})
+
+
 def predict(one: Cost, groups: int, gpus: int, latency: float) -> float:
     """The seconds of the same search on GPUs, from its cost on one CPU core.
 
@@ -124,6 +130,8 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=3e-3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
+    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many counts")
+    parser.add_argument("--together", action="store_true")
     parser.add_argument("--predict", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -135,9 +143,16 @@ def main() -> None:
         f"{'workers':>7}{'seconds':>9}{'busiest':>9}{'driver':>8}{'messages':>10}"
         f"{'B/decision':>12}{'bytes':>8}"
     )
+    if options.together:
+        cost = measure_together(case, options.threshold, options.folder)
+        print(f"{'none':>7}{cost.seconds:>9.1f}{cost.busiest:>9.1f}", flush=True)
     costs: list[Cost] = []
     for workers in options.workers:
-        cost = measure(case, options.threshold, workers, options.folder)
+        every = [
+            measure(case, options.threshold, workers, options.folder)
+            for _ in range(options.repeats)
+        ]
+        cost = min(every, key=lambda each: each.seconds)
         costs.append(cost)
         same = "same" if cost.files == costs[0].files else "DIFFER"
         travelled = (cost.sent + cost.received) / cost.decisions
@@ -162,6 +177,14 @@ def main() -> None:
                     if (gpus > 8) == (where == "other nodes"):
                         seconds = predict(scaled, count_groups(prompts), gpus, latency)
                         print(f"{prompts:>4} prompts, {gpus:>2} GPUs, {where}: {seconds:.2f} s")
+
+
+def _planned(case: Case, threshold: float, folder: Path) -> tuple[RunSpec, TaskSpec]:
+    task = find_task(_pairs_file(case, folder))
+    method = method_for("acdc", {"threshold": threshold, "metric": "kl"}, task, where="benchmark")
+    model = f"dir:{case.save_model(folder)}"
+    run = plan_run(task, model, method=method, prompts=case.prompts, seed=0, dtype="float32")
+    return run, task
 
 
 def _worker_processes() -> list[psutil.Process]:
