@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -59,7 +59,7 @@ class Deaths:
         before: whether it dies before it computes the answer, or after.
     """
 
-    def __init__(self, at: dict[int, Collection[int]], *, before: bool = True) -> None:
+    def __init__(self, at: Mapping[int, Collection[int]], *, before: bool = True) -> None:
         self.at, self.before = at, before
         self.sent: dict[int, int] = {}
         self.died = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -28,6 +28,20 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TaskSpec:
     return random_task(tmp_path_factory.mktemp("task"))
 
 
+@pytest.fixture(scope="module")
+def undisturbed(task: TaskSpec) -> dict[str, bytes]:
+    """What one worker stores of a search by ACDC."""
+    return stored(sharded_worker(1).execute(planned(task, "gpt2", *ACDC), task))
+
+
+@pytest.fixture(scope="module")
+def often_recomputed(task: TaskSpec) -> dict[str, bytes]:
+    """The same with many points from which a search can be resumed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SubgraphSearch, "recompute_after", 20)
+        return stored(sharded_worker(1).execute(planned(task, "gpt2", *ACDC), task))
+
+
 # Changes along edges; heads that move one another.
 @pytest.mark.parametrize(
     ("model", "ablation"), [("gpt2", "corrupted"), ("gpt2", "mean"), ("gemma2", "corrupted")]
@@ -36,8 +50,7 @@ def test_search_over_any_number_of_workers_is_the_same_and_that_of_all_prompts(
     task: TaskSpec, model: str, ablation: str
 ):
     run = planned(task, model, "acdc", ACDC[1] | {"ablation": ablation})
-    one, two, many = (sharded_worker(n).execute(run, task) for n in (1, 2, 5))
-    assert stored(two) == stored(one)
+    one, many = (sharded_worker(n).execute(run, task) for n in (1, 5))
     assert stored(many) == stored(one)
     together = Worker(device="cpu").execute(run, task)
     assert [d.edge for d in one.decisions] == [d.edge for d in together.decisions]
@@ -54,13 +67,10 @@ def test_search_over_any_number_of_workers_is_the_same_and_that_of_all_prompts(
     ("name", "given"),
     [
         ("eap", {"metric": "logit_diff"}),
-        ("eap-ig-inputs", {"steps": 2}),
         ("eap-ig-activations", {"steps": 2}),
-        ("clean-corrupted", {}),
         ("exact", {}),
         ("eap-ig-acdc", {"threshold": 0.01, "screen": 0.5, "steps": 2}),
         ("eap-ig-inputs", {"steps": 2, "rounds": 3}),
-        ("node-attribution", {"metric": "logit_diff"}),
         ("node-exact", {}),
         ("hisp", {"metric": "logit_diff"}),
         ("edge-pruning", {"steps": 4}),
@@ -83,12 +93,11 @@ def test_scores_over_any_number_of_workers_are_the_same_and_those_of_all_prompts
 
 
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("at", [{0: [0, 9]}, {0: [4], 1: [4, 30]}])
 def test_search_whose_workers_die_goes_on_with_the_same_bits(
-    task: TaskSpec, before: bool, at: dict[int, Collection[int]]
+    task: TaskSpec, undisturbed: dict[str, bytes], before: bool
 ):
     run = planned(task, "gpt2", *ACDC)
-    undisturbed = stored(sharded_worker(2).execute(run, task))
+    at = {0: [0, 9], 1: [4, 30]}
     deaths, messages = Deaths(at, before=before), []
     record = sharded_worker(2, deaths, messages.append).execute(run, task)
     assert deaths.died == len(messages) == sum(map(len, at.values()))
@@ -103,15 +112,12 @@ def test_search_whose_worker_dies_every_time_fails_and_says_why(task: TaskSpec):
 
 
 def test_search_whose_workers_die_between_two_recomputations_goes_on_with_the_same_bits(
-    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+    task: TaskSpec, often_recomputed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(SubgraphSearch, "recompute_after", 20)
     run = planned(task, "gpt2", *ACDC)
-    undisturbed, none = stored(sharded_worker(1).execute(run, task)), Deaths({})
-    assert stored(sharded_worker(3, none).execute(run, task)) == undisturbed
-    assert none.sent[2] > 50
     deaths = Deaths({0: [7, 32], 1: [20, 50], 2: [45]})
-    assert stored(sharded_worker(3, deaths).execute(run, task)) == undisturbed
+    assert stored(sharded_worker(3, deaths).execute(run, task)) == often_recomputed
     assert deaths.died == 5
 
 
@@ -137,7 +143,7 @@ class Kept(Checkpoint):
 
 
 def test_search_resumed_by_another_number_of_workers_has_the_same_bits(
-    task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+    task: TaskSpec, often_recomputed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(SubgraphSearch, "recompute_after", 20)
     run = planned(task, "gpt2", *ACDC)
@@ -147,19 +153,19 @@ def test_search_resumed_by_another_number_of_workers_has_the_same_bits(
         worker.execute(run, task, checkpoint=kept)
     assert len(kept.decisions) > 15
     kept.most = math.inf
-    resumed = stored(sharded_worker(2).execute(run, task, checkpoint=kept))
-    undisturbed = stored(sharded_worker(1).execute(run, task))
-    assert resumed == undisturbed
     # The worker that was interrupted is fit for the next run.
-    assert stored(worker.execute(run, task)) == undisturbed
+    for each in (sharded_worker(2), worker):
+        assert stored(each.execute(run, task, checkpoint=kept)) == often_recomputed
 
 
-def test_thresholds_that_share_decisions_have_the_bits_of_searches_alone(task: TaskSpec):
+def test_thresholds_that_share_decisions_have_the_bits_of_searches_alone(
+    task: TaskSpec, undisturbed: dict[str, bytes]
+):
     worker, shared = sharded_worker(2), SharedWork()
-    for threshold in (0.01, 0.02, 0.005):
+    for threshold in (0.02, 0.01):
         run = planned(task, "gpt2", "acdc", ACDC[1] | {"threshold": threshold})
         record = stored(worker.execute(run, task, shared=shared))
-        assert record == stored(sharded_worker(3).execute(run, task))
+    assert record == undisturbed
     assert shared.decisions is not None
     assert shared.decisions.replayed > 0
 
