@@ -24,8 +24,10 @@ def load(name: str, folder: Path) -> tuple[Any, Any]:
     return tiny.load(directory), load_model(f"dir:{directory}", dtype=tiny.dtype, device="cpu")
 
 
-@pytest.mark.parametrize("name", ["Glm4MoeForCausalLM", "FlexOlmoForCausalLM", "GptOssForCausalLM"])
-@pytest.mark.parametrize("memory", [2**16, 2**30])
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    [("Glm4MoeForCausalLM", 2**16), ("FlexOlmoForCausalLM", 2**30), ("GptOssForCausalLM", 2**30)],
+)
 def test_expert_use_counts_what_the_model_hands_to_its_experts(
     name: str, memory: int, tmp_path: Path
 ):
