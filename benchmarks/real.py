@@ -53,7 +53,14 @@ from benchmarks.gradients import scored_method
 from benchmarks.measurement import machine
 from benchmarks.real_model import fetch_model
 from benchmarks.shapes import SHAPES, Shape, random_weights
-from benchmarks.step_table import GIB, Table, is_out_of_memory, limit_memory, matrix_rate
+from benchmarks.step_table import (
+    GIB,
+    Table,
+    fetch_rate,
+    is_out_of_memory,
+    limit_memory,
+    matrix_rate,
+)
 
 PARTS = ("evaluation", "methods", "search", "heads")
 """What is measured after the forwards."""

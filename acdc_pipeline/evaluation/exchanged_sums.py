@@ -23,8 +23,10 @@ _SPARSE = 8
 """If fewer than one source of this many is read, only those are multiplied."""
 
 _CACHED_BYTES = 2**20
-"""Outputs that are transformed together, and sums that are: what is computed in between stays in
-the cache."""
+"""Sums that are transformed together, so that they stay in the cache in between."""
+
+_LEAST_COLUMNS = 384
+"""Products with fewer columns are slower."""
 
 
 class Room:
@@ -146,7 +148,7 @@ class ExchangedSums:
 
     def _sum(
         self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
-    ) -> Float[Tensor, n * outputs]:
+    ) -> Float[Tensor, "n numbers"]:
         zero = self._unwritten[: kept.shape[1]]
         if zero.any():
             at = zero.nonzero().flatten()
@@ -157,7 +159,7 @@ class ExchangedSums:
             self._unwritten[at] = False
         if self._plain:
             return kept.to(self._outputs) @ self._outputs[: kept.shape[1]].flatten(1)
-        return self._sum_by_frequency(edges, kept)
+        return self._sum_by_frequency(edges, kept).flatten(1)
 
     def _sum_by_frequency(
         self, edges: Int[Tensor, "n src"], kept: Bool[Tensor, "n src"]
@@ -171,7 +173,7 @@ class ExchangedSums:
         back = self._matrix.T
         width, n_real = real.shape[2], len(on_real)
         summed = self._room_of_sums.take(real, n, len(back), width)
-        at_once = max(256, _CACHED_BYTES // (len(back) * n * real.element_size()))
+        at_once = max(_LEAST_COLUMNS, _CACHED_BYTES // (len(back) * n * real.element_size()))
         for first in range(0, width, at_once):
             columns = slice(first, first + at_once)
             parts = real.new_empty(len(back), n, min(at_once, width - first))
