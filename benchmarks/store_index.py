@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -84,10 +85,10 @@ def write_run(folder: Path, record: RunRecord, tables: Mapping[str, bytes]) -> P
 
 
 def report(what: str, most: float | None, *command: str, folder: Path) -> None:
-    """Print the seconds of a command, best of three, and what it said about the index."""
-    seconds, said = [], ""
+    """Print wall and CPU seconds of a command, best of three, and what it said of the index."""
+    seconds, cpu, said = [], [], ""
     for _ in range(1 if most is None else 3):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), _cpu_of_children()
         done = subprocess.run(
             [sys.executable, "-m", "acdc_pipeline", *command, "--store", str(folder)],
             stdout=subprocess.DEVNULL,
@@ -98,9 +99,15 @@ def report(what: str, most: float | None, *command: str, folder: Path) -> None:
         if done.returncode:
             raise SystemExit(f"{' '.join(command)}: {done.stderr}")
         seconds.append(time.perf_counter() - started)
+        cpu.append(_cpu_of_children() - before)
         said = said or next((line for line in done.stderr.splitlines() if "index of" in line), "")
     limit = "" if most is None else f" (<= {most:g})"
-    print(f"{what:28} {min(seconds):6.2f} s{limit}  {said}", flush=True)
+    print(f"{what:28} {min(seconds):6.2f} s{limit}, {min(cpu):.2f} s of CPU  {said}", flush=True)
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def report_commits(what: str, store: Store, records: Sequence[RunRecord]) -> None:

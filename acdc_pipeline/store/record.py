@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import acdc_pipeline
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Circuit, Decision
 from acdc_pipeline.specs import RunSpec
@@ -106,6 +107,21 @@ class RunSummary:
     wall_seconds: float
     parity_error: float | None
     code_version: str
+
+
+def summary_of(record: RunRecord) -> RunSummary:
+    """Return the summary of a run, equal to that in its `run.json`."""
+    circuit = record.circuit
+    return RunSummary(
+        run_id=record.spec.run_id(),
+        spec=record.spec,
+        edges_kept=None if circuit is None else len(circuit),
+        edges_total=None if circuit is None else circuit.topology.n_edges,
+        metrics=dict(sorted(record.metrics.items())),
+        wall_seconds=float(record.wall_seconds),
+        parity_error=record.parity_error,
+        code_version=acdc_pipeline.__version__,
+    )
 
 
 def _with_float32_scores(circuit: Circuit) -> Circuit:

@@ -16,7 +16,6 @@ from acdc_pipeline.store.backends.base import COMMITTED, Backend, Leftover
 from acdc_pipeline.store.codec import (
     decode,
     decode_checkpoint,
-    decode_summary,
     encode,
     encode_checkpoint,
 )
@@ -49,7 +48,7 @@ from acdc_pipeline.store.reader import (
     read_marker,
     state_of,
 )
-from acdc_pipeline.store.record import RunRecord, RunSummary
+from acdc_pipeline.store.record import RunRecord, RunSummary, summary_of
 from acdc_pipeline.store.resolve import failed_ids, resolve, unknown_run
 from acdc_pipeline.store.run_list import RunList, sort_runs
 
@@ -147,7 +146,7 @@ class Store:
             self.backend.remove_checkpoint(run_id)
         if marker is None:
             return False
-        append_to_index(self.backend, marker, decode_summary(run_id, files[layout.RUN]))
+        append_to_index(self.backend, marker, summary_of(record))
         return True
 
     def has(self, run_id: str) -> bool:

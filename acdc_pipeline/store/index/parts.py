@@ -163,16 +163,16 @@ def _smallest(parts: Sequence[Part]) -> list[Part]:
 
 def _write_table(backend: Backend, table: pa.Table) -> Part:
     sink = pa.BufferOutputStream()
-    # Explicit, so that all versions of the library write the same bytes for the same rows.
+    # A commit writes one row: what makes large parts small would take it most of its time.
+    large = table.num_rows > 1
     pq.write_table(
         table,
         sink,
         version="2.6",
         data_page_version="1.0",
-        compression="zstd",
-        compression_level=3,
-        use_dictionary=True,
-        write_statistics=True,
+        compression="zstd" if large else "none",
+        use_dictionary=large,
+        write_statistics=large,
         store_schema=True,
     )
     data = sink.getvalue().to_pybytes()

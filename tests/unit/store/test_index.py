@@ -17,6 +17,7 @@ from acdc_pipeline.store import RunRecord, RunSummary, Store, layout, open_store
 from acdc_pipeline.store.codec import decode_summary, encode
 from acdc_pipeline.store.index import Wanted, parts
 from acdc_pipeline.store.index.rows import SCHEMA, size_key
+from acdc_pipeline.store.record import summary_of
 from acdc_pipeline.store.run_list import size_order, sort_runs
 from tests import records
 from tests.unit.store.test_run_list import of_eap
@@ -369,3 +370,10 @@ def test_index_sorts_sizes_as_the_list_does(record: RunRecord):
     plain = method.plain()
     sizes = (plain.get("threshold"), plain.get("share"), plain.get("edges"))
     assert (method.name, size_key(*sizes)) == size_order(method)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_summary_of_a_record_is_that_of_its_file(seed: int):
+    for record in (records.record(seed), of_eap()):
+        document = encode(record)[layout.RUN]
+        assert summary_of(record) == decode_summary(record.spec.run_id(), document)
