@@ -161,6 +161,7 @@ class Worker:
                 "warnings": profile_warnings(prompts, metrics) + profile.document["warnings"],
                 "n_layers": model.topology.n_layers,
                 "n_heads": model.topology.n_heads,
+                **({"layers": list(layers)} if (layers := model.topology.layers) else {}),
                 "d_model": model.weights.d_model,
                 "prompts_clean": list(prompts.clean_text[:4]),
                 "prompts_corrupted": list(prompts.corrupted_text[:4]),

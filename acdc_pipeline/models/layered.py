@@ -23,7 +23,7 @@ from acdc_pipeline.models.architectures.text_parts.part import TextPart
 from acdc_pipeline.models.bridge import load_module, refuse_not_finite
 from acdc_pipeline.models.config import quantisation_method
 from acdc_pipeline.models.device import Precision
-from acdc_pipeline.models.directory import architecture_of, read_config, weight_files
+from acdc_pipeline.models.directory import DAMAGED, architecture_of, read_config, weight_files
 from acdc_pipeline.models.mapped import MappedBlocks, release_freed_memory
 from acdc_pipeline.models.moving import move
 from acdc_pipeline.models.weights import Block, TransformerWeights
@@ -45,15 +45,21 @@ def layered_architecture(config: dict[str, Any]) -> ModuleArchitecture | None:
 
 
 def count_weight_bytes(directory: Path, precision: Precision) -> int:
-    """Return the bytes that the weights in a model directory take in memory."""
-    from safetensors import safe_open
+    """Return the bytes that the weights in a model directory take in memory.
+
+    Raises:
+        InvalidInput: a file of weights is damaged, or there is none.
+    """
+    from safetensors import SafetensorError, safe_open
 
     total = 0
     for file in weight_files(directory):
-        with safe_open(file, framework="pt") as stored:
-            for name in stored.keys():  # noqa: SIM118  (not a dict)
-                shape = stored.get_slice(name).get_shape()
-                total += torch.Size(shape).numel()
+        try:
+            with safe_open(file, framework="pt") as stored:
+                shapes = [stored.get_slice(name).get_shape() for name in stored.keys()]  # noqa: SIM118
+        except SafetensorError as error:
+            raise InvalidInput(f"cannot be read: {error}", where=str(file), fix=DAMAGED) from error
+        total += sum(torch.Size(shape).numel() for shape in shapes)
     return total * precision.held.itemsize
 
 

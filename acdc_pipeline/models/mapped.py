@@ -57,8 +57,8 @@ class MappedBlocks(Sequence[T], Generic[T]):
         left = budget - self.least
         if left < 0:
             raise OutOfMemoryBudget(
-                f"three of the model's layers take {self.least / 1e6:,.1f} MB, the budget for "
-                f"weights is {budget / 1e6:,.1f} MB",
+                f"three of the model's layers take {self.least / 1e6:,.2f} MB, and layers may take "
+                f"half of the memory budget, {budget / 1e6:,.2f} MB",
                 fix="use a larger memory budget (--memory, or memory of the profile)",
             )
         self._stays: set[int] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -148,14 +149,22 @@ def _document(record: RunRecord) -> dict[str, Any]:
     return {**run_document(record), "scores": scores, "profile": record.profile}
 
 
+def _describe_size(details: Mapping[str, Any]) -> str:
+    """Return the number of layers and of heads, which some layers may lack."""
+    layers, heads = pluralize(details["n_layers"], "layer"), pluralize(details["n_heads"], "head")
+    with_heads = sum("a" in parts for parts in details.get("layers", ()))
+    if not with_heads or with_heads == details["n_layers"]:
+        return f"{layers} of {heads}"
+    return f"{layers}, of which {with_heads} {'has' if with_heads == 1 else 'have'} {heads}"
+
+
 def _show(
     records: list[RunRecord], cached: list[bool], paths: list[str], score: str | None
 ) -> None:
     from acdc_pipeline.cli.views.heads import print_heads, print_mosaic
 
     first = records[0]
-    n_layers, n_heads = first.details["n_layers"], first.details["n_heads"]
-    size = f"{pluralize(n_layers, 'layer')} of {pluralize(n_heads, 'head')}"
+    size = _describe_size(first.details)
     tasks = {
         f"on {record.spec.task}": f"{pluralize(record.spec.prompts, 'prompt')}, whole model "
         f"{format_percent(record.metrics.get('model_accuracy'))} right, "

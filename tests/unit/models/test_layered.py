@@ -175,6 +175,14 @@ def test_count_weight_bytes_are_those_of_the_parameters(llama: Path):
     assert count_weight_bytes(llama, resolve_dtype("bfloat16")) == 2 * parameters
 
 
+def test_count_weight_bytes_of_a_damaged_file_names_it(llama: Path):
+    file = llama / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(InvalidInput, match=r"model\.safetensors: cannot be read") as raised:
+        load_reference(ModelRef.parse(f"dir:{llama}"), "float32", "cpu", 10**9)
+    assert "damaged" in (raised.value.fix or "")
+
+
 def test_layered_narrow_values_and_small_budgets_are_refused(llama: Path):
     ref = ModelRef.parse(f"dir:{llama}")
     with pytest.raises(InvalidInput, match="--dtype float32"):

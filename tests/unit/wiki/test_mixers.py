@@ -39,6 +39,9 @@ def test_the_page_of_the_model_says_what_its_layers_are(site: Path):
     assert "4 layers of the parts rm, am, rm, a (a: 2 heads, r: mixer, m: MLP)" in text
     assert "2 heads in each of 2 layers" in text
     assert "4 heads not measured" not in text
+    assert "of 4<" in (site / "t" / "ioi" / "index.html").read_text()
+    head = (site / "m" / "zoo-attn-2l" / "a1.h0.html").read_text()
+    assert "Ranks are among" not in head or "among the 4 heads" in head
     plain = (site / "m" / "zoo-gpt2-4l-s0" / "index.html").read_text()
     assert "attention, then MLP" in plain
 

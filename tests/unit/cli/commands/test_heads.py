@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.cli.commands.heads import _describe_size
 from acdc_pipeline.specs.head_scores import parse_metric
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
@@ -140,3 +141,17 @@ def test_heads_names_the_nearest_misses_and_where_the_others_are(capsys, monkeyp
     found = acdc(capsys, "heads", "zoo:gpt2-4l-s0", "--tasks", "docstring", "--prompts", "4")
     assert re.findall(r"^a[0-9]\.h[0-9]", found.err, re.MULTILINE) == ["a2.h3", "a3.h3"]
     assert "(1 more near miss: --json, or the pages of the heads in the wiki)" in found.err
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ((), "4 layers of 2 heads"),
+        (("am",) * 4, "4 layers of 2 heads"),
+        (("rm", "am", "rm", "rm"), "4 layers, of which 1 has 2 heads"),
+        (("a", "m", "a", "r"), "4 layers, of which 2 have 2 heads"),
+    ],
+)
+def test_describe_size_counts_layers_with_heads(layers: tuple[str, ...], expected: str):
+    details = {"n_layers": 4, "n_heads": 2, **({"layers": list(layers)} if layers else {})}
+    assert _describe_size(details) == expected
