@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from acdc_pipeline.execution.worker import Worker
+    from acdc_pipeline.graph.circuit import Rank
     from acdc_pipeline.models.memory import MemoryModel
     from acdc_pipeline.workflows.circuit_run import Model, Prompts
     from acdc_pipeline.workflows.evaluation import Evaluation
@@ -52,6 +53,11 @@ class CircuitOfRun(Circuit):
     def title(self) -> str:
         """Task and model."""
         return f"{self.run.spec.task} in {self.run.spec.model}"
+
+    @property
+    def ranking(self) -> Rank:
+        """How the method of the run ranks edges."""
+        return circuit_method(self.run.spec.method).ranking
 
     def __repr__(self) -> str:
         found = self.run.circuit

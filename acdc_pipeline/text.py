@@ -30,5 +30,8 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def format_percent(value: float | None) -> str:
-    """Format a share for a table, as in `3.2%`."""
-    return NONE if value is None else f"{value:.1%}"
+    """Format a share for a table, as in `3.2%`; never `-0.0%`."""
+    if value is None:
+        return NONE
+    text = f"{value:.1%}"
+    return "0.0%" if text == "-0.0%" else text

@@ -159,11 +159,25 @@ class Circuit:
         """The kept edges in the graph's order, the same in every process."""
         return tuple(self.topology.in_order(self.edges))
 
-    def strongest(self, count: int = 10) -> tuple[Edge, ...]:
-        """Return the kept edges with the highest scores, best first; edges without a score last."""
+    @property
+    def ranking(self) -> Rank:
+        """How the edges are ranked: `signed`, or as the method of its run ranks them."""
+        return "signed"
+
+    def strongest(self, count: int = 10, rank: Rank | None = None) -> tuple[Edge, ...]:
+        """Return the kept edges with the highest scores, best first; edges without a score last.
+
+        Args:
+            rank: by the score with its sign (`signed`) or by |score| (`magnitude`); None for
+                `ranking`.
+        """
         check_whole(count, "count", 0, where="strongest")
-        best = sorted(self.sorted_edges, key=lambda e: -self.scores.get(e, float("-inf")))
-        return tuple(best[:count])
+        worth = abs if (rank or self.ranking) == "magnitude" else float
+
+        def order(edge: Edge) -> float:
+            return -worth(self.scores[edge]) if edge in self.scores else float("inf")
+
+        return tuple(sorted(self.sorted_edges, key=order)[:count])
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

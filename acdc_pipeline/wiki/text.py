@@ -71,7 +71,8 @@ def format_percent(share: float | None) -> str:
         return MISSING
     value = 100 * share
     text = f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
-    return f"{text.replace('-', '−')}\N{NARROW NO-BREAK SPACE}%"
+    sign = "−" if float(text) < 0 else ""  # 0.0, never -0.0
+    return f"{sign}{text.lstrip('-')}\N{NARROW NO-BREAK SPACE}%"
 
 
 def abbreviate(value: float) -> str:

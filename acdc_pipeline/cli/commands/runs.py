@@ -38,7 +38,7 @@ from acdc_pipeline.workflows.export import BINARY, BY_SUFFIX, FORMATS, export_by
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
-    from acdc_pipeline.specs import RunSpec
+    from acdc_pipeline.specs import CircuitMethod, RunSpec
     from acdc_pipeline.store import Leftover, Store
 
 app = App(help="Stored runs.")
@@ -182,15 +182,15 @@ def show_run(
     output.print_facts(facts)
     if record.circuit:
         more = f"acdc runs export {same_run}"
-        meaning = circuit_method(record.spec.method).score_meaning
-        _print_strongest(record.circuit, meaning, more)
+        _print_strongest(record.circuit, circuit_method(record.spec.method), more)
 
 
-def _print_strongest(circuit: Circuit, meaning: str, more: str) -> None:
-    output.print_line(f"\nEdges by score ({meaning}):\n")
+def _print_strongest(circuit: Circuit, method: CircuitMethod, more: str) -> None:
+    by = "|score|" if method.ranking == "magnitude" else "score"
+    output.print_line(f"\nEdges by {by} ({method.score_meaning}):\n")
     rows = [
         {"edge": str(edge), "score": format_number(circuit.scores.get(edge))}
-        for edge in circuit.strongest(MAX_EDGES_NAMED)
+        for edge in circuit.strongest(MAX_EDGES_NAMED, method.ranking)
     ]
     print_table((Column("edge"), Column("score", "number")), rows)
     if len(circuit) > MAX_EDGES_NAMED:

@@ -13,7 +13,6 @@ from acdc_pipeline.store.run_list import evaluation_part
 from acdc_pipeline.text import NONE, format_number, list_first
 
 if TYPE_CHECKING:
-    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.graph.comparison import Overlap
     from acdc_pipeline.regression.pair import Pair
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
@@ -127,15 +126,13 @@ def print_pair_of_runs(
     print_table(PAIR_COLUMNS, [{k: v for k, v in row.items() if k not in ("task", "method")}])
     if pair.edges is None:
         return
-    first, second = (record.circuit for record in records)
+    first, second = records
     parts = (
         ("only A", first, pair.edges.only_a),
         ("both", first, pair.edges.both),
         ("only B", second, pair.edges.only_b),
     )
-    strongest = {
-        name: _strongest(circuit, edges) for name, circuit, edges in parts if edges and circuit
-    }
+    strongest = {name: _strongest(record, edges) for name, record, edges in parts if edges}
     if strongest:  # two empty circuits have no edges to name
         print_line("\nThe strongest edges:\n")
         print_facts(strongest)
@@ -187,9 +184,14 @@ def draw_pairs(first: str, second: str, pairs: Sequence[Pair]) -> str:
     return draw_overlap(first, second, rows)
 
 
-def _strongest(circuit: Circuit, edges: Sequence[str]) -> str:
-    wanted = set(edges)
-    names = [name for e in circuit.strongest(len(circuit)) if (name := str(e)) in wanted]
+def _strongest(record: RunRecord, edges: Sequence[str]) -> str:
+    """Name those of `edges`, which the circuit of `record` keeps, that its method ranks first."""
+    from acdc_pipeline.specs import circuit_method
+
+    assert record.circuit is not None
+    wanted, circuit = set(edges), record.circuit
+    best = circuit.strongest(len(circuit), circuit_method(record.spec.method).ranking)
+    names = [name for edge in best if (name := str(edge)) in wanted]
     return list_first(names, MAX_EDGES_NAMED)
 
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share
-from acdc_pipeline.text import NONE, format_number, format_percent, pluralize
+from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
     from acdc_pipeline.specs import Method, ProfileMethod, RunSpec
     from acdc_pipeline.store import RunRecord
+
+MAX_EXPERTS_NAMED = 12
 
 
 def run_name(spec: RunSpec) -> str:
@@ -76,6 +79,8 @@ def run_facts(record: RunRecord) -> dict[str, str]:
     if record.circuit is not None:
         kept, total = edge_counts(record)
         facts["edges kept"] = f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
+        if record.circuit.topology.experts:
+            facts["experts"] = _experts_text(record.circuit)
     if record.profile is not None:
         facts |= _profile_facts(record)
     if "kl" in metrics:
@@ -118,6 +123,13 @@ def edge_counts(record: RunRecord) -> tuple[int | None, int | None]:
     if record.circuit is None:
         return None, None
     return len(record.circuit), record.circuit.topology.n_edges
+
+
+def _experts_text(circuit: Circuit) -> str:
+    """`m0.e1, m1.e0 and 3 more`: the experts on a path from input to logits."""
+    live = {node for edge in circuit.live_edges for node in (edge.src, edge.dst)}
+    names = [str(n) for n in circuit.topology.nodes if n in live and n.kind == "expert"]
+    return list_first(names, MAX_EXPERTS_NAMED) or "none"
 
 
 def _percent_of_answers(metrics: Mapping[str, float], name: str) -> str:

@@ -26,6 +26,8 @@ def test_circuit_strongest_edges_are_those_of_the_highest_scores_and_unscored_on
     circuit = Circuit.of(TWO_LAYERS, names, scores | removed)
     assert [str(e) for e in circuit.strongest()] == [names[2], names[0], names[1]]
     assert [str(e) for e in circuit.strongest(1)] == [names[2]]
+    by_magnitude = circuit.strongest(rank="magnitude")
+    assert [str(e) for e in by_magnitude] == [names[0], names[2], names[1]]
 
 
 def test_circuit_live_edges_leave_out_what_does_not_join_input_and_logits():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acdc_pipeline.text import format_percent as plain_percent
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.page import load_templates
 
@@ -69,10 +70,19 @@ def test_aligned_number_of_two_digits(value: float, shown: str):
 
 
 @pytest.mark.parametrize(
-    ("share", "shown"), [(0.032, "3.2 %"), (0.5, "50 %"), (1.0, "100 %"), (None, "–")]
+    ("share", "shown"),
+    [
+        *[(0.032, "3.2 %"), (0.5, "50 %"), (1.0, "100 %"), (None, "–")],
+        *[(-0.0001, "0.0 %"), (-0.0, "0.0 %"), (-0.02, "−2.0 %"), (-0.5, "−50 %")],
+    ],
 )
 def test_percent_has_a_digit_behind_the_point_below_ten(share: float | None, shown: str):
     assert text.format_percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == shown
+
+
+@pytest.mark.parametrize(("share", "shown"), [(-0.0001, "0.0%"), (-0.02, "-2.0%"), (0.5, "50.0%")])
+def test_percent_of_the_command_line_is_never_minus_zero(share: float, shown: str):
+    assert plain_percent(share) == shown
 
 
 def test_percent_sign_stays_on_the_line_of_its_number_on_a_page():
