@@ -25,7 +25,7 @@ _SPARSE = 8
 _CACHED_BYTES = 2**20
 """Sums that are transformed together, so that they stay in the cache in between."""
 
-_LEAST_COLUMNS = 384
+_LEAST_COLUMNS = 256
 """Products with fewer columns are slower."""
 
 
