@@ -141,9 +141,12 @@ def scrubbed_logits(
     batches = list(_batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool))
     most_rows = max(len(rows) * length for rows, length in batches)
     rooms = [Room(most_rows * outputs[:, 0, 0].numel()) for _ in range(2)]
+    of_sums = Room()
     with torch.no_grad():
         for rows, length in batches:
-            clean = ExchangedSums(outside.restricted_to(rows), len(outputs), room=rooms[0])
+            clean = ExchangedSums(
+                outside.restricted_to(rows), len(outputs), room=rooms[0], room_of_sums=of_sums
+            )
             some = OutputsOfPrompts(outputs[:, :, :length], rows)
             for source in range(len(outputs)):
                 clean.write(some.of(source)[None], [source])

@@ -58,13 +58,20 @@ class ExchangedSums:
     Args:
         few: whether receivers read few edges, so that these are summed one by one.
         room: for the outputs of all sources.
+        room_of_sums: for what `read` returns.
     """
 
     def __init__(
-        self, exchange: Exchange, n_sources: int, *, few: bool = False, room: Room | None = None
+        self,
+        exchange: Exchange,
+        n_sources: int,
+        *,
+        few: bool = False,
+        room: Room | None = None,
+        room_of_sums: Room | None = None,
     ) -> None:
         self.exchange = exchange
-        self._room_of_outputs, self._room_of_sums = room or Room(), Room()
+        self._room_of_outputs, self._room_of_sums = room or Room(), room_of_sums or Room()
         self.n_sources = n_sources
         alone = all(len(group) == 1 for group in exchange.pool.members)
         self._plain = few or alone  # outputs are kept as they are
