@@ -40,6 +40,8 @@ def report(
     if found.last_value is not None:
         last = problem.sign(metric) * found.last_value
         details["recheck_error"] = _recheck(metric, last, metrics[metric])
+    if not found.circuit.edges:
+        metrics = dict(ablated)  # its faithfulness is 0 by definition, not by rounding
     if metric in ablated and whole[metric] != ablated[metric]:
         scale = Scale(metric, whole[metric], ablated[metric])
         details["faithfulness"] = scale.faithfulness(metrics[metric])

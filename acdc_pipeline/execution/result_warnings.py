@@ -11,6 +11,7 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.cut import Rank, least_size
 from acdc_pipeline.prompts import PromptSet
 from acdc_pipeline.specs import RunSpec, SearchMethod, circuit_method
+from acdc_pipeline.text import format_number
 
 # Below or at this accuracy the model hardly has the behaviour.
 RARELY_RIGHT = 0.1
@@ -40,23 +41,30 @@ def prompt_warnings(run: RunSpec, prompts: PromptSet) -> list[str]:
 def circuit_warnings(
     run: RunSpec, circuit: Circuit, prompts: PromptSet, metrics: Mapping[str, float]
 ) -> list[str]:
-    """Warn if the model itself fails at the task, or if the circuit is empty.
-
-    Another size is advised only where the model does the task.
-    """
+    """Warn if the model itself fails at the task, or if the circuit is empty."""
     warnings = _model_warnings(prompts, metrics, "for this circuit to explain")
     if not circuit.live_edges:
         method = circuit_method(run.method)
         if isinstance(method, SearchMethod):
-            cause, advice = f"at threshold {method.threshold:g} no", "try a lower --threshold"
+            cause, advice = f"at threshold {method.threshold:g} no", _lower(method, metrics)
         else:
             cause, advice = "so small that no", _larger_size(circuit, method.ranking)
-        if warnings:
-            advice = "choose another task or model, since this model does not do the task"
         warnings.append(
             f"the circuit is empty: {cause} path from input to logits is left; {advice}"
         )
     return warnings
+
+
+def _lower(method: SearchMethod, metrics: Mapping[str, float]) -> str:
+    """Return the advice to lower the threshold, after what removing every edge costs."""
+    advice, name = "try a lower --threshold, or --faithful 0.9", method.metric
+    whole = 0.0 if name == "kl" else metrics.get(f"model_{name}")
+    ablated = metrics.get(f"ablated_{name}")
+    if whole is None or ablated is None:
+        return advice
+    cost = abs(ablated - whole)
+    below = ", less than the threshold" if cost < method.threshold else ""
+    return f"removing every edge changes {name} by {format_number(cost)}{below}; {advice}"
 
 
 def _larger_size(circuit: Circuit, rank: Rank) -> str:

@@ -51,7 +51,12 @@ class Figures:
 
     @property
     def percentile(self) -> float | None:
-        """The share of random circuits that are less faithful, in the metric of the search."""
+        """The share of random circuits that are less faithful, in the metric of the search.
+
+        None for a circuit of no edges or of all, which is the only one of its size.
+        """
+        if is_only_of_its_size(self.document.get("edges_kept"), self.document.get("edges_total")):
+            return None
         return _part(self.document, "null", "percentile")
 
     @property
@@ -107,6 +112,11 @@ class Figures:
     def transfer(self) -> float | None:
         """Faithfulness on prompts that were not used by the search."""
         return _part(self.document, "transfer", "unseen")
+
+
+def is_only_of_its_size(kept: int | None, total: int | None) -> bool:
+    """Whether no other circuit keeps as many edges: it keeps none, or all. False if unknown."""
+    return kept is not None and kept in (0, total)
 
 
 def figures_of(evaluations: Sequence[StoredEvaluation]) -> Figures:

@@ -42,10 +42,11 @@ from acdc_pipeline.graph.files.circuit_file import CircuitFile
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
+from acdc_pipeline.store.figures import is_only_of_its_size
 from acdc_pipeline.workflows.circuit_run import require_graph
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import Evaluation, Measured
-from acdc_pipeline.workflows.evaluation_plan import PARTS, EvaluationPlan, Part
+from acdc_pipeline.workflows.evaluation_plan import NULL, PARTS, EvaluationPlan, Part
 from acdc_pipeline.workflows.stability import stability, transfer
 
 ALIKE = 4
@@ -106,10 +107,11 @@ def evaluate(
 
     Args:
         run: gives prompts, metric, ablation and, for stability and transfer, the search.
-        circuit: the circuit; scores of every edge, if it has them, make its curve.
+        circuit: the circuit; scores of every edge, if it has them, make its curve. It has no null
+            if it keeps no edges or all, as the only circuit of its size.
         family: the circuits of the same search at other sizes, for the curve where there are no
-            scores. Empty for a circuit of no search: it has no stability, no transfer, and a
-            curve only if it has scores.
+            scores; there is none if each keeps no edges or all. Empty for a circuit of no search:
+            it has no stability, no transfer, and a curve only if it has scores.
         known: fields of the parts that were measured before under the same plan.
         keep: called after each measured part with the evaluation and its parts so far.
         neurons: which dimensions of each node's output the edges of the circuit carry; on the
@@ -127,7 +129,8 @@ def evaluate(
     listener, before = progress or SilentParts(), known or {}
     if neurons is not None and plan.parts:
         raise InvalidInput(f"{min(plan.parts)} cannot be measured of a circuit with neuron masks")
-    parts: list[Part] = [p for p in PARTS if p in plan.parts and (family or p not in OF_SEARCHES)]
+    without = {*(() if family else OF_SEARCHES), *(NULL if _is_trivial(circuit) else ())}
+    parts: list[Part] = [part for part in PARTS if part in plan.parts and part not in without]
     left: list[Part] = [part for part in parts if part not in before]
     total = 1 + len(left)
     listener.part("faithfulness", 1, total)
@@ -217,8 +220,11 @@ def _subject(
             [searched_by, "kl", task.metrics.own, *task.metrics.report, *COUNTING_METRICS]
         )
     )
-    ours = measure(bench, circuit_logits(bench, circuit.edges, neurons), names)
     whole, ablated = measure(bench, bench.logits, names), measure(bench, nothing, names)
+    # The faithfulness of no edges is 0 by definition: rounding makes no difference.
+    ours = ablated
+    if circuit.edges:
+        ours = measure(bench, circuit_logits(bench, circuit.edges, neurons), names)
     scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
     metrics: dict[MetricKey, Measured] = {}
     for name in names:
@@ -229,6 +235,10 @@ def _subject(
             faithfulness = Scale(name, whole[name], ablated[name]).faithfulness(value)
         metrics[name] = Measured(value, whole[name], ablated[name], faithfulness)
     return Subject(worker, run, task, circuit, family, plan, bench, scale, metrics)
+
+
+def _is_trivial(circuit: Circuit) -> bool:
+    return is_only_of_its_size(len(circuit), circuit.topology.n_edges)
 
 
 def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circuit]) -> float | None:
@@ -255,9 +265,13 @@ def _counted(advance: Advance, total: int) -> Callable[[int], None]:
 
 
 def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
+    circuit, family = subject.circuit, subject.family
+    scored = circuit.scores.keys() == circuit.topology.edge_set
+    if not scored and all(map(_is_trivial, (circuit, *family))):
+        return {}  # its points would be no edges and all edges, as of every search
     rank = circuit_method(subject.run.method).ranking
     counted = _counted(advance, len(FRACTIONS))
-    points = curve_of(subject.bench, subject.scale, subject.circuit, subject.family, rank, counted)
+    points = curve_of(subject.bench, subject.scale, circuit, family, rank, counted)
     if not points:
         return {}
     return {
@@ -277,8 +291,7 @@ def _null(subject: Subject, advance: Advance) -> dict[str, Any]:
         if found.faithfulness is not None
     }
     drawn: dict[MetricKey, list[float]] = {name: [] for name in scales}
-    size = max(1, len(circuit))
-    others = random_masks(circuit.topology, edges=size, n=count, seed=plan.seed)
+    others = random_masks(circuit.topology, edges=len(circuit), n=count, seed=plan.seed)
     for values in measure_circuits(bench, others, list(scales), _counted(advance, count)):
         for name, scale in scales.items():
             drawn[name].append(scale.faithfulness(values[name]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from acdc_pipeline.cli.terminal.tables import Column
 from acdc_pipeline.specs.names import COUNTING_METRICS
-from acdc_pipeline.store.figures import SUPERFLUOUS
+from acdc_pipeline.store.figures import SUPERFLUOUS, is_only_of_its_size
 from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
 
 Facts = Mapping[str, Any]
@@ -56,7 +56,13 @@ def mask_facts(figures: Facts) -> dict[str, str]:
 def measured_facts(figures: Facts) -> dict[str, str]:
     """Describe what an evaluation measured besides the circuit's metrics."""
     lines: dict[str, str] = {}
-    if (null := figures.get("null")) is not None:
+    kept = figures.get("edges_kept")
+    if is_only_of_its_size(kept, figures.get("edges_total")):
+        size = "all edges" if kept else "no edges"
+        lines["not measured"] = f"null (a circuit of {size} is the only one of its size)"
+        if figures.get("cpr") is None:
+            lines["not measured"] += ", CPR and CMD (the curve needs a circuit of another size)"
+    elif (null := figures.get("null")) is not None:
         lines["null"] = "\n".join(
             f"in {name} above {format_percent(one['percentile'])} of "
             f"{pluralize(len(values), 'random circuit')} of equal size "

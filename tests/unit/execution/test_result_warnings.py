@@ -51,15 +51,15 @@ def test_guessing_is_the_share_of_correct_answers_among_those_that_count():
     assert guessing(_prompts(incorrect=3)) == 0.25
 
 
-def _warned(method: dict[str, object], circuit: Circuit, forced: float) -> list[str]:
+def _warned(method: dict[str, object], circuit: Circuit, forced: float, **more: float) -> list[str]:
     run = records.spec()
     plain = run.plain() | {"method": method}
-    metrics = {"model_accuracy": 1.0, "model_forced_choice": forced}
+    metrics = {"model_accuracy": 1.0, "model_forced_choice": forced, **more}
     return circuit_warnings(parse(plain, RunSpec, "here"), circuit, _prompts(), metrics)
 
 
-_BOTH = {"metric": "kl", "ablation": "corrupted"}
-_ACDC = {
+_BOTH: dict[str, object] = {"metric": "kl", "ablation": "corrupted"}
+_ACDC: dict[str, object] = {
     "name": "acdc",
     "threshold": 9.0,
     "order": "reverse-heads",
@@ -70,14 +70,22 @@ _RANDOM = {"name": "random", "share": None, "edges": 1, **_BOTH}
 _GRAPH = Topology(n_layers=1, n_heads=1, has_mlp=False)
 
 
-def test_empty_circuit_is_no_matter_of_the_threshold_where_the_model_fails():
+@pytest.mark.parametrize("forced", [1.0, 0.5])
+def test_empty_circuit_of_a_search_names_what_removing_every_edge_costs(forced: float):
     empty = Circuit.of(_GRAPH, [])
-    (line,) = _warned(_ACDC, empty, forced=1.0)
-    assert line.endswith("try a lower --threshold")
-    fails, line = _warned(_ACDC, empty, forced=0.5)
-    assert "hardly a behaviour" in fails
-    assert "--threshold" not in line
-    assert "this model does not do the task" in line
+    *fails, line = _warned(_ACDC, empty, forced, ablated_kl=0.08312)
+    assert line == (
+        "the circuit is empty: at threshold 9 no path from input to logits is left; removing every "
+        "edge changes kl by 0.0831, less than the threshold; try a lower --threshold, or "
+        "--faithful 0.9"
+    )
+    assert ["hardly a behaviour" in said for said in fails] == ([] if forced == 1.0 else [True])
+    costly = _warned(_ACDC, empty, forced, ablated_kl=9.5)[-1]
+    assert "removing every edge changes kl by 9.50; try" in costly
+    by_difference: dict[str, object] = _ACDC | {"metric": "logit_diff"}
+    values = {"model_logit_diff": 2.0, "ablated_logit_diff": -1.0}
+    line = _warned(by_difference, empty, forced, **values)[-1]
+    assert "changes logit_diff by 3.00, less than the threshold;" in line
 
 
 def test_empty_circuit_of_scores_says_from_which_size_on_there_are_edges():

@@ -180,3 +180,12 @@ def test_figures_are_of_each_quantity_the_most_drawn_and_of_several_the_newest()
 def test_figures_of_nothing_are_none_each():
     found = Figures()
     assert (found.percentile, found.null_drawn, found.incompleteness, found.needed) == (None,) * 4
+
+
+@pytest.mark.parametrize(("kept", "percentile"), [(0, None), (3, 0.0), (5, None)])
+def test_null_of_a_circuit_that_is_the_only_one_of_its_size_counts_for_nothing(
+    kept: int, percentile: float | None
+):
+    null = {"drawn": 50, "percentile": 0.0}
+    figures = Figures({"edges_kept": kept, "edges_total": 5, "null": null})
+    assert figures.percentile == percentile

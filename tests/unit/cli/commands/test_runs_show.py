@@ -1,4 +1,4 @@
-"""What `acdc runs show` lists of a circuit: its strongest edges, its experts, its evaluation."""
+"""What is shown of a run: its strongest edges, its experts, and what cannot be measured of it."""
 
 from __future__ import annotations
 
@@ -70,3 +70,36 @@ def test_runs_show_names_the_experts_on_a_path_from_input_to_logits(
     out = acdc(capsys, "runs", "show", spec.run_id()).out
     (line,) = (line for line in out.splitlines() if line.startswith("experts "))
     assert line.removeprefix("experts").strip() == named
+
+
+def test_evaluate_of_an_empty_circuit_has_no_null_and_no_area_and_says_why(capsys):
+    size = ("--threshold", "1000", "--prompts", "8", "--json")
+    run = acdc(capsys, "discover", "compiled_or", "zoo:compiled-or", *size).document
+    assert run["edges_kept"] == 0
+    assert run["details"]["faithfulness"] == 0
+    assert run["metrics"]["kl"] == run["metrics"]["ablated_kl"]
+    document = acdc(capsys, "evaluate", run["run_id"], "--json").document
+    assert document["faithfulness"] == 0
+    assert {document[name] for name in ("null", "curve", "cpr", "cmd")} == {None}
+    shown = acdc(capsys, "evaluate", run["run_id"]).out
+    assert "null (a circuit of no edges is the only one of its size), CPR and CMD (" in shown
+    assert "random circuit" not in shown
+    assert "null (a circuit of no edges" in acdc(capsys, "runs", "show", run["run_id"]).out
+    # another size of the same search gives it a curve, and still no null
+    found = acdc(capsys, "discover", "compiled_or", "zoo:compiled-or", "--prompts", "8", "--json")
+    assert 0 < found.document["edges_kept"] < found.document["edges_total"]
+    document = acdc(capsys, "evaluate", run["run_id"], "--json").document
+    assert (document["null"], document["cpr"] is None) == (None, False)
+    assert "null (a circuit of no edges is the only one of its size)\n" in (
+        acdc(capsys, "evaluate", run["run_id"]).out
+    )
+
+
+def test_evaluate_of_the_whole_graph_has_no_null_and_a_curve_by_its_scores(capsys):
+    method = ("--method", "eap-ig-inputs", "--share", "1", "--prompts", "8", "--json")
+    run = acdc(capsys, "discover", "compiled_or", "zoo:compiled-or", *method).document
+    assert run["edges_kept"] == run["edges_total"]
+    document = acdc(capsys, "evaluate", run["run_id"], "--json").document
+    assert (document["null"], document["cpr"] is None) == (None, False)
+    shown = acdc(capsys, "evaluate", run["run_id"]).out
+    assert "null (a circuit of all edges is the only one of its size)\n" in shown
