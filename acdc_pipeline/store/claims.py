@@ -33,7 +33,7 @@ from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.errors import storage_errors, write_errors
-from acdc_pipeline.store.locks import is_locked, lock
+from acdc_pipeline.store.locks import hold, is_locked
 
 LEASE = 60.0
 """Seconds after which the run of a driver that died on another machine is taken over."""
@@ -235,7 +235,7 @@ class Claims(AbstractContextManager["Claims"]):
         self._locking = True
         path = _lock_file(folder, self._driver)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._held.enter_context(lock(path))
+        self._held.enter_context(hold(path))
         if is_locked(path):
             self._kernel = _kernel()
 

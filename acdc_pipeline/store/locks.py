@@ -48,6 +48,24 @@ def try_lock(path: Path) -> Iterator[bool]:
             _release(held, path)
 
 
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Create the lock file `path`, which no other process takes, and hold it.
+
+    No descriptor that may write stays open, so the file system can be made read-only meanwhile.
+    """
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with _where_supported():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        with suppress(OSError):  # a file that stays says nothing without its lock
+            path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def is_locked(path: Path) -> bool:
     """Return whether a process holds the lock file `path`; False where there are no locks.
 
