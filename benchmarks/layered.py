@@ -130,7 +130,7 @@ def main() -> None:
         budget = size // 4
         whole, *of_whole = measure(folder, 1000 * GIB)
         layered, *of_layered = measure(folder, budget)
-    print(machine())
+    print(machine(torch.device("cpu")))
     print(
         f"{arguments.layers} layers of width {arguments.width}, {size / GIB:.2f} GiB of weights, "
         f"a budget of {budget / GIB:.2f} GiB"
