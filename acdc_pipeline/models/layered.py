@@ -99,7 +99,7 @@ def load_layered(
             device_map=_place(directory, architecture),
             offload_folder=converted,
         )
-    except BaseException:
+    except BaseException:  # however it ended, the folder does not stay
         shutil.rmtree(converted, ignore_errors=True)
         raise
     weakref.finalize(model, shutil.rmtree, converted, ignore_errors=True)

@@ -63,13 +63,17 @@ class TinyModel:
     attention: str = "eager"
 
     def save(self, directory: Path) -> Path:
-        """Write a checkpoint with random weights."""
+        """Write a checkpoint with random weights, the same ones each time."""
+        import torch
         import transformers
 
         model_class = getattr(transformers, self.name)
-        model = model_class(model_class.config_class(**self.fields))
-        randomised(model, directory)
-        self.prepare(model)
+        # Classes draw some of their parameters from the global generator, and keep them.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = model_class(model_class.config_class(**self.fields))
+            randomised(model, directory)
+            self.prepare(model)
         model.save_pretrained(directory)
         return directory
 

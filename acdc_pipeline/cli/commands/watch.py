@@ -29,7 +29,7 @@ def execute_and_watch(
 
     Args:
         executed: outcomes of the runs of the first plan.
-        plan: plans the sweep anew.
+        plan: reads the sweep again and returns its plan.
         execute: executes runs and returns their outcomes.
 
     Returns:

@@ -11,6 +11,7 @@ from typing import Any
 from acdc_pipeline.models.architectures.gemma import Gemma, Gemma2, Gemma3
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.llama import Granite, SmolLM3
+from acdc_pipeline.models.architectures.phi import PhiWithNorms
 
 
 class _Mistral(ModuleArchitecture):
@@ -38,19 +39,6 @@ class _Gemma2(ModuleArchitecture, Gemma2):
 
 class _Gemma3(_Gemma2, Gemma3):
     pass
-
-
-class _Phi(ModuleArchitecture):
-    """One norm for attention and MLP."""
-
-    final_norm = "model.final_layernorm"
-    mlp_norm = ""
-    o = "dense"
-    up = "fc1"
-    down = "fc2"
-
-    def is_parallel(self, config: Mapping[str, Any]) -> bool:
-        return True
 
 
 class _Phi3(ModuleArchitecture):
@@ -85,7 +73,7 @@ BY_MODULES: Mapping[str, type[ModuleArchitecture]] = {
     "GemmaForCausalLM": _Gemma,
     "Gemma2ForCausalLM": _Gemma2,
     "Gemma3ForCausalLM": _Gemma3,
-    "PhiForCausalLM": _Phi,
+    "PhiForCausalLM": PhiWithNorms,
     "Phi3ForCausalLM": _Phi3,
 }
 """Class name in config.json, and the architecture that reads its modules."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS, positive_or_none
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.granite import GraniteMoeShared
@@ -17,7 +18,11 @@ class LayersByType(ModuleArchitecture):
 
     def layer_types(self, config: Mapping[str, Any]) -> list[str]:
         """Return the kind of each layer: of its attention, or of another mixer of positions."""
-        return list(config["layer_types"])
+        return list(config.get("layer_types") or self.usual_layer_types(config))
+
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
+        """Return the kind of each layer where `config` does not list them."""
+        raise InvalidInput("is missing", field="layer_types", where="config.json")
 
     def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         kinds = self.layer_types(config)
@@ -33,9 +38,7 @@ class Qwen3Next(LayersByType):
     norm_offset = 1
     mixer = "linear_attn"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return super().layer_types(config)
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         interval = int(config.get("full_attention_interval", 4))
         every = range(1, int(config["num_hidden_layers"]) + 1)
         return ["linear_attention" if layer % interval else "full_attention" for layer in every]
@@ -72,9 +75,7 @@ class Lfm2(LayersByType):
     up = "w3"
     down = "w2"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return super().layer_types(config)
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         layers = range(int(config["num_hidden_layers"]))
         chosen = config.get("full_attn_idxs") or layers
         return ["full_attention" if layer in chosen else "conv" for layer in layers]
@@ -105,9 +106,7 @@ class Lfm3(Lfm2):
     k_norm = "k_norm"
     attn_gate = "g_proj"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return list(config["layer_types"])
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         kinds = {2: "full_attention", 0: "sliding_attention"}
         layers = range(int(config["num_hidden_layers"]))
         return [kinds.get(layer % 4, "conv") if layer else "conv" for layer in layers]
@@ -169,9 +168,7 @@ class OlmoHybrid(LayersByType):
     mlp_norm = ""
     mixer = "linear_attn"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return super().layer_types(config)
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         n_layers = int(config["num_hidden_layers"])
         kinds = ["full_attention" if layer % 4 == 3 else "linear" for layer in range(n_layers)]
         return kinds if "full_attention" in kinds else [*kinds[:-1], "full_attention"]
@@ -255,7 +252,15 @@ class NemotronH(ModuleArchitecture):
         if listed:
             return list(listed)
         kinds = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
-        return [kinds[letter] for letter in config["hybrid_override_pattern"]]
+        pattern = str(config.get("hybrid_override_pattern") or "ME*-")
+        if unknown := set(pattern) - kinds.keys():
+            raise InvalidInput(
+                f"'{min(unknown)}' is no kind of layer",
+                field="hybrid_override_pattern",
+                where="config.json",
+                allowed=", ".join(kinds),
+            )
+        return [kinds[letter] for letter in pattern]
 
     def layer_parts(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         parts = {"attention": "a", "full_attention": "a", "mlp": "m", "moe": "m"}
@@ -325,9 +330,7 @@ class KimiLinear(LayersByType):
     rotary = ""
     mixer = "self_attn"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return super().layer_types(config)
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         layers = range(int(config["num_hidden_layers"]))
         linear = config.get("linear_attn_config") or {}
         if "full_attn_layers" in linear:
@@ -349,9 +352,7 @@ class BailingHybrid(KimiLinear):
     rotary = "model.rotary_emb"
     attn_gate = "g_proj"
 
-    def layer_types(self, config: Mapping[str, Any]) -> list[str]:
-        if config.get("layer_types"):
-            return list(config["layer_types"])
+    def usual_layer_types(self, config: Mapping[str, Any]) -> list[str]:
         size = int(config.get("layer_group_size", 6))
         every = range(1, int(config["num_hidden_layers"]) + 1)
         return ["linear_attention" if layer % size else "full_attention" for layer in every]

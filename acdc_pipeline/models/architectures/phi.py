@@ -25,7 +25,7 @@ class Phi(Architecture):
 
 
 class PhiWithNorms(ModuleArchitecture):
-    """Phi with LayerNorms of queries and keys."""
+    """Phi with or without LayerNorms of queries and keys, by its modules."""
 
     class_name = "PhiForCausalLM"
     title = "Phi-1 and Phi-2"

@@ -8,6 +8,6 @@ from acdc_pipeline.store.index.catalogue import FoundRuns as FoundRuns
 from acdc_pipeline.store.index.catalogue import Wanted as Wanted
 from acdc_pipeline.store.index.catalogue import equal as equal
 from acdc_pipeline.store.index.catalogue import find_runs as find_runs
-from acdc_pipeline.store.index.listener import SILENT as SILENT
-from acdc_pipeline.store.index.listener import IndexListener as IndexListener
+from acdc_pipeline.store.index.correction import SILENT as SILENT
+from acdc_pipeline.store.index.correction import IndexListener as IndexListener
 from acdc_pipeline.store.index.parts import append_to_index as append_to_index

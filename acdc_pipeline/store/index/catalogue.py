@@ -19,8 +19,7 @@ from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.store import layout
 from acdc_pipeline.store.backends.base import Backend, FileInfo
 from acdc_pipeline.store.codec import decode_summary
-from acdc_pipeline.store.index.correction import correct
-from acdc_pipeline.store.index.listener import SILENT, IndexListener
+from acdc_pipeline.store.index.correction import SILENT, IndexListener, correct
 from acdc_pipeline.store.index.parts import read_parts
 from acdc_pipeline.store.index.rows import (
     Row,

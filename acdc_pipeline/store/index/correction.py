@@ -1,8 +1,9 @@
-"""Correcting the index where it differs from the runs of the store."""
+"""Correcting the index where it differs from the runs of the store, and listeners to that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -10,10 +11,33 @@ from acdc_pipeline.errors import StoreError
 from acdc_pipeline.store.backends.base import Backend
 from acdc_pipeline.store.errors import storage_errors
 from acdc_pipeline.store.index import parts as index_parts
-from acdc_pipeline.store.index.listener import IndexListener
 from acdc_pipeline.store.index.parts import Parts
 from acdc_pipeline.store.index.rows import SCHEMA, Row
 from acdc_pipeline.text import pluralize
+
+
+@runtime_checkable
+class IndexListener(Protocol):
+    """Listener to the upkeep of the index of the store at `url`."""
+
+    def reading(self, url: str, done: int, total: int) -> None:
+        """Report that `done` of `total` runs that are not in the index have been read."""
+
+    def corrected(self, url: str, message: str) -> None:
+        """Report how the index differed from the runs of the store."""
+
+
+class SilentIndex(IndexListener):
+    """A listener that reports nothing."""
+
+    def reading(self, url: str, done: int, total: int) -> None:
+        """Do nothing."""
+
+    def corrected(self, url: str, message: str) -> None:
+        """Do nothing."""
+
+
+SILENT = SilentIndex()
 
 
 def correct(
