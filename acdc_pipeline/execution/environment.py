@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-import psutil
 import torch
 
 import acdc_pipeline
+from acdc_pipeline.models.device import free_memory
 
 # The rest is for the model's own copies and for other processes.
 BUDGET_SHARE = 0.5
@@ -39,10 +39,3 @@ def default_budget(device: torch.device) -> int:
     changed with every other process would make no two runs alike.
     """
     return 1 << (max(1, int(free_memory(device) * BUDGET_SHARE)).bit_length() - 1)
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the bytes of memory of a device that are free."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)

@@ -13,15 +13,17 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
-from acdc_pipeline.execution.environment import default_budget, environment, free_memory
+from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, SharedWork
 from acdc_pipeline.execution.own_metric import require_function
 from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
+from acdc_pipeline.execution.read_progress import with_reads
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_warnings
 from acdc_pipeline.models import LoadedModel, resolve_device
+from acdc_pipeline.models.device import free_memory
 from acdc_pipeline.models.load import load_reference
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.models.mixtures import with_experts
@@ -120,8 +122,8 @@ class Worker:
                 whose values cannot be used.
         """
         require_function(run, self.own_metric)
-        listener = progress or Silent()
         model = self.model(run)
+        listener = with_reads(progress or Silent(), model.read_per_pass)
         # After loading, which other runs share.
         started = time.perf_counter()
         if isinstance(run.method, ProfileMethod):

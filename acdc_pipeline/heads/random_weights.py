@@ -88,7 +88,7 @@ def _noisy_blocks(blocks: MappedBlocks[Block], generator: torch.Generator) -> Ma
         states[index] = generator.get_state()
         return _noise(blocks[index], generator)
 
-    return MappedBlocks(draw, len(blocks), blocks.least)
+    return MappedBlocks(draw, blocks.sizes, 0)
 
 
 def _noisy_copy(module: nn.Module, generator: torch.Generator) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from acdc_pipeline.errors import InvalidInput, unknown
@@ -62,3 +63,10 @@ def resolve_device(name: str) -> torch.device:
             fix="use device auto",
         )
     return torch.device(name)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes of memory of a device that are free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)

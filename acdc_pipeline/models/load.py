@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from acdc_pipeline.errors import InvalidInput, UnsupportedModel
+from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.architectures import find_architecture, require_supported
 from acdc_pipeline.models.architectures.base import Architecture
 from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.modules import read_weights
-from acdc_pipeline.models.bridge import checkpoint_name, load_bridge, load_module, load_tokenizer
-from acdc_pipeline.models.device import Precision, resolve_device, resolve_dtype
+from acdc_pipeline.models.bridge import load_bridge, load_module, load_tokenizer
+from acdc_pipeline.models.device import Precision, free_memory, resolve_device, resolve_dtype
 from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
 from acdc_pipeline.models.layered import (
     count_weight_bytes,
     layered_architecture,
     load_layered,
+    refuse_too_large,
 )
-from acdc_pipeline.models.location import locate
+from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.models.mapped import MappedBlocks
+from acdc_pipeline.models.rounding import round_parameters
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
 
@@ -51,6 +52,8 @@ class LoadedModel:
             the oracle where there is one.
         dtype, digest: the dtype by name, and a hash of all weights and of the tokenizer, of what
             `load_model` returned; they are empty where the package loads models for itself.
+        read_per_pass: about how many bytes a pass over all layers reads from files; 0 for a model
+            in memory.
     """
 
     ref: ModelRef
@@ -62,6 +65,7 @@ class LoadedModel:
     original: Any = None
     dtype: str = ""
     digest: str = ""
+    read_per_pass: int = 0
 
     def __repr__(self) -> str:
         return f"<model {self.ref}: {self.architecture}, {self.weights!r}>"
@@ -86,26 +90,6 @@ class LoadedModel:
             if self.original is not None:
                 return self.original(tokens.cpu(), use_cache=False).logits
             return self.bridge(tokens.cpu())
-
-
-def round_tensor(
-    tensor: Float[Tensor, "*shape"], precision: Precision, *, name: str, where: str
-) -> Float[Tensor, "*shape"]:
-    """Return `tensor`, rounded to a value of the held type so that holding it loses nothing.
-
-    Raises:
-        InvalidInput: a value is too large for float16.
-    """
-    if precision.held is precision.computed:
-        return tensor
-    rounded = tensor.to(precision.held).to(precision.computed)
-    if bool((~rounded.isfinite() & tensor.isfinite()).any()):
-        raise InvalidInput(
-            f"'{name}' holds {tensor.abs().max():.3g}, too large for float16",
-            where=where,
-            fix="use --dtype bfloat16 or float32",
-        )
-    return rounded
 
 
 def load_model(ref: ModelRef | str, *, dtype: str = "float32", device: str = "auto") -> LoadedModel:
@@ -134,7 +118,11 @@ def load_reference(
 
     Args:
         memory: the layers of a model whose weights take more bytes stay in their files, if the
-            architecture allows it; half of it is for those that are in memory.
+            architecture allows it; half of it is for weights that are in memory.
+
+    Raises:
+        OutOfMemoryBudget: `memory` is too small for that; or the layers cannot be read one by one,
+            and the weights exceed the free memory.
     """
     precision, torch_device = resolve_dtype(dtype), resolve_device(device)
     located = locate(ref)
@@ -142,28 +130,16 @@ def load_reference(
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
     found = find_architecture(architecture, config)
-    layered = None if memory is None else layered_architecture(config)
-    if layered and memory and count_weight_bytes(located.directory, precision) > memory:
-        original, weights = load_layered(
-            located.directory,
-            layered,
-            precision=precision,
-            device=torch_device,
-            budget=memory // 2,
-        )
-        return LoadedModel(
-            ref=ref,
-            revision=located.revision,
-            architecture=architecture,
-            weights=weights,
-            tokenizer=load_tokenizer(located.directory),
-            bridge=None,
-            original=original,
-        )
+    if memory is not None:
+        layered = layered_architecture(config)
+        if layered is None:
+            refuse_too_large(located.directory, config, free_memory(torch_device), where=str(ref))
+        elif count_weight_bytes(located.directory, precision) > memory:
+            return _load_layered(ref, located, layered, precision, torch_device, memory)
     by_module = found.source == "module"
     load = load_module if by_module else load_bridge
     model = load(located.directory, dtype=precision.computed)
-    _round_parameters(model, precision, located.directory, where=str(ref))
+    round_parameters(model.named_parameters(), precision, located.directory, where=str(ref))
     return LoadedModel(
         ref=ref,
         revision=located.revision,
@@ -174,6 +150,34 @@ def load_reference(
         tokenizer=load_tokenizer(located.directory),
         bridge=None if by_module else model,
         original=model if by_module else None,
+    )
+
+
+def _load_layered(
+    ref: ModelRef,
+    located: Located,
+    architecture: ModuleArchitecture,
+    precision: Precision,
+    device: torch.device,
+    memory: int,
+) -> LoadedModel:
+    original, weights, read_per_pass = load_layered(
+        located.directory,
+        architecture,
+        precision=precision,
+        device=device,
+        memory=memory,
+        where=str(ref),
+    )
+    return LoadedModel(
+        ref=ref,
+        revision=located.revision,
+        architecture=architecture_of(read_config(located.directory)),
+        weights=weights,
+        tokenizer=load_tokenizer(located.directory),
+        bridge=None,
+        original=original,
+        read_per_pass=read_per_pass,
     )
 
 
@@ -193,15 +197,3 @@ def weights_of(model: Any, architecture: Architecture, *, where: str) -> Transfo
     except UnsupportedModel as error:
         error.fix = error.fix or SHOW_SUPPORTED
         raise error.at(where)  # noqa: B904  (the same error)
-
-
-def _round_parameters(model: Any, precision: Precision, directory: Path, *, where: str) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            try:
-                rounded = round_tensor(parameter, precision, name=name, where=where)
-            except InvalidInput:
-                stored = checkpoint_name(name, parameter, directory)
-                round_tensor(parameter, precision, name=stored, where=where)
-                raise
-            parameter.copy_(rounded)

@@ -11,9 +11,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Generic, TypeVar, overload
 
 import torch
-from torch import Tensor, nn
-
-from acdc_pipeline.errors import OutOfMemoryBudget
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -27,15 +25,12 @@ class MappedBlocks(Sequence[T], Generic[T]):
 
     Args:
         read: returns a block by its index, with tensors of its own.
-        count: number of blocks.
-        budget: bytes of the tensors in all blocks that are held at a time.
-
-    Raises:
-        OutOfMemoryBudget: the budget is less than three blocks: one more is in memory while the
-            next is made from the tensors in the files.
+        sizes: bytes of each block.
+        budget: bytes of the blocks that stay; none do where it is 0 or less. While the next block
+            is made, three more are in memory: the one in use, the next, and what it is made from.
     """
 
-    def __init__(self, read: Callable[[int], T], count: int, budget: int) -> None:
+    def __init__(self, read: Callable[[int], T], sizes: Sequence[int], budget: int) -> None:
         self._read = read
         self._kept: dict[int, T] = {}
         self._passing: dict[int, T] = {}
@@ -43,30 +38,21 @@ class MappedBlocks(Sequence[T], Generic[T]):
         self._last = -1
         self._reads_ahead = True
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-block")
-        shapes, sizes = [], []
-        for index in range(count):
-            block = read(index)
-            sizes.append(count_bytes(block))
-            shapes.append(without_values(block))
-            del block
+        shapes = []
+        for index in range(len(sizes)):
+            shapes.append(without_values(read(index)))
             release_freed_memory()
         self.shapes: tuple[T, ...] = tuple(shapes)
         """The blocks with matrices that hold no values."""
-        self.least = 3 * max(sizes)
-        """The smallest budget, in bytes."""
-        left = budget - self.least
-        if left < 0:
-            raise OutOfMemoryBudget(
-                f"three of the model's layers take {self.least / 1e6:,.2f} MB, and layers may take "
-                f"half of the memory budget, {budget / 1e6:,.2f} MB",
-                fix="use a larger memory budget (--memory, or memory of the profile)",
-            )
-        self._stays: set[int] = set()
-        for index in reversed(range(count)):
-            left -= sizes[index]
-            if left < 0:
-                break
-            self._stays.add(index)
+        self.sizes = tuple(sizes)
+        """Bytes of each block."""
+        self._stays = last_that_fit(sizes, budget)
+
+    @property
+    def read_share(self) -> float:
+        """The part of all bytes that is read in a pass over all blocks."""
+        passing = sum(size for i, size in enumerate(self.sizes) if i not in self._stays)
+        return passing / sum(self.sizes)
 
     def __len__(self) -> int:
         return len(self.shapes)
@@ -100,6 +86,7 @@ class MappedBlocks(Sequence[T], Generic[T]):
         """Return some of the blocks, which are read through these."""
         part = copy(self)
         part.shapes = tuple(self.shapes[index] for index in indices)
+        part.sizes = tuple(self.sizes[index] for index in indices)
         part._read = lambda index: self[indices[index]]
         part._kept, part._passing, part._stays = {}, {}, set()
         part._ahead, part._reads_ahead = None, False
@@ -136,21 +123,23 @@ class MappedBlocks(Sequence[T], Generic[T]):
         return self._read(index)
 
 
+def last_that_fit(sizes: Sequence[int], budget: int) -> set[int]:
+    """Return the indices of the last blocks that take at most `budget` bytes together."""
+    fit: set[int] = set()
+    for index in reversed(range(len(sizes))):
+        budget -= sizes[index]
+        if budget < 0:
+            break
+        fit.add(index)
+    return fit
+
+
 def release_freed_memory() -> None:
     """Give the memory of freed tensors back to the system, where the C library keeps it."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
         if trim is not None:
             trim(0)
-
-
-def count_bytes(item: Any) -> int:
-    """Return the bytes of all tensors in nested dataclasses, tuples and modules."""
-    if isinstance(item, Tensor):
-        return item.nbytes
-    if isinstance(item, nn.Module):
-        return sum(parameter.nbytes for parameter in item.parameters())
-    return sum(count_bytes(part) for part in _parts(item))
 
 
 def without_values(item: Any) -> Any:
@@ -163,10 +152,3 @@ def without_values(item: Any) -> Any:
         parts = {field.name: without_values(getattr(item, field.name)) for field in fields(item)}
         return replace(item, **parts)
     return item
-
-
-def _parts(item: Any) -> Iterator[Any]:
-    if isinstance(item, tuple):
-        yield from item
-    elif is_dataclass(item) and not isinstance(item, type):
-        yield from (getattr(item, field.name) for field in fields(item))

@@ -33,6 +33,12 @@ def bytes_of(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2]])
 
 
+def amount_of(size: int) -> str:
+    """`size` bytes as an amount of memory that `bytes_of` reads, rounded up by at most 1 %."""
+    unit = next((unit for unit in ("GiB", "MiB", "KiB") if size >= 100 * _BYTES[unit]), "")
+    return f"{-(-size // _BYTES[unit])}{unit}"
+
+
 def seconds_of(text: str) -> float:
     """`"7d"`, `"1h"`, `"10m"`, `"60s"` as seconds. Raises SpecError for anything else."""
     match = _QUANTITY.match(text.strip())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.models.device import Precision
-from acdc_pipeline.models.load import round_tensor
+from acdc_pipeline.models.rounding import round_tensor
 
 _HOOKS = (
     "_forward_hooks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +25,19 @@ from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.models.architectures.by_modules import BY_MODULES
 from acdc_pipeline.models.device import resolve_dtype
 from acdc_pipeline.models.hashing import hash_nested
-from acdc_pipeline.models.layered import count_weight_bytes, layered_architecture, load_layered
+from acdc_pipeline.models.layered import (
+    count_weight_bytes,
+    layered_architecture,
+    load_layered,
+    refuse_too_large,
+)
 from acdc_pipeline.models.load import load_reference
-from acdc_pipeline.models.mapped import MappedBlocks, count_bytes
+from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.models.mixtures import split_experts
+from acdc_pipeline.models.weight_sizes import measure_weights
 from acdc_pipeline.models.weights import TokenModule
 from acdc_pipeline.specs.model_ref import ModelRef
+from acdc_pipeline.specs.profile import bytes_of
 from tests.checkpoints import randomised
 from tests.every_class import EVERY_CLASS
 from tests.float64 import Float64Throughout
@@ -41,6 +49,8 @@ PROMPTS = random_prompts(3, 6, VOCAB, seed=2)
 BY_CLASS = {tiny.name: tiny for tiny in EVERY_CLASS}
 OTHERS = ("MixtralForCausalLM", "Qwen3NextForCausalLM", "GptOssForCausalLM", "BeamForCausalLM")
 
+TEXT_PARTS = ("LlavaForConditionalGeneration", "MllamaForConditionalGeneration")
+
 
 def both(folder: Path, dtype: str = "float32") -> tuple[LoadedModel, LoadedModel]:
     """A model in memory, and one that the same files are read for."""
@@ -49,15 +59,18 @@ def both(folder: Path, dtype: str = "float32") -> tuple[LoadedModel, LoadedModel
     config = reference.original.config if reference.bridge is None else None
     found = layered_architecture(config.to_dict() if config else _config(folder))
     assert found is not None
-    budget = 3 * max(count_bytes(block) for block in whole.weights.blocks)
-    original, weights = load_layered(
+    precision = resolve_dtype(dtype)
+    original, weights, read = load_layered(
         folder,
         found,
-        precision=resolve_dtype(dtype),
+        precision=precision,
         device=torch.device("cpu"),
-        budget=budget,
+        memory=measure_weights(folder, found).least_memory(precision, on_cpu=True),
+        where="here",
     )
-    return whole, replace(whole, weights=weights, bridge=None, original=original)
+    return whole, replace(
+        whole, weights=weights, bridge=None, original=original, read_per_pass=read
+    )
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -85,7 +98,7 @@ def llama(tmp_path: Path) -> Path:
     return randomised(deep_llama(), tmp_path / "llama")
 
 
-@pytest.mark.parametrize("name", [*sorted(BY_MODULES), *OTHERS])
+@pytest.mark.parametrize("name", [*sorted(BY_MODULES), *OTHERS, *TEXT_PARTS])
 def test_layers_in_files_have_the_tensors_of_those_in_memory(name: str, tmp_path: Path):
     whole, layered = both(BY_CLASS[name].save(tmp_path / "model"))
     assert layered.is_layered
@@ -183,22 +196,72 @@ def test_count_weight_bytes_of_a_damaged_file_names_it(llama: Path):
     assert "damaged" in (raised.value.fix or "")
 
 
-def test_layered_narrow_values_and_small_budgets_are_refused(llama: Path):
+def test_a_budget_too_small_is_refused_before_loading_and_the_least_is_named(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+):
     ref = ModelRef.parse(f"dir:{llama}")
-    with pytest.raises(InvalidInput, match="--dtype float32"):
-        load_reference(ref, "bfloat16", "cpu", 1000)
-    with pytest.raises(OutOfMemoryBudget, match="three of the model's layers"):
-        load_reference(ref, "float32", "cpu", 1000)
+    # embeddings twice (the model's own, and the engine's), three layers; as much for the search
+    layer = sum(p.numel() for p in deep_llama().model.layers[0].parameters())
+    around = sum(p.numel() for p in deep_llama().parameters()) - 8 * layer
+    least = 2 * 4 * (2 * around + 3 * layer)
+    with monkeypatch.context() as patched:
+        patched.setattr("acdc_pipeline.models.layered.load_module", None)  # nothing is read
+        with pytest.raises(OutOfMemoryBudget) as raised:
+            load_reference(ref, "float32", "cpu", least - 1)
+    named = re.search(r"at least (\w+)", raised.value.fix or "")
+    assert named is not None
+    assert least <= bytes_of(named[1]) <= 1.01 * least + 1
+    assert load_reference(ref, "float32", "cpu", bytes_of(named[1])).is_layered
+
+
+def test_a_budget_that_holds_the_weights_is_named_where_it_is_the_least(tmp_path: Path):
+    folder = randomised(deep_llama(3), tmp_path / "llama")
+    needed = count_weight_bytes(folder, resolve_dtype("float32"))
+    with pytest.raises(OutOfMemoryBudget, match=f"at least {needed}"):
+        load_reference(ModelRef.parse(f"dir:{folder}"), "float32", "cpu", needed - 1)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_narrow_layers_in_files_have_the_tensors_and_bits_of_those_in_memory(
+    llama: Path, dtype: str
+):
+    whole, layered = both(llama, dtype)
+    for ours, theirs in zip(layered.weights.blocks, whole.weights.blocks, strict=True):
+        assert ours.attention.w_q.dtype is resolve_dtype(dtype).held
+        assert hash_nested(ours) == hash_nested(theirs)
+    scores = [
+        scores_of("eap", set_up(model.weights, PROMPTS, "corrupted")) for model in (layered, whole)
+    ]
+    assert scores[0] == scores[1]
+    assert parity_error(layered, PROMPTS.clean, torch.full((3,), 6)) < 1e-5
+
+
+def test_a_value_too_large_for_float16_in_a_layer_in_files_is_named(tmp_path: Path):
+    model = deep_llama(14)
+    folder = randomised(model, tmp_path / "llama")
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] = 1e6
+    model.save_pretrained(folder)
+    memory = count_weight_bytes(folder, resolve_dtype("float16")) - 1
+    with pytest.raises(InvalidInput, match=r"model\.layers\.1\.mlp\.up_proj\.weight.*float16"):
+        load_reference(ModelRef.parse(f"dir:{folder}"), "float16", "cpu", memory)
+
+
+def test_files_that_exceed_the_memory_and_cannot_be_read_layer_by_layer_are_refused(llama: Path):
+    config = _config(llama) | {"architectures": ["GPTNeoXForCausalLM"]}
+    with pytest.raises(OutOfMemoryBudget, match=r"GPTNeoXForCausalLM are converted all together"):
+        refuse_too_large(llama, config, 1000, where="here")
+    refuse_too_large(llama, config, 10**9, where="here")
 
 
 def test_layered_values_that_are_not_finite_are_named(tmp_path: Path):
-    model = deep_llama(3)
+    model = deep_llama(10)
     folder = randomised(model, tmp_path / "llama")
     with torch.no_grad():
         model.model.layers[1].mlp.up_proj.weight[0, 0] = torch.nan
     model.save_pretrained(folder)
     with pytest.raises(InvalidInput, match=r"model\.layers\.1\.mlp\.up_proj\.weight"):
-        load_reference(ModelRef.parse(f"dir:{folder}"), "float32", "cpu", 20_000)
+        load_reference(ModelRef.parse(f"dir:{folder}"), "float32", "cpu", 70_000)
 
 
 def test_split_experts_of_layers_in_files_is_refused(tmp_path: Path):
@@ -224,7 +287,7 @@ def taken(blocks: MappedBlocks[Any], order: Iterator[int] | range | list[int]) -
 
 def test_mapped_blocks_keep_the_last_ones_and_read_ahead():
     reads = Reads()
-    blocks = MappedBlocks(reads, 6, 5 * 16)  # three that pass, two that stay
+    blocks = MappedBlocks(reads, [16] * 6, 2 * 16 + 15)
     reads.order.clear()
     for _ in range(2):
         assert taken(blocks, range(6)) == [0, 1, 2, 3, 4, 5]
@@ -242,7 +305,7 @@ def test_mapped_blocks_keep_the_last_ones_and_read_ahead():
 
 def test_mapped_blocks_hold_no_more_than_three_in_passing():
     reads = Reads()
-    blocks = MappedBlocks(reads, 6, 3 * 16)
+    blocks = MappedBlocks(reads, [16] * 6, 15)
     taken(blocks, [0, 1, 2, 3, 2, 5, 0])
     blocks.settle()
     assert len(blocks._passing) <= 1
@@ -250,7 +313,7 @@ def test_mapped_blocks_hold_no_more_than_three_in_passing():
 
 
 def test_mapped_blocks_shapes_have_no_values_of_matrices():
-    blocks = MappedBlocks(lambda index: (torch.ones(2, 3), torch.ones(3)), 2, 1000)
+    blocks = MappedBlocks(lambda index: (torch.ones(2, 3), torch.ones(3)), [9, 9], 0)
     matrix, vector = blocks.shapes[0]
     assert matrix.is_meta
     assert matrix.shape == (2, 3)
