@@ -55,6 +55,11 @@ class MemoryPlan:
         return self.state_bytes(everywhere=n_nodes, at_answers=n_nodes, heads=self._n_heads)
 
     @property
+    def logits(self) -> int:
+        """Bytes of one state's logits and of copies of them; a temporary."""
+        return 4 * self.answers * self.shape.vocab * self.itemsize
+
+    @property
     def most(self) -> int:
         """Bytes of a search that keeps every edge and evaluates one state at a time."""
         return self.sources + self.receivers + self.state
@@ -74,8 +79,7 @@ class MemoryPlan:
         experts = max(self.shape.topology.experts, default=0)
         layer = max(layer, 4 * (experts + 2) * self._stream if experts else 0)
         hidden = 4 * self.prompts * self.tokens * self.shape.d_mlp * self.itemsize
-        logits = 4 * self.answers * self.shape.vocab * self.itemsize
-        return kept + own + max(layer, hidden, logits)
+        return kept + own + max(layer, hidden, self.logits)
 
     def require(self, budget: int) -> None:
         """Raise OutOfMemoryBudget if not even the sources fit into `budget` bytes."""

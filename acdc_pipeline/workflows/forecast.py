@@ -141,7 +141,7 @@ def estimate(
         nearest = min(alike, key=lambda summary: _distance(summary.spec.method, run.method))
         seconds = nearest.wall_seconds * run.prompts / nearest.spec.prompts
         return Estimate(seconds, tests, memory, "store")
-    forward = _forward_operations(model, run.prompts, tokens)
+    forward = forward_operations(model, run.prompts, tokens)
     operations = forward * _forwards(run.method, tests)
     rate = GPU_RATE * min(1.0, profile.gpus) if profile.gpus else CPU_RATE * profile.cpus_each
     return Estimate(operations / rate + tests * SECONDS_PER_TEST, tests, memory, "count")
@@ -162,6 +162,13 @@ def _blocks(model: ModelDescription, mlps: int) -> int:
     }
     layers = range(model.n_layers)
     return sum(sizes[part] for layer in layers for part in model.topology.parts(layer))
+
+
+def shape_of(model: ModelDescription) -> ModelShape:
+    """Return the sizes of a model that determine how large activations are."""
+    _, used = model.experts or (1, 1)
+    d_mlp = used * model.d_mlp
+    return ModelShape(model.topology, model.d_model, model.d_head, d_mlp, model.vocab)
 
 
 def rough_tokens(task: TaskSpec) -> int:
@@ -200,18 +207,18 @@ def _cell(
     )
 
 
-def _forward_operations(model: ModelDescription, prompts: int, tokens: int) -> float:
+def forward_operations(model: ModelDescription, prompts: int, tokens: int) -> float:
+    """Count the operations of a forward pass with one answer per prompt, within about 10 %."""
     _, used = model.experts or (1, 1)
     blocks = _blocks(model, used)
     return 2.0 * prompts * (tokens * blocks + model.vocab * model.d_model)
 
 
 def _memory(run: RunSpec, model: ModelDescription, tokens: int) -> int:
-    _, used = model.experts or (1, 1)
-    d_mlp = used * model.d_mlp
-    shape = ModelShape(model.topology, model.d_model, model.d_head, d_mlp, model.vocab)
     itemsize = _ITEMSIZE.get(run.dtype, 4)
-    search = MemoryPlan(shape, run.prompts, tokens, answers=run.prompts, itemsize=itemsize)
+    search = MemoryPlan(
+        shape_of(model), run.prompts, tokens, answers=run.prompts, itemsize=itemsize
+    )
     return search.most + itemsize * parameters(model)
 
 

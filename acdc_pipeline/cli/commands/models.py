@@ -1,4 +1,4 @@
-"""`acdc models`: list, show, check and convert models."""
+"""`acdc models`: list, show, check, plan for and convert models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from acdc_pipeline.cli.app import App
+from acdc_pipeline.cli.commands import models_plan
 from acdc_pipeline.cli.options import shared
 from acdc_pipeline.cli.terminal import output
 from acdc_pipeline.cli.terminal.progress import show_status
@@ -194,6 +195,9 @@ def check_model(
             allowed=f"at most {result.tolerance:g}",
             fix="try --dtype float64; if that fails too, report the model",
         )
+
+
+app.command("plan")(models_plan.plan_model)
 
 
 @app.command("convert")

@@ -150,11 +150,14 @@ PromptCount = Annotated[
 
 def read_memory(context: typer.Context) -> int | None:
     """Return the byte budget given by `--memory`; None if there is none. Raises SpecError."""
+    text, option = context.params["memory"], option_source(context, "memory")
+    return None if text is None else read_size(text, option)
+
+
+def read_size(text: str, option: str) -> int:
+    """Return an amount of memory in bytes. Raises SpecError, which names `option`."""
     from acdc_pipeline.specs.profile import LEAST_MEMORY, bytes_of
 
-    text, option = context.params["memory"], option_source(context, "memory")
-    if text is None:
-        return None
     try:
         size = bytes_of(text)
     except InvalidInput as error:
