@@ -29,6 +29,7 @@ from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.models.mixtures import with_experts
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
 from acdc_pipeline.specs import ModelRef, ProfileMethod, RunSpec, TaskSpec, circuit_method
+from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
 
@@ -211,7 +212,13 @@ class Worker:
 
 
 def prompts_for(
-    model: LoadedModel, task: TaskSpec, *, n: int, seed: int, alike: int = 1
+    model: LoadedModel,
+    task: TaskSpec,
+    *,
+    n: int,
+    seed: int,
+    alike: int = 1,
+    positions: Positions = "none",
 ) -> PromptSet:
     """Return `n` prompts of `task`; those of token ids also for a model without a tokenizer.
 
@@ -219,5 +226,12 @@ def prompts_for(
     """
     if model.tokenizer is None:
         vocab, vocab_out = model.weights.w_e.shape[0], model.weights.w_u.shape[1]
-        return align_ids(task, vocab=vocab, vocab_out=vocab_out, n=n, model=str(model.ref))
-    return make_prompts(task, model.tokenizer, n=n, seed=seed, alike=alike)
+        return align_ids(
+            task,
+            vocab=vocab,
+            vocab_out=vocab_out,
+            n=n,
+            model=str(model.ref),
+            positions=positions,
+        )
+    return make_prompts(task, model.tokenizer, n=n, seed=seed, alike=alike, positions=positions)

@@ -21,6 +21,7 @@ from acdc_pipeline.prompts.counterparts import find_counterparts
 from acdc_pipeline.prompts.padding import strip_padding
 from acdc_pipeline.prompts.pairs import Answer, BosChoice, Pair, list_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet, WholeAnswers
+from acdc_pipeline.prompts.span_tokens import with_spans
 from acdc_pipeline.prompts.tokenization import (
     Ids,
     bos_id,
@@ -33,6 +34,7 @@ from acdc_pipeline.prompts.tokenization import (
 )
 from acdc_pipeline.specs.generators import PairsGenerator
 from acdc_pipeline.specs.model_ref import is_in_memory
+from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.specs.task import TaskSpec
 
 
@@ -42,6 +44,7 @@ def align(
     *,
     bos: BosChoice,
     name: str,
+    positions: Positions = "none",
 ) -> PromptSet:
     """Return the pairs as tensors, with every answer read behind the last token of its prompt.
 
@@ -52,11 +55,13 @@ def align(
             themselves; `auto`: what the tokenizer prepends by itself. Sides given as token ids get
             none, and lose their padding.
         name: name of the task in error messages, for pairs without file and line.
+        positions: the `spans` of the prompt set: those of the task (`spans`), or one for each
+            absolute position (`tokens`, for prompts of one length); None with `none`.
 
     Raises:
         PromptError: two sides differ in length and the pair does not say how they correspond, a
             prompt is empty or holds text the tokenizer does not know, or an answer is not one token
-            behind its prompt where the pair does not count whole answers.
+            behind its prompt where the pair does not count whole answers; or there are no spans.
     """
     if not pairs:
         raise PromptError("has no prompts", where=name)
@@ -70,7 +75,7 @@ def align(
     def quote(side: str | Ids) -> str:
         return f" ({quote_end(_text(side, tokenizer))})"
 
-    return _build_prompt_set(
+    prompts = _build_prompt_set(
         pairs,
         (clean, corrupted),
         [
@@ -82,10 +87,17 @@ def align(
         pad=pad_id(tokenizer),
         name=name,
     )
+    return with_spans(prompts, positions, pairs, clean, places, tokenizer)
 
 
 def align_ids(
-    task: TaskSpec, *, vocab: int, vocab_out: int | None = None, n: int, model: str
+    task: TaskSpec,
+    *,
+    vocab: int,
+    vocab_out: int | None = None,
+    n: int,
+    model: str,
+    positions: Positions = "none",
 ) -> PromptSet:
     """Return the first `n` pairs of token ids of `task`, for a model without a tokenizer.
 
@@ -95,10 +107,11 @@ def align_ids(
         vocab_out: size of the vocabulary that it writes, of the answers; None for the same.
         n: number of pairs, at least 1; fewer are returned if the task has fewer.
         model: name of the model in error messages.
+        positions: see `align`.
 
     Raises:
-        PromptError: the task needs a tokenizer, two sides differ in length, or an id is not in
-            the vocabulary.
+        PromptError: the task needs a tokenizer, two sides differ in length, an id is not in the
+            vocabulary, or there are no spans.
     """
     if not isinstance(task.generator, PairsGenerator):
         in_memory = is_in_memory(model)
@@ -132,15 +145,18 @@ def align_ids(
         for pair, left, right in zip(pairs, clean, corrupted, strict=True)
     ]
     # Any id can pad: causal attention hides padding from every answer.
-    return _build_prompt_set(
+    name = f"task '{task.name}'"
+    prompts = _build_prompt_set(
         pairs,
         (clean, corrupted),
         counterparts,
         answers,
         texts,
         pad=0,
-        name=f"task '{task.name}'",
+        name=name,
     )
+    places = [pair.where or name for pair in pairs]
+    return with_spans(prompts, positions, pairs, clean, places, None)
 
 
 def add_tokenizer(model: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from string import ascii_uppercase
 
 from transformers import PreTrainedTokenizerBase
 
@@ -35,6 +36,7 @@ def docstring_pairs(
     form = docstring_form(spec)
     drawn = _list_drawn_holes(spec, form)
     lists = {use.name: use.require_usable(tokenizer, split) for use in docstring_words(spec)}
+    span_names = [_name_hole(spec, hole) for hole in form.holes]
     out = []
     for _ in range(n):
         words: dict[str, str] = {}
@@ -52,9 +54,25 @@ def docstring_pairs(
                 corrupted=form.fill(clean | changed),
                 correct=(answer,),
                 incorrect=tuple(arguments),
+                slots=form.slots(clean, span_names),
             )
         )
     return out
+
+
+def _name_hole(spec: DocstringGenerator, hole: str) -> str:
+    """Return the span of a hole, or an empty name for words that do not matter.
+
+    The arguments from the first documented one to the answer are `A_def`, `B_def`, `C_def`, and the
+    documented ones in the docstring `A_doc`, `B_doc` (Heimersheim & Janiak 2023, Token notation).
+    """
+    for i in range(spec.documented + 1):
+        letter = f"{ascii_uppercase[i % 26]}{i // 26 or ''}"
+        if hole == f"argument{spec.before + i}":
+            return f"{letter}_def"
+        if hole == f"documented{i}":
+            return f"{letter}_doc"
+    return "function" if hole == "function" else ""
 
 
 def docstring_words(spec: DocstringGenerator) -> list[WordUse]:

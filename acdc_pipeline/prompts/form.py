@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
 _PUNCTUATION = tuple(",;:.!?)")
 _NEXT_WORD = re.compile(r"\s*\S*")
+
+Slot = tuple[str, int, int]
+"""Name of a part of a text, its first character, and the one behind its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,20 @@ class Form:
             parts += (words[hole], literal)
         return "".join(parts)
 
+    def slots(self, words: Mapping[str, str], names: Sequence[str]) -> tuple[Slot, ...]:
+        """Return the place of each hole's word in the filled text, with the hole's name in `names`.
+
+        A hole with an empty name is left out.
+        """
+        out: list[Slot] = []
+        end = 0
+        for hole, name, literal in zip(self.holes, names, self.literals, strict=False):
+            start = end + len(literal)
+            end = start + len(words[hole])
+            if name:
+                out.append((name, start, end))
+        return tuple(out)
+
     def contexts(self, hole: str) -> list[Context]:
         """Return the context of each occurrence of `hole`."""
         return [
@@ -59,6 +77,31 @@ class Form:
             for i, name in enumerate(self.holes)
             if name == hole
         ]
+
+
+def number_names(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the names of the holes of several texts, numbered from 1 where they are repeated.
+
+    A name that one text has twice is numbered in all of them: `S1`, `S2`. There is a dot in front
+    of the number if the name ends in a digit or another one would be the same.
+    """
+    taken = {name for row in rows for name in row}
+    repeated = {name for row in rows for name, count in Counter(row).items() if count > 1}
+    dots = {
+        name
+        for name in repeated
+        if name[-1:].isdigit() or any(f"{name}{i}" in taken for i in range(1, len(taken) + 9))
+    }
+    out = []
+    for row in rows:
+        seen: Counter[str] = Counter()
+        names = []
+        for name in row:
+            seen[name] += 1
+            number = f"{'.' if name in dots else ''}{seen[name]}" if name in repeated else ""
+            names.append(name + number)
+        out.append(tuple(names))
+    return out
 
 
 def context_between(before: str, after: str) -> Context:

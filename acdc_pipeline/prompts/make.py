@@ -23,6 +23,7 @@ from acdc_pipeline.specs.generators import (
     TableGenerator,
     YearsGenerator,
 )
+from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.specs.prompt_pair import PromptPair
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.specs.template import TemplateGenerator
@@ -36,6 +37,7 @@ def make_prompts(
     seed: int,
     split: Split = "all",
     alike: int = 1,
+    positions: Positions = "none",
 ) -> PromptSet:
     """Return `n` prompt pairs of `task`, aligned under `tokenizer`.
 
@@ -50,17 +52,19 @@ def make_prompts(
         split: words that may be drawn; see `is_held_out`.
         alike: number of consecutive prompts with the same template and roles, for templates with
             roles.
+        positions: the spans that the prompts get, see `alignment.align`.
 
     Raises:
         PromptError: the tokenizer cannot express the task: too few words that are one token,
-            sides of different length, or an answer of several tokens.
+            sides of different length, or an answer of several tokens; or the task has no such
+            spans.
     """
     if n < 1:
         raise PromptError(f"{n} prompts were asked for", field="prompts", allowed="at least 1")
     name = f"task '{task.name}'"
     try:
         pairs = make_pairs(task, tokenizer, n=n, seed=seed, split=split, alike=alike)
-        return align(pairs, tokenizer, bos=task.generator.bos, name=name)
+        return align(pairs, tokenizer, bos=task.generator.bos, name=name, positions=positions)
     except PromptError as error:
         error.at(name)
         raise

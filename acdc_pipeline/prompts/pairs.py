@@ -12,6 +12,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError, UnknownName
+from acdc_pipeline.prompts.form import Slot
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.specs.generators import FunctionGenerator, PairsGenerator
 from acdc_pipeline.specs.pair_lines import read_pairs
@@ -25,6 +26,9 @@ BosChoice = bool | Literal["auto"]
 
 SpanPositions = tuple[str, tuple[int, ...], tuple[int, ...]]
 """Name of a span, its positions in the clean prompt, and in the counterfactual."""
+
+NamedTokens = tuple[str, tuple[int, ...]]
+"""Name of a span, and its positions in the clean prompt."""
 
 GROUP = "acdc_pipeline.generators"
 """Entry-point group of the generator functions in other packages."""
@@ -51,6 +55,10 @@ class Pair:
         bos: whether a beginning-of-text token comes first; `auto` as the tokenizer does by itself,
             None as the task has it.
         whole: whether answers may have several tokens, and count by all of them.
+        slots: parts of the text `clean` that become spans of a positional graph. They do not
+            overlap, and each consists of whole tokens.
+        named: token positions of `clean` that become spans, a beginning-of-text token included.
+            They do not overlap.
     """
 
     clean: str | tuple[int, ...]
@@ -64,6 +72,8 @@ class Pair:
     spans: tuple[SpanPositions, ...] = ()
     bos: BosChoice | None = None
     whole: bool = False
+    slots: tuple[Slot, ...] = ()
+    named: tuple[NamedTokens, ...] = ()
 
 
 def load_pairs(path: Path | str) -> list[Pair]:

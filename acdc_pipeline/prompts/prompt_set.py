@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from acdc_pipeline.prompts.spans import Spans
+
 
 @dataclass(frozen=True)
 class WholeAnswers:
@@ -53,6 +55,7 @@ class PromptSet:
             0 at padding. None where all correspond in their order.
         whole: the answers, where they may have several tokens. `correct` then holds the token that
             each position predicts, of correct and incorrect answers alike.
+        spans: the span of every token, for graphs with positions.
     """
 
     clean: Int[Tensor, "batch pos"]
@@ -68,6 +71,7 @@ class PromptSet:
     roles: tuple[tuple[str, ...], ...] = ()
     counterpart: Int[Tensor, "batch pos"] | None = None
     whole: WholeAnswers | None = None
+    spans: Spans | None = None
 
     def __len__(self) -> int:
         return self.clean.shape[0]
@@ -101,7 +105,8 @@ class PromptSet:
         moved = {name: getattr(self, name).to(device) for name in names}
         if self.counterpart is not None:
             moved["counterpart"] = self.counterpart.to(device)
-        return replace(self, **moved)
+        spans = None if self.spans is None else self.spans.to(device)
+        return replace(self, **moved, spans=spans)
 
 
 def pick_rows(prompts: PromptSet, rows: Sequence[int]) -> PromptSet:
@@ -129,6 +134,7 @@ def pick_rows(prompts: PromptSet, rows: Sequence[int]) -> PromptSet:
         roles=tuple(prompts.roles[row] for row in rows) if prompts.roles else (),
         counterpart=None if prompts.counterpart is None else prompts.counterpart[at],
         whole=None if prompts.whole is None else _pick_answers(prompts.whole, rows),
+        spans=None if prompts.spans is None else prompts.spans.pick_rows(at),
     )
 
 

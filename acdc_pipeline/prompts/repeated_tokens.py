@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.pairs import Pair
+from acdc_pipeline.prompts.pairs import NamedTokens, Pair
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.prompts.tokenization import bos_id, regular_ids
 from acdc_pipeline.specs.generators import RepeatedTokensGenerator
@@ -64,9 +64,28 @@ def repeated_tokens_pairs(
                 corrupted=(*first, *noise, *fresh, *copy[:stop]),
                 correct=(copy[stop],),
                 incorrect=(fresh[stop],),
+                named=_name_tokens(len(first), len(noise), period, stop),
             )
         )
     return out
+
+
+def _name_tokens(first: int, noise: int, period: int, stop: int) -> tuple[NamedTokens, ...]:
+    """Return the spans of a prompt; its last token A stood before the answer B in the first copy.
+
+    `A1` and `B1` are these two in the first copy. The other tokens of the copies are `first` and
+    `second`, those in front are `noise`.
+    """
+    copy = first + noise
+    a, b, second = copy + stop - 1, copy + stop, copy + period
+    spans = {
+        "noise": range(first, copy),
+        "first": (*range(copy, a), *range(b + 1, second)),
+        "A1": (a,),
+        "B1": (b,),
+        "second": range(second, second + stop - 1),
+    }
+    return tuple((name, tuple(tokens)) for name, tokens in spans.items() if tokens)
 
 
 def _make_pair_test(tokenizer: PreTrainedTokenizerBase, tokens: list[int], split: Split) -> Allowed:

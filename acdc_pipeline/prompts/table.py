@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import Form, answer_contexts
+from acdc_pipeline.prompts.form import Form, answer_contexts, number_names
 from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.prompts.tokenization import WordUse, explain_dropped
@@ -43,6 +43,7 @@ def table_pairs(
     if not usable:
         raise _too_few_rows(spec, answers, tokenizer, split, len(rows))
     turns = schedule(rng, len(forms), len(usable))
+    span_names = number_names([form.holes for form in forms])
     out = []
     for _ in range(n):
         template, number = next(turns)
@@ -59,6 +60,7 @@ def table_pairs(
                 correct=tuple(answer.fill(words) for answer in correct),
                 incorrect=tuple(answer.fill(words) for answer in incorrect),
                 template=template,
+                slots=forms[template].slots(row, span_names[template]),
             )
         )
     return out

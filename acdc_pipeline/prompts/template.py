@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.prompts.form import Context, Form, answer_contexts
+from acdc_pipeline.prompts.form import Context, Form, answer_contexts, number_names
 from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split
 from acdc_pipeline.prompts.tokenization import WordUse
@@ -46,6 +46,7 @@ def template_pairs(
         use.name: use.require_usable(tokenizer, split) for use in template_words(spec, answers)
     }
     kept = set() if spec.choice is None else {spec.slots[slot] for slot in spec.choice}
+    span_names = _name_holes(spec, forms)
     turns = (
         (first, form_and_choice)
         for form_and_choice in schedule(rng, len(forms), list_role_choices(spec))
@@ -68,6 +69,7 @@ def template_pairs(
                 incorrect=tuple(answer.fill(clean) for answer in incorrect),
                 template=index,
                 roles=tuple(f"{role}={slot}={words[slot]}" for role, slot in choice.items()),
+                slots=forms[index].slots(clean, span_names[index, *choice.values()]),
             )
         )
     return out
@@ -106,6 +108,21 @@ def list_role_choices(spec: TemplateGenerator) -> list[Choice]:
     chosen, other = str(spec.chosen_role), str(spec.other_role)
     first, second = spec.choice
     return [{chosen: first, other: second}, {chosen: second, other: first}]
+
+
+def _name_holes(
+    spec: TemplateGenerator, forms: Sequence[Form]
+) -> dict[tuple[int | str, ...], tuple[str, ...]]:
+    """Return the span of each hole of a template, by the template and the slots of the roles.
+
+    A slot that is a role in a prompt is called like the role: `S1` for the first mention of S.
+    """
+    rows: dict[tuple[int | str, ...], list[str]] = {}
+    for index, form in enumerate(forms):
+        for choice in list_role_choices(spec):
+            role_of = {slot: role for role, slot in choice.items()}
+            rows[index, *choice.values()] = [role_of.get(hole, hole) for hole in form.holes]
+    return dict(zip(rows, number_names(list(rows.values())), strict=True))
 
 
 def _list_drawn_names(spec: TemplateGenerator) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from typing import Literal
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
-from acdc_pipeline.prompts.form import Form, last_words
+from acdc_pipeline.prompts.form import Form, last_words, number_names
 from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.split import Split, in_split
 from acdc_pipeline.prompts.tokenization import (
@@ -84,6 +84,7 @@ def years_pairs(
     years = _split_years(spec, tokenizer, forms)
     answers = _find_year_answers(spec, tokenizer, forms, years)
     starts = _list_starts(spec, tokenizer, forms, years, answers, split)
+    span_names = [_name_holes(form) for form in forms]
     out = []
     order: list[int] = []
     for _ in range(n):
@@ -99,9 +100,16 @@ def years_pairs(
                 correct=correct,
                 incorrect=incorrect,
                 template=template,
+                slots=forms[template].slots(words, span_names[template]),
             )
         )
     return out
+
+
+def _name_holes(form: Form) -> list[str]:
+    """Return the span of each hole: `noun`, `XX1`, `YY`, `XX2` (Hanna et al. 2023, section 2)."""
+    (numbered,) = number_names([["XX" if hole == "century" else hole for hole in form.holes]])
+    return ["YY" if name == "year" else name for name in numbered]
 
 
 def years_words(spec: YearsGenerator) -> list[WordUse]:

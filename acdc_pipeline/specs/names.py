@@ -17,6 +17,7 @@ MetricName = Literal[
 Ablation = Literal["corrupted", "zero", "mean"]
 Difference = Literal["signed", "abs"]
 Experts = Literal["layer", "nodes"]
+Positions = Literal["none", "spans", "tokens"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 Executor = Literal["local", "ray"]
 Rule = Literal["fresh", "keep", "swap"]
@@ -56,6 +57,7 @@ NOUNS: dict[frozenset[str], str] = {
     frozenset(get_args(Difference)): "difference",
     frozenset(get_args(Rank)): "rank",
     frozenset(get_args(Experts)): "form of experts",
+    frozenset(get_args(Positions)): "kind of positions",
     frozenset(get_args(Dtype)): "dtype",
     frozenset(get_args(Executor)): "executor",
     frozenset(get_args(Rule)): "rule",

@@ -1,0 +1,83 @@
+"""Spans: named sets of token positions that every prompt is divided into."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from acdc_pipeline.errors import PromptError
+
+PADDING = -1
+"""The span of padding."""
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The span of every token; each token without padding belongs to exactly one.
+
+    A span has the same name in every prompt whatever its positions, and may be missing in some.
+
+    Args:
+        names: the spans by their mean position as a share of the prompt's length, first to last.
+        index: the number of the span of each clean token, -1 at padding.
+    """
+
+    names: tuple[str, ...]
+    index: Int[Tensor, "batch pos"]
+
+    def to(self, device: torch.device) -> Spans:
+        """Return the spans on another device."""
+        return replace(self, index=self.index.to(device))
+
+    def pick_rows(self, rows: Int[Tensor, " some"]) -> Spans:
+        """Return the spans of the prompts in `rows`, in that order; all names stay."""
+        return replace(self, index=self.index[rows])
+
+    def names_of(self, row: int) -> list[str]:
+        """Return the name of the span of each token of the prompt in `row`, without padding."""
+        return [self.names[number] for number in self.index[row].tolist() if number != PADDING]
+
+
+def spans_from_names(rows: Sequence[Sequence[str]], width: int) -> Spans:
+    """Return the spans of prompts whose tokens have these names.
+
+    Args:
+        rows: the name of each token of each prompt, without padding.
+        width: number of positions with padding.
+    """
+    places: dict[str, list[float]] = {}
+    for row in rows:
+        for position, name in enumerate(row):
+            places.setdefault(name, []).append(position / len(row))
+    names = sorted(places, key=lambda name: sum(places[name]) / len(places[name]))
+    number = {name: i for i, name in enumerate(names)}
+    padded = [[*map(number.__getitem__, row), *[PADDING] * (width - len(row))] for row in rows]
+    return Spans(tuple(names), torch.tensor(padded))
+
+
+def token_spans(lengths: Sequence[int], width: int, name: str) -> Spans:
+    """Return a span `t0`, `t1`, … for each position of prompts that have one length.
+
+    Args:
+        lengths: number of tokens of each prompt.
+        width: number of positions with padding.
+        name: name of the task in the error.
+
+    Raises:
+        PromptError: the prompts differ in length.
+    """
+    different = sorted(set(lengths))
+    if len(different) > 1:
+        raise PromptError(
+            "the prompts differ in length: "
+            + ", ".join(f"{lengths.count(n)} of {n} tokens" for n in different),
+            where=name,
+            field="positions",
+            allowed="tokens for prompts of one length",
+            fix="use positions 'spans', or prompts of one length",
+        )
+    return spans_from_names([[f"t{i}" for i in range(n)] for n in lengths], width)
