@@ -116,9 +116,10 @@ def _convert_pair(
         roles=tuple(f"{role}={word}" for role, word in sorted(row.roles.items())),
         where=where,
         align=row.align or align,
-        spans=tuple((k, s.clean, s.corrupted) for k, s in (row.spans or {}).items()),
+        spans=tuple((k, s.clean, s.corrupted) for k, s in row.corresponding.items()),
         bos=row.bos,
         whole=(row.answers or answers) == "whole",
+        named=tuple(row.named.items()),
     )
 
 

@@ -280,7 +280,7 @@ class PairsGenerator(PairOptions):
     def hashed_parts(self) -> Iterator[bytes]:
         """Yield, as canonical JSON in parts, what determines the prompts.
 
-        These are the pairs, without their file and their roles.
+        These are the pairs, without their file and their labels.
         """
         rest = self.model_dump(mode="json", exclude={"file", "lines", "pairs"})
         # "pairs" is the last key in order

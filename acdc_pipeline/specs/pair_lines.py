@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -25,6 +25,9 @@ from acdc_pipeline.specs.prompt_pair import PromptPair
 LOG_EVERY = 3.0
 """Seconds between two log records about the progress of a long file."""
 
+Labels = dict[str, dict[str, Any]]
+"""The roles and the names of spans of a pair, as plain data; each if there are any."""
+
 _FIX = 'write lines like {"clean": "…", "corrupted": "…", "correct": "…", "incorrect": "…"}'
 
 _LOG = logging.getLogger(__name__)
@@ -36,12 +39,12 @@ class PairLines(Sequence[PromptPair]):
     """The checked pairs of a file.
 
     Args:
-        texts: each pair as canonical JSON, without its roles.
-        roles: the roles of the pairs that have any, by index.
+        texts: each pair as canonical JSON, without its labels; see `PromptPair.split_labels`.
+        labels: the labels of the pairs that have any, by index.
     """
 
-    def __init__(self, texts: list[bytes], roles: dict[int, Mapping[str, str]]) -> None:
-        self.texts, self._roles = texts, roles
+    def __init__(self, texts: list[bytes], labels: dict[int, Labels]) -> None:
+        self.texts, self._labels = texts, labels
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -54,13 +57,14 @@ class PairLines(Sequence[PromptPair]):
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         place = range(len(self))[index]
-        pair = PromptPair.model_validate_json(self.texts[place], strict=True)
-        roles = self._roles.get(place)
-        return pair if roles is None else pair.model_copy(update={"roles": roles})
+        labels = self._labels.get(place)
+        if labels is None:
+            return PromptPair.model_validate_json(self.texts[place], strict=True)
+        return PromptPair.from_plain(_with_labels(json.loads(self.texts[place]), labels))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, PairLines):
-            return self.texts == other.texts and self._roles == other._roles
+            return self.texts == other.texts and self._labels == other._labels
         if isinstance(other, tuple):
             return len(self) == len(other) and all(map(PromptPair.__eq__, self, other))
         return NotImplemented
@@ -70,7 +74,7 @@ class PairLines(Sequence[PromptPair]):
     def plain(self) -> list[dict[str, Any]]:
         """The pairs as JSON-ready data."""
         return [
-            json.loads(text) | {"roles": dict(self._roles.get(i, {}))}
+            _with_labels(json.loads(text), {"roles": {}} | self._labels.get(i, {}))
             for i, text in enumerate(self.texts)
         ]
 
@@ -79,7 +83,7 @@ class PairLines(Sequence[PromptPair]):
 
 
 def hashed_chunks(pairs: Sequence[PromptPair]) -> Iterator[bytes]:
-    """Yield the canonical JSON of the list of pairs, without their roles, in parts."""
+    """Yield the canonical JSON of the list of pairs, without their labels, in parts."""
     yield b"["
     for first in range(0, len(pairs), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
@@ -100,7 +104,7 @@ def read_pair_lines(path: Path) -> tuple[PairLines, tuple[int, ...]]:
     where = display_path(path)
     texts: list[bytes] = []
     numbers: list[int] = []
-    roles: dict[int, Mapping[str, str]] = {}
+    labels: dict[int, Labels] = {}
     last = time.monotonic()
     lines = io.BytesIO(content)
     for number, line in enumerate(lines, start=1):
@@ -112,12 +116,12 @@ def read_pair_lines(path: Path) -> tuple[PairLines, tuple[int, ...]]:
         place = f"{where}:{number}"
         text, own = _check(_parse_line(line.removesuffix(b"\n"), place), place)
         if own:
-            roles[len(texts)] = own
+            labels[len(texts)] = own
         texts.append(text)
         numbers.append(number)
     if not texts:
         raise SpecError("holds no prompt pair", where=where, fix=_FIX)
-    return PairLines(texts, roles), tuple(numbers)
+    return PairLines(texts, labels), tuple(numbers)
 
 
 def read_pairs(path: Path) -> dict[int, PromptPair]:
@@ -130,21 +134,26 @@ def _percent(lines: io.BytesIO, content: bytes) -> float:
     return 100 * lines.tell() / len(content)
 
 
-def _check(data: Any, where: str) -> tuple[bytes, Mapping[str, str]]:
-    """Return the canonical JSON of a pair without its roles, and these. Raises SpecError."""
+def _check(data: Any, where: str) -> tuple[bytes, Labels]:
+    """Return the canonical JSON of a pair without its labels, and these. Raises SpecError."""
     if (plain := _simple(data)) is not None:
         try:
             return CANONICAL.encode(plain).encode(), {}
         except UnicodeEncodeError:
             pass  # half of a surrogate pair, which `parse` names
     pair = parse(data, PromptPair, where)
-    return _text(pair), pair.roles
+    plain, labels = pair.split_labels()
+    return CANONICAL.encode(plain).encode(), labels
 
 
 def _text(pair: PromptPair) -> bytes:
-    plain = pair.plain()
-    del plain["roles"]
-    return CANONICAL.encode(plain).encode()
+    return CANONICAL.encode(pair.split_labels()[0]).encode()
+
+
+def _with_labels(plain: dict[str, Any], labels: Labels) -> dict[str, Any]:
+    """Return the plain data of a pair with its labels."""
+    spans = plain.get("spans", {}) | labels.get("spans", {})
+    return plain | labels | ({"spans": spans} if spans else {})
 
 
 def _simple(data: Any) -> dict[str, Any] | None:

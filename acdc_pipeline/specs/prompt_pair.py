@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection
+from acdc_pipeline.specs.names import SPAN_NAME
 
 Text = str | tuple[int, ...]
 """A prompt: a text, or token ids, used as they are, without padding at the ends."""
@@ -63,7 +65,7 @@ class PairOptions(Spec):
 
 
 class Span(Spec):
-    """The tokens of a named part of both sides, counted from 0 without padding.
+    """The tokens of a named part of both sides, which correspond, counted from 0 without padding.
 
     A beginning-of-sequence token in front of the prompt counts as a token.
     """
@@ -78,8 +80,9 @@ class PromptPair(PairOptions):
     Args:
         roles: what decides the answer.
         align: `right` where the sides may differ in length, and are aligned from their ends.
-        spans: parts of the two sides that correspond though they differ in length. All other
-            tokens correspond in their order.
+        spans: named parts of the prompt, by token positions. One with positions of its own on
+            each side also says that these correspond though they differ in length; all other tokens
+            correspond in their order.
         answers: `whole` where an answer may have several tokens, and counts by the probability of
             all of them.
         bos: whether a beginning-of-sequence token is put in front of texts; None as the task has
@@ -96,27 +99,64 @@ class PromptPair(PairOptions):
     ] = {}
     align: Alignment = None
     spans: Annotated[
-        Mapping[str, Span] | None,
-        Field(description="parts that correspond though they differ in length, by name"),
+        Mapping[str, Span | Positions] | None,
+        Field(
+            description='named token positions, as in "S1": [3, 4]; or {"clean": [3, 4], '
+            '"corrupted": [3]} where the sides differ in length'
+        ),
     ] = None
     answers: AnswerLength = None
     bos: PairBos | None = None
 
+    @property
+    def corresponding(self) -> dict[str, Span]:
+        """The spans that say which tokens correspond."""
+        return {name: span for name, span in (self.spans or {}).items() if isinstance(span, Span)}
+
+    @property
+    def named(self) -> dict[str, tuple[int, ...]]:
+        """The clean positions of every span."""
+        return {
+            name: span.clean if isinstance(span, Span) else span
+            for name, span in (self.spans or {}).items()
+        }
+
     @model_validator(mode="after")
     def _spans_are_apart(self) -> PromptPair:
-        for side in ("clean", "corrupted"):
+        for name, span in (self.spans or {}).items():
+            if not isinstance(span, Span) and not re.fullmatch(SPAN_NAME, name, re.ASCII):
+                raise rejection(
+                    f"spans.{name}",
+                    "is not the name of a span",
+                    allowed="letters, digits, and _ . + -",
+                )
+        corrupted = {name: span.corrupted for name, span in self.corresponding.items()}
+        for side, spans in (("clean", self.named), ("corrupted", corrupted)):
             seen: set[int] = set()
-            for name, span in (self.spans or {}).items():
-                positions: tuple[int, ...] = getattr(span, side)
+            for name, positions in spans.items():
+                field = f"spans.{name}.{side}" if name in corrupted else f"spans.{name}"
                 if list(positions) != sorted(set(positions)):
-                    raise rejection(
-                        f"spans.{name}.{side}", "is not in ascending order", fix="sort it"
-                    )
+                    raise rejection(field, "is not in ascending order", fix="sort it")
                 if both := seen.intersection(positions):
                     problem = f"token {min(both)} is in another span too"
-                    raise rejection(f"spans.{name}.{side}", problem, fix="keep it in one of them")
+                    raise rejection(field, problem, fix="keep it in one of them")
                 seen.update(positions)
         return self
+
+    def split_labels(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the plain data that determines prompts and answers, and that of the labels.
+
+        The labels are the roles, and the spans that only name tokens; each if there are any.
+        """
+        plain = self.plain()
+        labels = {"roles": plain.pop("roles")}
+        spans = plain.pop("spans", {})
+        labels["spans"] = {name: span for name, span in spans.items() if isinstance(span, list)}
+        if rest := {name: span for name, span in spans.items() if name not in labels["spans"]}:
+            plain["spans"] = rest
+        elif spans == {} and self.spans is not None:
+            plain["spans"] = {}
+        return plain, {name: value for name, value in labels.items() if value}
 
     @model_validator(mode="after")
     def _answers_differ(self) -> PromptPair:

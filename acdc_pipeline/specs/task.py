@@ -26,6 +26,9 @@ from acdc_pipeline.specs.prompt_pair import PairBos
 from acdc_pipeline.specs.table import FRESH, TableGenerator
 from acdc_pipeline.specs.template import TemplateGenerator, placeholders_of
 
+SPAN_RULES = 1
+"""Version of the rules by which the package names spans: those of generators, `END`, `S1+1`, …"""
+
 REFERENCE = "circuit.yaml"
 """The file beside a `task.yaml` that holds a published circuit."""
 
@@ -203,7 +206,8 @@ class TaskSpec(Spec):
     def definition_hash(self) -> str:
         """Hex sha256 of the data that determines prompts and answers.
 
-        Name, title, behaviour, source, metrics and reference are not part of it.
+        Name, title, behaviour, source, metrics and reference are not part of it, nor are labels of
+        pairs, such as spans that only name tokens.
         """
         generator = self.generator
         if isinstance(generator, PairsGenerator):
@@ -212,6 +216,11 @@ class TaskSpec(Spec):
             return sha256_of_parts(parts)
         answers = self.answers.plain() if self.answers else None
         return sha256_of({"generator": generator.plain(), "answers": answers})
+
+    def spans_hash(self) -> str:
+        """Hex sha256 of the data that, with the definition, determines the spans of the prompts."""
+        pairs = self.generator.pairs if isinstance(self.generator, PairsGenerator) else ()
+        return sha256_of({"rules": SPAN_RULES, "spans": [pair.named for pair in pairs]})
 
 
 Task = TaskSpec

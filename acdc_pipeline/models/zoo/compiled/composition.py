@@ -258,11 +258,14 @@ def _draw_lookup_pairs() -> Iterator[PromptPair]:
         moved = [keys[(place + 1) % 3] for place in range(3)]
         # The key looked up is at `at`, then at `at - 1`; the other at `at + 2`, then `at + 1`.
         other = (at + 1) % 3
+        spans = ["keys", "values"] * 3
+        spans[2 * at : 2 * at + 2] = "key", "value"
         yield prompt_pair(
             _list_entries(keys, values, keys[at]),
             _list_entries(moved, fresh, moved[other]),
             values[at],
             fresh[other],
+            [*spans, "query"],
         )
 
 

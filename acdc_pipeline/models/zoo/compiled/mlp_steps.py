@@ -72,7 +72,7 @@ def _draw_successor_pairs() -> Iterator[PromptPair]:
                 LETTERS[(LETTERS.index(letter) + 2) % len(LETTERS)]
                 for letter in (clean[-1], corrupted[-1])
             )
-            yield prompt_pair(clean, corrupted, correct, incorrect)
+            yield prompt_pair(clean, corrupted, correct, incorrect, ["before"] * 4)
 
 
 SUCCESSOR = Program(
@@ -128,7 +128,8 @@ def _draw_majority_pairs() -> Iterator[PromptPair]:
         clean, corrupted = ([rng.choice("ab") for _ in range(7)] for _ in range(2))
         correct, incorrect = (max("ab", key=letters.count) for letters in (clean, corrupted))
         if correct != incorrect:
-            yield prompt_pair(clean, corrupted, correct, incorrect)
+            spans = ["majority" if letter == correct else "minority" for letter in clean[:-1]]
+            yield prompt_pair(clean, corrupted, correct, incorrect, spans)
 
 
 MAJORITY = Program(
@@ -234,7 +235,9 @@ def _draw_reverse_pairs() -> Iterator[PromptPair]:
             for side in (letters[: clean_at - 1], letters[clean_at - 1 :])
         )
         # Position 0 is <bos>, so seven words fill eight positions, and the next one follows.
-        yield prompt_pair(clean[:7], corrupted[:7], clean[7], corrupted[7])
+        letters = ["target" if letter == clean[7] else "letters" for letter in clean]
+        spans = [*letters[: clean_at - 1], "separator", *["said"] * 3][:6]
+        yield prompt_pair(clean[:7], corrupted[:7], clean[7], corrupted[7], spans)
 
 
 REVERSE = Program(

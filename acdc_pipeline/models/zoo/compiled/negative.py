@@ -91,7 +91,9 @@ def _draw_pairs() -> Iterator[PromptPair]:
     for order in cycle(((1, 1, 0), (0, 1, 1), (1, 0, 1))):
         once, twice, *others = rng.sample(NAMES, 5)
         names = [(once, twice)[which] for which in order]
-        yield prompt_pair([*names, EQUALS], [*others, EQUALS], once, twice)
+        mentions = iter(("twice1", "twice2"))
+        spans = [next(mentions) if which else "once" for which in order]
+        yield prompt_pair([*names, EQUALS], [*others, EQUALS], once, twice, spans)
 
 
 NEGATIVE = Program(

@@ -98,6 +98,7 @@ def _draw_sum_pairs() -> Iterator[PromptPair]:
             [str(other_left), _PLUS, str(other_right), _EQUALS],
             str(left + right),
             str(other_left + other_right),
+            ["left", "", "right"],
         )
 
 
@@ -189,7 +190,9 @@ def _draw_or_pairs() -> Iterator[PromptPair]:
         clean = list(corrupted)
         lower_at, upper_at = rng.sample(range(6), 2)
         clean[lower_at], clean[upper_at] = _LOWER[letter], _UPPER[letter]
-        yield prompt_pair([*clean, _EQUALS], [*corrupted, _EQUALS], _LOWER[letter], _NOTHING)
+        spans = ["lower" if i == lower_at else "upper" if i == upper_at else "" for i in range(6)]
+        sides = [*clean, _EQUALS], [*corrupted, _EQUALS]
+        yield prompt_pair(*sides, _LOWER[letter], _NOTHING, spans)
 
 
 _CASE = "letters of this case are what the head looks for; the corrupted prompt has none"
@@ -273,8 +276,10 @@ def _draw_backup_pairs() -> Iterator[PromptPair]:
         corrupted: list[str] = rng.choices(_FILLERS, k=5)
         letter = rng.choice(_LOWER)
         clean = list(corrupted)
-        clean[rng.randrange(5)] = letter
-        yield prompt_pair([*clean, _EQUALS], [*corrupted, _EQUALS], letter, _NOTHING)
+        at = rng.randrange(5)
+        clean[at] = letter
+        spans = ["letter" if i == at else "" for i in range(5)]
+        yield prompt_pair([*clean, _EQUALS], [*corrupted, _EQUALS], letter, _NOTHING, spans)
 
 
 _LETTER = "letters are what the head looks for; the corrupted prompt has none"

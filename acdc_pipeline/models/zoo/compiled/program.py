@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from acdc_pipeline.models.zoo.compiled.builder import Builder
 from acdc_pipeline.models.zoo.tokenizer import SPECIAL
 from acdc_pipeline.specs.names import Ablation, HeadOrder
 
-PromptPair = dict[str, str]
-"""A line of a task's `pairs.jsonl`: clean, corrupted, correct, incorrect."""
+PromptPair = dict[str, Any]
+"""A line of a task's `pairs.jsonl`: clean, corrupted, correct, incorrect, spans."""
 
 HeadKind = Literal[
     "previous-token",
@@ -118,12 +118,25 @@ def token_ids(words: tuple[str, ...]) -> dict[str, int]:
 
 
 def prompt_pair(
-    clean: Iterable[str], corrupted: Iterable[str], correct: str, incorrect: str
+    clean: Iterable[str],
+    corrupted: Iterable[str],
+    correct: str,
+    incorrect: str,
+    spans: Iterable[str],
 ) -> PromptPair:
-    """Return a pair of prompts given as words, with answers that begin with a space."""
+    """Return a pair of prompts given as words, with answers that begin with a space.
+
+    Args:
+        spans: the span of each of the first clean words; empty for those without a name.
+    """
+    positions: dict[str, list[int]] = {}
+    for position, name in enumerate(spans, start=1):  # <bos> is token 0
+        if name:
+            positions.setdefault(name, []).append(position)
     return {
         "clean": " ".join(clean),
         "corrupted": " ".join(corrupted),
         "correct": f" {correct}",
         "incorrect": f" {incorrect}",
+        "spans": positions,
     }

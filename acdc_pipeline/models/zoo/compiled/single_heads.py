@@ -161,7 +161,9 @@ def _draw_sort_pairs() -> Iterator[PromptPair]:
         }
         other = corrupted[find_next(corrupted[-1], corrupted)]
         if answer not in (*single_slots, other):
-            yield prompt_pair(clean, corrupted, answer, other)
+            numbers = ["next" if word == answer else "numbers" for word in clean]
+            spans = [*numbers[: clean.index(_EQUALS)], "equals", *["sorted"] * 3][:6]
+            yield prompt_pair(clean, corrupted, answer, other, spans)
 
 
 def find_next(current: str, words: Sequence[str]) -> int:
