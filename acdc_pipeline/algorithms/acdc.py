@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.graph import LOGITS, Circuit, Decision, Edge, Node, Receiver, Topology
-from acdc_pipeline.graph.search_order import receivers_backwards, sources_backwards
+from acdc_pipeline.graph.search_order import is_read, receivers_backwards, sources_backwards
 from acdc_pipeline.specs.names import Difference, HeadOrder
 
 
@@ -64,7 +64,7 @@ def acdc(
 
     Receivers are visited from the output backwards, and the sources of each from the latest to the
     earliest. A node without remaining outgoing edges is dead: its incoming edges are not tested. A
-    router is dead if all its experts are.
+    router is dead if all its experts are. In a graph with spans a node lives or dies in each span.
     The score of an edge is the change that its removal would have made; higher means more needed.
 
     Args:
@@ -81,12 +81,12 @@ def acdc(
             continues bit for bit.
     """
     kept: list[Edge] = []
+    alive: set[tuple[Node, str | None]] = set()
     decisions: list[Decision] = []
     smallest_margin = math.inf
     current = search.metric()
     for receiver in receivers_backwards(topology, order):
-        writers = topology.routers.get(receiver.node, (receiver.node,))
-        if receiver.node != LOGITS and not any(edge.src in writers for edge in kept):
+        if receiver.node != LOGITS and not is_read(topology, receiver, alive):
             continue
         sources = sources_backwards(topology, receiver, order)
         if candidates is not None:
@@ -106,6 +106,7 @@ def acdc(
                 current = after
             else:
                 kept.append(edge)
+                alive.add((source, edge.span))
             decisions.append(decision)
             if on_decision is not None:
                 on_decision(decision)

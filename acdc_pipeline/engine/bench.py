@@ -16,9 +16,11 @@ from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.memory_plan import MemoryPlan, ModelShape
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.coupled_search import CoupledSearch
+from acdc_pipeline.engine.search.positional_coupled import PositionalCoupledSearch
+from acdc_pipeline.engine.search.positional_search import PositionalSearch
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
-from acdc_pipeline.errors import PromptError
+from acdc_pipeline.errors import InvalidInput, PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -58,11 +60,19 @@ class Bench:
 
         Raises:
             OutOfMemoryBudget: what the search always holds exceeds `memory`.
+            InvalidInput: experts are nodes of a graph with spans.
         """
         plan = self.memory_plan()
         plan.require(memory)
         left = memory - plan.sources
         model = (self.weights, self.clean, self.ablated, self.layout, objective, left)
+        if self.weights.spans is not None:
+            if self.weights.topology.experts:
+                raise InvalidInput(
+                    "experts cannot be nodes of a graph with spans",
+                    fix="leave out the experts or the positions",
+                )
+            return (PositionalCoupledSearch if self.weights.coupled else PositionalSearch)(*model)
         return CoupledSearch(*model) if self.weights.coupled else SubgraphSearch(*model, plan)
 
     def memory_plan(self) -> MemoryPlan:

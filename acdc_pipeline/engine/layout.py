@@ -36,12 +36,14 @@ class Layout:
         pos: number of positions, padding included.
         answer_row: prompt of each answer.
         answer_pos: position of each answer.
+        span_index: the number of the span of each position, -1 at padding; None without spans.
     """
 
     batch: int
     pos: int
     answer_row: Int[Tensor, " answer"]
     answer_pos: Int[Tensor, " answer"]
+    span_index: Int[Tensor, "batch pos"] | None = None
 
     @cached_property
     def answer_index(self) -> Int[Tensor, " answer"]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from acdc_pipeline.errors import GraphError, UnknownName, check_whole, shorten_value
 from acdc_pipeline.graph.edge import Edge
-from acdc_pipeline.graph.node import INPUT, LOGITS, Node
+from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
@@ -191,19 +191,37 @@ class Circuit:
 
         The other kept edges cannot carry information from the clean prompt to the output.
         """
-        arrows = {(e.src, e.dst) for e in self.edges}
-        arrows |= {(router, e) for router, of in self.topology.routers.items() for e in of}
-        forward = _reachable(INPUT, arrows)
-        backward = _reachable(LOGITS, {(end, start) for start, end in arrows})
-        return frozenset(e for e in self.edges if e.src in forward and e.dst in backward)
+        from acdc_pipeline.graph.flow import flow_of
+
+        index = {self.topology.edge_index(edge): edge for edge in self.edges}
+        return frozenset(index[number] for number in flow_of(self.topology).live(index))
+
+    def collapse(self) -> Circuit:
+        """Return the circuit over components: its edges without their spans.
+
+        The score of an edge is the sum of its scores in all spans. A circuit of a graph without
+        spans is returned as it is.
+        """
+        if not self.topology.spans:
+            return self
+        scores: dict[Edge, float] = {}
+        for edge, score in self.scores.items():
+            whole = replace(edge, span=None)
+            scores[whole] = scores.get(whole, 0.0) + score
+        edges = frozenset(replace(edge, span=None) for edge in self.edges)
+        topology = self.topology.collapsed
+        ordered = {edge: scores[edge] for edge in topology.in_order(scores)}
+        return Circuit(topology, edges, ordered)
 
     def to_networkx(self) -> MultiDiGraph:
         """Return the circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, or "").
 
+        In a graph with spans the key is the pair of slot and span.
+
         Nodes have `kind`, `layer`, `head`; edges have `score` if the method gave one; the graph has
         `n_layers`, `n_heads`, `has_mlp`, `parallel`, `layers` if layers differ in their parts,
-        `experts` and `shared` if experts are nodes and, if removed edges have scores,
-        `removed_scores` (edge name -> score).
+        `experts` and `shared` if experts are nodes, `spans`, `answer_spans` and `sees` if there are
+        spans and, if removed edges have scores, `removed_scores` (edge name -> score).
         """
         from networkx import MultiDiGraph
 
@@ -215,15 +233,18 @@ class Circuit:
             graph.add_node(str(node), kind=node.kind, layer=node.layer, head=node.head)
         for edge in self.sorted_edges:
             score = {"score": self.scores[edge]} if edge in self.scores else {}
-            graph.add_edge(str(edge.src), str(edge.dst), key=edge.slot or NO_SLOT, **score)
+            key = edge.slot or NO_SLOT
+            key = key if edge.span is None else (key, edge.span)
+            graph.add_edge(str(edge.src), str(edge.dst), key=key, **score)
         return graph
 
     def to_frame(self, *, edges: str = "kept", library: str | None = None) -> Any:
         """Return the edges as a data frame, one row per edge in the graph's order.
 
         Columns: `src`, `dst`, their kinds, layers and heads (`src_kind`, `src_layer`, `src_head`,
-        `dst_kind`, …), `dst_slot` (`q`, `k` or `v` of a head), `score`, and `present`, which is
-        true for the edges kept. A null means that there is no such value.
+        `dst_kind`, …), `dst_slot` (`q`, `k` or `v` of a head), `span` in a graph with spans,
+        `score`, and `present`, which is true for the edges kept. A null means that there is no such
+        value.
 
         Args:
             edges: `kept`, or `all` edges of the graph.
@@ -280,16 +301,3 @@ def _refuse_edges(operand: object, fix: str) -> None:
     """Raise GraphError for edges or their names in place of a circuit."""
     if isinstance(operand, Edge | str | Iterable):
         raise GraphError(f"'{shorten_value(operand)}' is not a circuit", fix=fix)
-
-
-def _reachable(start: Node, arrows: set[tuple[Node, Node]]) -> set[Node]:
-    following: dict[Node, list[Node]] = {}
-    for a, b in arrows:
-        following.setdefault(a, []).append(b)
-    seen, stack = {start}, [start]
-    while stack:
-        for node in following.get(stack.pop(), ()):
-            if node not in seen:
-                seen.add(node)
-                stack.append(node)
-    return seen

@@ -21,6 +21,7 @@ import numpy as np
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit, Rank
 from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.flow import flow_of
 from acdc_pipeline.graph.topology import Topology
 
 if TYPE_CHECKING:
@@ -116,18 +117,20 @@ def greedy_indices(
     Of equal scores, the first in `topology.edges` is the better one. Edges into nodes from which no
     scored path leads to the logits are never reached.
     """
+    flow = flow_of(topology)
     worth = np.abs(scores) if rank == "magnitude" else scores
     scored = (~np.isnan(worth)).nonzero()[0]
-    by_destination = scored[np.argsort(topology.edge_destinations[scored], kind="stable")]
-    ends = np.searchsorted(
-        topology.edge_destinations[by_destination], np.arange(len(topology.nodes) + 1)
-    )
-    sources = topology.edge_sources
+    by_destination = scored[np.argsort(flow.destination[scored], kind="stable")]
+    ends = np.searchsorted(flow.destination[by_destination], np.arange(flow.n_inputs + 1))
     heap: list[tuple[float, int, Iterator[tuple[float, int]]]] = []
+    reached: set[int] = set()
 
-    def reach(node: int) -> None:
-        # The edges of a node are sorted only once it is reached.
-        into = by_destination[ends[node] : ends[node + 1]]
+    def reach(number: int) -> None:
+        # The edges of an input are sorted only once it is reached.
+        if number in reached:
+            return
+        reached.add(number)
+        into = by_destination[ends[number] : ends[number + 1]]
         into = into[np.argsort(-worth[into], kind="stable")]
         push(iter(zip((-worth[into]).tolist(), into.tolist(), strict=True)))
 
@@ -136,28 +139,14 @@ def greedy_indices(
         if best is not None:
             heapq.heappush(heap, (*best, candidates))
 
-    logits = len(topology.nodes) - 1
-    router = {expert: node for node, of in router_indices(topology).items() for expert in of}
-    reached = {logits}
-    reach(logits)
+    for number in flow.ends:
+        reach(number)
     while heap:
         _, index, rest = heapq.heappop(heap)
         yield index
         push(rest)
-        source = int(sources[index])
-        for node in (source, router.get(source, source)):
-            if node not in reached:
-                reached.add(node)
-                reach(node)
-
-
-def router_indices(topology: Topology) -> dict[int, list[int]]:
-    """Return the routers and their experts, all by their index in the graph's nodes."""
-    index = {node: i for i, node in enumerate(topology.nodes)} if topology.routers else {}
-    return {
-        index[router]: [index[expert] for expert in experts]
-        for router, experts in topology.routers.items()
-    }
+        for number in flow.inputs_of.get(int(flow.source[index]), ()):
+            reach(number)
 
 
 class _Growth:
@@ -165,22 +154,20 @@ class _Growth:
 
     def __init__(self, topology: Topology) -> None:
         self.live: list[int] = []
-        self._sources = topology.edge_sources
-        self._destinations = topology.edge_destinations
-        self._reachable = {0}  # `input` is the first node
+        self._flow = flow_of(topology)
+        self._reachable = set(self._flow.starts)
         self._waiting: dict[int, list[int]] = defaultdict(list)
-        self._experts = router_indices(topology)
 
     def add(self, index: int) -> None:
         """Add an edge whose destination has a path to the logits."""
-        source = int(self._sources[index])
+        flow = self._flow
+        source = int(flow.source[index])
         self._waiting[source].append(index)
-        open_nodes = [source] if source in self._reachable else []
-        while open_nodes:
-            for out in self._waiting.pop(open_nodes.pop(), ()):
+        open_outputs = [source] if source in self._reachable else []
+        while open_outputs:
+            for out in self._waiting.pop(open_outputs.pop(), ()):
                 self.live.append(out)
-                destination = int(self._destinations[out])
-                for node in (destination, *self._experts.get(destination, ())):
-                    if node not in self._reachable:
-                        self._reachable.add(node)
-                        open_nodes.append(node)
+                for output in flow.outputs_of[int(flow.destination[out])]:
+                    if output not in self._reachable:
+                        self._reachable.add(output)
+                        open_outputs.append(output)

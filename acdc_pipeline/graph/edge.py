@@ -1,4 +1,7 @@
-"""Edges: `a0.h1->a5.h3<k>`, `input->m0`, `m3->logits`, in the notation of EAP-IG and MIB."""
+"""Edges: `a0.h1->a5.h3<k>`, `input->m0`, `m3->logits`, in the notation of EAP-IG and MIB.
+
+In a graph with spans, the span of an edge follows: `a0.h1->a5.h3<k>@S1`.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,22 @@ from acdc_pipeline.graph.node import Node
 Slot = Literal["q", "k", "v"]
 SLOTS: tuple[Slot, ...] = get_args(Slot)
 
-_RECEIVER = re.compile(r"([^<>]+)(?:<([qkv])>)?\Z")
+SPAN_NAME = r"[A-Za-z0-9_.+-]+"
+"""The regular expression of a span's name."""
+
+_RECEIVER = re.compile(rf"([^<>@]+)(?:<([qkv])>)?(?:@({SPAN_NAME}))?\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """An input of a node: a head's `q`, `k` or `v`, or the only input of another node."""
+    """An input of a node: a head's `q`, `k` or `v`, or the only input of another node.
+
+    In a graph with spans it is what the node reads at the token positions of one `span`.
+    """
 
     node: Node
     slot: Slot | None = None
+    span: str | None = None
 
     def __post_init__(self) -> None:
         if (self.slot is None) == (self.node.kind == "head") or self.node.kind == "input":
@@ -30,7 +40,8 @@ class Receiver:
             )
 
     def __str__(self) -> str:
-        return f"{self.node}<{self.slot}>" if self.slot else str(self.node)
+        name = f"{self.node}<{self.slot}>" if self.slot else str(self.node)
+        return name if self.span is None else f"{name}@{self.span}"
 
     @classmethod
     def parse(cls, name: str) -> Receiver:
@@ -38,16 +49,20 @@ class Receiver:
         match = _RECEIVER.match(name)
         if not match:
             raise GraphError(f"'{name}' is not a receiver")
-        return cls(Node.parse(match[1]), cast("Slot | None", match[2]))
+        return cls(Node.parse(match[1]), cast("Slot | None", match[2]), match[3])
 
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An edge: the output of `src` as part of the input of `dst`, for a head of its `slot`."""
+    """An edge: the output of `src` as part of the input of `dst`, for a head of its `slot`.
+
+    In a graph with spans it carries that output at the token positions of one `span`.
+    """
 
     src: Node
     dst: Node
     slot: Slot | None = None
+    span: str | None = None
 
     def __str__(self) -> str:
         return f"{self.src}->{self.receiver}"
@@ -58,12 +73,12 @@ class Edge:
     @property
     def receiver(self) -> Receiver:
         """The destination together with its slot."""
-        return Receiver(self.dst, self.slot)
+        return Receiver(self.dst, self.slot, self.span)
 
     @classmethod
     def into(cls, src: Node, receiver: Receiver) -> Edge:
         """Return the edge from `src` into `receiver`."""
-        return cls(src, receiver.node, receiver.slot)
+        return cls(src, receiver.node, receiver.slot, receiver.span)
 
     @classmethod
     def parse(cls, name: str) -> Edge:

@@ -22,8 +22,8 @@ _COLOURS = {"q": "#0072B2", "k": "#D55E00", "v": "#009E73", None: "#6B7280"}
 def circuit_graphml(circuit: Circuit) -> str:
     """Return the circuit as a GraphML document, for Gephi, yEd or Cytoscape.
 
-    Nodes have `kind`, `layer` and `head`, edges `slot` and `score`; GraphML has no null, so an
-    attribute without a value is left out. The id of an edge is its name (`a0.h1->a5.h3<k>`),
+    Nodes have `kind`, `layer` and `head`, edges `slot`, `span` and `score`; GraphML has no null, so
+    an attribute without a value is left out. The id of an edge is its name (`a0.h1->a5.h3<k>`),
     because ids must be unique in a document and slots are not.
     """
     topology = circuit.topology.as_dict()
@@ -34,7 +34,7 @@ def circuit_graphml(circuit: Circuit) -> str:
     for node in circuit.nodes:
         graph.add_node(str(node), **_without_none(asdict(node)))
     for edge in circuit.sorted_edges:
-        data = {"slot": edge.slot, "score": circuit.scores.get(edge)}
+        data = {"slot": edge.slot, "span": edge.span, "score": circuit.scores.get(edge)}
         graph.add_edge(str(edge.src), str(edge.dst), key=str(edge), **_without_none(data))
     lines = nx.generate_graphml(graph)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + "\n".join(lines) + "\n"
@@ -43,7 +43,7 @@ def circuit_graphml(circuit: Circuit) -> str:
 def circuit_dot(circuit: Circuit) -> str:
     """Return the circuit as a DOT digraph, input at the bottom, one rank per layer and kind.
 
-    Edges are coloured and labelled by slot and have their score as a tooltip.
+    Edges are coloured by slot, labelled by slot and span, and have their score as a tooltip.
     """
     lines = [
         "digraph circuit {",
@@ -64,8 +64,9 @@ def _without_none(data: dict[str, str | int | float | None]) -> dict[str, str | 
 
 def _dot_edge(edge: Edge, circuit: Circuit) -> str:
     attributes = [f'color="{_COLOURS[edge.slot]}"']
-    if edge.slot:
-        attributes.append(f'label="{edge.slot}"')
+    label = "@".join(part for part in (edge.slot or "", edge.span) if part is not None)
+    if label:
+        attributes.append(f'label="{label}"')
     if edge in circuit.scores:
         attributes.append(f'tooltip="{edge}: {circuit.scores[edge]!r}"')
     return f"{_quote(edge.src)} -> {_quote(edge.dst)} [{', '.join(attributes)}];"

@@ -22,11 +22,12 @@ def to_mib(circuit: Circuit, *, d_model: int) -> dict[str, Any]:
     `d_model` is the width of the model's residual stream. Attention-only graphs are written without
     MLP nodes; the loader treats nodes that are not listed as removed. The format has no null, so an
     edge without a score has 0.0. `logits` is always marked as in the graph, even if no edge reaches
-    it.
+    it. The format has no spans: edges of one component are one edge, as in `Circuit.collapse`.
 
     Raises:
         GraphError: layers of the graph differ in their parts.
     """
+    circuit = circuit.collapse()
     topology = circuit.topology
     topology.require_same_parts("the graph JSON of EAP-IG and MIB")
     kept = {*circuit.nodes, LOGITS}

@@ -18,10 +18,7 @@ from acdc_pipeline.graph.circuit import FORMAT, FORMAT_VERSION, NO_SLOT, Circuit
 from acdc_pipeline.graph.document import check_keys, check_types, read_list
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
-from acdc_pipeline.graph.topology import Topology
-
-_LISTS = {"layers": str, "experts": int, "shared": int}
-"""Attributes of the graph that are there if they are not empty."""
+from acdc_pipeline.graph.topology import LISTS, Topology
 
 
 def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
@@ -35,7 +32,7 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
     edges: list[Edge] = []
     scores: dict[Edge, float] = {}
     for src, dst, key, data in graph.edges(keys=True, data=True):
-        edge = _edge(f"{src}->{dst}<{key}>" if key != NO_SLOT else f"{src}->{dst}", "edges")
+        edge = _edge(_edge_name(src, dst, key), "edges")
         edges.append(edge)
         check_keys(data, f"edges.{edge}", ("score",))
         if "score" in data:
@@ -61,9 +58,9 @@ def from_networkx(graph: nx.MultiDiGraph) -> Circuit:
 def to_node_link(circuit: Circuit) -> dict[str, Any]:
     """Return the document that `networkx.node_link_graph(..., edges="edges")` reads."""
     document = nx.node_link_data(circuit.to_networkx(), edges="edges")
-    edges = ((str(e.src), str(e.dst), e.slot or NO_SLOT) for e in circuit.sorted_edges)
-    position = {edge: index for index, edge in enumerate(edges)}
-    document["edges"].sort(key=lambda e: position[e["source"], e["target"], e["key"]])
+    position = {str(edge): index for index, edge in enumerate(circuit.sorted_edges)}
+    names = {id(e): _edge_name(e["source"], e["target"], e["key"]) for e in document["edges"]}
+    document["edges"].sort(key=lambda edge: position[names[id(edge)]])
     return document
 
 
@@ -81,7 +78,9 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
             "not a directed multigraph", allowed='"directed": true and "multigraph": true'
         )
     try:
-        graph = nx.node_link_graph(dict(document), edges="edges")
+        # A pair as the key of an edge is a list in JSON.
+        edges = [{**edge, "key": _as_key(edge["key"])} for edge in document["edges"]]
+        graph = nx.node_link_graph({**document, "edges": edges}, edges="edges")
     except (KeyError, TypeError, ValueError, AttributeError, nx.NetworkXException) as error:
         raise GraphError(f"not node-link data ({error!r})") from error
     return from_networkx(graph)
@@ -90,6 +89,17 @@ def from_node_link(document: Mapping[str, Any]) -> Circuit:
 def node_link_json(circuit: Circuit) -> str:
     """Return the node-link document as JSON; equal circuits give equal text."""
     return json.dumps(to_node_link(circuit), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def _edge_name(src: str, dst: str, key: object) -> str:
+    """Return the name of an edge with this key, see `Circuit.to_networkx`."""
+    slot, span = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
+    name = f"{src}->{dst}" if slot == NO_SLOT else f"{src}->{dst}<{slot}>"
+    return name if span is None else f"{name}@{span}"
+
+
+def _as_key(key: object) -> object:
+    return tuple(key) if isinstance(key, list) else key
 
 
 def _edge(name: str, field: str) -> Edge:
@@ -133,9 +143,9 @@ def _topology(attributes: Mapping[str, Any]) -> Topology:
         )
     kinds = {"n_layers": int, "n_heads": int, "has_mlp": bool, "parallel": bool}
     check_types(attributes, "graph", **kinds)
-    known = ("format", "version", *kinds, *_LISTS, "removed_scores")
+    known = ("format", "version", *kinds, *LISTS, "removed_scores")
     check_keys(attributes, "graph", known)
-    lists = {name: read_list(attributes, "graph", name, kind) for name, kind in _LISTS.items()}
+    lists = {name: read_list(attributes, "graph", name, kind) for name, kind in LISTS.items()}
     return Topology.from_dict({**{name: attributes[name] for name in kinds}, **lists})
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from acdc_pipeline.graph.edge import Edge, Receiver, Slot
 from acdc_pipeline.graph.node import LOGITS, Node, NodeKind
+from acdc_pipeline.graph.spans import spans_written
 from acdc_pipeline.graph.topology import Topology
 
 HeadOrder = Literal["reverse-heads", "natural"]
@@ -77,7 +78,7 @@ def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver,
 
     First `logits`; then layer by layer, last first: the MLP, the mixer, then all `v`, all `k`,
     all `q`. Where experts are nodes, the MLP is what is shared, the experts in the order of heads,
-    and then their router.
+    and then their router. A receiver of several spans is visited in each, the last one first.
     """
     out = [Receiver(LOGITS)]
     for layer in reversed(range(topology.n_layers)):
@@ -86,7 +87,7 @@ def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver,
         for slot in _SLOTS_BACKWARDS:
             heads = topology.heads(layer)
             out += [Receiver(node, slot) for node in heads[:: 1 if order == "natural" else -1]]
-    return tuple(out)
+    return tuple(span for one in out for span in topology.in_spans([one])[::-1])
 
 
 def _mlp_backwards(topology: Topology, layer: int, order: HeadOrder) -> list[Receiver]:
@@ -96,6 +97,19 @@ def _mlp_backwards(topology: Topology, layer: int, order: HeadOrder) -> list[Rec
         first = receivers.index(experts[0]) if experts else 0
         receivers[first : first + len(experts)] = experts[::-1]
     return receivers[::-1]
+
+
+def is_read(
+    topology: Topology, receiver: Receiver, alive: Container[tuple[Node, str | None]]
+) -> bool:
+    """Whether an output that depends on `receiver` is alive.
+
+    Args:
+        alive: the nodes with a remaining outgoing edge, each with the span of that edge.
+    """
+    nodes = topology.routers.get(receiver.node, (receiver.node,))
+    spans = spans_written(receiver, topology.visible)
+    return any((node, span) in alive for node in nodes for span in spans)
 
 
 def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) -> list[Node]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from acdc_pipeline.errors import InvalidInput, UnknownName
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.topology import Topology
 
 Library = Literal["pandas", "polars"]
 LIBRARIES: tuple[Library, ...] = get_args(Library)
@@ -32,9 +33,19 @@ EDGE_COLUMNS = pa.schema(
 )
 """One row per edge; `present` is true for the edges kept, `score` null without one."""
 
+SPAN_COLUMN = pa.field("span", pa.string(), nullable=False)
+"""The span of an edge, a further column in a graph with spans, after `dst_slot`."""
+
+
+def edge_schema(topology: Topology) -> pa.Schema:
+    """Return the columns of a graph's edges: `EDGE_COLUMNS`, and the span where there are spans."""
+    at = EDGE_COLUMNS.get_field_index("dst_slot") + 1
+    return EDGE_COLUMNS.insert(at, SPAN_COLUMN) if topology.spans else EDGE_COLUMNS
+
 
 def edge_columns(circuit: Circuit, edges: Sequence[Edge]) -> dict[str, list[Any]]:
-    """Return `edges` of the circuit's graph as the columns of `EDGE_COLUMNS`, in their order."""
+    """Return `edges` of the circuit's graph as the columns of `edge_schema`, in their order."""
+    spans = {"span": [e.span for e in edges]} if circuit.topology.spans else {}
     return {
         "src": [str(e.src) for e in edges],
         "dst": [str(e.dst) for e in edges],
@@ -45,6 +56,7 @@ def edge_columns(circuit: Circuit, edges: Sequence[Edge]) -> dict[str, list[Any]
         "dst_layer": [e.dst.layer for e in edges],
         "dst_head": [e.dst.head for e in edges],
         "dst_slot": [e.slot for e in edges],
+        **spans,
         "score": [circuit.scores.get(e) for e in edges],
         "present": [e in circuit.edges for e in edges],
     }
@@ -52,7 +64,9 @@ def edge_columns(circuit: Circuit, edges: Sequence[Edge]) -> dict[str, list[Any]
 
 def edge_frame(circuit: Circuit, edges: Sequence[Edge], library: str | None) -> Any:
     """Return `edges` of the circuit's graph as a data frame, see `Circuit.to_frame`."""
-    return data_frame(pa.table(edge_columns(circuit, edges), schema=EDGE_COLUMNS), library)
+    return data_frame(
+        pa.table(edge_columns(circuit, edges), schema=edge_schema(circuit.topology)), library
+    )
 
 
 def data_frame(table: pa.Table, library: str | None) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from acdc_pipeline.errors import GraphError, nearest
+from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import SLOTS, Edge, Receiver
 from acdc_pipeline.graph.layers import (
     check_experts,
@@ -28,12 +28,18 @@ from acdc_pipeline.graph.node import (
     router_of,
     shared,
 )
+from acdc_pipeline.graph.spans import check_spans, visible_spans
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
     import numpy as np
 
 _OF_MLP = frozenset(("mlp", "router", "expert", "shared"))
+
+LISTS = {"layers": str, "experts": int, "shared": int} | dict.fromkeys(
+    ("spans", "answer_spans", "sees"), str
+)
+"""The arguments of a `Topology` that are lists, left out where they are empty, and their types."""
 
 MOST_HEADS = 100_000
 """Limit against invalid files, whose graphs would fill any memory; Llama 3.1 405B has 16,128."""
@@ -56,10 +62,13 @@ class Topology:
         experts: for each layer the number of experts that are nodes of their own, 0 where the MLP
             is one node. Empty if it is one node everywhere.
         shared: the layers with experts whose MLP adds something else to them, a further node.
+        spans: named token positions, first to last; each edge then lives in one of them. Empty for
+            edges that carry their source's output at every position.
+        answer_spans: the spans in which answers are predicted, which have a `logits` receiver.
+        sees: for each span, the spans that its queries see, separated by spaces.
 
     Raises:
-        GraphError: there are no layers, or `layers`, `experts` or `shared` contradict another
-            argument.
+        GraphError: there are no layers, or one of the lists contradicts another argument.
     """
 
     n_layers: int
@@ -69,6 +78,9 @@ class Topology:
     layers: tuple[str, ...] = ()
     experts: tuple[int, ...] = ()
     shared: tuple[int, ...] = ()
+    spans: tuple[str, ...] = ()
+    answer_spans: tuple[str, ...] = ()
+    sees: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.n_layers < 1 or (self.n_heads < 1 and not self.layers):
@@ -88,6 +100,8 @@ class Topology:
             experts, shared = check_experts(self.experts, self.shared, parts)
             object.__setattr__(self, "experts", experts)
             object.__setattr__(self, "shared", shared)
+        if self.spans or self.answer_spans or self.sees:
+            check_spans(self.spans, self.answer_spans, self.sees)
 
     @classmethod
     def of_layers(
@@ -107,7 +121,7 @@ class Topology:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Topology:
         """Return the graph with these arguments, as `as_dict` gives them."""
-        lists = {name: tuple(plain.get(name, ())) for name in ("layers", "experts", "shared")}
+        lists = {name: tuple(plain.get(name, ())) for name in LISTS}
         return cls(**{**plain, **lists})
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,7 +132,7 @@ class Topology:
             "has_mlp": self.has_mlp,
             "parallel": self.parallel,
         }
-        lists = {"layers": self.layers, "experts": self.experts, "shared": self.shared}
+        lists = {name: getattr(self, name) for name in LISTS}
         return plain | {name: list(values) for name, values in lists.items() if values}
 
     def parts(self, layer: int) -> str:
@@ -236,14 +250,34 @@ class Topology:
         """Every receiver, in computation order.
 
         Of each layer: `q`, `k`, `v` of each head, then the mixer, then the MLP or the router and
-        the experts.
+        the experts; each in every span, if there are spans.
         """
         out: list[Receiver] = []
         for layer in range(self.n_layers):
             out += [Receiver(node, slot) for slot in SLOTS for node in self.heads(layer)]
             out += map(Receiver, self.mixers(layer))
             out += self.receivers_of(self.mlp_nodes(layer))
-        return (*out, Receiver(LOGITS))
+        return tuple(self.in_spans([*out, Receiver(LOGITS)]))
+
+    def in_spans(self, receivers: Iterable[Receiver]) -> list[Receiver]:
+        """Return each of some receivers without a span in every span that it has, first to last."""
+        if not self.spans:
+            return list(receivers)
+        return [
+            Receiver(receiver.node, receiver.slot, span)
+            for receiver in receivers
+            for span in (self.answer_spans if receiver.node == LOGITS else self.spans)
+        ]
+
+    @cached_property
+    def visible(self) -> dict[str, frozenset[str]]:
+        """The spans that each span sees; empty without spans."""
+        return visible_spans(self.spans, self.sees)
+
+    @cached_property
+    def collapsed(self) -> Topology:
+        """The graph without spans."""
+        return replace(self, spans=(), answer_spans=(), sees=())
 
     def n_sources_of(self, receiver: Receiver) -> int:
         """Return how many of `sources`, counted from the first, `receiver` reads."""
@@ -302,15 +336,6 @@ class Topology:
         counts = map(self.n_sources_of, self.receivers)
         return np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
 
-    @cached_property
-    def edge_destinations(self) -> np.ndarray:
-        """For each of `edges`, the index of its destination in `nodes`."""
-        import numpy as np
-
-        index = {node: i for i, node in enumerate(self.nodes)}
-        nodes = np.array([index[receiver.node] for receiver in self.receivers], dtype=np.int32)
-        return np.repeat(nodes, [self.n_sources_of(receiver) for receiver in self.receivers])
-
     def edge_mask(self, edges: Iterable[Edge]) -> np.ndarray:
         """Return which edges are among `edges`, in order. Raises GraphError if one is unknown."""
         import numpy as np
@@ -335,25 +360,9 @@ class Topology:
         Raises:
             GraphError: it does not exist in this graph. The error names the nearest one.
         """
-        if isinstance(edge, tuple) and len(edge) == 2:
-            edge = f"{edge[0]}->{edge[1]}"
-        try:
-            parsed = Edge.parse(edge) if isinstance(edge, str) else edge
-            if not isinstance(parsed, Edge):
-                raise GraphError(f"'{edge}' is not an edge")
-        except GraphError as error:
-            problem = f"'{edge}' is not an edge"
-            if error.problem != problem:
-                problem += f": {error.problem}"
-            allowed = error.allowed or "src->dst, as in a0.h1->a5.h3<k>"
-            raise GraphError(problem, allowed=self._suggest(allowed, str(edge))) from None
-        try:
-            self.check(parsed)
-        except GraphError as error:
-            raise GraphError(
-                error.problem, allowed=self._suggest(error.allowed or "", str(parsed))
-            ) from None
-        return parsed
+        from acdc_pipeline.graph.edge_names import find_edge
+
+        return find_edge(self, edge)
 
     def check(self, item: Node | Edge) -> None:
         """Raise GraphError if `item` does not exist in this graph."""
@@ -382,18 +391,9 @@ class Topology:
             text = describe_layers(self.layers, self.n_heads)
         if self.parallel:
             text += ", parallel" if self.layers else ", parallel blocks"
+        if self.spans:
+            text += f", spans {', '.join(self.spans)}"
         return text + describe_experts(self.experts, self.shared)
-
-    def _suggest(self, allowed: str, name: str) -> str:
-        """`allowed`, followed by the edge whose ends are nearest to those in `name`."""
-        src, _, dst = name.partition("->")
-        receivers = {str(receiver): receiver for receiver in self.receivers}
-        close = dst if dst in receivers else nearest(dst, receivers)
-        if close is None:
-            return allowed
-        sources = [str(source) for source in self.sources_of(receivers[close])]
-        source = src if src in sources else nearest(src, sources)
-        return allowed if source is None else f"{allowed} (did you mean '{source}->{close}'?)"
 
     def _unknown(self, item: Node | Edge) -> GraphError:
         kind = "an edge" if isinstance(item, Edge) else "a node"

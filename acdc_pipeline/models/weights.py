@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Literal
@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.graph import Slot, Topology
+from acdc_pipeline.graph.spans import GraphSpans
 from acdc_pipeline.models.device import Precision
 from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.models.moving import move
@@ -271,6 +272,7 @@ class TransformerWeights:
     equally many. `w_e` includes
     the scale that some models apply to their embedding. Logits are softly capped where `logit_cap`
     is set: `cap * tanh(logit / cap)`. `blocks` may be `MappedBlocks`, read when they are needed.
+    `spans` are those of the prompts, where the edges of the graph have spans.
     """
 
     w_e: Float[Tensor, "vocab_in d_model"]
@@ -282,6 +284,7 @@ class TransformerWeights:
     parallel: bool
     n_ctx: int
     logit_cap: float | None = None
+    spans: GraphSpans | None = None
 
     def __repr__(self) -> str:
         graph = self.topology
@@ -295,13 +298,14 @@ class TransformerWeights:
         """Computational graph of this model."""
         n_heads = self.attentions[0].w_q.shape[0] if self.attentions else 0
         mixtures = [part if isinstance(part := b.mlp, Mixture) else None for b in self.shapes]
-        return Topology.of_layers(
+        topology = Topology.of_layers(
             (block.parts for block in self.shapes),
             n_heads,
             parallel=self.parallel,
             experts=(0 if part is None else part.n_experts for part in mixtures),
             shared=(i for i, part in enumerate(mixtures) if part is not None and part.shared),
         )
+        return topology if self.spans is None else replace(topology, **vars(self.spans))
 
     @property
     def shapes(self) -> Sequence[Block]:

@@ -9,7 +9,7 @@ untested incoming edges, so it is computed as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -100,6 +100,34 @@ class CoupledSearch(ModelSearch[None]):
             return Needed.EVERY
         return self.needed_heads(receiver.node.layer) or Needed.ANSWERS
 
+    def key(self, receiver: Receiver) -> Receiver:
+        """The key of a receiver in `inputs`."""
+        return receiver
+
+    def carried(
+        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Rows, needed: Needed
+    ) -> Rows:
+        """What a visited receiver reads, at the rows where it is needed.
+
+        Args:
+            receiver: its key.
+            changed: what living nodes write minus what they write in the clean run.
+            stream: the sum of that over all nodes that the receiver could read.
+            needed: the rows to select from these.
+        """
+        del stream
+        total = self.inputs[receiver][None]
+        for source in self.kept[receiver]:
+            if source in changed:
+                total = total + self.layout.select(changed[source], needed)
+        return total
+
+    def _at_rows(
+        self, receiver: Receiver, outputs: Float[Tensor, "*src rows d_model"]
+    ) -> Float[Tensor, "*src needed d_model"]:
+        """Outputs of sources as a receiver reads them, at the rows where it is needed."""
+        return self.layout.select(outputs, self.needed(receiver))
+
     def _refresh(self) -> bool:
         """Nothing to recompute: what is stored follows from the decisions so far alone."""
         return True
@@ -110,9 +138,9 @@ class CoupledSearch(ModelSearch[None]):
 
     def _remove(self, receiver: Receiver, source: Node) -> None:
         super()._remove(receiver, source)
-        difference = self.difference[self.topology.source_index[source]]
-        difference = self.layout.select(difference, self.needed(receiver))
-        self.inputs[receiver] = self.inputs[receiver] + difference
+        difference = self._at_rows(receiver, self.difference[self.topology.source_index[source]])
+        key = self.key(receiver)
+        self.inputs[key] = self.inputs[key] + difference
 
     def _commit(self, batch: None, state: int) -> None:
         """Nothing to do: `_remove` updates all that is stored."""
@@ -125,9 +153,8 @@ class CoupledSearch(ModelSearch[None]):
         mask = self.difference.new_zeros(len(plan), len(removed))
         for k, state in enumerate(plan):
             mask[k, [removed.index(index[node]) for node in state.removed]] = 1
-        difference = self.layout.select(self.difference[removed], self.needed(receiver))
-        delta = torch.tensordot(mask, difference, dims=1)
-        return _Suffix(self, receiver, delta).final(), None
+        delta = torch.tensordot(mask, self._at_rows(receiver, self.difference[removed]), dims=1)
+        return _Suffix(self, self.key(receiver), delta).final(), None
 
     def states_that_fit(self, receiver: Receiver) -> int:
         """Counts the changes of living nodes and one layer's temporaries."""
@@ -187,7 +214,7 @@ class _Suffix:
                 self.changed |= changed
                 self.stream = self.stream + total
             self._run_mlp(layer, before if self.weights.parallel else self.stream)
-        return self._input(Receiver(LOGITS))
+        return self._input(Receiver(LOGITS), self.stream)
 
     def _run_across(
         self, layer: int, needed: Needed | None
@@ -203,15 +230,16 @@ class _Suffix:
         if "mixer" in kinds and of_mixer is not None and mixer(layer) in self.topology.source_index:
             yield self._run_mixer(layer, of_mixer)
 
-    def _input(self, receiver: Receiver) -> Rows:
-        """What a visited receiver reads in each state, at the rows where it is needed."""
-        total = self.search.inputs[receiver][None]
+    def _input(self, receiver: Receiver, stream: Rows) -> Rows:
+        """What a visited receiver reads in each state, at the rows where it is needed.
+
+        Args:
+            stream: by how much the stream changes that it would read if every edge were present.
+        """
         if receiver == self.start:
-            return total + self.delta
+            return self.search.inputs[receiver][None] + self.delta
         cut = self.search.needed(receiver) if self.rows is Needed.EVERY else Needed.EVERY
-        for source in self.search.kept[receiver]:
-            if source in self.changed:
-                total = total + self.layout.select(self.changed[source], cut)
+        total = self.search.carried(receiver, self.changed, stream, cut)
         return total.expand(self.n_states, *total.shape[1:])
 
     def _run_mlp(self, layer: int, stream: Rows) -> None:
@@ -223,7 +251,7 @@ class _Suffix:
         inputs: list[Rows] = []
         for receiver in self.topology.receivers_of(nodes):
             if receiver in self.search.inputs:
-                inputs.append(self._input(receiver))
+                inputs.append(self._input(receiver, stream))
             else:
                 clean_stream = self.search.streams.read_by(receiver).flatten(0, 1)
                 inputs.append(self.layout.select(clean_stream, self.rows) + stream)
@@ -241,7 +269,7 @@ class _Suffix:
         node = mixer(layer)
         receiver, source = Receiver(node), self.topology.source_index[node]
         if receiver in self.search.inputs:
-            x = self._input(receiver)
+            x = self._input(receiver, self.stream)
         else:
             x = self.search.streams.read_by(receiver).flatten(0, 1) + self.stream
         clean = self.layout.select(self.search.clean.outputs[source].flatten(0, 1), needed)
@@ -309,7 +337,7 @@ class _Suffix:
         stream = self.search.streams.read_by(receivers[0]).flatten(0, 1) + self.stream
         inputs = [(rest, self.layout.select(stream, needed)[None])] if rest else []
         if own:
-            inputs.append((own, torch.stack([self._input(receivers[i]) for i in own])))
+            inputs.append((own, torch.stack([self._input(receivers[i], self.stream) for i in own])))
         for heads, x in inputs:
             flat = normalise(x, block.norm_attn).flatten(1, 2)
             projected = project_slot(block.attention, slot, heads, flat)

@@ -11,6 +11,7 @@ from acdc_pipeline.engine.search.speculation import Batch, EdgePredictor, Planne
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph import LOGITS, Edge, Node, Receiver, Topology
 from acdc_pipeline.graph.node import router_of
+from acdc_pipeline.graph.spans import spans_written
 
 
 class Search(ABC, Generic[Batch]):
@@ -177,7 +178,9 @@ class Search(ABC, Generic[Batch]):
     def _begin(self, receiver: Receiver, sources: Sequence[Node]) -> None:
         if receiver in self.kept:
             raise GraphError(f"'{receiver}' was already searched")
-        if receiver.node != LOGITS and receiver.node not in self.readers:
+        spans = spans_written(receiver, self.topology.visible)
+        read = any(reader.span in spans for reader in self.readers.get(receiver.node, ()))
+        if receiver.node != LOGITS and not read:
             raise GraphError(f"'{receiver.node}' is dead: no edge out of it survived")
         self.kept[receiver] = list(self.topology.sources_of(receiver))
         self._open(receiver)

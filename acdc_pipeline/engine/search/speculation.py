@@ -28,24 +28,25 @@ class EdgePredictor:
     """Predicts from earlier decisions: a source whose last edges were kept will keep the next one.
 
     Histories are separate for values, keys, queries and everything else, since a head that others
-    copy from is seldom one that they look for. Predictions decide the batch size, never an edge.
+    copy from is seldom one that they look for; and for each span. Predictions decide the batch
+    size, never an edge.
     A source that was never tried gets the base rate of all.
     """
 
     def __init__(self) -> None:
-        self._history: dict[tuple[str | None, Node], float] = {}
+        self._history: dict[tuple[str | None, str | None, Node], float] = {}
         self._tried, self._kept = _PRIOR_TRIED, _PRIOR_KEPT
 
     def keep_probability(self, edge: Edge) -> float:
         """The probability that `edge` will be kept."""
-        probability = self._history.get((edge.slot, edge.src), self._base_rate)
+        probability = self._history.get((edge.slot, edge.span, edge.src), self._base_rate)
         return min(max(probability, _LEAST), _MOST)
 
     def learn(self, receiver: Receiver, tried: Sequence[Node], kept: frozenset[Node]) -> None:
         """Record the decisions on `receiver`: the edges of `tried` were tested, `kept` stayed."""
         before = self._base_rate
         for source in tried:
-            key = (receiver.slot, source)
+            key = (receiver.slot, receiver.span, source)
             outcome = 1.0 if source in kept else 0.0
             old = self._history.get(key, before)
             self._history[key] = _MEMORY * old + (1 - _MEMORY) * outcome

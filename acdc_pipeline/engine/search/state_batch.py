@@ -105,7 +105,31 @@ class OutputChanges:
         self.at[Needed.ANSWERS].add(node, change)
 
 
-class StateBatch:
+class CountedWork:
+    """A batch of states whose work is counted, never timed.
+
+    How states are batched must depend on the run alone, or rounding would differ between machines
+    and between repetitions.
+    """
+
+    def __init__(self, n_states: int, device: torch.device) -> None:
+        self.n_states = n_states
+        self._fixed_work = _FIXED_WORK.get(device.type, _FIXED_WORK_ELSEWHERE)
+        self._multiply_adds = self._weights_read = 0
+
+    def count_product(self, rows_per_state: int, weights: int) -> None:
+        """Count the product of that many rows of every state with that many weights."""
+        self._multiply_adds += self.n_states * rows_per_state * weights
+        self._weights_read += weights
+
+    @property
+    def overhead(self) -> float:
+        """The fixed cost of the batch in units of one state; inf if states cost nothing."""
+        fixed = self._fixed_work + _WORK_PER_WEIGHT_READ * self._weights_read
+        return inf if self._multiply_adds == 0 else fixed * self.n_states / self._multiply_adds
+
+
+class StateBatch(CountedWork):
     """States that differ in the input of one receiver, and all changes that follow.
 
     Args:
@@ -127,29 +151,13 @@ class StateBatch:
         layout: Layout,
         scratch: dict[Needed, Scratch],
     ) -> None:
+        super().__init__(len(delta), delta.device)
         self.start = start
         self.delta = delta
-        self.n_states, _, d_model = delta.shape
+        d_model = delta.shape[2]
         self.changes = OutputChanges(capacity, self.n_states, layout, scratch, d_model)
         self.reached: dict[Receiver, tuple[Needed, list[Node]]] = {}
         self.heads: list[tuple[Node, Parts]] = []
-        self._fixed_work = _FIXED_WORK.get(delta.device.type, _FIXED_WORK_ELSEWHERE)
-        self._multiply_adds = self._weights_read = 0
-
-    def count_product(self, rows_per_state: int, weights: int) -> None:
-        """Count the product of that many rows of every state with that many weights.
-
-        Counted, never timed: how states are batched must depend on the run alone, or rounding would
-        differ between machines and between repetitions.
-        """
-        self._multiply_adds += self.n_states * rows_per_state * weights
-        self._weights_read += weights
-
-    @property
-    def overhead(self) -> float:
-        """The fixed cost of the batch in units of one state; inf if states cost nothing."""
-        fixed = self._fixed_work + _WORK_PER_WEIGHT_READ * self._weights_read
-        return inf if self._multiply_adds == 0 else fixed * self.n_states / self._multiply_adds
 
     def input_change(self, receiver: Receiver, state: int) -> Float[Tensor, "rows d_model"]:
         """By how much a reached receiver's input changes in one state."""

@@ -1,0 +1,279 @@
+"""What the open nodes of the current circuit read and write, span by span."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from copy import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from acdc_pipeline.engine.forward import (
+    SourceOutputs,
+    run_mixer_rows,
+    run_mlp,
+    streams_from_outputs,
+)
+from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.search.positional_attention import (
+    Parts,
+    PositionalAttention,
+    SpanInputs,
+)
+from acdc_pipeline.engine.search.state_batch import Changes, CountedWork, Scratch
+from acdc_pipeline.engine.span_rows import SpanRows
+from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
+from acdc_pipeline.models.weights import TransformerWeights
+
+Rows = Float[Tensor, "state rows d_model"]
+
+Reached = tuple[tuple[Slot, str], ...]
+"""Slots and spans of a head whose input changed."""
+
+
+class PositionalBatch(CountedWork):
+    """States that differ in what one receiver reads, and all changes that follow.
+
+    Args:
+        start: the receiver whose edges the states lack.
+        delta: the change of its input.
+        at: by span, the changes of what nodes write there.
+
+    Attributes:
+        reached: the sources that changed for each reached receiver.
+        heads: the new attention parts of each reached head.
+    """
+
+    def __init__(self, start: Receiver, delta: Rows, at: dict[str, Changes]) -> None:
+        super().__init__(len(delta), delta.device)
+        self.start, self.delta, self.at = start, delta, at
+        self.reached: dict[Receiver, list[Node]] = {}
+        self.heads: list[tuple[Node, Parts]] = []
+
+    def input_change(self, receiver: Receiver, state: int) -> Float[Tensor, "rows d_model"]:
+        """By how much a reached receiver's input changes in one state."""
+        if receiver == self.start:
+            return self.delta[state]
+        return self.at[span_of(receiver)].of_state(self.reached[receiver], state)
+
+
+class PositionalState:
+    """The activations of the current circuit in a graph with spans.
+
+    A node is open once one of its receivers was visited; all other nodes are clean.
+
+    Args:
+        spans: the rows of each span.
+        kept: the sources that each visited receiver reads, as the search keeps it up to date.
+        readers: for each source, the finished receivers that still read it, likewise.
+
+    Attributes:
+        difference: by span, ablated minus clean output of every source.
+        read: the spans in which each open node is read.
+        inputs: what visited receivers read, in their span.
+        streams_in: what open mixers read at every position.
+        written: what open mixers and MLPs write in the spans in which they are read.
+        attention: the parts of open heads.
+        held: bytes of the above.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        clean: SourceOutputs,
+        ablated: Float[Tensor, "src batch pos d_model"],
+        layout: Layout,
+        spans: Mapping[str, SpanRows],
+        kept: Mapping[Receiver, list[Node]],
+        readers: Mapping[Node, list[Receiver]],
+    ) -> None:
+        self.weights, self.topology, self.layout = weights, weights.topology, layout
+        self.clean, self.spans = clean, spans
+        self.kept, self.readers = kept, readers
+        difference = (ablated - clean.outputs).flatten(1, 2)
+        self.difference = {name: rows.select(difference) for name, rows in spans.items()}
+        self.attention = PositionalAttention(weights, layout, spans)
+        self.read: dict[Node, tuple[str, ...]] = {}
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
+        self.streams_in: dict[Node, Float[Tensor, "rows d_model"]] = {}
+        self.written: dict[tuple[Node, str], Float[Tensor, "rows d_model"]] = {}
+        self.held = 0
+        self._streams = streams_from_outputs(weights, clean)
+
+    def fork(
+        self, kept: Mapping[Receiver, list[Node]], readers: Mapping[Node, list[Receiver]]
+    ) -> PositionalState:
+        """Return an independent state with the same activations, for another search."""
+        other = copy(self)
+        other.kept, other.readers = kept, readers
+        other.read, other.inputs = dict(self.read), dict(self.inputs)
+        other.streams_in, other.written = dict(self.streams_in), dict(self.written)
+        other.attention = self.attention.fork()
+        return other
+
+    def open(self, receiver: Receiver) -> None:
+        """Start `receiver` with its clean input, and its node if it is not open yet."""
+        if receiver.node != LOGITS and receiver.node not in self.read:
+            self._open_node(receiver.node)
+        self.inputs[receiver] = self.clean_input(receiver)
+        self.held += self.inputs[receiver].nbytes
+
+    def open_heads(
+        self, layer: int, wanted: Callable[[Receiver], bool]
+    ) -> Iterator[tuple[tuple[str, ...], Reached, list[Node]]]:
+        """Group open heads of `layer` by the spans they are read in and their `wanted` receivers.
+
+        Heads without such a receiver are left out.
+        """
+        groups: dict[tuple[tuple[str, ...], Reached], list[Node]] = {}
+        for node in self.topology.heads(layer):
+            if node in self.read:
+                slots: Reached = tuple(
+                    (slot, span)
+                    for slot in SLOTS
+                    for span in self.spans
+                    if wanted(Receiver(node, slot, span))
+                )
+                if slots:
+                    groups.setdefault((self.read[node], slots), []).append(node)
+        return ((read, slots, nodes) for (read, slots), nodes in groups.items())
+
+    def apply(self, batch: PositionalBatch, state: int) -> None:
+        """Make one state of a batch the current one."""
+        for receiver in (batch.start, *batch.reached):
+            change = batch.input_change(receiver, state)
+            self.inputs[receiver] = self.inputs[receiver] + change
+            if receiver.node in self.streams_in:
+                self._set_stream(receiver)
+        for node, span in self.written:
+            if node in batch.at[span].column:
+                change = batch.at[span].of_state([node], state)
+                self.written[node, span] = self.written[node, span] + change
+        for node, parts in batch.heads:
+            # Keys and values that were never changed have one state for all.
+            self.attention.update(node, {key: part[state].clone() for key, part in parts.items()})
+
+    def run_single(self, node: Node, changed: Mapping[str, Rows]) -> dict[str, Rows]:
+        """What a mixer or an MLP writes in the spans that are read, for new inputs in some spans.
+
+        Spans in which it cannot change are left out.
+        """
+        assert node.layer is not None
+        block = self.weights.blocks[node.layer]
+        if node.kind == "mlp":
+            return {s: run_mlp(block, x) for s, x in changed.items() if s in self.read[node]}
+        n_states = max(len(x) for x in changed.values())
+        stream = self.streams_in[node].repeat(n_states, 1, 1)
+        for span, x in changed.items():
+            self.spans[span].scatter(stream, x)
+        written = run_mixer_rows(block, stream, self.layout)
+        return {
+            span: self.spans[span].select(written)
+            for span in self.read[node]
+            if not self.topology.visible[span].isdisjoint(changed)
+        }
+
+    def recompute(self, at: Mapping[str, Scratch]) -> None:
+        """Recompute the activations of every open node from the clean run and the kept edges.
+
+        So rounding errors do not accumulate, and all that follows depends on the decisions so far
+        alone.
+        """
+        changes = self.changes(1, at)
+        for layer in range(self.topology.n_layers):
+            self._recompute_heads(changes, layer)
+            for node in self.topology.single_nodes(layer):
+                if node not in self.read:
+                    continue
+                visited = [r for r in self.topology.in_spans([Receiver(node)]) if r in self.kept]
+                for receiver in visited:
+                    self._recompute_input(changes, receiver)
+                    if node in self.streams_in:
+                        self._set_stream(receiver)
+                inputs = {span_of(r): self.inputs[r][None] for r in visited}
+                for span, output in self.run_single(node, inputs).items():
+                    self.written[node, span] = output[0]
+                    changes[span].add(node, output - self._clean_output(node, span))
+        for receiver in self.topology.in_spans([Receiver(LOGITS)]):
+            if receiver in self.kept:
+                self._recompute_input(changes, receiver)
+
+    def changes(self, n_states: int, scratch: Mapping[str, Scratch]) -> dict[str, Changes]:
+        """Room for the changes of every open node, by span."""
+        d_model = self.weights.d_model
+        return {
+            name: Changes(
+                scratch[name].take(
+                    sum(name in read for read in self.read.values()), n_states, rows.n_rows, d_model
+                )
+            )
+            for name, rows in self.spans.items()
+        }
+
+    def clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        """What a receiver reads in the whole model."""
+        stream = self._streams.read_by(receiver).flatten(0, 1)
+        return self.spans[span_of(receiver)].select(stream)
+
+    def _recompute_heads(self, changes: Mapping[str, Changes], layer: int) -> None:
+        for read, slots, nodes in self.open_heads(layer, self.kept.__contains__):
+            inputs: SpanInputs = {}
+            for slot, span in slots:
+                receivers = [Receiver(node, slot, span) for node in nodes]
+                for receiver in receivers:
+                    self._recompute_input(changes, receiver)
+                inputs[slot, span] = torch.stack([self.inputs[r] for r in receivers])[:, None]
+            parts = self.attention.run(layer, nodes, read, inputs)
+            for i, node in enumerate(nodes):
+                own = {key: part[i, 0].clone() for key, part in parts.items()}
+                self.attention.update(node, own)
+            for span in read:
+                z = self.attention.current(nodes, ("z", span))
+                written = self.attention.output(layer, nodes, z)
+                for i, node in enumerate(nodes):
+                    changes[span].add(node, written[i] - self._clean_output(node, span))
+
+    def _recompute_input(self, changes: Mapping[str, Changes], receiver: Receiver) -> None:
+        """Clean input, plus the difference of removed edges, plus the changes of kept sources."""
+        total, span = self.clean_input(receiver), span_of(receiver)
+        kept = set(self.kept[receiver])
+        sources = self.topology.sources_of(receiver)
+        removed = [float(source not in kept) for source in sources]
+        if any(removed):
+            difference = self.difference[span][: len(sources)]
+            total = total + torch.tensordot(difference.new_tensor(removed), difference, dims=1)
+        changed = changes[span].among(self.kept[receiver])
+        if changed:
+            total = total + changes[span].of_state(changed, 0)
+        self.inputs[receiver] = total
+
+    def _open_node(self, node: Node) -> None:
+        found = {reader.span for reader in self.readers[node]}
+        self.read[node] = tuple(span for span in self.spans if span in found)
+        if node.kind == "head":
+            stream = self._streams.read_by(Receiver(node, "q")).flatten(0, 1)
+            self.held += self.attention.open(node, self.read[node], stream)
+            return
+        for span in self.read[node]:
+            self.written[node, span] = self._clean_output(node, span)
+            self.held += self.written[node, span].nbytes
+        if node.kind == "mixer":
+            self.streams_in[node] = self._streams.read_by(Receiver(node)).flatten(0, 1)
+            self.held += self.streams_in[node].nbytes
+
+    def _set_stream(self, receiver: Receiver) -> None:
+        """Take over the input of a mixer's receiver into what the mixer reads everywhere."""
+        stream = self.streams_in[receiver.node].clone()
+        self.spans[span_of(receiver)].scatter(stream, self.inputs[receiver])
+        self.streams_in[receiver.node] = stream
+
+    def _clean_output(self, node: Node, span: str) -> Float[Tensor, "rows d_model"]:
+        written = self.clean.outputs[self.topology.source_index[node]].flatten(0, 1)
+        return self.spans[span].select(written)
+
+
+def span_of(receiver: Receiver) -> str:
+    """The span of a receiver of a graph with spans."""
+    assert receiver.span is not None
+    return receiver.span
