@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
 
@@ -106,11 +106,14 @@ def set_up(
     """
     check_attention(weights, prompts)
     prompts = prompts.to(weights.device)
+    if prompts.spans is not None:
+        weights = replace(weights, spans=prompts.spans.of_graph(weights.bidirectional))
     layout = Layout(
         batch=len(prompts),
         pos=prompts.clean.shape[1],
         answer_row=prompts.answer_row,
         answer_pos=prompts.answer_pos,
+        span_index=None if prompts.spans is None else prompts.spans.index,
     )
     with torch.no_grad():
         clean = run_sources(weights, prompts.clean)

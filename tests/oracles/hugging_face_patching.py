@@ -9,13 +9,14 @@ a head computed in its copy is put together with the other heads in front of the
 and what an MLP or a mixer computed in its copy is given to all copies: the residual streams of all
 copies stay equal, and equal to that of the circuit.
 
-Several circuits are run at once, in further copies.
+Several circuits are run at once, in further copies. An edge `source->receiver@span` is removed at
+the positions of that span, given as a mask [prompt pos] by its name.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -39,7 +40,9 @@ class HuggingFacePatching:
         clean: Tensor,
         corrupted: Tensor,
         ablation: str = "corrupted",
+        spans: Mapping[str, Tensor] | None = None,
     ) -> None:
+        self.spans = spans or {}
         self.model = model.eval().requires_grad_(False)
         self.clean, self.corrupted = clean, corrupted
         self.config = model.config.get_text_config()
@@ -137,10 +140,12 @@ class Run:
         self.removed: dict[str, dict[str, Tensor]] = {}
         for index, circuit in enumerate(removed):
             for edge in circuit:
-                source, _, receiver = edge.partition("->")
+                source, _, place = edge.partition("->")
+                receiver, _, span = place.partition("@")
+                rows = patching.spans[span][..., None] if span else torch.ones(1, 1, 1)
                 masks = self.removed.setdefault(receiver, {})
-                mask = masks.setdefault(source, torch.zeros(len(removed), 1, 1, 1))
-                mask[index] = 1.0
+                mask = masks.setdefault(source, torch.zeros(len(removed), *rows.shape))
+                mask[index] += rows
 
     @property
     def n_copies(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -84,6 +84,25 @@ def visits(
     return plan
 
 
+def visits_in_spans(
+    plan: Sequence[Visit], spans: Sequence[str], sees: Mapping[str, Collection[str]], answers: str
+) -> list[Visit]:
+    """The same receivers in each span, the last one first; writers are nodes in spans.
+
+    Args:
+        sees: the spans that the queries of each span see.
+        answers: the only span in which the logits are read.
+    """
+    out: list[Visit] = []
+    for writers, receiver, sources in plan:
+        for span in [answers] if receiver == "logits" else reversed(spans):
+            across = receiver.endswith(("<k>", "<v>")) or receiver.startswith("r")
+            later = [s for s in spans if span in sees[s]] if across else [span]
+            nodes = [f"{node}@{s}" for node in writers for s in later]
+            out.append((nodes, f"{receiver}@{span}", sources))
+    return out
+
+
 def plain_acdc(
     metric: Callable[[set[str]], float],
     *,
@@ -108,7 +127,7 @@ def decide_all(
     log = []
     current = metric(removed)
     for writers, receiver, sources in plan:
-        if receiver != "logits" and not {edge.split("->")[0] for edge in kept} & {*writers}:
+        if receiver.split("@")[0] != "logits" and not set(map(_writer, kept)) & {*writers}:
             continue
         for source in sources:
             edge = f"{source}->{receiver}"
@@ -121,3 +140,9 @@ def decide_all(
             else:
                 kept.add(edge)
     return log
+
+
+def _writer(edge: str) -> str:
+    """The node whose output an edge carries, with the span of the edge if it has one."""
+    source, receiver = edge.split("->")
+    return "@".join([source, *receiver.split("@")[1:]])

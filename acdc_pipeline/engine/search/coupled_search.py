@@ -36,6 +36,8 @@ from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer
 from acdc_pipeline.models.weights import TransformerWeights
 
 Rows = Float[Tensor, "state rows d_model"]
+Stream = Float[Tensor, "_ _ d_model"]
+"""The stream of each state, or one for all; at the rows that are still read."""
 
 
 class CoupledSearch(ModelSearch[None]):
@@ -105,7 +107,7 @@ class CoupledSearch(ModelSearch[None]):
         return receiver
 
     def carried(
-        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Rows, needed: Needed
+        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Stream, needed: Needed
     ) -> Rows:
         """What a visited receiver reads, at the rows where it is needed.
 
@@ -230,7 +232,7 @@ class _Suffix:
         if "mixer" in kinds and of_mixer is not None and mixer(layer) in self.topology.source_index:
             yield self._run_mixer(layer, of_mixer)
 
-    def _input(self, receiver: Receiver, stream: Rows) -> Rows:
+    def _input(self, receiver: Receiver, stream: Stream) -> Rows:
         """What a visited receiver reads in each state, at the rows where it is needed.
 
         Args:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.layout import Needed
-from acdc_pipeline.engine.search.coupled_search import CoupledSearch, Rows
+from acdc_pipeline.engine.search.coupled_search import CoupledSearch, Rows, Stream
 from acdc_pipeline.graph import Node, Receiver
 
 
@@ -37,7 +37,7 @@ class PositionalCoupledSearch(CoupledSearch):
         return replace(receiver, span=None)
 
     def carried(
-        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Rows, needed: Needed
+        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Stream, needed: Needed
     ) -> Rows:
         """What a receiver reads in all spans, at the rows where it is needed."""
         at_rows = self.needed(receiver)
