@@ -20,6 +20,7 @@ from acdc_pipeline.engine.search.positional_coupled import PositionalCoupledSear
 from acdc_pipeline.engine.search.positional_search import PositionalSearch
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
+from acdc_pipeline.engine.span_rows import graph_spans
 from acdc_pipeline.errors import InvalidInput, PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
@@ -107,7 +108,7 @@ def set_up(
     check_attention(weights, prompts)
     prompts = prompts.to(weights.device)
     if prompts.spans is not None:
-        weights = replace(weights, spans=prompts.spans.of_graph(weights.bidirectional))
+        weights = replace(weights, spans=graph_spans(prompts.spans, weights.bidirectional))
     layout = Layout(
         batch=len(prompts),
         pos=prompts.clean.shape[1],

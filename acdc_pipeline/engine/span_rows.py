@@ -11,6 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.graph.spans import GraphSpans
+from acdc_pipeline.prompts.spans import Spans
+
+
+def graph_spans(spans: Spans, bidirectional: bool) -> GraphSpans:
+    """Return the spans of a graph from those of prompts; tokens may see later ones."""
+    sees = [spans.names] * len(spans.names) if bidirectional else spans.sees
+    return GraphSpans(spans.names, spans.answers, tuple(map(" ".join, sees)))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.prompt_set import PromptSet
-from acdc_pipeline.prompts.spans import spans_from_names, token_spans
+from acdc_pipeline.prompts.spans import Spans, spans_from_names, token_spans, with_answers
 from acdc_pipeline.prompts.tokenization import Ids, encode, quote_end, unknown_id
 from acdc_pipeline.specs.names import Positions
 
@@ -47,7 +47,7 @@ def with_spans(
     if positions == "none":
         return prompts
     if positions == "tokens":
-        return replace(prompts, spans=token_spans(lengths, width, places[0]))
+        return _with(prompts, token_spans(lengths, width, places[0]))
     if not any(pair.slots or pair.named for pair in pairs):
         raise PromptError(
             "the prompts have no spans",
@@ -62,7 +62,11 @@ def with_spans(
         [*names[question], *[ANSWER] * (length - len(names[question]))]
         for question, length in zip(questions, lengths, strict=True)
     ]
-    return replace(prompts, spans=spans_from_names(rows, width))
+    return _with(prompts, spans_from_names(rows, width))
+
+
+def _with(prompts: PromptSet, spans: Spans) -> PromptSet:
+    return replace(prompts, spans=with_answers(spans, prompts.answer_row, prompts.answer_pos))
 
 
 def _check_named(pairs: Sequence[Pair], clean: Sequence[Ids], places: Sequence[str]) -> None:

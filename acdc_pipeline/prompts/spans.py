@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import torch
 from jaxtyping import Int
@@ -24,10 +25,15 @@ class Spans:
     Args:
         names: the spans by their mean position as a share of the prompt's length, first to last.
         index: the number of the span of each clean token, -1 at padding.
+        answers: the spans in which answers are predicted, in the order of `names`.
+        sees: for each span, the spans with a token before or at one of its own in some prompt, in
+            the order of `names`. Like `answers` it stays when prompts are picked, as a graph does.
     """
 
     names: tuple[str, ...]
     index: Int[Tensor, "batch pos"]
+    answers: tuple[str, ...] = ()
+    sees: tuple[tuple[str, ...], ...] = ()
 
     def to(self, device: torch.device) -> Spans:
         """Return the spans on another device."""
@@ -57,6 +63,26 @@ def spans_from_names(rows: Sequence[Sequence[str]], width: int) -> Spans:
     number = {name: i for i, name in enumerate(names)}
     padded = [[*map(number.__getitem__, row), *[PADDING] * (width - len(row))] for row in rows]
     return Spans(tuple(names), torch.tensor(padded))
+
+
+def with_answers(
+    spans: Spans, answer_row: Int[Tensor, " answer"], answer_pos: Int[Tensor, " answer"]
+) -> Spans:
+    """Return spans that know where answers are predicted, and which of them see which."""
+    numbers = set(spans.index[answer_row, answer_pos].tolist())
+    n_spans, (n_prompts, width) = len(spans.names), spans.index.shape
+    first = torch.full((n_spans, n_prompts), width)
+    last = torch.full((n_spans, n_prompts), -1)
+    for number in range(n_spans):
+        here, positions = spans.index == number, torch.arange(width)
+        first[number] = torch.where(here, positions, width).amin(1)
+        last[number] = torch.where(here, positions, -1).amax(1)
+    visible = (first[None] <= last[:, None]).any(-1).tolist()
+    return replace(
+        spans,
+        answers=tuple(name for i, name in enumerate(spans.names) if i in numbers),
+        sees=tuple(tuple(compress(spans.names, row)) for row in visible),
+    )
 
 
 def token_spans(lengths: Sequence[int], width: int, name: str) -> Spans:

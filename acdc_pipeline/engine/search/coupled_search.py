@@ -107,8 +107,8 @@ class CoupledSearch(ModelSearch[None]):
         return receiver
 
     def carried(
-        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Stream, needed: Needed
-    ) -> Rows:
+        self, receiver: Receiver, changed: Mapping[Node, Stream], stream: Stream, needed: Needed
+    ) -> Stream:
         """What a visited receiver reads, at the rows where it is needed.
 
         Args:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from acdc_pipeline.engine.layout import Needed
-from acdc_pipeline.engine.search.coupled_search import CoupledSearch, Rows, Stream
+from acdc_pipeline.engine.search.coupled_search import CoupledSearch, Stream
 from acdc_pipeline.graph import Node, Receiver
 
 
@@ -37,8 +37,8 @@ class PositionalCoupledSearch(CoupledSearch):
         return replace(receiver, span=None)
 
     def carried(
-        self, receiver: Receiver, changed: Mapping[Node, Rows], stream: Stream, needed: Needed
-    ) -> Rows:
+        self, receiver: Receiver, changed: Mapping[Node, Stream], stream: Stream, needed: Needed
+    ) -> Stream:
         """What a receiver reads in all spans, at the rows where it is needed."""
         at_rows = self.needed(receiver)
         visited = [r for r in self.topology.in_spans([receiver]) if r in self.kept]

@@ -26,7 +26,8 @@ from acdc_pipeline.engine.span_rows import SpanRows
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
-Rows = Float[Tensor, "state rows d_model"]
+Rows = Float[Tensor, "_ _ d_model"]
+"""In each state, or in one for all; at the rows of a span."""
 
 Reached = tuple[tuple[Slot, str], ...]
 """Slots and spans of a head whose input changed."""

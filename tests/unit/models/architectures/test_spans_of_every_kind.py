@@ -11,8 +11,7 @@ from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import set_up
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.models import load_model
-from acdc_pipeline.models.weights import TokenModule
-from acdc_pipeline.prompts.spans import spans_from_names
+from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from tests.every_class import EVERY_CLASS, TinyModel
 from tests.float64 import Float64Throughout
 from tests.hugging_face_models import VOCAB
@@ -50,7 +49,8 @@ def test_every_kind_is_there():
 @pytest.mark.parametrize("tiny", TINY, ids=lambda tiny: tiny.name)
 def test_acdc_with_spans_decides_as_a_plain_loop_does(tiny: TinyModel, tmp_path):
     prompts = random_prompts(2, 5, VOCAB, seed=5)
-    prompts = replace(prompts, spans=spans_from_names(ROWS, 5, prompts))
+    spans = with_answers(spans_from_names(ROWS, 5), prompts.answer_row, prompts.answer_pos)
+    prompts = replace(prompts, spans=spans)
     directory = tiny.save(tmp_path)
     model = load_model(f"dir:{directory}", dtype=tiny.dtype, device="cpu")
     masks = {s: torch.tensor([[float(n == s) for n in row] for row in ROWS]) for s in SPANS}
@@ -70,7 +70,8 @@ def test_acdc_with_spans_decides_as_a_plain_loop_does(tiny: TinyModel, tmp_path)
             difference="signed",
         )
     visited = [
-        ([node], receiver, sources) for node, receiver, sources in visits(plain.steps, plain.n_heads)
+        ([node], receiver, sources)
+        for node, receiver, sources in visits(plain.steps, plain.n_heads)
     ]
     log = decide_all(
         _metric_of(plain, [(str(d.edge), d.removed) for d in found.decisions]),
