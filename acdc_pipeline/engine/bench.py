@@ -21,6 +21,7 @@ from acdc_pipeline.engine.search.positional_search import PositionalSearch
 from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.engine.span_rows import graph_spans
+from acdc_pipeline.engine.spill import Spill
 from acdc_pipeline.errors import InvalidInput, PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
@@ -39,6 +40,8 @@ class Bench:
         answer_weight: the weight of each answer in objectives, 1 in total; None means equal. With
             whole answers it is the weight of each prompt.
         own_metric: the metric of one's own that may be measured here beside the built-in ones.
+        spill: where outputs are that the memory budget does not hold, and what a search holds of
+            receivers; None for the device's memory.
     """
 
     weights: TransformerWeights
@@ -49,6 +52,7 @@ class Bench:
     logprobs: Float[Tensor, "answer vocab"]
     answer_weight: Float[Tensor, " _"] | None = None
     own_metric: Metric | None = None
+    spill: Spill | None = None
 
     @cached_property
     def logits(self) -> Float[Tensor, "answer vocab"]:
@@ -59,13 +63,17 @@ class Bench:
     def search(self, objective: Objective, *, memory: int) -> Search[Any]:
         """A search that starts from the whole model, in `memory` bytes in addition to the weights.
 
+        Outputs in a `spill` are not among them.
+
         Raises:
             OutOfMemoryBudget: what the search always holds exceeds `memory`.
             InvalidInput: experts are nodes of a graph with spans.
         """
         plan = self.memory_plan()
-        plan.require(memory)
-        left = memory - plan.sources
+        left = memory
+        if self.spill is None:
+            plan.require(memory)
+            left = memory - plan.sources
         model = (self.weights, self.clean, self.ablated, self.layout, objective, left)
         if self.weights.spans is not None:
             if self.weights.topology.experts:
@@ -74,24 +82,31 @@ class Bench:
                     fix="leave out the experts or the positions",
                 )
             return (PositionalCoupledSearch if self.weights.coupled else PositionalSearch)(*model)
-        return CoupledSearch(*model) if self.weights.coupled else SubgraphSearch(*model, plan)
+        if self.weights.coupled:
+            return CoupledSearch(*model, self.spill)
+        return SubgraphSearch(*model, plan, self.spill)
 
     def memory_plan(self) -> MemoryPlan:
         """The memory that a search of this model on these prompts takes."""
-        shape = ModelShape(
-            topology=self.weights.topology,
-            d_model=self.weights.d_model,
-            d_head=head_width(self.weights),
-            d_mlp=mlp_width(self.weights),
-            vocab=self.weights.w_u.shape[1],
-        )
-        return MemoryPlan(
-            shape,
-            prompts=self.layout.batch,
-            tokens=self.layout.pos,
-            answers=len(self.layout.answer_row),
-            itemsize=self.ablated.element_size(),
-        )
+        return plan_memory(self.weights, self.layout)
+
+
+def plan_memory(weights: TransformerWeights, layout: Layout) -> MemoryPlan:
+    """Return the memory that a search of a model on prompts of some layout takes."""
+    shape = ModelShape(
+        topology=weights.topology,
+        d_model=weights.d_model,
+        d_head=head_width(weights),
+        d_mlp=mlp_width(weights),
+        vocab=weights.w_u.shape[1],
+    )
+    return MemoryPlan(
+        shape,
+        prompts=layout.batch,
+        tokens=layout.pos,
+        answers=len(layout.answer_row),
+        itemsize=weights.dtype.itemsize,
+    )
 
 
 def set_up(
@@ -99,8 +114,13 @@ def set_up(
     prompts: PromptSet,
     ablation: Ablation,
     own_metric: Metric | None = None,
+    memory: int | None = None,
 ) -> Bench:
     """Run the model on clean and corrupted prompts, and store what every method needs.
+
+    Args:
+        memory: outputs of sources that take more bytes are kept in a `Spill`, but not
+            those of graphs with spans; None never does.
 
     Raises:
         PromptError: the model cannot process the prompts.
@@ -116,14 +136,19 @@ def set_up(
         answer_pos=prompts.answer_pos,
         span_index=None if prompts.spans is None else prompts.spans.index,
     )
+    spill = None
+    if memory is not None and weights.spans is None:
+        spill = Spill() if plan_memory(weights, layout).sources > memory else None
     with torch.no_grad():
-        clean = run_sources(weights, prompts.clean)
+        clean = run_sources(weights, prompts.clean, spill)
         ablated = ablated_outputs(
-            weights, prompts.corrupted, prompts.lengths, ablation, prompts.counterpart
+            weights, prompts.corrupted, prompts.lengths, ablation, prompts.counterpart, spill
         )
         final = layout.at_answers(clean.final.flatten(0, 1))
         logprobs = unembed(weights, final).log_softmax(-1)
-    return Bench(weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric)
+    return Bench(
+        weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric, spill=spill
+    )
 
 
 def check_attention(weights: TransformerWeights, prompts: PromptSet) -> None:
@@ -148,6 +173,7 @@ def ablated_outputs(
     lengths: Int[Tensor, " batch"],
     ablation: Ablation,
     counterpart: Int[Tensor, "batch pos"] | None = None,
+    spill: Spill | None = None,
 ) -> Float[Tensor, "src batch pos d_model"]:
     """What a removed edge carries in place of each source's output.
 
@@ -161,12 +187,16 @@ def ablated_outputs(
         counterpart: the position of the counterfactual whose output counts at each clean position;
             None where the sides correspond token by token. The mean is then one of the outputs
             that counterfactuals have there.
+        spill: where they are kept; None for the device's memory.
     """
-    outputs = _outputs_at_clean_positions(weights, corrupted, counterpart)
+    outputs = _outputs_at_clean_positions(weights, corrupted, counterpart, spill)
     if ablation == "corrupted":
         return outputs
     if ablation == "zero":
-        return torch.zeros_like(outputs)
+        return outputs.zero_()
+    if spill is not None:  # one by one, for the product takes as much memory as the outputs
+        sums = [_sum_over_prompts(output[None], lengths) for output in outputs]
+        return (torch.cat([s for s, _ in sums]) / sums[0][1].clamp(min=1)).expand_as(outputs)
     total, count = _sum_over_prompts(outputs, lengths)
     return (total / count.clamp(min=1)).expand_as(outputs)
 
@@ -193,12 +223,18 @@ def _outputs_at_clean_positions(
     weights: TransformerWeights,
     corrupted: Int[Tensor, "batch corrupted_pos"],
     counterpart: Int[Tensor, "batch pos"] | None,
+    spill: Spill | None = None,
 ) -> Float[Tensor, "src batch pos d_model"]:
-    outputs = run_sources(weights, corrupted).outputs
+    outputs = run_sources(weights, corrupted, spill).outputs
     if counterpart is None:
         return outputs
     rows = torch.arange(len(corrupted), device=corrupted.device)[:, None]
-    return outputs[:, rows, counterpart]
+    if spill is None:
+        return outputs[:, rows, counterpart]
+    chosen = spill.empty((len(outputs), *counterpart.shape, outputs.shape[3]), outputs)
+    for output, place in zip(outputs, chosen, strict=True):
+        place.copy_(output[rows, counterpart])
+    return chosen
 
 
 def _sum_over_prompts(

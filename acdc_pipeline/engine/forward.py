@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from acdc_pipeline.engine.components import (
 )
 from acdc_pipeline.engine.experts import run_experts
 from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.spill import Spill, empty
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.graph import Node, Receiver
 from acdc_pipeline.models.own_modules import Mixture
@@ -38,15 +40,20 @@ class SourceOutputs:
     final: Stream
 
 
-def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> SourceOutputs:
+def run_sources(
+    weights: TransformerWeights, tokens: Int[Tensor, "batch pos"], spill: Spill | None = None
+) -> SourceOutputs:
     """Run the unpatched model and return the output of every source.
+
+    Args:
+        spill: where the outputs are kept; None for the device's memory.
 
     Raises:
         PromptError: the prompts are longer than the model's context or contain unknown tokens.
     """
     check_tokens(weights, tokens)
     residual = embed(weights, tokens)
-    outputs = residual.new_empty(len(weights.topology.sources), *residual.shape)
+    outputs = empty((len(weights.topology.sources), *residual.shape), residual, spill)
     done = 0
 
     def keep(written: Float[Tensor, "n batch pos d_model"]) -> None:
@@ -75,6 +82,17 @@ def run_sources(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -
             attended = attended + (written[0] if len(written) == 1 else written.sum(0))
         residual = attended
     return SourceOutputs(outputs, residual)
+
+
+def subtract_outputs(
+    ablated: Float[Tensor, "src batch pos d_model"], clean: SourceOutputs, spill: Spill | None
+) -> Float[Tensor, "src batch pos d_model"]:
+    """Ablated minus clean output of every source, kept in the `spill` where there is one."""
+    if spill is None:
+        return ablated - clean.outputs
+    return torch.sub(
+        ablated, clean.outputs, out=spill.empty(tuple(clean.outputs.shape), clean.outputs)
+    )
 
 
 def embed(weights: TransformerWeights, tokens: Int[Tensor, "batch pos"]) -> Stream:

@@ -82,6 +82,11 @@ class Worker:
         layered = self._model is not None and self._model.is_layered
         return self.memory // 2 if layered else self.memory
 
+    @property
+    def held_outputs(self) -> int:
+        """The most bytes of the outputs of sources that are in memory; more are spilled."""
+        return int(free_memory(self.device) * 0.75) if self.memory is None else self.budget
+
     def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
         """Return the bench of `run`: its model on its prompts. Raises like `execute`."""
         return self._prepare(self.model(run), run, task).bench
@@ -184,7 +189,7 @@ class Worker:
             prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
-            bench = set_up(model.weights, prompts, ablation, self.own_metric)
+            bench = set_up(model.weights, prompts, ablation, self.own_metric, self.held_outputs)
             empty = circuit_logits(bench, ())
             self._prepared = Prepared(prompts, warnings, parity, bench, empty)
             self._prepared_for = key

@@ -345,7 +345,8 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
     method = circuit_method(run.method)
     try:
         prompts = select_exchangeable(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
-        bench = set_up(worker.model(run).weights, prompts, method.ablation, worker.own_metric)
+        weights, memory = worker.model(run).weights, worker.held_outputs
+        bench = set_up(weights, prompts, method.ablation, worker.own_metric, memory)
     except PromptError as error:
         return {"unscrubbed": error.problem}
     counted = _counted(advance, 2 * plan.draws)
@@ -356,12 +357,13 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 
 def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
-    run, task = subject.run, subject.task
+    worker, run, task = subject.worker, subject.run, subject.task
     if isinstance(task.generator, PairsGenerator):
         return {}
     method = circuit_method(run.method)
-    prompts = subject.worker.prompts(run, task, seed=run.seed + 1, alike=1)
-    fresh = set_up(subject.bench.weights, prompts, method.ablation, subject.bench.own_metric)
+    prompts = worker.prompts(run, task, seed=run.seed + 1, alike=1)
+    weights, metric, memory = subject.bench.weights, subject.bench.own_metric, worker.held_outputs
+    fresh = set_up(weights, prompts, method.ablation, metric, memory)
     try:
         scale = measure_scale(fresh, method.metric)
     except InvalidInput:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,19 +92,24 @@ def test_sweep_with_12_failing_runs_of_48_commits_36_keeps_12_causes_and_retries
 
 
 def test_sweep_whose_failures_are_mended_is_complete_after_retry_failed(
-    capsys, tmp_path: Path, store_url: str
+    capsys, tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch
 ):
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     small = checkpoints.native(tmp_path / "small", 0)
     large = checkpoints.native(tmp_path / "large", 1, layers=6)
     pairs = write_pairs(tmp_path / "ids.jsonl")
     sweep = write_sweep(
         tmp_path / "sweep.yaml", tasks=[str(pairs)], models=[f"dir:{large}", f"dir:{small}"]
     )
-    # the outputs of 7 sources fit into this budget, those of 19 do not
-    code, document, _ = swept(capsys, sweep, "--memory", "10KB")
+    # the outputs of 7 sources fit into this budget, those of 19 do not, nor on the disk
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full, raising=False)
+        code, document, _ = swept(capsys, sweep, "--memory", "10KB")
     assert code == 3
     assert [run["state"] for run in document["runs"]] == ["failed", "committed"]
-    assert document["runs"][0]["error"]["kind"] == "OutOfMemoryBudget"
+    assert document["runs"][0]["error"]["kind"] == "ExecutionFailed"
     code, document, _ = swept(capsys, sweep, "--memory", "10MB", "--retry-failed")
     assert code == 0
     assert [run["state"] for run in document["runs"]] == ["committed", "present"]

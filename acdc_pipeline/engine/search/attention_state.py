@@ -13,6 +13,7 @@ from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.search.state_batch import Parts
 from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
+from acdc_pipeline.engine.spill import Spill, tensor_dict
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -29,10 +30,13 @@ class AttentionState:
     no such part.
     """
 
-    def __init__(self, weights: TransformerWeights, layout: Layout) -> None:
+    def __init__(
+        self, weights: TransformerWeights, layout: Layout, spill: Spill | None = None
+    ) -> None:
         self.weights = weights
         self.layout = layout
         self.parts: dict[Node, Parts] = {}
+        self._spill = spill
         device = layout.answer_row.device
         self.positions = torch.arange(layout.pos, device=device)
         self.allowed = {
@@ -44,7 +48,7 @@ class AttentionState:
     def fork(self) -> AttentionState:
         """Return an independent state with the same parts."""
         other = copy(self)
-        other.parts = {node: dict(parts) for node, parts in self.parts.items()}
+        other.parts = {node: parts.copy() for node, parts in self.parts.items()}
         return other
 
     def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
@@ -59,7 +63,7 @@ class AttentionState:
 
     def update(self, node: Node, parts: Parts) -> None:
         """Replace those parts of `node`."""
-        self.parts.setdefault(node, {}).update(parts)
+        self.parts.setdefault(node, tensor_dict(self._spill)).update(parts)
 
     def run(self, layer: int, nodes: list[Node], needed: Needed, inputs: SlotInputs) -> Parts:
         """Compute heads with new `inputs`; returns the parts that change, [n state …] each."""

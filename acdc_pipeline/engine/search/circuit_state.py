@@ -15,10 +15,12 @@ from acdc_pipeline.engine.forward import (
     run_mlp,
     run_mlp_nodes,
     streams_from_outputs,
+    subtract_outputs,
 )
 from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.search.attention_state import AttentionState, SlotInputs
 from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
+from acdc_pipeline.engine.spill import Spill, tensor_dict
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, Topology
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -34,6 +36,7 @@ class CircuitState:
     Args:
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
         readers: for each source, the finished receivers that still read it, likewise.
+        spill: where activations are kept; None for the device's memory.
 
     Attributes:
         difference: ablated minus clean output of every source.
@@ -53,19 +56,20 @@ class CircuitState:
         layout: Layout,
         kept: Mapping[Receiver, list[Node]],
         readers: Mapping[Node, list[Receiver]],
+        spill: Spill | None = None,
     ) -> None:
         self.weights = weights
         self.topology = weights.topology
         self.layout = layout
         self.clean = clean
         self.kept = kept
-        self.difference = (ablated - clean.outputs).flatten(1, 2)
+        self.difference = subtract_outputs(ablated, clean, spill).flatten(1, 2)
         self.answer_difference = layout.at_answers(self.difference)
-        self.attention = AttentionState(weights, layout)
+        self.attention = AttentionState(weights, layout, spill)
         self.readers = readers
         self.needed: dict[Node, Needed] = {}
-        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
-        self.written: dict[Node, Float[Tensor, "rows d_model"]] = {}
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
+        self.written: dict[Node, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
         self.held = 0
         self._streams = streams_from_outputs(weights, clean)
 
@@ -75,8 +79,8 @@ class CircuitState:
         """Return an independent state with the same activations, for another search."""
         other = copy(self)
         other.kept, other.readers = kept, readers
-        other.needed, other.inputs = dict(self.needed), dict(self.inputs)
-        other.written = dict(self.written)
+        other.needed, other.inputs = dict(self.needed), self.inputs.copy()
+        other.written = self.written.copy()
         other.attention = self.attention.fork()
         return other
 

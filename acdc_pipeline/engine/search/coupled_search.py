@@ -26,12 +26,14 @@ from acdc_pipeline.engine.forward import (
     run_mixer_rows,
     run_mlp_nodes,
     streams_from_outputs,
+    subtract_outputs,
 )
 from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
+from acdc_pipeline.engine.spill import Spill, tensor_dict
 from acdc_pipeline.graph import LOGITS, Node, NodeKind, Receiver, Slot, mixer
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -59,15 +61,16 @@ class CoupledSearch(ModelSearch[None]):
         layout: Layout,
         objective: Objective,
         memory: int,
+        spill: Spill | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
         self.streams = streams_from_outputs(weights, clean)
-        self.difference = (ablated - clean.outputs).flatten(1, 2)
-        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
+        self.difference = subtract_outputs(ablated, clean, spill).flatten(1, 2)
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
 
     def fork(self) -> Self:
         other = super().fork()
-        other.inputs = dict(self.inputs)
+        other.inputs = self.inputs.copy()
         return other
 
     @property

@@ -25,6 +25,7 @@ from acdc_pipeline.engine.search.circuit_state import CircuitState, open_experts
 from acdc_pipeline.engine.search.model_search import ModelSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
+from acdc_pipeline.engine.spill import Spill
 from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -53,9 +54,10 @@ class SubgraphSearch(ModelSearch[StateBatch]):
         objective: Objective,
         memory: int,
         plan: MemoryPlan,
+        spill: Spill | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
-        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers)
+        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers, spill)
         self.plan = plan
         self.scratch = _scratch(ablated)
         self._recomputed_at = 0
