@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
@@ -86,8 +86,8 @@ class SpilledTensors(dict[K, Tensor]):
         super().__setitem__(key, self._spill.keep(tensor))
 
     def update(self, items: Any = (), /, **named: Tensor) -> None:
-        pairs: Iterable[tuple[Any, Tensor]] = dict(items, **named).items()
-        for key, tensor in pairs:
+        pairs: dict[Any, Tensor] = dict(items, **named)
+        for key, tensor in pairs.items():
             self[key] = tensor
 
     def copy(self) -> SpilledTensors[K]:

@@ -12,6 +12,7 @@ import torch
 
 from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.engine.spill import Spill, SpilledTensors
 from acdc_pipeline.errors import ExecutionFailed, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, objective_for
@@ -69,6 +70,8 @@ def test_a_fork_of_a_spilled_search_goes_on_with_the_bits_of_the_first():
     search.metric_without(edge)
     search.remove(edge)
     other = search.fork()
+    assert isinstance(search, SubgraphSearch)
+    assert isinstance(other, SubgraphSearch)
     assert isinstance(other.circuit.inputs, SpilledTensors)
     for key, tensor in search.circuit.inputs.items():
         assert torch.equal(tensor, other.circuit.inputs[key])
