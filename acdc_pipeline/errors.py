@@ -5,6 +5,7 @@
     │   ├── SpecError             a YAML or JSONL file, or one of its fields
     │   ├── UnknownName           no such task, model, method, metric, run, …
     │   ├── PromptError           prompts that this tokenizer cannot express or align
+    │   │   └── NoSpans           prompts whose tokens have no names, for a graph with positions
     │   ├── GraphError            a node, edge or circuit that does not exist in this graph
     │   ├── UnsupportedModel      an architecture the engine does not reproduce
     │   ├── ParityError           the engine's logits differ from the model's
@@ -137,6 +138,10 @@ LISTS: Mapping[str, str] = {
 
 class PromptError(InvalidInput):
     """Prompts that cannot be expressed or aligned under a model's tokenizer."""
+
+
+class NoSpans(PromptError):
+    """Prompts whose tokens have no names, for a graph with positions."""
 
 
 class GraphError(InvalidInput):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from acdc_pipeline.errors import PromptError
+from acdc_pipeline.errors import NoSpans, PromptError
 from acdc_pipeline.prompts.pairs import Pair
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.spans import Spans, spans_from_names, token_spans, with_answers
@@ -38,7 +38,8 @@ def with_spans(
         tokenizer: tokenizer of the model, if it has one.
 
     Raises:
-        PromptError: the pairs declare no spans, a slot is no token of its own, a named position is
+        NoSpans: the pairs declare no spans.
+        PromptError: a slot is no token of its own, a named position is
             not in its prompt, or prompts of different length have no absolute positions.
     """
     _check_named(pairs, clean, places)
@@ -49,7 +50,7 @@ def with_spans(
     if positions == "tokens":
         return _with(prompts, token_spans(lengths, width, places[0]))
     if not any(pair.slots or pair.named for pair in pairs):
-        raise PromptError(
+        raise NoSpans(
             "the prompts have no spans",
             where=places[0],
             field="spans",

@@ -47,6 +47,13 @@ class Spans:
         """Return the name of the span of each token of the prompt in `row`, without padding."""
         return [self.names[number] for number in self.index[row].tolist() if number != PADDING]
 
+    def positions_of(self, row: int) -> dict[str, list[int]]:
+        """Return the positions of each span of the prompt in `row`, without spans it lacks."""
+        found: dict[str, list[int]] = {}
+        for position, name in enumerate(self.names_of(row)):
+            found.setdefault(name, []).append(position)
+        return found
+
 
 def spans_from_names(rows: Sequence[Sequence[str]], width: int) -> Spans:
     """Return the spans of prompts whose tokens have these names.

@@ -15,16 +15,12 @@ from acdc_pipeline.cli.commands import tasks_files
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_warnings
 from acdc_pipeline.cli.terminal.progress import show_status
-from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import relative_path
-from acdc_pipeline.errors import InvalidInput, PromptError, SpecError, UnsupportedModel
+from acdc_pipeline.errors import InvalidInput, NoSpans, SpecError, UnsupportedModel
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from acdc_pipeline.prompts import PromptSet
-    from acdc_pipeline.specs import TaskSpec
 
 app = App(help="Tasks: behaviours of models, as data.")
 
@@ -138,14 +134,22 @@ def show_task(
 
     Example: acdc tasks show ioi --model zoo:gpt2-4l-s0
     """
+    from acdc_pipeline.cli.commands.task_prompts import check_word_lists, make_task_prompts
+    from acdc_pipeline.cli.views.span_text import print_marked_prompt, print_span_names
     from acdc_pipeline.cli.views.task import print_tokenization, task_facts
     from acdc_pipeline.specs import find_reference, find_task
 
     spec = find_task(task)
     reference = find_reference(task)
-    made, answer_form = (None, None) if model is None else _prompts(spec, model, prompts, seed)
-    word_lists = [] if model is None else _word_lists(spec, model)
-    pairs = None if made is None else made[1]
+    made = None
+    if model is not None:
+        try:
+            made = make_task_prompts(spec, model, prompts, seed, "spans")
+        except NoSpans:
+            made = make_task_prompts(spec, model, prompts, seed)
+    word_lists = [] if model is None else check_word_lists(spec, model)
+    answer_form = None if made is None else made.answer_form
+    spans = None if made is None or made.prompts.spans is None else made.prompts.spans.names
     if json:
         print_json(
             {
@@ -154,15 +158,20 @@ def show_task(
                 "reference_circuit": None if reference is None else reference.plain(),
                 "word_lists": word_lists,
                 "answer_form": answer_form,
-                "prompts": pairs,
+                "spans": spans,
+                "prompts": None if made is None else made.pairs,
             }
         )
         return
     print_facts(task_facts(spec, reference is not None))
     print_tokenization(word_lists, answer_form)
-    for pair in pairs or ():
+    if spans is not None:
+        print_span_names(spans)
+    for number, pair in enumerate(() if made is None else made.pairs):
         print_line("")
-        print_facts({name: repr(value) for name, value in pair.items()})
+        print_facts({name: repr(value) for name, value in pair.items() if name != "spans"})
+        if made is not None and spans is not None:
+            print_marked_prompt(*made.marked(number), spans)
 
 
 @app.command("check")
@@ -177,6 +186,7 @@ def check_task(
 
     Example: acdc tasks check tasks/mine --model zoo:gpt2-4l-s0
     """
+    from acdc_pipeline.cli.commands.task_prompts import check_word_lists, make_task_prompts
     from acdc_pipeline.cli.views.task import print_check
     from acdc_pipeline.specs import find_reference, find_task
     from acdc_pipeline.specs.catalogue import check_name, task_file
@@ -190,17 +200,17 @@ def check_task(
         "reference_circuit": find_reference(task) is not None,
     }
     if model is not None:
-        (made, pairs), answer_form = _prompts(spec, model, prompts, seed)
+        made = make_task_prompts(spec, model, prompts, seed)
         report |= {
             "model": model,
-            "prompts": made.n_prompts,
-            "shortest": min(pair["tokens"] for pair in pairs),
-            "longest": max(pair["tokens"] for pair in pairs),
-            "word_lists": _word_lists(spec, model),
-            "answer_form": answer_form,
-            "equal_sides": len(made.prompts_with_equal_sides),
-            **_forms(made),
-            **_model_accuracies(made, model),
+            "prompts": made.prompts.n_prompts,
+            "shortest": min(pair["tokens"] for pair in made.pairs),
+            "longest": max(pair["tokens"] for pair in made.pairs),
+            "word_lists": check_word_lists(spec, model),
+            "answer_form": made.answer_form,
+            "equal_sides": len(made.prompts.prompts_with_equal_sides),
+            **_forms(made.prompts),
+            **_model_accuracies(made.prompts, model),
         }
     if json:
         print_json({**report, "ok": True})
@@ -264,65 +274,6 @@ def write_task_folder(folder: Path, name: str) -> Path:
     return target
 
 
-def _prompts(
-    spec: TaskSpec, model: str, count: int, seed: int
-) -> tuple[tuple[PromptSet, list[dict[str, Any]]], str | None]:
-    """Return prompts, each also as JSON data, and the form of answers if a task has several."""
-    with show_status(f"making prompts for {model}"):
-        from acdc_pipeline.prompts import answer_form, make_prompts
-
-        tokenizer = tasks_files.find_tokenizer(model)
-        if tokenizer is None:  # then the model's shapes decide which ids there are
-            from acdc_pipeline.execution.worker import prompts_for
-            from acdc_pipeline.models import load_model
-
-            made, form = prompts_for(load_model(model), spec, n=count, seed=seed), None
-        else:
-            made = make_prompts(spec, tokenizer, n=count, seed=seed)
-            form = answer_form(spec, tokenizer)
-    questions = range(len(made)) if made.whole is None else made.whole.question
-    first = {question: row for row, question in reversed(list(enumerate(questions)))}
-    pairs = [
-        {
-            "clean": made.clean_text[row],
-            "corrupted": made.corrupted_text[row],
-            **_answer_texts(made, row, tokenizer),
-            "tokens": int(made.answer_pos[made.answer_row == row][0]) + 1,
-        }
-        for row in sorted(first.values())
-    ]
-    return (made, pairs), form
-
-
-def _answer_texts(
-    made: PromptSet, row: int, tokenizer: PreTrainedTokenizerBase | None
-) -> dict[str, list[str]]:
-    """Return the correct and the incorrect answers of the prompt in `row`.
-
-    They are texts, or token ids where there is no tokenizer.
-    """
-
-    def tokens_of(row: int) -> list[int]:
-        """The token that each position of a row predicts."""
-        return [made.correct[a][0] for a in (made.answer_row == row).nonzero().flatten().tolist()]
-
-    if made.whole is None:
-        answer = int((made.answer_row == row).nonzero()[0])
-        sides = [[[token] for token in side[answer]] for side in (made.correct, made.incorrect)]
-    else:
-        question, correct = made.whole.question, made.whole.correct
-        rows = [other for other, of in enumerate(question) if of == question[row]]
-        sides = [[tokens_of(r) for r in rows if correct[r] is side] for side in (True, False)]
-    texts = [
-        [
-            " ".join(map(str, ids)) if tokenizer is None else str(tokenizer.decode(ids))
-            for ids in side
-        ]
-        for side in sides
-    ]
-    return dict(zip(("correct", "incorrect"), texts, strict=True))
-
-
 def _forms(made: PromptSet) -> dict[str, str]:
     """Return what is not usual about sides and answers, in words."""
     forms = {}
@@ -331,30 +282,6 @@ def _forms(made: PromptSet) -> dict[str, str]:
     if made.whole is not None:
         forms["answers"] = "answers of several tokens counted whole"
     return forms
-
-
-def _word_lists(spec: TaskSpec, model: str) -> list[dict[str, Any]]:
-    """Return, for each word list, the words that are single tokens of `model`, and the others."""
-    with reserve_stdout():
-        from acdc_pipeline.prompts import word_uses
-
-        uses = word_uses(spec)
-        if not uses:
-            return []
-        try:
-            tokenizer = tasks_files.load_tokenizer(model)
-        except PromptError:
-            return []
-    usable = [set(use.list_usable(tokenizer)) for use in uses]
-    return [
-        {
-            "list": use.name,
-            "words": len(use.words),
-            "usable": len(words),
-            "dropped": [word for word in use.words if word not in words],
-        }
-        for use, words in zip(uses, usable, strict=True)
-    ]
 
 
 def _model_accuracies(prompts: PromptSet, model: str) -> dict[str, Any]:

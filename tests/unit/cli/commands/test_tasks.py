@@ -51,6 +51,36 @@ def test_tasks_show_with_a_model_shows_prompts_as_its_tokenizer_sees_them(capsys
         assert prompt["clean"] != prompt["corrupted"]
 
 
+def test_tasks_show_marks_the_spans_of_prompts(capsys):
+    shown = acdc(
+        capsys, "tasks", "show", "compiled_sort", "--model", "zoo:compiled-sort", "--prompts", "2"
+    )
+    assert "spans      bos next numbers equals sorted END\n" in shown.out
+    first, second = (line for line in shown.out.splitlines() if line.startswith("spans      ["))
+    assert first.endswith("[bos <bos>] [next 6] [numbers 0 3 9] [equals =] [sorted 0] [END 3]")
+    assert second.endswith("[bos <bos>] [numbers 8 3 5] [next 0] [numbers 9 6] [END =]")
+
+
+def test_tasks_show_as_json_has_the_positions_of_spans(capsys):
+    shown = acdc(
+        capsys, "tasks", "show", "compiled_sum", "--model", "zoo:compiled-sum", "--prompts", "1",
+        "--json",
+    )  # fmt: skip
+    assert shown.document["spans"] == ["bos", "left", "rest", "right", "END"]
+    (prompt,) = shown.document["prompts"]
+    assert prompt["spans"] == {"bos": [0], "left": [1], "rest": [2], "right": [3], "END": [4]}
+
+
+def test_tasks_show_of_prompts_without_spans_has_none(capsys, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"clean": "2 + 4 =", "corrupted": "4 + 0 =", "correct": " 6"}\n')
+    shown = acdc(capsys, "tasks", "show", path, "--model", "zoo:compiled-sum")
+    assert "spans" not in shown.out
+    document = acdc(capsys, "tasks", "show", path, "--model", "zoo:compiled-sum", "--json").document
+    assert document["spans"] is None
+    assert "spans" not in document["prompts"][0]
+
+
 def test_tasks_new_makes_a_task_that_passes_its_check(capsys, tmp_path):
     made = acdc(capsys, "tasks", "new", "mine")
     assert made.code == 0
@@ -175,8 +205,11 @@ def test_tasks_export_and_import_bring_the_same_prompts_back(capsys, tmp_path):
     made = acdc(capsys, "tasks", "show", "compiled_gallery", *arguments, "--json").document[
         "prompts"
     ]
-    # The task puts a token in front, which a file of texts does not name.
-    assert shown == [{**prompt, "tokens": prompt["tokens"] - 1} for prompt in made]
+    # The task puts a token in front, which a file of texts does not name, and has spans.
+    for prompt in made:
+        prompt["tokens"] -= 1
+        del prompt["spans"]
+    assert shown == made
 
 
 def test_tasks_export_of_token_ids_holds_what_the_model_sees(capsys):
