@@ -22,8 +22,8 @@ from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.read_progress import with_reads
 from acdc_pipeline.execution.report import reference_for
 from acdc_pipeline.execution.result_warnings import profile_warnings, prompt_warnings
-from acdc_pipeline.models import LoadedModel, resolve_device
-from acdc_pipeline.models.device import free_memory
+from acdc_pipeline.models import LoadedModel
+from acdc_pipeline.models.device import free_memory, resolve_devices
 from acdc_pipeline.models.load import load_reference
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.models.mixtures import with_experts
@@ -49,7 +49,7 @@ class Worker:
     """Executes runs one after the other, with the model and prompts of the last run kept loaded.
 
     Args:
-        device: device by name.
+        device: device by name; with several, layers are laid over them, and the first computes.
         memory: byte budget of a search; None for half of the free memory. A model with more bytes
             of weights is read layer by layer, and layers in memory take half of the budget.
         own_metric: the metric of one's own that runs may name.
@@ -64,7 +64,8 @@ class Worker:
         own_metric: Metric | None = None,
         held: HeldModel | None = None,
     ) -> None:
-        self.device = resolve_device(device)
+        self.device, *others = resolve_devices(device)
+        self._devices = device if others else str(self.device)
         self.memory = memory
         self.own_metric = own_metric
         self._held = held
@@ -202,10 +203,10 @@ class Worker:
             self._model = self._key = self._prepared = None
             held = self._held
             if held is not None and held.revision == run.model_revision:
-                model = held.load(run.dtype, str(self.device))
+                model = held.load(run.dtype, self._devices)
             else:
                 memory = free_memory(self.device) if self.memory is None else self.memory
-                ref, device = ModelRef.parse(run.model), str(self.device)
+                ref, device = ModelRef.parse(run.model), self._devices
                 model = load_reference(ref, run.dtype, device, memory)
             if model.revision != run.model_revision:
                 raise ExecutionFailed(

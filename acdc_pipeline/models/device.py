@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from acdc_pipeline.errors import InvalidInput, unknown
-from acdc_pipeline.specs.names import check_device
+from acdc_pipeline.specs.names import check_device, device_indices
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,42 @@ def resolve_device(name: str) -> torch.device:
     """Return the device of that name: auto, cpu, cuda, cuda:1, mps. `auto` prefers CUDA.
 
     Raises:
+        InvalidInput: an unknown name, a device that is not available, or a name of several.
+    """
+    device, *others = resolve_devices(name)
+    if others:
+        raise InvalidInput(
+            f"device '{name}' names {1 + len(others)} devices, and one is needed here",
+            fix=f"use {device}",
+        )
+    return device
+
+
+def resolve_devices(name: str) -> tuple[torch.device, ...]:
+    """Return the devices of that name; several for cuda:0-3 or cuda:0,2, in that order.
+
+    Raises:
         InvalidInput: an unknown name, or a device that is not available.
     """
     check_device(name)
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return (torch.device("cuda" if torch.cuda.is_available() else "cpu"),)
     if name == "cpu":
-        return torch.device("cpu")
+        return (torch.device("cpu"),)
     if name == "mps":
         if torch.backends.mps.is_available():
-            return torch.device("mps")
+            return (torch.device("mps"),)
         raise InvalidInput("this machine has no mps device", fix="use device cpu")
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    index = int(name.partition(":")[2] or 0)
-    if index >= count:
+    indices = device_indices(name)
+    if any(index >= count for index in indices or (0,)):
         raise InvalidInput(
             f"device '{name}' is not on this machine, which has {count} CUDA device(s)",
             fix="use device auto",
         )
-    return torch.device(name)
+    if len(indices) < 2:
+        return (torch.device(name),)
+    return tuple(torch.device("cuda", index) for index in indices)
 
 
 def free_memory(device: torch.device) -> int:

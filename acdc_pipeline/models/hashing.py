@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from acdc_pipeline.models.mapped import MappedBlocks
 from acdc_pipeline.specs.base import sha256_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def hash_nested(item: Any) -> str:
         elif is_dataclass(part) and not isinstance(part, type):
             for field in fields(part):
                 add(f"{name}.{field.name}", getattr(part, field.name))
-        elif isinstance(part, tuple):
+        elif isinstance(part, tuple | MappedBlocks):
             for index, one in enumerate(part):
                 add(f"{name}.{index}", one)
         else:

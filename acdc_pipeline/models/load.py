@@ -17,9 +17,10 @@ from acdc_pipeline.models.architectures.extraction import extract_weights
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
 from acdc_pipeline.models.architectures.modules import read_weights
 from acdc_pipeline.models.bridge import load_bridge, load_module, load_tokenizer
-from acdc_pipeline.models.device import Precision, free_memory, resolve_device, resolve_dtype
+from acdc_pipeline.models.device import Precision, free_memory, resolve_devices, resolve_dtype
 from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read_config
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
+from acdc_pipeline.models.laid_over import lay_over
 from acdc_pipeline.models.layered import (
     count_weight_bytes,
     layered_architecture,
@@ -78,7 +79,7 @@ class LoadedModel:
     @property
     def is_layered(self) -> bool:
         """Whether its layers are in files, and read when they are computed."""
-        return isinstance(self.weights.blocks, MappedBlocks)
+        return self.read_per_pass > 0
 
     def reference_logits(
         self, tokens: Int[Tensor, "batch pos"]
@@ -119,34 +120,36 @@ def load_reference(
     Args:
         memory: the layers of a model whose weights take more bytes stay in their files, if the
             architecture allows it; half of it is for weights that are in memory.
+        device: by name; with several, the layers are laid over them.
 
     Raises:
         OutOfMemoryBudget: `memory` is too small for that; or the layers cannot be read one by one,
-            and the weights exceed the free memory.
+            and the weights exceed the free memory; or several devices do not hold them.
     """
-    precision, torch_device = resolve_dtype(dtype), resolve_device(device)
+    precision, devices = resolve_dtype(dtype), resolve_devices(device)
     located = locate(ref)
     config = read_config(located.directory)
     architecture = architecture_of(config)
     require_supported(architecture, config, where=str(ref))
     found = find_architecture(architecture, config)
-    if memory is not None:
+    if memory is not None and len(devices) == 1:
         layered = layered_architecture(config)
         if layered is None:
-            refuse_too_large(located.directory, config, free_memory(torch_device), where=str(ref))
+            refuse_too_large(located.directory, config, free_memory(devices[0]), where=str(ref))
         elif count_weight_bytes(located.directory, precision) > memory:
-            return _load_layered(ref, located, layered, precision, torch_device, memory)
+            return _load_layered(ref, located, layered, precision, devices[0], memory)
     by_module = found.source == "module"
     load = load_module if by_module else load_bridge
     model = load(located.directory, dtype=precision.computed)
     round_parameters(model.named_parameters(), precision, located.directory, where=str(ref))
+    weights = weights_of(model, found, where=str(located.directory / "config.json"))
     return LoadedModel(
         ref=ref,
         revision=located.revision,
         architecture=architecture,
-        weights=weights_of(model, found, where=str(located.directory / "config.json")).to(
-            precision=precision, device=torch_device
-        ),
+        weights=weights.to(precision=precision, device=devices[0])
+        if len(devices) == 1
+        else lay_over(weights, precision, devices, where=str(ref)),
         tokenizer=load_tokenizer(located.directory),
         bridge=None if by_module else model,
         original=model if by_module else None,

@@ -54,7 +54,7 @@ def split_experts(weights: TransformerWeights) -> TransformerWeights:
     if isinstance(weights.blocks, MappedBlocks):
         raise UnsupportedModel(
             "experts cannot be nodes of a model whose layers are read when they are computed",
-            fix="use a memory budget that holds its weights (--memory)",
+            fix="use a memory budget that holds its weights (--memory), and one device",
         )
     blocks = []
     for layer, block in enumerate(weights.blocks):

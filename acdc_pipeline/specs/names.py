@@ -67,13 +67,33 @@ NOUNS: dict[frozenset[str], str] = {
 }
 """The name of a member of each vocabulary, for errors."""
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*)?")
+_FORMS = "auto, cpu, cuda[:N], mps; several as cuda:0-3 or cuda:0,2"
 
 
 def check_device(name: str) -> None:
-    """Raise InvalidInput if `name` cannot be the name of a device, on any machine."""
+    """Raise InvalidInput if `name` cannot be the name of devices, on any machine."""
     if not _DEVICE.fullmatch(name):
-        raise InvalidInput(
-            unknown("device", name, ("auto", "cpu", "cuda", "mps")),
-            allowed="auto, cpu, cuda[:index], mps",
-        )
+        raise InvalidInput(unknown("device", name, ("auto", "cpu", "cuda", "mps")), allowed=_FORMS)
+    device_indices(name)
+
+
+def device_indices(name: str) -> tuple[int, ...]:
+    """The indices that a valid name of CUDA devices holds: 0, 1, 2 for `cuda:0-2`.
+
+    Raises:
+        InvalidInput: a range runs backwards, or an index comes twice.
+    """
+    found: list[int] = []
+    for part in filter(None, name.partition(":")[2].split(",")):
+        first, _, last = part.partition("-")
+        span = range(int(first), int(last or first) + 1)
+        if not span:
+            raise InvalidInput(
+                f"device '{name}': {part} runs backwards", fix=f"write {last}-{first}"
+            )
+        found += span
+    twice = next((index for index in found if found.count(index) > 1), None)
+    if twice is not None:
+        raise InvalidInput(f"device '{name}' names cuda:{twice} twice", fix="name each once")
+    return tuple(found)

@@ -60,7 +60,8 @@ Device = Annotated[
         **completion.choice(DEVICES),
         envvar="ACDC_DEVICE",
         show_envvar=False,
-        help="Where to compute. It does not change the run id.",
+        help="Where to compute; with cuda:0-3 or cuda:0,2, layers are laid over several GPUs. It "
+        "does not change the run id.",
     ),
 ]
 Memory = Annotated[

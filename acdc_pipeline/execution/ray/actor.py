@@ -233,12 +233,12 @@ def make_worker(allotment: Allotment) -> RunWorker:
 
     from acdc_pipeline.execution.environment import default_budget
     from acdc_pipeline.execution.worker import Worker
-    from acdc_pipeline.models import resolve_device
+    from acdc_pipeline.models.device import resolve_devices
 
     torch.set_num_threads(allotment.threads)
     memory = allotment.memory
     if memory is None:
-        memory = int(default_budget(resolve_device(allotment.device)) * allotment.share)
+        memory = int(default_budget(resolve_devices(allotment.device)[0]) * allotment.share)
     worker = Worker(device=allotment.device, memory=memory)
     if allotment.shards is None:
         return worker

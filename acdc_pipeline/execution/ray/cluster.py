@@ -24,6 +24,7 @@ from ray.experimental.internal_kv import _internal_kv_get
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.specs import WorkerProfile
+from acdc_pipeline.specs.names import device_indices
 
 Resources = Mapping[str, float]
 """Resources of a node: `{"CPU": 4.0, "GPU": 1.0, …}`."""
@@ -140,6 +141,14 @@ def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str
 
 def check_device(profile: WorkerProfile, device: str) -> None:
     """Raise InvalidInput if runs should use GPUs that the profile does not request."""
+    named = len(device_indices(device))
+    if named > 1 and profile.gpus < named:
+        raise InvalidInput(
+            f"device '{device}' names {named} GPUs, and the worker profile requests "
+            f"{profile.gpus:g} for each worker",
+            field="gpus",
+            fix=f"set gpus: {named} in the worker profile",
+        )
     if device.startswith("cuda") and not profile.gpus:
         raise InvalidInput(
             f"device '{device}' needs a GPU, and the worker profile requests none",

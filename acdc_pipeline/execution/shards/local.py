@@ -13,6 +13,7 @@ from acdc_pipeline.execution.shards.process import ProcessChannel
 from acdc_pipeline.execution.shards.worker import ShardedWorker
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models import resolve_device
+from acdc_pipeline.specs.names import device_indices
 
 THREADS = 1
 """CPU threads of each process where no number is given. Another number rounds otherwise."""
@@ -55,6 +56,12 @@ def devices_of_shards(device: str, shards: int, gpus: int) -> list[str]:
 
     Raises InvalidInput if there are fewer than shards.
     """
+    if len(device_indices(device)) > 1:
+        raise InvalidInput(
+            f"workers that prompts are spread over have one device each, and '{device}' names more",
+            field="device",
+            fix="use device cuda, or leave out the shards",
+        )
     kind = str(resolve_device(device)) if device == "auto" else device
     if kind != "cuda":
         return [kind] * shards

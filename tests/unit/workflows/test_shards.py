@@ -49,3 +49,5 @@ def test_gpus_are_one_for_each_worker():
     assert devices_of_shards("cpu", 3, gpus=4) == ["cpu"] * 3
     with pytest.raises(InvalidInput, match="3 workers need a GPU each, and this machine has 2"):
         devices_of_shards("cuda", 3, gpus=2)
+    with pytest.raises(InvalidInput, match="one device each"):
+        devices_of_shards("cuda:0-1", 2, gpus=4)

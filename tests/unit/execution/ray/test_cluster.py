@@ -96,6 +96,13 @@ def test_check_device_that_the_profile_provides_passes(device: str, gpus: float)
     check_device(profile(gpus=gpus), device)
 
 
+def test_check_device_of_several_gpus_needs_as_many_in_the_profile():
+    check_device(profile(gpus=2), "cuda:0-1")
+    with pytest.raises(InvalidInput, match="names 3 GPUs") as raised:
+        check_device(profile(gpus=2), "cuda:0,1,2")
+    assert raised.value.fix == "set gpus: 3 in the worker profile"
+
+
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_check_device_cuda_without_a_gpu_in_the_profile_is_refused(device: str):
     with pytest.raises(InvalidInput, match="the worker profile requests none"):
