@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, PlainSerializer, field_validator
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, rejection
@@ -20,6 +20,11 @@ _BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
 }
 LEAST_MEMORY = 2**10
 """Bytes. No search needs less; a number without a unit is a number of bytes."""
+
+AUTO = 0
+"""The number of actors where the cluster decides it: `actors: auto` in a file."""
+
+_ACTORS = "a number from 1, or auto: as many as the cluster has room for"
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)\Z", re.ASCII)
@@ -65,14 +70,39 @@ Seconds = Annotated[
 ]
 
 
+def _read_actors(value: Any) -> Any:
+    """Convert `auto` to `AUTO`, which cannot be written as a number."""
+    if value == "auto":
+        return AUTO
+    if isinstance(value, str) or (isinstance(value, int) and value < 1):
+        raise rejection("", f"'{value}' is no number of workers", allowed=_ACTORS)
+    return value
+
+
+def _write_actors(value: int) -> int | str:
+    return "auto" if value == AUTO else value
+
+
+Actors = Annotated[
+    int,
+    Field(le=100_000),
+    BeforeValidator(
+        _read_actors,
+        json_schema_input_type=Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"],
+    ),
+    PlainSerializer(_write_actors, return_type=int | Literal["auto"], when_used="json"),
+]
+
+
 class WorkerProfile(Spec):
     """The resources that a sweep executes on.
 
     Args:
         executor: `local` executes runs one after the other in this process; `ray` on actors.
-        actors: number of worker processes; each keeps one model loaded.
-        cpus: CPUs of each actor.
-        gpus: GPUs of each actor; fractions share one.
+        actors: number of worker processes; each keeps one model loaded. `AUTO` (`auto` in a file)
+            means as many as the cluster has room for.
+        cpus: CPUs of each actor; with `AUTO` the most of each.
+        gpus: GPUs of each actor; fractions share one. With `AUTO` only on clusters with GPUs.
         shards: number of workers that the prompts of each run are spread over, in groups that are
             computed alone; None computes all prompts together. Any number gives the same bytes.
         dtype: precision of runs whose sweep does not specify it.
@@ -83,7 +113,7 @@ class WorkerProfile(Spec):
     """
 
     executor: Executor
-    actors: int = Field(ge=1, le=100_000)
+    actors: Actors
     cpus: float = Field(gt=0, le=10_000)
     gpus: float = Field(ge=0, le=1_000)
     shards: int | None = Field(default=None, ge=1, le=1_000)
@@ -104,10 +134,13 @@ class WorkerProfile(Spec):
 
     @property
     def workers(self) -> int:
-        """The number of processes that work at once: one if the executor is local."""
-        return self.actors if self.executor == "ray" else 1
+        """The number of processes that work at once: one if the executor is local.
+
+        One too where the cluster decides it, which is not known before it is reached.
+        """
+        return max(1, self.actors) if self.executor == "ray" else 1
 
     @property
     def cpus_each(self) -> float:
         """CPUs of one of `workers`; a local executor has those of all actors."""
-        return self.cpus * self.actors / self.workers
+        return self.cpus * max(1, self.actors) / self.workers

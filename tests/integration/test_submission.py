@@ -83,9 +83,13 @@ def job_on(url: str, job_id: str) -> Job | None:
 
 
 def test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job(capsys, store_url):
-    arguments = ("submit", "small.yaml", "--profile", "one.yaml")
+    arguments = ("submit", "small.yaml")
     shown = acdc(capsys, *arguments, "--follow")
     assert shown.code == 0, shown.out + shown.err
+    # before the job, and in its log; the head has two CPUs
+    chosen = "1 worker with 2 CPUs: what the cluster has room for"
+    assert f"note: {chosen}\n" in shown.err
+    assert chosen in shown.out
     assert "compiled_or in zoo:compiled-or at 0.1: 4 edges" in shown.out
     assert "succeeded after" in shown.err
     assert len(open_store(store_url).run_ids()) == 1
@@ -93,6 +97,17 @@ def test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job(caps
     assert (again["present"], again["state"], again["exit_code"]) == (True, "succeeded", 0)
     assert f"job      {again['job']}\n" in shown.out
     assert job_on(again["address"], f"{again['job']}-2") is None
+
+
+def test_profile_that_does_not_fit_is_refused_before_anything_is_sent(capsys):
+    acdc(capsys, "submit", "small.yaml", "--profile", "gpu", "--store", "s3://elsewhere").refuses(
+        "30 CPUs are missing; 8 GPUs are missing", "or add nodes"
+    )
+    assert not [
+        job
+        for job in acdc(capsys, "status", "--json").document["jobs"]
+        if job["store"] == "s3://elsewhere"
+    ]
 
 
 def test_job_finds_sweep_tasks_and_profile_beside_it_and_nothing_else(head, capsys):

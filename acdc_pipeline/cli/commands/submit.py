@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.submission import Cluster, ClusterAddress, Submission
     from acdc_pipeline.execution.submission.jobs import Submitted
 
+DEFAULT_PROFILE = "auto"
+"""The worker profile where none is named."""
+
 
 def submit(
     context: typer.Context,
     sweep: sweep_options.SweepName,
     address: job_commands.Address = None,
-    profile: sweep_options.ProfileName = "gpu",
+    profile: sweep_options.ProfileName = DEFAULT_PROFILE,
     store: shared.StoreUrl = None,
     follow: job_commands.Follow = False,
     retry_failed: sweep_options.RetryFailed = False,
@@ -75,7 +78,7 @@ def submit(
                 check_protected(cluster)
             jobs = Jobs(cluster)
         with show_status(f"submitting {submission.bundle.sweep.name}"):
-            submitted = submit_job(jobs, submission)
+            submitted = submit_job(jobs, submission, lambda: _check_room(submission, cluster))
     if not json:
         _show(submission, submitted, cluster)
         if not follow:
@@ -126,6 +129,13 @@ def _check_disk(submission: Submission, place: ClusterAddress) -> None:
     print_note(
         f"note: {what} is a folder of this machine, which a cluster behind a tunnel cannot read"
     )
+
+
+def _check_room(submission: Submission, cluster: Cluster) -> None:
+    """Raise InvalidInput if the cluster lacks resources for the workers of the profile."""
+    from acdc_pipeline.execution.submission.room import check_room
+
+    check_room(cluster, submission.bundle.profile, lambda text: print_note(f"note: {text}"))
 
 
 def _show(submission: Submission, submitted: Submitted, cluster: Cluster) -> None:

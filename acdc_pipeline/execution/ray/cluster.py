@@ -38,7 +38,7 @@ _CONNECTION_TIMEOUT = 10.0
 _ROUNDING = 1e-6
 
 # Set on nodes by `ray up` and KubeRay; nodes started by hand have none.
-_GROUP_LABEL = "ray.io/node-group"
+GROUP_LABEL = "ray.io/node-group"
 
 # Prefix of the type of nodes that Ray's monitor did not start itself.
 _UNMANAGED_NODE = "node_"
@@ -90,7 +90,7 @@ def draining_nodes() -> frozenset[str]:
 
 def may_grow() -> bool:
     """Return whether the cluster has an autoscaler. Its limits are not known."""
-    labelled = any(_GROUP_LABEL in (node.get("Labels") or {}) for node in ray.nodes())
+    labelled = any(GROUP_LABEL in (node.get("Labels") or {}) for node in ray.nodes())
     return labelled or is_autoscaled(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))
 
 

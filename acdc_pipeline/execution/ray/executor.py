@@ -17,6 +17,7 @@ from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.execution.progress import SweepListener
 from acdc_pipeline.execution.ray import cluster
 from acdc_pipeline.execution.ray.actor import Settings, WorkerFactory, make_worker
+from acdc_pipeline.execution.ray.capacity import choose_workers, possible_nodes, requested_room
 from acdc_pipeline.execution.ray.dispatch import Dispatcher
 from acdc_pipeline.execution.ray.failures import describe_failure
 from acdc_pipeline.execution.ray.worker_pool import WorkerPool
@@ -67,24 +68,33 @@ class RayExecutor:
         if not runs:
             return
         with cluster.connect(self.address, listener.waiting) as where, _ray_errors(where):
-            if not cluster.may_grow():
-                cluster.check_profile(self.profile, cluster.node_resources(), where)
+            profile = choose_workers(self.profile, where, self.device, listener.waiting)
+            if (nodes := possible_nodes()) is not None:
+                cluster.check_profile(profile, nodes, where)
             settings = Settings(
                 probe=StoreProbe(store),
                 device=self.device,
-                memory=self.profile.memory if self.memory is None else self.memory,
-                cpus=self.profile.cpus,
-                gpus=self.profile.gpus,
-                checkpoint=self.profile.checkpoint,
+                memory=profile.memory if self.memory is None else self.memory,
+                cpus=profile.cpus,
+                gpus=profile.gpus,
+                checkpoint=profile.checkpoint,
                 factory=self.worker_factory,
-                shards=self.profile.shards,
+                shards=profile.shards,
             )
-            pool = WorkerPool(self.profile, settings)
+            pool = WorkerPool(profile, settings)
+            left = len(runs)
             try:
-                with Claims(store.backend, self.lease) as claims:
-                    yield from Dispatcher(
-                        runs, store, claims, listener, pool, self.profile, self.worker_timeout
-                    ).outcomes()
+                with (
+                    Claims(store.backend, self.lease) as claims,
+                    requested_room(profile, listener.waiting) as want,
+                ):
+                    want(left)
+                    for outcome in Dispatcher(
+                        runs, store, claims, listener, pool, profile, self.worker_timeout
+                    ).outcomes():
+                        left -= 1
+                        want(left)
+                        yield outcome
             finally:
                 pool.close()
 

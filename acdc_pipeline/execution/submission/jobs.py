@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -152,10 +152,15 @@ class Submitted:
     state: Literal["started", "present"]
 
 
-def submit(jobs: Jobs, submission: Submission) -> Submitted:
+def submit(
+    jobs: Jobs, submission: Submission, before_start: Callable[[], None] = lambda: None
+) -> Submitted:
     """Start the job of `submission`, or find it: the same submission is the same job.
 
     After a job that failed or was stopped, a further attempt is started.
+
+    Args:
+        before_start: called before anything is sent, where the job has to be started.
 
     Raises:
         SpecError: the bundle cannot be written, or Ray rejects the runtime environment.
@@ -165,6 +170,7 @@ def submit(jobs: Jobs, submission: Submission) -> Submitted:
     job_id = next_attempt(submission.id, known)
     if job_id in known:
         return Submitted(known[job_id], "present")
+    before_start()
     with tempfile.TemporaryDirectory(prefix="acdc-submit-") as folder:
         submission.bundle.write(Path(folder))
         try:

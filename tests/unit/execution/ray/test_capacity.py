@@ -1,0 +1,92 @@
+"""Workers chosen from the nodes of a cluster. Expected numbers are counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.execution.ray.capacity import describe_workers, workers_for
+from acdc_pipeline.specs import WorkerProfile, find_profile
+from acdc_pipeline.specs.profile import AUTO
+
+AUTOMATIC = find_profile("auto")
+GB = 2**30
+
+
+def numbers(profile: WorkerProfile) -> tuple[int, float, float]:
+    return profile.actors, profile.cpus, profile.gpus
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([{"CPU": 1.0}], (1, 1, 0)),
+        ([{"CPU": 2.0}], (1, 2, 0)),
+        ([{"CPU": 8.0}, {"CPU": 5.0}], (6, 2, 0)),
+        # the head of a cluster without work of its own, and a small node beside two large ones
+        ([{"CPU": 0.0}, {"CPU": 4.0}, {"CPU": 4.0}, {"CPU": 1.0}], (4, 2, 0)),
+        ([{"CPU": 1.0}, {"CPU": 1.0}], (2, 1, 0)),
+        # one for each GPU, wherever there are any
+        ([{"CPU": 16.0, "GPU": 4.0}], (4, 2, 1)),
+        ([{"CPU": 64.0}, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}], (2, 2, 1)),
+        # fewer CPUs than GPUs: each worker takes its part
+        ([{"CPU": 4.0, "GPU": 8.0}], (8, 0.5, 1)),
+        # GPUs on a node that lends no CPU are out of reach
+        ([{"CPU": 0.0, "GPU": 8.0}, {"CPU": 4.0}], (2, 2, 0)),
+    ],
+)
+def test_workers_fill_the_cluster(
+    nodes: list[dict[str, float]], expected: tuple[int, float, float]
+):
+    assert numbers(workers_for(AUTOMATIC, nodes, "here")) == expected
+
+
+def test_device_cpu_leaves_the_gpus_alone():
+    nodes = [{"CPU": 8.0, "GPU": 8.0}]
+    assert numbers(workers_for(AUTOMATIC, nodes, "here", device="cpu")) == (4, 2, 0)
+
+
+def test_shards_of_a_run_are_counted_as_one():
+    profile = AUTOMATIC.model_copy(update={"shards": 3})
+    assert numbers(workers_for(profile, [{"CPU": 16.0}], "here")) == (2, 2, 0)
+    with pytest.raises(InvalidInput, match="has room for 2 workers") as raised:
+        workers_for(profile, [{"CPU": 4.0}], "here")
+    assert raised.value.fix == "set shards: 2 in the worker profile, or add nodes"
+
+
+@pytest.mark.parametrize("nodes", [[], [{"CPU": 0.0}], [{"memory": 1e9}]])
+def test_cluster_without_a_cpu_is_refused(nodes: list[dict[str, float]]):
+    with pytest.raises(InvalidInput, match="has room for 0 workers") as raised:
+        workers_for(AUTOMATIC, nodes, "http://head:8265")
+    assert raised.value.exit_code == 2
+    assert "--profile" in str(raised.value.fix)
+
+
+def test_memory_is_half_of_a_workers_part_in_whole_steps_of_64_mib_and_the_profiles_comes_first():
+    nodes = [{"CPU": 4.0, "memory": 16.1 * GB}, {"CPU": 4.0, "memory": 16.11 * GB}]
+    assert workers_for(AUTOMATIC, nodes, "here").memory == 4 * GB
+    given = AUTOMATIC.model_copy(update={"memory": 3 * GB})
+    assert workers_for(given, nodes, "here").memory == 3 * GB
+    assert workers_for(AUTOMATIC, [{"CPU": 4.0}], "here").memory is None
+    # Ray knows nothing of the memory of GPUs
+    on_gpus = workers_for(AUTOMATIC, [{"CPU": 4.0, "GPU": 1.0, "memory": 16.0 * GB}], "here")
+    assert on_gpus.memory is None
+
+
+def test_profile_that_names_its_workers_stays():
+    profile = find_profile("cluster")
+    assert workers_for(profile, [{"CPU": 1.0}], "here") is profile
+
+
+def test_profile_of_whatever_there_is_survives_its_file():
+    assert AUTOMATIC.actors == AUTO
+    assert AUTOMATIC.plain()["actors"] == "auto"
+    assert WorkerProfile.from_plain(AUTOMATIC.plain()) == AUTOMATIC
+    assert AUTOMATIC.model_copy(update={"executor": "local"}).cpus_each == AUTOMATIC.cpus
+
+
+def test_workers_are_described_in_one_line():
+    one = AUTOMATIC.model_copy(update={"actors": 1, "cpus": 1.0, "gpus": 0.0})
+    assert describe_workers(one) == "1 worker with 1 CPU"
+    four = AUTOMATIC.model_copy(update={"actors": 4, "cpus": 0.5})
+    assert describe_workers(four) == "4 workers with 0.5 CPUs and 1 GPU each"
