@@ -1,8 +1,9 @@
-"""A Ray head node of its own on this machine, as `ray start --head` makes it."""
+"""A Ray cluster of its own on this machine, as `ray start` makes it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -30,28 +31,52 @@ PORTS = (
     "--node-manager-port",
     "--object-manager-port",
 )
+OF_EVERY_NODE = PORTS[3:]
 
 
 @contextlib.contextmanager
-def ray_head(token: str | None = None) -> Iterator[str]:
-    """The address of the dashboard of a head node with two CPUs, ended with all it started.
+def ray_head(token: str | None = None, nodes: int = 1) -> Iterator[str]:
+    """The address of the dashboard of a cluster with two CPUs, ended with all it started.
 
     Jobs run this checkout with this Python. Nothing of Ray outside is read or touched.
 
     Args:
         token: what the cluster asks for; None starts one that answers everybody.
+        nodes: 1, or 2 with a CPU each.
     """
     # Not below pytest's own folder: the paths of Ray's sockets may have 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="acdc-ray-"))
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
     url = f"http://127.0.0.1:{ports['--dashboard-port']}"
-    words = ["start", "--head", "--block", "--num-cpus", "2", "--disable-usage-stats"]
-    words += ["--temp-dir", str(folder / "r"), "--node-ip-address", "127.0.0.1"]
-    words += ["--dashboard-host", "127.0.0.1"]
-    words += [f"{name}={port}" for name, port in ports.items()]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", *words],
+    common = ["--block", "--num-cpus", str(2 // nodes), "--node-ip-address", "127.0.0.1"]
+    head = ["--head", *common, "--disable-usage-stats", "--temp-dir", str(folder / "r")]
+    head += ["--dashboard-host", "127.0.0.1", *(f"{name}={port}" for name, port in ports.items())]
+    # Ports are those of one machine: no worker may take one that the other node gives its own.
+    more = [f"--address=127.0.0.1:{ports['--port']}", *common]
+    more += ["--min-worker-port", "0", "--max-worker-port", "0"]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        started.append(_start(head, folder, token))
+        _wait_for(url, started[0], folder / "log")
+        for number in range(1, nodes):
+            own = dict(zip(OF_EVERY_NODE, _free_ports(len(OF_EVERY_NODE)), strict=True))
+            words = [*more, *(f"{name}={port}" for name, port in own.items())]
+            # In a folder of its own: a node deletes the files of jobs that it does not need itself.
+            words += ["--temp-dir", str(folder / f"r{number}")]
+            started.append(_start(words, folder, token))
+        _wait_for_nodes(url, nodes, started[-1], folder / "log", token)
+        yield url
+    finally:
+        for process in reversed(started):
+            _end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(words: list[str], folder: Path, token: str | None) -> subprocess.Popen[bytes]:
+    """A node, started by `ray start` with these words."""
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *words],
             env=_environment(folder, token),
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -59,12 +84,6 @@ def ray_head(token: str | None = None) -> Iterator[str]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        _wait_for(url, process, folder / "log")
-        yield url
-    finally:
-        _end(process)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _environment(folder: Path, token: str | None) -> dict[str, str]:
@@ -92,6 +111,21 @@ def _free_ports(count: int) -> list[int]:
         return [server.getsockname()[1] for server in servers]
 
 
+def _wait_for_nodes(
+    url: str, nodes: int, process: subprocess.Popen[bytes], log: Path, token: str | None
+) -> None:
+    """Returns once the dashboard lists so many nodes with their CPUs; `process` is the last."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(f"{url}/api/v0/nodes", headers=headers)
+    for _ in range(4 * SECONDS_TO_START):
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:
+            listed = json.load(answer)["data"]["result"]["result"]
+            if sum("CPU" in node["resources_total"] for node in listed) == nodes:
+                return
+        _check_alive(process, log)
+    raise AssertionError(f"not {nodes} nodes within {SECONDS_TO_START} seconds:\n{log.read_text()}")
+
+
 def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Returns once the dashboard answers, even if only that it wants a token."""
     for _ in range(4 * SECONDS_TO_START):
@@ -102,10 +136,15 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             return
         except OSError:
             pass
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = process.wait(0.25)
-            raise AssertionError(f"ray start ended with {code}:\n{log.read_text()}")
+        _check_alive(process, log)
     raise AssertionError(f"no head node within {SECONDS_TO_START} seconds:\n{log.read_text()}")
+
+
+def _check_alive(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Waits a quarter of a second, in which the process should not end."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        code = process.wait(0.25)
+        raise AssertionError(f"ray start ended with {code}:\n{log.read_text()}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

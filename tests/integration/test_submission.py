@@ -1,12 +1,17 @@
-"""Sweeps as jobs of a real Ray head node that asks for a token."""
+"""Sweeps as jobs of a real Ray cluster of two nodes that asks for a token."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from acdc_pipeline.execution.submission import (
@@ -19,8 +24,11 @@ from acdc_pipeline.execution.submission import (
     reach,
 )
 from acdc_pipeline.store import open_store
-from tests.command_line import acdc, start_acdc
+from tests import checkpoints
+from tests.command_line import Outcome, acdc, start_acdc
 from tests.ray_head import ray_head
+from tests.support import REPOSITORY
+from tests.sweeps import write_pairs, write_sweep
 from tests.tcp_tunnel import tunnel
 
 pytestmark = pytest.mark.ray
@@ -48,7 +56,7 @@ COUNT_TO = "i=0; while [ $i -lt {} ]; do i=$((i+1)); echo line $i; sleep 0.2; do
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[str]:
-    with ray_head(TOKEN) as url:
+    with ray_head(TOKEN, nodes=2) as url:
         yield url
 
 
@@ -82,21 +90,101 @@ def job_on(url: str, job_id: str) -> Job | None:
     return Jobs(cluster(url)).find(job_id)
 
 
-def test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job(capsys, store_url):
-    arguments = ("submit", "small.yaml")
-    shown = acdc(capsys, *arguments, "--follow")
-    assert shown.code == 0, shown.out + shown.err
-    # before the job, and in its log; the head has two CPUs
-    chosen = "1 worker with 2 CPUs: what the cluster has room for"
-    assert f"note: {chosen}\n" in shown.err
-    assert chosen in shown.out
-    assert "compiled_or in zoo:compiled-or at 0.1: 4 edges" in shown.out
-    assert "succeeded after" in shown.err
-    assert len(open_store(store_url).run_ids()) == 1
-    again = acdc(capsys, *arguments, "--json").document
-    assert (again["present"], again["state"], again["exit_code"]) == (True, "succeeded", 0)
-    assert f"job      {again['job']}\n" in shown.out
+def commands_of(heading: str) -> list[str]:
+    """The commands that deploy/README.md gives below a heading, with what a reader fills in."""
+    text = (REPOSITORY / "deploy" / "README.md").read_text()
+    section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def test_commands_of_the_readme_of_deploy_do_what_they_say(head, capsys, store_url):
+    lines = commands_of("Submitting, watching, collecting")
+    filled = {"SWEEP": "small.yaml", "http://127.0.0.1:8265": head, "s3://BUCKET/runs": store_url}
+    seen: dict[str, Outcome] = {}
+    for line in lines:
+        words = [filled.get(word, word) for word in shlex.split(line)]
+        assert words[0] == "acdc"
+        shown = acdc(capsys, *words[1:])
+        assert shown.code == 0, f"{line}\n{shown.out}{shown.err}"
+        seen[" ".join(words[1:3])] = shown
+        if words[1] == "submit":
+            [filled["JOB"]] = set(re.findall(r"acdc-[0-9a-f]{20}", shown.out))
+            [filled["RUN"]] = open_store(store_url).run_ids()
+    submitted = seen["submit small.yaml"]
+    # said before the job is sent, and in its log; each of the two nodes has one CPU
+    chosen = "2 workers with 1 CPU each: what the cluster has room for"
+    assert f"note: {chosen}\n" in submitted.err
+    assert chosen in submitted.out
+    assert "compiled_or in zoo:compiled-or at 0.1: 4 edges" in submitted.out
+    assert "succeeded after" in submitted.err
+    log = seen[f"logs {filled['JOB']}"].out
+    assert log
+    assert log in submitted.out
+    assert seen[f"cancel {filled['JOB']}"].out == f"{filled['JOB']}: succeeded, as it was before\n"
+    assert filled["RUN"][:8] in seen["runs list"].out
+    assert Path("circuit.graphml").is_file()
+    # the same submission is the same job
+    again = acdc(capsys, "submit", "small.yaml", "--json").document
+    assert (again["job"], again["present"], again["exit_code"]) == (filled["JOB"], True, 0)
     assert job_on(again["address"], f"{again['job']}-2") is None
+
+
+def test_sweep_whose_driver_was_killed_goes_on_when_it_is_submitted_again(
+    head, capsys, tmp_path: Path, store_url: str
+):
+    """A run that was finished stays, and the one under way goes on from its checkpoint."""
+    models = [checkpoints.gpt2(tmp_path / f"m{seed}", seed, layers=6) for seed in range(2)]
+    write_sweep(
+        Path("two.yaml"),
+        tasks=[str(write_pairs(tmp_path / "ids.jsonl"))],
+        models=[f"dir:{model}" for model in models],
+        methods=[{"name": "acdc", "thresholds": [1e-9]}],
+    )
+    Path("often.yaml").write_text(PROFILE.replace("60s", "0.01s") + "memory: 1GiB\n")
+    submit = ("submit", "two.yaml", "--profile", "often.yaml", "--shared-disk")
+    job = acdc(capsys, *submit, "--json").document["job"]
+    store = open_store(store_url)
+    kept = Path(store_url) / "checkpoints"
+    while not (store.run_ids() and list(kept.glob("*.parquet"))):
+        found = job_on(head, job)
+        assert found is not None
+        assert not found.is_over, acdc(capsys, "logs", job).out
+    driver_of(store_url).kill()
+    [first] = store.run_ids()
+    before = sorted((Path(store_url) / "runs" / first).rglob("*"))
+    times = [path.stat().st_mtime_ns for path in before]
+    shown = acdc(capsys, "logs", job, "--follow")
+    assert shown.code == 3
+    assert "the driver was killed by signal 9" in shown.err
+    # No search measures this value: it is in the result only if the run was resumed.
+    [left] = kept.glob("*.parquet")
+    table = pq.read_table(left)
+    column = table.schema.get_field_index("metric_after")
+    values = [12345.0, *table["metric_after"].to_pylist()[1:]]
+    changed = pa.array(values, table["metric_after"].type)
+    pq.write_table(table.set_column(column, table.schema.field(column), changed), left)
+    again = acdc(capsys, *submit, "--follow")
+    assert again.code == 0, again.out + again.err
+    assert f"{job}-2" in again.out
+    assert "1 of 2 runs are in the store already" in again.out
+    second = next(run_id for run_id in store.run_ids() if run_id != first)
+    assert [path.stat().st_mtime_ns for path in before] == times
+    steps = pq.read_table(pa.BufferReader(store.read_file(second, "steps.parquet")))
+    assert steps["metric_after"][0].as_py() == 12345.0
+    assert (store.damaged(), store.failures(), list(kept.iterdir())) == ([], [], [])
+    assert not list((Path(store_url) / "claims").glob("*.json"))
+
+
+def driver_of(store_url: str) -> psutil.Process:
+    """The process of `acdc run` in a job that writes this store."""
+    [found] = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (words := process.info["cmdline"] or [])[1:3] == ["-m", "acdc_pipeline"]
+        and store_url in words
+    ]
+    return found
 
 
 def test_profile_that_does_not_fit_is_refused_before_anything_is_sent(capsys):

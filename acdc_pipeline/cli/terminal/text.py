@@ -58,7 +58,10 @@ def relative_path(path: str) -> str:
     """Return a path below the working directory relative to it; any other path or URL as it is."""
     if "://" in path:
         return path
-    short = os.path.relpath(path)
+    try:
+        short = os.path.relpath(path)
+    except FileNotFoundError:  # the working directory was removed meanwhile
+        return path
     return path if short.startswith("..") else str(Path(short))
 
 
