@@ -42,6 +42,7 @@ def discover(
     faithful: float | None = None,
     shards: int | None = None,
     experts: Literal["layer", "nodes"] = "layer",
+    positions: Literal["none", "spans", "tokens"] = "none",
     **parameters: float | int | str | None,
 ) -> FoundCircuit:
     """Find the circuit of `task` in `model`.
@@ -76,6 +77,8 @@ def discover(
             prompts together in this process.
         experts: what a mixture of experts is in the graph: `layer`, one node as any MLP; `nodes`, a
             node for each expert, with an input of its own for the router.
+        positions: where in the prompt edges are: nowhere in particular (`none`), in the `spans` of
+            the task, or at each of the absolute `tokens` of prompts of one length.
         parameters: parameters of the method, as in the options of `acdc discover`. Those that are
             left out or None have their defaults.
 
@@ -130,6 +133,7 @@ def discover(
         seed=seed,
         dtype=dtype_name(dtype),
         experts=experts,
+        positions=positions,
     )
     given = None if isinstance(source, ModelRef) else (model, tokenizer)
     results, trials = None if store is None else as_store(store), ()

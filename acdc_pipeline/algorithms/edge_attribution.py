@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
@@ -17,6 +18,7 @@ from acdc_pipeline.engine.gradients.receiver_gradients import (
     final_gradient,
     receiver_gradients,
 )
+from acdc_pipeline.engine.span_rows import rows_by_span
 from acdc_pipeline.graph import Node
 
 # Positions of prompts that are processed together: more do not make matrix products faster, and
@@ -69,8 +71,9 @@ class EdgeAttribution:
             chosen = slice(start, start + self.prompts_at_once)
             step = bench.ablated[first:end, chosen] - bench.clean.outputs[first:end, chosen]
             part = streams.of_prompts(chosen)
+            spans = rows_by_span(bench.layout, self.topology.spans, chosen)
             for group in receiver_gradients(bench.weights, part, at_final[chosen]):
-                self._add_group(group, step, first)
+                self._add_group(group, step, first, spans)
             of_sources = len(rows) / len(self.topology.sources)
             self._done += self.weight * of_sources * len(step[0]) / bench.layout.batch
             self.problem.advance(min(1.0, self._done))
@@ -81,14 +84,26 @@ class EdgeAttribution:
         return dict(zip(self.topology.edges, by_edge.tolist(), strict=True))
 
     def _add_group(
-        self, group: ReceiverGradients, step: Float[Tensor, "n batch pos d_model"], first: int
+        self,
+        group: ReceiverGradients,
+        step: Float[Tensor, "n batch pos d_model"],
+        first: int,
+        spans: Sequence[tuple[str | None, Int[Tensor, " row"] | None]],
     ) -> None:
         n_sources = self.topology.n_sources_of(group.receivers[0])
         seen = step[: max(0, n_sources - first)]
-        # The long axis is summed over. In this order, and with few prompts, it is twice as fast.
-        products = seen.flatten(1) @ group.gradient.flatten(1).T
-        for receiver, row in zip(group.receivers, products.T.cpu().double(), strict=True):
-            self._scores[receiver][first : first + len(seen)] += self.weight * row
+        for span, rows in spans:
+            at_step, gradient = (
+                x if rows is None else x.flatten(1, 2).index_select(1, rows)
+                for x in (seen, group.gradient)
+            )
+            # The long axis is summed over. In this order, and with few prompts, it is twice as
+            # fast.
+            products = at_step.flatten(1) @ gradient.flatten(1).T
+            for receiver, row in zip(group.receivers, products.T.cpu().double(), strict=True):
+                scores = self._scores.get(replace(receiver, span=span))
+                if scores is not None:  # `logits` is read in the spans of answers alone
+                    scores[first : first + len(seen)] += self.weight * row
 
 
 def max_prompts_at_once(bench: Bench, memory: int) -> int:

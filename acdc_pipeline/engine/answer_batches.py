@@ -123,4 +123,5 @@ def _batch(prompts: list[int], pos: int, layout: Layout) -> AnswerBatch:
     number[prompts] = torch.arange(len(prompts), device=device)
     answers = (number[layout.answer_row] >= 0).nonzero().flatten()
     row, at = number[layout.answer_row[answers]], layout.answer_pos[answers]
-    return AnswerBatch(prompts, Layout(len(prompts), pos, row, at), answers)
+    spans = None if layout.span_index is None else layout.span_index[prompts, :pos]
+    return AnswerBatch(prompts, Layout(len(prompts), pos, row, at, spans), answers)

@@ -29,6 +29,7 @@ from acdc_pipeline.engine.shared_outputs import (
     room_for_changes,
     sum_rows,
 )
+from acdc_pipeline.engine.span_circuits import run_span_circuits
 from acdc_pipeline.graph import Edge, Receiver
 from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models.weights import TransformerWeights
@@ -109,6 +110,8 @@ def run_circuits_to_answers(
     `advance` is called with the fraction completed, 0 to 1.
     """
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
+    if weights.spans is not None:
+        return _span_circuits_to_answers(weights, tokens, ablated, masks, layout, advance)
     some = np.flatnonzero(masks.any(axis=1))
     done, total = (len(masks) - len(some)) * layout.batch, len(masks) * layout.batch
     if done:
@@ -130,6 +133,24 @@ def run_circuits_to_answers(
             out[some[circuit], batch.answers] = final[:, 0]
             done += len(batch.prompts)
             advance(done / total)
+    return out
+
+
+def _span_circuits_to_answers(
+    weights: TransformerWeights,
+    tokens: Int[Tensor, "batch pos"],
+    ablated: Float[Tensor, "src batch pos d_model"],
+    masks: Bool[np.ndarray, "circuit edge"],
+    layout: Layout,
+    advance: Callable[[float], None],
+) -> Float[Tensor, "circuit answer d_model"]:
+    """`run_circuits_to_answers` of a graph with spans."""
+    out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
+    outputs, embedded = OutputsOfPrompts(ablated), embed(weights, tokens)
+    for number, mask in enumerate(masks):
+        (final,) = run_span_circuits(weights, embedded, outputs, mask[None], layout)
+        out[number] = layout.at_answers(final.flatten(0, 1))
+        advance((number + 1) / len(masks))
     return out
 
 

@@ -62,6 +62,8 @@ class SingleRemovals:
             some = sources[start : start + self.at_once]
             rows = slice(start, start + len(some))
             difference = self.bench.ablated[rows] - self.bench.clean.outputs[rows]
+            if receiver.span is not None:
+                difference = difference * self._in_span(receiver.span)
             values = self._objective(self._final(receiver, difference)).tolist()
             yield from zip((Edge.into(s, receiver) for s in some), values, strict=True)
 
@@ -71,6 +73,12 @@ class SingleRemovals:
             row = self.index[source]
             change = self.bench.ablated[row] - self.bench.clean.outputs[row]
             yield source, float(self._objective(self._after(source, change[None]))[0])
+
+    def _in_span(self, span: str) -> Float[Tensor, "batch pos 1"]:
+        """1 at the positions of a span and 0 elsewhere."""
+        index = self.bench.layout.span_index
+        assert index is not None
+        return (index == self.topology.spans.index(span))[..., None].to(self.bench.ablated)
 
     def _objective(self, final: States) -> Float[Tensor, " state"]:
         return self.objective(self.bench.layout.at_answers(final.flatten(1, 2)))

@@ -83,6 +83,19 @@ class SpanRows:
         into.index_copy_(into.dim() - 2, self.real_rows, x)
 
 
+def rows_by_span(
+    layout: Layout, names: Sequence[str], prompts: slice = slice(None)
+) -> list[tuple[str | None, Int[Tensor, " row"] | None]]:
+    """Return each span with its rows among the positions of some prompts, padding left out.
+
+    None stands for no span, and for every row: those of a graph without spans, or of one.
+    """
+    if layout.span_index is None or len(names) < 2:
+        return [(names[0] if names else None, None)]
+    index = layout.span_index[prompts].flatten()
+    return [(name, (index == i).nonzero().flatten()) for i, name in enumerate(names)]
+
+
 @dataclass(frozen=True)
 class SpanAnswers:
     """The answers that are predicted in one span.

@@ -106,6 +106,12 @@ def circuit_logits(
         neurons: in which dimensions of each source's output they carry it; None for all.
     """
     with torch.no_grad():
+        if bench.weights.spans is not None:
+            mask = bench.weights.topology.edge_mask(edges)
+            answers = run_circuits_to_answers(
+                bench.weights, bench.prompts.clean, bench.ablated, mask[None], bench.layout
+            )
+            return unembed(bench.weights, answers[0])
         final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges, neurons)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return unembed(bench.weights, at_answers)

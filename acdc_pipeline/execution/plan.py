@@ -19,14 +19,16 @@ def plan_run(
     seed: int,
     dtype: str,
     experts: str = "layer",
+    positions: str = "none",
 ) -> RunSpec:
     """Return the run for a request. Reads files of the model, but loads no weights.
 
     The number of prompts is limited to what the task has: for a file of ten pairs, `prompts=64` and
     `prompts=10` give the same run.
 
-    Raises SpecError for an invalid number of prompts, seed, dtype or form of experts, what
-    `describe_supported` raises, and UnsupportedModel for experts of a model without any.
+    Raises SpecError for an invalid number of prompts, seed, dtype or form of experts, or positions
+    that the method does not have, what `describe_supported` raises, and UnsupportedModel for
+    experts of a model without any.
     """
     requested = parse(
         {
@@ -39,10 +41,12 @@ def plan_run(
             "seed": seed,
             "dtype": dtype,
             "experts": experts,
+            "positions": positions,
         },
         RunSpec,
         "discover",
     )
+    require_positional(requested)
     if isinstance(model, HeldModel):
         ref, revision = str(model.ref), model.revision
     else:

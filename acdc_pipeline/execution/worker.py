@@ -101,7 +101,14 @@ class Worker:
 
         Pair files have the same prompts for every seed. Raises like `execute`.
         """
-        return prompts_for(self.model(run), task, n=run.prompts, seed=seed, alike=alike)
+        return prompts_for(
+            self.model(run),
+            task,
+            n=run.prompts,
+            seed=seed,
+            alike=alike,
+            positions=run.positions,
+        )
 
     def execute(
         self,
@@ -184,10 +191,12 @@ class Worker:
 
     def _prepare(self, model: LoadedModel, run: RunSpec, task: TaskSpec) -> Prepared:
         ablation = circuit_method(run.method).ablation
-        key = (self._key, run.task_hash, run.prompts, run.seed, ablation)
+        key = (self._key, run.task_hash, run.prompts, run.seed, ablation, run.positions)
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
-            prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
+            prompts = prompts_for(
+                model, task, n=run.prompts, seed=run.seed, positions=run.positions
+            )
             warnings = prompt_warnings(run, prompts)
             parity = check_parity(model, prompts.clean, prompts.lengths)
             bench = set_up(model.weights, prompts, ablation, self.own_metric, self.held_outputs)

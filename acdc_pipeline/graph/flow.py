@@ -85,13 +85,17 @@ class Flow:
         """Return those of some edges, given by number, on a path from `input` to `logits`."""
         edges = list(edges)
         leaving: dict[int, list[int]] = defaultdict(list)
-        entering: dict[int, list[int]] = defaultdict(list)
         for edge in edges:
             leaving[int(self.source[edge])].append(edge)
-            entering[int(self.destination[edge])].append(edge)
         forward = self._follow(self.starts, leaving, self.destination, self.outputs_of)
-        backward = self._follow(self.ends, entering, self.source, self.inputs_of)
-        return forward & backward
+        return forward & self.leading_to_logits(edges)
+
+    def leading_to_logits(self, edges: Iterable[int]) -> set[int]:
+        """Return those of some edges that have a path to `logits`."""
+        entering: dict[int, list[int]] = defaultdict(list)
+        for edge in edges:
+            entering[int(self.destination[edge])].append(edge)
+        return self._follow(self.ends, entering, self.source, self.inputs_of)
 
     @staticmethod
     def _follow(

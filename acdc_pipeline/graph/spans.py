@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.edge import SPAN_NAME, Receiver
@@ -76,6 +77,13 @@ def check_spans(
 def visible_spans(spans: Sequence[str], sees: Sequence[str]) -> dict[str, frozenset[str]]:
     """Return for each span the spans that it sees."""
     return {name: frozenset(seen.split(" ")) for name, seen in zip(spans, sees, strict=True)}
+
+
+def positions_of(spans: Sequence[str]) -> Literal["none", "spans", "tokens"]:
+    """Return the kind of positions that a graph of these spans has."""
+    if not spans:
+        return "none"
+    return "tokens" if list(spans) == [f"t{i}" for i in range(len(spans))] else "spans"
 
 
 def mixes_positions(receiver: Receiver) -> bool:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_serializer
 
+from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs.base import Spec, sha256_of
 from acdc_pipeline.specs.methods.registry import Method
-from acdc_pipeline.specs.names import Dtype, Experts, Seed
+from acdc_pipeline.specs.names import Dtype, Experts, Positions, Seed
 
 SCHEMA_VERSION = 1
 """Version of the contents of a run directory."""
@@ -35,6 +36,8 @@ class RunSpec(Spec):
         experts: what a mixture of experts is in the graph: `layer`, one node as any MLP; `nodes`, a
             node for each expert, a router, and what the MLP adds to them. Left out of the stored
             form where it is `layer`.
+        positions: the spans that edges live in: those of the task (`spans`), or one for each
+            absolute position (`tokens`). Left out of the stored form where it is `none`.
         schema_version: version of the stored form.
     """
 
@@ -47,12 +50,12 @@ class RunSpec(Spec):
     seed: Seed
     dtype: Dtype
     experts: Experts = "layer"
+    positions: Positions = "none"
     schema_version: Literal[1] = SCHEMA_VERSION
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        written = write(self)
-        return written if self.experts != "layer" else _without(written, "experts")
+        return without_defaults(self, write(self))
 
     def run_id(self) -> str:
         """First 20 hex digits of sha256 over everything that determines the result.
@@ -64,5 +67,26 @@ class RunSpec(Spec):
         return sha256_of(deciding)[:RUN_ID_LENGTH]
 
 
-def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
+def require_positional(run: RunSpec) -> None:
+    """Raise SpecError if a run has positions and its method or its experts cannot."""
+    if run.positions == "none":
+        return
+    if not run.method.POSITIONAL:
+        raise SpecError(
+            f"method '{run.method.name}' finds no circuits with positions",
+            field="positions",
+            allowed="none, or another method such as acdc, eap-ig-inputs, exact",
+        )
+    if run.experts != "layer":
+        raise SpecError(
+            "experts cannot be nodes of a graph with positions",
+            field="positions",
+            allowed="none, or one node for each mixture",
+        )
+
+
+def without_defaults(spec: Spec, written: dict[str, Any]) -> dict[str, Any]:
+    """Leave out fields that were added later where they have their default, so that ids stay."""
+    fields = type(spec).model_fields
+    same = {n for n in ("experts", "positions") if getattr(spec, n) == fields[n].default}
+    return {name: value for name, value in written.items() if name not in same}

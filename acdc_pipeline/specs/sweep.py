@@ -112,6 +112,7 @@ class Cell:
     seed: int
     dtype: Dtype
     experts: Experts = "layer"
+    positions: Positions = "none"
 
 
 class SweepSpec(Spec):
@@ -127,6 +128,7 @@ class SweepSpec(Spec):
         dtype: precision; None takes that of the worker profile.
         experts: what a mixture of experts is in the graph: `layer`, one node; `nodes`, a node for
             each expert, in which models without a mixture are refused.
+        positions: the spans that edges live in, see `RunSpec`.
         exclude: combinations of task and model that are left out.
     """
 
@@ -138,13 +140,12 @@ class SweepSpec(Spec):
     seeds: tuple[Seed, ...] = Field(min_length=1)
     dtype: Dtype | None = None
     experts: Experts = "layer"
+    positions: Positions = "none"
     exclude: tuple[Exclusion, ...] = ()
 
     @model_serializer(mode="wrap")
     def _without_default(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out `experts` where it is `layer`, so that ids of jobs are what they were."""
-        written = write(self)
-        return {n: v for n, v in written.items() if n != "experts" or self.experts != "layer"}
+        return without_defaults(self, write(self))
 
     @field_validator("models")
     @classmethod
@@ -214,7 +215,16 @@ class SweepSpec(Spec):
         """
         methods = self._methods(tasks)
         return tuple(
-            Cell(tasks[task], model, method, self.prompts, seed, self.dtype or dtype, self.experts)
+            Cell(
+                tasks[task],
+                model,
+                method,
+                self.prompts,
+                seed,
+                self.dtype or dtype,
+                self.experts,
+                self.positions,
+            )
             for model, task in self._pairs(models)
             for seed in self.seeds
             for method in methods[task]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Circuit, Decision, Edge, Node, Receiver, Topology
-from acdc_pipeline.graph.table import EDGE_COLUMNS, edge_columns
+from acdc_pipeline.graph.table import EDGE_COLUMNS, SPAN_COLUMN, edge_columns, edge_schema
 from acdc_pipeline.store.record import HeadScore
 
 
@@ -19,8 +19,13 @@ def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-EDGES = pa.schema([_column("run_id", pa.string()), *EDGE_COLUMNS])
-"""Every edge of the full graph, in the order of the graph; `present` marks those kept."""
+_RUN_ID = _column("run_id", pa.string())
+
+EDGES = pa.schema([_RUN_ID, *EDGE_COLUMNS])
+"""Every edge of the full graph, in the order of the graph; `present` marks those kept.
+
+With spans, `dst_slot` is followed by the `span`.
+"""
 
 NODES = pa.schema(
     [
@@ -49,7 +54,9 @@ STEPS = pa.schema(
         _column("removed", pa.bool_()),
     ]
 )
-"""The decision log, in the order of the decisions."""
+"""The decision log, in the order of the decisions; with spans, the `span` follows `dst_slot`."""
+
+STEPS_WITH_SPANS = STEPS.insert(STEPS.get_field_index("dst_slot") + 1, SPAN_COLUMN)
 
 HEADS = pa.schema(
     [
@@ -71,7 +78,11 @@ def edges_table(run_id: str, circuit: Circuit) -> pa.Table:
     """Return every edge of the full graph, in the order of the graph."""
     edges = circuit.topology.edges
     columns = {"run_id": [run_id] * len(edges), **edge_columns(circuit, edges)}
-    return pa.Table.from_pydict(columns, schema=EDGES)
+    return pa.Table.from_pydict(columns, schema=_edges_of(circuit.topology))
+
+
+def _edges_of(topology: Topology) -> pa.Schema:
+    return pa.schema([_RUN_ID, *edge_schema(topology)])
 
 
 def circuit_from(table: pa.Table, topology: Topology) -> Circuit:
@@ -81,11 +92,13 @@ def circuit_from(table: pa.Table, topology: Topology) -> Circuit:
         StoreError: the table's rows are not the edges of `topology`.
     """
     edges = topology.edges
-    columns = _columns(table, EDGES)
+    columns = _columns(table, _edges_of(topology))
+    spans = [("span", [e.span for e in edges])] if topology.spans else []
     for name, expected in (
         ("src", [str(e.src) for e in edges]),
         ("dst", [str(e.dst) for e in edges]),
         ("dst_slot", [e.slot for e in edges]),
+        *spans,
     ):
         if columns[name] != expected:
             raise StoreError("rows are not the edges of the graph", field=name)
@@ -120,28 +133,34 @@ def nodes_table(run_id: str, circuit: Circuit) -> pa.Table:
 
 def steps_table(decisions: Sequence[Decision]) -> pa.Table:
     """Return the decision log, in the order of the decisions."""
+    spans = any(d.edge.span is not None for d in decisions)
     return pa.Table.from_pydict(
         {
             "step": [d.step for d in decisions],
             "src": [str(d.edge.src) for d in decisions],
             "dst": [str(d.edge.dst) for d in decisions],
             "dst_slot": [d.edge.slot for d in decisions],
+            **({"span": [d.edge.span for d in decisions]} if spans else {}),
             "metric_before": [d.metric_before for d in decisions],
             "metric_after": [d.metric_after for d in decisions],
             "removed": [d.removed for d in decisions],
         },
-        schema=STEPS,
+        schema=STEPS_WITH_SPANS if spans else STEPS,
     )
 
 
 def decisions_from(table: pa.Table) -> tuple[Decision, ...]:
     """Return the decision log in a table of `steps_table`. Raises StoreError or GraphError."""
-    columns = _columns(table, STEPS)
+    spans = SPAN_COLUMN.name in table.schema.names
+    columns = _columns(table, STEPS_WITH_SPANS if spans else STEPS)
     # A log names every edge of a graph, but few nodes: parse each node once.
     node, receiver = cache(Node.parse), cache(Receiver)
+    columns.setdefault(SPAN_COLUMN.name, [None] * len(table))
+    names = ("step", "src", "dst", "dst_slot", "span", "metric_before", "metric_after", "removed")
+    rows = zip(*(columns[name] for name in names), strict=True)
     return tuple(
-        Decision(step, Edge.into(node(src), receiver(node(dst), slot)), before, after, removed)
-        for step, src, dst, slot, before, after, removed in zip(*columns.values(), strict=True)
+        Decision(step, Edge.into(node(src), receiver(node(dst), slot, at)), before, after, removed)
+        for step, src, dst, slot, at, before, after, removed in rows
     )
 
 

@@ -146,4 +146,5 @@ def run_of_circuit(
         seed=seed,
         dtype=dtype,
         experts="nodes" if circuit.topology.experts else "layer",
+        positions=positions_of(circuit.topology.spans),
     )

@@ -248,6 +248,7 @@ def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> Sw
             seed=cell.seed,
             dtype=cell.dtype,
             experts=cell.experts,
+            positions=cell.positions,
         )
         planned = PlannedRun(run, cell.task)
         runs.setdefault(planned.run_id, planned)

@@ -7,7 +7,7 @@ that writes something between clean and ablated is the same sum, read by all tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -27,11 +27,17 @@ class Gates:
         steps: ablated minus clean, by source.
         moved: how far sources are on their way to ablated, 0 where not named.
         edges: those of the graph; in parallel blocks an MLP does not read what heads just wrote.
+        spans: masks [prompt pos] by name, where edges have spans.
     """
 
     def __init__(
-        self, steps: dict[str, Tensor], moved: dict[str, float], edges: Collection[str]
+        self,
+        steps: dict[str, Tensor],
+        moved: dict[str, float],
+        edges: Collection[str],
+        spans: Mapping[str, Tensor] | None = None,
     ) -> None:
+        self.places = {f"@{name}": mask[..., None] for name, mask in (spans or {}).items()}
         self.steps = steps
         self.moved = moved
         self.edges = edges
@@ -40,13 +46,16 @@ class Gates:
     def added(self, receiver: str, sources: Collection[str]) -> Tensor:
         dtype = next(iter(self.steps.values())).dtype
         total = torch.zeros(1, dtype=dtype)
-        for source in sources:
-            if f"{source}->{receiver}" not in self.edges:
-                continue
-            # Several modules of a model may read as one receiver.
-            new = torch.zeros((), dtype=dtype, requires_grad=True)
-            gate = self.by_edge.setdefault(f"{source}->{receiver}", new)
-            total = total + (self.moved.get(source, 0.0) + gate) * self.steps[source]
+        places = self.places or {"": torch.ones(1, dtype=dtype)}
+        for name, source in ((f"{source}->{receiver}", source) for source in sources):
+            for place, mask in places.items():
+                if name + place not in self.edges:
+                    continue
+                # Several modules of a model may read as one receiver.
+                new = torch.zeros((), dtype=dtype, requires_grad=True)
+                gate = self.by_edge.setdefault(name + place, new)
+                moved = self.moved.get(source, 0.0) + gate
+                total = total + moved * mask.to(dtype) * self.steps[source]
         return total
 
     def derivatives(self, metric: Tensor) -> dict[str, float]:
@@ -107,7 +116,7 @@ class EdgeGates:
 
     def at(self, moved: dict[str, float]) -> dict[str, float]:
         """For each edge, Σ (ablated - clean) · gradient, where sources are `moved` on their way."""
-        gates = Gates(self.steps, moved, self.edges)
+        gates = Gates(self.steps, moved, self.edges, getattr(self.forward, "spans", None))
         with torch.enable_grad():
             return gates.derivatives(self.metric(self.forward.gated(gates)))
 

@@ -148,6 +148,14 @@ def discover(
             "and an input for the router.",
         ),
     ] = "layer",
+    positions: Annotated[
+        str,
+        typer.Option(
+            **completion.choice("none|spans|tokens"),
+            help="Where in the prompt edges are: nowhere in particular, in the spans of the task "
+            "(acdc tasks show TASK), or at each absolute token.",
+        ),
+    ] = "none",
     prompts: Annotated[
         int | None,
         typer.Option(
@@ -226,6 +234,7 @@ def discover(
             seed=seed,
             dtype=dtype,
             experts=experts,
+            positions=positions,
         )
         # A request that is not valid is refused before the store is imported.
         from acdc_pipeline.cli.views.faithful import TrialLines

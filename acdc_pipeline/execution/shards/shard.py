@@ -88,7 +88,7 @@ class Shard:
             return self._facts
         self.groups, self._prepared, self._facts = [], None, None
         model = self.worker.model(run)
-        prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
+        prompts = prompts_for(model, task, n=run.prompts, seed=run.seed, positions=run.positions)
         warnings = prompt_warnings(run, prompts)
         n_groups = count_groups(prompts.n_prompts)
         wanted = groups_of_worker(n_groups, number, shards)

@@ -64,6 +64,7 @@ class BaseMethod(Spec):
         TEST_COST: forward passes that the test of one edge costs, for forecasts.
         COMPUTES_SCORES: whether scores of edges or heads are computed together, as opposed to
             only testing edges one by one, for forecasts.
+        POSITIONAL: whether it also finds circuits whose edges live in spans of positions.
     """
 
     VERSION: ClassVar[int]
@@ -72,6 +73,7 @@ class BaseMethod(Spec):
     NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ()
     TEST_COST: ClassVar[float] = 0.0
     COMPUTES_SCORES: ClassVar[bool] = True
+    POSITIONAL: ClassVar[bool] = True
 
     if TYPE_CHECKING:
         # A Literal in every subclass, at the place that it has in the JSON.

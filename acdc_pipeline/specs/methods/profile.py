@@ -26,6 +26,7 @@ class ProfileMethod(BaseMethod):
     """
 
     VERSION: ClassVar[int] = 3
+    POSITIONAL: ClassVar[bool] = False
     NOT_IN_SWEEPS: ClassVar[tuple[str, ...]] = ("text",)
 
     name: Literal["profile"]

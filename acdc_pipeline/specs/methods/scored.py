@@ -225,6 +225,7 @@ class NodeAttributionMethod(RankedMethod):
     """Attribution patching of nodes; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
+    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "what removing its weaker end costs in {metric}, to first order"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_attribution"
@@ -240,6 +241,7 @@ class NodeExactMethod(RankedMethod):
     """Each node removed from the whole model, alone; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
+    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "what removing its weaker end alone costs in {metric}"
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_exact"
 
@@ -254,6 +256,7 @@ class HispMethod(ScoredMethod):
     """Head importance score for pruning (Michel et al. 2019), of every node."""
 
     VERSION: ClassVar[int] = 1
+    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "importance of its weaker end within its layer, 0 to 1"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:hisp"
@@ -274,6 +277,7 @@ class EdgePruningMethod(ScoredMethod):
     """
 
     VERSION: ClassVar[int] = 1
+    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "log-odds of its trained gate"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:edge_pruning"
@@ -301,6 +305,7 @@ class SubnetworkProbingMethod(ScoredMethod):
     """
 
     VERSION: ClassVar[int] = 1
+    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "log-odds of the trained gate of its weaker end"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:subnetwork_probing"

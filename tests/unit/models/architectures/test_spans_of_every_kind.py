@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
 
 import pytest
 import torch
+from torch import Tensor
 
 from acdc_pipeline.algorithms import acdc
-from acdc_pipeline.engine import set_up
-from acdc_pipeline.evaluation import objective_for
+from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from tests.every_class import EVERY_CLASS, TinyModel
 from tests.float64 import Float64Throughout
 from tests.hugging_face_models import VOCAB
+from tests.oracles.edge_gates import EdgeGates
 from tests.oracles.hugging_face_patching import HuggingFacePatching
 from tests.oracles.plain_acdc import Step, decide_all, visits, visits_in_spans
 from tests.prompt_sets import random_prompts
+from tests.scoring import scores_of
 
 ROWS = [["first", "NAME", "rest", "NAME", "END"], ["first", "rest", "NAME", "rest", "END"]]
 SPANS = ("first", "NAME", "rest", "END")
@@ -46,12 +51,29 @@ def test_every_kind_is_there():
     assert {tiny.name for tiny in TINY} == set(KINDS)
 
 
-@pytest.mark.parametrize("tiny", TINY, ids=lambda tiny: tiny.name)
-def test_acdc_with_spans_decides_as_a_plain_loop_does(tiny: TinyModel, tmp_path):
+@dataclass(frozen=True)
+class Case:
+    tiny: TinyModel
+    bench: Bench
+    plain: HuggingFacePatching
+    tolerance: float
+
+    @property
+    def edges(self) -> list[str]:
+        return [str(edge) for edge in self.bench.weights.topology.edges]
+
+    def scores(self, method: str) -> dict[str, float]:
+        with Float64Throughout():
+            return scores_of(method, self.bench)
+
+
+@pytest.fixture(scope="module", params=TINY, ids=lambda tiny: tiny.name)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    tiny: TinyModel = request.param
     prompts = random_prompts(2, 5, VOCAB, seed=5)
     spans = with_answers(spans_from_names(ROWS, 5), prompts.answer_row, prompts.answer_pos)
     prompts = replace(prompts, spans=spans)
-    directory = tiny.save(tmp_path)
+    directory = tiny.save(tmp_path_factory.mktemp(tiny.name))
     model = load_model(f"dir:{directory}", dtype=tiny.dtype, device="cpu")
     masks = {s: torch.tensor([[float(n == s) for n in row] for row in ROWS]) for s in SPANS}
     plain = HuggingFacePatching(
@@ -59,9 +81,49 @@ def test_acdc_with_spans_decides_as_a_plain_loop_does(tiny: TinyModel, tmp_path)
     )
     with torch.no_grad(), Float64Throughout():
         bench = set_up(model.weights, prompts, "corrupted")
-        topology = bench.weights.topology
-        assert topology.spans == SPANS
-        assert topology.visible == {name: frozenset(seen) for name, seen in SEES.items()}
+    return Case(tiny, bench, plain, 1e-10 if tiny.dtype == "float64" else 1e-5)
+
+
+def test_spans_see_those_before_them(case: Case):
+    topology = case.bench.weights.topology
+    assert topology.spans == SPANS
+    assert topology.answer_spans == ("END",)
+    assert topology.visible == {name: frozenset(seen) for name, seen in SEES.items()}
+
+
+def test_exact_scores_in_spans_are_those_of_brute_force(case: Case):
+    some = Random(0).sample(case.edges, 40)
+    logits = case.plain.logits([set(), *({edge} for edge in some)])
+    whole, *without = _logit_diff(case, logits).tolist()
+    ours = case.scores("exact")
+    assert [ours[edge] for edge in some] == pytest.approx(
+        [value - whole for value in without], rel=100 * case.tolerance, abs=case.tolerance
+    )
+
+
+def test_eap_scores_in_spans_are_the_gradients_of_transformers(case: Case):
+    theirs = EdgeGates(case.plain, case.edges, partial(_logit_diff, case)).eap()
+    ours = case.scores("eap")
+    assert set(ours) == set(theirs)
+    largest = max(map(abs, theirs.values()))
+    assert max(abs(ours[e] - theirs[e]) for e in theirs) < case.tolerance * largest
+
+
+def test_random_circuits_in_spans_have_the_divergence_of_brute_force(case: Case):
+    draw, edges = Random(0), case.bench.weights.topology.edges
+    gone = [{edge for edge in edges if draw.random() < share} for share in (0.05, 0.4, 0.95)]
+    theirs = case.plain.kl_of_all([{str(edge) for edge in some} for some in gone])
+    for some, expected in zip(gone, theirs, strict=True):
+        with Float64Throughout():
+            logprobs = circuit_logprobs(case.bench, case.bench.weights.topology.edge_set - some)
+        ours = measure(case.bench, logprobs, ["kl"])["kl"]
+        assert ours == pytest.approx(expected, rel=10 * case.tolerance, abs=1e-12)
+
+
+def test_acdc_with_spans_decides_as_a_plain_loop_does(case: Case):
+    tiny, bench, plain = case.tiny, case.bench, case.plain
+    topology = bench.weights.topology
+    with torch.no_grad(), Float64Throughout():
         found = acdc(
             bench.search(objective_for(bench, "kl"), memory=2**30),
             topology,
@@ -78,7 +140,15 @@ def test_acdc_with_spans_decides_as_a_plain_loop_does(tiny: TinyModel, tmp_path)
         visits_in_spans(visited, SPANS, SEES, "END"),
         tiny.threshold / 3,
     )
-    _assert_same(found, log, 1e-10 if tiny.dtype == "float64" else 1e-5)
+    _assert_same(found, log, case.tolerance)
+
+
+def _logit_diff(case: Case, logits: Tensor) -> Tensor:
+    """Minus the difference of logits or log-probabilities of the two answers, mean over prompts."""
+    prompts, rows = case.bench.prompts, torch.arange(2)
+    right = torch.tensor([token for (token,) in prompts.correct])
+    wrong = torch.tensor([token for (token,) in prompts.incorrect])
+    return -(logits[..., rows, right] - logits[..., rows, wrong]).mean(-1)
 
 
 def _assert_same(found, log: list[Step], tolerance: float) -> None:
