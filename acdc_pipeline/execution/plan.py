@@ -8,6 +8,7 @@ from acdc_pipeline.models.directory import SHOW_SUPPORTED
 from acdc_pipeline.models.location import pin
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.specs import Method, ModelRef, RunSpec, TaskSpec, parse
+from acdc_pipeline.specs.run import require_positional
 
 
 def plan_run(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.graph.spans import positions_of
 from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
 from acdc_pipeline.specs.names import check_device
