@@ -15,7 +15,7 @@ from acdc_pipeline.specs.base import Spec, rejection, tag_of, unknown_reference
 from acdc_pipeline.specs.methods.profile import ProfileMethod
 from acdc_pipeline.specs.methods.registry import METHODS, Method
 from acdc_pipeline.specs.model_ref import ModelRef, full_name
-from acdc_pipeline.specs.names import Dtype, Experts, MetricName, Name, Seed
+from acdc_pipeline.specs.names import Dtype, Experts, MetricName, Name, Positions, Seed
 from acdc_pipeline.specs.run import MAX_PROMPTS, without_defaults
 from acdc_pipeline.specs.task import TaskSpec
 
