@@ -88,6 +88,8 @@ def select_exchangeable(prompts: PromptSet) -> PromptSet:
     Raises:
         PromptError: there are none.
     """
+    if prompts.spans is not None:
+        raise PromptError("edges have positions, which scrubbing does not know")
     if prompts.whole is not None:
         raise PromptError(
             "prompts with whole answers of several tokens cannot be exchanged",

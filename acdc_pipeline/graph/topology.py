@@ -263,11 +263,8 @@ class Topology:
         """Return each of some receivers without a span in every span that it has, first to last."""
         if not self.spans:
             return list(receivers)
-        return [
-            Receiver(receiver.node, receiver.slot, span)
-            for receiver in receivers
-            for span in (self.answer_spans if receiver.node == LOGITS else self.spans)
-        ]
+        spans = {True: self.answer_spans, False: self.spans}
+        return [replace(r, span=span) for r in receivers for span in spans[r.node == LOGITS]]
 
     @cached_property
     def visible(self) -> dict[str, frozenset[str]]:
@@ -373,6 +370,9 @@ class Topology:
 
     def require_same_parts(self, form: str) -> None:
         """Raise GraphError if layers differ in their parts, which a `form` of files cannot say."""
+        if self.spans:
+            fix = "use the node-link JSON (graph.json), or circuit.collapse()"
+            raise GraphError(f"{form} cannot describe a graph with spans", fix=fix)
         if self.layers or self.experts:
             has = "mixers or layers of different parts" if self.layers else "experts as nodes"
             raise GraphError(

@@ -129,6 +129,7 @@ def logits_of_run(
         prompts = worker.prompts(some, chosen, seed=run.seed, alike=1)
     check_parity(model, prompts.clean, prompts.lengths)
     bench = set_up(model.weights, prompts, circuit_method(run.method).ablation)
+    require_graph(circuit, bench.weights.topology)
     return circuit_logits(bench, circuit.edges)
 
 
@@ -174,6 +175,12 @@ def patch_model(
     attached = attach_model(model)
     if circuit.topology.experts:
         attached = replace(attached, copy=with_experts(attached.copy, "nodes"))
+    if circuit.topology.spans:
+        raise GraphError(
+            "the tokens of a call have no spans",
+            where="patch_model",
+            fix="circuit.collapse() is the circuit without positions",
+        )
     require_graph(circuit, attached.copy.topology)
     tokens = None if corrupted is None else _token_ids(corrupted)
     with patch(attached, circuit.edges, tokens, cast("Ablation", ablation)):
@@ -181,8 +188,12 @@ def patch_model(
 
 
 def require_graph(circuit: Circuit, topology: Topology) -> None:
-    """Raise GraphError unless `circuit` is of the graph `topology`."""
-    if circuit.topology != topology:
+    """Raise GraphError unless `circuit` is of the graph `topology`.
+
+    A graph without spans stands for that of any spans, which prompts decide.
+    """
+    own = circuit.topology if topology.spans else circuit.topology.collapsed
+    if own != topology:
         raise GraphError(
             f"the circuit is of a graph of {circuit.topology}, and the model has {topology}",
             allowed="a circuit of the graph of this model",

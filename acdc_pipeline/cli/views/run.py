@@ -76,6 +76,10 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         "model": f"{spec.model} ({spec.dtype}{', experts as nodes' * (spec.experts == 'nodes')})",
         "method": method_text(spec.method, record.profile),
     }
+    if record.circuit is not None and record.circuit.topology.spans:
+        facts["positions"] = f"{spec.positions}: {', '.join(record.circuit.topology.spans)}"
+        pairs = len(record.circuit.collapse())
+        facts["components"] = f"{pluralize(pairs, 'edge')} without positions"
     if record.circuit is not None:
         kept, total = edge_counts(record)
         facts["edges kept"] = f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"

@@ -32,6 +32,7 @@ SETTINGS = (
     Column("penalty", "number", rank=2),
     Column("dtype", rank=2),
     Column("experts", rank=2),
+    Column("positions", rank=2),
     Column("task version", rank=2),
     Column("weights", rank=2),
 )
@@ -240,8 +241,8 @@ def _failed_row(failure: RunFailure) -> dict[str, str]:
 
 
 def _settings(spec: RunSpec) -> dict[str, str]:
-    run = {"prompts": spec.prompts, "seed": spec.seed, "dtype": spec.dtype, "experts": spec.experts}
-    both = run | spec.method.plain()
+    names = ("prompts", "seed", "dtype", "experts", "positions")
+    both = {name: getattr(spec, name) for name in names} | spec.method.plain()
     return {name.replace("_", " "): str(value) for name, value in both.items()}
 
 
