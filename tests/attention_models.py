@@ -11,6 +11,7 @@ from torch import Tensor
 from acdc_pipeline.models.weights import (
     Attention,
     Block,
+    Difference,
     HeadNorm,
     Latent,
     Mlp,
@@ -130,6 +131,13 @@ def normed(draw: Draw) -> Attention:
     return replace(gate(draw), z_norm_eps=1e-5, b_o=None)
 
 
+def difference(draw: Draw) -> Attention:
+    """Differential attention with grouped keys and rotation; the second pattern outweighs."""
+    plain = _attention(draw, heads=4, d_qk=4, d_v=6)
+    difference = Difference(torch.tensor(1.3, dtype=torch.float64), 1e-5, 0.7)
+    return replace(plain, difference=difference, rotary=_rotary(2, RotaryPairs.HALVES))
+
+
 KINDS: dict[str, tuple[Callable[[Draw], Attention], NormKind]] = {
     "sinks": (sinks, "rms"),
     "latents": (latents, "rms"),
@@ -138,6 +146,7 @@ KINDS: dict[str, tuple[Callable[[Draw], Attention], NormKind]] = {
     "alibi": (alibi, "layer"),
     "chunks": (chunks, "none"),
     "normed": (normed, "rms"),
+    "difference": (difference, "rms"),
     "coupled": (coupled, "rms"),
 }
 

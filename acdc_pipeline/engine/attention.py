@@ -126,12 +126,30 @@ def attention_pattern(
 ) -> Float[Tensor, "*out query key"]:
     """Softmax of scaled, capped and biased q·k over the keys that each query may see.
 
-    With sinks, the weights of a query sum to less than 1.
+    With sinks, the weights of a query sum to less than 1. In differential attention the result is
+    the difference of the two patterns, see `Difference`.
 
     Args:
         heads: those of the first axis of `q`.
         positions: of the queries; keys are at 0, 1, ...
     """
+    if attn.difference is None:
+        return _one_pattern(q, k, attn, heads, positions, allowed)
+    first, second = (
+        _one_pattern(one_q, one_k, attn, heads, positions, allowed)
+        for one_q, one_k in zip(q.chunk(2, dim=-1), k.chunk(2, dim=-1), strict=True)
+    )
+    return first - attn.difference.factor * second
+
+
+def _one_pattern(
+    q: Float[Tensor, "*lead query d_q"],
+    k: Float[Tensor, "*lead_k key d_q"],
+    attn: Attention,
+    heads: Sequence[int],
+    positions: Int[Tensor, "*at query"],
+    allowed: Bool[Tensor, "*at query key"],
+) -> Float[Tensor, "*out query key"]:
     scores = scaled_scores(q, k, attn)
     ones = [1] * (scores.dim() - 1)
     if attn.alibi is not None:

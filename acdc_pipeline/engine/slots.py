@@ -112,18 +112,32 @@ def split_gate(
 def normalise_mixed(
     attn: Attention, z: Float[Tensor, "head *lead d_v"]
 ) -> Float[Tensor, "head *lead d_v"]:
-    """What all heads of a layer carry, divided by its root mean square where there is such a norm.
+    """What heads carry, normalised where there is a norm before the output projection.
 
     Args:
-        z: the mixed values of all heads, times their gates.
+        z: the mixed values, times their gates; of all heads where one norm spans them.
     """
-    return z if attn.z_norm_eps is None else z * mixed_scale(z, attn.z_norm_eps, 0)
+    scale = mixed_scale(attn, z, 0)
+    return z if scale is None else z * scale
 
 
-def mixed_scale(z: Float[Tensor, "*shape"], eps: float, head_axis: int) -> Float[Tensor, "*ones"]:
-    """The factor of a norm of what all heads carry; `z` has its dimensions on the last axis."""
-    mean_square = z.square().mean(dim=(head_axis, -1), keepdim=True)
-    return torch.rsqrt(mean_square + eps)
+def mixed_scale(
+    attn: Attention, z: Float[Tensor, "*shape"], head_axis: int
+) -> Float[Tensor, "*ones"] | None:
+    """The factor of the norm of what heads carry; None without one.
+
+    That is one factor for all heads (`Attention.z_norm_eps`), or one for each (`Difference`).
+
+    Args:
+        z: as `normalise_mixed`, with the heads on `head_axis` and their dimensions on the last.
+    """
+    if attn.z_norm_eps is not None:
+        mean_square = z.square().mean(dim=(head_axis, -1), keepdim=True)
+        return torch.rsqrt(mean_square + attn.z_norm_eps)
+    if attn.difference is None:
+        return None
+    mean_square = z.square().mean(dim=-1, keepdim=True)
+    return attn.difference.scale * torch.rsqrt(mean_square + attn.difference.eps)
 
 
 def finish_slot(
@@ -158,7 +172,9 @@ def finish_rows(
     if slot == "v":
         return x
     if attn.rotary is not None:
-        x = rotate(x, attn.rotary, positions)
+        parts = (x,) if attn.difference is None else x.chunk(2, dim=-1)
+        rotated = [rotate(part, attn.rotary, positions) for part in parts]
+        x = rotated[0] if len(rotated) == 1 else torch.cat(rotated, dim=-1)
     if norm is not None and norm.after_rotation:
         x = normalise_heads(x, norm, rows)
     if slot == "q" and attn.query_scale is not None:

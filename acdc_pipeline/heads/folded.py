@@ -81,6 +81,8 @@ def find_obstacles(attn: Attention) -> dict[Circuit, str]:
         found["ov"] = "every dimension of the values has a gate"
     if attn.q_latent is not None or attn.k_latent is not None:
         found["qk"] = "queries or keys are computed from a latent"
+    elif attn.difference is not None:
+        found["qk"] = "a head has two queries and two keys"
     return found
 
 

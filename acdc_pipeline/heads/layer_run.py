@@ -64,7 +64,7 @@ class LayerRun:
     """The attention of one layer.
 
     Args:
-        pattern: attention after softmax.
+        pattern: attention after softmax; in differential attention the difference of two.
         group_values: the values of each key/value head at each position, its bias included.
         carried: each head's values, summed with its pattern as weights, times its gate; before its
             output matrix.
@@ -313,7 +313,7 @@ def _attention(
 ]:
     """The pattern of every head, the values of each group, what each head carries, and its gate.
 
-    The factor of a norm of what all heads carry counts as part of the gate.
+    The factor of a norm of what heads carry counts as part of the gate.
 
     Heads of a group are multiplied with its keys and values in one product, so that nothing is
     copied for each head, unless their scores have something of their own.
@@ -333,7 +333,7 @@ def _attention(
         for slot, x in slots.items()
     )
     allowed = visible_keys(attn, pos, stream.device)
-    if attn.alibi is None and attn.sinks is None:
+    if attn.alibi is None and attn.sinks is None and attn.difference is None:
         grouped = q.reshape(batch, n_groups, -1, q.shape[-1])
         hidden = ~allowed.repeat(attn.heads_per_kv, 1)
         scores = scaled_scores(grouped, k, attn).masked_fill(hidden, float("-inf"))
@@ -346,8 +346,9 @@ def _attention(
     carried = (pattern @ v).view(batch, n_heads, pos, -1).transpose(1, 2)
     if gate is not None:
         carried = carried * gate
-    if attn.z_norm_eps is not None:
-        scale = mixed_scale(carried, attn.z_norm_eps, 2).expand(batch, pos, n_heads, 1)
+    scale = mixed_scale(attn, carried, 2)
+    if scale is not None:
+        scale = scale.expand(batch, pos, n_heads, 1)
         carried, gate = carried * scale, scale if gate is None else gate * scale
     return pattern.view(batch, n_heads, pos, pos), v, carried, gate
 

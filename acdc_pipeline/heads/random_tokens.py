@@ -197,15 +197,20 @@ def attention_scores(run: LayerRun, period: int) -> dict[str, Float[Tensor, "hea
 
     The layer has run on rows of `1 + 2 * period` tokens, see `RepeatedSequences`. Entropy and
     distance are those of the attention that keys get: sinks are left out, and the rest sums to 1.
+    Of differential attention, whose weights may be negative, they are those of the absolute
+    weights, as shares of their sum.
     """
     pattern = run.pattern
     pos = pattern.shape[-1]
     at = torch.arange(pos, device=pattern.device)
     later = among_keys = pattern[:, :, 1:]
-    if run.block.attention.sinks is not None:
-        among_keys = later / later.sum(-1, keepdim=True)
+    attn = run.block.attention
+    if attn.difference is not None:
+        among_keys = later.abs()
+    if attn.sinks is not None or attn.difference is not None:
+        among_keys = among_keys / among_keys.sum(-1, keepdim=True)
     entropy = -torch.special.xlogy(among_keys, among_keys).sum(-1)
-    visible = visible_keys(run.block.attention, pos, pattern.device).sum(-1)[1:]
+    visible = visible_keys(attn, pos, pattern.device).sum(-1)[1:]
     uniform = visible.to(pattern.dtype).log()
     distance = (at[1:, None] - at[None]).abs().to(pattern.dtype)
     one_key = ("induction", "duplicate_token", "previous_token", "current_token")

@@ -189,8 +189,12 @@ def _attention_features(weights: TransformerWeights) -> Iterator[str]:
     rotary = [attn.rotary for attn in layers if attn.rotary is not None]
     if rotary:
         width, d_head = rotary[0].cos.shape[1], first.d_qk
+        if first.difference is not None:
+            d_head //= 2
         some = "" if len(rotary) == len(layers) else f" in {len(rotary)} of {len(layers)} layers"
         yield f"rotary positions on {width} of {d_head} dimensions{some}"
+    if first.difference is not None:
+        yield "heads that subtract one attention pattern from another"
     if first.heads_per_kv > 1:
         yield f"{first.w_q.shape[0]} query heads on {first.w_k.shape[0]} key/value heads"
     if first.q_norm is not None:

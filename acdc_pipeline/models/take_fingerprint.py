@@ -127,6 +127,8 @@ def _hash_head(attention: Attention, index: int) -> str:
         _row_bytes(attention.b_v, group),
     ]
     parts += [_row_bytes(attention.sinks, index), _row_bytes(attention.alibi, index)]
+    if attention.difference is not None:
+        parts += [_row_bytes(attention.difference.factor[None], 0)]
     for latent in attention.latents.values():
         if latent is not None:
             parts += [_row_bytes(latent.down[None], 0)]

@@ -93,6 +93,25 @@ class Latent:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """The difference of two attention patterns (differential attention, arXiv 2410.05258, eq. 1-3).
+
+    A head has two queries and two keys, each pair side by side in its columns, and one row of
+    values. Its pattern is softmax(q1 k1) - `factor` * softmax(q2 k2), whose weights may be negative
+    and sum to 1 - `factor`. What it carries is divided by its own root mean square, times `scale`.
+
+    Args:
+        factor: the lambda of the layer.
+        eps: added to the mean square.
+        scale: 1 - lambda_init.
+    """
+
+    factor: Float[Tensor, ""]
+    eps: float
+    scale: float
+
+
+@dataclass(frozen=True)
 class Attention:
     """One attention layer; query head h reads key/value head `h // (head / kv_head)`.
 
@@ -119,6 +138,7 @@ class Attention:
         z_norm_eps: the eps of a norm of what all heads together carry before `w_o`, which has the
             norm's weight folded in: each row is divided by its root mean square (BitNet). It
             couples the heads of the layer. None without it.
+        difference: a head subtracts one pattern from another (DiffLlama); None for one pattern.
     """
 
     w_q: Float[Tensor, "head q_in q_out"]
@@ -148,6 +168,7 @@ class Attention:
     chunk: int | None = None
     z_norm_eps: float | None = None
     gate_function: Literal["sigmoid", "softplus"] = "sigmoid"
+    difference: Difference | None = None
 
     @property
     def heads_per_kv(self) -> int:
@@ -156,7 +177,7 @@ class Attention:
 
     @property
     def d_qk(self) -> int:
-        """Width of a query or key, without the columns of a gate."""
+        """Width of a query or key, of both in a difference, without the columns of a gate."""
         return self.w_k.shape[2]
 
     @property

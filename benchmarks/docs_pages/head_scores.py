@@ -42,11 +42,17 @@ incorrect answers, the mean over the vocabulary takes their place. Direct effect
 of the final norm frozen.
 
 With attention sinks the weights of a query sum to less than 1; entropy and mean distance are those
-of the weights divided by their sum. $W_{OV}$ and $W_{QK}$ leave out what only scales an output
-(norms of values, a gate of a whole head) and what depends on positions alone (rotation, ALiBi), so
-that QK circuits compare contents. Where projections are clipped, where values have a gate for
-every dimension, and where queries, keys or values are computed from a latent, these matrices do not
-exist: scores of such a circuit are missing, and a warning of the profile gives the reason.
+of the weights divided by their sum. In differential attention (DiffLlama) the attention of a head
+is the difference of its two patterns, whose weights may be negative: scores of attention are of
+these weights with their signs, entropy and mean distance of the absolute weights divided by their
+sum, and pictures of patterns show negative weights as 0.
+
+$W_{OV}$ and $W_{QK}$ leave out what only scales an output (norms of values, a gate of a whole head)
+and what depends on positions alone (rotation, ALiBi), so that QK circuits compare contents. Where
+projections are clipped, where values have a gate for every dimension, and where queries, keys or
+values are computed from a latent, these matrices do not exist; nor does $W_{QK}$ where a head has
+two queries and two keys. Scores of such a circuit are missing, and a warning of the profile gives
+the reason.
 
 A score that a head does not have is missing, not zero: a head that writes nothing copies nothing
 and suppresses nothing. Means have a 95 % bootstrap interval over their samples. Everything that

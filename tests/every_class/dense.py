@@ -7,6 +7,7 @@ from tests.every_class.tiny import (
     PARTIAL_ROTARY,
     ROTARY,
     SHARED_NORM,
+    SIZES,
     TinyModel,
 )
 from tests.oracles.hugging_face_parts import Family, Layer
@@ -164,5 +165,17 @@ DENSE: tuple[TinyModel, ...] = (
             "rope_parameters": ROTARY,
         },
         Family(Layer(reads={"input_layernorm": "a", "pre_feedforward_layernorm": "m"})),
+    ),
+    TinyModel(
+        "DiffLlamaForCausalLM",
+        {
+            **SIZES,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "hidden_size": 32,
+            "attention_bias": True,
+            "rope_parameters": ROTARY,
+        },
+        Family(query_heads=2),
     ),
 )

@@ -46,7 +46,7 @@ class HuggingFacePatching:
         self.model = model.eval().requires_grad_(False)
         self.clean, self.corrupted = clean, corrupted
         self.config = model.config.get_text_config()
-        self.n_heads: int = self.config.num_attention_heads
+        self.n_heads: int = self.config.num_attention_heads // family.query_heads
         self.final = model.get_submodule(family.final)
         self.layers = [
             LayerParts.of(module, family.layer, index, self.config)

@@ -93,13 +93,21 @@ class PlainModel:
             queries = [q * scales[:, None] for q in queries]
         out = {}
         for h, name in enumerate(names):
-            pattern = _pattern(queries[h], keys[h], attn, h)
+            if attn.difference is None:
+                pattern = _pattern(queries[h], keys[h], attn, h)
+            else:
+                half = queries[h].shape[-1] // 2
+                first = _pattern(queries[h][..., :half], keys[h][..., :half], attn, h)
+                second = _pattern(queries[h][..., half:], keys[h][..., half:], attn, h)
+                pattern = first - attn.difference.factor * second
             z = torch.einsum("bqk,bkd->bqd", pattern, values[h])
             gate = gates[h]
             if gate is not None:
                 softplus = attn.gate_function == "softplus"
                 factor = torch.log(1 + torch.exp(gate)) if softplus else 1 / (1 + torch.exp(-gate))
                 z = z * factor
+            if attn.difference is not None:
+                z = _unweighted(z, "rms", attn.difference.eps) * attn.difference.scale
             self.patterns[name], self.carried[name] = pattern, z
         if attn.z_norm_eps is not None:
             squares = torch.stack([self.carried[name].pow(2).mean(-1) for name in names])
@@ -166,7 +174,8 @@ def _finished(
     if attn.clip is not None:
         rows = [row.clamp(-attn.clip, attn.clip) for row in rows]
     if rotary is not None:
-        rows = [_rotated(row, rotary) for row in rows]
+        paired = attn.difference is not None
+        rows = [_rotated_pair(row, rotary) if paired else _rotated(row, rotary) for row in rows]
     if own is not None and own.after_rotation:
         rows = _head_norm(rows, own, per_group)
     return rows
@@ -184,6 +193,12 @@ def _head_norm(rows: list[Tensor], own: HeadNorm, per_group: int) -> list[Tensor
             normalised = normalised + own.bias[h // per_group]
         out.append(normalised)
     return out
+
+
+def _rotated_pair(x: Tensor, rotary: Rotary) -> Tensor:
+    """Two queries or two keys, side by side."""
+    half = x.shape[-1] // 2
+    return torch.cat([_rotated(x[..., :half], rotary), _rotated(x[..., half:], rotary)], -1)
 
 
 def _rotated(x: Tensor, rotary: Rotary) -> Tensor:

@@ -12,7 +12,7 @@ from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout, Needed
 from acdc_pipeline.engine.search.state_batch import Parts
-from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
+from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.engine.spill import Spill, tensor_dict
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
@@ -109,16 +109,17 @@ class AttentionState:
     ) -> Parts:
         parts = dict(projected)
         have = {**current, **projected}
+        attn = self.weights.blocks[layer].attention
         if "q" in projected or "k" in projected:
             allowed = self.allowed[layer]
             if needed is Needed.ANSWERS:
                 allowed = allowed[self.layout.answer_pos][:, None]
             keys = self._for_queries(have["k"], needed)
-            attn, at = self.weights.blocks[layer].attention, self._positions(needed)
+            at = self._positions(needed)
             parts["pattern"] = attention_pattern(have["q"], keys, attn, _heads(nodes), at, allowed)
             have["pattern"] = parts["pattern"]
         z = torch.matmul(have["pattern"], self._for_queries(have["v"], needed))
-        parts["z"] = z * have["gate"] if "gate" in have else z
+        parts["z"] = normalise_mixed(attn, z * have["gate"] if "gate" in have else z)
         return parts
 
     def _positions(self, needed: Needed) -> Int[Tensor, "*at query"]:

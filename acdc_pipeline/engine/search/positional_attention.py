@@ -12,7 +12,7 @@ from torch import Tensor
 from acdc_pipeline.engine.attention import attention_pattern, visible_keys
 from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout
-from acdc_pipeline.engine.slots import finish_slot, project_slot, split_gate
+from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.engine.span_rows import SpanRows
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
@@ -141,7 +141,8 @@ class PositionalAttention:
                     have(("q", name)), have(("k", None)), attn, heads, rows.positions, allowed
                 )
             z = torch.matmul(have(("pattern", name)), have(("v", None)))
-            out["z", name] = z if attn.gate is None else z * have(("gate", name))
+            z = z if attn.gate is None else z * have(("gate", name))
+            out["z", name] = normalise_mixed(attn, z)
         return out
 
     def _project(

@@ -14,6 +14,7 @@ from acdc_pipeline.errors import UnsupportedModel
 from acdc_pipeline.models.architectures import (
     cohere,
     dense,
+    differential,
     falcon,
     gated,
     gemma,
@@ -52,6 +53,7 @@ _FAMILIES = (
     hybrid,
     latent,
     gated,
+    differential,
     text_parts,
     native,
 )

@@ -27,7 +27,6 @@ _SHARED_BLOCK = "layers share a block of attention, which also reads the embeddi
 _SKIPPING = "a mixture of experts writes after the next attention, not where it reads"
 _CONVOLVED = "convolutions along the text mix the keys, or the outputs, of several tokens"
 _ROUTED_HEADS = "a router chooses the attention heads of each token, so a head is no fixed node"
-_DIFFERENCES = "each of its heads subtracts one attention pattern from another"
 _VALUES_IN_SCORES = "its scores depend on values, and channels of the stream are scaled"
 _INDEXED = "an indexer, which is no part of a head, chooses the keys that heads see"
 _HEAD_OF_LOGITS = "a non-linear layer turns the residual stream into logits"
@@ -144,7 +143,6 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "ZayaForCausalLM",
     ),
     _ROUTED_HEADS: ("JetMoEForCausalLM", "JetMoeForCausalLM"),
-    _DIFFERENCES: ("DiffLlamaForCausalLM",),
     _VALUES_IN_SCORES: ("DogeForCausalLM",),
     _INDEXED: (
         "AXK2ForCausalLM",

@@ -91,7 +91,12 @@ def test_layer_run_has_the_patterns_and_outputs_of_the_loops(bench: Bench):
         same(run.carried, torch.stack([plain.carried[name] for name in names]))
         same(run.written, torch.stack([written[name] for name in names]))
         sums = run.pattern.sum(-1)
-        assert bool((sums < 0.999).any()) == (run.block.attention.sinks is not None)
+        attn = run.block.attention
+        if attn.difference is not None:
+            same(sums, (1 - attn.difference.factor).expand_as(sums))
+            assert bool((run.pattern < 0).any())
+        else:
+            assert bool((sums < 0.999).any()) == (attn.sinks is not None)
 
 
 def test_exact_every_edge_costs_what_loops_without_it_say(bench: Bench, ablated: dict[str, Tensor]):

@@ -35,6 +35,8 @@ MEMORY = 2**28
         # the output of the first layer has no matrix either, so that nothing composes with it
         ("latents", OF_OV | OF_QK),
         ("alibi", OF_OV | OF_QK),
+        # it has two QK matrices, none of which is the head's
+        ("difference", OF_QK),
     ],
 )
 def test_profile_scores_of_circuits_that_are_no_matrices_are_missing(kind: str, missing: set[str]):
@@ -88,6 +90,23 @@ def test_scores_of_patterns_with_sinks_are_of_the_attention_that_keys_get():
             assert scores["entropy"][h, 0] == pytest.approx(sum(entropies) / 4)
             assert scores["mean_distance"][h, 0] == pytest.approx(sum(distances[1:]) / 4)
             # of all attention, sinks included
+            assert scores["sink"][h, 0] == pytest.approx(sum(row[0] for row in pattern[1:]) / 4)
+
+
+def test_scores_of_differences_are_of_their_absolute_weights_as_shares():
+    runs: list[LayerRun] = []
+    run_tokens(build("difference"), torch.tensor([[0, 3, 5, 3, 5]]), visit=runs.append)
+    for run in runs:
+        scores = attention_scores(run, period=2)
+        for h, pattern in enumerate(run.pattern[:, 0].tolist()):
+            assert min(min(row) for row in pattern) < 0
+            rows = [[abs(w) / sum(map(abs, row)) for w in row] for row in pattern]
+            entropies = [-sum(w * math.log(w) for w in row if w > 0) for row in rows[1:]]
+            distances = [sum(w * abs(i - j) for j, w in enumerate(r)) for i, r in enumerate(rows)]
+            assert scores["entropy"][h, 0] == pytest.approx(sum(entropies) / 4)
+            assert 0 <= scores["normalised_entropy"][h, 0] <= 1
+            assert scores["mean_distance"][h, 0] == pytest.approx(sum(distances[1:]) / 4)
+            # with their sign: of the difference itself
             assert scores["sink"][h, 0] == pytest.approx(sum(row[0] for row in pattern[1:]) / 4)
 
 

@@ -69,6 +69,13 @@ def test_features_name_what_each_model_consists_of(name: str, expected: tuple[st
         ("gate", {"a gate on every dimension of the values", "values normalised"}),
         ("alibi", {"ALiBi position biases", "queries, keys and values clipped at 0.6"}),
         (
+            "difference",
+            {
+                "heads that subtract one attention pattern from another",
+                "rotary positions on 2 of 2 dimensions",
+            },
+        ),
+        (
             "chunks",
             {
                 "a gate on every head",

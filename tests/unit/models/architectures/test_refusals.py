@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from acdc_pipeline.errors import UnsupportedModel
+from acdc_pipeline.errors import InvalidInput, UnsupportedModel
 from acdc_pipeline.models import describe_model, load_model
 from acdc_pipeline.models.architectures import ALIASES, SUPPORTED, find_refusal
 from acdc_pipeline.models.architectures.refused import REFUSED
@@ -54,6 +54,7 @@ def test_load_model_every_refused_architecture_is_named_with_its_reason(tmp_path
             "would scale a bias that belongs to no head",
         ),
         ("OlmoForCausalLM", {"clip_qkv": 8.0}, "clipped"),
+        ("DiffLlamaForCausalLM", {"attention_dropout": 0.1}, "no dropout"),
         ("LlamaForCausalLM", {"clip_qkv": 8.0}, "clipped"),
         (NATIVE, {"clip_qkv": 8.0}, "clipped"),
         ("GPT2LMHeadModel", {"clip_qkv": 8.0}, "clipped"),
@@ -103,3 +104,14 @@ def test_aliases_name_supported_classes_and_are_none_themselves():
 
 def test_find_refusal_no_architecture_is_both_supported_and_refused():
     assert not SUPPORTED.keys() & REFUSED.keys()
+
+
+@pytest.mark.parametrize("field", ["num_attention_heads", "num_key_value_heads"])
+def test_describe_model_heads_that_are_no_pairs_are_refused(field: str, tmp_path: Path):
+    tiny = next(tiny for tiny in EVERY_CLASS if tiny.name == "DiffLlamaForCausalLM")
+    config = {"architectures": [tiny.name], "model_type": "diffllama", **tiny.fields, field: 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(InvalidInput, match="3 heads are no pairs") as raised:
+        describe_model(f"dir:{tmp_path}")
+    assert raised.value.field == field

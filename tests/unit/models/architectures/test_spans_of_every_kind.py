@@ -42,6 +42,7 @@ KINDS = {
     "BloomForCausalLM": "ALiBi",
     "GptOssForCausalLM": "sinks, a mixture",
     "DeepseekV3ForCausalLM": "latents",
+    "DiffLlamaForCausalLM": "differences of two patterns",
     "JambaForCausalLM": "mixers",
 }
 TINY = [tiny for tiny in EVERY_CLASS if tiny.name in KINDS]
