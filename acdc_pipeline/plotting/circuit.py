@@ -20,6 +20,7 @@ from acdc_pipeline.plotting.circuit_layout import (
     CircuitLayout,
     layout_circuit,
 )
+from acdc_pipeline.plotting.span_layout import Column, Place, layout_spans
 
 if TYPE_CHECKING:
     # `Circuit.draw` imports this module.
@@ -58,6 +59,8 @@ _RULES = """\
 & .q{stroke:var(--q)}& .k{stroke:var(--k)}
 & .v{stroke:var(--v)}& .r{stroke:var(--r)}
 & .port{stroke:none}
+& .span{font-size:12px;font-weight:600;text-anchor:middle}
+& .gap{stroke:var(--line);stroke-dasharray:1 4;fill:none}
 & .port.q{fill:var(--q)}& .port.k{fill:var(--k)}
 & .port.v{fill:var(--v)}& .port.r{fill:var(--r)}
 & .node rect{stroke:var(--line);fill:var(--head)}
@@ -92,14 +95,20 @@ _EXPERT_STYLE = svg.style_sheet(
 def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     """Return an SVG document with the circuit; equal circuits give equal bytes.
 
-    Edges run upwards. Their colour shows which input of a head they enter, their width and opacity
+    Edges run upwards. In a graph with spans these are columns, and a head stands in the span of its
+    queries. The colour of an edge shows which input of a head they enter, their width and opacity
     show |score| where there are scores; an edge on no path from input to logits is dashed. Of more
     than 300 edges, those with the largest |score| are drawn, as the caption states. Colours
     follow the reader's light or dark scheme; a page that embeds the figure may set the custom
     properties of `.acdc-circuit`.
     """
     drawn = select_edges(circuit)
-    layout = layout_circuit(circuit.topology, drawn)
+    columns: list[Column] = []
+    lines = drawn
+    if circuit.topology.spans:
+        lines, layout, columns = layout_spans(circuit.topology, drawn)
+    else:
+        layout = layout_circuit(circuit.topology, drawn)
     header, above = _header(title, subtitle, layout.width)
     caption = _caption(circuit, drawn)
     footer, below = _footer(circuit, drawn, caption, layout.width)
@@ -108,7 +117,8 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         *header,
         f'<g transform="translate(0 {svg.px(above)})">',
         *draw_bands(layout),
-        *_edges(circuit, drawn, layout),
+        *_columns(columns, layout),
+        *_edges(circuit, lines, layout),
         *_nodes(circuit, layout),
         "</g>",
         f'<g transform="translate(0 {svg.px(above + layout.height)})">',
@@ -121,7 +131,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
-        style=_style(layout.x),
+        style=_style(circuit.nodes),
         attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )
@@ -161,7 +171,7 @@ def draw_bands(layout: CircuitLayout) -> list[str]:
 
 
 def draw_node(
-    layout: CircuitLayout, node: Node, *, css: str = "", data: str = "", tooltip: str = ""
+    layout: CircuitLayout, node: Node | Place, *, css: str = "", data: str = "", tooltip: str = ""
 ) -> str:
     """Return the box of a node, with further classes and attributes, each after a space."""
     x, y, width = layout.x[node], layout.y[node], layout.widths[node]
@@ -204,6 +214,20 @@ def _edges(circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout) -> li
     return [*(line for _, line in lines), *dict.fromkeys(ports)]
 
 
+def _columns(columns: Sequence[Column], layout: CircuitLayout) -> list[str]:
+    """Return the name of each span below its column, and lines between the columns."""
+    parts: list[str] = []
+    for index, column in enumerate(columns):
+        name = svg.escape_text(column.name)
+        place = f'x="{svg.px(column.x)}" y="{svg.px(layout.height - 6)}"'
+        parts.append(f'<text class="span" {place}>{name}</text>')
+        if index:
+            before = columns[index - 1]
+            x = (before.x + before.width / 2 + column.x - column.width / 2) / 2
+            parts.append(f'<path class="gap" d="M{svg.px(x)} 0V{svg.px(layout.height - 22)}"/>')
+    return parts
+
+
 def _largest_score(scores: Mapping[Edge, float], drawn: Sequence[Edge]) -> float:
     return max((abs(scores.get(edge, 0.0)) for edge in drawn), default=0.0)
 
@@ -217,6 +241,8 @@ def _pen(strength: float | None, edges: int) -> tuple[float, float]:
 
 
 def _nodes(circuit: Circuit, layout: CircuitLayout) -> list[str]:
+    if circuit.topology.spans:
+        return [draw_node(layout, place, tooltip=f"{place} at {place.span}") for place in layout.x]
     live = {INPUT, LOGITS} | {node for e in circuit.live_edges for node in (e.src, e.dst)}
     arriving = Counter(edge.dst for edge in circuit.edges)
     leaving = Counter(edge.src for edge in circuit.edges)

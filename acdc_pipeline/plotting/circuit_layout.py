@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
@@ -26,7 +27,7 @@ GUTTER = 52.0
 
 _OF_MLP = frozenset(("mlp", "router", "expert", "shared"))
 _CHARACTER_WIDTH = 6.4
-_PORTS = {"q": -13.0, "k": 0.0, "v": 13.0, None: 0.0}
+PORTS = {"q": -13.0, "k": 0.0, "v": 13.0, None: 0.0}
 _GAP = 18.0
 _BEND_GAP = 8.0
 _MIN_WIDTH = 452.0
@@ -47,20 +48,20 @@ class CircuitLayout:
 
     Args:
         rows: from the input up.
-        x, y: centre of each node.
+        x, y: centre of each node, or of each node in a span.
         paths: for each drawn edge the points it passes, upwards.
     """
 
     width: float
     height: float
     rows: list[Row]
-    x: dict[Node, float]
-    y: dict[Node, float]
-    widths: dict[Node, float]
+    x: Mapping[Any, float]
+    y: Mapping[Any, float]
+    widths: Mapping[Any, float]
     paths: list[list[Point]]
 
 
-def _rows(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
+def rows_of(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
     """Return the rows of nodes from the input up; a sequential MLP is above its
     layer's heads and mixer."""
     touched = {INPUT, LOGITS} | {node for edge in drawn for node in (edge.src, edge.dst)}
@@ -76,11 +77,11 @@ def _rows(topology: Topology, drawn: Sequence[Edge]) -> list[Row]:
 
 def layout_circuit(topology: Topology, drawn: Sequence[Edge]) -> CircuitLayout:
     """Place the edges `drawn`, the nodes they touch, and input and logits."""
-    rows = _rows(topology, drawn)
+    rows = rows_of(topology, drawn)
     widths = {node: _node_width(node, drawn) for row in rows for node in row.nodes}
     layout = layered_layout(
         [row.nodes for row in rows],
-        [LayoutEdge(edge.src, edge.dst, _PORTS[edge.slot]) for edge in drawn],
+        [LayoutEdge(edge.src, edge.dst, PORTS[edge.slot]) for edge in drawn],
         widths=widths,
         gap=_GAP,
         bend_gap=_BEND_GAP if len(drawn) <= CROWDED else 0.6 * _BEND_GAP,
@@ -149,7 +150,7 @@ def _paths(
     row_of = {node: index for index, row in enumerate(rows) for node in row.nodes}
     half = NODE_HEIGHT / 2
     leaves = [x[e.src] for e in drawn]
-    enters = [x[e.dst] + _PORTS[e.slot] for e in drawn]
+    enters = [x[e.dst] + PORTS[e.slot] for e in drawn]
     next_x = [bend[0] if bend else enters[i] for i, bend in enumerate(bends)]
     last_x = [bend[-1] if bend else leaves[i] for i, bend in enumerate(bends)]
     for node in x:

@@ -19,6 +19,7 @@ from acdc_pipeline.errors import (
     InvalidInput,
 )
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.topology import LISTS
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.cell import CellSpec, differences
 from acdc_pipeline.regression.finding import EDGES, HEADS, SIZE, Finding, Tolerance
@@ -42,6 +43,9 @@ class GraphShape(Spec):
     layers: tuple[str, ...] = ()
     experts: tuple[int, ...] = ()
     shared: tuple[int, ...] = ()
+    spans: tuple[str, ...] = ()
+    answer_spans: tuple[str, ...] = ()
+    sees: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _check_graph(self) -> Self:
@@ -58,9 +62,8 @@ class GraphShape(Spec):
 
     @model_serializer(mode="wrap")
     def _without_empty(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out the lists of layers that are empty."""
-        lists = ("layers", "experts", "shared")
-        return {name: value for name, value in write(self).items() if value or name not in lists}
+        """Leave out the lists that are empty."""
+        return {name: value for name, value in write(self).items() if value or name not in LISTS}
 
 
 class Baseline(Spec):
@@ -134,7 +137,7 @@ def check_folders(folder: Path, written: Path | None) -> None:
 
 def graph_shape(topology: Topology) -> GraphShape:
     """Return the shape of a graph as it is stored in a baseline."""
-    lists = {"layers": topology.layers, "experts": topology.experts, "shared": topology.shared}
+    lists = {name: getattr(topology, name) for name in LISTS}
     return GraphShape(**{**topology.as_dict(), **lists})
 
 

@@ -140,6 +140,8 @@ def read_store(
 ) -> StoreContents:
     """Read every run of a store; damaged runs are left out and reported.
 
+    Circuits with positions are left out too: the pages show circuits over components.
+
     Args:
         jobs: number of processes that read a large store on disk.
         environment: environment variables; `SOURCE_DATE_EPOCH` sets the date of the site.
@@ -162,7 +164,8 @@ def read_store(
         found += batch
         listener(len(found), len(states))
     evaluated = store.evaluations(states)
-    runs = sorted((item for item in found if isinstance(item, Run)), key=lambda run: run.run_id)
+    intact = (item for item in found if isinstance(item, Run) and item.spec.positions == "none")
+    runs = sorted(intact, key=lambda run: run.run_id)
     damaged = sorted((item for item in found if isinstance(item, DamagedRun)), key=str)
     return StoreContents(
         url=store.url,
@@ -232,9 +235,14 @@ def summarize(run: Run) -> Run:
 
 def _read_edges(graph: bytes) -> tuple[KeptEdge, ...]:
     return tuple(
-        KeptEdge(str(e["source"]), str(e["target"]), str(e["key"]), e.get("score"))
+        KeptEdge(str(e["source"]), str(e["target"]), _slot(e["key"]), e.get("score"))
         for e in read_json(graph)["edges"]
     )
+
+
+def _slot(key: str | list[str]) -> str:
+    """The slot in the key of an edge: with positions, the key is the pair of slot and span."""
+    return key if isinstance(key, str) else key[0]
 
 
 def _read_heads(data: bytes) -> dict[str, Score]:
