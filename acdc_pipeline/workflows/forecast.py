@@ -75,6 +75,8 @@ class CellForecast:
 
     Args:
         cached, to_run, failed: runs in the store, to execute, and failed before.
+        refused, unsupported: combinations that are no run, and those of them whose model the engine
+            does not reproduce; the model of the others is missing or damaged.
         edges: size of the model's graph; None if the model is refused.
         edge_tests: upper bound of tested edges in the runs to execute.
         seconds: time of the runs to execute on one worker.
@@ -88,6 +90,7 @@ class CellForecast:
     to_run: int
     failed: int
     refused: int
+    unsupported: int
     edges: int | None
     edge_tests: int
     seconds: float
@@ -116,7 +119,9 @@ def forecast(
             estimates.setdefault(cell, []).append(one)
     for refusal in work.plan.refused:
         cell = str(refusal.cell.model), refusal.cell.task.name
-        states.setdefault(cell, Counter())["refused"] += 1
+        counts = states.setdefault(cell, Counter())
+        counts["refused"] += 1
+        counts["unsupported"] += refusal.unsupported
     return tuple(
         _cell(work, model, task, counts, estimates.get((model, task), []))
         for (model, task), counts in states.items()
@@ -199,6 +204,7 @@ def _cell(
         to_run=counts["to run"],
         failed=counts["failed before"],
         refused=counts["refused"],
+        unsupported=counts["unsupported"],
         edges=None if description is None else description.n_edges,
         edge_tests=sum(one.edge_tests for one in todo),
         seconds=math.fsum(one.seconds for one in todo),

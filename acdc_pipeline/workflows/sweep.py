@@ -14,6 +14,7 @@ from acdc_pipeline.errors import (
     InvalidInput,
     OutOfMemoryBudget,
     SpecError,
+    UnsupportedModel,
     unknown,
 )
 from acdc_pipeline.execution.plan import describe_supported
@@ -42,6 +43,11 @@ class Refusal:
     cell: Cell
     error: AcdcError
 
+    @property
+    def unsupported(self) -> bool:
+        """Whether the model is there, and the engine does not reproduce it."""
+        return isinstance(self.error, UnsupportedModel)
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -56,6 +62,11 @@ class SweepPlan:
     runs: tuple[PlannedRun, ...]
     refused: tuple[Refusal, ...]
     models: Mapping[str, ModelDescription]
+
+    @cached_property
+    def unsupported(self) -> tuple[Refusal, ...]:
+        """The cells of `refused` whose model the engine does not reproduce."""
+        return tuple(refusal for refusal in self.refused if refusal.unsupported)
 
 
 @dataclass(frozen=True)

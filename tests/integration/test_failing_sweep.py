@@ -85,6 +85,7 @@ def test_sweep_with_12_failing_runs_of_48_commits_36_keeps_12_causes_and_retries
         "failed": 0,
         "skipped": 12,
         "refused": 0,
+        "unsupported": 0,
     }
     code, document, _ = swept(capsys, sweep, "--retry-failed")
     assert code == 3

@@ -19,7 +19,7 @@ from acdc_pipeline.cli.terminal.text import (
     format_span,
     relative_path,
 )
-from acdc_pipeline.cli.views.sweep import print_failures, refusal_document
+from acdc_pipeline.cli.views.sweep import UNSUPPORTED, print_failures, refusal_document
 from acdc_pipeline.text import NONE, pluralize
 from acdc_pipeline.workflows.executors import DEFAULT_PROFILE, ExecutionSettings, execution_settings
 
@@ -35,6 +35,7 @@ COLUMNS = (
     Column("to run", "number"),
     Column("failed", "number", rank=1),
     Column("refused", "number", rank=1),
+    Column(UNSUPPORTED, "number", rank=1),
     Column("edges", "number", rank=4),
     Column("time", "number", rank=2),
     Column("memory", "number", rank=3),
@@ -73,15 +74,17 @@ def plan(
         print_json(_document(status, cells, results, settings))
         return
     if cells:
-        print_table(COLUMNS, [_row(cell) for cell in cells])
+        shown = [c for c in COLUMNS if status.plan.unsupported or c.name != UNSUPPORTED]
+        print_table(shown, [_row(cell) for cell in cells])
         print_line("")
     print_facts(_facts(status, cells, results, settings))
     print_failures(status, (), hint="--retry-failed tries again")
 
 
 def _row(cell: CellForecast) -> dict[str, str]:
-    counts = (cell.cached, cell.to_run, cell.failed, cell.refused)
-    names = ("cached", "to run", "failed", "refused")
+    unusable = cell.refused - cell.unsupported
+    counts = (cell.cached, cell.to_run, cell.failed, unusable, cell.unsupported)
+    names = ("cached", "to run", "failed", "refused", UNSUPPORTED)
     return {
         "model": cell.model,
         "task": cell.task,
@@ -103,7 +106,8 @@ def _facts(
         "in the store": len(status.runs("cached")),
         "to run": to_run,
         "failed before": len(status.runs("failed before")),
-        "refused": len(status.plan.refused),
+        "refused": len(status.plan.refused) - len(status.plan.unsupported),
+        UNSUPPORTED: len(status.plan.unsupported),
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     facts = {
@@ -168,6 +172,7 @@ def _document(
             "to_run": len(status.runs("to run")),
             "failed": len(status.runs("failed before")),
             "refused": len(status.plan.refused),
+            "unsupported": len(status.plan.unsupported),
             "edge_tests": sum(cell.edge_tests for cell in cells),
             "seconds": seconds,
             "cpu_hours": seconds * settings.profile.cpus_each / 3600,

@@ -18,7 +18,12 @@ from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import reserve_stdout
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.cli.terminal.text import format_size, relative_path
-from acdc_pipeline.cli.views.sweep import COLUMNS, print_failures, sweep_document, sweep_rows
+from acdc_pipeline.cli.views.sweep import (
+    print_failures,
+    sweep_columns,
+    sweep_document,
+    sweep_rows,
+)
 from acdc_pipeline.cli.views.sweep_progress import show_sweep_progress
 from acdc_pipeline.errors import ExecutionFailed, StoreFailed
 from acdc_pipeline.text import pluralize
@@ -93,7 +98,7 @@ def run(
         paths = {summary.run_id: results.path(summary.run_id) for summary in summaries}
         print_json(sweep_document(status, outcomes, results.url, paths))
     elif status.plan.runs or status.plan.refused:
-        print_table(COLUMNS, sweep_rows(status, outcomes, summaries))
+        print_table(sweep_columns(status), sweep_rows(status, outcomes, summaries))
         before = len(status.runs("cached"))
         stored = f"{len(summaries)} of {pluralize(len(ids), 'run')} are in"
         more = f", {before} of them from before" if before else ""
@@ -101,13 +106,34 @@ def run(
     else:
         print_line(f"nothing to do: shard {shard} of sweep '{status.plan.name}' has no run")
     print_failures(status, outcomes, hint="--retry-failed tries again")
-    missing = len(ids) - len(summaries) + len(status.plan.refused)
-    if missing:
-        command = shared.repeat_command(context, without=("retry_failed", "json"))
+    command = shared.repeat_command(context, without=("retry_failed", "json"))
+    require_complete(status, len(summaries), command)
+
+
+def require_complete(status: SweepStatus, stored: int, command: str) -> None:
+    """Raise ExecutionFailed unless the store has every run of the sweep, of which it has `stored`.
+
+    Args:
+        command: executes what is missing.
+    """
+    runs, unsupported = len(status.plan.runs), len(status.plan.unsupported)
+    failed = runs - stored + len(status.plan.refused) - unsupported
+    total = pluralize(runs + len(status.plan.refused), "run")
+    leave_out = "leave unsupported models out of the sweep ('exclude')"
+    if failed:
         raise ExecutionFailed(
-            f"{missing} of {pluralize(len(ids) + len(status.plan.refused), 'run')} failed",
-            fix=f"correct the errors above, then: {command}"
-            + (" --retry-failed" if len(summaries) < len(ids) else ""),
+            f"{failed} of {total} failed"
+            + (
+                f", and {unsupported} cannot be executed: unsupported models" if unsupported else ""
+            ),
+            fix=f"correct the errors above{f' and {leave_out}' if unsupported else ''}, then: "
+            f"{command}{' --retry-failed' if stored < runs else ''}",
+        )
+    if unsupported:
+        raise ExecutionFailed(
+            f"{unsupported} of {total} cannot be executed: unsupported models; all others are in "
+            "the store",
+            fix=leave_out,
         )
 
 

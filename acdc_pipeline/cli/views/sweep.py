@@ -23,16 +23,25 @@ Cell = tuple[str, str]
 MAX_CELLS_NAMED = 4
 """Cells named beside an error that they share."""
 
+UNSUPPORTED = "unsupported"
+"""The column of runs in models that the engine does not reproduce; shown where there are any."""
+
 COLUMNS = (
     Column("model", "name"),
     Column("task", "name"),
     Column("new", "number"),
     Column("cached", "number", rank=2),
     Column("failed", "number"),
+    Column(UNSUPPORTED, "number"),
     Column("edges kept"),
     Column("KL", rank=1),
     Column("seconds", "number", rank=3),
 )
+
+
+def sweep_columns(status: SweepStatus) -> list[Column]:
+    """Return the columns of a finished sweep."""
+    return [c for c in COLUMNS if status.plan.unsupported or c.name != UNSUPPORTED]
 
 
 def sweep_rows(
@@ -41,7 +50,8 @@ def sweep_rows(
     """Return one row of `COLUMNS` per task and model; `summaries` are in the store now."""
     counts: dict[Cell, Counter[str]] = {cell_of(run): Counter() for run in status.plan.runs}
     for refusal in status.plan.refused:
-        counts.setdefault(_refused_cell(refusal), Counter())["failed"] += 1
+        state = UNSUPPORTED if refusal.unsupported else "failed"
+        counts.setdefault(_refused_cell(refusal), Counter())[state] += 1
     states = {outcome.planned.run_id: outcome.state for outcome in outcomes}
     seconds: dict[Cell, float] = defaultdict(float)
     for outcome in outcomes:
@@ -55,7 +65,7 @@ def sweep_rows(
         {
             "model": model,
             "task": task,
-            **{name: str(count[name] or NONE) for name in ("new", "cached", "failed")},
+            **{name: str(count[name] or NONE) for name in ("new", "cached", "failed", UNSUPPORTED)},
             **_ranges(found.get((model, task), [])),
             "seconds": f"{seconds[model, task]:.1f}",
         }
@@ -102,7 +112,11 @@ def print_failures(status: SweepStatus, outcomes: Sequence[Outcome], hint: str) 
     """
     print_warnings(status.damaged)
     _print_grouped("failed", ((cell_of(o.planned), o.error) for o in outcomes if o.error))
-    _print_grouped("cannot be planned", ((_refused_cell(r), r.error) for r in status.plan.refused))
+    for what, refused in (
+        ("cannot be planned", [r for r in status.plan.refused if not r.unsupported]),
+        ("unsupported", status.plan.unsupported),
+    ):
+        _print_grouped(what, ((_refused_cell(r), r.error) for r in refused))
     executed = {outcome.planned.run_id for outcome in outcomes}
     before = [
         (cell_of(run), status.failures[run.run_id].error())
@@ -136,6 +150,7 @@ def sweep_document(
         "counts": {
             **{state: states[state] for state in ("committed", "present", "failed", "skipped")},
             "refused": len(status.plan.refused),
+            "unsupported": len(status.plan.unsupported),
         },
         "runs": runs,
         "refused": [refusal_document(refusal) for refusal in status.plan.refused],

@@ -90,6 +90,11 @@ def find_refusal(class_name: str, config: Mapping[str, Any]) -> str | None:
     if class_name in _BY_NAME:
         found = _BY_NAME[class_name]
         return found.find_refusal(found.text_fields(config))
+    if class_name not in REFUSED and not config.get("architectures"):
+        return (
+            "that is its model_type, and config.json has no 'architectures', which name the class "
+            'of the weights, as in ["GPT2LMHeadModel"]'
+        )
     return REFUSED.get(class_name, "the engine does not reproduce it")
 
 

@@ -172,6 +172,8 @@ def test_forecast_says_what_is_there_and_what_is_refused(tmp_path: Path, store: 
     both = sweep_status(plan_sweep(spec, dtype="float32"), store)
     one, other = forecast(both, (), LAPTOP)
     assert (one.cached, one.to_run, one.failed, one.refused) == (1, 2, 0, 0)
+    # it is missing, which is not to say that it is unsupported
+    assert (one.unsupported, other.unsupported) == (0, 0)
     assert (other.model, other.refused, other.edges, other.memory) == (gone, 3, None, None)
 
 

@@ -47,11 +47,14 @@ def test_plan_counts_what_is_there_what_failed_and_what_is_refused(
     shown = acdc(capsys, "plan", sweep, "--json")
     assert shown.code == 0
     totals = shown.document["totals"]
-    assert {name: totals[name] for name in ("cached", "to_run", "failed", "refused")} == {
+    assert {
+        name: totals[name] for name in ("cached", "to_run", "failed", "refused", "unsupported")
+    } == {
         "cached": 1,
         "to_run": 1,
         "failed": 1,
         "refused": 3,
+        "unsupported": 3,
     }
     assert [(run["run_id"], run["standing"]) for run in shown.document["runs"]] == [
         (there.run_id, "cached"),
@@ -68,7 +71,10 @@ def test_plan_for_people_says_why_and_how_it_knows(capsys, sweep: Path, store_ur
     open_store(store_url).record_failure(failure_of(failed.run, error, worker="local"))
     shown = acdc(capsys, "plan", sweep)
     assert shown.code == 0
-    for part in ("small: 6 runs, 2 to run, 1 failed before, 3 refused", "a count of operations"):
+    for part in (
+        "small: 6 runs, 2 to run, 1 failed before, 3 unsupported",
+        "a count of operations",
+    ):
         assert part in shown.out
     assert "CPU hours" in shown.out
     for part in ("architecture 'MambaForCausalLM' is not supported", "a.jsonl:1: two tokens"):

@@ -8,7 +8,7 @@ import pytest
 
 from acdc_pipeline.store import open_store
 from tests.command_line import Outcome, acdc
-from tests.sweeps import write_sweep
+from tests.sweeps import write_shape, write_sweep
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_run_again_does_nothing(capsys, sweep: Path, store_url: str):
         "failed": 0,
         "skipped": 0,
         "refused": 0,
+        "unsupported": 0,
     }
     assert {p: p.stat().st_mtime_ns for p in Path(store_url).rglob("*")} == before
 
@@ -100,6 +101,43 @@ def test_run_refused_cells_do_not_stop_the_rest_and_count_as_failed(
     assert f"1 run cannot be planned: compiled_or in {gone}" in shown.err
     assert "1 of 2 runs failed" in shown.err
     assert "--retry-failed" not in shown.err
+
+
+def test_run_counts_unsupported_models_apart_from_damaged_ones(
+    capsys, tmp_path: Path, store_url: str
+):
+    mamba, torn = tmp_path / "mamba", tmp_path / "torn"
+    write_shape(mamba, architectures=["MambaForCausalLM"], model_type="mamba")
+    write_shape(torn)
+    (torn / "config.json").write_text("{")
+    models = [f"dir:{mamba}", "zoo:compiled-or", f"dir:{torn}"]
+    shown = run(capsys, write_sweep(tmp_path / "s.yaml", models=models))
+    assert shown.code == 3
+    assert "1 of 3 runs failed, and 1 cannot be executed: unsupported models" in shown.err
+    assert f"1 run cannot be planned: compiled_or in dir:{torn}" in shown.err
+    assert f"1 run unsupported: compiled_or in dir:{mamba}" in shown.err
+    # model, task, new, cached, failed, unsupported
+    rows = [line.split() for line in shown.out.splitlines() if "compiled_or" in line]
+    assert sorted(row[2:6] for row in rows) == sorted(
+        [["–", "–", "–", "1"], ["1", "–", "–", "–"], ["–", "–", "1", "–"]]
+    )
+    only = write_sweep(tmp_path / "only.yaml", models=models[:2])
+    again = run(capsys, only, "--json")
+    assert again.code == 3
+    assert (
+        "1 of 2 runs cannot be executed: unsupported models; all others are in the store"
+        in again.err
+    )
+    assert "'exclude'" in again.err
+    assert {k: again.document["counts"][k] for k in ("present", "refused", "unsupported")} == {
+        "present": 1,
+        "refused": 1,
+        "unsupported": 1,
+    }
+
+
+def test_run_without_unsupported_models_has_no_column_for_them(capsys, sweep: Path):
+    assert "unsupported" not in run(capsys, sweep).out.splitlines()[0]
 
 
 def test_run_of_shards_fills_the_store_without_one_run_twice(capsys, sweep: Path, store_url: str):

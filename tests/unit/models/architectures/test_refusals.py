@@ -115,3 +115,13 @@ def test_describe_model_heads_that_are_no_pairs_are_refused(field: str, tmp_path
     with pytest.raises(InvalidInput, match="3 heads are no pairs") as raised:
         describe_model(f"dir:{tmp_path}")
     assert raised.value.field == field
+
+
+def test_config_that_names_no_class_is_refused_for_that_and_not_for_its_model_type():
+    for config in ({"model_type": "gpt2"}, {"model_type": "gpt2", "architectures": []}):
+        reason = find_refusal("gpt2", config) or ""
+        assert "has no 'architectures'" in reason
+        assert "GPT2LMHeadModel" in reason
+    assert find_refusal("Nobodys", {"architectures": ["Nobodys"]}) == (
+        "the engine does not reproduce it"
+    )
