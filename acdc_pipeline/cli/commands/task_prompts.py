@@ -40,11 +40,15 @@ class TaskPrompts:
         """Return the text of each token of a prompt with spans, and its span."""
         assert self.prompts.spans is not None
         row = self.rows[number]
-        names = self.prompts.spans.names_of(row)
-        ids: list[int] = self.prompts.clean[row, : len(names)].tolist()
+        return self.token_texts(number), self.prompts.spans.names_of(row)
+
+    def token_texts(self, number: int) -> list[str]:
+        """Return the text of each token of a prompt; its id for a model without a tokenizer."""
+        row = self.rows[number]
+        ids: list[int] = self.prompts.clean[row, : int(self.prompts.lengths[row])].tolist()
         if self.tokenizer is None:
-            return [f" {token}" for token in ids], names
-        return _token_texts(ids, self.tokenizer), names
+            return [f" {token}" for token in ids]
+        return _token_texts(ids, self.tokenizer)
 
 
 def make_task_prompts(

@@ -47,7 +47,7 @@ def import_prompts(
             allowed="*.jsonl",
         )
     pairs = read_auto_circuit(file)
-    _write(target, pair_lines(pairs), force)
+    write_text(target, pair_lines(pairs), force)
     if target != STDOUT:
         print_note(
             f"wrote {pluralize(len(pairs), 'pair')} to {target}; try: acdc tasks check {target}"
@@ -85,7 +85,7 @@ def export_prompts(
 
         pairs = export_pairs(spec, load_tokenizer(model), n=prompts, seed=seed)
         document = auto_circuit_document(pairs)
-    _write(out, json.dumps(document, ensure_ascii=False, indent=1) + "\n", force)
+    write_text(out, json.dumps(document, ensure_ascii=False, indent=1) + "\n", force)
     if out != STDOUT:
         print_note(f"wrote {pluralize(len(document['prompts']), 'prompt')} to {out}")
 
@@ -107,7 +107,8 @@ def find_tokenizer(model: str) -> PreTrainedTokenizerBase | None:
     return load_from(locate(ModelRef.parse(model)).directory)
 
 
-def _write(target: Path, text: str, force: bool) -> None:
+def write_text(target: Path, text: str, force: bool) -> None:
+    """Write text to stdout or a file. Raises InvalidInput if the file exists without `force`."""
     if target == STDOUT:
         write_stdout(text.encode())
         flush_stdout()
