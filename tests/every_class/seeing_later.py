@@ -11,7 +11,7 @@ from tests.every_class.latent import LATENT
 from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
 from tests.every_class.tiny import BOTH_NORMS, ROTARY, TinyModel
-from tests.oracles.hugging_face_parts import Family
+from tests.oracles.hugging_face_parts import Family, Layer
 
 _TEXT = {tiny.name: tiny for tiny in reversed((*DENSE, *MIXTURES, *HYBRIDS, *LATENT, *LATER))}
 _WINDOWS = {"sliding_window": 3, "layer_types": ["sliding_attention", "full_attention"]}
@@ -188,6 +188,49 @@ SEEING_LATER: tuple[TinyModel, ...] = (
             "out_hidden_size": 16,
             "projector_hidden_size": 8,
         },
+    ),
+    *(
+        around(
+            "Molmo2ForConditionalGeneration",
+            TinyModel(
+                "",
+                {
+                    **ONE_KEY,
+                    "head_dim": 8,
+                    "additional_vocab_size": 4,
+                    "rope_parameters": {**ROTARY, "rope_type": "linear", "factor": 2.0},
+                    "rope_scaling_layers": [1],
+                    **changes,
+                },
+                family,
+            ),
+            {
+                "vision_config": {**ENCODER, "image_size": [8, 8], "head_dim": 4},
+                "adapter_config": {
+                    "vision_feature_layer": [0],
+                    "hidden_size": 8,
+                    "num_attention_heads": 2,
+                    "num_key_value_heads": 2,
+                    "head_dim": 4,
+                    "intermediate_size": 8,
+                    "text_hidden_size": 16,
+                },
+            },
+        )
+        for changes, family in (
+            (
+                {"norm_after": True, "qk_norm_type": "olmo"},
+                Family(
+                    Layer(
+                        reads={"self_attn": "a", "mlp": "m"},
+                        writes={"post_attention_layernorm": "m"},
+                        after_heads="input_layernorm",
+                        spans=("self_attn.q_norm", "self_attn.k_norm"),
+                    )
+                ),
+            ),
+            ({"attention_bias": True}, Family()),
+        )
     ),
     around(
         "GraniteDoclingForConditionalGeneration",

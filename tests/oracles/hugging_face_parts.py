@@ -55,22 +55,22 @@ class Family:
     Args:
         layer: names in every layer, or a function of the layer's index and the config.
         layers, final: the list of layers and the final norm.
-        query_heads: the number of query heads of the config that make one head.
         unused: a module that layers have which the model passes over; they are not counted.
         scale: the factor on what parts write before it is added to the stream, or one for each
             kind of part.
         stream: constants of a layer: x = first * x + second * what attention or mixer wrote, then
             x = third * x + fourth * what the MLP wrote. Nodes write their share of x divided by
             all factors on x so far.
+        query_heads: the number of query heads of the config that make one head.
     """
 
     layer: Layer | Callable[[int, Any], Layer] = Layer()
     layers: str = "model.layers"
     final: str = "model.norm"
-    query_heads: int = 1
     unused: str = ""
     scale: Callable[[Any], float | Mapping[str, float]] = lambda config: 1.0
     stream: Callable[[Any], tuple[float, float, float, float]] = lambda layer: (1.0, 1.0, 1.0, 1.0)
+    query_heads: int = 1
 
     def decoder_layers(self, model: nn.Module) -> list[nn.Module]:
         """The layers that the model uses."""

@@ -28,7 +28,9 @@ _SKIPPING = "a mixture of experts writes after the next attention, not where it 
 _CONVOLVED = "convolutions along the text mix the keys, or the outputs, of several tokens"
 _ROUTED_HEADS = "a router chooses the attention heads of each token, so a head is no fixed node"
 _VALUES_IN_SCORES = "its scores depend on values, and channels of the stream are scaled"
-_INDEXED = "an indexer, which is no part of a head, chooses the keys that heads see"
+_GATED_NORMS = "its norms multiply what they normalise by gates that are computed from it"
+_NUMBERS_OF_HEADS = "its layers have different numbers of heads"
+_SHARED_KEYS = "layers attend to the keys and values of earlier layers"
 _HEAD_OF_LOGITS = "a non-linear layer turns the residual stream into logits"
 _PATCHES = "three models and cross-attention between them turn bytes into patches and back"
 _DRAFTER = "it drafts tokens from the hidden states and keys of another model"
@@ -144,11 +146,13 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
     ),
     _ROUTED_HEADS: ("JetMoEForCausalLM", "JetMoeForCausalLM"),
     _VALUES_IN_SCORES: ("DogeForCausalLM",),
-    _INDEXED: (
-        "AXK2ForCausalLM",
+    _GATED_NORMS: ("AXK2ForCausalLM",),
+    _NUMBERS_OF_HEADS: (
         "Dots3NoteForCausalLM",
         "Dots3NoteForConditionalGeneration",
+        "Step3p7ForConditionalGeneration",
     ),
+    _SHARED_KEYS: ("MistralLarge4ForConditionalGeneration",),
     _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),
     _PATCHES: ("BltForCausalLM",),
     _DRAFTER: ("Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"),
@@ -174,11 +178,8 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "Kosmos2ForConditionalGeneration",
         "Kosmos2_5ForConditionalGeneration",
         "KyutaiSpeechToTextForConditionalGeneration",
-        "MistralLarge4ForConditionalGeneration",
-        "Molmo2ForConditionalGeneration",
         "MuseSparkForConditionalGeneration",
         "Nemotron3_5TranscribeForConditionalGeneration",
-        "Step3p7ForConditionalGeneration",
         "UnlimitedOcrForConditionalGeneration",
         "VoxtralRealtimeForConditionalGeneration",
     ),

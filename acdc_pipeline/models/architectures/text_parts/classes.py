@@ -50,6 +50,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "MiniCPMV4_7ForConditionalGeneration": "MiniCPM-V 4.7",
         "MiniMaxM3SparseForConditionalGeneration": "MiniMax M3",
         "Mistral3ForConditionalGeneration": "Mistral 3 (images)",
+        "Molmo2ForConditionalGeneration": "Molmo 2",
         "Ovis2ForConditionalGeneration": "Ovis 2",
         "PaddleOCRVLForConditionalGeneration": "PaddleOCR-VL",
         "QianfanOCRForConditionalGeneration": "Qianfan-OCR",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from acdc_pipeline.models.architectures.base import MAX_ROTARY_POSITIONS
 from acdc_pipeline.models.architectures.by_modules import BY_MODULES
 from acdc_pipeline.models.architectures.gemma import BIAS_BEFORE_NORM
 from acdc_pipeline.models.architectures.layout import ModuleArchitecture
@@ -71,10 +72,53 @@ class _Ernie45Vl(ErnieMoe):
         return {**config, "moe_intermediate_size": config["moe_intermediate_size"][0]}
 
 
+class _Molmo2(ModuleArchitecture):
+    """Norms of queries and keys; scaled rotation in some layers, plain rotation in the others."""
+
+    def variant(self, config: Mapping[str, Any]) -> ModuleArchitecture:
+        return _Molmo2O() if config.get("norm_after") else self
+
+    def find_refusal(self, config: Mapping[str, Any]) -> str | None:
+        norms = "qwen3" if self.head_norm_span == "head" else "olmo"
+        if config.get("qk_norm_type", "qwen3") != norms:
+            where = "after" if config.get("norm_after") else "before"
+            return f"with norms {where} its parts, queries and keys have others (qk_norm_type)"
+        return super().find_refusal(config)
+
+    def scale_embedding(self, weight: Any, bridge: Any) -> Any:
+        return weight[: bridge.config.vocab_size]  # the other rows are of images
+
+    def rotary_tables(self, bridge: Any) -> Iterable[tuple[Any, Any]]:
+        import torch
+
+        positions = min(self.count_positions(bridge.config), MAX_ROTARY_POSITIONS)
+        probe, at = torch.zeros(1, positions, 1), torch.arange(positions)[None]
+        inner = bridge.model
+        tables = {
+            kind: tuple(table[0] for table in module(probe, at))
+            for kind, module in (
+                ("scaled", inner.rotary_emb),
+                ("unscaled", inner.rotary_emb_unscaled),
+            )
+        }
+        return [(tables[kind][0], tables[kind][1]) for kind in inner.rope_types]
+
+
+class _Molmo2O(_Molmo2):
+    """Norms after attention and MLP, and one across all queries or keys of a layer, as OLMo 2."""
+
+    attn_norm = ""
+    mlp_norm = ""
+    post_attn = "input_layernorm"
+    post_mlp = "post_attention_layernorm"
+    head_norm_span = "layer"
+
+
 # `model_type` of a text model whose layout no causal class has.
 _OWN: Mapping[str, type[ModuleArchitecture]] = {
     "ernie4_5_vl_moe_text": _Ernie45Vl,
     "mllama_text_model": _Mllama,
+    "molmo2_text": _Molmo2,
     "muse_glimmer_text": _MuseGlimmer,
 }
 
@@ -137,7 +181,8 @@ def find_text_architecture(config: Mapping[str, Any]) -> ModuleArchitecture | No
 
     kind = config.get("model_type", "")
     if kind in _OWN:
-        return _OWN[kind]()
+        found = _OWN[kind]().variant(config)
+        return found if isinstance(found, ModuleArchitecture) else None
     name = _CLASSES.get(kind, "")
     if name in BY_MODULES:
         return BY_MODULES[name]()
