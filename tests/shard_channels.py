@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -65,6 +66,10 @@ class Deaths:
         self.died = 0
 
 
+ONE_AT_A_TIME = Lock()
+"""transformers loads no two models at once in one process."""
+
+
 class InProcess:
     """A channel to a shard in this process. Messages are encoded as between processes."""
 
@@ -80,7 +85,8 @@ class InProcess:
         self.message = message
 
     def receive(self) -> bytes:
-        received = answer(self.shard, self.message)
+        with ONE_AT_A_TIME:
+            received = answer(self.shard, self.message)
         if not self.deaths.before:
             self._die()
         return received

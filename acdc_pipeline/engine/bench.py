@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -28,6 +28,9 @@ from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
 from acdc_pipeline.specs.own_metric import Metric
 
+MeasureCircuits = Callable[..., list[dict[str, float]]]
+"""As `evaluation.measure_circuits`, without its first argument."""
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -42,6 +45,8 @@ class Bench:
         own_metric: the metric of one's own that may be measured here beside the built-in ones.
         spill: where outputs are that the memory budget does not hold, and what a search holds of
             receivers; None for the device's memory.
+        measure_elsewhere: other workers that measure circuits on these prompts; None for this
+            process.
     """
 
     weights: TransformerWeights
@@ -53,6 +58,7 @@ class Bench:
     answer_weight: Float[Tensor, " _"] | None = None
     own_metric: Metric | None = None
     spill: Spill | None = None
+    measure_elsewhere: MeasureCircuits | None = None
 
     @cached_property
     def logits(self) -> Float[Tensor, "answer vocab"]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -33,6 +34,9 @@ _LAYERS = 4
 
 _FEW = 32
 """If fewer than one edge of this many is in a circuit, its edges are summed one by one."""
+
+ScoredDraw = tuple[Float[Tensor, " answer"], Float[Tensor, " answer"]]
+"""The metric of each answer under the hypothesis, and with every edge exchanged."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ def causal_scrubbing(
     draws: int,
     seed: int,
     advance: Advance = lambda _: None,
+    scored: Iterable[ScoredDraw] | None = None,
 ) -> Recovery:
     """Return the share of `metric` that survives resampling by the hypothesis `circuit`.
 
@@ -87,22 +92,19 @@ def causal_scrubbing(
             (see `exchange.select_exchangeable`). Its ablation is not used.
         draws: number of independent draws, at least 1.
         seed: of the draws and the bootstrap. The draws of an edge do not depend on the circuit.
+        scored: what `score_draw` returns for each draw, where others compute it.
 
     Raises PromptError, see `require_answers`. There are two forward passes per draw.
     """
     require_answers(bench, metric)
-    by_length, by_roles = pool_by_length(bench.prompts), pool_by_roles(bench.prompts)
-    n_edges = bench.weights.topology.n_edges
-    generator = torch.Generator().manual_seed(seed)
+    by_roles = pool_by_roles(bench.prompts)
+    if scored is None:
+        exchanges = islice(_draw_exchanges(bench, seed), draws)
+        scored = (_score(bench, metric, circuit, *exchange) for exchange in exchanges)
     in_circuit, in_nothing = [], []
-    for _ in range(draws):
-        outside, inside = (
-            Exchange(pool.shuffled(generator), pool.draw(n_edges, generator))
-            for pool in (by_length, by_roles)
-        )
-        logits = scrubbed_logits(bench, [circuit.edges, frozenset()], outside, inside)
-        for scores, some in zip((in_circuit, in_nothing), logits, strict=True):
-            scores.append(score_answers(bench, some, metric).double())
+    for of_circuit, of_nothing in scored:
+        in_circuit.append(of_circuit)
+        in_nothing.append(of_nothing)
         advance(2)
     model = score_answers(bench, bench.logits, metric).double()
     hypothesis, scrubbed = torch.stack(in_circuit).mean(0), torch.stack(in_nothing).mean(0)
@@ -121,6 +123,38 @@ def causal_scrubbing(
         prompts=len(bench.prompts),
         exchangeable=float((by_roles.count > 1).double().mean()),
     )
+
+
+def score_draw(
+    bench: Bench, metric: MetricKey, circuit: Circuit, *, draw: int, seed: int
+) -> ScoredDraw:
+    """Return the metric of each answer in one draw of `causal_scrubbing`, counted from 0.
+
+    The first is that under the hypothesis, the second that with every edge exchanged.
+    """
+    exchange = next(islice(_draw_exchanges(bench, seed), draw, None))
+    return _score(bench, metric, circuit, *exchange)
+
+
+def _draw_exchanges(bench: Bench, seed: int) -> Iterator[tuple[Exchange, Exchange]]:
+    """Draw the exchanges outside and inside of the circuit, again and again."""
+    by_length, by_roles = pool_by_length(bench.prompts), pool_by_roles(bench.prompts)
+    n_edges = bench.weights.topology.n_edges
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        outside, inside = (
+            Exchange(pool.shuffled(generator), pool.draw(n_edges, generator))
+            for pool in (by_length, by_roles)
+        )
+        yield outside, inside
+
+
+def _score(
+    bench: Bench, metric: MetricKey, circuit: Circuit, outside: Exchange, inside: Exchange
+) -> ScoredDraw:
+    logits = scrubbed_logits(bench, [circuit.edges, frozenset()], outside, inside)
+    of_circuit, of_nothing = (score_answers(bench, some, metric).double() for some in logits)
+    return of_circuit, of_nothing
 
 
 def scrubbed_logits(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +16,7 @@ from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCh
 from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
 from acdc_pipeline.execution.environment import default_budget, environment
 from acdc_pipeline.execution.methods import PreparedRun, SharedWork
-from acdc_pipeline.execution.own_metric import require_function
+from acdc_pipeline.execution.own_metric import named_metric, require_function
 from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.profile_run import Profiler
 from acdc_pipeline.execution.progress import Progress, Silent
@@ -32,6 +33,10 @@ from acdc_pipeline.specs import ModelRef, ProfileMethod, RunSpec, TaskSpec, circ
 from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.shards.circuit_jobs import RunJobs
+    from acdc_pipeline.execution.shards.jobs import JobPool
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Worker:
             of weights is read layer by layer, and layers in memory take half of the budget.
         own_metric: the metric of one's own that runs may name.
         held: a model in memory, for the runs of its revision; all others are loaded by reference.
+        pool: other workers that compute independent parts of evaluations and head profiles.
     """
 
     def __init__(
@@ -63,11 +69,13 @@ class Worker:
         memory: int | None = None,
         own_metric: Metric | None = None,
         held: HeldModel | None = None,
+        pool: JobPool | None = None,
     ) -> None:
         self.device, *others = resolve_devices(device)
         self._devices = device if others else str(self.device)
         self.memory = memory
         self.own_metric = own_metric
+        self.pool = pool
         self._held = held
         self._model: LoadedModel | None = None
         self._key: tuple[str, str, str, str] | None = None
@@ -95,6 +103,19 @@ class Worker:
     def empty_logits(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
         """Return the logits with every edge removed. Raises like `execute`."""
         return self._prepare(self.model(run), run, task).empty_logits
+
+    def jobs(self, run: RunSpec, task: TaskSpec) -> RunJobs | None:
+        """Return the jobs of other workers on `run`; None if there are none.
+
+        A metric of one's own, and a model in memory, stay in this process.
+        """
+        is_held = self._held is not None and self._held.revision == run.model_revision
+        if self.pool is None or is_held or named_metric(run) is not None:
+            return None
+        from acdc_pipeline.execution.shards.circuit_jobs import RunJobs
+
+        memory = self.budget if self.memory is None else self.memory
+        return RunJobs(self.pool, run, task, memory)
 
     def prompts(self, run: RunSpec, task: TaskSpec, *, seed: int, alike: int) -> PromptSet:
         """Return as many prompts as `run` has, of another seed or in groups of `alike` roles.

@@ -14,6 +14,7 @@ from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_
 from acdc_pipeline.specs.names import check_device
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.workflows.executors import check_resources
+from acdc_pipeline.workflows.shards import check_pool, make_pool
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.methods import SharedWork
@@ -70,6 +71,8 @@ def worker_factory(
     threads: int | None = None,
     model: ModelRef | HeldModel | None = None,
     own_metric: Metric | None = None,
+    shards: int | None = None,
+    report: Callable[[str], None] = lambda message: None,
 ) -> Callable[[], Worker]:
     """Return a function that makes a worker at its first call, and returns the same one after.
 
@@ -78,6 +81,9 @@ def worker_factory(
         threads: CPU threads of torch; None for torch's own choice.
         model: a model in memory, which the worker uses for the runs of its revision.
         own_metric: the metric of one's own that runs may name.
+        shards: the number of other processes that compute parts of evaluations and head profiles;
+            None for none.
+        report: receives a message when one of them was lost.
 
     Raises:
         InvalidInput: the name of the device is unknown, or an amount is not valid. Whether this
@@ -85,6 +91,7 @@ def worker_factory(
     """
     check_device(device)
     check_resources(memory, threads)
+    check_pool(shards, model)
 
     @cache
     def make() -> Worker:
@@ -92,10 +99,11 @@ def worker_factory(
 
         from acdc_pipeline.execution.worker import Worker
 
+        pool = make_pool(shards, device, threads, report)
         if threads is not None:
             torch.set_num_threads(threads)
         held = model if isinstance(model, HeldModel) else None
-        return Worker(device=device, memory=memory, own_metric=own_metric, held=held)
+        return Worker(device=device, memory=memory, own_metric=own_metric, held=held, pool=pool)
 
     return make
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.errors import InvalidInput, PromptError
@@ -29,13 +32,14 @@ from acdc_pipeline.evaluation import (
     require_answers,
     roc_of_circuits,
     roc_of_scores,
-    select_exchangeable,
     worst_knockouts,
 )
 from acdc_pipeline.evaluation.neuron_masks import check_masks
+from acdc_pipeline.evaluation.null_size import cheap_null
 from acdc_pipeline.execution.own_metric import require_function
 from acdc_pipeline.execution.progress import PartProgress, SilentParts
 from acdc_pipeline.execution.report import reference_for
+from acdc_pipeline.execution.shards.circuit_jobs import RunJobs, scrub, scrubbing_bench
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.graph.files.circuit_file import CircuitFile
@@ -46,23 +50,19 @@ from acdc_pipeline.store.figures import is_only_of_its_size
 from acdc_pipeline.workflows.circuit_run import require_graph
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import Evaluation, Measured
-from acdc_pipeline.workflows.evaluation_plan import NULL, PARTS, EvaluationPlan, Part
-from acdc_pipeline.workflows.stability import stability, transfer
-
-ALIKE = 4
-"""Prompts in a group with equal roles, for causal scrubbing."""
-
-MOST_RANDOM_CIRCUITS = 50
-"""The maximum of `cheap_null`. A circuit that is more faithful than all 50 has an estimated
-percentile of 98 % (Laplace: 51/52) with a standard deviation of 2 %."""
-LEAST_RANDOM_CIRCUITS = 10
-"""The minimum of `cheap_null`."""
-
-NULL_OPERATIONS = 2e12
-"""Multiplications and additions of a cheap null: about ten seconds on two CPU cores."""
+from acdc_pipeline.workflows.evaluation_plan import NULL, OF_SEARCHES, PARTS, EvaluationPlan, Part
+from acdc_pipeline.workflows.stability import (
+    count_searches,
+    search_resample,
+    stability,
+    transfer,
+    transfer_job,
+)
 
 Advance = Callable[[float], None]
 """Called with the finished share of a part, 0 to 1."""
+
+Waiting = Mapping[Part, Sequence[Future[Any]]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Subject:
     Args:
         scale: the metric of the run, with its values for the whole and the ablated model.
         known: values of circuits in that metric, so that no part measures one again.
+        waiting: results that other workers compute, by part.
     """
 
     worker: Worker
@@ -84,6 +85,7 @@ class Subject:
     scale: Scale
     metrics: Mapping[MetricKey, Measured]
     known: Known = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[Bench, Scale, Circuit]:
@@ -145,11 +147,17 @@ def evaluate(
     done: list[Part] = [part for part in parts if part in before]
     for part in done:
         found = replace(found, **before[part])
-    for number, part in enumerate(left, 2):
-        listener.part(part, number, total)
-        found = replace(found, **MEASURES[part](subject, listener.share))
-        done.append(part)
-        keep(found, done)
+    if (jobs := worker.jobs(run, task)) is not None:
+        subject = replace(subject, waiting=_start_searches(jobs, plan, left))
+    try:
+        for number, part in enumerate(left, 2):
+            listener.part(part, number, total)
+            found = replace(found, **MEASURES[part](subject, listener.share))
+            done.append(part)
+            keep(found, done)
+    finally:
+        if jobs is not None:
+            jobs.pool.close()
     return found
 
 
@@ -170,35 +178,6 @@ def evaluate_given(
     )
 
 
-def cheap_null(bench: Bench) -> int:
-    """Return how many random circuits are cheap: 50 in small models, never fewer than 10.
-
-    The count depends on operations and not on time, so that a circuit has the same null everywhere.
-    """
-    affordable = int(NULL_OPERATIONS / circuit_operations(bench))
-    return max(LEAST_RANDOM_CIRCUITS, min(MOST_RANDOM_CIRCUITS, affordable))
-
-
-def circuit_operations(bench: Bench) -> float:
-    """Return the operations of one circuit: a forward pass in which every head has its own inputs.
-
-    Sums over sources count once per edge.
-    """
-    weights = bench.weights
-    batch, pos = bench.prompts.clean.shape
-    tokens, topology = batch * pos, weights.topology
-    d_model, vocab = weights.w_u.shape
-    total = 2.0 * len(bench.logprobs) * d_model * vocab
-    total += 2.0 * tokens * d_model * topology.n_edges
-    for block in weights.shapes:
-        if block.attn is not None:
-            head, _, d_head = block.attn.w_q.shape
-            total += 2.0 * tokens * head * d_head * (4 * d_model + 2 * pos)
-        for part in (block.mixer, block.mlp):
-            total += 0.0 if part is None else 2.0 * tokens * part.n_weights
-    return total
-
-
 def _subject(
     worker: Worker,
     run: RunSpec,
@@ -211,6 +190,8 @@ def _subject(
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
     require_graph(circuit, worker.model(run).topology)
     bench, nothing = worker.bench(run, task), worker.empty_logits(run, task)
+    if (jobs := worker.jobs(run, task)) is not None:
+        bench = replace(bench, measure_elsewhere=jobs.measure_circuits)
     if neurons is not None:
         check_masks(bench, neurons, run.model)
     searched_by = circuit_method(run.method).metric
@@ -342,16 +323,23 @@ def _minimality(subject: Subject, advance: Advance) -> dict[str, Any]:
 
 def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
     worker, run, plan = subject.worker, subject.run, subject.plan
-    method = circuit_method(run.method)
     try:
-        prompts = select_exchangeable(worker.prompts(run, subject.task, seed=run.seed, alike=ALIKE))
-        weights, memory = worker.model(run).weights, worker.held_outputs
-        bench = set_up(weights, prompts, method.ablation, worker.own_metric, memory)
+        bench = scrubbing_bench(worker, run, subject.task)
     except PromptError as error:
         return {"unscrubbed": error.problem}
-    counted = _counted(advance, 2 * plan.draws)
+    scored, circuit = None, subject.circuit
+    if (jobs := worker.jobs(run, subject.task)) is not None:
+        packed = np.packbits(circuit.topology.edge_mask(circuit.edges)).tobytes()
+        draws = [jobs.submit(scrub, packed, draw, plan.seed) for draw in range(plan.draws)]
+        scored = (draw.result() for draw in draws)
     found = causal_scrubbing(
-        bench, method.metric, subject.circuit, draws=plan.draws, seed=plan.seed, advance=counted
+        bench,
+        circuit_method(run.method).metric,
+        circuit,
+        draws=plan.draws,
+        seed=plan.seed,
+        advance=_counted(advance, 2 * plan.draws),
+        scored=scored,
     )
     return {"scrubbing": found}
 
@@ -373,13 +361,28 @@ def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
 
 
 def _stability(subject: Subject, advance: Advance) -> dict[str, Any]:
-    plan = subject.plan
-    worker, run, bench = subject.worker, subject.run, subject.bench
-    return {"stability": stability(worker, run, bench, plan.resamples, plan.seed, advance)}
+    plan, waiting = subject.plan, subject.waiting.get("stability")
+    measured = subject.worker, subject.run, subject.bench
+    return {"stability": stability(*measured, plan.resamples, plan.seed, advance, waiting)}
 
 
 def _transfer(subject: Subject, _: Advance) -> dict[str, Any]:
+    if (waiting := subject.waiting.get("transfer")) is not None:
+        return {"transfer": waiting[0].result()}
     return {"transfer": transfer(subject.worker, subject.run, subject.bench)}
+
+
+def _start_searches(jobs: RunJobs, plan: EvaluationPlan, parts: Sequence[Part]) -> Waiting:
+    """Let workers that have nothing else to do search for the parts that need it."""
+    waiting: dict[Part, list[Future[Any]]] = {}
+    if "stability" in parts:
+        waiting["stability"] = [
+            jobs.submit_later(search_resample, plan.seed, number)
+            for number in range(count_searches(plan.resamples))
+        ]
+    if "transfer" in parts:
+        waiting["transfer"] = [jobs.submit_later(transfer_job)]
+    return waiting
 
 
 MEASURES: Mapping[Part, Callable[[Subject, Advance], dict[str, Any]]] = {
@@ -394,6 +397,3 @@ MEASURES: Mapping[Part, Callable[[Subject, Advance], dict[str, Any]]] = {
     "transfer": _transfer,
 }
 """The function that measures each part and returns fields of an `Evaluation`."""
-
-OF_SEARCHES: tuple[Part, ...] = ("stability", "transfer")
-"""Parts that repeat the search."""

@@ -43,6 +43,9 @@ FIELDS: Mapping[Part, tuple[str, ...]] = {
 
 NULL: tuple[Part, ...] = ("null",)
 
+OF_SEARCHES: tuple[Part, ...] = ("stability", "transfer")
+"""Parts that repeat the search."""
+
 AMOUNTS: Mapping[str, tuple[Part, ...]] = {
     "draws": ("completeness", "minimality", "causal scrubbing"),
     "restarts": ("worst knockouts",),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.errors import InvalidInput, check_whole
 
 if TYPE_CHECKING:
+    from acdc_pipeline.execution.shards.jobs import JobPool
     from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory.held import HeldModel
@@ -22,6 +23,41 @@ def check_shards(shards: int | None) -> None:
     """Raise InvalidInput if `shards` is not a number of workers."""
     if shards is not None:
         check_whole(shards, "shards", 1, MAX_SHARDS)
+
+
+def check_pool(
+    shards: int | None,
+    model: ModelRef | HeldModel | None = None,
+    written: Callable[[str], str] = str,
+) -> None:
+    """Raise InvalidInput if `shards` is not a number of workers, or these do not see the model."""
+    check_shards(shards)
+    from acdc_pipeline.models.memory.held import HeldModel
+
+    if shards is not None and isinstance(model, HeldModel):
+        raise InvalidInput(
+            "a model in memory cannot be spread over processes",
+            field=written("shards"),
+            fix="save it with save_pretrained and give dir:PATH",
+        )
+
+
+def make_pool(
+    shards: int | None,
+    device: str,
+    threads: int | None,
+    report: Callable[[str], None] = lambda message: None,
+) -> JobPool | None:
+    """Make the processes that compute independent parts; they start with the first one.
+
+    Raises InvalidInput: see `local_sharded_worker`.
+    """
+    if shards is None:
+        return None
+    from acdc_pipeline.execution.shards.jobs import JobPool
+    from acdc_pipeline.execution.shards.local import start_process
+
+    return JobPool(start_process(shards, device, threads), shards, report)
 
 
 def spread(

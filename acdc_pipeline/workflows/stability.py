@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from acdc_pipeline.engine import Bench, set_up
@@ -16,6 +18,8 @@ from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
 from acdc_pipeline.execution.methods import PreparedRun, run_method
 from acdc_pipeline.execution.problem import BenchProblem
 from acdc_pipeline.execution.progress import Silent
+from acdc_pipeline.execution.shards.circuit_jobs import subject_of, unpack_circuit
+from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit
 from acdc_pipeline.prompts.prompt_set import pick_prompts
@@ -57,19 +61,45 @@ def stability(
     resamples: int,
     seed: int,
     advance: Callable[[float], None] = lambda _: None,
+    waiting: Sequence[Future[bytes]] | None = None,
 ) -> Stability:
     """Repeat the search on `resamples` bootstrap samples of the prompts, at least two.
 
     Each has as many prompts as `bench`, drawn with replacement (Efron 1979). `advance` is called
-    with the finished share of the searches.
+    with the finished share of the searches. `waiting` are the results of `search_resample`, where
+    other workers search.
     """
-    n, searches = bench.prompts.n_prompts, max(2, resamples)
-    circuits = []
+    circuits, searches = [], count_searches(resamples)
     for number in range(searches):
-        rng = random.Random(f"stability {seed} {number}")
-        circuits.append(_search(worker, run, resampled(bench, run, rng.choices(range(n), k=n))))
+        if waiting is None:
+            circuits.append(_search_resample(worker, run, bench, seed, number))
+        else:
+            circuits.append(unpack_circuit(bench.weights.topology, waiting[number].result()))
         advance((number + 1) / searches)
     return Stability(mean_pairwise_jaccard(circuits), tuple(map(len, circuits)))
+
+
+def count_searches(resamples: int) -> int:
+    """The number of searches of `stability`: the similarity of one circuit alone has no meaning."""
+    return max(2, resamples)
+
+
+def search_resample(shard: Shard, seed: int, number: int) -> bytes:
+    """Search on one resample of `stability`; return the circuit as packed bits."""
+    worker, run, task = subject_of(shard)
+    circuit = _search_resample(worker, run, worker.bench(run, task), seed, number)
+    return np.packbits(circuit.topology.edge_mask(circuit.edges)).tobytes()
+
+
+def _search_resample(worker: Worker, run: RunSpec, bench: Bench, seed: int, number: int) -> Circuit:
+    n, rng = bench.prompts.n_prompts, random.Random(f"stability {seed} {number}")
+    return _search(worker, run, resampled(bench, run, rng.choices(range(n), k=n)))
+
+
+def transfer_job(shard: Shard) -> Transfer | None:
+    """The same as `transfer`, in a worker."""
+    worker, run, task = subject_of(shard)
+    return transfer(worker, run, worker.bench(run, task))
 
 
 def transfer(worker: Worker, run: RunSpec, bench: Bench) -> Transfer | None:

@@ -180,6 +180,7 @@ def evaluate(
     device: shared.Device = "auto",
     memory: shared.Memory = None,
     threads: shared.Threads = None,
+    shards: shared.Helpers = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
@@ -200,6 +201,7 @@ def evaluate(
     Examples:
       acdc evaluate 3f2a91c0
       acdc evaluate 3f2a91c0 --full --svg curve.svg
+      acdc evaluate 3f2a91c0 --full --shards 4
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges importances.pt --share 0.05
     """
@@ -213,7 +215,13 @@ def evaluate(
         from acdc_pipeline.workflows.discovery import worker_factory
         from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 
-        make_worker = worker_factory(device, memory_budget, thread_count)
+        make_worker = worker_factory(
+            device,
+            memory_budget,
+            thread_count,
+            shards=shards,
+            report=lambda message: output.print_note(f"note: {message}"),
+        )
         plan = evaluation_plan(
             "full" if full else "basic",
             null=null,

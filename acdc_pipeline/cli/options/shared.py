@@ -92,6 +92,14 @@ Shards = Annotated[
         "thread each, or one GPU each. Every N gives the same result.",
     ),
 ]
+Helpers = Annotated[
+    int | None,
+    typer.Option(
+        **integer("--shards", 1, MAX_SHARDS),
+        help="Let N other workers measure: processes of one thread each, or one GPU each. Every N "
+        "gives the same result.",
+    ),
+]
 Dtype = Annotated[
     str,
     typer.Option(

@@ -44,11 +44,21 @@ def local_sharded_worker(
     """
     devices = devices_of_shards(device, shards, torch.cuda.device_count())
     budget = default_budget(resolve_device(devices[0])) if memory is None else memory
+    start = start_process(shards, device, threads)
+    return ShardedWorker(start, shards, budget, alone, report)
+
+
+def start_process(shards: int, device: str, threads: int | None) -> Callable[[int], Channel]:
+    """Return the function that starts the process of a number; see `local_sharded_worker`.
+
+    Raises InvalidInput: this machine has too few GPUs.
+    """
+    devices = devices_of_shards(device, shards, torch.cuda.device_count())
 
     def start(number: int) -> Channel:
         return ProcessChannel(devices[number], THREADS if threads is None else threads)
 
-    return ShardedWorker(start, shards, budget, alone, report)
+    return start
 
 
 def devices_of_shards(device: str, shards: int, gpus: int) -> list[str]:

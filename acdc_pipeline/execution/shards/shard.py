@@ -68,12 +68,19 @@ class ShardFacts:
 
 
 class Shard:
-    """One worker's state: the model of the last run, and its groups of prompts."""
+    """One worker's state: the model of the last run, and its groups of prompts.
+
+    Attributes:
+        subject: the run that independent jobs are about, with its task.
+        kept: what these jobs keep for one another, by name.
+    """
 
     def __init__(self, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
         self.worker = Worker(device=device)
         self.groups: list[PromptGroup] = []
+        self.subject: tuple[RunSpec, TaskSpec] | None = None
+        self.kept: dict[str, Any] = {}
         self._prepared: tuple[object, ...] | None = None
         self._facts: ShardFacts | None = None
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from acdc_pipeline.evaluation import CurvePoint, Knockout, PartScore, Recovery, Scale
-from acdc_pipeline.specs import find_task
-from acdc_pipeline.store import StoredEvaluation
-from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
-from acdc_pipeline.workflows.evaluate import (
+from acdc_pipeline.evaluation.null_size import (
     LEAST_RANDOM_CIRCUITS,
     MOST_RANDOM_CIRCUITS,
     cheap_null,
     circuit_operations,
 )
+from acdc_pipeline.specs import find_task
+from acdc_pipeline.store import StoredEvaluation
+from acdc_pipeline.store.evaluation import decode_evaluation, encode_evaluation
 from acdc_pipeline.workflows.evaluation import Evaluation, Measured
 from acdc_pipeline.workflows.evaluation_plan import BASIC, PARTS, evaluation_plan
 from acdc_pipeline.workflows.stability import Stability, Transfer

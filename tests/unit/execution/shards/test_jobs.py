@@ -1,0 +1,129 @@
+"""Independent jobs over workers, some of which die; and evaluations whose parts are such jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from acdc_pipeline.errors import ExecutionFailed, InvalidInput
+from acdc_pipeline.execution.shards.jobs import JobPool
+from acdc_pipeline.execution.shards.messages import Channel
+from acdc_pipeline.execution.shards.shard import Shard
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.store.failure import RemoteFailure
+from acdc_pipeline.workflows.evaluate import evaluate
+from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
+from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
+from tests.shard_channels import Deaths, InProcess, planned, random_task
+
+MEMORY = 2**28
+FULL = {"null": 12, "draws": 2, "restarts": 1, "resamples": 2}
+
+
+def square(shard: Shard, number: int) -> int:
+    return number * number
+
+
+def refuse(shard: Shard, name: str) -> None:
+    raise InvalidInput("is refused", field=name)
+
+
+def fail(shard: Shard) -> None:
+    raise ZeroDivisionError
+
+
+def pool_of(size: int, deaths: Deaths | None = None, reports: list[str] | None = None) -> JobPool:
+    plan = Deaths({}) if deaths is None else deaths
+
+    def start(number: int) -> Channel:
+        return InProcess(number, plan)
+
+    return JobPool(start, size, (lambda _: None) if reports is None else reports.append)
+
+
+def test_jobs_return_their_results_in_the_order_of_submission():
+    pool = pool_of(3)
+    results = [pool.submit((square, (number,))) for number in range(20)]
+    assert [result.result() for result in results] == [number**2 for number in range(20)]
+    pool.close()
+    assert pool.submit((square, (3,))).result() == 9  # it starts again
+    pool.close()
+
+
+def test_error_of_a_job_is_raised_where_its_result_is_read_and_others_go_on():
+    pool = pool_of(2)
+    refused, failed = pool.submit((refuse, ("metric",))), pool.submit((fail, ()))
+    fine = pool.submit((square, (4,)))
+    with pytest.raises(InvalidInput, match="metric: is refused"):
+        refused.result()
+    with pytest.raises(RemoteFailure, match="ZeroDivisionError"):
+        failed.result()
+    assert fine.result() == 16
+    pool.close()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_job_of_a_worker_that_dies_is_repeated_by_another_one(before: bool):
+    reports: list[str] = []
+    pool = pool_of(1, Deaths({0: (1, 2)}, before=before), reports)
+    results = [pool.submit((square, (number,))) for number in range(4)]
+    assert [result.result() for result in results] == [0, 1, 4, 9]
+    assert reports == ["worker 1 of 1 died (the test ended it); another one replaces it"] * 2
+    pool.close()
+
+
+def test_worker_that_dies_again_and_again_fails_the_job():
+    pool = pool_of(1, Deaths({0: range(9)}))
+    with pytest.raises(ExecutionFailed, match="worker 1 of 1 died 4 times"):
+        pool.submit((square, (2,))).result()
+    pool.close()
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The function that evaluates one circuit of a tiny model in full, over a pool or none."""
+    task = random_task(tmp_path_factory.mktemp("pairs"))
+    run = planned(task, "gpt2", "eap", {"edges": 12})
+    circuit = Worker(device="cpu", memory=MEMORY).execute(run, task).circuit
+    assert circuit is not None
+
+    def figures(pool: JobPool | None) -> dict[str, Any]:
+        worker = Worker(device="cpu", memory=MEMORY, pool=pool)
+        plan = evaluation_plan("full", **FULL)
+        return evaluation_figures(evaluate(worker, run, task, circuit, [circuit], plan))
+
+    return figures
+
+
+def test_full_evaluation_has_the_same_figures_over_any_number_of_workers(evaluated: Any):
+    one = evaluated(pool_of(1))
+    assert evaluated(pool_of(2)) == one
+    deaths = Deaths({0: (2,), 2: (1,)})
+    assert evaluated(pool_of(3, deaths)) == one
+    assert deaths.died
+
+
+def test_full_evaluation_over_workers_is_that_of_one_process_up_to_rounding(evaluated: Any):
+    _assert_close(evaluated(pool_of(2)), evaluated(None))
+
+
+def test_evaluation_over_workers_that_die_again_and_again_fails(evaluated: Any):
+    with pytest.raises(ExecutionFailed, match="died 4 times"):
+        evaluated(pool_of(1, Deaths({0: range(99)})))
+
+
+def _assert_close(found: Any, expected: Any) -> None:
+    """Compare figures: numbers up to the rounding of products of other sizes in float64."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            _assert_close(found[name], value)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            _assert_close(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+    else:
+        assert found == expected
