@@ -1,0 +1,47 @@
+"""Runs with positions: their identity, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from acdc_pipeline.errors import SpecError
+from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.specs import RunSpec, find_task, method_for
+
+TASK = find_task("ioi")
+
+
+def _run(method: str = "acdc", **more: str) -> RunSpec:
+    values = {"threshold": 0.1} if method == "acdc" else {"share": 0.1}
+    chosen = method_for(method, values, TASK, where="tests")
+    return plan_run(
+        TASK, "zoo:gpt2-4l-s0", method=chosen, prompts=4, seed=0, dtype="float32", **more
+    )
+
+
+def test_run_without_positions_is_stored_as_before():
+    plain = _run()
+    assert "positions" not in plain.plain()
+    assert plain.run_id() == _run(positions="none").run_id()
+    spread = _run(positions="spans")
+    assert spread.plain()["positions"] == "spans"
+    assert len({plain.run_id(), spread.run_id(), _run(positions="tokens").run_id()}) == 3
+    assert RunSpec.from_plain(spread.plain()) == spread
+
+
+@pytest.mark.parametrize(
+    "method", ["hisp", "node-exact", "node-attribution", "edge-pruning", "subnetwork-probing"]
+)
+def test_method_without_positions_is_refused_by_name(method: str):
+    with pytest.raises(SpecError, match=f"method '{method}' finds no circuits with positions"):
+        _run(method, positions="spans")
+
+
+def test_unknown_kind_of_positions_names_the_known_ones():
+    with pytest.raises(SpecError, match="positions"):
+        _run(positions="words")
+
+
+def test_experts_are_no_nodes_of_a_graph_with_positions():
+    with pytest.raises(SpecError, match="experts"):
+        _run(positions="spans", experts="nodes")
