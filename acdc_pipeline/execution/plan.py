@@ -43,6 +43,7 @@ def plan_run(
             "dtype": dtype,
             "experts": experts,
             "positions": positions,
+            "spans_hash": task.spans_hash() if positions == "spans" else "",
         },
         RunSpec,
         "discover",

@@ -212,7 +212,8 @@ class Worker:
 
     def _prepare(self, model: LoadedModel, run: RunSpec, task: TaskSpec) -> Prepared:
         ablation = circuit_method(run.method).ablation
-        key = (self._key, run.task_hash, run.prompts, run.seed, ablation, run.positions)
+        key = (self._key, run.task_hash, run.prompts, run.seed, ablation)
+        key = (*key, run.positions, run.spans_hash)
         if self._prepared is None or self._prepared_for != key:
             self._prepared = self._prepared_for = None
             prompts = prompts_for(

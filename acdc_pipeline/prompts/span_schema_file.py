@@ -38,7 +38,7 @@ def schema_text(schema: SpanSchema, prompts: Sequence[Texts], name: str) -> str:
     rules = {"correct": schema.correct, "incorrect": schema.incorrect}
     given = {rule: span for rule, span in rules.items() if span is not None}
     if given:
-        lines += [_ANSWERS, *(f"{rule}: {_flow(span)}\n" for rule, span in given.items())]
+        lines += [_ANSWERS, *(f"{rule}: {_scalar(span)}\n" for rule, span in given.items())]
     lines.append("patterns:\n")
     matched = [part_texts(schema, texts) for texts in prompts]
     for number, parts in enumerate(schema.patterns):
@@ -46,12 +46,12 @@ def schema_text(schema: SpanSchema, prompts: Sequence[Texts], name: str) -> str:
         example = f", such as {_quote(own[0])}" if own else ""
         lines.append(f"  -  # {pluralize(len(own), 'prompt')}{example}\n")
         for at, part in enumerate(parts):
-            plain: dict[str, Any] = {"span": part.span}
+            fields = [f"span: {_scalar(part.span)}"]
             if part.text is not None:
-                plain["text"] = part.text
+                fields.append(f"text: {_scalar(part.text, quotes=chr(34))}")
             elif part.tokens != (1, 1):
-                plain["tokens"] = list(part.tokens)
-            line = f"    - {_flow(plain)}"
+                fields.append(f"tokens: {list(part.tokens)}")
+            line = f"    - {{{', '.join(fields)}}}"
             if part.text is None:
                 different = list(dict.fromkeys(_quote(texts[at]) for texts in own))
                 more = ", …" if len(different) > _EXAMPLES else ""
@@ -76,12 +76,10 @@ def pair_line(pair: PromptPair, spans: Mapping[str, Sequence[int]]) -> str:
     return json.dumps(plain | {"spans": kept | free}, ensure_ascii=False) + "\n"
 
 
-def _flow(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
-    )
-    return text.removesuffix("...\n").rstrip("\n")
+def _scalar(text: str, quotes: str | None = None) -> str:
+    """Return a text as YAML on one line; in double quotes it may hold line feeds."""
+    written = yaml.safe_dump(text, default_style=quotes, allow_unicode=True, width=10**6)
+    return written.removesuffix("...\n").rstrip("\n")
 
 
 def _quote(texts: Any) -> str:

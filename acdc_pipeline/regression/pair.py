@@ -117,6 +117,7 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
 def _settings_key(summary: RunSummary) -> str:
     spec = summary.spec.plain()
     names = ("task_hash", "method", "prompts", "seed", "dtype", "experts", "positions")
+    names += ("spans_hash",)
     return canonical_json({name: spec[name] for name in names if name in spec})
 
 

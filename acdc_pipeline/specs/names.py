@@ -32,9 +32,6 @@ Name = Annotated[
 ]
 """The name of a task or sweep: valid as a folder name on any system."""
 
-SPAN_NAME = r"[A-Za-z0-9_.+-]+"
-"""The regular expression of a span's name."""
-
 MAX_SEED = 2**53 - 1
 """At most 53 bits, which every JSON reader keeps exactly."""
 

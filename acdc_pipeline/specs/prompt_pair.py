@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_serializer, model_validator
 
+from acdc_pipeline.graph.edge import SPAN_NAME
 from acdc_pipeline.specs.base import Spec, as_tuple, rejection
-from acdc_pipeline.specs.names import SPAN_NAME
 
 Text = str | tuple[int, ...]
 """A prompt: a text, or token ids, used as they are, without padding at the ends."""

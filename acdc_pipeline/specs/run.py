@@ -38,6 +38,8 @@ class RunSpec(Spec):
             form where it is `layer`.
         positions: the spans that edges live in: those of the task (`spans`), or one for each
             absolute position (`tokens`). Left out of the stored form where it is `none`.
+        spans_hash: `TaskSpec.spans_hash()` where edges live in the spans of the task; else empty,
+            and left out of the stored form.
         schema_version: version of the stored form.
     """
 
@@ -51,6 +53,7 @@ class RunSpec(Spec):
     dtype: Dtype
     experts: Experts = "layer"
     positions: Positions = "none"
+    spans_hash: str = ""
     schema_version: Literal[1] = SCHEMA_VERSION
 
     @model_serializer(mode="wrap")
@@ -88,5 +91,6 @@ def require_positional(run: RunSpec) -> None:
 def without_defaults(spec: Spec, written: dict[str, Any]) -> dict[str, Any]:
     """Leave out fields that were added later where they have their default, so that ids stay."""
     fields = type(spec).model_fields
-    same = {n for n in ("experts", "positions") if getattr(spec, n) == fields[n].default}
+    later = ("experts", "positions", "spans_hash")
+    same = {n for n in later if n in fields and getattr(spec, n) == fields[n].default}
     return {name: value for name, value in written.items() if name not in same}

@@ -26,7 +26,7 @@ def task_of_run(run: RunSpec, given: str | None = None) -> TaskSpec:
     name, run_id = run.task, run.run_id()[:8]
     if given is not None:
         task = find_task(given)
-        if task.definition_hash() != run.task_hash:
+        if not _is_task_of(task, run):
             raise InvalidInput(
                 f"'{given}' is not the task of this run, '{name}': its definition has another hash",
                 where=run_id,
@@ -44,7 +44,7 @@ def task_of_run(run: RunSpec, given: str | None = None) -> TaskSpec:
             if candidate == name:
                 raise
             continue
-        if task.definition_hash() == run.task_hash:
+        if _is_task_of(task, run):
             return task
         by_name = True
     if by_name:
@@ -70,6 +70,12 @@ def is_found_again(given: str, name: str) -> bool:
         return path.resolve().parent == Path.cwd()
     folder = path.resolve().parent if path.suffix in (".yaml", ".yml") else path.resolve()
     return folder in (Path.cwd() / name, Path.cwd() / "tasks" / name)
+
+
+def _is_task_of(task: TaskSpec, run: RunSpec) -> bool:
+    """Return whether prompts, answers and, if the run has them, spans are those of `run`."""
+    same = task.definition_hash() == run.task_hash
+    return same and (not run.spans_hash or task.spans_hash() == run.spans_hash)
 
 
 def _candidates(name: str) -> Iterator[str | Path]:

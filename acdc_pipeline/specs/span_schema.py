@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from acdc_pipeline.graph.edge import SPAN_NAME
 from acdc_pipeline.specs.base import Spec, rejection
-from acdc_pipeline.specs.names import SPAN_NAME
 
 SpanName = Annotated[
     str, Field(pattern=rf"^{SPAN_NAME}$", description="letters, digits, and _ . + -")

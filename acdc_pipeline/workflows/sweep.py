@@ -239,6 +239,7 @@ def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> Sw
     models: dict[ModelRef, ModelDescription | AcdcError] = {}
     runs: dict[str, PlannedRun] = {}
     refused: list[Refusal] = []
+    spans: dict[int, str] = {}
     for cell in cells:
         if cell.model not in models:
             models[cell.model] = _describe(cell.model)
@@ -260,11 +261,21 @@ def _pin_runs(name: str, cells: Iterable[Cell], hashes: Mapping[int, str]) -> Sw
             dtype=cell.dtype,
             experts=cell.experts,
             positions=cell.positions,
+            spans_hash=_spans_of(cell, spans),
         )
         planned = PlannedRun(run, cell.task)
         runs.setdefault(planned.run_id, planned)
     described = {m.ref: m for m in models.values() if isinstance(m, ModelDescription)}
     return SweepPlan(name, tuple(runs.values()), tuple(refused), described)
+
+
+def _spans_of(cell: Cell, known: dict[int, str]) -> str:
+    """Return the hash of the spans that edges of a cell live in, if they are those of the task."""
+    if cell.positions != "spans":
+        return ""
+    if id(cell.task) not in known:
+        known[id(cell.task)] = cell.task.spans_hash()
+    return known[id(cell.task)]
 
 
 def _describe(ref: ModelRef) -> ModelDescription | AcdcError:

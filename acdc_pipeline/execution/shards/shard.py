@@ -133,7 +133,8 @@ def part_of(run: RunSpec, memory: int) -> tuple[object, ...]:
     """What decides how a worker prepares for `run`: all but the method, whose ablation counts."""
     ablation = circuit_method(run.method).ablation
     of_model = run.model, run.model_revision, run.dtype, run.experts
-    return *of_model, run.task_hash, run.prompts, run.seed, ablation, memory
+    of_prompts = run.task_hash, run.prompts, run.seed, run.positions, run.spans_hash
+    return *of_model, *of_prompts, ablation, memory
 
 
 def prepare(

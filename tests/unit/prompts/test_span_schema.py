@@ -185,8 +185,11 @@ def test_slots_of_many_templates_are_spans_of_their_own_again(name: str):
 
 
 def test_the_file_of_a_schema_reads_back_as_the_schema():
-    texts = ["<s> on é \x85 yes Ann to", "<s> on é \x85 yes \U0001f600 to"]
-    schema, prompts = proposed([text.replace(" ", "\t") for text in texts], 1)
+    prompts = [
+        ["<s>", "on", "é", "\x85", "\n\n  ", "yes", '"', "'", name, "\t", "to"]
+        for name in ("Ann", "\U0001f600")
+    ]
+    schema = propose_schema(prompts, [{}, {}], 1)
     text = schema_text(schema, prompts, "mine")
     assert parse(yaml.safe_load(text), SpanSchema, "f.yaml") == schema
     assert "#" in text

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from acdc_pipeline.errors import InvalidInput, SpecError, UnknownName
+from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.specs import RunSpec, find_task
 from acdc_pipeline.specs.run_task import is_found_again, task_of_run
 from tests import records
@@ -84,3 +85,38 @@ def test_hint_names_files_that_are_elsewhere(tmp_path: Path, monkeypatch: pytest
     assert is_found_again("toy.jsonl", "toy")
     monkeypatch.chdir(tmp_path)
     assert not is_found_again("here/toy.jsonl", "toy")
+
+
+def test_a_run_with_spans_belongs_to_the_task_with_its_spans_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    row = {"clean": "a b", "corrupted": "c b", "correct": " d"}
+    path = Path("mine.jsonl")
+    path.write_text(json.dumps({**row, "spans": {"S": [0]}}))
+    task = find_task(path)
+    run = plan_run(
+        task,
+        "zoo:compiled-sum",
+        method=records.spec().method,
+        prompts=1,
+        seed=0,
+        dtype="float32",
+        positions="spans",
+    )
+    assert run.spans_hash == task.spans_hash()
+    assert task_of_run(run) == task
+    path.write_text(json.dumps({**row, "spans": {"T": [0]}}))
+    again = plan_run(
+        find_task(path),
+        "zoo:compiled-sum",
+        method=run.method,
+        prompts=1,
+        seed=0,
+        dtype="float32",
+        positions="spans",
+    )
+    assert again.run_id() != run.run_id()
+    with pytest.raises(InvalidInput, match="'mine' has changed since this run was made"):
+        task_of_run(run)
+    none = {"positions": "none", "spans_hash": ""}
+    assert run.model_copy(update=none).run_id() == again.model_copy(update=none).run_id()
+    assert "spans_hash" not in run.model_copy(update=none).plain()

@@ -35,11 +35,11 @@ def test_tasks_spans_prints_the_patterns_of_prompts(capsys, pairs):
     assert shown.code == 0
     assert shown.out.splitlines()[-6:] == [
         '  -  # 3 prompts, such as "<bos> 2 + 4 ="',
-        "    - {span: bos, text: <bos>}",
+        '    - {span: bos, text: "<bos>"}',
         '    - {span: slot1}  # " 2", " 0", " 5"',
-        "    - {span: plus_sign, text: ' +'}",
+        '    - {span: plus_sign, text: " +"}',
         '    - {span: slot2}  # " 4", " 3", " 1"',
-        "    - {span: END, text: ' ='}",
+        '    - {span: END, text: " ="}',
     ]
 
 
@@ -85,7 +85,7 @@ def test_pairs_that_fit_no_pattern_are_refused_with_their_line(capsys, pairs):
 def test_a_task_that_makes_its_prompts_has_spans_of_its_own(capsys):
     model = ("--model", "zoo:compiled-gallery")
     shown = acdc(capsys, "tasks", "spans", "compiled_gallery", *model, "--prompts", "4")
-    assert "{span: bos, text: <bos>}" in shown.out
+    assert '{span: bos, text: "<bos>"}' in shown.out
     acdc(capsys, "tasks", "spans", "compiled_gallery", *model, "--out", "new.jsonl").refuses(
         "--out: the generator template makes its prompts, and names their spans itself"
     )
