@@ -99,7 +99,8 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
         penalty=penalty,
     )
     nodes = dict(zip(candidates, log_alpha.tolist(), strict=True))
-    return edge_scores_of_nodes(topology, nodes, method.ranking)
+    outputs = {(node, None): value for node, value in nodes.items()}
+    return edge_scores_of_nodes(topology, outputs, method.ranking)
 
 
 def _edge_gradient(

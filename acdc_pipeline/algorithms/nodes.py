@@ -1,9 +1,12 @@
-"""Methods that score nodes; an edge has the score of its weaker end."""
+"""Methods that score nodes; an edge has the score of its weaker end.
+
+In a graph with spans a node has a score for what it writes in each of them.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -13,8 +16,10 @@ from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
 from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine.forward import streams_from_outputs
 from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
+from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.single_removals import SingleRemovals
-from acdc_pipeline.graph import INPUT, Node, Topology
+from acdc_pipeline.graph import INPUT, Edge, Node, Topology
+from acdc_pipeline.graph.spans import spans_written
 from acdc_pipeline.specs.methods.scored import HispMethod, NodeAttributionMethod, NodeExactMethod
 from acdc_pipeline.specs.names import Rank
 
@@ -29,7 +34,7 @@ def node_attribution(problem: MeanProblem, method: NodeAttributionMethod) -> Edg
     the score of its weaker end. Higher means more needed, in units of the metric.
     """
     effects = problem.mean(_summed_effects).tolist()
-    nodes = dict(zip(problem.topology.sources[1:], effects, strict=True))
+    nodes = dict(zip(_outputs(problem.topology), effects, strict=True))
     return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
@@ -43,7 +48,7 @@ def node_exact(problem: MeanProblem, method: NodeExactMethod) -> EdgeScores:
     each node, the layers after it are computed again.
     """
     costs = problem.mean(_costs_of_removal).tolist()
-    nodes = dict(zip(problem.topology.sources[1:], costs, strict=True))
+    nodes = dict(zip(_outputs(problem.topology), costs, strict=True))
     return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
@@ -60,58 +65,66 @@ def hisp(problem: MeanProblem, method: HispMethod) -> EdgeScores:
     KL divergence cannot be the metric.
     """
     effects = problem.mean(_summed_magnitudes).tolist()
-    importance = dict(zip(problem.topology.sources[1:], effects, strict=True))
+    importance = dict(zip(_outputs(problem.topology), effects, strict=True))
     squares: dict[int | None, float] = defaultdict(float)
-    for node, value in importance.items():
+    for (node, _), value in importance.items():
         squares[node.layer] += value**2
     nodes = {
         # In a layer without any effect, all scores are 0.
-        node: value / squares[node.layer] ** 0.5 if squares[node.layer] > 0 else 0.0
-        for node, value in importance.items()
+        (node, span): value / squares[node.layer] ** 0.5 if squares[node.layer] > 0 else 0.0
+        for (node, span), value in importance.items()
     }
     return edge_scores_of_nodes(problem.topology, nodes, method.ranking)
 
 
+Output = tuple[Node, str | None]
+"""What a node writes in a span, or everywhere in a graph without spans."""
+
+
+def _outputs(topology: Topology) -> list[Output]:
+    """The outputs that have a score: those of all sources but `input`, in computation order."""
+    return [(node, span) for node in topology.sources[1:] for span in topology.spans or (None,)]
+
+
 def _summed_effects(problem: ScoringProblem) -> Float[Tensor, " node"]:
-    """The first-order effect of each source but `input`, on all prompts together."""
+    """The first-order effect of each output, on all prompts together."""
     effects = _first_order_effects(problem)
-    return torch.stack([effects[node].sum() for node in problem.topology.sources[1:]])
+    return torch.stack([effects[output].sum() for output in _outputs(problem.topology)])
 
 
 def _summed_magnitudes(problem: ScoringProblem) -> Float[Tensor, " node"]:
-    """The magnitudes of the first-order effects of each source but `input`, over all prompts."""
+    """The magnitudes of the first-order effects of each output, over all prompts."""
     effects = _first_order_effects(problem)
-    return torch.stack([effects[node].abs().sum() for node in problem.topology.sources[1:]])
+    return torch.stack([effects[output].abs().sum() for output in _outputs(problem.topology)])
 
 
 def _costs_of_removal(problem: ScoringProblem) -> Float[Tensor, " node"]:
-    """The exact cost of removing each source but `input`."""
-    topology = problem.topology
-    costs: dict[Node, float] = {}
+    """The exact cost of removing each output."""
+    outputs = _outputs(problem.topology)
+    costs: dict[Output, float] = {}
     with torch.no_grad():
         removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
         baseline = removals.whole()
-        for done, (node, value) in enumerate(removals.without_nodes(), start=1):
-            costs[node] = value - baseline
-            problem.advance(done / len(topology.sources))
-    return torch.tensor([costs[node] for node in topology.sources[1:]], dtype=torch.float64)
+        for done, (*output, value) in enumerate(removals.without_nodes(), start=1):
+            costs[tuple(output)] = value - baseline
+            problem.advance(min(1.0, done / len(outputs)))
+    return torch.tensor([costs[output] for output in outputs], dtype=torch.float64)
 
 
-def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " batch"]]:
-    """(ablated_u - clean_u) · ∂M/∂output_u at the clean run, by node u and by prompt.
+def _first_order_effects(problem: ScoringProblem) -> dict[Output, Float[Tensor, " batch"]]:
+    """(ablated_u - clean_u) · ∂M/∂output_u at the clean run, by output u and by prompt.
 
-    Summed over the positions of a prompt. M is a mean over all answers, so that the sum over
-    prompts estimates the cost of replacing u. The gradient with respect to a node's output is the
-    sum of those with respect to the inputs of its readers.
+    Summed over the positions of a prompt, or of a span. M is a mean over all answers, so that the
+    sum over prompts estimates the cost of replacing u. The gradient with respect to a node's output
+    is the sum of those with respect to the inputs of its readers.
     """
     bench = problem.bench
     topology = bench.weights.topology
     streams = streams_from_outputs(bench.weights, bench.clean)
     at_final = final_gradient(problem.differentiable, bench.layout, streams.final)
     effects = {
-        node: torch.zeros(bench.layout.batch, dtype=torch.float64)
-        for node in topology.sources
-        if node != INPUT
+        output: torch.zeros(bench.layout.batch, dtype=torch.float64)
+        for output in ((INPUT, None), *_outputs(topology))
     }
     at_once = max_prompts_at_once(bench, problem.memory)
     for start in range(0, bench.layout.batch, at_once):
@@ -124,33 +137,57 @@ def _first_order_effects(problem: ScoringProblem) -> dict[Node, Float[Tensor, " 
             # The readers of sources that come after this receiver have all been visited.
             for row in range(seen, remaining):
                 step = bench.ablated[row, chosen] - bench.clean.outputs[row, chosen]
-                products = (step * reader_gradient).sum((1, 2))
-                effects[topology.sources[row]][chosen] = products.cpu().double()
+                products = step * reader_gradient
+                for span, share in _by_span(products, bench.layout, topology, chosen):
+                    of_span = effects.get((topology.sources[row], span))
+                    if of_span is not None:
+                        of_span[chosen] = share.cpu().double()
             remaining = seen
             reader_gradient = reader_gradient + group.gradient.sum(0)
         problem.advance(min(1.0, (start + at_once) / bench.layout.batch))
     return effects
 
 
-def edge_scores_of_nodes(topology: Topology, nodes: Mapping[Node, float], rank: Rank) -> EdgeScores:
+def _by_span(
+    products: Float[Tensor, "batch pos d_model"], layout: Layout, topology: Topology, chosen: slice
+) -> Iterator[tuple[str | None, Float[Tensor, " batch"]]]:
+    """The sums over the positions of each span, or of all without spans."""
+    if layout.span_index is None:
+        yield None, products.sum((1, 2))
+        return
+    by_position = products.sum(2)
+    for number, span in enumerate(topology.spans):
+        yield span, (by_position * (layout.span_index[chosen] == number)).sum(1)
+
+
+def edge_scores_of_nodes(
+    topology: Topology, nodes: Mapping[Output, float], rank: Rank
+) -> EdgeScores:
     """Give each edge the score of its weaker end, so that a cut takes the best nodes one by one.
 
     `input`, `logits` and routers have no score: an edge of theirs has that of its other end, and
     one between two of them that of the best node. The circuit consists of the edges among the best
-    nodes; of the last node it may hold only some edges, if its size does not allow more.
+    nodes; of the last node it may hold only some edges, if its size does not allow more. In a graph
+    with spans the end of an edge into a key, a value or a mixer is the best output of its node that
+    sees it.
 
     Args:
         topology: the graph.
-        nodes: the score of every head, mixer and MLP, or expert.
+        nodes: the score of every output of a head, mixer and MLP, or expert.
         rank: whether the weaker end is the one with the lower score or with the lower magnitude.
     """
 
-    def importance(node: Node) -> float:
-        return abs(nodes[node]) if rank == "magnitude" else nodes[node]
+    def importance(output: Output) -> float:
+        return abs(nodes[output]) if rank == "magnitude" else nodes[output]
 
     best = nodes[max(nodes, key=importance)]
     scores = {}
-    for edge in topology.edges:
-        ends = [node for node in (edge.src, edge.dst) if node in nodes]
-        scores[edge] = nodes[min(ends, key=importance)] if ends else best
+    for receiver in topology.receivers:
+        read = [(receiver.node, span) for span in spans_written(receiver, topology.visible)]
+        ends = [max(read, key=importance)] if read[0] in nodes else []
+        for source in topology.sources_of(receiver):
+            both = [*ends, *([written] if (written := (source, receiver.span)) in nodes else [])]
+            scores[Edge.into(source, receiver)] = (
+                nodes[min(both[::-1], key=importance)] if both else best
+            )
     return scores

@@ -67,12 +67,17 @@ class SingleRemovals:
             values = self._objective(self._final(receiver, difference)).tolist()
             yield from zip((Edge.into(s, receiver) for s in some), values, strict=True)
 
-    def without_nodes(self) -> Iterator[tuple[Node, float]]:
-        """Yield each source with the objective when all its readers get its ablated output."""
+    def without_nodes(self) -> Iterator[tuple[Node, str | None, float]]:
+        """Yield each source with the objective when all its readers get its ablated output.
+
+        In a graph with spans, each source and span, whose readers get that in the span alone.
+        """
         for source in self.topology.sources:
             row = self.index[source]
             change = self.bench.ablated[row] - self.bench.clean.outputs[row]
-            yield source, float(self._objective(self._after(source, change[None]))[0])
+            for span in self.topology.spans or (None,):
+                part = change if span is None else change * self._in_span(span)
+                yield source, span, float(self._objective(self._after(source, part[None]))[0])
 
     def _in_span(self, span: str) -> Float[Tensor, "batch pos 1"]:
         """1 at the positions of a span and 0 elsewhere."""

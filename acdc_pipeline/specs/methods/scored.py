@@ -225,7 +225,6 @@ class NodeAttributionMethod(RankedMethod):
     """Attribution patching of nodes; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
-    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "what removing its weaker end costs in {metric}, to first order"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_attribution"
@@ -241,7 +240,6 @@ class NodeExactMethod(RankedMethod):
     """Each node removed from the whole model, alone; an edge has the score of its weaker end."""
 
     VERSION: ClassVar[int] = 1
-    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "what removing its weaker end alone costs in {metric}"
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:node_exact"
 
@@ -256,7 +254,6 @@ class HispMethod(ScoredMethod):
     """Head importance score for pruning (Michel et al. 2019), of every node."""
 
     VERSION: ClassVar[int] = 1
-    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "importance of its weaker end within its layer, 0 to 1"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.nodes:hisp"

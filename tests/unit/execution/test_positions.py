@@ -29,9 +29,7 @@ def test_run_without_positions_is_stored_as_before():
     assert RunSpec.from_plain(spread.plain()) == spread
 
 
-@pytest.mark.parametrize(
-    "method", ["hisp", "node-exact", "node-attribution", "edge-pruning", "subnetwork-probing"]
-)
+@pytest.mark.parametrize("method", ["edge-pruning", "subnetwork-probing"])
 def test_method_without_positions_is_refused_by_name(method: str):
     with pytest.raises(SpecError, match=f"method '{method}' finds no circuits with positions"):
         _run(method, positions="spans")

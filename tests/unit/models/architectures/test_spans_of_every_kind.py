@@ -110,6 +110,30 @@ def test_eap_scores_in_spans_are_the_gradients_of_transformers(case: Case):
     assert max(abs(ours[e] - theirs[e]) for e in theirs) < case.tolerance * largest
 
 
+def test_node_scores_in_spans_are_those_of_brute_force(case: Case):
+    topology = case.bench.weights.topology
+    outputs = [(str(node), span) for node in topology.sources[1:] for span in topology.spans]
+    removed = [
+        {edge for edge in case.edges if edge.startswith(f"{node}->") and edge.endswith(f"@{span}")}
+        for node, span in outputs
+    ]
+    # Nothing outside END reaches the logits directly, so all readers of an output are edges.
+    whole, *without = _logit_diff(case, case.plain.logits([set(), *removed])).tolist()
+    costs = {output: value - whole for output, value in zip(outputs, without, strict=True)}
+    ours = case.scores("node-exact")
+    for edge in case.edges:
+        source, place = edge.split("->")
+        receiver, span = place.split("@")
+        ends = [costs[source, span]] if source != "input" else []
+        if receiver != "logits":
+            node = receiver.split("<")[0]
+            across = receiver.endswith(("<k>", "<v>")) or receiver.startswith("r")
+            seeing = [s for s in SPANS if span in SEES[s]] if across else [span]
+            ends.append(max((costs[node, s] for s in seeing), key=abs))
+        expected = min(ends, key=abs) if ends else max(costs.values(), key=abs)
+        assert ours[edge] == pytest.approx(expected, rel=100 * case.tolerance, abs=case.tolerance)
+
+
 def test_random_circuits_in_spans_have_the_divergence_of_brute_force(case: Case):
     draw, edges = Random(0), case.bench.weights.topology.edges
     gone = [{edge for edge in edges if draw.random() < share} for share in (0.05, 0.4, 0.95)]
