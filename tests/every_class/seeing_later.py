@@ -6,7 +6,16 @@ from typing import Any
 
 from tests.every_class.dense import DENSE
 from tests.every_class.hybrids import HYBRIDS
-from tests.every_class.inside import AXES, ENCODER, ONE_KEY, QWEN, QWEN_ENCODER, SIGLIP, around
+from tests.every_class.inside import (
+    AXES,
+    ENCODER,
+    ONE_KEY,
+    QWEN,
+    QWEN_ENCODER,
+    SIGLIP,
+    around,
+    inside,
+)
 from tests.every_class.latent import LATENT
 from tests.every_class.later import LATER
 from tests.every_class.mixtures import MIXTURES
@@ -188,6 +197,11 @@ SEEING_LATER: tuple[TinyModel, ...] = (
             "out_hidden_size": 16,
             "projector_hidden_size": 8,
         },
+    ),
+    inside(
+        "Cosmos3EdgeForConditionalGeneration",
+        {**ONE_KEY, "head_dim": 8, "rope_parameters": {**AXES, "rope_theta": 10.0}},
+        {"vision_config": {**ENCODER, "num_patches": 4}, "projector_hidden_size": 8},
     ),
     *(
         around(

@@ -35,6 +35,8 @@ _HEAD_OF_LOGITS = "a non-linear layer turns the residual stream into logits"
 _PATCHES = "three models and cross-attention between them turn bytes into patches and back"
 _DRAFTER = "it drafts tokens from the hidden states and keys of another model"
 _NEEDS_AN_IMAGE = "it reads no text without an image, or a protein"
+_WITH_SOUND = "it reads sound together with each token of text"
+_SCALED_CHANNELS = "its layers scale the channels of the residual stream, each by its own factor"
 _PREFIX = "it reads a whole prompt from both sides, as one prefix"
 _SPEAKS = "it speaks through two further models; its thinker, which writes, is a class of its own"
 _MOVES = "it predicts the movements of a robot instead of a next token"
@@ -126,6 +128,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "DeepseekV4ForCausalLM",
         "Gemma3nForCausalLM",
         "Gemma3nForConditionalGeneration",
+        "Glm5NextForConditionalGeneration",
         "HYV4ForCausalLM",
         "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration",
@@ -164,6 +167,11 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "InstructBlipForConditionalGeneration",
         "InstructBlipVideoForConditionalGeneration",
     ),
+    _WITH_SOUND: (
+        "KyutaiSpeechToTextForConditionalGeneration",
+        "VoxtralRealtimeForConditionalGeneration",
+    ),
+    _SCALED_CHANNELS: ("MuseSparkForConditionalGeneration",),
     _PREFIX: ("PaliGemmaForConditionalGeneration",),
     _SPEAKS: (
         "Qwen2_5OmniForConditionalGeneration",
@@ -173,15 +181,10 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
     _NEEDS_TIMM: ("PerceptionLMForConditionalGeneration",),
     _TEXT_PART: (
         "ChameleonForConditionalGeneration",
-        "Cosmos3EdgeForConditionalGeneration",
-        "Glm5NextForConditionalGeneration",
         "Kosmos2ForConditionalGeneration",
         "Kosmos2_5ForConditionalGeneration",
-        "KyutaiSpeechToTextForConditionalGeneration",
-        "MuseSparkForConditionalGeneration",
         "Nemotron3_5TranscribeForConditionalGeneration",
         "UnlimitedOcrForConditionalGeneration",
-        "VoxtralRealtimeForConditionalGeneration",
     ),
     _DIFFUSION: (
         "BD3LM",

@@ -16,6 +16,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
         "AriaForConditionalGeneration": "Aria",
         "AyaVisionForConditionalGeneration": "Aya Vision",
         "Cohere2VisionForConditionalGeneration": "Cohere 2 Vision (Command A Vision)",
+        "Cosmos3EdgeForConditionalGeneration": "Cosmos 3 Edge",
         "Cosmos3OmniForConditionalGeneration": "Cosmos 3 Omni",
         "DeepseekOcr2ForConditionalGeneration": "DeepSeek-OCR 2",
         "DeepseekVLForConditionalGeneration": "DeepSeek-VL",

@@ -72,6 +72,14 @@ class _Ernie45Vl(ErnieMoe):
         return {**config, "moe_intermediate_size": config["moe_intermediate_size"][0]}
 
 
+class _Cosmos3Edge(ModuleArchitecture):
+    """Llama with two projections in its MLPs; the axes of positions are equal for text."""
+
+    gate = ""
+    up = "fc1"
+    down = "fc2"
+
+
 class _Molmo2(ModuleArchitecture):
     """Norms of queries and keys; scaled rotation in some layers, plain rotation in the others."""
 
@@ -116,6 +124,7 @@ class _Molmo2O(_Molmo2):
 
 # `model_type` of a text model whose layout no causal class has.
 _OWN: Mapping[str, type[ModuleArchitecture]] = {
+    "cosmos3_edge_text": _Cosmos3Edge,
     "ernie4_5_vl_moe_text": _Ernie45Vl,
     "mllama_text_model": _Mllama,
     "molmo2_text": _Molmo2,
