@@ -31,12 +31,20 @@ _STEP = 2**26
 _ANY_CPUS = 1e-6
 """As the CPUs of a worker: GPUs alone decide how many workers fit."""
 
+_FIRST_WORKERS = 8
+"""Workers requested from an autoscaler while there is no node: each fits on any."""
+
 _MOST_NODES = 10_000
 """Nodes of a group without a limit."""
 
 
 def workers_for(
-    profile: WorkerProfile, nodes: Sequence[Resources], where: str, device: str = "auto"
+    profile: WorkerProfile,
+    nodes: Sequence[Resources],
+    where: str,
+    *,
+    device: str = "auto",
+    grows: bool = False,
 ) -> WorkerProfile:
     """Return `profile` with the workers that `nodes` have room for, if it leaves them open.
 
@@ -47,6 +55,8 @@ def workers_for(
 
     Args:
         device: as given by the user; `cpu` takes no GPU.
+        grows: whether an autoscaler may add nodes of unknown kinds; where there is no room yet, the
+            workers are then a few of one CPU each.
 
     Raises:
         InvalidInput: no node has room for a worker.
@@ -63,6 +73,9 @@ def workers_for(
     cpus = min(profile.cpus, cpus)
     room = sum(workers_on(node, cpus, gpus) for node in nodes) if cpus else 0
     actors = room // (profile.shards or 1)
+    if not actors and grows:
+        few = {"actors": _FIRST_WORKERS, "cpus": min(profile.cpus, 1.0), "gpus": 0.0}
+        return profile.model_copy(update=few)
     if not actors:
         raise InvalidInput(
             f"has room for {pluralize(room, 'worker')}",
@@ -72,7 +85,7 @@ def workers_for(
             else "a node with at least one CPU",
             fix=f"set shards: {room} in the worker profile, or add nodes"
             if room
-            else "add nodes, or name a worker profile (--profile) for the nodes that will come",
+            else "add nodes: 'ray start --address=HEAD:6379' on each",
         )
     fitted = profile.model_copy(update={"actors": actors, "cpus": cpus, "gpus": gpus})
     if profile.memory is None and not gpus:
@@ -101,9 +114,17 @@ def possible_nodes() -> list[Resources] | None:
     groups = {} if config is None else {g.name: g for g in config.node_group_configs}
     if not groups:
         return None
-    found = [
-        n["Resources"] for n in alive if (n.get("Labels") or {}).get(GROUP_LABEL) not in groups
-    ]
+    return nodes_at_most(alive, groups)
+
+
+def nodes_at_most(alive: Sequence[Mapping[str, Any]], groups: Mapping[str, Any]) -> list[Resources]:
+    """Return the nodes of a cluster whose groups have all nodes that they may have.
+
+    Args:
+        alive: nodes as `ray.nodes` returns them.
+        groups: `NodeGroupConfig` of each group by its name.
+    """
+    found = [node["Resources"] for node in alive if _group_of(node) not in groups]
     for group in groups.values():
         most = _MOST_NODES if group.max_count < 0 else min(group.max_count, _MOST_NODES)
         found += [{kind: float(amount) for kind, amount in group.resources.items()}] * most
@@ -119,14 +140,22 @@ def choose_workers(
         report: receives the line that says what was chosen.
 
     Raises:
-        InvalidInput: the cluster has no room, or an autoscaler with unknown limits and no node yet.
+        InvalidInput: the cluster has no room.
     """
     if profile.actors != AUTO:
         return profile
     possible = possible_nodes()
-    chosen = workers_for(profile, node_resources() if possible is None else possible, where, device)
-    report(f"{describe_workers(chosen)}: what the cluster has room for")
+    nodes = node_resources() if possible is None else possible
+    chosen = workers_for(profile, nodes, where, device=device, grows=possible is None)
+    report(f"{describe_workers(chosen)}: {origin_of(chosen, nodes)}")
     return chosen
+
+
+def origin_of(chosen: WorkerProfile, nodes: Sequence[Resources]) -> str:
+    """Return where the number of workers of a profile comes from that had none."""
+    if any(workers_on(node, chosen.cpus, chosen.gpus) for node in nodes):
+        return "what the cluster has room for"
+    return "a first request to the autoscaler, for there is no node for work yet"
 
 
 class Demand:

@@ -41,7 +41,7 @@ _ROUNDING = 1e-6
 GROUP_LABEL = "ray.io/node-group"
 
 # Prefix of the type of nodes that Ray's monitor did not start itself.
-_UNMANAGED_NODE = "node_"
+UNMANAGED_NODE = "node_"
 
 
 @contextmanager
@@ -99,8 +99,10 @@ def is_autoscaled(status: bytes | None) -> bool:
     if not status:
         return False
     document: dict[str, Any] = json.loads(status)
-    active = (document.get("autoscaler_report") or {}).get("active_nodes") or {}
-    return any(not kind.startswith(_UNMANAGED_NODE) for kind in active)
+    report = document.get("autoscaler_report") or {}
+    # A node that has just started is not active yet, and has a type.
+    kinds = {*(report.get("active_nodes") or {}), *(report.get("node_type_mapping") or {}).values()}
+    return any(not kind.startswith(UNMANAGED_NODE) for kind in kinds)
 
 
 def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,13 @@ from typing import Any
 import requests
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.ray.capacity import describe_workers, workers_for
-from acdc_pipeline.execution.ray.cluster import GROUP_LABEL, Resources, check_profile
+from acdc_pipeline.execution.ray.capacity import describe_workers, origin_of, workers_for
+from acdc_pipeline.execution.ray.cluster import (
+    GROUP_LABEL,
+    UNMANAGED_NODE,
+    Resources,
+    check_profile,
+)
 from acdc_pipeline.execution.submission.cluster import TIMEOUTS, Cluster
 from acdc_pipeline.specs import WorkerProfile
 
@@ -20,9 +24,6 @@ _NODES = "/api/v0/nodes"
 _STATUS = "/api/cluster_status"
 
 _TRIES, _PAUSE = 10, 0.5
-
-# The type of nodes that were started by hand: their id, in the dashboard without the underscore.
-_UNMANAGED_NODE = re.compile("node_?[0-9A-Fa-f]{8,}")
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,15 @@ def check_room(cluster: Cluster, profile: WorkerProfile, note: Callable[[str], N
         return
     where = cluster.address.url
     try:
-        chosen = workers_for(profile, nodes.resources, where)
+        chosen = workers_for(profile, nodes.resources, where, grows=nodes.grows)
+        if chosen is not profile:
+            note(f"{describe_workers(chosen)}: {origin_of(chosen, nodes.resources)}")
+            return
         check_profile(chosen, nodes.resources, where)
     except InvalidInput as error:
         if not nodes.grows:
             raise
         note(f"the cluster {error.problem}; the job requests more nodes from its autoscaler")
-        return
-    if chosen is not profile:
-        note(f"{describe_workers(chosen)}: what the cluster has room for")
 
 
 def _listed_nodes(cluster: Cluster) -> Nodes | None:
@@ -95,10 +96,11 @@ def _is_autoscaled(cluster: Cluster) -> bool:
     """Return whether Ray's monitor reports nodes that it started itself."""
     status = _get(cluster, _STATUS)
     try:
-        active = set(status["data"]["clusterStatus"]["autoscalerReport"]["activeNodes"])
-    except (KeyError, TypeError):
+        # Not its activeNodes: their types are keys, which the dashboard writes in another way.
+        kinds = status["data"]["clusterStatus"]["autoscalerReport"]["nodeTypeMapping"].values()
+    except (KeyError, TypeError, AttributeError):
         return False
-    return not all(_UNMANAGED_NODE.fullmatch(str(kind)) for kind in active)
+    return any(not str(kind).startswith(UNMANAGED_NODE) for kind in kinds)
 
 
 def _get(cluster: Cluster, path: str) -> Mapping[str, Any]:

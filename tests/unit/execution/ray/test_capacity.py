@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from ray.core.generated.autoscaler_pb2 import NodeGroupConfig
 
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.execution.ray.capacity import describe_workers, workers_for
+from acdc_pipeline.execution.ray import capacity
+from acdc_pipeline.execution.ray.capacity import (
+    Demand,
+    describe_workers,
+    nodes_at_most,
+    workers_for,
+)
 from acdc_pipeline.specs import WorkerProfile, find_profile
 from acdc_pipeline.specs.profile import AUTO
 
@@ -59,7 +66,9 @@ def test_cluster_without_a_cpu_is_refused(nodes: list[dict[str, float]]):
     with pytest.raises(InvalidInput, match="has room for 0 workers") as raised:
         workers_for(AUTOMATIC, nodes, "http://head:8265")
     assert raised.value.exit_code == 2
-    assert "--profile" in str(raised.value.fix)
+    # an autoscaler may add nodes of kinds that nobody knows: each worker fits on any
+    grown = workers_for(AUTOMATIC, nodes, "http://head:8265", grows=True)
+    assert numbers(grown) == (8, 1, 0)
 
 
 def test_memory_is_half_of_a_workers_part_in_whole_steps_of_64_mib_and_the_profiles_comes_first():
@@ -90,3 +99,42 @@ def test_workers_are_described_in_one_line():
     assert describe_workers(one) == "1 worker with 1 CPU"
     four = AUTOMATIC.model_copy(update={"actors": 4, "cpus": 0.5})
     assert describe_workers(four) == "4 workers with 0.5 CPUs and 1 GPU each"
+
+
+def group(name: str, most: int, **resources: int) -> NodeGroupConfig:
+    return NodeGroupConfig(name=name, max_count=most, resources=resources)
+
+
+def test_nodes_that_an_autoscaler_may_add_count_once_and_those_beside_its_groups_too():
+    alive = [
+        {"Resources": {"CPU": 1.0}, "Labels": {}},
+        {"Resources": {"CPU": 4.0}, "Labels": {"ray.io/node-group": "cpu"}},
+    ]
+    groups = {g.name: g for g in (group("cpu", 3, CPU=4), group("gpu", 1, CPU=8, GPU=1))}
+    assert nodes_at_most(alive, groups) == [
+        {"CPU": 1.0},
+        *[{"CPU": 4.0}] * 3,
+        {"CPU": 8.0, "GPU": 1.0},
+    ]
+    [first, *more] = nodes_at_most([], {"cpu": group("cpu", -1, CPU=4)})
+    assert first == {"CPU": 4.0}
+    assert len(more) >= 1000
+
+
+def test_autoscaler_is_asked_for_the_workers_of_the_runs_that_are_left(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    requests: list[list[dict[str, float]]] = []
+
+    def remember(bundles: list[dict[str, float]]) -> None:
+        requests.append(bundles)
+
+    monkeypatch.setattr(capacity, "request_resources", remember)
+    notes: list[str] = []
+    profile = AUTOMATIC.model_copy(update={"actors": 3, "shards": 2})
+    demand = Demand(profile, notes.append)
+    for left in (5, 4, 3, 1, 0, 0):
+        demand.want(left)
+    each = {"CPU": 2.0, "GPU": 1.0}
+    assert requests == [[each] * 6, [each] * 2, []]
+    assert notes == ["room for 6 workers requested from the autoscaler"]

@@ -23,7 +23,7 @@ def node(state: str = "ALIVE", labels: Any = None, **resources: float) -> dict[s
 
 
 def check(
-    nodes: list[dict[str, Any]] | None, profile=AUTOMATIC, active: Mapping[str, int] | None = None
+    nodes: list[dict[str, Any]] | None, profile=AUTOMATIC, active: Mapping[str, str] | None = None
 ) -> tuple[Nodes | None, list[str]]:
     """The nodes that a dashboard with these answers has, and the notes of the check."""
 
@@ -31,7 +31,7 @@ def check(
         if path == "/api/v0/nodes" and nodes is not None:
             return Answer(200, json.dumps({"data": {"result": {"result": nodes}}}))
         if path == "/api/cluster_status":
-            report = {} if active is None else {"autoscalerReport": {"activeNodes": active}}
+            report = {} if active is None else {"autoscalerReport": {"nodeTypeMapping": active}}
             return Answer(200, json.dumps({"data": {"clusterStatus": report}}))
         return Answer(404, "404: Not Found")
 
@@ -59,21 +59,25 @@ def test_named_profile_that_fits_is_silent_and_one_that_does_not_is_refused():
 
 @pytest.mark.parametrize(
     ("labels", "active"),
-    [({"ray.io/node-group": "headgroup"}, None), ({}, {"cpu.large": 1})],
+    [({"ray.io/node-group": "headgroup"}, None), ({}, {"064f": "cpu.large"})],
 )
 def test_cluster_that_may_grow_is_noted_and_not_refused(labels: Any, active: Any):
     found, notes = check([node(labels=labels, CPU=0.0)], active=active)
     assert found is not None
     assert found.grows
     assert notes == [
-        "the cluster has room for 0 workers; the job requests more nodes from its autoscaler"
+        "8 workers with 1 CPU each: a first request to the autoscaler, for there is no node for "
+        "work yet"
+    ]
+    assert check([node(labels=labels, CPU=2.0)], FOUR, active)[1] == [
+        "the cluster has no room for 4 workers with 2 CPUs each: 6 CPUs are missing; the job "
+        "requests more nodes from its autoscaler"
     ]
 
 
-@pytest.mark.parametrize("kind", ["node064F0e9d1277a8de45b3", "node_064f0e9d1277a8de45b3"])
-def test_node_started_by_hand_is_no_autoscaler(kind: str):
+def test_node_started_by_hand_is_no_autoscaler():
     with pytest.raises(InvalidInput):
-        check([node(CPU=0.0)], active={kind: 1})
+        check([node(CPU=0.0)], active={"064f": "node_064f"})
 
 
 @pytest.mark.parametrize("nodes", [None, [{"state": "ALIVE"}], [1]])
