@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from acdc_pipeline.errors import PromptError, UnsupportedModel
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.heads.examples import TextRows, text_rows
@@ -15,6 +17,9 @@ from acdc_pipeline.prompts.alignment import add_tokenizer
 from acdc_pipeline.prompts.tokenization import bos_id
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec
 from acdc_pipeline.specs.names import COUNTING_METRICS
+
+if TYPE_CHECKING:
+    from acdc_pipeline.execution.shards.head_jobs import HeadJobs
 
 # Approximate progress, in a model of 270 heads, after the part that is the same for all tasks, and
 # after the part of the task; the rest is for examples.
@@ -37,8 +42,12 @@ class Profiler:
         prompts: PromptSet,
         memory: int,
         progress: Progress,
+        jobs: HeadJobs | None = None,
     ) -> tuple[HeadProfile, dict[str, float]]:
         """Return the profile of all heads of `model`, and its metrics on the prompts.
+
+        Args:
+            jobs: measurements that other workers make.
 
         Raises:
             UnsupportedModel: the model has no attention heads.
@@ -46,13 +55,15 @@ class Profiler:
             OutOfMemoryBudget: `memory` does not hold a single prompt.
         """
         weights = model.weights
-        prompts = _check_profiled(model, prompts).to(weights.device)
+        prompts = check_profiled(model, prompts).to(weights.device)
         text = _text(model, method)
         heads = weights.topology.n_heads_total
+        if jobs is not None:
+            jobs.start_layers(weights, prompts, memory)
         progress.start(heads, f"{run.task} on {run.model}")
         try:
             report = _report_heads(progress, heads, 0.0, _AFTER_MODEL)
-            shared = self._model_profile(model, run, method, memory, report)
+            shared = self._model_profile(model, run, method, memory, report, jobs)
             own = profile_task(
                 weights,
                 task,
@@ -61,6 +72,8 @@ class Profiler:
                 seed=run.seed,
                 memory=memory,
                 report=_report_heads(progress, heads, _AFTER_MODEL, _AFTER_TASK),
+                elsewhere=None if jobs is None else jobs.layer_scores,
+                backups_elsewhere=None if jobs is None else jobs.without_movers,
             )
             profile = assemble_profile(
                 run.model,
@@ -77,27 +90,41 @@ class Profiler:
             return profile, model_metrics(weights, prompts, list(names), memory)
         finally:
             progress.finish()
+            if jobs is not None:
+                jobs.close()
 
     def _model_profile(
-        self, model: LoadedModel, run: RunSpec, method: ProfileMethod, memory: int, report: Report
+        self,
+        model: LoadedModel,
+        run: RunSpec,
+        method: ProfileMethod,
+        memory: int,
+        report: Report,
+        jobs: HeadJobs | None,
     ) -> ModelProfile:
-        amounts = Amounts(method.period, method.sequences, method.tokens)
+        amounts = amounts_of(method)
         key = (run.model_revision, run.dtype, run.seed, amounts)
         if self._model_part is None or self._model_part_key != key:
             self._model_part = profile_model(
                 model.weights,
                 model.tokenizer,
-                bos=_bos(model),
+                bos=bos_of(model),
                 amounts=amounts,
                 seed=run.seed,
                 memory=memory,
                 report=report,
+                backups_elsewhere=None if jobs is None else jobs.without_heads,
             )
             self._model_part_key = key
         return self._model_part
 
 
-def _bos(model: LoadedModel) -> int | None:
+def amounts_of(method: ProfileMethod) -> Amounts:
+    """Return the amounts of data that a method profiles with."""
+    return Amounts(method.period, method.sequences, method.tokens)
+
+
+def bos_of(model: LoadedModel) -> int | None:
     """Return the token that begins a text; None if the tokenizer has none."""
     if model.tokenizer is None:
         return None
@@ -117,10 +144,10 @@ def _text(model: LoadedModel, method: ProfileMethod) -> TextRows | None:
             where=str(model.ref),
             fix=f"leave out the text, or {add_tokenizer(str(model.ref))}",
         )
-    return text_rows(model.weights, model.tokenizer, method.text, _bos(model))
+    return text_rows(model.weights, model.tokenizer, method.text, bos_of(model))
 
 
-def _check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
+def check_profiled(model: LoadedModel, prompts: PromptSet) -> PromptSet:
     """Return `prompts`.
 
     Raises:

@@ -36,6 +36,7 @@ from acdc_pipeline.store import RunRecord
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.circuit_jobs import RunJobs
+    from acdc_pipeline.execution.shards.head_jobs import HeadJobs
     from acdc_pipeline.execution.shards.jobs import JobPool
 
 
@@ -175,6 +176,13 @@ class Worker:
         )
         return circuit_record(prepared, task, facts, reference, self.own_metric)
 
+    def _head_jobs(self, run: RunSpec, task: TaskSpec) -> HeadJobs | None:
+        if (jobs := self.jobs(run, task)) is None:
+            return None
+        from acdc_pipeline.execution.shards.head_jobs import HeadJobs
+
+        return HeadJobs(jobs)
+
     def _profile(
         self,
         model: LoadedModel,
@@ -187,7 +195,7 @@ class Worker:
         prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         profile, metrics = self._profiler.profile(
-            model, run, method, task, prompts, self.budget, progress
+            model, run, method, task, prompts, self.budget, progress, self._head_jobs(run, task)
         )
         return RunRecord(
             spec=run,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,9 @@ from acdc_pipeline.prompts import PromptSet
 
 Measure = Callable[[Edits], Float64[np.ndarray, "sample layer head"]]
 """A score of every head under some edits, sample by sample."""
+
+MeasureWithout = Callable[[Sequence[Sequence[Node]]], Iterable[np.ndarray]]
+"""What a `Measure` gives when the heads of each set are ablated, set after set."""
 
 OTHER_HEADS = 8
 """The number of draws of other heads for the null."""
@@ -71,24 +74,30 @@ def find_backups(
     *,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    elsewhere: MeasureWithout | None = None,
 ) -> Backup:
     """Search for backups of `mains` (Wang et al. 2022, arXiv 2211.00593, section 3.4).
 
     Args:
         mains: the main heads of the role, at least one.
         progress: called after each measurement with the number done and their total.
+        elsewhere: measures without sets of heads in place of `measure`, where others do.
     """
     sets = draw_other_heads(mains, weights.topology, seed)
-    total = len(sets) + 2
-    before = measure(Edits())
+    ablated, total = [(), mains, *sets], len(sets) + 2
+    if elsewhere is not None:
+        measured = iter(elsewhere(ablated))
+    else:
+        measured = (measure_without(measure, nodes, weights) for nodes in ablated)
+    before = next(measured)
     progress(1, total)
-    gained = measure(zero_heads(mains, weights.w_e)) - before
+    gained = next(measured) - before
     progress(2, total)
     for node in mains:
         gained[:, node.layer, node.head] = np.nan
     others = []
     for done, drawn in enumerate(sets, start=3):
-        change = (measure(zero_heads(drawn, weights.w_e)) - before).mean(0)
+        change = (next(measured) - before).mean(0)
         progress(done, total)
         first = min(node.layer for node in drawn if node.layer is not None)
         for node in (*drawn, *mains):
@@ -97,6 +106,13 @@ def find_backups(
         others.append(change[first + 1 :].ravel())
     values = np.concatenate(others) if others else np.empty(0)
     return Backup(gained, values[np.isfinite(values)])
+
+
+def measure_without(
+    measure: Measure, nodes: Sequence[Node], weights: TransformerWeights
+) -> Float64[np.ndarray, "sample layer head"]:
+    """Measure with some heads ablated, or none."""
+    return measure(zero_heads(nodes, weights.w_e) if nodes else Edits())
 
 
 def draw_other_heads(mains: Sequence[Node], topology: Topology, seed: int) -> list[list[Node]]:

@@ -11,7 +11,12 @@ from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.answers import MeanLogit
-from acdc_pipeline.heads.backup import TOKEN_ROLES, find_backups, random_token_measures
+from acdc_pipeline.heads.backup import (
+    TOKEN_ROLES,
+    MeasureWithout,
+    find_backups,
+    random_token_measures,
+)
 from acdc_pipeline.heads.composition import Composition, composition, composition_values
 from acdc_pipeline.heads.copying import copying_values
 from acdc_pipeline.heads.criteria import Null, nulls_of
@@ -32,6 +37,8 @@ from acdc_pipeline.specs.head_scores import SCORES, NullKind
 
 Report = Callable[[str, float], None]
 """A listener to progress: gets the current step, and the completed fraction of the whole."""
+
+BackupsElsewhere = Callable[[str, Mapping[str, Sequence[Node]]], MeasureWithout]
 
 # The completed fraction at the end of each step, roughly, in a model of 270 heads; the rest is the
 # search for backups.
@@ -89,25 +96,18 @@ def profile_model(
     seed: int,
     memory: int,
     report: Report = lambda what, share: None,
+    backups_elsewhere: BackupsElsewhere | None = None,
 ) -> ModelProfile:
     """Compute scores on random tokens and from the weights, their nulls, and search for backups.
 
     Args:
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
+        backups_elsewhere: returns what measures the score of a role, given the main heads of all
+            roles, where others do.
     """
-    vocab = min(weights.w_e.shape[0], weights.w_u.shape[1])
-    every = range(vocab) if tokenizer is None else regular_ids(tokenizer)
-    regular = [token for token in every if token < vocab]
-    period = longest_period(weights, regular, amounts.period)
-    sequences = None
-    if period is not None:
-        drawn = draw_sequences(regular, bos=bos, period=period, n=amounts.sequences, seed=seed)
-        sequences = drawn.to(weights.device)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(regular), generator=generator)
-    sample = torch.tensor(regular)[order][: amounts.tokens].to(weights.device)
-    lists = [] if tokenizer is None else token_lists(tokenizer, weights.w_u.shape[1])
+    drawn = draw_tokens(weights, tokenizer, bos=bos, amounts=amounts, seed=seed)
+    sequences, sample, lists = drawn.sequences, drawn.sample, drawn.lists
 
     report("weights", 0.0)
     composed = composition(weights, memory)
@@ -124,7 +124,9 @@ def profile_model(
     if sequences is not None and tokens is not None:
         report("backup heads", _RANDOM_MODELS)
         measured = Measurements.of(values, nulls, {TOKENS: tokens.answer.significant})
-        for value, null in _backups(weights, sequences, measured, seed, memory, report):
+        for value, null in _backups(
+            weights, sequences, measured, seed, memory, report, backups_elsewhere
+        ):
             values.append(value)
             nulls += null
     report("backup heads", 1.0)
@@ -132,10 +134,49 @@ def profile_model(
         values=tuple(sorted(values, key=lambda value: list(SCORES).index(value.score))),
         nulls=tuple(nulls),
         answer=None if tokens is None else tokens.answer,
-        period=period,
+        period=None if sequences is None else sequences.period,
         composition=composed,
         tokens=named,
     )
+
+
+@dataclass(frozen=True)
+class DrawnTokens:
+    """The tokens that a profile of a model is based on.
+
+    Args:
+        sequences: repeated random tokens; None if the context or the vocabulary holds none.
+        sample: tokens whose copying is ranked.
+        lists: ordinal words, as `relations.token_lists` returns them.
+    """
+
+    sequences: RepeatedSequences | None
+    sample: torch.Tensor
+    lists: Sequence[Sequence[int]]
+
+
+def draw_tokens(
+    weights: TransformerWeights,
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    bos: int | None,
+    amounts: Amounts,
+    seed: int,
+) -> DrawnTokens:
+    """Draw the tokens of a profile; arguments as in `profile_model`."""
+    vocab = min(weights.w_e.shape[0], weights.w_u.shape[1])
+    every = range(vocab) if tokenizer is None else regular_ids(tokenizer)
+    regular = [token for token in every if token < vocab]
+    period = longest_period(weights, regular, amounts.period)
+    sequences = None
+    if period is not None:
+        drawn = draw_sequences(regular, bos=bos, period=period, n=amounts.sequences, seed=seed)
+        sequences = drawn.to(weights.device)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(regular), generator=generator)
+    sample = torch.tensor(regular)[order][: amounts.tokens].to(weights.device)
+    lists = [] if tokenizer is None else token_lists(tokenizer, weights.w_u.shape[1])
+    return DrawnTokens(sequences, sample, lists)
 
 
 def _weight_values(
@@ -195,6 +236,7 @@ def _backups(
     seed: int,
     memory: int,
     report: Report,
+    elsewhere: BackupsElsewhere | None,
 ) -> Iterator[tuple[HeadValues, list[Null]]]:
     """Search for backups of every role that has main heads."""
     mains = {role: heads_with_role(measured, role) for role in TOKEN_ROLES}
@@ -206,5 +248,8 @@ def _backups(
             share = (number + done / total) / len(measures)
             report("backup heads", _RANDOM_MODELS + (1 - _RANDOM_MODELS) * share)
 
-        found = find_backups(measure, mains[role], weights, seed=seed, progress=progress)
+        others = None if elsewhere is None else elsewhere(role, mains)
+        found = find_backups(
+            measure, mains[role], weights, seed=seed, progress=progress, elsewhere=others
+        )
         yield found.values(role)

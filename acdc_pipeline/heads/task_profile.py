@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import unembed
 from acdc_pipeline.graph import Node
 from acdc_pipeline.heads.answers import MeanLogit, is_ioi_like, select_prompts
-from acdc_pipeline.heads.backup import find_backups, task_measure
+from acdc_pipeline.heads.backup import MeasureWithout, find_backups, task_measure
 from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.copying import top_and_bottom_values
 from acdc_pipeline.heads.criteria import Null, nulls_of
@@ -68,8 +68,14 @@ def profile_task(
     seed: int,
     memory: int,
     report: Report = lambda what, share: None,
+    elsewhere: Callable[[int, int], Mapping[str, Tensor]] | None = None,
+    backups_elsewhere: Callable[[Sequence[Node]], MeasureWithout] | None = None,
 ) -> TaskProfile:
     """Compute scores on the prompts and, if there are movers, query effects and their backups.
+
+    Args:
+        elsewhere: as in `task_scores`.
+        backups_elsewhere: returns what measures direct effects, given the movers, where others do.
 
     Raises:
         PromptError: the model cannot process the prompts.
@@ -79,7 +85,7 @@ def profile_task(
         report("ablations", _ABLATIONS * done / total)
 
     report("ablations", 0.0)
-    scores = task_scores(weights, prompts, memory=memory, progress=progress)
+    scores = task_scores(weights, prompts, memory=memory, progress=progress, elsewhere=elsewhere)
     values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
     effect = metric_key("direct_effect", task.name)
     nulls = nulls_of(effect, "other answers", scores.other_answers)
@@ -105,7 +111,10 @@ def profile_task(
     measured = Measurements.of(values, nulls, {task.name: scores.answer.significant})
     movers = heads_with_role(measured, "mover", task.name)
     if movers:
-        for value, null in _mover_values(weights, task.name, prompts, movers, seed, memory, report):
+        others = None if backups_elsewhere is None else backups_elsewhere(movers)
+        for value, null in _mover_values(
+            weights, task.name, prompts, movers, seed, memory, report, others
+        ):
             values.append(value)
             nulls += null
     return TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
@@ -119,6 +128,7 @@ def _mover_values(
     seed: int,
     memory: int,
     report: Report,
+    elsewhere: MeasureWithout | None,
 ) -> Iterator[tuple[HeadValues, list[Null]]]:
     """The scores that depend on which heads are movers, with their nulls."""
 
@@ -131,7 +141,9 @@ def _mover_values(
     effects = query_effects(weights, prompts, movers, memory=memory, progress=patched)
     yield HeadValues.of_samples("query_effect", effects, task), []
     measure = task_measure(weights, prompts, memory)
-    backups = find_backups(measure, movers, weights, seed=seed, progress=searched)
+    backups = find_backups(
+        measure, movers, weights, seed=seed, progress=searched, elsewhere=elsewhere
+    )
     yield backups.values("mover", task)
 
 

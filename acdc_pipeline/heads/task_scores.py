@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,44 +74,104 @@ def task_scores(
     *,
     memory: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    elsewhere: Callable[[int, int], Mapping[str, Tensor]] | None = None,
 ) -> TaskScores:
     """Compute every score of the family in one pass over the prompts.
 
     Args:
         progress: called after each layer of each part of the prompts with the work done and the
             total, in layers run: a layer counts itself and all that are run again for it.
+        elsewhere: returns what `LayerScorer.score` does, where others compute it.
 
     Raises:
         PromptError: the model cannot process the prompts.
     """
-    check_tokens(weights, prompts.clean)
-    check_tokens(weights, prompts.corrupted)
-    # A quarter for clean and corrupted runs together; ablated states get the rest.
-    size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)
-    places = find_answer_positions(prompts)
-    others = find_other_answers(prompts.correct, prompts.incorrect)
-    with torch.no_grad():
-        means = _mean_outputs(weights, prompts, size)
-        answers = answer_logit(weights, prompts.correct, prompts.incorrect)
-        slices = list(chunks(len(prompts), size))
-        n_layers = len(weights.blocks)
-        done, total = 0, len(slices) * n_layers * (n_layers + 1) // 2
-
-        def layer_done(layer: int) -> None:
-            nonlocal done
+    scorer = LayerScorer(weights, prompts, memory)
+    n_layers = len(weights.blocks)
+    done, total = 0, len(scorer.parts) * n_layers * (n_layers + 1) // 2
+    parts: list[dict[str, list[Tensor]]] = []
+    for part in range(len(scorer.parts)):
+        found: dict[str, list[Tensor]] = defaultdict(list)
+        for layer in range(n_layers):
+            if elsewhere is not None:
+                scores = elsewhere(part, layer)
+            else:
+                scores = scorer.score(part, layer)
+            for name, values in scores.items():
+                found[name].append(values)
             done += n_layers - layer
             progress(done, total)
-
-        parts = [
-            _score_part(weights, prompts, rows, answers, others, places, means, memory, layer_done)
-            for rows in slices
-        ]
-    found = {
-        name: torch.cat([torch.stack(scores[name], -1) for scores, _ in parts], 1).permute(1, 2, 0)
-        for name in parts[0][0]
+        parts.append(found)
+    together = {
+        name: torch.cat([torch.stack(found[name], -1) for found in parts], 1).permute(1, 2, 0)
+        for name in parts[0]
     }
-    logits = torch.cat([logit for _, logit in parts])
-    return _collect(weights.topology, found, places, logits)
+    logits = torch.cat([scorer.logits(part) for part in range(len(parts))])
+    return _collect(weights.topology, together, scorer.places, logits)
+
+
+def prompts_together(weights: TransformerWeights, prompts: PromptSet, memory: int) -> list[slice]:
+    """Return which prompts `task_scores` runs together."""
+    # A quarter for clean and corrupted runs together; ablated states get the rest.
+    size = max(1, rows_at_once(weights, prompts.clean.shape[1], memory) // 4)
+    return list(chunks(len(prompts), size))
+
+
+class LayerScorer:
+    """Scores layer by layer on some of the prompts after others, as many as memory holds.
+
+    The next layer of the same prompts goes on where the last one ended. A layer has the same scores
+    whether those before it were scored or only run.
+
+    Args:
+        memory: byte budget.
+
+    Attributes:
+        parts: the prompts that are run together.
+
+    Raises:
+        PromptError: the model cannot process the prompts.
+    """
+
+    def __init__(self, weights: TransformerWeights, prompts: PromptSet, memory: int) -> None:
+        check_tokens(weights, prompts.clean)
+        check_tokens(weights, prompts.corrupted)
+        self.weights, self.prompts, self.memory = weights, prompts, memory
+        self.parts = prompts_together(weights, prompts, memory)
+        self.places = find_answer_positions(prompts)
+        self._logits: dict[int, Float[Tensor, " part"]] = {}
+        self._pass: tuple[int, _Pass] | None = None
+
+    @cached_property
+    def means(self) -> dict[int, Float[Tensor, "head pos d_model"]]:
+        """The mean output of each head over the counterfactuals, by layer."""
+        return _mean_outputs(self.weights, self.prompts, self.parts)
+
+    @torch.no_grad()
+    def score(self, part: int, layer: int) -> dict[str, Float[Tensor, "head part"]]:
+        """Return the scores of the heads of one layer on one part; {} if it has none."""
+        if self._pass is None or self._pass[0] != part or self._pass[1].layer > layer:
+            self._pass = None
+            self._pass = part, self._start(part)
+        running = self._pass[1]
+        while running.layer < layer:
+            running.skip()
+        return running.score(self.means, self.memory)
+
+    @torch.no_grad()
+    def logits(self, part: int) -> Float[Tensor, " part"]:
+        """Return the answer logits of one part."""
+        if part not in self._logits:
+            self._start(part)
+        return self._logits[part]
+
+    def _start(self, part: int) -> _Pass:
+        prompts = self.prompts
+        answers = answer_logit(self.weights, prompts.correct, prompts.incorrect)
+        others = find_other_answers(prompts.correct, prompts.incorrect)
+        running = _Pass(self.weights, prompts, self.parts[part], answers, others, self.places)
+        self._logits[part] = running.logits
+        return running
 
 
 def find_other_answers(
@@ -133,62 +194,91 @@ def find_other_answers(
     return torch.tensor([found[:draws] for found in chosen], dtype=torch.int64).view(n, draws).T
 
 
-def _score_part(
-    weights: TransformerWeights,
-    prompts: PromptSet,
-    rows: slice,
-    answers: AnswerLogit,
-    others: Int[Tensor, "draw answer"],
-    places: AnswerPositions,
-    means: Mapping[int, Float[Tensor, "head pos d_model"]],
-    memory: int,
-    layer_done: Callable[[int], None],
-) -> tuple[dict[str, list[Float[Tensor, "head part"]]], Float[Tensor, " part"]]:
-    """The scores on some prompts, layer by layer, and the answer logits."""
-    part, which = select_prompts(prompts, rows)
-    at = (part.answer_row, part.answer_pos)
-    clean, corrupted = embed(weights, part.clean), embed(weights, part.corrupted)
-    final = final_at(weights, clean, at)
-    directions = answers.direction[others.to(which.device)[:, which]]
-    answers = answers.select(which)
-    logits, gradient = answers.of(final), answers.gradient(final)
-    other_gradients = frozen_gradient(final, weights.norm_final, directions)
-    divergence = KlObjective(weights, final, unembed(weights, final).log_softmax(-1))
-    groups = length_groups(weights, part, weights.topology.n_heads)
-    mentions = {"answer": places.answer[which], "repeat": places.repeat[which]}
-    found: dict[str, list[Tensor]] = defaultdict(list)
-    for layer in range(len(weights.blocks)):
+class _Pass:
+    """A pass over some prompts, which is before `layer`.
+
+    Args:
+        rows: which prompts.
+        answers, others: of all prompts, see `find_other_answers`.
+        places: positions of answers in all prompts.
+    """
+
+    def __init__(
+        self,
+        weights: TransformerWeights,
+        prompts: PromptSet,
+        rows: slice,
+        answers: AnswerLogit,
+        others: Int[Tensor, "draw answer"],
+        places: AnswerPositions,
+    ) -> None:
+        self.weights, self.layer = weights, 0
+        part, which = select_prompts(prompts, rows)
+        self.at = (part.answer_row, part.answer_pos)
+        self.clean, self.corrupted = embed(weights, part.clean), embed(weights, part.corrupted)
+        final = final_at(weights, self.clean, self.at)
+        directions = answers.direction[others.to(which.device)[:, which]]
+        self.answers = answers.select(which)
+        self.logits, self.gradient = self.answers.of(final), self.answers.gradient(final)
+        self.other_gradients = frozen_gradient(final, weights.norm_final, directions)
+        self.divergence = KlObjective(weights, final, unembed(weights, final).log_softmax(-1))
+        self.groups = length_groups(weights, part, weights.topology.n_heads)
+        self.mentions = {"answer": places.answer[which], "repeat": places.repeat[which]}
+
+    def skip(self) -> None:
+        """Run the next layer."""
+        if self.weights.shapes[self.layer].attn is None:
+            self._run_headless()
+        else:
+            self._go_on(*self._attend())
+
+    def score(
+        self, means: Mapping[int, Float[Tensor, "head pos d_model"]], memory: int
+    ) -> dict[str, Float[Tensor, "head part"]]:
+        """Run the next layer, and return the scores of its heads."""
+        weights, layer, at, gradient = self.weights, self.layer, self.at, self.gradient
+        found: dict[str, Tensor] = {}
         if weights.shapes[layer].attn is None:
-            clean, corrupted = (
-                run_layers(weights, stream, first=layer, stop=layer + 1)
-                for stream in (clean, corrupted)
-            )
-            layer_done(layer)
-            continue
-        run, other = attend(weights, layer, clean), attend(weights, layer, corrupted)
+            self._run_headless()
+            return found
+        run, other = self._attend()
         direct = run.effects(gradient, at)
-        found["direct_effect"].append(direct)
-        for draw, by_other in enumerate(other_gradients):
-            found[f"other {draw}"].append(run.effects(by_other, at))
+        found["direct_effect"] = direct
+        for draw, by_other in enumerate(self.other_gradients):
+            found[f"other {draw}"] = run.effects(by_other, at)
         for side, pattern in (("", run.pattern), ("counterfactual ", other.pattern)):
             looked = pattern[:, at[0], at[1]]
-            for name, place in mentions.items():
-                found[f"{side}attention_to_{name}"].append((looked * place).sum(-1))
+            for name, place in self.mentions.items():
+                found[f"{side}attention_to_{name}"] = (looked * place).sum(-1)
         replacements: dict[Ablation, Tensor] = {
             "zero": torch.zeros_like(run.written[:, :1]),
             "mean": means[layer][:, None],
             "corrupted": other.written,
         }
         for ablation, replacement in replacements.items():
-            ablated = _ablate(weights, groups, run, replacement, len(logits), memory)
-            found[f"{ablation}_ablation"].append(logits - answers.of(ablated))
-            found[f"{ablation}_ablation_kl"].append(divergence.per_answer(ablated))
+            ablated = _ablate(weights, self.groups, run, replacement, len(self.logits), memory)
+            found[f"{ablation}_ablation"] = self.logits - self.answers.of(ablated)
+            found[f"{ablation}_ablation_kl"] = self.divergence.per_answer(ablated)
         lost = direct - other.effects(gradient, at)
-        found["self_repair"].append(lost - found["corrupted_ablation"][-1])
-        clean = after_mlp(weights, layer, clean, run.attended)
-        corrupted = after_mlp(weights, layer, corrupted, other.attended)
-        layer_done(layer)
-    return found, logits
+        found["self_repair"] = lost - found["corrupted_ablation"]
+        self._go_on(run, other)
+        return found
+
+    def _attend(self) -> tuple[LayerRun, LayerRun]:
+        clean = attend(self.weights, self.layer, self.clean)
+        return clean, attend(self.weights, self.layer, self.corrupted)
+
+    def _go_on(self, run: LayerRun, other: LayerRun) -> None:
+        self.clean = after_mlp(self.weights, self.layer, self.clean, run.attended)
+        self.corrupted = after_mlp(self.weights, self.layer, self.corrupted, other.attended)
+        self.layer += 1
+
+    def _run_headless(self) -> None:
+        self.clean, self.corrupted = (
+            run_layers(self.weights, stream, first=self.layer, stop=self.layer + 1)
+            for stream in (self.clean, self.corrupted)
+        )
+        self.layer += 1
 
 
 def _ablate(
@@ -222,7 +312,7 @@ def _ablate(
 
 
 def _mean_outputs(
-    weights: TransformerWeights, prompts: PromptSet, size: int
+    weights: TransformerWeights, prompts: PromptSet, parts: Sequence[slice]
 ) -> dict[int, Float[Tensor, "head pos d_model"]]:
     """The mean output of each head at each position, over the counterfactuals that reach it.
 
@@ -231,7 +321,7 @@ def _mean_outputs(
     at = torch.arange(prompts.corrupted.shape[1], device=prompts.corrupted.device)
     real = (at[None] < prompts.lengths[:, None]).to(weights.dtype)
     sums: dict[int, Tensor] = {}
-    for rows in chunks(len(prompts), size):
+    for rows in parts:
 
         def add(run: LayerRun, rows: slice = rows) -> None:
             total = (run.written * real[rows, :, None]).sum(1)

@@ -62,6 +62,7 @@ def heads(
     device: shared.Device = "auto",
     memory: shared.Memory = None,
     threads: shared.Threads = None,
+    shards: shared.Helpers = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
@@ -74,6 +75,7 @@ def heads(
       acdc heads zoo:attn-2l
       acdc heads hf:openai-community/gpt2 --tasks ioi,induction --text novel.txt
       acdc heads zoo:gpt2-4l-s0 --score direct_effect --json
+      acdc heads hf:openai-community/gpt2 --shards 4
     """
     memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
     content = _read(text)
@@ -91,7 +93,13 @@ def heads(
         from acdc_pipeline.store import open_store
         from acdc_pipeline.workflows.discovery import discover_into, worker_factory
 
-        make_worker = worker_factory(device, memory_budget, thread_count)
+        make_worker = worker_factory(
+            device,
+            memory_budget,
+            thread_count,
+            shards=shards,
+            report=lambda message: print_note(f"note: {message}"),
+        )
         results = open_store(store)
         records, cached = [], []
         for spec in specs:

@@ -14,12 +14,13 @@ from acdc_pipeline.execution.methods import PreparedRun, SharedWork
 from acdc_pipeline.execution.own_metric import named_metric
 from acdc_pipeline.execution.progress import Progress, Silent
 from acdc_pipeline.execution.report import reference_for
+from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Channel
 from acdc_pipeline.execution.shards.pool import ShardPool
 from acdc_pipeline.execution.shards.problem import ShardedProblem
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models.device import resolve_dtype
-from acdc_pipeline.specs import RunSpec, ScoredMethod, SearchMethod, TaskSpec
+from acdc_pipeline.specs import ProfileMethod, RunSpec, ScoredMethod, SearchMethod, TaskSpec
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.text import pluralize
 
@@ -76,13 +77,17 @@ class ShardedWorker:
         """Return the result of `run`: the same to the bit for every number of workers.
 
         Arguments and errors are those of `Worker.execute`. A run that cannot be spread is executed
-        by one worker alone.
+        by one worker alone; of a head profile, the others measure parts.
         """
         if not is_spread(run):
-            self._report(
-                f"this run of '{run.method.name}' cannot be spread: one worker computes it"
-            )
             self._alone = self._alone or self._make_alone()
+            if not isinstance(run.method, ProfileMethod):
+                self._report(
+                    f"this run of '{run.method.name}' cannot be spread: one worker computes it"
+                )
+            elif self._alone.pool is None:
+                self._alone.pool = JobPool(self._start, self.shards, self._report)
+            self.close()  # the workers of other runs hold their models
             return self._alone.execute(run, task, progress, checkpoint, shared)
         n_groups = count_groups(run.prompts)
         if n_groups < self.shards:

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
+from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Channel
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, find_task
 from acdc_pipeline.store.failure import RemoteFailure
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
-from tests.shard_channels import Deaths, InProcess, planned, random_task
+from tests.shard_channels import Deaths, InProcess, planned, random_task, sharded_worker, stored
 
 MEMORY = 2**28
 FULL = {"null": 12, "draws": 2, "restarts": 1, "resamples": 2}
@@ -111,6 +113,27 @@ def test_full_evaluation_over_workers_is_that_of_one_process_up_to_rounding(eval
 def test_evaluation_over_workers_that_die_again_and_again_fails(evaluated: Any):
     with pytest.raises(ExecutionFailed, match="died 4 times"):
         evaluated(pool_of(1, Deaths({0: range(99)})))
+
+
+@pytest.fixture(scope="module")
+def profiled() -> tuple[RunSpec, TaskSpec, dict[str, bytes]]:
+    """A profile of a model that has induction heads, whose backups are searched for."""
+    task = find_task("induction")
+    method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
+    run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
+    record = Worker(device="cpu", memory=2**30).execute(run, task)
+    scores = {row.metric.partition("@")[0] for row in record.heads}
+    assert {"backup_induction", "zero_ablation"} <= scores
+    return run, task, stored(record)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_head_profile_over_workers_has_the_bytes_of_one_process(shards: int, profiled: Any):
+    run, task, expected = profiled
+    deaths = Deaths({0: (1,), 2: (1,)})
+    worker = sharded_worker(shards, deaths)
+    assert stored(worker.execute(run, task)) == expected
+    assert deaths.died
 
 
 def _assert_close(found: Any, expected: Any) -> None:
