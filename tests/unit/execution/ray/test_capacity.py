@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from ray.core.generated.autoscaler_pb2 import NodeGroupConfig
+from ray.core.generated import autoscaler_pb2
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.ray import capacity
@@ -101,8 +103,10 @@ def test_workers_are_described_in_one_line():
     assert describe_workers(four) == "4 workers with 0.5 CPUs and 1 GPU each"
 
 
-def group(name: str, most: int, **resources: int) -> NodeGroupConfig:
-    return NodeGroupConfig(name=name, max_count=most, resources=resources)
+def group(name: str, most: int, **resources: int) -> Any:
+    # generated when it is imported, and without types
+    config = vars(autoscaler_pb2)["NodeGroupConfig"]
+    return config(name=name, max_count=most, resources=resources)
 
 
 def test_nodes_that_an_autoscaler_may_add_count_once_and_those_beside_its_groups_too():
