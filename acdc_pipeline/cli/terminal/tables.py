@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from acdc_pipeline.cli.terminal import output
+from acdc_pipeline.cli.terminal.streams import write_stdout
 from acdc_pipeline.cli.terminal.text import shorten, wrap
 from acdc_pipeline.errors import escape_control_characters
 from acdc_pipeline.text import NONE
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _GAP = 2
 _MIN_NAME = 14
+
+_RENDERED = 100
+"""Rows that rich renders, at a millisecond each; those after them are written plainly, if they are
+ASCII and of one line."""
 
 Row = Mapping[str, str]
 
@@ -72,7 +77,9 @@ def print_table(
                 output.print_line("")
             output.print_facts({column.name: row[column.name] for column in shown})
         return
-    output.print_renderable(build_table(layout, rows), width=layout.width)
+    n_rendered = _RENDERED if _are_plain(layout, rows[_RENDERED:]) else len(rows)
+    output.print_renderable(build_table(layout, rows[:n_rendered]), width=layout.width)
+    write_stdout("".join(_plain_line(row, layout) for row in rows[n_rendered:]))
     if layout.left_out:
         output.print_note(f"(no room at {width} columns for: {', '.join(layout.left_out)})")
 
@@ -99,6 +106,23 @@ def build_table(layout: Layout, rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(*(_cell(row, column, layout) for column in layout.columns))
     return table
+
+
+def _are_plain(layout: Layout, rows: Sequence[Row]) -> bool:
+    """Return whether every cell is one line of characters that are one column wide."""
+    if any(column.kind == "prose" for column in layout.columns):
+        return False
+    cells = (row[column.name] for column in layout.columns for row in rows)
+    return all(cell == NONE or (cell.isascii() and cell.isprintable()) for cell in cells)
+
+
+def _plain_line(row: Row, layout: Layout) -> str:
+    """Return the line of a row whose cells are plain, as rich renders it."""
+    cells = [
+        f"{_cell(row, column, layout):{'>' if column.kind == 'number' else '<'}{width}}"
+        for column, width in ((c, layout.widths[c.name]) for c in layout.columns)
+    ]
+    return (" " * _GAP).join(cells).rstrip() + "\n"
 
 
 def fit_columns(columns: Sequence[Column], rows: Sequence[Row], width: int | None) -> Layout:

@@ -248,3 +248,41 @@ def test_json_of_control_characters_is_that_of_the_same_text(capsys):
     text = "\x00\x1b\x7f\x9b\u2028\u202e\u2069 é 木\n\t"
     print_json({"a": text})
     assert json.loads(capsys.readouterr().out) == {"a": text}
+
+
+@pytest.mark.parametrize("width", [None, 45, 60])
+def test_many_rows_are_printed_as_rich_renders_them(capsys, monkeypatch, width):
+    columns = (
+        Column("run"),
+        Column("model", "name"),
+        Column("n", "number"),
+        Column("note", rank=1),
+    )
+    rows = [
+        {
+            "run": f"{i:08x}",
+            "model": "hf:organisation/model"[: 3 + i % 19],
+            "n": "–" if i % 2 else str(i * i),
+            "note": "" if i % 3 else "a b",
+        }
+        for i in range(40)
+    ]
+    printed = []
+    for rendered in (1000, 5):
+        monkeypatch.setattr("acdc_pipeline.cli.terminal.tables._RENDERED", rendered)
+        print_table(columns, rows, width=width)
+        printed.append(capsys.readouterr().out)
+    assert printed[1] == printed[0]
+    assert len(printed[0].splitlines()) == 42
+
+
+@pytest.mark.parametrize("cell", ["学習", "two\nlines", "é"])
+def test_rows_that_are_not_plain_are_rendered_by_rich(capsys, monkeypatch, cell):
+    columns = (Column("name"), Column("n", "number"))
+    rows = [{"name": "a", "n": "1"}, {"name": cell, "n": "2"}, {"name": "b", "n": "3"}]
+    printed = []
+    for rendered in (1000, 1):
+        monkeypatch.setattr("acdc_pipeline.cli.terminal.tables._RENDERED", rendered)
+        print_table(columns, rows)
+        printed.append(capsys.readouterr().out)
+    assert printed[1] == printed[0]
