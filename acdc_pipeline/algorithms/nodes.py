@@ -105,8 +105,8 @@ def _costs_of_removal(problem: ScoringProblem) -> Float[Tensor, " node"]:
     with torch.no_grad():
         removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
         baseline = removals.whole()
-        for done, (*output, value) in enumerate(removals.without_nodes(), start=1):
-            costs[tuple(output)] = value - baseline
+        for done, (node, span, value) in enumerate(removals.without_nodes(), start=1):
+            costs[node, span] = value - baseline
             problem.advance(min(1.0, done / len(outputs)))
     return torch.tensor([costs[output] for output in outputs], dtype=torch.float64)
 

@@ -58,7 +58,8 @@ class SpanCircuit(ReceiverForward):
         rows_of_all = total.flatten(1, 2)
         for span, rows in self.spans:
             present = self._present(receivers, span)
-            sources = [source for source in present.any(0).nonzero()[0] if source in self.changes]
+            used = np.flatnonzero(present.any(axis=0)).tolist()
+            sources = [source for source in used if source in self.changes]
             if not sources:
                 continue
             changes = torch.stack([self.changes[source].flatten(0, 1) for source in sources])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from acdc_pipeline.algorithms import AcdcResult, EdgeSearch, acdc
 from acdc_pipeline.engine import Bench, set_up
 from acdc_pipeline.engine.search.positional_coupled import PositionalCoupledSearch
 from acdc_pipeline.engine.search.positional_search import PositionalSearch
+from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.evaluation import objective_for
 from acdc_pipeline.graph import Receiver
@@ -93,7 +95,7 @@ def test_search_goes_on_from_its_decisions_with_the_same_bits(
     bench = set_up(tiny_models.weights(name, layers=2), _prompts(3, rows), "corrupted")
     objective = objective_for(bench, "kl")
 
-    def start() -> EdgeSearch:
+    def start() -> Search[Any]:
         return bench.search(objective, memory=2**30)
 
     found = _acdc(start(), bench, 0.02)
