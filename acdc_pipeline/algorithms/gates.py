@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes
+from acdc_pipeline.algorithms.nodes import Output, edge_scores_of_nodes
 from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import expert_receivers, head_width, mlp_width
@@ -99,7 +99,7 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
         penalty=penalty,
     )
     nodes = dict(zip(candidates, log_alpha.tolist(), strict=True))
-    outputs = {(node, None): value for node, value in nodes.items()}
+    outputs: dict[Output, float] = {(node, None): value for node, value in nodes.items()}
     return edge_scores_of_nodes(topology, outputs, method.ranking)
 
 
