@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, check_parity, set_up
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import circuit_logits
+from acdc_pipeline.evaluation.faithfulness import measure_values
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
 from acdc_pipeline.execution.circuit_record import RunFacts, circuit_record
 from acdc_pipeline.execution.environment import default_budget, environment
@@ -30,7 +33,7 @@ from acdc_pipeline.models.memory.held import HeldModel
 from acdc_pipeline.models.mixtures import with_experts
 from acdc_pipeline.prompts import PromptSet, align_ids, make_prompts
 from acdc_pipeline.specs import ModelRef, ProfileMethod, RunSpec, TaskSpec, circuit_method
-from acdc_pipeline.specs.names import Positions
+from acdc_pipeline.specs.names import MetricKey, Positions
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord
 
@@ -104,6 +107,20 @@ class Worker:
     def empty_logits(self, run: RunSpec, task: TaskSpec) -> Float[Tensor, "answer vocab"]:
         """Return the logits with every edge removed. Raises like `execute`."""
         return self._prepare(self.model(run), run, task).empty_logits
+
+    def measure_cuts(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        metric: MetricKey,
+        masks: Sequence[Bool[np.ndarray, " edge"]],
+    ) -> list[float]:
+        """Return the metric of circuits, given as masks over the edges. Raises like `execute`."""
+        return measure_values(self.bench(run, task), metric, masks)
+
+    def environment_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the environment in records of `run`."""
+        return environment(self.device, run.dtype)
 
     def jobs(self, run: RunSpec, task: TaskSpec) -> RunJobs | None:
         """Return the jobs of other workers on `run`; None if there are none.

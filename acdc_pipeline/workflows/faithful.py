@@ -22,6 +22,7 @@ from acdc_pipeline.workflows.size_search import (
 if TYPE_CHECKING:
     from acdc_pipeline.execution.methods import SharedWork
     from acdc_pipeline.execution.progress import Progress
+    from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.store import RunRecord, Store
 
@@ -92,7 +93,7 @@ def discover_faithful(
     task: TaskSpec,
     target: float,
     store: Store | None,
-    make_worker: Callable[[], Worker],
+    make_worker: Callable[[], Worker | ShardedWorker],
     progress: Progress | None = None,
     listener: TrialListener | None = None,
     written: Callable[[str], str] = str,
@@ -147,7 +148,7 @@ class _Runs:
         task: TaskSpec,
         target: float,
         store: Store | None,
-        make_worker: Callable[[], Worker],
+        make_worker: Callable[[], Worker | ShardedWorker],
         progress: Progress | None,
         listener: TrialListener,
         check: Callable[[RunRecord], None],
@@ -189,10 +190,8 @@ class _Runs:
 
     def share_scores(self, record: RunRecord) -> None:
         """Let later runs take the scores of `record`, if they would compute the same ones."""
-        from acdc_pipeline.execution.environment import environment
-
         assert record.circuit is not None
-        if record.environment == environment(self.make_worker().device, self.run.dtype):
+        if record.environment == self.make_worker().environment_of(self.run):
             self._work().scores = record.circuit.scores
 
     def _work(self) -> SharedWork:
@@ -242,7 +241,6 @@ def _try_thresholds(runs: _Runs, method: SearchMethod) -> None:
 def _try_cuts(runs: _Runs, method: ScoredMethod) -> None:
     """Score every edge once, and measure circuits that are cut from the scores."""
     from acdc_pipeline.evaluation import Scale
-    from acdc_pipeline.evaluation.faithfulness import measure_values
     from acdc_pipeline.graph.cut import cut_masks, score_array
 
     runs.listener.trying("scores")
@@ -251,7 +249,7 @@ def _try_cuts(runs: _Runs, method: ScoredMethod) -> None:
     assert circuit is not None
     _faithfulness(record)
     runs.share_scores(record)
-    bench = runs.make_worker().bench(runs.run, runs.task)
+    worker = runs.make_worker()
     scale = Scale(method.metric, _model_value(record), record.metrics[f"ablated_{method.metric}"])
     scores = score_array(circuit.topology, circuit.scores)
     known = {0: False}
@@ -262,7 +260,7 @@ def _try_cuts(runs: _Runs, method: ScoredMethod) -> None:
         new = {n: mask for n, mask in zip(edges, masks, strict=True) if n not in known}
         if new:
             runs.listener.trying(f"cuts of {min(new)} to {max(new)} edges")
-            values = measure_values(bench, method.metric, new.values())
+            values = worker.measure_cuts(runs.run, runs.task, method.metric, [*new.values()])
             for n, value in zip(new, values, strict=True):
                 known[n] = runs.add(Trial(None, n, scale.faithfulness(value), None))
         return [known[n] for n in edges]

@@ -68,7 +68,6 @@ def spread(
     memory: int | None = None,
     threads: int | None = None,
     model: ModelRef | HeldModel | None = None,
-    target: float | None = None,
     written: Callable[[str], str] = str,
     report: Callable[[str], None] = lambda message: None,
 ) -> Callable[[], Worker | ShardedWorker]:
@@ -80,12 +79,11 @@ def spread(
         shards: the largest number of processes; None for this process alone.
         device, memory, threads: see `local_sharded_worker`.
         model: the model, where it may be one in memory.
-        target: a faithfulness to reach, whose circuits this process would measure.
         written: how errors write the name of a parameter.
         report: receives a message where fewer processes take part, or one was lost.
 
     Raises:
-        InvalidInput: it is not a number of workers; there is a target; or the model is in the
+        InvalidInput: it is not a number of workers, or the model is in the
             memory of this process, which others do not see.
     """
     check_shards(shards)
@@ -93,13 +91,6 @@ def spread(
         return make_worker
     from acdc_pipeline.models.memory.held import HeldModel
 
-    if target is not None:
-        raise InvalidInput(
-            "cannot look for a faithfulness over several workers",
-            where="discover",
-            field=written("shards"),
-            fix="leave it out, or give a threshold or a size",
-        )
     if isinstance(model, HeldModel):
         raise InvalidInput(
             "a model in memory cannot be spread over processes",

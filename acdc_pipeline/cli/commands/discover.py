@@ -250,7 +250,6 @@ def discover(
             device=device,
             memory=memory_budget,
             threads=thread_count,
-            target=faithful,
             written=shared.option_name,
             report=lambda message: print_note(f"note: {message}"),
         )
@@ -258,9 +257,7 @@ def discover(
             found, (record, cached) = None, discover_into(results, run, spec, make, progress)
         else:
             trials, option = TrialLines(progress), shared.option_name
-            found = discover_faithful(
-                run, spec, faithful, results, make_worker, progress, trials, option
-            )
+            found = discover_faithful(run, spec, faithful, results, make, progress, trials, option)
             record, cached = found.record, found.cached
     from acdc_pipeline.cli.views.faithful import (
         default_size_note,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 
 from acdc_pipeline.engine.prompt_groups import PROMPTS_PER_GROUP, count_groups
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
@@ -18,9 +20,11 @@ from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Channel
 from acdc_pipeline.execution.shards.pool import ShardPool
 from acdc_pipeline.execution.shards.problem import ShardedProblem
+from acdc_pipeline.execution.shards.shard import ShardFacts
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models.device import resolve_dtype
 from acdc_pipeline.specs import ProfileMethod, RunSpec, ScoredMethod, SearchMethod, TaskSpec
+from acdc_pipeline.specs.names import MetricKey
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.text import pluralize
 
@@ -65,6 +69,7 @@ class ShardedWorker:
         self._make_alone = alone
         self._alone: Worker | None = None
         self.pool: ShardPool | None = None
+        self._where: dict[str, str] = {}
 
     def execute(
         self,
@@ -95,21 +100,53 @@ class ShardedWorker:
                 f"{pluralize(run.prompts, 'prompt')} make {pluralize(n_groups, 'group')} of up to "
                 f"{PROMPTS_PER_GROUP}: {n_groups} of {self.shards} workers take part"
             )
-        pool = self._pool_of(min(self.shards, n_groups))
-        facts = pool.prepare(run, task, self.memory)
+        facts = self._prepared(run, task)
         started = time.perf_counter()
         first, prompts = facts[0], facts[0].prompts
         assert prompts is not None
         reference = reference_for(run, task, first.topology)
-        counts = [count for each in facts for count in each.counts]
-        like = torch.empty(0, dtype=resolve_dtype(run.dtype).computed)
-        problem = ShardedProblem(pool, first.topology, counts, like)
-        where = {**first.environment, "prompts_per_group": str(PROMPTS_PER_GROUP)}
+        problem, where = self._problem(run, facts), self._where
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(self.memory)})
         prepared = PreparedRun(run, problem, self.memory, progress or Silent(), kept, shared)
         parity = max(each.parity_error for each in facts)
         about = RunFacts(prompts, first.warnings, parity, first.d_model, where, started)
         return circuit_record(prepared, task, about, reference)
+
+    def measure_cuts(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        metric: MetricKey,
+        masks: Sequence[Bool[np.ndarray, " edge"]],
+    ) -> list[float]:
+        """As `Worker.measure_cuts`, from sums over groups of prompts."""
+        if not is_spread(run):
+            self._alone = self._alone or self._make_alone()
+            return self._alone.measure_cuts(run, task, metric, masks)
+        problem = self._problem(run, self._prepared(run, task))
+        edges = [problem.topology.edges_in(mask) for mask in masks]
+        return [problem.measure(kept, [metric])[metric] for kept in edges]
+
+    def environment_of(self, run: RunSpec) -> dict[str, str]:
+        """Return the environment in records of `run`, which was the last one; {} before the first.
+
+        A run that one worker computes alone has that worker's.
+        """
+        if not is_spread(run):
+            return {} if self._alone is None else self._alone.environment_of(run)
+        return self._where
+
+    def _prepared(self, run: RunSpec, task: TaskSpec) -> list[ShardFacts]:
+        pool = self._pool_of(min(self.shards, count_groups(run.prompts)))
+        facts = pool.prepare(run, task, self.memory)
+        self._where = {**facts[0].environment, "prompts_per_group": str(PROMPTS_PER_GROUP)}
+        return facts
+
+    def _problem(self, run: RunSpec, facts: Sequence[ShardFacts]) -> ShardedProblem:
+        assert self.pool is not None
+        counts = [count for each in facts for count in each.counts]
+        like = torch.empty(0, dtype=resolve_dtype(run.dtype).computed)
+        return ShardedProblem(self.pool, facts[0].topology, counts, like)
 
     def close(self) -> None:
         """End the workers."""

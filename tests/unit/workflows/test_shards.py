@@ -28,7 +28,6 @@ def test_without_shards_the_worker_is_that_of_this_process():
     [
         ({"shards": 0}, "shards: 0 is too small"),
         ({"shards": 1001}, "shards: 1001 is too large"),
-        ({"shards": 2, "target": 0.9}, "shards: cannot look for a faithfulness"),
     ],
 )
 def test_spread_refuses_what_cannot_be_spread(given: dict[str, Any], error: str):
