@@ -76,19 +76,23 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
 
 
 def _noisy_blocks(blocks: MappedBlocks[Block], generator: torch.Generator) -> MappedBlocks[Block]:
-    """Blocks that are drawn when they are needed, each time the same."""
+    """Blocks that are drawn when they are needed, each time the same.
+
+    One is held at a time, beside the one of the model that the next is drawn for.
+    """
     states: dict[int, Tensor] = {}
 
     def draw(index: int) -> Block:
-        if index in states:
-            again = torch.Generator()
-            again.set_state(states[index])
-            return _noise(blocks[index], again)
-        # For the first time, and in order.
-        states[index] = generator.get_state()
-        return _noise(blocks[index], generator)
+        if index not in states:  # for the first time, and in order
+            states[index] = generator.get_state()
+        again = torch.Generator()
+        again.set_state(states[index])
+        noise = _noise(blocks.read_once(index), again)
+        if index + 1 not in states:
+            generator.set_state(again.get_state())
+        return noise
 
-    return MappedBlocks(draw, blocks.sizes, 0)
+    return MappedBlocks(draw, blocks.sizes, 0, reads_ahead=False)
 
 
 def _noisy_copy(module: nn.Module, generator: torch.Generator) -> nn.Module:

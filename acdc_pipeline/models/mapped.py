@@ -28,15 +28,24 @@ class MappedBlocks(Sequence[T], Generic[T]):
         sizes: bytes of each block.
         budget: bytes of the blocks that stay; none do where it is 0 or less. While the next block
             is made, three more are in memory: the one in use, the next, and what it is made from.
+        reads_ahead: whether the next block is read in a thread.
     """
 
-    def __init__(self, read: Callable[[int], T], sizes: Sequence[int], budget: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[int], T],
+        sizes: Sequence[int],
+        budget: int,
+        *,
+        reads_ahead: bool = True,
+    ) -> None:
         self._read = read
+        self._read_once = read
         self._kept: dict[int, T] = {}
         self._passing: dict[int, T] = {}
         self._ahead: tuple[int, Future[T]] | None = None
         self._last = -1
-        self._reads_ahead = True
+        self._reads_ahead = reads_ahead
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-block")
         shapes = []
         for index in range(len(sizes)):
@@ -88,9 +97,20 @@ class MappedBlocks(Sequence[T], Generic[T]):
         part.shapes = tuple(self.shapes[index] for index in indices)
         part.sizes = tuple(self.sizes[index] for index in indices)
         part._read = lambda index: self[indices[index]]
+        part._read_once = lambda index: self.read_once(indices[index])
         part._kept, part._passing, part._stays = {}, {}, set()
         part._ahead, part._reads_ahead = None, False
         return part
+
+    def read_once(self, index: int) -> T:
+        """Return a block that is not held afterwards; nor are those that were passing."""
+        if index in self._kept:
+            return self._kept[index]
+        self.settle()
+        self._ahead = None
+        self._passing.clear()
+        release_freed_memory()
+        return self._read_once(index)
 
     def settle(self) -> None:
         """Wait for the block that is being read ahead: nothing reads the files afterwards."""
