@@ -17,9 +17,9 @@ from pathlib import Path
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.executor import RunWorker
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.execution.ray.actor import Allotment, make_worker
+from acdc_pipeline.execution.run_worker import RunWorker
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord
 from tests import records

@@ -12,32 +12,18 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.errors import AcdcError, NewerRun
-from acdc_pipeline.execution.checkpoint import Checkpoint, StoreCheckpoint
+from acdc_pipeline.execution.checkpoint import StoreCheckpoint
+from acdc_pipeline.execution.out_of_memory import execute_in_memory
 from acdc_pipeline.execution.progress import Progress, SweepListener
+from acdc_pipeline.execution.run_worker import RunWorker
 from acdc_pipeline.execution.runs import Outcome, PlannedRun, State
 from acdc_pipeline.execution.shared_runs import FailuresMeanwhile, SharedRuns
-from acdc_pipeline.specs import RunSpec, TaskSpec
-from acdc_pipeline.store import RunRecord, Store
+from acdc_pipeline.store import Store
 from acdc_pipeline.store.claims import LEASE, Claims
 from acdc_pipeline.store.failure import failure_of
 
 LOCAL_WORKER = "local"
 """The name of the only worker of the local executor."""
-
-
-@runtime_checkable
-class RunWorker(Protocol):
-    """Executes one run at a time: `Worker`, or a stand-in that computes nothing."""
-
-    def execute(
-        self,
-        run: RunSpec,
-        task: TaskSpec,
-        progress: Progress | None = None,
-        checkpoint: Checkpoint | None = None,
-    ) -> RunRecord:
-        """Return the result of a run, resumed from its checkpoint. Raises AcdcError if it fails."""
-        ...
 
 
 @runtime_checkable
@@ -120,7 +106,9 @@ class LocalExecutor:
         progress = _WorkerProgress(listener)
         checkpoint = StoreCheckpoint(store, planned.run_id, self.checkpoint)
         try:
-            record = self._worker.execute(planned.run, planned.task, progress, checkpoint)
+            record = execute_in_memory(
+                self._worker, planned.run, planned.task, progress, checkpoint, listener.waiting
+            )
         except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
             if not isinstance(error, AcdcError):
                 self._worker = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -86,19 +87,35 @@ class Worker:
         self._prepared: Prepared | None = None
         self._prepared_for: tuple[object, ...] | None = None
         self._profiler = Profiler()
+        self._halvings = 0
 
     @property
     def budget(self) -> int:
         """Byte budget of a search beside the weights."""
         if self.memory is None:
-            return default_budget(self.device)
+            return default_budget(self.device) >> self._halvings
         layered = self._model is not None and self._model.is_layered
-        return self.memory // 2 if layered else self.memory
+        return (self.memory // 2 if layered else self.memory) >> self._halvings
+
+    @property
+    def halvings(self) -> int:
+        """How many times the budget is halved, because memory ran out."""
+        return self._halvings
+
+    def reduce_memory(self, halvings: int) -> int:
+        """Halve the full budget so many times, release what is prepared; returns the budget."""
+        self._halvings = halvings
+        self._prepared = self._prepared_for = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self.budget
 
     @property
     def held_outputs(self) -> int:
         """The most bytes of the outputs of sources that are in memory; more are spilled."""
-        return int(free_memory(self.device) * 0.75) if self.memory is None else self.budget
+        if self.memory is None:
+            return int(free_memory(self.device) * 0.75) >> self._halvings
+        return self.budget
 
     def bench(self, run: RunSpec, task: TaskSpec) -> Bench:
         """Return the bench of `run`: its model on its prompts. Raises like `execute`."""

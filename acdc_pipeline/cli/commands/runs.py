@@ -176,6 +176,11 @@ def show_run(
         facts |= unknown if figures is None else measured_facts(figures.document)
     if warnings := record.details.get("warnings"):
         facts["warning"] = "\n".join(warnings)
+    if retries := record.details.get("retries"):
+        facts["retries"] = "\n".join(
+            f"{retry['cause']}: again with a budget of {retry['memory'] / 2**20:,.0f} MiB"
+            for retry in retries
+        )
     facts["stored"] = relative_path(path)
     if svg is not None:
         facts["drawing"] = str(svg)

@@ -14,8 +14,9 @@ import ray
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, NewerRun, StoreError
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
-from acdc_pipeline.execution.executor import RunWorker
+from acdc_pipeline.execution.out_of_memory import execute_in_memory
 from acdc_pipeline.execution.progress import Progress
+from acdc_pipeline.execution.run_worker import RunWorker
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure
@@ -85,11 +86,12 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class Finished:
-    """The result of a run that did not fail."""
+    """The result of a run that did not fail, with the reasons of attempts in its process."""
 
     state: Literal["committed", "present"]
     edges_kept: int | None
     tested: int
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -214,13 +216,16 @@ class RunActor:
             return StoreBroke(error)
         worker = self._ready_worker()
         checkpoint = StoreCheckpoint(store, planned.run_id, self._settings.checkpoint)
-        record = worker.execute(planned.run, planned.task, self._progress, checkpoint)
+        messages: list[str] = []
+        record = execute_in_memory(
+            worker, planned.run, planned.task, self._progress, checkpoint, messages.append
+        )
         try:
             state = "committed" if store.commit(record) else "present"
         except StoreError as error:
             return StoreBroke(error)
         kept = None if record.circuit is None else len(record.circuit)
-        return Finished(state, kept, self._progress.tested)
+        return Finished(state, kept, self._progress.tested, tuple(messages))
 
 
 def make_worker(allotment: Allotment) -> RunWorker:

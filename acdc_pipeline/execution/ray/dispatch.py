@@ -204,7 +204,9 @@ class Dispatcher:
                 if failure.traceback:
                     self._reset(worker, failure)
                 return self._fail(attempt, failure)
-            case Finished(state, kept, tested):
+            case Finished(state, kept, tested, messages):
+                for message in messages:
+                    self._listener.waiting(message)
                 self._count_edges(attempt.planned.run_id, tested)
                 return self._finish(attempt, state, worker.name, kept)
             case Cancelled():

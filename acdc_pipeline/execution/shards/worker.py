@@ -64,7 +64,8 @@ class ShardedWorker:
         alone: Callable[[], Worker],
         report: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self.memory, self.shards = memory, shards
+        self.shards = shards
+        self._full_memory, self._halvings = memory, 0
         self._start, self._report = start, report
         self._make_alone = alone
         self._alone: Worker | None = None
@@ -85,15 +86,15 @@ class ShardedWorker:
         by one worker alone; of a head profile, the others measure parts.
         """
         if not is_spread(run):
-            self._alone = self._alone or self._make_alone()
+            alone = self._one_alone()
             if not isinstance(run.method, ProfileMethod):
                 self._report(
                     f"this run of '{run.method.name}' cannot be spread: one worker computes it"
                 )
-            elif self._alone.pool is None:
-                self._alone.pool = JobPool(self._start, self.shards, self._report)
+            elif alone.pool is None:
+                alone.pool = JobPool(self._start, self.shards, self._report)
             self.close()  # the workers of other runs hold their models
-            return self._alone.execute(run, task, progress, checkpoint, shared)
+            return alone.execute(run, task, progress, checkpoint, shared)
         n_groups = count_groups(run.prompts)
         if n_groups < self.shards:
             self._report(
@@ -121,8 +122,7 @@ class ShardedWorker:
     ) -> list[float]:
         """As `Worker.measure_cuts`, from sums over groups of prompts."""
         if not is_spread(run):
-            self._alone = self._alone or self._make_alone()
-            return self._alone.measure_cuts(run, task, metric, masks)
+            return self._one_alone().measure_cuts(run, task, metric, masks)
         problem = self._problem(run, self._prepared(run, task))
         edges = [problem.topology.edges_in(mask) for mask in masks]
         return [problem.measure(kept, [metric])[metric] for kept in edges]
@@ -147,6 +147,31 @@ class ShardedWorker:
         counts = [count for each in facts for count in each.counts]
         like = torch.empty(0, dtype=resolve_dtype(run.dtype).computed)
         return ShardedProblem(self.pool, facts[0].topology, counts, like)
+
+    @property
+    def memory(self) -> int:
+        """Byte budget of every worker."""
+        return self._full_memory >> self._halvings
+
+    @property
+    def halvings(self) -> int:
+        """How many times the budget is halved, because memory ran out."""
+        return self._halvings
+
+    def reduce_memory(self, halvings: int) -> int:
+        """Halve the full budget so many times, end the workers; returns the budget."""
+        self._halvings = halvings
+        self.close()
+        self.pool = None
+        if self._alone is not None:
+            self._alone.reduce_memory(halvings)
+        return self.memory
+
+    def _one_alone(self) -> Worker:
+        if self._alone is None:
+            self._alone = self._make_alone()
+            self._alone.reduce_memory(self._halvings)
+        return self._alone
 
     def close(self) -> None:
         """End the workers."""

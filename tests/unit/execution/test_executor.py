@@ -9,8 +9,9 @@ import pytest
 
 from acdc_pipeline.errors import AcdcError, ExecutionFailed, InvalidInput, StoreError
 from acdc_pipeline.execution.checkpoint import Checkpoint
-from acdc_pipeline.execution.executor import Executor, LocalExecutor, RunWorker
+from acdc_pipeline.execution.executor import Executor, LocalExecutor
 from acdc_pipeline.execution.progress import Progress, SweepListener
+from acdc_pipeline.execution.run_worker import RunWorker
 from acdc_pipeline.execution.runs import Outcome, PlannedRun
 from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import RunSpec, TaskSpec
