@@ -9,9 +9,11 @@ from pathlib import Path
 import psutil
 import torch
 
+from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.progress import Silent
 from acdc_pipeline.execution.shards.local import local_sharded_worker
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.specs import ProfileMethod, find_task
 from tests.shard_channels import planned, random_task, sharded_worker, stored
 
 
@@ -54,3 +56,38 @@ def test_search_over_processes_of_which_one_is_killed_has_the_same_bits(tmp_path
     assert len(_processes()) == 2
     worker.close()
     assert not _processes()
+
+
+def test_head_profile_over_processes_of_which_one_is_killed_has_the_bytes_of_one():
+    task = find_task("induction")
+    method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
+    run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
+    messages: list[str] = []
+    worker = local_sharded_worker(
+        2,
+        device="cpu",
+        memory=2**30,
+        threads=torch.get_num_threads(),
+        alone=lambda: Worker(device="cpu", memory=2**30),
+        report=messages.append,
+    )
+    killer = FirstKiller()
+    record = worker.execute(run, task, killer)
+    assert killer.killed == 1
+    assert [message.partition("(")[2] for message in messages] == [
+        "killed by SIGKILL); another one replaces it"
+    ]
+    assert not _processes()
+    assert stored(record) == stored(Worker(device="cpu", memory=2**30).execute(run, task))
+
+
+class FirstKiller(Silent):
+    """Kills a worker process as soon as there is one."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def advance(self, tested: int, kept: int, left: int) -> None:
+        if not self.killed and (processes := _processes()):
+            os.kill(processes[-1], signal.SIGKILL)
+            self.killed += 1
