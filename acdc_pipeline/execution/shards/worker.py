@@ -64,8 +64,8 @@ class ShardedWorker:
         alone: Callable[[], Worker],
         report: Callable[[str], None] = lambda message: None,
     ) -> None:
-        self.shards = shards
-        self._full_memory, self._halvings = memory, 0
+        self.memory, self.shards = memory, shards
+        self._halvings = 0
         self._start, self._report = start, report
         self._make_alone = alone
         self._alone: Worker | None = None
@@ -107,8 +107,8 @@ class ShardedWorker:
         assert prompts is not None
         reference = reference_for(run, task, first.topology)
         problem, where = self._problem(run, facts), self._where
-        kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(self.memory)})
-        prepared = PreparedRun(run, problem, self.memory, progress or Silent(), kept, shared)
+        kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(self.budget)})
+        prepared = PreparedRun(run, problem, self.budget, progress or Silent(), kept, shared)
         parity = max(each.parity_error for each in facts)
         about = RunFacts(prompts, first.warnings, parity, first.d_model, where, started)
         return circuit_record(prepared, task, about, reference)
@@ -138,7 +138,7 @@ class ShardedWorker:
 
     def _prepared(self, run: RunSpec, task: TaskSpec) -> list[ShardFacts]:
         pool = self._pool_of(min(self.shards, count_groups(run.prompts)))
-        facts = pool.prepare(run, task, self.memory)
+        facts = pool.prepare(run, task, self.budget)
         self._where = {**facts[0].environment, "prompts_per_group": str(PROMPTS_PER_GROUP)}
         return facts
 
@@ -149,9 +149,9 @@ class ShardedWorker:
         return ShardedProblem(self.pool, facts[0].topology, counts, like)
 
     @property
-    def memory(self) -> int:
-        """Byte budget of every worker."""
-        return self._full_memory >> self._halvings
+    def budget(self) -> int:
+        """Byte budget of every worker now."""
+        return self.memory >> self._halvings
 
     @property
     def halvings(self) -> int:
@@ -165,7 +165,7 @@ class ShardedWorker:
         self.pool = None
         if self._alone is not None:
             self._alone.reduce_memory(halvings)
-        return self.memory
+        return self.budget
 
     def _one_alone(self) -> Worker:
         if self._alone is None:
