@@ -47,7 +47,8 @@ def write_model(folder: Path, layers: int, width: int) -> int:
         max_position_embeddings=64,
         initializer_range=0.03,
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    whole: Any = LlamaForCausalLM(config)
+    model = whole.to(torch.bfloat16)
     model.save_pretrained(folder)
     return 4 * sum(parameter.numel() for parameter in model.parameters())
 
