@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
+from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.ray import RayExecutor
 from acdc_pipeline.execution.ray.shards import ShardActor
 from acdc_pipeline.execution.runs import PlannedRun
-from acdc_pipeline.specs import WorkerProfile
+from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.specs import ProfileMethod, WorkerProfile, find_task
 from acdc_pipeline.store import open_store
 from tests.ray_cluster import Log, profile, two_cpu_cluster
 from tests.shard_channels import planned, random_task, sharded_worker, stored
@@ -60,3 +64,27 @@ def test_run_over_actors_of_which_one_is_killed_has_the_bits_of_one_worker(tmp_p
     assert found.environment["prompts_per_group"] == "8"
     states = {group["state"] for group in placement_group_table().values()}
     assert states == {"REMOVED"}
+
+
+def test_head_profile_over_actors_has_the_rows_of_one_process(tmp_path: Path):
+    task = find_task("induction")
+    method = ProfileMethod.with_defaults().model_copy(update={"sequences": 4, "tokens": 64})
+    run = plan_run(task, "zoo:attn-2l", method=method, prompts=8, seed=0, dtype="float32")
+    store = open_store(tmp_path / "store", mode="write")
+    place: WorkerProfile = profile(actors=1, shards=2)
+    outcomes = list(RayExecutor(place).execute([PlannedRun(run, task)], store, Log()))
+    assert [outcome.error for outcome in outcomes] == [None]
+    assert not _shards()
+    found = store.get(run.run_id())
+    with one_thread():
+        expected = Worker(device="cpu", memory=2**28).execute(run, task)
+    assert stored(replace(found, environment=expected.environment)) == stored(expected)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with as many threads as an actor of one CPU."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
