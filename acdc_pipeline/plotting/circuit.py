@@ -59,8 +59,6 @@ _RULES = """\
 & .q{stroke:var(--q)}& .k{stroke:var(--k)}
 & .v{stroke:var(--v)}& .r{stroke:var(--r)}
 & .port{stroke:none}
-& .span{font-size:12px;font-weight:600;text-anchor:middle}
-& .gap{stroke:var(--line);stroke-dasharray:1 4;fill:none}
 & .port.q{fill:var(--q)}& .port.k{fill:var(--k)}
 & .port.v{fill:var(--v)}& .port.r{fill:var(--r)}
 & .node rect{stroke:var(--line);fill:var(--head)}
@@ -79,6 +77,17 @@ _MIXER_STYLE = svg.style_sheet(
     _RULES + "& .node.mixer rect{fill:var(--mixer)}\n",
 )
 """The style of figures in which there are mixers."""
+
+_SPAN_STYLE = svg.style_sheet(
+    "acdc-circuit",
+    {**_COLOURS, "mixer": ("#f6ead2", "#453619")},
+    "fill:var(--ink)",
+    _RULES
+    + "& .node.mixer rect{fill:var(--mixer)}\n"
+    + "& .span{font-size:12px;font-weight:600;text-anchor:middle}\n"
+    + "& .gap{stroke:var(--line);stroke-dasharray:1 4;fill:none}\n",
+)
+"""The style of figures with a column for each span."""
 
 _EXPERT_STYLE = svg.style_sheet(
     "acdc-circuit",
@@ -131,7 +140,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
-        style=_style(circuit.nodes),
+        style=_SPAN_STYLE if columns else _style(circuit.nodes),
         attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )

@@ -65,7 +65,7 @@ NOUNS: dict[frozenset[str], str] = {
 """The name of a member of each vocabulary, for errors."""
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*)?")
-_FORMS = "auto, cpu, cuda[:N], mps; several as cuda:0-3 or cuda:0,2"
+_FORMS = "auto, cpu, cuda, cuda:0, cuda:0-3, cuda:0,2, mps"
 
 
 def check_device(name: str) -> None:

@@ -59,8 +59,7 @@ COVERED = {
         "deploy/test_slurm.py::test_array_tasks_together_do_the_whole_sweep_and_each_run_once"
     ),
     "acdc submit zoo --address http://127.0.0.1:8265 --profile gpu --store s3://BUCKET/runs": (
-        "integration/test_submission.py::"
-        "test_sweep_is_executed_with_its_log_and_submitted_again_is_the_same_job"
+        "integration/test_submission.py::test_commands_of_the_readme_of_deploy_do_what_they_say"
     ),
     "acdc status": (
         "unit/cli/commands/test_jobs.py::test_status_lists_the_jobs_of_acdc_newest_first"
