@@ -70,12 +70,7 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "XLMRobertaForCausalLM",
         "XmodForCausalLM",
     ),
-    _ENCODER: (
-        "MegatronBertForCausalLM",
-        "ModernBertForMaskedLM",
-        "RobertaPreLayerNormForCausalLM",
-        "XLMRobertaXLForCausalLM",
-    ),
+    _ENCODER: ("ModernBertForMaskedLM",),
     _BOTH_SIDES: ("CpmAntForCausalLM",),
     _TWO_STREAMS: (
         "BartForConditionalGeneration",
@@ -156,7 +151,12 @@ _BY_REASON: Mapping[str, tuple[str, ...]] = {
         "Step3p7ForConditionalGeneration",
     ),
     _SHARED_KEYS: ("MistralLarge4ForConditionalGeneration",),
-    _HEAD_OF_LOGITS: ("ModernBertDecoderForCausalLM",),
+    _HEAD_OF_LOGITS: (
+        "MegatronBertForCausalLM",
+        "ModernBertDecoderForCausalLM",
+        "RobertaPreLayerNormForCausalLM",
+        "XLMRobertaXLForCausalLM",
+    ),
     _PATCHES: ("BltForCausalLM",),
     _DRAFTER: ("Gemma4AssistantForCausalLM", "Gemma4UnifiedAssistantForCausalLM"),
     _NEEDS_AN_IMAGE: (
