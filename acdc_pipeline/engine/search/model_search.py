@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -63,3 +64,42 @@ class ModelSearch(Search[Batch]):
             )
         self.states_evaluated += len(plan)
         return values, batch
+
+
+class ChangeSearch(ModelSearch[Batch]):
+    """A search that holds the activations of the current circuit, and follows changes of them.
+
+    Attributes:
+        recompute_after: the number of states after which all activations are recomputed, at the
+            cost of about one state.
+        circuit: the activations, as `CircuitState` or `PositionalState` hold them.
+        scratch: memory for their changes.
+    """
+
+    max_states = 512
+    # Later batches are as large as their predecessors' cost suggests.
+    first_overhead = 4.0
+    recompute_after = 256
+    circuit: Any
+    scratch: Any
+    _recomputed_at = 0
+
+    @property
+    def held(self) -> int:
+        return self.circuit.held
+
+    def _refresh(self) -> bool:
+        """Recompute all activations after a restore, and regularly, by the count of states."""
+        since = self.states_evaluated - self._recomputed_at
+        due = self._restored or since >= self.recompute_after
+        if due:
+            self.circuit.recompute(self.scratch)
+            self.speculation.overhead = self.first_overhead
+            self._recomputed_at, self._restored = self.states_evaluated, False
+        return due
+
+    def _open(self, receiver: Receiver) -> None:
+        self.circuit.open(receiver)
+
+    def _commit(self, batch: Batch, state: int) -> None:
+        self.circuit.apply(batch, state)

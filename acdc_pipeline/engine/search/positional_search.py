@@ -17,7 +17,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import SourceOutputs, head_width
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import Objective
-from acdc_pipeline.engine.search.model_search import ModelSearch
+from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.engine.search.positional_attention import SpanInputs
 from acdc_pipeline.engine.search.positional_state import (
     PositionalBatch,
@@ -27,22 +27,13 @@ from acdc_pipeline.engine.search.positional_state import (
 )
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch
-from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.engine.span_rows import answers_in_span, rows_of_spans
 from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
 
-class PositionalSearch(ModelSearch[PositionalBatch]):
-    """The search for models in which a head changes another's output through edges alone.
-
-    Attributes:
-        recompute_after: as in `SubgraphSearch`.
-    """
-
-    max_states = SubgraphSearch.max_states
-    first_overhead = SubgraphSearch.first_overhead
-    recompute_after = SubgraphSearch.recompute_after
+class PositionalSearch(ChangeSearch[PositionalBatch]):
+    """The search for models in which a head changes another's output through edges alone."""
 
     def __init__(
         self,
@@ -62,33 +53,12 @@ class PositionalSearch(ModelSearch[PositionalBatch]):
             name: answers_in_span(layout, self.spans[name]) for name in self.topology.answer_spans
         }
         self.scratch = {name: Scratch(ablated) for name in self.spans}
-        self._recomputed_at = 0
 
     def fork(self) -> Self:
         other = super().fork()
         other.circuit = self.circuit.fork(other.kept, other.readers)
         other.scratch = {name: Scratch(self.clean.outputs) for name in self.spans}
         return other
-
-    @property
-    def held(self) -> int:
-        return self.circuit.held
-
-    def _refresh(self) -> bool:
-        """Recompute all activations after a restore, and regularly, by the count of states."""
-        since = self.states_evaluated - self._recomputed_at
-        due = self._restored or since >= self.recompute_after
-        if due:
-            self.circuit.recompute(self.scratch)
-            self.speculation.overhead = self.first_overhead
-            self._recomputed_at, self._restored = self.states_evaluated, False
-        return due
-
-    def _open(self, receiver: Receiver) -> None:
-        self.circuit.open(receiver)
-
-    def _commit(self, batch: PositionalBatch, state: int) -> None:
-        self.circuit.apply(batch, state)
 
     def states_that_fit(self, receiver: Receiver) -> int:
         """Each state may reach every open node in every span in which it is read."""

@@ -22,7 +22,7 @@ from acdc_pipeline.engine.memory_plan import MemoryPlan
 from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.search.attention_state import SlotInputs
 from acdc_pipeline.engine.search.circuit_state import CircuitState, open_experts
-from acdc_pipeline.engine.search.model_search import ModelSearch
+from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
 from acdc_pipeline.engine.spill import Spill
@@ -32,18 +32,8 @@ from acdc_pipeline.models.weights import TransformerWeights
 Rows = Float[Tensor, "state rows d_model"]
 
 
-class SubgraphSearch(ModelSearch[StateBatch]):
-    """The search for models in which a head changes another's output through edges alone.
-
-    Attributes:
-        recompute_after: the number of states after which all activations are recomputed, at the
-            cost of about one state.
-    """
-
-    max_states = 512
-    # Later batches are as large as their predecessors' cost suggests.
-    first_overhead = 4.0
-    recompute_after = 256
+class SubgraphSearch(ChangeSearch[StateBatch]):
+    """The search for models in which a head changes another's output through edges alone."""
 
     def __init__(
         self,
@@ -60,33 +50,12 @@ class SubgraphSearch(ModelSearch[StateBatch]):
         self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers, spill)
         self.plan = plan
         self.scratch = _scratch(ablated)
-        self._recomputed_at = 0
 
     def fork(self) -> Self:
         other = super().fork()
         other.circuit = self.circuit.fork(other.kept, other.readers)
         other.scratch = _scratch(self.circuit.difference)
         return other
-
-    @property
-    def held(self) -> int:
-        return self.circuit.held
-
-    def _refresh(self) -> bool:
-        """Recompute all activations after a restore, and regularly, by the count of states."""
-        since = self.states_evaluated - self._recomputed_at
-        due = self._restored or since >= self.recompute_after
-        if due:
-            self.circuit.recompute(self.scratch)
-            self.speculation.overhead = self.first_overhead
-            self._recomputed_at, self._restored = self.states_evaluated, False
-        return due
-
-    def _open(self, receiver: Receiver) -> None:
-        self.circuit.open(receiver)
-
-    def _commit(self, batch: StateBatch, state: int) -> None:
-        self.circuit.apply(batch, state)
 
     def states_that_fit(self, receiver: Receiver) -> int:
         """Each state may reach every open node."""

@@ -42,7 +42,7 @@ class Nodes:
 def find_nodes(cluster: Cluster) -> Nodes | None:
     """Return the nodes as the dashboard lists them; None if it does not, as older ones.
 
-    A dashboard that has just started lists none for a second: it is asked again.
+    A dashboard that has just started lists none for a second; the request is then repeated.
     """
     for _ in range(_TRIES):
         nodes = _listed_nodes(cluster)
