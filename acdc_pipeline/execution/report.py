@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.evaluation import Scale
 from acdc_pipeline.execution.methods import MethodResult
 from acdc_pipeline.execution.problem import Problem
-from acdc_pipeline.graph import Circuit, Topology
+from acdc_pipeline.graph import Circuit, Edge, Topology
 from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 
@@ -59,7 +60,7 @@ def reference_for(run: RunSpec, task: TaskSpec, topology: Topology) -> Reference
     reference = task.reference
     if reference is None or not reference.is_of(run.model):
         return None
-    reference.circuit(topology)
+    reference.published_edges(topology)
     return reference
 
 
@@ -70,13 +71,30 @@ def agreement(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
     ones are in the circuit, with `others` that are not published; `precision` is
     found / (found + others), None for an empty circuit; `recall` is found / total. Both are between
     0 and 1, higher is better. `missing` are the names of published ones that were not found.
+
+    In a circuit with spans, `by_position` is whether the reference names spans of it. Then edges
+    are compared in their spans, except for those whose span the reference omits; else the circuit
+    is compared without its spans.
     """
+    if reference.names_edges and circuit.topology.spans:
+        return _agreement_of_spans(circuit, reference)
     if reference.names_edges:
         published = reference.circuit(circuit.topology).sorted_edges
         return _overlap("edges", published, circuit.sorted_edges, reference)
     published = sorted(reference.heads, key=lambda node: (node.layer or 0, node.head or 0))
     ours = [node for node in circuit.nodes if node.kind == "head"]
     return _overlap("heads", published, ours, reference)
+
+
+def _agreement_of_spans(circuit: Circuit, reference: ReferenceCircuit) -> dict[str, Any]:
+    published = reference.published_edges(circuit.topology)
+    anywhere = {edge for edge in published if edge.span is None}
+    ours: dict[Edge, None] = {}
+    by_position = reference.fits_spans(circuit.topology)
+    for edge in circuit.sorted_edges:
+        whole = replace(edge, span=None)
+        ours[whole if whole in anywhere or not by_position else edge] = None
+    return {"by_position": by_position, **_overlap("edges", published, ours, reference)}
 
 
 def _recheck(metric: MetricKey, last: float, fresh: float) -> float:

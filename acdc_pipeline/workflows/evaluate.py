@@ -226,6 +226,8 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
     reference = reference_for(run, task, circuit.topology)
     if reference is None or not reference.names_edges:
         return None
+    if not reference.places_every_edge(circuit.topology):
+        circuit, family = circuit.collapse(), [member.collapse() for member in family]
     truth = reference.circuit(circuit.topology)
     if circuit.scores.keys() == circuit.topology.edge_set:
         rank = circuit_method(run.method).ranking

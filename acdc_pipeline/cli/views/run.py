@@ -178,6 +178,8 @@ def _reference_text(reference: dict[str, Any], ablation: str) -> str:
         f"{reference['found']} of {reference['total']} {reference['compared']} of the known "
         f"circuit found, {reference['others']} others"
     )
+    if "by_position" in reference:
+        text += ", by position" if reference["by_position"] else ", compared without positions"
     return (
         text if known_under in (None, ablation) else f"{text} (known under {known_under} ablation)"
     )
