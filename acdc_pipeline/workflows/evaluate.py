@@ -208,9 +208,7 @@ def _subject(
         ours = measure(bench, circuit_logits(bench, circuit.edges, neurons), names)
     scale = Scale(searched_by, whole[searched_by], ablated[searched_by])
     metrics: dict[MetricKey, Measured] = {}
-    for name in names:
-        if name not in ours:
-            continue
+    for name in (name for name in names if name in ours):
         value, faithfulness = ours[name], None
         if name not in COUNTING_METRICS and whole[name] != ablated[name]:
             faithfulness = Scale(name, whole[name], ablated[name]).faithfulness(value)
