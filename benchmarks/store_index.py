@@ -4,8 +4,8 @@
 start to end: the first list, which builds the index; `acdc runs list --limit 50`; the same with a
 filter, and after the index was deleted, after a part of it was overwritten, after a run was deleted
 and after one was added without the index; a filtered `acdc compare` of a search that was really
-run; and how many runs are committed in a second. Beside each figure stands what it should not
-exceed.
+run, before and after its curve was measured; and how many runs are committed in a second. Beside
+each figure stands what it should not exceed.
 """
 
 from __future__ import annotations
@@ -162,7 +162,10 @@ def main() -> None:
     for threshold in ("0.1", "0.03"):
         command = ("discover", task, model, "--threshold", threshold)
         report(f"discover at {threshold}", None, *command, folder=folder)
-    report("compare --task --model", 3, "compare", "--task", task, "--model", model, folder=folder)
+    compare = ("compare", "--task", task, "--model", model)
+    report("compare, not evaluated", 3, *compare, folder=folder)
+    report("compare --measure", None, *compare, "--measure", folder=folder)
+    report("compare, evaluated", 3, *compare, folder=folder)
     report("all runs", None, "runs", "list", folder=folder)
     records = [record_of(spec(RUNS + number)) for number in range(2000)]
     report_commits("commit", open_store(arguments.folder / "new-store", "write"), records[:1000])

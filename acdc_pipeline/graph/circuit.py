@@ -160,6 +160,11 @@ class Circuit:
         return tuple(self.topology.in_order(self.edges))
 
     @property
+    def is_scored(self) -> bool:
+        """Whether every edge of the graph has a score, so that circuits of any size can be cut."""
+        return self.scores.keys() == self.topology.edge_set
+
+    @property
     def ranking(self) -> Rank:
         """How the edges are ranked: `signed`, or as the method of its run ranks them."""
         return "signed"

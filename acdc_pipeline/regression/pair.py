@@ -11,7 +11,8 @@ from acdc_pipeline.graph import Circuit, Node
 from acdc_pipeline.graph.comparison import Overlap, overlap
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.regression.cell import CellSpec, cell_of
-from acdc_pipeline.specs import canonical_json
+from acdc_pipeline.specs import RunSpec, canonical_json
+from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.store import RunRecord, RunSummary
 
 NO_ROLE = "head without a role"
@@ -33,6 +34,9 @@ class Pair:
             profile.
         role_edges: overlap of the edges with heads named by their roles and MLPs without their
             layer; None where a model has no profile.
+        positions: positions of the edges of the first run.
+        without_positions: whether edges were compared without their spans, since the runs have
+            edges in different ones.
     """
 
     cell: CellSpec
@@ -41,6 +45,8 @@ class Pair:
     edges: Overlap[str] | None
     roles: Overlap[str] | None
     role_edges: Overlap[str] | None
+    positions: Positions = "none"
+    without_positions: bool = False
 
 
 def runs_of(summaries: Iterable[RunSummary], text: str, known: Collection[str]) -> list[RunSummary]:
@@ -96,12 +102,17 @@ def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
 def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
     """Compare the circuits of two runs, each of which has one.
 
+    Where their edges live in different spans they are compared as edges between components.
+
     Args:
         roles_a, roles_b: roles of the heads of each model; None without a profile.
     """
     assert a.circuit is not None
     assert b.circuit is not None
     one, other = a.circuit, b.circuit
+    positions = a.spec.positions
+    if without := one.topology.spans != other.topology.spans:
+        one, other = one.collapse(), other.collapse()
     roles = role_edges = None
     if roles_a is not None and roles_b is not None:
         roles = overlap(_roles_of(one, roles_a), _roles_of(other, roles_b))
@@ -110,8 +121,13 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
     edges = overlap(map(str, one.edges), map(str, other.edges)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
     cell = cell_of(a.spec, a.spec.model)
-    labels = [f"{c.task}, {c.method_text}" for c in (cell, cell_of(b.spec, b.spec.model))]
-    return Pair(cell, " and ".join(dict.fromkeys(labels)), runs, edges, roles, role_edges)
+    label = " and ".join(dict.fromkeys(_label(record.spec) for record in (a, b)))
+    return Pair(cell, label, runs, edges, roles, role_edges, positions, without)
+
+
+def _label(run: RunSpec) -> str:
+    positions = "" if run.positions == "none" else f", positions {run.positions}"
+    return f"{run.task}, {cell_of(run, run.model).method_text}{positions}"
 
 
 def _settings_key(summary: RunSummary) -> str:

@@ -227,7 +227,7 @@ def _auc(run: RunSpec, task: TaskSpec, circuit: Circuit, family: Sequence[Circui
     if not reference.places_every_edge(circuit.topology):
         circuit, family = circuit.collapse(), [member.collapse() for member in family]
     truth = reference.circuit(circuit.topology)
-    if circuit.scores.keys() == circuit.topology.edge_set:
+    if circuit.is_scored:
         rank = circuit_method(run.method).ranking
         return pessimistic_auc(roc_of_scores(circuit.scores, truth.edges, rank))
     return pessimistic_auc(roc_of_circuits([circuit, *family], truth))
@@ -247,8 +247,7 @@ def _counted(advance: Advance, total: int) -> Callable[[int], None]:
 
 def _curve(subject: Subject, advance: Advance) -> dict[str, Any]:
     circuit, family = subject.circuit, subject.family
-    scored = circuit.scores.keys() == circuit.topology.edge_set
-    if not scored and all(map(_is_trivial, (circuit, *family))):
+    if not circuit.is_scored and all(map(_is_trivial, (circuit, *family))):
         return {}  # its points would be no edges and all edges, as of every search
     rank = circuit_method(subject.run.method).ranking
     counted = _counted(advance, len(FRACTIONS))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.errors import InvalidInput, UnknownName
-from acdc_pipeline.text import format_number, format_percent
+from acdc_pipeline.text import format_number, format_percent, pluralize
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -117,6 +117,14 @@ def export_bytes(record: RunRecord, form: str) -> bytes:
         case "svg":
             return draw_run(record, circuit).encode()
     raise AssertionError(form)
+
+
+def lost_positions(circuit: Circuit, form: str) -> str | None:
+    """Say what a format makes of the spans of a circuit; None if there are none, or it has them."""
+    if form != "mib-json" or not circuit.topology.spans:
+        return None
+    edges, pairs = pluralize(len(circuit), "edge"), pluralize(len(circuit.collapse()), "edge")
+    return f"{form} has no positions: {edges} in spans are written as {pairs} between components"
 
 
 def _width(record: RunRecord) -> int:

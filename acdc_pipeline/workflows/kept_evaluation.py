@@ -5,7 +5,7 @@ Those take seconds to import.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acdc_pipeline.errors import DamagedRun
@@ -75,8 +75,13 @@ def evaluation_settings(
     Args:
         family: the circuits of its curve, as `circuits_of_curve` returns them.
     """
-    digests = {"circuit": _digest(circuit), "family": sha256_of(sorted(map(_digest, family)))[:16]}
+    digests = {"circuit": _digest(circuit), "family": family_digest(family)}
     return {**plan.settings(), **digests}
+
+
+def family_digest(family: Iterable[Circuit]) -> str:
+    """Return 16 hex digits of a sha256 over the edges of the circuits of a curve."""
+    return sha256_of(sorted(map(_digest, family)))[:16]
 
 
 def circuits_of_curve(store: Store, run: RunSpec, circuit: Circuit) -> list[Circuit]:
@@ -84,9 +89,7 @@ def circuits_of_curve(store: Store, run: RunSpec, circuit: Circuit) -> list[Circ
 
     It is this one alone if every edge has a score, else all of its search.
     """
-    if circuit.scores.keys() == circuit.topology.edge_set:
-        return [circuit]
-    return circuits_of_search(store, run)
+    return [circuit] if circuit.is_scored else circuits_of_search(store, run)
 
 
 def circuits_of_search(store: Store, run: RunSpec) -> list[Circuit]:

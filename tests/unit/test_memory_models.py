@@ -121,7 +121,7 @@ def test_stored_run_of_a_model_in_memory_reads_everywhere_and_asks_for_the_model
     assert (shown.code, run[:8] in shown.out) == (0, True)
     assert command(capsys, "runs", "show", run, *at).code == 0
     assert command(capsys, "runs", "compare", run, other.run_id, *at).code == 0
-    assert command(capsys, "compare", *at).code == 3  # its rows cannot be measured
+    assert command(capsys, "compare", "--measure", *at).code == 3  # its rows cannot be measured
     exported = tmp_path / "x.graphml"
     assert command(capsys, "runs", "export", run, "--out", str(exported), *at).code == 0
     assert command(capsys, "wiki", "build", "--out", str(tmp_path / "wiki"), *at).code == 0

@@ -11,15 +11,17 @@ import typer
 from acdc_pipeline.cli.options import completion, shared
 from acdc_pipeline.cli.options.parsers import output_file
 from acdc_pipeline.cli.terminal.files import check_drawing, write_drawing
-from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note
+from acdc_pipeline.cli.terminal.output import print_json, print_line, print_note, print_warnings
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.tables import print_table
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput, UnknownName
 from acdc_pipeline.text import pluralize
 
 if TYPE_CHECKING:
+    from acdc_pipeline.errors import StoreError
     from acdc_pipeline.regression.pair import Pair, Roles
     from acdc_pipeline.store import RunRecord, RunSummary, Store
+    from acdc_pipeline.workflows.search_areas import SearchAreas
 
 
 def compare(
@@ -33,6 +35,10 @@ def compare(
             help="Metric of faithfulness. Default: each task's discovery metric.",
         ),
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Measure the curves that the store does not have."),
+    ] = False,
     device: shared.Device = "auto",
     memory: shared.Memory = None,
     threads: shared.Threads = None,
@@ -43,23 +49,27 @@ def compare(
     ] = False,
     json: shared.Json = False,
 ) -> None:
-    """Show CPR and CMD of every search in the store: methods x tasks x models. Stores nothing.
+    """Show CPR and CMD of every search in the store: methods x tasks x models.
 
-    Runs that differ only in threshold or size belong to one search. Null and stability come from
-    the evaluation of its largest circuit; a dash means not evaluated. A search that cannot be
-    measured is named on stderr, and the exit code is then 3. Tasks that were .jsonl files are found
-    in the current folder.
+    Runs that differ only in threshold or size belong to one search. Its curve is that of an
+    evaluation of any of them, if it has the circuits that are in the store; a dash means not
+    evaluated. With --measure the missing curves are measured, and kept like evaluations if they are
+    in the metric of the search. Null and stability come from the evaluation of the largest circuit.
+    A search that cannot be measured is named on stderr, and the exit code is then 3. Tasks that
+    were .jsonl files are found in the current folder.
 
-    Example: acdc run deploy/sweeps/methods.yaml && acdc compare
+    Example: acdc run deploy/sweeps/methods.yaml && acdc compare --measure
     """
     from acdc_pipeline.cli.views import comparison
-    from acdc_pipeline.cli.views.run_list import load_figures, suggest_filters
+    from acdc_pipeline.cli.views.run_list import suggest_filters
     from acdc_pipeline.specs.names import METRICS, MetricName
+    from acdc_pipeline.store import figures_of
     from acdc_pipeline.store.index import Wanted, equal
+    from acdc_pipeline.workflows.search_areas import stored_searches
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
-    memory_budget, thread_count = shared.read_memory(context), shared.read_threads(context)
+    shared.read_memory(context), shared.read_threads(context)
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS, where="compare", field="--metric")
     results = shared.open_store(context)
@@ -70,32 +80,71 @@ def compare(
         if json:
             print_json({"store": results.url, "searches": []})
         return
-    with show_progress() as progress:
-        from acdc_pipeline.workflows.curves import compare_searches
-        from acdc_pipeline.workflows.discovery import worker_factory
-
-        searches = compare_searches(
-            results,
-            found.summaries,
-            worker_factory(device, memory_budget, thread_count)(),
-            cast("MetricName | None", metric),
-            lambda spec: progress.step(f"{spec.method.name}: {spec.task} in {spec.model}"),
-        )
-    figures = load_figures(results, [search.run.run_id() for search in searches])
-    for search in searches:
-        if search.problem is not None:
-            run = search.run
-            print_note(f"{run.method.name}: {run.task} in {run.model}: {search.problem}")
+    evaluations = results.evaluations(summary.run_id for summary in found.summaries)
+    print_warnings(evaluations.damaged)
+    searches = stored_searches(
+        results, found.summaries, evaluations.by_run, cast("MetricName | None", metric)
+    )
+    figures = {
+        run_id: figures_of(evaluations.by_run[run_id])
+        for search in searches
+        if (run_id := search.run.run_id()) in evaluations.by_run
+    }
+    if measure:
+        searches = _measure_missing(context, results, searches)
+    _note_dashes(context, searches)
     if json:
         documents = [comparison.search_document(s, figures.get(s.run.run_id())) for s in searches]
         print_json({"store": results.url, "searches": documents})
     elif markdown:
         print_line(comparison.searches_markdown(searches))
     else:
-        rows = [comparison.search_row(search, figures) for search in searches]
-        print_table(comparison.SEARCH_COLUMNS, rows)
-    if any(search.problem is not None for search in searches):
+        print_table(comparison.SEARCH_COLUMNS, comparison.search_rows(searches, figures))
+    if any(search.state == "failed" for search in searches):
         raise typer.Exit(ExecutionFailed.exit_code)
+
+
+def _measure_missing(
+    context: typer.Context, results: Store, searches: Sequence[SearchAreas]
+) -> list[SearchAreas]:
+    """Measure the areas that are missing; note if they could not be stored."""
+    if all(search.state != "missing" for search in searches):
+        return list(searches)
+    unkept: StoreError | None = None
+    measured = []
+    with show_progress() as progress:
+        from acdc_pipeline.workflows.discovery import worker_factory
+        from acdc_pipeline.workflows.measured_areas import measure_areas
+
+        memory, threads = shared.read_memory(context), shared.read_threads(context)
+        worker = worker_factory(context.params["device"], memory, threads)()
+        for search in searches:
+            if search.state == "missing":
+                run = search.run
+                progress.step(f"{run.method.name}: {run.task} in {run.model}")
+                found, problem = measure_areas(results, search, worker)
+                unkept = unkept or problem
+                measured.append(found)
+            else:
+                measured.append(search)
+    if unkept is not None:
+        print_note(f"note: what was measured could not be stored: {unkept.problem}")
+    return measured
+
+
+def _note_dashes(context: typer.Context, searches: Sequence[SearchAreas]) -> None:
+    """Print why searches have no areas."""
+    missing = sum(search.state == "missing" for search in searches)
+    for search in searches:
+        if search.state in ("failed", "none"):
+            run = search.run
+            where = f"{run.run_id()[:8]}, {run.method.name}: {run.task} in {run.model}"
+            print_note(f"{where}: {search.reason}")
+    if missing:
+        print_note(
+            f"no curve stored for {missing} of {len(searches)} searches; to measure what is "
+            f"missing: {shared.repeat_command(context)} --measure"
+        )
 
 
 def compare_runs(
@@ -200,6 +249,11 @@ def compare_runs(
     else:
         print_line(f"A {models[0]}\nB {models[1]}\n")
         print_table(comparison.PAIR_COLUMNS, [comparison.pair_row(pair) for pair in pairs])
+    if any(pair.without_positions for pair in pairs):
+        print_note(
+            "\nnote: the edges of the runs have different positions and are compared without them",
+            indent="      ",
+        )
     if any(pair.edges is None for pair in pairs):
         print_note(
             "\nnote: the models differ in shape and are compared by role alone", indent="      "

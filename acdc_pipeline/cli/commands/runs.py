@@ -34,7 +34,14 @@ from acdc_pipeline.cli.views.run_list import (
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.files import write_bytes
 from acdc_pipeline.text import NONE, format_number, pluralize
-from acdc_pipeline.workflows.export import BINARY, BY_SUFFIX, FORMATS, export_bytes, export_format
+from acdc_pipeline.workflows.export import (
+    BINARY,
+    BY_SUFFIX,
+    FORMATS,
+    export_bytes,
+    export_format,
+    lost_positions,
+)
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -244,6 +251,8 @@ def export_run(
         content = results.read_file(run_id, "edges.parquet")
     else:
         content = export_bytes(record, form)
+    if record.circuit is not None and (lost := lost_positions(record.circuit, form)):
+        output.print_note(f"note: {lost}")
     if out is None:
         write_stdout(content)
         flush_stdout()

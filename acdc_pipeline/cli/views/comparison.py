@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from itertools import product
+from typing import TYPE_CHECKING, Any, get_args
 
 from acdc_pipeline.cli.terminal.output import print_facts, print_line
 from acdc_pipeline.cli.terminal.tables import Column, print_table
@@ -13,10 +14,14 @@ from acdc_pipeline.store.run_list import evaluation_part
 from acdc_pipeline.text import NONE, format_number, list_first
 
 if TYPE_CHECKING:
+    from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.graph.circuit import Rank
     from acdc_pipeline.graph.comparison import Overlap
     from acdc_pipeline.regression.pair import Pair
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
-    from acdc_pipeline.workflows.curves import SearchAreas
+    from acdc_pipeline.workflows.search_areas import SearchAreas
+
+_SHOWN = ("prompts", "seed", "metric", "ablation")
 
 SEARCH_COLUMNS = (
     Column("task", "name"),
@@ -27,6 +32,7 @@ SEARCH_COLUMNS = (
     Column("ablation", rank=1),
     Column("prompts", "number", rank=1),
     Column("seed", "number", rank=1),
+    *(column for column in run_list.SETTINGS if column.name not in _SHOWN),
     Column("circuits", "number", rank=3),
     Column("CPR", "number"),
     Column("CMD", "number"),
@@ -48,8 +54,25 @@ PAIR_COLUMNS = (
 MAX_EDGES_NAMED = 10
 
 
-def search_row(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str, str]:
-    """Return a search as a row of `SEARCH_COLUMNS`, those of its evaluation if any run has one."""
+def search_rows(
+    searches: Sequence[SearchAreas], figures: Mapping[str, Figures]
+) -> list[dict[str, str]]:
+    """Return searches as rows of `SEARCH_COLUMNS`.
+
+    The columns of evaluations are there if any run has one, and those of further settings if two
+    searches differ in them.
+
+    Args:
+        figures: by the id of the largest run of a search.
+    """
+    settings = run_list.differing_settings([search.run for search in searches])
+    return [
+        {**differing, **_search_cells(search, figures)}
+        for search, differing in zip(searches, settings, strict=True)
+    ]
+
+
+def _search_cells(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str, str]:
     run = search.run
     method = run.method.plain()
     own = figures.get(run.run_id())
@@ -59,11 +82,11 @@ def search_row(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str,
         "model": run.model,
         "method": run.method.name,
         "searched by": method["metric"],
-        "measured in": search.metric,
+        "measured in": search.metric or NONE,
         "ablation": method["ablation"],
         "prompts": str(run.prompts),
         "seed": str(run.seed),
-        "circuits": str(search.circuits),
+        "circuits": str(len(search.runs)),
         **cells,
         "CPR": format_number(search.cpr),
         "CMD": format_number(search.cmd),
@@ -72,14 +95,16 @@ def search_row(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[str,
 
 def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, Any]:
     """Return a search as JSON data."""
+    failed = search.state == "failed"
     return {
         "run_id": search.run.run_id(),
         **search.run.plain(),
-        "circuits": search.circuits,
+        "circuits": len(search.runs),
         "measured_in": search.metric,
         "cpr": search.cpr,
         "cmd": search.cmd,
-        "problem": search.problem,
+        "problem": search.reason if failed else None,
+        "reason": None if failed else search.reason,
         **evaluation_part(figures),
     }
 
@@ -87,23 +112,33 @@ def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, A
 def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     """Return a Markdown table of `CPR / CMD`: a row per task and model, a column per method.
 
+    Searches with positions have columns of their own.
+
     Several searches in one cell, such as those of other seeds, go one below the other. An en dash
     means no search, or one without a curve.
     """
     from acdc_pipeline.specs import METHODS
+    from acdc_pipeline.specs.names import Positions
 
-    methods = [name for name in METHODS if any(s.run.method.name == name for s in searches)]
+    present = {(s.run.method.name, s.run.positions) for s in searches}
+    kinds = product(METHODS, get_args(Positions))
+    methods = [_method_text(*kind) for kind in kinds if kind in present]
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for search in sorted(searches, key=lambda search: (search.run.task, search.run.model)):
         row = rows.setdefault((search.run.task, search.run.model.removeprefix("zoo:")), {})
         known = search.cpr is not None and search.cmd is not None
         areas = f"{search.cpr:.2f} / {search.cmd:.2f}" if known else NONE
-        row.setdefault(search.run.method.name, []).append(areas)
+        run = search.run
+        row.setdefault(_method_text(run.method.name, run.positions), []).append(areas)
     lines = [_markdown_line(["task", "model", *methods]), "|---" * (len(methods) + 2) + "|"]
     for (task, model), row in rows.items():
         areas = ["<br>".join(row.get(name, [NONE])) for name in methods]
         lines.append(_markdown_line([task, model, *areas]))
     return "\n".join(lines)
+
+
+def _method_text(name: str, positions: str) -> str:
+    return name if positions == "none" else f"{name}, positions {positions}"
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
@@ -119,6 +154,9 @@ def print_pair_of_runs(
     """Print two runs, what their circuits share, and the strongest edges of each part."""
     known = {summary.run_id: summary for summary in summaries}
     rows = run_list.run_rows([known[record.spec.run_id()] for record in records], figures)
+    positions = [record.spec.positions for record in records]
+    if set(positions) != {"none"}:
+        rows = [{**row, "positions": name} for row, name in zip(rows, positions, strict=True)]
     sides = [{"": side, **row} for side, row in zip("AB", rows, strict=True)]
     print_table((Column(""), *run_list.COLUMNS), sides)
     print_line("")
@@ -126,13 +164,13 @@ def print_pair_of_runs(
     print_table(PAIR_COLUMNS, [{k: v for k, v in row.items() if k not in ("task", "method")}])
     if pair.edges is None:
         return
-    first, second = records
+    first, second = (_compared_circuit(record, pair) for record in records)
     parts = (
         ("only A", first, pair.edges.only_a),
         ("both", first, pair.edges.both),
         ("only B", second, pair.edges.only_b),
     )
-    strongest = {name: _strongest(record, edges) for name, record, edges in parts if edges}
+    strongest = {name: _strongest(*side, edges) for name, side, edges in parts if edges}
     if strongest:  # two empty circuits have no edges to name
         print_line("\nThe strongest edges:\n")
         print_facts(strongest)
@@ -148,7 +186,7 @@ def pair_row(pair: Pair) -> dict[str, str]:
         one = [f"A: {r}" for r in roles.only_a] + [f"B: {r}" for r in roles.only_b] or ["none"]
     return {
         "task": pair.cell.task,
-        "method": pair.cell.method_text,
+        "method": _method_text(pair.cell.method_text, pair.positions),
         **dict(zip(("only A", "both", "only B"), counts, strict=True)),
         "Jaccard": NONE if edges is None else f"{edges.jaccard:.3f}",
         "by role": NONE if pair.role_edges is None else f"{pair.role_edges.jaccard:.3f}",
@@ -163,6 +201,8 @@ def pair_document(pair: Pair) -> dict[str, Any]:
         "name": str(pair.cell),
         "cell": pair.cell.plain(),
         "runs": list(pair.runs),
+        "positions": pair.positions,
+        "without_positions": pair.without_positions,
         "edges": _overlap_document(pair.edges),
         "roles": _overlap_document(pair.roles),
         "role_edges": _overlap_document(pair.role_edges),
@@ -184,15 +224,20 @@ def draw_pairs(first: str, second: str, pairs: Sequence[Pair]) -> str:
     return draw_overlap(first, second, rows)
 
 
-def _strongest(record: RunRecord, edges: Sequence[str]) -> str:
-    """Name those of `edges`, which the circuit of `record` keeps, that its method ranks first."""
+def _compared_circuit(record: RunRecord, pair: Pair) -> tuple[Circuit, Rank]:
+    """Return the circuit of a run as it was compared, and how its method ranks edges."""
     from acdc_pipeline.specs import circuit_method
 
     assert record.circuit is not None
-    wanted, circuit = set(edges), record.circuit
-    best = circuit.strongest(len(circuit), circuit_method(record.spec.method).ranking)
-    names = [name for edge in best if (name := str(edge)) in wanted]
-    return list_first(names, MAX_EDGES_NAMED)
+    circuit = record.circuit.collapse() if pair.without_positions else record.circuit
+    return circuit, circuit_method(record.spec.method).ranking
+
+
+def _strongest(circuit: Circuit, rank: Rank, edges: Sequence[str]) -> str:
+    """Name those of `edges`, which the circuit keeps, that come first by rank."""
+    wanted = set(edges)
+    best = map(str, circuit.strongest(len(circuit), rank))
+    return list_first([name for name in best if name in wanted], MAX_EDGES_NAMED)
 
 
 def _overlap_document(overlap: Overlap[str] | None) -> dict[str, Any] | None:

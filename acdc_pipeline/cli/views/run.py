@@ -17,13 +17,14 @@ MAX_EXPERTS_NAMED = 12
 
 
 def run_name(spec: RunSpec) -> str:
-    """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`, with the seed unless it is 0."""
+    """`ioi in zoo:attn-4l at 0.01` or `… by eap 5%`; with positions if any, the seed unless 0."""
     from acdc_pipeline.specs import method_label
 
     seed = f", seed {spec.seed}" if spec.seed else ""
     how = method_label(spec.method)
     how = f"at {how.removeprefix('acdc ')}" if spec.method.name == "acdc" else f"by {how}"
-    return f"{spec.task} in {spec.model} {how}{seed}"
+    positions = "" if spec.positions == "none" else f", positions {spec.positions}"
+    return f"{spec.task} in {spec.model} {how}{positions}{seed}"
 
 
 def method_text(method: Method, profile: Mapping[str, Any] | None = None) -> str:

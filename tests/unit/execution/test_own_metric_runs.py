@@ -92,7 +92,7 @@ def test_stored_run_is_read_and_drawn_without_the_function_and_not_evaluated(
     assert "difference@1" in acdc(capsys, "runs", "show", run.run_id, "--store", store).out
     both = acdc(capsys, "runs", "compare", *open_store(store).run_ids(), "--store", store)
     assert both.code == 0
-    areas = acdc(capsys, "compare", "--store", store, "--device", "cpu", "--json")
+    areas = acdc(capsys, "compare", "--measure", "--store", store, "--device", "cpu", "--json")
     # In the metric of the task, which needs no function.
     assert [row["problem"] for row in areas.document["searches"]] == [None, None]
     page = build_wiki(store, tmp_path / "site", jobs=1).out

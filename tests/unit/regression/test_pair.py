@@ -153,6 +153,36 @@ def test_runs_compare_of_two_empty_circuits_names_no_edge(
     assert "strongest" not in shown.out
 
 
+def test_pair_of_other_positions_is_compared_by_component_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    plain = of("zoo:a")
+    assert plain.circuit is not None
+    spans = {"spans": ("S", "END"), "answer_spans": ("END",), "sees": ("S", "S END")}
+    topology = replace(plain.circuit.topology, **spans)
+    edges = [f"{edge}@{span}" for edge in EDGES[:3] for span in topology.spans[1:]]
+    positional = replace(
+        plain,
+        spec=plain.spec.model_copy(update={"positions": "spans", "spans_hash": "5" * 64}),
+        circuit=Circuit.of(topology, edges),
+        decisions=(),
+        details={"d_model": 8},
+    )
+    pair = pair_runs(positional, plain, None, None)
+    assert pair.edges == Overlap((), tuple(sorted(EDGES[:3])), tuple(sorted(EDGES[3:])))
+    assert pair.without_positions
+    assert "positions spans" in pair.label
+    store = open_store(tmp_path / "s", "write")
+    for one in (plain, positional):
+        store.commit(one)
+    ids = [one.spec.run_id() for one in (plain, positional)]
+    shown = acdc(capsys, "runs", "compare", *ids, "--store", tmp_path / "s")
+    assert "compared without them" in shown.err
+    assert "positions" in shown.out
+    exported = acdc(capsys, "runs", "export", ids[1], "--format", "mib-json", "--store", store.url)
+    assert "3 edges in spans are written as 3 edges between components" in exported.err
+
+
 def test_pair_of_different_questions_is_labelled_with_both():
     a, b = of("zoo:a"), of("zoo:a")
     other = b.spec.model_copy(

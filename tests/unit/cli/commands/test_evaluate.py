@@ -326,7 +326,7 @@ def test_evaluate_and_compare_find_the_file_of_a_run_again(
     assert hint.endswith("--task a/toy.jsonl")
     run = hint.split()[4]
     acdc(capsys, "evaluate", run).refuses("'toy' is neither a known task", "--task toy.jsonl")
-    failed = acdc(capsys, "compare")
+    failed = acdc(capsys, "compare", "--measure")
     assert failed.code == 3
     assert "'toy' is neither a known task" in failed.err
     given = acdc(capsys, "evaluate", run, "--task", "a/toy.jsonl", "--null", "0")
@@ -336,47 +336,6 @@ def test_evaluate_and_compare_find_the_file_of_a_run_again(
     assert acdc(capsys, "compare").code == 0
     again = acdc(capsys, "discover", "toy.jsonl", *asked)
     assert "--task" not in again.out
-
-
-def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, store_url: str):
-    asked = ("discover", "compiled_sum", "zoo:compiled-sum", "--prompts", "8")
-    for more in (
-        ("--threshold", "0.5"),
-        ("--threshold", "1e6"),
-        ("--method", "exact"),
-        ("--method", "random"),
-    ):
-        assert acdc(capsys, *asked, *more).code == 0
-    found = acdc(capsys, "compare", "--json").document["searches"]
-    assert [(one["method"]["name"], one["circuits"]) for one in found] == [
-        ("acdc", 2),
-        ("exact", 1),
-        ("random", 1),
-    ]
-    assert {one["measured_in"] for one in found} == {"kl"}
-    # five edges of 23 are first allowed at 0.5: a line from 0.2 to 1 at 0.5, then 1 up to the end
-    assert found[0]["cpr"] == pytest.approx(0.3 / 2 + 0.5, abs=1e-3)
-    assert found[0]["cmd"] == pytest.approx(0.999 - 0.65, abs=1e-3)
-    assert found[2]["cpr"] < found[1]["cpr"]
-    table = acdc(capsys, "compare", "--metric", "logit_diff")
-    assert table.out.count("logit_diff") == 3
-    assert acdc(capsys, "compare", "--task", "ioi").out == ""
-    head, rule, row = acdc(capsys, "compare", "--markdown").out.splitlines()
-    assert head == "| task | model | acdc | exact | random |"
-    assert rule == "|---|---|---|---|---|"
-    areas = [f"{one['cpr']:.2f} / {one['cmd']:.2f}" for one in found]
-    assert row == f"| compiled_sum | compiled-sum | {' | '.join(areas)} |"
-    acdc(capsys, "compare", "--markdown", "--json").refuses("--markdown and --json")
-
-
-def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
-    open_store(store_url).commit(records.record())
-    outcome = acdc(capsys, "compare", "--json")
-    assert outcome.code == 3
-    (only,) = outcome.document["searches"]
-    assert (only["cpr"], only["cmd"]) == (None, None)
-    assert "has changed since" in only["problem"]
-    acdc(capsys, "compare", "--metric", "kll").refuses("'kll'", "did you mean 'kl'?")
 
 
 def test_run_of_before_forced_choice_was_measured_shows_a_dash_and_no_zero(capsys, store_url: str):
