@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Concatenate, ParamSpec, Protocol, runtime_checkable
 
 import torch
@@ -106,7 +106,11 @@ def score_edges(problem: MeanProblem, method: ScoredMethod) -> EdgeScores:
 
     A `ScoringProblem` suits every method, any other one those whose `spread` is `steps`.
     """
-    return pkgutil.resolve_name(method.COMPUTE)(problem, method)
+    compute = pkgutil.resolve_name(method.COMPUTE)
+    if isinstance(problem, ScoringProblem) and problem.bench.weights.one_span is not None:
+        scores = compute(replace(problem, bench=problem.bench.without_one_span), method)
+        return {edge: scores[replace(edge, span=None)] for edge in problem.topology.edges}
+    return compute(problem, method)
 
 
 def random_scores(problem: MeanProblem, method: RandomMethod) -> EdgeScores:

@@ -66,6 +66,18 @@ class Bench:
         with torch.no_grad():
             return unembed(self.weights, self.layout.at_answers(self.clean.final.flatten(0, 1)))
 
+    @cached_property
+    def without_one_span(self) -> Bench:
+        """The bench of `weights.without_one_span`, whose results have the same bytes."""
+        if self.weights.one_span is None:
+            return self
+        return replace(
+            self,
+            weights=self.weights.without_one_span,
+            prompts=replace(self.prompts, spans=None),
+            layout=replace(self.layout, span_index=None),
+        )
+
     def search(self, objective: Objective, *, memory: int) -> Search[Any]:
         """A search that starts from the whole model, in `memory` bytes in addition to the weights.
 
@@ -75,6 +87,10 @@ class Bench:
             OutOfMemoryBudget: what the search always holds exceeds `memory`.
             InvalidInput: experts are nodes of a graph with spans.
         """
+        if self.weights.one_span is not None:
+            found = self.without_one_span.search(objective, memory=memory)
+            found.ignored_span = self.weights.one_span
+            return found
         plan = self.memory_plan()
         left = memory
         if self.spill is None:
@@ -133,8 +149,7 @@ def set_up(
     """
     check_attention(weights, prompts)
     prompts = prompts.to(weights.device)
-    if prompts.spans is not None:
-        weights = replace(weights, spans=graph_spans(prompts.spans, weights.bidirectional))
+    weights = with_spans(weights, prompts)
     layout = Layout(
         batch=len(prompts),
         pos=prompts.clean.shape[1],
@@ -143,7 +158,7 @@ def set_up(
         span_index=None if prompts.spans is None else prompts.spans.index,
     )
     spill = None
-    if memory is not None and weights.spans is None:
+    if memory is not None and weights.without_one_span.spans is None:
         spill = Spill() if plan_memory(weights, layout).sources > memory else None
     with torch.no_grad():
         clean = run_sources(weights, prompts.clean, spill)
@@ -155,6 +170,13 @@ def set_up(
     return Bench(
         weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric, spill=spill
     )
+
+
+def with_spans(weights: TransformerWeights, prompts: PromptSet) -> TransformerWeights:
+    """Return the model with the spans of prompts, if they have any."""
+    if prompts.spans is None:
+        return weights
+    return replace(weights, spans=graph_spans(prompts.spans, weights.bidirectional))
 
 
 def check_attention(weights: TransformerWeights, prompts: PromptSet) -> None:

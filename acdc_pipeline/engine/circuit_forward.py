@@ -86,6 +86,7 @@ def run_circuits(
         masks: the edges of each circuit, in the order of the topology's `edges`.
         neurons: for all circuits, as in `run_circuit`.
     """
+    weights = weights.without_one_span
     out = ablated.new_empty(len(masks), *ablated.shape[1:])
     at_once = _prompts_at_once(tokens, ablated)
     rows = min(at_once, len(tokens)) * tokens.shape[1]
@@ -109,6 +110,7 @@ def run_circuits_to_answers(
 
     `advance` is called with the fraction completed, 0 to 1.
     """
+    weights = weights.without_one_span
     out = ablated.new_empty(len(masks), len(layout.answer_row), ablated.shape[-1])
     if weights.spans is not None:
         return _span_circuits_to_answers(weights, tokens, ablated, masks, layout, advance)

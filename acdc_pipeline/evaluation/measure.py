@@ -106,7 +106,7 @@ def circuit_logits(
         neurons: in which dimensions of each source's output they carry it; None for all.
     """
     with torch.no_grad():
-        if bench.weights.spans is not None:
+        if bench.weights.without_one_span.spans is not None:
             mask = bench.weights.topology.edge_mask(edges)
             answers = run_circuits_to_answers(
                 bench.weights, bench.prompts.clean, bench.ablated, mask[None], bench.layout

@@ -329,6 +329,19 @@ class TransformerWeights:
         return topology if self.spans is None else replace(topology, **vars(self.spans))
 
     @property
+    def one_span(self) -> str | None:
+        """The span of all edges, in a graph with one span for all tokens."""
+        return self.spans.spans[0] if self.spans and len(self.spans.spans) == 1 else None
+
+    @cached_property
+    def without_one_span(self) -> TransformerWeights:
+        """The model with a graph without spans where its own has `one_span`, else this one.
+
+        The edges are as many, in the same order, and carry the same.
+        """
+        return self if self.one_span is None else replace(self, spans=None)
+
+    @property
     def shapes(self) -> Sequence[Block]:
         """The blocks, for all but the values of their matrices, which may be in files alone."""
         return self.blocks.shapes if isinstance(self.blocks, MappedBlocks) else self.blocks

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from copy import copy
+from dataclasses import replace
 from typing import Generic, Self
 
 from acdc_pipeline.engine.search.speculation import Batch, EdgePredictor, PlannedState, Speculation
@@ -24,10 +25,12 @@ class Search(ABC, Generic[Batch]):
         kept: the sources that each visited receiver still reads.
         readers: for each node that is alive, the finished receivers that still read it; for a
             router those that read its experts.
+        ignored_span: a span that receivers and edges may name in a graph without spans.
     """
 
     max_states: int
     first_overhead: float
+    ignored_span: str | None = None
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
@@ -58,7 +61,7 @@ class Search(ABC, Generic[Batch]):
         """
         self.leave()
         resumable = self._refresh()
-        self._begin(receiver, sources)
+        self._begin(self._own(receiver), sources)
         return resumable
 
     def restore(self, receiver: Receiver, sources: Sequence[Node], kept: Collection[Node]) -> None:
@@ -67,6 +70,7 @@ class Search(ABC, Generic[Batch]):
         Raises as `visit` does.
         """
         self.leave()
+        receiver = self._own(receiver)
         self._begin(receiver, sources)
         for source in sources:
             if source not in kept:
@@ -188,9 +192,15 @@ class Search(ABC, Generic[Batch]):
         self.speculation.begin(receiver, sources)
 
     def _check(self, edge: Edge) -> Receiver:
-        if edge.receiver != self.receiver:
+        receiver = self._own(edge.receiver)
+        if receiver != self.receiver:
             raise GraphError(f"'{edge}' does not end in '{self.receiver}', which is being searched")
-        return edge.receiver
+        return receiver
+
+    def _own(self, receiver: Receiver) -> Receiver:
+        """The receiver as the graph of this search has it."""
+        ignored = receiver.span is not None and receiver.span == self.ignored_span
+        return replace(receiver, span=None) if ignored else receiver
 
     def _finish_batch(self) -> None:
         """Make the last accepted state of the batch the current one."""

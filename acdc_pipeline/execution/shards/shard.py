@@ -10,6 +10,7 @@ import torch
 
 from acdc_pipeline.algorithms import ScoringProblem
 from acdc_pipeline.engine import Bench, check_parity
+from acdc_pipeline.engine.bench import with_spans
 from acdc_pipeline.engine.prompt_groups import (
     count_groups,
     groups_of_worker,
@@ -118,7 +119,7 @@ class Shard:
         ]
         self._prepared = key
         self._facts = ShardFacts(
-            topology=replace(model.topology),
+            topology=replace(with_spans(model.weights, prompts).topology),
             d_model=model.weights.d_model,
             counts=[group.count for group in self.groups],
             parity_error=parity,

@@ -168,6 +168,36 @@ def test_acdc_with_spans_decides_as_a_plain_loop_does(case: Case):
     _assert_same(found, log, case.tolerance)
 
 
+@pytest.mark.parametrize("method", ["exact", "eap", "acdc"])
+def test_one_span_for_all_tokens_gives_the_bits_of_the_graph_without_spans(case: Case, method: str):
+    prompts = case.bench.prompts
+    spans = spans_from_names([["all"] * 5] * 2, 5)
+    spans = with_answers(spans, prompts.answer_row, prompts.answer_pos)
+    weights = replace(case.bench.weights, spans=None)
+    with torch.no_grad(), Float64Throughout():
+        one, none = (
+            set_up(weights, replace(prompts, spans=given), "corrupted") for given in (spans, None)
+        )
+    with Float64Throughout():
+        found, expected = (_values(method, bench, case.tiny.threshold) for bench in (one, none))
+    assert found == {f"{edge}@all": values for edge, values in expected.items()}
+
+
+def _values(method: str, bench: Bench, threshold: float) -> dict[str, tuple[float, ...]]:
+    """The score of each edge, or what ACDC measured of each that it tested."""
+    if method != "acdc":
+        return {edge: (score,) for edge, score in scores_of(method, bench).items()}
+    with torch.no_grad():
+        found = acdc(
+            bench.search(objective_for(bench, "kl"), memory=2**30),
+            bench.weights.topology,
+            threshold=threshold,
+            order="reverse-heads",
+            difference="signed",
+        )
+    return {str(d.edge): (d.metric_before, d.metric_after, d.removed) for d in found.decisions}
+
+
 def _logit_diff(case: Case, logits: Tensor) -> Tensor:
     """Minus the difference of logits or log-probabilities of the two answers, mean over prompts."""
     prompts, rows = case.bench.prompts, torch.arange(2)
