@@ -14,8 +14,9 @@ from acdc_pipeline.algorithms.scoring import EdgeScores, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import Streams, expert_receivers, head_width, mlp_width
 from acdc_pipeline.engine.gradients.receiver_gradients import (
+    GRADIENTS,
+    Propagation,
     ReceiverGradients,
-    final_gradient,
     receiver_gradients,
 )
 from acdc_pipeline.engine.span_rows import rows_by_span
@@ -40,10 +41,13 @@ class EdgeAttribution:
     Args:
         problem: the problem.
         points: number of points at which gradients will be added, with equal weights.
+        propagation: what takes the place of gradients.
     """
 
-    def __init__(self, problem: ScoringProblem, points: int) -> None:
-        self.problem = problem
+    def __init__(
+        self, problem: ScoringProblem, points: int, propagation: Propagation = GRADIENTS
+    ) -> None:
+        self.problem, self.propagation = problem, propagation
         self.bench = problem.bench
         self.topology = self.bench.weights.topology
         self.weight = 1.0 / points
@@ -64,7 +68,8 @@ class EdgeAttribution:
                 None means all. All sources need the same number of points.
         """
         bench = self.bench
-        at_final = final_gradient(self.problem.differentiable, bench.layout, streams.final)
+        objective = self.problem.differentiable
+        at_final = self.propagation.final(objective, bench.layout, streams.final)
         rows = [self.index[node] for node in sources or self.topology.sources]
         first, end = min(rows), max(rows) + 1
         for start in range(0, bench.layout.batch, self.prompts_at_once):
@@ -72,7 +77,10 @@ class EdgeAttribution:
             step = bench.ablated[first:end, chosen] - bench.clean.outputs[first:end, chosen]
             part = streams.of_prompts(chosen)
             spans = rows_by_span(bench.layout, self.topology.spans, chosen)
-            for group in receiver_gradients(bench.weights, part, at_final[chosen]):
+            coefficients = receiver_gradients(
+                bench.weights, part, at_final[chosen], self.propagation
+            )
+            for group in coefficients:
                 self._add_group(group, step, first, spans)
             of_sources = len(rows) / len(self.topology.sources)
             self._done += self.weight * of_sources * len(step[0]) / bench.layout.batch

@@ -15,7 +15,11 @@ from torch import Tensor
 from acdc_pipeline.algorithms.edge_attribution import max_prompts_at_once
 from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine.forward import streams_from_outputs
-from acdc_pipeline.engine.gradients.receiver_gradients import final_gradient, receiver_gradients
+from acdc_pipeline.engine.gradients.receiver_gradients import (
+    GRADIENTS,
+    final_gradient,
+    receiver_gradients,
+)
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.graph import INPUT, Edge, Node, Topology
@@ -132,7 +136,7 @@ def _first_order_effects(problem: ScoringProblem) -> dict[Output, Float[Tensor, 
         part = streams.of_prompts(chosen)
         reader_gradient = torch.zeros_like(part.final)
         remaining = len(topology.sources)
-        for group in receiver_gradients(bench.weights, part, at_final[chosen]):
+        for group in receiver_gradients(bench.weights, part, at_final[chosen], GRADIENTS):
             seen = topology.n_sources_of(group.receivers[0])
             # The readers of sources that come after this receiver have all been visited.
             for row in range(seen, remaining):

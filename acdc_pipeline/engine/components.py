@@ -87,9 +87,9 @@ def mlp_output(
         return module_output(mlp, rows[None]).view(x.shape)
     pre = _affine(rows, mlp.w_in, mlp.b_in)
     if mlp.w_gate is None:
-        hidden = _ACTIVATIONS[mlp.activation](pre)
+        hidden = ACTIVATIONS[mlp.activation](pre)
     else:
-        gate = _ACTIVATIONS[mlp.activation](_affine(rows, mlp.w_gate, mlp.b_gate))
+        gate = ACTIVATIONS[mlp.activation](_affine(rows, mlp.w_gate, mlp.b_gate))
         # The hidden units are the largest tensors of a forward pass: in place, where no gradient
         # needs `gate`, a third of the time between the products is saved.
         hidden = gate * pre if torch.is_grad_enabled() else gate.mul_(pre)
@@ -114,13 +114,14 @@ def _affine(
     return x @ weight if bias is None else torch.addmm(bias, x, weight)
 
 
-_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     "relu": functional.relu,
     "relu_squared": lambda x: functional.relu(x).square(),
     "silu": functional.silu,
 }
+"""The function of each activation, by name."""
 
 
 # Projections of normalised inputs. Where each head reads an input of its own, the inputs are many

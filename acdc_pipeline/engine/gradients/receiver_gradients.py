@@ -29,6 +29,7 @@ from acdc_pipeline.engine.components import (
 from acdc_pipeline.engine.forward import Streams, run_mixer, run_mlp_nodes
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import LogprobObjective
+from acdc_pipeline.engine.receiver_forward import Outputs
 from acdc_pipeline.engine.slots import (
     Slots,
     join_latent,
@@ -74,13 +75,34 @@ def backpropagate(
     return gradient
 
 
+@dataclass(frozen=True)
+class Propagation:
+    """How what is wanted at the output of a layer's parts is propagated to their receivers.
+
+    Args:
+        final: from the objective and the final stream to the coefficient of that stream.
+        mlp: from the weights, the layer, the number of its MLP's receivers, the stream that they
+            all read and the coefficient of what the MLP writes to that of each receiver.
+        heads: likewise of each head's slots, by slot and then by head.
+    """
+
+    final: Callable[[LogprobObjective, Layout, Stream], Stream]
+    mlp: Callable[[TransformerWeights, int, int, Stream, Stream], Outputs]
+    heads: Callable[[TransformerWeights, int, Stream, Stream], Outputs]
+
+
 def receiver_gradients(
-    weights: TransformerWeights, streams: Streams, at_final: Stream
+    weights: TransformerWeights,
+    streams: Streams,
+    at_final: Stream,
+    propagation: Propagation,
 ) -> Iterator[ReceiverGradients]:
     """Yield the gradients of every receiver in `streams`, from the logits backwards.
 
     Args:
         streams: the inputs of its nodes where gradients are taken.
+        at_final: the gradient by the final stream.
+        propagation: `GRADIENTS`, or what takes their place.
     """
     yield ReceiverGradients((Receiver(LOGITS),), at_final[None])
     gradient = at_final
@@ -89,7 +111,7 @@ def receiver_gradients(
         at_output = gradient
         if layer in streams.mlps:
             readers = weights.topology.receivers_of(weights.topology.mlp_nodes(layer))
-            by_mlp = _through_mlp(weights, layer, len(readers), streams.mlps[layer], at_output)
+            by_mlp = propagation.mlp(weights, layer, len(readers), streams.mlps[layer], at_output)
             yield ReceiverGradients(tuple(readers), by_mlp)
             gradient = gradient + (by_mlp[0] if len(by_mlp) == 1 else by_mlp.sum(0))
         if not weights.parallel:
@@ -103,14 +125,14 @@ def receiver_gradients(
             continue
         nodes = weights.topology.heads(layer)
         receivers = tuple(Receiver(node, slot) for slot in SLOTS for node in nodes)
-        by_heads = _through_heads(weights, layer, streams.heads[layer], at_output)
+        by_heads = propagation.heads(weights, layer, streams.heads[layer], at_output)
         yield ReceiverGradients(receivers, by_heads)
         gradient = gradient + by_heads.sum(0)
 
 
-def _through_mlp(
+def through_mlp(
     weights: TransformerWeights, layer: int, n: int, stream: Stream, at_output: Stream
-) -> Float[Tensor, "n batch pos d_model"]:
+) -> Outputs:
     """The gradients by the inputs of the MLP's `n` receivers, which all read one stream."""
     some = range(len(weights.topology.mlp_sources(layer)))
     write = partial(run_mlp_nodes, weights.blocks[layer], some=some)
@@ -121,34 +143,49 @@ def _through_mlp(
 
 def _through_heads(
     weights: TransformerWeights, layer: int, stream: Stream, at_output: Stream
-) -> Float[Tensor, "n batch pos d_model"]:
+) -> Outputs:
     """The gradients by the input of each head's slots, by slot and then by head."""
     block = weights.blocks[layer]
-    heads = range(weights.topology.n_heads)
     slots = project_slots(block.attention, normalise(stream, block.norm_attn))
-    allowed = visible_keys(block.attention, stream.shape[1], stream.device)
-    with torch.enable_grad():
-        leaves: Slots = {slot: part.detach().requires_grad_() for slot, part in slots.items()}
-        written = attend(block, heads, leaves, allowed)
-        inputs = [leaves[slot] for slot in SLOTS]
-        by_slot = torch.autograd.grad(written, inputs, at_output.expand_as(written))
+    by_slot = slot_gradients(block, slots, at_output)
     latents = block.attention.latents
     if block.norm_attn.kind == "rms" and all(latent is None for latent in latents.values()):
         return _through_rms(block, stream, slots, by_slot)
-    back = []
-    for slot, gradient in zip(SLOTS, by_slot, strict=True):
-        weight, _ = slot_weights(block.attention, slot, heads)
-        by_input = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
-        latent = latents[slot]
-        if latent is not None:
-            x = normalise(stream, block.norm_attn).flatten(0, 1)
-            by_input = _through_latent(latent, x, by_input)
-        back.append(by_input)
-    normalised = torch.cat(back).unflatten(1, stream.shape[:2])
+    normalised = through_projections(block, stream, by_slot)
     if block.norm_attn.kind == "none":
         return normalised
     norm = partial(normalise, norm=block.norm_attn)
     return backpropagate(norm, stream.expand_as(normalised), normalised)
+
+
+def slot_gradients(
+    block: Block, slots: Slots, at_output: Stream
+) -> tuple[Float[Tensor, "head batch pos _"], ...]:
+    """The gradients by every head's projection in each slot, from that by what the heads write."""
+    pos = slots["k"].shape[2]
+    allowed = visible_keys(block.attention, pos, at_output.device)
+    with torch.enable_grad():
+        leaves: Slots = {slot: part.detach().requires_grad_() for slot, part in slots.items()}
+        written = attend(block, range(len(block.attention.w_q)), leaves, allowed)
+        inputs = [leaves[slot] for slot in SLOTS]
+        return torch.autograd.grad(written, inputs, at_output.expand_as(written))
+
+
+def through_projections(
+    block: Block, stream: Stream, by_slot: Sequence[Float[Tensor, "head batch pos _"]]
+) -> Outputs:
+    """The gradients by the normalised input of each head's slots, by slot and then by head."""
+    heads = range(len(block.attention.w_q))
+    back = []
+    for slot, gradient in zip(SLOTS, by_slot, strict=True):
+        weight, _ = slot_weights(block.attention, slot, heads)
+        by_input = project(gradient.flatten(1, 2), weight.transpose(1, 2), None)
+        latent = block.attention.latents[slot]
+        if latent is not None:
+            x = normalise(stream, block.norm_attn).flatten(0, 1)
+            by_input = _through_latent(latent, x, by_input)
+        back.append(by_input)
+    return torch.cat(back).unflatten(1, stream.shape[:2])
 
 
 def _through_latent(
@@ -183,3 +220,7 @@ def _through_rms(
         whole = fold_norm(weight, block.norm_attn, x)
         back.append(rms_input_gradient(gradient.flatten(1, 2), x, scale, whole, without_bias))
     return torch.cat(back).unflatten(1, stream.shape[:2])
+
+
+GRADIENTS = Propagation(final_gradient, through_mlp, _through_heads)
+"""Propagation of gradients."""

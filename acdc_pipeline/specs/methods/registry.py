@@ -20,6 +20,7 @@ CircuitMethod: TypeAlias = (
     search.AcdcMethod
     | search.EapIgAcdcMethod
     | scored.EapMethod
+    | scored.RelpMethod
     | scored.EapIgInputsMethod
     | scored.EapIgActivationsMethod
     | scored.CleanCorruptedMethod

@@ -126,6 +126,21 @@ class EapMethod(RankedMethod):
         return "scores"
 
 
+class RelpMethod(RankedMethod):
+    """Relevance patching: EAP with relevance in place of gradients (Rezaei Jafari et al. 2025)."""
+
+    VERSION: ClassVar[int] = 1
+    SCORE: ClassVar[str] = "what removing one costs in {metric}, by relevance"
+    UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT_AT_CLEAN
+    COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.relp:relp"
+
+    name: Literal["relp"]
+
+    @property
+    def spread(self) -> Spread:
+        return "scores"
+
+
 class EapIgInputsMethod(RankedMethod):
     """EAP with integrated gradients over the input (Hanna et al. 2024).
 

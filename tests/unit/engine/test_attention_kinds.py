@@ -15,7 +15,7 @@ from acdc_pipeline.engine import Bench, run_circuits, set_up
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
 from acdc_pipeline.engine.forward import run_streams, streams_from_outputs
 from acdc_pipeline.engine.gradients.gates import edge_gate_gradient, node_gate_gradient
-from acdc_pipeline.engine.gradients.receiver_gradients import receiver_gradients
+from acdc_pipeline.engine.gradients.receiver_gradients import GRADIENTS, receiver_gradients
 from acdc_pipeline.engine.search.coupled_search import CoupledSearch
 from acdc_pipeline.engine.single_removals import SingleRemovals
 from acdc_pipeline.evaluation import differentiable_objective_for, objective_for
@@ -160,7 +160,7 @@ def test_receiver_gradients_are_those_of_the_loops(bench: Bench):
     gradients = torch.autograd.grad((final * at_final).sum(), list(zeros.values()))
     expected = dict(zip(zeros, gradients, strict=True))
     streams = streams_from_outputs(bench.weights, bench.clean)
-    for group in receiver_gradients(bench.weights, streams, at_final):
+    for group in receiver_gradients(bench.weights, streams, at_final, GRADIENTS):
         for receiver, ours in zip(group.receivers, group.gradient, strict=True):
             same(ours, expected.pop(str(receiver)))
     assert not expected
