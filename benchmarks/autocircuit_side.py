@@ -30,10 +30,19 @@ def main(request_file: str) -> None:
     device = torch.device(request["device"])
     model = _model(request["model"], device, dtype)
     patchable = patchable_model(
-        model, factorized=True, slice_output="last_seq", separate_qkv=True, device=device
+        model,
+        factorized=True,
+        slice_output="last_seq",
+        seq_len=request["tokens"],
+        separate_qkv=True,
+        device=device,
     )
-    by_name = {edge.name: edge for edge in patchable.edges}
-    patchable.edges = [by_name[name] for name in request["order"]]
+    by_name = {(edge.name, edge.seq_idx): edge for edge in patchable.edges}
+    order = [(name, position) for name, position in request["order"]]
+    # Edges into the final stream that no answer reads are not in the order; they change nothing.
+    patchable.edges = [by_name[key] for key in order] + [
+        edge for key, edge in by_name.items() if key not in set(order)
+    ]
     data = PromptDataset(
         torch.tensor(request["clean"], device=device),
         torch.tensor(request["corrupted"], device=device),
@@ -54,12 +63,12 @@ def main(request_file: str) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - started
-        kept = [name for name in request["order"] if torch.isinf(by_name[name].prune_score(scores))]
+        kept = [key for key in order if torch.isinf(by_name[key].prune_score(scores))]
         answers.append({"seconds": seconds, "kept": kept})
     peak = _resident_peak()
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)
-    json.dump({"answers": answers, "peak_bytes": peak}, sys.stdout)
+    json.dump({"tested": len(by_name), "answers": answers, "peak_bytes": peak}, sys.stdout)
 
 
 def _resident_peak() -> int:

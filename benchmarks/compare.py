@@ -15,7 +15,7 @@ import torch
 from acdc_pipeline.graph import Edge, Node, Topology
 from acdc_pipeline.graph.search_order import receivers_backwards, sources_backwards
 from acdc_pipeline.models import resolve_device
-from benchmarks.case import GPT2_SMALL, SMALL, WIDE, Case
+from benchmarks.case import GPT2_SMALL, SHORT, SMALL, WIDE, Case
 from benchmarks.engine_side import bench_of, measure_engine, search
 from benchmarks.measurement import Measurement, machine
 from benchmarks.oracle_side import measure_oracle
@@ -51,8 +51,7 @@ def measure_autocircuit(
     case: Case, folder: Path, thresholds: list[float], device: str, python: Path, dtype: str
 ) -> list[Measurement]:
     """auto-circuit on the same model, prompts, order and thresholds, in its own environment."""
-    topology = Topology(case.layers, case.heads, has_mlp=True)
-    ours = {_their_name(edge): edge for edge in edge_order(topology)}
+    ours = {_their_key(edge): edge for edge in edge_order(case.topology)}
     prompts = case.make_prompts()
     powers = [f"{threshold:.0e}".split("e") for threshold in thresholds]
     request = {
@@ -60,6 +59,7 @@ def measure_autocircuit(
         "clean": prompts.clean.tolist(),
         "corrupted": prompts.corrupted.tolist(),
         "order": list(ours),
+        "tokens": case.tokens if case.positions else None,
         "thresholds": [(int(base), int(exponent)) for base, exponent in powers],
         "device": device,
         "threads": torch.get_num_threads(),
@@ -77,8 +77,8 @@ def measure_autocircuit(
         Measurement(
             "auto-circuit",
             threshold,
-            topology.n_edges,
-            frozenset(str(ours[name]) for name in answer["kept"]),
+            reply["tested"],
+            frozenset(str(ours[name, position]) for name, position in answer["kept"]),
             answer["seconds"],
             1,
             reply["peak_bytes"],
@@ -87,9 +87,11 @@ def measure_autocircuit(
     ]
 
 
-def _their_name(edge: Edge) -> str:
+def _their_key(edge: Edge) -> tuple[str, int | None]:
+    """The name of an edge in auto-circuit, and its token."""
     slot = f".{edge.slot.upper()}" if edge.slot else ""
-    return f"{_their_node(edge.src)}->{_their_node(edge.dst)}{slot}"
+    token = None if edge.span is None else int(edge.span.removeprefix("t"))
+    return f"{_their_node(edge.src)}->{_their_node(edge.dst)}{slot}", token
 
 
 def _their_node(node: Node) -> str:
@@ -122,22 +124,27 @@ def table(sides: list[list[Measurement]], n_edges: int) -> str:
 def main() -> None:
     """Measure and print; the raw numbers go to `results/benchmarks/compare.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shape", choices=["wide", "small", "gpt2"], default="wide")
+    parser.add_argument("--shape", choices=["wide", "small", "gpt2", "short"], default="wide")
     parser.add_argument("--thresholds", type=float, nargs="*")
     parser.add_argument("--prompts", type=int, help="fewer or more than the shape's own")
     parser.add_argument("--tokens", type=int, help="likewise")
+    parser.add_argument("--positions", action="store_true", help="test each edge at each token")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
     parser.add_argument("--autocircuit-python", type=Path)
-    parser.add_argument("--without-oracle", action="store_true")
+    parser.add_argument("--without-oracle", action="store_true", help="as with --positions")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    case = {"wide": WIDE, "small": SMALL, "gpt2": GPT2_SMALL}[options.shape]
+    shapes = {"wide": WIDE, "small": SMALL, "gpt2": GPT2_SMALL, "short": SHORT}
+    case = shapes[options.shape]
     case = replace(
-        case, prompts=options.prompts or case.prompts, tokens=options.tokens or case.tokens
+        case,
+        prompts=options.prompts or case.prompts,
+        tokens=options.tokens or case.tokens,
+        positions=options.positions,
     )
     thresholds = options.thresholds or [
         find_threshold(case, options.folder, share, options.device) for share in SHARES
@@ -147,13 +154,13 @@ def main() -> None:
     if dtype == "float32":
         # Where decisions are near the rounding of float32, sides differ: this says who is right.
         sides.append(measure_engine(case, folder, thresholds, device, 1, "float64"))
-    if not options.without_oracle and dtype == "float32":
+    if not (options.without_oracle or options.positions) and dtype == "float32":
         sides.append(measure_oracle(case, folder, thresholds[:1]))
     if options.autocircuit_python:
         sides.append(
             measure_autocircuit(case, folder, thresholds, device, options.autocircuit_python, dtype)
         )
-    n_edges = Topology(case.layers, case.heads, has_mlp=True).n_edges
+    n_edges = case.topology.n_edges
     print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens, {n_edges:,} edges")
     print(f"{machine(resolve_device(device))}, torch {torch.__version__}, {dtype}")
     print(table(sides, n_edges))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from transformers import PreTrainedTokenizerBase
 
 from acdc_pipeline.errors import PromptError
@@ -10,9 +12,10 @@ from acdc_pipeline.prompts.docstring import docstring_pairs, docstring_words
 from acdc_pipeline.prompts.pairs import Pair, function_pairs, list_pairs
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.prompts.repeated_tokens import repeated_tokens_pairs
+from acdc_pipeline.prompts.spans import in_spans_of
 from acdc_pipeline.prompts.split import Split, seed_generator
 from acdc_pipeline.prompts.table import table_pairs, table_words
-from acdc_pipeline.prompts.template import template_pairs, template_words
+from acdc_pipeline.prompts.template import list_role_choices, template_pairs, template_words
 from acdc_pipeline.prompts.tokenization import WordUse
 from acdc_pipeline.prompts.years import AnswerForm, years_answer_form, years_pairs, years_words
 from acdc_pipeline.specs.generators import (
@@ -27,6 +30,9 @@ from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.specs.prompt_pair import PromptPair
 from acdc_pipeline.specs.task import TaskSpec
 from acdc_pipeline.specs.template import TemplateGenerator
+
+# Prompts that have every span of a task.
+_PROMPTS = 64
 
 
 def make_prompts(
@@ -52,7 +58,9 @@ def make_prompts(
         split: words that may be drawn; see `is_held_out`.
         alike: number of consecutive prompts with the same template and roles, for templates with
             roles.
-        positions: the spans that the prompts get, see `alignment.align`.
+        positions: the spans that the prompts get, see `alignment.align`. Their names, order and
+            all that a graph has of them are those of the task, whichever prompts are drawn; pairs
+            of a file, or of a function, have those of the pairs.
 
     Raises:
         PromptError: the tokenizer cannot express the task: too few words that are one token,
@@ -64,10 +72,29 @@ def make_prompts(
     name = f"task '{task.name}'"
     try:
         pairs = make_pairs(task, tokenizer, n=n, seed=seed, split=split, alike=alike)
-        return align(pairs, tokenizer, bos=task.generator.bos, name=name, positions=positions)
+        made = align(pairs, tokenizer, bos=task.generator.bos, name=name, positions=positions)
+        listed = isinstance(task.generator, PairsGenerator | FunctionGenerator)
+        if made.spans is None or positions != "spans" or listed:
+            return made
+        # The graph is that of the task, whichever prompts are drawn.
+        pairs = make_pairs(task, tokenizer, n=_every_form(task), seed=0, split="all")
+        known = align(pairs, tokenizer, bos=task.generator.bos, name=name, positions=positions)
+        assert known.spans is not None
+        return replace(made, spans=in_spans_of(made.spans, known.spans))
     except PromptError as error:
         error.at(name)
         raise
+
+
+def _every_form(task: TaskSpec) -> int:
+    """The number of prompts after which every template was used with every choice of roles."""
+    match task.generator:
+        case TemplateGenerator() as spec:
+            return max(_PROMPTS, len(spec.templates) * len(list_role_choices(spec)))
+        case TableGenerator() as spec:
+            return max(_PROMPTS, len(spec.templates))
+        case _:
+            return _PROMPTS
 
 
 def word_uses(task: TaskSpec) -> list[WordUse]:

@@ -47,6 +47,10 @@ class Spans:
         """Return the name of the span of each token of the prompt in `row`, without padding."""
         return [self.names[number] for number in self.index[row].tolist() if number != PADDING]
 
+    def seen_by(self, name: str) -> tuple[str, ...]:
+        """Return the spans that span `name` sees."""
+        return self.sees[self.names.index(name)]
+
     def positions_of(self, row: int) -> dict[str, list[int]]:
         """Return the positions of each span of the prompt in `row`, without spans it lacks."""
         found: dict[str, list[int]] = {}
@@ -89,6 +93,26 @@ def with_answers(
         spans,
         answers=tuple(name for i, name in enumerate(spans.names) if i in numbers),
         sees=tuple(tuple(compress(spans.names, row)) for row in visible),
+    )
+
+
+def in_spans_of(spans: Spans, others: Spans) -> Spans:
+    """Return spans with the names, answers and visible spans of `others`, followed by their own.
+
+    A span of `others` that no prompt has stays without a token.
+    """
+    names = (*others.names, *(name for name in spans.names if name not in others.names))
+    new = torch.tensor([names.index(name) for name in spans.names])
+    index = new[spans.index.clamp(min=0)].where(spans.index != PADDING, PADDING)
+    seen = [
+        {*(one for each in (others, spans) if name in each.names for one in each.seen_by(name))}
+        for name in names
+    ]
+    return Spans(
+        names,
+        index,
+        tuple(name for name in names if name in {*others.answers, *spans.answers}),
+        tuple(tuple(one for one in names if one in visible) for visible in seen),
     )
 
 

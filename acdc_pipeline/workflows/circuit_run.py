@@ -24,6 +24,7 @@ from acdc_pipeline.models.attach import attach_model
 from acdc_pipeline.models.memory import resolve_model
 from acdc_pipeline.models.mixtures import with_experts
 from acdc_pipeline.prompts import PromptSet
+from acdc_pipeline.prompts.spans import Spans, in_spans_of
 from acdc_pipeline.specs import (
     ModelRef,
     PairsGenerator,
@@ -128,6 +129,8 @@ def logits_of_run(
         some = run.model_copy(update={"prompts": count})
         prompts = worker.prompts(some, chosen, seed=run.seed, alike=1)
     check_parity(model, prompts.clean, prompts.lengths)
+    if prompts.spans is not None:
+        prompts = replace(prompts, spans=in_spans_of(prompts.spans, _spans_of(circuit.topology)))
     bench = set_up(model.weights, prompts, circuit_method(run.method).ablation)
     require_graph(circuit, bench.weights.topology)
     return circuit_logits(bench, circuit.edges)
@@ -198,6 +201,12 @@ def require_graph(circuit: Circuit, topology: Topology) -> None:
             f"the circuit is of a graph of {circuit.topology}, and the model has {topology}",
             allowed="a circuit of the graph of this model",
         )
+
+
+def _spans_of(topology: Topology) -> Spans:
+    """Return the spans of a graph, without prompts."""
+    sees = tuple(tuple(seen.split(" ")) for seen in topology.sees)
+    return Spans(topology.spans, torch.zeros(0, 0).long(), topology.answer_spans, sees)
 
 
 def task_of(

@@ -130,3 +130,14 @@ def test_every_bundled_task_divides_its_prompts_into_spans_with_the_answer_last(
             assert all(0 <= number < len(spans.names) for number in index[:length])
             assert set(index[length:]) <= {-1}
             assert spans.names[index[int(prompts.answer_pos[row])]] == "END"
+
+
+@pytest.mark.parametrize("task", ["ioi", "docstring", "greater_than", "induction", "successor"])
+def test_graph_is_that_of_the_task_whichever_prompts_are_drawn(task: str):
+    tokenizer = zoo_tokenizer()
+    graphs = set()
+    for n, seed in ((1, 1), (3, 2), (64, 0)):
+        prompts = make_prompts(find_task(task), tokenizer, n=n, seed=seed, positions="spans")
+        assert prompts.spans is not None
+        graphs.add((prompts.spans.names, prompts.spans.answers, prompts.spans.sees))
+    assert len(graphs) == 1

@@ -7,7 +7,13 @@ import torch
 
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.prompts.prompt_set import pick_rows
-from acdc_pipeline.prompts.spans import Spans, spans_from_names, token_spans
+from acdc_pipeline.prompts.spans import (
+    Spans,
+    in_spans_of,
+    spans_from_names,
+    token_spans,
+    with_answers,
+)
 from tests.prompt_sets import random_prompts
 
 
@@ -43,3 +49,17 @@ def test_picked_and_moved_prompts_keep_their_spans():
     assert picked is not None
     assert picked.names == ("a", "b")
     assert picked.index.tolist() == [[1, 1, -1], [0, 1, 1], [1, 1, -1]]
+
+
+def test_spans_of_other_prompts_come_first_and_may_be_absent():
+    whole = spans_from_names([["bos", "S", "IO", "END"], ["bos", "IO", "S", "END"]], 4)
+    whole = with_answers(whole, torch.tensor([0, 1]), torch.tensor([3, 3]))
+    some = spans_from_names([["bos", "S", "new", "END"]], 5)
+    some = with_answers(some, torch.tensor([0]), torch.tensor([3]))
+    joined = in_spans_of(some, whole)
+    assert joined.names == ("bos", "S", "IO", "END", "new")
+    assert joined.index.tolist() == [[0, 1, 4, 3, -1]]
+    assert joined.answers == ("END",)
+    assert joined.seen_by("S") == ("bos", "S", "IO")
+    assert joined.seen_by("END") == ("bos", "S", "IO", "END", "new")
+    assert in_spans_of(whole, whole).names == whole.names
