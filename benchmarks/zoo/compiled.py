@@ -21,7 +21,7 @@ from acdc_pipeline.graph import Circuit
 from acdc_pipeline.models.tl_format import save_tl_directory
 from acdc_pipeline.models.zoo.compiled.catalogue import PROGRAMS
 from acdc_pipeline.models.zoo.compiled.program import Program
-from acdc_pipeline.models.zoo.compiled.truth import TRUTH_FILE
+from acdc_pipeline.models.zoo.compiled.truth import SPANS_FILE, TRUTH_FILE
 from acdc_pipeline.models.zoo.tokenizer import fast, word_level
 from acdc_pipeline.plotting.circuit import draw_circuit
 from acdc_pipeline.specs.names import Ablation
@@ -44,6 +44,7 @@ def write_model(program: Program, out: Path) -> Path:
     shape = builder.shape
     save_tl_directory(directory, shape.config, tensors, fast(tokenizer, shape.n_ctx))
     _write_json(directory / TRUTH_FILE, _truth_document(program))
+    _write_json(directory / SPANS_FILE, _spans_document(program))
     _write_json(directory / "card.json", _card_document(program))
     (directory / "README.md").write_text(_format_readme(program), encoding="utf-8")
     return directory
@@ -82,6 +83,17 @@ def _truth_document(program: Program) -> dict[str, Any]:
             {"head": head.head, "kinds": list(head.kinds), "why": head.why}
             for head in program.heads
         ],
+    }
+
+
+def _spans_document(program: Program) -> dict[str, Any]:
+    """Return the content of truth_spans.json."""
+    return {
+        "model": program.name,
+        "task": program.task,
+        "positions": "spans",
+        "ablation": "corrupted",
+        "edges": [name for edge in program.edges for name in edge.with_spans],
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,16 @@ Outputs = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Prompts:
-    """Token ids [prompt, pos]; the answer is predicted at `answer_pos`."""
+    """Token ids [prompt, pos]; the answer is predicted at `answer_pos`.
+
+    With `spans`, for each a mask [prompt, pos], an edge may be removed in one: `input->m0@END`.
+    """
 
     clean: np.ndarray
     corrupted: np.ndarray
     answer_pos: np.ndarray
     correct: np.ndarray
+    spans: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class PlainModel:
@@ -63,7 +67,11 @@ class PlainModel:
         return [*found, ("logits", seen)]
 
     def run(
-        self, tokens: np.ndarray, removed: Collection[str] = (), ablated: Outputs | None = None
+        self,
+        tokens: np.ndarray,
+        removed: Collection[str] = (),
+        ablated: Outputs | None = None,
+        spans: Mapping[str, np.ndarray] | None = None,
     ) -> tuple[np.ndarray, Outputs, dict[str, np.ndarray]]:
         """Logits, node outputs and attention patterns, with `removed` edges carrying `ablated`."""
         w, config = self.weights, self.config
@@ -76,8 +84,13 @@ class PlainModel:
         def received(receiver: str) -> np.ndarray:
             total = stream
             for src, value in out.items():
-                if f"{src}->{receiver}" in removed and ablated is not None:
+                if ablated is None:
+                    continue
+                if f"{src}->{receiver}" in removed:
                     total = total + (ablated[src] - value)
+                for span, mask in (spans or {}).items():
+                    if f"{src}->{receiver}@{span}" in removed:
+                        total = total + mask[..., None] * (ablated[src] - value)
             return total
 
         for layer in range(config["n_layers"]):
@@ -117,7 +130,7 @@ class PlainModel:
         self, prompts: Prompts, removed: Collection[str] = (), ablated: Outputs | None = None
     ) -> np.ndarray:
         """Log-probabilities at the answer positions [prompt, vocab]."""
-        logits, _, _ = self.run(prompts.clean, removed, ablated)
+        logits, _, _ = self.run(prompts.clean, removed, ablated, prompts.spans)
         return log_softmax(logits[np.arange(len(logits)), prompts.answer_pos])
 
     def kl(self, prompts: Prompts, ablation: str) -> Callable[[Collection[str]], float]:
@@ -132,7 +145,10 @@ class PlainModel:
         return of
 
     def single_effects(self, prompts: Prompts, ablation: str) -> Mapping[str, float]:
-        """For each edge removed alone: mean change of the correct answer's log-probability."""
+        """For each edge removed alone: mean change of the correct answer's log-probability.
+
+        Prompts with spans have each edge in each of them.
+        """
         ablated = self.ablated_outputs(prompts, ablation)
         rows = np.arange(len(prompts.clean))
         full = self.answer_logprobs(prompts)[rows, prompts.correct]
@@ -142,8 +158,16 @@ class PlainModel:
                     self.answer_logprobs(prompts, {edge}, ablated)[rows, prompts.correct] - full
                 ).mean()
             )
-            for edge in self.edges()
+            for edge in self._edges_of(prompts)
         }
+
+    def _edges_of(self, prompts: Prompts) -> list[str]:
+        """Every edge, in every span that prompts have."""
+        return [
+            f"{edge}{place}"
+            for place in [f"@{span}" for span in prompts.spans] or [""]
+            for edge in self.edges()
+        ]
 
 
 def earlier_seen(scores: np.ndarray) -> np.ndarray:

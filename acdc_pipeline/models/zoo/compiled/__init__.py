@@ -11,6 +11,7 @@ from acdc_pipeline.models.zoo.compiled.truth import (
     task_of,
     true_circuit,
     truth,
+    truth_with_spans,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "task_of",
     "true_circuit",
     "truth",
+    "truth_with_spans",
 ]

@@ -6,6 +6,7 @@ Tests run every program of the table: its answers, its true edges, and the score
 
 from __future__ import annotations
 
+from acdc_pipeline.models.zoo.compiled.cancelling import CANCEL
 from acdc_pipeline.models.zoo.compiled.composition import INDUCTION, LOOKBACK, LOOKUP, RELAY
 from acdc_pipeline.models.zoo.compiled.mlp_steps import MAJORITY, REVERSE, SUCCESSOR
 from acdc_pipeline.models.zoo.compiled.negative import NEGATIVE
@@ -24,6 +25,7 @@ PROGRAMS: tuple[Program, ...] = (
     SUM,
     MAJORITY,
     NEGATIVE,
+    CANCEL,
     OR,
     BACKUP,
     GALLERY,

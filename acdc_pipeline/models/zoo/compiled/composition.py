@@ -77,10 +77,12 @@ there is none it looks at <bos> and writes nothing. The other heads are distract
             "input->a0.h1<v>",
             "the previous-token head carries the token it finds; in the first copy it is a fresh"
             " one in the corrupted prompt",
+            at="A1",
         ),
         TrueEdge(
             "a0.h1->a1.h2<k>",
             "K-composition: the induction head matches what came before each position",
+            at="B1",
         ),
         TrueEdge(
             "input->a1.h2<q>",
@@ -93,8 +95,11 @@ there is none it looks at <bos> and writes nothing. The other heads are distract
             "input->a1.h2<v>",
             "the induction head carries the token it finds; in the first copy it is a fresh one in"
             " the corrupted prompt",
+            at="B1",
         ),
-        TrueEdge("a1.h2->logits", "only the induction head writes what the unembedding reads"),
+        TrueEdge(
+            "a1.h2->logits", "only the induction head writes what the unembedding reads", at="END"
+        ),
     ),
     heads=(
         previous_token_head("a0.h1"),
@@ -141,17 +146,24 @@ at <bos>, where nothing was written. The other heads are distractors.""",
     build=_build_lookback,
     edges=(
         *previous_token_edges("a0.h2"),
-        TrueEdge("input->a0.h2<v>", "the previous-token head carries the token it finds"),
-        TrueEdge("input->a1.h0<q>", "the duplicate-token head asks for the current token"),
+        TrueEdge("input->a0.h2<v>", "the previous-token head carries the token it finds", at="X"),
         TrueEdge(
-            "input->a1.h0<k>", "the duplicate-token head finds the same token at another place"
+            "input->a1.h0<q>", "the duplicate-token head asks for the current token", at="END"
+        ),
+        TrueEdge(
+            "input->a1.h0<k>",
+            "the duplicate-token head finds the same token at another place",
+            at="A1",
         ),
         TrueEdge(
             "a0.h2->a1.h0<v>",
             "V-composition: the duplicate-token head carries what the previous-token head wrote",
+            at="A1",
         ),
         TrueEdge(
-            "a1.h0->logits", "only the duplicate-token head writes what the unembedding reads"
+            "a1.h0->logits",
+            "only the duplicate-token head writes what the unembedding reads",
+            at="END",
         ),
     ),
     heads=(previous_token_head("a0.h2"), duplicate_token_head("a1.h0")),
@@ -202,10 +214,16 @@ heads are distractors.""",
             for head in _RELAY_HEADS
             for slot in "qk"
         ),
-        TrueEdge("input->a0.h1<v>", "the first head carries the token it finds"),
-        TrueEdge("a0.h1->a1.h3<v>", "V-composition: the second head carries what the first wrote"),
-        TrueEdge("a1.h3->a2.h0<v>", "V-composition: the third head carries what the second wrote"),
-        TrueEdge("a2.h0->logits", "only the third head writes what the unembedding reads"),
+        TrueEdge("input->a0.h1<v>", "the first head carries the token it finds", at="C"),
+        TrueEdge(
+            "a0.h1->a1.h3<v>", "V-composition: the second head carries what the first wrote", at="D"
+        ),
+        TrueEdge(
+            "a1.h3->a2.h0<v>", "V-composition: the third head carries what the second wrote", at="E"
+        ),
+        TrueEdge(
+            "a2.h0->logits", "only the third head writes what the unembedding reads", at="END"
+        ),
     ),
     heads=tuple(previous_token_head(head) for head in _RELAY_HEADS),
 )
@@ -289,19 +307,29 @@ from it. The other heads are distractors.""",
     build=_build_lookup,
     edges=(
         *previous_token_edges("a0.h3"),
-        TrueEdge("input->a0.h3<v>", "the previous-token head carries the key, at each place of it"),
         TrueEdge(
-            "a0.h3->a1.h1<q>", "Q-composition: the retriever asks for the token before the last"
+            "input->a0.h3<v>",
+            "the previous-token head carries the key, at each place of it",
+            at="key keys query",
         ),
-        TrueEdge("a0.h3->a1.h1<k>", "K-composition: a value is found by the token before it"),
+        TrueEdge(
+            "a0.h3->a1.h1<q>",
+            "Q-composition: the retriever asks for the token before the last",
+            at="END",
+        ),
+        TrueEdge(
+            "a0.h3->a1.h1<k>",
+            "K-composition: a value is found by the token before it",
+            at="value values",
+        ),
         TrueEdge(
             "input->a1.h1<k>",
             'the retriever looks at words, and "=" is none; words stand in the same'
             " places in clean and corrupted prompts",
             ("zero",),
         ),
-        TrueEdge("input->a1.h1<v>", "the retriever carries the value it finds"),
-        TrueEdge("a1.h1->logits", "only the retriever writes what the unembedding reads"),
+        TrueEdge("input->a1.h1<v>", "the retriever carries the value it finds", at="value"),
+        TrueEdge("a1.h1->logits", "only the retriever writes what the unembedding reads", at="END"),
     ),
     heads=(
         previous_token_head("a0.h3"),

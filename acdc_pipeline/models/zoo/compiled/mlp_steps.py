@@ -88,9 +88,9 @@ are distractors, and so are the letters before the last.""",
     words=LETTERS,
     build=_build_successor,
     edges=(
-        TrueEdge("input->m0", "the first step starts from the last letter"),
-        TrueEdge("m0->m1", "the second step starts from what the first one wrote"),
-        TrueEdge("m1->logits", "only the second MLP writes what the unembedding reads"),
+        TrueEdge("input->m0", "the first step starts from the last letter", at="END"),
+        TrueEdge("m0->m1", "the second step starts from what the first one wrote", at="END"),
+        TrueEdge("m1->logits", "only the second MLP writes what the unembedding reads", at="END"),
     ),
     pairs=_draw_successor_pairs,
 )
@@ -146,9 +146,13 @@ a position. The other heads and the last hidden units are distractors.""",
     words=("a", "b"),
     build=_build_majority,
     edges=(
-        TrueEdge("input->a0.h2<v>", "the counter takes the mean of what the letters are"),
-        TrueEdge("a0.h2->m0", "the decision depends on the balance"),
-        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads"),
+        TrueEdge(
+            "input->a0.h2<v>",
+            "the counter takes the mean of what the letters are",
+            at="majority END",
+        ),
+        TrueEdge("a0.h2->m0", "the decision depends on the balance", at="END"),
+        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads", at="END"),
     ),
     heads=(BuiltHead("a0.h2", ("uniform",), "its queries and keys are zero"),),
     pairs=_draw_majority_pairs,
@@ -259,6 +263,7 @@ heads, m1 and the last hidden units of m0 are distractors. It works for every pr
             "input->a0.h2<k>",
             "the separator is what the finder looks for; it stands elsewhere in the corrupted"
             " prompt",
+            at="letters target separator said END",
         ),
         TrueEdge(
             "input->a0.h2<v>",
@@ -266,22 +271,26 @@ heads, m1 and the last hidden units of m0 are distractors. It works for every pr
             " corrupted prompts",
             ("zero",),
         ),
-        TrueEdge("a0.h2->m0", "the mirrored position depends on where the separator stands"),
+        TrueEdge(
+            "a0.h2->m0", "the mirrored position depends on where the separator stands", at="END"
+        ),
         TrueEdge(
             "input->m0",
             "the mirrored position depends on the current one, which is the same in clean and"
             " corrupted prompts",
             ("zero",),
         ),
-        TrueEdge("m0->a1.h1<q>", "Q-composition: the copier asks for the mirrored position"),
+        TrueEdge(
+            "m0->a1.h1<q>", "Q-composition: the copier asks for the mirrored position", at="END"
+        ),
         TrueEdge(
             "input->a1.h1<k>",
             "the copier finds the mirrored position by its number; positions are the same in clean"
             " and corrupted prompts",
             ("zero",),
         ),
-        TrueEdge("input->a1.h1<v>", "the copier carries the letter that stands there"),
-        TrueEdge("a1.h1->logits", "only the copier writes what the unembedding reads"),
+        TrueEdge("input->a1.h1<v>", "the copier carries the letter that stands there", at="target"),
+        TrueEdge("a1.h1->logits", "only the copier writes what the unembedding reads", at="END"),
     ),
     heads=(BuiltHead("a1.h1", ("copying",), "it says the letter it looks at"),),
     pairs=_draw_reverse_pairs,

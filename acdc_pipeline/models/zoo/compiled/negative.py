@@ -110,11 +110,14 @@ said once. The other heads are distractors.""",
     words=WORDS,
     build=_build,
     edges=(
-        TrueEdge("input->a0.h1<q>", "the duplicate-token head asks for the current name"),
+        TrueEdge(
+            "input->a0.h1<q>", "the duplicate-token head asks for the current name", at="twice2"
+        ),
         TrueEdge(
             "input->a0.h1<k>",
             "the duplicate-token head finds the same name at another place; with its keys at zero"
             " it marks every name, the last one most, which is wrong where that was said once",
+            at="twice1",
         ),
         TrueEdge(
             "input->a0.h1<v>",
@@ -122,11 +125,15 @@ said once. The other heads are distractors.""",
             " corrupted prompt's names",
             ("zero",),
         ),
-        TrueEdge("a0.h1->a1.h1<k>", "K-composition: the negative head looks at what is marked"),
-        TrueEdge("input->a1.h1<v>", "the negative head carries the name to take back"),
-        TrueEdge("a1.h1->logits", "the negative head takes back the name said twice"),
-        TrueEdge("input->a1.h2<v>", "the mover carries every name"),
-        TrueEdge("a1.h2->logits", "the mover raises every name"),
+        TrueEdge(
+            "a0.h1->a1.h1<k>",
+            "K-composition: the negative head looks at what is marked",
+            at="twice2",
+        ),
+        TrueEdge("input->a1.h1<v>", "the negative head carries the name to take back", at="twice2"),
+        TrueEdge("a1.h1->logits", "the negative head takes back the name said twice", at="END"),
+        TrueEdge("input->a1.h2<v>", "the mover carries every name", at="once twice1 twice2"),
+        TrueEdge("a1.h2->logits", "the mover raises every name", at="END"),
     ),
     heads=(
         duplicate_token_head("a0.h1"),

@@ -120,12 +120,12 @@ and writes their sum. The other two heads and the last hidden units are distract
     build=_build_sum,
     edges=(
         TrueEdge("input->a0.h0<k>", _PLACE, ("zero",)),
-        TrueEdge("input->a0.h0<v>", "the head carries the left digit"),
-        TrueEdge("a0.h0->m0", "the sum depends on the left digit"),
+        TrueEdge("input->a0.h0<v>", "the head carries the left digit", at="left"),
+        TrueEdge("a0.h0->m0", "the sum depends on the left digit", at="END"),
         TrueEdge("input->a0.h3<k>", _PLACE, ("zero",)),
-        TrueEdge("input->a0.h3<v>", "the head carries the right digit"),
-        TrueEdge("a0.h3->m0", "the sum depends on the right digit"),
-        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads"),
+        TrueEdge("input->a0.h3<v>", "the head carries the right digit", at="right"),
+        TrueEdge("a0.h3->m0", "the sum depends on the right digit", at="END"),
+        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads", at="END"),
     ),
     pairs=_draw_sum_pairs,
 )
@@ -213,19 +213,23 @@ of the unembedding. The other two heads and the last hidden units are distractor
     words=_OR_WORDS,
     build=_build_or,
     edges=(
-        TrueEdge("input->a0.h1<k>", _CASE, path="lower case"),
-        TrueEdge("input->a0.h1<v>", _FOUND, path="lower case"),
+        TrueEdge("input->a0.h1<k>", _CASE, path="lower case", at="lower"),
+        TrueEdge("input->a0.h1<v>", _FOUND, path="lower case", at="lower"),
         TrueEdge(
-            "a0.h1->m0", "the letter said in lower case is one input of the or", path="lower case"
+            "a0.h1->m0",
+            "the letter said in lower case is one input of the or",
+            path="lower case",
+            at="END",
         ),
-        TrueEdge("input->a0.h2<k>", _CASE, path="upper case"),
-        TrueEdge("input->a0.h2<v>", _FOUND, path="upper case"),
+        TrueEdge("input->a0.h2<k>", _CASE, path="upper case", at="upper"),
+        TrueEdge("input->a0.h2<v>", _FOUND, path="upper case", at="upper"),
         TrueEdge(
             "a0.h2->m0",
             "the letter said in upper case is the other input of the or",
             path="upper case",
+            at="END",
         ),
-        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads"),
+        TrueEdge("m0->logits", "only the MLP writes what the unembedding reads", at="END"),
     ),
     # ACDC starts at the logits and tests both inputs of m0 before anything below them. The first
     # one is removed without loss, as the other still makes min(1, 1) = 1, and the other then has
@@ -303,20 +307,26 @@ not one the answer needs: without it both heads say the letter. Without any lett
     words=_BACKUP_WORDS,
     build=_build_backup,
     edges=(
-        TrueEdge("input->a0.h1<k>", _LETTER, path="main"),
-        TrueEdge("input->a0.h1<v>", "the head carries the letter it finds", path="main"),
+        TrueEdge("input->a0.h1<k>", _LETTER, path="main", at="letter"),
+        TrueEdge(
+            "input->a0.h1<v>", "the head carries the letter it finds", path="main", at="letter"
+        ),
         TrueEdge(
             "a0.h1->logits",
             "the main head says the letter; while the backup still hears it through its query, it"
             " stays silent, so this edge has no stand-in",
             path="main",
+            at="END",
         ),
-        TrueEdge("input->a1.h2<k>", _LETTER, path="backup"),
-        TrueEdge("input->a1.h2<v>", "the head carries the letter it finds", path="backup"),
+        TrueEdge("input->a1.h2<k>", _LETTER, path="backup", at="letter"),
+        TrueEdge(
+            "input->a1.h2<v>", "the head carries the letter it finds", path="backup", at="letter"
+        ),
         TrueEdge(
             "a1.h2->logits",
             "the backup says the letter when the main head does not",
             path="backup",
+            at="END",
         ),
     ),
     heads=(

@@ -43,12 +43,22 @@ class TrueEdge:
     matters when it is set to zero, but not when it is replaced by its corrupted value.
 
     `path` names the one of several redundant paths to which the edge belongs; None means all.
+
+    `at` names the spans at which it matters under `corrupted` ablation, when it is removed in one
+    span alone, separated by spaces. Without `ablations` it matters only so: removed at all tokens
+    together it changes nothing.
     """
 
     edge: str
     why: str
     ablations: tuple[Ablation, ...] = ("corrupted", "zero", "mean")
     path: str | None = None
+    at: str = ""
+
+    @property
+    def with_spans(self) -> tuple[str, ...]:
+        """The names of the edge in each span of `at`."""
+        return tuple(f"{self.edge}@{span}" for span in self.at.split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,12 @@ everything and writes nothing; a0.h6 and a0.h7 are distractors.""",
     build=_build_gallery,
     edges=(
         *previous_token_edges("a0.h3"),
-        TrueEdge("input->a0.h3<v>", "the previous-token head carries the token it finds"),
-        TrueEdge("a0.h3->logits", "only the previous-token head writes what the unembedding reads"),
+        TrueEdge("input->a0.h3<v>", "the previous-token head carries the token it finds", at="D"),
+        TrueEdge(
+            "a0.h3->logits",
+            "only the previous-token head writes what the unembedding reads",
+            at="END",
+        ),
     ),
     heads=(
         BuiltHead("a0.h0", ("idle",), "its output matrix is zero"),
@@ -194,10 +198,16 @@ other heads are distractors.""",
     words=_SORT_WORDS,
     build=_build_sort,
     edges=(
-        TrueEdge("input->a0.h2<q>", "the sorter asks for what is above the current token"),
-        TrueEdge("input->a0.h2<k>", "the sorter looks at the smallest number of those"),
-        TrueEdge("input->a0.h2<v>", "the sorter carries the number it finds"),
-        TrueEdge("a0.h2->logits", "only the sorter writes what the unembedding reads"),
+        TrueEdge(
+            "input->a0.h2<q>", "the sorter asks for what is above the current token", at="END"
+        ),
+        TrueEdge(
+            "input->a0.h2<k>",
+            "the sorter looks at the smallest number of those",
+            at="next numbers equals sorted",
+        ),
+        TrueEdge("input->a0.h2<v>", "the sorter carries the number it finds", at="next"),
+        TrueEdge("a0.h2->logits", "only the sorter writes what the unembedding reads", at="END"),
     ),
     heads=(BuiltHead("a0.h2", ("copying",), "it says the number it looks at"),),
     pairs=_draw_sort_pairs,

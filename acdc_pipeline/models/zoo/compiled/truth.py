@@ -10,6 +10,7 @@ from acdc_pipeline.graph import Circuit, Edge, Node, Topology
 from acdc_pipeline.models.zoo import WEIGHTS
 
 TRUTH_FILE = "truth.json"
+SPANS_FILE = "truth_spans.json"
 
 
 def list_compiled() -> tuple[str, ...]:
@@ -33,6 +34,19 @@ def truth(name: str, ablation: str = "corrupted") -> frozenset[Edge]:
         UnknownName: no compiled model of that name, or no such ablation.
     """
     return frozenset(Edge.parse(entry["edge"]) for entry in _entries(name, ablation))
+
+
+def truth_with_spans(name: str) -> frozenset[Edge]:
+    """Return the edges that matter under `corrupted` ablation, each in one span of the task.
+
+    They are `truth`, and edges of which the effects at different tokens cancel: removed at all
+    tokens together they change nothing. On prompts where no other path stands in, each of them
+    matters when it is removed in its span alone, and no other edge does in any span.
+
+    Raises:
+        UnknownName: no compiled model of that name.
+    """
+    return frozenset(map(Edge.parse, _read(name, SPANS_FILE)["edges"]))
 
 
 def true_circuit(name: str, ablation: str = "corrupted") -> Circuit:
@@ -99,8 +113,8 @@ def _entries(name: str, ablation: str) -> list[dict[str, str]]:
     return edges[ablation]
 
 
-def _read(name: str) -> dict[str, Any]:
+def _read(name: str, file: str = TRUTH_FILE) -> dict[str, Any]:
     known = list_compiled()
     if name not in known:
         raise UnknownName.among("compiled model", name, known)
-    return json.loads((WEIGHTS / name / TRUTH_FILE).read_text(encoding="utf-8"))
+    return json.loads((WEIGHTS / name / file).read_text(encoding="utf-8"))

@@ -46,8 +46,8 @@ def loss_without(name: str, removed: set[str], ablation: str, n: int = 32) -> np
     return model.answer_logprobs(drawn)[rows, drawn.correct] - left[rows, drawn.correct]
 
 
-def test_shipped_compiled_models_are_thirteen_of_which_two_are_redundant():
-    assert len(NAMES) == 13
+def test_shipped_compiled_models_are_fourteen_of_which_two_are_redundant():
+    assert len(NAMES) == 14
     assert {name for name in NAMES if len(compiled.alternatives(name)) > 1} == set(REDUNDANT)
 
 
