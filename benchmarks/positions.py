@@ -28,6 +28,7 @@ from acdc_pipeline.evaluation import (
     objective_for,
 )
 from acdc_pipeline.execution.worker import prompts_for
+from acdc_pipeline.graph import Edge
 from acdc_pipeline.models import LoadedModel, load_model
 from acdc_pipeline.specs import find_task, method_for
 from acdc_pipeline.specs.names import Positions
@@ -76,20 +77,25 @@ def search(bench: Bench, positions: Positions, threshold: float, repeats: int) -
     return Search(positions, threshold, found, statistics.median(seconds), 1 - kept / empty)
 
 
-def reranked(bench: Bench) -> float:
-    """The share of the best 1 % of connections that positions exchange."""
-    method: Any = method_for("eap-ig-inputs", {"share": 1.0}, find_task("ioi"), where="benchmark")
+def edge_scores(bench: Bench, method: str) -> dict[Edge, float]:
+    """The scores of every edge by a method of attribution, in KL."""
+    settings: Any = method_for(method, {"share": 1.0}, find_task("ioi"), where="benchmark")
     problem = ScoringProblem(
         bench=bench,
-        objective=objective_for(bench, method.metric),
-        differentiable=differentiable_objective_for(bench, method.metric),
+        objective=objective_for(bench, settings.metric),
+        differentiable=differentiable_objective_for(bench, settings.metric),
         seed=0,
         memory=MEMORY,
         advance=lambda _: None,
     )
+    return score_edges(problem, settings)
+
+
+def reranked(bench: Bench) -> float:
+    """The share of the best 1 % of connections that positions exchange."""
     summed: dict[str, float] = {}
     largest: dict[str, float] = {}
-    for edge, score in score_edges(problem, method).items():
+    for edge, score in edge_scores(bench, "eap-ig-inputs").items():
         name = str(edge).partition("@")[0]
         summed[name] = summed.get(name, 0.0) + score
         largest[name] = max(largest.get(name, 0.0), abs(score))

@@ -59,7 +59,7 @@ def _build() -> Builder:
         builder.unit(0, index, reads=reads, bias=0.0, writes=writes)
     # Equal attention gives each of 8 tokens a weight of 1/8. The steps have the coordinate of the
     # head after those of the letters.
-    builder.carry(*collector, "letter", "start", scale=_POSITIONS)
+    builder.carry(*collector, "letter", "start", scale=float(_POSITIONS))
     builder.read(*collector, "v", "step", flag(n, D_HEAD)[None])
     builder.write(*collector, "distance", flag(n, D_HEAD, _POSITIONS)[:, None])
     units = _write_walk(builder)

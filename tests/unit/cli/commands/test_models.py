@@ -43,7 +43,7 @@ def test_models_list_says_what_was_learnt_and_what_compiled_circuits_show(capsys
     assert "ioi 9" in trained
     assert "compiled" not in trained
     rows = {line.split()[0]: line for line in compiled.splitlines() if line.startswith("zoo:")}
-    assert len(rows) == 13
+    assert len(rows) == 14
     assert "V-composition" in rows["zoo:compiled-lookback"]
 
 
