@@ -59,9 +59,10 @@ def _build() -> Builder:
         builder.unit(0, index, reads=reads, bias=0.0, writes=writes)
     # Equal attention gives each of 8 tokens a weight of 1/8. The steps have the coordinate of the
     # head after those of the letters.
-    builder.carry(*collector, "letter", "start", scale=float(_POSITIONS))
+    n_tokens = float(_POSITIONS)
+    builder.carry(*collector, "letter", "start", scale=n_tokens)
     builder.read(*collector, "v", "step", flag(n, D_HEAD)[None])
-    builder.write(*collector, "distance", flag(n, D_HEAD, _POSITIONS)[:, None])
+    builder.write(*collector, "distance", flag(n, D_HEAD, n_tokens)[:, None])
     units = _write_walk(builder)
     add_distractors(
         builder, seed="compiled-cancel", used_heads=[collector], used_units=(len(_MOVES), units)
