@@ -65,11 +65,11 @@ class Panel:
 
 def draw(panels: Sequence[Panel], *, title: str) -> str:
     """Return an SVG document with the panels side by side, by pairs above and by share below."""
-    parts = [svg.text_element("title", _LEFT, 30, title)]
+    parts = [svg.text_element("title", _LEFT, 30.0, title)]
     for index, (key, curve) in enumerate(zip(_KEYS, panels[0].curves, strict=True)):
         x = _LEFT + 170 * index
         parts.append(f'<path class="curve {key}" d="M{svg.px(x)} 52h26"/>')
-        parts.append(svg.text_element("note", x + 34, 56, curve.label))
+        parts.append(svg.text_element("note", x + 34, 56.0, curve.label))
     for column, panel in enumerate(panels):
         left = _LEFT + column * _COLUMN
         parts.append(svg.text_element("head", left, _TOP - 14, panel.title))

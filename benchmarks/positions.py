@@ -113,7 +113,9 @@ def main() -> None:
     parser.add_argument("--model", default="zoo:gpt2-4l-s0")
     parser.add_argument("--task", default="ioi")
     parser.add_argument("--prompts", type=int, default=64)
-    parser.add_argument("--thresholds", default="0.1,0.03,0.01,0.003")
+    parser.add_argument(
+        "--thresholds", default="0.1,0.03,0.01,0.003", help="'' for the ranking alone"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     model = load_model(arguments.model, device="cpu")
@@ -132,7 +134,7 @@ def main() -> None:
         f"{'threshold':>9}  {'positions':9}  {'edges':>8}  {'tested':>7}  {'kept':>5}  "
         f"{'connections':>11}  {'seconds':>8}  {'tested/s':>8}  {'faithfulness':>12}"
     )
-    for threshold in map(float, arguments.thresholds.split(",")):
+    for threshold in [float(one) for one in arguments.thresholds.split(",") if one]:
         found = [
             search(benches[positions], positions, threshold, arguments.repeats)
             for positions in kinds
