@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, check_parity, set_up
-from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.errors import ExecutionFailed, PromptError
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.evaluation.faithfulness import measure_values
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, Checkpoint, NoCheckpoint
@@ -226,7 +226,10 @@ class Worker:
         progress: Progress,
         started: float,
     ) -> RunRecord:
-        prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
+        try:
+            prompts = prompts_for(model, task, n=run.prompts, seed=run.seed, positions="spans")
+        except PromptError:  # no spans, or none under this tokenizer: heads are profiled without
+            prompts = prompts_for(model, task, n=run.prompts, seed=run.seed)
         parity = check_parity(model, prompts.clean, prompts.lengths)
         profile, metrics = self._profiler.profile(
             model, run, method, task, prompts, self.budget, progress, self._head_jobs(run, task)

@@ -102,6 +102,51 @@ def _encode(pattern: Float[Tensor, "pos pos"]) -> str:
     return base64.b64encode(rounded.numpy().tobytes()).decode("ascii")
 
 
+def span_attention(
+    weights: TransformerWeights, prompts: PromptSet, *, memory: int
+) -> dict[Node, Float[Tensor, "span span"]]:
+    """The mean attention of every head from each span (row) to each span, on the clean prompts.
+
+    It is the mean over the prompts that have the query span of the mean over its positions there
+    of the attention to all positions of the key span: each row sums to 1.
+
+    Args:
+        prompts: prompts with spans.
+    """
+    spans = prompts.spans
+    assert spans is not None
+    inside = spans.index[..., None] == torch.arange(len(spans.names), device=weights.device)
+    share = inside / inside.sum(1, keepdim=True).clamp(min=1)
+    found: dict[Node, Tensor] = {}
+    size = rows_at_once(weights, prompts.clean.shape[1], memory)
+    with torch.no_grad():
+        for rows in chunks(len(prompts), size):
+
+            def visit(run: LayerRun, rows: slice = rows) -> None:
+                to_keys = run.pattern @ inside[rows].to(run.pattern)
+                sums = torch.einsum("bqs,hbqt->hst", share[rows].to(run.pattern), to_keys)
+                for index, of_head in enumerate(sums.double().cpu()):
+                    node = head(run.layer, index)
+                    found[node] = found[node] + of_head if node in found else of_head
+
+            run_tokens(weights, prompts.clean[rows], visit=visit)
+    having = inside.any(1).sum(0)[:, None].cpu()
+    return {node: total / having for node, total in found.items()}
+
+
+def span_attention_plain(
+    weights: TransformerWeights, prompts: PromptSet, *, memory: int
+) -> dict[str, Any]:
+    """`span_attention` as JSON data; the numbers are coded like patterns."""
+    assert prompts.spans is not None
+    found = span_attention(weights, prompts, memory=memory)
+    return {
+        "spans": list(prompts.spans.names),
+        "prompts": len(prompts),
+        "weights": {str(node): _encode(mean) for node, mean in found.items()},
+    }
+
+
 PER_HEAD = 3
 """The number of texts stored for each head."""
 

@@ -18,6 +18,7 @@ from acdc_pipeline.heads.examples import (
     find_snippets,
     pattern_examples,
     snippets_plain,
+    span_attention_plain,
     token_texts,
 )
 from acdc_pipeline.heads.expert_use import expert_use
@@ -41,8 +42,8 @@ class HeadProfile:
 
     Args:
         scores: a row for every score that a head has.
-        document: nulls, roles, near misses, warnings, summaries, partners, tokens, examples and
-            the use of experts, as JSON data.
+        document: nulls, roles, near misses, warnings, summaries, partners, tokens, examples, the
+            use of experts and the attention between spans, as JSON data.
     """
 
     scores: tuple[HeadScore, ...]
@@ -102,6 +103,8 @@ def assemble_profile(
     used = expert_use(weights, prompts.clean, prompts.lengths, memory=memory)
     if used is not None:
         document["experts"] = used
+    if prompts.spans is not None:
+        document["span_attention"] = span_attention_plain(weights, prompts, memory=memory)
     return HeadProfile(tuple(row for value in values for row in value.rows(ref, seed)), document)
 
 

@@ -20,7 +20,7 @@ from acdc_pipeline.plotting.circuit_layout import (
     CircuitLayout,
     layout_circuit,
 )
-from acdc_pipeline.plotting.span_layout import Column, Place, layout_spans
+from acdc_pipeline.plotting.span_layout import Column, Place, layout_spans, span_lines
 
 if TYPE_CHECKING:
     # `Circuit.draw` imports this module.
@@ -115,7 +115,9 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     columns: list[Column] = []
     lines = drawn
     if circuit.topology.spans:
-        lines, layout, columns = layout_spans(circuit.topology, drawn)
+        placed = span_lines(circuit.topology, drawn)
+        lines = [edge for edge, *_ in placed]
+        layout, columns = layout_spans(circuit.topology, placed)
     else:
         layout = layout_circuit(circuit.topology, drawn)
     header, above = _header(title, subtitle, layout.width)
@@ -126,7 +128,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         *header,
         f'<g transform="translate(0 {svg.px(above)})">',
         *draw_bands(layout),
-        *_columns(columns, layout),
+        *draw_columns(columns, layout),
         *_edges(circuit, lines, layout),
         *_nodes(circuit, layout),
         "</g>",
@@ -223,7 +225,7 @@ def _edges(circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout) -> li
     return [*(line for _, line in lines), *dict.fromkeys(ports)]
 
 
-def _columns(columns: Sequence[Column], layout: CircuitLayout) -> list[str]:
+def draw_columns(columns: Sequence[Column], layout: CircuitLayout) -> list[str]:
     """Return the name of each span below its column, and lines between the columns."""
     parts: list[str] = []
     for index, column in enumerate(columns):

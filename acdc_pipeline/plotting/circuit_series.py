@@ -15,8 +15,9 @@ from typing import TypeVar
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import Node
 from acdc_pipeline.graph.topology import Topology
-from acdc_pipeline.plotting.circuit import draw_bands, draw_node, edge_tooltip
+from acdc_pipeline.plotting.circuit import draw_bands, draw_columns, draw_node, edge_tooltip
 from acdc_pipeline.plotting.circuit_layout import MAX_EDGES, CircuitLayout, layout_circuit
+from acdc_pipeline.plotting.span_layout import Column, Line, Place, layout_spans, span_lines
 from acdc_pipeline.plotting.svg import escape_text, px, smooth_path
 
 Item = TypeVar("Item")
@@ -38,6 +39,16 @@ class SeriesEdge:
 
 
 @dataclass(frozen=True)
+class _Line:
+    """An edge as it is drawn, between nodes or what they write in a span, and where it is."""
+
+    item: SeriesEdge
+    start: Node | Place
+    end: Node | Place
+    present: Presence
+
+
+@dataclass(frozen=True)
 class SeriesFigure:
     """An `<svg>` element, and the numbers of edges in it and left out."""
 
@@ -51,20 +62,31 @@ def draw_series(
 ) -> SeriesFigure:
     """Draw `edges`; of more than 300, those in the smallest circuits, then by |score|.
 
+    In a graph with spans these are columns, as in `draw_circuit`.
+
     Args:
         edges: the edges of all circuits, in the graph's order.
         shown: index of the circuit that is visible at first.
         label: description for screen readers; any text.
     """
     chosen = _select(edges)
-    layout = layout_circuit(topology, [item.edge for item in chosen])
+    columns: list[Column] = []
+    if topology.spans:
+        placed = _lines_in_spans(topology, chosen)
+        layout, columns = layout_spans(topology, list(placed))
+        item_of = {item.edge: item for item in chosen}
+        lines = [_Line(item_of[e], start, end, at) for (e, start, end), at in placed.items()]
+    else:
+        layout = layout_circuit(topology, [item.edge for item in chosen])
+        lines = [_Line(item, item.edge.src, item.edge.dst, item.present) for item in chosen]
     width, height = px(layout.width), px(layout.height)
     parts = [
         f'<svg class="circuit" role="group" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" style="--w:{width}px" aria-label="{escape_text(label)}">',
         *draw_bands(layout),
-        *_edges(chosen, layout, shown),
-        *_nodes(chosen, layout, shown, link),
+        *draw_columns(columns, layout),
+        *_edges(lines, layout, shown),
+        *_nodes(lines, layout, shown, link),
         "</svg>",
     ]
     return SeriesFigure("\n".join(parts), len(chosen), len(edges) - len(chosen))
@@ -77,18 +99,34 @@ def _select(edges: Sequence[SeriesEdge]) -> list[SeriesEdge]:
     return [edges[index] for index in sorted(sorted(range(len(edges)), key=key)[:MAX_EDGES])]
 
 
-def _edges(chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int) -> list[str]:
+def _lines_in_spans(topology: Topology, chosen: Sequence[SeriesEdge]) -> dict[Line, Presence]:
+    """Return the lines of all circuits, each drawn for itself, and which circuits have them."""
+    count = len(chosen[0].present) if chosen else 0
+    drawn = [
+        set(span_lines(topology, [item.edge for item in chosen if item.present[index]]))
+        for index in range(count)
+    ]
+
+    def order(line: Line) -> tuple[int, int]:
+        return topology.edge_index(line[0]), topology.spans.index(line[2].span)
+
+    every = sorted(set[Line]().union(*drawn), key=order)
+    return {line: tuple(line in of_one for of_one in drawn) for line in every}
+
+
+def _edges(drawn: Sequence[_Line], layout: CircuitLayout, shown: int) -> list[str]:
     """Return every edge, strong ones above weak ones, and a dot where it arrives."""
-    largest = max((abs(item.score or 0.0) for item in chosen), default=0.0)
+    largest = max((abs(line.item.score or 0.0) for line in drawn), default=0.0)
     lines: list[tuple[float, str]] = []
-    for item, path in zip(chosen, layout.paths, strict=True):
-        edge = item.edge
+    for placed, path in zip(drawn, layout.paths, strict=True):
+        item, edge = placed.item, placed.item.edge
         strength = math.sqrt(abs(item.score or 0.0) / largest) if largest else 0.4
         x, y = path[-1]
         # The page highlights the edges of a node by `data-s` and `data-d`.
         line = (
-            f'<g class="edge {edge.slot or "r"}{_off(item.present, shown)}" '
-            f'data-at="{_digits(item.present)}" data-s="{edge.src}" data-d="{edge.dst}">'
+            f'<g class="edge {edge.slot or "r"}{_off(placed.present, shown)}" '
+            f'data-at="{_digits(placed.present)}" data-s="{_name(placed.start)}" '
+            f'data-d="{_name(placed.end)}">'
             f"<title>{escape_text(edge_tooltip(edge, item.score))}</title>"
             f'<path d="{smooth_path(path)}" stroke-width="{px(1.2 + 2.6 * strength)}" '
             f'opacity="{0.65 + 0.35 * strength:.2f}"/>'
@@ -99,19 +137,19 @@ def _edges(chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int) -> l
     return [line for _, line in lines]
 
 
-def _nodes(
-    chosen: Sequence[SeriesEdge], layout: CircuitLayout, shown: int, link: Link
-) -> list[str]:
+def _nodes(drawn: Sequence[_Line], layout: CircuitLayout, shown: int, link: Link) -> list[str]:
     presence = merge_presence(
-        (node, item.present) for item in chosen for node in (item.edge.src, item.edge.dst)
+        (end, line.present) for line in drawn for end in (line.start, line.end)
     )
     parts = []
     for node in layout.x:
         present = presence.get(node)
         css = "" if present is None else _off(present, shown)
         at = "" if present is None else f' data-at="{_digits(present)}"'
-        box = draw_node(layout, node, css=css, data=f'{at} data-n="{node}"')
-        address = link(node)
+        tooltip = f"{node} at {node.span}" if isinstance(node, Place) else ""
+        data = f'{at} data-n="{_name(node)}"'
+        box = draw_node(layout, node, css=css, data=data, tooltip=tooltip)
+        address = link(node.node if isinstance(node, Place) else node)
         parts.append(f'<a href="{escape_text(address)}">{box}</a>' if address else box)
     return parts
 
@@ -122,6 +160,10 @@ def merge_presence(found: Iterable[tuple[Item, Presence]]) -> dict[Item, Presenc
     for item, present in found:
         merged[item] = tuple(map(or_, merged.get(item, present), present))
     return merged
+
+
+def _name(end: Node | Place) -> str:
+    return f"{end}@{end.span}" if isinstance(end, Place) else str(end)
 
 
 def _digits(present: Presence) -> str:

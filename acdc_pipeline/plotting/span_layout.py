@@ -54,24 +54,30 @@ class Column:
     width: float
 
 
-def layout_spans(
-    topology: Topology, drawn: Sequence[Edge]
-) -> tuple[list[Edge], CircuitLayout, list[Column]]:
-    """Place the edges `drawn` and the outputs that they connect.
+Line = tuple[Edge, Place, Place]
+"""An edge as it is drawn: from the output that it carries to one that depends on it."""
 
-    Returns the edges as often as they are drawn: one into a key goes to its head in every span in
-    which that head is read and sees the key.
+
+def span_lines(topology: Topology, drawn: Sequence[Edge]) -> list[Line]:
+    """Return the edges `drawn` as often as they are drawn.
+
+    One into a key goes to its head in every span in which that head is read and sees the key.
     """
     read: dict[Node, list[str]] = {}
     for edge in drawn:
         if edge.span is not None and edge.span not in read.setdefault(edge.src, []):
             read[edge.src].append(edge.span)
-    lines = [
+    return [
         (edge, Place(edge.src, edge.span), Place(edge.dst, span))
         for edge in drawn
         if edge.span is not None
         for span in _read_in(topology, edge, read)
     ]
+
+
+def layout_spans(topology: Topology, lines: Sequence[Line]) -> tuple[CircuitLayout, list[Column]]:
+    """Place the outputs that `lines` connect, in columns for their spans."""
+    drawn = list(dict.fromkeys(edge for edge, *_ in lines))
     found = {place for _, *ends in lines for place in ends}
     found |= {Place(LOGITS, span) for span in topology.answer_spans}
     names = [s for s in topology.spans if any(place.span == s for place in found)]
@@ -104,7 +110,7 @@ def layout_spans(
     ]
     widths = dict.fromkeys(x, _WIDTH)
     layout = CircuitLayout(left - _COLUMN_GAP + MARGIN, height, placed, x, y, widths, paths)
-    return [edge for edge, *_ in lines], layout, columns
+    return layout, columns
 
 
 def _read_in(topology: Topology, edge: Edge, read: dict[Node, list[str]]) -> list[str]:

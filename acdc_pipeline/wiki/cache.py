@@ -40,6 +40,7 @@ _PLAIN = ("digest", "measured", "edges_total", "metrics", "details", "code_versi
 """Attributes of a run that are JSON already."""
 
 _EDGE = attrgetter("src", "dst", "slot", "score")
+_EDGE_IN_SPAN = attrgetter("src", "dst", "slot", "score", "span")
 
 
 def read_cache(folder: Path, program: str) -> dict[str, CachedRun]:
@@ -100,12 +101,13 @@ class _Grids:
 
 def _encode(item: CachedRun, grids: _Grids) -> dict[str, Any]:
     run, profile = item.run, item.run.profile
+    edge = _EDGE_IN_SPAN if run.shape is not None and run.shape.spans else _EDGE
     return {
         "files": item.files,
         "id": run.run_id,
         "spec": run.spec.plain(),
         "shape": None if run.shape is None else _plain_graph(run.shape),
-        "edges": None if run.edges is None else list(map(_EDGE, run.edges)),
+        "edges": None if run.edges is None else list(map(edge, run.edges)),
         **{name: getattr(run, name) for name in _PLAIN},
         "scores": [
             (s.metric, grids.add(s.values), grids.add(s.low), grids.add(s.high), s.n, s.seed)
@@ -143,7 +145,7 @@ def _decode_run(
     run = Run(
         run_id=plain["id"],
         spec=RunSpec.from_plain(plain["spec"]),
-        shape=None if shape is None else _graph(*shape),
+        shape=None if shape is None else _graph(shape),
         edges=None if edges is None else tuple(KeptEdge(*edge) for edge in edges),
         **{name: plain[name] for name in _PLAIN},
         scores={
@@ -155,24 +157,19 @@ def _decode_run(
     return CachedRun(plain["files"], run)
 
 
-def _plain_graph(graph: Topology) -> list[Any]:
+def _plain_graph(graph: Topology) -> list[Any] | dict[str, Any]:
+    if graph.spans:
+        return graph.as_dict()
     values = list(graph.as_dict().values())
     if not graph.experts:
         return values
     return [*values[:4], list(graph.layers), list(graph.experts), list(graph.shared)]
 
 
-def _graph(
-    n_layers: int,
-    n_heads: int,
-    has_mlp: bool,
-    parallel: bool,
-    layers: Sequence[str] = (),
-    experts: Sequence[int] = (),
-    shared: Sequence[int] = (),
-) -> Topology:
-    lists = tuple(layers), tuple(experts), tuple(shared)
-    return Topology(n_layers, n_heads, has_mlp, parallel, *lists)
+def _graph(plain: Sequence[Any] | Mapping[str, Any]) -> Topology:
+    if isinstance(plain, Mapping):
+        return Topology.from_dict(plain)
+    return Topology(*plain[:4], *map(tuple, plain[4:]))
 
 
 def _decode_profile(plain: Sequence[Any], nodes: dict[str, Node]) -> Profile:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.plotting.circuit_series import Presence, merge_presence
 from acdc_pipeline.specs import canonical_json
+from acdc_pipeline.specs.names import Positions
 from acdc_pipeline.store.figures import faithfulness_by_metric
 from acdc_pipeline.wiki.runs import KeptEdge, Run
 
-EdgeKey = tuple[str, str, str]
-"""Source, destination and slot of an edge."""
+EdgeKey = tuple[str, ...]
+"""Source, destination and slot of an edge; in a graph with spans, the span as well."""
 
 SIZES = ("threshold", "share", "edges")
 """Method parameters that set the size of a circuit."""
+
+_POSITIONS: tuple[Positions, ...] = get_args(Positions)
+"""Kinds of positions in the order in which their circuits are shown."""
 
 _FAITHFUL = 0.8
 """Faithfulness that the circuit shown first should reach."""
@@ -35,6 +40,11 @@ class Cut:
     def label(self) -> str:
         """The threshold, `0.01`, or the number of edges where there is none."""
         return f"{len(self.edges):,}" if self.threshold is None else f"{self.threshold:g}"
+
+    @cached_property
+    def components(self) -> frozenset[EdgeKey]:
+        """The edges of the circuit over components, without their spans."""
+        return frozenset(map(over_components, self.edges))
 
     @property
     def size(self) -> float | int:
@@ -79,6 +89,22 @@ class CircuitSeries:
         return shape
 
     @property
+    def by_span(self) -> bool:
+        """Whether edges live in spans."""
+        return bool(self.shape.spans)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no circuit has an edge."""
+        return not any(cut.edges for cut in self.cuts)
+
+    @property
+    def best_faithfulness(self) -> float:
+        """The highest faithfulness of a circuit; -inf where none was measured."""
+        measured = (c.faithfulness for c in self.cuts if c.edges)
+        return max((value for value in measured if value is not None), default=-math.inf)
+
+    @property
     def has_thresholds(self) -> bool:
         """Whether the circuits differ in threshold rather than in size."""
         return self.cuts[0].threshold is not None
@@ -100,7 +126,7 @@ class CircuitSeries:
     @cached_property
     def heads(self) -> dict[str, Presence]:
         """For every head of any circuit, which circuits contain it."""
-        ends = ((node, inside) for (*nodes, _), inside in self.edges.items() for node in nodes)
+        ends = ((node, inside) for key, inside in self.edges.items() for node in key[:2])
         return merge_presence((node, inside) for node, inside in ends if node[0] == "a")
 
     @cached_property
@@ -136,7 +162,11 @@ class CircuitSeries:
 
 
 def group_circuits(runs: Iterable[Run]) -> dict[str, tuple[CircuitSeries, ...]]:
-    """Group the runs of a model into series, by task; ACDC and the longest series come first."""
+    """Group the runs of a model into series, by task.
+
+    Those without positions come first, then ACDC and the longest series; where the first of them is
+    empty, the most faithful that is not.
+    """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.edges is not None:
@@ -145,12 +175,45 @@ def group_circuits(runs: Iterable[Run]) -> dict[str, tuple[CircuitSeries, ...]]:
     for (task, settings), members in groups.items():
         series = CircuitSeries(task, _sort_cuts(members))
         first = members[0].spec
-        rank = (first.method.name != "acdc", -len(series.cuts), -first.prompts, first.seed)
+        rank = (
+            _POSITIONS.index(first.positions),
+            first.method.name != "acdc",
+            -len(series.cuts),
+            -first.prompts,
+            first.seed,
+        )
         found.setdefault(task, []).append(((*rank, settings), series))
     return {
-        task: tuple(series for _, series in sorted(ranked, key=lambda pair: pair[0]))
+        task: _full_first([series for _, series in sorted(ranked, key=lambda pair: pair[0])])
         for task, ranked in sorted(found.items())
     }
+
+
+def split_positions(
+    found: Sequence[CircuitSeries],
+) -> tuple[tuple[CircuitSeries, ...], tuple[CircuitSeries, ...]]:
+    """Return the series without positions, and those by span."""
+    plain = tuple(series for series in found if not series.by_span)
+    return plain, tuple(series for series in found if series.by_span)
+
+
+def without_positions(
+    series: CircuitSeries, plain: Sequence[CircuitSeries]
+) -> tuple[CircuitSeries, bool] | None:
+    """Return the series of `plain` to compare `series` with, and whether only positions differ.
+
+    None if there is no series without positions.
+    """
+    own = _settings(series.cuts[0].run, positions=False)
+    for other in plain:
+        if _settings(other.cuts[0].run, positions=False) == own:
+            return other, True
+    return (plain[0], False) if plain else None
+
+
+def over_components(key: EdgeKey) -> EdgeKey:
+    """Return an edge without its span."""
+    return key[:3]
 
 
 def other_faithfulness(run: Run) -> tuple[str, float] | None:
@@ -161,6 +224,20 @@ def other_faithfulness(run: Run) -> tuple[str, float] | None:
     searched_by = run.spec.method.plain().get("metric", "kl")
     found = faithfulness_by_metric(run.metrics, searched_by)
     return next((item for item in found.items() if item[0] != searched_by), None)
+
+
+def _full_first(ranked: Sequence[CircuitSeries]) -> tuple[CircuitSeries, ...]:
+    """Return series without positions, then those by span; in both, the first is not empty if any
+    is not."""
+    found: list[CircuitSeries] = []
+    for group in split_positions(ranked):
+        full = [series for series in group if not series.is_empty]
+        first = group[0] if group else None
+        if first is not None and first.is_empty and full:
+            first = max(full, key=lambda series: series.best_faithfulness)
+        found += [] if first is None else [first]
+        found += [series for series in group if series is not first]
+    return tuple(found)
 
 
 def _group_by_end(keys: Iterable[EdgeKey], end: int) -> dict[str, list[EdgeKey]]:
@@ -182,9 +259,10 @@ def _sort_cuts(runs: Sequence[Run]) -> tuple[Cut, ...]:
     return tuple(sorted(cuts, key=lambda c: (-(c.threshold or 0.0), len(c.edges), c.run.run_id)))
 
 
-def _settings(run: Run) -> str:
+def _settings(run: Run, positions: bool = True) -> str:
     plain = run.spec.plain()
     method = {name: value for name, value in plain["method"].items() if name not in SIZES}
-    names = ("task_hash", "prompts", "seed", "dtype", "experts")
+    names = ["task_hash", "prompts", "seed", "dtype", "experts"]
+    names += ["positions", "spans_hash"] if positions else []
     rest = {name: plain[name] for name in names if name in plain}
     return canonical_json({**rest, "method": method})

@@ -55,6 +55,7 @@ _EDGES = pa.schema(
         pa.field("score", pa.float32()),
     ]
 )
+_SPAN = pa.field("span", pa.string())
 
 
 def model_files(model: Model) -> Iterator[tuple[str, bytes]]:
@@ -147,7 +148,13 @@ def scores_parquet(model: Model) -> bytes:
 
 
 def edges_parquet(model: Model) -> bytes:
-    """Return a table with a row for every edge of every circuit."""
+    """Return a table with a row for every edge of every circuit.
+
+    With a column `span` if any of the circuits has positions.
+    """
+    every = [series for all_series in model.circuits.values() for series in all_series]
+    spans = any(series.by_span for series in every)
+    schema = _EDGES.insert(_EDGES.get_field_index("score"), _SPAN) if spans else _EDGES
     rows = [
         (
             model.title,
@@ -158,16 +165,16 @@ def edges_parquet(model: Model) -> bytes:
             edge.src,
             edge.dst,
             edge.slot or None,
+            *((edge.span or None,) if spans else ()),
             edge.score,
         )
-        for all_series in model.circuits.values()
-        for series in all_series
+        for series in every
         for cut in series.cuts
         for edge in cut.edges.values()
     ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(_EDGES)
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return _parquet(
-        pa.Table.from_pydict(dict(zip(_EDGES.names, columns, strict=True)), schema=_EDGES)
+        pa.Table.from_pydict(dict(zip(schema.names, columns, strict=True)), schema=schema)
     )
 
 
@@ -192,11 +199,13 @@ def _circuits(series: CircuitSeries) -> dict[str, Any]:
         "task": series.task,
         "method": {k: v for k, v in series.spec.method.plain().items() if k not in SIZES},
         **pick(series.spec, "prompts", "seed", "dtype"),
+        **(pick(series.spec, "positions") if series.by_span else {}),
         "cuts": [
             {
                 "run": cut.run.run_id,
                 "threshold": cut.threshold,
                 "edges": len(cut.edges),
+                **({"components": len(cut.components)} if series.by_span else {}),
                 "edges_total": cut.run.edges_total,
                 "faithfulness": cut.faithfulness,
                 "metrics": dict(cut.run.metrics),

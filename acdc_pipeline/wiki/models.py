@@ -221,8 +221,8 @@ def merge_near_misses(profiles: Iterable[Profile], roles: Roles) -> dict[HeadInd
 
 def _model(ref: str, revision: str, title: str, slug: str, runs: Sequence[Run]) -> Model | None:
     shapes = (run.shape for run in runs if run.shape is not None)
-    # Where some runs have experts as nodes, the model is described without them.
-    shape = next((replace(one, experts=(), shared=()) for one in shapes), None)
+    # Where runs have spans, or experts as nodes, the model is described without them.
+    shape = next((replace(one.collapsed, experts=(), shared=()) for one in shapes), None)
     sizes = _sizes(runs, shape)
     if sizes is None:
         return None

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,26 @@ class Snippet:
 
 
 @dataclass(frozen=True)
+class SpanAttention:
+    """Mean attention of heads between the spans of a task: rows are queries, 255 means 1.
+
+    Args:
+        prompts: number of prompts.
+        weights: by head.
+    """
+
+    spans: tuple[str, ...]
+    prompts: int
+    weights: Mapping[str, UInt8[np.ndarray, "span span"]]
+
+    def weight(self, head: str, query: str, key: str) -> float | None:
+        """Return the mean attention from one span to another; None where it was not measured."""
+        if head not in self.weights or query not in self.spans or key not in self.spans:
+            return None
+        return float(self.weights[head][self.spans.index(query), self.spans.index(key)]) / 255
+
+
+@dataclass(frozen=True)
 class Profile:
     """One profile run of a model on a task.
 
@@ -107,6 +128,19 @@ class Profile:
             for tokens in (tuple(map(str, text["tokens"])),)
         ]
 
+    @cached_property
+    def span_attention(self) -> SpanAttention | None:
+        """The attention of all heads between spans; None without spans, and in older profiles."""
+        plain = self.document.get("span_attention")
+        if plain is None:
+            return None
+        spans = tuple(map(str, plain["spans"]))
+        decoded = {
+            str(head): _decode_square(encoded, len(spans))
+            for head, encoded in plain["weights"].items()
+        }
+        return SpanAttention(spans, int(plain["prompts"]), decoded)
+
     def snippets(self, node: str) -> list[Snippet]:
         """Return the snippets of a head, largest output first."""
         texts, heads = self.document["snippets"]["texts"], self.document["snippets"]["heads"]
@@ -148,7 +182,10 @@ def parse_profile(data: bytes) -> Profile:
 
 
 def check_examples(profile: Profile) -> None:
-    """Parse all directions, patterns and snippets. Raises DamagedRun now, so that no page does."""
+    """Parse directions, patterns, snippets and attention between spans.
+
+    Raises DamagedRun now, so that no page does.
+    """
     document = profile.document
     try:
         for node in document["top_tokens"]:
@@ -157,6 +194,7 @@ def check_examples(profile: Profile) -> None:
             profile.patterns(node)
         for node in document["snippets"]["heads"]:
             profile.snippets(node)
+        _ = profile.span_attention
     except _MALFORMED as error:
         raise DamagedRun(f"not a profile: {error!r}", field="profile") from error
 

@@ -49,16 +49,19 @@ _RUNS_PER_BATCH = 50
 
 @dataclass(frozen=True, slots=True)
 class KeptEdge:
-    """An edge of a circuit: names of its ends, slot (`""` where there is none), score."""
+    """An edge of a circuit: names of its ends, slot and span (`""` where there is none), score."""
 
     src: str
     dst: str
     slot: str
     score: float | None
+    span: str = ""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.src, self.dst, self.slot
+    def key(self) -> tuple[str, ...]:
+        """Source, destination and slot; in a graph with spans, the span as well."""
+        ends = self.src, self.dst, self.slot
+        return (*ends, self.span) if self.span else ends
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,6 @@ def read_store(
 ) -> StoreContents:
     """Read every run of a store; damaged runs are left out and reported.
 
-    Circuits with positions are left out too: the pages show circuits over components.
-
     Args:
         jobs: number of processes that read a large store on disk.
         environment: environment variables; `SOURCE_DATE_EPOCH` sets the date of the site.
@@ -164,7 +165,7 @@ def read_store(
         found += batch
         listener(len(found), len(states))
     evaluated = store.evaluations(states)
-    intact = (item for item in found if isinstance(item, Run) and item.spec.positions == "none")
+    intact = (item for item in found if isinstance(item, Run))
     runs = sorted(intact, key=lambda run: run.run_id)
     damaged = sorted((item for item in found if isinstance(item, DamagedRun)), key=str)
     return StoreContents(
@@ -234,15 +235,14 @@ def summarize(run: Run) -> Run:
 
 
 def _read_edges(graph: bytes) -> tuple[KeptEdge, ...]:
-    return tuple(
-        KeptEdge(str(e["source"]), str(e["target"]), _slot(e["key"]), e.get("score"))
-        for e in read_json(graph)["edges"]
-    )
-
-
-def _slot(key: str | list[str]) -> str:
-    """The slot in the key of an edge: with positions, the key is the pair of slot and span."""
-    return key if isinstance(key, str) else key[0]
+    found = []
+    for edge in read_json(graph)["edges"]:
+        # with positions, the key of an edge is the pair of slot and span
+        key = edge["key"]
+        slot, span = (key, "") if isinstance(key, str) else key
+        ends = str(edge["source"]), str(edge["target"])
+        found.append(KeptEdge(*ends, str(slot), edge.get("score"), str(span)))
+    return tuple(found)
 
 
 def _read_heads(data: bytes) -> dict[str, Score]:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from acdc_pipeline.graph import Topology
 from acdc_pipeline.specs import ReferenceCircuit, TaskSpec, find_task, list_tasks
+from acdc_pipeline.specs.circuit_reference import Group
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.circuits import EdgeKey
+from acdc_pipeline.wiki.circuits import EdgeKey, split_positions
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_index, head_name, primary_metric
-from acdc_pipeline.wiki.text import assign_slugs, format_number
+from acdc_pipeline.wiki.span_reading import find_written, shown_cut
+from acdc_pipeline.wiki.text import assign_slugs, format_number, join_words
 
 Verdict = Literal["agrees", "disagrees", "not tested"]
 
@@ -104,15 +107,23 @@ def cite_sources(text: str) -> list[tuple[str, str | None]]:
     return [(source, arxiv_url(source)) for source in sources if source]
 
 
-def published_edges(model: Model, task: Task) -> frozenset[EdgeKey] | None:
-    """Return the edges of a task's published circuit; None if it has none for this model."""
-    reference = task.reference
-    if reference is None or model.shape is None or not reference.is_of(model.ref):
+def published_edges(
+    model: Model, task: Task, graph: Topology | None = None
+) -> frozenset[EdgeKey] | None:
+    """Return the edges of a task's published circuit; None if it has none for this model.
+
+    Those whose span in `graph` is not published have none; `graph` is that of the model by default.
+    """
+    reference, graph = task.reference, graph or model.shape
+    if reference is None or graph is None or not reference.is_of(model.ref):
         return None
     if not reference.names_edges:
         return None
-    edges = reference.circuit(model.shape).edges
-    return frozenset((str(edge.src), str(edge.dst), edge.slot or "") for edge in edges)
+    ends = (
+        ((str(edge.src), str(edge.dst), edge.slot or ""), edge.span)
+        for edge in reference.published_edges(graph)
+    )
+    return frozenset(key if span is None else (*key, span) for key, span in ends)
 
 
 def find_claims(model: Model, tasks: Iterable[Task]) -> dict[HeadIndex, tuple[Claim, ...]]:
@@ -142,10 +153,15 @@ def _groups_by_head(reference: ReferenceCircuit) -> dict[HeadIndex, list[str]]:
 def _claim(
     model: Model, task: Task, reference: ReferenceCircuit, place: HeadIndex, groups: Sequence[str]
 ) -> Claim:
-    named = " and ".join(group.replace("_", " ") for group in groups)
+    named = " and ".join(_name_group(reference, group) for group in groups)
     text = f"in the circuit of {task.name}" + (f", as {named}" if named else "")
     findings = [_check_circuit(model, task, place)]
     findings += [found for group in groups if (found := _check_role(model, task, place, group))]
+    findings += [
+        found
+        for group in groups
+        if (found := _check_positions(model, task, place, reference.groups[group]))
+    ]
     return Claim(task.name, text, reference.source, arxiv_url(reference.source), tuple(findings))
 
 
@@ -160,6 +176,43 @@ def _check_circuit(model: Model, task: Task, place: HeadIndex) -> Finding:
         )
     until = "up to" if series.has_thresholds else "with"
     return Finding("agrees", f"in the circuit found here, {until} {series.describe(cut)}")
+
+
+def _name_group(reference: ReferenceCircuit, group: str) -> str:
+    """`s inhibition at END reading S2`, as far as the publication states positions."""
+    stated = reference.groups[group]
+    text = group.replace("_", " ")
+    text += f" at {join_words(stated.at)}" if stated.at else ""
+    return text + (f" reading {join_words(stated.reads)}" if stated.reads else "")
+
+
+def _check_positions(model: Model, task: Task, place: HeadIndex, stated: Group) -> Finding | None:
+    """Compare where a head reads and writes with what a publication states; None if it does not."""
+    if not stated.at and not stated.reads:
+        return None
+    series = next(iter(split_positions(model.circuits.get(task.name, ()))[1]), None)
+    if series is None or not {*stated.at, *stated.reads} <= set(series.shape.spans):
+        why = "no circuit by position was searched for" if series is None else "spans differ"
+        return Finding("not tested", f"where it reads and writes: {why} here")
+    head = head_name(*place)
+    cut = shown_cut(series, head)
+    if cut is None:
+        return Finding("disagrees", "in no circuit by position found here")
+    written = find_written(series, cut, head, None)
+    where = f"in the circuit by position, {series.describe(cut)}"
+    here = [each for each in written if each.span in stated.at or not stated.at]
+    if not here:
+        spans = join_words([each.span for each in written]) or "no span"
+        return Finding("disagrees", f"writes at {spans} {where}")
+    read = dict.fromkeys(key.span for each in here for key in each.keys)
+    spans = join_words([each.span for each in here])
+    if stated.reads and not read.keys() & {*stated.reads}:
+        return Finding(
+            "disagrees", f"reads {join_words(list(read)) or 'nothing'} at {spans} {where}"
+        )
+    reads = [span for span in stated.reads if span in read]
+    text = f"at {spans}" + (f" it reads {join_words(reads)}" if reads else " it writes")
+    return Finding("agrees", f"{text} {where}")
 
 
 def _check_role(model: Model, task: Task, place: HeadIndex, group: str) -> Finding | None:

@@ -38,9 +38,10 @@
 
   var wanted = labels.indexOf(decodeURIComponent((location.hash.match(/^#tau=(.+)$/) || [])[1] || ""));
   var first = wanted < 0 ? +slider.dataset.shown : wanted;
-  // on a screen narrower than the drawing, scroll to the middle
+  // on a screen narrower than the drawing, scroll to the middle, or to the columns of the answers
   var figure = svg.closest(".figure");
-  figure.scrollLeft = (figure.scrollWidth - figure.clientWidth) / 2;
+  var hidden = figure.scrollWidth - figure.clientWidth;
+  figure.scrollLeft = svg.querySelector(".span") ? hidden : hidden / 2;
   slider.hidden = labels.length < 2;
   input.value = first;
   show(first);

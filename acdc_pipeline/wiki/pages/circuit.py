@@ -12,10 +12,20 @@ from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
 from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.circuits import SIZES, CircuitSeries, Cut, EdgeKey, other_faithfulness
+from acdc_pipeline.wiki.circuits import (
+    SIZES,
+    CircuitSeries,
+    Cut,
+    EdgeKey,
+    other_faithfulness,
+    over_components,
+    split_positions,
+    without_positions,
+)
 from acdc_pipeline.wiki.model_data import evaluation_data, pick
 from acdc_pipeline.wiki.models import Model, head_index
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
+from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.tasks import Task, published_edges
 from acdc_pipeline.wiki.text import show_line, show_name
 
@@ -26,33 +36,54 @@ _MAX_PROMPTS = 3
 _METRICS = ("kl", "accuracy", "model_accuracy", "forced_choice", "model_forced_choice")
 
 
-class CircuitPage(SectionPage[str]):
-    """The page of a task in a model."""
+class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
+    """The pages of a task in a model: its circuits over components, and those by position.
+
+    A task with circuits of one kind alone has one page, whose path does not depend on the kind.
+    """
 
     template = "circuit.html"
 
-    def paths(self) -> Iterator[tuple[str, str]]:
-        for task in self.section.model.circuits:
-            yield f"t/{self.section.tasks[task].slug}/{self.section.model.slug}.html", task
+    def paths(self) -> Iterator[tuple[str, tuple[CircuitSeries, ...]]]:
+        for found in self.section.model.circuits.values():
+            for shown in filter(None, split_positions(found)):
+                yield circuit_path(self.section, shown[0]), shown
 
-    def data(self, task_name: str) -> Data:
-        model, task = self.section.model, self.section.tasks[task_name]
-        series, *others = model.circuits[task_name]
-        trail = (
+    def data(self, shown: tuple[CircuitSeries, ...]) -> Data:
+        series, *others = shown
+        model, task = self.section.model, self.section.tasks[series.task]
+        trail: list[tuple[str, str | None]] = [
             ("Tasks", "t/index.html"),
             (task.title, f"t/{task.slug}/index.html"),
-            (model.title, None),
-        )
+        ]
+        title, path = f"{task.title} in {model.title}", circuit_path(self.section, series)
+        first, last = model.circuits[series.task][0], model.circuits[series.task][-1]
+        counterpart = last if series is first else first
+        if series is first:
+            trail.append((model.title, None))
+        else:
+            title += ", by position"
+            trail += [(model.title, circuit_path(self.section, first)), ("by position", None)]
+        depth = path.count("/")
         label = f"{show_name(task.title)} in {show_name(model.title)}"
-        figure = _draw(model, series, label)
-        edges = _edges(model, series, task)
+        figure = _draw(model, series, label, "../" * depth)
+        plain = None
+        if series.by_span:
+            plain = without_positions(series, split_positions(model.circuits[series.task])[0])
+        edges = _edges(model, series, task, plain[0] if plain else None)
         cuts = [cut_data(series, cut) for cut in series.cuts]
         return {
-            **frame(2, f"{task.title} in {model.title}", *trail),
+            **frame(depth, title, *trail),
             "model": model,
             "task": task,
             "prompts": _prompts(series),
             "cuts": cuts,
+            "by_span": series.by_span,
+            "spans": series.shape.spans,
+            "counterpart": None
+            if counterpart.by_span == series.by_span
+            else circuit_path(self.section, counterpart),
+            "plain": None if plain is None else compare_positions(series, *plain),
             "other_metric": next((c["other_metric"] for c in cuts if c["other_metric"]), None),
             "is_evaluated": any(cut["evaluation"] for cut in cuts),
             "has_thresholds": series.has_thresholds,
@@ -77,6 +108,14 @@ class CircuitPage(SectionPage[str]):
         }
 
 
+def circuit_path(section: Section, series: CircuitSeries) -> str:
+    """Return the path of the page with a series, below the root of the site."""
+    model = section.model
+    is_second = series.by_span and not model.circuits[series.task][0].by_span
+    folder = f"t/{section.tasks[series.task].slug}{'/spans' if is_second else ''}"
+    return f"{folder}/{model.slug}.html"
+
+
 def cut_data(series: CircuitSeries, cut: Cut) -> Data:
     """Return size and quality of one circuit of a series."""
     other_metric, faithfulness = other_faithfulness(cut.run) or (None, None)
@@ -84,6 +123,7 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
         **pick(cut, "label", "share", "faithfulness"),
         "is_threshold": series.has_thresholds,
         "edges": len(cut.edges),
+        "components": len(cut.components),
         "bar": round(100 * min(1.0, max(0.0, cut.faithfulness or 0.0)), 1),
         "other_metric": other_metric,
         "other_faithfulness": faithfulness,
@@ -93,7 +133,7 @@ def cut_data(series: CircuitSeries, cut: Cut) -> Data:
     }
 
 
-def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
+def _draw(model: Model, series: CircuitSeries, title: str, root: str) -> SeriesFigure:
     shown = series.cuts[series.first_shown]
     label = (
         f"{title}: {text.pluralize(len(shown.edges), 'edge')} of {series.shape.n_edges:,}, "
@@ -105,7 +145,7 @@ def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
     ]
 
     def link(node: Node) -> str | None:
-        return f"../../m/{model.slug}/{node}.html" if node.kind == "head" else None
+        return f"{root}m/{model.slug}/{node}.html" if node.kind == "head" else None
 
     return draw_series(
         series.shape, drawn, shown=series.first_shown, label=show_line(label), link=link
@@ -113,8 +153,9 @@ def _draw(model: Model, series: CircuitSeries, title: str) -> SeriesFigure:
 
 
 def _parse_edge(key: EdgeKey) -> Edge:
-    src, dst, slot = key
-    return Edge.into(Node.parse(src), Receiver.parse(f"{dst}<{slot}>" if slot else dst))
+    src, dst, slot, *spans = key
+    name = f"{dst}<{slot}>" if slot else dst
+    return Edge.into(Node.parse(src), Receiver.parse("@".join([name, *spans])))
 
 
 def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
@@ -149,21 +190,59 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
     )
 
 
-def _edges(model: Model, series: CircuitSeries, task: Task) -> list[Data]:
-    """Return every edge of any circuit, those of the smallest circuits first."""
-    published = published_edges(model, task) or frozenset()
+def _edges(
+    model: Model, series: CircuitSeries, task: Task, plain: CircuitSeries | None
+) -> list[Data]:
+    """Return every edge of any circuit, those of the smallest circuits first.
+
+    `plain` is the series without positions with which each edge is compared.
+    """
+    published = published_edges(model, task, series.shape) or frozenset()
     return [
         {
             "src": key[0],
             "dst": key[1],
             "slot": key[2],
+            "span": key[3] if series.by_span else None,
+            "plain": plain.smallest_with_edge(key[:3]).label
+            if plain is not None and key[:3] in plain.edges
+            else None,
             "score": series.score(key),
             "cut": series.smallest_with_edge(key).label,
             "first": series.edges[key].index(True),
-            "published": key in published,
+            "published": key in published or over_components(key) in published,
         }
         for key in sorted(series.edges, key=series.rank)
     ]
+
+
+def compare_positions(series: CircuitSeries, plain: CircuitSeries, alike: bool) -> Data:
+    """Compare circuits by span with those without positions.
+
+    Circuits of equal threshold, or else the two that their pages show first. Edges are compared
+    over components: one counts once, in however many spans.
+
+    Args:
+        alike: whether the searches differ in positions only.
+    """
+    by_threshold = {cut.threshold: cut for cut in plain.cuts if cut.threshold is not None}
+    pairs = [
+        (cut, by_threshold[cut.threshold]) for cut in series.cuts if cut.threshold in by_threshold
+    ] or [(series.cuts[series.first_shown], plain.cuts[plain.first_shown])]
+    return {
+        "rows": [
+            {
+                "labels": list(dict.fromkeys((series.describe(cut), plain.describe(other)))),
+                "spans": len(cut.edges),
+                "both": len(cut.components & other.components),
+                "only_spans": len(cut.components - other.components),
+                "only_plain": len(other.components - cut.components),
+                "faithfulness": (cut.faithfulness, other.faithfulness),
+            }
+            for cut, other in pairs
+        ],
+        "settings": None if alike else ", ".join(f"{key} {v}" for key, v in _settings(plain)),
+    }
 
 
 def _heads(model: Model, series: CircuitSeries) -> list[Data]:
@@ -192,6 +271,8 @@ def _settings(series: CircuitSeries) -> list[tuple[str, str]]:
     rows = [("method", str(method.pop("name")))]
     rows += [(key.replace("_", " "), str(v)) for key, v in method.items() if key not in SIZES]
     rows += [("prompts", f"{spec.prompts:,}"), ("seed", str(spec.seed)), ("precision", spec.dtype)]
+    if series.by_span:
+        rows.append(("positions", spec.positions))
     return rows if spec.experts == "layer" else [*rows, ("experts", "nodes of their own")]
 
 
@@ -209,7 +290,8 @@ def _reference(series: CircuitSeries) -> Data | None:
     found = series.cuts[series.first_shown].run.details.get("reference")
     if not isinstance(found, dict):
         return None
-    return {key: found.get(key) for key in ("compared", "source", "total", "found", "others")}
+    keys = ("compared", "source", "total", "found", "others", "by_position")
+    return {key: found.get(key) for key in keys}
 
 
 def _warnings(series: CircuitSeries, task: Task) -> list[str]:

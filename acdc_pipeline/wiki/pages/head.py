@@ -13,7 +13,12 @@ from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki.circuits import CircuitSeries, EdgeKey
 from acdc_pipeline.wiki.models import HeadIndex, head_name
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
-from acdc_pipeline.wiki.pages.head_examples import direction_rows, pattern_rows, snippet_rows
+from acdc_pipeline.wiki.pages.head_examples import (
+    direction_rows,
+    pattern_rows,
+    snippet_rows,
+    span_rows,
+)
 from acdc_pipeline.wiki.pages.head_scores import ScoreTables
 from acdc_pipeline.wiki.site import Section
 from acdc_pipeline.wiki.text import format_number, join_words, pluralize
@@ -76,6 +81,7 @@ class HeadPage(SectionPage[HeadIndex]):
             "any_line": self.scores.any_threshold,
             "on_tasks": self.scores.tasks(place),
             "circuits": circuits,
+            "where": span_rows(section, place),
             "patterns": pattern_rows(model, place),
             "snippets": snippet_rows(model, place),
             "directions": direction_rows(model, place),
@@ -174,7 +180,12 @@ def _edges(series: CircuitSeries, title: str, keys: Sequence[EdgeKey], end: int)
     return {
         "title": title,
         "edges": [
-            (key[end], key[2], series.smallest_with_edge(key).label)
+            (
+                key[end],
+                key[2],
+                key[3] if series.by_span else None,
+                series.smallest_with_edge(key).label,
+            )
             for key in sorted(keys, key=series.rank)[:_MAX_EDGES]
         ],
         "more": max(0, len(keys) - _MAX_EDGES),

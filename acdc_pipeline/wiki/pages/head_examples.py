@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from acdc_pipeline.plotting.heatmap import draw_attention_mask
+from acdc_pipeline.wiki.circuits import split_positions
 from acdc_pipeline.wiki.models import HeadIndex, Model, head_name
 from acdc_pipeline.wiki.page import Data
-from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet
+from acdc_pipeline.wiki.pages.circuit import circuit_path
+from acdc_pipeline.wiki.profile import Direction, Pattern, Snippet, SpanAttention
+from acdc_pipeline.wiki.site import Section
+from acdc_pipeline.wiki.span_reading import describe_written, find_written, shown_cut
 from acdc_pipeline.wiki.text import format_percent, show_token
 
 _MAX_PATTERNS = 2
@@ -30,6 +34,54 @@ def pattern_rows(model: Model, place: HeadIndex) -> list[Data]:
     profiles = sorted(model.profiles, key=lambda profile: model.task_rank(place, profile.task))
     patterns = next((found for p in profiles if (found := p.patterns(name))), [])
     return [_pattern(pattern, name) for pattern in patterns[:_MAX_PATTERNS]]
+
+
+def span_rows(section: Section, place: HeadIndex) -> list[Data]:
+    """Return where a head reads and writes on each task with circuits by position.
+
+    With its mean attention between the spans, if a profile has it.
+    """
+    model, name = section.model, head_name(*place)
+    measured = {
+        profile.task: profile.span_attention
+        for profile in reversed(model.profiles)
+        if profile.span_attention is not None
+    }
+    rows = []
+    for task, found in model.circuits.items():
+        series = next(iter(split_positions(found)[1]), None)
+        cut = None if series is None else shown_cut(series, name)
+        if series is None or cut is None:
+            continue
+        attention = measured.get(task)
+        written = find_written(series, cut, name, attention)
+        rows.append(
+            {
+                "task": task,
+                "path": circuit_path(section, series),
+                "circuit": series.describe(cut),
+                "text": describe_written(written) if written else "Its output is not read.",
+                "pattern": None if attention is None else _span_pattern(task, attention, name),
+            }
+        )
+    return rows
+
+
+def _span_pattern(task: str, attention: SpanAttention, name: str) -> Data | None:
+    weights = attention.weights.get(name)
+    if weights is None:
+        return None
+    strongest = ", ".join(
+        f"from {query} most to {attention.spans[key]} ({format_percent(row[key] / 255)})"
+        for query, row in zip(attention.spans, weights, strict=True)
+        for key in (int(row.argmax()),)
+    )
+    return {
+        "caption": f"Mean attention between spans of {task}",
+        "mask": draw_attention_mask(weights),
+        "label": f"Mean attention of {name} between the spans of {task}: {strongest}.",
+        "tokens": list(attention.spans),
+    }
 
 
 def snippet_rows(model: Model, place: HeadIndex) -> list[Data]:

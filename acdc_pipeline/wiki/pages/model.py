@@ -10,12 +10,12 @@ from markupsafe import Markup
 from acdc_pipeline.plotting.heatmap import draw_mosaic
 from acdc_pipeline.specs.head_scores import ROLES
 from acdc_pipeline.wiki import text
-from acdc_pipeline.wiki.circuits import CircuitSeries
+from acdc_pipeline.wiki.circuits import CircuitSeries, split_positions
 from acdc_pipeline.wiki.experts import expert_sections
 from acdc_pipeline.wiki.models import Model, head_name
 from acdc_pipeline.wiki.notes import MODEL as NOTE
 from acdc_pipeline.wiki.page import Data, SectionPage, frame
-from acdc_pipeline.wiki.pages.circuit import cut_data
+from acdc_pipeline.wiki.pages.circuit import circuit_path, cut_data
 from acdc_pipeline.wiki.pages.mosaics import MAX_LINKED
 from acdc_pipeline.wiki.scores import definition_of, group_by_task, task_of
 from acdc_pipeline.wiki.site import Section, describe_mosaic
@@ -127,11 +127,16 @@ def _roles(model: Model) -> list[Data]:
 
 
 def _circuits(section: Section, series: CircuitSeries) -> Data:
+    plain, by_span = split_positions(section.model.circuits[series.task])
+    same, different = (by_span, ()) if series.by_span else (plain, by_span)
     return {
         "task": section.tasks[series.task],
         "method": series.spec.method,
         "cuts": [cut_data(series, cut) for cut in series.cuts],
-        "others": len(section.model.circuits[series.task]) - 1,
+        "by_span": series.by_span,
+        "others": len(same) - 1,
+        "spans": len(different[0].cuts) if different else 0,
+        "spans_path": circuit_path(section, different[0]) if different else None,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from acdc_pipeline.heads.roles import HeadRole
 from acdc_pipeline.specs.head_scores import ROLES
-from acdc_pipeline.wiki.circuits import CircuitSeries
+from acdc_pipeline.wiki.circuits import CircuitSeries, split_positions
 from acdc_pipeline.wiki.models import Model
 from acdc_pipeline.wiki.page import Data, SinglePage, SitePage, frame
 from acdc_pipeline.wiki.pages.circuit import cut_data
@@ -81,6 +81,8 @@ def _model_row(model: Model, series: CircuitSeries, labels: list[str]) -> Data:
     shown = series.cuts[series.first_shown]
     return {
         "model": model,
+        "by_span": series.by_span,
+        "spans": not series.by_span and split_positions(model.circuits[series.task])[1] != (),
         "cells": [by_label.get(label) if series.has_thresholds else None for label in labels],
         "other": None
         if series.has_thresholds

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from acdc_pipeline.graph import head
 from acdc_pipeline.heads.examples import (
     LONGEST,
     MOST_HEADS,
@@ -21,8 +22,10 @@ from acdc_pipeline.heads.examples import (
     find_snippets,
     pattern_examples,
     snippets_plain,
+    span_attention,
     text_rows,
 )
+from acdc_pipeline.heads.layer_run import run_tokens
 from acdc_pipeline.heads.model_profile import Amounts, ModelProfile, profile_model
 from acdc_pipeline.heads.profile import HeadProfile, assemble_profile
 from acdc_pipeline.heads.random_weights import random_weights
@@ -268,6 +271,35 @@ def test_patterns_are_cut_to_the_last_positions_and_bounded_in_number():
         assert [tuple(pattern.shape) for pattern in patterns] == [(32, 32)] * 2 + [(10, 10)] * 2
         assert torch.allclose(patterns[2].sum(-1), torch.ones(10), atol=1e-5)
     assert len(found.plain()["patterns"]) == 2 <= MOST_HEADS
+
+
+def test_attention_between_spans_is_the_plain_mean_over_prompts_and_positions():
+    model = loaded("gpt2-4l-s0")
+    assert model.tokenizer is not None
+    prompts = make_prompts(find_task("ioi"), model.tokenizer, n=6, seed=0, positions="spans")
+    assert prompts.spans is not None
+    names = prompts.spans.names
+    found = span_attention(model.weights, prompts, memory=MEMORY)
+    assert len(found) == 16
+    for row in (mean.sum(1) for mean in found.values()):
+        torch.testing.assert_close(row, torch.ones_like(row), rtol=0, atol=1e-5)
+    patterns: list[torch.Tensor] = []
+    for index in range(6):
+        ids = prompts.clean[index : index + 1, : int(prompts.lengths[index])]
+        run_tokens(
+            model.weights,
+            ids,
+            visit=lambda run: patterns.append(run.pattern[1, 0]) if run.layer == 2 else None,
+        )
+    for query, key in (("END", "IO"), ("S2", "S1"), ("rest", "rest"), ("place+1", "bos")):
+        means = []
+        for index, pattern in enumerate(patterns):
+            at = prompts.spans.positions_of(index)
+            if query in at:
+                sums = [sum(float(pattern[q, k]) for k in at.get(key, ())) for q in at[query]]
+                means.append(sum(sums) / len(sums))
+        mean = float(found[head(2, 1)][names.index(query), names.index(key)])
+        assert mean == pytest.approx(sum(means) / len(means), abs=1e-6)
 
 
 def test_snippets_are_the_positions_with_the_largest_outputs():

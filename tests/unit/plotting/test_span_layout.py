@@ -7,7 +7,7 @@ from html import unescape
 
 from acdc_pipeline.graph import Circuit, Topology
 from acdc_pipeline.plotting.circuit import draw_circuit
-from acdc_pipeline.plotting.span_layout import Place, layout_spans
+from acdc_pipeline.plotting.span_layout import Place, layout_spans, span_lines
 
 GRAPH = Topology(
     2, 2, True, spans=("S", "mid", "END"), answer_spans=("END",), sees=("S", "S mid", "S mid END")
@@ -24,7 +24,9 @@ EDGES = (
 
 def test_heads_stand_where_their_queries_are_read():
     circuit = Circuit.of(GRAPH, EDGES)
-    lines, layout, columns = layout_spans(GRAPH, circuit.sorted_edges)
+    placed = span_lines(GRAPH, circuit.sorted_edges)
+    layout, columns = layout_spans(GRAPH, placed)
+    lines = [edge for edge, *_ in placed]
     assert [column.name for column in columns] == ["S", "mid", "END"]
     assert {(str(place), place.span) for place in layout.x} == {
         ("input", "S"),

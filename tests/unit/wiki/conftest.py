@@ -12,7 +12,7 @@ import pytest
 from acdc_pipeline.store import Store, open_store
 from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.serve import site_server
-from tests import wiki_store
+from tests import wiki_spans, wiki_store
 from tests.browser_tab import FLAGS, Tab, chromium_at, watch
 from tests.wiki_pages import Page, pages_of
 from tests.wiki_store import Shape
@@ -50,9 +50,15 @@ def tiny_site(tiny_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Three models with profiles and circuits of two tasks."""
+    """Three models with profiles and circuits of two tasks, in one model by position too."""
     store = open_store(tmp_path_factory.mktemp("wiki") / "store", mode="write")
+    by_position = SHAPES[1]
     for record in wiki_store.records(SHAPES, TASKS, (0.1, 0.03, 0.01)):
+        spec = record.spec
+        is_ioi = (spec.model, spec.task) == (by_position.ref, "ioi")
+        has_spans = is_ioi and record.profile is not None
+        store.commit(wiki_spans.with_attention(record, by_position) if has_spans else record)
+    for record in wiki_spans.circuit_records(by_position, "ioi", (0.1, 0.03, 0.01)):
         store.commit(record)
     return store
 

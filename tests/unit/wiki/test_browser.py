@@ -37,6 +37,7 @@ KINDS_OF_PAGES = (
     "t/index.html",
     "t/ioi/index.html",
     "t/ioi/zoo-gpt2-4l-s0.html",
+    *("t/ioi/spans/zoo-gpt2-4l-s0.html", "m/zoo-gpt2-4l-s0/a1.h1.html"),  # by position
     "search.html?q=induction%3E0.1",
     "compare.html?a=zoo-attn-2l/a1.h3&b=zoo-gpt2-4l-s0/a0.h1",
     "about.html",
@@ -194,8 +195,7 @@ def test_slider_changes_the_graph_the_text_and_the_address(tab: Callable[..., Ta
     slider = page.page.locator("#tau")
     visible = page.page.locator("svg.circuit g.edge:not(.off)")
     counts = [len(cut.edges) for cut in series.cuts]
-    assert len(set(counts)) == len(counts)
-    assert visible.count() == counts[series.first_shown]
+    assert visible.count() == counts[series.first_shown] > counts[0] > 0
     for step, cut in enumerate(series.cuts):
         slider.fill(str(step))
         assert visible.count() == len(cut.edges)
