@@ -166,6 +166,7 @@ def evaluate(
     restarts: int | None = None,
     device: str = "auto",
     memory: int | None = None,
+    shards: int | None = None,
 ) -> Evaluation:
     """Evaluate a circuit that no search of this package found; see `FoundCircuit.evaluate`.
 
@@ -177,7 +178,7 @@ def evaluate(
             only the circuit's own metrics can be measured.
         metric: metric of faithfulness, as for `discover`; None for the task's.
         ablation: what a removed edge carries: corrupted, zero or mean.
-        scope, null, draws, restarts: as for `FoundCircuit.evaluate`.
+        scope, null, draws, restarts, shards: as for `FoundCircuit.evaluate`.
         task, model, tokenizer, prompts, seed, dtype, device, memory: as for `discover`.
     """
     import warnings
@@ -194,7 +195,9 @@ def evaluate(
     given = check_circuit(circuit, "evaluate")
     file = given if isinstance(given, CircuitFile) else CircuitFile("edge list", given)
     source = resolve_model(model, tokenizer)
-    make_worker = worker_factory(device, memory, model=source, own_metric=own_metric(metric))
+    make_worker = worker_factory(
+        device, memory, model=source, own_metric=own_metric(metric), shards=shards
+    )
     plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
     more = {"scope": scope == "full", "null": null, "draws": draws, "restarts": restarts}
     check_measurable(file, more)
@@ -229,6 +232,7 @@ def profile_heads(
     memory: int | None = None,
     store: Store | Path | str | None = None,
     progress: Progress | None = None,
+    shards: int | None = None,
 ) -> list[RunRecord]:
     """Score every attention head of `model` on each of `tasks`, as `acdc heads` does.
 
@@ -242,6 +246,8 @@ def profile_heads(
         text: a text in which each head's strongest examples are looked for.
         prompts: number of prompt pairs of each task, at least 2.
         progress: listener to each run.
+        shards: number of other processes that measure parts, as `--shards` of `acdc heads`; None
+            for none. Every number gives the same records.
         model, tokenizer, seed, dtype, device, memory, store: as for `discover`.
 
     Returns:
@@ -261,7 +267,7 @@ def profile_heads(
 
     check_whole(prompts, "prompts", 2, where="profile_heads")
     source = resolve_model(model, tokenizer)
-    make_worker = worker_factory(device, memory, model=source)
+    make_worker = worker_factory(device, memory, model=source, shards=shards)
     if tasks is None:
         tasks = profile_tasks(str(source))
     several = isinstance(tasks, list | tuple) and all(

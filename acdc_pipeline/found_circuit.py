@@ -148,6 +148,7 @@ class CircuitOfRun(Circuit):
         seed: int = 0,
         device: str = "auto",
         memory: int | None = None,
+        shards: int | None = None,
     ) -> Evaluation:
         """Evaluate the circuit as `FoundCircuit.evaluate` does; nothing is stored.
 
@@ -156,15 +157,20 @@ class CircuitOfRun(Circuit):
         from acdc_pipeline.workflows.evaluate import evaluate
 
         plan = evaluation_plan(scope, null=null, draws=draws, restarts=restarts, seed=seed)
-        make_worker = self._worker_factory(device, memory, model, tokenizer)
+        make_worker = self._worker_factory(device, memory, model, tokenizer, shards)
         return evaluate(make_worker(), self.run.spec, self.task, self, [], plan)
 
     def _worker_factory(
-        self, device: str, memory: int | None, model: Any, tokenizer: Any
+        self,
+        device: str,
+        memory: int | None,
+        model: Any,
+        tokenizer: Any,
+        shards: int | None = None,
     ) -> Callable[[], Worker]:
         given = self.given if model is None else (model, tokenizer)
         held = None if given is None else held_model_of(self.run.spec, *given)
-        return worker_factory(device, memory, model=held, own_metric=self.own_metric)
+        return worker_factory(device, memory, model=held, own_metric=self.own_metric, shards=shards)
 
 
 @dataclass(frozen=True, repr=False)
@@ -228,6 +234,7 @@ class FoundCircuit(CircuitOfRun):
         seed: int = 0,
         device: str = "auto",
         memory: int | None = None,
+        shards: int | None = None,
     ) -> Evaluation:
         """Evaluate the circuit: its faithfulness and, on request, completeness and stability.
 
@@ -250,6 +257,8 @@ class FoundCircuit(CircuitOfRun):
             resamples: number of searches on resampled prompts, for stability and transfer; 0 and
                 None as for `draws`.
             seed: seed of all random draws of the evaluation.
+            shards: number of other processes that measure, as `--shards` of `acdc evaluate`; None
+                for this process alone. Every number gives the same figures.
             device, memory: as for `discover`.
 
         Raises:
@@ -267,7 +276,7 @@ class FoundCircuit(CircuitOfRun):
             scope, null=null, draws=draws, restarts=restarts, resamples=resamples, seed=seed
         )
         spec = self.run.spec
-        make_worker = self._worker_factory(device, memory, model, tokenizer)
+        make_worker = self._worker_factory(device, memory, model, tokenizer, shards)
         if self.store is None:
             return evaluate(make_worker(), spec, self.task, self, [self], plan)
         answer = evaluate_into(self.store, make_worker, spec, self.task, self, plan)

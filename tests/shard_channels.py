@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.messages import Channel, WorkerDied, answer
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.shards.worker import ShardedWorker
@@ -116,3 +117,13 @@ def sharded_worker(
         return Worker(device="cpu", own_metric=own_metric)
 
     return ShardedWorker(start, shards, memory=2**30, alone=alone, report=report)
+
+
+def pool_of(size: int, deaths: Deaths | None = None, reports: list[str] | None = None) -> JobPool:
+    """A pool of `size` workers in this process."""
+    plan = Deaths({}) if deaths is None else deaths
+
+    def start(number: int) -> Channel:
+        return InProcess(number, plan)
+
+    return JobPool(start, size, (lambda _: None) if reports is None else reports.append)

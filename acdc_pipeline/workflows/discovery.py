@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.graph.spans import positions_of
 from acdc_pipeline.models.memory.held import HeldModel
-from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, list_tasks, method_for
+from acdc_pipeline.specs import ModelRef, RunSpec, TaskSpec, find_profile, list_tasks, method_for
 from acdc_pipeline.specs.names import check_device
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.workflows.executors import check_resources
@@ -73,6 +74,7 @@ def worker_factory(
     own_metric: Metric | None = None,
     shards: int | None = None,
     report: Callable[[str], None] = lambda message: None,
+    profile: str | None = None,
 ) -> Callable[[], Worker]:
     """Return a function that makes a worker at its first call, and returns the same one after.
 
@@ -82,13 +84,25 @@ def worker_factory(
         model: a model in memory, which the worker uses for the runs of its revision.
         own_metric: the metric of one's own that runs may name.
         shards: the number of other processes that compute parts of evaluations and head profiles;
-            None for none.
+            None for none, or for the shards of `profile`.
         report: receives a message when one of them was lost.
+        profile: name or path of the worker profile of these others, which may be Ray actors.
 
     Raises:
-        InvalidInput: the name of the device is unknown, or an amount is not valid. Whether this
-            machine has the device is known once the worker is made.
+        UnknownName, SpecError: there is no such profile, or it is not valid.
+        InvalidInput: the name of the device is unknown, an amount is not valid, or the profile has
+            no shards. Whether this machine has the device is known once the worker is made.
     """
+    place = None if profile is None else find_profile(profile)
+    if place is not None:
+        shards = place.shards if shards is None else shards
+        memory = place.memory if memory is None else memory
+        if shards is None:
+            raise InvalidInput(
+                "is for one worker: it has no shards",
+                where=f"worker profile {profile}",
+                fix="write shards: N in it, or give a number of them (--shards N)",
+            )
     check_device(device)
     check_resources(memory, threads)
     check_pool(shards, model)
@@ -99,7 +113,7 @@ def worker_factory(
 
         from acdc_pipeline.execution.worker import Worker
 
-        pool = make_pool(shards, device, threads, report)
+        pool = make_pool(shards, device, threads, report, place)
         if threads is not None:
             torch.set_num_threads(threads)
         held = model if isinstance(model, HeldModel) else None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.worker import ShardedWorker
     from acdc_pipeline.execution.worker import Worker
     from acdc_pipeline.models.memory.held import HeldModel
-    from acdc_pipeline.specs import ModelRef
+    from acdc_pipeline.specs import ModelRef, WorkerProfile
 
 MAX_SHARDS = 1_000
 """Workers of one run, as in worker profiles."""
@@ -47,13 +47,25 @@ def make_pool(
     device: str,
     threads: int | None,
     report: Callable[[str], None] = lambda message: None,
+    profile: WorkerProfile | None = None,
 ) -> JobPool | None:
-    """Make the processes that compute independent parts; they start with the first one.
+    """Make the workers that compute independent parts; they start with the first one.
 
-    Raises InvalidInput: see `local_sharded_worker`.
+    Args:
+        shards: their number; None for none.
+        profile: a worker profile, whose executor says whether they are processes of this machine or
+            actors of a Ray cluster; None for processes.
+
+    Raises:
+        InvalidInput: see `local_sharded_worker` and `actor_pool`.
+        ExecutionFailed: no Ray cluster answers.
     """
     if shards is None:
         return None
+    if profile is not None and profile.executor == "ray":
+        from acdc_pipeline.execution.ray.jobs import actor_pool
+
+        return actor_pool(profile.model_copy(update={"shards": shards}), device, report)
     from acdc_pipeline.execution.shards.jobs import JobPool
     from acdc_pipeline.execution.shards.local import start_process
 

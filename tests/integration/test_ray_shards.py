@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -15,15 +16,22 @@ import torch
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
+from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.plan import plan_run
+from acdc_pipeline.execution.progress import SilentParts
 from acdc_pipeline.execution.ray import RayExecutor
+from acdc_pipeline.execution.ray.jobs import actor_pool
 from acdc_pipeline.execution.ray.shards import ShardActor
 from acdc_pipeline.execution.runs import PlannedRun
+from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import ProfileMethod, WorkerProfile, find_task
 from acdc_pipeline.store import open_store
+from acdc_pipeline.workflows.evaluate import evaluate
+from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
+from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 from tests.ray_cluster import Log, profile, two_cpu_cluster
-from tests.shard_channels import planned, random_task, sharded_worker, stored
+from tests.shard_channels import planned, pool_of, random_task, sharded_worker, stored
 
 pytestmark = pytest.mark.ray
 
@@ -79,6 +87,45 @@ def test_head_profile_over_actors_has_the_rows_of_one_process(tmp_path: Path):
     with one_thread():
         expected = Worker(device="cpu", memory=2**28).execute(run, task)
     assert stored(replace(found, environment=expected.environment)) == stored(expected)
+
+
+def test_evaluation_over_actors_of_which_one_is_killed_has_the_figures_of_one_worker(
+    tmp_path: Path,
+):
+    task = random_task(tmp_path)
+    run = planned(task, "gpt2", "eap", {"edges": 12})
+    plan = evaluation_plan("full", null=6, draws=1, restarts=1, resamples=2)
+
+    def figures(pool: JobPool, progress: SilentParts) -> dict[str, Any]:
+        worker = Worker(device="cpu", memory=2**28, pool=pool)
+        found = evaluate(worker, run, task, circuit, [circuit], plan, progress)
+        return evaluation_figures(found)
+
+    messages: list[str] = []
+    place: WorkerProfile = profile(actors=1, shards=2)
+    with one_thread():
+        circuit = Worker(device="cpu", memory=2**28).execute(run, task).circuit
+        assert circuit is not None
+        over_actors = figures(actor_pool(place, report=messages.append), ShardKiller())
+        assert not _shards()
+        assert over_actors == figures(pool_of(1), SilentParts())
+    assert [message.partition(" of 2 died (")[2] for message in messages] == [
+        "its process was killed (out of memory?) or crashed); another one replaces it"
+    ]
+    with pytest.raises(InvalidInput, match="has no room for 3 workers"):
+        actor_pool(profile(actors=1, shards=3))
+
+
+class ShardKiller(SilentParts):
+    """Kills an actor as soon as there is one."""
+
+    def __init__(self) -> None:
+        self.killed = False
+
+    def share(self, done: float) -> None:
+        if not self.killed and (shards := _shards()):
+            os.kill(shards[0].pid, signal.SIGKILL)
+            self.killed = True
 
 
 @contextmanager

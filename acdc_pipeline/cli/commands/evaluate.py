@@ -181,6 +181,15 @@ def evaluate(
     memory: shared.Memory = None,
     threads: shared.Threads = None,
     shards: shared.Helpers = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            autocompletion=completion.profiles,
+            help="Worker profile with shards: what measures. With executor ray, actors of a Ray "
+            "cluster.",
+        ),
+    ] = None,
     store: shared.StoreUrl = None,
     json: shared.Json = False,
 ) -> None:
@@ -202,6 +211,7 @@ def evaluate(
       acdc evaluate 3f2a91c0
       acdc evaluate 3f2a91c0 --full --svg curve.svg
       acdc evaluate 3f2a91c0 --full --shards 4
+      acdc evaluate 3f2a91c0 --full --profile workers/cluster.yaml --shards 8
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges circuit.json --json
       acdc evaluate ioi zoo:gpt2-4l-s0 --edges importances.pt --share 0.05
     """
@@ -221,6 +231,7 @@ def evaluate(
             thread_count,
             shards=shards,
             report=lambda message: output.print_note(f"note: {message}"),
+            profile=profile,
         )
         plan = evaluation_plan(
             "full" if full else "basic",

@@ -45,6 +45,7 @@ class JobPool:
             job.
         size: the number of workers.
         report: receives a message when a worker was lost.
+        ended: called when all workers were ended.
 
     Attributes:
         bytes_sent, bytes_received: what travelled, of all workers together.
@@ -56,10 +57,11 @@ class JobPool:
         start: Callable[[int], Channel],
         size: int,
         report: Callable[[str], None] = lambda message: None,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.size = size
         self.bytes_sent = self.bytes_received = self.done = 0
-        self._start, self._report = start, report
+        self._start, self._report, self._ended = start, report, ended
         self._queue: PriorityQueue[_Job] = PriorityQueue()
         self._numbers = count()
         self._threads: list[Thread] = []
@@ -96,6 +98,7 @@ class JobPool:
         self.drop_waiting()
         self._losses = [0] * self.size
         self._closed = False
+        self._ended()
 
     def _submit(self, rank: int, calls: Sequence[Call]) -> Future[Any]:
         result: Future[Any] = Future()

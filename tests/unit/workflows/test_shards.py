@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from acdc_pipeline import discover
+from acdc_pipeline import discover, evaluate, profile_heads
 from acdc_pipeline.errors import InvalidInput
+from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.shards.local import devices_of_shards
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.models import load_model
+from acdc_pipeline.workflows import discovery
 from acdc_pipeline.workflows.shards import spread
+from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
 from tests import tiny_models
+from tests.shard_channels import pool_of
 
 
 def no_worker() -> Worker:
@@ -50,3 +55,49 @@ def test_gpus_are_one_for_each_worker():
         devices_of_shards("cuda", 3, gpus=2)
     with pytest.raises(InvalidInput, match="one device each"):
         devices_of_shards("cuda:0-1", 2, gpus=4)
+
+
+@pytest.fixture
+def pools(monkeypatch: pytest.MonkeyPatch) -> list[JobPool]:
+    """The pools that functions of the package make, whose workers are in this process."""
+    made: list[JobPool] = []
+
+    def make(shards: int | None, *_: object) -> JobPool | None:
+        if shards is None:
+            return None
+        made.append(pool_of(shards))
+        return made[-1]
+
+    monkeypatch.setattr(discovery, "make_pool", make)
+    return made
+
+
+def test_evaluations_from_python_have_the_same_figures_over_any_number_of_workers(
+    pools: list[JobPool],
+):
+    task, model = "compiled_or", "zoo:compiled-or"
+    asked: dict[str, Any] = {"null": 6, "device": "cpu", "memory": 2**28}
+    circuit = discover(task, model, "eap", edges=3, prompts=4, device="cpu")
+    one, two = (evaluation_figures(circuit.evaluate(shards=n, **asked)) for n in (1, 2))
+    assert one == two
+    part = circuit.without([circuit.strongest(1)[0]])
+    assert part.evaluate(shards=2, **asked).null
+    assert evaluate(circuit, task, model, shards=2, prompts=4, **asked).null
+    assert [pool.size for pool in pools] == [1, 2, 2, 2]
+    assert all(pool.done for pool in pools)
+
+
+def test_head_profiles_from_python_are_the_same_over_workers(pools: list[JobPool]):
+    given: dict[str, Any] = {"prompts": 2, "device": "cpu", "memory": 2**28}
+    (alone,) = profile_heads("zoo:compiled-or", "compiled_or", **given)
+    (spread_out,) = profile_heads("zoo:compiled-or", "compiled_or", shards=2, **given)
+    assert replace(spread_out, wall_seconds=0.0) == replace(alone, wall_seconds=0.0)
+    assert [pool.size for pool in pools] == [2]
+    assert all(pool.done for pool in pools)
+
+
+def test_worker_profile_of_an_evaluation_has_to_have_shards():
+    with pytest.raises(
+        InvalidInput, match="worker profile laptop: is for one worker: it has no shards"
+    ):
+        discovery.worker_factory(profile="laptop")

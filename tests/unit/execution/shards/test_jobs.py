@@ -9,7 +9,6 @@ import pytest
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.execution.plan import plan_run
 from acdc_pipeline.execution.shards.jobs import JobPool
-from acdc_pipeline.execution.shards.messages import Channel
 from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.specs import ProfileMethod, RunSpec, TaskSpec, find_task
@@ -17,7 +16,7 @@ from acdc_pipeline.store.failure import RemoteFailure
 from acdc_pipeline.workflows.evaluate import evaluate
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from acdc_pipeline.workflows.stored_evaluation import evaluation_figures
-from tests.shard_channels import Deaths, InProcess, planned, random_task, sharded_worker, stored
+from tests.shard_channels import Deaths, planned, pool_of, random_task, sharded_worker, stored
 
 MEMORY = 2**28
 FULL = {"null": 12, "draws": 2, "restarts": 1, "resamples": 2}
@@ -33,15 +32,6 @@ def refuse(shard: Shard, name: str) -> None:
 
 def fail(shard: Shard) -> None:
     raise ZeroDivisionError
-
-
-def pool_of(size: int, deaths: Deaths | None = None, reports: list[str] | None = None) -> JobPool:
-    plan = Deaths({}) if deaths is None else deaths
-
-    def start(number: int) -> Channel:
-        return InProcess(number, plan)
-
-    return JobPool(start, size, (lambda _: None) if reports is None else reports.append)
 
 
 def test_jobs_return_their_results_in_the_order_of_submission():
