@@ -56,28 +56,49 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
     }
     partners: dict[tuple[Slot, Node], tuple[tuple[Node, float], ...]] = {}
     baseline = weights.d_model**-0.5
-    writers: list[tuple[Tensor, dict[str, Tensor]]] = []
-    for number, layer in enumerate(layers):
-        reader = folded_layer(weights, layer)
-        grams = _grams(reader)
-        for slot in SLOTS if number else ():
-            table = torch.cat(
-                [_pairs(*writer, reader, grams, slot, memory) for writer in writers]
-            ).cpu()
-            excess = table.to(torch.float64).numpy() - baseline
-            for index in range(n_heads):
-                found = _strongest(excess[:, index], layers, n_heads)
-                partners[slot, head(layer, index)] = found
-                if found:
-                    strongest[slot][layer, index] = found[0][1]
-        writers.append((reader.w_o, grams))
-    circuits: tuple[Circuit, ...] = ("ov", "qk")
-    norms: dict[str, np.ndarray] = {}
-    for name in circuits:
-        by_layer = torch.stack([grams[name].cpu().to(torch.float64) for _, grams in writers])
-        every = on_every_layer(topology, by_layer.numpy())
-        norms[f"{name}_norm"] = available_values(weights, every, name)
-    return Composition(strongest, partners, baseline, norms)
+    norms: dict[Circuit, list[np.ndarray]] = {"ov": [], "qk": []}
+    tables: dict[tuple[Slot, int], list[Tensor]] = {}
+    for group in chunks(len(layers), _writers_at_once(weights, memory)):
+        writers: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for number in range(group.start, len(layers)):
+            reader = folded_layer(weights, layers[number])
+            grams = _grams(reader)
+            for slot in SLOTS if writers else ():
+                table = tables.setdefault((slot, number), [])
+                table += [_pairs(*writer, reader, grams, slot, memory).cpu() for writer in writers]
+                if len(table) < number:
+                    continue  # some earlier layers are in a later group
+                excess = torch.cat(tables.pop((slot, number))).to(torch.float64).numpy() - baseline
+                for index in range(n_heads):
+                    found = _strongest(excess[:, index], layers, n_heads)
+                    partners[slot, head(layers[number], index)] = found
+                    if found:
+                        strongest[slot][layers[number], index] = found[0][1]
+            if number < group.stop:
+                writers.append((reader.w_o, grams))
+                for name, by_layer in norms.items():
+                    by_layer.append(grams[name].cpu().to(torch.float64).numpy())
+    return Composition(
+        strongest,
+        partners,
+        baseline,
+        {
+            f"{name}_norm": available_values(
+                weights, on_every_layer(topology, np.stack(by_layer)), name
+            )
+            for name, by_layer in norms.items()
+        },
+    )
+
+
+def _writers_at_once(weights: TransformerWeights, memory: int) -> int:
+    """Of how many layers the outputs are held at once, beside a reader and products with it."""
+    attn, n_heads, d_model = weights.attentions[0], weights.topology.n_heads, weights.d_model
+    d_v = attn.w_o.shape[1]
+    matrix, square = n_heads * d_v * d_model, n_heads * max(d_v, attn.d_qk) ** 2
+    writer, reader = matrix + 4 * square, 5 * matrix + 4 * square
+    left = memory // weights.dtype.itemsize - reader - 4 * n_heads * square
+    return max(1, left // writer)
 
 
 def composition_values(composed: Composition) -> list[HeadValues]:

@@ -107,7 +107,7 @@ def test_evaluation_over_actors_of_which_one_is_killed_has_the_figures_of_one_wo
         circuit = Worker(device="cpu", memory=2**28).execute(run, task).circuit
         assert circuit is not None
         over_actors = figures(actor_pool(place, report=messages.append), ShardKiller())
-        assert not _shards()
+        assert not psutil.wait_procs(_shards(), timeout=10)[1]
         assert over_actors == figures(pool_of(1), SilentParts())
     assert [message.partition(" of 2 died (")[2] for message in messages] == [
         "its process was killed (out of memory?) or crashed); another one replaces it"

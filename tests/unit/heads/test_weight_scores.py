@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acdc_pipeline.engine.forward import run_mlp
 from acdc_pipeline.graph import Slot, head
+from acdc_pipeline.heads import composition as composition_module
 from acdc_pipeline.heads.composition import composition
 from acdc_pipeline.heads.copying import ov_copying, rank_tokens
 from acdc_pipeline.heads.folded import effective_embedding, folded_layer
@@ -123,6 +124,20 @@ def test_composition_and_norms_are_those_of_whole_matrices(name: str, memory: in
             assert partners == pytest.approx({node: expected[node] for node in partners})
             assert list(partners.values()) == sorted(partners.values(), reverse=True)
     assert np.isnan(found.strongest["q"][0]).all()
+
+
+def test_composition_is_the_same_with_few_layers_in_memory(monkeypatch: pytest.MonkeyPatch):
+    weights = tiny_models.weights("gpt2")
+    deep = replace(weights, blocks=weights.blocks * 3)
+    every = composition(deep, MEMORY)
+    for few in (1, 2):
+        monkeypatch.setattr(composition_module, "_writers_at_once", lambda *_, few=few: few)
+        found = composition(deep, MEMORY)
+        assert found.partners == every.partners
+        for name in found.norms:
+            np.testing.assert_array_equal(found.norms[name], every.norms[name])
+        for slot in found.strongest:
+            np.testing.assert_array_equal(found.strongest[slot], every.strongest[slot])
 
 
 def test_composition_baseline_is_the_mean_square_over_random_rotations():
