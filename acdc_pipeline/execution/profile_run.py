@@ -72,7 +72,9 @@ class Profiler:
                 seed=run.seed,
                 memory=memory,
                 report=_report_heads(progress, heads, _AFTER_MODEL, _AFTER_TASK),
+                submit=None if jobs is None else jobs.submit_on_task,
                 elsewhere=None if jobs is None else jobs.layer_scores,
+                queries_elsewhere=None if jobs is None else jobs.queries,
                 backups_elsewhere=None if jobs is None else jobs.without_movers,
             )
             profile = assemble_profile(
@@ -113,6 +115,7 @@ class Profiler:
                 seed=run.seed,
                 memory=memory,
                 report=report,
+                submit=None if jobs is None else jobs.submit_on_model,
                 backups_elsewhere=None if jobs is None else jobs.without_heads,
             )
             self._model_part_key = key

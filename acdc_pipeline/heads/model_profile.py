@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +23,13 @@ from acdc_pipeline.heads.composition import Composition, composition, compositio
 from acdc_pipeline.heads.copying import copying_values
 from acdc_pipeline.heads.criteria import Null, nulls_of
 from acdc_pipeline.heads.random_tokens import (
+    RandomTokenScores,
     RepeatedSequences,
     draw_sequences,
     longest_period,
     random_token_scores,
 )
-from acdc_pipeline.heads.random_weights import random_model_count, random_models
+from acdc_pipeline.heads.random_weights import random_model, random_model_count
 from acdc_pipeline.heads.relations import successor_values, token_lists
 from acdc_pipeline.heads.roles import TOKENS, Measurements, heads_with_role
 from acdc_pipeline.heads.singular_tokens import HeadTokens, top_tokens
@@ -37,6 +40,16 @@ from acdc_pipeline.specs.head_scores import SCORES, NullKind
 
 Report = Callable[[str, float], None]
 """A listener to progress: gets the current step, and the completed fraction of the whole."""
+
+Submit = Callable[..., Callable[[], Any]]
+"""Takes a function of a module, whose first argument is the subject of a profile, and its other
+arguments; returns what waits for the result. Others may compute it."""
+
+
+def compute_here(subject: object) -> Submit:
+    """Return what computes parts of a profile in this process, when their results are read."""
+    return lambda function, *arguments: partial(function, subject, *arguments)
+
 
 BackupsElsewhere = Callable[[str, Mapping[str, Sequence[Node]]], MeasureWithout]
 
@@ -96,6 +109,7 @@ def profile_model(
     seed: int,
     memory: int,
     report: Report = lambda what, share: None,
+    submit: Submit | None = None,
     backups_elsewhere: BackupsElsewhere | None = None,
 ) -> ModelProfile:
     """Compute scores on random tokens and from the weights, their nulls, and search for backups.
@@ -103,24 +117,35 @@ def profile_model(
     Args:
         tokenizer: None if the model has none; then every token counts as ordinary text.
         bos: the token before random tokens; None for another random one.
+        submit: lets others compute parts, which are functions of a `ModelSubject`; None computes
+            them here.
         backups_elsewhere: returns what measures the score of a role, given the main heads of all
             roles, where others do.
     """
     drawn = draw_tokens(weights, tokenizer, bos=bos, amounts=amounts, seed=seed)
-    sequences, sample, lists = drawn.sequences, drawn.sample, drawn.lists
+    subject, sequences = ModelSubject(weights, drawn, seed, memory), drawn.sequences
+    start = compute_here(subject) if submit is None else submit
+    # The longest first, so that no worker waits for one at the end.
+    random = [start(score_random_model, number) for number in range(random_model_count(weights))]
+    weighed = start(score_weights), start(compose), start(name_tokens)
+    scored = [] if sequences is None else [start(score_tokens, kept) for kept in (True, False)]
 
     report("weights", 0.0)
-    composed = composition(weights, memory)
-    values = _weight_values(weights, sample, lists, composed, memory)
-    named = top_tokens(weights, memory)
+    values, composed, named = (wait() for wait in weighed)
+    values += composition_values(composed)
     report("random tokens", _WEIGHTS)
     tokens, nulls = None, []
-    if sequences is not None:
-        tokens = random_token_scores(weights, sequences.tokens, sequences.period, memory=memory)
+    if scored:
+        tokens, shuffled = (wait() for wait in scored)
         values += [HeadValues.of_samples(name, each) for name, each in tokens.samples.items()]
-        shuffled = random_token_scores(weights, sequences.shuffled, sequences.period, memory=memory)
         nulls += _nulls("shuffled tokens", {n: [s.mean(0)] for n, s in shuffled.samples.items()})
-    nulls += _random_weights_null(weights, sequences, sample, lists, seed, memory, report)
+    found: dict[str, list[np.ndarray]] = {}
+    for number, wait in enumerate(random):
+        share = _TOKENS + (_RANDOM_MODELS - _TOKENS) * number / len(random)
+        report("random models", share)
+        for name, mean in wait().items():
+            found.setdefault(name, []).append(mean)
+    nulls += _nulls("random weights", found)
     if sequences is not None and tokens is not None:
         report("backup heads", _RANDOM_MODELS)
         measured = Measurements.of(values, nulls, {TOKENS: tokens.answer.significant})
@@ -179,44 +204,57 @@ def draw_tokens(
     return DrawnTokens(sequences, sample, lists)
 
 
-def _weight_values(
-    weights: TransformerWeights,
-    sample: torch.Tensor,
-    lists: Sequence[Sequence[int]],
-    composed: Composition,
-    memory: int,
-) -> list[HeadValues]:
-    """The scores of all families that follow from the weights."""
+@dataclass(frozen=True)
+class ModelSubject:
+    """What the parts of a model's profile are computed from."""
+
+    weights: TransformerWeights
+    drawn: DrawnTokens
+    seed: int
+    memory: int
+
+
+def compose(subject: ModelSubject) -> Composition:
+    """The composition of all pairs of heads."""
+    return composition(subject.weights, subject.memory)
+
+
+def name_tokens(subject: ModelSubject) -> dict[Node, HeadTokens]:
+    """The tokens at the ends of each head's strongest directions."""
+    return top_tokens(subject.weights, subject.memory)
+
+
+def score_weights(subject: ModelSubject) -> list[HeadValues]:
+    """The scores that follow from the weights, but for those of composition."""
     return [
-        *copying_values(weights, sample, memory),
-        *composition_values(composed),
-        *successor_values(weights, lists),
+        *copying_values(subject.weights, subject.drawn.sample, subject.memory),
+        *successor_values(subject.weights, subject.drawn.lists),
     ]
 
 
-def _random_weights_null(
-    weights: TransformerWeights,
-    sequences: RepeatedSequences | None,
-    sample: torch.Tensor,
-    lists: Sequence[Sequence[int]],
-    seed: int,
-    memory: int,
-    report: Report,
-) -> list[Null]:
-    found: dict[str, list[np.ndarray]] = {}
-    total = random_model_count(weights)
-    for number, model in enumerate(random_models(weights, seed)):
-        share = _TOKENS + (_RANDOM_MODELS - _TOKENS) * number / total
-        report("random models", share)
-        composed = composition(model, memory)
-        for value in _weight_values(model, sample[:NULL_TOKENS], lists, composed, memory):
-            found.setdefault(value.score, []).append(value.mean)
-        if sequences is not None:
-            tokens, period = sequences.tokens, sequences.period
-            scores = random_token_scores(model, tokens, period, memory=memory)
-            for name, samples in scores.samples.items():
-                found.setdefault(name, []).append(samples.mean(0))
-    return _nulls("random weights", found)
+def score_tokens(subject: ModelSubject, repeated: bool) -> RandomTokenScores:
+    """The scores on repeated random tokens, or on the same ones in another order."""
+    sequences = subject.drawn.sequences
+    assert sequences is not None
+    tokens = sequences.tokens if repeated else sequences.shuffled
+    return random_token_scores(subject.weights, tokens, sequences.period, memory=subject.memory)
+
+
+def score_random_model(subject: ModelSubject, number: int) -> dict[str, np.ndarray]:
+    """The scores of the heads of one random model, each a mean over samples."""
+    model = random_model(subject.weights, subject.seed, number)
+    drawn, memory = subject.drawn, subject.memory
+    values = [
+        *copying_values(model, drawn.sample[:NULL_TOKENS], memory),
+        *composition_values(composition(model, memory)),
+        *successor_values(model, drawn.lists),
+    ]
+    found = {value.score: value.mean for value in values}
+    if drawn.sequences is not None:
+        tokens, period = drawn.sequences.tokens, drawn.sequences.period
+        scores = random_token_scores(model, tokens, period, memory=memory)
+        found |= {name: samples.mean(0) for name, samples in scores.samples.items()}
+    return found
 
 
 def _nulls(kind: NullKind, found: Mapping[str, Sequence[np.ndarray]]) -> list[Null]:

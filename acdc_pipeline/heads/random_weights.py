@@ -29,9 +29,13 @@ def random_models(weights: TransformerWeights, seed: int) -> Iterator[Transforme
     Small models are drawn several times. Of larger models only as many of the first layers as are
     needed are drawn: without training, all layers are alike.
     """
+    return (random_model(weights, seed, number) for number in range(random_model_count(weights)))
+
+
+def random_model(weights: TransformerWeights, seed: int, number: int) -> TransformerWeights:
+    """Draw the model of a number from 0; see `random_models`."""
     shallow = replace(weights, blocks=weights.blocks[: _layers(weights)])
-    for draw in range(random_model_count(weights)):
-        yield random_weights(shallow, seed * ENOUGH_HEADS + draw)
+    return random_weights(shallow, seed * ENOUGH_HEADS + number)
 
 
 def random_model_count(weights: TransformerWeights) -> int:

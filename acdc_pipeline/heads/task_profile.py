@@ -17,9 +17,9 @@ from acdc_pipeline.heads.batches import chunks, rows_at_once
 from acdc_pipeline.heads.copying import top_and_bottom_values
 from acdc_pipeline.heads.criteria import Null, nulls_of
 from acdc_pipeline.heads.layer_run import run_tokens
-from acdc_pipeline.heads.model_profile import ModelProfile, Report
-from acdc_pipeline.heads.query_effects import query_effects
-from acdc_pipeline.heads.random_weights import random_models
+from acdc_pipeline.heads.model_profile import ModelProfile, Report, Submit, compute_here
+from acdc_pipeline.heads.query_effects import QueriesElsewhere, query_effects
+from acdc_pipeline.heads.random_weights import random_model, random_model_count
 from acdc_pipeline.heads.relations import Relation, relation_values
 from acdc_pipeline.heads.roles import Measurements, heads_with_role
 from acdc_pipeline.heads.task_scores import task_scores
@@ -68,13 +68,18 @@ def profile_task(
     seed: int,
     memory: int,
     report: Report = lambda what, share: None,
+    submit: Submit | None = None,
     elsewhere: Callable[[int, int], Mapping[str, Tensor]] | None = None,
+    queries_elsewhere: Callable[[Sequence[Node]], QueriesElsewhere] | None = None,
     backups_elsewhere: Callable[[Sequence[Node]], MeasureWithout] | None = None,
 ) -> TaskProfile:
     """Compute scores on the prompts and, if there are movers, query effects and their backups.
 
     Args:
+        submit: lets others compute parts, which are functions of a `TaskSubject`; None computes
+            them here.
         elsewhere: as in `task_scores`.
+        queries_elsewhere: returns `elsewhere` of `query_effects`, given the movers.
         backups_elsewhere: returns what measures direct effects, given the movers, where others do.
 
     Raises:
@@ -84,6 +89,13 @@ def profile_task(
     def progress(done: int, total: int) -> None:
         report("ablations", _ABLATIONS * done / total)
 
+    subject = TaskSubject(weights, task.name, prompts, relation, seed, memory)
+    start = compute_here(subject) if submit is None else submit
+    answered = start(score_answers)
+    random = [
+        start(score_answers_of_random_model, number)
+        for number in range(random_model_count(weights))
+    ]
     report("ablations", 0.0)
     scores = task_scores(weights, prompts, memory=memory, progress=progress, elsewhere=elsewhere)
     values = [HeadValues.of_samples(n, s, task.name) for n, s in scores.samples.items()]
@@ -92,45 +104,68 @@ def profile_task(
     for name, samples in scores.counterfactual.items():
         nulls += nulls_of(metric_key(name, task.name), "corrupted prompts", samples.mean(0))
     report("answers", _ABLATIONS)
-    every = dict.fromkeys(token for ids in (*prompts.correct, *prompts.incorrect) for token in ids)
-    answers = torch.tensor(list(every)[:MOST_ANSWERS], device=weights.device)
-
-    def weight_values(model: TransformerWeights) -> list[HeadValues]:
-        names = ("answer_copying", "answer_suppression")
-        found = top_and_bottom_values(model, answers, names, memory, task.name)
-        if relation is not None:
-            found.append(relation_values(model, relation, memory, task.name))
-        return found
-
-    values += weight_values(weights)
-    random_values = [weight_values(model) for model in random_models(weights, seed)]
-    for drawn in zip(*random_values, strict=True):
+    values += answered()
+    for drawn in zip(*(wait() for wait in random), strict=True):
         every = np.concatenate([value.mean.ravel() for value in drawn])
         nulls += nulls_of(drawn[0].key, "random weights", every)
     report("movers", _ANSWERS)
     measured = Measurements.of(values, nulls, {task.name: scores.answer.significant})
     movers = heads_with_role(measured, "mover", task.name)
     if movers:
+        queries = None if queries_elsewhere is None else queries_elsewhere(movers)
         others = None if backups_elsewhere is None else backups_elsewhere(movers)
-        for value, null in _mover_values(
-            weights, task.name, prompts, movers, seed, memory, report, others
-        ):
+        for value, null in _mover_values(subject, movers, report, queries, others):
             values.append(value)
             nulls += null
     return TaskProfile(task.name, tuple(values), tuple(nulls), scores.answer, is_ioi_like(task))
 
 
+@dataclass(frozen=True)
+class TaskSubject:
+    """What the parts of a profile on a task are computed from.
+
+    Args:
+        task: its name.
+    """
+
+    weights: TransformerWeights
+    task: str
+    prompts: PromptSet
+    relation: Relation | None
+    seed: int
+    memory: int
+
+
+def score_answers(subject: TaskSubject) -> list[HeadValues]:
+    """The scores of answers that follow from the weights."""
+    return _scores_of_answers(subject, subject.weights)
+
+
+def score_answers_of_random_model(subject: TaskSubject, number: int) -> list[HeadValues]:
+    """The same scores of one random model."""
+    return _scores_of_answers(subject, random_model(subject.weights, subject.seed, number))
+
+
+def _scores_of_answers(subject: TaskSubject, weights: TransformerWeights) -> list[HeadValues]:
+    prompts, memory = subject.prompts, subject.memory
+    every = dict.fromkeys(token for ids in (*prompts.correct, *prompts.incorrect) for token in ids)
+    answers = torch.tensor(list(every)[:MOST_ANSWERS], device=weights.device)
+    names = ("answer_copying", "answer_suppression")
+    found = top_and_bottom_values(weights, answers, names, memory, subject.task)
+    if subject.relation is not None:
+        found.append(relation_values(weights, subject.relation, memory, subject.task))
+    return found
+
+
 def _mover_values(
-    weights: TransformerWeights,
-    task: str,
-    prompts: PromptSet,
+    subject: TaskSubject,
     movers: Sequence[Node],
-    seed: int,
-    memory: int,
     report: Report,
-    elsewhere: MeasureWithout | None,
+    queries_elsewhere: QueriesElsewhere | None,
+    backups_elsewhere: MeasureWithout | None,
 ) -> Iterator[tuple[HeadValues, list[Null]]]:
     """The scores that depend on which heads are movers, with their nulls."""
+    weights, prompts, memory = subject.weights, subject.prompts, subject.memory
 
     def patched(done: int, total: int) -> None:
         report("movers", _ANSWERS + (_MOVERS - _ANSWERS) * done / total)
@@ -138,13 +173,20 @@ def _mover_values(
     def searched(done: int, total: int) -> None:
         report("backup heads", _MOVERS + (1 - _MOVERS) * done / total)
 
-    effects = query_effects(weights, prompts, movers, memory=memory, progress=patched)
-    yield HeadValues.of_samples("query_effect", effects, task), []
+    effects = query_effects(
+        weights, prompts, movers, memory=memory, progress=patched, elsewhere=queries_elsewhere
+    )
+    yield HeadValues.of_samples("query_effect", effects, subject.task), []
     measure = task_measure(weights, prompts, memory)
     backups = find_backups(
-        measure, movers, weights, seed=seed, progress=searched, elsewhere=elsewhere
+        measure,
+        movers,
+        weights,
+        seed=subject.seed,
+        progress=searched,
+        elsewhere=backups_elsewhere,
     )
-    yield backups.values("mover", task)
+    yield backups.values("mover", subject.task)
 
 
 def model_metrics(

@@ -25,6 +25,7 @@ from acdc_pipeline.execution.ray.shards import ShardActor
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.execution.shards.jobs import JobPool
 from acdc_pipeline.execution.worker import Worker
+from acdc_pipeline.graph import Circuit
 from acdc_pipeline.specs import ProfileMethod, WorkerProfile, find_task
 from acdc_pipeline.store import open_store
 from acdc_pipeline.workflows.evaluate import evaluate
@@ -96,7 +97,7 @@ def test_evaluation_over_actors_of_which_one_is_killed_has_the_figures_of_one_wo
     run = planned(task, "gpt2", "eap", {"edges": 12})
     plan = evaluation_plan("full", null=6, draws=1, restarts=1, resamples=2)
 
-    def figures(pool: JobPool, progress: SilentParts) -> dict[str, Any]:
+    def figures(circuit: Circuit, pool: JobPool, progress: SilentParts) -> dict[str, Any]:
         worker = Worker(device="cpu", memory=2**28, pool=pool)
         found = evaluate(worker, run, task, circuit, [circuit], plan, progress)
         return evaluation_figures(found)
@@ -106,9 +107,9 @@ def test_evaluation_over_actors_of_which_one_is_killed_has_the_figures_of_one_wo
     with one_thread():
         circuit = Worker(device="cpu", memory=2**28).execute(run, task).circuit
         assert circuit is not None
-        over_actors = figures(actor_pool(place, report=messages.append), ShardKiller())
-        assert not psutil.wait_procs(_shards(), timeout=10)[1]
-        assert over_actors == figures(pool_of(1), SilentParts())
+        over_actors = figures(circuit, actor_pool(place, report=messages.append), ShardKiller())
+        assert not psutil.wait_procs(_shards(), timeout=60)[1]
+        assert over_actors == figures(circuit, pool_of(1), SilentParts())
     assert [message.partition(" of 2 died (")[2] for message in messages] == [
         "its process was killed (out of memory?) or crashed); another one replaces it"
     ]

@@ -128,7 +128,7 @@ def test_composition_and_norms_are_those_of_whole_matrices(name: str, memory: in
 
 def test_composition_is_the_same_with_few_layers_in_memory(monkeypatch: pytest.MonkeyPatch):
     weights = tiny_models.weights("gpt2")
-    deep = replace(weights, blocks=weights.blocks * 3)
+    deep = replace(weights, blocks=tuple(weights.blocks) * 3)
     every = composition(deep, MEMORY)
     for few in (1, 2):
         monkeypatch.setattr(composition_module, "_writers_at_once", lambda *_, few=few: few)
