@@ -5,32 +5,30 @@ with one thread. Reported are the seconds of the search without loading, the CPU
 busiest worker and of the driver, which other work on the machine hardly changes, and the bytes
 that travelled. `--together` begins with all prompts in one process and one batch, as without
 workers; `--predict` adds what the numbers say of more and faster workers.
+
+`--only evaluate`, `heads` and `killed` measure what else is spread (`shard_jobs`, `shard_losses`).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median_low
 
-import psutil
 import torch
 
 from acdc_pipeline.engine.prompt_groups import count_groups
-from acdc_pipeline.execution.plan import plan_run
-from acdc_pipeline.execution.progress import Silent
-from acdc_pipeline.execution.shards import process
 from acdc_pipeline.execution.shards.local import local_sharded_worker
 from acdc_pipeline.execution.worker import Worker
-from acdc_pipeline.specs import RunSpec, TaskSpec, find_task, method_for
 from acdc_pipeline.store.codec import encode
 from benchmarks.case import GPT2_SMALL, Case
 from benchmarks.measurement import machine
+from benchmarks.shard_case import MEMORY, Stopwatch, plan_acdc
+from benchmarks.shard_jobs import PARTS, measure_part
+from benchmarks.shard_losses import search_with_losses
 
-MEMORY = 2 * 2**30
 GPUS = (1, 8, 64)
 LATENCY = {"same node": 0.3e-3, "other nodes": 1.0e-3}
 """Seconds of one message to all workers and their answers, beyond what they compute."""
@@ -63,26 +61,9 @@ class Cost:
     files: dict[str, bytes]
 
 
-class Stopwatch(Silent):
-    """The seconds between the start and the end of a search, here and in the workers."""
-
-    def start(self, total_edges: int, label: str) -> None:
-        self.workers = _worker_processes()
-        self._begun = self._now()
-
-    def finish(self) -> None:
-        ended = self._now()
-        clock, driver, *workers = (b - a for a, b in zip(self._begun, ended, strict=True))
-        self.seconds, self.driver, self.busiest = clock, driver, max(workers, default=0.0)
-
-    def _now(self) -> list[float]:
-        busy = [sum(worker.cpu_times()[:2]) for worker in self.workers]
-        return [time.perf_counter(), time.process_time(), *busy]
-
-
 def measure(case: Case, threshold: float, workers: int, folder: Path) -> Cost:
     """Search once, over that many workers."""
-    run, task = _planned(case, threshold, folder)
+    run, task = plan_acdc(case, threshold, folder)
     worker = local_sharded_worker(
         workers, device="cpu", memory=MEMORY, threads=1, alone=lambda: Worker(device="cpu")
     )
@@ -106,7 +87,7 @@ def measure(case: Case, threshold: float, workers: int, folder: Path) -> Cost:
 
 def measure_together(case: Case, threshold: float, folder: Path) -> Cost:
     """Search once in this process, all prompts in one batch."""
-    run, task = _planned(case, threshold, folder)
+    run, task = plan_acdc(case, threshold, folder)
     worker, watch = Worker(device="cpu", memory=MEMORY), Stopwatch()
     record = worker.execute(run, task, watch)
     return Cost(0, watch.seconds, watch.driver, 0.0, 0, 0.0, 0.0, len(record.decisions), {})
@@ -125,12 +106,15 @@ def predict(one: Cost, groups: int, gpus: int, latency: float) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=("search", *PARTS, "killed"), default="search")
+    parser.add_argument("--ray", action="store_true", help="with --only killed: Ray actors as well")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--threshold", type=float, default=3e-3)
+    parser.add_argument("--share", type=float, default=0.01, help="of the edges; for evaluate")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--folder", type=Path, default=Path(".bench"))
-    parser.add_argument("--repeats", type=int, default=1, help="the fastest of so many counts")
+    parser.add_argument("--repeats", type=int, default=1, help="the median of so many counts")
     parser.add_argument("--together", action="store_true")
     parser.add_argument("--predict", action="store_true")
     options = parser.parse_args()
@@ -139,6 +123,16 @@ def main() -> None:
     groups = count_groups(case.prompts)
     print(f"{machine(torch.device('cpu'))}, load {os.getloadavg()[0]:.1f} before")
     print(f"{case.name}, {case.prompts} prompts x {case.tokens} tokens, {groups} groups")
+    if options.only in PARTS:
+        share = options.share
+        measure_part(options.only, case, options.workers, options.repeats, share, options.folder)
+    if options.only == "killed" and not search_with_losses(
+        case, options.threshold, options.workers, options.folder, ray=options.ray
+    ):
+        raise SystemExit("results differ, or no worker was killed")
+    if options.only != "search":
+        print(f"load {os.getloadavg()[0]:.1f} after")
+        return
     print(
         f"{'workers':>7}{'seconds':>9}{'busiest':>9}{'driver':>8}{'messages':>10}"
         f"{'B/decision':>12}{'bytes':>8}"
@@ -152,7 +146,8 @@ def main() -> None:
             measure(case, options.threshold, workers, options.folder)
             for _ in range(options.repeats)
         ]
-        cost = min(every, key=lambda each: each.seconds)
+        middle = median_low(each.seconds for each in every)
+        cost = next(each for each in every if each.seconds == middle)
         costs.append(cost)
         same = "same" if cost.files == costs[0].files else "DIFFER"
         travelled = (cost.sent + cost.received) / cost.decisions
@@ -177,30 +172,6 @@ def main() -> None:
                     if (gpus > 8) == (where == "other nodes"):
                         seconds = predict(scaled, count_groups(prompts), gpus, latency)
                         print(f"{prompts:>4} prompts, {gpus:>2} GPUs, {where}: {seconds:.2f} s")
-
-
-def _planned(case: Case, threshold: float, folder: Path) -> tuple[RunSpec, TaskSpec]:
-    task = find_task(_pairs_file(case, folder))
-    method = method_for("acdc", {"threshold": threshold, "metric": "kl"}, task, where="benchmark")
-    model = f"dir:{case.save_model(folder)}"
-    run = plan_run(task, model, method=method, prompts=case.prompts, seed=0, dtype="float32")
-    return run, task
-
-
-def _worker_processes() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if process.__name__ in p.cmdline()]
-
-
-def _pairs_file(case: Case, folder: Path) -> Path:
-    prompts = case.make_prompts()
-    pairs = zip(prompts.clean.tolist(), prompts.corrupted.tolist(), strict=True)
-    lines = [
-        json.dumps({"clean": c, "corrupted": d, "correct": 0, "incorrect": 1}) for c, d in pairs
-    ]
-    folder.mkdir(exist_ok=True)
-    path = folder / f"random_{case.vocab}_{case.prompts}_{case.tokens}.jsonl"
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 if __name__ == "__main__":

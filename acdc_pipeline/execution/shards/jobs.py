@@ -11,6 +11,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.execution.shards.channels import Channels
 from acdc_pipeline.execution.shards.messages import (
     Answer,
     Call,
@@ -19,7 +20,6 @@ from acdc_pipeline.execution.shards.messages import (
     decode,
     encode,
 )
-from acdc_pipeline.execution.shards.pool import ATTEMPTS
 from acdc_pipeline.store.failure import RemoteFailure
 
 _NOW, _LATER, _END = 0, 1, 2
@@ -61,12 +61,10 @@ class JobPool:
     ) -> None:
         self.size = size
         self.bytes_sent = self.bytes_received = self.done = 0
-        self._start, self._report, self._ended = start, report, ended
+        self._channels, self._ended = Channels(start, size, report), ended
         self._queue: PriorityQueue[_Job] = PriorityQueue()
         self._numbers = count()
         self._threads: list[Thread] = []
-        self._channels: dict[int, Channel] = {}
-        self._losses = [0] * size
         self._lock = Lock()
         self._closed = False
 
@@ -87,16 +85,15 @@ class JobPool:
         """End all workers; jobs that are not finished have no result."""
         self._closed = True
         self.drop_waiting()
-        for channel in list(self._channels.values()):
-            channel.close()
+        self._channels.close()
         for _ in self._threads:
             self._queue.put(_Job(_END, next(self._numbers), (), Future()))
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        self._channels.clear()
+        self._channels.close()  # one that was being started meanwhile
+        self._channels.forgive()
         self.drop_waiting()
-        self._losses = [0] * self.size
         self._closed = False
         self._ended()
 
@@ -131,14 +128,15 @@ class JobPool:
     def _answer(self, number: int, data: bytes) -> Answer:
         """The answer to a message; a worker that dies is replaced, and the message repeated."""
         while True:
+            if self._closed:
+                raise ExecutionFailed("the workers were ended")
             try:
-                channel = self._channels.get(number)
-                if channel is None:
-                    channel = self._channels[number] = self._start(number)
+                channel = self._channels[number]
                 channel.send(data)
                 received = channel.receive()
             except WorkerDied as died:
-                self._lose(number, died)
+                if not self._closed:
+                    self._channels.lose(number, died)
                 continue
             answer: Answer = decode(received)
             with self._lock:
@@ -146,20 +144,5 @@ class JobPool:
                 self.bytes_received += len(received)
             if isinstance(answer.error, RemoteFailure):
                 # The state of a worker after an unexpected error is unknown.
-                self._channels.pop(number).close()
+                self._channels.end(number)
             return answer
-
-    def _lose(self, number: int, died: WorkerDied) -> None:
-        """Note that a worker died. Raises ExecutionFailed if it did too often."""
-        channel = self._channels.pop(number, None)
-        if channel is not None:
-            channel.close()
-        if self._closed:
-            raise ExecutionFailed("the workers were ended")
-        self._losses[number] += 1
-        if self._losses[number] >= ATTEMPTS:
-            raise ExecutionFailed(
-                f"worker {number + 1} of {self.size} died {ATTEMPTS} times; the last time: {died}",
-                fix="look for memory that runs out: each worker holds the weights of the model",
-            )
-        self._report(f"worker {number + 1} of {self.size} died ({died}); another one replaces it")

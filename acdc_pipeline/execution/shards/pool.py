@@ -7,7 +7,7 @@ from itertools import chain, count
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
-from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.execution.shards.channels import Channels
 from acdc_pipeline.execution.shards.group_search import close
 from acdc_pipeline.execution.shards.messages import (
     Answer,
@@ -26,9 +26,6 @@ from acdc_pipeline.execution.shards.shard import (
 )
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store.failure import RemoteFailure
-
-ATTEMPTS = 4
-"""How often one worker is started for a run; each time but the first replaces one that died."""
 
 
 @runtime_checkable
@@ -62,9 +59,7 @@ class ShardPool:
         self.size = size
         self.searches: WeakSet[Any] = WeakSet()
         self.bytes_sent = self.bytes_received = self.exchanges = 0
-        self._start, self._report = start, report
-        self._channels: dict[int, Channel] = {}
-        self._losses = [0] * size
+        self._channels = Channels(start, size, report)
         self._preparation: list[Call] = []
         self._prepared_for: tuple[object, ...] | None = None
         self._facts: list[ShardFacts] = []
@@ -80,7 +75,7 @@ class ShardPool:
             ExecutionFailed: a worker died again and again.
             AcdcError: as `Worker.execute`.
         """
-        self._losses = [0] * self.size
+        self._channels.forgive()
         key = part_of(run, memory)
         if self._prepared_for == key:
             return self._facts
@@ -127,9 +122,7 @@ class ShardPool:
     def close(self) -> None:
         """End all workers."""
         self._prepared_for = None
-        while self._channels:
-            _, channel = self._channels.popitem()
-            channel.close()
+        self._channels.close()
 
     def _exchange(self, data: Sequence[bytes], *, recover: bool = True) -> list[Any]:
         """Send every worker its encoded message; return their results in order."""
@@ -158,18 +151,13 @@ class ShardPool:
                 raise each.error
         return [each.result for each in answers]
 
-    def _ensure_started(self, number: int) -> None:
-        if number not in self._channels:
-            self._channels[number] = self._start(number)
-
     def _sent(self, number: int, data: bytes, recover: bool) -> bool:
         if recover and number not in self._channels:
             return False
         try:
-            self._ensure_started(number)
             self._channels[number].send(data)
         except WorkerDied as died:
-            self._lose(number, died)
+            self._channels.lose(number, died)
             return False
         self.bytes_sent += len(data)
         return True
@@ -178,7 +166,7 @@ class ShardPool:
         try:
             received = self._channels[number].receive()
         except WorkerDied as died:
-            self._lose(number, died)
+            self._channels.lose(number, died)
             return self._retried(number, data, recover)
         self.bytes_received += len(received)
         return decode(received)
@@ -193,7 +181,6 @@ class ShardPool:
             ]
         while True:
             try:
-                self._ensure_started(number)
                 channel = self._channels[number]
                 for message in catch_up:
                     channel.send(encode(message))
@@ -203,20 +190,7 @@ class ShardPool:
                 channel.send(data)
                 return decode(channel.receive())
             except WorkerDied as died:
-                self._lose(number, died)
-
-    def _lose(self, number: int, died: WorkerDied) -> None:
-        """Note that a worker died. Raises ExecutionFailed if it did too often."""
-        channel = self._channels.pop(number, None)
-        if channel is not None:
-            channel.close()
-        self._losses[number] += 1
-        if self._losses[number] >= ATTEMPTS:
-            raise ExecutionFailed(
-                f"worker {number + 1} of {self.size} died {ATTEMPTS} times; the last time: {died}",
-                fix="look for memory that runs out: each worker holds the weights of the model",
-            )
-        self._report(f"worker {number + 1} of {self.size} died ({died}); another one replaces it")
+                self._channels.lose(number, died)
 
 
 def mean_of_groups(values: Sequence[float], counts: Sequence[int]) -> float:
