@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -64,6 +64,8 @@ class LayerRun:
     """The attention of one layer.
 
     Args:
+        block: the layer without its mixer and MLP, so that later layers can take their place in
+            memory.
         pattern: attention after softmax; in differential attention the difference of two.
         group_values: the values of each key/value head at each position, its bias included.
         carried: each head's values, summed with its pattern as weights, times its gate; before its
@@ -191,7 +193,7 @@ def attend(
         attended = attended + run_mixer(block, stream)
     return LayerRun(
         layer=layer,
-        block=block,
+        block=replace(block, mlp=None, mixer=None),
         pattern=pattern.transpose(0, 1),
         group_values=values.transpose(0, 1),
         carried=carried.permute(2, 0, 1, 3),
