@@ -63,6 +63,9 @@ def folded_layer(weights: TransformerWeights, layer: int) -> FoldedLayer:
 
 Circuit = Literal["ov", "qk"]
 
+_ROWS_WIDENED = 64
+"""Rows of the unembedding that are widened at once, for their means."""
+
 
 def find_obstacles(attn: Attention) -> dict[Circuit, str]:
     """Why a circuit of these heads is not a product of matrices, even up to factors of positions.
@@ -126,7 +129,10 @@ def folded_mean_unembedding(weights: TransformerWeights) -> Float[Tensor, "d_mod
 
     An output along it adds the same to every logit, and changes no probability.
     """
-    mean = weights.w_u.to(weights.dtype).mean(dim=-1, keepdim=True)
+    # A narrow matrix is widened in parts, which are multiples of what a mean takes at once.
+    whole = weights.w_u.dtype is weights.dtype
+    rows = weights.w_u.split(weights.d_model if whole else _ROWS_WIDENED)
+    mean = torch.cat([part.to(weights.dtype).mean(dim=-1, keepdim=True) for part in rows])
     return fold_norm(mean, weights.norm_final, dim=-2)
 
 

@@ -64,7 +64,7 @@ def _noise(item: Any, generator: torch.Generator) -> Any:
     if isinstance(item, Tensor):
         scale = item.to(torch.float32).square().mean().sqrt()
         drawn = torch.randn(item.shape, generator=generator, dtype=torch.float32)
-        return (drawn * float(scale)).to(device=item.device, dtype=item.dtype)
+        return drawn.mul_(float(scale)).to(device=item.device, dtype=item.dtype)
     if isinstance(item, Norm | HeadNorm | Rotary):
         return item
     if isinstance(item, nn.Module):

@@ -14,7 +14,11 @@ from acdc_pipeline.graph import Slot, head
 from acdc_pipeline.heads import composition as composition_module
 from acdc_pipeline.heads.composition import composition
 from acdc_pipeline.heads.copying import ov_copying, rank_tokens
-from acdc_pipeline.heads.folded import effective_embedding, folded_layer
+from acdc_pipeline.heads.folded import (
+    effective_embedding,
+    folded_layer,
+    folded_mean_unembedding,
+)
 from acdc_pipeline.heads.random_weights import (
     ENOUGH_HEADS,
     MOST_MODELS,
@@ -23,7 +27,7 @@ from acdc_pipeline.heads.random_weights import (
     random_weights,
 )
 from acdc_pipeline.heads.singular_tokens import top_tokens
-from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.models.weights import Norm, TransformerWeights
 from tests import tiny_models
 from tests.hand_built import Head, Stream
 
@@ -138,6 +142,25 @@ def test_composition_is_the_same_with_few_layers_in_memory(monkeypatch: pytest.M
             np.testing.assert_array_equal(found.norms[name], every.norms[name])
         for slot in found.strongest:
             np.testing.assert_array_equal(found.strongest[slot], every.strongest[slot])
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_mean_of_a_narrow_unembedding_is_that_of_the_widened_one(across: bool):
+    drawn = torch.randn(130, 3001, generator=torch.Generator().manual_seed(0)).bfloat16()
+    narrow = drawn.T.contiguous().T if across else drawn
+    plain = Norm("none", None, None, 1e-5)
+    weights = TransformerWeights(
+        w_e=torch.zeros(7, 130),
+        w_pos=None,
+        blocks=(),
+        norm_final=plain,
+        w_u=narrow,
+        b_u=None,
+        parallel=False,
+        n_ctx=8,
+    )
+    found = folded_mean_unembedding(weights)
+    assert torch.equal(found, narrow.float().mean(dim=-1, keepdim=True))
 
 
 def test_composition_baseline_is_the_mean_square_over_random_rotations():
