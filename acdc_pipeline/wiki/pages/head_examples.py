@@ -144,10 +144,17 @@ def snippet_row(snippet: Snippet) -> Data:
 
 
 def _mark(snippet: Snippet, positions: range) -> list[tuple[str, str]]:
-    """Split a text into pieces, each with a mark: `query`, `key` or none."""
+    """Split a text into pieces, each with a mark: `query`, `key` or none.
+
+    Token ids, of models without a tokenizer, get spaces between them.
+    """
     marks = {snippet.key: "key", snippet.query: "query"}
+    are_ids = all(token.isdecimal() for token in snippet.tokens)
     pieces: list[tuple[str, str]] = []
     for position in positions:
+        if are_ids and pieces:
+            text, last = pieces.pop()
+            pieces += [(f"{text} ", "")] if not last else [(text, last), (" ", "")]
         mark = marks.get(position, "")
         if pieces and not mark and not pieces[-1][1]:
             pieces[-1] = (pieces[-1][0] + snippet.tokens[position], "")

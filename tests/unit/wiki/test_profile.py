@@ -10,7 +10,7 @@ import pytest
 from acdc_pipeline.errors import DamagedRun
 from acdc_pipeline.wiki.models import merge_near_misses, merge_roles, primary_metric
 from acdc_pipeline.wiki.pages.head_examples import snippet_row
-from acdc_pipeline.wiki.profile import check_examples, merge_nulls, parse_profile
+from acdc_pipeline.wiki.profile import Snippet, check_examples, merge_nulls, parse_profile
 
 
 def document(**more: Any) -> bytes:
@@ -117,10 +117,18 @@ def test_snippet_says_where_the_token_looked_at_is_before_or_behind_the_query(ke
     assert underlined == ([f" t{key}"] if where == "shown" else [])
 
 
+def test_token_ids_in_a_snippet_are_apart():
+    snippet = Snippet("ioi", ("7", "12", "3", "45", "6"), query=2, key=3, weight=0.5)
+    pieces = snippet_row(snippet)["pieces"]
+    assert "".join(text for text, _ in pieces) == "7 12 3 45 6"
+    assert [piece for piece in pieces if piece[1]] == [("3", "query"), ("45", "key")]
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         {"version": 2},
+        {"span_attention": {"spans": ["S1", "END"], "prompts": 4, "weights": {"a1.h0": "AAAA"}}},
         {"roles": [{"head": "a1.h0"}]},
         {"roles": [{"head": "<b>"}]},
         {"nulls": {"induction@1": [{"high": "much"}]}},
