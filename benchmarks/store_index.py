@@ -111,12 +111,13 @@ def _cpu_of_children() -> float:
 
 
 def report_commits(what: str, store: Store, records: Sequence[RunRecord]) -> None:
-    """Print how many runs a second one process commits."""
-    started = time.perf_counter()
+    """Print how many runs a second one process commits, and the CPU time of a commit."""
+    started, before = time.perf_counter(), time.process_time()
     for record in records:
         store.commit(record)
-    seconds = time.perf_counter() - started
-    print(f"{what:28} {len(records) / seconds:6.0f} runs/s (>= 100)", flush=True)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - before
+    each = f"{1000 * seconds / len(records):.1f} ms each, {1000 * cpu / len(records):.1f} of CPU"
+    print(f"{what:28} {len(records) / seconds:6.0f} runs/s (>= 100), {each}", flush=True)
 
 
 def break_index(folder: Path, how: str) -> None:
@@ -148,7 +149,7 @@ def main() -> None:
         make_store(arguments.folder / "new", arguments.runs)
         (arguments.folder / "new").rename(folder)
         print(f"made in {time.perf_counter() - started:.0f} s", flush=True)
-    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     some = ("runs", "list", "--limit", "50")
     if not folder.joinpath(*layout.INDEX).exists():
         report("first list", None, *some, folder=folder)

@@ -18,6 +18,7 @@ from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout, tables
 from acdc_pipeline.store.errors import damaged_run
 from acdc_pipeline.store.record import RunRecord, RunSummary
+from acdc_pipeline.store.threads import all_at_once
 
 METADATA_PREFIX = "acdc."
 """Key-value metadata: `acdc.schema_version`, `acdc.run_id`, `acdc.spec`, `acdc.code_version`."""
@@ -57,8 +58,8 @@ def encode(record: RunRecord) -> dict[str, bytes]:
         METADATA_PREFIX + "spec": canonical_json(record.spec.plain()),
         METADATA_PREFIX + "code_version": acdc_pipeline.__version__,
     }
-    for name, table in parts.items():
-        files[name] = _parquet(table.replace_schema_metadata(metadata))
+    described = [table.replace_schema_metadata(metadata) for table in parts.values()]
+    files |= zip(parts, all_at_once(_parquet, described), strict=True)
     return {name: files[name] for name in layout.FILES if name in files}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from acdc_pipeline.specs import SCHEMA_VERSION
@@ -51,7 +51,10 @@ class Marker:
                 "schema_version": SCHEMA_VERSION,
                 "run_id": self.run_id,
                 "attempt": self.attempt,
-                "files": {name: asdict(entry) for name, entry in self.files.items()},
+                "files": {
+                    name: {"sha256": entry.sha256, "size": entry.size}
+                    for name, entry in self.files.items()
+                },
             }
         )
 

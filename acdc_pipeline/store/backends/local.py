@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +26,10 @@ from acdc_pipeline.store.backends.base import (
     FileInfo,
     Leftover,
 )
-from acdc_pipeline.store.locks import is_locked, lock, try_lock
+from acdc_pipeline.store.locks import is_locked, lock, lock_new, try_lock
 from acdc_pipeline.store.marker import Marker
 from acdc_pipeline.store.reader import is_intact, why_unneeded
+from acdc_pipeline.store.threads import all_at_once
 
 # What a rename raises when the target is a file, or a folder that is not empty.
 _TARGET_EXISTS = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
@@ -157,8 +157,8 @@ class LocalBackend(Backend):
 
     def remove_checkpoint(self, run_id: str) -> None:
         """Remove the checkpoint of a run, and what an interrupted write of it left."""
-        for path in (self.folder / layout.CHECKPOINTS).glob(f"{run_id}.*"):
-            path.unlink(missing_ok=True)
+        for name in self._names_of(run_id, layout.CHECKPOINTS):
+            (self.folder / layout.CHECKPOINTS / name).unlink(missing_ok=True)
 
     def leftovers(self, now: float) -> Iterator[Leftover]:
         for path, why, run_id in self._unneeded_paths():
@@ -179,6 +179,10 @@ class LocalBackend(Backend):
                 path.parent.rmdir()
         _lock_file(path).unlink(missing_ok=True)
 
+    def _names_of(self, run_id: str, folder: str) -> list[str]:
+        # Path.glob compiles a regular expression for each run
+        return [name for name in self.names(folder) if name.startswith(f"{run_id}.")]
+
     def _make_folders(self) -> tuple[Path, Path]:
         runs, tmp = self.folder / layout.RUNS, self.folder / layout.TMP
         runs.mkdir(parents=True, exist_ok=True)
@@ -187,7 +191,7 @@ class LocalBackend(Backend):
 
     def _remove_abandoned(self, tmp: Path, run_id: str) -> None:
         """Remove attempts at this run whose process is gone: their locks went with it."""
-        matches = (_ATTEMPT.fullmatch(path.name) for path in tmp.glob(f"{run_id}.*"))
+        matches = map(_ATTEMPT.fullmatch, self._names_of(run_id, layout.TMP))
         for name in sorted({match[1] for match in matches if match}):
             with try_lock(tmp / f"{name}.lock") as acquired:
                 if acquired and (tmp / name).exists():
@@ -316,7 +320,7 @@ def _rename(folder: Path, target: Path) -> bool:
 def _attempt_folder(tmp: Path, run_id: str) -> Iterator[Path]:
     """Create a folder in `tmp` that is locked while this process lives, and removed afterwards."""
     folder = tmp / f"{run_id}.{layout.new_suffix()}"
-    with lock(_lock_file(folder)):
+    with lock_new(_lock_file(folder)):
         folder.mkdir()
         try:
             yield folder
@@ -361,8 +365,7 @@ def _sync_folders(*folders: Path) -> None:
 def _sync(descriptors: list[int]) -> None:
     # Each call waits for the disk, which writes concurrent requests in one go: a run of seven
     # files takes a quarter of the time of one call after the other.
-    with ThreadPoolExecutor(len(descriptors)) as pool:
-        list(pool.map(os.fsync, descriptors))
+    all_at_once(os.fsync, descriptors)
 
 
 @contextmanager

@@ -37,6 +37,11 @@ _MERGING_RUNS = ("00", "80")
 # Parts of a level are merged with the next level once they have about as many rows as that.
 _SMALL_ROWS = 64
 
+# Rows that this process committed, so that it reads none of them again to merge them. Names are
+# hashes of the content: the same name is the same row in any store.
+_own: dict[Part, pa.Table] = {}
+_MOST_OWN = 256
+
 # A part may be merged away between the listing and the reading.
 _TRIES = 5
 
@@ -118,12 +123,14 @@ def merge_smallest(backend: Backend) -> None:
     parts = _smallest(list_parts(backend))
     if len(parts) <= FEW_PARTS:
         return
-    contents = backend.map(lambda part: backend.read(*layout.INDEX, part.name), parts)
-    tables = [
-        table
-        for part, content in zip(parts, contents, strict=True)
-        if content is not None and (table := _decode(part, content)) is not None
-    ]
+
+    def read(part: Part) -> pa.Table | None:
+        if (table := _own.pop(part, None)) is not None:
+            return table
+        content = backend.read(*layout.INDEX, part.name)
+        return None if content is None else _decode(part, content)
+
+    tables = [table for table in backend.map(read, parts) if table is not None]
     if len(tables) == len(parts):
         replace(backend, parts, pa.concat_tables(tables))
 
@@ -178,6 +185,10 @@ def _write_table(backend: Backend, table: pa.Table) -> Part:
     data = sink.getvalue().to_pybytes()
     part = Part(f"{table.num_rows}-{_digest(data)}.parquet", table.num_rows)
     backend.write_cache(data, *layout.INDEX, part.name)
+    if not large:
+        _own[part] = table
+        if len(_own) > _MOST_OWN:  # other processes merged them
+            _own.pop(next(iter(_own)))
     return part
 
 

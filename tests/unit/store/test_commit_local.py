@@ -223,3 +223,17 @@ def test_run_folder_that_is_a_link_is_listed_and_read_and_not_committed_again(tm
     store = open_store(tmp_path / "store")
     assert store.run_ids() == []
     assert not store.has(RUN_ID)
+
+
+def test_commit_works_in_a_process_forked_from_one_that_committed(tmp_path: Path):
+    code = (
+        "import os, sys; from acdc_pipeline.store import open_store; from tests import records; "
+        "store = open_store(sys.argv[1], 'write'); store.commit(records.record(0)); "
+        "child = os.fork(); store.commit(records.record(1 if child else 2)); "
+        "child and sys.exit(os.waitpid(child, 0)[1])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path)]
+    subprocess.run(command, cwd=REPOSITORY, env=ENVIRONMENT, check=True, timeout=60)
+    store = open_store(tmp_path)
+    assert len(store.run_ids()) == 3
+    assert store.damaged() == []

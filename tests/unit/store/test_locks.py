@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from acdc_pipeline.store.locks import is_locked, lock, try_lock
+from acdc_pipeline.store.locks import is_locked, lock, lock_new, try_lock
 
 
 def test_lock_is_held_by_one_at_a_time_and_leaves_no_file(tmp_path: Path):
@@ -58,3 +58,22 @@ def test_file_system_without_locks_lets_lock_go_on_and_try_lock_fail(
     with try_lock(path) as acquired:
         assert not acquired
     assert not is_locked(path)
+
+
+def test_lock_new_of_a_file_that_another_process_removed_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, flock, removed = tmp_path / "lock", fcntl.flock, []
+
+    def removed_once(descriptor: int, operation: int) -> None:
+        flock(descriptor, operation)
+        if not removed:
+            removed.append(path.unlink())
+
+    monkeypatch.setattr(fcntl, "flock", removed_once)
+    with lock_new(path):
+        assert removed
+        assert is_locked(path)
+        with try_lock(path) as acquired:
+            assert not acquired
+    assert not path.exists()
