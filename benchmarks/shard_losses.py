@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from acdc_pipeline.execution.progress import SilentSweep
+from acdc_pipeline.execution.progress import Silent, SilentSweep
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.execution.shards.local import local_sharded_worker
 from acdc_pipeline.execution.worker import Worker

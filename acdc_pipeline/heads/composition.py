@@ -15,6 +15,7 @@ from acdc_pipeline.graph.edge import SLOTS, Slot
 from acdc_pipeline.heads.batches import chunks
 from acdc_pipeline.heads.folded import Circuit, FoldedLayer, available_values, folded_layer
 from acdc_pipeline.heads.values import HeadValues, on_every_layer
+from acdc_pipeline.models.mapped import MappedBlocks, release_freed_memory
 from acdc_pipeline.models.weights import TransformerWeights
 
 PARTNERS = 3
@@ -66,6 +67,8 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
             for slot in SLOTS if writers else ():
                 table = tables.setdefault((slot, number), [])
                 table += [_pairs(*writer, reader, grams, slot, memory).cpu() for writer in writers]
+                if isinstance(weights.blocks, MappedBlocks):
+                    release_freed_memory()
                 if len(table) < number:
                     continue  # some earlier layers are in a later group
                 excess = torch.cat(tables.pop((slot, number))).to(torch.float64).numpy() - baseline
@@ -92,12 +95,15 @@ def composition(weights: TransformerWeights, memory: int) -> Composition:
 
 
 def _writers_at_once(weights: TransformerWeights, memory: int) -> int:
-    """Of how many layers the outputs are held at once, beside a reader and products with it."""
+    """Of how many layers the outputs are held at once, in half of the memory.
+
+    The rest is for what is freed and not returned to the system yet.
+    """
     attn, n_heads, d_model = weights.attentions[0], weights.topology.n_heads, weights.d_model
     d_v = attn.w_o.shape[1]
     matrix, square = n_heads * d_v * d_model, n_heads * max(d_v, attn.d_qk) ** 2
     writer, reader = matrix + 4 * square, 5 * matrix + 4 * square
-    left = memory // weights.dtype.itemsize - reader - 4 * n_heads * square
+    left = memory // (2 * weights.dtype.itemsize) - reader - 4 * n_heads * square
     return max(1, left // writer)
 
 
