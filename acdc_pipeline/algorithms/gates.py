@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from acdc_pipeline.algorithms.nodes import Output, edge_scores_of_nodes
+from acdc_pipeline.algorithms.nodes import edge_scores_of_nodes, scored_outputs
 from acdc_pipeline.algorithms.scoring import EdgeScores, MeanProblem, ScoringProblem
 from acdc_pipeline.engine import Bench
 from acdc_pipeline.engine.forward import expert_receivers, head_width, mlp_width
@@ -79,10 +79,11 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
     that Conmy et al. 2023 (arXiv 2304.14997) compare with ACDC: gates on heads and MLPs, each of
     which interpolates between the current output and the ablated one, and no probe. An edge has the
     score of its weaker end. Higher means more needed; a gate of score 0 is open as often as closed.
-    Each step costs a forward and a backward pass.
+    In a graph with spans a node has a gate in each of them. Each step costs a forward and a
+    backward pass.
     """
     topology = problem.topology
-    candidates = topology.sources[1:]
+    candidates = scored_outputs(topology)
 
     def penalty(
         log_alpha: Float[Tensor, " gate"],
@@ -98,8 +99,7 @@ def subnetwork_probing(problem: MeanProblem, method: SubnetworkProbingMethod) ->
         learning_rate=method.learning_rate,
         penalty=penalty,
     )
-    nodes = dict(zip(candidates, log_alpha.tolist(), strict=True))
-    outputs: dict[Output, float] = {(node, None): value for node, value in nodes.items()}
+    outputs = dict(zip(candidates, log_alpha.tolist(), strict=True))
     return edge_scores_of_nodes(topology, outputs, method.ranking)
 
 
@@ -112,10 +112,11 @@ def _edge_gradient(
 def _node_gradient(
     problem: ScoringProblem, gates: Float[Tensor, " gate"]
 ) -> Float[Tensor, " gate"]:
-    # The gate of the input stays open.
-    every = torch.cat([gates.new_ones(1), gates])
+    # The gates of the input stay open.
+    n_open = len(problem.topology.spans) or 1
+    every = torch.cat([gates.new_ones(n_open), gates])
     at_once = _max_prompts_on_tape(problem.bench, problem.memory)
-    return node_gate_gradient(problem.bench, problem.differentiable, every, at_once)[1:]
+    return node_gate_gradient(problem.bench, problem.differentiable, every, at_once)[n_open:]
 
 
 def train_gates(

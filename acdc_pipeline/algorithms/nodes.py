@@ -38,7 +38,7 @@ def node_attribution(problem: MeanProblem, method: NodeAttributionMethod) -> Edg
     the score of its weaker end. Higher means more needed, in units of the metric.
     """
     effects = problem.mean(_summed_effects).tolist()
-    nodes = dict(zip(_outputs(problem.topology), effects, strict=True))
+    nodes = dict(zip(scored_outputs(problem.topology), effects, strict=True))
     return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
@@ -52,7 +52,7 @@ def node_exact(problem: MeanProblem, method: NodeExactMethod) -> EdgeScores:
     each node, the layers after it are computed again.
     """
     costs = problem.mean(_costs_of_removal).tolist()
-    nodes = dict(zip(_outputs(problem.topology), costs, strict=True))
+    nodes = dict(zip(scored_outputs(problem.topology), costs, strict=True))
     return edge_scores_of_nodes(problem.topology, nodes, method.rank)
 
 
@@ -69,7 +69,7 @@ def hisp(problem: MeanProblem, method: HispMethod) -> EdgeScores:
     KL divergence cannot be the metric.
     """
     effects = problem.mean(_summed_magnitudes).tolist()
-    importance = dict(zip(_outputs(problem.topology), effects, strict=True))
+    importance = dict(zip(scored_outputs(problem.topology), effects, strict=True))
     squares: dict[int | None, float] = defaultdict(float)
     for (node, _), value in importance.items():
         squares[node.layer] += value**2
@@ -85,26 +85,26 @@ Output = tuple[Node, str | None]
 """What a node writes in a span, or everywhere in a graph without spans."""
 
 
-def _outputs(topology: Topology) -> list[Output]:
-    """The outputs that have a score: those of all sources but `input`, in computation order."""
+def scored_outputs(topology: Topology) -> list[Output]:
+    """Return the outputs that have a score: of all sources but `input`, in computation order."""
     return [(node, span) for node in topology.sources[1:] for span in topology.spans or (None,)]
 
 
 def _summed_effects(problem: ScoringProblem) -> Float[Tensor, " node"]:
     """The first-order effect of each output, on all prompts together."""
     effects = _first_order_effects(problem)
-    return torch.stack([effects[output].sum() for output in _outputs(problem.topology)])
+    return torch.stack([effects[output].sum() for output in scored_outputs(problem.topology)])
 
 
 def _summed_magnitudes(problem: ScoringProblem) -> Float[Tensor, " node"]:
     """The magnitudes of the first-order effects of each output, over all prompts."""
     effects = _first_order_effects(problem)
-    return torch.stack([effects[output].abs().sum() for output in _outputs(problem.topology)])
+    return torch.stack([effects[output].abs().sum() for output in scored_outputs(problem.topology)])
 
 
 def _costs_of_removal(problem: ScoringProblem) -> Float[Tensor, " node"]:
     """The exact cost of removing each output."""
-    outputs = _outputs(problem.topology)
+    outputs = scored_outputs(problem.topology)
     costs: dict[Output, float] = {}
     with torch.no_grad():
         removals = SingleRemovals(problem.bench, problem.objective, problem.memory)
@@ -128,7 +128,7 @@ def _first_order_effects(problem: ScoringProblem) -> dict[Output, Float[Tensor, 
     at_final = final_gradient(problem.differentiable, bench.layout, streams.final)
     effects = {
         output: torch.zeros(bench.layout.batch, dtype=torch.float64)
-        for output in ((INPUT, None), *_outputs(topology))
+        for output in ((INPUT, None), *scored_outputs(topology))
     }
     at_once = max_prompts_at_once(bench, problem.memory)
     for start in range(0, bench.layout.batch, at_once):

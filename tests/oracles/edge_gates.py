@@ -63,6 +63,35 @@ class Gates:
         return {edge: float(g) for edge, g in zip(self.by_edge, gradients, strict=True)}
 
 
+class OpenGates:
+    """Gates from 0 to 1: a receiver reads the ablated output of a source the more, the lower.
+
+    Args:
+        by_edge: the gate of each edge.
+        ablated: what sources write where they are ablated.
+        spans: masks [prompt pos] by name, where edges have spans.
+    """
+
+    def __init__(
+        self,
+        by_edge: Mapping[str, Tensor],
+        ablated: Mapping[str, Tensor],
+        spans: Mapping[str, Tensor],
+    ) -> None:
+        self.by_edge, self.ablated = by_edge, ablated
+        self.places = {f"@{name}": mask[..., None] for name, mask in spans.items()}
+
+    def added(self, receiver: str, written: Mapping[str, Tensor]) -> Tensor | float:
+        total: Tensor | float = 0.0
+        for source, output in written.items():
+            for place, mask in (self.places or {"": torch.ones(())}).items():
+                gate = self.by_edge.get(f"{source}->{receiver}{place}")
+                if gate is not None:
+                    closed = mask.to(output.dtype) * (1 - gate)
+                    total = total + closed * (self.ablated[source] - output)
+        return total
+
+
 class GatedNative(NativePatching):
     gates: Gates | None = None
 

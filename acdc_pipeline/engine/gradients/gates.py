@@ -5,14 +5,15 @@ gates of 0 and 1 alone, edge gates are `run_circuits`.
 
 The backward pass of edge gates goes layer by layer, from the last. Each layer is run again from
 what its receivers read, so that the activations of one layer are held and not of all. The gradient
-by a source's output is a running sum over its readers, and three matrix products per layer give
-the gradients by gates and by sources.
+by a source's output is a running sum over its readers, and three matrix products per layer and span
+give the gradients by gates and by sources.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial, reduce
 
 import torch
@@ -35,11 +36,15 @@ from acdc_pipeline.engine.gradients.receiver_gradients import backpropagate, fin
 from acdc_pipeline.engine.objectives import LogprobObjective
 from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForward
 from acdc_pipeline.engine.slots import project_slots
+from acdc_pipeline.engine.span_rows import rows_by_span
 from acdc_pipeline.graph import LOGITS, SLOTS, Receiver, mixer, mlp
 from acdc_pipeline.models.weights import TransformerWeights
 
 _ROWS = 192
 """Positions processed together: more do not speed up products, and add memory traffic."""
+
+SpanOfRows = tuple[str | None, Int[Tensor, " row"] | None]
+"""A span and its rows among the positions of all prompts, see `rows_by_span`."""
 
 Backward = Callable[[Stream], Float[Tensor, " gate"]]
 """From the gradient by the final stream to that by the gates."""
@@ -56,7 +61,7 @@ def edge_gate_gradient(
     """
 
     def forward(chosen: slice) -> tuple[Stream, Backward]:
-        run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates)
+        run = EdgeGated(bench.weights, bench.ablated[:, chosen], gates, _spans_of(bench, chosen))
         return run.final(embed(bench.weights, bench.prompts.clean[chosen])), run.backward
 
     return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
@@ -82,11 +87,12 @@ def circuit_gradient(
     """
 
     def forward(chosen: slice) -> tuple[Stream, Backward]:
-        ablated = bench.ablated[:, chosen]
+        ablated, spans = bench.ablated[:, chosen], _spans_of(bench, chosen)
         clean = embed(bench.weights, bench.prompts.clean[chosen])
-        whole = EdgeGated(bench.weights, ablated, present)
+        whole = EdgeGated(bench.weights, ablated, present, spans)
         whole.final(clean)
-        run = EdgeGated(bench.weights, ablated, present, steps=-whole.changes)
+        steps = [-changes for changes in whole.changes]
+        run = EdgeGated(bench.weights, ablated, present, spans, steps)
         return run.final(ablated[0] + share * (clean - ablated[0])), run.backward
 
     return _gradient(bench, objective, forward, _prompts_that_fit(bench, memory))
@@ -97,11 +103,12 @@ class EdgeGated(ReceiverForward):
 
     Args:
         ablated: what a gate of 0 passes.
-        steps: for each source, the factor of a receiver's gradient; None means its current minus
-            its ablated output, which gives the gradient by the gates.
+        spans: those of the graph, each with its rows among the positions of these prompts.
+        steps: for each span and source, the factor of a receiver's gradient; None means its current
+            minus its ablated output, which gives the gradient by the gates.
 
     Attributes:
-        changes: the current minus the ablated output of each source.
+        changes: for each span, the current minus the ablated output of each source there.
     """
 
     def __init__(
@@ -109,12 +116,14 @@ class EdgeGated(ReceiverForward):
         weights: TransformerWeights,
         ablated: Float[Tensor, "src batch pos d_model"],
         gates: Float[Tensor, " edge"],
-        steps: Float[Tensor, "src numbers"] | None = None,
+        spans: Sequence[SpanOfRows] = ((None, None),),
+        steps: Sequence[Float[Tensor, "src numbers"]] | None = None,
     ) -> None:
         super().__init__(weights)
         self.ablated = ablated
         self.gates = gates
-        self.changes = torch.zeros_like(ablated).flatten(1)
+        self.spans = spans
+        self.changes = self._split(torch.zeros_like(ablated))
         self.steps = self.changes if steps is None else steps
         self.bases = Bases(OutputsOfPrompts(ablated))
         self._inputs: dict[Receiver, Outputs] = {}
@@ -122,7 +131,9 @@ class EdgeGated(ReceiverForward):
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         first, end = sources[0], sources[-1] + 1
-        self.changes[first:end] = (written - self.ablated[first:end]).flatten(1)
+        written = written - self.ablated[first:end]
+        for changes, here in zip(self.changes, self._split(written), strict=True):
+            changes[first:end] = here
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         """Read the sources before a layer once for its heads and its MLP together.
@@ -134,7 +145,13 @@ class EdgeGated(ReceiverForward):
         if receivers[0].slot is not None and layer is not None and self._pairs(layer):
             every.append(Receiver(mlp(layer)))
         before, begun = self._begun or (0, None)
-        total = self._gates_of(every, before, n) @ self.changes[before:n]
+        in_spans = zip(self.spans, self.changes, strict=True)
+        total = self._join(
+            [
+                self._gates_of(every, s, before, n) @ changes[before:n]
+                for (s, _), changes in in_spans
+            ]
+        ).flatten(1)
         self._begun = None
         if begun is not None:
             total += begun
@@ -149,17 +166,21 @@ class EdgeGated(ReceiverForward):
     def backward(self, at_final: Stream) -> Float[Tensor, " edge"]:
         """The gradients by the gates, from the gradient by the result of `final`, run before."""
         by_gate = torch.zeros_like(self.gates)
-        by_source = torch.zeros_like(self.changes)
-        at_outputs = by_source.view_as(self.ablated)
+        by_source = self._split(torch.zeros_like(self.ablated))
+
+        def at_outputs(start: int, end: int) -> Outputs:
+            return self._join([here[start:end] for here in by_source])
 
         def into(readers: Sequence[Receiver], gradient: Outputs, start: int, end: int) -> None:
             """Add the gradients by sources `start` to `end` and by the gates of their edges."""
-            flat = gradient.flatten(1)
-            by_edge = (self.steps[start:end] @ flat.T).T
-            for reader, row in zip(readers, by_edge, strict=True):
-                at = self.topology.first_edge[reader]
-                by_gate[at + start : at + end] = row
-            by_source[start:end].addmm_(self._gates_of(readers, start, end).T, flat)
+            in_spans = zip(self.spans, self._split(gradient), self.steps, by_source, strict=True)
+            for (span, _), flat, steps, sums in in_spans:
+                by_edge = (steps[start:end] @ flat.T).T
+                for reader, row in zip(readers, by_edge, strict=True):
+                    at = self.topology.first_edge.get(replace(reader, span=span))
+                    if at is not None:  # `logits` is read in the spans of answers alone
+                        by_gate[at + start : at + end] = row
+                sums[start:end].addmm_(self._gates_of(readers, span, start, end).T, flat)
 
         into([Receiver(LOGITS)], at_final[None], 0, len(self.topology.sources))
         for layer in reversed(range(len(self.weights.blocks))):
@@ -172,7 +193,7 @@ class EdgeGated(ReceiverForward):
             if readers:
                 write = partial(run_mlp_nodes, block, some=range(len(of_mlp)))
                 inputs = self._inputs.pop(readers[0])
-                at_mlp = at_outputs[of_mlp.start : of_mlp.stop]
+                at_mlp = at_outputs(of_mlp.start, of_mlp.stop)
                 through.append(backpropagate(write, inputs, at_mlp))
                 if not self.weights.parallel:
                     into(readers, through[0], first, of_mlp.start)
@@ -180,14 +201,15 @@ class EdgeGated(ReceiverForward):
                 readers.append(Receiver(mixer(layer)))
                 write = partial(run_mixer, block)
                 inputs = self._inputs.pop(readers[-1])
-                through.append(backpropagate(write, inputs, at_outputs[at_mixer, None]))
+                at_mixer_output = at_outputs(at_mixer, at_mixer + 1)
+                through.append(backpropagate(write, inputs, at_mixer_output))
             of_heads = [
                 Receiver(node, slot) for slot in SLOTS for node in self.topology.heads(layer)
             ]
             if of_heads:
                 write = partial(self.run_heads, layer, range(len(at)))
                 inputs = self._inputs.pop(of_heads[0])
-                through.append(backpropagate(write, inputs, at_outputs[first:after]))
+                through.append(backpropagate(write, inputs, at_outputs(first, after)))
             into([*readers, *of_heads], torch.cat(through), 0, first)
         return by_gate
 
@@ -196,11 +218,40 @@ class EdgeGated(ReceiverForward):
         return self.topology.parts(layer) == "am" and not self.topology.n_experts(layer)
 
     def _gates_of(
-        self, receivers: Sequence[Receiver], start: int, end: int
+        self, receivers: Sequence[Receiver], span: str | None, start: int, end: int
     ) -> Float[Tensor, "n src"]:
-        """The gates of the edges into `receivers` from the sources `start` to `end`."""
-        at = (self.topology.first_edge[receiver] for receiver in receivers)
-        return torch.stack([self.gates[first + start : first + end] for first in at])
+        """The gates in `span` of the edges into `receivers` from the sources `start` to `end`."""
+        firsts = (self.topology.first_edge.get(replace(r, span=span)) for r in receivers)
+        closed = self.gates.new_zeros(end - start)  # `logits` outside the spans of answers
+        return torch.stack(
+            [closed if at is None else self.gates[at + start : at + end] for at in firsts]
+        )
+
+    def _split(self, x: Outputs) -> list[Float[Tensor, "n numbers"]]:
+        """The rows of each span."""
+        if self.spans[0][1] is None:
+            return [x.flatten(1)]
+        rows_of_all = x.flatten(1, 2)
+        return [
+            rows_of_all.index_select(1, rows).flatten(1)
+            for _, rows in self.spans
+            if rows is not None
+        ]
+
+    def _join(self, parts: Sequence[Float[Tensor, "n _"]]) -> Outputs:
+        """Streams from the rows of each span; 0 at padding, which belongs to none."""
+        n, shape = len(parts[0]), self.ablated.shape[1:]
+        if self.spans[0][1] is None:
+            return parts[0].view(n, *shape)
+        out = parts[0].new_zeros(n, *shape)
+        for (_, rows), part in zip(self.spans, parts, strict=True):
+            if rows is not None:
+                out.view(n, -1, shape[-1]).index_copy_(1, rows, part.view(n, -1, shape[-1]))
+        return out
+
+
+def _spans_of(bench: Bench, chosen: slice) -> list[SpanOfRows]:
+    return rows_by_span(bench.layout, bench.weights.topology.spans, chosen)
 
 
 def _gradient(
@@ -233,7 +284,7 @@ def _prompts_that_fit(bench: Bench, memory: int) -> int:
     layer the gradients by its inputs, its queries, keys, values, patterns and hidden units, and
     what its experts read and write.
     """
-    topology, pos = bench.weights.topology, bench.layout.pos
+    topology, pos = bench.weights.topology.collapsed, bench.layout.pos
     d_model, d_head = bench.weights.d_model, head_width(bench.weights)
     heads = topology.n_heads * (8 * d_model + 14 * d_head + 8 * pos)
     layer = heads + 8 * mlp_width(bench.weights)
@@ -247,14 +298,18 @@ def run_node_gates(
     weights: TransformerWeights,
     tokens: Int[Tensor, "batch pos"],
     ablated: Float[Tensor, "src batch pos d_model"],
-    gates: Float[Tensor, " src"],
+    gates: Float[Tensor, "src ..."],
 ) -> Stream:
-    """Run the model with each source gated for all its readers. Returns the final stream."""
+    """Run the model with each source gated for all its readers. Returns the final stream.
+
+    Args:
+        gates: of each source, or of each source at each position of each prompt.
+    """
     topology = weights.topology
 
     def gated(written: Outputs, first: int) -> Stream:
         rows = slice(first, first + len(written))
-        held = gates[rows, None, None, None]
+        held = gates[rows, ..., None] if gates.dim() > 1 else gates[rows, None, None, None]
         return (ablated[rows] + held * (written - ablated[rows])).sum(0)
 
     residual = gated(embed(weights, tokens)[None], 0)
@@ -281,16 +336,23 @@ def run_node_gates(
 def node_gate_gradient(
     bench: Bench,
     objective: LogprobObjective,
-    gates: Float[Tensor, " src"],
+    gates: Float[Tensor, " output"],
     prompts_at_once: int,
-) -> Float[Tensor, " src"]:
-    """The gradient of the objective by the gate of each source, each between 0 and 1."""
+) -> Float[Tensor, " output"]:
+    """The gradient of the objective by the gate of each source, each between 0 and 1.
+
+    In a graph with spans a source has a gate in each of them, first to last.
+    """
     leaf = gates.detach().requires_grad_()
+    index = bench.layout.span_index
 
     def forward(chosen: slice) -> tuple[Stream, Backward]:
         tokens, ablated = bench.prompts.clean[chosen], bench.ablated[:, chosen]
         with torch.enable_grad():
-            final = run_node_gates(bench.weights, tokens, ablated, leaf)
+            held = leaf
+            if index is not None:  # padding, of number -1, has the gates of any span
+                held = leaf.view(len(ablated), -1)[:, index[chosen].clamp(min=0)]
+            final = run_node_gates(bench.weights, tokens, ablated, held)
         return final.detach(), lambda gradient: torch.autograd.grad(final, leaf, gradient)[0]
 
     return _gradient(bench, objective, forward, prompts_at_once)

@@ -289,7 +289,6 @@ class EdgePruningMethod(ScoredMethod):
     """
 
     VERSION: ClassVar[int] = 1
-    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "log-odds of its trained gate"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:edge_pruning"
@@ -317,7 +316,6 @@ class SubnetworkProbingMethod(ScoredMethod):
     """
 
     VERSION: ClassVar[int] = 1
-    POSITIONAL: ClassVar[bool] = False
     SCORE: ClassVar[str] = "log-odds of the trained gate of its weaker end"
     UNFIT: ClassVar[Mapping[MetricKey, str]] = NO_GRADIENT
     COMPUTE: ClassVar[str] = "acdc_pipeline.algorithms.gates:subnetwork_probing"

@@ -34,12 +34,6 @@ def test_run_without_positions_is_stored_as_before():
     assert RunSpec.from_plain(spread.plain()) == spread
 
 
-@pytest.mark.parametrize("method", ["edge-pruning", "subnetwork-probing"])
-def test_method_without_positions_is_refused_by_name(method: str):
-    with pytest.raises(SpecError, match=f"method '{method}' finds no circuits with positions"):
-        _run(method, positions="spans")
-
-
 def test_unknown_kind_of_positions_names_the_known_ones():
     with pytest.raises(SpecError, match="positions"):
         _run(positions="words")

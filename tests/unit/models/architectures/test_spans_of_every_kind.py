@@ -12,13 +12,24 @@ from torch import Tensor
 
 from acdc_pipeline.algorithms import acdc
 from acdc_pipeline.engine import Bench, set_up
-from acdc_pipeline.evaluation import circuit_logprobs, measure, objective_for
+from acdc_pipeline.engine.gradients.gates import (
+    circuit_gradient,
+    edge_gate_gradient,
+    node_gate_gradient,
+)
+from acdc_pipeline.evaluation import (
+    circuit_logprobs,
+    differentiable_objective_for,
+    measure,
+    objective_for,
+)
+from acdc_pipeline.graph.flow import flow_of
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from tests.every_class import EVERY_CLASS, TinyModel
 from tests.float64 import Float64Throughout
 from tests.hugging_face_models import VOCAB
-from tests.oracles.edge_gates import EdgeGates
+from tests.oracles.edge_gates import EdgeGates, OpenGates
 from tests.oracles.hugging_face_patching import HuggingFacePatching
 from tests.oracles.plain_acdc import Step, decide_all, visits, visits_in_spans
 from tests.prompt_sets import random_prompts
@@ -132,6 +143,40 @@ def test_node_scores_in_spans_are_those_of_brute_force(case: Case):
             ends.append(max((costs[node, s] for s in seeing), key=abs))
         expected = min(ends, key=abs) if ends else max(costs.values(), key=abs)
         assert ours[edge] == pytest.approx(expected, rel=100 * case.tolerance, abs=case.tolerance)
+
+
+def test_slopes_of_gates_in_spans_are_the_gradients_of_transformers(case: Case):
+    """A gate on every edge, and one on every output: those of all its readers moved together."""
+    topology, dtype = case.bench.weights.topology, case.bench.ablated.dtype
+    generator = torch.Generator().manual_seed(1)
+    n_sources = len(topology.sources)
+    by_edge = torch.rand(topology.n_edges, generator=generator).to(dtype)
+    by_output = torch.rand(n_sources * len(SPANS), generator=generator).to(dtype)
+    flow = flow_of(topology)
+    with Float64Throughout():
+        objective = differentiable_objective_for(case.bench, "logit_diff")
+        ours = edge_gate_gradient(case.bench, objective, by_edge, memory=2**30)
+        theirs = _slopes(case, by_edge)
+        assert (ours - theirs).abs().max() < 10 * case.tolerance * theirs.abs().max()
+        circuit = by_edge.round()  # removing is the step of a gate from 1 to 0
+        in_circuit = circuit_gradient(case.bench, objective, circuit, 1.0, memory=2**30)
+        theirs = -_slopes(case, circuit)
+        assert (in_circuit - theirs).abs().max() < 10 * case.tolerance * theirs.abs().max()
+        ours = node_gate_gradient(case.bench, objective, by_output, prompts_at_once=1)
+        at_edges = _slopes(case, by_output[flow.source])
+        theirs = torch.zeros_like(ours).index_add_(0, torch.from_numpy(flow.source), at_edges)
+        assert (ours - theirs).abs().max() < 10 * case.tolerance * theirs.abs().max()
+
+
+def _slopes(case: Case, by_edge: Tensor) -> Tensor:
+    leaf = by_edge.clone().requires_grad_()
+    gates = OpenGates(
+        dict(zip(case.edges, leaf, strict=True)), case.plain.ablated, case.plain.spans
+    )
+    with torch.enable_grad():
+        value = _logit_diff(case, case.plain.gated_logits(gates))
+        (slopes,) = torch.autograd.grad(value, leaf)
+    return slopes
 
 
 def test_random_circuits_in_spans_have_the_divergence_of_brute_force(case: Case):
