@@ -22,7 +22,7 @@ from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.engine.span_rows import graph_spans
 from acdc_pipeline.engine.spill import Spill
-from acdc_pipeline.errors import InvalidInput, PromptError
+from acdc_pipeline.errors import PromptError
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -85,7 +85,6 @@ class Bench:
 
         Raises:
             OutOfMemoryBudget: what the search always holds exceeds `memory`.
-            InvalidInput: experts are nodes of a graph with spans.
         """
         if self.weights.one_span is not None:
             found = self.without_one_span.search(objective, memory=memory)
@@ -98,11 +97,6 @@ class Bench:
             left = memory - plan.sources
         model = (self.weights, self.clean, self.ablated, self.layout, objective, left)
         if self.weights.spans is not None:
-            if self.weights.topology.experts:
-                raise InvalidInput(
-                    "experts cannot be nodes of a graph with spans",
-                    fix="leave out the experts or the positions",
-                )
             return (PositionalCoupledSearch if self.weights.coupled else PositionalSearch)(*model)
         if self.weights.coupled:
             return CoupledSearch(*model, self.spill)

@@ -40,7 +40,7 @@ class SpanCircuit(ReceiverForward):
         layout: Layout,
     ) -> None:
         topology = weights.topology
-        super().__init__(weights, None if weights.coupled else _computed(topology, mask))
+        super().__init__(weights, None if weights.coupled else computed_in_spans(topology, mask))
         self.ablated: OutputsOfPrompts = bases.ablated
         self.bases, self.mask = bases, mask
         self.spans = rows_by_span(layout, topology.spans)
@@ -83,7 +83,9 @@ class SpanCircuit(ReceiverForward):
         return found
 
 
-def _computed(topology: Topology, mask: Bool[np.ndarray, " edge"]) -> Bool[np.ndarray, " src"]:
+def computed_in_spans(
+    topology: Topology, mask: Bool[np.ndarray, " edge"]
+) -> Bool[np.ndarray, " src"]:
     """The sources whose output in some span reaches the logits."""
     flow, n_spans = flow_of(topology), len(topology.spans)
     computed = np.zeros(len(topology.sources), dtype=bool)

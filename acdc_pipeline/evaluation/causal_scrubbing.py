@@ -19,6 +19,7 @@ from acdc_pipeline.engine.shared_outputs import needed_sources
 from acdc_pipeline.evaluation.exchange import Exchange, Pool, pool_by_length, pool_by_roles
 from acdc_pipeline.evaluation.exchanged_sums import ExchangedSums, Room
 from acdc_pipeline.evaluation.measure import Advance, require_answers, score_answers
+from acdc_pipeline.evaluation.span_scrubbing import scrub_in_spans
 from acdc_pipeline.graph import Circuit, Edge, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.names import MetricKey
@@ -82,10 +83,12 @@ def causal_scrubbing(
     its source's clean activation on a prompt of the same token length, drawn independently for each
     edge. Every edge of the circuit carries its source's current output on a prompt of the same
     template, token length and roles, drawn likewise; if prompts declare no roles, on the prompt
-    itself. A draw puts each group of such prompts in random order and shifts it cyclically, by a
-    number of its own for every edge (see `Pool`), so that a prompt is replaced by any of its group
-    with equal probability. The published method recomputes the inputs of each receiver as a tree;
-    here sources are run once per draw and shared between receivers.
+    itself. In a graph with spans the prompts also have the same spans at the same positions, and an
+    edge is exchanged at those of its span. A draw puts each group of such prompts in random order
+    and shifts it cyclically, by a number of its own for every edge (see `Pool`), so that a prompt
+    is replaced by any of its group with equal probability. The published method recomputes the
+    inputs of each receiver as a tree; here sources are run once per draw and shared between
+    receivers.
 
     Args:
         bench: the model on prompts each of which shares its length with another
@@ -170,6 +173,11 @@ def scrubbed_logits(
             of a group of `outside`.
     """
     present = [bench.weights.topology.edge_mask(edges) for edges in circuits]
+    bench = bench.without_one_span
+    if bench.weights.spans is not None:
+        with torch.no_grad():
+            finals = scrub_in_spans(bench, present, outside, inside)
+            return unembed(bench.weights, bench.layout.at_answers(finals.flatten(1, 2)))
     outputs, final = bench.clean.outputs, bench.clean.final
     finals = final.new_zeros(len(circuits), *final.shape)
     batches = list(_batches(bench.prompts.lengths.tolist(), outside.pool, inside.pool))

@@ -218,6 +218,15 @@ class Circuit:
         ordered = {edge: scores[edge] for edge in topology.in_order(scores)}
         return Circuit(topology, edges, ordered)
 
+    def within(self, topology: Topology) -> Circuit:
+        """Return the circuit in a graph of other prompts, which may lack some of its spans.
+
+        Edges in spans that the other graph lacks are left out: no prompt of it has their positions.
+        """
+        if topology == self.topology:
+            return self
+        return Circuit(topology, self.edges & topology.edge_set)
+
     def to_networkx(self) -> MultiDiGraph:
         """Return the circuit as a networkx graph; an edge's key is its slot (`q`, `k`, `v`, or "").
 

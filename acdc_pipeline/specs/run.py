@@ -71,7 +71,7 @@ class RunSpec(Spec):
 
 
 def require_positional(run: RunSpec) -> None:
-    """Raise SpecError if a run has positions and its method or its experts cannot."""
+    """Raise SpecError if a run has positions and its method finds no circuits with them."""
     if run.positions == "none":
         return
     if not run.method.POSITIONAL:
@@ -79,12 +79,6 @@ def require_positional(run: RunSpec) -> None:
             f"method '{run.method.name}' finds no circuits with positions",
             field="positions",
             allowed="none, or another method such as acdc, eap-ig-inputs, exact",
-        )
-    if run.experts != "layer":
-        raise SpecError(
-            "experts cannot be nodes of a graph with positions",
-            field="positions",
-            allowed="none, or one node for each mixture",
         )
 
 

@@ -326,7 +326,7 @@ def _causal_scrubbing(subject: Subject, advance: Advance) -> dict[str, Any]:
         bench = scrubbing_bench(worker, run, subject.task)
     except PromptError as error:
         return {"unscrubbed": error.problem}
-    scored, circuit = None, subject.circuit
+    scored, circuit = None, subject.circuit.within(bench.weights.topology)
     if (jobs := worker.jobs(run, subject.task)) is not None:
         packed = np.packbits(circuit.topology.edge_mask(circuit.edges)).tobytes()
         draws = [jobs.submit(scrub, packed, draw, plan.seed) for draw in range(plan.draws)]
@@ -355,7 +355,8 @@ def _fresh_prompts(subject: Subject, _: Advance) -> dict[str, Any]:
         scale = measure_scale(fresh, method.metric)
     except InvalidInput:
         return {}
-    value = measure_value(fresh, method.metric, subject.circuit.edges)
+    circuit = subject.circuit.within(fresh.weights.topology)
+    value = measure_value(fresh, method.metric, circuit.edges)
     return {"fresh": scale.faithfulness(value)}
 
 

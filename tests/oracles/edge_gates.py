@@ -8,7 +8,7 @@ that writes something between clean and ablated is the same sum, read by all tha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +18,12 @@ from tests.oracles.native_patching import NativePatching
 
 Metric = Callable[[Tensor], Tensor]
 """Of log-probabilities at the last position: one number, higher is worse."""
+
+
+class Added(Protocol):
+    """What receivers read beyond what their sources write."""
+
+    def added(self, receiver: str, written: dict[str, Tensor], /) -> Tensor | float: ...
 
 
 class Gates:

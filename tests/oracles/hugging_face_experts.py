@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.oracles.edge_gates import Gates
+from tests.oracles.edge_gates import Added
 from tests.oracles.hugging_face_parts import LayerParts
 from tests.oracles.hugging_face_patching import HuggingFacePatching, Run, change_output
 from tests.oracles.plain_acdc import Visit, sources_of_layers
@@ -43,12 +43,14 @@ class ExpertPatching(HuggingFacePatching):
         factor: what mixtures multiply the sum of their experts by.
     """
 
-    def __init__(self, *args: Any, n_experts: int, shared: bool, factor: float = 1.0) -> None:
+    def __init__(
+        self, *args: Any, n_experts: int, shared: bool, factor: float = 1.0, **more: Any
+    ) -> None:
         self.n_experts, self.shared, self.factor = n_experts, shared, factor
-        super().__init__(*args)
+        super().__init__(*args, **more)
 
     def _new_run(
-        self, removed: Sequence[Collection[str]], n_prompts: int, gates: Gates | None
+        self, removed: Sequence[Collection[str]], n_prompts: int, gates: Added | None
     ) -> Run:
         return _ExpertRun(self, removed, n_prompts, gates)
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.float64 import Float64Throughout
-from tests.oracles.edge_gates import Gates
+from tests.oracles.edge_gates import Added
 from tests.oracles.hugging_face_parts import Family, LayerParts
 
 
@@ -98,20 +98,20 @@ class HuggingFacePatching:
         """What every source writes in the whole model."""
         return self._run(self.clean, [set()])[1]
 
-    def gated(self, gates: Gates) -> Tensor:
+    def gated(self, gates: Added) -> Tensor:
         """Log-probabilities where receivers read what `gates` add."""
         return self.gated_logits(gates).log_softmax(-1)
 
-    def gated_logits(self, gates: Gates) -> Tensor:
+    def gated_logits(self, gates: Added) -> Tensor:
         return self._run(self.clean, [set()], gates)[0][0]
 
     def _new_run(
-        self, removed: Sequence[Collection[str]], n_prompts: int, gates: Gates | None
+        self, removed: Sequence[Collection[str]], n_prompts: int, gates: Added | None
     ) -> Run:
         return Run(self, removed, n_prompts, gates)
 
     def _run(
-        self, tokens: Tensor, removed: Sequence[Collection[str]], gates: Gates | None = None
+        self, tokens: Tensor, removed: Sequence[Collection[str]], gates: Added | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         run = self._new_run(removed, len(tokens), gates)
         rows = tokens.repeat(len(removed) * run.n_copies, 1)
@@ -130,7 +130,7 @@ class Run:
         patching: HuggingFacePatching,
         removed: Sequence[Collection[str]],
         n_prompts: int,
-        gates: Gates | None,
+        gates: Added | None,
     ) -> None:
         self.patching = patching
         self.n_heads = patching.n_heads

@@ -17,6 +17,7 @@ from torch import Tensor
 from acdc_pipeline.engine.forward import SourceOutputs, head_width
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.objectives import Objective
+from acdc_pipeline.engine.search.circuit_state import open_experts
 from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.engine.search.positional_attention import SpanInputs
 from acdc_pipeline.engine.search.positional_state import (
@@ -101,7 +102,9 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
             return self._at_answers(batch, {span_of(start): changed})
         layer = start.node.layer
         assert layer is not None
-        if start.slot is None:
+        if start.node.kind in ("router", "expert", "shared"):
+            self._change_experts(layer, {start: changed}, batch)
+        elif start.slot is None:
             self._change_single(start.node, {span_of(start): changed}, batch)
         else:
             inputs: SpanInputs = {(start.slot, span_of(start)): changed[None]}
@@ -109,6 +112,7 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         for later in range(layer, self.topology.n_layers):
             self._reach_heads(later, batch)
             self._reach_single(later, batch)
+            self._reach_experts(later, batch)
         reached: dict[str, Rows] = {}
         for receiver in self.topology.in_spans([Receiver(LOGITS)]):
             if self._reach(receiver, batch):
@@ -167,6 +171,25 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
             if reached:
                 inputs = {span_of(r): self._inputs([r], batch)[0] for r in reached}
                 self._change_single(node, inputs, batch)
+
+    def _reach_experts(self, layer: int, batch: PositionalBatch) -> None:
+        """Follow the change to the router and the experts of `layer`."""
+        nodes = open_experts(self.topology, layer, self.circuit.read)
+        receivers = self.topology.in_spans(self.topology.receivers_of(nodes))
+        reached = [r for r in receivers if r in self.kept and self._reach(r, batch)]
+        if reached:
+            changed = {r: self._inputs([r], batch)[0] for r in reached}
+            self._change_experts(layer, changed, batch)
+
+    def _change_experts(
+        self, layer: int, changed: dict[Receiver, Rows], batch: PositionalBatch
+    ) -> None:
+        part = self.weights.blocks[layer].mlp
+        assert part is not None
+        for span in {span_of(receiver): None for receiver in changed}:
+            batch.count_product(self.spans[span].n_rows, part.n_weights)
+        for node, span, written in self.circuit.run_experts(layer, changed):
+            batch.at[span].add(node, written - self.circuit.written[node, span])
 
     def _change_single(self, node: Node, changed: dict[str, Rows], batch: PositionalBatch) -> None:
         assert node.layer is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -13,9 +14,11 @@ from acdc_pipeline.engine.forward import (
     SourceOutputs,
     run_mixer_rows,
     run_mlp,
+    run_mlp_nodes,
     streams_from_outputs,
 )
 from acdc_pipeline.engine.layout import Layout
+from acdc_pipeline.engine.search.circuit_state import open_experts
 from acdc_pipeline.engine.search.positional_attention import (
     Parts,
     PositionalAttention,
@@ -71,10 +74,10 @@ class PositionalState:
 
     Attributes:
         difference: by span, ablated minus clean output of every source.
-        read: the spans in which each open node is read.
+        read: the spans in which each open node is read, a router those of its experts.
         inputs: what visited receivers read, in their span.
         streams_in: what open mixers read at every position.
-        written: what open mixers and MLPs write in the spans in which they are read.
+        written: what open mixers, MLPs and experts write in the spans in which they are read.
         attention: the parts of open heads.
         held: bytes of the above.
     """
@@ -175,6 +178,38 @@ class PositionalState:
             if not self.topology.visible[span].isdisjoint(changed)
         }
 
+    def run_experts(
+        self, layer: int, changed: Mapping[Receiver, Rows]
+    ) -> Iterator[tuple[Node, str, Rows]]:
+        """What open nodes of a mixture write for new inputs, in each span that is read.
+
+        Those whose input is the same are left out; the experts of a router are not.
+        """
+        first = self.topology.mlp_sources(layer).start
+        for span in self.spans:
+            new = {receiver.node for receiver in changed if receiver.span == span}
+            routed = any(node.kind == "router" for node in new)
+            some = [
+                node
+                for node in open_experts(self.topology, layer, self.read)
+                if span in self.read[node] and (node in new or (routed and node.kind == "expert"))
+            ]
+            if not some:
+                continue
+            receivers = [replace(r, span=span) for r in self.topology.receivers_of(some)]
+            inputs = [self._read(receiver, changed) for receiver in receivers]
+            places = [self.topology.source_index[node] - first for node in some]
+            block = self.weights.blocks[layer]
+            written = run_mlp_nodes(block, torch.stack(torch.broadcast_tensors(*inputs)), places)
+            yield from ((node, span, rows) for node, rows in zip(some, written, strict=True))
+
+    def _read(self, receiver: Receiver, changed: Mapping[Receiver, Rows]) -> Rows:
+        """What a router or an expert reads, if not a new input that of the circuit."""
+        if receiver in changed:
+            return changed[receiver]
+        now = self.inputs.get(receiver)
+        return (self.clean_input(receiver) if now is None else now)[None]
+
     def recompute(self, at: Mapping[str, Scratch]) -> None:
         """Recompute the activations of every open node from the clean run and the kept edges.
 
@@ -196,6 +231,7 @@ class PositionalState:
                 for span, output in self.run_single(node, inputs).items():
                     self.written[node, span] = output[0]
                     changes[span].add(node, output - self._clean_output(node, span))
+            self._recompute_experts(changes, layer)
         for receiver in self.topology.in_spans([Receiver(LOGITS)]):
             if receiver in self.kept:
                 self._recompute_input(changes, receiver)
@@ -235,6 +271,16 @@ class PositionalState:
                 for i, node in enumerate(nodes):
                     changes[span].add(node, written[i] - self._clean_output(node, span))
 
+    def _recompute_experts(self, changes: Mapping[str, Changes], layer: int) -> None:
+        receivers = self.topology.receivers_of(open_experts(self.topology, layer, self.read))
+        visited = [r for r in self.topology.in_spans(receivers) if r in self.kept]
+        for receiver in visited:
+            self._recompute_input(changes, receiver)
+        inputs = {receiver: self.inputs[receiver][None] for receiver in visited}
+        for node, span, output in self.run_experts(layer, inputs):
+            self.written[node, span] = output[0]
+            changes[span].add(node, output - self._clean_output(node, span))
+
     def _recompute_input(self, changes: Mapping[str, Changes], receiver: Receiver) -> None:
         """Clean input, plus the difference of removed edges, plus the changes of kept sources."""
         total, span = self.clean_input(receiver), span_of(receiver)
@@ -252,6 +298,8 @@ class PositionalState:
     def _open_node(self, node: Node) -> None:
         found = {reader.span for reader in self.readers[node]}
         self.read[node] = tuple(span for span in self.spans if span in found)
+        if node.kind == "router":
+            return
         if node.kind == "head":
             stream = self._streams.read_by(Receiver(node, "q")).flatten(0, 1)
             self.held += self.attention.open(node, self.read[node], stream)

@@ -39,11 +39,6 @@ def test_unknown_kind_of_positions_names_the_known_ones():
         _run(positions="words")
 
 
-def test_experts_are_no_nodes_of_a_graph_with_positions():
-    with pytest.raises(SpecError, match="experts"):
-        _run(positions="spans", experts="nodes")
-
-
 def test_circuit_runs_on_prompts_that_lack_a_span():
     def pair(*tokens: int, **spans: list[int]) -> dict[str, object]:
         corrupted = [token + 5 for token in tokens]
