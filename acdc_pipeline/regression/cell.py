@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from acdc_pipeline.errors import SpecError
 from acdc_pipeline.specs import CircuitMethod, Dtype, RunSpec, Spec, circuit_method, method_label
+from acdc_pipeline.specs.names import Positions
 
 LONGEST_NAME = 80
 _OTHER = re.compile(r"[^A-Za-z0-9_-]+")
@@ -24,10 +26,16 @@ class CellSpec(Spec):
     prompts: int
     seed: int
     dtype: Dtype
+    positions: Positions = "none"
+
+    @model_serializer(mode="wrap")
+    def _without_no_positions(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {n: v for n, v in write(self).items() if (n, v) != ("positions", "none")}
 
     def __str__(self) -> str:
+        positions = "" if self.positions == "none" else f", positions {self.positions}"
         seed = f", seed {self.seed}" if self.seed else ""
-        return f"{self.task} in {self.model}, {self.method_text}{seed}"
+        return f"{self.task} in {self.model}, {self.method_text}{positions}{seed}"
 
     @property
     def method_text(self) -> str:
@@ -40,9 +48,10 @@ class CellSpec(Spec):
     @property
     def stem(self) -> str:
         """File name of the baseline without `.json`: `ioi.zoo-gpt2-4l-s0.acdc-0.03`."""
+        positions = [] if self.positions == "none" else [f"positions-{self.positions}"]
         seed = [f"seed-{self.seed}"] if self.seed else []
         method = re.sub(r"[^A-Za-z0-9._-]+", "-", self.method_text.replace("%", "pc"))
-        return ".".join([_make_slug(self.task), _make_slug(self.model), method, *seed])
+        return ".".join([_make_slug(self.task), _make_slug(self.model), method, *positions, *seed])
 
 
 def cell_of(run: RunSpec, model: str) -> CellSpec:
@@ -58,6 +67,7 @@ def cell_of(run: RunSpec, model: str) -> CellSpec:
         prompts=run.prompts,
         seed=run.seed,
         dtype=run.dtype,
+        positions=run.positions,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 
 from acdc_pipeline.errors import UnknownName
@@ -37,6 +37,8 @@ class Pair:
         positions: positions of the edges of the first run.
         without_positions: whether edges were compared without their spans, since the runs have
             edges in different ones.
+        spans: by span, the overlap of the edges there, or of those by role where the models differ
+            in shape; empty where no spans are compared.
     """
 
     cell: CellSpec
@@ -47,6 +49,7 @@ class Pair:
     role_edges: Overlap[str] | None
     positions: Positions = "none"
     without_positions: bool = False
+    spans: Mapping[str, Overlap[str]] = field(default_factory=dict)
 
 
 def runs_of(summaries: Iterable[RunSummary], text: str, known: Collection[str]) -> list[RunSummary]:
@@ -102,7 +105,9 @@ def roles_in(profiles: Iterable[RunRecord]) -> Roles | None:
 def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles | None) -> Pair:
     """Compare the circuits of two runs, each of which has one.
 
-    Where their edges live in different spans they are compared as edges between components.
+    Edges in spans are compared by the names of these, such as S1: models may divide their prompts
+    into tokens in different ways. If the runs have no span of one name, edges are compared as those
+    between components.
 
     Args:
         roles_a, roles_b: roles of the heads of each model; None without a profile.
@@ -111,18 +116,27 @@ def pair_runs(a: RunRecord, b: RunRecord, roles_a: Roles | None, roles_b: Roles 
     assert b.circuit is not None
     one, other = a.circuit, b.circuit
     positions = a.spec.positions
-    if without := one.topology.spans != other.topology.spans:
-        one, other = one.collapse(), other.collapse()
+    names = tuple(dict.fromkeys((*one.topology.spans, *other.topology.spans)))
+    if without := bool(names) and set(one.topology.spans).isdisjoint(other.topology.spans):
+        one, other, names = one.collapse(), other.collapse(), ()
     roles = role_edges = None
     if roles_a is not None and roles_b is not None:
         roles = overlap(_roles_of(one, roles_a), _roles_of(other, roles_b))
         role_edges = overlap(_role_edges(one, roles_a), _role_edges(other, roles_b))
-    alike = one.topology == other.topology
+    alike = one.topology.collapsed == other.topology.collapsed
     edges = overlap(map(str, one.edges), map(str, other.edges)) if alike else None
     runs = a.spec.run_id(), b.spec.run_id()
     cell = cell_of(a.spec, a.spec.model)
     label = " and ".join(dict.fromkeys(_label(record.spec) for record in (a, b)))
-    return Pair(cell, label, runs, edges, roles, role_edges, positions, without)
+    whole = edges if alike else role_edges
+    spans = {} if whole is None else {name: _in_span(whole, name) for name in names}
+    return Pair(cell, label, runs, edges, roles, role_edges, positions, without, spans)
+
+
+def _in_span(edges: Overlap[str], span: str) -> Overlap[str]:
+    """The edges in one span, by the end of their names."""
+    parts = (edges.only_a, edges.both, edges.only_b)
+    return Overlap(*(tuple(e for e in part if e.endswith(f"@{span}")) for part in parts))
 
 
 def _label(run: RunSpec) -> str:
@@ -145,6 +159,7 @@ def _role_edges(circuit: Circuit, roles: Roles) -> Collection[str]:
     found = set()
     for edge in circuit.edges:
         slot = f"<{edge.slot}>" if edge.slot else ""
+        slot += "" if edge.span is None else f"@{edge.span}"
         for src, dst in product(_node_labels(edge.src, roles), _node_labels(edge.dst, roles)):
             found.add(f"{src} -> {dst}{slot}")
     return found

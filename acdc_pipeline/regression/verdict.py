@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from acdc_pipeline.errors import AcdcError, BaselineError, PromptError
+from acdc_pipeline.graph import Topology
 from acdc_pipeline.models.fingerprint import Fingerprint
 from acdc_pipeline.regression.baseline import UPDATE, Baseline, graph_shape
 from acdc_pipeline.regression.cell import CellSpec
@@ -175,10 +176,23 @@ def _find_incompatibility(baseline: Baseline, record: RunRecord) -> BaselineErro
             f"the baseline was made by version {baseline.method_version}"
         )
     elif graph_shape(record.circuit.topology) != baseline.graph:
-        problem = "the model has another graph, so edges cannot be compared"
+        problem = f"{_changed_graph(baseline.graph.topology(), record.circuit.topology)}, so edges "
+        problem += "cannot be compared"
     if problem is None:
         return None
     return BaselineError(problem, where=f"{baseline.cell.stem}.json", fix=UPDATE)
+
+
+def _changed_graph(was: Topology, now: Topology) -> str:
+    """Say which spans differ, in a graph of the same components."""
+    if was.collapsed != now.collapsed:
+        return "the model has another graph"
+    parts = {
+        "without": [span for span in was.spans if span not in now.spans],
+        "with": [span for span in now.spans if span not in was.spans],
+    }
+    named = [f"{word} {', '.join(spans)}" for word, spans in parts.items() if spans]
+    return f"the prompts have other spans ({'; '.join(named) or 'in another order'})"
 
 
 def _list_deviations(

@@ -51,6 +51,11 @@ PAIR_COLUMNS = (
     Column("roles of one", "prose", rank=2),
 )
 
+SPAN_COLUMNS = (
+    Column("span", "name"),
+    *(Column(name, "number") for name in ("only A", "both", "only B", "Jaccard")),
+)
+
 MAX_EDGES_NAMED = 10
 
 
@@ -162,6 +167,9 @@ def print_pair_of_runs(
     print_line("")
     row = pair_row(pair)
     print_table(PAIR_COLUMNS, [{k: v for k, v in row.items() if k not in ("task", "method")}])
+    if pair.spans:
+        print_line("")
+        print_table(SPAN_COLUMNS, _span_rows(pair))
     if pair.edges is None:
         return
     first, second = (_compared_circuit(record, pair) for record in records)
@@ -195,6 +203,19 @@ def pair_row(pair: Pair) -> dict[str, str]:
     }
 
 
+def _span_rows(pair: Pair) -> list[dict[str, str]]:
+    """Return the overlap in each span that has an edge as rows of `SPAN_COLUMNS`."""
+    return [
+        {
+            "span": name,
+            **dict(zip(("only A", "both", "only B"), map(str, part.counts), strict=True)),
+            "Jaccard": f"{part.jaccard:.3f}",
+        }
+        for name, part in pair.spans.items()
+        if any(part.counts)
+    ]
+
+
 def pair_document(pair: Pair) -> dict[str, Any]:
     """Return a comparison of two runs as JSON data."""
     return {
@@ -203,6 +224,7 @@ def pair_document(pair: Pair) -> dict[str, Any]:
         "runs": list(pair.runs),
         "positions": pair.positions,
         "without_positions": pair.without_positions,
+        "spans": {name: _overlap_document(part) for name, part in pair.spans.items()},
         "edges": _overlap_document(pair.edges),
         "roles": _overlap_document(pair.roles),
         "role_edges": _overlap_document(pair.role_edges),

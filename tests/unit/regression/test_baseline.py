@@ -138,6 +138,15 @@ def test_cells_that_would_share_a_file_are_refused_with_what_tells_them_apart():
         check_distinct([cell, zero], "regress")
 
 
+def test_cell_with_positions_has_a_baseline_beside_that_without():
+    cell = baseline().cell
+    spread = cell.model_copy(update={"positions": "spans"})
+    check_distinct([cell, spread], "regress")
+    assert spread.stem == f"{cell.stem}.positions-spans"
+    assert "positions" not in cell.plain()
+    assert spread.plain()["positions"] == "spans"
+
+
 def test_cell_of_a_long_path_has_a_short_name_of_its_own():
     names = [
         baseline().cell.model_copy(update={"model": f"dir:{'a' * 300}{end}"}).stem for end in "bc"
@@ -149,7 +158,7 @@ def test_cell_of_a_long_path_has_a_short_name_of_its_own():
 def test_baseline_file_keeps_every_field_of_its_cell(tmp_path: Path):
     written = json.loads(write_baseline(tmp_path, baseline()).read_text())
     assert set(written) == set(Baseline.model_fields)
-    assert set(written["cell"]) == set(CellSpec.model_fields)
+    assert set(written["cell"]) == set(CellSpec.model_fields) - {"positions"}
 
 
 def test_baseline_that_cannot_be_written_leaves_the_old_one_and_nothing_beside(tmp_path: Path):

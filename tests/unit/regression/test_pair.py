@@ -183,6 +183,65 @@ def test_pair_of_other_positions_is_compared_by_component_and_says_so(
     assert "3 edges in spans are written as 3 edges between components" in exported.err
 
 
+def _in_spans(model: str, spans: tuple[str, ...], edges: tuple[str, ...]) -> RunRecord:
+    made = of(model, revision=model[-1] * 40)
+    assert made.circuit is not None
+    sees = tuple(" ".join(spans[: i + 1]) for i in range(len(spans)))
+    topology = replace(made.circuit.topology, spans=spans, answer_spans=("END",), sees=sees)
+    return replace(
+        made,
+        spec=made.spec.model_copy(update={"positions": "spans", "spans_hash": "5" * 64}),
+        circuit=Circuit.of(topology, edges),
+        decisions=(),
+        details={"d_model": 8},
+    )
+
+
+def test_pair_of_models_with_spans_is_compared_by_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """The spans stand in another order, and one of them has no prompt in the other model."""
+    a = _in_spans(
+        "zoo:a",
+        ("IO", "S", "END"),
+        ("input->a1.h0<v>@S", "input->a1.h0<v>@IO", "input->a0.h0<q>@S", "a1.h0->logits@END"),
+    )
+    b = _in_spans(
+        "zoo:b",
+        ("S", "IO", "rest", "END"),
+        ("input->a1.h0<v>@S", "input->a1.h0<v>@rest", "a1.h0->logits@END"),
+    )
+    pair = pair_runs(a, b, MOVER, MOVER)
+    assert not pair.without_positions
+    assert pair.edges is not None
+    assert pair.edges.counts == (2, 2, 1)
+    assert {name: part.counts for name, part in pair.spans.items()} == {
+        "IO": (1, 0, 0),
+        "S": (1, 1, 0),
+        "END": (0, 1, 0),
+        "rest": (0, 0, 1),
+    }
+    assert pair.role_edges is not None
+    assert "input -> name mover (ioi)<v>@IO" in pair.role_edges.only_a
+    wide = replace(b, circuit=None if b.circuit is None else _widened(b.circuit))
+    other = pair_runs(a, wide, MOVER, MOVER)
+    assert other.edges is None
+    assert other.spans["S"].both == ("input -> name mover (ioi)<v>@S",)
+    store = open_store(tmp_path / "s", "write")
+    for one in (a, b):
+        store.commit(one)
+    ids = [one.spec.run_id() for one in (a, b)]
+    shown = acdc(capsys, "runs", "compare", *ids, "--store", store.url)
+    rows = [line.split() for line in shown.out.splitlines()]
+    assert ["S", "1", "1", "0", "0.500"] in rows
+    document = acdc(capsys, "runs", "compare", *ids, "--store", store.url, "--json").document
+    assert document["pairs"][0]["spans"]["S"]["only_a"] == ["input->a0.h0<q>@S"]
+
+
+def _widened(circuit: Circuit) -> Circuit:
+    return Circuit(replace(circuit.topology, n_heads=3), circuit.edges)
+
+
 def test_pair_of_different_questions_is_labelled_with_both():
     a, b = of("zoo:a"), of("zoo:a")
     other = b.spec.model_copy(

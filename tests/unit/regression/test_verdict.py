@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from acdc_pipeline.errors import ExecutionFailed, PromptError
+from acdc_pipeline.graph import Circuit
+from acdc_pipeline.regression.baseline import graph_shape
+from acdc_pipeline.regression.cell import cell_of
+from acdc_pipeline.regression.finding import finding_of
 from acdc_pipeline.regression.verdict import judge, judge_failure, judge_without_baseline
-from tests.regressions import EDGES, MODEL, baseline, finding, record
+from acdc_pipeline.store import RunRecord
+from tests.regressions import EDGES, MODEL, TOPOLOGY, baseline, finding, record
 
 SCATTERED = {seed: finding(EDGES[:3]) for seed in range(1, 6)}
 
@@ -32,6 +38,34 @@ def test_judge_lost_edges_are_drift_and_named():
     assert verdict.edges == ((), ("a1.h0->logits", "input->logits"))
     assert verdict.heads == ((), ())
     assert "the same question gave another circuit (2 edges differ)" in verdict.notes
+
+
+def _in_spans(spans: tuple[str, ...], at: str) -> RunRecord:
+    made = record()
+    sees = tuple(" ".join(spans[: i + 1]) for i in range(len(spans)))
+    topology = replace(TOPOLOGY, spans=spans, answer_spans=("END",), sees=sees)
+    edges = [*(f"{edge}@{at}" for edge in EDGES[:3]), *(f"{edge}@END" for edge in EDGES[3:])]
+    spec = made.spec.model_copy(update={"positions": "spans"})
+    return replace(made, spec=spec, circuit=Circuit.of(topology, edges))
+
+
+def test_judge_edges_in_another_span_are_drift_and_named_with_it():
+    was = _in_spans(("S", "IO", "END"), "S")
+    expected = finding_of(was)
+    made = baseline(
+        graph=graph_shape(expected.circuit.topology),
+        edges=dict.fromkeys(map(str, expected.circuit.sorted_edges)),
+        cell=cell_of(was.spec, was.spec.model),
+    )
+    assert judge(made, was, MODEL).status == "ok"
+    verdict = judge(made, _in_spans(("S", "IO", "END"), "IO"), MODEL)
+    assert verdict.status == "drift"
+    gained, lost = verdict.edges
+    assert gained == tuple(sorted(f"{edge}@IO" for edge in EDGES[:3]))
+    assert lost == tuple(sorted(f"{edge}@S" for edge in EDGES[:3]))
+    verdict = judge(made, _in_spans(("S", "S+1", "END"), "S"), MODEL)
+    assert verdict.status == "incompatible"
+    assert "other spans (without IO; with S+1)" in verdict.causes[0]
 
 
 def test_judge_what_other_samples_do_too_is_no_drift():
