@@ -20,6 +20,7 @@ from acdc_pipeline.engine.receiver_forward import Bases, Outputs, ReceiverForwar
 from acdc_pipeline.engine.span_rows import rows_by_span
 from acdc_pipeline.graph import Receiver, Topology
 from acdc_pipeline.graph.flow import flow_of
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models.weights import TransformerWeights
 
 
@@ -30,6 +31,7 @@ class SpanCircuit(ReceiverForward):
         bases: what removed edges carry, for these prompts, and its running sums.
         mask: the edges of the circuit.
         layout: of these prompts.
+        neurons: which dimensions of the sources' outputs edges carry; None for all.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class SpanCircuit(ReceiverForward):
         bases: Bases,
         mask: Bool[np.ndarray, " edge"],
         layout: Layout,
+        neurons: NeuronMasks | None = None,
     ) -> None:
         topology = weights.topology
         super().__init__(weights, None if weights.coupled else computed_in_spans(topology, mask))
@@ -45,11 +48,17 @@ class SpanCircuit(ReceiverForward):
         self.bases, self.mask = bases, mask
         self.spans = rows_by_span(layout, topology.spans)
         self.changes: dict[int, Stream] = {}
+        self.neurons = neurons
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         """Store by how much the outputs of `sources` differ from their ablated ones."""
         for output, source in zip(written, sources, strict=True):
-            self.changes[source] = output - self.ablated.of(source)
+            change = output - self.ablated.of(source)
+            if self.neurons is not None:
+                if self.neurons.basis == "centred":
+                    change = change - change.mean(-1, keepdim=True)
+                change = change * torch.from_numpy(self.neurons.kept[source]).to(change)
+            self.changes[source] = change
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         """The inputs of `receivers`, at every position."""
@@ -101,8 +110,13 @@ def run_span_circuits(
     ablated: OutputsOfPrompts,
     masks: Bool[np.ndarray, "circuit edge"],
     layout: Layout,
+    neurons: NeuronMasks | None = None,
 ) -> Float[Tensor, "circuit batch pos d_model"]:
-    """Return the final residual streams of several circuits on the prompts of `layout`."""
+    """Return the final residual streams of several circuits on the prompts of `layout`.
+
+    Args:
+        neurons: for all circuits, as in `run_circuit`.
+    """
     bases = Bases(ablated)
-    finals = [SpanCircuit(weights, bases, mask, layout).final(embedded) for mask in masks]
-    return torch.stack(finals)
+    runs = (SpanCircuit(weights, bases, mask, layout, neurons) for mask in masks)
+    return torch.stack([run.final(embedded) for run in runs])

@@ -12,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from acdc_pipeline.engine import Bench, KlObjective, LogprobObjective, Objective, run_circuit
+from acdc_pipeline.engine.answer_batches import OutputsOfPrompts
 from acdc_pipeline.engine.circuit_forward import run_circuits_to_answers
-from acdc_pipeline.engine.forward import unembed
+from acdc_pipeline.engine.forward import embed, unembed
+from acdc_pipeline.engine.span_circuits import run_span_circuits
 from acdc_pipeline.errors import PromptError
 from acdc_pipeline.evaluation.own_metric import built_in_form
 from acdc_pipeline.evaluation.whole_answers import WholeAnswerScores
@@ -107,12 +109,14 @@ def circuit_logits(
     """
     with torch.no_grad():
         if bench.weights.without_one_span.spans is not None:
-            mask = bench.weights.topology.edge_mask(edges)
-            answers = run_circuits_to_answers(
-                bench.weights, bench.prompts.clean, bench.ablated, mask[None], bench.layout
-            )
-            return unembed(bench.weights, answers[0])
-        final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges, neurons)
+            mask = bench.weights.topology.edge_mask(edges)[None]
+            embedded = embed(bench.weights, bench.prompts.clean)
+            ablated = OutputsOfPrompts(bench.ablated)
+            final = run_span_circuits(
+                bench.weights, embedded, ablated, mask, bench.layout, neurons
+            )[0]
+        else:
+            final = run_circuit(bench.weights, bench.prompts.clean, bench.ablated, edges, neurons)
         at_answers = bench.layout.at_answers(final.flatten(0, 1))
         return unembed(bench.weights, at_answers)
 

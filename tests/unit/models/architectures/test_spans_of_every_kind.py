@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ from acdc_pipeline.engine.gradients.gates import (
     node_gate_gradient,
 )
 from acdc_pipeline.evaluation import (
+    circuit_logits,
     circuit_logprobs,
     differentiable_objective_for,
     measure,
     objective_for,
 )
 from acdc_pipeline.graph.flow import flow_of
+from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.models import load_model
 from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from tests.every_class import EVERY_CLASS, TinyModel
@@ -188,6 +191,24 @@ def test_random_circuits_in_spans_have_the_divergence_of_brute_force(case: Case)
             logprobs = circuit_logprobs(case.bench, case.bench.weights.topology.edge_set - some)
         ours = measure(case.bench, logprobs, ["kl"])["kl"]
         assert ours == pytest.approx(expected, rel=10 * case.tolerance, abs=1e-12)
+
+
+def test_edges_in_spans_carry_the_neurons_that_masks_keep(case: Case):
+    topology, draw = case.bench.weights.topology, Random(2)
+    width = case.bench.weights.d_model
+    kept = np.array([[draw.random() < 0.7 for _ in range(width)] for _ in topology.sources])
+    edges = [edge for edge in topology.edges if draw.random() < 0.8]
+    carried = {str(e): torch.from_numpy(kept[topology.source_index[e.src]]) for e in edges}
+    none = torch.zeros(width)
+    gates = OpenGates(
+        {edge: carried.get(edge, none).double() for edge in case.edges},
+        case.plain.ablated,
+        case.plain.spans,
+    )
+    with torch.no_grad(), Float64Throughout():
+        theirs = case.plain.gated_logits(gates)
+        ours = circuit_logits(case.bench, edges, NeuronMasks(kept))
+    assert (ours - theirs).abs().max() < 100 * case.tolerance * theirs.abs().max()
 
 
 def test_acdc_with_spans_decides_as_a_plain_loop_does(case: Case):
