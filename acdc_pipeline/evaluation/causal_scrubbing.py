@@ -83,12 +83,12 @@ def causal_scrubbing(
     its source's clean activation on a prompt of the same token length, drawn independently for each
     edge. Every edge of the circuit carries its source's current output on a prompt of the same
     template, token length and roles, drawn likewise; if prompts declare no roles, on the prompt
-    itself. In a graph with spans the prompts also have the same spans at the same positions, and an
-    edge is exchanged at those of its span. A draw puts each group of such prompts in random order
-    and shifts it cyclically, by a number of its own for every edge (see `Pool`), so that a prompt
-    is replaced by any of its group with equal probability. The published method recomputes the
-    inputs of each receiver as a tree; here sources are run once per draw and shared between
-    receivers.
+    itself. In a graph with spans an edge carries what it does at the positions of its span, and the
+    prompt that an edge of the circuit reads also has the same spans there. A draw puts each group
+    of such prompts in random order and shifts it cyclically, by a number of its own for every edge
+    (see `Pool`), so that a prompt is replaced by any of its group with equal probability. The
+    published method recomputes the inputs of each receiver as a tree; here sources are run once per
+    draw and shared between receivers.
 
     Args:
         bench: the model on prompts each of which shares its length with another

@@ -70,27 +70,27 @@ class Pool:
 
 
 def pool_by_length(prompts: PromptSet) -> Pool:
-    """Group prompts of equal token length, and of equal spans where they have spans."""
-    return Pool.of(_lengths(prompts))
+    """Group prompts of equal token length."""
+    return Pool.of(prompts.lengths.tolist())
 
 
 def pool_by_roles(prompts: PromptSet) -> Pool:
-    """Group prompts as `pool_by_length`, and by template and roles; those without stay alone."""
+    """Group prompts of equal token length, spans, template and roles.
+
+    Those without roles stay alone.
+    """
     if not any(prompts.roles):
         return Pool.of(range(len(prompts)))
-    keys = zip(_lengths(prompts), prompts.template, prompts.roles, strict=True)
+    spans = prompts.spans
+    lengths: list[Hashable] = prompts.lengths.tolist()
+    if spans is not None:
+        lengths = [tuple(spans.names_of(row)) for row in range(len(prompts))]
+    keys = zip(lengths, prompts.template, prompts.roles, strict=True)
     return Pool.of([key if key[2] else (row, *key) for row, key in enumerate(keys)])
 
 
-def _lengths(prompts: PromptSet) -> list[Hashable]:
-    """The length of each prompt, or the span of each of its tokens."""
-    if prompts.spans is None:
-        return prompts.lengths.tolist()
-    return [tuple(prompts.spans.names_of(row)) for row in range(len(prompts))]
-
-
 def select_exchangeable(prompts: PromptSet) -> PromptSet:
-    """Return the prompts that share their token length, and their spans, with another.
+    """Return the prompts that share their token length with another.
 
     Raises:
         PromptError: there are none.
@@ -103,9 +103,8 @@ def select_exchangeable(prompts: PromptSet) -> PromptSet:
     count = pool_by_length(prompts).count
     rows = (count > 1).nonzero().flatten().tolist()
     if not rows:
-        alike = "number of tokens" if prompts.spans is None else "spans at the same positions"
         raise PromptError(
-            f"no two prompts have the same {alike}, so none can be exchanged",
+            "no two prompts have the same number of tokens, so none can be exchanged",
             fix="use more prompts",
         )
     return pick_rows(prompts, rows)

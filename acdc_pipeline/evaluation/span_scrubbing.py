@@ -1,12 +1,12 @@
 """Causal scrubbing in graphs with spans: an edge is exchanged at the positions of its span alone.
 
-Prompts that replace each other have the same spans at the same positions, see `exchange`.
+The span of a position is that in the prompt that reads, whatever stands there in the other one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,8 +23,19 @@ from acdc_pipeline.evaluation.exchanged_sums import ExchangedSums
 from acdc_pipeline.graph import Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
-Positions = Sequence[tuple[str, Int[Tensor, " position"]]]
-"""The spans that some prompts have, and their positions."""
+
+@dataclass(frozen=True)
+class SpanPlaces:
+    """Where a span stands in some prompts.
+
+    Args:
+        positions: at which any of the prompts has it.
+        here: which of the prompts has it there.
+    """
+
+    name: str
+    positions: Int[Tensor, " position"]
+    here: Bool[Tensor, "batch position 1"]
 
 
 def scrub_in_spans(
@@ -40,32 +51,41 @@ def scrub_in_spans(
     finals = final.new_zeros(len(circuits), *final.shape)
     for group in outside.pool.members:
         rows, length = list(group), int(bench.prompts.lengths[group[0]])
-        index = bench.layout.span_index[group[0], :length]
-        places = [(name, (index == i).nonzero().flatten()) for i, name in enumerate(spans)]
-        positions = [(name, at) for name, at in places if len(at)]
-        clean = SpanSums(outside.restricted_to(rows), len(outputs), positions)
+        places = _places(spans, bench.layout.span_index[rows, :length])
+        clean = SpanSums(outside.restricted_to(rows), len(outputs), places)
         of_rows = OutputsOfPrompts(outputs[:, :, :length], rows)
         for source in range(len(outputs)):
             clean.write(of_rows.of(source)[None], [source])
         embedded = embed(bench.weights, bench.prompts.clean[rows, :length])
         for mask, to in zip(circuits, finals, strict=True):
-            current = SpanSums(inside.restricted_to(rows), len(outputs), positions)
+            current = SpanSums(inside.restricted_to(rows), len(outputs), places)
             scrubbed = _ScrubbedInSpans(bench.weights, mask, clean, current)
             to[rows, :length] = scrubbed.final(embedded)
     return finals
 
 
+def _places(spans: Sequence[str], index: Int[Tensor, "batch pos"]) -> list[SpanPlaces]:
+    """The spans that any of some prompts has."""
+    found = []
+    for number, name in enumerate(spans):
+        here = index == number
+        positions = here.any(0).nonzero().flatten()
+        if len(positions):
+            found.append(SpanPlaces(name, positions, here[:, positions, None]))
+    return found
+
+
 class SpanSums:
     """For each span, sums over edges that carry their source's output there on another prompt."""
 
-    def __init__(self, exchange: Exchange, n_sources: int, positions: Positions) -> None:
-        self.positions = positions
-        self.of_span = {name: ExchangedSums(exchange, n_sources) for name, _ in positions}
+    def __init__(self, exchange: Exchange, n_sources: int, places: Sequence[SpanPlaces]) -> None:
+        self.places = places
+        self.of_span = {place.name: ExchangedSums(exchange, n_sources) for place in places}
 
     def write(self, written: Outputs, sources: Sequence[int]) -> None:
         """Store the outputs of `sources`."""
-        for name, at in self.positions:
-            self.of_span[name].write(written[:, :, at], sources)
+        for place in self.places:
+            self.of_span[place.name].write(written[:, :, place.positions], sources)
 
 
 class _ScrubbedInSpans(ReceiverForward):
@@ -90,7 +110,8 @@ class _ScrubbedInSpans(ReceiverForward):
 
     def read(self, receivers: Sequence[Receiver]) -> Outputs:
         total = self.weights.w_e.new_zeros(len(receivers), *self.shape, dtype=self.weights.dtype)
-        for name, at in self.clean.positions:
+        for place in self.clean.places:
+            name = place.name
             firsts = [self.topology.first_edge.get(replace(r, span=name)) for r in receivers]
             if None in firsts:  # `logits` is read in the spans of answers alone
                 continue
@@ -99,5 +120,5 @@ class _ScrubbedInSpans(ReceiverForward):
             stream = self.clean.of_span[name].read(edges, ~present)
             if present.any():
                 self.current.of_span[name].add_to(stream, edges, present)
-            total[:, :, at] = stream
+            total[:, :, place.positions] += stream * place.here
         return total if self.constant is None else total + self.constant
