@@ -7,6 +7,7 @@ span see changed keys and values of the spans before them.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Sequence
 from typing import Self
 
@@ -34,7 +35,14 @@ from acdc_pipeline.models.weights import TransformerWeights
 
 
 class PositionalSearch(ChangeSearch[PositionalBatch]):
-    """The search for models in which a head changes another's output through edges alone."""
+    """The search for models in which a head changes another's output through edges alone.
+
+    Attributes:
+        finished: the finished receivers of each node that still read a source, in graph order.
+    """
+
+    # A state changes the rows of few spans, and recomputing all costs as much as many states.
+    recompute_after = 1024
 
     def __init__(
         self,
@@ -54,12 +62,22 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
             name: answers_in_span(layout, self.spans[name]) for name in self.topology.answer_spans
         }
         self.scratch = {name: Scratch(ablated) for name in self.spans}
+        self.order = {receiver: i for i, receiver in enumerate(self.topology.receivers)}
+        self.finished: dict[Node, list[Receiver]] = {}
 
     def fork(self) -> Self:
         other = super().fork()
         other.circuit = self.circuit.fork(other.kept, other.readers)
         other.scratch = {name: Scratch(self.clean.outputs) for name in self.spans}
+        other.finished = {node: list(found) for node, found in self.finished.items()}
         return other
+
+    def leave(self) -> None:
+        receiver = self.receiver
+        super().leave()
+        if receiver is not None and self.kept[receiver]:
+            found = self.finished.setdefault(receiver.node, [])
+            insort(found, receiver, key=self.order.__getitem__)
 
     def states_that_fit(self, receiver: Receiver) -> int:
         """Each state may reach every open node in every span in which it is read."""
@@ -114,9 +132,8 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
             self._reach_single(later, batch)
             self._reach_experts(later, batch)
         reached: dict[str, Rows] = {}
-        for receiver in self.topology.in_spans([Receiver(LOGITS)]):
-            if self._reach(receiver, batch):
-                reached[span_of(receiver)] = self._inputs([receiver], batch)[0]
+        for receiver in self._reached(LOGITS, batch):
+            reached[span_of(receiver)] = self._inputs([receiver], batch)[0]
         return self._at_answers(batch, reached)
 
     def _at_answers(
@@ -134,14 +151,15 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
             final[:, at.answers] = rows[:, at.places]
         return final
 
-    def _reach(self, receiver: Receiver, batch: PositionalBatch) -> bool:
-        """Register `receiver` in the batch if any of its sources changed; whether one did."""
-        if receiver == batch.start:
-            return False
-        sources = batch.at[span_of(receiver)].among(self.kept.get(receiver, []))
-        if sources:
-            batch.reached[receiver] = sources
-        return bool(sources)
+    def _reached(self, node: Node, batch: PositionalBatch) -> list[Receiver]:
+        """Register those receivers of `node` in the batch of which a source changed."""
+        found = []
+        for receiver in self.finished.get(node, ()):
+            sources = batch.at[span_of(receiver)].among(self.kept[receiver])
+            if sources:
+                batch.reached[receiver] = sources
+                found.append(receiver)
+        return found
 
     def _inputs(
         self, receivers: list[Receiver], batch: PositionalBatch
@@ -154,7 +172,8 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         return inputs
 
     def _reach_heads(self, layer: int, batch: PositionalBatch) -> None:
-        for _, slots, nodes in self.circuit.open_heads(layer, lambda r: self._reach(r, batch)):
+        found = {node: self._reached(node, batch) for node in self.topology.heads(layer)}
+        for _, slots, nodes in self.circuit.group_heads(found):
             inputs: SpanInputs = {
                 (slot, span): self._inputs([Receiver(node, slot, span) for node in nodes], batch)
                 for slot, span in slots
@@ -164,11 +183,9 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
     def _reach_single(self, layer: int, batch: PositionalBatch) -> None:
         """Follow the change to the mixer and the MLP of `layer`."""
         for node in self.topology.single_nodes(layer):
-            if node not in self.circuit.read or node == batch.start.node:
+            if node == batch.start.node:
                 continue
-            receivers = self.topology.in_spans([Receiver(node)])
-            reached = [receiver for receiver in receivers if self._reach(receiver, batch)]
-            if reached:
+            if reached := self._reached(node, batch):
                 inputs = {span_of(r): self._inputs([r], batch)[0] for r in reached}
                 self._change_single(node, inputs, batch)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -123,24 +123,19 @@ class PositionalState:
         self.inputs[receiver] = self.clean_input(receiver)
         self.held += self.inputs[receiver].nbytes
 
-    def open_heads(
-        self, layer: int, wanted: Callable[[Receiver], bool]
+    def group_heads(
+        self, receivers: Mapping[Node, Sequence[Receiver]]
     ) -> Iterator[tuple[tuple[str, ...], Reached, list[Node]]]:
-        """Group open heads of `layer` by the spans they are read in and their `wanted` receivers.
+        """Group open heads by the spans they are read in, and by slot and span of some receivers.
 
-        Heads without such a receiver are left out.
+        Args:
+            receivers: of each head, in the order of the graph; heads without any are left out.
         """
         groups: dict[tuple[tuple[str, ...], Reached], list[Node]] = {}
-        for node in self.topology.heads(layer):
-            if node in self.read:
-                slots: Reached = tuple(
-                    (slot, span)
-                    for slot in SLOTS
-                    for span in self.spans
-                    if wanted(Receiver(node, slot, span))
-                )
-                if slots:
-                    groups.setdefault((self.read[node], slots), []).append(node)
+        for node, some in receivers.items():
+            if some:
+                slots = tuple((r.slot, span_of(r)) for r in some if r.slot is not None)
+                groups.setdefault((self.read[node], slots), []).append(node)
         return ((read, slots, nodes) for (read, slots), nodes in groups.items())
 
     def apply(self, batch: PositionalBatch, state: int) -> None:
@@ -254,7 +249,16 @@ class PositionalState:
         return self.spans[span_of(receiver)].select(stream)
 
     def _recompute_heads(self, changes: Mapping[str, Changes], layer: int) -> None:
-        for read, slots, nodes in self.open_heads(layer, self.kept.__contains__):
+        visited = {
+            node: [
+                receiver
+                for slot in SLOTS
+                for receiver in self.topology.in_spans([Receiver(node, slot)])
+                if receiver in self.kept
+            ]
+            for node in self.topology.heads(layer)
+        }
+        for read, slots, nodes in self.group_heads(visited):
             inputs: SpanInputs = {}
             for slot, span in slots:
                 receivers = [Receiver(node, slot, span) for node in nodes]
