@@ -164,7 +164,8 @@ def main() -> None:
             tested = len(one.result.decisions)
             print(
                 f"{threshold:9g}  {one.positions:9}  {circuit.topology.n_edges:8,}  {tested:7,}  "
-                f"{len(circuit):5,}  {len(circuit.collapse()):11,}  {one.seconds:8.2f}  {one.of_kl:6.2f}  "
+                f"{len(circuit):5,}  {len(circuit.collapse()):11,}  "
+                f"{one.seconds:8.2f}  {one.of_kl:6.2f}  "
                 f"{tested / one.seconds:8,.0f}  {one.faithfulness:12.3f}",
                 flush=True,
             )
@@ -173,7 +174,8 @@ def main() -> None:
             f"{'':9}  {'ratio':9}  "
             f"{spread.result.circuit.topology.n_edges / plain.result.circuit.topology.n_edges:8.1f}"
             f"  {len(spread.result.decisions) / len(plain.result.decisions):7.1f}  "
-            f"{'':5}  {'':11}  {spread.seconds / plain.seconds:8.1f}  {spread.of_kl / plain.of_kl:6.1f}"
+            f"{'':5}  {'':11}  {spread.seconds / plain.seconds:8.1f}  "
+            f"{spread.of_kl / plain.of_kl:6.1f}"
         )
     share = reranked(benches["spans"])
     print(f"best {SHARE:.0%} of connections by |eap-ig-inputs|: {share:.0%} differ with positions")
