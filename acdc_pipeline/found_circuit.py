@@ -219,7 +219,19 @@ class FoundCircuit(CircuitOfRun):
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:
         """Draw the circuit; the default title names the task and the model."""
         found = f"{self.run.spec.method.name}, KL to the whole model {self.metrics['kl']:.3g}."
-        return super().draw(title, subtitle or found)
+        if self.run.consensus is None:
+            return super().draw(title, subtitle or found)
+        from acdc_pipeline.plotting.circuit import draw_circuit
+        from acdc_pipeline.plotting.svg import check_title
+
+        check_title(title)
+        drawn = draw_circuit(
+            self,
+            title=title or self.title,
+            subtitle=subtitle or found,
+            consensus=self.run.consensus,
+        )
+        return Drawing(drawn)
 
     def evaluate(
         self,

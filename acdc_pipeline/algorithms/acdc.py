@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.graph import LOGITS, Circuit, Decision, Edge, Node, Receiver, Topology
-from acdc_pipeline.graph.search_order import is_read, receivers_backwards, sources_backwards
-from acdc_pipeline.specs.names import Difference, HeadOrder
+from acdc_pipeline.graph.search_order import (
+    SearchOrder,
+    is_read,
+    receivers_backwards,
+    sources_backwards,
+)
+from acdc_pipeline.specs.names import Difference
 
 
 @runtime_checkable
@@ -54,7 +59,7 @@ def acdc(
     topology: Topology,
     *,
     threshold: float,
-    order: HeadOrder,
+    order: SearchOrder,
     difference: Difference,
     candidates: Container[Edge] | None = None,
     on_decision: Callable[[Decision], None] | None = None,
@@ -71,7 +76,8 @@ def acdc(
         search: starts as the whole model; a `Replay` continues an interrupted search.
         topology: the graph of the model.
         threshold: τ, in units of the metric; the comparison is strict.
-        order: direction among the heads of a layer, `indices_mode` in the original code.
+        order: direction among the heads of a layer, `indices_mode` in the original code; or a
+            random order of heads, slots and sources.
         difference: with `signed`, an edge whose removal helps is removed; `abs` compares the
             absolute change.
         candidates: the edges to test; None means all. The search itself has to remove the others

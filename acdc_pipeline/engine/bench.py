@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -22,7 +22,9 @@ from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
 from acdc_pipeline.engine.span_rows import graph_spans
 from acdc_pipeline.engine.spill import Spill
+from acdc_pipeline.engine.without_edges import by_receiver, run_without
 from acdc_pipeline.errors import PromptError
+from acdc_pipeline.graph import Edge
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet
 from acdc_pipeline.specs.names import Ablation
@@ -101,6 +103,23 @@ class Bench:
         if self.weights.coupled:
             return CoupledSearch(*model, self.spill)
         return SubgraphSearch(*model, plan, self.spill)
+
+    def search_without(
+        self, edges: Collection[Edge], objective: Objective, *, memory: int
+    ) -> Search[Any] | None:
+        """A search from the model without `edges`, as `search` is from the whole model.
+
+        None where heads are coupled, edges live in spans, or outputs are in a `spill`.
+        """
+        if self.weights.coupled or self.weights.spans is not None or self.spill is not None:
+            return None
+        plan, without = self.memory_plan(), by_receiver(edges)
+        plan.require(memory)
+        clean = run_without(self.weights, self.prompts, self.ablated, without)
+        # The outputs without the edges are held beside those of the whole model.
+        left = memory - 2 * plan.sources
+        model = (self.weights, clean, self.ablated, self.layout, objective, left, plan)
+        return SubgraphSearch(*model, without=without)
 
     def memory_plan(self) -> MemoryPlan:
         """The memory that a search of this model on these prompts takes."""

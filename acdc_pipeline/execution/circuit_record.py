@@ -78,4 +78,5 @@ def circuit_record(
         wall_seconds=time.perf_counter() - facts.started,
         environment=dict(facts.environment),
         parity_error=facts.parity_error,
+        consensus=found.consensus,
     )

@@ -17,9 +17,11 @@ from acdc_pipeline.engine.search.search import Search
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation.own_metric import no_gradient_anywhere
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint
-from acdc_pipeline.execution.problem import Advance, Problem
+from acdc_pipeline.execution.consensus_run import ConsensusSearches, find_consensus
+from acdc_pipeline.execution.problem import Advance, BenchProblem, Problem
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.graph import Circuit, Decision, Edge, Receiver, Topology
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.graph.cut import cut
 from acdc_pipeline.graph.search_order import HeadOrder, receivers_backwards
 from acdc_pipeline.specs import (
@@ -101,6 +103,7 @@ class MethodResult:
         last_value: the metric of the circuit as the method last measured it, oriented so that
             higher is worse; None if it did not.
         details: further values to report, as JSON data.
+        consensus: of several searches; None for one alone.
     """
 
     circuit: Circuit
@@ -108,6 +111,7 @@ class MethodResult:
     decisions: tuple[Decision, ...] = ()
     last_value: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    consensus: Consensus | None = None
 
 
 def run_method(prepared: PreparedRun) -> MethodResult:
@@ -118,6 +122,8 @@ def run_method(prepared: PreparedRun) -> MethodResult:
     """
     method = circuit_method(prepared.run.method)
     if isinstance(method, AcdcMethod):
+        if method.consensus:
+            return _run_consensus(prepared, method)
         return _run_acdc(prepared, method)
     if isinstance(method, EapIgAcdcMethod):
         return _run_eap_ig_acdc(prepared, method)
@@ -171,6 +177,40 @@ def _run_acdc(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
             "edges_tested": len(result.decisions),
             "smallest_margin": result.smallest_margin,
         },
+    )
+
+
+def _run_consensus(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
+    """Run ACDC several times; an interrupted consensus starts again."""
+    problem = prepared.problem
+    if not isinstance(problem, BenchProblem):
+        raise InvalidInput(
+            "a consensus is found in one process",
+            field="consensus",
+            fix="leave out the shards, or the consensus",
+        )
+    topology = problem.topology
+    tested, total = 0, topology.n_edges * method.consensus
+
+    def on_decision(_: Decision) -> None:
+        nonlocal tested
+        tested += 1
+        prepared.progress.advance(tested, 0, max(0, total - tested))
+
+    label = f"{method.consensus} searches for {prepared.run.task} on {prepared.run.model}"
+    prepared.progress.start(total, label)
+    try:
+        searches = ConsensusSearches(
+            problem.bench, method, prepared.run.seed, prepared.memory, on_decision
+        )
+        found = find_consensus(searches)
+    finally:
+        prepared.progress.finish()
+    return MethodResult(
+        circuit=found.circuit,
+        measured=found.circuit.edges,
+        details=found.details,
+        consensus=found.consensus,
     )
 
 

@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable
+import random
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from acdc_pipeline.graph.edge import Edge, Receiver, Slot
 from acdc_pipeline.graph.node import LOGITS, Node, NodeKind
 from acdc_pipeline.graph.spans import spans_written
 from acdc_pipeline.graph.topology import Topology
 
+Item = TypeVar("Item")
+
 HeadOrder = Literal["reverse-heads", "natural"]
 """Whether the heads of a layer are visited last to first or first to last."""
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """A random order in which every receiver is visited before what its sources read.
+
+    The heads of a layer in all their slots come in any order, and so do the sources of each
+    receiver; layers, and the parts of a layer, keep their order.
+
+    Args:
+        seed: equal seeds give equal orders.
+    """
+
+    seed: str
+
+    def receivers(self, receivers: Sequence[Receiver]) -> list[Receiver]:
+        """Return the receivers of the heads of one layer in this order."""
+        return self._shuffled(receivers, f"{receivers[0].node.layer}") if receivers else []
+
+    def sources(self, receiver: Receiver, sources: Sequence[Node]) -> list[Node]:
+        """Return the sources of `receiver` in this order."""
+        return self._shuffled(sources, str(receiver))
+
+    def _shuffled(self, items: Sequence[Item], of: str) -> list[Item]:
+        return random.Random(f"{self.seed} {of}").sample(items, len(items))
+
+
+SearchOrder = HeadOrder | RandomOrder
 
 # Within a head, values before keys before queries: the reverse order of computation.
 _SLOTS_BACKWARDS: tuple[Slot, ...] = ("v", "k", "q")
@@ -73,7 +104,7 @@ class ThresholdRange:
         return self.low < threshold <= self.high
 
 
-def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver, ...]:
+def receivers_backwards(topology: Topology, order: SearchOrder) -> tuple[Receiver, ...]:
     """Return every receiver from the output backwards.
 
     First `logits`; then layer by layer, last first: the MLP, the mixer, then all `v`, all `k`,
@@ -84,13 +115,13 @@ def receivers_backwards(topology: Topology, order: HeadOrder) -> tuple[Receiver,
     for layer in reversed(range(topology.n_layers)):
         out += _mlp_backwards(topology, layer, order)
         out += map(Receiver, topology.mixers(layer))
-        for slot in _SLOTS_BACKWARDS:
-            heads = topology.heads(layer)
-            out += [Receiver(node, slot) for node in heads[:: 1 if order == "natural" else -1]]
+        heads = topology.heads(layer)[:: 1 if order == "natural" else -1]
+        of_heads = [Receiver(node, slot) for slot in _SLOTS_BACKWARDS for node in heads]
+        out += order.receivers(of_heads) if isinstance(order, RandomOrder) else of_heads
     return tuple(span for one in out for span in topology.in_spans([one])[::-1])
 
 
-def _mlp_backwards(topology: Topology, layer: int, order: HeadOrder) -> list[Receiver]:
+def _mlp_backwards(topology: Topology, layer: int, order: SearchOrder) -> list[Receiver]:
     receivers = topology.receivers_of(topology.mlp_nodes(layer))
     if order == "natural":
         experts = [receiver for receiver in receivers if receiver.node.kind == "expert"]
@@ -112,9 +143,11 @@ def is_read(
     return any((node, span) in alive for node in nodes for span in spans)
 
 
-def sources_backwards(topology: Topology, receiver: Receiver, order: HeadOrder) -> list[Node]:
-    """Return the sources of `receiver`, latest first, `input` last."""
+def sources_backwards(topology: Topology, receiver: Receiver, order: SearchOrder) -> list[Node]:
+    """Return the sources of `receiver`, latest first, `input` last, or in a random order."""
     sources = topology.sources_of(receiver)
+    if isinstance(order, RandomOrder):
+        return order.sources(receiver, sources)
     if order == "reverse-heads":
         return list(reversed(sources))
     # Layers still come last first; only the heads of a layer are in forward order.

@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from acdc_pipeline.graph.edge import Edge
@@ -25,6 +26,7 @@ from acdc_pipeline.plotting.span_layout import Column, Place, layout_spans, span
 if TYPE_CHECKING:
     # `Circuit.draw` imports this module.
     from acdc_pipeline.graph.circuit import Circuit
+    from acdc_pipeline.graph.consensus import Consensus
 
 _LABELS = {"q": "into q", "k": "into k", "v": "into v", "r": "into MLP or logits"}
 
@@ -101,7 +103,12 @@ _EXPERT_STYLE = svg.style_sheet(
 """The style of figures in which experts are nodes."""
 
 
-def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
+_OR_STYLE = ".acdc-circuit .or{stroke-dasharray:8 3}\n"
+
+
+def draw_circuit(
+    circuit: Circuit, *, title: str, subtitle: str = "", consensus: Consensus | None = None
+) -> str:
     """Return an SVG document with the circuit; equal circuits give equal bytes.
 
     Edges run upwards. In a graph with spans these are columns, and a head stands in the span of its
@@ -110,7 +117,14 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     than 300 edges, those with the largest |score| are drawn, as the caption states. Colours
     follow the reader's light or dark scheme; a page that embeds the figure may set the custom
     properties of `.acdc-circuit`.
+
+    Args:
+        consensus: what the scores are shares of. The edges of OR groups are drawn in long dashes,
+            those of alternatives outside of the circuit too.
     """
+    counted, groups = circuit, consensus.in_groups if consensus else frozenset[Edge]()
+    if groups:
+        circuit = replace(circuit, edges=circuit.edges | groups)
     drawn = select_edges(circuit)
     columns: list[Column] = []
     lines = drawn
@@ -121,15 +135,15 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
     else:
         layout = layout_circuit(circuit.topology, drawn)
     header, above = _header(title, subtitle, layout.width)
-    caption = _caption(circuit, drawn)
-    footer, below = _footer(circuit, drawn, caption, layout.width)
+    caption = _caption(counted, drawn)
+    footer, below = _footer(circuit, drawn, caption, layout.width, consensus)
     height = above + layout.height + below
     parts = [
         *header,
         f'<g transform="translate(0 {svg.px(above)})">',
         *draw_bands(layout),
         *draw_columns(columns, layout),
-        *_edges(circuit, lines, layout),
+        *_edges(circuit, lines, layout, consensus),
         *_nodes(circuit, layout),
         "</g>",
         f'<g transform="translate(0 {svg.px(above + layout.height)})">',
@@ -142,7 +156,7 @@ def draw_circuit(circuit: Circuit, *, title: str, subtitle: str = "") -> str:
         width=layout.width,
         height=height,
         label=f"{title}. {caption}",
-        style=_SPAN_STYLE if columns else _style(circuit.nodes),
+        style=(_SPAN_STYLE if columns else _style(circuit.nodes)) + _OR_STYLE * bool(groups),
         attributes=f' width="{svg.px(layout.width)}" height="{svg.px(height)}" '
         'style="max-width:100%;height:auto"',
     )
@@ -201,22 +215,28 @@ def edge_tooltip(edge: Edge, score: float | None) -> str:
     return str(edge) if score is None else f"{edge}  score {score:.4g}"
 
 
-def _edges(circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout) -> list[str]:
+def _edges(
+    circuit: Circuit, drawn: Sequence[Edge], layout: CircuitLayout, consensus: Consensus | None
+) -> list[str]:
     """Return every edge, strong ones above weak ones, and a dot where it arrives."""
     largest = _largest_score(circuit.scores, drawn)
     lines: list[tuple[float, str]] = []
     ports: list[str] = []
     for edge, path in zip(drawn, layout.paths, strict=True):
         kind = edge.slot or "r"
-        dead = "" if edge in circuit.live_edges else " dead"
+        css = "" if edge in circuit.live_edges else " dead"
         score = circuit.scores.get(edge)
+        tooltip = edge_tooltip(edge, score)
+        if consensus is not None:
+            css += " or" * (edge in consensus.in_groups)
+            tooltip = f"{edge}  in {consensus.kept.get(edge, 0)} of {consensus.searches} circuits"
         # A square root, so that weak edges remain visible.
         strength = math.sqrt(abs(score) / largest) if largest and score is not None else None
         width, opacity = _pen(strength, len(drawn))
         line = (
-            f'<path class="edge {kind}{dead}" d="{svg.smooth_path(path)}" '
+            f'<path class="edge {kind}{css}" d="{svg.smooth_path(path)}" '
             f'stroke-width="{svg.px(width)}" opacity="{opacity:.2f}">'
-            f"<title>{svg.escape_text(edge_tooltip(edge, score))}</title></path>"
+            f"<title>{svg.escape_text(tooltip)}</title></path>"
         )
         lines.append((strength or 0.0, line))
         x, y = path[-1]
@@ -280,12 +300,12 @@ def _header(title: str, subtitle: str, width: float) -> tuple[list[str], float]:
 
 
 def _footer(
-    circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float
+    circuit: Circuit, drawn: Sequence[Edge], caption: str, width: float, agreed: Consensus | None
 ) -> tuple[list[str], float]:
     """Return the legend of what the figure contains with the caption, and their height."""
     parts: list[str] = []
     x, y = MARGIN, 14.0
-    for group in _legend(circuit, drawn):
+    for group in _legend(circuit, drawn, agreed):
         lengths = [26 + 8 + 5.7 * len(label) + 18 for *_, label in group]
         if x > MARGIN and x + sum(lengths) - 18 > width - MARGIN:
             x, y = MARGIN, y + 19
@@ -307,7 +327,9 @@ _Sample = tuple[str, float, float, str]
 """A line of the legend: classes, width, opacity, label."""
 
 
-def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
+def _legend(
+    circuit: Circuit, drawn: Sequence[Edge], consensus: Consensus | None
+) -> list[list[_Sample]]:
     """Return groups of samples; a group stays on one line."""
     used = {edge.slot or "r" for edge in drawn}
     labels = _LABELS
@@ -320,7 +342,8 @@ def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
     ]
     largest = _largest_score(circuit.scores, drawn)
     if largest > 0:
-        shares = ((1.0, "|score| "), (0.25, ""), (0.01, ""))
+        name = "share of searches " if consensus else "|score| "
+        shares = ((1.0, name), (0.25, ""), (0.01, ""))
         groups.append(
             [
                 ("r", *_pen(math.sqrt(share), len(drawn)), f"{label}{largest * share:.2g}")
@@ -329,6 +352,8 @@ def _legend(circuit: Circuit, drawn: Sequence[Edge]) -> list[list[_Sample]]:
         )
     if any(edge not in circuit.live_edges for edge in drawn):
         groups.append([("r dead", 1.6, 0.85, "on no path from input to logits")])
+    if consensus and consensus.groups:
+        groups.append([("r or", 1.6, 0.85, "OR group: any one of its alternatives suffices")])
     return groups
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 import acdc_pipeline
 from acdc_pipeline.errors import AcdcError, DamagedRun
 from acdc_pipeline.graph import Circuit, Decision, Topology
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec, canonical_json
 from acdc_pipeline.specs.base import read_json
 from acdc_pipeline.store import layout, tables
@@ -30,13 +31,15 @@ def encode(record: RunRecord) -> dict[str, bytes]:
     """Return the files of a run by name, without the commit marker.
 
     `edges`, `nodes` and `graph` exist iff there is a circuit, `steps` iff there is a decision log,
-    `heads` iff there are scores of heads, `profile` iff there is one; `run.json` always.
+    `heads` iff there are scores of heads, `profile` and `consensus` iff there is one; `run.json`
+    always.
     """
     run_id, circuit = record.spec.run_id(), record.circuit
     files = {layout.RUN: json_bytes(_run_document(record))}
     if record.profile is not None:
-        compact = json.dumps(record.profile, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        files[layout.PROFILE] = f"{compact}\n".encode("ascii")
+        files[layout.PROFILE] = _compact(record.profile)
+    if record.consensus is not None:
+        files[layout.CONSENSUS] = _compact(record.consensus.as_dict())
     parts: dict[str, pa.Table] = {}
     if circuit is not None:
         parts[layout.EDGES] = tables.edges_table(run_id, circuit)
@@ -93,6 +96,9 @@ def decode(run_id: str, files: Mapping[str, bytes]) -> RunRecord:
             heads=tables.heads_from(table(layout.HEADS)) if layout.HEADS in files else (),
             profile=_json_object(run_id, files, layout.PROFILE)
             if layout.PROFILE in files
+            else None,
+            consensus=Consensus.from_dict(_json_object(run_id, files, layout.CONSENSUS))
+            if layout.CONSENSUS in files
             else None,
         )
     except (KeyError, TypeError, ValidationError, AcdcError) as error:
@@ -163,6 +169,11 @@ def read_parquet(data: bytes) -> pa.Table:
         pyarrow.ArrowException, OSError: it is not a Parquet file.
     """
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def _compact(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"{text}\n".encode("ascii")
 
 
 def _run_document(record: RunRecord) -> dict[str, Any]:

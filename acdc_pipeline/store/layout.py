@@ -31,7 +31,8 @@ NODES = "nodes.parquet"
 STEPS = "steps.parquet"
 HEADS = "heads.parquet"
 PROFILE = "profile.json"
-FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, GRAPH, RUN)
+CONSENSUS = "consensus.json"
+FILES = (EDGES, NODES, STEPS, HEADS, PROFILE, CONSENSUS, GRAPH, RUN)
 
 EVALUATION_ID_LENGTH = 16
 

@@ -13,6 +13,7 @@ import numpy as np
 import acdc_pipeline
 from acdc_pipeline.errors import StoreError
 from acdc_pipeline.graph import Circuit, Decision
+from acdc_pipeline.graph.consensus import Consensus
 from acdc_pipeline.specs import RunSpec
 
 
@@ -54,6 +55,7 @@ class RunRecord:
         wall_seconds: duration without the loading of the model, in seconds.
         parity_error: largest difference between the logits of the engine and of the model.
         profile: further results of such runs, as JSON data: roles, nulls, examples.
+        consensus: what several searches agree on; None for one alone.
 
     Raises:
         StoreError: a value cannot be stored.
@@ -69,6 +71,7 @@ class RunRecord:
     parity_error: float | None = None
     heads: tuple[HeadScore, ...] = field(default=())
     profile: dict[str, Any] | None = None
+    consensus: Consensus | None = None
 
     def __repr__(self) -> str:
         spec = self.spec

@@ -105,6 +105,16 @@ class CircuitSeries:
         return max((value for value in measured if value is not None), default=-math.inf)
 
     @property
+    def searches(self) -> int:
+        """The number of searches of a consensus; 0 for one search alone."""
+        return getattr(self.spec.method, "consensus", 0)
+
+    def searches_with(self, key: EdgeKey) -> int | None:
+        """Return how many searches kept an edge of the consensus shown first; None if not in it."""
+        edge = self.cuts[self.first_shown].edges.get(key)
+        return None if edge is None or edge.score is None else round(edge.score * self.searches)
+
+    @property
     def has_thresholds(self) -> bool:
         """Whether the circuits differ in threshold rather than in size."""
         return self.cuts[0].threshold is not None

@@ -167,4 +167,5 @@ def draw_run(record: RunRecord, circuit: Circuit) -> str:
         f"forced choice {format_percent(metrics.get('forced_choice'))} "
         f"(whole model {format_percent(metrics.get('model_forced_choice'))}). "
         f"Run {spec.run_id()[:8]}.",
+        consensus=record.consensus,
     )

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.graph.search_order import ThresholdRange
-from acdc_pipeline.specs import RunSpec, ScoredMethod, SearchMethod, TaskSpec, circuit_method
+from acdc_pipeline.specs import (
+    AcdcMethod,
+    RunSpec,
+    ScoredMethod,
+    SearchMethod,
+    TaskSpec,
+    circuit_method,
+)
 from acdc_pipeline.store.figures import faithfulness_of
 from acdc_pipeline.workflows.discovery import discover_into
 from acdc_pipeline.workflows.size_search import (
@@ -115,6 +122,13 @@ def discover_faithful(
             the empty circuit.
         AcdcError: as `discover_into`.
     """
+    if isinstance(run.method, AcdcMethod) and run.method.consensus:
+        raise InvalidInput(
+            f"cannot go with {written('consensus')}, whose circuit no threshold continues",
+            where="discover",
+            field=written("faithful"),
+            fix="find the threshold first, and search again with the consensus at it",
+        )
     runs = _Runs(run, task, target, store, make_worker, progress, listener or SilentTrials(), check)
     method = circuit_method(run.method)
     if isinstance(method, SearchMethod):

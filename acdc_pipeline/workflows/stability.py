@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from acdc_pipeline.engine import Bench, set_up
+from acdc_pipeline.engine.resample import weigh_repeats
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.evaluation import mean_pairwise_jaccard, measure_scale, measure_value
 from acdc_pipeline.execution.checkpoint import BoundCheckpoint, NoCheckpoint
@@ -141,14 +140,7 @@ def resampled(bench: Bench, run: RunSpec, numbers: Sequence[int]) -> Bench:
     """
     if circuit_method(run.method).ablation == "mean":
         return _part(bench, run, numbers)
-    count = Counter(numbers)
-    distinct = sorted(count)
-    part = _part(bench, run, distinct)
-    times = torch.tensor([count[number] for number in distinct], dtype=torch.float64)
-    weight = times.to(part.prompts.answer_row.device)
-    if part.prompts.whole is None:
-        weight = weight[part.prompts.answer_row]
-    return replace(part, answer_weight=weight / weight.sum())
+    return weigh_repeats(numbers, lambda some: _part(bench, run, some))
 
 
 def _part(bench: Bench, run: RunSpec, numbers: Sequence[int]) -> Bench:

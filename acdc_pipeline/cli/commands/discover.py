@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acdc_pipeline.cli.options import completion, shared
-from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEED, integer, number
+from acdc_pipeline.cli.options.parsers import MAX_PROMPTS, MAX_SEARCHES, MAX_SEED, integer, number
 from acdc_pipeline.cli.terminal.output import print_facts, print_json, print_line, print_note
 from acdc_pipeline.cli.terminal.progress import show_progress
 from acdc_pipeline.cli.terminal.text import relative_path
@@ -69,6 +69,22 @@ def discover(
         typer.Option(
             **completion.choice("signed|abs"),
             help="For {owners}: whether a change for the better counts as none or by its size. "
+            "Default: {default}.",
+        ),
+    ] = None,
+    consensus: Annotated[
+        int | None,
+        typer.Option(
+            **integer("--consensus", 2, MAX_SEARCHES),
+            help="For {owners}: search so many times, each in another order and on a resample of "
+            "the prompts, and keep what they agree on. Default: one search.",
+        ),
+    ] = None,
+    consensus_line: Annotated[
+        float | None,
+        typer.Option(
+            **number("--consensus-line"),
+            help="For {owners}: keep the edges that more than this share of the searches kept. "
             "Default: {default}.",
         ),
     ] = None,
@@ -184,6 +200,7 @@ def discover(
     Examples:
       acdc discover ioi zoo:gpt2-4l-s0 --threshold 0.01
       acdc discover ioi zoo:gpt2-4l-s0 --faithful 0.9
+      acdc discover ioi zoo:gpt2-4l-s0 --consensus 20
       acdc discover ioi zoo:gpt2-4l-s0 --method eap-ig-inputs --share 0.1
       acdc discover pairs.jsonl hf:openai-community/gpt2 --metric logit_diff --json
       acdc discover ioi hf:openai-community/gpt2 --prompts 256 --shards 8
@@ -205,6 +222,8 @@ def discover(
         "threshold": threshold,
         "order": order,
         "difference": difference,
+        "consensus": consensus,
+        "consensus_line": consensus_line,
         "share": share,
         "edges": edges,
         "rank": rank,

@@ -25,6 +25,7 @@ from acdc_pipeline.cli.terminal.progress import show_status
 from acdc_pipeline.cli.terminal.streams import flush_stdout, write_stdout
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import format_age, format_size, relative_path
+from acdc_pipeline.cli.views.consensus import edge_columns
 from acdc_pipeline.cli.views.run_list import (
     load_figures,
     print_failed,
@@ -45,6 +46,7 @@ from acdc_pipeline.workflows.export import (
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
+    from acdc_pipeline.graph.consensus import Consensus
     from acdc_pipeline.specs import CircuitMethod, RunSpec
     from acdc_pipeline.store import Leftover, Store
 
@@ -194,17 +196,24 @@ def show_run(
     output.print_facts(facts)
     if record.circuit:
         more = f"acdc runs export {same_run}"
-        _print_strongest(record.circuit, circuit_method(record.spec.method), more)
+        method = circuit_method(record.spec.method)
+        _print_strongest(record.circuit, method, more, record.consensus)
 
 
-def _print_strongest(circuit: Circuit, method: CircuitMethod, more: str) -> None:
+def _print_strongest(
+    circuit: Circuit, method: CircuitMethod, more: str, consensus: Consensus | None
+) -> None:
     by = "|score|" if method.ranking == "magnitude" else "score"
     output.print_line(f"\nEdges by {by} ({method.score_meaning}):\n")
+    strongest = circuit.strongest(MAX_EDGES_NAMED, method.ranking)
+    columns = [Column("edge"), Column("score", "number")]
     rows = [
-        {"edge": str(edge), "score": format_number(circuit.scores.get(edge))}
-        for edge in circuit.strongest(MAX_EDGES_NAMED, method.ranking)
+        {"edge": str(edge), "score": format_number(circuit.scores.get(edge))} for edge in strongest
     ]
-    print_table((Column("edge"), Column("score", "number")), rows)
+    if consensus is not None:
+        columns[1:] = [Column("kept"), Column("interval", rank=1), Column("role")]
+        rows = [{"edge": str(edge)} | edge_columns(consensus, edge) for edge in strongest]
+    print_table(tuple(columns), rows)
     if len(circuit) > MAX_EDGES_NAMED:
         output.print_line(f"… and {len(circuit) - MAX_EDGES_NAMED} more, see {more}")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share
+from acdc_pipeline.cli.views.consensus import consensus_facts
 from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         facts["edges kept"] = f"{format_kept(kept, total)} ({format_kept_share(kept, total)})"
         if record.circuit.topology.experts:
             facts["experts"] = _experts_text(record.circuit)
+    if record.consensus is not None:
+        facts |= consensus_facts(record.consensus, record.details.get("consensus", {}))
     if record.profile is not None:
         facts |= _profile_facts(record)
     if "kl" in metrics:
@@ -117,6 +120,7 @@ def run_document(record: RunRecord) -> dict[str, Any]:
         "edges_total": total,
         "metrics": record.metrics,
         "details": record.details,
+        **({} if record.consensus is None else {"consensus": record.consensus.as_dict()}),
         "parity_error": record.parity_error,
         "wall_seconds": record.wall_seconds,
         "environment": record.environment,

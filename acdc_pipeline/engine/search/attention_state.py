@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 
 import torch
@@ -51,10 +52,12 @@ class AttentionState:
         other.parts = {node: parts.copy() for node, parts in self.parts.items()}
         return other
 
-    def open(self, node: Node, needed: Needed, stream: Float[Tensor, "rows d_model"]) -> int:
-        """Start `node` from the clean residual `stream` of all rows; return the bytes it takes."""
-        x = stream[None, None]
-        inputs: SlotInputs = {"q": self.layout.select(x, needed), "k": x, "v": x}
+    def open(
+        self, node: Node, needed: Needed, read: Mapping[Slot, Float[Tensor, "rows d_model"]]
+    ) -> int:
+        """Start `node` from what its slots read at all rows; return the bytes it takes."""
+        inputs: SlotInputs = {slot: stream[None, None] for slot, stream in read.items()}
+        inputs["q"] = self.layout.select(inputs["q"], needed)
         assert node.layer is not None
         projected = self._project(node.layer, [node], needed, inputs)
         parts = self._attend(node.layer, [node], needed, projected, {})

@@ -21,6 +21,7 @@ from acdc_pipeline.engine.layout import Layout, Needed, reads_every_row
 from acdc_pipeline.engine.search.attention_state import AttentionState, SlotInputs
 from acdc_pipeline.engine.search.state_batch import OutputChanges, Scratch, StateBatch
 from acdc_pipeline.engine.spill import Spill, tensor_dict
+from acdc_pipeline.engine.without_edges import Without
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot, Topology
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -37,6 +38,8 @@ class CircuitState:
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
         readers: for each source, the finished receivers that still read it, likewise.
         spill: where activations are kept; None for the device's memory.
+        without: the sources that receivers do not read from the beginning; `clean` is then the
+            model without these edges.
 
     Attributes:
         difference: ablated minus clean output of every source.
@@ -57,8 +60,10 @@ class CircuitState:
         kept: Mapping[Receiver, list[Node]],
         readers: Mapping[Node, list[Receiver]],
         spill: Spill | None = None,
+        without: Without | None = None,
     ) -> None:
         self.weights = weights
+        self.without = without or {}
         self.topology = weights.topology
         self.layout = layout
         self.clean = clean
@@ -89,6 +94,10 @@ class CircuitState:
         if reads_every_row(receiver):
             return Needed.EVERY
         return Needed.ANSWERS if receiver.node == LOGITS else self.needed[receiver.node]
+
+    def whole(self) -> Float[Tensor, "answer d_model"]:
+        """What the logits read before anything is removed."""
+        return self._clean_input(Receiver(LOGITS))
 
     def open(self, receiver: Receiver) -> None:
         """Start `receiver` with its clean input, and its node if it is not open yet."""
@@ -163,7 +172,7 @@ class CircuitState:
         elif receiver in self.inputs:
             x = self.inputs[receiver][None]
         else:
-            x = self._streams.read_by(receiver).flatten(0, 1)[None]
+            x = self._stream(receiver)[None]
             return self.layout.select(x, needed)
         return self.layout.select(x, needed) if self.needed[receiver.node] is not needed else x
 
@@ -222,6 +231,7 @@ class CircuitState:
         total = self._clean_input(receiver)
         kept = set(self.kept[receiver])
         sources = self.topology.sources_of(receiver)
+        kept.update(self.without.get(receiver, ()))  # its clean input lacks them already
         removed = [float(source not in kept) for source in sources]
         if any(removed):
             difference = self.difference_for(receiver)[: len(sources)]
@@ -243,12 +253,18 @@ class CircuitState:
             self.written[node] = self._clean_output(node)
             self.held += self.written[node].nbytes
             return
-        stream = self._streams.read_by(Receiver(node, "q")).flatten(0, 1)
-        self.held += self.attention.open(node, self.needed[node], stream)
+        read: dict[Slot, Tensor] = {slot: self._stream(Receiver(node, slot)) for slot in SLOTS}
+        self.held += self.attention.open(node, self.needed[node], read)
 
     def _clean_input(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        return self.layout.select(self._stream(receiver), self.needed_by(receiver))
+
+    def _stream(self, receiver: Receiver) -> Float[Tensor, "rows d_model"]:
+        """What `receiver` reads at all rows as long as its own edges and those before are whole."""
         stream = self._streams.read_by(receiver).flatten(0, 1)
-        return self.layout.select(stream, self.needed_by(receiver))
+        for source in self.without.get(receiver, ()):
+            stream = stream + self.difference[self.topology.source_index[source]]
+        return stream
 
     def _clean_output(self, node: Node) -> Float[Tensor, "rows d_model"]:
         written = self.clean.outputs[self.topology.source_index[node]].flatten(0, 1)

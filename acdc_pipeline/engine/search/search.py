@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Generic, Self
@@ -26,14 +26,18 @@ class Search(ABC, Generic[Batch]):
         readers: for each node that is alive, the finished receivers that still read it; for a
             router those that read its experts.
         ignored_span: a span that receivers and edges may name in a graph without spans.
+        without: for receivers that lack edges from the beginning, which are never tested, the
+            sources that they do not read.
     """
 
     max_states: int
     first_overhead: float
     ignored_span: str | None = None
+    without: Mapping[Receiver, Sequence[Node]]
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
+        self.without = {}
         self.kept: dict[Receiver, list[Node]] = {}
         self.readers: dict[Node, list[Receiver]] = {}
         self.receiver: Receiver | None = None
@@ -186,7 +190,8 @@ class Search(ABC, Generic[Batch]):
         read = any(reader.span in spans for reader in self.readers.get(receiver.node, ()))
         if receiver.node != LOGITS and not read:
             raise GraphError(f"'{receiver.node}' is dead: no edge out of it survived")
-        self.kept[receiver] = list(self.topology.sources_of(receiver))
+        absent = self.without.get(receiver, ())
+        self.kept[receiver] = [s for s in self.topology.sources_of(receiver) if s not in absent]
         self._open(receiver)
         self.receiver = receiver
         self.speculation.begin(receiver, sources)

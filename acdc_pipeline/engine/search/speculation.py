@@ -64,6 +64,31 @@ class EdgePredictor:
         return self._kept / self._tried
 
 
+class RepeatedPredictor(EdgePredictor):
+    """Predicts an edge from the decisions of earlier searches on it, which used this predictor.
+
+    The first search, and an edge that was never tried, are predicted as by an `EdgePredictor`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outcomes: dict[Edge, list[int]] = {}
+
+    def keep_probability(self, edge: Edge) -> float:
+        """The share of earlier searches that kept `edge`, between it and the base rate."""
+        if (known := self._outcomes.get(edge)) is None:
+            return super().keep_probability(edge)
+        tried, kept = known
+        return min(max((kept + self._base_rate) / (tried + 1), _LEAST), _MOST)
+
+    def learn(self, receiver: Receiver, tried: Sequence[Node], kept: frozenset[Node]) -> None:
+        super().learn(receiver, tried, kept)
+        for source in tried:
+            known = self._outcomes.setdefault(Edge.into(source, receiver), [0, 0])
+            known[0] += 1
+            known[1] += source in kept
+
+
 @dataclass(frozen=True)
 class PlannedState:
     """One state of a batch: without the edge of `source`, and those of `before` as predicted."""

@@ -26,6 +26,7 @@ from acdc_pipeline.engine.search.model_search import ChangeSearch
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch, StateBatch
 from acdc_pipeline.engine.spill import Spill
+from acdc_pipeline.engine.without_edges import Without
 from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -45,9 +46,13 @@ class SubgraphSearch(ChangeSearch[StateBatch]):
         memory: int,
         plan: MemoryPlan,
         spill: Spill | None = None,
+        without: Without | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
-        self.circuit = CircuitState(weights, clean, ablated, layout, self.kept, self.readers, spill)
+        self.without = without or {}
+        self.circuit = CircuitState(
+            weights, clean, ablated, layout, self.kept, self.readers, spill, without
+        )
         self.plan = plan
         self.scratch = _scratch(ablated)
 
@@ -65,6 +70,9 @@ class SubgraphSearch(ChangeSearch[StateBatch]):
             heads=len(self.circuit.attention.parts),
         )
         return max(1, min(self.max_states, (self.memory - self.circuit.held) // per_state))
+
+    def _whole_model(self) -> float:
+        return float(self.objective(self.circuit.whole()[None])[0])
 
     def _final(
         self, receiver: Receiver, plan: Sequence[PlannedState]

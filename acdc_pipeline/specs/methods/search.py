@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_serializer, model_validator
 
+from acdc_pipeline.specs.base import rejection
 from acdc_pipeline.specs.methods.base import (
     NO_GRADIENT,
     BaseCircuitMethod,
@@ -14,6 +15,12 @@ from acdc_pipeline.specs.methods.base import (
     MethodMetric,
 )
 from acdc_pipeline.specs.names import Ablation, Difference, HeadOrder, MetricKey
+
+MAX_SEARCHES = 1000
+"""The largest consensus: its intervals are 6 points wide at most."""
+
+MAJORITY = 0.5
+"""The default line: of two sets of edges of which each circuit has one, at most one is above."""
 
 
 class SearchMethod(BaseCircuitMethod):
@@ -46,12 +53,43 @@ class SearchMethod(BaseCircuitMethod):
 
 
 class AcdcMethod(SearchMethod):
-    """Iterative edge pruning by activation patching (Conmy et al. 2023, Algorithm 1)."""
+    """Iterative edge pruning by activation patching (Conmy et al. 2023, Algorithm 1).
+
+    Args:
+        consensus: the number of searches, each in an order and on a bootstrap resample of its own,
+            whose agreement is the circuit; 0 for one search alone. Left out of the stored form with
+            `consensus_line` where it is 0.
+        consensus_line: the circuit has the edges that more than this share of the searches kept.
+    """
 
     VERSION: ClassVar[int] = 1
     COMPUTES_SCORES: ClassVar[bool] = False
 
     name: Literal["acdc"]
+    consensus: Annotated[int, Field(ge=0, le=MAX_SEARCHES), Default(0)] = 0
+    consensus_line: Annotated[float, Field(ge=0, lt=1), Default(MAJORITY)] = MAJORITY
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, write: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        later = () if self.consensus else ("consensus", "consensus_line")
+        return {name: value for name, value in write(self).items() if name not in later}
+
+    @model_validator(mode="after")
+    def _enough_searches(self) -> Self:
+        if self.consensus == 1:
+            raise rejection("consensus", "one search agrees with itself", allowed="2 or more")
+        if not self.consensus and self.consensus_line != MAJORITY:
+            raise rejection("consensus_line", "is of a consensus", fix="give `consensus` as well")
+        return self
+
+    @property
+    def score_meaning(self) -> str:
+        if self.consensus:
+            return f"the share of {self.consensus} searches that kept it"
+        return super().score_meaning
+
+    def edges_tested(self, n_edges: int) -> int:
+        return n_edges * max(1, self.consensus)
 
 
 class EapIgAcdcMethod(SearchMethod):

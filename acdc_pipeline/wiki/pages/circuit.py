@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 from markupsafe import Markup
 
 from acdc_pipeline.graph import Edge, Node
+from acdc_pipeline.graph.consensus import Role
 from acdc_pipeline.graph.edge import Receiver
 from acdc_pipeline.plotting.axes import log_axis, percent_axis
 from acdc_pipeline.plotting.circuit_series import SeriesEdge, SeriesFigure, draw_series
@@ -70,7 +72,8 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
         plain = None
         if series.by_span:
             plain = without_positions(series, split_positions(model.circuits[series.task])[0])
-        edges = _edges(model, series, task, plain[0] if plain else None)
+        agreed = next((each for each in (series, *others) if each.searches), None)
+        edges = _edges(model, series, task, plain[0] if plain else None, agreed)
         cuts = [cut_data(series, cut) for cut in series.cuts]
         return {
             **frame(depth, title, *trail),
@@ -96,6 +99,7 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
             "edges": edges[:MAX_ROWS],
             "edges_left_out": max(0, len(edges) - MAX_ROWS),
             "has_published": any(row["published"] for row in edges),
+            "consensus": None if agreed is None else _consensus(agreed),
             "reference": _reference(series),
             "warnings": _warnings(series, task),
             "others": [
@@ -190,12 +194,33 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
     )
 
 
+def _consensus(series: CircuitSeries) -> Data:
+    """Return what the searches of a consensus agree on, in the circuit of it shown first."""
+    run = series.cuts[series.first_shown].run
+    details = run.details.get("consensus")
+    found = details if isinstance(details, dict) else {}
+    groups = found.get("or_groups")
+    return {
+        "searches": series.searches,
+        "run": run.run_id,
+        "roles": [
+            (role, found[role]) for role in get_args(Role) if isinstance(found.get(role), int)
+        ],
+        "groups": list(map(str, groups)) if isinstance(groups, list) else [],
+    }
+
+
 def _edges(
-    model: Model, series: CircuitSeries, task: Task, plain: CircuitSeries | None
+    model: Model,
+    series: CircuitSeries,
+    task: Task,
+    plain: CircuitSeries | None,
+    agreed: CircuitSeries | None,
 ) -> list[Data]:
     """Return every edge of any circuit, those of the smallest circuits first.
 
-    `plain` is the series without positions with which each edge is compared.
+    `plain` is the series without positions with which each edge is compared; the scores of `agreed`
+    are shares of the searches of a consensus.
     """
     published = published_edges(model, task, series.shape) or frozenset()
     return [
@@ -211,6 +236,7 @@ def _edges(
             "cut": series.smallest_with_edge(key).label,
             "first": series.edges[key].index(True),
             "published": key in published or over_components(key) in published,
+            "searches": None if agreed is None else agreed.searches_with(key),
         }
         for key in sorted(series.edges, key=series.rank)
     ]

@@ -88,8 +88,22 @@ def test_method_with_a_value_that_does_not_fit_names_the_option(
 def test_method_with_a_foreign_parameter_says_what_it_has_and_whose_that_is(task: TaskSpec):
     with pytest.raises(SpecError) as raised:
         method_for("acdc", {"share": 0.1}, task, where="here")
-    assert raised.value.allowed == "threshold, metric, ablation, order, difference"
+    assert raised.value.allowed == (
+        "threshold, metric, ablation, order, difference, consensus, consensus_line"
+    )
     assert "random" in (raised.value.fix or "")
+
+
+def test_consensus_is_stored_with_its_line_and_nothing_of_it_without(task: TaskSpec):
+    plain = method_for("acdc", {"threshold": 0.1}, task, where="here")
+    assert not [name for name in plain.plain() if "consensus" in name]
+    method = method_for("acdc", {"threshold": 0.1, "consensus": 20}, task, where="here")
+    assert method.plain() == {**plain.plain(), "consensus": 20, "consensus_line": 0.5}
+    assert type(method).from_plain(method.plain()) == method
+    with pytest.raises(SpecError, match="consensus: one search agrees with itself"):
+        method_for("acdc", {"threshold": 0.1, "consensus": 1}, task, where="here")
+    with pytest.raises(SpecError, match="consensus_line: is of a consensus"):
+        method_for("acdc", {"threshold": 0.1, "consensus_line": 0.9}, task, where="here")
 
 
 def test_unknown_method_suggests_the_nearest(task: TaskSpec):

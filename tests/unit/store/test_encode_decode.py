@@ -5,6 +5,7 @@ import math
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given
 import acdc_pipeline
 from acdc_pipeline.errors import DamagedRun, StoreError
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.graph.consensus import Consensus, OrGroup
 from acdc_pipeline.specs import SCHEMA_VERSION, RunSpec
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.store.codec import decode, decode_summary, encode
@@ -36,6 +38,18 @@ def test_record_reads_back_exactly_equal(record: RunRecord):
 def test_record_read_back_encodes_to_the_same_bytes(record: RunRecord):
     files = encode(record)
     assert encode(decode(record.spec.run_id(), files)) == files
+
+
+def test_consensus_is_a_file_of_its_own_and_reads_back_equal():
+    kept = Edge.parse("input->a0.h1<q>")
+    group = OrGroup(((kept,), (Edge.parse("input->a0.h1<v>"),)), (0.1 + 0.2, 0.0), 1.5)
+    agreed = Consensus(3, 0.5, {kept: 2}, {kept: "alternative"}, (group,))
+    files = encode(replace(RECORD, consensus=agreed))
+    assert decode(RUN_ID, files).consensus == agreed
+    assert {name: files[name] for name in encode(RECORD)} == encode(RECORD)
+    files["consensus.json"] = b'{"searches":3}\n'
+    with pytest.raises(DamagedRun, match="files do not make a run"):
+        decode(RUN_ID, files)
 
 
 def test_record_encodes_to_the_same_bytes_in_another_process():

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from acdc_pipeline.graph import Circuit
 from acdc_pipeline.store import Store, open_store
+from acdc_pipeline.wiki.build import build
 from acdc_pipeline.wiki.pages.task import task_rows
 from acdc_pipeline.wiki.runs import read_store
 from acdc_pipeline.wiki.site import Site, make_site
@@ -141,6 +143,36 @@ def test_circuit_page_draws_every_edge_and_marks_which_cut_has_it(
     assert len(drawn) - len(off) == len(series.cuts[series.first_shown].edges)
     rows = [e for e in page.all("tr") if "data-first" in e.attributes]
     assert len(rows) == len(series.edges) + len(series.heads)
+
+
+def test_circuit_page_says_how_many_searches_kept_an_edge(tmp_path: Path):
+    store = open_store(tmp_path / "store", mode="write")
+    tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
+    kept = 0
+    for record in wiki_store.records([tiny], ("ioi",), (0.1,)):
+        store.commit(record)
+        if record.circuit is not None:
+            kept = len(record.circuit)
+            method = record.spec.method.model_copy(update={"consensus": 20})
+            found = Circuit.of(
+                record.circuit.topology,
+                record.circuit.edges,
+                dict.fromkeys(record.circuit.edges, 0.9),
+            )
+            details = {"necessary": 0, "or_groups": ["{input->a0.h0<v>} or {m0->logits}"]}
+            store.commit(
+                replace(
+                    record,
+                    spec=record.spec.model_copy(update={"method": method}),
+                    circuit=found,
+                    details={**record.details, "consensus": details},
+                )
+            )
+    build(store, tmp_path / "site", jobs=1)
+    (page,) = (tmp_path / "site" / "t" / "ioi").glob("zoo*.html")
+    text = page.read_text(encoding="utf-8")
+    assert text.count("18 of 20") == kept > 0
+    assert "{input-&gt;a0.h0&lt;v&gt;} or {m0-&gt;logits}" in text
 
 
 def test_kind_page_lists_its_heads_best_first(small_pages: dict[str, Page], site: Site):
