@@ -119,9 +119,11 @@ def _foreign_parameter(
 def method_label(method: Method) -> str:
     """Return the name of a method with the size of its circuits.
 
-    `acdc 0.01` for a threshold, `eap 5%` for a share of the edges, `eap 60 edges`, `profile`.
+    `acdc 0.01` for a threshold, `eap 5%` for a share of the edges, `eap 60 edges`, `profile`;
+    `acdc 0.01 x 20` for a consensus of 20 searches.
     """
-    return f"{method.name} {size_label(method)}".rstrip()
+    searches = getattr(method, "consensus", 0)
+    return f"{method.name} {size_label(method)}".rstrip() + (f" x {searches}" if searches else "")
 
 
 def size_label(method: Method) -> str:

@@ -117,6 +117,7 @@ def test_unknown_method_suggests_the_nearest(task: TaskSpec):
     [
         ("acdc", {"threshold": 0.01}, "acdc 0.01"),
         ("acdc", {"threshold": 1e-05}, "acdc 1e-05"),
+        ("acdc", {"threshold": 0.01, "consensus": 20}, "acdc 0.01 x 20"),
         ("eap", {"share": 0.05}, "eap 5%"),
         ("eap", {"share": 1 / 3}, "eap 33.3%"),
         ("eap", {"edges": 60}, "eap 60 edges"),
