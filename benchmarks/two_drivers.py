@@ -35,8 +35,8 @@ SWEEP = """
 name: two-drivers
 tasks: [ioi, induction]
 models: ["zoo:gpt2-4l-s0", "zoo:gpt2-4l-s1", "zoo:gpt2-4l-s2"]
-methods: [{name: acdc, thresholds: [0.1, 0.03, 0.01, 0.003]}]
-prompts: 64
+methods: [{name: acdc, thresholds: [0.1, 0.03]}]
+prompts: 32
 seeds: [0]
 """
 

@@ -99,7 +99,8 @@ class Bench:
             left = memory - plan.sources
         model = (self.weights, self.clean, self.ablated, self.layout, objective, left)
         if self.weights.spans is not None:
-            return (PositionalCoupledSearch if self.weights.coupled else PositionalSearch)(*model)
+            search = PositionalCoupledSearch if self.weights.coupled else PositionalSearch
+            return search(*model, self.spill)
         if self.weights.coupled:
             return CoupledSearch(*model, self.spill)
         return SubgraphSearch(*model, plan, self.spill)
@@ -154,8 +155,7 @@ def set_up(
     """Run the model on clean and corrupted prompts, and store what every method needs.
 
     Args:
-        memory: outputs of sources that take more bytes are kept in a `Spill`, but not
-            those of graphs with spans; None never does.
+        memory: outputs of sources that take more bytes are kept in a `Spill`; None never does.
 
     Raises:
         PromptError: the model cannot process the prompts.
@@ -163,16 +163,9 @@ def set_up(
     check_attention(weights, prompts)
     prompts = prompts.to(weights.device)
     weights = with_spans(weights, prompts)
-    layout = Layout(
-        batch=len(prompts),
-        pos=prompts.clean.shape[1],
-        answer_row=prompts.answer_row,
-        answer_pos=prompts.answer_pos,
-        span_index=None if prompts.spans is None else prompts.spans.index,
-    )
-    spill = None
-    if memory is not None and weights.without_one_span.spans is None:
-        spill = Spill() if plan_memory(weights, layout).sources > memory else None
+    layout = layout_of(prompts)
+    large = memory is not None and plan_memory(weights, layout).sources > memory
+    spill = Spill() if large else None
     with torch.no_grad():
         clean = run_sources(weights, prompts.clean, spill)
         ablated = ablated_outputs(
@@ -182,6 +175,17 @@ def set_up(
         logprobs = unembed(weights, final).log_softmax(-1)
     return Bench(
         weights, prompts, layout, clean, ablated, logprobs, own_metric=own_metric, spill=spill
+    )
+
+
+def layout_of(prompts: PromptSet) -> Layout:
+    """Return how prompts are flattened into rows."""
+    return Layout(
+        batch=len(prompts),
+        pos=prompts.clean.shape[1],
+        answer_row=prompts.answer_row,
+        answer_pos=prompts.answer_pos,
+        span_index=None if prompts.spans is None else prompts.spans.index,
     )
 
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from acdc_pipeline.engine.bench import Bench, check_attention, mean_outputs, set_up
+from acdc_pipeline.engine.bench import (
+    Bench,
+    check_attention,
+    layout_of,
+    mean_outputs,
+    plan_memory,
+    set_up,
+    with_spans,
+)
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.prompts.prompt_set import PromptSet, pick_prompts
 from acdc_pipeline.specs.names import Ablation
@@ -29,23 +37,35 @@ def groups_of_worker(n_groups: int, worker: int, workers: int) -> range:
 
 
 def set_up_groups(
-    weights: TransformerWeights, prompts: PromptSet, ablation: Ablation, wanted: Sequence[int]
+    weights: TransformerWeights,
+    prompts: PromptSet,
+    ablation: Ablation,
+    wanted: Sequence[int],
+    memory: int | None = None,
 ) -> list[Bench]:
     """Set up the `wanted` groups of `prompts`, as `set_up` does for all prompts together.
 
     Mean ablation averages over all prompts, those of other groups included.
+
+    Args:
+        memory: if the outputs of all `wanted` groups take more bytes, they are kept in a `Spill`;
+            None never does that.
 
     Raises:
         PromptError: the model cannot process the prompts.
     """
     check_attention(weights, prompts)
     parts = split_groups(prompts)
+    if memory is not None:
+        graph = with_spans(weights, prompts)
+        held = sum(plan_memory(graph, layout_of(parts[number])).sources for number in wanted)
+        memory = 0 if held > memory else None
     if ablation != "mean":
-        return [set_up(weights, parts[number], ablation) for number in wanted]
+        return [set_up(weights, parts[n], ablation, memory=memory) for n in wanted]
     mean = mean_outputs(weights, parts)
     benches = []
     for number in wanted:
-        bench = set_up(weights, parts[number], "zero")
+        bench = set_up(weights, parts[number], "zero", memory=memory)
         benches.append(replace(bench, ablated=mean.expand_as(bench.ablated)))
     return benches
 

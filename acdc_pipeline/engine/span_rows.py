@@ -70,9 +70,13 @@ class SpanRows:
         """Whether no row is padded."""
         return bool(self.real.all())
 
-    def select(self, x: Float[Tensor, "*lead rows width"]) -> Float[Tensor, "*lead row width"]:
-        """The rows of the span out of those of all positions."""
-        return x.index_select(-2, self.rows)
+    def select(
+        self,
+        x: Float[Tensor, "*lead rows width"],
+        out: Float[Tensor, "*lead row width"] | None = None,
+    ) -> Float[Tensor, "*lead row width"]:
+        """The rows of the span out of those of all positions, written to `out` if it is given."""
+        return torch.index_select(x, -2, self.rows, out=out)
 
     def scatter(
         self, into: Float[Tensor, "*lead rows width"], x: Float[Tensor, "*lead row width"]

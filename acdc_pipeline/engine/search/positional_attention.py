@@ -14,6 +14,7 @@ from acdc_pipeline.engine.components import normalise, project
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.slots import finish_slot, normalise_mixed, project_slot, split_gate
 from acdc_pipeline.engine.span_rows import SpanRows
+from acdc_pipeline.engine.spill import Spill, tensor_dict
 from acdc_pipeline.graph import Node, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -34,13 +35,18 @@ class PositionalAttention:
     """
 
     def __init__(
-        self, weights: TransformerWeights, layout: Layout, spans: Mapping[str, SpanRows]
+        self,
+        weights: TransformerWeights,
+        layout: Layout,
+        spans: Mapping[str, SpanRows],
+        spill: Spill | None = None,
     ) -> None:
         self.weights = weights
         self.layout = layout
         self.spans = spans
         self.sees = weights.topology.visible
         self.parts: dict[Node, Parts] = {}
+        self._spill = spill
         device = layout.answer_row.device
         self.positions = torch.arange(layout.pos, device=device)
         self.allowed = {
@@ -52,7 +58,7 @@ class PositionalAttention:
     def fork(self) -> PositionalAttention:
         """Return an independent state with the same parts."""
         other = copy(self)
-        other.parts = {node: dict(parts) for node, parts in self.parts.items()}
+        other.parts = {node: parts.copy() for node, parts in self.parts.items()}
         return other
 
     def open(self, node: Node, read: Sequence[str], stream: Float[Tensor, "rows d_model"]) -> int:
@@ -72,7 +78,7 @@ class PositionalAttention:
 
     def update(self, node: Node, parts: Parts) -> None:
         """Replace those parts of `node`."""
-        self.parts.setdefault(node, {}).update(parts)
+        self.parts.setdefault(node, tensor_dict(self._spill)).update(parts)
 
     def run(self, layer: int, nodes: list[Node], read: Sequence[str], inputs: SpanInputs) -> Parts:
         """Compute heads, all read in the same spans, with new `inputs`.

@@ -30,6 +30,7 @@ from acdc_pipeline.engine.search.positional_state import (
 from acdc_pipeline.engine.search.speculation import PlannedState
 from acdc_pipeline.engine.search.state_batch import Scratch
 from acdc_pipeline.engine.span_rows import answers_in_span, rows_of_spans
+from acdc_pipeline.engine.spill import Spill
 from acdc_pipeline.graph import LOGITS, Node, Receiver
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -52,11 +53,12 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
         layout: Layout,
         objective: Objective,
         memory: int,
+        spill: Spill | None = None,
     ) -> None:
         super().__init__(weights, clean, layout, objective, memory)
         self.spans = rows_of_spans(layout, self.topology.spans)
         self.circuit = PositionalState(
-            weights, clean, ablated, layout, self.spans, self.kept, self.readers
+            weights, clean, ablated, layout, self.spans, self.kept, self.readers, spill
         )
         self.answers = {
             name: answers_in_span(layout, self.spans[name]) for name in self.topology.answer_spans

@@ -16,6 +16,7 @@ from acdc_pipeline.engine.forward import (
     run_mlp,
     run_mlp_nodes,
     streams_from_outputs,
+    subtract_outputs,
 )
 from acdc_pipeline.engine.layout import Layout
 from acdc_pipeline.engine.search.circuit_state import open_experts
@@ -26,6 +27,7 @@ from acdc_pipeline.engine.search.positional_attention import (
 )
 from acdc_pipeline.engine.search.state_batch import Changes, CountedWork, Scratch
 from acdc_pipeline.engine.span_rows import SpanRows
+from acdc_pipeline.engine.spill import Spill, empty, tensor_dict
 from acdc_pipeline.graph import LOGITS, SLOTS, Node, Receiver, Slot
 from acdc_pipeline.models.weights import TransformerWeights
 
@@ -71,6 +73,7 @@ class PositionalState:
         spans: the rows of each span.
         kept: the sources that each visited receiver reads, as the search keeps it up to date.
         readers: for each source, the finished receivers that still read it, likewise.
+        spill: where activations are kept; None for the device's memory.
 
     Attributes:
         difference: by span, ablated minus clean output of every source.
@@ -91,17 +94,24 @@ class PositionalState:
         spans: Mapping[str, SpanRows],
         kept: Mapping[Receiver, list[Node]],
         readers: Mapping[Node, list[Receiver]],
+        spill: Spill | None = None,
     ) -> None:
         self.weights, self.topology, self.layout = weights, weights.topology, layout
         self.clean, self.spans = clean, spans
         self.kept, self.readers = kept, readers
-        difference = (ablated - clean.outputs).flatten(1, 2)
-        self.difference = {name: rows.select(difference) for name, rows in spans.items()}
-        self.attention = PositionalAttention(weights, layout, spans)
+        difference = subtract_outputs(ablated, clean, spill).flatten(1, 2)
+        self.difference = {
+            name: rows.select(
+                difference,
+                empty((len(difference), len(rows.rows), weights.d_model), difference, spill),
+            )
+            for name, rows in spans.items()
+        }
+        self.attention = PositionalAttention(weights, layout, spans, spill)
         self.read: dict[Node, tuple[str, ...]] = {}
-        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = {}
-        self.streams_in: dict[Node, Float[Tensor, "rows d_model"]] = {}
-        self.written: dict[tuple[Node, str], Float[Tensor, "rows d_model"]] = {}
+        self.inputs: dict[Receiver, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
+        self.streams_in: dict[Node, Float[Tensor, "rows d_model"]] = tensor_dict(spill)
+        self.written: dict[tuple[Node, str], Float[Tensor, "rows d_model"]] = tensor_dict(spill)
         self.held = 0
         self._streams = streams_from_outputs(weights, clean)
 
@@ -111,8 +121,8 @@ class PositionalState:
         """Return an independent state with the same activations, for another search."""
         other = copy(self)
         other.kept, other.readers = kept, readers
-        other.read, other.inputs = dict(self.read), dict(self.inputs)
-        other.streams_in, other.written = dict(self.streams_in), dict(self.written)
+        other.read, other.inputs = dict(self.read), self.inputs.copy()
+        other.streams_in, other.written = self.streams_in.copy(), self.written.copy()
         other.attention = self.attention.fork()
         return other
 

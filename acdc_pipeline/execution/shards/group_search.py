@@ -46,7 +46,7 @@ class Visited:
 @torch.no_grad()
 def open_search(group: PromptGroup, number: int, metric: MetricKey) -> Opened:
     """Start a search from the whole model."""
-    search = group.bench.search(objective_for(group.bench, metric), memory=group.memory)
+    search = group.search(objective_for(group.bench, metric))
     group.searches[number] = search
     return Opened(search.metric(), search.max_states, search.first_overhead)
 

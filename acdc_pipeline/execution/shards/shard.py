@@ -11,13 +11,13 @@ import torch
 from acdc_pipeline.algorithms import ScoringProblem
 from acdc_pipeline.engine import Bench, check_parity
 from acdc_pipeline.engine.bench import with_spans
+from acdc_pipeline.engine.objectives import Objective
 from acdc_pipeline.engine.prompt_groups import (
     count_groups,
     groups_of_worker,
     set_up_groups,
 )
 from acdc_pipeline.engine.search.search import Search
-from acdc_pipeline.errors import OutOfMemoryBudget
 from acdc_pipeline.execution.environment import environment
 from acdc_pipeline.execution.result_warnings import prompt_warnings
 from acdc_pipeline.execution.worker import Worker, prompts_for
@@ -32,7 +32,8 @@ class PromptGroup:
     """Prompts that are computed together, and the searches in progress on them.
 
     Args:
-        memory: byte budget of a search, the group's own activations included.
+        memory: byte budget of a search, the group's own activations included, also where these
+            are spilled: batches depend on it, and are the same for any number of workers.
         searches: by the number that the driver gave them.
         problems: what methods that score edges are given, by metric.
     """
@@ -41,6 +42,13 @@ class PromptGroup:
     memory: int
     searches: dict[int, Search[Any]] = field(default_factory=dict)
     problems: dict[MetricKey, ScoringProblem] = field(default_factory=dict)
+
+    def search(self, objective: Objective) -> Search[Any]:
+        """Return a search in the group's budget."""
+        left = self.memory
+        if self.bench.spill is not None:
+            left = max(0, left - self.bench.memory_plan().sources)
+        return self.bench.search(objective, memory=left)
 
     @property
     def count(self) -> int:
@@ -101,20 +109,13 @@ class Shard:
         n_groups = count_groups(prompts.n_prompts)
         wanted = groups_of_worker(n_groups, number, shards)
         ablation = circuit_method(run.method).ablation
-        benches = set_up_groups(model.weights, prompts, ablation, wanted)
+        benches = set_up_groups(model.weights, prompts, ablation, wanted, memory)
         parity = 0.0
         for bench in benches:
             parity = max(parity, check_parity(model, bench.prompts.clean, bench.prompts.lengths))
-        held = sum(bench.memory_plan().sources for bench in benches)
-        if held > memory:
-            raise OutOfMemoryBudget(
-                f"{len(benches)} groups of prompts need {held / 1e6:,.1f} MB before the first edge "
-                f"is tried, the budget of a worker is {memory / 1e6:,.1f} MB",
-                fix="use more workers (--shards), fewer prompts or a larger memory budget",
-            )
         # An equal part for every group, wherever it is computed: batches depend on it.
         self.groups = [
-            PromptGroup(bench, max(memory // n_groups, bench.memory_plan().sources))
+            PromptGroup(bench, max(memory // n_groups, min(memory, bench.memory_plan().sources)))
             for bench in benches
         ]
         self._prepared = key

@@ -17,6 +17,8 @@ from acdc_pipeline.engine.spill import Spill, SpilledTensors
 from acdc_pipeline.errors import ExecutionFailed, OutOfMemoryBudget
 from acdc_pipeline.evaluation import circuit_logprobs, objective_for
 from acdc_pipeline.models.weights import TransformerWeights
+from acdc_pipeline.prompts.prompt_set import PromptSet
+from acdc_pipeline.prompts.spans import spans_from_names, with_answers
 from tests.hugging_face_models import VOCAB
 from tests.memory_meter import MemoryMeter
 from tests.prompt_sets import random_prompts
@@ -24,13 +26,21 @@ from tests.scoring import scores_of
 from tests.tiny_models import weights as tiny_weights
 
 PROMPTS = random_prompts(6, 9, VOCAB, seed=3)
+SPANS = with_answers(
+    spans_from_names([["a", "a", "b", "b", "a", "c", "c", "c", "d"]] * 6, 9),
+    PROMPTS.answer_row,
+    PROMPTS.answer_pos,
+)
+PROMPTS_WITH_SPANS = replace(PROMPTS, spans=SPANS)
 
 
-def benches(weights: TransformerWeights, ablation: Any) -> tuple[Bench, Bench, int]:
+def benches(
+    weights: TransformerWeights, ablation: Any, prompts: PromptSet = PROMPTS
+) -> tuple[Bench, Bench, int]:
     """On the same prompts in memory and spilled, and a budget below what the sources take."""
-    whole = set_up(weights, PROMPTS, ablation)
+    whole = set_up(weights, prompts, ablation)
     budget = whole.memory_plan().sources - 1
-    spilled = set_up(weights, PROMPTS, ablation, memory=budget)
+    spilled = set_up(weights, prompts, ablation, memory=budget)
     assert whole.spill is None
     assert spilled.spill is not None
     return whole, replace(spilled, spill=Spill(least=1)), budget
@@ -59,6 +69,19 @@ def test_spilled_searches_scores_and_circuits_have_the_same_bits(name: str, abla
     assert scores_of("eap-ig-inputs", whole) == scores_of("eap-ig-inputs", spilled)
     kept = weights.topology.edge_set - set(weights.topology.edges[::3])
     assert torch.equal(circuit_logprobs(whole, kept), circuit_logprobs(spilled, kept))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gemma2"])
+def test_spilled_searches_with_spans_have_the_same_bits(name: str):
+    weights = tiny_weights(name, "float32")
+    whole, spilled, budget = benches(weights, "corrupted", PROMPTS_WITH_SPANS)
+    assert len(whole.weights.topology.spans) == 4
+    assert torch.equal(whole.ablated, spilled.ablated)
+    sources = whole.memory_plan().sources
+    found = decisions(whole, sources + budget)
+    assert found == decisions(spilled, budget)
+    assert {d.removed for d in found} == {True, False}
+    assert scores_of("eap-ig-inputs", whole) == scores_of("eap-ig-inputs", spilled)
 
 
 def test_a_fork_of_a_spilled_search_goes_on_with_the_bits_of_the_first():
@@ -131,9 +154,13 @@ class Allocated(MemoryMeter):
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2"])
-def test_a_spilled_search_allocates_less_than_its_budget(name: str):
-    whole, spilled, budget = benches(tiny_weights(name, "float32", layers=8), "corrupted")
+@pytest.mark.parametrize(
+    ("name", "prompts"),
+    [("llama", PROMPTS), ("gemma2", PROMPTS), ("llama", PROMPTS_WITH_SPANS)],
+)
+def test_a_spilled_search_allocates_less_than_its_budget(name: str, prompts: PromptSet):
+    weights = tiny_weights(name, "float32", layers=8)
+    whole, spilled, budget = benches(weights, "corrupted", prompts)
     peaks = []
     for bench, memory in ((whole, whole.memory_plan().sources + budget), (spilled, budget)):
         with torch.no_grad(), Allocated() as meter:

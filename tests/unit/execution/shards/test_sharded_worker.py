@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from acdc_pipeline.engine.search.subgraph_search import SubgraphSearch
-from acdc_pipeline.errors import ExecutionFailed, OutOfMemoryBudget
+from acdc_pipeline.errors import ExecutionFailed
 from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.methods import SharedWork
+from acdc_pipeline.execution.shards.shard import Shard
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Decision
 from acdc_pipeline.specs import TaskSpec
@@ -192,12 +193,21 @@ def test_error_in_a_worker_keeps_its_class_and_its_parts(task: TaskSpec):
     assert raised.value.fix == "run the command again"
 
 
-def test_prompts_that_no_worker_has_room_for_are_refused_with_what_they_need(task: TaskSpec):
-    worker = sharded_worker(1)
-    worker.memory = 10_000
-    with pytest.raises(OutOfMemoryBudget, match=r"3 groups of prompts need .* MB") as raised:
-        worker.execute(planned(task, "gpt2", *ACDC), task)
-    assert "--shards" in str(raised.value.fix)
+def test_prompts_beyond_the_budget_of_a_worker_are_spilled_with_the_same_bytes(task: TaskSpec):
+    run = planned(task, "gpt2", *ACDC)
+    shard = Shard("cpu", 1)
+    shard.prepare(run, task, 2**30, 0, 1)
+    sizes = [group.bench.memory_plan().sources for group in shard.groups]
+    shard.prepare(run, task, max(sizes), 0, 1)
+    assert {group.bench.spill is not None for group in shard.groups} == {True}
+    shard.prepare(run, task, max(sizes), 0, len(sizes))
+    assert {group.bench.spill is not None for group in shard.groups} == {False}
+    found = []
+    for shards in (1, len(sizes)):
+        worker = sharded_worker(shards)
+        worker.memory = max(sizes)
+        found.append(stored(worker.execute(run, task)))
+    assert found[0] == found[1]
 
 
 def test_metric_of_ones_own_runs_on_one_worker(task: TaskSpec):
