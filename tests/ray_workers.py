@@ -15,7 +15,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from acdc_pipeline.errors import PromptError
+from acdc_pipeline.errors import OutOfMemoryBudget, PromptError
 from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.progress import Progress
 from acdc_pipeline.execution.ray.actor import Allotment, make_worker
@@ -70,6 +70,31 @@ def executions(notes: Path, processes: Collection[int] | None = None) -> list[st
 def quick(notes: Path, allotment: Allotment) -> Quick:
     """A worker that finishes at once."""
     return Quick(notes)
+
+
+@dataclass
+class Hungry(Quick):
+    """Has no memory for the run `which` with less than `needs` bytes of budget."""
+
+    which: str
+    needs: int
+    budget: int
+
+    def execute(
+        self,
+        run: RunSpec,
+        task: TaskSpec,
+        progress: Progress | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> RunRecord:
+        if run.run_id() == self.which and self.budget < self.needs:
+            raise OutOfMemoryBudget("it does not fit")
+        return super().execute(run, task, progress, checkpoint)
+
+
+def hungry(notes: Path, which: str, needs: int, allotment: Allotment) -> Hungry:
+    """A worker that has the budget of the profile."""
+    return Hungry(notes, which, needs, allotment.memory or 0)
 
 
 def together(notes: Path, count: int, allotment: Allotment) -> Quick:

@@ -6,13 +6,13 @@ All other errors of a run are errors of the program: another attempt would meet 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from acdc_pipeline.errors import AcdcError, ExecutionFailed
+from acdc_pipeline.errors import AcdcError, OutOfMemoryBudget
 from acdc_pipeline.execution.checkpoint import Checkpoint
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.run_worker import ReducesMemory, RunWorker
+from acdc_pipeline.execution.run_worker import LosesWorkers, ReducesMemory, RunWorker
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunRecord
 from acdc_pipeline.store.failure import RemoteFailure
@@ -23,6 +23,11 @@ MAX_HALVINGS = 3
 
 RETRIES = "retries"
 """The name of the retries among the details of a record; absent where there was none."""
+
+LOST_WORKERS = "lost_workers"
+"""The name, among the details of a record, of what was said of workers that died."""
+
+CAUSE = "out of memory"
 
 _KINDS = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
 _MESSAGES = (
@@ -55,20 +60,24 @@ def execute_in_memory(
     progress: Progress,
     checkpoint: Checkpoint,
     report: Callable[[str], None],
+    earlier: Sequence[Mapping[str, object]] = (),
 ) -> RunRecord:
     """Execute a run; where memory runs out, again with half of the budget, and half of that.
 
     The record of a run that was tried again has the budgets of the further attempts in its
-    details, under `retries`.
+    details, under `retries`; that of a run whose workers died what was reported of them, under
+    `lost_workers`.
 
     Args:
         report: receives a message before each further attempt.
+        earlier: the retries before this one, on other workers.
 
     Raises:
-        ExecutionFailed: memory ran out with the least budget too.
+        OutOfMemoryBudget: memory ran out with the least budget too.
         AcdcError: like `RunWorker.execute`, at once.
     """
-    retries: list[dict[str, object]] = []
+    retries = [dict(retry) for retry in earlier]
+    lost: list[str] = []
     while True:
         try:
             record = worker.execute(run, task, progress, checkpoint)
@@ -79,18 +88,21 @@ def execute_in_memory(
             if halvings > MAX_HALVINGS:
                 worker.reduce_memory(0)
                 tries = pluralize(len(retries) + 1, "attempt")
-                raise ExecutionFailed(
+                raise OutOfMemoryBudget(
                     f"memory ran out in {tries}, the last with 1/{2**MAX_HALVINGS} of the budget",
                     where=f"{run.task} in {run.model}",
                     fix="use fewer prompts, a smaller --memory (weights above it are read layer by "
                     "layer), or a worker profile with more memory",
                 ) from error
         else:
-            details = {**record.details, RETRIES: retries} if retries else record.details
-            return replace(record, details=details)
+            lost += worker.losses if isinstance(worker, LosesWorkers) else ()
+            found = {RETRIES: retries, LOST_WORKERS: lost}
+            kept = {name: value for name, value in found.items() if value}
+            return replace(record, details={**record.details, **kept}) if kept else record
+        lost += worker.losses if isinstance(worker, LosesWorkers) else ()
         # Outside of the handler: the error holds the tensors of the attempt.
         memory = worker.reduce_memory(halvings)
-        retries.append({"cause": "out of memory", "memory": memory})
+        retries.append({"cause": CAUSE, "memory": memory})
         report(
             f"memory ran out for {run.task} in {run.model}: again with a budget of "
             f"{memory / 2**20:,.0f} MiB"

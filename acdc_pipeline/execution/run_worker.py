@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from acdc_pipeline.execution.checkpoint import Checkpoint
@@ -39,4 +40,14 @@ class ReducesMemory(Protocol):
     @property
     def halvings(self) -> int:
         """How many times the budget is halved now."""
+        ...
+
+
+@runtime_checkable
+class LosesWorkers(Protocol):
+    """A worker whose runs are computed by others, which may die and be replaced."""
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """What was reported of workers that died during the last run."""
         ...

@@ -65,6 +65,8 @@ class Worker:
         own_metric: the metric of one's own that runs may name.
         held: a model in memory, for the runs of its revision; all others are loaded by reference.
         pool: other workers that compute independent parts of evaluations and head profiles.
+        shares: whether other workers of this machine load the same models: they then share one copy
+            of the weights on the CPU.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Worker:
         own_metric: Metric | None = None,
         held: HeldModel | None = None,
         pool: JobPool | None = None,
+        shares: bool = False,
     ) -> None:
         self.device, *others = resolve_devices(device)
         self._devices = device if others else str(self.device)
@@ -82,6 +85,7 @@ class Worker:
         self.own_metric = own_metric
         self.pool = pool
         self._held = held
+        self._shares = shares
         self._model: LoadedModel | None = None
         self._key: tuple[str, str, str, str] | None = None
         self._prepared: Prepared | None = None
@@ -283,7 +287,7 @@ class Worker:
             else:
                 memory = free_memory(self.device) if self.memory is None else self.memory
                 ref, device = ModelRef.parse(run.model), self._devices
-                model = load_reference(ref, run.dtype, device, memory)
+                model = load_reference(ref, run.dtype, device, memory, shares=self._shares)
             if model.revision != run.model_revision:
                 raise ExecutionFailed(
                     f"the files of {run.model} changed since this run was planned",

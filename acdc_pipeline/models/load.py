@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from acdc_pipeline.models.directory import SHOW_SUPPORTED, architecture_of, read
 from acdc_pipeline.models.hashing import hash_nested, hash_tensors, hash_tokenizer
 from acdc_pipeline.models.laid_over import lay_over
 from acdc_pipeline.models.layered import (
+    count_entries,
     count_weight_bytes,
     layered_architecture,
     load_layered,
@@ -29,6 +31,7 @@ from acdc_pipeline.models.layered import (
 )
 from acdc_pipeline.models.location import Located, locate
 from acdc_pipeline.models.mapped import MappedBlocks
+from acdc_pipeline.models.node_copy import preparation_turn, share_weights
 from acdc_pipeline.models.rounding import round_parameters
 from acdc_pipeline.models.weights import TransformerWeights
 from acdc_pipeline.specs.model_ref import ModelRef
@@ -113,7 +116,7 @@ def digest_of(model: LoadedModel) -> str:
 
 
 def load_reference(
-    ref: ModelRef, dtype: str, device: str, memory: int | None = None
+    ref: ModelRef, dtype: str, device: str, memory: int | None = None, *, shares: bool = False
 ) -> LoadedModel:
     """Return the same as `load_model`, without the digest that shows later changes.
 
@@ -121,6 +124,7 @@ def load_reference(
         memory: the layers of a model whose weights take more bytes stay in their files, if the
             architecture allows it; half of it is for weights that are in memory.
         device: by name; with several, the layers are laid over them.
+        shares: whether other processes of this machine load the same models, see `node_copy`.
 
     Raises:
         OutOfMemoryBudget: `memory` is too small for that; or the layers cannot be read one by one,
@@ -138,6 +142,23 @@ def load_reference(
             refuse_too_large(located.directory, config, free_memory(devices[0]), where=str(ref))
         elif count_weight_bytes(located.directory, precision) > memory:
             return _load_layered(ref, located, layered, precision, devices[0], memory)
+    if not shares:
+        return _load(ref, located, found, architecture, precision, devices)
+    entries = count_entries(located.directory)
+    with preparation_turn(2 * entries * precision.computed.itemsize):
+        model = _load(ref, located, found, architecture, precision, devices)
+        share_weights(model, dtype)
+    return model
+
+
+def _load(
+    ref: ModelRef,
+    located: Located,
+    found: Architecture,
+    architecture: str,
+    precision: Precision,
+    devices: Sequence[torch.device],
+) -> LoadedModel:
     by_module = found.source == "module"
     load = load_module if by_module else load_bridge
     model = load(located.directory, dtype=precision.computed)

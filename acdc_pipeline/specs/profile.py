@@ -94,6 +94,21 @@ Actors = Annotated[
 ]
 
 
+class LargerWorkers(Spec):
+    """The fields of a worker profile that differ for runs whose memory ran out."""
+
+    actors: Actors | None = None
+    cpus: float | None = Field(default=None, gt=0, le=10_000)
+    gpus: float | None = Field(default=None, ge=0, le=1_000)
+    shards: int | None = Field(default=None, ge=1, le=1_000)
+    memory: Annotated[Bytes, Field(ge=LEAST_MEMORY)] | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that differ, as in a file."""
+        return {name: value for name, value in self.plain().items() if value is not None}
+
+
 class WorkerProfile(Spec):
     """The resources that a sweep executes on.
 
@@ -110,6 +125,8 @@ class WorkerProfile(Spec):
         attempts: how often a run is tried if its worker dies.
         checkpoint: seconds between checkpoints of a long run.
         runtime_env: passed to Ray unchanged (visible to all users of the cluster: no secrets).
+        larger: what differs for runs whose memory ran out with an eighth of the budget too; they
+            are executed after the others, on actors of their own. None lets them fail.
     """
 
     executor: Executor
@@ -122,6 +139,7 @@ class WorkerProfile(Spec):
     attempts: int = Field(ge=1, le=1_000)
     checkpoint: Annotated[Seconds, Field(gt=0)]
     runtime_env: Mapping[str, JsonValue] = Field(default_factory=dict)
+    larger: LargerWorkers | None = None
 
     @field_validator("gpus")
     @classmethod
@@ -131,6 +149,14 @@ class WorkerProfile(Spec):
                 "", f"{gpus:g} GPUs cannot be given", allowed="a part of one, or 1, 2, …"
             )
         return gpus
+
+    @property
+    def enlarged(self) -> WorkerProfile | None:
+        """The profile of runs whose memory ran out; None if there is none. Raises SpecError."""
+        if self.larger is None:
+            return None
+        fields = {**self.plain(), **self.larger.given, "larger": None}
+        return WorkerProfile.from_plain(fields)
 
     @property
     def workers(self) -> int:

@@ -46,5 +46,5 @@ def test_profiles_fit_on_the_nodes_that_may_be_started():
         profile = find_profile(profile_name, REPOSITORY)
         kind = TYPES[node]
         resources = {name: float(amount) for name, amount in kind["resources"].items()}
-        each = workers_on(resources, profile.cpus_each, profile.gpus)
+        each = workers_on(resources, {"CPU": profile.cpus_each, "GPU": profile.gpus})
         assert each * kind["max_workers"] >= profile.actors

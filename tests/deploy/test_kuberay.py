@@ -102,7 +102,7 @@ def test_profiles_fit_into_the_groups_at_their_largest(name: str):
         [group] = [g for g in CLUSTERS[name]["workerGroupSpecs"] if g["groupName"] == group_name]
         start = group["rayStartParams"]
         node = {"CPU": float(start["num-cpus"]), "GPU": float(start.get("num-gpus", 0))}
-        each = workers_on(node, profile.cpus_each, profile.gpus)
+        each = workers_on(node, {"CPU": profile.cpus_each, "GPU": profile.gpus})
         assert each * group["maxReplicas"] >= profile.actors
 
 

@@ -15,6 +15,7 @@ from acdc_pipeline.errors import ExecutionFailed, InvalidInput, PromptError, Sto
 from acdc_pipeline.execution.executor import Executor
 from acdc_pipeline.execution.ray import RayExecutor
 from acdc_pipeline.execution.runs import Outcome
+from acdc_pipeline.specs.profile import LargerWorkers
 from acdc_pipeline.store import Store, open_store
 from tests import ray_workers
 from tests.planned_runs import planned
@@ -182,9 +183,27 @@ def test_execute_on_too_small_a_cluster_says_what_is_missing(store: Store, notes
         profile(actors=3, gpus=1), worker_factory=partial(ray_workers.quick, notes)
     )
     log = Log()
-    with pytest.raises(InvalidInput, match="1 CPU is missing; 3 GPUs are missing"):
+    with pytest.raises(InvalidInput, match="1 GPU is missing"):
         list(executor.execute(RUNS, store, log))
     assert (log.starts, ray_workers.executions(notes), store.run_ids()) == ([], [], [])
+
+
+def test_execute_starts_as_many_actors_as_fit_and_gives_large_runs_larger_workers(
+    store: Store, notes: Path
+):
+    needs = 2**29
+    place = profile(actors=3).model_copy(update={"larger": LargerWorkers(memory=needs)})
+    factory = partial(ray_workers.hungry, notes, RUNS[0].run_id, needs)
+    log = Log()
+    outcomes = list(RayExecutor(place, worker_factory=factory).execute(RUNS[:4], store, log))
+    assert states(outcomes) == {"committed": 4}
+    room = "room for 2 of 3 actors, with 1 CPU and 256MiB of memory: "
+    assert any(line.startswith(room) for line in log.waits)
+    assert "1 run again on larger workers" in log.waits
+    assert store.get(RUNS[0].run_id).details["retries"] == [
+        {"cause": "out of memory", "larger": {"memory": needs}, "memory": needs}
+    ]
+    assert "retries" not in store.get(RUNS[1].run_id).details
 
 
 def test_execute_into_an_object_store_needs_nothing_in_common_but_its_address(notes: Path):

@@ -189,7 +189,7 @@ def driver_of(store_url: str) -> psutil.Process:
 
 def test_profile_that_does_not_fit_is_refused_before_anything_is_sent(capsys):
     acdc(capsys, "submit", "small.yaml", "--profile", "gpu", "--store", "s3://elsewhere").refuses(
-        "30 CPUs are missing; 8 GPUs are missing", "or add nodes"
+        "2 CPUs are missing; 1 GPU is missing", "or add nodes"
     )
     assert not [
         job

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -186,10 +187,9 @@ def show_run(
     if warnings := record.details.get("warnings"):
         facts["warning"] = "\n".join(warnings)
     if retries := record.details.get("retries"):
-        facts["retries"] = "\n".join(
-            f"{retry['cause']}: again with a budget of {retry['memory'] / 2**20:,.0f} MiB"
-            for retry in retries
-        )
+        facts["retries"] = "\n".join(map(_described_retry, retries))
+    if lost := record.details.get("lost_workers"):
+        facts["lost"] = "\n".join(lost)
     facts["stored"] = relative_path(path)
     if svg is not None:
         facts["drawing"] = str(svg)
@@ -198,6 +198,17 @@ def show_run(
         more = f"acdc runs export {same_run}"
         method = circuit_method(record.spec.method)
         _print_strongest(record.circuit, method, more, record.consensus)
+
+
+def _described_retry(retry: Mapping[str, Any]) -> str:
+    """Return what was changed for another attempt at a run."""
+    changed = [f"{name}: {value}" for name, value in retry.get("larger", {}).items()]
+    again = [f"larger workers ({', '.join(changed)})"] if changed else []
+    if "memory" in retry:
+        again.append(f"a budget of {retry['memory'] / 2**20:,.0f} MiB")
+    elif "halvings" in retry:
+        again.append(f"1/{2 ** retry['halvings']} of the budget")
+    return f"{retry['cause']}: again with {' and '.join(again)}"
 
 
 def _print_strongest(

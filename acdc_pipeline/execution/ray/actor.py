@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import getpid
 from typing import Literal
 
@@ -16,7 +17,7 @@ from acdc_pipeline.errors import AcdcError, NewerRun, StoreError
 from acdc_pipeline.execution.checkpoint import StoreCheckpoint
 from acdc_pipeline.execution.out_of_memory import execute_in_memory
 from acdc_pipeline.execution.progress import Progress
-from acdc_pipeline.execution.run_worker import RunWorker
+from acdc_pipeline.execution.run_worker import ReducesMemory, RunWorker
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.specs import RunSpec, TaskSpec
 from acdc_pipeline.store import RunFailure
@@ -37,7 +38,8 @@ class Allotment:
     Args:
         share: fraction of the device, above 0 and at most 1.
         shards: number of processes, this one included, that runs are spread over; None for none.
-        cpus, gpus: resources that Ray reserves for each of them.
+        resources: those that Ray reserves for each of them.
+        report: receives messages for the driver.
     """
 
     device: str
@@ -45,8 +47,8 @@ class Allotment:
     threads: int
     share: float
     shards: int | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=lambda: {"CPU": 1.0})
+    report: Callable[[str], None] = lambda message: None
 
 
 WorkerFactory = Callable[[Allotment], RunWorker]
@@ -61,15 +63,14 @@ class Settings:
         probe: file in the store of the sweep that every worker must see; it holds the store.
         device: `auto` takes the GPU that Ray reserved, else the CPU.
         memory: byte budget of a search; None means a share of the free memory.
-        cpus, gpus: resources that Ray reserves for each worker.
+        resources: those that Ray reserves for each worker.
         shards: see `Allotment`.
     """
 
     probe: StoreProbe
     device: str
     memory: int | None
-    cpus: float
-    gpus: float
+    resources: Mapping[str, float]
     checkpoint: float
     factory: WorkerFactory
     shards: int | None = None
@@ -164,6 +165,7 @@ class RunActor:
         self._settings = settings
         self._progress = SharedProgress()
         self._worker: RunWorker | None = None
+        self._messages: deque[str] = deque()
         self._task: tuple[ray.ObjectRef, TaskSpec] | None = None
         self._name = f"{socket.gethostname()}:{getpid()}"
 
@@ -177,14 +179,25 @@ class RunActor:
         self._ready_worker()
         return WorkerInfo(_node_id(), self._name, acdc_pipeline.__version__)
 
-    def execute(self, run: RunSpec, task: list[ray.ObjectRef], attempt: int) -> RunResult:
-        """Execute a run and commit it, unless the store has it."""
+    def execute(
+        self,
+        run: RunSpec,
+        task: list[ray.ObjectRef],
+        attempt: int,
+        retries: Sequence[Mapping[str, object]] = (),
+    ) -> RunResult:
+        """Execute a run and commit it, unless the store has it.
+
+        Args:
+            retries: what the record is to say of earlier attempts whose memory ran out. The last
+                one may have `halvings` of the byte budget, for this attempt and later runs.
+        """
         self._progress.begin(run.run_id())
         if self._task is None or self._task[0] != task[0]:
             self._task = task[0], ray.get(task[0])
         planned = PlannedRun(run, self._task[1])
         try:
-            return self._execute(planned)
+            return self._execute(planned, retries)
         except RunCancelled:
             return Cancelled()
         except Exception as error:  # noqa: BLE001  (a bug met by one run must not end the others)
@@ -192,9 +205,9 @@ class RunActor:
                 self._worker = None  # its state after an unexpected error is unknown
             return failure_of(run, error, worker=self._name, attempts=attempt)
 
-    def position(self) -> tuple[str, Position]:
-        """Return the id of the current run, and its edges tested, kept and possibly left."""
-        return self._progress.position
+    def position(self) -> tuple[str, Position, tuple[str, ...]]:
+        """Return the id of the current run, its edges tested, kept and possibly left, and news."""
+        return *self._progress.position, self._news()
 
     def cancel(self) -> None:
         """End the current run at its next step, and every later run at its first."""
@@ -202,10 +215,17 @@ class RunActor:
 
     def _ready_worker(self) -> RunWorker:
         if self._worker is None:
-            self._worker = self._settings.factory(_allotment(self._settings))
+            allotment = _allotment(self._settings, self._messages.append)
+            self._worker = self._settings.factory(allotment)
         return self._worker
 
-    def _execute(self, planned: PlannedRun) -> Finished | StoreBroke:
+    def _news(self) -> tuple[str, ...]:
+        """Return the messages that the driver has not received."""
+        return tuple(self._messages.popleft() for _ in range(len(self._messages)))
+
+    def _execute(
+        self, planned: PlannedRun, retries: Sequence[Mapping[str, object]]
+    ) -> Finished | StoreBroke:
         store = self._settings.probe.store
         try:
             if store.has(planned.run_id):
@@ -216,16 +236,25 @@ class RunActor:
             return StoreBroke(error)
         worker = self._ready_worker()
         checkpoint = StoreCheckpoint(store, planned.run_id, self._settings.checkpoint)
-        messages: list[str] = []
+        halvings = retries[-1].get("halvings", 0) if retries else 0
+        assert isinstance(halvings, int)
+        if isinstance(worker, ReducesMemory) and halvings > worker.halvings:
+            worker.reduce_memory(halvings)
         record = execute_in_memory(
-            worker, planned.run, planned.task, self._progress, checkpoint, messages.append
+            worker,
+            planned.run,
+            planned.task,
+            self._progress,
+            checkpoint,
+            self._messages.append,
+            retries,
         )
         try:
             state = "committed" if store.commit(record) else "present"
         except StoreError as error:
             return StoreBroke(error)
         kept = None if record.circuit is None else len(record.circuit)
-        return Finished(state, kept, self._progress.tested, tuple(messages))
+        return Finished(state, kept, self._progress.tested, self._news())
 
 
 def make_worker(allotment: Allotment) -> RunWorker:
@@ -244,7 +273,7 @@ def make_worker(allotment: Allotment) -> RunWorker:
     memory = allotment.memory
     if memory is None:
         memory = int(default_budget(resolve_devices(allotment.device)[0]) * allotment.share)
-    worker = Worker(device=allotment.device, memory=memory)
+    worker = Worker(device=allotment.device, memory=memory, shares=True)
     if allotment.shards is None:
         return worker
     from acdc_pipeline.execution.ray.shards import spread_over_actors
@@ -252,28 +281,29 @@ def make_worker(allotment: Allotment) -> RunWorker:
     return spread_over_actors(
         worker,
         allotment.shards,
-        cpus=allotment.cpus,
-        gpus=allotment.gpus,
+        resources=allotment.resources,
         threads=allotment.threads,
         device=allotment.device,
+        report=allotment.report,
     )
 
 
-def _allotment(settings: Settings) -> Allotment:
+def _allotment(settings: Settings, report: Callable[[str], None]) -> Allotment:
     has_gpu = bool(ray.get_gpu_ids())
     device = settings.device
     if device == "auto":
         # With a GPU reserved, Ray hides all others; without one, all are visible.
         device = "cuda" if has_gpu else "cpu"
-    cpus = next(n["Resources"]["CPU"] for n in ray.nodes() if n["NodeID"] == _node_id())
+    cpus, gpus = settings.resources["CPU"], settings.resources.get("GPU", 0.0)
+    all_cpus = next(n["Resources"]["CPU"] for n in ray.nodes() if n["NodeID"] == _node_id())
     return Allotment(
         device=device,
         memory=settings.memory,
-        threads=max(1, int(settings.cpus)),
-        share=min(1.0, settings.gpus if has_gpu else settings.cpus / cpus),
+        threads=max(1, int(cpus)),
+        share=min(1.0, gpus if has_gpu else cpus / all_cpus),
         shards=settings.shards,
-        cpus=settings.cpus,
-        gpus=settings.gpus,
+        resources=settings.resources,
+        report=report,
     )
 
 

@@ -16,6 +16,7 @@ from acdc_pipeline.execution.ray.cluster import (
     Resources,
     may_grow,
     node_resources,
+    resources_of,
     workers_on,
 )
 from acdc_pipeline.specs import WorkerProfile
@@ -71,7 +72,8 @@ def workers_for(
     gpus = profile.gpus if any(shares) else 0.0
     cpus = min(filter(None, shares)) if gpus else max((n.get("CPU", 0.0) for n in nodes), default=0)
     cpus = min(profile.cpus, cpus)
-    room = sum(workers_on(node, cpus, gpus) for node in nodes) if cpus else 0
+    sized = profile.model_copy(update={"cpus": cpus, "gpus": gpus})
+    room = sum(workers_on(node, resources_of(sized)) for node in nodes) if cpus else 0
     actors = room // (profile.shards or 1)
     if not actors and grows:
         few = {"actors": _FIRST_WORKERS, "cpus": min(profile.cpus, 1.0), "gpus": 0.0}
@@ -87,7 +89,7 @@ def workers_for(
             if room
             else "add nodes: 'ray start --address=HEAD:6379' on each",
         )
-    fitted = profile.model_copy(update={"actors": actors, "cpus": cpus, "gpus": gpus})
+    fitted = sized.model_copy(update={"actors": actors})
     if profile.memory is None and not gpus:
         fitted = fitted.model_copy(update={"memory": _budget(fitted, nodes)})
     return fitted
@@ -153,7 +155,7 @@ def choose_workers(
 
 def origin_of(chosen: WorkerProfile, nodes: Sequence[Resources]) -> str:
     """Return where the number of workers of a profile comes from that had none."""
-    if any(workers_on(node, chosen.cpus, chosen.gpus) for node in nodes):
+    if any(workers_on(node, resources_of(chosen)) for node in nodes):
         return "what the cluster has room for"
     return "a first request to the autoscaler, for there is no node for work yet"
 
@@ -163,7 +165,7 @@ class Demand:
 
     def __init__(self, profile: WorkerProfile, report: Callable[[str], None]) -> None:
         self._profile = profile
-        self._bundle = {"CPU": profile.cpus} | ({"GPU": profile.gpus} if profile.gpus else {})
+        self._bundle = resources_of(profile)
         self._report = report
         self._requested = 0
 
@@ -202,7 +204,8 @@ def _group_of(node: Mapping[str, Any]) -> str | None:
 
 
 def _workers_by_gpus(node: Resources, gpus: float) -> int:
-    return workers_on({**node, "CPU": 1.0}, _ANY_CPUS, gpus) if gpus and node.get("GPU") else 0
+    each = {"CPU": _ANY_CPUS, "GPU": gpus}
+    return workers_on({**node, "CPU": 1.0}, each) if gpus and node.get("GPU") else 0
 
 
 def _budget(profile: WorkerProfile, nodes: Sequence[Resources]) -> int | None:
@@ -210,7 +213,7 @@ def _budget(profile: WorkerProfile, nodes: Sequence[Resources]) -> int | None:
     shares = [
         node["memory"] * profile.cpus / node["CPU"]
         for node in nodes
-        if "memory" in node and workers_on(node, profile.cpus, profile.gpus)
+        if "memory" in node and workers_on(node, resources_of(profile))
     ]
     steps = int(min(shares, default=0.0) * _ENGINE_SHARE // _STEP)
     return steps * _STEP or None

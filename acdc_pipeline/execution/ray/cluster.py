@@ -25,6 +25,7 @@ from ray.experimental.internal_kv import _internal_kv_get
 from acdc_pipeline.errors import ExecutionFailed, InvalidInput
 from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.specs.names import device_indices
+from acdc_pipeline.specs.profile import amount_of
 
 Resources = Mapping[str, float]
 """Resources of a node: `{"CPU": 4.0, "GPU": 1.0, …}`."""
@@ -105,40 +106,77 @@ def is_autoscaled(status: bytes | None) -> bool:
     return any(not kind.startswith(UNMANAGED_NODE) for kind in kinds)
 
 
-def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str) -> None:
-    """Raise InvalidInput unless all workers of `profile` fit on `nodes` at once.
+def resources_of(profile: WorkerProfile) -> dict[str, float]:
+    """Return what Ray reserves for one worker: CPUs, GPUs, and without GPUs its byte budget.
 
-    Ray would queue an impossible request for ever. It knows no memory of GPUs: whether a byte
-    budget fits a GPU shows when a worker starts.
+    The budget of a worker that has a GPU is memory of the GPU, which Ray does not count.
     """
-    shards = profile.shards or 1
-    wanted = profile.actors * shards
-    room = sum(workers_on(node, profile.cpus, profile.gpus) for node in nodes)
-    if room >= wanted:
-        return
+    if profile.gpus:
+        return {"CPU": profile.cpus, "GPU": profile.gpus}
+    memory = {} if profile.memory is None else {"memory": float(profile.memory)}
+    return {"CPU": profile.cpus, **memory}
+
+
+def actor_options(resources: Resources) -> dict[str, Any]:
+    """Return the options of an actor that has these resources; Ray does not restart it."""
+    memory = {"memory": int(resources["memory"])} if "memory" in resources else {}
+    return {
+        "num_cpus": resources["CPU"],
+        "num_gpus": resources.get("GPU", 0.0),
+        **memory,
+        "max_restarts": 0,
+        "max_task_retries": 0,
+    }
+
+
+def check_profile(profile: WorkerProfile, nodes: Sequence[Resources], where: str) -> int:
+    """Return how many actors of `profile` fit on `nodes` at once, with the shards of each.
+
+    At most as many as the profile has; Ray keeps the others pending. Ray knows no memory of GPUs:
+    whether a byte budget fits a GPU shows when a worker starts.
+
+    Raises:
+        InvalidInput: not even one fits, which Ray would queue for ever.
+    """
+    shards, each = profile.shards or 1, resources_of(profile)
+    room = sum(workers_on(node, each) for node in nodes)
+    if room >= shards:
+        return min(profile.actors, room // shards)
     lacking = {
-        kind: wanted * each - sum(node.get(kind, 0.0) for node in nodes)
-        for kind, each in (("CPU", profile.cpus), ("GPU", profile.gpus))
+        kind: shards * number - sum(node.get(kind, 0.0) for node in nodes)
+        for kind, number in each.items()
     }
     missing = "; ".join(
-        f"{_counted(number, kind)} {'is' if number == 1 else 'are'} missing"
+        f"{_amount(number, kind)} {'is' if number == 1 or kind == 'memory' else 'are'} missing"
         for kind, number in lacking.items()
         if number > _ROUNDING
     )
-    gpus = f" and {_counted(profile.gpus, 'GPU')}" if profile.gpus else ""
-    each = f"{_counted(profile.cpus, 'CPU')}{gpus} each"
     why = missing or "there is enough in all, but not in the right places"
+    asked = "cpus, gpus and memory" if "memory" in each else "cpus and gpus"
     raise InvalidInput(
-        f"has no room for {_counted(wanted, 'worker')} with {each}: {why}",
+        f"has no room for {_counted(shards, 'worker')} with {describe_resources(each)}"
+        f"{' each' if shards > 1 else ''}: {why}",
         where=where,
-        field="actors",
+        field="shards" if room else "actors",
         allowed=f"{room} on {_described(nodes)}",
-        fix=f"set actors: {room // shards} in the worker profile, or add nodes"
-        if room >= shards
-        else f"set shards: {room} in the worker profile, or add nodes"
+        fix=f"set shards: {room} in the worker profile, or add nodes"
         if room
-        else "ask for less in cpus and gpus of the worker profile, or add nodes",
+        else f"ask for less in {asked} of the worker profile, or add nodes",
     )
+
+
+def describe_room(fitting: int, profile: WorkerProfile) -> str:
+    """Return the line that says that the cluster has room for only some actors of a profile."""
+    of_shards = f" of {profile.shards} workers each" if (profile.shards or 1) > 1 else ""
+    return (
+        f"room for {fitting} of {_counted(profile.actors, 'actor')}{of_shards}, with "
+        f"{describe_resources(resources_of(profile))}: the others start when there is more"
+    )
+
+
+def describe_resources(each: Resources) -> str:
+    """Return the resources of a worker, as in `2 CPUs and 1 GPU` or `1 CPU and 2 GiB of memory`."""
+    return " and ".join(_amount(number, kind) for kind, number in each.items())
 
 
 def check_device(profile: WorkerProfile, device: str) -> None:
@@ -159,10 +197,12 @@ def check_device(profile: WorkerProfile, device: str) -> None:
         )
 
 
-def workers_on(node: Resources, cpus: float, gpus: float) -> int:
-    """Return how many workers with `cpus` and `gpus` each fit on a node."""
-    room = math.floor(node.get("CPU", 0.0) / cpus + _ROUNDING)
-    if gpus:
+def workers_on(node: Resources, each: Resources) -> int:
+    """Return how many workers with the resources of `each` fit on a node."""
+    room = math.floor(node.get("CPU", 0.0) / each["CPU"] + _ROUNDING)
+    if "memory" in each and "memory" in node:
+        room = min(room, math.floor(node["memory"] / each["memory"]))
+    if gpus := each.get("GPU", 0.0):
         available = node.get("GPU", 0.0)
         # A fraction of a GPU is part of a single GPU: two workers of 0.6 need two.
         per_gpu = math.floor(1 / gpus + _ROUNDING)
@@ -248,6 +288,10 @@ def _described(nodes: Sequence[Resources]) -> str:
         f"{_counted(count, 'node')} with {_counted(cpus, 'CPU')} and {_counted(gpus, 'GPU')}"
         for (cpus, gpus), count in kinds.items()
     )
+
+
+def _amount(number: float, kind: str) -> str:
+    return f"{amount_of(int(number))} of memory" if kind == "memory" else _counted(number, kind)
 
 
 def _counted(number: int | float, noun: str) -> str:

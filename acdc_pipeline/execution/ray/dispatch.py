@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from acdc_pipeline.errors import AcdcError, ExecutionFailed
+from acdc_pipeline.errors import AcdcError, ExecutionFailed, OutOfMemoryBudget
+from acdc_pipeline.execution.out_of_memory import CAUSE, MAX_HALVINGS
 from acdc_pipeline.execution.progress import SweepListener
 from acdc_pipeline.execution.ray.actor import Cancelled, Finished, StoreBroke
 from acdc_pipeline.execution.ray.cluster import draining_nodes
@@ -39,13 +40,22 @@ MESSAGE_INTERVAL = 30.0
 CANCEL_TIMEOUT = 10.0
 
 
+Retry = dict[str, object]
+"""What a record says of another attempt at a run whose memory ran out."""
+
+
 @dataclass
 class _History:
-    """The attempts at a run so far."""
+    """The attempts at a run so far.
+
+    Args:
+        halvings: how often its byte budget is halved, because a worker was ended for its memory.
+    """
 
     attempts: int = 0
     seconds: float = 0.0
     tested: int = 0
+    halvings: int = 0
 
 
 class Dispatcher:
@@ -55,6 +65,10 @@ class Dispatcher:
         store: store of failures; the workers commit to it themselves.
         claims: claims of this driver, which shares the runs with others of the same store.
         worker_timeout: seconds without any worker after which to fail.
+        retries: by run id, what records are to say of earlier attempts whose memory ran out.
+
+    Attributes:
+        too_large: runs that no worker of a profile with larger ones has the memory for.
     """
 
     def __init__(
@@ -66,6 +80,7 @@ class Dispatcher:
         pool: WorkerPool,
         profile: WorkerProfile,
         worker_timeout: float,
+        retries: dict[str, list[Retry]],
     ) -> None:
         self._queue = RunQueue({run.run_id: run for run in runs}.values())
         self._store = store
@@ -78,6 +93,10 @@ class Dispatcher:
         self._worker_timeout = worker_timeout
         self._metrics = SweepMetrics(time.monotonic)
         self._histories: dict[str, _History] = {}
+        self._retries = retries
+        self.too_large: list[PlannedRun] = []
+        self._reported_workers: int | None = None
+        self._starting_since = time.monotonic()
         self._loaded: dict[str, tuple[str, str, str]] = {}
         self._draining: frozenset[str] = frozenset()
         self._next_poll = time.monotonic()
@@ -120,7 +139,8 @@ class Dispatcher:
                 if self._loaded.get(worker.name) != planned.model:
                     self._loaded[worker.name] = planned.model
                     self._metrics.model_loads.inc()
-                self._pool.assign(worker, planned, history.attempts)
+                retries = self._retries.get(planned.run_id, ())
+                self._pool.assign(worker, planned, history.attempts, retries)
                 self._listener.started(worker.name, planned, history.attempts)
 
     def _claim_run(self, worker: str) -> PlannedRun | None:
@@ -170,15 +190,31 @@ class Dispatcher:
             self._listener.waiting(f"no worker for {seconds:.0f} s; 'ray status' says why")
             self._next_message += MESSAGE_INTERVAL
 
+    def _report_workers(self) -> None:
+        """Say how many workers run while others have no room, and when these start."""
+        starting = self._pool.starting
+        running = len(self._pool.idle) + len(self._pool.busy)
+        if not starting and self._reported_workers is None:
+            self._starting_since = time.monotonic()
+            return
+        late = time.monotonic() - self._starting_since >= MESSAGE_INTERVAL
+        if running and late and running != self._reported_workers:
+            others = "; the others wait for room, 'ray status' says why" if starting else ""
+            self._listener.waiting(f"{running} of {running + starting} workers run{others}")
+            self._reported_workers = running if starting else None
+
     def _poll(self) -> None:
         self._next_poll = time.monotonic() + POLL_INTERVAL
         self._pool.poll_positions()
+        self._report_workers()
         self._metrics.publish(len(self._queue))
         self._draining = draining_nodes()
 
     def _handle(self, event: Event) -> Outcome | None:
         match event:
-            case PositionReported(worker, run_id, position):
+            case PositionReported(worker, run_id, position, messages):
+                for message in messages:
+                    self._listener.waiting(message)
                 if worker.planned is not None and worker.planned.run_id == run_id:
                     self._count_edges(run_id, position[0])
                     self._listener.advanced(worker.name, *position)
@@ -236,7 +272,9 @@ class Dispatcher:
             circuit = self._store.get(planned.run_id).circuit
             kept = None if circuit is None else len(circuit)
             return self._finish(attempt, "committed", name, kept)
-        if attempt.number < self._profile.attempts:
+        if event.out_of_memory:
+            return self._retry_with_less(attempt, name, event.reason)
+        if attempt.number - self._histories[planned.run_id].halvings < self._profile.attempts:
             self._histories[planned.run_id].seconds += attempt.seconds
             self._queue.put_back(planned)
             return None
@@ -250,7 +288,42 @@ class Dispatcher:
         failure = failure_of(planned.run, error, worker=name, attempts=attempt.number)
         return self._fail(attempt, failure)
 
-    def _fail(self, attempt: Attempt, failure: RunFailure) -> Outcome:
+    def _retry_with_less(self, attempt: Attempt, worker: str, reason: str) -> Outcome | None:
+        """Queue a run again with half of its byte budget, whose worker Ray ended for its memory."""
+        planned, history = attempt.planned, self._histories[attempt.planned.run_id]
+        if history.halvings == MAX_HALVINGS:
+            error = OutOfMemoryBudget(
+                f"the memory of its node ran out {attempt.number} times, the last with "
+                f"1/{2**MAX_HALVINGS} of the budget: {reason}",
+                where=str(planned),
+                fix="use fewer prompts, or more memory for each worker ('larger' of the profile "
+                "says what such runs get)",
+            )
+            failure = failure_of(planned.run, error, worker=worker, attempts=attempt.number)
+            return self._fail(attempt, failure)
+        history.halvings += 1
+        history.seconds += attempt.seconds
+        retry: Retry = {"cause": f"{CAUSE}, worker ended", "halvings": history.halvings}
+        if self._profile.memory is not None:
+            retry["memory"] = self._profile.memory >> history.halvings
+        self._retries.setdefault(planned.run_id, []).append(retry)
+        self._listener.waiting(
+            f"the memory of a node ran out for {planned}: again with 1/{2**history.halvings} of "
+            "the budget"
+        )
+        self._queue.put_back(planned)
+        return None
+
+    def _fail(self, attempt: Attempt, failure: RunFailure) -> Outcome | None:
+        planned = attempt.planned
+        if self._profile.larger is not None and failure.kind == OutOfMemoryBudget.__name__:
+            self._claims.release(planned.run_id)
+            del self._histories[planned.run_id]
+            self.too_large.append(planned)
+            self._listener.waiting(
+                f"memory ran out for {planned}: again on larger workers, after the other runs"
+            )
+            return None
         self._store.record_failure(failure)
         return self._finish(attempt, "failed", failure.worker, None, failure.error())
 

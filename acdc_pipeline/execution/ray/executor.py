@@ -14,11 +14,12 @@ from dataclasses import KW_ONLY, dataclass
 from ray.exceptions import RayError
 
 from acdc_pipeline.errors import ExecutionFailed
+from acdc_pipeline.execution.out_of_memory import CAUSE
 from acdc_pipeline.execution.progress import SweepListener
 from acdc_pipeline.execution.ray import cluster
 from acdc_pipeline.execution.ray.actor import Settings, WorkerFactory, make_worker
 from acdc_pipeline.execution.ray.capacity import choose_workers, possible_nodes, requested_room
-from acdc_pipeline.execution.ray.dispatch import Dispatcher
+from acdc_pipeline.execution.ray.dispatch import Dispatcher, Retry
 from acdc_pipeline.execution.ray.failures import describe_failure
 from acdc_pipeline.execution.ray.worker_pool import WorkerPool
 from acdc_pipeline.execution.runs import Outcome, PlannedRun
@@ -26,6 +27,7 @@ from acdc_pipeline.specs import WorkerProfile
 from acdc_pipeline.store import Store
 from acdc_pipeline.store.claims import LEASE, Claims
 from acdc_pipeline.store.probe import StoreProbe
+from acdc_pipeline.text import pluralize
 
 WORKER_TIMEOUT = 600.0
 """Seconds without any worker after which a sweep fails: a node may take minutes to start."""
@@ -61,42 +63,85 @@ class RayExecutor:
 
         Raises:
             ExecutionFailed: no cluster answers, or no worker can be started.
-            InvalidInput: the cluster has no room for the workers of the profile.
+            InvalidInput: the cluster has no room for one worker of the profile.
             StoreError: the store cannot be written, or is another one on the nodes of the workers.
         """
-        cluster.check_device(self.profile, self.device)
+        profile: WorkerProfile | None = self.profile
+        if self.memory is not None:
+            profile = profile.model_copy(update={"memory": self.memory})
+        larger = profile.enlarged
+        for each in filter(None, (profile, larger)):
+            cluster.check_device(each, self.device)
         if not runs:
             return
+        retries: dict[str, list[Retry]] = {}
         with cluster.connect(self.address, listener.waiting) as where, _ray_errors(where):
-            profile = choose_workers(self.profile, where, self.device, listener.waiting)
-            if (nodes := possible_nodes()) is not None:
-                cluster.check_profile(profile, nodes, where)
-            settings = Settings(
-                probe=StoreProbe(store),
-                device=self.device,
-                memory=profile.memory if self.memory is None else self.memory,
-                cpus=profile.cpus,
-                gpus=profile.gpus,
-                checkpoint=profile.checkpoint,
-                factory=self.worker_factory,
-                shards=profile.shards,
-            )
-            pool = WorkerPool(profile, settings)
-            left = len(runs)
-            try:
-                with (
-                    Claims(store.backend, self.lease) as claims,
-                    requested_room(profile, listener.waiting) as want,
-                ):
+            if larger is not None and (nodes := possible_nodes()) is not None:
+                cluster.check_profile(larger, nodes, f"larger workers on {where}")
+            while profile is not None and runs:
+                runs = yield from self._execute_on(profile, where, runs, store, listener, retries)
+                profile = profile.enlarged
+                if profile is not None and runs:
+                    listener.waiting(f"{pluralize(len(runs), 'run')} again on larger workers")
+                    _add_retries(retries, runs, self.profile, profile)
+
+    def _execute_on(
+        self,
+        given: WorkerProfile,
+        where: str,
+        runs: Sequence[PlannedRun],
+        store: Store,
+        listener: SweepListener,
+        retries: dict[str, list[Retry]],
+    ) -> Generator[Outcome, None, list[PlannedRun]]:
+        """Execute runs on the workers of one profile; returns those that need larger ones."""
+        profile = choose_workers(given, where, self.device, listener.waiting)
+        if (nodes := possible_nodes()) is not None:
+            fitting = cluster.check_profile(profile, nodes, where)
+            if fitting < profile.actors:
+                listener.waiting(cluster.describe_room(fitting, profile))
+        settings = Settings(
+            probe=StoreProbe(store),
+            device=self.device,
+            memory=profile.memory,
+            resources=cluster.resources_of(profile),
+            checkpoint=profile.checkpoint,
+            factory=self.worker_factory,
+            shards=profile.shards,
+        )
+        pool = WorkerPool(profile, settings)
+        left = len(runs)
+        try:
+            with (
+                Claims(store.backend, self.lease) as claims,
+                requested_room(profile, listener.waiting) as want,
+            ):
+                want(left)
+                dispatcher = Dispatcher(
+                    runs, store, claims, listener, pool, profile, self.worker_timeout, retries
+                )
+                for outcome in dispatcher.outcomes():
+                    left -= 1
                     want(left)
-                    for outcome in Dispatcher(
-                        runs, store, claims, listener, pool, profile, self.worker_timeout
-                    ).outcomes():
-                        left -= 1
-                        want(left)
-                        yield outcome
-            finally:
-                pool.close()
+                    yield outcome
+                return dispatcher.too_large
+        finally:
+            pool.close()
+
+
+def _add_retries(
+    retries: dict[str, list[Retry]],
+    runs: Sequence[PlannedRun],
+    profile: WorkerProfile,
+    larger: WorkerProfile,
+) -> None:
+    """Note for the records of `runs` that these workers are larger."""
+    assert profile.larger is not None
+    retry: Retry = {"cause": CAUSE, "larger": profile.larger.given}
+    if larger.memory is not None:
+        retry["memory"] = larger.memory
+    for planned in runs:
+        retries.setdefault(planned.run_id, []).append(retry)
 
 
 @contextmanager

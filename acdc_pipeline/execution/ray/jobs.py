@@ -42,11 +42,11 @@ def actor_pool(
         if (nodes := possible_nodes()) is not None:
             cluster.check_profile(place, nodes, where)
         kept = connection.pop_all()
-    threads = max(1, int(place.cpus))
+    threads, resources = max(1, int(place.cpus)), cluster.resources_of(place)
     if device == "auto":
         device = "cuda" if place.gpus else "cpu"
 
     def start(number: int) -> Channel:
-        return ActorChannel(number, place.cpus, place.gpus, device, threads)
+        return ActorChannel(number, resources, device, threads)
 
     return JobPool(start, place.shards or 1, report, ended=kept.close)

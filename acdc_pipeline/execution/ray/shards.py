@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import OutOfMemoryError, RayTaskError
 from ray.util.placement_group import (
     PlacementGroup,
     get_current_placement_group,
@@ -15,10 +15,16 @@ from ray.util.placement_group import (
 )
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from acdc_pipeline.execution.ray.cluster import Resources, workers_on
+from acdc_pipeline.execution.ray.cluster import (
+    Resources,
+    actor_options,
+    resources_of,
+    workers_on,
+)
 from acdc_pipeline.execution.ray.failures import NEVER_STARTS, WORKER_LOST, describe_failure
 from acdc_pipeline.execution.shards.messages import Channel, WorkerDied, answer
 from acdc_pipeline.specs import WorkerProfile
+from acdc_pipeline.store.failure import RemoteFailure
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.shards.shard import Shard
@@ -42,18 +48,13 @@ class ActorChannel:
 
     Args:
         number: the bundle of the placement group.
-        cpus, gpus: resources that Ray reserves for it.
+        resources: those that Ray reserves for it, see `resources_of`.
         device, threads: as for `Shard`.
     """
 
-    def __init__(self, number: int, cpus: float, gpus: float, device: str, threads: int) -> None:
+    def __init__(self, number: int, resources: Resources, device: str, threads: int) -> None:
         group = get_current_placement_group()
-        options: dict[str, Any] = {
-            "num_cpus": cpus,
-            "num_gpus": gpus,
-            "max_restarts": 0,
-            "max_task_retries": 0,
-        }
+        options = actor_options(resources)
         if group is not None:
             options["scheduling_strategy"] = place_in(group, number)
         actor_class: Any = ray.remote(**options)(ShardActor)
@@ -65,12 +66,19 @@ class ActorChannel:
         self._answer = self._actor.answer.remote(message)
 
     def receive(self) -> bytes:
-        """Wait for the answer. Raises WorkerDied."""
+        """Wait for the answer.
+
+        Raises:
+            WorkerDied: the actor ended, or cannot be reached any more.
+            RemoteFailure: Ray ended it because the memory of its node ran out.
+        """
         assert self._answer is not None
         try:
             return ray.get(self._answer)
         except RayTaskError:
             raise
+        except OutOfMemoryError as error:
+            raise RemoteFailure.of(error) from error
         except (*WORKER_LOST, *NEVER_STARTS) as error:
             raise WorkerDied(describe_failure(error)) from error
 
@@ -99,34 +107,44 @@ class OwnShard:
 
 
 def spread_over_actors(
-    alone: Worker, shards: int, *, cpus: float, gpus: float, threads: int, device: str
+    alone: Worker,
+    shards: int,
+    *,
+    resources: Resources,
+    threads: int,
+    device: str,
+    report: Callable[[str], None],
 ) -> ShardedWorker:
     """Make the worker whose runs are spread over this process and `shards - 1` actors.
 
     Args:
         alone: the worker of this process, whose byte budget all shards have.
-        cpus, gpus: resources of each actor; this process has its own.
+        resources: those of each actor; this process has its own.
+        report: receives a message when an actor was lost.
     """
     from acdc_pipeline.execution.shards.worker import ShardedWorker
 
     def start(number: int) -> Channel:
         if number == 0:
             return OwnShard(device, threads)
-        return ActorChannel(number, cpus, gpus, device, threads)
+        return ActorChannel(number, resources, device, threads)
 
-    return ShardedWorker(start, shards, alone.budget, lambda: alone)
+    return ShardedWorker(start, shards, alone.budget, lambda: alone, report)
 
 
 def reserve(profile: WorkerProfile, nodes: Sequence[Resources]) -> PlacementGroup | None:
     """Reserve the places of one run's shards; None if runs are not spread.
 
-    On one node, where all workers of the profile find room so; else as close together as possible.
+    On one node, where as many runs find room that way as at all; else as close together as
+    possible.
     """
     if profile.shards is None or profile.shards == 1:
         return None
-    bundle = {"CPU": profile.cpus} | ({"GPU": profile.gpus} if profile.gpus else {})
-    together = sum(workers_on(node, profile.cpus, profile.gpus) // profile.shards for node in nodes)
-    strategy = "STRICT_PACK" if together >= profile.actors else "PACK"
+    bundle = resources_of(profile)
+    rooms = [workers_on(node, bundle) for node in nodes]
+    together = sum(room // profile.shards for room in rooms)
+    wanted = min(profile.actors, sum(rooms) // profile.shards)
+    strategy = "STRICT_PACK" if together >= wanted else "PACK"
     return placement_group([bundle] * profile.shards, strategy=strategy)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 import acdc_pipeline
@@ -21,7 +21,7 @@ from acdc_pipeline.execution.ray.actor import (
     Settings,
     WorkerInfo,
 )
-from acdc_pipeline.execution.ray.cluster import node_resources
+from acdc_pipeline.execution.ray.cluster import actor_options, node_resources, resources_of
 from acdc_pipeline.execution.ray.failures import (
     NEVER_STARTS,
     WORKER_LOST,
@@ -90,20 +90,26 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class PositionReported:
-    """A worker reported its position in the run `run_id`."""
+    """A worker reported its position in the run `run_id`, and messages."""
 
     worker: PooledWorker
     run_id: str
     position: Position
+    messages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker died, with the attempt it was executing if any, or could not start."""
+    """A worker died, with the attempt it was executing if any, or could not start.
+
+    Args:
+        out_of_memory: whether Ray ended it because the memory of its node ran out.
+    """
 
     worker: PooledWorker
     attempt: Attempt | None
     reason: str
+    out_of_memory: bool = False
 
 
 Event = RunEnded | PositionReported | WorkerLost
@@ -114,10 +120,7 @@ class WorkerPool:
 
     def __init__(self, profile: WorkerProfile, settings: Settings) -> None:
         options: dict[str, Any] = {
-            "num_cpus": profile.cpus,
-            "num_gpus": profile.gpus,
-            "max_restarts": 0,
-            "max_task_retries": 0,
+            **actor_options(resources_of(profile)),
             "concurrency_groups": {CONTROL: 1},
             "runtime_env": dict(profile.runtime_env) or None,
         }
@@ -141,6 +144,11 @@ class WorkerPool:
     @property
     def busy(self) -> list[PooledWorker]:
         return [worker for worker in self._workers.values() if worker.planned is not None]
+
+    @property
+    def starting(self) -> int:
+        """The number of workers that have not started, for which there may be no room."""
+        return len(self._starting)
 
     @property
     def exhausted(self) -> bool:
@@ -169,14 +177,21 @@ class WorkerPool:
             self._calls[worker.actor.ready.remote()] = "ready", worker
         return missing
 
-    def assign(self, worker: PooledWorker, planned: PlannedRun, attempt: int) -> None:
-        """Make an idle worker execute a run."""
+    def assign(
+        self,
+        worker: PooledWorker,
+        planned: PlannedRun,
+        attempt: int,
+        retries: Sequence[Mapping[str, object]] = (),
+    ) -> None:
+        """Make an idle worker execute a run; for `retries` see `RunActor.execute`."""
         worker.planned, worker.attempt, worker.since = planned, attempt, time.monotonic()
         # A file of pairs may have megabytes: it travels to a node once, not with every run.
         if id(planned.task) not in self._tasks:
             self._tasks[id(planned.task)] = planned.task, ray.put(planned.task)
         task = self._tasks[id(planned.task)][1]
-        self._calls[worker.actor.execute.remote(planned.run, [task], attempt)] = "execute", worker
+        ref = worker.actor.execute.remote(planned.run, [task], attempt, list(retries))
+        self._calls[ref] = "execute", worker
 
     def poll_positions(self) -> None:
         """Request the position of every busy worker that has no request pending."""
@@ -224,7 +239,8 @@ class WorkerPool:
         except WORKER_LOST as error:
             if isinstance(error, RayActorError) and error.actor_init_failed:
                 return self._give_up_on(worker, cannot_start(describe_failure(error)))
-            return self._lose(worker, describe_failure(error))
+            event = self._lose(worker, describe_failure(error))
+            return replace(event, out_of_memory=isinstance(error, OutOfMemoryError))
         except NEVER_STARTS as error:
             return self._give_up_on(worker, cannot_start(describe_failure(error)))
         except RayTaskError as error:
@@ -260,7 +276,7 @@ class WorkerPool:
         self.terminate(worker)
         return WorkerLost(worker, None, error.problem)
 
-    def _lose(self, worker: PooledWorker, reason: str) -> Event:
+    def _lose(self, worker: PooledWorker, reason: str) -> WorkerLost:
         if worker in self._starting:
             self.start_error = ExecutionFailed(f"a worker died while it started: {reason}")
             # Workers that were started together and die together count once.

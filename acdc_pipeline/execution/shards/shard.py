@@ -86,7 +86,7 @@ class Shard:
 
     def __init__(self, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.worker = Worker(device=device)
+        self.worker = Worker(device=device, shares=True)
         self.groups: list[PromptGroup] = []
         self.subject: tuple[RunSpec, TaskSpec] | None = None
         self.kept: dict[str, Any] = {}

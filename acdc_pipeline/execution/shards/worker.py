@@ -54,6 +54,7 @@ class ShardedWorker:
 
     Attributes:
         pool: the workers of the last run; None before the first.
+        losses: what was reported of workers that died during the last run.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ShardedWorker:
         self.memory, self.shards = memory, shards
         self._halvings = 0
         self._start, self._report = start, report
+        self.losses: list[str] = []
         self._make_alone = alone
         self._alone: Worker | None = None
         self.pool: ShardPool | None = None
@@ -85,6 +87,7 @@ class ShardedWorker:
         Arguments and errors are those of `Worker.execute`. A run that cannot be spread is executed
         by one worker alone; of a head profile, the others measure parts.
         """
+        self.losses = []
         if not is_spread(run):
             alone = self._one_alone()
             if not isinstance(run.method, ProfileMethod):
@@ -92,7 +95,7 @@ class ShardedWorker:
                     f"this run of '{run.method.name}' cannot be spread: one worker computes it"
                 )
             elif alone.pool is None:
-                alone.pool = JobPool(self._start, self.shards, self._report)
+                alone.pool = JobPool(self._start, self.shards, self._lose)
             self.close()  # the workers of other runs hold their models
             return alone.execute(run, task, progress, checkpoint, shared)
         n_groups = count_groups(run.prompts)
@@ -181,5 +184,9 @@ class ShardedWorker:
     def _pool_of(self, size: int) -> ShardPool:
         if self.pool is None or self.pool.size != size:
             self.close()
-            self.pool = ShardPool(self._start, size, self._report)
+            self.pool = ShardPool(self._start, size, self._lose)
         return self.pool
+
+    def _lose(self, message: str) -> None:
+        self.losses.append(message)
+        self._report(message)

@@ -16,6 +16,7 @@ from acdc_pipeline.execution.ray.cluster import (
     UNMANAGED_NODE,
     Resources,
     check_profile,
+    describe_room,
 )
 from acdc_pipeline.execution.submission.cluster import TIMEOUTS, Cluster
 from acdc_pipeline.specs import WorkerProfile
@@ -59,7 +60,7 @@ def check_room(cluster: Cluster, profile: WorkerProfile, note: Callable[[str], N
     driver knows more.
 
     Raises:
-        InvalidInput: the workers do not fit, and the cluster does not grow.
+        InvalidInput: not even one worker fits, and the cluster does not grow.
     """
     nodes = find_nodes(cluster)
     if nodes is None:
@@ -71,11 +72,14 @@ def check_room(cluster: Cluster, profile: WorkerProfile, note: Callable[[str], N
         if chosen is not profile:
             note(f"{describe_workers(chosen)}: {origin_of(chosen, nodes.resources)}")
             return
-        check_profile(chosen, nodes.resources, where)
+        fitting = check_profile(chosen, nodes.resources, where)
     except InvalidInput as error:
         if not nodes.grows:
             raise
         note(f"the cluster {error.problem}; the job requests more nodes from its autoscaler")
+        return
+    if fitting < chosen.actors:
+        note(describe_room(fitting, chosen))
 
 
 def _listed_nodes(cluster: Cluster) -> Nodes | None:

@@ -134,6 +134,17 @@ def test_errors_of_the_program_are_not_tried_again(error: Exception, store: Stor
     assert not messages
 
 
+class LosesOne(Needs):
+    losses = ("worker 2 of 2 died (killed by SIGKILL); another one replaces it",)
+
+
+def test_record_says_which_workers_died(store: Store):
+    execute(LosesOne(FULL, MemoryError()), store)
+    record = store.get(planned().run_id)
+    assert record.details["lost_workers"] == [*LosesOne.losses]
+    assert "retries" not in record.details
+
+
 def test_worker_halves_its_budget_and_restores_it():
     worker = Worker(device="cpu", memory=1 << 20)
     assert isinstance(worker, ReducesMemory)

@@ -8,16 +8,26 @@ import pytest
 
 from acdc_pipeline.errors import InvalidInput
 from acdc_pipeline.execution.ray.cluster import (
+    actor_options,
     check_device,
     check_profile,
+    describe_room,
     is_autoscaled,
+    resources_of,
     workers_on,
 )
 from acdc_pipeline.specs import WorkerProfile
 
+GB = 2**30
+
 
 def profile(
-    *, actors: int = 1, cpus: float = 1, gpus: float = 0, shards: int | None = None
+    *,
+    actors: int = 1,
+    cpus: float = 1,
+    gpus: float = 0,
+    shards: int | None = None,
+    memory: int | None = None,
 ) -> WorkerProfile:
     return WorkerProfile(
         executor="ray",
@@ -25,6 +35,7 @@ def profile(
         cpus=cpus,
         gpus=gpus,
         shards=shards,
+        memory=memory,
         dtype="float32",
         attempts=4,
         checkpoint=60,
@@ -49,38 +60,68 @@ def profile(
     ],
 )
 def test_workers_on_node(node: dict[str, float], cpus: float, gpus: float, room: int):
-    assert workers_on(node, float(cpus), float(gpus)) == room
+    assert workers_on(node, {"CPU": float(cpus), "GPU": float(gpus)}) == room
 
 
-def test_check_profile_that_fits_exactly_passes():
-    check_profile(profile(actors=3, cpus=2), [{"CPU": 4.0}, {"CPU": 2.0}], "here")
+def test_memory_limits_the_workers_on_a_node_that_counts_it():
+    each = {"CPU": 1.0, "memory": 3.0 * GB}
+    assert workers_on({"CPU": 8.0, "memory": 10.0 * GB}, each) == 3
+    assert workers_on({"CPU": 2.0, "memory": 10.0 * GB}, each) == 2
+    assert workers_on({"CPU": 8.0}, each) == 8
 
 
-def test_check_profile_with_too_few_cpus_says_how_many_are_missing_and_what_fits():
-    with pytest.raises(InvalidInput) as raised:
-        check_profile(profile(actors=8, cpus=2), [{"CPU": 4.0}, {"CPU": 4.0}], "10.0.0.1:6379")
-    assert str(raised.value) == (
-        "10.0.0.1:6379: actors: has no room for 8 workers with 2 CPUs each: 8 CPUs are missing\n"
-        "allowed: 4 on 2 nodes with 4 CPUs and 0 GPUs\n"
-        "fix: set actors: 4 in the worker profile, or add nodes"
-    )
+def test_memory_is_requested_for_workers_without_a_gpu_only():
+    place = profile(cpus=2, memory=3 * GB)
+    assert resources_of(place) == {"CPU": 2, "memory": 3 * GB}
+    assert actor_options(resources_of(place))["memory"] == 3 * GB
+    assert resources_of(profile(gpus=0.5, memory=3 * GB)) == {"CPU": 1, "GPU": 0.5}
+    assert "memory" not in actor_options(resources_of(profile()))
 
 
-@pytest.mark.parametrize(
-    ("shards", "fix"), [(4, "set actors: 1 in the"), (12, "set shards: 6 in the")]
-)
-def test_check_profile_counts_every_shard_as_a_worker(shards: int, fix: str):
+@pytest.mark.parametrize(("actors", "fitting"), [(2, 2), (3, 3), (8, 3)])
+def test_check_profile_returns_how_many_of_its_actors_fit(actors: int, fitting: int):
     nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
-    check_profile(profile(actors=2, shards=3), nodes, "here")
-    with pytest.raises(InvalidInput, match=f"no room for {2 * shards} workers") as raised:
-        check_profile(profile(actors=2, shards=shards), nodes, "here")
-    assert fix in str(raised.value.fix)
+    place = profile(actors=actors, cpus=2)
+    assert check_profile(place, nodes, "here") == fitting
+
+
+def test_room_for_some_actors_is_described():
+    nodes = [{"CPU": 8.0, "memory": 10.0 * GB}]
+    place = profile(actors=8, cpus=1, memory=3 * GB)
+    assert describe_room(check_profile(place, nodes, "here"), place) == (
+        "room for 3 of 8 actors, with 1 CPU and 3072MiB of memory: the others start when there is "
+        "more"
+    )
+    place = profile(actors=4, shards=3)
+    assert "room for 2 of 4 actors of 3 workers each, with 1 CPU" in describe_room(2, place)
+
+
+def test_check_profile_without_room_for_one_says_what_is_missing():
+    with pytest.raises(InvalidInput) as raised:
+        check_profile(profile(actors=8, cpus=8), [{"CPU": 4.0}, {"CPU": 2.0}], "10.0.0.1:6379")
+    assert str(raised.value) == (
+        "10.0.0.1:6379: actors: has no room for 1 worker with 8 CPUs: 2 CPUs are missing\n"
+        "allowed: 0 on 1 node with 4 CPUs and 0 GPUs; 1 node with 2 CPUs and 0 GPUs\n"
+        "fix: ask for less in cpus and gpus of the worker profile, or add nodes"
+    )
+    with pytest.raises(InvalidInput, match="1024MiB of memory is missing") as raised:
+        check_profile(profile(memory=3 * GB), [{"CPU": 4.0, "memory": 2.0 * GB}], "here")
+    assert "in cpus, gpus and memory of" in str(raised.value.fix)
+
+
+def test_check_profile_counts_every_shard_as_a_worker():
+    nodes = [{"CPU": 4.0}, {"CPU": 2.0}]
+    assert check_profile(profile(actors=2, shards=3), nodes, "here") == 2
+    assert check_profile(profile(actors=2, shards=4), nodes, "here") == 1
+    with pytest.raises(InvalidInput, match="no room for 12 workers with 1 CPU each") as raised:
+        check_profile(profile(actors=2, shards=12), nodes, "here")
+    assert "set shards: 6 in the" in str(raised.value.fix)
 
 
 def test_check_profile_without_any_gpu_says_so():
     with pytest.raises(InvalidInput) as raised:
         check_profile(profile(actors=2, gpus=0.5), [{"CPU": 4.0}], "here")
-    assert "2 workers with 1 CPU and 0.5 GPUs each: 1 GPU is missing" in str(raised.value)
+    assert "1 worker with 1 CPU and 0.5 GPUs: 0.5 GPUs are missing" in str(raised.value)
     assert raised.value.fix is not None
     assert raised.value.fix.startswith("ask for less in cpus and gpus")
 

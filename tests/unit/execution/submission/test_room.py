@@ -50,6 +50,11 @@ def test_workers_that_fit_are_said_and_dead_nodes_do_not_count():
 
 def test_named_profile_that_fits_is_silent_and_one_that_does_not_is_refused():
     assert check([node(CPU=8.0)], FOUR)[1] == []
+    tight = FOUR.model_copy(update={"memory": 2**30})
+    assert check([node(CPU=8.0, memory=3.0 * 2**30)], tight)[1] == [
+        "room for 3 of 4 actors, with 2 CPUs and 1024MiB of memory: the others start when there is "
+        "more"
+    ]
     with pytest.raises(InvalidInput, match="has room for 0 workers") as raised:
         check([node(CPU=0.0)])
     assert raised.value.exit_code == 2
@@ -70,8 +75,11 @@ def test_cluster_that_may_grow_is_noted_and_not_refused(labels: Any, active: Any
         "work yet"
     ]
     assert check([node(labels=labels, CPU=2.0)], FOUR, active)[1] == [
-        "the cluster has no room for 4 workers with 2 CPUs each: 6 CPUs are missing; the job "
-        "requests more nodes from its autoscaler"
+        "room for 1 of 4 actors, with 2 CPUs: the others start when there is more"
+    ]
+    assert check([node(labels=labels, CPU=1.0)], FOUR, active)[1] == [
+        "the cluster has no room for 1 worker with 2 CPUs: 1 CPU is missing; the job requests more "
+        "nodes from its autoscaler"
     ]
 
 
