@@ -69,7 +69,8 @@ def compare(
 
     if json and markdown:
         raise InvalidInput("--markdown and --json exclude one another", where="compare")
-    shared.read_memory(context), shared.read_threads(context)
+    shared.read_memory(context)
+    shared.read_threads(context)
     if metric is not None and metric not in METRICS:
         raise UnknownName.among("metric", metric, METRICS, where="compare", field="--metric")
     results = shared.open_store(context)

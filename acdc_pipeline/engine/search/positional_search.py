@@ -194,8 +194,7 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
     def _reach_experts(self, layer: int, batch: PositionalBatch) -> None:
         """Follow the change to the router and the experts of `layer`."""
         nodes = open_experts(self.topology, layer, self.circuit.read)
-        receivers = self.topology.in_spans(self.topology.receivers_of(nodes))
-        reached = [r for r in receivers if r in self.kept and self._reach(r, batch)]
+        reached = [receiver for node in nodes for receiver in self._reached(node, batch)]
         if reached:
             changed = {r: self._inputs([r], batch)[0] for r in reached}
             self._change_experts(layer, changed, batch)

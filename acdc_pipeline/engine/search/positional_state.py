@@ -144,7 +144,7 @@ class PositionalState:
         groups: dict[tuple[tuple[str, ...], Reached], list[Node]] = {}
         for node, some in receivers.items():
             if some:
-                slots = tuple((r.slot, span_of(r)) for r in some if r.slot is not None)
+                slots: Reached = tuple((r.slot, span_of(r)) for r in some if r.slot is not None)
                 groups.setdefault((self.read[node], slots), []).append(node)
         return ((read, slots, nodes) for (read, slots), nodes in groups.items())
 

@@ -17,7 +17,7 @@ from acdc_pipeline.specs import SCORED_METHODS
 from acdc_pipeline.specs.own_metric import Metric
 from tests import checkpoints
 from tests.every_class.known import FAMILIES, load_original
-from tests.oracles.edge_gates import EdgeGates, Gates
+from tests.oracles.edge_gates import Added, EdgeGates
 from tests.oracles.hugging_face_patching import HuggingFacePatching
 from tests.oracles.plain_acdc import plain_acdc, uniform_steps
 from tests.prompt_sets import random_prompts
@@ -52,7 +52,7 @@ class Plain(HuggingFacePatching):
     def at_answers(self, logits: Tensor) -> Tensor:
         return logits if self.uses == "logits" else logits.log_softmax(-1)
 
-    def gated(self, gates: Gates) -> Tensor:
+    def gated(self, gates: Added) -> Tensor:
         return self.at_answers(self.gated_logits(gates))
 
     def odd(self, removed: set[str]) -> float:

@@ -46,14 +46,13 @@ class RelevantNative(GatedNative):
         return x * self.w.get(f"{name}.w", torch.ones(1)) + self.w.get(f"{name}.b", torch.zeros(1))
 
     def mlp(self, layer: int, x: Tensor) -> Tensor:
-        w = {name: self.w.get(f"blocks.{layer}.mlp.{name}") for name in ("W_in", "W_gate", "W_out")}
+        name = f"blocks.{layer}.mlp"
         function = getattr(functional, self.config["act_fn"])
-        if w["W_gate"] is not None:
-            hidden = by_half_rule(by_identity_rule(function, x @ w["W_gate"]), x @ w["W_in"])
-            return hidden @ w["W_out"]
-        pre = x @ w["W_in"] + self.w[f"blocks.{layer}.mlp.b_in"]
-        hidden = by_identity_rule(function, pre)
-        return hidden @ w["W_out"] + self.w[f"blocks.{layer}.mlp.b_out"]
+        if f"{name}.W_gate" in self.w:
+            active = by_identity_rule(function, x @ self.w[f"{name}.W_gate"])
+            return by_half_rule(active, x @ self.w[f"{name}.W_in"]) @ self.w[f"{name}.W_out"]
+        hidden = by_identity_rule(function, x @ self.w[f"{name}.W_in"] + self.w[f"{name}.b_in"])
+        return hidden @ self.w[f"{name}.W_out"] + self.w[f"{name}.b_out"]
 
 
 def assert_relp_is_the_derivative(directory: Path, forward: Any) -> None:

@@ -25,7 +25,9 @@ REDUNDANT = ("compiled-backup", "compiled-or")
 WITHOUT_REDUNDANCY = tuple(name for name in NAMES if name not in REDUNDANT)
 
 # Programs with spans that matter in some prompts only need more prompts to show it.
-PROMPTS = dict.fromkeys(("compiled-majority", "compiled-reverse", "compiled-sort"), 32)
+PROMPTS: dict[str, int] = dict.fromkeys(
+    ("compiled-majority", "compiled-reverse", "compiled-sort"), 32
+)
 
 # In nats, as a mean over prompts. An edge that does nothing costs rounding, and what a softmax
 # leaves to the loser.
