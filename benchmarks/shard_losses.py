@@ -101,7 +101,8 @@ def search_with_losses(
 
 
 def _comparable(record: RunRecord, like: RunRecord) -> RunRecord:
-    return replace(record, wall_seconds=0.0, environment=like.environment)
+    details = {name: value for name, value in record.details.items() if name != LOST_WORKERS}
+    return replace(record, wall_seconds=0.0, environment=like.environment, details=details)
 
 
 def _over_processes(

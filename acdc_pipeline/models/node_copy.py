@@ -72,14 +72,28 @@ def preparation_turn(needed: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Slot:
-    """Tensors on the same memory of this process, and the place of their bytes in the copy."""
+    """Tensors on the same memory of this process, the first on all of it.
+
+    Args:
+        start: place of the bytes in the copy.
+        address: of the memory.
+    """
 
     tensors: list[Tensor]
     start: int
+    address: int
 
     @property
     def size(self) -> int:
         return self.tensors[0].nbytes
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether all entries of `tensor` are in this memory."""
+        first, at = self.tensors[0], tensor.data_ptr() - self.address
+        pairs = zip(tensor.shape, tensor.stride(), strict=True)
+        span = 1 + sum((length - 1) * step for length, step in pairs)
+        within = at >= 0 and at + span * tensor.itemsize <= self.size
+        return within and tensor.dtype is first.dtype and at % tensor.itemsize == 0
 
     @property
     def described(self) -> str:
@@ -128,8 +142,7 @@ def share_weights(model: LoadedModel, dtype: str, least: int = LEAST) -> int:
     finally:
         os.close(descriptor)
     for tensor in small:
-        if tensor.untyped_storage().nbytes() > 2 * tensor.nbytes:
-            tensor.data = tensor.clone()  # it would keep the memory that it is a part of
+        tensor.data = tensor.clone()  # it may be a part of the memory of another
     release_freed_memory()
     return shared
 
@@ -140,12 +153,16 @@ def _lay_out(model: LoadedModel, *, skip_files: bool) -> tuple[list[_Slot], list
     The order depends on the model alone.
     """
     small: list[Tensor] = []
+    strided: list[Tensor] = []
     files = _file_ranges() if skip_files else []
     starts = [start for start, _ in files]
     found: dict[tuple[int, int, torch.dtype], _Slot] = {}
     end = 0
     for tensor in (*_tensors(model.weights), *_tensors(_oracle(model))):
-        if tensor.device.type != "cpu" or not tensor.is_contiguous():
+        if tensor.device.type != "cpu" or not tensor.numel():
+            continue
+        if not tensor.is_contiguous():
+            strided.append(tensor)
             continue
         key = tensor.data_ptr(), tensor.nbytes, tensor.dtype
         at = bisect_right(starts, key[0]) - 1
@@ -157,9 +174,14 @@ def _lay_out(model: LoadedModel, *, skip_files: bool) -> tuple[list[_Slot], list
         elif tensor.nbytes < _LEAST_TENSOR:
             small.append(tensor)
         else:
-            found[key] = _Slot([tensor], end)
+            found[key] = _Slot([tensor], end, key[0])
             end += -(-tensor.nbytes // _PAGE) * _PAGE
-    return list(found.values()), small, end
+    slots = list(found.values())
+    for tensor in strided:  # such as the columns of the queries in a matrix for all three
+        owner = next((slot for slot in slots if slot.holds(tensor)), None)
+        if owner is not None:
+            owner.tensors.append(tensor)
+    return slots, small, end
 
 
 def _oracle(model: LoadedModel) -> nn.Module:
@@ -254,7 +276,8 @@ def _adopt(slots: list[_Slot], descriptor: int, size: int, name: str) -> int:
             continue
         mapped = torch.from_numpy(part).view(first.dtype)
         for tensor in slot.tensors:
-            tensor.data = mapped.as_strided(tensor.shape, tensor.stride())
+            offset = (tensor.data_ptr() - slot.address) // tensor.itemsize
+            tensor.data = mapped.as_strided(tensor.shape, tensor.stride(), offset)
         shared += slot.size
     return shared
 
