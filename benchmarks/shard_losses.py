@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from acdc_pipeline.execution.out_of_memory import LOST_WORKERS
 from acdc_pipeline.execution.progress import Silent, SilentSweep
 from acdc_pipeline.execution.runs import PlannedRun
 from acdc_pipeline.execution.shards.local import local_sharded_worker
