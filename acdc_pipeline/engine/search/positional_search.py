@@ -194,7 +194,8 @@ class PositionalSearch(ChangeSearch[PositionalBatch]):
     def _reach_experts(self, layer: int, batch: PositionalBatch) -> None:
         """Follow the change to the router and the experts of `layer`."""
         nodes = open_experts(self.topology, layer, self.circuit.read)
-        reached = [receiver for node in nodes for receiver in self._reached(node, batch)]
+        reading = [receiver.node for receiver in self.topology.receivers_of(nodes)]
+        reached = [receiver for node in reading for receiver in self._reached(node, batch)]
         if reached:
             changed = {r: self._inputs([r], batch)[0] for r in reached}
             self._change_experts(layer, changed, batch)
