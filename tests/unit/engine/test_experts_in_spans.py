@@ -29,16 +29,18 @@ from tests.oracles.edge_gates import OpenGates
 from tests.oracles.hugging_face_experts import ExpertPatching
 from tests.oracles.plain_acdc import decide_all, visits_in_spans
 from tests.prompt_sets import random_prompts
-from tests.unit.engine.test_experts import FEW, Case, assert_close, logit_diff
+from tests.unit.engine.test_experts import FEW, Case, assert_close, logit_diff, tiny
 
 ROWS = [["a", "b", "a", "b", "END"], ["a", "a", "b", "b", "END"]]
 SPANS = ("a", "b", "END")
 SEES = {"a": {"a", "b"}, "b": {"a", "b"}, "END": {"a", "b", "END"}}
 
 
-@pytest.fixture(scope="module", params=FEW, ids=lambda one: one.name)
+@pytest.fixture(
+    scope="module", params=[tiny("Qwen3MoeForCausalLM"), *FEW], ids=lambda one: one.name
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """Heads that are coupled; and independent heads, a shared expert and a dense layer."""
+    """Mixtures in every layer; coupled heads; and a shared expert, behind a dense layer."""
     prompts = random_prompts(2, 5, VOCAB, seed=5)
     spans = with_answers(spans_from_names(ROWS, 5), prompts.answer_row, prompts.answer_pos)
     directory = request.param.save(tmp_path_factory.mktemp(request.param.name))
