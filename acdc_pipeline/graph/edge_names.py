@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from acdc_pipeline.errors import GraphError, nearest
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.topology import Topology
+
+
+class SpanlessGraph(GraphError):
+    """An edge in a span, of a graph whose edges are at all positions."""
 
 
 def find_edge(topology: Topology, edge: Edge | str | tuple[str, str]) -> Edge:
@@ -25,6 +31,12 @@ def find_edge(topology: Topology, edge: Edge | str | tuple[str, str]) -> Edge:
             problem += f": {error.problem}"
         allowed = error.allowed or "src->dst, as in a0.h1->a5.h3<k>"
         raise GraphError(problem, allowed=_suggest(topology, allowed, str(edge))) from None
+    if parsed.span is not None and not topology.spans:
+        raise SpanlessGraph(
+            f"'{parsed}' is an edge in a span, and this graph has no spans",
+            allowed=_suggest(topology, str(topology), str(replace(parsed, span=None))),
+            fix="name the edge without '@', or take the graph of a circuit that has positions",
+        )
     try:
         topology.check(parsed)
     except GraphError as error:

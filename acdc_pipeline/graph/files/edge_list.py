@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from acdc_pipeline.errors import GraphError
 from acdc_pipeline.graph.circuit import Circuit
 from acdc_pipeline.graph.edge import Edge
+from acdc_pipeline.graph.edge_names import SpanlessGraph
 from acdc_pipeline.graph.topology import Topology
 
 _ALLOWED = '["a0.h1->a5.h3<k>", …] or [["a0.h1", "a5.h3<k>"], …]'
@@ -25,7 +26,15 @@ def read_edge_list(names: Iterable[str], topology: Topology) -> Circuit:
     """
     edges: set[Edge] = set()
     for name in names:
-        edge = topology.edge_of(name)
+        try:
+            edge = topology.edge_of(name)
+        except SpanlessGraph as error:
+            raise GraphError(
+                f"'{name}' is in a span, and a list of edges has no positions",
+                allowed=error.allowed,
+                fix="leave '@' and the span out, or give a node-link JSON, which has the spans: "
+                "`acdc runs export RUN --format node-link`",
+            ) from None
         if edge in edges:
             raise GraphError(f"'{edge}' is named twice", fix="name every edge once")
         edges.add(edge)

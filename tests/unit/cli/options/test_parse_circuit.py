@@ -29,6 +29,19 @@ def test_unknown_edge_is_refused_with_the_nearest_one_as_in_python(name: str):
     assert "did you mean 'input->a0.h1<" in str(refused.value)
 
 
+@pytest.mark.parametrize("given", ["a0.h2->m0@S2", '["a0.h2->m0@S2"]', '[["a0.h2", "m0@S2"]]'])
+def test_edge_in_a_span_is_refused_in_a_list_with_the_format_that_has_positions(
+    tmp_path: Path, given: str
+):
+    if given.startswith("["):
+        (tmp_path / "circuit.json").write_text(given)
+        given = str(tmp_path / "circuit.json")
+    with pytest.raises(InvalidInput, match="a list of edges has no positions") as refused:
+        parse_circuit(given, TOPOLOGY)
+    assert "node-link JSON" in str(refused.value.fix)
+    assert "did you mean 'a0.h2->m0'" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     "text",
     [
