@@ -136,6 +136,8 @@ class Circuit:
                 "and `.circuit` of what load_circuit read",
             )
         if self.topology != other.topology:
+            if self.topology.collapsed == other.topology.collapsed:
+                raise _different_spans(self.topology, other.topology)
             raise GraphError(
                 f"circuits of different graphs: {self.topology}; and {other.topology}",
                 allowed="circuits of one graph, such as those of one model",
@@ -309,6 +311,19 @@ def jaccard(a: Collection[Hashable], b: Collection[Hashable]) -> float:
     """Return the Jaccard similarity of two sets, from 0 to 1; two empty sets are equal."""
     union = len({*a, *b})
     return len(set(a) & set(b)) / union if union else 1.0
+
+
+def _different_spans(one: Topology, other: Topology) -> GraphError:
+    """The refusal of two circuits of one model whose edges live in different spans."""
+    if one.spans == other.spans:
+        differ = f"spans {', '.join(one.spans)} with other answers or visible spans"
+    else:
+        names = (", ".join(topology.spans) or "none" for topology in (one, other))
+        differ = "different spans: {}; and {}".format(*names)
+    return GraphError(
+        f"circuits of one model in {differ}",
+        fix="circuit.collapse() is a circuit without positions: collapse each that has spans",
+    )
 
 
 def _refuse_edges(operand: object, fix: str) -> None:

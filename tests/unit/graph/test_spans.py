@@ -98,6 +98,18 @@ def test_collapse_is_the_circuit_over_components():
     assert whole.collapse() is whole
 
 
+@pytest.mark.parametrize("operation", ["__or__", "__and__", "__sub__", "compare"])
+def test_circuits_of_different_spans_are_refused_with_collapse(operation: str):
+    kept = Circuit.of(GRAPH, PATH)
+    other = Circuit.of(GRAPH.collapsed, ["input->m0"])
+    for one, two in [(kept, other), (other, kept)]:
+        with pytest.raises(GraphError, match="of one model in different spans") as refused:
+            getattr(one, operation)(two)
+        assert "S, END" in refused.value.problem
+        assert "circuit.collapse()" in str(refused.value.fix)
+    getattr(kept.collapse(), operation)(other)
+
+
 def test_circuit_is_read_back_from_its_files():
     circuit = Circuit.of(GRAPH, PATH, {edge: float(i) for i, edge in enumerate(GRAPH.edges)})
     document = json.loads(json_bytes(to_node_link(circuit)))
