@@ -18,6 +18,7 @@ from acdc_pipeline.specs import TaskSpec, circuit_method, method_label
 from acdc_pipeline.specs.own_metric import Metric
 from acdc_pipeline.store import RunRecord, Store
 from acdc_pipeline.store.figures import faithfulness_of
+from acdc_pipeline.text import without_rounding
 from acdc_pipeline.workflows.discovery import worker_factory
 from acdc_pipeline.workflows.evaluation_plan import evaluation_plan
 from acdc_pipeline.workflows.faithful import Trial
@@ -211,9 +212,10 @@ class FoundCircuit(CircuitOfRun):
         return list(self.run.details.get("warnings", ()))
 
     def __repr__(self) -> str:
+        kl = without_rounding(self.metrics["kl"])
         return (
             f"<circuit of {self.title} by {method_label(self.run.spec.method)}: {len(self)} of "
-            f"{self.topology.n_edges} edges, KL {self.metrics['kl']:.3g}, run {self.run_id[:8]}>"
+            f"{self.topology.n_edges} edges, KL {kl:.3g}, run {self.run_id[:8]}>"
         )
 
     def draw(self, title: str = "", subtitle: str = "") -> Drawing:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 NONE = "–"
 """Shown where there is no value."""
 
+KL_ROUNDING = 1e-6
+"""How far rounding may take a KL divergence below 0; what is further below is shown as it is."""
+
 
 def pluralize(count: int, noun: str) -> str:
     """`1 prompt`, `64 prompts`."""
@@ -27,6 +30,12 @@ def format_number(value: float | None, digits: int = 3) -> str:
     if value is None:
         return NONE
     return f"{value:#.{digits}g}".rstrip(".") if value else "0"
+
+
+def without_rounding(divergence: float | None) -> float | None:
+    """Return a KL divergence for display: 0 where rounding made it less, which none can be."""
+    small = divergence is not None and -KL_ROUNDING < divergence < 0
+    return 0.0 if small else divergence
 
 
 def format_percent(value: float | None) -> str:

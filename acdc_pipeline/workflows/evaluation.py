@@ -11,7 +11,7 @@ from acdc_pipeline.plotting.faithfulness_curve import draw_faithfulness_curve
 from acdc_pipeline.plotting.scatter import Mark
 from acdc_pipeline.plotting.svg import Drawing, check_title
 from acdc_pipeline.specs.names import MetricKey, MetricName
-from acdc_pipeline.text import format_number, format_percent
+from acdc_pipeline.text import format_number, format_percent, without_rounding
 from acdc_pipeline.workflows.stability import Stability, Transfer
 
 
@@ -142,5 +142,5 @@ class Evaluation:
         null = "" if rank is None else f", above {rank:.0%} of {len(self.null)} random circuits"
         return (
             f"<evaluation: faithfulness {self.faithfulness:.3g} ({self.scale.metric}), "
-            f"KL {self.kl:.3g}{null}>"
+            f"KL {without_rounding(self.kl):.3g}{null}>"
         )

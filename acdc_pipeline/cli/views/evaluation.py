@@ -10,7 +10,14 @@ from typing import Any
 from acdc_pipeline.cli.terminal.tables import Column
 from acdc_pipeline.specs.names import COUNTING_METRICS
 from acdc_pipeline.store.figures import SUPERFLUOUS, is_only_of_its_size
-from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
+from acdc_pipeline.text import (
+    NONE,
+    format_number,
+    format_percent,
+    list_first,
+    pluralize,
+    without_rounding,
+)
 
 Facts = Mapping[str, Any]
 
@@ -89,7 +96,9 @@ def curve_rows(figures: Facts) -> list[dict[str, str]]:
             "edges": NONE if point["edges"] is None else str(point["edges"]),
             "faithfulness": format_number(point["faithfulness"]),
             "KL": format_number(
-                0.0 if point["kl"] is not None and abs(point["kl"]) < ROUNDING else point["kl"]
+                0.0
+                if point["kl"] is not None and abs(point["kl"]) < ROUNDING
+                else without_rounding(point["kl"])
             ),
         }
         for point in figures.get("curve") or ()
@@ -109,6 +118,8 @@ def _metric_facts(figures: Facts) -> dict[str, str]:
     lines = {"faithfulness": ", ".join(scores)}
     for name in faithful:
         one = metrics[name]
+        if name == "kl":
+            one = {state: without_rounding(value) for state, value in one.items()}
         whole = "" if name == "kl" else f"model {format_number(one['model'])}, "
         lines["KL" if name == "kl" else name] = (
             f"{format_number(one['circuit'])} ({whole}no edges {format_number(one['ablated'])})"

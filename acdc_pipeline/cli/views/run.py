@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share
 from acdc_pipeline.cli.views.consensus import consensus_facts
-from acdc_pipeline.text import NONE, format_number, format_percent, list_first, pluralize
+from acdc_pipeline.text import (
+    NONE,
+    format_number,
+    format_percent,
+    list_first,
+    pluralize,
+    without_rounding,
+)
 
 if TYPE_CHECKING:
     from acdc_pipeline.graph import Circuit
@@ -93,7 +100,9 @@ def run_facts(record: RunRecord) -> dict[str, str]:
         facts |= _profile_facts(record)
     if "kl" in metrics:
         scale = f"{format_number(metrics.get('ablated_kl'))} with every edge removed"
-        facts["KL"] = f"{format_number(metrics['kl'])} nats to the whole model ({scale})"
+        facts["KL"] = (
+            f"{format_number(without_rounding(metrics['kl']))} nats to the whole model ({scale})"
+        )
         facts["faithfulness"] = _faithfulness_text(record)
     if "accuracy" in metrics:
         facts |= {

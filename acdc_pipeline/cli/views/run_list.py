@@ -9,7 +9,7 @@ from acdc_pipeline.cli.terminal.output import print_json, print_note, print_warn
 from acdc_pipeline.cli.terminal.tables import Column, print_table
 from acdc_pipeline.cli.terminal.text import format_kept, format_kept_share, relative_path
 from acdc_pipeline.errors import nearest
-from acdc_pipeline.text import NONE, format_number, format_percent, pluralize
+from acdc_pipeline.text import NONE, format_number, format_percent, pluralize, without_rounding
 
 if TYPE_CHECKING:
     from acdc_pipeline.errors import AcdcError
@@ -106,7 +106,7 @@ def result_cells(
     return {
         "edges kept": format_kept(kept, total),
         "share": format_kept_share(kept, total),
-        "KL": format_number(metrics.get("kl")),
+        "KL": format_number(without_rounding(metrics.get("kl"))),
         "accuracy": format_percent(metrics.get("accuracy")),
         "forced choice": format_percent(metrics.get("forced_choice")),
         "seconds": f"{seconds:.1f}",

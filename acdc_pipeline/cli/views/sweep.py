@@ -10,7 +10,7 @@ from acdc_pipeline.cli.terminal.output import print_note, print_warnings
 from acdc_pipeline.cli.terminal.tables import Column
 from acdc_pipeline.cli.views.run_list import error_document
 from acdc_pipeline.errors import AcdcError
-from acdc_pipeline.text import NONE, format_number, list_first, pluralize
+from acdc_pipeline.text import NONE, format_number, list_first, pluralize, without_rounding
 
 if TYPE_CHECKING:
     from acdc_pipeline.execution.runs import Outcome, PlannedRun
@@ -94,7 +94,7 @@ def _ranges(found: Sequence[RunSummary]) -> dict[str, str]:
     divergences = [s.metrics["kl"] for s in found if "kl" in s.metrics]
     return {
         "edges kept": _range([str(k) for k in sorted(kept)], f" of {total}"),
-        "KL": _range([format_number(k) for k in sorted(divergences)], ""),
+        "KL": _range([format_number(without_rounding(k)) for k in sorted(divergences)], ""),
     }
 
 

@@ -22,7 +22,7 @@ from acdc_pipeline.cli.terminal.streams import show_log_records
 from acdc_pipeline.cli.terminal.tables import Column, fit_columns, print_table
 from acdc_pipeline.cli.terminal.text import format_age, format_span, shorten, wrap
 from acdc_pipeline.errors import InvalidInput
-from acdc_pipeline.text import format_number, pluralize
+from acdc_pipeline.text import format_number, pluralize, without_rounding
 from tests.command_line import Outcome, acdc
 
 WIDTHS = (60, 80, 100, 160)
@@ -190,6 +190,12 @@ def test_number_has_three_digits_whatever_they_are():
     values = (None, 0.0, 0.96, 1.0, 20.0, 345.4, 12345.0, 0.0000476)
     shown = ["–", "0", "0.960", "1.00", "20.0", "345", "1.23e+04", "4.76e-05"]
     assert [format_number(value) for value in values] == shown
+
+
+def test_divergence_below_zero_by_rounding_is_shown_as_zero():
+    values = (-2.98e-08, 0.0, 2.98e-08, -0.5, None)
+    shown = ["0", "0", "2.98e-08", "-0.500", "–"]
+    assert [format_number(without_rounding(value)) for value in values] == shown
 
 
 def test_span_of_time_names_its_two_largest_units():
