@@ -190,12 +190,13 @@ def _run_consensus(prepared: PreparedRun, method: AcdcMethod) -> MethodResult:
             fix="leave out the shards, or the consensus",
         )
     topology = problem.topology
-    tested, total = 0, topology.n_edges * method.consensus
+    tested, kept, total = 0, 0, topology.n_edges * method.consensus
 
-    def on_decision(_: Decision) -> None:
-        nonlocal tested
+    def on_decision(decision: Decision) -> None:
+        nonlocal tested, kept
         tested += 1
-        prepared.progress.advance(tested, 0, max(0, total - tested))
+        kept += not decision.removed
+        prepared.progress.advance(tested, kept, max(0, total - tested))
 
     label = f"{method.consensus} searches for {prepared.run.task} on {prepared.run.model}"
     prepared.progress.start(total, label)

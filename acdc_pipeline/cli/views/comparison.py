@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import product
 from typing import TYPE_CHECKING, Any, get_args
 
 from acdc_pipeline.cli.terminal.output import print_facts, print_line
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from acdc_pipeline.graph.circuit import Rank
     from acdc_pipeline.graph.comparison import Overlap
     from acdc_pipeline.regression.pair import Pair
+    from acdc_pipeline.specs import RunSpec
     from acdc_pipeline.store import Figures, RunRecord, RunSummary
     from acdc_pipeline.workflows.search_areas import SearchAreas
 
@@ -85,7 +85,7 @@ def _search_cells(search: SearchAreas, figures: Mapping[str, Figures]) -> dict[s
     return {
         "task": run.task,
         "model": run.model,
-        "method": run.method.name,
+        "method": _search_method(run),
         "searched by": method["metric"],
         "measured in": search.metric or NONE,
         "ablation": method["ablation"],
@@ -117,7 +117,7 @@ def search_document(search: SearchAreas, figures: Figures | None) -> dict[str, A
 def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     """Return a Markdown table of `CPR / CMD`: a row per task and model, a column per method.
 
-    Searches with positions have columns of their own.
+    Searches with positions, and those of a consensus, have columns of their own.
 
     Several searches in one cell, such as those of other seeds, go one below the other. An en dash
     means no search, or one without a curve.
@@ -125,21 +125,39 @@ def searches_markdown(searches: Sequence[SearchAreas]) -> str:
     from acdc_pipeline.specs import METHODS
     from acdc_pipeline.specs.names import Positions
 
-    present = {(s.run.method.name, s.run.positions) for s in searches}
-    kinds = product(METHODS, get_args(Positions))
-    methods = [_method_text(*kind) for kind in kinds if kind in present]
+    names, kinds = list(METHODS), get_args(Positions)
+
+    def order(search: SearchAreas) -> tuple[int, int, int]:
+        run = search.run
+        return names.index(run.method.name), _searches(run), kinds.index(run.positions)
+
+    present = sorted(searches, key=order)
+    methods = list(
+        dict.fromkeys(_method_text(_search_method(s.run), s.run.positions) for s in present)
+    )
     rows: dict[tuple[str, str], dict[str, list[str]]] = {}
     for search in sorted(searches, key=lambda search: (search.run.task, search.run.model)):
         row = rows.setdefault((search.run.task, search.run.model.removeprefix("zoo:")), {})
         known = search.cpr is not None and search.cmd is not None
         areas = f"{search.cpr:.2f} / {search.cmd:.2f}" if known else NONE
         run = search.run
-        row.setdefault(_method_text(run.method.name, run.positions), []).append(areas)
+        row.setdefault(_method_text(_search_method(run), run.positions), []).append(areas)
     lines = [_markdown_line(["task", "model", *methods]), "|---" * (len(methods) + 2) + "|"]
     for (task, model), row in rows.items():
         areas = ["<br>".join(row.get(name, [NONE])) for name in methods]
         lines.append(_markdown_line([task, model, *areas]))
     return "\n".join(lines)
+
+
+def _searches(run: RunSpec) -> int:
+    """The number of searches of a consensus; 0 for one search alone."""
+    return getattr(run.method, "consensus", 0)
+
+
+def _search_method(run: RunSpec) -> str:
+    """The method without the size of its circuits: `acdc`, or `acdc x 3` for a consensus."""
+    searches = _searches(run)
+    return run.method.name + (f" x {searches}" if searches else "")
 
 
 def _method_text(name: str, positions: str) -> str:

@@ -30,6 +30,7 @@ SETTINGS = (
     Column("screen", "number", rank=2),
     Column("learning rate", "number", rank=2),
     Column("penalty", "number", rank=2),
+    Column("consensus line", "number", rank=2),
     Column("dtype", rank=2),
     Column("experts", rank=2),
     Column("positions", rank=2),

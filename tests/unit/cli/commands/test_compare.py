@@ -59,6 +59,19 @@ def test_compare_puts_searches_side_by_side_and_thresholds_into_one(capsys, stor
     acdc(capsys, "compare", "--markdown", "--json").refuses("--markdown and --json")
 
 
+def test_compare_tells_a_consensus_from_one_search(capsys, store_url: str):
+    asked = ("discover", "compiled_sum", "zoo:compiled-sum", "--prompts", "8")
+    for more in ((), ("--consensus", "2"), ("--consensus", "2", "--consensus-line", "0.7")):
+        assert acdc(capsys, *asked, *more).code == 0
+    head, _, *rows = acdc(capsys, "compare").out.splitlines()
+    assert "consensus line" in head
+    assert ["acdc x 2" in row for row in rows] == [False, True, True]
+    lines = [[line for line in ("0.5", "0.7") if line in row] for row in rows]
+    assert sorted(lines) == [[], ["0.5"], ["0.7"]]
+    head = acdc(capsys, "compare", "--markdown").out.splitlines()[0]
+    assert head == "| task | model | acdc | acdc x 2 |"
+
+
 def test_compare_of_a_changed_task_says_so_and_goes_on(capsys, store_url: str):
     open_store(store_url).commit(records.record())
     outcome = acdc(capsys, "compare", "--json")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from acdc_pipeline.cli.terminal import progress
 from tests.command_line import acdc
 
 
@@ -16,6 +19,14 @@ def test_consensus_names_the_two_paths_of_a_redundant_model(capsys):
     first, second = map(set, group["alternatives"])
     assert "a0.h1->logits" in first
     assert "a1.h2->logits" in second
+
+
+def test_progress_counts_the_edges_that_all_searches_keep(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    words = ("compiled_sum", "zoo:compiled-sum", "--prompts", "8", "--consensus", "2")
+    kept = re.findall(r"(\d+) kept", acdc(capsys, "discover", *words).err)
+    # five true edges, which both searches keep
+    assert int(kept[-1]) == 10
 
 
 @pytest.mark.parametrize(
