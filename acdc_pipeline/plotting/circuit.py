@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from acdc_pipeline.graph.edge import Edge
 from acdc_pipeline.graph.node import INPUT, LOGITS, Node
 from acdc_pipeline.plotting import svg
+from acdc_pipeline.plotting.circuit_caption import describe_circuit, has_experts, has_mixers
 from acdc_pipeline.plotting.circuit_layout import (
     CROWDED,
     GUTTER,
@@ -102,7 +103,6 @@ _EXPERT_STYLE = svg.style_sheet(
 )
 """The style of figures in which experts are nodes."""
 
-
 _OR_STYLE = ".acdc-circuit .or{stroke-dasharray:8 3}\n"
 
 
@@ -135,7 +135,7 @@ def draw_circuit(
     else:
         layout = layout_circuit(circuit.topology, drawn)
     header, above = _header(title, subtitle, layout.width)
-    caption = _caption(counted, drawn)
+    caption = describe_circuit(counted, drawn)
     footer, below = _footer(circuit, drawn, caption, layout.width, consensus)
     height = above + layout.height + below
     parts = [
@@ -333,9 +333,9 @@ def _legend(
     """Return groups of samples; a group stays on one line."""
     used = {edge.slot or "r" for edge in drawn}
     labels = _LABELS
-    if _has_mixers(edge.dst for edge in drawn):
+    if has_mixers(edge.dst for edge in drawn):
         labels = {**_LABELS, "r": _MIXER_LABEL}
-    if _has_experts(edge.dst for edge in drawn):
+    if has_experts(edge.dst for edge in drawn):
         labels = {**_LABELS, "r": _EXPERT_LABEL}
     groups: list[list[_Sample]] = [
         [(kind, 2.2, 1.0, label)] for kind, label in labels.items() if kind in used
@@ -357,43 +357,11 @@ def _legend(
     return groups
 
 
-def _caption(circuit: Circuit, drawn: Sequence[Edge]) -> str:
-    kept, total = len(circuit), circuit.topology.n_edges
-    text = (
-        f"{kept:,} of {total:,} edges kept ({100 * kept / total:.2g}%), "
-        f"{len(circuit.nodes):,} of {len(circuit.topology.nodes):,} nodes."
-    )
-    if _has_mixers(circuit.nodes):
-        text += (
-            " r0, r1, … are mixers: parts that carry information between positions without heads."
-        )
-    if _has_experts(circuit.nodes):
-        text += (
-            " m0.e1 is expert 1 of the mixture of layer 0; what m0.router reads decides which "
-            "experts write, and with which weights."
-        )
-        if circuit.topology.shared:
-            text += " m0.shared is what the mixture adds to its experts."
-    if len(drawn) < kept:
-        scored = any(edge in circuit.scores for edge in drawn)
-        choice = "with the largest |score|" if scored else "nearest the logits"
-        text += f" Drawn: the {len(drawn)} edges {choice}."
-    return text
-
-
 def _style(nodes: Iterable[Node]) -> str:
     nodes = list(nodes)
-    if _has_experts(nodes):
+    if has_experts(nodes):
         return _EXPERT_STYLE
-    return _MIXER_STYLE if _has_mixers(nodes) else _STYLE
-
-
-def _has_experts(nodes: Iterable[Node]) -> bool:
-    return any(node.kind in ("expert", "shared", "router") for node in nodes)
-
-
-def _has_mixers(nodes: Iterable[Node]) -> bool:
-    return any(node.kind == "mixer" for node in nodes)
+    return _MIXER_STYLE if has_mixers(nodes) else _STYLE
 
 
 def _wrap(text: str, width: float, character: float) -> list[str]:

@@ -50,6 +50,8 @@ def test_drawing_shows_shares_and_both_alternatives():
     assert "input-&gt;a0.h1&lt;v&gt;  in 8 of 20 circuits" in text
     assert "share of searches" in text
     assert "3 of 9 edges kept" in text
+    caption = text[: text.index(">")]
+    assert "Alternatives outside of it: 2 edges and 1 node." in caption
     assert " or" not in draw_circuit(FOUND, title="either").replace("MLP or logits", "")
 
 
