@@ -11,6 +11,7 @@ from acdc_pipeline.evaluation import Scale
 from acdc_pipeline.execution.methods import MethodResult
 from acdc_pipeline.execution.problem import Problem
 from acdc_pipeline.graph import Circuit, Edge, Topology
+from acdc_pipeline.models.zoo import compiled
 from acdc_pipeline.specs import ReferenceCircuit, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 
@@ -54,9 +55,15 @@ def report(
 def reference_for(run: RunSpec, task: TaskSpec, topology: Topology) -> ReferenceCircuit | None:
     """Return the published circuit of `task`, if it is one of the model of `run`.
 
+    That of a compiled model is its truth with spans where the run has these.
+
     Raises:
         GraphError: it names an edge that the model does not have.
     """
+    ablation = circuit_method(run.method).ablation
+    placed = compiled.reference_with_spans(run.model, task.name, ablation, topology)
+    if placed is not None:
+        return placed
     reference = task.reference
     if reference is None or not reference.is_of(run.model):
         return None

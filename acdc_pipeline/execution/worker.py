@@ -202,8 +202,8 @@ class Worker:
         started = time.perf_counter()
         if isinstance(run.method, ProfileMethod):
             return self._profile(model, run, run.method, task, listener, started)
-        reference = reference_for(run, task, model.topology)
         ready = self._prepare(model, run, task)
+        reference = reference_for(run, task, ready.bench.weights.topology)
         memory = self.budget
         where = environment(self.device, run.dtype)
         kept = BoundCheckpoint(checkpoint or NoCheckpoint(), {**where, "memory": str(memory)})

@@ -3,6 +3,7 @@
 In a checkout, `python -m benchmarks.zoo.compiled --out DIR` writes their directories.
 """
 
+from acdc_pipeline.models.zoo.compiled.reference import reference_with_spans
 from acdc_pipeline.models.zoo.compiled.truth import (
     alternatives,
     found_by_acdc,
@@ -19,6 +20,7 @@ __all__ = [
     "found_by_acdc",
     "head_kinds",
     "list_compiled",
+    "reference_with_spans",
     "task_of",
     "true_circuit",
     "truth",

@@ -8,9 +8,11 @@ from functools import cache
 import pytest
 import torch
 
+from acdc_pipeline import discover
 from acdc_pipeline.algorithms import AcdcResult, acdc
 from acdc_pipeline.evaluation import objective_for
-from acdc_pipeline.graph import Edge
+from acdc_pipeline.execution.report import agreement
+from acdc_pipeline.graph import Circuit, Edge
 from acdc_pipeline.models.zoo import compiled, zoo_path
 from acdc_pipeline.specs.catalogue import find_task
 from acdc_pipeline.specs.names import HeadOrder, Positions
@@ -104,3 +106,36 @@ def test_two_opposite_effects_are_missed_by_components_and_found_by_positions():
 def test_exact_tells_true_edges_with_spans_from_all_others():
     bench = compiled_bench("compiled-cancel", n=6, positions="spans")
     assert auroc("compiled-cancel", "exact", bench, find_task("compiled_cancel", REPOSITORY)) == 1.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_truth_with_spans_is_the_reference_of_a_run_with_spans_under_corrupted_ablation(name: str):
+    graph = compiled_bench(name, n=n_prompts(name), positions="spans").weights.topology
+    task, model = compiled.task_of(name), f"zoo:{name}"
+    reference = compiled.reference_with_spans(model, task, "corrupted", graph)
+    assert reference is not None
+    true = Circuit(graph, compiled.truth_with_spans(name))
+    assert reference.circuit(graph) == true
+    same = agreement(true, reference)
+    assert (same["by_position"], same["found"], same["others"]) == (True, len(true), 0)
+    for other in (
+        (model, task, "zero", graph),
+        (model, task, "corrupted", graph.collapsed),
+        (model, "ioi", "corrupted", graph),
+        ("zoo:attn-2l", task, "corrupted", graph),
+    ):
+        assert compiled.reference_with_spans(*other) is None
+
+
+@pytest.mark.parametrize(("positions", "found"), [("none", 3), ("spans", 7)])
+def test_run_is_compared_with_the_truth_of_its_positions(positions: Positions, found: int):
+    circuit = discover(
+        "compiled_cancel",
+        "zoo:compiled-cancel",
+        threshold=0.01,
+        prompts=6,
+        positions=positions,
+        store=None,
+    )
+    against = circuit.run.details["reference"]
+    assert (against["found"], against["total"], against["others"]) == (found, found, 0)
