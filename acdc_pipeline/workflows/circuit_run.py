@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from acdc_pipeline.arguments import as_task, dtype_name, plain_circuit
 from acdc_pipeline.engine import check_parity, set_up
 from acdc_pipeline.engine.patched_model import patch
-from acdc_pipeline.errors import GraphError, InvalidInput, UnknownName
+from acdc_pipeline.errors import GraphError, InvalidInput, NoSpans, PromptError, UnknownName
 from acdc_pipeline.evaluation import circuit_logits
 from acdc_pipeline.execution.worker import Worker
 from acdc_pipeline.graph import Circuit, Topology
@@ -47,6 +47,8 @@ Prompts = PromptSet | TaskSpec | Path | str | Iterable[Any]
 Model = TypeVar("Model")
 
 _PROMPTS = 64
+
+_ANYWHERE = "take the circuit without positions, circuit.collapse()"
 
 
 def compute_logits(
@@ -127,10 +129,14 @@ def logits_of_run(
         given = prompts is not None and isinstance(chosen.generator, PairsGenerator)
         count = chosen.prompts_for(MAX_PROMPTS if given else run.prompts)
         some = run.model_copy(update={"prompts": count})
-        prompts = worker.prompts(some, chosen, seed=run.seed, alike=1)
+        try:
+            prompts = worker.prompts(some, chosen, seed=run.seed, alike=1)
+        except PromptError as error:
+            if isinstance(error, NoSpans) or error.field == "positions":
+                raise _without_positions(error) from None
+            raise
     check_parity(model, prompts.clean, prompts.lengths)
-    if prompts.spans is not None:
-        prompts = replace(prompts, spans=in_spans_of(prompts.spans, _spans_of(circuit.topology)))
+    prompts = _in_spans_of_circuit(prompts, circuit)
     bench = set_up(model.weights, prompts, circuit_method(run.method).ablation)
     require_graph(circuit, bench.weights.topology)
     return circuit_logits(bench, circuit.edges)
@@ -201,6 +207,72 @@ def require_graph(circuit: Circuit, topology: Topology) -> None:
             f"the circuit is of a graph of {circuit.topology}, and the model has {topology}",
             allowed="a circuit of the graph of this model",
         )
+
+
+def _in_spans_of_circuit(prompts: PromptSet, circuit: Circuit) -> PromptSet:
+    """Return prompts with the spans of `circuit`, which need not all be in them.
+
+    Raises:
+        GraphError: prompts have other spans, or none for a circuit that has some.
+    """
+    own = circuit.topology.spans
+    if not own:
+        return replace(prompts, spans=None)
+    if prompts.spans is None:
+        raise _without_positions(NoSpans("the prompts have no spans"))
+    if not set(prompts.spans.names) <= set(own):
+        raise _other_spans(own, prompts.spans.names)
+    spans = in_spans_of(prompts.spans, _spans_of(circuit.topology))
+    for name in own:
+        visible = circuit.topology.visible[name]
+        if unseen := [seen for seen in spans.seen_by(name) if seen not in visible]:
+            raise GraphError(
+                f"in the prompts the span {name} sees the {_name_spans(unseen)}, "
+                "and not in the graph of the circuit",
+                fix=_ANYWHERE,
+            )
+    if answers := [name for name in spans.answers if name not in circuit.topology.answer_spans]:
+        raise GraphError(
+            f"the prompts have answers in the {_name_spans(answers)}, where the circuit has none",
+            fix=_ANYWHERE,
+        )
+    return replace(prompts, spans=spans)
+
+
+def require_spans(circuit: Circuit, topology: Topology) -> None:
+    """Raise GraphError if edges of `circuit` are in spans that the graph of prompts lacks."""
+    if any(edge.span not in topology.spans for edge in circuit.edges if edge.span is not None):
+        raise _other_spans(circuit.topology.spans, topology.spans)
+
+
+def _other_spans(own: Sequence[str], theirs: Sequence[str]) -> GraphError:
+    """The refusal of prompts whose spans are `theirs`, for a circuit in its `own`."""
+    extra = [name for name in theirs if name not in own]
+    lacking = [name for name in own if name not in theirs]
+    differ = [f"have the {_name_spans(extra)} that the circuit lacks"] if extra else []
+    differ += [f"lack the circuit's {_name_spans(lacking)}"] if lacking else []
+    return GraphError(
+        f"the prompts {' and '.join(differ)}",
+        fix=f"name the positions of the prompts as the circuit does, or {_ANYWHERE}",
+    )
+
+
+def _name_spans(names: Sequence[str]) -> str:
+    return f"{'span' if len(names) == 1 else 'spans'} {', '.join(names)}"
+
+
+def _without_positions(error: PromptError) -> PromptError:
+    """Return an error of prompts that have not the positions of a circuit, with what helps."""
+    unnamed = isinstance(error, NoSpans)
+    ours = "name the positions of the prompts as the circuit does"
+    return type(error)(
+        f"{error.problem}, and the circuit has positions",
+        where=error.where,
+        field=error.field if unnamed else None,
+        allowed=error.allowed if unnamed else None,
+        fix=f"{ours if unnamed else 'give prompts of one length'}, or take the circuit without "
+        "positions: compute_logits(circuit.collapse(), prompts, model)",
+    )
 
 
 def _spans_of(topology: Topology) -> Spans:

@@ -47,7 +47,7 @@ from acdc_pipeline.graph.neurons import NeuronMasks
 from acdc_pipeline.specs import PairsGenerator, RunSpec, TaskSpec, circuit_method
 from acdc_pipeline.specs.names import COUNTING_METRICS, MetricKey
 from acdc_pipeline.store.figures import is_only_of_its_size
-from acdc_pipeline.workflows.circuit_run import require_graph
+from acdc_pipeline.workflows.circuit_run import require_graph, require_spans
 from acdc_pipeline.workflows.curves import curve_of
 from acdc_pipeline.workflows.evaluation import Evaluation, Measured
 from acdc_pipeline.workflows.evaluation_plan import NULL, OF_SEARCHES, PARTS, EvaluationPlan, Part
@@ -190,6 +190,7 @@ def _subject(
     """Measure the circuit in the metric of the run, KL, the task's metrics and accuracies."""
     require_graph(circuit, worker.model(run).topology)
     bench, nothing = worker.bench(run, task), worker.empty_logits(run, task)
+    require_spans(circuit, bench.weights.topology)
     if (jobs := worker.jobs(run, task)) is not None:
         bench = replace(bench, measure_elsewhere=jobs.measure_circuits)
     if neurons is not None:

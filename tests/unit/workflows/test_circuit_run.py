@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from acdc_pipeline import Circuit, FoundCircuit, compute_logits, discover, evaluate, load_model
-from acdc_pipeline.errors import GraphError, PromptError, SpecError, UnknownName
+from acdc_pipeline.errors import GraphError, InvalidInput, PromptError, SpecError, UnknownName
 from acdc_pipeline.found_circuit import CircuitOfRun
 from acdc_pipeline.graph import Topology
 from acdc_pipeline.prompts import make_prompts
@@ -76,6 +76,56 @@ def test_logits_are_the_same_for_every_form_of_the_same_prompts(
     for task in (TASK, find_task(TASK)):
         assert torch.allclose(compute_logits(found, task, MODEL, count=6), expected, atol=1e-5)
         assert torch.allclose(found.logits(task)[:6], expected, atol=1e-5)  # all of its 256 pairs
+
+
+def _pair(clean: list[int], **more: Any) -> dict[str, Any]:
+    return {"clean": clean, "corrupted": [clean[0] + 1, *clean[1:]], "correct": 5, **more}
+
+
+@pytest.fixture(scope="module")
+def in_spans() -> FoundCircuit:
+    task = [_pair([5, 6, 7], spans={"A": [0], "B": [1], "C": [2]})]
+    return discover(task, "zoo:attn-2l", method="eap", metric="nll", edges=9, positions="spans")
+
+
+@pytest.mark.parametrize(
+    ("spans", "problem"),
+    [
+        ({"A": [0], "D": [1], "E": [2]}, r"have the spans D, E that .* lack the .* spans B, C"),
+        ({"A": [0], "B": [1], "D": [2]}, r"have the span D that .* lack the circuit's span C"),
+        ({"B": [0], "A": [1], "C": [2]}, r"the span A sees the span B, and not in the graph"),
+        (None, r"have no spans, and the circuit has positions"),
+    ],
+)
+def test_prompts_with_other_spans_than_the_circuit_are_refused_with_those(
+    in_spans: FoundCircuit, spans: dict[str, list[int]] | None, problem: str
+):
+    pairs = [_pair([5, 6, 7], **({} if spans is None else {"spans": spans}))]
+    with pytest.raises(InvalidInput, match=problem) as refused:
+        in_spans.logits(pairs)
+    assert "circuit.collapse()" in str(refused.value.fix)
+    assert "model has" not in str(refused.value)
+    assert compute_logits(in_spans.collapse(), pairs, "zoo:attn-2l").shape[0] == 1
+
+
+def test_prompts_may_lack_spans_of_the_circuit(in_spans: FoundCircuit):
+    assert in_spans.logits([_pair([5, 6], spans={"A": [0], "C": [1]})]).shape[0] == 1
+
+
+def test_evaluation_on_prompts_of_other_spans_is_refused_with_those(in_spans: FoundCircuit):
+    pairs = [_pair([5, 6, 7], spans={"A": [0], "B": [1], "D": [2]})]
+    circuit = Circuit.full(in_spans.topology)
+    with pytest.raises(GraphError, match="have the span D that the circuit lacks"):
+        evaluate(circuit, pairs, "zoo:attn-2l", null=0)
+
+
+def test_circuit_of_tokens_is_refused_on_prompts_of_several_lengths_with_a_fix_that_exists():
+    task = [_pair([5, 6, 7])]
+    found = discover(task, "zoo:attn-2l", method="eap", metric="nll", edges=9, positions="tokens")
+    with pytest.raises(PromptError, match="differ in length") as refused:
+        found.logits([_pair([5, 6, 7]), _pair([5, 6])])
+    assert "positions 'spans'" not in str(refused.value.fix)
+    assert "circuit.collapse()" in str(refused.value.fix)
 
 
 def test_logits_of_texts_are_those_of_their_tokens():
