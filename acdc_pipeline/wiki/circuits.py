@@ -109,11 +109,6 @@ class CircuitSeries:
         """The number of searches of a consensus; 0 for one search alone."""
         return getattr(self.spec.method, "consensus", 0)
 
-    def searches_with(self, key: EdgeKey) -> int | None:
-        """Return how many searches kept an edge of the consensus shown first; None if not in it."""
-        edge = self.cuts[self.first_shown].edges.get(key)
-        return None if edge is None or edge.score is None else round(edge.score * self.searches)
-
     @property
     def has_thresholds(self) -> bool:
         """Whether the circuits differ in threshold rather than in size."""
@@ -221,6 +216,39 @@ def without_positions(
     return (plain[0], False) if plain else None
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """What the searches of a consensus agree on: its circuit, scored by shares of them."""
+
+    series: CircuitSeries
+    cut: Cut
+
+    def searches_with(self, key: EdgeKey) -> int | None:
+        """Return how many searches kept an edge; None if it is not in the circuit."""
+        edge = self.cut.edges.get(key)
+        found = edge is not None and edge.score is not None
+        return round(edge.score * self.series.searches) if found else None
+
+
+def find_agreement(series: CircuitSeries, others: Iterable[CircuitSeries]) -> Agreement | None:
+    """Return the consensus whose searches have the settings of the circuit shown first.
+
+    It is that circuit itself, or else the one of `others` with the most searches.
+    """
+    shown = series.cuts[series.first_shown]
+    if series.searches:
+        return Agreement(series, shown)
+    own = _settings(shown.run, consensus=False)
+    found = [
+        Agreement(other, cut)
+        for other in others
+        if other.searches and _settings(other.cuts[0].run, consensus=False) == own
+        for cut in other.cuts
+        if cut.threshold == shown.threshold
+    ]
+    return max(found, key=lambda each: each.series.searches, default=None)
+
+
 def over_components(key: EdgeKey) -> EdgeKey:
     """Return an edge without its span."""
     return key[:3]
@@ -269,9 +297,10 @@ def _sort_cuts(runs: Sequence[Run]) -> tuple[Cut, ...]:
     return tuple(sorted(cuts, key=lambda c: (-(c.threshold or 0.0), len(c.edges), c.run.run_id)))
 
 
-def _settings(run: Run, positions: bool = True) -> str:
+def _settings(run: Run, positions: bool = True, consensus: bool = True) -> str:
     plain = run.spec.plain()
-    method = {name: value for name, value in plain["method"].items() if name not in SIZES}
+    left_out = SIZES if consensus else (*SIZES, "consensus", "consensus_line")
+    method = {name: value for name, value in plain["method"].items() if name not in left_out}
     names = ["task_hash", "prompts", "seed", "dtype", "experts"]
     names += ["positions", "spans_hash"] if positions else []
     rest = {name: plain[name] for name in names if name in plain}

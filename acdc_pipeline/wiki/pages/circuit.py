@@ -16,9 +16,11 @@ from acdc_pipeline.plotting.scatter import Mark, draw_scatter
 from acdc_pipeline.wiki import text
 from acdc_pipeline.wiki.circuits import (
     SIZES,
+    Agreement,
     CircuitSeries,
     Cut,
     EdgeKey,
+    find_agreement,
     other_faithfulness,
     over_components,
     split_positions,
@@ -72,7 +74,7 @@ class CircuitPage(SectionPage[tuple[CircuitSeries, ...]]):
         plain = None
         if series.by_span:
             plain = without_positions(series, split_positions(model.circuits[series.task])[0])
-        agreed = next((each for each in (series, *others) if each.searches), None)
+        agreed = find_agreement(series, others)
         edges = _edges(model, series, task, plain[0] if plain else None, agreed)
         cuts = [cut_data(series, cut) for cut in series.cuts]
         return {
@@ -194,14 +196,15 @@ def _plot_faithfulness(series: CircuitSeries, title: str) -> Markup | None:
     )
 
 
-def _consensus(series: CircuitSeries) -> Data:
-    """Return what the searches of a consensus agree on, in the circuit of it shown first."""
-    run = series.cuts[series.first_shown].run
+def _consensus(agreed: Agreement) -> Data:
+    """Return what the searches of a consensus agree on."""
+    run = agreed.cut.run
     details = run.details.get("consensus")
     found = details if isinstance(details, dict) else {}
     groups = found.get("or_groups")
     return {
-        "searches": series.searches,
+        "searches": agreed.series.searches,
+        "circuit": agreed.series.describe(agreed.cut),
         "run": run.run_id,
         "roles": [
             (role, found[role]) for role in get_args(Role) if isinstance(found.get(role), int)
@@ -215,12 +218,11 @@ def _edges(
     series: CircuitSeries,
     task: Task,
     plain: CircuitSeries | None,
-    agreed: CircuitSeries | None,
+    agreed: Agreement | None,
 ) -> list[Data]:
     """Return every edge of any circuit, those of the smallest circuits first.
 
-    `plain` is the series without positions with which each edge is compared; the scores of `agreed`
-    are shares of the searches of a consensus.
+    `plain` is the series without positions with which each edge is compared.
     """
     published = published_edges(model, task, series.shape) or frozenset()
     return [

@@ -145,7 +145,11 @@ def test_circuit_page_draws_every_edge_and_marks_which_cut_has_it(
     assert len(rows) == len(series.edges) + len(series.heads)
 
 
-def test_circuit_page_says_how_many_searches_kept_an_edge(tmp_path: Path):
+@pytest.mark.parametrize("fewer", [0, 1])
+@pytest.mark.parametrize("threshold", [0.1, 0.3])
+def test_circuit_page_says_how_many_searches_with_its_settings_kept_an_edge(
+    tmp_path: Path, threshold: float, fewer: int
+):
     store = open_store(tmp_path / "store", mode="write")
     tiny = wiki_store.Shape("zoo:attn-2l", 2, 2, 64, has_mlp=False)
     kept = 0
@@ -153,7 +157,9 @@ def test_circuit_page_says_how_many_searches_kept_an_edge(tmp_path: Path):
         store.commit(record)
         if record.circuit is not None:
             kept = len(record.circuit)
-            method = record.spec.method.model_copy(update={"consensus": 20})
+            settings = {"consensus": 20, "threshold": threshold}
+            method = record.spec.method.model_copy(update=settings)
+            more = {"method": method, "prompts": record.spec.prompts - fewer}
             found = Circuit.of(
                 record.circuit.topology,
                 record.circuit.edges,
@@ -163,7 +169,7 @@ def test_circuit_page_says_how_many_searches_kept_an_edge(tmp_path: Path):
             store.commit(
                 replace(
                     record,
-                    spec=record.spec.model_copy(update={"method": method}),
+                    spec=record.spec.model_copy(update=more),
                     circuit=found,
                     details={**record.details, "consensus": details},
                 )
@@ -171,7 +177,12 @@ def test_circuit_page_says_how_many_searches_kept_an_edge(tmp_path: Path):
     build(store, tmp_path / "site", jobs=1)
     (page,) = (tmp_path / "site" / "t" / "ioi").glob("zoo*.html")
     text = page.read_text(encoding="utf-8")
+    if fewer or threshold != 0.1:
+        assert "18 of 20" not in text
+        assert "Of 20 searches" not in text
+        return
     assert text.count("18 of 20") == kept > 0
+    assert "Of 20 searches at τ = 0.1 " in text
     assert "{input-&gt;a0.h0&lt;v&gt;} or {m0-&gt;logits}" in text
 
 
